@@ -1,0 +1,155 @@
+"""The link check: what flows where, and what cannot work, before anything runs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+
+from ._contract import Kinds, Rung, names
+from ._plan import Node, Plan
+from .errors import LinkError, LinkWarning
+from .frames import Audio, Frame, Travels, Video
+from .processor import AudioFormat
+
+__all__ = ["check", "given", "starts_itself"]
+
+
+def check(plan: Plan, inputs: Kinds) -> None:
+    """Raise `LinkError` for what cannot work, and warn of what is probably not meant."""
+    for node in plan.processors:
+        _check_policy(node)
+    flows = _flows(plan, inputs)
+    for node in plan.processors:
+        _check_fed(plan, node, flows)
+    _check_formats(plan)
+    _check_loopback(plan)
+
+
+def given(plan: Plan, inputs: Kinds) -> Kinds:
+    """Which classes may leave the graph."""
+    return _flows(plan, inputs)[plan.exit.index]
+
+
+def starts_itself(plan: Plan) -> bool:
+    """Whether anything comes in without the application sending it."""
+    return any(node.source for node in plan.processors)
+
+
+def _data(kinds: Iterable[type[Frame]]) -> Kinds:
+    return frozenset(kind for kind in kinds if kind.travels in (Travels.STREAM, Travels.NEWS))
+
+
+def _flows(plan: Plan, inputs: Kinds) -> list[Kinds]:
+    """For each node, the classes that may come down to it, whether it takes them or not."""
+    sent = _data(inputs).union(*(node.contract.data for node in plan.entry.after if node.contract))
+    arriving: list[Kinds] = [frozenset()] * len(plan.nodes)
+    for node in plan.nodes:
+        contract = node.contract
+        if contract is None:
+            leaving = sent if node is plan.entry else frozenset()
+        else:
+            passing = frozenset(kind for kind in arriving[node.index] if kind is Frame or not contract.accepts(kind))
+            leaving = passing | _data(contract.gives)
+        for after in node.after:
+            arriving[after.index] |= leaving
+    return arriving
+
+
+def _check_policy(node: Node) -> None:
+    processor, contract = node.processor, node.contract
+    if processor is None or contract is None:
+        return
+    policy = processor.on_error
+    if policy not in ("raise", "drop", "restart"):
+        raise LinkError(f"{node.name!r}: on_error is {policy!r}; expected 'raise', 'drop' or 'restart'")
+    if policy == "drop" and contract.rung is Rung.LOOP:
+        raise LinkError(f"{node.name!r}: on_error='drop' loses one frame, but run() owns its loop; use 'restart'")
+    if policy == "restart" and contract.rung is not Rung.LOOP:
+        raise LinkError(f"{node.name!r}: on_error='restart' starts run() anew, but it has process(); use 'drop'")
+    if processor.capacity is not None and processor.capacity < 1:
+        raise LinkError(f"{node.name!r}: a capacity of {processor.capacity}; an inbox holds at least 1 frame")
+
+
+def _check_fed(plan: Plan, node: Node, flows: list[Kinds]) -> None:
+    """Something of what a processor takes must be able to come to it."""
+    contract = node.contract
+    if contract is None or not contract.data or plan.entry in node.before:
+        return
+    arriving = flows[node.index]
+    if Frame in arriving or Frame in contract.data:
+        return
+    if any(issubclass(kind, taken) or issubclass(taken, kind) for kind in arriving for taken in contract.data):
+        return
+    before = " and ".join(f"{each.name!r} gives {names(each.contract.gives)}" for each in node.before if each.contract)
+    near = next((each for each in node.before if each.contract), None)
+    between = f" between {near.name!r} and {node.name!r}" if near else ""
+    raise LinkError(
+        f"{node.name!r} takes {names(contract.data)}, but nothing above it gives that: {before}. "
+        f"Insert a processor{between} that gives {names(contract.data)}; "
+        f"or, if the application sends it, say so: Pipeline(..., inputs={min(kind.__name__ for kind in contract.data)})"
+    )
+
+
+def _check_formats(plan: Plan) -> None:
+    """Rates and channels along the way of the sound, as far as processors declare them."""
+    known: dict[int, AudioFormat | None] = {}
+    for node in plan.processors:
+        processor, contract = node.processor, node.contract
+        if processor is None or contract is None:
+            continue
+        coming = [
+            (each, known[each.index])
+            for each in plan.above(node)
+            if each.contract and each.contract.promises(Audio) and node in plan.takers(each, Audio)
+        ]
+        if contract.accepts(Audio):
+            for source, form in coming:
+                _check_format(source, form, node, processor.audio_in)
+        if processor.audio_out is not None:
+            known[node.index] = processor.audio_out
+        else:  # what came in, where that is one thing
+            forms = {form for _, form in coming}
+            known[node.index] = forms.pop() if len(forms) == 1 and contract.accepts(Audio) else None
+
+
+def _check_format(source: Node, have: AudioFormat | None, target: Node, want: AudioFormat | None) -> None:
+    if have is None or want is None:
+        return
+    rates = (want.rates,) if isinstance(want.rates, int) else want.rates
+    offered = (have.rates,) if isinstance(have.rates, int) else have.rates
+    wrong_rate = rates is not None and offered is not None and not set(offered) <= set(rates)
+    wrong_channels = want.channels is not None and have.channels is not None and want.channels != have.channels
+    if not (wrong_rate or wrong_channels):
+        return
+    rate = (rates or offered or (16000,))[0] if wrong_rate else (offered or rates or (16000,))[0]
+    resample = f"Resample({rate}, channels={want.channels})" if wrong_channels else f"Resample({rate})"
+    raise LinkError(
+        f"{source.name!r} gives audio at {have}, but {target.name!r} takes {want}. "
+        f"Insert {resample} between {source.name!r} and {target.name!r}"
+    )
+
+
+def _check_loopback(plan: Plan) -> None:
+    """A microphone that passes everything by and comes out at the speaker: a graph that lacks its brain."""
+    for source in plan.processors:
+        if not source.source or source.contract is None:
+            continue
+        for kind in (Audio, Video):
+            if not source.contract.promises(kind):
+                continue
+            for sink in plan.takers(source, kind):
+                if (
+                    sink.contract
+                    and not sink.contract.promises(kind)
+                    and sink not in source.after
+                    and not sink.after[1:]
+                ):
+                    passed = [each.name for each in plan.below(source) if each.below >> sink.index & 1]
+                    if sink.after == [plan.exit]:
+                        warnings.warn(
+                            f"the {kind.__name__} of {source.name!r} passes {', '.join(map(repr, passed))} by and goes "
+                            f"straight to {sink.name!r}: is a processor missing that takes it? "
+                            f"If it is meant, insert Pass({kind.__name__})",
+                            LinkWarning,
+                            stacklevel=2,
+                        )

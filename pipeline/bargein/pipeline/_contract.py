@@ -1,0 +1,197 @@
+"""A processor's contract, read from its annotations: which rung it stands on, what it takes, what it gives."""
+
+from __future__ import annotations
+
+import collections.abc
+import enum
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from .errors import ContractError
+from .frames import Frame, Travels
+from .ports import Inbox, Outlet
+
+__all__ = ["Contract", "Kinds", "Rung", "names", "read_contract"]
+
+Kinds = frozenset[type[Frame]]
+"""Classes of frames."""
+
+_ITERABLES = (collections.abc.Iterator, collections.abc.Iterable, collections.abc.Generator, list, tuple)
+
+
+class Rung(enum.Enum):
+    """The three ways to write a processor, each adding one power."""
+
+    PLAIN = "plain"
+    """A generator: `process(frame)`. No task and no queue of its own."""
+    WAITING = "waiting"
+    """It awaits: `async process(frame, out)`. One frame at a time, in a task of its own."""
+    LOOP = "loop"
+    """It owns its loop: `async run(inbox, out)`."""
+
+
+class Contract(msgspec.Struct, frozen=True, kw_only=True):
+    """What a processor takes and gives."""
+
+    rung: Rung
+    """Which of the three."""
+    takes: Kinds
+    """Frame classes it is given. All others pass it by."""
+    gives: Kinds
+    """Frame classes it may emit. Empty: it is a sink, and what it returns is ignored."""
+    ports: tuple[str, ...] = ()
+    """For a loop: which of `inbox` and `out` it asks for, in order."""
+
+    def accepts(self, kind: type[Frame]) -> bool:
+        """Whether frames of this class are delivered to it. `Frame` stands for all data: stream and news."""
+        if kind.travels in (Travels.STREAM, Travels.NEWS):
+            return any(issubclass(kind, taken) for taken in self.takes)
+        return any(issubclass(kind, taken) for taken in self.takes if taken is not Frame)
+
+    def promises(self, kind: type[Frame]) -> bool:
+        """Whether it may emit frames of this class."""
+        return any(issubclass(kind, given) for given in self.gives)
+
+    @property
+    def data(self) -> Kinds:
+        """What it takes of what flows downstream in order."""
+        return frozenset(kind for kind in self.takes if kind.travels in (Travels.STREAM, Travels.NEWS))
+
+    @property
+    def source(self) -> bool:
+        """Whether data begins here: a loop that takes none."""
+        return self.rung is Rung.LOOP and not self.data
+
+
+def names(kinds: collections.abc.Iterable[type[Frame]]) -> str:
+    """`Audio, Text or Transcript`: frame classes in words."""
+    listed = sorted(kind.__name__ for kind in kinds)
+    if not listed:
+        return "nothing"
+    return listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} or {listed[-1]}"
+
+
+def read_contract(
+    owner: str, process: Any, run: Any, local: Mapping[str, Any] | None = None, *, bound: bool = True
+) -> Contract | None:
+    """The contract of what `owner` defines, or None where it defines neither `process` nor `run`.
+
+    `bound` says that the first parameter is `self`; `local` holds the names around the class statement.
+
+    Raises `ContractError` when the annotations are missing or wrong, and `NameError` when one names something that
+    does not exist yet.
+    """
+    if process is not None and run is not None:
+        raise ContractError(f"{owner} defines both process() and run(); a processor is one or the other")
+    if run is not None:
+        return _read_loop(owner, run, local)
+    return None if process is None else _read_step(owner, process, local, bound)
+
+
+def _hints(owner: str, function: Callable[..., Any], local: Mapping[str, Any] | None) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function, localns=dict(local) if local else None)
+    except NameError:
+        raise
+    except Exception as error:
+        raise ContractError(f"{owner}: the annotations cannot be read: {error}") from error
+
+
+def _parameters(function: Callable[..., Any], bound: bool) -> list[str]:
+    found = list(inspect.signature(function).parameters)
+    return found[1:] if bound else found
+
+
+def _read_step(owner: str, function: Any, local: Mapping[str, Any] | None, bound: bool) -> Contract:
+    where = f"{owner}.process" if bound else owner
+    parameters = _parameters(function, bound)
+    waits = inspect.iscoroutinefunction(function)
+    if inspect.isasyncgenfunction(function):
+        raise ContractError(
+            f"{where} is an async generator, which nothing could interrupt between its yields. "
+            "Write `async def process(self, frame: X, out: Outlet[Y]) -> None` and `await out.send(...)`"
+        )
+    wanted = ["frame", "out"] if waits else ["frame"]
+    if len(parameters) != len(wanted):
+        shape = "async def process(self, frame: X, out: Outlet[Y]) -> None" if waits else "def process(self, frame: X)"
+        raise ContractError(f"{where} takes ({', '.join(parameters) or 'nothing'}); expected `{shape}`")
+    hints = _hints(where, function, local)
+    for parameter in parameters:
+        if parameter not in hints:
+            raise ContractError(f"{where}: parameter {parameter!r} has no annotation; {_EXAMPLES[waits]}")
+    takes = _kinds(where, f"parameter {parameters[0]!r}", hints[parameters[0]])
+    if waits:
+        gives = _port(where, parameters[1], hints[parameters[1]], Outlet)
+        return Contract(rung=Rung.WAITING, takes=takes, gives=gives)
+    if "return" not in hints:
+        raise ContractError(f"{where} has no return annotation; {_EXAMPLES[False]}")
+    return Contract(rung=Rung.PLAIN, takes=takes, gives=_yields(where, hints["return"]))
+
+
+_EXAMPLES = {
+    False: "write `def process(self, frame: Audio) -> Iterator[Audio]`, or `-> None` for a sink",
+    True: "write `async def process(self, frame: Transcript, out: Outlet[Text]) -> None`",
+}
+
+
+def _read_loop(owner: str, function: Any, local: Mapping[str, Any] | None) -> Contract:
+    where = f"{owner}.run"
+    if not inspect.iscoroutinefunction(function):
+        raise ContractError(f"{where} is not a coroutine; write `async def run(self, inbox, out)`")
+    takes: Kinds = frozenset()
+    gives: Kinds = frozenset()
+    ports: list[str] = []
+    hints = _hints(where, function, local)
+    for parameter in _parameters(function, bound=True):
+        if parameter not in hints:
+            raise ContractError(f"{where}: parameter {parameter!r} has no annotation; {_LOOP_EXAMPLE}")
+        hint = hints[parameter]
+        origin = typing.get_origin(hint) or hint
+        if origin is Inbox and "inbox" not in ports:
+            takes = _port(where, parameter, hint, Inbox)
+            ports.append("inbox")
+        elif origin is Outlet and "out" not in ports:
+            gives = _port(where, parameter, hint, Outlet)
+            ports.append("out")
+        else:
+            raise ContractError(f"{where}: parameter {parameter!r} is annotated with {hint!r}; {_LOOP_EXAMPLE}")
+    if not ports:
+        raise ContractError(f"{where} takes nothing; {_LOOP_EXAMPLE}")
+    return Contract(rung=Rung.LOOP, takes=takes, gives=gives, ports=tuple(ports))
+
+
+_LOOP_EXAMPLE = "write `async def run(self, inbox: Inbox[Audio], out: Outlet[Text]) -> None` (either may be left out)"
+
+
+def _port(where: str, parameter: str, hint: Any, port: type) -> Kinds:
+    if typing.get_origin(hint) is not port or len(typing.get_args(hint)) != 1:
+        raise ContractError(
+            f"{where}: parameter {parameter!r} is annotated with {hint!r}; expected {port.__name__}[SomeFrame | Other]"
+        )
+    return _kinds(where, f"parameter {parameter!r}", typing.get_args(hint)[0])
+
+
+def _yields(where: str, hint: Any) -> Kinds:
+    if hint is type(None):
+        return frozenset()
+    if typing.get_origin(hint) in _ITERABLES:
+        return _kinds(where, "the return value", typing.get_args(hint)[0])
+    raise ContractError(
+        f"{where} returns {hint!r}; expected Iterator[SomeFrame | Other], or None when it gives nothing"
+    )
+
+
+def _kinds(where: str, what: str, hint: Any) -> Kinds:
+    """The frame classes a hint names: one, a union of them, or `Never` for none."""
+    if hint in (typing.Never, typing.NoReturn):
+        return frozenset()
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        return frozenset().union(*(_kinds(where, what, part) for part in typing.get_args(hint)))
+    if isinstance(hint, type) and issubclass(hint, Frame):
+        return frozenset((hint,))
+    raise ContractError(f"{where}: {what} is annotated with {hint!r}, which is not a Frame class or a union of them")

@@ -1,0 +1,56 @@
+"""The head of a switch: the one processor that chooses among branches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from .errors import LinkError
+from .frames import Frame
+from .processor import Processor
+
+__all__ = ["Gate", "Route"]
+
+Route = str | Mapping[type[Frame], str] | Callable[[Frame], str]
+"""How a switch chooses: one branch for all, a branch for each frame class, or a function from frame to branch."""
+
+
+class Gate(Processor):
+    """The head of a switch: sends each frame down one branch."""
+
+    def __init__(self, route: Route, branches: Mapping[str, Processor]) -> None:
+        self.branches = branches
+        self.check(route)
+        self.route: Route = route
+
+    def process(self, frame: Frame) -> Iterator[Frame]:
+        """Give the frame on; the engine asks `choose` where to."""
+        yield frame
+
+    def choose(self, frame: Frame) -> str:
+        """The name of the branch for a frame. Raises `LinkError` when there is none."""
+        route = self.route
+        if isinstance(route, str):
+            return route
+        if callable(route):
+            branch = route(frame)
+        else:
+            found = route.get(type(frame)) or route.get(Frame)
+            if found is None:
+                raise LinkError(
+                    f"the switch has no branch for {type(frame).__name__}; "
+                    f"name one for `Frame` to catch what is not listed: {{..., Frame: {next(iter(self.branches))!r}}}"
+                )
+            branch = found
+        if branch not in self.branches:
+            raise self._unknown(branch)
+        return branch
+
+    def check(self, route: Route) -> None:
+        """Raise `LinkError` when a route names a branch that is not there."""
+        named = [route] if isinstance(route, str) else list(route.values()) if isinstance(route, Mapping) else []
+        for branch in named:
+            if branch not in self.branches:
+                raise self._unknown(branch)
+
+    def _unknown(self, branch: object) -> LinkError:
+        return LinkError(f"the switch has no branch {branch!r}; it has {', '.join(map(repr, self.branches))}")

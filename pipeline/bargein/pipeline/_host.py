@@ -1,0 +1,35 @@
+"""The task that owns a session's tasks.
+
+It is not a child of the task that opened the session, because a parent must wait for its children, and a processor
+stuck in an uncancellable call (a blocking function in a thread, a shielded wait) would keep the caller waiting with
+it. A session that ends in time has waited for its host; only a stuck one leaves it behind, as the owner of what is
+still running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
+
+import sniffio
+
+__all__ = ["start_host"]
+
+_hosts: set[asyncio.Task[None]] = set()  # asyncio keeps only weak references to tasks
+
+
+def start_host(host: Callable[[], Awaitable[None]], name: str) -> None:
+    """Start `host` beside the running tasks. It must handle its own exceptions."""
+    if sniffio.current_async_library() == "trio":
+        import trio  # noqa: PLC0415 - the engine must not pay for it on asyncio
+
+        trio.lowlevel.spawn_system_task(host, name=name, context=copy_context())
+        return
+
+    async def run() -> None:
+        await host()
+
+    task = asyncio.get_running_loop().create_task(run(), name=name)
+    _hosts.add(task)
+    task.add_done_callback(_hosts.discard)

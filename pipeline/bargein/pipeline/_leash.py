@@ -1,0 +1,67 @@
+"""Driving a processor's coroutine, and letting go of it when it will not be cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
+from typing import Any
+
+__all__ = ["Unstoppable", "leashed"]
+
+PATIENCE = 1000
+"""How many more times a cancelled coroutine may await before it is let go: a clean-up needs a handful."""
+
+
+class Unstoppable(BaseException):
+    """A coroutine swallowed its cancellation again and again, and was let go.
+
+    Not an `Exception`: the processor it leaves must not catch it by accident.
+    """
+
+
+class leashed:  # noqa: N801 - awaited like a function
+    """Await a coroutine that may misbehave: `await leashed(coroutine, cancelled)`.
+
+    Structured concurrency waits for a cancelled task for as long as it takes, so one `except BaseException: pass`
+    around an await would keep a call open for ever, and spin. Each step of the coroutine goes through here; once
+    `cancelled()` is true and `PATIENCE` more steps have not ended it, it is closed and `Unstoppable` raised in its
+    place. Nothing of the event loop is touched: this is what `yield from` does, and a counter.
+    """
+
+    __slots__ = ("_cancelled", "_coroutine")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], cancelled: Callable[[], bool]) -> None:
+        self._coroutine = coroutine
+        self._cancelled = cancelled
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        coroutine = self._coroutine
+        try:
+            trap = coroutine.send(None)
+        except StopIteration as done:
+            return done.value
+        left = PATIENCE
+        while True:
+            if self._cancelled():
+                left -= 1
+                if left < 0:
+                    self._let_go()
+                    raise Unstoppable
+            try:
+                value = yield trap
+            except GeneratorExit:
+                coroutine.close()
+                raise
+            except BaseException as error:
+                step: Callable[[Any], Any] = coroutine.throw
+                value = error
+            else:
+                step = coroutine.send
+            try:
+                trap = step(value)
+            except StopIteration as done:
+                return done.value
+
+    def _let_go(self) -> None:
+        with suppress(RuntimeError):  # it may swallow even that; nothing runs it any more, which is what counts
+            self._coroutine.close()

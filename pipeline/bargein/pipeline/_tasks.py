@@ -1,0 +1,344 @@
+"""The tasks of a session: one for each processor that waits, owns a loop or blocks, and one for each reply."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import anyio
+
+from ._contract import Rung
+from ._host import start_host
+from ._leash import Unstoppable, leashed
+from ._run import Run
+from ._stage import Stage, Unwind, inherit
+from ._worker import Worker
+from .errors import StuckError
+from .frames import LIVE, Frame
+from .ports import Inbox, Outlet
+
+__all__ = ["Tasks"]
+
+BATCH = 32
+"""How many frames a blocking processor is handed at once,"""
+BATCH_SECONDS = 0.005
+"""and for how long it works on them before it hands back what it has."""
+
+
+class Tasks:
+    """Starts the tasks of a run, and ends them within a bound."""
+
+    def __init__(self, run: Run, cancel_within: float) -> None:
+        self.run = run
+        self.cancel_within = cancel_within
+        self.cancelling = False
+        self.unstoppable: list[str] = []
+        self.count = 0
+        self._running: dict[str, int] = {}
+        self._stages = [stage for stage in run.stages[1:-1] if stage.inbox is not None]
+        self._managed = [stage for stage in run.stages[1:-1] if _manages(stage.processor) and not _blocks(stage)]
+        self._ready = anyio.Event()
+        self._done = anyio.Event()
+        self._entering = anyio.CancelScope()
+        self._group: anyio.abc.TaskGroup | None = None
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to run: a graph that is fused throughout runs in its senders' tasks."""
+        return bool(self._stages or self._managed)
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """The names of the processors that have a task now, or a context that has not been left."""
+        return tuple(self._running)
+
+    async def start(self) -> None:
+        """Start everything; returns when every context has been entered, or has failed to."""
+        start_host(self._host, "bargein session")
+        await self._ready.wait()
+
+    def cancel(self) -> None:
+        """Ask everything to stop."""
+        self.cancelling = True
+        self._entering.cancel()
+        if self._group is not None:
+            self._group.cancel_scope.cancel()
+
+    def finish(self) -> None:
+        """The graph has ended: whoever still runs works for nobody."""
+        if self._group is not None:
+            self._group.cancel_scope.cancel()
+
+    async def done(self) -> None:
+        """Wait until everything has stopped."""
+        await self._done.wait()
+
+    # The host -----------------------------------------------------------------------------------------------------
+
+    async def _host(self) -> None:
+        self.count += 1
+        try:
+            async with AsyncExitStack() as contexts:
+                with self._entering:
+                    for stage in self._managed:
+                        await self._enter(stage, contexts)
+                if self._entering.cancel_called or self.run.failure is not None:
+                    return
+                async with anyio.create_task_group() as group:
+                    self._group = group
+                    for stage in self._stages:
+                        self._begin(stage)
+                        stage.scope = anyio.CancelScope()  # made here: it may be cancelled before its task begins
+                        group.start_soon(self._serve, stage, name=f"bargein {stage.name}")
+                    self._ready.set()
+        finally:
+            self.count -= 1
+            self._ready.set()
+            self._done.set()
+
+    async def _enter(self, stage: Stage, contexts: AsyncExitStack) -> None:
+        processor = stage.processor
+        if self.run.failure is not None:
+            return
+        try:
+            if hasattr(processor, "__aenter__"):
+                await processor.__aenter__()
+            else:
+                processor.__enter__()
+        except Exception as error:
+            error.add_note("while it was entered, before its first frame")
+            self.run.fail(stage, error)
+            return
+        self._begin(stage)
+        contexts.push_async_exit(partial(self._leave, stage))
+
+    async def _leave(self, stage: Stage, *_: object) -> None:
+        processor = stage.processor
+        try:
+            if hasattr(processor, "__aexit__"):
+                await processor.__aexit__(None, None, None)
+            else:
+                processor.__exit__(None, None, None)
+        except Exception as error:
+            error.add_note("while it was left, after its last frame")
+            self.run.fail(stage, error)
+        self._end(stage)
+
+    def _begin(self, stage: Stage) -> None:
+        self._running[stage.name] = self._running.get(stage.name, 0) + 1
+
+    def _end(self, stage: Stage) -> None:
+        self._running[stage.name] -= 1
+        if not self._running[stage.name]:
+            del self._running[stage.name]
+
+    # One task a processor -----------------------------------------------------------------------------------------
+
+    async def _serve(self, stage: Stage) -> None:
+        run, inbox, scope = self.run, stage.inbox, stage.scope
+        assert inbox is not None
+        assert scope is not None
+        self.count += 1
+        try:
+            with scope:
+                await self._runner(stage)(stage, inbox)
+            inbox.close()
+            while stage.counters.replies:
+                stage.replies_done = anyio.Event()
+                await stage.replies_done.wait()
+            run.finish(stage)
+            if run.overfull:
+                await run.wait_for_room()
+        except Unwind:
+            pass
+        except Unstoppable:
+            self.unstoppable.append(stage.name)
+        except Exception as error:
+            run.fail(stage, error)
+        finally:
+            self.count -= 1
+            self._end(stage)
+
+    def _runner(self, stage: Stage) -> Callable[[Stage, Inbox[Any]], Awaitable[None]]:
+        contract = stage.contract
+        assert contract is not None
+        if contract.rung is Rung.LOOP:
+            return self._loop
+        if contract.rung is Rung.WAITING:
+            return self._waiting
+        return self._blocking if _blocks(stage) else self._plain
+
+    async def _plain(self, stage: Stage, inbox: Inbox[Any]) -> None:
+        async for frame in inbox:
+            self.run.enter(stage, frame)
+            if self.run.overfull:
+                await self.run.wait_for_room()
+
+    async def _waiting(self, stage: Stage, inbox: Inbox[Any]) -> None:
+        run, process = self.run, stage.processor.process
+        live: Outlet[Any] = Outlet(run, stage)
+        async for frame in inbox:
+            try:
+                if frame.epoch == LIVE:
+                    await leashed(process(frame, live), lambda: self.cancelling)
+                else:
+                    with anyio.CancelScope() as scope:
+                        stage.working = (frame.epoch, scope)
+                        await leashed(process(frame, Outlet(run, stage, frame.epoch)), partial(self._stale, scope))
+            except Unstoppable:
+                self._swallowed(stage, frame)
+            except Exception as error:
+                run.failed(stage, error, frame)
+            finally:
+                stage.working = None
+
+    async def _loop(self, stage: Stage, inbox: Inbox[Any]) -> None:
+        run, contract = self.run, stage.contract
+        assert contract is not None
+        scope = stage.scope
+        assert scope is not None
+        outlet: Outlet[Any] = Outlet(run, stage)
+        ports = [inbox if port == "inbox" else outlet for port in contract.ports]
+        while True:
+            try:
+                await leashed(stage.processor.run(*ports), partial(self._stale, scope))
+            except anyio.EndOfStream:
+                if not inbox.ended:
+                    raise
+                return  # it awaited another frame and there is none: the usual way to end
+            except Exception as error:
+                if stage.processor.on_error != "restart" or stage.counters.restarts >= stage.processor.restarts:
+                    raise
+                stage.counters.restarts += 1
+                run.report(stage, error, f"was restarted ({stage.counters.restarts} of {stage.processor.restarts})")
+            else:
+                return
+
+    async def _blocking(self, stage: Stage, inbox: Inbox[Any]) -> None:
+        processor = stage.processor
+        worker = Worker(f"bargein {stage.name}")
+        entered = False
+        try:
+            if hasattr(processor, "__enter__"):
+                await worker.call(processor.__enter__)
+                entered = True
+            async for first in inbox:
+                batch = [first]
+                while len(batch) < BATCH and (frame := inbox.receive_nowait()) is not None:
+                    batch.append(frame)
+                while batch:
+                    if (urgent := inbox.urgent_nowait()) is not None:
+                        batch.insert(0, urgent)
+                    batch = await self._work(stage, worker, batch)
+        finally:
+            with anyio.move_on_after(self.cancel_within / 2, shield=True) as closing:
+                if entered:
+                    await worker.call(partial(processor.__exit__, None, None, None))
+                await worker.close()
+            if closing.cancelled_caught:
+                self.unstoppable.append(stage.name)
+
+    async def _work(self, stage: Stage, worker: Worker, batch: list[Frame]) -> list[Frame]:
+        """Hand a batch to the thread and deliver what it made; returns what it had no time for."""
+        run = self.run
+        made, used, error = await worker.call(partial(_in_thread, stage, batch))
+        for out, cause in made:
+            if not isinstance(out, Frame):
+                run.failed(stage, stage.not_a_frame(out), batch[used - 1])
+                continue
+            stage.counters.frames_out += 1
+            run.feed(stage, inherit(out, cause) if out.epoch > cause else out)
+        if error is not None:
+            run.failed(stage, error, batch[used - 1])
+        if run.overfull:
+            await run.wait_for_room()
+        return batch[used:]
+
+    # Replies ------------------------------------------------------------------------------------------------------
+
+    def start_reply(
+        self,
+        stage: Stage,
+        reply: Outlet[Any],
+        function: Callable[..., Awaitable[None]],
+        args: tuple[Any, ...],
+        running: dict[anyio.CancelScope, int],
+    ) -> None:
+        """Start a response in a task of its own, registered at once, so that an interrupt before its start counts."""
+        assert self._group is not None
+        scope = anyio.CancelScope()
+        running[scope] = reply.epoch
+        stage.counters.replies += 1
+        self._group.start_soon(self._reply, stage, reply, partial(function, reply, *args), scope, running)
+
+    async def _reply(
+        self,
+        stage: Stage,
+        reply: Outlet[Any],
+        function: Callable[[], Any],
+        scope: anyio.CancelScope,
+        running: dict[anyio.CancelScope, int],
+    ) -> None:
+        self.count += 1
+        try:
+            with scope:
+                if not reply.stale:
+                    await leashed(function(), partial(self._stale, scope))
+        except Unwind:
+            pass
+        except Unstoppable:
+            self._swallowed(stage, None)
+        except Exception as error:
+            with suppress(Unwind):
+                self.run.failed(stage, error)
+        finally:
+            self.count -= 1
+            del running[scope]
+            stage.counters.replies -= 1
+            if stage.replies_done is not None and not stage.counters.replies:
+                stage.replies_done.set()
+
+    def _stale(self, scope: anyio.CancelScope) -> bool:
+        return self.cancelling or scope.cancel_called
+
+    def _swallowed(self, stage: Stage, frame: Frame | None) -> None:
+        """Let go of what swallowed its cancellation: the session's, and then it is named; or an interrupt's."""
+        if self.cancelling:
+            self.unstoppable.append(stage.name)
+            return
+        error = StuckError(
+            f"{stage.name!r} swallowed its cancellation by an interrupt again and again and was let go; "
+            "let the backend's cancellation exception pass, or re-raise it",
+            (stage.name,),
+        )
+        with suppress(Unwind):
+            self.run.failed(stage, error, frame)
+
+
+def _in_thread(stage: Stage, batch: list[Frame]) -> tuple[list[tuple[Any, int]], int, Exception | None]:
+    """Work through a batch, in the worker thread: what was made and for whom, how far it came, what went wrong."""
+    process, epoch = stage.processor.process, stage.run.epoch
+    made: list[tuple[Any, int]] = []
+    began = perf_counter()
+    for used, frame in enumerate(batch, 1):
+        if frame.epoch < epoch.number:
+            stage.counters.stale += 1
+            continue
+        try:
+            made += [(out, frame.epoch) for out in process(frame) or ()]
+        except Exception as error:
+            return made, used, error
+        if perf_counter() - began > BATCH_SECONDS:
+            return made, used, None
+    return made, len(batch), None
+
+
+def _blocks(stage: Stage) -> bool:
+    return bool(stage.processor.blocking)
+
+
+def _manages(processor: Any) -> bool:
+    return hasattr(processor, "__enter__") or hasattr(processor, "__aenter__")

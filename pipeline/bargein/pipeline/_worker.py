@@ -1,0 +1,70 @@
+"""A worker thread of its own for a processor that blocks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+import anyio
+from anyio import from_thread
+from anyio.lowlevel import current_token
+
+__all__ = ["Worker", "at_work"]
+
+T = TypeVar("T")
+
+at_work: Callable[[], AbstractContextManager[Any]] = nullcontext
+"""Entered in the event loop while a thread works. The test kit puts a guard here that holds the virtual clock."""
+
+
+class Worker:
+    """Runs one call at a time, in order, always in the same thread.
+
+    The thread is a daemon: one that never returns from its call keeps neither the session nor the program.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._calls: SimpleQueue[tuple[Callable[[], Any], Any, anyio.Event, list[Any]] | None] = SimpleQueue()
+        self._token = current_token()
+        self._ended = anyio.Event()
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._thread.start()
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """Run `function` in the thread. When cancelled, the thread is left to finish on its own."""
+        done = anyio.Event()
+        outcome: list[Any] = []
+        self._calls.put((function, None, done, outcome))
+        with at_work():
+            await done.wait()
+        value, error = outcome
+        if error is not None:
+            raise error
+        return value  # type: ignore[no-any-return]
+
+    async def close(self) -> None:
+        """Let the thread end after the call it is in, and wait for it."""
+        self._calls.put(None)
+        with at_work():
+            await self._ended.wait()
+
+    def _serve(self) -> None:
+        while (call := self._calls.get()) is not None:
+            function, _, done, outcome = call
+            try:
+                outcome[:] = (function(), None)
+            except BaseException as error:
+                outcome[:] = (None, error)
+            if not self._tell(done):
+                return
+        self._tell(self._ended)
+
+    def _tell(self, event: anyio.Event) -> bool:
+        try:
+            from_thread.run_sync(event.set, token=self._token)
+        except Exception:  # the event loop is gone: nobody waits any more
+            return False
+        return True

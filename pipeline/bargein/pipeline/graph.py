@@ -1,0 +1,222 @@
+"""Composing processors: graphs, pipelines, branches and switches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+from ._check import check, given, starts_itself
+from ._contract import Contract, Kinds, Rung
+from ._gate import Gate, Route
+from ._plan import Plan
+from .errors import LinkError
+from .frames import Frame
+from .processor import Processor, as_processor
+from .session import Session
+
+__all__ = ["Branch", "Graph", "Pipeline", "Route", "Step", "Switch"]
+
+Step = Processor | Callable[..., Any]
+"""What a graph is made of: processors (graphs among them), and annotated functions."""
+
+
+class Graph(Processor):
+    """Processors and links, checked before they run.
+
+    Its parts stand side by side until `link` joins them. A graph is itself a processor: inside another one, what
+    comes in goes to its heads (parts that nothing leads to), and its tails lead on.
+
+    Raises `LinkError` for a processor used twice, and `ContractError` for what is no processor.
+    """
+
+    def __init__(self, *parts: Step, name: str = "", inputs: type[Frame] | tuple[type[Frame], ...] = ()) -> None:
+        self.name = name
+        self.inputs: Kinds = frozenset(inputs if isinstance(inputs, tuple) else (inputs,))
+        """What the application will send, beyond what the heads take. Only the link check reads it."""
+        self._leaves: list[Processor] = []
+        self._groups: list[tuple[str, ...]] = []
+        self._links: list[tuple[int, int]] = []
+        self._parts: dict[int, Processor] = {}  # by identity of the step as written; wrapped functions are kept here
+        self._plan: Plan | None = None
+        for part in parts:
+            self._add(part)
+
+    def link(self, *chain: Step) -> Graph:
+        """Join parts in a row, adding those that are new. Every tail of one leads to every head of the next."""
+        steps = [self._add(part) for part in chain]
+        for before, after in pairwise(steps):
+            self._links += [(tail, head) for tail in self._tails(before) for head in self._heads(after)]
+        self._plan = None
+        return self
+
+    @property
+    def processors(self) -> tuple[Processor, ...]:
+        """The processors themselves, nested graphs laid flat."""
+        return tuple(self._leaves)
+
+    @property
+    def contract(self) -> Contract:
+        """What its heads take, and what may come out at its tails."""
+        plan = self.plan
+        return Contract(rung=Rung.LOOP, takes=_union(plan.entry.after, "takes"), gives=given(plan, self.inputs))
+
+    @property
+    def plan(self) -> Plan:
+        """The graph laid flat and checked. Raises `LinkError` or `ContractError`; warns with `LinkWarning`."""
+        if self._plan is None:
+            if not self._leaves:
+                raise LinkError(
+                    f"{type(self).__name__}() has no processors; to let frames through unchanged use Pass()"
+                )
+            names = _unique_names(self._leaves, self._groups)
+            plan = Plan(list(zip(names, self._leaves, self._groups, strict=True)), self._links)
+            check(plan, self.inputs)
+            self._plan = plan
+        return self._plan
+
+    def session(
+        self,
+        *,
+        capacity: int = 64,
+        outputs: int = 1024,
+        cancel_within: float = 1.0,
+        drain_within: float = 30.0,
+        fused: bool = True,
+    ) -> Session:
+        """A session that runs this graph: `async with graph.session() as session`. See `Session` for the options."""
+        return Session(
+            self,
+            capacity=capacity,
+            outputs=outputs,
+            cancel_within=cancel_within,
+            drain_within=drain_within,
+            fused=fused,
+        )
+
+    async def run(self, **options: Any) -> None:
+        """Run until every source has ended and everything has drained. What leaves the graph is discarded.
+
+        Takes the options of `session`. Raises what a processor raised, and `LinkError` when nothing would ever
+        come in because no head is a source.
+        """
+        if not starts_itself(self.plan):
+            raise LinkError(
+                f"{self!r} has no source, so run() would wait for ever. Put a source first, "
+                "or send frames yourself: `async with graph.session() as session: await session.send(frame)`"
+            )
+        async with self.session(**options) as session:
+            await session.drained()
+
+    def __repr__(self) -> str:
+        called = f"{self.name!r}: " if self.name else ""
+        return f"<{type(self).__name__} {called}{', '.join(each.name or type(each).__name__ for each in self._leaves)}>"
+
+    def _add(self, step: Step) -> list[int]:
+        """The indexes of a step's processors, after adding them if they are new."""
+        known = self._parts.get(id(step))
+        if known is not None:
+            mine = known.processors if isinstance(known, Graph) else (known,)
+            return [at for at, leaf in enumerate(self._leaves) if any(leaf is each for each in mine)]
+        part = as_processor(step)
+        first = len(self._leaves)
+        for leaf in part.processors if isinstance(part, Graph) else (part,):
+            if any(leaf is other for other in self._leaves):
+                raise LinkError(
+                    f"{leaf!r} is used twice in {type(self).__name__}; a processor keeps state and stands in one "
+                    "place. Make a second one, or branch and merge around this one"
+                )
+            self._leaves.append(leaf)
+        if isinstance(part, Graph):
+            prefix = (part.name,) if part.name else ()
+            self._groups += [prefix + group for group in part._groups]
+            self._links += [(first + source, first + target) for source, target in part._links]
+            self.inputs |= part.inputs
+        else:
+            self._groups.append(())
+        self._parts[id(step)] = part
+        if part is not step:
+            self._parts[id(part)] = part
+        self._plan = None
+        return list(range(first, len(self._leaves)))
+
+    def _heads(self, part: list[int]) -> list[int]:
+        inside = set(part)
+        led = {target for source, target in self._links if source in inside}
+        return [at for at in part if at not in led]
+
+    def _tails(self, part: list[int]) -> list[int]:
+        inside = set(part)
+        leading = {source for source, target in self._links if target in inside}
+        return [at for at in part if at not in leading]
+
+
+class Pipeline(Graph):
+    """The linear graph: each step leads to the next. Steps are processors, annotated functions, and other graphs."""
+
+    def __init__(self, *steps: Step, name: str = "", inputs: type[Frame] | tuple[type[Frame], ...] = ()) -> None:
+        super().__init__(name=name, inputs=inputs)
+        if len({id(step) for step in steps}) < len(steps):
+            twice = next(step for at, step in enumerate(steps) if any(step is other for other in steps[:at]))
+            raise LinkError(
+                f"{twice!r} is used twice in {type(self).__name__}; a processor keeps state and stands in one place. "
+                "Make a second one"
+            )
+        self.link(*steps)
+
+
+class Branch(Graph):
+    """Steps side by side. A frame goes to every branch that takes it; what none takes passes once.
+
+    Behind the branch its tails merge, in the order in which frames arrive. To keep a dry path beside a processed one,
+    let `Pass()` be a branch.
+    """
+
+
+class Switch(Graph):
+    """Branches of which each frame takes one. Which one may change while the session runs.
+
+    ::
+
+        voice = Switch("warm", warm=warm_chain, brisk=brisk_chain)      # all frames, until changed
+        voice.route = "brisk"
+        Switch({Audio: "sound", Frame: "rest"}, sound=a, rest=b)        # by class
+        Switch(lambda frame: "loud" if ... else "soft", loud=a, soft=b) # by predicate
+
+    What the chosen branch does not take passes it by and goes on behind the switch. Frames already inside a branch
+    finish there. Raises `LinkError` when a route names no branch.
+    """
+
+    def __init__(self, route: Route, /, **branches: Step) -> None:
+        if not branches:
+            raise LinkError("Switch(route) has no branches; name them: Switch(route, left=a, right=b)")
+        parts = {name: as_processor(step) for name, step in branches.items()}
+        self._gate = Gate(route, parts).options(name="switch")
+        super().__init__()
+        for part in parts.values():
+            self.link(self._gate, part)
+
+    @property
+    def route(self) -> Route:
+        """How it chooses now. Assign to change it; the next frame goes the new way."""
+        return self._gate.route
+
+    @route.setter
+    def route(self, route: Route) -> None:
+        self._gate.check(route)
+        self._gate.route = route
+
+
+def _union(nodes: list[Any], side: str) -> Kinds:
+    return frozenset().union(*(getattr(node.contract, side) for node in nodes if node.contract))
+
+
+def _unique_names(leaves: list[Processor], groups: list[tuple[str, ...]]) -> list[str]:
+    """`Gain`, `Gain-2`, `front/Gain`: what each processor is called in this graph."""
+    names: list[str] = []
+    count: dict[str, int] = {}
+    for leaf, group in zip(leaves, groups, strict=True):
+        name = "/".join([*group, leaf.name or type(leaf).__name__])
+        count[name] = count.get(name, 0) + 1
+        names.append(name if count[name] == 1 else f"{name}-{count[name]}")
+    return names

@@ -1,0 +1,324 @@
+"""A session: a graph that runs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from ._run import Run
+from ._tasks import Tasks
+from .errors import SessionError, StuckError
+from .frames import LIVE, Frame, Travels
+from .ports import STREAK
+from .statistics import Hop, SessionStatistics
+
+if TYPE_CHECKING:
+    from .graph import Graph
+
+__all__ = ["Session"]
+
+
+class Session:
+    """A running graph: `async with pipeline.session() as session`.
+
+    It owns the tasks, the epoch and the statistics. Leaving the block ends it gracefully: no more input, everything
+    drains, within `drain_within` seconds. An exception in the block, or in a processor, cancels it, within
+    `cancel_within` seconds. A processor's exception is raised at the end of the block, with a note that names it.
+
+    Options: `capacity`, how many frames an inbox holds; `outputs`, how many frames wait for whoever iterates over the
+    session; `cancel_within` and `drain_within`, the bounds in seconds; `fused=False` gives every processor an inbox
+    and a task, which changes nothing but the cost, and is there to check just that.
+    """
+
+    def __init__(
+        self, graph: Graph, *, capacity: int, outputs: int, cancel_within: float, drain_within: float, fused: bool
+    ) -> None:
+        for name, value in {"capacity": capacity, "outputs": outputs}.items():
+            if value < 1:
+                raise SessionError(f"{name}={value}; a queue holds at least 1 frame")
+        for name, bound in {"cancel_within": cancel_within, "drain_within": drain_within}.items():
+            if not 0 < bound < float("inf"):
+                raise SessionError(f"{name}={bound}; every wait ends: give a positive number of seconds")
+        self.graph = graph
+        self._run = Run(graph.plan, capacity=capacity, outputs=outputs, fused=fused)
+        self._cancel_within = cancel_within
+        self._drain_within = drain_within
+        self._state = "new"
+        self._input_open = True
+        self._over: anyio.Event | None = None
+        self._streak = 0
+
+    # Its life -----------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._state != "new":
+            raise SessionError("this session has run already; open another one: graph.session()")
+        self._claim()
+        self._state = "running"
+        run = self._run
+        self._over = anyio.Event()
+        self._body = anyio.CancelScope()
+        self._tasks = run.tasks = Tasks(run, self._cancel_within)
+        run.on_failure = self._on_failure
+        run.on_finished = self._on_finished
+        if self._tasks.needed:
+            try:
+                await self._tasks.start()
+            except BaseException:
+                await self._stop()
+                raise
+        if run.failure is not None:
+            await self._stop()
+            raise run.failure
+        self._body.__enter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        run = self._run
+        ours = bool(self._body.__exit__(kind, error, trace))
+        self._silence()
+        if error is not None and not ours and error is not run.failure:
+            stuck = await self._stop()
+            if stuck:
+                error.add_note(f"besides, {stuck}")
+            return
+        if run.failure is None and self._state == "running":
+            self.end()
+            try:
+                with anyio.move_on_after(self._drain_within) as drain:
+                    await self._wait_over()
+            except BaseException:
+                await self._stop()
+                raise
+            if drain.cancelled_caught and run.failure is None:
+                left = self._tasks.running
+                await self._stop()
+                raise StuckError(
+                    f"{_list(left)} did not drain within {self._drain_within:g} s after the end and was cancelled; "
+                    "end it yourself, or allow more: session(drain_within=...)",
+                    left,
+                )
+        stuck = await self._stop()
+        if run.failure is not None:
+            if stuck:
+                run.failure.add_note(f"besides, {stuck}")
+            if error is not run.failure:
+                raise run.failure
+        elif stuck:
+            raise stuck
+
+    def end(self) -> None:
+        """End gracefully: the application sends no more, sources stop, what is under way is finished.
+
+        Returns at once. Go on reading with `async for`, or leave the block to wait until everything has drained.
+        """
+        self._close_input()
+        for stage in self._run.stages[1:-1]:
+            if not stage.node.source or stage.inbox is None:
+                continue
+            if stage.takes_end():
+                self._run._end_reached(stage)
+            elif stage.scope is not None:
+                stage.scope.cancel()
+
+    async def drained(self) -> None:
+        """Send no more, and wait until every source has ended by itself and everything has drained."""
+        self._silence()
+        self._close_input()
+        await self._wait_over()
+
+    async def cancel(self) -> None:
+        """Stop now. Finishes within `cancel_within` seconds whatever the processors do.
+
+        Raises `StuckError`, naming them, when some did not stop.
+        """
+        stuck = await self._stop()
+        if stuck:
+            raise stuck
+
+    # Its use ------------------------------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        """The current epoch: how many interrupts there have been."""
+        return self._run.epoch.number
+
+    async def send(self, frame: Frame) -> None:
+        """Put a frame in at the head, and wait until there is room for more.
+
+        A frame that travels upstream goes to every processor that takes it. Media or text that carries an epoch is
+        taken for a reply of that epoch. Raises what a fused processor raised, and `SessionError` after the end.
+        """
+        self._feed(frame)
+        run = self._run
+        if run.overfull:
+            await run.wait_for_room()
+        else:
+            self._streak += 1
+            if not self._streak & STREAK:
+                await checkpoint()
+
+    def offer(self, frame: Frame) -> None:
+        """Put a frame in without waiting: where an inbox is full, the oldest is dropped and counted."""
+        self._feed(frame)
+        self._run.trim()
+
+    def interrupt(self, reason: str = "") -> int:
+        """Interrupt: always advances the epoch, and returns the new one. Takes effect before it returns."""
+        self._check_open()
+        number = self._run.interrupt(reason)
+        self._raise_failure()
+        return number
+
+    def statistics(self) -> SessionStatistics:
+        """What has been counted so far, as a frozen snapshot. Also after the end."""
+        return self._run.statistics()
+
+    @contextmanager
+    def tap(self, observer: Callable[[Hop], None]) -> Iterator[None]:
+        """While the block runs, call `observer` with every hop of every frame. Costs nothing when nobody does.
+
+        The observer must not wait, and must not change the frame. One that raises is removed.
+        """
+        self._run.taps += (observer,)
+        try:
+            yield
+        finally:
+            self._run.taps = tuple(tap for tap in self._run.taps if tap is not observer)
+
+    def __aiter__(self) -> Self:
+        """What leaves the graph, urgent frames first, until it has ended.
+
+        Once somebody iterates, whoever feeds the graph waits for them; before, the newest frames are kept.
+        """
+        run = self._run
+        if run.discarded and not run.read and self._state == "running":
+            warnings.warn(
+                f"{run.discarded} frames left the graph before anybody read them and were dropped; "
+                "read in a task of its own while you send, or allow more: session(outputs=...)",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        run.read = True
+        return self
+
+    async def __anext__(self) -> Frame:
+        outbox = self._run.exit.inbox
+        assert outbox is not None
+        try:
+            frame: Frame = await outbox.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+        return frame
+
+    def __repr__(self) -> str:
+        return f"<Session {self._state}, epoch {self.epoch}, {self._run.plan.processors}>"
+
+    # Its insides --------------------------------------------------------------------------------------------------
+
+    def _feed(self, frame: Frame) -> None:
+        if not isinstance(frame, Frame):
+            raise SessionError(f"send() takes a Frame, not {type(frame).__name__} {frame!r:.60}")
+        self._check_open()
+        run = self._run
+        if frame.travels is Travels.STREAM and frame.epoch != LIVE:
+            if frame.epoch < run.epoch.number:
+                run.entry.counters.stale += 1
+                return
+            run.epoch.begin_response()
+        if frame.travels is Travels.LAST:
+            self.end()
+            return
+        run.feed(run.entry, frame)
+        self._raise_failure()
+
+    def _check_open(self) -> None:
+        self._raise_failure()
+        if self._state == "new":
+            raise SessionError("the session has not begun; use `async with graph.session() as session`")
+        if self._state != "running" or not self._input_open:
+            raise SessionError("the session has ended; nothing can be sent to it any more")
+
+    def _raise_failure(self) -> None:
+        if self._run.failure is not None:
+            raise self._run.failure
+
+    def _close_input(self) -> None:
+        if self._input_open and self._state == "running":
+            self._input_open = False
+            self._run.close_input()
+
+    def _silence(self) -> None:
+        """Nobody will read any more: what leaves the graph is discarded, and nothing waits for a reader."""
+        run = self._run
+        if run.kept and run.exit.inbox is not None:
+            run.kept = False
+            run.exit.inbox.close()
+
+    def _on_failure(self) -> None:
+        self._tasks.cancel()
+        self._body.cancel()
+        self._set_over()
+
+    def _on_finished(self) -> None:
+        self._tasks.finish()
+        self._set_over()
+
+    def _set_over(self) -> None:
+        assert self._over is not None
+        self._over.set()
+
+    async def _wait_over(self) -> None:
+        assert self._over is not None
+        if self._tasks.needed:
+            await self._tasks.done()
+        else:
+            await self._over.wait()
+
+    async def _stop(self) -> StuckError | None:
+        """Cancel what still runs and wait for it within the bound, even when the caller is being cancelled."""
+        if self._state != "running":
+            return None
+        self._state = "ended"
+        self._silence()
+        tasks = self._tasks
+        if tasks.needed:
+            tasks.cancel()
+            with anyio.move_on_after(self._cancel_within, shield=True):
+                await tasks.done()
+        stuck = tuple(dict.fromkeys([*tasks.unstoppable, *tasks.running]))
+        if not stuck:
+            self._release()
+            return None
+        return StuckError(
+            f"{_list(stuck)} did not stop within {self._cancel_within:g} s of being cancelled: it swallows "
+            "cancellation or waits in a call that cannot be cancelled. Let the cancellation exception pass; "
+            "run blocking calls in a processor with blocking = True",
+            stuck,
+        )
+
+    def _claim(self) -> None:
+        for processor in self.graph.processors:
+            if getattr(processor, "_session", None) is not None:
+                raise SessionError(
+                    f"{processor!r} already runs in another session, and a processor keeps the state of one. "
+                    "Build a graph for each session: a function that returns one"
+                )
+        for processor in self.graph.processors:
+            processor._session = self  # type: ignore[attr-defined]
+
+    def _release(self) -> None:
+        for processor in self.graph.processors:
+            processor._session = None  # type: ignore[attr-defined]
+
+
+def _list(names: tuple[str, ...]) -> str:
+    return ", ".join(map(repr, names)) or "the session"

@@ -1,0 +1,27 @@
+"""The test kit: a harness, virtual time, signals, scripted peers, and a conformance suite for processors."""
+
+from .clock import VirtualLoop, hold_clock, run_virtual, virtual_asyncio, virtual_trio
+from .conformance import check_processor
+from .harness import Arrival, Harness, Timeline
+from .scripted import Reply, Scripted
+from .signals import framed, joined, noise, silence, speech_like, tone
+
+__all__ = [
+    "Arrival",
+    "Harness",
+    "Reply",
+    "Scripted",
+    "Timeline",
+    "VirtualLoop",
+    "check_processor",
+    "framed",
+    "hold_clock",
+    "joined",
+    "noise",
+    "run_virtual",
+    "silence",
+    "speech_like",
+    "tone",
+    "virtual_asyncio",
+    "virtual_trio",
+]

@@ -1,0 +1,173 @@
+"""A conformance suite for processors: what the engine promises about every one of them, checked on yours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import anyio
+import numpy as np
+
+from .._contract import Rung
+from ..errors import StuckError
+from ..frames import LIVE, SECOND, Audio, End, Frame, Interrupt, Travels
+from ..graph import Pipeline
+from ..processor import Processor
+from .harness import Harness
+from .signals import framed, joined, speech_like
+
+__all__ = ["check_processor"]
+
+CHUNKS_MS = (10.0, 20.0, 7.3, 60.0)
+"""How the same sound is cut in the chunking check; 20 ms is the reference."""
+
+
+async def check_processor(
+    make: Callable[[], Processor],
+    frames: Sequence[Frame] | None = None,
+    *,
+    rate: int = 16_000,
+    rechunk: bool = True,
+    resets: bool = True,
+) -> None:
+    """Run the conformance suite on the processors that `make` makes. Raises `AssertionError` with the first breach.
+
+    `frames` is a representative input; by default half a second of speech-like sound at `rate` Hz in 20 ms frames,
+    which fits processors that take `Audio`. `rechunk=False` leaves out the comparison of chunkings, for processors
+    that work on each frame as a unit; `resets=False` leaves out the comparison after an interrupt, for processors
+    that keep state about what never expires (a voice-activity detector on the user's sound).
+
+    What is checked: it runs fused as it runs unfused; any chunking of the sound gives the same sound; input frames
+    are not written to; two of them at once do not influence each other; after an interrupt it is like new, and emits
+    nothing of an older epoch; it drains at the end; it stops when it is cancelled, at any moment.
+    """
+    first = make()
+    contract = first.contract
+    assert make() is not first, "make() must make a new processor each time"
+    sample = list(frames) if frames is not None else _speech(rate)
+    taken = [frame for frame in sample if contract.accepts(type(frame))]
+    assert taken or contract.source, (
+        f"{first!r} takes none of the frames given: {sorted({type(frame).__name__ for frame in sample})}"
+    )
+    expected = await _through(make, sample)
+    assert await _through(make, sample, fused=False) == expected, "it gives other frames when it is not fused"
+    assert await _through(make, sample) == expected, "it gives other frames the second time: it keeps global state"
+    await _check_isolated(make, sample, expected)
+    await _check_untouched(make, sample)
+    if rechunk and contract.accepts(Audio):
+        await _check_chunks(make, sample)
+    await _check_epochs(make, sample)
+    if resets:
+        await _check_reset(make, sample)
+    if contract.rung is Rung.PLAIN:
+        _check_alone(make(), taken)
+    await _check_cancellation(make, sample)
+
+
+def _speech(rate: int) -> list[Frame]:
+    return list(framed(speech_like(500, rate=rate), rate=rate))
+
+
+def _stamped(frames: Sequence[Frame], epoch: int) -> list[Frame]:
+    return [frame.stamped(epoch) if frame.travels is Travels.STREAM else frame for frame in frames]
+
+
+async def _through(make: Callable[[], Processor], frames: Sequence[Frame], **options: Any) -> list[Frame]:
+    async with Harness(make(), **options) as harness:
+        await harness.send(*frames)
+        return await harness.end()
+
+
+async def _check_isolated(make: Callable[[], Processor], frames: Sequence[Frame], expected: list[Frame]) -> None:
+    async with Harness(make()) as one, Harness(make()) as other:
+        for frame in frames:
+            await one.send(frame)
+            await other.send(frame)
+        assert await one.end() == expected, "a second one at work beside it changes what it gives"
+        assert await other.end() == expected, "a second one at work beside it changes what it gives"
+
+
+async def _check_untouched(make: Callable[[], Processor], frames: Sequence[Frame]) -> None:
+    before = [frame.samples.copy() for frame in frames if isinstance(frame, Audio)]
+    await _through(make, frames)
+    after = [frame.samples for frame in frames if isinstance(frame, Audio)]
+    for was, now in zip(before, after, strict=True):
+        assert np.array_equal(was, now), "it writes into its input; frames are shared, so make a new array"
+
+
+async def _check_chunks(make: Callable[[], Processor], frames: Sequence[Frame]) -> None:
+    audio = [frame for frame in frames if isinstance(frame, Audio)]
+    if not audio:
+        return
+    samples, rate = joined(audio), audio[0].rate
+    reference = joined(await _through(make, list(framed(samples, rate=rate, ms=20.0))))
+    for ms in CHUNKS_MS:
+        got = joined(await _through(make, list(framed(samples, rate=rate, ms=ms))))
+        assert np.array_equal(got, reference), (
+            f"in frames of {ms:g} ms it gives {len(got)} samples, in frames of 20 ms {len(reference)}"
+            + ("" if len(got) != len(reference) else ", and not the same ones")
+        )
+
+
+async def _check_epochs(make: Callable[[], Processor], frames: Sequence[Frame]) -> None:
+    async with Harness(make()) as harness:
+        await harness.send(*_stamped(frames, 0)[: max(1, len(frames) // 2)])
+        epoch = harness.interrupt()
+        came = len(harness.timeline)
+        await harness.send(*_stamped(frames, epoch))
+        for frame in (await harness.end())[came:]:
+            assert frame.epoch >= epoch, f"after the interrupt of epoch {epoch} it gave {frame!r}"
+
+
+async def _check_reset(make: Callable[[], Processor], frames: Sequence[Frame]) -> None:
+    """After an interrupt in the middle of a reply, the next reply comes out as from a new one."""
+    async with Harness(make()) as fresh:
+        fresh.interrupt()
+        await fresh.settle()
+        began = len(fresh.timeline)
+        await fresh.send(*_stamped(frames, 1))
+        expected = (await fresh.end())[began:]
+    for cut in sorted({1, len(frames) // 2, max(1, len(frames) - 1)}):
+        async with Harness(make()) as used:
+            await used.send(*_stamped(frames[:cut], 0))
+            await used.settle()
+            used.interrupt()
+            await used.settle()
+            began = len(used.timeline)
+            await used.send(*_stamped(frames, 1))
+            got = (await used.end())[began:]
+        assert got == expected, (
+            f"interrupted after {cut} frames, it gives {len(got)} frames of the next reply where a new one gives "
+            f"{len(expected)}, or other ones: take Interrupt and reset there what belongs to a reply"
+        )
+
+
+def _check_alone(processor: Processor, frames: Sequence[Frame]) -> None:
+    """A plain processor works without an engine, and holds nothing back across an interrupt."""
+    process: Any = processor.process  # type: ignore[attr-defined]
+    for frame in _stamped(frames, 0):
+        list(process(frame) or ())
+    if processor.contract.accepts(Interrupt):
+        list(process(Interrupt(epoch=1)) or ())
+    late: list[Frame] = []
+    for frame in _stamped(frames, 1):
+        late += process(frame) or ()
+    if processor.contract.accepts(End):
+        late += process(End()) or ()
+    for frame in late:
+        assert frame.epoch in (LIVE, 1), f"after Interrupt(epoch=1) it yielded {frame!r}, which it must have kept"
+
+
+async def _check_cancellation(make: Callable[[], Processor], frames: Sequence[Frame]) -> None:
+    """Cancelled before its first frame, in the middle, and while it is at work, it stops."""
+    for cut in (0, len(frames) // 2, len(frames)):
+        pipeline = Pipeline(make(), inputs=Frame)
+        async with pipeline.session(cancel_within=5.0) as session:
+            for frame in frames[:cut]:
+                session.offer(frame)
+            with anyio.move_on_after(frames[-1].pts / SECOND / 2 if frames else 0):
+                await anyio.sleep_forever()
+            try:
+                await session.cancel()
+            except StuckError as error:
+                raise AssertionError(f"cancelled after {cut} frames, it did not stop: {error}") from error

@@ -1,0 +1,84 @@
+"""A processor that plays a script: a source, or the peer in a conversation, without a model or a network."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import anyio
+
+from .._contract import Contract, Rung
+from ..errors import ContractError
+from ..frames import Frame
+from ..ports import Inbox, Outlet
+from ..processor import Processor
+
+__all__ = ["Reply", "Scripted"]
+
+
+class Reply:
+    """Part of a script: these frames and pauses are a response, in a task of its own, ended by an interrupt.
+
+    Media and text in it carry the epoch in which it began. The script goes on at once.
+    """
+
+    def __init__(self, *steps: float | Frame) -> None:
+        self.steps = steps
+
+    def __repr__(self) -> str:
+        return f"Reply({', '.join(map(repr, self.steps))})"
+
+
+class Scripted(Processor):
+    """Plays its steps in order, then ends (`loop=True`: begins again)::
+
+        Scripted(UserText, Reply(Text(text="Hello"), 0.5, Text(text=" there")))
+
+    A number is a pause in seconds; a frame is sent; a frame *class* waits until such a frame arrives; a `Reply` begins
+    a response. Without a class among its steps it is a source.
+    """
+
+    name = "scripted"
+
+    def __init__(self, *steps: float | Frame | type[Frame] | Reply, loop: bool = False) -> None:
+        for step in steps:
+            if not isinstance(step, int | float | Frame | Reply) and not _is_kind(step):
+                raise ContractError(f"a script is made of seconds, frames, frame classes and replies, not of {step!r}")
+        self.steps = steps
+        self.loop = loop
+        takes = frozenset(step for step in steps if isinstance(step, type))
+        self.contract_ = Contract(  # type: ignore[misc]
+            rung=Rung.LOOP, takes=takes, gives=frozenset((Frame,)), ports=("inbox", "out")
+        )
+
+    async def run(self, inbox: Inbox[Frame], out: Outlet[Frame]) -> None:
+        """Play the script."""
+        while True:
+            for step in self.steps:
+                await _play(step, inbox, out)
+            if not self.loop:
+                return
+
+
+async def _play(step: Any, inbox: Inbox[Frame], out: Outlet[Frame]) -> None:
+    if isinstance(step, Frame):
+        await out.send(step)
+    elif isinstance(step, Reply):
+        out.respond(partial(_reply, steps=step.steps))
+    elif isinstance(step, type):
+        while not isinstance(await inbox.receive(), step):
+            pass
+    else:
+        await anyio.sleep(step)
+
+
+async def _reply(out: Outlet[Frame], *, steps: tuple[float | Frame, ...]) -> None:
+    for step in steps:
+        if isinstance(step, Frame):
+            await out.send(step)
+        else:
+            await anyio.sleep(step)
+
+
+def _is_kind(step: object) -> bool:
+    return isinstance(step, type) and issubclass(step, Frame)

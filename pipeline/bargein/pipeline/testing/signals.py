@@ -1,0 +1,89 @@
+"""Signals to test with: tones, silence, noise and something like speech. The same arguments give the same samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from ..frames import LIVE, SECOND, Audio
+
+__all__ = ["framed", "joined", "noise", "silence", "speech_like", "tone"]
+
+Samples = npt.NDArray[np.int16]
+
+
+def tone(frequency: float = 440.0, ms: float = 1000.0, *, rate: int = 16_000, dbfs: float = -12.0) -> Samples:
+    """A sine of `frequency` Hz, `ms` milliseconds long, at `dbfs` decibels below full scale: `int16`, shape `(n,)`."""
+    time = np.arange(_count(ms, rate)) / rate
+    return _as_int16(np.sin(2 * np.pi * frequency * time) * _amplitude(dbfs))
+
+
+def silence(ms: float = 1000.0, *, rate: int = 16_000) -> Samples:
+    """Zeros."""
+    return np.zeros(_count(ms, rate), np.int16)
+
+
+def noise(ms: float = 1000.0, *, rate: int = 16_000, dbfs: float = -30.0, seed: int = 0) -> Samples:
+    """White noise whose root mean square is `dbfs` decibels below that of a full-scale sine."""
+    values = np.random.default_rng(seed).standard_normal(_count(ms, rate))
+    return _as_int16(values * _amplitude(dbfs) / np.sqrt(2))
+
+
+def speech_like(ms: float = 1000.0, *, rate: int = 16_000, dbfs: float = -12.0, seed: int = 0) -> Samples:
+    """Syllables: a gliding voice of about 120 Hz with formants, four to five bursts a second, short gaps between.
+
+    Energy, pitch and rhythm are those of speech, so that level meters and simple voice-activity detectors react; it
+    is no language, and a recogniser hears nothing in it.
+    """
+    random = np.random.default_rng(seed)
+    count = _count(ms, rate)
+    time = np.arange(count) / rate
+    pitch = 120 + 15 * np.sin(2 * np.pi * 0.7 * time + random.uniform(0, 6))
+    phase = 2 * np.pi * np.cumsum(pitch) / rate
+    voice = np.zeros(count)
+    for harmonic in range(1, 30):
+        frequency = 120 * harmonic
+        if frequency >= rate / 2:
+            break
+        formants = sum(np.exp(-(((frequency - centre) / width) ** 2)) for centre, width in _FORMANTS)
+        voice += (formants + 0.02) * np.sin(harmonic * phase)
+    syllables = np.clip(np.sin(2 * np.pi * 4.5 * time + random.uniform(0, 1)) + 0.6, 0, 1)
+    voice *= syllables
+    peak = float(np.max(np.abs(voice))) if count else 1.0
+    return _as_int16(voice / (peak or 1.0) * _amplitude(dbfs))
+
+
+_FORMANTS = ((500, 150), (1500, 250), (2500, 350))
+
+
+def framed(
+    samples: Samples, *, rate: int = 16_000, ms: float = 20.0, epoch: int = LIVE, response: str = "", start: int = 0
+) -> Iterator[Audio]:
+    """Cut samples into frames of `ms` milliseconds, with `pts` counted from samples; the last may be shorter.
+
+    `start` is the index of the first sample in its stream.
+    """
+    step = _count(ms, rate)
+    for at in range(0, len(samples), step):
+        pts = (start + at) * SECOND // rate
+        yield Audio(samples=samples[at : at + step], rate=rate, pts=pts, epoch=epoch, response=response)
+
+
+def joined(frames: Iterable[object]) -> Samples:
+    """The samples of all the audio among some frames, end to end."""
+    parts = [frame.samples for frame in frames if isinstance(frame, Audio)]
+    return np.concatenate(parts) if parts else np.zeros(0, np.int16)
+
+
+def _count(ms: float, rate: int) -> int:
+    return round(ms * rate / 1000)
+
+
+def _amplitude(dbfs: float) -> float:
+    return float(32767 * 10 ** (dbfs / 20))
+
+
+def _as_int16(values: npt.NDArray[np.float64]) -> Samples:
+    return np.clip(np.rint(values), -32768, 32767).astype(np.int16)

@@ -1,0 +1,3 @@
+"""Whatever talks to the outside: models, recognisers, voices, transports. This room fills as its parts arrive."""
+
+__all__: list[str] = []
