@@ -1,4 +1,4 @@
-"""Every async test runs on all backends; those marked `virtual` on the two whose time is virtual."""
+"""Every async test runs on all backends; those marked `virtual` or `real` on the two whose time is so."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ BACKENDS = VIRTUAL | REAL
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "anyio_backend" in metafunc.fixturenames:
-        virtual = metafunc.definition.get_closest_marker("virtual") is not None
-        metafunc.parametrize("anyio_backend", list(VIRTUAL if virtual else BACKENDS), indirect=True)
+        marked = metafunc.definition.get_closest_marker
+        chosen = VIRTUAL if marked("virtual") else REAL if marked("real") else BACKENDS
+        metafunc.parametrize("anyio_backend", list(chosen), indirect=True)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import anyio
@@ -100,3 +100,12 @@ class BargesIn(Processor):
     def process(self, frame: Transcript) -> Iterator[Transcript | Interrupt]:
         yield Interrupt(reason=frame.text)
         yield frame
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Let the other tasks run until something has come true."""
+    for _ in range(10_000):
+        if true():
+            return
+        await anyio.lowlevel.checkpoint()
+    raise TimeoutError("it did not come true")

@@ -92,24 +92,21 @@ def _check_fed(plan: Plan, node: Node, flows: list[Kinds]) -> None:
 
 def _check_formats(plan: Plan) -> None:
     """Rates and channels along the way of the sound, as far as processors declare them."""
-    known: dict[int, AudioFormat | None] = {}
+    coming: dict[int, list[tuple[Node, AudioFormat | None]]] = {node.index: [] for node in plan.nodes}
     for node in plan.processors:
         processor, contract = node.processor, node.contract
         if processor is None or contract is None:
             continue
-        coming = [
-            (each, known[each.index])
-            for each in plan.above(node)
-            if each.contract and each.contract.promises(Audio) and node in plan.takers(each, Audio)
-        ]
-        if contract.accepts(Audio):
-            for source, form in coming:
-                _check_format(source, form, node, processor.audio_in)
-        if processor.audio_out is not None:
-            known[node.index] = processor.audio_out
-        else:  # what came in, where that is one thing
-            forms = {form for _, form in coming}
-            known[node.index] = forms.pop() if len(forms) == 1 and contract.accepts(Audio) else None
+        for source, form in coming[node.index]:
+            _check_format(source, form, node, processor.audio_in)
+        if not contract.promises(Audio):
+            continue
+        form = processor.audio_out
+        if form is None:  # it leaves the sound as it came, where that is one thing
+            forms = {each for _, each in coming[node.index]}
+            form = forms.pop() if len(forms) == 1 else None
+        for target in plan.takers(node, Audio):
+            coming[target.index].append((node, form))
 
 
 def _check_format(source: Node, have: AudioFormat | None, target: Node, want: AudioFormat | None) -> None:
@@ -134,22 +131,16 @@ def _check_loopback(plan: Plan) -> None:
     for source in plan.processors:
         if not source.source or source.contract is None:
             continue
-        for kind in (Audio, Video):
-            if not source.contract.promises(kind):
-                continue
+        for kind in source.contract.gives & {Audio, Video}:
             for sink in plan.takers(source, kind):
-                if (
-                    sink.contract
-                    and not sink.contract.promises(kind)
-                    and sink not in source.after
-                    and not sink.after[1:]
-                ):
+                if sink.contract is None or kind not in sink.contract.takes or sink.contract.promises(kind):
+                    continue
+                if sink.after == [plan.exit] and sink not in source.after:
                     passed = [each.name for each in plan.below(source) if each.below >> sink.index & 1]
-                    if sink.after == [plan.exit]:
-                        warnings.warn(
-                            f"the {kind.__name__} of {source.name!r} passes {', '.join(map(repr, passed))} by and goes "
-                            f"straight to {sink.name!r}: is a processor missing that takes it? "
-                            f"If it is meant, insert Pass({kind.__name__})",
-                            LinkWarning,
-                            stacklevel=2,
-                        )
+                    warnings.warn(
+                        f"the {kind.__name__} of {source.name!r} passes {', '.join(map(repr, passed))} by and goes "
+                        f"straight to {sink.name!r}: is a processor missing that takes it? "
+                        f"If it is meant, insert Pass({kind.__name__})",
+                        LinkWarning,
+                        stacklevel=2,
+                    )

@@ -253,6 +253,8 @@ class Run:
             assert stage.inbox is not None
             stage.inbox.put_end(End(), give=False)
             self.on_finished()
+        elif stage.returned:
+            self.end(stage)
         elif stage.inbox is not None:
             stage.inbox.put_end(End(), give=stage.takes_end())
         else:
@@ -269,7 +271,10 @@ class Run:
                 self._sweep(lambda _, stage=stage: self._end_reached(stage), End())  # type: ignore[misc]
 
     def finish(self, stage: Stage) -> None:
-        """`end`, from outside a sweep."""
+        """`end`, from outside a sweep. A source in the middle lets what is above it end first."""
+        if stage.node.source and stage.open and self.plan.entry not in stage.node.before:
+            stage.returned = True
+            return
         if self._sweeping:
             self._after.append(partial(self.end, stage))
             return

@@ -66,6 +66,7 @@ class Stage:
         "processor",
         "reached",
         "replies_done",
+        "returned",
         "run",
         "scope",
         "traced",
@@ -82,6 +83,7 @@ class Stage:
         self.gate = gate
         self.open = len(node.before)  # branches above that have not ended
         self.ended = False
+        self.returned = False  # a source that has ended before those above it
         self.scope: anyio.CancelScope | None = None  # of its whole task
         self.working: tuple[int, anyio.CancelScope] | None = None  # what waits on an expiring frame now
         self.replies_done: anyio.Event | None = None

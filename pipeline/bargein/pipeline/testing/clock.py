@@ -19,6 +19,10 @@ __all__ = ["VirtualLoop", "hold_clock", "run_virtual", "virtual_asyncio", "virtu
 
 T = TypeVar("T")
 
+PATIENCE = 2.0
+"""For how many real seconds a held clock waits for the world before it jumps after all, so that a thread that never
+returns cannot stop the time, and with it every bound."""
+
 
 def virtual_trio() -> tuple[str, dict[str, Any]]:
     """An AnyIO backend for one test: trio on a clock that jumps to the next deadline when nothing else can happen.
@@ -55,8 +59,10 @@ class _JumpingSelector(selectors.DefaultSelector):
         ready = super().select(0)
         if ready or timeout == 0:
             return ready
-        if self.held or timeout is None:  # a thread works, or nothing is due: only the real world can go on
-            return super().select(timeout if timeout is None else min(timeout, 0.01))
+        if timeout is None:  # nothing is due: only the real world can go on
+            return super().select(None)
+        if self.held and (ready := super().select(min(timeout, PATIENCE))):
+            return ready
         self.now += timeout
         return []
 
@@ -88,7 +94,7 @@ def hold_clock() -> Iterator[None]:
             yield
             return
         _holds[clock] = _holds.get(clock, 0) + 1
-        clock.autojump_threshold = float("inf")
+        clock.autojump_threshold = PATIENCE
         try:
             yield
         finally:

@@ -1,0 +1,163 @@
+"""Frames: what they hold, what they refuse, and what they never do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from bargein.pipeline import (
+    LIVE,
+    Audio,
+    End,
+    Frame,
+    FrameError,
+    Image,
+    Interrupt,
+    Played,
+    Text,
+    Transcript,
+    Travels,
+    Video,
+)
+
+SOUND = np.arange(320, dtype=np.int16)
+PIXELS = np.zeros((4, 6, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"samples": SOUND.astype(np.float32)}, r"an array of float32 with shape \(320,\); expected .* int16"),
+        ({"samples": SOUND.astype(np.int32)}, "an array of int32"),
+        ({"samples": b"\0\0"}, r"bytes .*Audio\.from_bytes"),
+        ({"samples": SOUND[:0]}, r"shape \(0,\); expected a non-empty"),
+        ({"samples": np.zeros((2, 2, 2), np.int16)}, r"shape \(2, 2, 2\)"),
+        ({"samples": np.int16(3)}, "int16"),
+        ({"rate": 0}, "Audio.rate is int 0; expected samples a second"),
+        ({"rate": -8000}, "-8000"),
+        ({"rate": 16_000.0}, "float 16000.0"),
+    ],
+)
+def test_invalid_audio_is_refused(fields: dict[str, Any], message: str) -> None:
+    """The error says what was given and what is expected."""
+    with pytest.raises(FrameError, match=message):
+        Audio(**{"samples": SOUND, "rate": 16_000} | fields)
+
+
+@pytest.mark.parametrize("kind", [Video, Image])
+@pytest.mark.parametrize(
+    ("data", "form", "message"),
+    [
+        (PIXELS[..., 0], "rgb24", r"shape \(4, 6\); format 'rgb24' expects an array of uint8 with shape \(height"),
+        (PIXELS.astype(np.int16), "rgb24", "an array of int16"),
+        (PIXELS, "gray8", r"expects an array of uint8 with shape \(height, width\)"),
+        (PIXELS, "rgba", "rgba"),
+        (PIXELS[:0], "rgb24", r"shape \(0, 6, 3\)"),
+        (PIXELS, "jpeg", "expects non-empty bytes"),
+        (b"", "png", "expects non-empty bytes"),
+        (b"..", "rgb24", "bytes"),
+        (b"..", "gif", "format is 'gif'; expected one of rgb24, .*webp"),
+    ],
+)
+def test_invalid_pictures_are_refused(kind: type[Video | Image], data: Any, form: str, message: str) -> None:
+    """Pixels must fit the format they are said to have."""
+    with pytest.raises(FrameError, match=message):
+        kind(data=data, format=form)
+
+
+def test_frames_are_frozen() -> None:
+    """No field can be set."""
+    with pytest.raises(AttributeError):
+        Audio(samples=SOUND, rate=16_000).rate = 8000  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        Text(text="a").epoch = 3  # type: ignore[misc]
+
+
+def test_live_is_the_default_and_the_greatest() -> None:
+    """What is given no epoch never expires."""
+    assert Text(text="a").epoch == LIVE
+    assert Text(text="a", epoch=10**12).epoch < LIVE
+
+
+@pytest.mark.parametrize("frame", [Transcript(text="a"), Played(response="r", ms=1), End()])
+def test_news_never_expires(frame: Frame) -> None:
+    """Only media, text and urgent frames can carry an epoch."""
+    with pytest.raises(FrameError, match="never expire"):
+        msgspec.structs.replace(frame, epoch=3)
+
+
+def test_stamping_leaves_the_original() -> None:
+    """A stamped frame is another frame with the same contents."""
+    frame = Audio(samples=SOUND, rate=16_000, pts=5, response="r")
+    stamped = frame.stamped(3)
+    assert (stamped.epoch, frame.epoch) == (3, LIVE)
+    assert stamped.samples is frame.samples
+    assert msgspec.structs.replace(stamped, epoch=LIVE) == frame
+
+
+def test_equality_compares_contents() -> None:
+    """Frames with arrays can be compared in tests, and hashed."""
+    one, same = (Audio(samples=SOUND.copy(), rate=16_000) for _ in range(2))
+    assert one == same
+    assert hash(one) == hash(same)
+    assert one != one.scaled(0.5)
+    assert one != Audio(samples=SOUND, rate=8000)
+    assert Video(data=PIXELS) == Video(data=PIXELS.copy())
+    assert Video(data=PIXELS) != Image(data=PIXELS)
+    assert Image(data=b"x", format="png") != Image(data=PIXELS)
+    assert len({one, same}) == 1
+
+
+def test_reprs_tell_size_and_time_and_no_contents() -> None:
+    """They are short enough for logs, and never contain the user's media."""
+    assert repr(Audio(samples=SOUND, rate=16_000, pts=1_500_000_000)) == "Audio(20 ms, 16000 Hz, 1 ch, pts=1.500s)"
+    assert repr(Audio(samples=SOUND, rate=16_000, epoch=3, response="r")).endswith("pts=0.000s, epoch=3, response='r')")
+    assert repr(Video(data=PIXELS)) == "Video(6x4, rgb24, pts=0.000s)"
+    assert repr(Image(data=b"abc", format="jpeg")) == "Image(3 bytes, jpeg, pts=0.000s)"
+
+
+def test_bytes_round_trip() -> None:
+    """Mono and stereo survive; half a sample is refused."""
+    mono = Audio(samples=SOUND, rate=16_000)
+    assert Audio.from_bytes(mono.to_bytes(), 16_000) == mono
+    stereo = Audio(samples=SOUND.reshape(-1, 2), rate=16_000)
+    assert Audio.from_bytes(stereo.to_bytes(), 16_000, channels=2) == stereo
+    assert (mono.channels, stereo.channels) == (1, 2)
+    with pytest.raises(FrameError, match="3 bytes are not a whole number"):
+        Audio.from_bytes(b"abc", 16_000)
+
+
+def test_durations_are_counted_from_samples() -> None:
+    """Nanoseconds are rounded down from the count, so they must not be summed."""
+    frame = Audio(samples=SOUND[:441], rate=44_100)
+    assert frame.duration == 320 * 1_000_000_000 // 44_100
+    assert Audio(samples=SOUND, rate=16_000).ms == 20.0
+
+
+def test_scaling_saturates() -> None:
+    """Too loud is clipped, not wrapped."""
+    loud = Audio(samples=np.array([20_000, -20_000, 3], np.int16), rate=8000).scaled(2)
+    assert loud.samples.tolist() == [32_767, -32_768, 6]
+
+
+def test_a_frame_of_ones_own_is_one_small_class() -> None:
+    """Also without repeating the class options."""
+
+    class Subtitle(Frame, frozen=True, kw_only=True):
+        text: str
+
+    class Mood(Frame):
+        happy: bool
+
+    assert Subtitle(text="a", epoch=2).epoch == 2
+    assert Mood(happy=True).travels is Travels.STREAM
+    with pytest.raises(AttributeError):
+        Mood(happy=True).happy = False  # type: ignore[misc]
+
+
+def test_interrupts_may_carry_an_epoch() -> None:
+    """It says which response they are about; the engine numbers them."""
+    assert Interrupt(epoch=4).epoch == 4
+    assert Interrupt().epoch == LIVE
