@@ -9,7 +9,6 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import anyio
-from anyio import from_thread
 from anyio.lowlevel import current_token
 
 __all__ = ["Worker", "at_work"]
@@ -27,8 +26,10 @@ class Worker:
     """
 
     def __init__(self, name: str) -> None:
-        self._calls: SimpleQueue[tuple[Callable[[], Any], Any, anyio.Event, list[Any]] | None] = SimpleQueue()
-        self._token = current_token()
+        self._calls: SimpleQueue[tuple[Callable[[], Any], anyio.Event, list[Any]] | None] = SimpleQueue()
+        loop: Any = current_token().native_token
+        # Posting does not wait for the loop to answer: a thread that did would hang with a loop that has stopped.
+        self._post: Callable[[Callable[[], Any]], Any] = getattr(loop, "run_sync_soon", None) or loop.call_soon_threadsafe
         self._ended = anyio.Event()
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
@@ -37,7 +38,7 @@ class Worker:
         """Run `function` in the thread. When cancelled, the thread is left to finish on its own."""
         done = anyio.Event()
         outcome: list[Any] = []
-        self._calls.put((function, None, done, outcome))
+        self._calls.put((function, done, outcome))
         with at_work():
             await done.wait()
         value, error = outcome
@@ -53,7 +54,7 @@ class Worker:
 
     def _serve(self) -> None:
         while (call := self._calls.get()) is not None:
-            function, _, done, outcome = call
+            function, done, outcome = call
             try:
                 outcome[:] = (function(), None)
             except BaseException as error:
@@ -64,7 +65,7 @@ class Worker:
 
     def _tell(self, event: anyio.Event) -> bool:
         try:
-            from_thread.run_sync(event.set, token=self._token)
-        except Exception:  # the event loop is gone: nobody waits any more
+            self._post(event.set)
+        except RuntimeError:  # the event loop is gone: nobody waits any more
             return False
         return True

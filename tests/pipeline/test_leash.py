@@ -1,0 +1,63 @@
+"""Letting go of a coroutine that will not be cancelled."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+from bargein.pipeline._leash import PATIENCE, Unstoppable, leashed
+
+
+async def test_it_is_transparent() -> None:
+    """Values, exceptions and waits pass through."""
+
+    async def work(value: int) -> int:
+        await anyio.sleep(0)
+        with anyio.move_on_after(0):
+            await anyio.sleep_forever()
+        if value < 0:
+            raise ValueError(value)
+        return value
+
+    assert await leashed(work(3), lambda: False) == 3
+    with pytest.raises(ValueError, match="-1"):
+        await leashed(work(-1), lambda: False)
+
+
+async def test_a_clean_up_is_let_finish() -> None:
+    """Being cancelled leaves time for some more awaits."""
+    cleaned: list[bool] = []
+
+    async def work() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                for _ in range(PATIENCE // 2):
+                    await anyio.lowlevel.checkpoint()
+            cleaned.append(True)
+
+    with anyio.move_on_after(0) as scope:
+        await leashed(work(), lambda: scope.cancel_called)
+    assert cleaned == [True]
+
+
+async def test_one_that_never_stops_is_closed() -> None:
+    """It gets a GeneratorExit, and its awaiter an `Unstoppable`."""
+    seen: list[str] = []
+
+    async def work() -> None:
+        while True:
+            try:
+                await anyio.sleep_forever()
+            except GeneratorExit:
+                seen.append("closed")
+                raise
+            except BaseException:
+                seen.append("swallowed")
+
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        with pytest.raises(Unstoppable):
+            await leashed(work(), lambda: scope.cancel_called)
+    assert seen[-1] == "closed"
+    assert len(seen) <= PATIENCE + 2

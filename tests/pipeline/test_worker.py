@@ -1,0 +1,81 @@
+"""Worker threads: one each, in order, prompt, and gone afterwards."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import anyio
+import pytest
+from bargein.pipeline import Audio, Interrupt, Pipeline, Processor
+from bargein.pipeline._worker import Worker
+from bargein.pipeline.testing import Harness
+
+from .kit import audio, index, until
+
+
+def workers() -> int:
+    return sum(thread.name.startswith("bargein") for thread in threading.enumerate())
+
+
+async def test_calls_run_in_one_thread_in_order() -> None:
+    """Values and exceptions come back; closing waits for the thread."""
+    worker = Worker("bargein test")
+    seen: list[str] = []
+    assert await worker.call(lambda: threading.current_thread().name) == "bargein test"
+    with pytest.raises(ZeroDivisionError):
+        await worker.call(lambda: 1 / 0)
+    async with anyio.create_task_group() as group:
+        for name in "abc":
+            group.start_soon(worker.call, lambda name=name: seen.append(name))
+    assert sorted(seen) == ["a", "b", "c"]
+    await worker.close()
+    await until(lambda: workers() == 0)
+
+
+class Threaded(Processor):
+    blocking = True
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.go.set()
+        self.batches: list[object] = []
+        self.exited = False
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self.exited = True
+
+    def process(self, frame: Audio | Interrupt) -> Iterator[Audio]:
+        self.go.wait(10)
+        self.batches.append(frame)
+        if isinstance(frame, Audio):
+            yield frame
+
+
+async def test_an_interrupt_overtakes_a_batch() -> None:
+    """It comes right after the frame that the thread is at; the stale rest of the batch is skipped."""
+    threaded = Threaded()
+    threaded.go.clear()
+    async with Harness(threaded) as harness:
+        await harness.send(audio(0), *(audio(at, epoch=0) for at in range(1, 10)), audio(10))
+        await until(lambda: harness.statistics().processors["Threaded"].frames_in == 11)
+        number = harness.interrupt()
+        threaded.go.set()
+        await harness.end()
+    assert [index(frame) for frame in harness.of(Audio)] == [0, 10]
+    assert [frame.epoch for frame in threaded.batches if isinstance(frame, Interrupt)] == [number]
+    assert harness.statistics().stale_dropped == 9
+    assert threaded.exited
+
+
+async def test_threads_are_gone_after_the_session() -> None:
+    """Whether it ended or was cancelled."""
+    for how in ("end", "cancel"):
+        async with Pipeline(Threaded(), Threaded()).session() as session:
+            await session.send(audio())
+            if how == "cancel":
+                await session.cancel()
+        await until(lambda: workers() == 0)

@@ -1,0 +1,85 @@
+"""The harness: a hand, an eye, and exact times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from bargein.pipeline import Audio, End, Interrupt, Pipeline, Played, Processor, SpeechStarted, Text
+from bargein.pipeline.testing import Arrival, Harness, Timeline, framed, tone
+
+from ..kit import Plain, Waits, audio, index
+
+
+class Reports(Processor):
+    def process(self, frame: Audio) -> Iterator[Audio | Played]:
+        yield frame
+        yield Played(response="r", ms=20)
+
+
+async def test_it_sees_both_ends() -> None:
+    """What comes out below and what comes out above, in one timeline."""
+    async with Harness(Reports()) as harness:
+        await harness.send(audio(1), Text(text="passes"), SpeechStarted())
+        assert await harness.end() == [audio(1), Played(response="r", ms=20), Text(text="passes"), SpeechStarted()]
+        assert harness.of(Audio) == [audio(1)]
+
+
+@pytest.mark.virtual
+async def test_times_are_exact() -> None:
+    """On a virtual clock, to the microsecond."""
+    async with Harness(Waits(0.25)) as harness:
+        await harness.send(audio(0), audio(1))
+        await harness.end()
+    assert [arrival.at for arrival in harness.timeline] == [pytest.approx(0.25), pytest.approx(0.5)]
+    assert str(harness.timeline).splitlines()[0] == "    250.0 ms  Audio(20 ms, 16000 Hz, 1 ch, pts=0.000s)"
+
+
+@pytest.mark.virtual
+async def test_play_sends_at_media_time() -> None:
+    """Frames are offered when their pts says."""
+    async with Harness(Plain()) as harness:
+        await harness.play(list(framed(tone(ms=100))))
+        await harness.end()
+    assert [arrival.at for arrival in harness.timeline] == pytest.approx([0, 0.02, 0.04, 0.06, 0.08])
+
+
+@pytest.mark.virtual
+async def test_next_waits_for_a_class() -> None:
+    """It passes others over, and fails with the timeline so far."""
+    async with Harness(Waits(0.1)) as harness:
+        await harness.send(Text(text="a"), audio(1), audio(2))
+        assert index(await harness.next(Audio)) == 1
+        assert index(await harness.next(Audio)) == 2
+        with pytest.raises(TimeoutError, match=r"no SpeechStarted within 3 s; so far there came:\n +0.0 ms  Text"):
+            await harness.next(SpeechStarted, within=3)
+
+
+async def test_it_interrupts() -> None:
+    """The interrupt comes out, with its number."""
+    async with Harness(Plain()) as harness:
+        assert harness.interrupt("test") == 1
+        assert harness.frames == [Interrupt(epoch=1, reason="test")]
+
+
+async def test_it_takes_chains_and_options() -> None:
+    """Any steps, and the options of a session."""
+    async with Harness(Pipeline(Plain(), name="inner"), Plain(), fused=False, capacity=3) as harness:
+        await harness.send(*(audio(at) for at in range(10)))
+        await harness.end()
+    assert len(harness.frames) == 10
+    assert "inner/Plain" in harness.statistics().processors
+
+
+async def test_errors_of_the_block_pass() -> None:
+    """A failing assertion is not wrapped."""
+    with pytest.raises(AssertionError, match="mine"):
+        async with Harness(Waits()):
+            raise AssertionError("mine")
+
+
+def test_timelines() -> None:
+    """They can be narrowed and stripped of their times."""
+    timeline = Timeline([Arrival((0.5, audio(1))), Arrival((1.0, End()))])
+    assert timeline.of(Audio).frames() == [audio(1)]
+    assert timeline[0].at == 0.5
