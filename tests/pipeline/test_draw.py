@@ -58,7 +58,13 @@ MERMAID = """flowchart LR
 def test_dot_is_understood_by_graphviz() -> None:
     """Every node and link is in it; Graphviz reads it where it is installed."""
     drawn = dot(graph())
-    for part in ("digraph", "cluster_1", "peripheries=2", "n0 -> n1;", "declared latency: 42.5 ms (Waits 30 + Loops 12.5)"):
+    for part in (
+        "digraph",
+        "cluster_1",
+        "peripheries=2",
+        "n0 -> n1;",
+        "declared latency: 42.5 ms (Waits 30 + Loops 12.5)",
+    ):
         assert part in drawn
     if shutil.which("dot") is None:
         pytest.skip("Graphviz's dot is not installed")

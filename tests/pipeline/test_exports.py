@@ -8,9 +8,6 @@ import pathlib
 import subprocess
 import sys
 
-import bargein.pipeline
-import bargein.processors
-import bargein.services
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -23,9 +20,7 @@ def test_faces_only_re_export(face: str) -> None:
     """`__all__` is sorted, complete, and each name is there."""
     module = importlib.import_module(face)
     public = {
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_") and not isinstance(value, type(sys))
+        name for name, value in vars(module).items() if not name.startswith("_") and not isinstance(value, type(sys))
     }
     assert public == set(module.__all__)
     assert len(module.__all__) == len(set(module.__all__))

@@ -226,7 +226,9 @@ def test_wrong_types_are_found() -> None:
 
 def test_wrong_rates_are_found() -> None:
     """Also across processors that leave the sound as it is."""
-    message = r"'Mic' gives audio at 48000 Hz, mono, but 'Narrow' takes 8000 or 16000 Hz, mono\. Insert Resample\(8000\)"
+    message = (
+        r"'Mic' gives audio at 48000 Hz, mono, but 'Narrow' takes 8000 or 16000 Hz, mono\. Insert Resample\(8000\)"
+    )
     refused(Pipeline(Mic(), Narrow()), message)
     refused(Pipeline(Mic(), Plain(), Narrow()), "'Plain' gives audio at 48000 Hz")
     refused(Pipeline(Mic(), TagsText(), Narrow(), inputs=Text), message)

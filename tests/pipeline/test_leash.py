@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
 import pytest
 from bargein.pipeline._leash import PATIENCE, Unstoppable, leashed
 
@@ -11,7 +12,7 @@ async def test_it_is_transparent() -> None:
     """Values, exceptions and waits pass through."""
 
     async def work(value: int) -> int:
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         with anyio.move_on_after(0):
             await anyio.sleep_forever()
         if value < 0:

@@ -140,8 +140,9 @@ KINDS: dict[str, Callable[[], Processor]] = {
 def specs(*kinds: str) -> st.SearchStrategy[Spec]:
     return st.recursive(
         st.sampled_from(kinds),
-        lambda inner: st.tuples(st.sampled_from(["line", "fork"]), inner, inner)
-        | st.tuples(st.just("line"), inner, inner, inner),
+        lambda inner: (
+            st.tuples(st.sampled_from(["line", "fork"]), inner, inner) | st.tuples(st.just("line"), inner, inner, inner)
+        ),
         max_leaves=8,
     ).filter(lambda spec: copies(spec) <= 16)
 

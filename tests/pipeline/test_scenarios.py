@@ -268,8 +268,7 @@ async def test_a_tentative_barge_in() -> None:
                 else:
                     held = isinstance(frame, Hold)
                 while kept and not held:
-                    await anyio.sleep(0.02)
-                    if (urgent := inbox.urgent_nowait()) is not None:
+                    if (urgent := await inbox.urgent(0.02)) is not None:
                         held = isinstance(urgent, Hold)
                         continue
                     await out.send(kept.pop(0))

@@ -395,9 +395,12 @@ async def test_contexts_are_entered_and_left() -> None:
     assert log == ["entered", "Audio", "left"]
     log.clear()
     with pytest.raises(KeyError):
-        async with Pipeline(Managed(log)).session():
+        async with Pipeline(Managed(log)).session() as session:
+            await session.send(audio())
+            await anyio.wait_all_tasks_blocked()
+            log.append("in use")
             raise KeyError
-    assert log == ["entered", "left"]
+    assert log == ["entered", "Audio", "in use", "left"]
 
 
 async def test_a_context_that_fails_ends_the_session() -> None:

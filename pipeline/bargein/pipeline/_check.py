@@ -48,8 +48,11 @@ def _flows(plan: Plan, inputs: Kinds) -> list[Kinds]:
         if contract is None:
             leaving = sent if node is plan.entry else frozenset()
         else:
-            passing = frozenset(kind for kind in arriving[node.index] if kind is Frame or not contract.accepts(kind))
+            here = arriving[node.index]
+            passing = frozenset(kind for kind in here if kind is Frame or not contract.accepts(kind))
             leaving = passing | _data(contract.gives)
+            if Frame in contract.takes and Frame in contract.gives:
+                leaving = here  # it gives on what it gets, whatever that is
         for after in node.after:
             arriving[after.index] |= leaving
     return arriving
@@ -92,7 +95,7 @@ def _check_fed(plan: Plan, node: Node, flows: list[Kinds]) -> None:
 
 def _check_formats(plan: Plan) -> None:
     """Rates and channels along the way of the sound, as far as processors declare them."""
-    coming: dict[int, list[tuple[Node, AudioFormat | None]]] = {node.index: [] for node in plan.nodes}
+    coming: dict[int, list[tuple[Node, AudioFormat]]] = {node.index: [] for node in plan.nodes}
     for node in plan.processors:
         processor, contract = node.processor, node.contract
         if processor is None or contract is None:
@@ -101,16 +104,14 @@ def _check_formats(plan: Plan) -> None:
             _check_format(source, form, node, processor.audio_in)
         if not contract.promises(Audio):
             continue
-        form = processor.audio_out
-        if form is None:  # it leaves the sound as it came, where that is one thing
-            forms = {each for _, each in coming[node.index]}
-            form = forms.pop() if len(forms) == 1 else None
+        # Without a format of its own it leaves the sound as it came, in each of the ways it came.
+        forms = {processor.audio_out} if processor.audio_out else {form for _, form in coming[node.index]}
         for target in plan.takers(node, Audio):
-            coming[target.index].append((node, form))
+            coming[target.index] += [(node, form) for form in forms]
 
 
-def _check_format(source: Node, have: AudioFormat | None, target: Node, want: AudioFormat | None) -> None:
-    if have is None or want is None:
+def _check_format(source: Node, have: AudioFormat, target: Node, want: AudioFormat | None) -> None:
+    if want is None:
         return
     rates = (want.rates,) if isinstance(want.rates, int) else want.rates
     offered = (have.rates,) if isinstance(have.rates, int) else have.rates

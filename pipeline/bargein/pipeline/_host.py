@@ -8,24 +8,26 @@ still running.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
+from typing import Any
 
 import sniffio
 
 __all__ = ["start_host"]
 
-_hosts: set[asyncio.Task[None]] = set()  # asyncio keeps only weak references to tasks
+_hosts: set[Any] = set()  # asyncio keeps only weak references to tasks
 
 
 def start_host(host: Callable[[], Awaitable[None]], name: str) -> None:
     """Start `host` beside the running tasks. It must handle its own exceptions."""
     if sniffio.current_async_library() == "trio":
-        import trio  # noqa: PLC0415 - the engine must not pay for it on asyncio
+        import trio  # noqa: PLC0415 - importing the engine imports no backend
 
         trio.lowlevel.spawn_system_task(host, name=name, context=copy_context())
         return
+
+    import asyncio  # noqa: PLC0415
 
     async def run() -> None:
         await host()

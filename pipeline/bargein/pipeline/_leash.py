@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import suppress
 from typing import Any
 
 __all__ = ["Unstoppable", "leashed"]
@@ -63,5 +63,9 @@ class leashed:  # noqa: N801 - awaited like a function
                 return done.value
 
     def _let_go(self) -> None:
-        with suppress(RuntimeError):  # it may swallow even that; nothing runs it any more, which is what counts
+        try:
             self._coroutine.close()
+        except RuntimeError:
+            # It swallowed even that. Never finalise it: outside the loop its next await would raise at once, be
+            # swallowed, and spin for ever in the middle of a garbage collection.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._coroutine))

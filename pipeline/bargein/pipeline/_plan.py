@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 
 from ._contract import Contract, Rung
 from .errors import LinkError
@@ -84,37 +85,31 @@ class Plan:
         """Everything that reaches a node, in order."""
         return (each for each in self.nodes if node.above >> each.index & 1)
 
-    def takers(
-        self,
-        node: Node,
-        kind: type[Frame],
-        *,
-        through: Node | None = None,
-        carries: Callable[[Node], bool] | None = None,
-    ) -> list[Node]:
-        """Who gets a frame of this class that `node` emits: the nearest that take it.
+    def takers(self, node: Node, kind: type[Frame]) -> list[Node]:
+        """Who gets a frame of this class that `node` emits: the nearest that take it."""
+        return list(self.ways(node.after, kind))
+
+    def ways(self, heads: Iterable[Node], kind: type[Frame]) -> dict[Node, tuple[Node, ...]]:
+        """Who gets a frame of this class that comes to `heads`, and whom it passes on its way there.
 
         A frame passes by whoever does not take it. Where branches run side by side it goes to each that takes it;
         one that lies behind another of them gets it only from that one, so that passing by one branch never doubles
-        what another has taken. `through` restricts the walk to one branch; `carries` names nodes that keep the order
-        of what they do not take.
+        what another has taken.
         """
-        found: list[Node] = []
-        waiting = [through] if through else list(node.after)
-        seen = 0
+        found: dict[Node, tuple[Node, ...]] = {}
+        waiting: deque[tuple[Node, tuple[Node, ...]]] = deque((head, ()) for head in heads)
+        seen = hidden = 0
         while waiting:
-            each = waiting.pop(0)
+            each, passed = waiting.popleft()
             if seen >> each.index & 1:
                 continue
             seen |= 1 << each.index
-            if each.accepts(kind) or (carries and carries(each)):
-                found.append(each)
+            if each.accepts(kind):
+                found[each] = passed
+                hidden |= each.below
             else:
-                waiting.extend(each.after)
-        hidden = 0
-        for each in found:
-            hidden |= each.below
-        return [each for each in found if not hidden >> each.index & 1]
+                waiting.extend((after, (*passed, each)) for after in each.after)
+        return {each: passed for each, passed in found.items() if not hidden >> each.index & 1}
 
     def _join(self, source: Node, target: Node) -> None:
         if target not in source.after:

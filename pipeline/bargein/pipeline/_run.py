@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,8 @@ import anyio
 
 from ._epoch import Epoch
 from ._gate import Gate
-from ._plan import Node, Plan
-from ._stage import Stage, Unwind, inherit
+from ._plan import Plan
+from ._stage import Parcel, Stage, Unwind, inherit
 from .frames import End, Failure, Frame, Interrupt
 from .ports import FLOOD, Inbox, Outlet, flood
 from .statistics import Hop, SessionStatistics
@@ -68,14 +68,8 @@ class Run:
             self.stages.append(Stage(self, node, room, gate))
         self.entry, self.exit = self.stages[0], self.stages[-1]
         self.exit.enter = self.leave
-        self._carrying = {index for index in boxed if plan.nodes[index].plain}
 
     # Delivering ---------------------------------------------------------------------------------------------------
-
-    def takers(self, node: Node, kind: type[Frame], through: Node | None = None) -> list[Stage]:
-        """The stages that get a frame of this class from `node`."""
-        carries = (lambda each: each.index in self._carrying) if self._carrying else None
-        return [self.stages[each.index] for each in self.plan.takers(node, kind, through=through, carries=carries)]
 
     def feed(self, stage: Stage, frame: Frame) -> None:
         """Deliver what `stage` emits. Inside a sweep it waits for the sweep's end."""
@@ -85,8 +79,12 @@ class Run:
         self._sweep(self._port(stage)[type(frame)], frame)
 
     def enter(self, stage: Stage, frame: Frame) -> None:
-        """Run a plain stage's own step on a frame from its inbox."""
-        self._sweep(stage.body if stage.node.accepts(type(frame)) else self._port(stage)[type(frame)], frame)
+        """Run a plain stage's own step on a frame from its inbox, or let pass what only waited its turn there."""
+        if type(frame) is Parcel:
+            stage.counters.frames_in -= 1
+            self._sweep(frame.deliver, frame.frame)
+        else:
+            self._sweep(stage.body, frame)
 
     def _port(self, stage: Stage) -> dict[type[Frame], Callable[[Frame], None]]:
         self._sweeps += 1
@@ -107,7 +105,11 @@ class Run:
     def _settle(self) -> None:
         """Do what the sweep put off. It answers urgent and upstream news, so where there is no room it drops."""
         waiting, self.overfull[:] = self.overfull[:], []
+        rounds = 0
         while self._after and self.failure is None:
+            rounds += 1
+            if rounds > FLOOD:
+                self.fail(None, flood("do processors answer each other for ever, one upstream and one down?"))
             later = self._after.popleft()
             self._sweeping = True
             try:
@@ -128,8 +130,13 @@ class Run:
     async def wait_for_room(self) -> None:
         """Wait until everything that the last sweep overfilled has room again."""
         full, self.overfull[:] = self.overfull[:], []
-        for inbox in dict.fromkeys(full):
-            await inbox.room()
+        try:
+            for inbox in dict.fromkeys(full):
+                await inbox.room()
+        except BaseException:  # the sender is called off, but what it sent is in: the bound holds all the same
+            for inbox in full:
+                inbox.trim()
+            raise
 
     def leave(self, frame: Frame) -> None:
         """A frame has come out of the graph."""
@@ -193,7 +200,7 @@ class Run:
         for target in fused:
             target.counters.frames_in += 1
             try:
-                answers.append((target, list(target.processor.process(frame) or ())))
+                answers.append((target, list(target.outputs(frame))))
             except Exception as error:
                 self.failed(target, error, frame)
         for target, frames in answers:
@@ -210,7 +217,7 @@ class Run:
         number = self.epoch.number
         for stage in self.stages:
             if stage.inbox is not None:
-                stage.inbox.purge()
+                stage.inbox.expire()
             if stage.working is not None and stage.working[0] < number:
                 stage.working[1].cancel()
         for scope, epoch in list(self._replies.items()):
@@ -270,6 +277,12 @@ class Run:
             if not stage.open and not node.source:
                 self._sweep(lambda _, stage=stage: self._end_reached(stage), End())  # type: ignore[misc]
 
+    def later(self, action: Callable[[], None]) -> None:
+        """Do it now, or at the end of the sweep that is under way."""
+        self._after.append(action)
+        if not self._sweeping:
+            self._settle()
+
     def finish(self, stage: Stage) -> None:
         """`end`, from outside a sweep. A source in the middle lets what is above it end first."""
         if stage.node.source and stage.open and self.plan.entry not in stage.node.before:
@@ -284,9 +297,11 @@ class Run:
         """A processor raised. Returns when the session goes on without the frame; else unwinds the sweep."""
         if isinstance(error, Unwind):
             raise error
-        if stage.processor is not None and stage.processor.on_error == "drop" and isinstance(error, Exception):
+        # A reply that fails is lost like a frame that does; the loop that began it goes on.
+        policies = ("drop",) if frame is not None else ("drop", "restart")
+        if stage.processor is not None and stage.processor.on_error in policies and isinstance(error, Exception):
             stage.counters.error += 1
-            self.report(stage, error, f"dropped {frame!r}")
+            self.report(stage, error, f"dropped {frame!r}" if frame is not None else "lost a reply")
             return
         self.fail(stage, error, frame)
         raise Unwind
@@ -300,10 +315,10 @@ class Run:
         if not self._sweeping:
             self._settle()
 
-    def fail(self, stage: Stage, error: BaseException, frame: Frame | None = None) -> None:
+    def fail(self, stage: Stage | None, error: BaseException, frame: Frame | None = None) -> None:
         """A processor raised and its policy is to end the session. The first failure is the one that counts."""
-        while_doing = f" on {frame!r}" if frame is not None else ""
-        error.add_note(f"in processor {stage.name!r}{while_doing}")
+        if stage is not None:
+            error.add_note(f"in processor {stage.name!r}" + (f" on {frame!r}" if frame is not None else ""))
         if self.failure is None:
             self.failure = error
             self.on_failure()
@@ -331,7 +346,11 @@ class Run:
         )
 
     def start_reply(
-        self, stage: Stage, reply: Outlet[Any], function: Callable[..., Awaitable[None]], args: tuple[Any, ...]
+        self,
+        stage: Stage,
+        reply: Outlet[Any],
+        function: Callable[..., Coroutine[Any, Any, None]],
+        args: tuple[Any, ...],
     ) -> None:
         """Start a task for a response; see `Outlet.respond`."""
         assert self.tasks is not None

@@ -8,7 +8,8 @@ when a table entry is made, and costs the others nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from inspect import isgeneratorfunction
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +23,26 @@ from .ports import Inbox
 from .statistics import Counters, Hop, ProcessorStatistics
 
 if TYPE_CHECKING:
-    from ._run import Run
     from ._gate import Gate
+    from ._run import Run
 
-__all__ = ["Port", "Stage", "Unwind"]
+__all__ = ["Parcel", "Port", "Stage", "Unwind", "inherit"]
 
 Deliver = Callable[[Frame], None]
 
 
 class Unwind(Exception):  # noqa: N818 - a signal, not an error
     """The session has failed: leave the sweep. The failure itself is kept by the run."""
+
+
+class Parcel(Frame, frozen=True, kw_only=True):
+    """A frame that waits in the inbox of a stage which it will pass by."""
+
+    frame: Frame
+    deliver: Callable[[Frame], None]
+
+    def __post_init__(self) -> None:
+        pass  # a copy of the frame's epoch, whatever way it travels
 
 
 class Port(dict[type[Frame], Deliver]):
@@ -64,6 +75,7 @@ class Stage:
         "open",
         "port",
         "processor",
+        "produces",
         "reached",
         "replies_done",
         "returned",
@@ -81,6 +93,10 @@ class Stage:
         self.contract = node.contract
         self.counters = Counters()
         self.gate = gate
+        contract = node.contract
+        self.produces = contract is not None and (
+            bool(contract.gives) or isgeneratorfunction(getattr(node.processor, "process", None))
+        )
         self.open = len(node.before)  # branches above that have not ended
         self.ended = False
         self.returned = False  # a source that has ended before those above it
@@ -102,7 +118,7 @@ class Stage:
         """How this stage delivers a frame of this class."""
         if not (isinstance(kind, type) and issubclass(kind, Frame)):
             raise ContractError(f"{self.name!r} emitted a {kind.__name__}, which is not a Frame")
-        if self.contract is not None and not self.contract.promises(kind) and not self._carries(kind):
+        if self.contract is not None and not self.contract.promises(kind):
             raise ContractError(
                 f"{self.name!r} emitted {kind.__name__}, but its annotations say that it gives "
                 f"{names(self.contract.gives)}; add {kind.__name__} to them"
@@ -118,14 +134,19 @@ class Stage:
             return lambda _: run.end(self)
         if self.gate is not None:
             return self._switch(kind, traced)
-        return self._fan(self.run.takers(self.node, kind), traced)
+        return self._fan(self.node.after, kind, traced)
 
-    def _carries(self, kind: type[Frame]) -> bool:
-        """Whether an unfused plain stage hands on what it does not take."""
-        return self.inbox is not None and self.node.plain and kind.travels in (Travels.STREAM, Travels.NEWS)
-
-    def _fan(self, targets: list[Stage], traced: bool) -> Deliver:
-        enters = [target.watched(self.name) if traced else target.enter for target in targets]
+    def _fan(self, heads: list[Node], kind: type[Frame], traced: bool) -> Deliver:
+        """Deliver to all who take this class behind `heads`."""
+        enters: list[Deliver] = []
+        for node, passed in self.run.plan.ways(heads, kind).items():
+            target = self.run.stages[node.index]
+            enter = target.watched(self.name) if traced else target.enter
+            for each in reversed(passed):
+                station = self.run.stages[each.index]
+                if station.inbox is not None and each.plain:  # fused, it would let the frame pass in its turn
+                    enter = station.carrying(enter)
+            enters.append(enter)
         if len(enters) == 1:
             return enters[0]
 
@@ -140,14 +161,25 @@ class Stage:
         assert gate is not None
         ways: dict[str, Deliver] = {}
         for branch in gate.branches:
-            heads = [head for head in node.after if head.processor in leaves_of(gate.branches[branch])]
-            targets: list[Stage] = []
-            for head in heads:
-                targets += [each for each in self.run.takers(node, kind, through=head) if each not in targets]
-            ways[branch] = self._fan(targets, traced)
+            inside = leaves_of(gate.branches[branch])
+            ways[branch] = self._fan([head for head in node.after if head.processor in inside], kind, traced)
 
         def deliver(frame: Frame) -> None:
             ways[gate.choose(frame)](frame)
+
+        return deliver
+
+    def carrying(self, enter: Deliver) -> Deliver:
+        """Delivery that waits its turn in this stage's inbox, though the stage does not take the frame.
+
+        A plain processor with an inbox of its own is only scheduled otherwise: nothing may overtake it.
+        """
+        inbox = self.inbox
+        assert inbox is not None
+        put = inbox.put
+
+        def deliver(frame: Frame) -> None:
+            put(Parcel(frame=frame, deliver=enter, epoch=frame.epoch))
 
         return deliver
 
@@ -164,7 +196,7 @@ class Stage:
         if process is None:
             return self._leave
         stage = self
-        if self.contract is not None and not self.contract.gives:
+        if not self.produces:
 
             def swallow(frame: Frame) -> None:
                 if frame.epoch < epoch.number:
@@ -214,7 +246,7 @@ class Stage:
     def watched(self, source: str) -> Deliver:
         """The same delivery, seen by the observers and timed."""
         run, name = self.run, self.name
-        enter = self.inbox.put if self.inbox is not None else self._timed_step()
+        enter = self.enter if self.inbox is not None else self._timed_step()
 
         def deliver(frame: Frame) -> None:
             if run.taps:
@@ -223,11 +255,16 @@ class Stage:
 
         return deliver
 
+    def outputs(self, frame: Frame) -> Iterable[Any]:
+        """What its `process` makes of a frame. What a sink returns is nobody's business."""
+        made = self.processor.process(frame)
+        return made if self.produces else ()
+
     def _timed_step(self) -> Deliver:
-        process = self._process()
-        if process is None:
+        if self._process() is None:
             return self._leave
-        counters, port, epoch, failed = self.counters, self.traced, self.run.epoch, self.run.failed
+        process, counters, port = self.outputs, self.counters, self.traced
+        epoch, failed = self.run.epoch, self.run.failed
 
         def step(frame: Frame) -> None:
             if frame.epoch < epoch.number:
@@ -237,7 +274,7 @@ class Stage:
             counters.timed += 1
             began = perf_counter_ns()
             try:
-                for out in process(frame) or ():
+                for out in process(frame):
                     counters.timed_ns += perf_counter_ns() - began
                     counters.frames_out += 1
                     deliver = port[type(out)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from time import perf_counter
@@ -16,8 +16,8 @@ from ._leash import Unstoppable, leashed
 from ._run import Run
 from ._stage import Stage, Unwind, inherit
 from ._worker import Worker
-from .errors import StuckError
-from .frames import LIVE, Frame
+from .errors import SessionError, StuckError
+from .frames import LIVE, Frame, Travels
 from .ports import Inbox, Outlet
 
 __all__ = ["Tasks"]
@@ -31,7 +31,7 @@ BATCH_SECONDS = 0.005
 class Tasks:
     """Starts the tasks of a run, and ends them within a bound."""
 
-    def __init__(self, run: Run, cancel_within: float) -> None:
+    def __init__(self, run: Run, cancel_within: float, on_done: Callable[[], None]) -> None:
         self.run = run
         self.cancel_within = cancel_within
         self.cancelling = False
@@ -39,10 +39,11 @@ class Tasks:
         self.count = 0
         self._running: dict[str, int] = {}
         self._stages = [stage for stage in run.stages[1:-1] if stage.inbox is not None]
-        self._managed = [stage for stage in run.stages[1:-1] if _manages(stage.processor) and not _blocks(stage)]
+        self._managed = [stage for stage in run.stages[1:-1] if _manages(stage)]
         self._ready = anyio.Event()
         self._done = anyio.Event()
-        self._entering = anyio.CancelScope()
+        self._on_done = on_done
+        self._scope = anyio.CancelScope()
         self._group: anyio.abc.TaskGroup | None = None
 
     @property
@@ -61,11 +62,16 @@ class Tasks:
         await self._ready.wait()
 
     def cancel(self) -> None:
-        """Ask everything to stop."""
+        """Ask everything to stop. Whoever waits for room in an inbox goes on."""
         self.cancelling = True
-        self._entering.cancel()
-        if self._group is not None:
+        if self._group is None:  # still entering contexts
+            self._scope.cancel()
+        else:
             self._group.cancel_scope.cancel()
+            self._scope.deadline = anyio.current_time() + self.cancel_within / 2  # for leaving contexts
+        for stage in self._stages:
+            if stage.inbox is not None:
+                stage.inbox.close()
 
     def finish(self) -> None:
         """The graph has ended: whoever still runs works for nobody."""
@@ -81,28 +87,36 @@ class Tasks:
     async def _host(self) -> None:
         self.count += 1
         try:
-            async with AsyncExitStack() as contexts:
-                with self._entering:
+            # Around the contexts and not inside them: a processor may hold a scope or a task group of its own open
+            # from its entry to its exit, and scopes must nest.
+            with self._scope:
+                async with AsyncExitStack() as contexts:
                     for stage in self._managed:
-                        await self._enter(stage, contexts)
-                if self._entering.cancel_called or self.run.failure is not None:
-                    return
-                async with anyio.create_task_group() as group:
-                    self._group = group
-                    for stage in self._stages:
-                        self._begin(stage)
-                        stage.scope = anyio.CancelScope()  # made here: it may be cancelled before its task begins
-                        group.start_soon(self._serve, stage, name=f"bargein {stage.name}")
-                    self._ready.set()
+                        if self.run.failure is None:
+                            await self._enter(stage, contexts)
+                    if self.run.failure is None:
+                        await self._work_until_done()
+        except Exception as error:
+            self.run.fail(None, error)
         finally:
             self.count -= 1
             self._ready.set()
             self._done.set()
+            self._on_done()
+
+    async def _work_until_done(self) -> None:
+        async with anyio.create_task_group() as group:
+            self._group = group
+            for stage in self._stages:
+                self._begin(stage)
+                stage.scope = anyio.CancelScope()  # made here: it may be cancelled before its task begins
+                group.start_soon(self._serve, stage, name=f"bargein {stage.name}")
+            self._ready.set()
+            if not self._stages:  # only contexts to keep open, until the graph has ended
+                await anyio.sleep_forever()
 
     async def _enter(self, stage: Stage, contexts: AsyncExitStack) -> None:
         processor = stage.processor
-        if self.run.failure is not None:
-            return
         try:
             if hasattr(processor, "__aenter__"):
                 await processor.__aenter__()
@@ -116,16 +130,21 @@ class Tasks:
         contexts.push_async_exit(partial(self._leave, stage))
 
     async def _leave(self, stage: Stage, *_: object) -> None:
+        """Leave a context. No scope here, as the processor may close one that it opened when it was entered."""
         processor = stage.processor
         try:
             if hasattr(processor, "__aexit__"):
                 await processor.__aexit__(None, None, None)
             else:
                 processor.__exit__(None, None, None)
+        except anyio.get_cancelled_exc_class():
+            self.unstoppable.append(stage.name)
+            raise
         except Exception as error:
             error.add_note("while it was left, after its last frame")
             self.run.fail(stage, error)
-        self._end(stage)
+        finally:
+            self._end(stage)
 
     def _begin(self, stage: Stage) -> None:
         self._running[stage.name] = self._running.get(stage.name, 0) + 1
@@ -156,9 +175,17 @@ class Tasks:
             pass
         except Unstoppable:
             self.unstoppable.append(stage.name)
+        except anyio.get_cancelled_exc_class() as error:
+            if self._called_off(scope):
+                raise
+            run.fail(stage, _foreign(stage, error))
         except Exception as error:
-            run.fail(stage, error)
+            if _was_let_go(error):
+                self.unstoppable.append(stage.name)
+            else:
+                run.fail(stage, error)
         finally:
+            inbox.close()
             self.count -= 1
             self._end(stage)
 
@@ -183,7 +210,9 @@ class Tasks:
         async for frame in inbox:
             try:
                 if frame.epoch == LIVE:
-                    await leashed(process(frame, live), lambda: self.cancelling)
+                    await leashed(process(frame, live), self._cancelled)
+                elif frame.travels is Travels.URGENT:  # what it causes is of its epoch, but it is not called off
+                    await leashed(process(frame, Outlet(run, stage, frame.epoch)), self._cancelled)
                 else:
                     with anyio.CancelScope() as scope:
                         stage.working = (frame.epoch, scope)
@@ -191,7 +220,10 @@ class Tasks:
             except Unstoppable:
                 self._swallowed(stage, frame)
             except Exception as error:
-                run.failed(stage, error, frame)
+                if _was_let_go(error):
+                    self._swallowed(stage, frame)
+                else:
+                    run.failed(stage, error, frame)
             finally:
                 stage.working = None
 
@@ -205,11 +237,9 @@ class Tasks:
         while True:
             try:
                 await leashed(stage.processor.run(*ports), partial(self._stale, scope))
-            except anyio.EndOfStream:
-                if not inbox.ended:
-                    raise
-                return  # it awaited another frame and there is none: the usual way to end
             except Exception as error:
+                if isinstance(error, anyio.EndOfStream) and inbox.ended:
+                    return  # it awaited another frame and there is none: the usual way to end
                 if stage.processor.on_error != "restart" or stage.counters.restarts >= stage.processor.restarts:
                     raise
                 stage.counters.restarts += 1
@@ -220,11 +250,20 @@ class Tasks:
     async def _blocking(self, stage: Stage, inbox: Inbox[Any]) -> None:
         processor = stage.processor
         worker = Worker(f"bargein {stage.name}")
-        entered = False
+        entered: list[bool] = []  # noted in the thread, which may come to it after the session has let go
+
+        def enter() -> None:
+            processor.__enter__()
+            entered.append(True)
+
+        def leave() -> None:
+            if entered:
+                processor.__exit__(None, None, None)
+
+        managed = hasattr(processor, "__enter__") and not hasattr(processor, "__aenter__")
         try:
-            if hasattr(processor, "__enter__"):
-                await worker.call(processor.__enter__)
-                entered = True
+            if managed:
+                await worker.call(enter)
             async for first in inbox:
                 batch = [first]
                 while len(batch) < BATCH and (frame := inbox.receive_nowait()) is not None:
@@ -235,9 +274,11 @@ class Tasks:
                     batch = await self._work(stage, worker, batch)
         finally:
             with anyio.move_on_after(self.cancel_within / 2, shield=True) as closing:
-                if entered:
-                    await worker.call(partial(processor.__exit__, None, None, None))
-                await worker.close()
+                try:
+                    if managed:
+                        await worker.call(leave)
+                finally:
+                    await worker.close()
             if closing.cancelled_caught:
                 self.unstoppable.append(stage.name)
 
@@ -263,7 +304,7 @@ class Tasks:
         self,
         stage: Stage,
         reply: Outlet[Any],
-        function: Callable[..., Awaitable[None]],
+        function: Callable[..., Coroutine[Any, Any, None]],
         args: tuple[Any, ...],
         running: dict[anyio.CancelScope, int],
     ) -> None:
@@ -291,15 +332,30 @@ class Tasks:
             pass
         except Unstoppable:
             self._swallowed(stage, None)
+        except anyio.get_cancelled_exc_class() as error:
+            if self._called_off(scope):
+                raise
+            self.run.fail(stage, _foreign(stage, error))
         except Exception as error:
-            with suppress(Unwind):
-                self.run.failed(stage, error)
+            if _was_let_go(error):
+                self._swallowed(stage, None)
+            else:
+                with suppress(Unwind):
+                    self.run.failed(stage, error)
         finally:
             self.count -= 1
             del running[scope]
             stage.counters.replies -= 1
             if stage.replies_done is not None and not stage.counters.replies:
                 stage.replies_done.set()
+
+    def _called_off(self, scope: anyio.CancelScope) -> bool:
+        """Whether a cancellation is the session's own: its end, an interrupt, or the event loop's."""
+        group = self._group
+        return self.cancelling or scope.cancel_called or (group is not None and group.cancel_scope.cancel_called)
+
+    def _cancelled(self) -> bool:
+        return self.cancelling
 
     def _stale(self, scope: anyio.CancelScope) -> bool:
         return self.cancelling or scope.cancel_called
@@ -320,7 +376,7 @@ class Tasks:
 
 def _in_thread(stage: Stage, batch: list[Frame]) -> tuple[list[tuple[Any, int]], int, Exception | None]:
     """Work through a batch, in the worker thread: what was made and for whom, how far it came, what went wrong."""
-    process, epoch = stage.processor.process, stage.run.epoch
+    outputs, epoch = stage.outputs, stage.run.epoch
     made: list[tuple[Any, int]] = []
     began = perf_counter()
     for used, frame in enumerate(batch, 1):
@@ -328,7 +384,7 @@ def _in_thread(stage: Stage, batch: list[Frame]) -> tuple[list[tuple[Any, int]],
             stage.counters.stale += 1
             continue
         try:
-            made += [(out, frame.epoch) for out in process(frame) or ()]
+            made += [(out, frame.epoch) for out in outputs(frame)]
         except Exception as error:
             return made, used, error
         if perf_counter() - began > BATCH_SECONDS:
@@ -336,9 +392,30 @@ def _in_thread(stage: Stage, batch: list[Frame]) -> tuple[list[tuple[Any, int]],
     return made, len(batch), None
 
 
+def _was_let_go(error: Exception) -> bool:
+    """Whether an exception is what became of `Unstoppable`.
+
+    A coroutine that is let go in the middle of a cancel scope of its own leaves that open; the backend complains when
+    the scope around it is left, and recovers.
+    """
+    return isinstance(error, RuntimeError) and isinstance(error.__context__, Unstoppable)
+
+
+def _foreign(stage: Stage, error: BaseException) -> SessionError:
+    """The failure for a cancellation that nobody here asked for, such as awaiting a task that somebody cancelled."""
+    failure = SessionError(
+        f"{stage.name!r} was cancelled by something other than its session: it awaited a task or a future that was "
+        "cancelled. Catch that where it is awaited"
+    )
+    failure.__cause__ = error
+    return failure
+
+
 def _blocks(stage: Stage) -> bool:
     return bool(stage.processor.blocking)
 
 
-def _manages(processor: Any) -> bool:
-    return hasattr(processor, "__enter__") or hasattr(processor, "__aenter__")
+def _manages(stage: Stage) -> bool:
+    """Whether the host enters its context; a blocking processor's plain one is entered in its thread."""
+    processor = stage.processor
+    return hasattr(processor, "__aenter__") or (hasattr(processor, "__enter__") and not _blocks(stage))

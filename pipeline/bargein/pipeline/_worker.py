@@ -29,7 +29,9 @@ class Worker:
         self._calls: SimpleQueue[tuple[Callable[[], Any], anyio.Event, list[Any]] | None] = SimpleQueue()
         loop: Any = current_token().native_token
         # Posting does not wait for the loop to answer: a thread that did would hang with a loop that has stopped.
-        self._post: Callable[[Callable[[], Any]], Any] = getattr(loop, "run_sync_soon", None) or loop.call_soon_threadsafe
+        self._post: Callable[[Callable[[], Any]], Any] = (
+            getattr(loop, "run_sync_soon", None) or loop.call_soon_threadsafe
+        )
         self._ended = anyio.Event()
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()

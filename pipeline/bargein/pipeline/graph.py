@@ -39,11 +39,14 @@ class Graph(Processor):
         self._links: list[tuple[int, int]] = []
         self._parts: dict[int, Processor] = {}  # by identity of the step as written; wrapped functions are kept here
         self._plan: Plan | None = None
+        self._inside: Graph | None = None
         for part in parts:
             self._add(part)
 
     def link(self, *chain: Step) -> Graph:
         """Join parts in a row, adding those that are new. Every tail of one leads to every head of the next."""
+        if self._inside is not None:
+            raise LinkError(f"{self!r} has become a part of {self._inside!r}; link it before, or link the parts there")
         steps = [self._add(part) for part in chain]
         for before, after in pairwise(steps):
             self._links += [(tail, head) for tail in self._tails(before) for head in self._heads(after)]
@@ -119,6 +122,10 @@ class Graph(Processor):
             mine = known.processors if isinstance(known, Graph) else (known,)
             return [at for at, leaf in enumerate(self._leaves) if any(leaf is each for each in mine)]
         part = as_processor(step)
+        if isinstance(part, Graph):
+            if not part.processors:
+                raise LinkError(f"{part!r} has no processors; to let frames through unchanged use Pass()")
+            part._inside = self
         first = len(self._leaves)
         for leaf in part.processors if isinstance(part, Graph) else (part,):
             if any(leaf is other for other in self._leaves):
@@ -213,10 +220,12 @@ def _union(nodes: list[Any], side: str) -> Kinds:
 
 def _unique_names(leaves: list[Processor], groups: list[tuple[str, ...]]) -> list[str]:
     """`Gain`, `Gain-2`, `front/Gain`: what each processor is called in this graph."""
-    names: list[str] = []
-    count: dict[str, int] = {}
+    names: dict[str, None] = {}
     for leaf, group in zip(leaves, groups, strict=True):
-        name = "/".join([*group, leaf.name or type(leaf).__name__])
-        count[name] = count.get(name, 0) + 1
-        names.append(name if count[name] == 1 else f"{name}-{count[name]}")
-    return names
+        name = base = "/".join([*group, leaf.name or type(leaf).__name__])
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{base}-{number}"
+        names[name] = None
+    return list(names)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, TypeVarTuple, cast
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from .errors import FloodError
+from .errors import FloodError, FrameError
 from .frames import LIVE, End, Frame, Interrupt, Travels
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = [
     "Inbox",
     "Outlet",
     "flood",
+    "not_begun",
 ]
 
 F_co = TypeVar("F_co", bound=Frame, covariant=True)
@@ -61,6 +62,7 @@ class Inbox(Generic[F_co]):
         self._gives_end = False
         self._closed = False
         self._wake: anyio.Event | None = None
+        self._alarm: anyio.Event | None = None
         self._room: anyio.Event | None = None
         self._streak = 0
         self._since: float | None = None
@@ -96,7 +98,7 @@ class Inbox(Generic[F_co]):
         self._streak += 1
         if not self._streak & STREAK:
             await checkpoint()
-        while (frame := self._take()) is None:
+        while (frame := self._take() or self._take_end()) is None:
             if self._closed:
                 raise anyio.EndOfStream
             if self._wake is None:
@@ -106,8 +108,20 @@ class Inbox(Generic[F_co]):
         self._since = anyio.current_time()
         return cast("F_co", frame)
 
+    async def urgent(self, seconds: float) -> F_co | None:
+        """Sleep for so long, unless an urgent frame comes first; it is returned, and None after a whole sleep.
+
+        For whatever paces what it has: it hears an interrupt at once, and leaves data where it is.
+        """
+        if not self._urgent:
+            if self._alarm is None:
+                self._alarm = anyio.Event()
+            with anyio.move_on_after(seconds):
+                await self._alarm.wait()
+        return self.urgent_nowait()
+
     def receive_nowait(self) -> F_co | None:
-        """The next frame if one is there."""
+        """The next frame if one is there. The end is for `receive` to tell."""
         frame = self._take()
         if frame is not None:
             self._counters.frames_in += 1
@@ -158,6 +172,9 @@ class Inbox(Generic[F_co]):
         else:
             self._urgent.pop(kind, None)
         self._urgent[kind] = frame
+        if self._alarm is not None:
+            self._alarm.set()
+            self._alarm = None
         self._ring()
 
     def put_news(self, frame: Frame) -> None:
@@ -177,8 +194,17 @@ class Inbox(Generic[F_co]):
             self._end, self._gives_end = end, give
             self._ring()
 
+    def expire(self) -> None:
+        """An interrupt has come: let senders go on that wait behind what it expired.
+
+        Nothing else needs doing now, as staleness is compared at every get; to purge fifty frames costs more than to
+        wake their processor.
+        """
+        if self._room is not None:
+            self.purge()
+
     def purge(self) -> None:
-        """Drop what an interrupt expired. Only promptness: staleness is compared again at every get."""
+        """Drop what an interrupt has expired."""
         data = self._data
         if not data:
             return
@@ -192,6 +218,7 @@ class Inbox(Generic[F_co]):
 
     def trim(self) -> None:
         """Drop the oldest down to the capacity: media before news, as media has a next frame."""
+        self.purge()
         data = self._data
         while len(data) > self.capacity:
             oldest = next((at for at, frame in enumerate(data) if frame.travels is Travels.STREAM), 0)
@@ -200,6 +227,7 @@ class Inbox(Generic[F_co]):
 
     async def room(self) -> None:
         """Wait until a frame more would fit."""
+        self.purge()
         while len(self._data) > self.capacity and not self._closed:
             if self._room is None:
                 self._room = anyio.Event()
@@ -229,6 +257,10 @@ class Inbox(Generic[F_co]):
             if frame.epoch >= self._epoch.number:
                 return frame
             self._counters.stale += 1
+            self.purge()  # the others that expired with it, faster than one by one
+        return None
+
+    def _take_end(self) -> Frame | None:
         if self._end is not None and not self._closed:
             if self._gives_end:
                 self._gives_end = False
@@ -294,13 +326,15 @@ class Outlet(Generic[F_contra]):
             return self
         return Outlet(self._run, self._stage, self._run.epoch.begin_response())
 
-    def respond(self, function: Callable[[Outlet[F_contra], *Args], Awaitable[None]], *args: *Args) -> Outlet[F_contra]:
+    def respond(
+        self, function: Callable[[Outlet[F_contra], *Args], Coroutine[Any, Any, None]], *args: *Args
+    ) -> Outlet[F_contra]:
         """Begin a response in a task of its own: `await function(reply, *args)`, cancelled by the next interrupt.
 
         The processor's loop goes on listening meanwhile. What the function raises counts as the processor's.
         """
         reply = self.reply()
-        self._run.start_reply(self._stage, reply, cast("Callable[..., Awaitable[None]]", function), args)
+        self._run.start_reply(self._stage, reply, cast("Callable[..., Coroutine[Any, Any, None]]", function), args)
         return reply
 
     def _emit(self, frame: Frame) -> None:
@@ -313,6 +347,8 @@ class Outlet(Generic[F_contra]):
             if frame.epoch < run.epoch.number:
                 stage.counters.stale += 1
                 return
+            if frame.epoch > run.epoch.number:
+                raise not_begun(frame, run.epoch.number)
             if cause == LIVE:  # stamped by hand: the processor's own way of beginning a response
                 run.epoch.begin_response()
         stage.counters.frames_out += 1
@@ -322,6 +358,14 @@ class Outlet(Generic[F_contra]):
         return f"<Outlet of {self._stage.name}{'' if self._cause == LIVE else f', epoch {self._cause}'}>"
 
 
-def flood() -> FloodError:
+def flood(question: str = "does a loop in process() never end?") -> FloodError:
     """The error for a processor that does not stop emitting."""
-    return FloodError(f"more than {FLOOD:,} frames came of one; does a loop in process() never end?")
+    return FloodError(f"more than {FLOOD:,} frames came of one; {question}")
+
+
+def not_begun(frame: Frame, number: int) -> FrameError:
+    """The error for a frame that would outlive interrupts to come."""
+    return FrameError(
+        f"{frame!r} belongs to epoch {frame.epoch}, but the session is in epoch {number}; "
+        "a reply takes the epoch in which it begins: out.reply()"
+    )

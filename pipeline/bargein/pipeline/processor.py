@@ -77,6 +77,8 @@ class Processor:
         super().__init_subclass__(**options)
         if cls.contract is not Processor.contract:
             return  # a graph: its contract is made of its parts'
+        if not {"process", "run", "blocking"} & vars(cls).keys() and cls.contract_ is not None:
+            return  # inherited with what it is read from
         # Annotations may name classes of the function that contains the class statement: look there too.
         try:
             cls.contract_ = _read(cls, sys._getframe(1).f_locals)

@@ -14,8 +14,8 @@ from anyio.lowlevel import checkpoint
 from ._run import Run
 from ._tasks import Tasks
 from .errors import SessionError, StuckError
-from .frames import LIVE, Frame, Travels
-from .ports import STREAK
+from .frames import LIVE, End, Frame, Travels
+from .ports import STREAK, not_begun
 from .statistics import Hop, SessionStatistics
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ class Session:
         self._cancel_within = cancel_within
         self._drain_within = drain_within
         self._state = "new"
-        self._input_open = True
+        self._input_open = True  # the application may send
+        self._input_closed = False  # and the graph has been told that it will not
+        self._stopped: anyio.Event | None = None
         self._over: anyio.Event | None = None
         self._streak = 0
 
@@ -64,7 +66,7 @@ class Session:
         run = self._run
         self._over = anyio.Event()
         self._body = anyio.CancelScope()
-        self._tasks = run.tasks = Tasks(run, self._cancel_within)
+        self._tasks = run.tasks = Tasks(run, self._cancel_within, self._over.set)
         run.on_failure = self._on_failure
         run.on_finished = self._on_finished
         if self._tasks.needed:
@@ -82,57 +84,74 @@ class Session:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        run = self._run
-        ours = bool(self._body.__exit__(kind, error, trace))
+        run, given = self._run, error
+        try:
+            if self._body.__exit__(kind, error, trace):
+                error = None  # our own cancellation of the block, because a processor failed
+        except BaseException as other:  # what a task group in the block made of that cancellation
+            error = other
         self._silence()
-        if error is not None and not ours and error is not run.failure:
-            stuck = await self._stop()
-            if stuck:
-                error.add_note(f"besides, {stuck}")
-            return
-        if run.failure is None and self._state == "running":
+        if error is None and run.failure is None and self._state == "running":
             self.end()
-            try:
-                with anyio.move_on_after(self._drain_within) as drain:
-                    await self._wait_over()
-            except BaseException:
-                await self._stop()
-                raise
-            if drain.cancelled_caught and run.failure is None:
-                left = self._tasks.running
-                await self._stop()
-                raise StuckError(
-                    f"{_list(left)} did not drain within {self._drain_within:g} s after the end and was cancelled; "
-                    "end it yourself, or allow more: session(drain_within=...)",
-                    left,
-                )
+            error = await self._drain()
         stuck = await self._stop()
-        if run.failure is not None:
+        if run.failure is not None and (error is None or _only(error, run.failure)):
             if stuck:
                 run.failure.add_note(f"besides, {stuck}")
-            if error is not run.failure:
+            if given is not run.failure:
                 raise run.failure
+            return
+        if error is not None:
+            if run.failure is not None and error is not run.failure:
+                error.add_note(f"besides, the session failed: {type(run.failure).__name__}: {run.failure}")
+            if stuck and not isinstance(error, StuckError):
+                error.add_note(f"besides, {stuck}")
+            if error is not given:
+                raise error
         elif stuck:
             raise stuck
+
+    async def _drain(self) -> BaseException | None:
+        """Wait for everything to drain, within the bound. What goes wrong is returned: there is more to do first."""
+        try:
+            with anyio.move_on_after(self._drain_within) as drain:
+                await self._wait_over()
+        except BaseException as error:
+            return error
+        if not drain.cancelled_caught or self._run.failure is not None:
+            return None
+        left = self._tasks.running
+        return StuckError(
+            f"{_list(left)} did not drain within {self._drain_within:g} s after the end and was cancelled; "
+            "end it yourself, or allow more: session(drain_within=...)",
+            left,
+        )
 
     def end(self) -> None:
         """End gracefully: the application sends no more, sources stop, what is under way is finished.
 
         Returns at once. Go on reading with `async for`, or leave the block to wait until everything has drained.
         """
+        self._input_open = False
+        self._run.later(self._end_now)
+
+    def _end_now(self) -> None:
+        if self._state != "running":
+            return
         self._close_input()
         for stage in self._run.stages[1:-1]:
             if not stage.node.source or stage.inbox is None:
                 continue
             if stage.takes_end():
-                self._run._end_reached(stage)
+                stage.inbox.put_end(End(), give=True)
             elif stage.scope is not None:
                 stage.scope.cancel()
 
     async def drained(self) -> None:
         """Send no more, and wait until every source has ended by itself and everything has drained."""
         self._silence()
-        self._close_input()
+        self._input_open = False
+        self._run.later(self._close_input)
         await self._wait_over()
 
     async def cancel(self) -> None:
@@ -161,6 +180,9 @@ class Session:
         run = self._run
         if run.overfull:
             await run.wait_for_room()
+            if self._state != "running":
+                self._check_open()  # it was not room that the wait ended with
+            self._raise_failure()
         else:
             self._streak += 1
             if not self._streak & STREAK:
@@ -173,7 +195,7 @@ class Session:
 
     def interrupt(self, reason: str = "") -> int:
         """Interrupt: always advances the epoch, and returns the new one. Takes effect before it returns."""
-        self._check_open()
+        self._check_running()
         number = self._run.interrupt(reason)
         self._raise_failure()
         return number
@@ -233,6 +255,8 @@ class Session:
             if frame.epoch < run.epoch.number:
                 run.entry.counters.stale += 1
                 return
+            if frame.epoch > run.epoch.number:
+                raise not_begun(frame, run.epoch.number)
             run.epoch.begin_response()
         if frame.travels is Travels.LAST:
             self.end()
@@ -241,10 +265,15 @@ class Session:
         self._raise_failure()
 
     def _check_open(self) -> None:
+        self._check_running()
+        if not self._input_open:
+            raise SessionError("the session has ended; nothing can be sent to it any more")
+
+    def _check_running(self) -> None:
         self._raise_failure()
         if self._state == "new":
             raise SessionError("the session has not begun; use `async with graph.session() as session`")
-        if self._state != "running" or not self._input_open:
+        if self._state != "running":
             raise SessionError("the session has ended; nothing can be sent to it any more")
 
     def _raise_failure(self) -> None:
@@ -252,8 +281,8 @@ class Session:
             raise self._run.failure
 
     def _close_input(self) -> None:
-        if self._input_open and self._state == "running":
-            self._input_open = False
+        if not self._input_closed and self._state == "running":
+            self._input_closed = True
             self._run.close_input()
 
     def _silence(self) -> None:
@@ -266,27 +295,32 @@ class Session:
     def _on_failure(self) -> None:
         self._tasks.cancel()
         self._body.cancel()
-        self._set_over()
+        self._over_without_tasks()
 
     def _on_finished(self) -> None:
         self._tasks.finish()
-        self._set_over()
+        self._over_without_tasks()
 
-    def _set_over(self) -> None:
+    def _over_without_tasks(self) -> None:
+        """A graph with tasks is over when they are; one without, at once."""
         assert self._over is not None
-        self._over.set()
+        if not self._tasks.needed:
+            self._over.set()
 
     async def _wait_over(self) -> None:
         assert self._over is not None
-        if self._tasks.needed:
-            await self._tasks.done()
-        else:
-            await self._over.wait()
+        await self._over.wait()
 
     async def _stop(self) -> StuckError | None:
-        """Cancel what still runs and wait for it within the bound, even when the caller is being cancelled."""
-        if self._state != "running":
+        """Cancel what still runs and wait for it within the bound, even when the caller is being cancelled.
+
+        Returns what there is to complain of, to the first who asks; others wait until it is known.
+        """
+        if self._stopped is not None:
+            with anyio.CancelScope(shield=True):
+                await self._stopped.wait()
             return None
+        self._stopped = anyio.Event()
         self._state = "ended"
         self._silence()
         tasks = self._tasks
@@ -294,6 +328,9 @@ class Session:
             tasks.cancel()
             with anyio.move_on_after(self._cancel_within, shield=True):
                 await tasks.done()
+        assert self._over is not None
+        self._over.set()
+        self._stopped.set()
         stuck = tuple(dict.fromkeys([*tasks.unstoppable, *tasks.running]))
         if not stuck:
             self._release()
@@ -318,6 +355,13 @@ class Session:
     def _release(self) -> None:
         for processor in self.graph.processors:
             processor._session = None  # type: ignore[attr-defined]
+
+
+def _only(error: BaseException, failure: BaseException) -> bool:
+    """Whether an exception is the failure itself, or groups of nothing else."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_only(each, failure) for each in error.exceptions)
+    return error is failure
 
 
 def _list(names: tuple[str, ...]) -> str:

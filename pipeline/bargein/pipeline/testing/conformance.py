@@ -49,11 +49,11 @@ async def check_processor(
     assert taken or contract.source, (
         f"{first!r} takes none of the frames given: {sorted({type(frame).__name__ for frame in sample})}"
     )
+    await _check_untouched(make, sample)
     expected = await _through(make, sample)
     assert await _through(make, sample, fused=False) == expected, "it gives other frames when it is not fused"
     assert await _through(make, sample) == expected, "it gives other frames the second time: it keeps global state"
     await _check_isolated(make, sample, expected)
-    await _check_untouched(make, sample)
     if rechunk and contract.accepts(Audio):
         await _check_chunks(make, sample)
     await _check_epochs(make, sample)

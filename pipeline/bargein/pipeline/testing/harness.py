@@ -151,7 +151,8 @@ class Harness:
                     self._next += 1
                     if isinstance(frame, kind):
                         return frame
-                self._arrived = anyio.Event()
+                if self._arrived is None:
+                    self._arrived = anyio.Event()
                 await self._arrived.wait()
         raise TimeoutError(f"no {kind.__name__} within {within:g} s; so far there came:\n{self.timeline}")
 
@@ -167,3 +168,4 @@ class Harness:
         self.timeline.append(Arrival((anyio.current_time() - self._began, frame)))
         if self._arrived is not None:
             self._arrived.set()
+            self._arrived = None

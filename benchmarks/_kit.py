@@ -1,0 +1,75 @@
+"""What the benchmarks share: processors that do nothing, repetition, and how results are printed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import anyio
+import numpy as np
+from bargein.pipeline import LIVE, Audio, Outlet, Processor
+
+
+class Plain(Processor):
+    """A fused pass-through."""
+
+    def process(self, frame: Audio) -> Iterator[Audio]:
+        yield frame
+
+
+class Waits(Processor):
+    """A pass-through in a task of its own."""
+
+    async def process(self, frame: Audio, out: Outlet[Audio]) -> None:
+        await out.send(frame)
+
+
+class Sink(Processor):
+    """Takes everything."""
+
+    def process(self, frame: Audio) -> None:
+        pass
+
+
+def audio(epoch: int = LIVE) -> Audio:
+    """A 20 ms frame of 16 kHz."""
+    return Audio(samples=np.zeros(320, np.int16), rate=16_000, epoch=epoch)
+
+
+def best(times: list[float]) -> float:
+    """The least of several measurements: on a shared machine the others measure the neighbours too."""
+    return min(times)
+
+
+def clock() -> float:
+    """Real seconds."""
+    return time.perf_counter()
+
+
+def options(description: str | None) -> argparse.Namespace:
+    """The command line every benchmark has."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a line for people")
+    parser.add_argument("--backend", default="asyncio", choices=["asyncio", "uvloop", "trio"])
+    parser.add_argument("--quick", action="store_true", help="a tenth of the work, to see that it runs")
+    return parser.parse_args()
+
+
+def run(backend: str, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+    """Run an async function on one of the backends."""
+    if backend == "uvloop":
+        return anyio.run(function, *args, backend="asyncio", backend_options={"use_uvloop": True})
+    return anyio.run(function, *args, backend=backend)
+
+
+def show(arguments: argparse.Namespace, line: str, result: dict[str, Any]) -> None:
+    """Print the result, for people or for programs."""
+    if arguments.json:
+        json.dump({"backend": arguments.backend, **result}, sys.stdout)
+        print()
+    else:
+        print(line)
