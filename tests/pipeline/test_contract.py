@@ -213,3 +213,21 @@ def test_names_in_words() -> None:
     assert names([]) == "nothing"
     assert names([Audio]) == "Audio"
     assert names([Text, Audio, Video]) == "Audio, Text or Video"
+
+
+def make_base() -> type[Processor]:
+    class Local(Frame, frozen=True, kw_only=True):
+        value: int
+
+    class Base(Processor):
+        def process(self, frame: Local) -> Iterator[Local]:
+            yield frame
+
+    return Base
+
+
+def test_subclasses_inherit_what_they_do_not_redefine() -> None:
+    """Also where the annotations could not be read again."""
+    base = make_base()
+    child = type("Child", (base,), {"extra": 1})
+    assert child().contract == base().contract

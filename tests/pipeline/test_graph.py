@@ -303,3 +303,58 @@ def test_what_comes_out_is_known() -> None:
     contract = Pipeline(Plain(), Branch(Waits(), Sink())).contract
     assert contract.takes == {Audio}
     assert contract.gives == {Audio}
+
+
+async def test_passing_by_never_multiplies() -> None:
+    """Neither unfused, nor behind two hundred fused steps, nor in a switch whose branch forks."""
+    text = Text(text="a")
+
+    def fork() -> Branch:
+        return Branch(TagsText(), Plain(), Plain())
+
+    for graph in (
+        Pipeline(fork(), fork()),
+        Pipeline(*(Plain() for _ in range(250)), fork(), Plain()),
+        Switch("a", a=fork(), b=Plain()),
+    ):
+        for fused in (True, False):
+            async with Harness(graph, fused=fused) as harness:
+                await harness.send(text, VIDEO)
+                await harness.end()
+            assert sorted(type(frame).__name__ for frame in harness.frames) == ["Text", "Video"]
+            graph = Pipeline(fork(), fork())
+
+
+async def test_unfused_frames_wait_their_turn() -> None:
+    """A plain processor with an inbox of its own lets nothing overtake it, not even what it does not take."""
+    async with Harness(Plain(), Plain(), TagsText(), Plain(), fused=False) as harness:
+        frames: list[Frame] = [audio(1), Text(text="a"), VIDEO, audio(2), Transcript(text="b"), audio(3)]
+        await harness.send(*frames)
+        await harness.end()
+    assert [type(frame) for frame in harness.frames] == [type(frame) for frame in frames]
+    assert harness.statistics().processors["TagsText"].frames_in == 1
+
+
+def test_nothing_is_lost_in_nesting() -> None:
+    """An empty pipeline and a link that comes too late are errors, not silent surprises."""
+    with pytest.raises(LinkError, match=r"has no processors; .*use Pass\(\)"):
+        Pipeline(Plain(), Pipeline(), Sink())
+    inner = Graph(a := Plain())
+    Pipeline(inner, Sink())
+    with pytest.raises(LinkError, match="has become a part of"):
+        inner.link(a, Plain())
+
+
+def test_names_are_unique() -> None:
+    """Whatever the author called them."""
+    graph = Graph(*(Plain().options(name=name) for name in ("X-2", "X", "X", "X")))
+    assert [node.name for node in graph.plan.processors] == ["X-2", "X", "X-3", "X-4"]
+
+
+def test_types_and_rates_are_followed_through() -> None:
+    """A pass, a switch and a merge of two rates hide nothing."""
+    refused(Pipeline(Mic(), Pass(), ToText()), "'ToText' takes Transcript, but nothing above it gives that")
+    refused(Pipeline(Mic(), Switch("a", a=Plain(), b=Plain()), ToText()), "nothing above it gives that")
+    fast = Mic().options(name="fast")
+    fast.audio_out = AudioFormat(24_000, 1)
+    refused(Pipeline(Branch(Mic(), fast), Plain(), Narrow()), "'Plain' gives audio at")

@@ -19,9 +19,10 @@ async def test_it_is_transparent() -> None:
             raise ValueError(value)
         return value
 
-    assert await leashed(work(3), lambda: False) == 3
-    with pytest.raises(ValueError, match="-1"):
-        await leashed(work(-1), lambda: False)
+    with anyio.CancelScope() as scope:
+        assert await leashed(work(3), scope, lambda: False) == 3
+        with pytest.raises(ValueError, match="-1"):
+            await leashed(work(-1), scope, lambda: False)
 
 
 async def test_a_clean_up_is_let_finish() -> None:
@@ -38,7 +39,7 @@ async def test_a_clean_up_is_let_finish() -> None:
             cleaned.append(True)
 
     with anyio.move_on_after(0) as scope:
-        await leashed(work(), lambda: scope.cancel_called)
+        await leashed(work(), scope, lambda: scope.cancel_called)
     assert cleaned == [True]
 
 
@@ -59,6 +60,6 @@ async def test_one_that_never_stops_is_closed() -> None:
     with anyio.CancelScope() as scope:
         scope.cancel()
         with pytest.raises(Unstoppable):
-            await leashed(work(), lambda: scope.cancel_called)
+            await leashed(work(), scope, lambda: scope.cancel_called)
     assert seen[-1] == "closed"
     assert len(seen) <= PATIENCE + 2

@@ -6,11 +6,13 @@ import gc
 import threading
 import weakref
 from collections.abc import Iterator
+from typing import Never
 
 import anyio
 import anyio.to_thread
 import pytest
 from bargein.pipeline import (
+    LIVE,
     Audio,
     ContractError,
     FloodError,
@@ -18,6 +20,7 @@ from bargein.pipeline import (
     Interrupt,
     Outlet,
     Pipeline,
+    Played,
     Processor,
     StuckError,
     Text,
@@ -335,3 +338,64 @@ async def test_barging_in_twice_for_one_cause_is_one_step() -> None:
         assert harness.interrupt() == 3
     assert harness.statistics().coalesced == 2
     del inputs_open
+
+
+class SwallowsEverything(Processor):
+    """Not even a `GeneratorExit` gets through, and each round has a cancel scope of its own."""
+
+    async def process(self, frame: Audio, out: Outlet[Audio]) -> None:
+        while True:
+            try:
+                with anyio.move_on_after(1000):
+                    await anyio.sleep(1000)
+            except BaseException:
+                pass
+
+
+async def test_swallowing_everything_is_named_too() -> None:
+    """What cannot even be closed is abandoned; the program goes on, and can end."""
+    for epoch in (LIVE, 0):
+        async with Pipeline(SwallowsEverything(), Plain()).session() as session:
+            await session.send(audio(epoch=epoch))
+            await anyio.wait_all_tasks_blocked()
+            with pytest.raises(StuckError, match="'SwallowsEverything' did not stop"):
+                await session.cancel()
+        gc.collect()
+
+
+async def test_answering_each_other_for_ever_is_a_flood() -> None:
+    """One upstream, one down, without end: the session fails, and the caller gets control back."""
+
+    class Asks(Processor):
+        def process(self, frame: Audio | Played) -> Iterator[Text]:
+            yield Text(text="?")
+
+    class Tells(Processor):
+        def process(self, frame: Text) -> Iterator[Played]:
+            yield Played(response="r", ms=1)
+
+    with pytest.raises(FloodError, match="do processors answer each other for ever"):
+        async with Pipeline(Asks(), Tells()).session() as session:
+            await session.send(audio())
+
+
+async def test_sinks_may_return_what_they_like() -> None:
+    """What a sink returns is ignored, in every sweep; one that is a generator runs to its end."""
+    seen: list[int] = []
+
+    class Returns(Processor):
+        def process(self, frame: Audio) -> None:
+            return seen.append(1) or 5  # type: ignore[return-value, func-returns-value]
+
+    class Generates(Processor):
+        def process(self, frame: Audio) -> Iterator[Never]:
+            seen.append(2)
+            return
+            yield
+
+    for kind in (Returns, Generates):
+        seen.clear()
+        async with Pipeline(kind()).session() as session:
+            for _ in range(600):
+                await session.send(audio())
+        assert len(seen) == 600

@@ -12,6 +12,7 @@ from bargein.pipeline import (
     Audio,
     End,
     Frame,
+    FrameError,
     Hold,
     Inbox,
     Interrupt,
@@ -379,3 +380,62 @@ async def test_frames_of_ones_own_travel_as_they_say() -> None:
         await harness.send(Mute())
         await harness.end()
     assert hears.levels == [-3, -99]
+
+
+async def test_called_off_sends_keep_the_bound() -> None:
+    """What was sent is in, though its sender no longer waits; then the oldest is dropped, and counted."""
+    async with Harness(Blocks(), capacity=4) as harness:
+        for at in range(100):
+            with anyio.move_on_after(0):
+                await harness.send(audio(at))
+        each = harness.statistics().processors["Blocks"]
+        assert each.waiting <= 5
+        assert each.overflow_dropped >= 90
+        await harness.session.cancel()
+
+
+class Blocks(Processor):
+    async def process(self, frame: Audio, out: Outlet[Audio]) -> None:
+        await anyio.sleep_forever()
+
+
+async def test_no_frame_belongs_to_an_epoch_to_come() -> None:
+    """It would survive the interrupts until then."""
+    async with Harness(Plain()) as harness:
+        with pytest.raises(FrameError, match="belongs to epoch 9, but the session is in epoch 0"):
+            await harness.send(Text(text="a", epoch=9))
+
+    class Early(Processor):
+        async def process(self, frame: Audio, out: Outlet[Text]) -> None:
+            await out.send(Text(text="a", epoch=9))
+
+    with pytest.raises(FrameError, match="belongs to epoch 9"):
+        async with Harness(Early()) as harness:
+            await harness.send(audio())
+            await harness.end()
+
+
+@pytest.mark.virtual
+async def test_pacing_hears_urgent_frames() -> None:
+    """`inbox.urgent(seconds)` sleeps, unless something urgent comes; data stays where it is."""
+    woken: list[tuple[float, str]] = []
+
+    class Paces(Processor):
+        async def run(self, inbox: Inbox[Audio | Interrupt | Hold], out: Outlet[Audio]) -> None:
+            for _ in range(3):
+                frame = await inbox.urgent(1.0)
+                woken.append((anyio.current_time(), type(frame).__name__))
+            assert len(inbox) == 1
+
+    async with Harness(Paces()) as harness:
+        began = anyio.current_time()
+        await harness.send(audio())
+        await anyio.sleep(1.5)
+        harness.session.offer(Hold())
+        harness.interrupt()
+        await harness.end()
+    assert woken == [
+        (pytest.approx(began + 1), "NoneType"),
+        (pytest.approx(began + 1.5), "Interrupt"),
+        (pytest.approx(began + 2.5), "NoneType"),
+    ]

@@ -19,6 +19,7 @@ from bargein.pipeline import (
     Pipeline,
     Played,
     Processor,
+    Session,
     SessionError,
     StuckError,
     Text,
@@ -445,3 +446,228 @@ async def test_blocking_work_stays_in_one_thread() -> None:
         for at in range(100):
             await session.send(audio(at))
     assert processor.threads == {"bargein ThreadOnly"}
+
+
+async def test_a_task_that_feeds_ends_with_the_session() -> None:
+    """One that waits in `send` outside the block is woken, and told why."""
+    told: list[BaseException] = []
+
+    for how in ("cancel", "fail"):
+        async with anyio.create_task_group() as group:
+
+            async def feed(session: Session) -> None:
+                try:
+                    while True:
+                        await session.send(audio(2))
+                except (SessionError, ValueError) as error:
+                    told.append(error)
+
+            try:
+                async with Pipeline(Stuck(), RaisesLater()).session(capacity=2) as session:
+                    group.start_soon(feed, session)
+                    await anyio.wait_all_tasks_blocked()
+                    if how == "cancel":
+                        await session.cancel()
+                    else:
+                        await session._run.stages[2].processor.process(audio(1), None)
+            except ValueError:
+                pass
+    assert [type(error) for error in told] == [SessionError, SessionError]
+
+
+class Stuck(Processor):
+    async def process(self, frame: Audio, out: Outlet[Audio]) -> None:
+        await anyio.sleep_forever()
+
+
+async def test_a_group_in_the_block_does_not_wrap_the_failure() -> None:
+    """A task group between the block and the failing `send` would make an exception group of it."""
+    with pytest.raises(ValueError, match="no ones"):
+        async with Pipeline(Raises()).session() as session, anyio.create_task_group() as group:
+            group.start_soon(session.send, audio(1))
+    with pytest.raises(ExceptionGroup) as caught:
+        async with Pipeline(Raises()).session() as session, anyio.create_task_group() as group:
+            group.start_soon(session.send, audio(1))
+            group.start_soon(_fails_in_clean_up)
+    assert any("besides, the session failed: ValueError: no ones" in note for note in caught.value.__notes__)
+
+
+async def _fails_in_clean_up() -> None:
+    try:
+        await anyio.sleep_forever()
+    finally:
+        raise KeyError("clean-up")
+
+
+@pytest.mark.virtual
+async def test_leaving_waits_for_a_cancel_under_way() -> None:
+    """When another task cancels, the block is left only when that has finished."""
+
+    class CleansUp(Processor):
+        async def process(self, frame: Audio, out: Outlet[Audio]) -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(0.5)
+
+    async with anyio.create_task_group() as group:
+        async with Pipeline(CleansUp()).session() as session:
+            await session.send(audio())
+            await anyio.wait_all_tasks_blocked()
+            group.start_soon(session.cancel)
+            await anyio.lowlevel.checkpoint()
+            await anyio.lowlevel.checkpoint()
+        assert session.statistics().tasks == 0
+
+
+async def test_a_foreign_cancellation_is_a_failure(anyio_backend_name: str) -> None:
+    """Awaiting an asyncio task that somebody cancelled must not make a processor vanish."""
+    if anyio_backend_name != "asyncio":
+        pytest.skip("trio has no such tasks")
+    import asyncio  # noqa: PLC0415
+
+    class Awaits(Processor):
+        async def process(self, frame: Audio, out: Outlet[Audio]) -> None:
+            task = asyncio.get_running_loop().create_task(asyncio.Event().wait())  # type: ignore[arg-type]
+            task.cancel()
+            await task
+
+    with pytest.raises(SessionError, match="'Awaits' was cancelled by something other than its session"):
+        async with Pipeline(Awaits()).session() as session:
+            await session.send(audio())
+            await anyio.sleep_forever()
+
+
+async def test_contexts_may_hold_scopes_open() -> None:
+    """A client that opens a task group when it is entered and closes it when it is left, as network clients do."""
+
+    class Client(Processor):
+        async def __aenter__(self) -> None:
+            self.group = anyio.create_task_group()
+            await self.group.__aenter__()
+            self.group.start_soon(anyio.sleep_forever)
+
+        async def __aexit__(self, *_: object) -> None:
+            self.group.cancel_scope.cancel()
+            await self.group.__aexit__(None, None, None)
+
+        def process(self, frame: Audio) -> Iterator[Audio]:
+            yield frame
+
+    for how in ("end", "cancel"):
+        sink = Sink()
+        async with Pipeline(Client(), Waits(), Client(), sink).session() as session:
+            await session.send(audio())
+            await anyio.wait_all_tasks_blocked()
+            if how == "cancel":
+                await session.cancel()
+        assert len(sink.seen) == 1
+
+
+@pytest.mark.virtual
+async def test_leaving_a_context_is_bounded() -> None:
+    """One that takes too long to close after a cancellation is cancelled and named."""
+
+    class Lingers(Processor):
+        async def __aenter__(self) -> None: ...
+
+        async def __aexit__(self, *_: object) -> None:
+            await anyio.sleep(100)
+
+        def process(self, frame: Audio) -> Iterator[Audio]:
+            yield frame
+
+    before = anyio.current_time()
+    async with Pipeline(Lingers()).session() as session:
+        with pytest.raises(StuckError, match="'Lingers' did not stop"):
+            await session.cancel()
+    assert anyio.current_time() - before <= 1
+
+
+async def test_nobody_reading_never_blocks() -> None:
+    """Not on the sweeps that are watched or timed either."""
+    async with Pipeline(Plain()).session(outputs=4) as session:
+        for at in range(600):
+            await session.send(audio(at))
+        with session.tap(lambda hop: None):
+            for at in range(600):
+                await session.send(audio(at))
+        assert session.statistics().discarded == 1196
+
+
+async def test_an_interrupt_counts_while_the_session_drains() -> None:
+    """After `end()` nothing can be sent, but what is under way can be interrupted."""
+    async with Pipeline(Waits()).session() as session:
+        session.end()
+        assert session.interrupt() == 1
+        with pytest.raises(SessionError, match="has ended"):
+            await session.send(audio())
+
+
+async def test_ending_from_inside_a_sweep_keeps_what_is_under_way() -> None:
+    """A processor that hangs up through the session still gives what it was about to give."""
+    for fused in (True, False):
+        hangs_up = HangsUpItself()
+        async with Harness(hangs_up, fused=fused) as harness:
+            hangs_up.harness = harness
+            await harness.send(audio(1))
+            await harness.settle()
+        assert [index(frame) for frame in harness.of(Audio)] == [1, 1]
+
+
+class HangsUpItself(Processor):
+    harness: Harness
+
+    def process(self, frame: Audio) -> Iterator[Audio]:
+        yield frame
+        self.harness.session.end()
+        yield frame
+
+
+async def test_a_source_in_the_middle_ends_after_those_above() -> None:
+    """It may have ended long before: what is above it is still delivered, also when the end is asked for."""
+
+    class Jingle(Processor):
+        async def run(self, inbox: Inbox[End], out: Outlet[Audio]) -> None:
+            await out.send(audio(9))
+
+    async with Harness(Waits(), Jingle(), Waits()) as harness:
+        await harness.send(audio(1), audio(2))
+        harness.session.end()
+    assert sorted(index(frame) for frame in harness.of(Audio)) == [1, 2, 9]
+
+
+async def test_a_lost_reply_is_reported_as_one() -> None:
+    """Under either forgiving policy the loop goes on."""
+
+    class Speaks(Processor):
+        async def run(self, inbox: Inbox[Audio], out: Outlet[Text]) -> None:
+            async for _ in inbox:
+                out.respond(self.answer)
+
+        async def answer(self, reply: Outlet[Text]) -> None:
+            raise ValueError("hiccup")
+
+    async with Harness(Speaks().options(on_error="restart", restarts=0)) as harness:
+        await harness.send(audio(), audio())
+        await harness.end()
+    assert [failure.message for failure in harness.of(Failure)] == ["Speaks lost a reply: ValueError: hiccup"] * 2
+
+
+async def test_a_closed_stream_inside_a_loop_is_an_error() -> None:
+    """`EndOfStream` ends a loop only when it is the inbox's; a socket's is restarted like any exception."""
+
+    class Reads(Processor):
+        def __init__(self) -> None:
+            self.attempts = 0
+
+        async def run(self, out: Outlet[Audio]) -> None:
+            self.attempts += 1
+            if self.attempts < 3:
+                raise anyio.EndOfStream
+            await out.send(audio(1))
+
+    reads, sink = Reads().options(on_error="restart"), Sink()
+    await Pipeline(reads, sink).run()
+    assert (reads.attempts, len(sink.seen)) == (3, 1)

@@ -79,3 +79,87 @@ async def test_threads_are_gone_after_the_session() -> None:
             if how == "cancel":
                 await session.cancel()
         await until(lambda: workers() == 0)
+
+
+class Slow(Processor):
+    """Blocks while it is entered, and fails or not when it is left."""
+
+    blocking = True
+
+    def __init__(self, *, fail: bool = False) -> None:
+        self.go = threading.Event()
+        self.log: list[str] = []
+        self.fail = fail
+
+    def __enter__(self) -> None:
+        self.log.append("enter")
+        self.go.wait(10)
+
+    def __exit__(self, *_: object) -> None:
+        self.log.append("exit")
+        if self.fail:
+            raise OSError("cannot close")
+
+    def process(self, frame: Audio) -> Iterator[Audio]:
+        yield frame
+
+
+async def test_what_was_entered_is_left() -> None:
+    """Also when the session was cancelled while the thread was entering."""
+    slow = Slow()
+    async with Pipeline(slow).session() as session:
+        await until(lambda: slow.log == ["enter"])
+        async with anyio.create_task_group() as group:
+            group.start_soon(session.cancel)
+            await anyio.lowlevel.checkpoint()
+            slow.go.set()
+    assert slow.log == ["enter", "exit"]
+
+
+async def test_a_thread_ends_although_leaving_fails() -> None:
+    """And the failure is the session's."""
+    slow = Slow(fail=True)
+    slow.go.set()
+    with pytest.raises(OSError, match="cannot close"):
+        async with Pipeline(slow).session() as session:
+            await session.send(audio())
+    await until(lambda: workers() == 0)
+
+
+async def test_an_async_context_of_a_blocking_processor_is_entered() -> None:
+    """In the event loop, as it must be."""
+
+    class Both(Processor):
+        blocking = True
+
+        def __init__(self) -> None:
+            self.log: list[str] = []
+
+        async def __aenter__(self) -> None:
+            self.log.append("enter")
+
+        async def __aexit__(self, *_: object) -> None:
+            self.log.append("exit")
+
+        def process(self, frame: Audio) -> None:
+            self.log.append("frame")
+
+    both = Both()
+    async with Pipeline(both).session() as session:
+        await session.send(audio())
+    assert both.log == ["enter", "frame", "exit"]
+
+
+async def test_an_interrupt_reaches_the_last_batch() -> None:
+    """Although the end is known already, the thread gets the interrupt before it."""
+    threaded = Threaded()
+    threaded.go.clear()
+    async with Harness(threaded) as harness:
+        await harness.send(audio(0), audio(1, epoch=0))
+        await until(lambda: harness.statistics().processors["Threaded"].frames_in == 2)
+        harness.session.end()
+        number = harness.interrupt()
+        threaded.go.set()
+    assert [type(frame).__name__ for frame in threaded.batches] == ["Audio", "Interrupt"]
+    assert [index(frame) for frame in harness.of(Audio)] == [0]
+    assert number == 1

@@ -13,8 +13,9 @@ from contextvars import copy_context
 from typing import Any
 
 import sniffio
+from anyio import CancelScope
 
-__all__ = ["start_host"]
+__all__ = ["close_scopes", "start_host"]
 
 _hosts: set[Any] = set()  # asyncio keeps only weak references to tasks
 
@@ -35,3 +36,26 @@ def start_host(host: Callable[[], Awaitable[None]], name: str) -> None:
     task = asyncio.get_running_loop().create_task(run(), name=name)
     _hosts.add(task)
     task.add_done_callback(_hosts.discard)
+
+
+def close_scopes(until: CancelScope) -> None:
+    """Leave every cancel scope that the running task has entered since `until`, in order.
+
+    For a coroutine that was abandoned in the middle of a scope: it will not leave it any more, and the task's own
+    scopes cannot be left before. Neither backend offers this; both keep the task's innermost scope in one place.
+    """
+    if sniffio.current_async_library() == "trio":
+        import trio  # noqa: PLC0415
+
+        task: Any = trio.lowlevel.current_task()
+        outer = getattr(until, "_CancelScope__original")._cancel_status  # noqa: B009 - a mangled name
+        while task._cancel_status is not outer:
+            task._cancel_status._scope.__exit__(None, None, None)
+        return
+    import asyncio  # noqa: PLC0415
+
+    from anyio._backends._asyncio import _task_states  # noqa: PLC0415
+
+    state: Any = _task_states[asyncio.current_task()]  # type: ignore[index]
+    while state.cancel_scope is not until:
+        state.cancel_scope.__exit__(None, None, None)

@@ -6,6 +6,10 @@ import ctypes
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
+from anyio import CancelScope
+
+from ._host import close_scopes
+
 __all__ = ["Unstoppable", "leashed"]
 
 PATIENCE = 1000
@@ -20,18 +24,21 @@ class Unstoppable(BaseException):
 
 
 class leashed:  # noqa: N801 - awaited like a function
-    """Await a coroutine that may misbehave: `await leashed(coroutine, cancelled)`.
+    """Await a coroutine that may misbehave: `await leashed(coroutine, scope, cancelled)`, inside of `scope`.
 
     Structured concurrency waits for a cancelled task for as long as it takes, so one `except BaseException: pass`
     around an await would keep a call open for ever, and spin. Each step of the coroutine goes through here; once
     `cancelled()` is true and `PATIENCE` more steps have not ended it, it is closed and `Unstoppable` raised in its
-    place. Nothing of the event loop is touched: this is what `yield from` does, and a counter.
+    place. Otherwise this is what `yield from` does, and a counter.
     """
 
-    __slots__ = ("_cancelled", "_coroutine")
+    __slots__ = ("_cancelled", "_coroutine", "_scope")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], cancelled: Callable[[], bool]) -> None:
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, Any], scope: CancelScope, cancelled: Callable[[], bool]
+    ) -> None:
         self._coroutine = coroutine
+        self._scope = scope
         self._cancelled = cancelled
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -69,3 +76,4 @@ class leashed:  # noqa: N801 - awaited like a function
             # It swallowed even that. Never finalise it: outside the loop its next await would raise at once, be
             # swallowed, and spin for ever in the middle of a garbage collection.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._coroutine))
+            close_scopes(self._scope)

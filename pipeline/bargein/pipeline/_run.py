@@ -80,8 +80,8 @@ class Run:
 
     def enter(self, stage: Stage, frame: Frame) -> None:
         """Run a plain stage's own step on a frame from its inbox, or let pass what only waited its turn there."""
+        stage.counters.frames_in -= 1  # its inbox has counted it, and its step will
         if type(frame) is Parcel:
-            stage.counters.frames_in -= 1
             self._sweep(frame.deliver, frame.frame)
         else:
             self._sweep(stage.body, frame)

@@ -44,6 +44,7 @@ class Tasks:
         self._done = anyio.Event()
         self._on_done = on_done
         self._scope = anyio.CancelScope()
+        self._entering = False
         self._group: anyio.abc.TaskGroup | None = None
 
     @property
@@ -64,10 +65,11 @@ class Tasks:
     def cancel(self) -> None:
         """Ask everything to stop. Whoever waits for room in an inbox goes on."""
         self.cancelling = True
-        if self._group is None:  # still entering contexts
+        if self._group is not None:
+            self._group.cancel_scope.cancel()
+        if self._entering:
             self._scope.cancel()
         else:
-            self._group.cancel_scope.cancel()
             self._scope.deadline = anyio.current_time() + self.cancel_within / 2  # for leaving contexts
         for stage in self._stages:
             if stage.inbox is not None:
@@ -117,15 +119,18 @@ class Tasks:
 
     async def _enter(self, stage: Stage, contexts: AsyncExitStack) -> None:
         processor = stage.processor
+        self._entering = True
         try:
             if hasattr(processor, "__aenter__"):
                 await processor.__aenter__()
             else:
                 processor.__enter__()
         except Exception as error:
+            self._entering = False
             error.add_note("while it was entered, before its first frame")
             self.run.fail(stage, error)
             return
+        self._entering = False
         self._begin(stage)
         contexts.push_async_exit(partial(self._leave, stage))
 
@@ -180,10 +185,7 @@ class Tasks:
                 raise
             run.fail(stage, _foreign(stage, error))
         except Exception as error:
-            if _was_let_go(error):
-                self.unstoppable.append(stage.name)
-            else:
-                run.fail(stage, error)
+            run.fail(stage, error)
         finally:
             inbox.close()
             self.count -= 1
@@ -207,23 +209,24 @@ class Tasks:
     async def _waiting(self, stage: Stage, inbox: Inbox[Any]) -> None:
         run, process = self.run, stage.processor.process
         live: Outlet[Any] = Outlet(run, stage)
+        own = stage.scope
+        assert own is not None
         async for frame in inbox:
             try:
                 if frame.epoch == LIVE:
-                    await leashed(process(frame, live), self._cancelled)
+                    await leashed(process(frame, live), own, self._cancelled)
                 elif frame.travels is Travels.URGENT:  # what it causes is of its epoch, but it is not called off
-                    await leashed(process(frame, Outlet(run, stage, frame.epoch)), self._cancelled)
+                    await leashed(process(frame, Outlet(run, stage, frame.epoch)), own, self._cancelled)
                 else:
                     with anyio.CancelScope() as scope:
                         stage.working = (frame.epoch, scope)
-                        await leashed(process(frame, Outlet(run, stage, frame.epoch)), partial(self._stale, scope))
+                        await leashed(
+                            process(frame, Outlet(run, stage, frame.epoch)), scope, partial(self._stale, scope)
+                        )
             except Unstoppable:
                 self._swallowed(stage, frame)
             except Exception as error:
-                if _was_let_go(error):
-                    self._swallowed(stage, frame)
-                else:
-                    run.failed(stage, error, frame)
+                run.failed(stage, error, frame)
             finally:
                 stage.working = None
 
@@ -236,7 +239,7 @@ class Tasks:
         ports = [inbox if port == "inbox" else outlet for port in contract.ports]
         while True:
             try:
-                await leashed(stage.processor.run(*ports), partial(self._stale, scope))
+                await leashed(stage.processor.run(*ports), scope, partial(self._stale, scope))
             except Exception as error:
                 if isinstance(error, anyio.EndOfStream) and inbox.ended:
                     return  # it awaited another frame and there is none: the usual way to end
@@ -319,7 +322,7 @@ class Tasks:
         self,
         stage: Stage,
         reply: Outlet[Any],
-        function: Callable[[], Any],
+        function: Callable[[], Coroutine[Any, Any, None]],
         scope: anyio.CancelScope,
         running: dict[anyio.CancelScope, int],
     ) -> None:
@@ -327,7 +330,7 @@ class Tasks:
         try:
             with scope:
                 if not reply.stale:
-                    await leashed(function(), partial(self._stale, scope))
+                    await leashed(function(), scope, partial(self._stale, scope))
         except Unwind:
             pass
         except Unstoppable:
@@ -337,11 +340,8 @@ class Tasks:
                 raise
             self.run.fail(stage, _foreign(stage, error))
         except Exception as error:
-            if _was_let_go(error):
-                self._swallowed(stage, None)
-            else:
-                with suppress(Unwind):
-                    self.run.failed(stage, error)
+            with suppress(Unwind):
+                self.run.failed(stage, error)
         finally:
             self.count -= 1
             del running[scope]
@@ -365,13 +365,8 @@ class Tasks:
         if self.cancelling:
             self.unstoppable.append(stage.name)
             return
-        error = StuckError(
-            f"{stage.name!r} swallowed its cancellation by an interrupt again and again and was let go; "
-            "let the backend's cancellation exception pass, or re-raise it",
-            (stage.name,),
-        )
         with suppress(Unwind):
-            self.run.failed(stage, error, frame)
+            self.run.failed(stage, _swallows(stage), frame)
 
 
 def _in_thread(stage: Stage, batch: list[Frame]) -> tuple[list[tuple[Any, int]], int, Exception | None]:
@@ -392,13 +387,12 @@ def _in_thread(stage: Stage, batch: list[Frame]) -> tuple[list[tuple[Any, int]],
     return made, len(batch), None
 
 
-def _was_let_go(error: Exception) -> bool:
-    """Whether an exception is what became of `Unstoppable`.
-
-    A coroutine that is let go in the middle of a cancel scope of its own leaves that open; the backend complains when
-    the scope around it is left, and recovers.
-    """
-    return isinstance(error, RuntimeError) and isinstance(error.__context__, Unstoppable)
+def _swallows(stage: Stage) -> StuckError:
+    return StuckError(
+        f"{stage.name!r} swallowed its cancellation by an interrupt again and again and was let go; "
+        "let the backend's cancellation exception pass, or re-raise it",
+        (stage.name,),
+    )
 
 
 def _foreign(stage: Stage, error: BaseException) -> SessionError:

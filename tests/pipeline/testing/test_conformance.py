@@ -137,3 +137,15 @@ async def test_make_must_make() -> None:
     same = Plain()
     with pytest.raises(AssertionError, match="a new processor each time"):
         await check_processor(lambda: same)
+
+
+async def test_writing_zeros_is_found_too() -> None:
+    """Also when the first run has done all the damage there is."""
+
+    class Mutes(Processor):
+        def process(self, frame: Audio) -> Iterator[Audio]:
+            frame.samples[:] = 0
+            yield frame
+
+    with pytest.raises(AssertionError, match="it writes into its input"):
+        await check_processor(Mutes)

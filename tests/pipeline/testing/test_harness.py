@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import anyio
 import pytest
 from bargein.pipeline import Audio, End, Interrupt, Pipeline, Played, Processor, SpeechStarted, Text
 from bargein.pipeline.testing import Arrival, Harness, Timeline, framed, tone
@@ -83,3 +84,19 @@ def test_timelines() -> None:
     timeline = Timeline([Arrival((0.5, audio(1))), Arrival((1.0, End()))])
     assert timeline.of(Audio).frames() == [audio(1)]
     assert timeline[0].at == 0.5
+
+
+@pytest.mark.virtual
+async def test_two_may_wait_for_the_next() -> None:
+    """Neither waits in vain."""
+    got: list[Audio] = []
+
+    async def take(harness: Harness) -> None:
+        got.append(await harness.next(Audio, within=5))
+
+    async with Harness(Plain()) as harness, anyio.create_task_group() as group:
+        group.start_soon(take, harness)
+        group.start_soon(take, harness)
+        await harness.settle()
+        await harness.send(audio(1), audio(2))
+    assert sorted(index(frame) for frame in got) == [1, 2]
