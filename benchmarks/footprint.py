@@ -1,7 +1,8 @@
 """What does a session cost before it does anything?
 
 KiB and tasks of an idle session of ten processors, fused and with a task each; the time to build and start one; the
-time to import the engine. The floors: ten generators in a list, and the imports of what it stands on.
+time to import the engine. The floors: a task that holds no session (taken off), ten processors in a list, and the
+imports of what the engine stands on.
 """
 
 from __future__ import annotations
@@ -23,26 +24,34 @@ def build(kind: type[Processor]) -> Session:
     return Pipeline(*(kind() for _ in range(PROCESSORS))).session()
 
 
-async def memory(kind: type[Processor], count: int) -> tuple[float, int]:
-    """KiB a session that has seen one frame, and its tasks."""
-    sessions = []
-    async with build(kind) as warm:
-        await warm.send(audio())
-    gc.collect()
-    tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-    for _ in range(count):
-        session = build(kind)
-        await session.__aenter__()
-        await session.send(audio())
+async def memory(kind: type[Processor] | None, count: int) -> tuple[float, int]:
+    """KiB a session that has seen one frame, and its tasks; without a kind, of a task that holds none."""
+    done = anyio.Event()
+    sessions: list[Session] = []
+
+    async def hold() -> None:
+        if kind is None:
+            await done.wait()
+            return
+        async with build(kind) as session:
+            await session.send(audio())
+            sessions.append(session)
+            await done.wait()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(hold)  # the first fills caches
         await anyio.wait_all_tasks_blocked()
-        sessions.append(session)
-    gc.collect()
-    held = (tracemalloc.get_traced_memory()[0] - before) / count / 1024
-    tracemalloc.stop()
-    tasks = sessions[0].statistics().tasks
-    for session in reversed(sessions):
-        await session.__aexit__(None, None, None)
+        gc.collect()
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(count):
+            group.start_soon(hold)
+        await anyio.wait_all_tasks_blocked()
+        gc.collect()
+        held = (tracemalloc.get_traced_memory()[0] - before) / count / 1024
+        tracemalloc.stop()
+        tasks = sessions[0].statistics().tasks if sessions else 0
+        done.set()
     return held, tasks
 
 
@@ -69,7 +78,7 @@ def main() -> None:
     count = 10 if arguments.quick else 50
 
     async def measure() -> dict[str, Any]:
-        # Sessions side by side need a task each to be left in: measured one by one, ended in reverse.
+        empty, _ = await memory(None, count)
         fused, fused_tasks = await memory(Plain, count)
         waiting, waiting_tasks = await memory(Waits, count)
         began = clock()
@@ -77,9 +86,9 @@ def main() -> None:
             [Plain() for _ in range(PROCESSORS)]
         floor = 1e3 * (clock() - began) / rounds
         return {
-            "fused_kib": fused,
+            "fused_kib": fused - empty,
             "fused_tasks": fused_tasks,
-            "tasks_kib": waiting,
+            "tasks_kib": waiting - empty,
             "tasks_tasks": waiting_tasks,
             "fused_start_ms": await starting(Plain, rounds),
             "tasks_start_ms": await starting(Waits, rounds),

@@ -69,7 +69,7 @@ def main() -> None:
 
     result = run(arguments.backend, measure)
     line = (
-        f"a hop: {result['fused_us']:.2f} µs fused ({result['ratio']:.1f} x a bare loop's {result['floor_us']:.2f} µs), "
+        f"a hop: {result['fused_us']:.2f} µs fused ({result['ratio']:.1f} x a bare loop, {result['floor_us']:.2f} µs), "
         f"{result['task_us']:.1f} µs across tasks"
     )
     show(arguments, line, result)

@@ -7,6 +7,7 @@ called off as well. The floors do the same by hand: ten events set, ten cancel s
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -52,10 +53,8 @@ class Swallows(Stage):
 
     async def process(self, frame: Audio | Interrupt, out: Outlet[Audio]) -> None:
         for _ in range(20):
-            try:
+            with contextlib.suppress(BaseException):
                 await anyio.sleep_forever()
-            except BaseException:
-                pass
 
 
 async def engine(kind: type[Stage], odd: type[Stage] | None = None) -> float:

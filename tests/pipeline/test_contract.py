@@ -46,7 +46,8 @@ def test_a_waiting_processor() -> None:
         async def process(self, frame: Transcript, out: Outlet[Text | Interrupt]) -> None: ...
 
     contract = Step().contract
-    assert (contract.rung, contract.takes) == (Rung.WAITING, {Transcript})
+    assert contract.rung is Rung.WAITING
+    assert contract.takes == {Transcript}
     assert contract.gives == {Text, Interrupt}
 
 
@@ -79,7 +80,7 @@ def test_what_a_plain_processor_may_return(given: Any) -> None:
     """Any iterable of frames, or nothing."""
 
     class Step(Processor):
-        def process(self, frame: Audio) -> given:  # type: ignore[valid-type]
+        def process(self, frame: Audio) -> given:
             raise NotImplementedError
 
     assert Step().contract.gives == (frozenset() if given is None else {Text})

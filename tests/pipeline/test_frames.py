@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -43,7 +43,7 @@ PIXELS = np.zeros((4, 6, 3), np.uint8)
 def test_invalid_audio_is_refused(fields: dict[str, Any], message: str) -> None:
     """The error says what was given and what is expected."""
     with pytest.raises(FrameError, match=message):
-        Audio(**{"samples": SOUND, "rate": 16_000} | fields)
+        Audio(**cast("Any", {"samples": SOUND, "rate": 16_000} | fields))
 
 
 @pytest.mark.parametrize("kind", [Video, Image])
@@ -148,13 +148,13 @@ def test_a_frame_of_ones_own_is_one_small_class() -> None:
     class Subtitle(Frame, frozen=True, kw_only=True):
         text: str
 
-    class Mood(Frame):
+    class Mood(Frame):  # type: ignore[misc]  # type checkers want the options, run time does not
         happy: bool
 
     assert Subtitle(text="a", epoch=2).epoch == 2
     assert Mood(happy=True).travels is Travels.STREAM
     with pytest.raises(AttributeError):
-        Mood(happy=True).happy = False  # type: ignore[misc]
+        Mood(happy=True).happy = False
 
 
 def test_interrupts_may_carry_an_epoch() -> None:

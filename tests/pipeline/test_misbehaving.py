@@ -390,8 +390,7 @@ async def test_sinks_may_return_what_they_like() -> None:
     class Generates(Processor):
         def process(self, frame: Audio) -> Iterator[Never]:
             seen.append(2)
-            return
-            yield
+            yield from ()
 
     for kind in (Returns, Generates):
         seen.clear()

@@ -23,7 +23,7 @@ class Gain(Processor):
 def test_a_plain_processor_needs_no_engine() -> None:
     """It is a generator."""
     frame = Audio(samples=np.array([1, 2], np.int16), rate=8000)
-    assert list(Gain(2).process(frame))[0].samples.tolist() == [2, 4]
+    assert next(iter(Gain(2).process(frame))).samples.tolist() == [2, 4]
 
 
 def test_functions_are_processors() -> None:

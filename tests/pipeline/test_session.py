@@ -529,7 +529,7 @@ async def test_a_foreign_cancellation_is_a_failure(anyio_backend_name: str) -> N
 
     class Awaits(Processor):
         async def process(self, frame: Audio, out: Outlet[Audio]) -> None:
-            task = asyncio.get_running_loop().create_task(asyncio.Event().wait())  # type: ignore[arg-type]
+            task = asyncio.get_running_loop().create_task(asyncio.Event().wait())
             task.cancel()
             await task
 

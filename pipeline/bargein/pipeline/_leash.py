@@ -34,9 +34,7 @@ class leashed:  # noqa: N801 - awaited like a function
 
     __slots__ = ("_cancelled", "_coroutine", "_scope")
 
-    def __init__(
-        self, coroutine: Coroutine[Any, Any, Any], scope: CancelScope, cancelled: Callable[[], bool]
-    ) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], scope: CancelScope, cancelled: Callable[[], bool]) -> None:
         self._coroutine = coroutine
         self._scope = scope
         self._cancelled = cancelled

@@ -318,7 +318,9 @@ class Stage:
     def statistics(self) -> ProcessorStatistics:
         """Its counters, frozen."""
         counters = self.counters
-        timed = counters.timed_ns / 1e6 * (counters.frames_in / counters.timed) if counters.timed else 0.0
+        spent = counters.busy * 1000 + counters.timed_ns / 1e6
+        if counters.timed:
+            spent *= counters.frames_in / counters.timed
         return ProcessorStatistics(
             name=self.name,
             frames_in=counters.frames_in,
@@ -331,7 +333,7 @@ class Stage:
             waiting=len(self.inbox) if self.inbox is not None else 0,
             inbox_peak=counters.peak,
             replies=counters.replies,
-            busy_ms=counters.busy * 1000 if self.inbox is not None else timed,
+            busy_ms=spent,
         )
 
     def __repr__(self) -> str:

@@ -211,10 +211,15 @@ class Tasks:
         live: Outlet[Any] = Outlet(run, stage)
         own = stage.scope
         assert own is not None
-        async for frame in inbox:
+        cancelled = self._cancelled
+        while True:
+            try:
+                frame = await inbox.receive()
+            except anyio.EndOfStream:
+                return
             try:
                 if frame.epoch == LIVE:
-                    await leashed(process(frame, live), own, self._cancelled)
+                    await leashed(process(frame, live), own, cancelled)
                 elif frame.travels is Travels.URGENT:  # what it causes is of its epoch, but it is not called off
                     await leashed(process(frame, Outlet(run, stage, frame.epoch)), own, self._cancelled)
                 else:

@@ -35,8 +35,9 @@ class ProcessorStatistics(msgspec.Struct, frozen=True, kw_only=True):
     replies: int
     """Tasks running now that `out.respond` started."""
     busy_ms: float
-    """Time spent on frames. For a processor with an inbox: from taking a frame to asking for the next, waits
-    included, by the session's clock. For a fused one: computing time, estimated from one sweep in 256."""
+    """Time spent on frames, estimated from samples. For a processor with an inbox: from taking a frame to asking for
+    the next, waits included, by the session's clock (one frame in 16). For a fused one: computing time (one sweep in
+    256)."""
 
 
 class SessionStatistics(msgspec.Struct, frozen=True, kw_only=True):

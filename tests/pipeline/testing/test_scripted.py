@@ -31,10 +31,8 @@ async def test_a_peer() -> None:
         text = await harness.next(Text)
         assert harness.interrupt() == 1
         await harness.end()
-    assert [(arrival.at, frame.text) for arrival in harness.timeline if isinstance(frame := arrival.frame, Text)] == [
-        (pytest.approx(0), "a"),
-        (pytest.approx(1), "b"),
-    ]
+    assert [frame.text for frame in harness.of(Text)] == ["a", "b"]
+    assert [arrival.at for arrival in harness.timeline.of(Text)] == pytest.approx([0, 1])
 
 
 async def test_a_loop_ends_with_its_input() -> None:

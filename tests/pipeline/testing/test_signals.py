@@ -8,7 +8,7 @@ from bargein.pipeline import Text
 from bargein.pipeline.testing import framed, joined, noise, silence, speech_like, tone
 
 
-def rms_dbfs(samples: np.ndarray) -> float:  # type: ignore[type-arg]
+def rms_dbfs(samples: np.ndarray) -> float:
     return float(20 * np.log10(np.sqrt(np.mean(samples.astype(float) ** 2)) / 32767 * np.sqrt(2)))
 
 
