@@ -87,6 +87,13 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
                 "Leave the epoch out, or set `travels = Travels.STREAM` on the class"
             )
 
+    def __repr__(self) -> str:
+        """What differs from the defaults: `Text(text='Hello', epoch=3)`."""
+        fields = ((name, getattr(self, name)) for name in self.__struct_fields__)
+        defaults = dict(zip(reversed(self.__struct_fields__), reversed(self.__struct_defaults__), strict=False))
+        told = (f"{name}={value!r}" for name, value in fields if name not in defaults or value != defaults[name])
+        return f"{type(self).__name__}({', '.join(told)})"
+
     def stamped(self, epoch: int) -> Self:
         """The same frame, belonging to `epoch`. Skips validation: what was valid stays so."""
         copy: Self = self.__copy__()  # type: ignore[attr-defined]  # copy.copy without its detour

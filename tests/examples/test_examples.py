@@ -1,0 +1,56 @@
+"""Every example runs, says what it should, and is short; every code block in the documents runs."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+SAYS = {
+    "barge_in": "7 stale words were dropped on their way; none was spoken.",
+    "blocking": "ONE TWO THREE\nthe loop went on meanwhile",
+    "branch_and_merge": "peak   8231.0\n  rms   58",
+    "draw": "declared latency: 310 ms (Clean 10 + Recognise 300)",
+    "errors": "careful dropped a Text: ValueError: I do not take questions\nbye\nValueError: I do not take",
+    "own_processor": "peak: 6538 of 32767",
+    "switch": "Would you please sit down?\nSit down!",
+    "upstream": "the user heard 1100 ms of r1",
+}
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+
+
+def test_every_example_is_known() -> None:
+    """So that none is forgotten here."""
+    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == set(SAYS)
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_examples_run(name: str) -> None:
+    """As a newcomer runs them, in a process of their own."""
+    path = ROOT / "examples" / f"{name}.py"
+    assert len(path.read_text().splitlines()) < 60, "one idea, under 60 lines"
+    run = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=25, check=False)
+    assert run.returncode == 0, run.stderr
+    assert SAYS[name] in run.stdout
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_documents_run(path: pathlib.Path) -> None:
+    """The Python blocks of a document, one after the other, as one program."""
+    blocks = re.findall(r"^```python\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
+    program = "\n".join(blocks)
+    if not program:
+        pytest.skip("no Python in it")
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=25, check=False)
+    assert run.returncode == 0, f"{path.name}: {run.stderr}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: pathlib.Path) -> None:
+    """Relative links in a document name files that exist."""
+    for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", path.read_text()):
+        assert (path.parent / target).exists(), f"{path.name} links to {target}"
