@@ -318,7 +318,8 @@ class Run:
     def fail(self, stage: Stage | None, error: BaseException, frame: Frame | None = None) -> None:
         """A processor raised and its policy is to end the session. The first failure is the one that counts."""
         if stage is not None:
-            error.add_note(f"in processor {stage.name!r}" + (f" on a {type(frame).__name__}" if frame is not None else ""))
+            on = f" on a {type(frame).__name__}" if frame is not None else ""
+            error.add_note(f"in processor {stage.name!r}{on}")
         if self.failure is None:
             self.failure = error
             self.on_failure()
