@@ -12,17 +12,22 @@ from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from typing import Any
 
-import sniffio
 from anyio import CancelScope
+from anyio.lowlevel import current_token
 
-__all__ = ["close_scopes", "start_host"]
+__all__ = ["close_scopes", "on_trio", "start_host"]
 
 _hosts: set[Any] = set()  # asyncio keeps only weak references to tasks
 
 
+def on_trio() -> bool:
+    """Whether the running backend is trio; else it is asyncio."""
+    return hasattr(current_token().native_token, "run_sync_soon")
+
+
 def start_host(host: Callable[[], Awaitable[None]], name: str) -> None:
     """Start `host` beside the running tasks. It must handle its own exceptions."""
-    if sniffio.current_async_library() == "trio":
+    if on_trio():
         import trio  # noqa: PLC0415 - importing the engine imports no backend
 
         trio.lowlevel.spawn_system_task(host, name=name, context=copy_context())
@@ -44,7 +49,7 @@ def close_scopes(until: CancelScope) -> None:
     For a coroutine that was abandoned in the middle of a scope: it will not leave it any more, and the task's own
     scopes cannot be left before. Neither backend offers this; both keep the task's innermost scope in one place.
     """
-    if sniffio.current_async_library() == "trio":
+    if on_trio():
         import trio  # noqa: PLC0415
 
         task: Any = trio.lowlevel.current_task()

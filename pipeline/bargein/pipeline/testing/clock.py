@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import anyio
-import sniffio
 import trio
 from trio.testing import MockClock
 
 from .. import _worker
+from .._host import on_trio
 
 __all__ = ["VirtualLoop", "hold_clock", "run_virtual", "virtual_asyncio", "virtual_trio"]
 
@@ -88,7 +88,7 @@ def hold_clock() -> Iterator[None]:
 
     The engine's worker threads are held by this already; wrap your own `anyio.to_thread.run_sync` calls in it.
     """
-    if sniffio.current_async_library() == "trio":
+    if on_trio():
         clock = trio.lowlevel.current_clock()
         if not isinstance(clock, MockClock):
             yield
