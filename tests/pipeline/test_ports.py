@@ -10,6 +10,7 @@ import pytest
 from bargein.pipeline import (
     LIVE,
     Audio,
+    Branch,
     End,
     Frame,
     FrameError,
@@ -383,15 +384,31 @@ async def test_frames_of_ones_own_travel_as_they_say() -> None:
 
 
 async def test_called_off_sends_keep_the_bound() -> None:
-    """What was sent is in, though its sender no longer waits; then the oldest is dropped, and counted."""
+    """What was sent is in, though its sender no longer waits; its next send waits before it puts anything in."""
     async with Harness(Blocks(), capacity=4) as harness:
         for at in range(100):
             with anyio.move_on_after(0):
                 await harness.send(audio(at))
         each = harness.statistics().processors["Blocks"]
-        assert each.waiting <= 5
-        assert each.overflow_dropped >= 90
+        assert each.waiting <= 6
+        assert each.overflow_dropped == 0
         await harness.session.cancel()
+
+
+@pytest.mark.virtual
+async def test_an_interrupted_send_drops_nobodys_frames() -> None:
+    """Work that is called off while it waits for room leaves the live frames of others where they are."""
+    for _ in range(20):
+        async with Harness(Branch(Waits(), Plain()), Waits(0.1), capacity=2) as harness:
+            async with anyio.create_task_group() as group:
+                group.start_soon(harness.send, *(audio(at, epoch=0) for at in range(4)))
+                group.start_soon(harness.send, *(audio(100 + at) for at in range(6)))
+                await anyio.sleep(0.15)
+                harness.interrupt()
+            await harness.end()
+        live = sorted(index(frame) for frame in harness.of(Audio) if frame.epoch == LIVE)
+        assert live == sorted([*range(100, 106)] * 2)
+        assert harness.statistics().overflow_dropped == 0
 
 
 class Blocks(Processor):

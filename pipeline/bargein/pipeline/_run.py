@@ -56,6 +56,7 @@ class Run:
         self._sweeps = 0
         self._left = 0  # frames that the present sweep sent out of the graph
         self._after: deque[Callable[[], None]] = deque()
+        self._ending: Callable[[], None] | None = None
         self._replies: dict[anyio.CancelScope, int] = {}
         self.stages: list[Stage] = []
         boxed = _boxed(plan, fused)
@@ -103,7 +104,11 @@ class Run:
             self._settle()
 
     def _settle(self) -> None:
-        """Do what the sweep put off. It answers urgent and upstream news, so where there is no room it drops."""
+        """Do what the sweep put off.
+
+        It answers urgent and upstream news, so nobody waits for room: an answer may fill an inbox to twice its
+        capacity, and then the oldest is dropped. What the end brings out is not dropped, as it comes once.
+        """
         waiting, self.overfull[:] = self.overfull[:], []
         rounds = 0
         while self._after and self.failure is None:
@@ -118,25 +123,39 @@ class Run:
                 pass
             finally:
                 self._sweeping = False
+            if later is self._ending:
+                self.overfull.clear()
+            else:
+                self.trim(2)
         self._after.clear()
-        self.trim()
         self.overfull[:] = waiting
 
-    def trim(self) -> None:
-        """Make room by dropping the oldest, for what must not wait."""
+    def trim(self, times: int = 1) -> None:
+        """Make room by dropping the oldest beyond so many capacities, for what must not wait."""
         while self.overfull:
-            self.overfull.pop().trim()
+            self.overfull.pop().trim(times)
 
-    async def wait_for_room(self) -> None:
-        """Wait until everything that the last sweep overfilled has room again."""
+    async def wait_for_room(self, stage: Stage) -> None:
+        """Wait until everything that `stage` has just overfilled has room again.
+
+        When the wait is called off, what was sent is in all the same: the stage owes it, and its next send pays first.
+        So the bound holds without anybody's frames being dropped.
+        """
         full, self.overfull[:] = self.overfull[:], []
         try:
             for inbox in dict.fromkeys(full):
                 await inbox.room()
-        except BaseException:  # the sender is called off, but what it sent is in: the bound holds all the same
-            for inbox in full:
-                inbox.trim()
+        except BaseException:
+            stage.owed = list(dict.fromkeys((*stage.owed, *full)))
             raise
+
+    async def pay(self, stage: Stage) -> None:
+        """Wait for what a send that was called off did not wait for."""
+        while stage.owed:
+            inbox = stage.owed[0]
+            await inbox.room()
+            if inbox in stage.owed:
+                stage.owed.remove(inbox)
 
     def leave(self, frame: Frame) -> None:
         """A frame has come out of the graph."""
@@ -277,8 +296,9 @@ class Run:
             if not stage.open and not node.source:
                 self._sweep(lambda _, stage=stage: self._end_reached(stage), End())  # type: ignore[misc]
 
-    def later(self, action: Callable[[], None]) -> None:
-        """Do it now, or at the end of the sweep that is under way."""
+    def end_with(self, action: Callable[[], None]) -> None:
+        """Do what ends the input now, or at the end of the sweep that is under way."""
+        self._ending = action
         self._after.append(action)
         if not self._sweeping:
             self._settle()

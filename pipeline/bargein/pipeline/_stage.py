@@ -73,6 +73,7 @@ class Stage:
         "name",
         "node",
         "open",
+        "owed",
         "port",
         "processor",
         "produces",
@@ -97,6 +98,7 @@ class Stage:
         self.produces = contract is not None and (
             bool(contract.gives) or isgeneratorfunction(getattr(node.processor, "process", None))
         )
+        self.owed: list[Inbox[Any]] = []  # inboxes it overfilled without waiting for room
         self.open = len(node.before)  # branches above that have not ended
         self.ended = False
         self.returned = False  # a source that has ended before those above it

@@ -175,7 +175,7 @@ class Tasks:
                 await stage.replies_done.wait()
             run.finish(stage)
             if run.overfull:
-                await run.wait_for_room()
+                await run.wait_for_room(stage)
         except Unwind:
             pass
         except Unstoppable:
@@ -204,7 +204,7 @@ class Tasks:
         async for frame in inbox:
             self.run.enter(stage, frame)
             if self.run.overfull:
-                await self.run.wait_for_room()
+                await self.run.wait_for_room(stage)
 
     async def _waiting(self, stage: Stage, inbox: Inbox[Any]) -> None:
         run, process = self.run, stage.processor.process
@@ -303,7 +303,7 @@ class Tasks:
         if error is not None:
             run.failed(stage, error, batch[used - 1])
         if run.overfull:
-            await run.wait_for_room()
+            await run.wait_for_room(stage)
         return batch[used:]
 
     # Replies ------------------------------------------------------------------------------------------------------

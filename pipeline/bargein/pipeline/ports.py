@@ -221,11 +221,11 @@ class Inbox(Generic[F_co]):
             data.extend(kept)
             self._give_room()
 
-    def trim(self) -> None:
-        """Drop the oldest down to the capacity: media before news, as media has a next frame."""
+    def trim(self, times: int = 1) -> None:
+        """Drop the oldest down to so many capacities: media before news, as media has a next frame."""
         self.purge()
         data = self._data
-        while len(data) > self.capacity:
+        while len(data) > self.capacity * times:
             oldest = next((at for at, frame in enumerate(data) if frame.travels is Travels.STREAM), 0)
             del data[oldest]
             self._counters.overflow += 1
@@ -311,10 +311,12 @@ class Outlet(Generic[F_contra]):
 
     async def send(self, frame: F_contra) -> None:
         """Send, and wait until there is room for more. A stale frame is dropped and counted."""
-        run = self._run
+        run, stage = self._run, self._stage
+        if stage.owed:
+            await run.pay(stage)
         self._emit(frame)
         if run.overfull:
-            await run.wait_for_room()
+            await run.wait_for_room(stage)
         else:
             self._streak += 1
             if not self._streak & STREAK:

@@ -133,7 +133,7 @@ class Session:
         Returns at once. Go on reading with `async for`, or leave the block to wait until everything has drained.
         """
         self._input_open = False
-        self._run.later(self._end_now)
+        self._run.end_with(self._end_now)
 
     def _end_now(self) -> None:
         if self._state != "running":
@@ -151,7 +151,7 @@ class Session:
         """Send no more, and wait until every source has ended by itself and everything has drained."""
         self._silence()
         self._input_open = False
-        self._run.later(self._close_input)
+        self._run.end_with(self._close_input)
         await self._wait_over()
 
     async def cancel(self) -> None:
@@ -176,10 +176,12 @@ class Session:
         A frame that travels upstream goes to every processor that takes it. Media or text that carries an epoch is
         taken for a reply of that epoch. Raises what a fused processor raised, and `SessionError` after the end.
         """
-        self._feed(frame)
         run = self._run
+        if run.entry.owed:
+            await run.pay(run.entry)
+        self._feed(frame)
         if run.overfull:
-            await run.wait_for_room()
+            await run.wait_for_room(run.entry)
             if self._state != "running":
                 self._check_open()  # it was not room that the wait ended with
             self._raise_failure()
