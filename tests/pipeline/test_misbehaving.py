@@ -6,7 +6,6 @@ import gc
 import threading
 import weakref
 from collections.abc import Iterator
-from typing import Never
 
 import anyio
 import anyio.to_thread
@@ -15,12 +14,10 @@ from bargein.pipeline import (
     LIVE,
     Audio,
     ContractError,
-    FloodError,
     Inbox,
     Interrupt,
     Outlet,
     Pipeline,
-    Played,
     Processor,
     StuckError,
     Text,
@@ -28,7 +25,7 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.testing import Harness
 
-from .kit import BargesIn, InThread, Plain, Resets, Sink, Waits, audio, index, until
+from .kit import InThread, Plain, Resets, Sink, Waits, audio, index, until
 
 
 class SwallowsOnce(Processor):
@@ -170,21 +167,6 @@ async def test_one_that_swallows_does_not_delay_the_others() -> None:
         assert [frame.epoch for frame in last.seen if isinstance(frame, Interrupt)] == [number]
 
 
-async def test_endless_emission_is_a_flood() -> None:
-    """A generator that never ends is stopped, whether its frames lie in an inbox or leave the graph."""
-
-    class Endless(Processor):
-        def process(self, frame: Audio) -> Iterator[Audio]:
-            while True:
-                yield frame
-
-    for after in (Waits(), Plain()):
-        with pytest.raises(FloodError, match="more than 100,000 frames came of one") as caught:
-            async with Pipeline(Endless(), after).session() as session:
-                await session.send(audio())
-        assert any("'Endless'" in note or "'Plain'" in note for note in caught.value.__notes__)
-
-
 @pytest.mark.virtual
 async def test_a_stuck_processor_holds_back_its_sender_only() -> None:
     """Behind a stuck processor memory is bounded: send waits, offer drops and counts, an interrupt gets through."""
@@ -200,80 +182,6 @@ async def test_a_stuck_processor_holds_back_its_sender_only() -> None:
         assert statistics.inbox_peak <= 10
         assert statistics.overflow_dropped > 990
         await harness.session.cancel()
-
-
-def test_what_a_processor_emits_must_be_promised() -> None:
-    """An undeclared class, or no frame at all, is a clear error, whichever rung emits it."""
-
-    class Lies(Processor):
-        def process(self, frame: Audio) -> Iterator[Audio]:
-            yield Text(text="surprise")  # type: ignore[misc]
-
-    class LiesLater(Processor):
-        async def process(self, frame: Audio, out: Outlet[Audio]) -> None:
-            await out.send(Text(text="surprise"))  # type: ignore[arg-type]
-
-    class Numbers(Processor):
-        def process(self, frame: Audio) -> Iterator[Audio]:
-            yield 3  # type: ignore[misc]
-
-    class NumbersLater(Processor):
-        async def process(self, frame: Audio, out: Outlet[Audio]) -> None:
-            await out.send(3)  # type: ignore[arg-type]
-
-    class NumbersInThread(Numbers):
-        blocking = True
-
-    async def feed(processor: Processor, frame: Audio) -> None:
-        async with Pipeline(processor).session() as session:
-            await session.send(frame)
-
-    for kind in (Lies, LiesLater):
-        with pytest.raises(ContractError, match="emitted Text, but its annotations say that it gives Audio"):
-            anyio.run(feed, kind(), audio())
-    for number in (Numbers, NumbersLater, NumbersInThread):
-        for frame in (audio(), audio(epoch=0)):
-            with pytest.raises(ContractError, match=r"emitted (a int|int 3), which is not a Frame"):
-                anyio.run(feed, number(), frame)
-
-
-@pytest.mark.virtual
-async def test_an_interrupt_from_inside_a_sweep_waits_for_its_end() -> None:
-    """A tap or a function that interrupts while processors are at work re-enters none of them."""
-    running = False
-
-    class Checks(Processor):
-        def process(self, frame: Audio | Interrupt) -> Iterator[Audio]:
-            nonlocal running
-            assert not running, "re-entered"
-            running = True
-            if isinstance(frame, Audio):
-                yield frame
-            running = False
-
-    sink = Resets()
-
-    async with Harness(Checks(), sink) as harness:
-
-        def interrupt(frame: Audio) -> Iterator[Audio]:
-            harness.session.interrupt()
-            yield frame
-
-        harness.session.end()
-    async with Harness(Checks(), interrupting := _Interrupting(), sink) as harness:
-        interrupting.harness = harness
-        await harness.send(audio(0))
-        assert harness.session.epoch == 1
-        assert [type(frame).__name__ for frame in sink.seen] == ["Audio", "Interrupt"]
-    del interrupt
-
-
-class _Interrupting(Processor):
-    harness: Harness
-
-    def process(self, frame: Audio) -> Iterator[Audio]:
-        self.harness.interrupt()
-        yield frame
 
 
 async def test_nothing_holds_frames_after_the_end() -> None:
@@ -326,20 +234,6 @@ class _NoFrames(Processor):
         yield "no"  # type: ignore[misc]
 
 
-@pytest.mark.virtual
-async def test_barging_in_twice_for_one_cause_is_one_step() -> None:
-    """The processor's interrupts count once a response; the application's count always."""
-    async with Harness(BargesIn(), inputs_open := Plain()) as harness:
-        await harness.send(Transcript(text="a"))
-        assert harness.session.epoch == 0
-        await harness.send(audio(0, epoch=0), Transcript(text="b"), Transcript(text="c"))
-        assert harness.session.epoch == 1
-        assert harness.interrupt() == 2
-        assert harness.interrupt() == 3
-    assert harness.statistics().coalesced == 2
-    del inputs_open
-
-
 class SwallowsEverything(Processor):
     """Not even a `GeneratorExit` gets through, and each round has a cancel scope of its own."""
 
@@ -361,40 +255,3 @@ async def test_swallowing_everything_is_named_too() -> None:
             with pytest.raises(StuckError, match="'SwallowsEverything' did not stop"):
                 await session.cancel()
         gc.collect()
-
-
-async def test_answering_each_other_for_ever_is_a_flood() -> None:
-    """One upstream, one down, without end: the session fails, and the caller gets control back."""
-
-    class Asks(Processor):
-        def process(self, frame: Audio | Played) -> Iterator[Text]:
-            yield Text(text="?")
-
-    class Tells(Processor):
-        def process(self, frame: Text) -> Iterator[Played]:
-            yield Played(response="r", ms=1)
-
-    with pytest.raises(FloodError, match="do processors answer each other for ever"):
-        async with Pipeline(Asks(), Tells()).session() as session:
-            await session.send(audio())
-
-
-async def test_sinks_may_return_what_they_like() -> None:
-    """What a sink returns is ignored, in every sweep; one that is a generator runs to its end."""
-    seen: list[int] = []
-
-    class Returns(Processor):
-        def process(self, frame: Audio) -> None:
-            return seen.append(1) or 5  # type: ignore[return-value, func-returns-value]
-
-    class Generates(Processor):
-        def process(self, frame: Audio) -> Iterator[Never]:
-            seen.append(2)
-            yield from ()
-
-    for kind in (Returns, Generates):
-        seen.clear()
-        async with Pipeline(kind()).session() as session:
-            for _ in range(600):
-                await session.send(audio())
-        assert len(seen) == 600

@@ -329,27 +329,6 @@ async def test_a_failing_reply_is_its_processors_failure() -> None:
     assert harness.statistics().processors["Speaks"].error_dropped == 1
 
 
-async def test_sending_from_inside_a_sweep_waits_for_its_end() -> None:
-    """An `offer` made while processors are at work is delivered after them, and re-enters none."""
-    order: list[str] = []
-
-    class Echoes(Processor):
-        harness: Harness
-
-        def process(self, frame: Text) -> Iterator[Text]:
-            order.append(f"begin {frame.text}")
-            if frame.text == "a":
-                self.harness.session.offer(Text(text="b"))
-            yield frame
-            order.append(f"end {frame.text}")
-
-    echoes = Echoes()
-    async with Harness(echoes) as harness:
-        echoes.harness = harness
-        await harness.send(Text(text="a"))
-    assert order == ["begin a", "end a", "begin b", "end b"]
-
-
 async def test_frames_of_ones_own_travel_as_they_say() -> None:
     """A class that travels urgently or upstream does so without anything else being told."""
 

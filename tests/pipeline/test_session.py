@@ -10,21 +10,17 @@ from bargein.pipeline import (
     Audio,
     End,
     Failure,
-    Frame,
-    Hop,
     Inbox,
-    Interrupt,
     LinkError,
     Outlet,
     Pipeline,
-    Played,
     Processor,
     Session,
     SessionError,
     StuckError,
     Text,
 )
-from bargein.pipeline.testing import Harness, Reply, Scripted
+from bargein.pipeline.testing import Harness, Scripted
 
 from .kit import InThread, Loops, Plain, Sink, Waits, audio, index
 
@@ -226,82 +222,6 @@ async def test_cancel_keeps_nothing_running() -> None:
         await session.cancel()
 
 
-async def test_upstream_frames_reach_all_above() -> None:
-    """`Played` goes to every processor above that takes it, whatever its rung; untaken it leaves the graph."""
-
-    class Hears(Processor):
-        def __init__(self) -> None:
-            self.heard: list[float] = []
-
-        def process(self, frame: Played) -> None:
-            self.heard.append(frame.ms)
-
-    class HearsLater(Processor):
-        heard: list[float]
-
-        def __init__(self) -> None:
-            self.heard = []
-
-        async def process(self, frame: Played | Audio, out: Outlet[Audio]) -> None:
-            if isinstance(frame, Played):
-                self.heard.append(frame.ms)
-            else:
-                await out.send(frame)
-
-    class Plays(Processor):
-        def process(self, frame: Audio) -> Iterator[Played | Audio]:
-            yield Played(response="r", ms=20)
-            yield frame
-
-    near, far, deaf = Hears(), HearsLater(), Hears()
-    async with Harness(far, near, Plays(), deaf) as harness:
-        await harness.send(audio())
-        await harness.end()
-    assert (near.heard, far.heard, deaf.heard) == ([20], [20], [])
-    async with Harness(Plays()) as harness:
-        await harness.send(audio())
-        await harness.end()
-    assert len(harness.of(Played)) == 1
-    below = Hears()
-    async with Pipeline(Plain(), below).session() as session:
-        await session.send(Played(response="r", ms=40))
-    assert below.heard == [40]
-
-
-async def test_a_tap_sees_every_hop() -> None:
-    """An observer sees who gave what to whom, only while it is attached."""
-    seen: list[Hop] = []
-    async with Pipeline(Plain(), Waits()).session() as session:
-        await session.send(audio(0))
-        await anyio.wait_all_tasks_blocked()
-        with session.tap(seen.append):
-            await session.send(audio(1))
-            session.interrupt()
-            await anyio.wait_all_tasks_blocked()
-        await session.send(audio(2))
-    assert [(hop.source, hop.target, type(hop.frame)) for hop in seen] == [
-        ("in", "Plain", Audio),
-        ("Plain", "Waits", Audio),
-        ("in", "out", Interrupt),
-        ("Waits", "out", Audio),
-    ]
-
-
-async def test_a_raising_tap_is_removed(caplog: pytest.LogCaptureFixture) -> None:
-    """An observer that raises is logged and removed; the session goes on."""
-    sink = Sink()
-
-    def broken(_: Hop) -> None:
-        raise RuntimeError("oops")
-
-    async with Pipeline(Plain(), sink).session() as session:
-        with session.tap(broken):
-            await session.send(audio())
-            await session.send(audio())
-    assert len(sink.seen) == 2
-    assert len([record for record in caplog.records if "an observer raised" in record.message]) == 1
-
-
 async def test_unread_output_keeps_the_newest() -> None:
     """Frames that nobody reads do not block the graph: the oldest are dropped, counted, and reported on reading."""
     async with Pipeline(Plain()).session(outputs=10) as session:
@@ -355,97 +275,6 @@ async def test_end_as_a_frame_ends_the_session() -> None:
 class _Texts(Processor):
     async def process(self, frame: Text, out: Outlet[Text]) -> None:
         await out.send(frame)
-
-
-@pytest.mark.virtual
-async def test_replies_are_finished_before_the_end() -> None:
-    """A graceful end lets a response finish; `End` comes after its last frame."""
-    script = Scripted(Audio, Reply(Text(text="a"), 0.5, Text(text="b")))
-    async with Harness(script) as harness:
-        await harness.send(audio())
-        await harness.end()
-    assert [frame.text for frame in harness.of(Text)] == ["a", "b"]
-
-
-class Managed(Processor):
-    def __init__(self, log: list[str], fail: str = "") -> None:
-        self.log, self.fail = log, fail
-
-    async def __aenter__(self) -> None:
-        await anyio.lowlevel.checkpoint()
-        if self.fail == "enter":
-            raise OSError("no such device")
-        self.log.append("entered")
-
-    async def __aexit__(self, *_: object) -> None:
-        await anyio.lowlevel.checkpoint()
-        self.log.append("left")
-        if self.fail == "exit":
-            raise OSError("cannot close")
-
-    def process(self, frame: Frame) -> Iterator[Frame]:
-        self.log.append(type(frame).__name__)
-        yield frame
-
-
-async def test_contexts_are_entered_and_left() -> None:
-    """A processor that is a context manager is entered before its first frame and left after its last."""
-    log: list[str] = []
-    async with Pipeline(Managed(log), Waits()).session() as session:
-        await session.send(audio())
-    assert log == ["entered", "Audio", "left"]
-    log.clear()
-    with pytest.raises(KeyError):
-        async with Pipeline(Managed(log)).session() as session:
-            await session.send(audio())
-            await anyio.wait_all_tasks_blocked()
-            log.append("in use")
-            raise KeyError
-    assert log == ["entered", "Audio", "in use", "left"]
-
-
-async def test_a_context_that_fails_ends_the_session() -> None:
-    """Failing to enter is raised at the start, failing to leave at the end; those entered before are left."""
-    log: list[str] = []
-    with pytest.raises(OSError, match="no such device") as caught:
-        async with Pipeline(Managed(log), Managed(log, "enter")).session():
-            raise AssertionError("not reached")
-    assert log == ["entered", "left"]
-    assert any("Managed-2" in note for note in caught.value.__notes__)
-    with pytest.raises(OSError, match="cannot close"):
-        async with Pipeline(Managed(log, "exit")).session():
-            pass
-
-
-class ThreadOnly(Processor):
-    blocking = True
-
-    def __init__(self) -> None:
-        self.threads: set[str] = set()
-
-    def __enter__(self) -> None:
-        self.note()
-
-    def __exit__(self, *_: object) -> None:
-        self.note()
-
-    def note(self) -> None:
-        import threading  # noqa: PLC0415
-
-        self.threads.add(threading.current_thread().name)
-
-    def process(self, frame: Audio) -> Iterator[Audio]:
-        self.note()
-        yield frame
-
-
-async def test_blocking_work_stays_in_one_thread() -> None:
-    """A blocking processor is entered, used and left in one thread of its own."""
-    processor = ThreadOnly()
-    async with Pipeline(processor, Plain()).session() as session:
-        for at in range(100):
-            await session.send(audio(at))
-    assert processor.threads == {"bargein ThreadOnly"}
 
 
 async def test_a_task_that_feeds_ends_with_the_session() -> None:
@@ -521,70 +350,6 @@ async def test_leaving_waits_for_a_cancel_under_way() -> None:
         assert session.statistics().tasks == 0
 
 
-async def test_a_foreign_cancellation_is_a_failure(anyio_backend_name: str) -> None:
-    """Awaiting an asyncio task that somebody cancelled must not make a processor vanish."""
-    if anyio_backend_name != "asyncio":
-        pytest.skip("trio has no such tasks")
-    import asyncio  # noqa: PLC0415
-
-    class Awaits(Processor):
-        async def process(self, frame: Audio, out: Outlet[Audio]) -> None:
-            task = asyncio.get_running_loop().create_task(asyncio.Event().wait())
-            task.cancel()
-            await task
-
-    with pytest.raises(SessionError, match="'Awaits' was cancelled by something other than its session"):
-        async with Pipeline(Awaits()).session() as session:
-            await session.send(audio())
-            await anyio.sleep_forever()
-
-
-async def test_contexts_may_hold_scopes_open() -> None:
-    """A client that opens a task group when it is entered and closes it when it is left, as network clients do."""
-
-    class Client(Processor):
-        async def __aenter__(self) -> None:
-            self.group = anyio.create_task_group()
-            await self.group.__aenter__()
-            self.group.start_soon(anyio.sleep_forever)
-
-        async def __aexit__(self, *_: object) -> None:
-            self.group.cancel_scope.cancel()
-            await self.group.__aexit__(None, None, None)
-
-        def process(self, frame: Audio) -> Iterator[Audio]:
-            yield frame
-
-    for how in ("end", "cancel"):
-        sink = Sink()
-        async with Pipeline(Client(), Waits(), Client(), sink).session() as session:
-            await session.send(audio())
-            await anyio.wait_all_tasks_blocked()
-            if how == "cancel":
-                await session.cancel()
-        assert len(sink.seen) == 1
-
-
-@pytest.mark.virtual
-async def test_leaving_a_context_is_bounded() -> None:
-    """One that takes too long to close after a cancellation is cancelled and named."""
-
-    class Lingers(Processor):
-        async def __aenter__(self) -> None: ...
-
-        async def __aexit__(self, *_: object) -> None:
-            await anyio.sleep(100)
-
-        def process(self, frame: Audio) -> Iterator[Audio]:
-            yield frame
-
-    before = anyio.current_time()
-    async with Pipeline(Lingers()).session() as session:
-        with pytest.raises(StuckError, match="'Lingers' did not stop"):
-            await session.cancel()
-    assert anyio.current_time() - before <= 1
-
-
 async def test_nobody_reading_never_blocks() -> None:
     """Not on the sweeps that are watched or timed either."""
     async with Pipeline(Plain()).session(outputs=4) as session:
@@ -603,71 +368,3 @@ async def test_an_interrupt_counts_while_the_session_drains() -> None:
         assert session.interrupt() == 1
         with pytest.raises(SessionError, match="has ended"):
             await session.send(audio())
-
-
-async def test_ending_from_inside_a_sweep_keeps_what_is_under_way() -> None:
-    """A processor that hangs up through the session still gives what it was about to give."""
-    for fused in (True, False):
-        hangs_up = HangsUpItself()
-        async with Harness(hangs_up, fused=fused) as harness:
-            hangs_up.harness = harness
-            await harness.send(audio(1))
-            await harness.settle()
-        assert [index(frame) for frame in harness.of(Audio)] == [1, 1]
-
-
-class HangsUpItself(Processor):
-    harness: Harness
-
-    def process(self, frame: Audio) -> Iterator[Audio]:
-        yield frame
-        self.harness.session.end()
-        yield frame
-
-
-async def test_a_source_in_the_middle_ends_after_those_above() -> None:
-    """It may have ended long before: what is above it is still delivered, also when the end is asked for."""
-
-    class Jingle(Processor):
-        async def run(self, inbox: Inbox[End], out: Outlet[Audio]) -> None:
-            await out.send(audio(9))
-
-    async with Harness(Waits(), Jingle(), Waits()) as harness:
-        await harness.send(audio(1), audio(2))
-        harness.session.end()
-    assert sorted(index(frame) for frame in harness.of(Audio)) == [1, 2, 9]
-
-
-async def test_a_lost_reply_is_reported_as_one() -> None:
-    """Under either forgiving policy the loop goes on."""
-
-    class Speaks(Processor):
-        async def run(self, inbox: Inbox[Audio], out: Outlet[Text]) -> None:
-            async for _ in inbox:
-                out.respond(self.answer)
-
-        async def answer(self, reply: Outlet[Text]) -> None:
-            raise ValueError("hiccup")
-
-    async with Harness(Speaks().options(on_error="restart", restarts=0)) as harness:
-        await harness.send(audio(), audio())
-        await harness.end()
-    assert [failure.message for failure in harness.of(Failure)] == ["Speaks lost a reply: ValueError: hiccup"] * 2
-
-
-async def test_a_closed_stream_inside_a_loop_is_an_error() -> None:
-    """`EndOfStream` ends a loop only when it is the inbox's; a socket's is restarted like any exception."""
-
-    class Reads(Processor):
-        def __init__(self) -> None:
-            self.attempts = 0
-
-        async def run(self, out: Outlet[Audio]) -> None:
-            self.attempts += 1
-            if self.attempts < 3:
-                raise anyio.EndOfStream
-            await out.send(audio(1))
-
-    reads, sink = Reads().options(on_error="restart"), Sink()
-    await Pipeline(reads, sink).run()
-    assert (reads.attempts, len(sink.seen)) == (3, 1)

@@ -1,0 +1,36 @@
+"""Errors: one family, and each fits where Python's own would."""
+
+from __future__ import annotations
+
+import pytest
+from bargein.pipeline import (
+    BargeinError,
+    ContractError,
+    FloodError,
+    FrameError,
+    LinkError,
+    SessionError,
+    StuckError,
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "builtin"),
+    [
+        (ContractError, TypeError),
+        (FloodError, RuntimeError),
+        (FrameError, ValueError),
+        (LinkError, ValueError),
+        (SessionError, RuntimeError),
+        (StuckError, SessionError),
+    ],
+)
+def test_each_is_of_the_family(kind: type[Exception], builtin: type[Exception]) -> None:
+    """One `except BargeinError` catches all; the built-in class catches its own."""
+    assert issubclass(kind, BargeinError)
+    assert issubclass(kind, builtin)
+
+
+def test_stuck_names_the_culprits() -> None:
+    """For programs too, not only in the sentence."""
+    assert StuckError("'a' did not stop", ["a"]).processors == ("a",)
