@@ -1,3 +1,8 @@
-"""Pure media and turn-taking steps. This room fills as its parts arrive; it imports the engine only."""
+"""Pure media and turn-taking steps. They import the engine only, and know no service."""
 
-__all__: list[str] = []
+from .gain import Gain
+from .meter import Level, Meter
+from .resample import Resample
+from .tap import Tap
+
+__all__ = ["Gain", "Level", "Meter", "Resample", "Tap"]

@@ -1,0 +1,102 @@
+"""How loud it is, whether it clips, whether it is silent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+from bargein.pipeline import Audio, End, Frame, Processor, Travels
+
+__all__ = ["Level", "Meter"]
+
+FULL_SCALE = 32767
+SILENCE_DBFS = -120.0
+"""What stands for the level of digital silence, which has none."""
+
+
+class Level(Frame, frozen=True, kw_only=True):
+    """The level of a stretch of sound. `pts` is where the stretch begins."""
+
+    travels: ClassVar[Travels] = Travels.NEWS
+
+    rms_dbfs: float
+    """Root mean square in decibels; 0 is that of a full-scale sine. At least -120."""
+    peak_dbfs: float
+    """Greatest sample in decibels below full scale. At least -120."""
+    clipped: int
+    """How many samples stand at full scale: a few in a row are heard as distortion."""
+    silent: bool
+    """Whether it stayed below the meter's threshold."""
+    ms: float
+    """How long the stretch is, in milliseconds."""
+
+
+class Meter(Processor):
+    """Pass audio, and give a `Level` for every `ms` milliseconds of it, counted in samples, however it is cut.
+
+    `silence_dbfs` is the root mean square below which a stretch counts as silent. All channels are measured together.
+    Raises `ValueError` for a stretch that is not positive or a threshold that is not finite.
+    """
+
+    def __init__(self, ms: float = 100.0, *, silence_dbfs: float = -50.0) -> None:
+        if not (math.isfinite(ms) and ms > 0):
+            raise ValueError(f"Meter(ms={ms}): expected a positive number of milliseconds")
+        if not math.isfinite(silence_dbfs):
+            raise ValueError(f"Meter(silence_dbfs={silence_dbfs}): expected a finite number, such as -50")
+        self.ms = ms
+        self.silence_dbfs = silence_dbfs
+        self._begin()
+
+    def process(self, frame: Audio | End) -> Iterator[Audio | Level]:
+        """Give the frame on, then the levels of the stretches that it completes."""
+        if isinstance(frame, End):
+            if self._count:
+                yield self._level()
+            return
+        yield frame
+        if self._count and frame.rate != self._rate:
+            yield self._level()
+        samples, done = frame.samples, 0
+        length = max(1, round(self.ms * frame.rate / 1000))
+        while done < len(samples):
+            if not self._count:
+                self._pts = frame.pts + done * 1_000_000_000 // frame.rate
+                self._rate = frame.rate
+            piece = samples[done : done + length - self._count]
+            self._add(piece)
+            done += len(piece)
+            if self._count >= length:
+                yield self._level()
+
+    def _begin(self) -> None:
+        self._count = self._values = self._peak = self._clipped = 0
+        self._squares = 0.0
+        self._pts: int = 0
+        self._rate: int = 0
+
+    def _add(self, piece: np.ndarray[tuple[int, ...], np.dtype[np.int16]]) -> None:
+        loud = np.abs(piece.astype(np.int32))
+        self._count += len(piece)
+        self._values += piece.size
+        self._squares += float(np.dot(loud.ravel().astype(np.float64), loud.ravel()))
+        self._peak = max(self._peak, int(loud.max()))
+        self._clipped += int(np.count_nonzero(loud >= FULL_SCALE))
+
+    def _level(self) -> Level:
+        rms = _decibels(math.sqrt(2 * self._squares / self._values) / FULL_SCALE)
+        level = Level(
+            pts=self._pts,
+            rms_dbfs=rms,
+            peak_dbfs=_decibels(self._peak / FULL_SCALE),
+            clipped=self._clipped,
+            silent=rms < self.silence_dbfs,
+            ms=self._count * 1000 / self._rate,
+        )
+        self._begin()
+        return level
+
+
+def _decibels(ratio: float) -> float:
+    return max(SILENCE_DBFS, 20 * math.log10(ratio)) if ratio > 0 else SILENCE_DBFS
