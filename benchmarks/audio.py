@@ -44,7 +44,7 @@ def cost(make: Callable[[], Any], seconds: float) -> float:
 def quality(before: int, after: int) -> tuple[float, float]:
     """Milliseconds held back after the first 20 ms, and the signal-to-noise ratio in dB of a 1 kHz sine."""
     processor = Resample(after)
-    frames = list(framed(tone(1000, 1000, rate=before, dbfs=-4), rate=before))
+    frames: list[Any] = list(framed(tone(1000, 1000, rate=before, dbfs=-4), rate=before))
     out = [list(processor.process(frame)) for frame in [*frames, End()]]
     delay = 20 - 1000 * len(joined(out[0])) / after
     samples = joined(frame for made in out for frame in made)[after // 10 : -after // 10].astype(float)

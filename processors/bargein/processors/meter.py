@@ -47,6 +47,7 @@ class Meter(Processor):
             raise ValueError(f"Meter(silence_dbfs={silence_dbfs}): expected a finite number, such as -50")
         self.ms = ms
         self.silence_dbfs = silence_dbfs
+        self._rate = self._pts = 0
         self._begin()
 
     def process(self, frame: Audio | End) -> Iterator[Audio | Level]:
@@ -62,8 +63,7 @@ class Meter(Processor):
         length = max(1, round(self.ms * frame.rate / 1000))
         while done < len(samples):
             if not self._count:
-                self._pts = frame.pts + done * 1_000_000_000 // frame.rate
-                self._rate = frame.rate
+                self._pts, self._rate = frame.pts + done * 1_000_000_000 // frame.rate, frame.rate
             piece = samples[done : done + length - self._count]
             self._add(piece)
             done += len(piece)
@@ -73,8 +73,6 @@ class Meter(Processor):
     def _begin(self) -> None:
         self._count = self._values = self._peak = self._clipped = 0
         self._squares = 0.0
-        self._pts: int = 0
-        self._rate: int = 0
 
     def _add(self, piece: np.ndarray[tuple[int, ...], np.dtype[np.int16]]) -> None:
         loud = np.abs(piece.astype(np.int32))
