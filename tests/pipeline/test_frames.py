@@ -101,6 +101,7 @@ def test_equality_compares_contents() -> None:
     """Frames with arrays can be compared in tests, and hashed."""
     one, same = (Audio(samples=SOUND.copy(), rate=16_000) for _ in range(2))
     assert one == same
+    assert not one != same  # noqa: SIM202 - the two operators are two methods
     assert hash(one) == hash(same)
     assert one != one.scaled(0.5)
     assert one != Audio(samples=SOUND, rate=8000)

@@ -11,6 +11,7 @@ from bargein.pipeline import (
     Audio,
     FloodError,
     Hop,
+    Inbox,
     Interrupt,
     Outlet,
     Pipeline,
@@ -214,3 +215,38 @@ async def test_sending_from_inside_a_sweep_waits_for_its_end() -> None:
         echoes.harness = harness
         await harness.send(Text(text="a"))
     assert order == ["begin a", "end a", "begin b", "end b"]
+
+
+@pytest.mark.virtual
+async def test_news_is_heard_after_the_end() -> None:
+    """Who keeps what was heard hears the last of it, though the end has passed it long before."""
+
+    class Keeps(Processor):
+        def __init__(self) -> None:
+            self.heard: list[float] = []
+
+        def process(self, frame: Played) -> None:
+            self.heard.append(frame.ms)
+
+    class KeepsLater(Processor):
+        def __init__(self) -> None:
+            self.heard: list[float] = []
+
+        async def process(self, frame: Played, out: Outlet[Audio]) -> None:
+            await anyio.sleep(0.001)
+            self.heard.append(frame.ms)
+
+    class Plays(Processor):
+        async def run(self, inbox: Inbox[Audio], out: Outlet[Played]) -> None:
+            async for frame in inbox:
+                await anyio.sleep(0.02)
+                await out.send(Played(response="r", ms=20.0 * (1 + index(frame))))
+
+    for fused in (True, False):
+        plain, waiting = Keeps(), KeepsLater()
+        async with Pipeline(plain, waiting, Plays(), inputs=Audio).session(fused=fused) as session:
+            for at in range(5):
+                await session.send(audio(at))
+        assert plain.heard == [20, 40, 60, 80, 100]
+        assert waiting.heard == [20, 40, 60, 80, 100]
+        assert session.statistics().tasks == 0

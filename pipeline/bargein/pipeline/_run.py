@@ -243,6 +243,11 @@ class Run:
             if epoch < number:
                 scope.cancel()
 
+    def end_replies(self) -> None:
+        """Call off every reply."""
+        for scope in list(self._replies):
+            scope.cancel()
+
     def send_up(self, stage: Stage, frame: Frame) -> None:
         """To everybody above that takes it; else out of the graph at its upper edge."""
         kind = type(frame)

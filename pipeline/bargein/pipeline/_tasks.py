@@ -40,6 +40,10 @@ class Tasks:
         self._running: dict[str, int] = {}
         self._stages = [stage for stage in run.stages[1:-1] if stage.inbox is not None]
         self._managed = [stage for stage in run.stages[1:-1] if _manages(stage)]
+        self._lingering = [stage for stage in self._stages if _hears(stage)]
+        for stage in self._lingering:
+            if stage.inbox is not None:
+                stage.inbox.lingers = True
         self._ready = anyio.Event()
         self._done = anyio.Event()
         self._on_done = on_done
@@ -76,9 +80,17 @@ class Tasks:
                 stage.inbox.close()
 
     def finish(self) -> None:
-        """The graph has ended: whoever still runs works for nobody."""
-        if self._group is not None:
-            self._group.cancel_scope.cancel()
+        """The graph has ended: whoever still runs works for nobody, but for those that have news to hear first."""
+        if not self._lingering:
+            if self._group is not None:
+                self._group.cancel_scope.cancel()
+            return
+        for stage in self._stages:
+            if stage in self._lingering and stage.inbox is not None:
+                stage.inbox.over()
+            elif stage.scope is not None:
+                stage.scope.cancel()
+        self.run.end_replies()
 
     async def done(self) -> None:
         """Wait until everything has stopped."""
@@ -169,13 +181,18 @@ class Tasks:
         try:
             with scope:
                 await self._runner(stage)(stage, inbox)
-            inbox.close()
+            if stage not in self._lingering:
+                inbox.close()
             while stage.counters.replies:
                 stage.replies_done = anyio.Event()
                 await stage.replies_done.wait()
             run.finish(stage)
             if run.overfull:
                 await run.wait_for_room(stage)
+            if stage in self._lingering:
+                inbox.linger()
+                with anyio.CancelScope() as stage.scope:
+                    await self._runner(stage)(stage, inbox)
         except Unwind:
             pass
         except Unstoppable:
@@ -412,6 +429,20 @@ def _foreign(stage: Stage, error: BaseException) -> SessionError:
 
 def _blocks(stage: Stage) -> bool:
     return bool(stage.processor.blocking)
+
+
+def _hears(stage: Stage) -> bool:
+    """Whether it hears news from below after its own end, as it would if it were fused.
+
+    Not a loop, which ends when it returns, and not a blocking one, whose thread ends with its data.
+    """
+    contract = stage.contract
+    return (
+        contract is not None
+        and contract.rung is not Rung.LOOP
+        and not _blocks(stage)
+        and any(kind.travels is Travels.UPSTREAM for kind in contract.takes)
+    )
 
 
 def _manages(stage: Stage) -> bool:

@@ -199,6 +199,9 @@ class Audio(Frame, frozen=True, kw_only=True, eq=False):
     def __eq__(self, other: object) -> bool:
         return _same(self, other)
 
+    def __ne__(self, other: object) -> bool:  # a Struct's own would compare identities
+        return not _same(self, other)
+
     def __hash__(self) -> int:
         return hash((Audio, self.pts, self.rate, len(self.samples)))
 
@@ -249,6 +252,9 @@ class Video(Frame, frozen=True, kw_only=True, eq=False):
     def __eq__(self, other: object) -> bool:
         return _same(self, other)
 
+    def __ne__(self, other: object) -> bool:  # a Struct's own would compare identities
+        return not _same(self, other)
+
     def __hash__(self) -> int:
         return hash((Video, self.pts, self.format))
 
@@ -273,6 +279,9 @@ class Image(Frame, frozen=True, kw_only=True, eq=False):
 
     def __eq__(self, other: object) -> bool:
         return _same(self, other)
+
+    def __ne__(self, other: object) -> bool:  # a Struct's own would compare identities
+        return not _same(self, other)
 
     def __hash__(self) -> int:
         return hash((Image, self.pts, self.format))

@@ -60,6 +60,10 @@ class Inbox(Generic[F_co]):
         self._data: deque[Frame] = deque()
         self._end: End | None = None
         self._gives_end = False
+        self.lingers = False  # its processor hears news from below until those below have ended
+        self._drained = False  # no data any more
+        self._lingering = False
+        self._over = False
         self._closed = False
         self._wake: anyio.Event | None = None
         self._event: type[anyio.Event] | None = None
@@ -102,7 +106,7 @@ class Inbox(Generic[F_co]):
         if not self._streak & STREAK:
             await checkpoint()
         while (frame := self._take() or self._take_end()) is None:
-            if self._closed:
+            if self._closed or (self._drained and not self._lingering):
                 raise anyio.EndOfStream
             if self._wake is None:
                 self._wake = self._event() if self._event else anyio.Event()
@@ -230,6 +234,15 @@ class Inbox(Generic[F_co]):
             del data[oldest]
             self._counters.overflow += 1
 
+    def linger(self) -> None:
+        """From now on only news is waited for, until it is over."""
+        self._lingering = True
+
+    def over(self) -> None:
+        """Everything below has ended: no news will come any more."""
+        self._over = True
+        self._ring()
+
     async def room(self) -> None:
         """Wait until a frame more would fit."""
         self.purge()
@@ -270,7 +283,8 @@ class Inbox(Generic[F_co]):
             if self._gives_end:
                 self._gives_end = False
                 return self._end
-            self._closed = True
+            self._drained = True
+            self._closed = self._over or not self.lingers
         return None
 
     def _ring(self) -> None:

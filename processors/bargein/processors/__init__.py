@@ -2,7 +2,8 @@
 
 from .gain import Gain
 from .meter import Level, Meter
+from .pacer import Pacer
 from .resample import Resample
 from .tap import Tap
 
-__all__ = ["Gain", "Level", "Meter", "Resample", "Tap"]
+__all__ = ["Gain", "Level", "Meter", "Pacer", "Resample", "Tap"]

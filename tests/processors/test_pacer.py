@@ -1,0 +1,171 @@
+"""Pacer: due times, what was heard, and silence at once."""
+
+from __future__ import annotations
+
+import anyio
+import numpy as np
+import pytest
+from bargein.pipeline import Audio, Hold, Played, ResponseEnded, Resume
+from bargein.pipeline.testing import Harness, check_processor, framed, joined, tone
+from bargein.processors import Pacer
+
+pytestmark = pytest.mark.virtual
+
+
+def reply(ms: float, *, response: str = "r", chunk: float = 20, epoch: int = 0) -> list[Audio]:
+    return list(framed(tone(200, ms, dbfs=-6), ms=chunk, epoch=epoch, response=response))
+
+
+def times(harness: Harness) -> list[float]:
+    return [round(arrival.at * 1000, 3) for arrival in harness.timeline.of(Audio)]
+
+
+def heard(harness: Harness) -> list[tuple[str, float, bool]]:
+    return [(frame.response, round(frame.ms, 3), frame.done) for frame in harness.of(Played)]
+
+
+async def test_audio_comes_when_it_is_due() -> None:
+    """A second that arrives in one burst takes a second, at most the lead ahead; nothing is lost or changed."""
+    frames = reply(1000)
+    async with Harness(Pacer(lead_ms=40)) as harness:
+        await harness.send(*frames, ResponseEnded(response="r"))
+        await harness.end()
+    assert times(harness) == [0, 0, 0, *(20.0 * at for at in range(1, 48))]
+    assert np.array_equal(joined(harness.frames), joined(frames))
+    assert harness.timeline[-1].at == pytest.approx(1.0), "it stays until the last of it has been heard"
+    assert heard(harness)[-1] == ("r", 1000, True)
+
+
+async def test_what_is_heard_runs_behind_what_is_released() -> None:
+    """`Played` counts what has left the lead, and never goes back."""
+    async with Harness(Pacer(lead_ms=40)) as harness:
+        await harness.send(*reply(200))
+        await harness.end()
+    reports = [ms for _, ms, _ in heard(harness)]
+    assert reports == sorted(reports)
+    for arrival in harness.timeline.of(Played):
+        frame = arrival.frame
+        assert isinstance(frame, Played)
+        assert frame.ms == pytest.approx(min(200, arrival.at * 1000), abs=0.01)
+
+
+async def test_an_interrupt_is_silence_at_once() -> None:
+    """A fade of a few milliseconds, then nothing; the report is exact; the next reply starts at once."""
+    async with Harness(Pacer(lead_ms=40, fade_ms=5)) as harness:
+        await harness.send(*reply(2000))
+        await anyio.sleep(0.51)
+        number = harness.interrupt()
+        await harness.settle()
+        came = len(harness.timeline)
+        await anyio.sleep(1)
+        assert len(harness.timeline) == came
+        fade = harness.of(Audio)[-1]
+        assert fade.ms == pytest.approx(5)
+        assert abs(int(fade.samples[-1])) < 500
+        assert heard(harness)[-1] == ("r", 510, True)
+        await harness.send(*reply(40, response="next", epoch=number))
+        await harness.end()
+    assert harness.of(Audio)[-1].response == "next"
+    assert heard(harness)[-1] == ("next", 40, True)
+
+
+async def test_a_long_frame_is_cut() -> None:
+    """So that an interrupt does not come a second late."""
+    (long,) = reply(1000, chunk=1000)
+    async with Harness(Pacer(chunk_ms=20)) as harness:
+        await harness.send(long)
+        await anyio.sleep(0.1)
+        harness.interrupt()
+        await harness.end()
+    assert max(frame.ms for frame in harness.of(Audio)) == 20
+    assert heard(harness)[-1] == ("r", 100, True)
+
+
+async def test_hold_keeps_and_resume_goes_on() -> None:
+    """Nothing is lost but the edges, which fade."""
+    frames = reply(400)
+    async with Harness(Pacer(lead_ms=20)) as harness:
+        await harness.send(*frames)
+        await anyio.sleep(0.105)
+        harness.session.offer(Hold())
+        await anyio.sleep(1)
+        released = [frame for frame in harness.of(Audio) if frame.epoch == 0]
+        assert len(released) == 7
+        harness.session.offer(Resume())
+        await harness.end()
+    spoken = [frame for frame in harness.of(Audio) if frame.epoch == 0]
+    assert len(spoken) == 20
+    assert np.array_equal(joined(spoken)[: 7 * 320], joined(frames)[: 7 * 320])
+    assert np.array_equal(joined(spoken)[7 * 320 + 80 :], joined(frames)[7 * 320 + 80 :])
+    assert abs(int(spoken[7].samples[0])) == 0
+    assert heard(harness)[-1] == ("r", 400, True)
+
+
+async def test_a_hold_may_end_in_an_interrupt() -> None:
+    """Then what was kept is dropped, and the report says what was heard before the hold."""
+    async with Harness(Pacer(lead_ms=20)) as harness:
+        await harness.send(*reply(400))
+        await anyio.sleep(0.1)
+        harness.session.offer(Hold())
+        await anyio.sleep(0.5)
+        harness.interrupt()
+        await harness.end()
+    spoken = [frame for frame in harness.of(Audio) if frame.epoch == 0]
+    assert len(spoken) <= 7
+    assert heard(harness)[-1][1] <= 140
+    assert heard(harness)[-1][2] is True
+
+
+async def test_items_are_told_apart() -> None:
+    """The first is done when its last sample has been heard, not when the second begins to be released."""
+    async with Harness(Pacer(lead_ms=60)) as harness:
+        await harness.send(*reply(100, response="a"), ResponseEnded(response="a"), *reply(100, response="b"))
+        await harness.end()
+    done = {
+        frame.response: arrival.at
+        for arrival in harness.timeline.of(Played)
+        if isinstance(frame := arrival.frame, Played) and frame.done
+    }
+    assert done == {"a": pytest.approx(0.1, abs=0.021), "b": pytest.approx(0.2)}
+
+
+async def test_a_late_frame_begins_a_new_run() -> None:
+    """After a gap in the supply nothing is hurried to catch up."""
+    async with Harness(Pacer(lead_ms=20)) as harness:
+        await harness.send(*reply(40))
+        await anyio.sleep(1)
+        await harness.send(*reply(100))
+        await harness.end()
+    assert times(harness) == [0, 0, 1000, 1000, 1020, 1040, 1060]
+
+
+async def test_gaps_can_be_filled() -> None:
+    """With `fill="silence"` a sink gets a steady stream, once the format is known."""
+    async with Harness(Pacer(lead_ms=20, fill="silence")) as harness:
+        await harness.send(*reply(40))
+        await anyio.sleep(0.2)
+        await harness.session.cancel()
+    silent = [frame for frame in harness.of(Audio) if not frame.samples.any()]
+    assert len(silent) in (8, 9, 10)
+    assert heard(harness)[-1][1] <= 40
+
+
+async def test_due_times_do_not_drift() -> None:
+    """Ten minutes of odd frames end to the sample when they should."""
+    async with Harness(Pacer(lead_ms=40)) as harness:
+        for frame in framed(np.ones(16_000 * 600, np.int16), ms=33.3125, epoch=0, response="r"):
+            await harness.send(frame)
+        await harness.end()
+    assert harness.timeline[-1].at == pytest.approx(600, abs=1e-6)
+
+
+@pytest.mark.parametrize("bad", [{"lead_ms": 0}, {"chunk_ms": float("nan")}, {"fade_ms": -1}, {"fill": "noise"}])
+async def test_bad_settings_are_refused(bad: dict[str, object]) -> None:
+    """With what was given."""
+    with pytest.raises(ValueError, match=r"Pacer\(.*expected"):
+        Pacer(**bad)  # type: ignore[arg-type]
+
+
+async def test_it_conforms() -> None:
+    """The conformance suite passes."""
+    await check_processor(Pacer)
