@@ -18,9 +18,9 @@ import anyio
 from ._epoch import Epoch
 from ._gate import Gate
 from ._plan import Plan
-from ._stage import Parcel, Stage, Unwind, inherit
+from ._stage import Stage, Unwind, inherit
 from .frames import End, Failure, Frame, Interrupt
-from .ports import FLOOD, Inbox, Outlet, flood
+from .ports import FLOOD, Inbox, Outlet, Parcel, flood
 from .statistics import Hop, SessionStatistics
 
 if TYPE_CHECKING:
@@ -84,8 +84,11 @@ class Run:
         stage.counters.frames_in -= 1  # its inbox has counted it, and its step will
         if type(frame) is Parcel:
             self._sweep(frame.deliver, frame.frame)
-        else:
+        elif self._port(stage) is stage.port:
             self._sweep(stage.body, frame)
+        else:
+            stage.timed_body = stage.timed_body or stage.timed_step()
+            self._sweep(stage.timed_body, frame)
 
     def _port(self, stage: Stage) -> dict[type[Frame], Callable[[Frame], None]]:
         self._sweeps += 1
@@ -132,7 +135,7 @@ class Run:
 
     def trim(self, times: int = 1) -> None:
         """Make room by dropping the oldest beyond so many capacities, for what must not wait."""
-        while self.overfull:
+        while self.overfull and not self._sweeping:  # inside a sweep they are its sender's to wait for
             self.overfull.pop().trim(times)
 
     async def wait_for_room(self, stage: Stage) -> None:
@@ -196,11 +199,12 @@ class Run:
     def _spread(self, stage: Stage, frame: Frame) -> None:
         """One synchronous step: every inbox below, all stale work, then every fused processor below."""
         inboxed, fused = stage.reach(type(frame))
+        fused = [target for target in fused if not target.ended]
         if self.taps:
             for target in (*inboxed, *fused):
                 self.observe(Hop(anyio.current_time(), stage.name, target.name, frame))
         for target in inboxed:
-            if target.inbox is not None:
+            if target.inbox is not None and not target.ended:
                 target.inbox.put_urgent(frame)
         if type(frame) is Interrupt:
             self._expire()

@@ -19,30 +19,20 @@ from ._contract import Rung, names
 from ._plan import Node
 from .errors import ContractError
 from .frames import LIVE, End, Frame, Travels
-from .ports import Inbox
+from .ports import Inbox, Parcel
 from .statistics import Counters, Hop, ProcessorStatistics
 
 if TYPE_CHECKING:
     from ._gate import Gate
     from ._run import Run
 
-__all__ = ["Parcel", "Port", "Stage", "Unwind", "inherit"]
+__all__ = ["Port", "Stage", "Unwind", "inherit"]
 
 Deliver = Callable[[Frame], None]
 
 
 class Unwind(Exception):  # noqa: N818 - a signal, not an error
     """The session has failed: leave the sweep. The failure itself is kept by the run."""
-
-
-class Parcel(Frame, frozen=True, kw_only=True):
-    """A frame that waits in the inbox of a stage which it will pass by."""
-
-    frame: Frame
-    deliver: Callable[[Frame], None]
-
-    def __post_init__(self) -> None:
-        pass  # a copy of the frame's epoch, whatever way it travels
 
 
 class Port(dict[type[Frame], Deliver]):
@@ -82,6 +72,7 @@ class Stage:
         "returned",
         "run",
         "scope",
+        "timed_body",
         "traced",
         "working",
     )
@@ -112,6 +103,7 @@ class Stage:
         self.port = Port(lambda kind: self._route(kind, traced=False))
         self.traced = Port(lambda kind: self._route(kind, traced=True))
         self.body: Deliver = self._step()
+        self.timed_body: Deliver | None = None  # the same under observation, made when it is needed
         self.enter: Deliver = self.inbox.put if self.inbox is not None else self.body
 
     # Compiling ----------------------------------------------------------------------------------------------------
@@ -248,7 +240,7 @@ class Stage:
     def watched(self, source: str) -> Deliver:
         """The same delivery, seen by the observers and timed."""
         run, name = self.run, self.name
-        enter = self.enter if self.inbox is not None else self._timed_step()
+        enter = self.enter if self.inbox is not None else self.timed_step()
 
         def deliver(frame: Frame) -> None:
             if run.taps:
@@ -262,7 +254,8 @@ class Stage:
         made = self.processor.process(frame)
         return made if self.produces else ()
 
-    def _timed_step(self) -> Deliver:
+    def timed_step(self) -> Deliver:
+        """The step as `_step` compiles it, timed, and on to the table that is observed."""
         if self._process() is None:
             return self._leave
         process, counters, port = self.outputs, self.counters, self.traced

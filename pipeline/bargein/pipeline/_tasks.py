@@ -31,9 +31,10 @@ BATCH_SECONDS = 0.005
 class Tasks:
     """Starts the tasks of a run, and ends them within a bound."""
 
-    def __init__(self, run: Run, cancel_within: float, on_done: Callable[[], None]) -> None:
+    def __init__(self, run: Run, cancel_within: float, drain_within: float, on_done: Callable[[], None]) -> None:
         self.run = run
         self.cancel_within = cancel_within
+        self.drain_within = drain_within
         self.cancelling = False
         self.unstoppable: list[str] = []
         self.count = 0
@@ -47,7 +48,7 @@ class Tasks:
         self._ready = anyio.Event()
         self._done = anyio.Event()
         self._on_done = on_done
-        self._scope = anyio.CancelScope()
+        self._scopes: list[anyio.CancelScope] = []  # around each context, the innermost last
         self._entering = False
         self._group: anyio.abc.TaskGroup | None = None
 
@@ -72,15 +73,21 @@ class Tasks:
         if self._group is not None:
             self._group.cancel_scope.cancel()
         if self._entering:
-            self._scope.cancel()
-        else:
-            self._scope.deadline = anyio.current_time() + self.cancel_within / 2  # for leaving contexts
+            self._scopes[-1].cancel()
+        self._leave_within(self.cancel_within / 2)
         for stage in self._stages:
             if stage.inbox is not None:
                 stage.inbox.close()
 
+    def _leave_within(self, seconds: float) -> None:
+        """From now on contexts have so long to be left."""
+        deadline = anyio.current_time() + seconds
+        for scope in self._scopes:
+            scope.deadline = deadline
+
     def finish(self) -> None:
         """The graph has ended: whoever still runs works for nobody, but for those that have news to hear first."""
+        self._leave_within(self.drain_within)
         if not self._lingering:
             if self._group is not None:
                 self._group.cancel_scope.cancel()
@@ -101,15 +108,12 @@ class Tasks:
     async def _host(self) -> None:
         self.count += 1
         try:
-            # Around the contexts and not inside them: a processor may hold a scope or a task group of its own open
-            # from its entry to its exit, and scopes must nest.
-            with self._scope:
-                async with AsyncExitStack() as contexts:
-                    for stage in self._managed:
-                        if self.run.failure is None:
-                            await self._enter(stage, contexts)
-                    if self.run.failure is None:
-                        await self._work_until_done()
+            async with AsyncExitStack() as contexts:
+                for stage in self._managed:
+                    if self.run.failure is None and not self.cancelling:
+                        await self._enter(stage, contexts)
+                if self.run.failure is None and not self.cancelling:
+                    await self._work_until_done()
         except Exception as error:
             self.run.fail(None, error)
         finally:
@@ -131,13 +135,19 @@ class Tasks:
 
     async def _enter(self, stage: Stage, contexts: AsyncExitStack) -> None:
         processor = stage.processor
+        # A scope around each context and not inside it: a processor may hold a scope or a task group of its own open
+        # from its entry to its exit, and scopes must nest.
+        self._scopes.append(contexts.enter_context(anyio.CancelScope()))
         self._entering = True
         try:
             if hasattr(processor, "__aenter__"):
                 await processor.__aenter__()
             else:
                 processor.__enter__()
-        except Exception as error:
+        except anyio.get_cancelled_exc_class():
+            self._entering = False
+            raise
+        except BaseException as error:
             self._entering = False
             error.add_note("while it was entered, before its first frame")
             self.run.fail(stage, error)
@@ -157,7 +167,7 @@ class Tasks:
         except anyio.get_cancelled_exc_class():
             self.unstoppable.append(stage.name)
             raise
-        except Exception as error:
+        except BaseException as error:
             error.add_note("while it was left, after its last frame")
             self.run.fail(stage, error)
         finally:
@@ -196,12 +206,17 @@ class Tasks:
         except Unwind:
             pass
         except Unstoppable:
-            self.unstoppable.append(stage.name)
+            if self.cancelling:
+                self.unstoppable.append(stage.name)
+            else:
+                run.fail(stage, _swallows(stage))
         except anyio.get_cancelled_exc_class() as error:
             if self._called_off(scope):
                 raise
             run.fail(stage, _foreign(stage, error))
-        except Exception as error:
+        except GeneratorExit:
+            raise
+        except BaseException as error:
             run.fail(stage, error)
         finally:
             inbox.close()
@@ -298,14 +313,20 @@ class Tasks:
                         batch.insert(0, urgent)
                     batch = await self._work(stage, worker, batch)
         finally:
-            with anyio.move_on_after(self.cancel_within / 2, shield=True) as closing:
-                try:
-                    if managed:
-                        await worker.call(leave)
-                finally:
-                    await worker.close()
-            if closing.cancelled_caught:
+            called_off = stage.scope is not None and self._called_off(stage.scope)
+            bound = self.cancel_within / 2 if called_off else float("inf")
+            try:
+                with anyio.move_on_after(bound, shield=called_off) as closing:
+                    try:
+                        if managed:
+                            await worker.call(leave)
+                    finally:
+                        await worker.close()
+                if closing.cancelled_caught:
+                    self.unstoppable.append(stage.name)
+            except anyio.get_cancelled_exc_class():
                 self.unstoppable.append(stage.name)
+                raise
 
     async def _work(self, stage: Stage, worker: Worker, batch: list[Frame]) -> list[Frame]:
         """Hand a batch to the thread and deliver what it made; returns what it had no time for."""
@@ -361,7 +382,9 @@ class Tasks:
             if self._called_off(scope):
                 raise
             self.run.fail(stage, _foreign(stage, error))
-        except Exception as error:
+        except GeneratorExit:
+            raise
+        except BaseException as error:
             with suppress(Unwind):
                 self.run.failed(stage, error)
         finally:
@@ -377,10 +400,10 @@ class Tasks:
         return self.cancelling or scope.cancel_called or (group is not None and group.cancel_scope.cancel_called)
 
     def _cancelled(self) -> bool:
-        return self.cancelling
+        return self.cancelling or (self._group is not None and self._group.cancel_scope.cancel_called)
 
     def _stale(self, scope: anyio.CancelScope) -> bool:
-        return self.cancelling or scope.cancel_called
+        return self._called_off(scope)
 
     def _swallowed(self, stage: Stage, frame: Frame | None) -> None:
         """Let go of what swallowed its cancellation: the session's, and then it is named; or an interrupt's."""

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 __all__ = [
     "FLOOD",
     "STREAK",
+    "WAITS",
     "Inbox",
     "Outlet",
+    "Parcel",
     "flood",
     "not_begun",
 ]
@@ -39,6 +41,24 @@ FLOOD = 100_000
 
 STREAK = 15
 """A bit mask: one in sixteen gets or sends that did not wait gives the other tasks a turn."""
+
+
+WAITS = (Travels.STREAM, Travels.NEWS)
+"""What may have to wait for room. An interrupt must not, nor what travels upstream."""
+
+
+class Parcel(Frame, frozen=True, kw_only=True):
+    """A frame that waits in the inbox of a stage which it will pass by."""
+
+    frame: Frame
+    deliver: Callable[[Frame], None]
+
+    def __post_init__(self) -> None:
+        pass  # a copy of the frame's epoch, whatever way it travels
+
+
+def _carried(frame: Frame) -> Frame:
+    return frame.frame if type(frame) is Parcel else frame
 
 
 class Inbox(Generic[F_co]):
@@ -152,9 +172,12 @@ class Inbox(Generic[F_co]):
 
     def put(self, frame: Frame) -> None:
         """Put data in. It never waits; the sweep's sender does, afterwards."""
-        if frame.epoch < self._epoch.number:
+        epoch = frame.epoch
+        if epoch < self._epoch.number:
             self._counters.stale += 1
             return
+        if epoch != LIVE and epoch > self._epoch.number:
+            raise not_begun(frame, self._epoch.number)
         if self._closed or self._end is not None:
             self._counters.late += 1
             return
@@ -230,7 +253,7 @@ class Inbox(Generic[F_co]):
         self.purge()
         data = self._data
         while len(data) > self.capacity * times:
-            oldest = next((at for at, frame in enumerate(data) if frame.travels is Travels.STREAM), 0)
+            oldest = next((at for at, frame in enumerate(data) if _carried(frame).travels is Travels.STREAM), 0)
             del data[oldest]
             self._counters.overflow += 1
 
@@ -326,7 +349,7 @@ class Outlet(Generic[F_contra]):
     async def send(self, frame: F_contra) -> None:
         """Send, and wait until there is room for more. A stale frame is dropped and counted."""
         run, stage = self._run, self._stage
-        if stage.owed:
+        if stage.owed and frame.travels in WAITS:
             await run.pay(stage)
         self._emit(frame)
         if run.overfull:

@@ -15,7 +15,7 @@ from ._run import Run
 from ._tasks import Tasks
 from .errors import SessionError, StuckError
 from .frames import LIVE, End, Frame, Travels
-from .ports import STREAK, not_begun
+from .ports import STREAK, WAITS, not_begun
 from .statistics import Hop, SessionStatistics
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class Session:
         self._input_open = True  # the application may send
         self._input_closed = False  # and the graph has been told that it will not
         self._stopped: anyio.Event | None = None
-        self._over: anyio.Event | None = None
+        self._over: anyio.Event | None = None  # nothing runs any more
+        self._draining: anyio.CancelScope | None = None
         self._streak = 0
 
     # Its life -----------------------------------------------------------------------------------------------------
@@ -62,22 +63,25 @@ class Session:
         if self._state != "new":
             raise SessionError("this session has run already; open another one: graph.session()")
         self._claim()
-        self._state = "running"
+        self._state = "starting"
         run = self._run
         self._over = anyio.Event()
+        self._finished = anyio.Event()
+        self._draining = None
         self._body = anyio.CancelScope()
-        self._tasks = run.tasks = Tasks(run, self._cancel_within, self._over.set)
+        self._tasks = run.tasks = Tasks(run, self._cancel_within, self._drain_within, self._on_done)
         run.on_failure = self._on_failure
         run.on_finished = self._on_finished
         if self._tasks.needed:
             try:
                 await self._tasks.start()
-            except BaseException:
-                await self._stop()
+            except BaseException as error:
+                _note(error, await self._stop())
                 raise
         if run.failure is not None:
-            await self._stop()
+            _note(run.failure, await self._stop())
             raise run.failure
+        self._state = "running"
         self._body.__enter__()
         return self
 
@@ -96,16 +100,15 @@ class Session:
             error = await self._drain()
         stuck = await self._stop()
         if run.failure is not None and (error is None or _only(error, run.failure)):
-            if stuck:
-                run.failure.add_note(f"besides, {stuck}")
+            _note(run.failure, stuck)
             if given is not run.failure:
                 raise run.failure
             return
         if error is not None:
             if run.failure is not None and error is not run.failure:
                 error.add_note(f"besides, the session failed: {type(run.failure).__name__}: {run.failure}")
-            if stuck and not isinstance(error, StuckError):
-                error.add_note(f"besides, {stuck}")
+            if not isinstance(error, StuckError):
+                _note(error, stuck)
             if error is not given:
                 raise error
         elif stuck:
@@ -115,6 +118,7 @@ class Session:
         """Wait for everything to drain, within the bound. What goes wrong is returned: there is more to do first."""
         try:
             with anyio.move_on_after(self._drain_within) as drain:
+                self._draining = drain
                 await self._wait_over()
         except BaseException as error:
             return error
@@ -132,6 +136,7 @@ class Session:
 
         Returns at once. Go on reading with `async for`, or leave the block to wait until everything has drained.
         """
+        self._check_begun()
         self._input_open = False
         self._run.end_with(self._end_now)
 
@@ -148,17 +153,24 @@ class Session:
                 stage.scope.cancel()
 
     async def drained(self) -> None:
-        """Send no more, and wait until every source has ended by itself and everything has drained."""
+        """Send no more, and wait until every source has ended by itself and everything has drained.
+
+        Once the graph has ended, what does not stop is waited for no longer than `drain_within`.
+        """
+        self._check_begun()
         self._silence()
         self._input_open = False
         self._run.end_with(self._close_input)
-        await self._wait_over()
+        await self._finished.wait()
+        with anyio.move_on_after(self._drain_within):
+            await self._wait_over()
 
     async def cancel(self) -> None:
         """Stop now. Finishes within `cancel_within` seconds whatever the processors do.
 
         Raises `StuckError`, naming them, when some did not stop.
         """
+        self._check_begun()
         stuck = await self._stop()
         if stuck:
             raise stuck
@@ -177,7 +189,7 @@ class Session:
         taken for a reply of that epoch. Raises what a fused processor raised, and `SessionError` after the end.
         """
         run = self._run
-        if run.entry.owed:
+        if run.entry.owed and isinstance(frame, Frame) and frame.travels in WAITS:
             await run.pay(run.entry)
         self._feed(frame)
         if run.overfull:
@@ -216,7 +228,10 @@ class Session:
         try:
             yield
         finally:
-            self._run.taps = tuple(tap for tap in self._run.taps if tap is not observer)
+            taps = list(self._run.taps)
+            if observer in taps:
+                taps.remove(observer)
+            self._run.taps = tuple(taps)
 
     def __aiter__(self) -> Self:
         """What leaves the graph, urgent frames first, until it has ended.
@@ -235,6 +250,7 @@ class Session:
         return self
 
     async def __anext__(self) -> Frame:
+        self._check_begun()
         outbox = self._run.exit.inbox
         assert outbox is not None
         try:
@@ -271,10 +287,13 @@ class Session:
         if not self._input_open:
             raise SessionError("the session has ended; nothing can be sent to it any more")
 
+    def _check_begun(self) -> None:
+        if self._state in ("new", "starting"):
+            raise SessionError("the session has not begun; use `async with graph.session() as session`")
+
     def _check_running(self) -> None:
         self._raise_failure()
-        if self._state == "new":
-            raise SessionError("the session has not begun; use `async with graph.session() as session`")
+        self._check_begun()
         if self._state != "running":
             raise SessionError("the session has ended; nothing can be sent to it any more")
 
@@ -297,11 +316,24 @@ class Session:
     def _on_failure(self) -> None:
         self._tasks.cancel()
         self._body.cancel()
+        if self._draining is not None:
+            self._draining.cancel()
+        self._finished.set()
         self._over_without_tasks()
 
     def _on_finished(self) -> None:
+        self._input_open = False
         self._tasks.finish()
+        self._finished.set()
         self._over_without_tasks()
+
+    def _on_done(self) -> None:
+        """All tasks have ended, the graph with them; whoever reads need not wait for more."""
+        assert self._over is not None
+        assert self._run.exit.inbox is not None
+        self._run.exit.inbox.put_end(End(), give=False)
+        self._finished.set()
+        self._over.set()
 
     def _over_without_tasks(self) -> None:
         """A graph with tasks is over when they are; one without, at once."""
@@ -326,13 +358,16 @@ class Session:
         self._state = "ended"
         self._silence()
         tasks = self._tasks
-        if tasks.needed:
-            tasks.cancel()
-            with anyio.move_on_after(self._cancel_within, shield=True):
-                await tasks.done()
-        assert self._over is not None
-        self._over.set()
-        self._stopped.set()
+        try:
+            if tasks.needed:
+                tasks.cancel()
+                with anyio.move_on_after(self._cancel_within, shield=True):
+                    await tasks.done()
+        finally:  # asyncio's own Task.cancel() goes through a shield
+            assert self._over is not None
+            self._over.set()
+            self._finished.set()
+            self._stopped.set()
         stuck = tuple(dict.fromkeys([*tasks.unstoppable, *tasks.running]))
         if not stuck:
             self._release()
@@ -357,6 +392,11 @@ class Session:
     def _release(self) -> None:
         for processor in self.graph.processors:
             processor._session = None  # type: ignore[attr-defined]
+
+
+def _note(error: BaseException, stuck: StuckError | None) -> None:
+    if stuck is not None:
+        error.add_note(f"besides, {stuck}")
 
 
 def _only(error: BaseException, failure: BaseException) -> bool:
