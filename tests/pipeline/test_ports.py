@@ -432,3 +432,46 @@ async def test_pacing_hears_urgent_frames() -> None:
         await harness.end()
     assert [name for _, name in woken] == ["NoneType", "Interrupt", "NoneType"]
     assert [at - began for at, _ in woken] == pytest.approx([1, 1.5, 2.5])
+
+
+@pytest.mark.virtual
+async def test_nothing_urgent_pays_debts() -> None:
+    """After a send that was called off, an interrupt or a hold goes out at once, from anybody."""
+    async with Harness(Blocks(), capacity=1) as harness:
+        with anyio.move_on_after(1):
+            await harness.send(*(audio(at) for at in range(9)))
+        before = anyio.current_time()
+        await harness.send(Hold(), Interrupt(), Played(response="r", ms=1))
+        assert anyio.current_time() == before
+        await harness.session.cancel()
+
+
+async def test_offering_from_inside_a_sweep_spares_what_is_sent() -> None:
+    """The sweep's own frames wait for room as its sender asked; only the offered one may push out others."""
+
+    class Offers(Processor):
+        harness: Harness
+
+        def process(self, frame: Audio) -> Iterator[Audio]:
+            if index(frame) == 0:
+                for at in range(10, 20):
+                    yield audio(at)
+                self.harness.session.offer(audio(99))
+
+    offers = Offers()
+    async with Harness(offers, Waits(), capacity=6) as harness:
+        offers.harness = harness
+        await harness.send(audio(0))
+        await harness.end()
+    assert [index(frame) for frame in harness.of(Audio)] == list(range(10, 20))
+
+
+async def test_what_waits_its_turn_is_what_it_is() -> None:
+    """Unfused, a transcript that waits to pass a processor by is news, and media is dropped before it."""
+    async with Harness(Plain(), fused=False, capacity=4) as harness:
+        harness.session.offer(Transcript(text="words"))
+        for at in range(8):
+            harness.session.offer(audio(at))
+        await harness.end()
+    assert len(harness.of(Transcript)) == 1
+    assert len(harness.of(Audio)) == 3

@@ -250,3 +250,15 @@ async def test_news_is_heard_after_the_end() -> None:
         assert plain.heard == [20, 40, 60, 80, 100]
         assert waiting.heard == [20, 40, 60, 80, 100]
         assert session.statistics().tasks == 0
+
+
+async def test_taps_see_every_hop_unfused_too() -> None:
+    """As many as in one sweep."""
+    for fused in (True, False):
+        seen: list[Hop] = []
+        async with Pipeline(Plain(), Plain(), Sink()).session(fused=fused) as session:
+            with session.tap(seen.append):
+                for at in range(10):
+                    await session.send(audio(at))
+                await session.drained()
+        assert len(seen) == 30

@@ -8,8 +8,10 @@ import anyio
 import pytest
 from bargein.pipeline import (
     Audio,
+    Branch,
     End,
     Failure,
+    Hop,
     Inbox,
     LinkError,
     Outlet,
@@ -368,3 +370,84 @@ async def test_an_interrupt_counts_while_the_session_drains() -> None:
         assert session.interrupt() == 1
         with pytest.raises(SessionError, match="has ended"):
             await session.send(audio())
+
+
+@pytest.mark.virtual
+async def test_a_failure_while_draining_is_bounded_by_cancelling() -> None:
+    """Not by the time that draining was allowed."""
+
+    class Shields(Processor):
+        async def process(self, frame: Audio, out: Outlet[Audio]) -> None:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(20)
+
+    class FailsSoon(Processor):
+        async def process(self, frame: Audio, out: Outlet[Audio]) -> None:
+            await anyio.sleep(0.1)
+            raise ValueError("soon")
+
+    before = anyio.current_time()
+    with pytest.raises(ValueError, match="soon"):
+        async with Branch(Shields(), FailsSoon()).session(cancel_within=0.5, drain_within=100) as session:
+            await session.send(audio())
+    assert anyio.current_time() - before == pytest.approx(0.6)
+    await anyio.sleep(30)
+
+
+async def test_what_has_not_begun_says_so() -> None:
+    """Whatever is asked of it, and also while it is beginning."""
+    session = Pipeline(Plain()).session()
+    for ask in (session.cancel, session.drained, session.__anext__):
+        with pytest.raises(SessionError, match="has not begun"):
+            await ask()
+    with pytest.raises(SessionError, match="has not begun"):
+        session.end()
+
+    class Enters(Processor):
+        session: Session
+
+        async def __aenter__(self) -> None:
+            with pytest.raises(SessionError, match="has not begun"):
+                self.session.offer(audio())
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+        def process(self, frame: Audio) -> Iterator[Audio]:
+            yield frame
+
+    enters = Enters()
+    enters.session = Pipeline(enters).session()
+    async with enters.session:
+        pass
+
+
+async def test_nothing_enters_a_graph_that_has_ended() -> None:
+    """A graph may end by itself; whoever sends then is told."""
+
+    class TakesOne(Processor):
+        async def run(self, inbox: Inbox[Audio]) -> None:
+            await inbox.receive()
+
+    seen: list[Audio] = []
+
+    def look(frame: Audio) -> Iterator[Audio]:
+        seen.append(frame)
+        yield frame
+
+    async with Pipeline(look, TakesOne()).session() as session:
+        await session.send(audio())
+        await session.drained()
+        with pytest.raises(SessionError, match="has ended"):
+            await session.send(audio())
+    assert len(seen) == 1
+
+
+async def test_taps_are_removed_one_by_one() -> None:
+    """The same observer twice sees everything twice, until one is gone."""
+    seen: list[Hop] = []
+    async with Pipeline(Sink()).session() as session:
+        with session.tap(seen.append):
+            with session.tap(seen.append):
+                await session.send(audio())
+            await session.send(audio())
+    assert len(seen) == 3

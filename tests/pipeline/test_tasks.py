@@ -15,6 +15,7 @@ from bargein.pipeline import (
     Outlet,
     Pipeline,
     Processor,
+    Session,
     SessionError,
     StuckError,
     Text,
@@ -225,3 +226,107 @@ async def test_a_closed_stream_inside_a_loop_is_an_error() -> None:
     reads, sink = Reads().options(on_error="restart"), Sink()
     await Pipeline(reads, sink).run()
     assert (reads.attempts, len(sink.seen)) == (3, 1)
+
+
+class Fatal(BaseException):
+    """Such as `pytest.fail` raises."""
+
+
+@pytest.mark.parametrize("where", ["process", "enter", "exit"])
+async def test_no_exception_is_lost(where: str) -> None:
+    """Not one that is no `Exception` either: the block is left with it, and the loop goes on."""
+
+    class Raises(Processor):
+        async def __aenter__(self) -> None:
+            if where == "enter":
+                raise Fatal
+
+        async def __aexit__(self, *_: object) -> None:
+            if where == "exit":
+                raise Fatal
+
+        async def process(self, frame: Audio, out: Outlet[Audio]) -> None:
+            if where == "process":
+                raise Fatal
+
+    with pytest.raises(Fatal):
+        async with Pipeline(Raises()).session() as session:
+            await session.send(audio())
+    await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.virtual
+async def test_a_swallower_above_an_ended_graph_is_named() -> None:
+    """When the graph has ended by itself, whoever will not stop is let go and named, not spun for ever."""
+
+    class Source(Processor):
+        async def run(self, out: Outlet[Audio]) -> None:
+            await out.send(audio())
+            while True:
+                try:
+                    await anyio.sleep(1000)
+                except GeneratorExit:
+                    raise
+                except BaseException:
+                    pass
+
+    class TakesOne(Processor):
+        async def run(self, inbox: Inbox[Audio]) -> None:
+            await inbox.receive()
+
+    with pytest.raises(StuckError, match="'Source' swallowed its cancellation"):
+        await Pipeline(Source(), TakesOne()).run()
+    with pytest.raises(StuckError, match="'Source' swallowed its cancellation"):
+        async with Pipeline(Source()).session() as session:
+            await anyio.wait_all_tasks_blocked()
+            session.end()
+            async for _ in session:
+                pass
+
+
+@pytest.mark.virtual
+async def test_cancelled_while_entering_leaves_what_was_entered() -> None:
+    """In its own time, and the graph can be used again."""
+    log: list[str] = []
+
+    class Enters(Processor):
+        def __init__(self, seconds: float) -> None:
+            self.seconds = seconds
+
+        async def __aenter__(self) -> None:
+            await anyio.sleep(self.seconds)
+            log.append("entered")
+
+        async def __aexit__(self, *_: object) -> None:
+            await anyio.sleep(0.1)
+            log.append("left")
+
+        def process(self, frame: Audio) -> Iterator[Audio]:
+            yield frame
+
+    slow = Enters(100)
+    pipeline = Pipeline(Enters(0), slow)
+    with anyio.move_on_after(1):
+        async with pipeline.session():
+            raise AssertionError("not reached")
+    assert log == ["entered", "left"]
+    slow.seconds = 0
+    async with pipeline.session():
+        pass
+    assert log == ["entered", "left"] + ["entered"] * 2 + ["left"] * 2
+
+
+async def test_a_processor_cannot_cancel_its_session() -> None:
+    """It would wait for itself; the error says how to hang up."""
+
+    class Quits(Processor):
+        session: Session
+
+        async def process(self, frame: Audio, out: Outlet[Audio]) -> None:
+            await self.session.cancel()
+
+    quits = Quits()
+    with pytest.raises(SessionError, match="a processor cannot cancel its own session"):
+        async with Pipeline(quits).session() as session:
+            quits.session = session
+            await session.send(audio())

@@ -90,12 +90,14 @@ class Slow(Processor):
         self.go = threading.Event()
         self.log: list[str] = []
         self.fail = fail
+        self.linger = 0.0
 
     def __enter__(self) -> None:
         self.log.append("enter")
         self.go.wait(10)
 
     def __exit__(self, *_: object) -> None:
+        threading.Event().wait(self.linger)
         self.log.append("exit")
         if self.fail:
             raise OSError("cannot close")
@@ -163,3 +165,14 @@ async def test_an_interrupt_reaches_the_last_batch() -> None:
     assert [type(frame).__name__ for frame in threaded.batches] == ["Audio", "Interrupt"]
     assert [index(frame) for frame in harness.of(Audio)] == [0]
     assert number == 1
+
+
+@pytest.mark.real
+async def test_leaving_takes_the_time_of_draining() -> None:
+    """After a graceful end a blocking processor may close slowly: nobody has cancelled it."""
+    slow = Slow()
+    slow.go.set()
+    slow.linger = 0.1
+    async with Pipeline(slow).session(cancel_within=0.05) as session:
+        await session.send(audio())
+    assert slow.log == ["enter", "exit"]

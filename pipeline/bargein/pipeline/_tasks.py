@@ -37,6 +37,7 @@ class Tasks:
         self.drain_within = drain_within
         self.cancelling = False
         self.unstoppable: list[str] = []
+        self.ids: set[int] = set()  # of its tasks
         self.count = 0
         self._running: dict[str, int] = {}
         self._stages = [stage for stage in run.stages[1:-1] if stage.inbox is not None]
@@ -188,6 +189,7 @@ class Tasks:
         assert inbox is not None
         assert scope is not None
         self.count += 1
+        self.ids.add(me := anyio.get_current_task().id)
         try:
             with scope:
                 await self._runner(stage)(stage, inbox)
@@ -220,6 +222,7 @@ class Tasks:
             run.fail(stage, error)
         finally:
             inbox.close()
+            self.ids.discard(me)
             self.count -= 1
             self._end(stage)
 
@@ -370,6 +373,7 @@ class Tasks:
         running: dict[anyio.CancelScope, int],
     ) -> None:
         self.count += 1
+        self.ids.add(me := anyio.get_current_task().id)
         try:
             with scope:
                 if not reply.stale:
@@ -389,6 +393,7 @@ class Tasks:
                 self.run.failed(stage, error)
         finally:
             self.count -= 1
+            self.ids.discard(me)
             del running[scope]
             stage.counters.replies -= 1
             if stage.replies_done is not None and not stage.counters.replies:
@@ -434,7 +439,7 @@ def _in_thread(stage: Stage, batch: list[Frame]) -> tuple[list[tuple[Any, int]],
 
 def _swallows(stage: Stage) -> StuckError:
     return StuckError(
-        f"{stage.name!r} swallowed its cancellation by an interrupt again and again and was let go; "
+        f"{stage.name!r} swallowed its cancellation again and again and was let go; "
         "let the backend's cancellation exception pass, or re-raise it",
         (stage.name,),
     )

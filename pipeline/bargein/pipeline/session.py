@@ -171,6 +171,11 @@ class Session:
         Raises `StuckError`, naming them, when some did not stop.
         """
         self._check_begun()
+        if anyio.get_current_task().id in self._tasks.ids:
+            raise SessionError(
+                "a processor cannot cancel its own session, as cancel() waits for the processor; "
+                "to hang up, send End() or call session.end()"
+            )
         stuck = await self._stop()
         if stuck:
             raise stuck
