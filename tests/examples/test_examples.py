@@ -15,7 +15,7 @@ SAYS = {
     "blocking": "ONE TWO THREE\nthe loop went on meanwhile",
     "branch_and_merge": "peak   8231.0\n  rms   58",
     "draw": "declared latency: 310 ms (Clean 10 + Recognise 300)",
-    "errors": "careful dropped a Text: ValueError: I do not take questions\nbye\nValueError: I do not take",
+    "errors": "careful dropped Text: ValueError: I do not take questions\nbye\nValueError: I do not take",
     "own_processor": "peak: 6538 of 32767",
     "switch": "Would you please sit down?\nSit down!",
     "upstream": "the user heard 1100 ms of r1",

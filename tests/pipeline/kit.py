@@ -7,7 +7,8 @@ from typing import Any
 
 import anyio
 import numpy as np
-from bargein.pipeline import LIVE, Audio, Inbox, Interrupt, Outlet, Processor, Text, Transcript
+from bargein.pipeline import LIVE, Audio, Frame, Graph, Inbox, Interrupt, Outlet, Processor, Text, Transcript, Video
+from bargein.pipeline.testing import Harness
 
 
 def audio(index: int = 0, *, epoch: int = LIVE, rate: int = 16_000) -> Audio:
@@ -109,3 +110,33 @@ async def until(true: Callable[[], bool]) -> None:
             return
         await anyio.lowlevel.checkpoint()
     raise TimeoutError("it did not come true")
+
+
+class Tags(Processor):
+    """Gives each frame on with something added to its first sample."""
+
+    def __init__(self, add: int) -> None:
+        self.add = add
+
+    def process(self, frame: Audio) -> Iterator[Audio]:
+        samples = frame.samples.copy()
+        samples[0] += self.add
+        yield frame.with_samples(samples)
+
+
+class TagsText(Processor):
+    def process(self, frame: Text) -> Iterator[Text]:
+        yield Text(text=frame.text.upper())
+
+
+VIDEO = Video(data=np.zeros((2, 2, 3), np.uint8))
+
+
+async def sent(graph: Graph | Processor, *frames: Frame) -> list[Frame]:
+    async with Harness(graph) as harness:
+        await harness.send(*frames)
+        return await harness.end()
+
+
+def numbers(frames: list[Frame]) -> list[int]:
+    return [index(frame) for frame in frames if isinstance(frame, Audio)]

@@ -24,12 +24,7 @@ from bargein.pipeline import (
     Transcript,
 )
 
-from .kit import Loops, Plain, Sink, Waits
-
-
-class TagsText(Processor):
-    def process(self, frame: Text) -> Iterator[Text]:
-        yield Text(text=frame.text.upper())
+from .kit import Loops, Plain, Sink, TagsText, Waits
 
 
 class ToText(Processor):

@@ -2,54 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import numpy as np
 import pytest
 from bargein.pipeline import (
     Audio,
     Frame,
-    Graph,
     LinkError,
     Pipeline,
-    Processor,
     Switch,
     Text,
-    Video,
 )
 from bargein.pipeline.testing import Harness
 
-from .kit import Plain, Waits, audio, index
-
-
-class Tags(Processor):
-    """Gives each frame on with something added to its first sample."""
-
-    def __init__(self, add: int) -> None:
-        self.add = add
-
-    def process(self, frame: Audio) -> Iterator[Audio]:
-        samples = frame.samples.copy()
-        samples[0] += self.add
-        yield frame.with_samples(samples)
-
-
-class TagsText(Processor):
-    def process(self, frame: Text) -> Iterator[Text]:
-        yield Text(text=frame.text.upper())
-
-
-VIDEO = Video(data=np.zeros((2, 2, 3), np.uint8))
-
-
-async def sent(graph: Graph | Processor, *frames: Frame) -> list[Frame]:
-    async with Harness(graph) as harness:
-        await harness.send(*frames)
-        return await harness.end()
-
-
-def numbers(frames: list[Frame]) -> list[int]:
-    return [index(frame) for frame in frames if isinstance(frame, Audio)]
+from .kit import VIDEO, Plain, Tags, TagsText, Waits, audio, index, numbers, sent
 
 
 async def test_a_switch_routes_by_name_and_can_be_turned() -> None:

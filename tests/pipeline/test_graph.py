@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 from bargein.pipeline import (
     Audio,
@@ -24,24 +23,7 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.testing import Harness, Scripted
 
-from .kit import Loops, Plain, Sink, Waits, audio, index
-
-
-class Tags(Processor):
-    """Gives each frame on with something added to its first sample."""
-
-    def __init__(self, add: int) -> None:
-        self.add = add
-
-    def process(self, frame: Audio) -> Iterator[Audio]:
-        samples = frame.samples.copy()
-        samples[0] += self.add
-        yield frame.with_samples(samples)
-
-
-class TagsText(Processor):
-    def process(self, frame: Text) -> Iterator[Text]:
-        yield Text(text=frame.text.upper())
+from .kit import VIDEO, Loops, Plain, Sink, Tags, TagsText, Waits, audio, index, numbers, sent
 
 
 class Ends(Processor):
@@ -55,19 +37,6 @@ class Ends(Processor):
             self.ends += 1
         else:
             yield frame
-
-
-VIDEO = Video(data=np.zeros((2, 2, 3), np.uint8))
-
-
-async def sent(graph: Graph | Processor, *frames: Frame) -> list[Frame]:
-    async with Harness(graph) as harness:
-        await harness.send(*frames)
-        return await harness.end()
-
-
-def numbers(frames: list[Frame]) -> list[int]:
-    return [index(frame) for frame in frames if isinstance(frame, Audio)]
 
 
 async def test_branches_get_the_same_frames_and_merge() -> None:

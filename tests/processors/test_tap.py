@@ -26,7 +26,7 @@ async def test_what_it_raises_has_its_name() -> None:
     with pytest.raises(ZeroDivisionError) as caught:
         async with Harness(Tap(lambda _: 1 / 0).options(name="curious")) as harness:
             await harness.send(frame)
-    assert "in processor 'curious' on a Audio" in caught.value.__notes__
+    assert "in processor 'curious' on Audio" in caught.value.__notes__
 
 
 @pytest.mark.virtual

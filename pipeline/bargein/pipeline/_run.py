@@ -330,7 +330,7 @@ class Run:
         policies = ("drop",) if frame is not None else ("drop", "restart")
         if stage.processor is not None and stage.processor.on_error in policies and isinstance(error, Exception):
             stage.counters.error += 1
-            self.report(stage, error, f"dropped a {type(frame).__name__}" if frame is not None else "lost a reply")
+            self.report(stage, error, f"dropped {type(frame).__name__}" if frame is not None else "lost a reply")
             return
         self.fail(stage, error, frame)
         raise Unwind
@@ -347,7 +347,7 @@ class Run:
     def fail(self, stage: Stage | None, error: BaseException, frame: Frame | None = None) -> None:
         """A processor raised and its policy is to end the session. The first failure is the one that counts."""
         if stage is not None:
-            on = f" on a {type(frame).__name__}" if frame is not None else ""
+            on = f" on {type(frame).__name__}" if frame is not None else ""
             error.add_note(f"in processor {stage.name!r}{on}")
         if self.failure is None:
             self.failure = error
