@@ -34,7 +34,7 @@ async def main() -> None:
             session.end()
             print(" ".join([frame.text async for frame in session if isinstance(frame, Text)]))
         group.cancel_scope.cancel()
-    print("the loop went on meanwhile" if ticks > 20 else "the loop was blocked")
+    print("the loop went on meanwhile" if ticks > 3 else "the loop was blocked")
 
 
 if __name__ == "__main__":
