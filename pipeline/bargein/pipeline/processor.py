@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self, cast
 
 import msgspec
 
-from ._contract import Contract, Rung, names, read_contract
+from ._contract import Contract, Rung, read_contract
 from .errors import ContractError, FrameError
 from .frames import Frame
 
@@ -178,9 +178,3 @@ def as_processor(step: object) -> Processor:
             raise ContractError(f"{owner}: an annotation names {error.name!r}, which cannot be found") from error
         return _Function(cast("Callable[..., Any]", step), cast("Contract", contract))
     raise ContractError(f"a graph is made of processors, not of {type(step).__name__} {step!r:.60}")
-
-
-def describe(processor: Processor) -> str:
-    """`'Vad' (takes Audio, gives Audio or SpeechStarted)`: a processor in an error message."""
-    contract = processor.contract
-    return f"takes {names(contract.takes)}, gives {names(contract.gives)}"
