@@ -338,6 +338,8 @@ class SpeechStarted(Frame, frozen=True, kw_only=True):
 
     item: str = ""
     """The item that the speech will become, when known."""
+    lag_ms: float = 0.0
+    """How long it had lasted, in milliseconds of sound, when it was noticed."""
 
 
 class SpeechStopped(Frame, frozen=True, kw_only=True):
@@ -347,6 +349,8 @@ class SpeechStopped(Frame, frozen=True, kw_only=True):
 
     item: str = ""
     """The item that the speech became, when known."""
+    lag_ms: float = 0.0
+    """How long the silence had lasted, in milliseconds of sound, when it was noticed."""
 
 
 class ResponseStarted(Frame, frozen=True, kw_only=True):
@@ -356,6 +360,8 @@ class ResponseStarted(Frame, frozen=True, kw_only=True):
 
     response: str
     """Its id."""
+    protected: bool = False
+    """The user's speech must not interrupt it: an emergency notice, a legal sentence."""
 
 
 class ResponseEnded(Frame, frozen=True, kw_only=True):

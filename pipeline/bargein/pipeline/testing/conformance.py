@@ -60,7 +60,7 @@ async def check_processor(
     if resets:
         await _check_reset(make, sample)
     if contract.rung is Rung.PLAIN:
-        _check_alone(make(), taken)
+        _check_alone(make(), taken, epochs=(0, 1) if resets else (LIVE, LIVE))
     await _check_cancellation(make, sample)
 
 
@@ -147,15 +147,16 @@ async def _check_reset(make: Callable[[], Processor], frames: Sequence[Frame]) -
         )
 
 
-def _check_alone(processor: Processor, frames: Sequence[Frame]) -> None:
+def _check_alone(processor: Processor, frames: Sequence[Frame], epochs: tuple[int, int]) -> None:
     """A plain processor works without an engine, and holds nothing back across an interrupt."""
+    before, after = epochs
     process: Any = processor.process  # type: ignore[attr-defined]
-    for frame in _stamped(frames, 0):
+    for frame in _stamped(frames, before):
         list(process(frame) or ())
     if processor.contract.accepts(Interrupt):
         list(process(Interrupt(epoch=1)) or ())
     late: list[Frame] = []
-    for frame in _stamped(frames, 1):
+    for frame in _stamped(frames, after):
         late += process(frame) or ()
     if processor.contract.accepts(End):
         late += process(End()) or ()
