@@ -49,6 +49,14 @@ async def test_what_is_heard_runs_behind_what_is_released() -> None:
         assert frame.ms == pytest.approx(min(200, arrival.at * 1000), abs=0.01)
 
 
+async def test_reports_are_no_more_often_than_wanted() -> None:
+    """At the beginning, after so many milliseconds, and at the end."""
+    async with Harness(Pacer(lead_ms=40, report_ms=250)) as harness:
+        await harness.send(*reply(1000))
+        await harness.end()
+    assert [ms for _, ms, _ in heard(harness)] == [0, 260, 520, 780, 1000]
+
+
 async def test_an_interrupt_is_silence_at_once() -> None:
     """A fade of a few milliseconds, then nothing; the report is exact; the next reply starts at once."""
     async with Harness(Pacer(lead_ms=40, fade_ms=5)) as harness:
@@ -159,7 +167,9 @@ async def test_due_times_do_not_drift() -> None:
     assert harness.timeline[-1].at == pytest.approx(600, abs=1e-6)
 
 
-@pytest.mark.parametrize("bad", [{"lead_ms": 0}, {"chunk_ms": float("nan")}, {"fade_ms": -1}, {"fill": "noise"}])
+@pytest.mark.parametrize(
+    "bad", [{"lead_ms": 0}, {"chunk_ms": float("nan")}, {"fade_ms": -1}, {"report_ms": 0}, {"fill": "noise"}]
+)
 async def test_bad_settings_are_refused(bad: dict[str, object]) -> None:
     """With what was given."""
     with pytest.raises(ValueError, match=r"Pacer\(.*expected"):

@@ -1,23 +1,56 @@
 """Pure media and turn-taking steps. They import the engine only, and know no service."""
 
+from .barge_in import BACKCHANNELS, BargeIn, Decision, Evidence, decide
+from .decode_picture import DecodePicture
 from .detectors import Detector, Silero, WebRtc
+from .encode_jpeg import EncodeJpeg
 from .gain import Gain
 from .meter import Level, Meter
+from .mixer import Mixer
+from .overlay import Overlay
 from .pacer import Pacer
+from .recorder import Recorder
 from .resample import Resample
+from .sample_fps import SampleFps
+from .scale import Scale
+from .sentences import Sentences
+from .spoken import AgentActivity, Heard, Spoken, Timing
 from .tap import Tap
-from .vad import SpeechProbability, Vad
+from .turns import Commit, Turn, Turns, UserIdle
+from .vad import SpeechContinued, SpeechProbability, Vad
 
 __all__ = [
+    "BACKCHANNELS",
+    "AgentActivity",
+    "BargeIn",
+    "Commit",
+    "Decision",
+    "DecodePicture",
     "Detector",
+    "EncodeJpeg",
+    "Evidence",
     "Gain",
+    "Heard",
     "Level",
     "Meter",
+    "Mixer",
+    "Overlay",
     "Pacer",
+    "Recorder",
     "Resample",
+    "SampleFps",
+    "Scale",
+    "Sentences",
     "Silero",
+    "SpeechContinued",
     "SpeechProbability",
+    "Spoken",
     "Tap",
+    "Timing",
+    "Turn",
+    "Turns",
+    "UserIdle",
     "Vad",
     "WebRtc",
+    "decide",
 ]

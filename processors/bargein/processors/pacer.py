@@ -36,6 +36,7 @@ class _Item:
         self.ms = 0.0
         self.until = 0.0  # when the last released sample will have been heard
         self.closed = False  # nothing of it follows
+        self.reported = -math.inf  # milliseconds, at the latest report
 
     def heard(self, now: float) -> float:
         return max(0.0, round(self.ms - 1000 * max(0.0, self.until - now), 3))  # clocks are no finer than that
@@ -47,8 +48,8 @@ class Pacer(Processor):
     A model speaks faster than anybody listens; whoever flushes on an interrupt must not have everything already. Here
     an interrupt is silence within one piece: what waits is dropped, a fade of `fade_ms` milliseconds ends the sound
     without a click, and `Played` says, upstream, what was heard of it. `Hold` fades out and keeps everything, `Resume`
-    fades in where it stopped. Every piece released is reported by a `Played`, whose `ms` counts what the listener has
-    heard, not what has been released; the last of an item has `done` set.
+    fades in where it stopped. `Played` reports, when an item begins, at most every `report_ms` milliseconds of it, and
+    when it ends, is held or interrupted (`done`), what the listener has heard of it, not what has been released.
 
     Due times are counted from samples since the sound began, so they do not drift; `late_ms` is how late, at most, a
     piece went out. With `fill="silence"` gaps are filled, for sinks that need a steady stream.
@@ -65,9 +66,11 @@ class Pacer(Processor):
         lead_ms: float = 40.0,
         chunk_ms: float = 20.0,
         fade_ms: float = 5.0,
+        report_ms: float = 100.0,
         fill: Literal["nothing", "silence"] = "nothing",
     ) -> None:
-        for name, value in {"lead_ms": lead_ms, "chunk_ms": chunk_ms, "fade_ms": fade_ms}.items():
+        durations = {"lead_ms": lead_ms, "chunk_ms": chunk_ms, "fade_ms": fade_ms, "report_ms": report_ms}
+        for name, value in durations.items():
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"Pacer({name}={value}): expected a positive number of milliseconds")
         if fill not in ("nothing", "silence"):
@@ -75,6 +78,7 @@ class Pacer(Processor):
         self.lead_ms = lead_ms
         self.chunk_ms = chunk_ms
         self.fade_ms = fade_ms
+        self.report_ms = report_ms
         self.fill = fill
         self.late_ms = 0.0
         self._items: deque[_Item] = deque()
@@ -163,7 +167,7 @@ class Pacer(Processor):
                 self._start, self._sent = anyio.current_time(), 0.0
             return
         sounding = following is not None and not self._held and self._sent > 0
-        await self._report(out, final=isinstance(frame, Interrupt))
+        await self._report(out, exact=True, final=isinstance(frame, Interrupt))
         if isinstance(frame, Interrupt):
             self._held = self._faded = False
             self._start = self._sent = 0.0
@@ -188,13 +192,16 @@ class Pacer(Processor):
         for item in self._items:
             item.closed = item.closed or response in (None, item.response)
 
-    async def _report(self, out: Outlet[Given], *, final: bool = False) -> None:
-        """Say what has been heard; `final` ends every item where it is."""
+    async def _report(self, out: Outlet[Given], *, exact: bool = False, final: bool = False) -> None:
+        """Say what has been heard, if it is `exact` or enough; `final` ends every item where it is."""
         now = anyio.current_time()
         while self._items:
             item = self._items[0]
             done = final or (item.closed and item.until <= now + 1e-9)
-            await out.send(Played(response=item.response, item=item.item, ms=item.heard(now), done=done))
+            heard = item.heard(now)
+            if done or exact or heard >= item.reported + self.report_ms:
+                item.reported = heard
+                await out.send(Played(response=item.response, item=item.item, ms=heard, done=done))
             if not done:
                 return
             self._items.popleft()

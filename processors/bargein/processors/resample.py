@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from bargein.pipeline import Audio, AudioFormat, End, Interrupt, Processor, ResponseEnded
 
+from ._channels import mixed
 from ._need import need
 
 __all__ = ["Resample"]
@@ -68,7 +69,7 @@ class Resample(Processor):
             )
         wanted = self.channels or frame.channels
         if frame.rate == self.rate:
-            yield frame if frame.channels == wanted else frame.with_samples(_mixed(frame.samples, wanted))
+            yield frame if frame.channels == wanted else frame.with_samples(mixed(frame.samples, wanted))
             return
         if self._swr is None:
             layout = "mono" if min(wanted, frame.channels) == 1 else "stereo"
@@ -76,7 +77,7 @@ class Resample(Processor):
             self._start, self._in, self._out = frame.pts, 0, 0
         self._last = frame
         self._in += len(frame.samples)
-        narrow = _mixed(frame.samples, min(wanted, frame.channels))
+        narrow = mixed(frame.samples, min(wanted, frame.channels))
         yield from self._framed(self._swr.resample(self._packed(narrow, frame.rate)), frame)
 
     def _flush(self) -> Iterator[Audio]:
@@ -114,21 +115,10 @@ class Resample(Processor):
             pts = self._start + self._out * SECOND // self.rate
             self._out += len(samples)
             yield Audio(
-                samples=_mixed(samples, self.channels or like.channels),
+                samples=mixed(samples, self.channels or like.channels),
                 rate=self.rate,
                 pts=pts,
                 epoch=like.epoch,
                 response=like.response,
                 item=like.item,
             )
-
-
-def _mixed(samples: Samples, channels: int) -> Samples:
-    """Mono from the mean of both sides, or both sides from mono."""
-    have = 1 if samples.ndim == 1 else samples.shape[1]
-    if have == channels:
-        return samples if samples.ndim == 1 or channels > 1 else samples.reshape(-1)
-    if channels == 1:
-        mean: Samples = np.rint(samples.mean(axis=1)).astype(np.int16)
-        return mean
-    return np.repeat(samples.reshape(-1, 1), 2, axis=1)

@@ -12,11 +12,26 @@ from bargein.pipeline import Audio, AudioFormat, End, Frame, Processor, SpeechSt
 
 from .detectors import Detector, Samples, WebRtc
 
-__all__ = ["SpeechProbability", "Vad"]
+__all__ = ["SpeechContinued", "SpeechProbability", "Vad"]
 
 SECOND = 1_000_000_000
+STEP_MS = 50.0
 TAKES_BACK = 3
 """A window of speech takes back so many of silence: a click in a pause does not prolong it, a word does."""
+
+
+class SpeechContinued(Frame, frozen=True, kw_only=True):
+    """The user goes on speaking. Comes with `SpeechStarted`, and after every 50 ms of speech.
+
+    `pts` is when the speech began.
+    """
+
+    travels: ClassVar[Travels] = Travels.NEWS
+
+    ms: float
+    """How much speech there has been, in milliseconds, without the pauses: a cough is short, however late its end."""
+    item: str = ""
+    """The item that the speech will become."""
 
 
 class SpeechProbability(Frame, frozen=True, kw_only=True):
@@ -33,12 +48,13 @@ class SpeechProbability(Frame, frozen=True, kw_only=True):
 
 
 class Vad(Processor):
-    """Pass the user's sound, and say when speech starts and stops (`SpeechStarted`, `SpeechStopped`).
+    """Pass the user's sound, and say when speech starts, goes on and stops.
 
-    Speech has started when `start_ms` milliseconds of it have come, and stopped when `stop_ms` of silence have; both
-    frames carry the time at which that began (`pts`), how long ago it was (`lag_ms`), and the same `item`. Frames of
-    any size are cut into the windows that the detector needs, and a gap in `pts` counts as silence. A window is speech
-    above `threshold`, and while somebody speaks above `threshold - 0.15`.
+    Speech has started when `start_ms` milliseconds of it have come, and stopped when `stop_ms` of silence have;
+    `SpeechStarted` and `SpeechStopped` carry the time at which that began (`pts`), how long ago it was (`lag_ms`), and
+    the same `item`. Between them `SpeechContinued` counts the speech without its pauses. Frames of any size are cut
+    into the windows that the detector needs, and a gap in `pts` counts as silence. A window is speech above
+    `threshold`, and while somebody speaks above `threshold - 0.15`.
 
     With `speech_only` the sound outside speech is left out, but for `preroll_ms` before each start, so that no first
     syllable is lost; then `SpeechStarted` comes before its sound. With `report` a `SpeechProbability` follows for every
@@ -82,9 +98,13 @@ class Vad(Processor):
         self._rest: Samples = np.zeros(0, np.int16)  # those between
         self._evidence = 0.0  # milliseconds that speak against `speaking`
         self._turned = 0  # the sample at which that began
+        self._begin = 0  # where speech began
+        self._speech = self._told = 0.0  # milliseconds of it since, and at the latest SpeechContinued
         self._gate = _Gate()
 
-    def process(self, frame: Audio | End) -> Iterator[Audio | SpeechStarted | SpeechStopped | SpeechProbability]:
+    def process(
+        self, frame: Audio | End
+    ) -> Iterator[Audio | SpeechStarted | SpeechContinued | SpeechStopped | SpeechProbability]:
         """Give the sound on, and what was heard in it."""
         if isinstance(frame, End):
             if self.speaking:
@@ -158,7 +178,9 @@ class Vad(Processor):
 
     # What it is ---------------------------------------------------------------------------------------------------
 
-    def _judge(self, samples: Samples) -> Iterator[Audio | SpeechStarted | SpeechStopped | SpeechProbability]:
+    def _judge(
+        self, samples: Samples
+    ) -> Iterator[Audio | SpeechStarted | SpeechContinued | SpeechStopped | SpeechProbability]:
         probability = self.detector.probability(samples, self._rate)
         ms = 1000 * self._window / self._rate
         begin, self._done = self._done, self._done + self._window
@@ -171,21 +193,31 @@ class Vad(Processor):
             self._evidence += ms
         else:
             self._evidence = max(0.0, self._evidence - ms * (TAKES_BACK if self.speaking else 1))
+        if speech and self.speaking:
+            self._speech += ms
+            if self._speech >= self._told + STEP_MS:
+                yield self._continued()
         if self._evidence >= (self.stop_ms if self.speaking else self.start_ms):
             yield from self._stop(self._turned) if self.speaking else self._start(self._turned)
         if self.report:
             yield SpeechProbability(pts=self._pts(begin), probability=probability, speaking=self.speaking, ms=ms)
 
-    def _start(self, at: int) -> Iterator[SpeechStarted]:
+    def _start(self, at: int) -> Iterator[SpeechStarted | SpeechContinued]:
         self.speaking, self._evidence = True, 0.0
         self._count += 1
+        self._begin, self._speech = at, self.start_ms
         yield SpeechStarted(pts=self._pts(at), item=self._item, lag_ms=self._ago(at))
+        yield self._continued()
         self._gate.open(at - self._samples(self.preroll_ms))
 
     def _stop(self, at: int) -> Iterator[Audio | SpeechStopped]:
         self.speaking, self._evidence = False, 0.0
         yield from self._gate.pass_to(self._done)
         yield SpeechStopped(pts=self._pts(at), item=self._item, lag_ms=self._ago(at))
+
+    def _continued(self) -> SpeechContinued:
+        self._told = self._speech
+        return SpeechContinued(pts=self._pts(self._begin), ms=self._speech, item=self._item)
 
     @property
     def _item(self) -> str:

@@ -19,6 +19,7 @@ from ..statistics import SessionStatistics
 __all__ = ["Arrival", "Harness", "Timeline"]
 
 F = TypeVar("F", bound=Frame)
+SETTLES = 50
 
 
 class Arrival(tuple[float, Frame]):
@@ -121,6 +122,8 @@ class Harness:
 
     async def settle(self) -> None:
         """Wait until every task waits: for a frame, for a time, or for the world."""
+        for _ in range(SETTLES):  # on asyncio AnyIO's own looks once in a tenth of a second, and the clock would move
+            await anyio.lowlevel.checkpoint()
         await anyio.wait_all_tasks_blocked()
 
     async def end(self) -> list[Frame]:

@@ -1,0 +1,157 @@
+"""What lies between two words: nothing to stop at, a space, the end of a clause, of a sentence, of a line."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from enum import IntEnum
+from typing import Final
+
+from ._abbreviations import MAY_END, NEVER_END, NUMBERED, ORDINAL_BEFORE, SINGLE, TITLES
+
+__all__ = ["KINDS", "Kind", "Level", "joined", "judge"]
+
+THAI_SENTENCE: Final = 40
+"""Thai and Lao have no stop: from so many characters on, a space ends a sentence."""
+
+_DENSE_STOPS = "。｡！？．।॥።፧፨။។៕༎"  # these end a sentence without a space behind them
+_STOPS = ".!?…‥؟۔։\u037e" + _DENSE_STOPS
+_RIGHT = "»›”’)\\]}"  # closing even behind a space
+_CLOSING = f"(?:[{_RIGHT}\"'*_`~」』）】》〉〕］｝＂＇]|[«‹“‘](?=\\s))"  # the latter in German, and never before a word
+_PICTURES = "\u2600-\u27bf\u2b00-\u2bff\ufe0f\u200d\U0001f000-\U0001faff"
+_LEADING = " \t\"'“‘«„([{*_#>-–•·"
+_LINE = re.compile(r"(?s).*[\n\r\x0b\x0c\x85\u2028\u2029]")
+_STOP = re.compile(rf"(?s).*[{_STOPS}]{_CLOSING}*(?:\s*[{_RIGHT}{_PICTURES}])*\s*")
+_PAUSE = re.compile(rf"(?s).*(?:[,;:،؛·՝፣፤፥]{_CLOSING}*\s+|\s[-–—]+\s+|[、，；：､၊—]\s*)")
+_SPACE = re.compile(r"(?s).*[^\S\xa0\u202f\u2007]")  # where it may break
+_SPEAKABLE = "%&@#§"  # of the punctuation, what has a name that is read out
+_SILENT = "|~^`"  # of the symbols, what has none
+
+
+class Kind(IntEnum):
+    """What a character is to a voice."""
+
+    GAP = 0  # spaces, punctuation, pictures
+    MARK = 1  # belongs to the character before it
+    WORD = 2
+    DENSE = 3  # of a script without spaces between words
+
+
+class Level(IntEnum):
+    """How good a place to stop a gap is."""
+
+    NONE = 0
+    SPACE = 1
+    CLAUSE = 2
+    SENTENCE = 3
+    LINE = 4
+
+
+class _Kinds(dict[str, Kind]):
+    def __missing__(self, char: str) -> Kind:
+        group = unicodedata.category(char)
+        if group[0] == "M" or group == "Cf":
+            kind = Kind.MARK
+        elif char in _SPEAKABLE or (group[0] in "LNS" and group not in ("So", "Sk") and char not in _SILENT):
+            kind = Kind.DENSE if _dense(char) and group[0] in "LN" else Kind.WORD
+        else:
+            kind = Kind.GAP
+        self[char] = kind  # there are only so many characters
+        return kind
+
+
+KINDS: Final = _Kinds()
+"""The kind of every character."""
+
+
+def judge(before: str, gap: str, char: str) -> tuple[Level, int]:
+    """What the gap between `before` and `char` is, and where in it the next piece would begin."""
+    if found := _LINE.match(gap):
+        return Level.LINE, found.end()
+    if _within(before[-1], "\u0370\u03ff\u1f00\u1fff"):
+        gap = gap.replace(";", "?")  # as it is in Greek
+    if found := _STOP.match(gap):
+        level = _stop(before, found[0], char)
+        if level is not Level.CLAUSE:
+            return level, found.end()
+    number = before[-1].isdigit() and char.isdigit()  # 1，000 and 10：30 and May 3, 2024
+    if not number and ((found := _PAUSE.match(gap)) or (_dense(char) and (found := _STOP.match(gap)))):
+        return Level.CLAUSE, found.end()
+    if found := _SPACE.match(gap):
+        if _within(before[-1], "\u0e01\u0eff") and _within(char, "\u0e01\u0eff"):
+            return (Level.SENTENCE if len(before) >= THAI_SENTENCE else Level.CLAUSE), found.end()
+        return Level.SPACE, found.end()
+    return Level.NONE, 0
+
+
+def _stop(before: str, gap: str, char: str) -> Level:
+    """What a gap is that begins with a stop; `CLAUSE` leaves it to the other marks in it."""
+    stops = [each for each in gap if each in _STOPS]
+    spaced = gap[-1].isspace()
+    if stops[-1] in _DENSE_STOPS:
+        if stops == ["．"] and before[-1].isdigit() and char.isdigit():
+            return Level.NONE
+        quoted = gap[-1] in "」』" and "\u3041" <= char <= "\u309f"  # 「はい。」と言った
+        return Level.NONE if quoted else Level.SENTENCE
+    if not spaced:
+        if _dense(char):
+            return Level.SENTENCE if stops[-1] in "!?" else Level.CLAUSE
+        return Level.NONE
+    if _lower(char):
+        return Level.SPACE if stops != ["."] else Level.NONE
+    if len(stops) == 1 and stops[0] == gap[0] == ".":
+        return Level.NONE if _abbreviates(before, char) else Level.SENTENCE
+    if not set(stops) - set(".…‥"):
+        return Level.SENTENCE if char.isalpha() else Level.SPACE
+    return Level.SENTENCE
+
+
+def _abbreviates(before: str, char: str) -> bool:
+    """Whether the stop behind `before` belongs to its last word, and what begins with `char` goes on with it."""
+    words = before.rsplit(None, 3)
+    token = words[-1].lstrip(_LEADING)
+    if not token:
+        return False
+    lower = token.lower()
+    if token in TITLES or lower[0] + token[1:] in NEVER_END:
+        return True
+    if lower in MAY_END:
+        return not char.isalpha()
+    if lower in NUMBERED and char.isdigit():
+        return True
+    first = before.lstrip(_LEADING) == token
+    if token.isdigit():
+        previous = words[-2].lower() if len(words) > 1 else ""
+        german = previous in ORDINAL_BEFORE and words[-3:-2] != ["I"]  # but "I am 30. You"
+        return len(token) <= 3 and (first or (german and len(token) <= 2 and char.isalpha()))
+    if len(token) == 1:
+        chained = len(words) > 1 and len(words[-2]) == 2 and words[-2][1] == "."  # u. a.
+        return first or chained or token in SINGLE or (token.isupper() and token != "I")
+    if all(len(part) == 1 for part in token.split(".")):
+        return True  # J.R.R. Tolkien
+    return first and len(token) < 5 and not set(token) - set("IVX")
+
+
+def _lower(char: str) -> bool:
+    return char.islower() and not _within(char, "\u10d0\u10ff")  # Georgian is written without capitals
+
+
+def _dense(char: str) -> bool:
+    return _within(
+        char, "\u0e01\u109f\u1780\u17ff\u3005\u312f\u31f0\u31ff\u3400\u9fff\uf900\ufaff\uff66\uff9f\U00020000\U0003ffff"
+    )
+
+
+def joined(one: str, other: str) -> bool:
+    """Whether a cut between these two characters would tear what is one character to the reader."""
+    return (
+        one == "\u200d"
+        or unicodedata.combining(one) == 9  # a virama, which joins consonants
+        or one in "เแโใไເແໂໃໄ"
+        or other in "ะาำๅະາຳ"
+        or _within(other, "\u1160\u11ff\ud7b0\ud7ff")
+    )
+
+
+def _within(char: str, ranges: str) -> bool:
+    return any(low <= char <= high for low, high in zip(ranges[::2], ranges[1::2], strict=True))

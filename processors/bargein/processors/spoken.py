@@ -1,0 +1,235 @@
+"""Which words were heard, and what the agent is doing: told to those above."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from bargein.pipeline import (
+    Audio,
+    End,
+    Frame,
+    Interrupt,
+    Played,
+    Processor,
+    ResponseEnded,
+    ResponseStarted,
+    Text,
+    ToolCall,
+    ToolResult,
+    Transcript,
+    Travels,
+)
+
+from ._alignment import Alignment
+
+__all__ = ["AgentActivity", "Heard", "Spoken", "Timing"]
+
+ITEMS = 64
+"""How many items are followed at once: without a sink that reports, they would pile up."""
+
+
+class Timing(Frame, frozen=True, kw_only=True):
+    """When a piece of the text sounds in the audio of its item: a word, or a sentence where no more is known.
+
+    A voice gives it with its audio. Expires with its response.
+    """
+
+    text: str
+    """The piece, as it stands in the item's text."""
+    start_ms: float
+    """Where its sound begins, in milliseconds from the beginning of the item."""
+    end_ms: float
+    """Where its sound ends."""
+    response: str = ""
+    """Which response it belongs to."""
+    item: str = ""
+    """Which item of the response."""
+
+
+class Heard(Frame, frozen=True, kw_only=True):
+    """The words of an item that the listener has heard."""
+
+    travels: ClassVar[Travels] = Travels.UPSTREAM
+
+    response: str
+    """The response."""
+    item: str = ""
+    """The item of it."""
+    text: str
+    """All that has been heard of it so far, whole words."""
+    coming: str = ""
+    """The rest of its text, as far as it is known: still to be heard, or never, when `done`."""
+    done: bool = False
+    """No more of it will be heard."""
+
+
+class AgentActivity(Frame, frozen=True, kw_only=True):
+    """What the agent is doing from now on."""
+
+    travels: ClassVar[Travels] = Travels.UPSTREAM
+
+    response: str = ""
+    """The newest response that is being made or heard; empty when there is none."""
+    protected: bool = False
+    """One that is being made or heard must not be interrupted."""
+    calls: tuple[str, ...] = ()
+    """The tool calls of the latest response."""
+
+
+class _Response:
+    """What is going on of a response."""
+
+    def __init__(self, protected: bool = False) -> None:
+        self.protected = protected
+        self.ended = False
+        self.playing: set[str] = set()
+
+
+class Spoken(Processor):
+    """Align the reply's text with what has been played of its audio, and tell those above which words were heard.
+
+    Stands below whatever speaks and above whatever reports `Played` (a `Pacer`). All that it takes passes. It gives:
+
+    * `Heard`, upstream, when an item begins to play, whenever another word has been heard, and a last one (`done`) for
+      every item whose audio ended, was interrupted, or never began: exactly what the conversation should remember;
+    * `AgentActivity`, upstream, whenever that changes: what `BargeIn` and `Turns` go by;
+    * `Transcript` with `speaker="agent"`, downstream, at the same moments as `Heard`: captions that run with the voice.
+
+    Where the voice gives a `Timing` for each word the words are exact; elsewhere they are spread over the audio by
+    their length, at the rate at which the voice has spoken so far.
+    """
+
+    def __init__(self) -> None:
+        self._items: dict[tuple[str, str], Alignment] = {}
+        self._responses: dict[str, _Response] = {}
+        self._calls: tuple[str, ...] = ()
+        self._told = AgentActivity()
+        self._ms_per_weight = Alignment.MS_PER_WEIGHT
+
+    def process(
+        self,
+        frame: ResponseStarted
+        | Text
+        | Timing
+        | Audio
+        | ToolCall
+        | ResponseEnded
+        | Played
+        | ToolResult
+        | Interrupt
+        | End,
+    ) -> Iterator[
+        ResponseStarted | Text | Timing | Audio | ToolCall | ResponseEnded | Heard | AgentActivity | Transcript
+    ]:
+        """Give the frame on, and what it changes."""
+        if isinstance(frame, Audio):
+            if frame.response:
+                self._item(frame).sounds(frame)
+        elif isinstance(frame, Text):
+            self._item(frame).says(frame.text, frame.final)
+        elif isinstance(frame, Timing):
+            self._item(frame).times(frame.text, frame.start_ms, frame.end_ms)
+        if not isinstance(frame, Played | ToolResult | Interrupt | End):
+            yield frame
+        if isinstance(frame, Played):
+            yield from self._played(frame)
+        elif isinstance(frame, Interrupt):
+            yield from self._interrupted(frame)
+        elif isinstance(frame, ResponseStarted):
+            self._begin(frame)
+            self._calls = ()
+        elif isinstance(frame, ResponseEnded):
+            yield from self._ended(frame)
+        elif isinstance(frame, ToolCall):
+            self._calls += (frame.call,)
+        elif isinstance(frame, ToolResult):
+            self._calls = tuple(call for call in self._calls if call != frame.call)
+        elif isinstance(frame, Text) and frame.final:
+            yield from self._settle(frame.response, frame.item)
+        if not isinstance(frame, Audio | Timing | Text | End):
+            yield from self._tell()
+
+    def _item(self, frame: Audio | Text | Timing) -> Alignment:
+        key = (frame.response, frame.item)
+        item = self._items.get(key)
+        if item is None:
+            while len(self._items) >= ITEMS:
+                self._items.pop(next(iter(self._items)))
+            item = self._items[key] = Alignment(frame.epoch, self._ms_per_weight)
+        return item
+
+    # What is heard ------------------------------------------------------------------------------------------------
+
+    def _played(self, frame: Played) -> Iterator[Heard | Transcript]:
+        response = self._responses.get(frame.response)
+        if response is not None:
+            (response.playing.discard if frame.done else response.playing.add)(frame.item)
+            self._forget(frame.response)
+        item = self._items.get((frame.response, frame.item))
+        if item is None:
+            return
+        before = item.heard if item.started else None
+        item.plays(frame.ms, frame.done)
+        if frame.done:
+            yield from self._settle(frame.response, frame.item)
+        elif item.heard != before:
+            yield from self._say(frame.response, frame.item, item, done=False)
+
+    def _settle(self, response: str, name: str) -> Iterator[Heard | Transcript]:
+        """Say the last of an item once its audio is over and its text complete, or it was cut short."""
+        item = self._items.get((response, name))
+        if item is not None and item.settled:
+            self._ms_per_weight = item.learned
+            del self._items[response, name]
+            yield from self._say(response, name, item, done=True)
+
+    def _ended(self, frame: ResponseEnded) -> Iterator[Heard | Transcript]:
+        if (response := self._responses.get(frame.response)) is not None:
+            response.ended = True
+            self._forget(frame.response)
+        for (whose, name), item in list(self._items.items()):
+            if whose == frame.response:
+                (item.complete if frame.outcome == "completed" else item.cut)()
+                yield from self._settle(whose, name)
+                if item.silent:  # a text that is read has nothing to be heard
+                    self._items.pop((whose, name), None)
+
+    def _interrupted(self, frame: Interrupt) -> Iterator[Heard | Transcript]:
+        """What has not begun to play never will; of what has, the sink reports how far it came."""
+        self._responses.clear()
+        self._calls = ()
+        for (response, name), item in list(self._items.items()):
+            if item.epoch < frame.epoch:
+                item.cut()
+                if not item.started:
+                    item.plays(0, done=True)
+                yield from self._settle(response, name)
+
+    def _say(self, response: str, name: str, item: Alignment, *, done: bool) -> Iterator[Heard | Transcript]:
+        heard = item.heard
+        yield Heard(response=response, item=name, text=heard, coming=item.text[len(heard) :], done=done)
+        if heard:
+            yield Transcript(text=heard, final=done, item=name or response, speaker="agent")
+
+    # What the agent does ------------------------------------------------------------------------------------------
+
+    def _begin(self, frame: ResponseStarted) -> None:
+        while len(self._responses) >= ITEMS:
+            self._responses.pop(next(iter(self._responses)))
+        self._responses[frame.response] = _Response(frame.protected)
+
+    def _forget(self, response: str) -> None:
+        state = self._responses.get(response)
+        if state is not None and state.ended and not state.playing:
+            del self._responses[response]
+
+    def _tell(self) -> Iterator[AgentActivity]:
+        activity = AgentActivity(
+            response=next(reversed(self._responses), ""),
+            protected=any(response.protected for response in self._responses.values()),
+            calls=self._calls,
+        )
+        if activity != self._told:
+            self._told = activity
+            yield activity
