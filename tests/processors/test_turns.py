@@ -20,7 +20,7 @@ from bargein.pipeline import (
     UserText,
 )
 from bargein.pipeline.testing import Harness, check_processor
-from bargein.processors import AgentActivity, Commit, Turn, Turns, UserIdle
+from bargein.processors import AgentActivity, Commit, SpeechContinued, Turn, Turns, UserIdle
 
 pytestmark = pytest.mark.virtual
 
@@ -119,6 +119,9 @@ async def test_without_a_recogniser_a_turn_has_no_words() -> None:
     """For models that hear by themselves."""
     ((at, turn),) = await told(Turns(transcript_ms=0), started(), 1000, stopped(), 2000)
     assert (at, turn.text) == (1200, "")
+    assert await told(Turns(transcript_ms=0), started(), SpeechContinued(item="a", ms=150), 1000, stopped(), 2000) == []
+    long = SpeechContinued(item="a", ms=300)
+    assert len(await told(Turns(transcript_ms=0), started(), long, 1000, stopped(), 2000)) == 1
 
 
 async def test_a_recogniser_that_ends_turns() -> None:
@@ -279,7 +282,14 @@ async def test_who_listens_is_not_idle() -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [{"end": "when it likes"}, {"silence_ms": -1}, {"transcript_ms": float("nan")}, {"idle_ms": 0}, {"longest_ms": 0}],
+    [
+        {"end": "when it likes"},
+        {"silence_ms": -1},
+        {"transcript_ms": float("nan")},
+        {"min_ms": -1},
+        {"idle_ms": 0},
+        {"longest_ms": 0},
+    ],
 )
 async def test_bad_settings_are_refused(bad: dict[str, Any]) -> None:
     """With what was given."""

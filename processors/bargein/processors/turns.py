@@ -23,6 +23,7 @@ from bargein.pipeline import (
 )
 
 from .spoken import AgentActivity
+from .vad import SpeechContinued
 
 __all__ = ["Commit", "Turn", "Turns", "UserIdle"]
 
@@ -73,12 +74,13 @@ class UserIdle(Frame, frozen=True, kw_only=True):
 class _Open:
     """A turn while it is being put together."""
 
-    def __init__(self, number: int, pts: int) -> None:
-        self.number = number
+    def __init__(self, pts: int) -> None:
+        self.number = 0  # when it has been given
         self.pts = self.until = pts
         self.began = anyio.current_time()
         self.spoken = False  # somebody says when speech starts and stops
         self.speech: set[str] = set()  # items of speech whose final transcript has not come
+        self.counted: dict[str, float] = {}  # milliseconds of speech, by item, where somebody counts them
         self.items: dict[str, Transcript] = {}
         self.reason: Reason = "silence"
         self.over = math.inf  # when it ended, or will if nobody speaks
@@ -105,12 +107,17 @@ class _Open:
             else:
                 self.speech.clear()  # the recogniser counts in its own way: this answers what was said until now
 
-    def turn(self) -> Turn:
+    @property
+    def text(self) -> str:
+        """All that was said."""
+        return " ".join(text for each in self.items.values() if (text := each.text.strip()))
+
+    def told(self) -> Turn:
         """What is known of it."""
         return Turn(
             pts=self.pts,
             turn=self.number,
-            text=" ".join(text for each in self.items.values() if (text := each.text.strip())),
+            text=self.text,
             items=tuple(each.item for each in self.items.values() if each.item),
             reason=self.reason,
             until=self.until,
@@ -131,9 +138,9 @@ class Turns(Processor):
 
     Then the final transcripts of what was said are waited for, at most `transcript_ms`. One that is later still goes to
     the turn whose item it is: that `Turn` is given again, with the next `revision`. With `transcript_ms=0` a turn is
-    given at once, even without a word; otherwise only with words, so that a cough is no turn. Speech that goes on
-    before a turn is given belongs to it. A turn that lasts longer than `longest_ms` is ended. What is typed
-    (`UserText`) is a turn of its own.
+    given at once, even without a word, if its speech lasted `min_ms` milliseconds (as a `Vad` counts them); otherwise
+    only with words. So a cough is no turn. Speech that goes on before a turn is given belongs to it. A turn that lasts
+    longer than `longest_ms` is ended. What is typed (`UserText`) is a turn of its own.
 
     With `idle_ms` a `UserIdle` is given after so long without anything said by the user or heard of the agent, and
     again after the same time. All that is taken passes, before what it causes.
@@ -147,12 +154,13 @@ class Turns(Processor):
         *,
         silence_ms: float = 700.0,
         transcript_ms: float = 1500.0,
+        min_ms: float = 300.0,
         longest_ms: float = 120_000.0,
         idle_ms: float | None = None,
     ) -> None:
         if end not in ("silence", "transcript", "commit", "model"):
             raise ValueError(f"Turns({end!r}): expected 'silence', 'transcript', 'commit' or 'model'")
-        for name, value in {"silence_ms": silence_ms, "transcript_ms": transcript_ms}.items():
+        for name, value in {"silence_ms": silence_ms, "transcript_ms": transcript_ms, "min_ms": min_ms}.items():
             if not 0 <= value < math.inf:
                 raise ValueError(f"Turns({name}={value}): expected milliseconds, 0 or more")
         for name, length in {"longest_ms": longest_ms, "idle_ms": idle_ms}.items():
@@ -161,6 +169,7 @@ class Turns(Processor):
         self.end: Literal["silence", "transcript", "commit", "model"] = end
         self.silence_ms = silence_ms
         self.transcript_ms = transcript_ms
+        self.min_ms = min_ms
         self.longest_ms = longest_ms
         self.idle_ms = idle_ms
         self._count = 0
@@ -175,6 +184,7 @@ class Turns(Processor):
         self,
         inbox: Inbox[
             SpeechStarted
+            | SpeechContinued
             | SpeechStopped
             | Transcript
             | UserText
@@ -184,7 +194,17 @@ class Turns(Processor):
             | ToolResult
             | Played
         ],
-        out: Outlet[SpeechStarted | SpeechStopped | Transcript | UserText | Commit | ResponseStarted | Turn | UserIdle],
+        out: Outlet[
+            SpeechStarted
+            | SpeechContinued
+            | SpeechStopped
+            | Transcript
+            | UserText
+            | Commit
+            | ResponseStarted
+            | Turn
+            | UserIdle
+        ],
     ) -> None:
         """Listen until the end; then give what is open."""
         self._quiet = anyio.current_time()
@@ -219,6 +239,9 @@ class Turns(Processor):
             self._idle = 0
             if isinstance(frame, SpeechStarted):
                 await self._started(frame, out)
+            elif isinstance(frame, SpeechContinued):
+                if self._open is not None:
+                    self._open.counted[frame.item] = frame.ms
             elif isinstance(frame, SpeechStopped):
                 self._stopped(frame)
             elif isinstance(frame, Transcript):
@@ -277,8 +300,7 @@ class Turns(Processor):
     # What is due --------------------------------------------------------------------------------------------------
 
     def _begin(self, pts: int) -> _Open:
-        self._count += 1
-        self._open = _Open(self._count, pts)
+        self._open = _Open(pts)
         return self._open
 
     def _over(self, turn: _Open, reason: Reason, ms: float = 0.0) -> None:
@@ -314,8 +336,12 @@ class Turns(Processor):
             await self._give(turn, out)
 
     async def _give(self, turn: _Open, out: Outlet[Turn | UserIdle]) -> None:
-        made = turn.turn()
-        news = made.text != turn.said or not turn.given
-        if news and (made.text or not self.transcript_ms):
-            turn.given, turn.said = turn.given + 1, made.text
-            await out.send(made)
+        """Give what is known of it, if that is a turn and says something new."""
+        text = turn.text
+        short = bool(turn.counted) and sum(turn.counted.values()) < self.min_ms
+        if (text != turn.said or not turn.given) and (text or not (self.transcript_ms or short)):
+            if not turn.given:
+                self._count += 1
+                turn.number = self._count
+            await out.send(turn.told())
+            turn.given, turn.said = turn.given + 1, text
