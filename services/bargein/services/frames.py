@@ -1,0 +1,141 @@
+"""The frames between a brain and its application, beyond those of the engine: what to do, and how it is going."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from bargein.pipeline import Frame, Travels
+from bargein.processors import Commit
+
+__all__ = [
+    "ClearAudio",
+    "Commit",
+    "Configure",
+    "Connected",
+    "Disconnected",
+    "Respond",
+    "Say",
+    "ToolFinished",
+    "ToolProgress",
+    "ToolStarted",
+]
+
+
+class Respond(Frame, frozen=True, kw_only=True):
+    """Answer now, whoever's turn it is. While a response is being made, it waits for its end."""
+
+    travels: ClassVar[Travels] = Travels.NEWS
+
+    instructions: str = ""
+    """In place of the session's, for this response."""
+    protected: bool = False
+    """The user's speech must not interrupt it."""
+
+
+class Say(Frame, frozen=True, kw_only=True):
+    """Say this, word for word."""
+
+    travels: ClassVar[Travels] = Travels.NEWS
+
+    text: str
+    """The words."""
+    protected: bool = False
+    """The user's speech must not interrupt it."""
+
+
+class ClearAudio(Frame, frozen=True, kw_only=True):
+    """Forget the user's sound that has not been committed."""
+
+    travels: ClassVar[Travels] = Travels.NEWS
+
+
+class Configure(Frame, frozen=True, kw_only=True):
+    """Change the session; what is None stays as it is."""
+
+    travels: ClassVar[Travels] = Travels.NEWS
+
+    instructions: str | None = None
+    """What the model should do and be."""
+    tools: tuple[Any, ...] | None = None
+    """Tools, each a `Tool` or what `tool()` makes one of."""
+    voice: str | None = None
+    """Which voice it has, in the provider's words."""
+
+
+class Connected(Frame, frozen=True, kw_only=True):
+    """A session with the provider is ready."""
+
+    travels: ClassVar[Travels] = Travels.NEWS
+
+    provider: str
+    """Whose."""
+    session: str = ""
+    """Its id there."""
+    again: bool = False
+    """It replaces one that was lost or had to end."""
+    config: Any = None
+    """The session's configuration, as the provider states it."""
+    profile: Any = None
+    """What the provider can do."""
+
+
+class Disconnected(Frame, frozen=True, kw_only=True):
+    """The connection with the provider is gone."""
+
+    travels: ClassVar[Travels] = Travels.NEWS
+
+    provider: str
+    """Whose."""
+    reason: str = ""
+    """Why, in a sentence."""
+    clean: bool = True
+    """It was meant to end."""
+    final: bool = True
+    """Nobody will try again."""
+
+
+class ToolStarted(Frame, frozen=True, kw_only=True):
+    """A tool runs."""
+
+    travels: ClassVar[Travels] = Travels.NEWS
+
+    call: str
+    """The call's id."""
+    name: str
+    """The tool."""
+    arguments: str = "{}"
+    """What it was called with: JSON."""
+
+
+class ToolProgress(Frame, frozen=True, kw_only=True):
+    """A tool tells how far it has come."""
+
+    travels: ClassVar[Travels] = Travels.NEWS
+
+    call: str
+    """The call's id."""
+    name: str
+    """The tool."""
+    message: str = ""
+    """What it says."""
+    share: float | None = None
+    """How much of it is done, 0 to 1, if it knows."""
+
+
+class ToolFinished(Frame, frozen=True, kw_only=True):
+    """A tool has answered, failed, or was called off."""
+
+    travels: ClassVar[Travels] = Travels.NEWS
+
+    call: str
+    """The call's id."""
+    name: str
+    """The tool."""
+    output: str = ""
+    """What the model is told."""
+    error: bool = False
+    """It failed, and `output` says how."""
+    cancelled: bool = False
+    """It was called off, and the model is told nothing."""
+    seconds: float = 0.0
+    """How long it took."""
