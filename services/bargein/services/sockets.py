@@ -90,8 +90,8 @@ async def dial(endpoint: Endpoint) -> AsyncIterator[Socket]:
     }
     if endpoint.ssl is not None:
         options["ssl"] = endpoint.ssl
-    connection = client.connect(endpoint.url, **options)
-    socket = _WebSocket(await _opened(connection, endpoint, exceptions), exceptions)
+    connection, opened = await _open(client.connect, endpoint, options, exceptions)
+    socket = _WebSocket(opened, exceptions)
     try:
         yield socket
     finally:
@@ -100,10 +100,11 @@ async def dial(endpoint: Endpoint) -> AsyncIterator[Socket]:
             await connection.__aexit__(None, None, None)
 
 
-async def _opened(connection: Any, endpoint: Endpoint, exceptions: Any) -> Any:
+async def _open(connect: Any, endpoint: Endpoint, options: dict[str, Any], exceptions: Any) -> tuple[Any, Any]:
     where = repr(endpoint)
     try:
-        return await connection.__aenter__()
+        connection = connect(endpoint.url, **options)
+        return connection, await connection.__aenter__()
     except exceptions.InvalidStatus as error:
         response = error.response
         body = bytes(response.body or b"")[:1000].decode("utf-8", "replace")
