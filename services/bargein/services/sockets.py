@@ -6,7 +6,7 @@ import importlib
 import ssl as tls
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol
 
 import anyio
@@ -90,21 +90,20 @@ async def dial(endpoint: Endpoint) -> AsyncIterator[Socket]:
     }
     if endpoint.ssl is not None:
         options["ssl"] = endpoint.ssl
-    connection, opened = await _open(client.connect, endpoint, options, exceptions)
-    socket = _WebSocket(opened, exceptions)
-    try:
-        yield socket
-    finally:
-        await socket.close()
-        with anyio.CancelScope(shield=True), anyio.move_on_after(2):
-            await connection.__aexit__(None, None, None)
+    async with AsyncExitStack() as stack:
+        socket = _WebSocket(await _open(stack, client.connect, endpoint, options, exceptions), exceptions)
+        try:
+            yield socket
+        finally:
+            await socket.close()
 
 
-async def _open(connect: Any, endpoint: Endpoint, options: dict[str, Any], exceptions: Any) -> tuple[Any, Any]:
+async def _open(
+    stack: AsyncExitStack, connect: Any, endpoint: Endpoint, options: dict[str, Any], exceptions: Any
+) -> Any:
     where = repr(endpoint)
     try:
-        connection = connect(endpoint.url, **options)
-        return connection, await connection.__aenter__()
+        return await stack.enter_async_context(connect(endpoint.url, **options))
     except exceptions.InvalidStatus as error:
         response = error.response
         body = bytes(response.body or b"")[:1000].decode("utf-8", "replace")
