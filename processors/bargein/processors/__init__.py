@@ -1,5 +1,6 @@
 """Pure media and turn-taking steps. They import the engine only, and know no service."""
 
+from .alignment import Alignment
 from .barge_in import BACKCHANNELS, BargeIn, Decision, Evidence, decide
 from .decode_picture import DecodePicture
 from .detectors import Detector, Silero, WebRtc
@@ -22,6 +23,7 @@ from .vad import SpeechContinued, SpeechProbability, Vad
 __all__ = [
     "BACKCHANNELS",
     "AgentActivity",
+    "Alignment",
     "BargeIn",
     "Commit",
     "Decision",

@@ -21,7 +21,7 @@ from bargein.pipeline import (
     Travels,
 )
 
-from ._alignment import Alignment
+from .alignment import Alignment
 
 __all__ = ["AgentActivity", "Heard", "Spoken", "Timing"]
 

@@ -1,0 +1,62 @@
+"""What a provider can do, as data."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+__all__ = ["Profile", "UnsupportedError"]
+
+
+_INSTEAD: Final = {
+    "images": "use a model that takes pictures, or describe them in text",
+    "text_output": "let it speak with its own voice",
+    "cancels": "the rest of its reply is dropped here instead",
+    "commits": "let it find the end of a turn by itself",
+    "says": "use respond(instructions='Say exactly: ...')",
+    "updates": "begin another session",
+    "seeds": "give what matters of it in the instructions",
+}
+
+
+class UnsupportedError(ValueError):
+    """The provider cannot do this. Raised before anything is sent; says what to use instead."""
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """The capabilities of a provider. What is not said, it cannot do."""
+
+    provider: str
+    """Its name, as users know it."""
+    input_rate: int
+    """Samples a second (Hz) that it hears, mono."""
+    output_rate: int
+    """Samples a second that it speaks, mono."""
+    images: bool = False
+    """Pictures can be shown to it."""
+    text_output: bool = False
+    """It can answer in text only, so that a voice of one's own can follow."""
+    response_ids: bool = True
+    """Its audio names the response it belongs to; where not, staleness is decided by order."""
+    cancels: bool = False
+    """A response can be stopped."""
+    truncates: bool = False
+    """Its memory of what it said can be cut to what was heard."""
+    turn_detection: tuple[str, ...] = ()
+    """How it can find the end of a turn by itself: `server_vad`, `semantic_vad`, …"""
+    commits: bool = False
+    """The application can say when the user's turn is over."""
+    says: bool = False
+    """It can be made to say given words."""
+    updates: bool = False
+    """Instructions and tools can change within a session."""
+    seeds: bool = False
+    """An earlier conversation can be given to it."""
+    session_seconds: float | None = None
+    """How long a session may last; None when there is no limit."""
+
+    def require(self, capability: str, what: str) -> None:
+        """Raise `UnsupportedError` unless the provider has a capability; `what` is what was asked for."""
+        if not getattr(self, capability):
+            raise UnsupportedError(f"{self.provider} cannot do {what}; {_INSTEAD[capability]}")

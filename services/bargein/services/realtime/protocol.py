@@ -1,0 +1,260 @@
+"""The language of one provider, without any I/O: what to send for a command, and what a message means.
+
+A provider is a `Protocol` and a `Profile`. Everything else is shared: sockets, reconnection, epochs, interruption, what
+was heard, tools. One instance serves one connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Literal
+
+import msgspec
+
+from ..history import Entry
+from ..sockets import Endpoint
+from .profile import Profile
+
+__all__ = [
+    "AudioCommitted",
+    "AudioPiece",
+    "CallCancelled",
+    "CallMade",
+    "Event",
+    "GoingAway",
+    "ItemOver",
+    "Message",
+    "Protocol",
+    "ProtocolFault",
+    "Ready",
+    "ResponseBegan",
+    "ResponseOver",
+    "Settings",
+    "SpeechBegan",
+    "SpeechOver",
+    "TextPiece",
+    "Transcribed",
+]
+
+Message = str | bytes
+
+
+class Settings(msgspec.Struct, kw_only=True):
+    """What every provider is told, in its own words."""
+
+    model: str
+    instructions: str = ""
+    voice: str | None = None
+    output: Literal["audio", "text"] = "audio"
+    tools: Sequence[dict[str, Any]] = ()
+    """Each with `name`, `description` and `parameters`, a JSON schema."""
+    turn_detection: dict[str, Any] | None = None
+    """`{"type": "server_vad", …}` in the provider's words; None for push to talk."""
+    transcription: dict[str, Any] | None = None
+    """How the user's sound is transcribed; None for not at all."""
+    extra: dict[str, Any] = {}
+    """More of the provider's own settings, merged over all others."""
+
+
+# What a message means -------------------------------------------------------------------------------------------------
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """What a message of any provider means."""
+
+
+class Ready(Event, frozen=True, kw_only=True):
+    """The session can be used."""
+
+    session: str
+    config: dict[str, Any] = {}
+    seconds: float | None = None
+    """How long it may last from now, if the provider says."""
+
+
+class SpeechBegan(Event, frozen=True, kw_only=True):
+    """The provider hears the user speak."""
+
+    item: str = ""
+    ms: float = 0.0
+    """Where, in milliseconds of the sound that was sent."""
+    interrupts: bool = True
+    """The provider stops its response for it."""
+
+
+class SpeechOver(Event, frozen=True, kw_only=True):
+    """The provider hears the user no more."""
+
+    item: str = ""
+    ms: float = 0.0
+
+
+class AudioCommitted(Event, frozen=True, kw_only=True):
+    """The user's sound has become an item of the conversation."""
+
+    item: str
+    answered: bool = False
+    """A response will follow without being asked for."""
+
+
+class Transcribed(Event, frozen=True, kw_only=True):
+    """What the user said: all that is known of the item so far."""
+
+    item: str
+    text: str
+    final: bool = False
+
+
+class ResponseBegan(Event, frozen=True, kw_only=True):
+    """A response begins."""
+
+    response: str
+    asked: bool = False
+    """It is the answer to `respond`, and not the provider's own idea."""
+    apart: bool = False
+    """It is not part of the conversation."""
+
+
+class AudioPiece(Event, frozen=True, kw_only=True):
+    """More of a reply's sound: 16-bit little-endian PCM, mono, at the profile's rate."""
+
+    response: str
+    item: str
+    pcm: bytes
+
+
+class TextPiece(Event, frozen=True, kw_only=True):
+    """More of a reply's text, or of what its sound says."""
+
+    response: str
+    item: str
+    text: str
+
+
+class ItemOver(Event, frozen=True, kw_only=True):
+    """An item of a reply is complete; `text` is all of it, where the provider repeats it."""
+
+    response: str
+    item: str
+    text: str | None = None
+
+
+class CallMade(Event, frozen=True, kw_only=True):
+    """The model wants a tool."""
+
+    response: str
+    call: str
+    name: str
+    arguments: str
+
+
+class CallCancelled(Event, frozen=True, kw_only=True):
+    """The model does not want an answer any more."""
+
+    call: str
+
+
+class ResponseOver(Event, frozen=True, kw_only=True):
+    """A response is over."""
+
+    response: str
+    outcome: Literal["completed", "interrupted", "failed"] = "completed"
+    reason: str = ""
+    usage: dict[str, int] = {}
+    """Fields of `Usage`."""
+
+
+class GoingAway(Event, frozen=True, kw_only=True):
+    """The provider will close the connection in so many seconds."""
+
+    seconds: float = 0.0
+
+
+class ProtocolFault(Event, frozen=True, kw_only=True):
+    """The provider complains, or could not be understood."""
+
+    message: str
+    code: str = ""
+    fatal: bool = False
+    """To try again would not help."""
+    busy: bool = False
+    """A response was asked for while one is being made: ask again when it is over."""
+    refused: bool = False
+    """The response that was asked for will not come."""
+
+
+# What to send ---------------------------------------------------------------------------------------------------------
+
+
+class Protocol:
+    """One connection's protocol. Commands return the messages to send, in order; `receive` says what came."""
+
+    profile: ClassVar[Profile]
+
+    def endpoint(self) -> Endpoint:
+        """Where to connect to."""
+        raise NotImplementedError
+
+    def receive(self, data: Message) -> Iterable[Event]:
+        """What a message means. Never raises for what a server may send: a `ProtocolFault` says what was wrong."""
+        raise NotImplementedError
+
+    def opening(self, settings: Settings) -> Iterable[Message]:
+        """What to send first, once the socket is open. `Ready` tells when it took effect."""
+        raise NotImplementedError
+
+    def pending(self) -> Iterable[Message]:
+        """What the last `receive` made necessary to send. Asked for after every one."""
+        return ()
+
+    def seed(self, entries: Sequence[Entry]) -> Iterable[Message]:
+        """An earlier conversation."""
+        raise NotImplementedError
+
+    def update(self, settings: Settings) -> Iterable[Message]:
+        """Other settings for the session."""
+        raise NotImplementedError
+
+    def audio(self, pcm: bytes) -> Message:
+        """More of the user's sound: 16-bit little-endian PCM, mono, at the profile's rate."""
+        raise NotImplementedError
+
+    def commit(self) -> Iterable[Message]:
+        """The user's turn is over."""
+        raise NotImplementedError
+
+    def clear(self) -> Iterable[Message]:
+        """Forget the sound that was not committed."""
+        raise NotImplementedError
+
+    def text(self, text: str, item: str = "") -> Iterable[Message]:
+        """The user wrote something."""
+        raise NotImplementedError
+
+    def image(self, data: bytes, form: str, detail: str = "") -> Iterable[Message]:
+        """The user shows something: an encoded picture."""
+        raise NotImplementedError
+
+    def tool_result(self, call: str, output: str) -> Iterable[Message]:
+        """A tool has answered."""
+        raise NotImplementedError
+
+    def respond(self, instructions: str = "") -> Iterable[Message]:
+        """Answer now."""
+        raise NotImplementedError
+
+    def say(self, text: str) -> Iterable[Message]:
+        """Say these words."""
+        raise NotImplementedError
+
+    def cancel(self, response: str) -> Iterable[Message]:
+        """Stop a response."""
+        raise NotImplementedError
+
+    def truncate(self, item: str, ms: int) -> Iterable[Message]:
+        """Only so much of an item's sound was heard."""
+        raise NotImplementedError
+
+    def forget(self, item: str) -> Iterable[Message]:
+        """An item was not heard at all."""
+        raise NotImplementedError
