@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import anyio
+import msgspec
 import numpy as np
 import pytest
-from bargein.pipeline import Audio, Hold, Played, ResponseEnded, Resume
+from bargein.pipeline import LIVE, Audio, Hold, Played, ResponseEnded, Resume
 from bargein.pipeline.testing import Harness, check_processor, framed, joined, tone
 from bargein.processors import Pacer
 
@@ -165,6 +166,115 @@ async def test_due_times_do_not_drift() -> None:
             await harness.send(frame)
         await harness.end()
     assert harness.timeline[-1].at == pytest.approx(600, abs=1e-6)
+
+
+async def test_a_session_that_ends_on_hold_plays_out() -> None:
+    """Nobody would resume it."""
+    async with Harness(Pacer()) as harness:
+        await harness.send(*reply(400))
+        await anyio.sleep(0.1)
+        harness.session.offer(Hold())
+        await anyio.sleep(5)
+        await harness.end()
+        assert harness.timeline[-1].at == pytest.approx(5.36, abs=0.01)
+    assert heard(harness)[-1] == ("r", 400, True)
+
+
+async def test_holds_and_resumes_do_not_hurry_it() -> None:
+    """However often: no more than the lead is ahead, and what is reported was heard."""
+    for lead in (40, 500):
+        async with Harness(Pacer(lead_ms=lead)) as harness:
+            await harness.send(*reply(4000))
+            for _ in range(20):
+                await anyio.sleep(0.01)
+                harness.session.offer(Hold())
+                await anyio.sleep(0.01)
+                harness.session.offer(Resume())
+            await harness.settle()
+            released = sum(frame.ms for frame in harness.of(Audio))
+            assert released <= 400 + lead + 25
+            assert heard(harness)[-1][1] <= 400
+            await harness.session.cancel()
+
+
+async def test_a_finished_item_is_reported_while_the_next_is_held() -> None:
+    """Its listener has heard it."""
+    async with Harness(Pacer()) as harness:
+        await harness.send(*reply(100, response="a"), ResponseEnded(response="a"), *reply(100, response="b"))
+        await anyio.sleep(0.07)
+        harness.session.offer(Hold())
+        await anyio.sleep(5)
+        (done,) = [at for at, frame in harness.timeline if isinstance(frame, Played) and frame.done]
+        assert done == pytest.approx(0.1)
+        await harness.session.cancel()
+
+
+def items(name: str, ms: float) -> list[Audio]:
+    return [msgspec.structs.replace(frame, item=name) for frame in reply(ms)]
+
+
+async def test_an_item_ends_once() -> None:
+    """Also when two of a response alternate."""
+    frames = [frame for pair in zip(items("a", 100), items("b", 100), strict=True) for frame in pair]
+    async with Harness(Pacer()) as harness:
+        await harness.send(*frames, ResponseEnded(response="r"))
+        await harness.end()
+    assert [(frame.item, frame.ms) for frame in harness.of(Played) if frame.done] == [("a", 100), ("b", 100)]
+
+
+async def test_a_reply_that_comes_as_it_is_heard_fades_too() -> None:
+    """Nothing waits to be faded, so its last sample is."""
+    async with Harness(Pacer(lead_ms=40, fade_ms=5)) as harness:
+        for frame in reply(200):
+            await harness.send(frame)
+            await anyio.sleep(0.015)
+        harness.interrupt()
+        await harness.settle()
+        fade = harness.of(Audio)[-1]
+        assert (fade.ms, fade.response) == (5, "r")
+        assert abs(int(fade.samples[-1])) <= abs(int(fade.samples[0]))
+
+
+async def test_an_interrupt_is_heard_while_the_last_is_played() -> None:
+    """The stream has ended, the listener has not."""
+    async with Harness(Pacer(lead_ms=500)) as harness:
+        await harness.send(*reply(600))
+        harness.session.end()
+        await anyio.sleep(0.2)
+        harness.interrupt()
+        await harness.end()
+    assert heard(harness)[-1] == ("r", 200, True)
+
+
+async def test_an_interrupt_leaves_alone_what_is_live() -> None:
+    """A sound that belongs to no response goes on, and is reported once."""
+    frames = [frame.stamped(LIVE) for frame in reply(400)]
+    async with Harness(Pacer()) as harness:
+        await harness.send(*frames)
+        await anyio.sleep(0.1)
+        harness.interrupt()
+        await harness.end()
+    assert np.array_equal(joined(harness.frames), joined(frames))
+    assert [ms for _, ms, done in heard(harness) if done] == [400]
+
+
+@pytest.mark.parametrize("rate", [11_025, 16_000])
+async def test_the_filled_stream_is_steady(rate: int) -> None:
+    """On hold too; neither ahead nor behind after ten minutes, and no reply has to queue behind silence."""
+    async with Harness(Pacer(fill="silence", lead_ms=500)) as harness:
+        for frame in framed(tone(200, 1000, rate=rate), rate=rate, epoch=0, response="r"):
+            await harness.send(frame)
+        await anyio.sleep(0.2)
+        harness.session.offer(Hold())
+        await anyio.sleep(2)
+        harness.session.offer(Resume())
+        await anyio.sleep(60)
+        sent = sum(len(frame.samples) for frame in harness.of(Audio))
+        assert sent / rate == pytest.approx(62.2, abs=0.05)
+        await harness.send(*framed(tone(ms=20, rate=rate), rate=rate, epoch=0, response="s"))
+        await harness.settle()
+        assert harness.of(Audio)[-1].response == "s"
+        await harness.session.cancel()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, TypeVarTuple, cast
@@ -88,6 +89,7 @@ class Inbox(Generic[F_co]):
         self._wake: anyio.Event | None = None
         self._event: type[anyio.Event] | None = None
         self._alarm: anyio.Event | None = None
+        self._forever = False
         self._room: anyio.Event | None = None
         self._streak = 0
         self._since: float | None = None
@@ -107,6 +109,11 @@ class Inbox(Generic[F_co]):
     def ended(self) -> bool:
         """Nothing more will come."""
         return self._closed
+
+    @property
+    def ending(self) -> bool:
+        """No data will come after what is here. Something urgent still may, until the end has been received."""
+        return self._end is not None or self._closed
 
     def urgent_nowait(self) -> F_co | None:
         """The next urgent frame if one is there, leaving data where it is."""
@@ -140,13 +147,16 @@ class Inbox(Generic[F_co]):
     async def urgent(self, seconds: float) -> F_co | None:
         """Sleep for so long, unless an urgent frame comes first; it is returned, and None after a whole sleep.
 
-        For whatever paces what it has: it hears an interrupt at once, and leaves data where it is.
+        For whatever paces what it has: it hears an interrupt at once, and leaves data where it is. A wait of `math.inf`
+        seconds also ends, with None, when the inbox is `ending`: who would still send what it waits for?
         """
-        if not self._urgent:
+        if not self._urgent and not (self.ending and seconds == math.inf):
             if self._alarm is None:
                 self._alarm = anyio.Event()
+            self._forever = seconds == math.inf
             with anyio.move_on_after(seconds):
                 await self._alarm.wait()
+            self._forever = False
         return self.urgent_nowait()
 
     def receive_nowait(self) -> F_co | None:
@@ -224,6 +234,9 @@ class Inbox(Generic[F_co]):
         """No data comes after what is here; `give` says whether the processor wants to see the end itself."""
         if self._end is None:
             self._end, self._gives_end = end, give
+            if self._forever and self._alarm is not None:
+                self._alarm.set()
+                self._alarm = None
             self._ring()
 
     def expire(self) -> None:

@@ -50,8 +50,11 @@ class Alignment:
         self._weights: list[float] = [0.0]  # of the text up to each character
         self._anchors: list[tuple[int, float]] = [(0, 0.0)]  # characters and milliseconds that belong together
         self._pending: list[tuple[str, float, float]] = []  # timings whose text has not come yet
-        self._played = 0.0
-        self._text_over = self._audio_over = self._done = self._cut = False
+        self.played_ms = 0.0
+        """How far it has been heard."""
+        self.is_cut = False
+        """It was interrupted before all of it had come."""
+        self._text_over = self._audio_over = self._done = False
 
     # What comes ---------------------------------------------------------------------------------------------------
 
@@ -91,25 +94,25 @@ class Alignment:
 
     def plays(self, ms: float, done: bool) -> None:
         """How far it has been heard; `done` when no more of it will be."""
-        self._played = max(self._played, ms)
+        self.played_ms = max(self.played_ms, ms)
         self.started, self._done = True, self._done or done
-        self._audio_over = self._audio_over or (done and not self._cut)
+        self._audio_over = self._audio_over or (done and not self.is_cut)
 
     def complete(self) -> None:
         """All its text and all its audio have come."""
-        if not self._cut:
+        if not self.is_cut:
             self._text_over = self._audio_over = True
 
     def cut(self) -> None:
         """It was interrupted: what has not come yet never will."""
-        self._cut = not (self._text_over and self._audio_over)
+        self.is_cut = not (self._text_over and self._audio_over)
 
     # What it means ------------------------------------------------------------------------------------------------
 
     @property
     def settled(self) -> bool:
         """Nothing about it can change any more."""
-        return self._done and (self._text_over or self._cut)
+        return self._done and (self._text_over or self.is_cut)
 
     @property
     def silent(self) -> bool:
@@ -119,14 +122,14 @@ class Alignment:
     @property
     def whole(self) -> bool:
         """All of it has come, and all its audio has been heard."""
-        over = self._text_over and self._audio_over and not self._cut
-        return over and self._played >= self._audio_ms - TOLERANCE_MS
+        over = self._text_over and self._audio_over and not self.is_cut
+        return over and self.played_ms >= self.audio_ms - TOLERANCE_MS
 
     @property
     def learned(self) -> float:
         """Milliseconds a unit of weight, as spoken."""
         weight = self._weights[-1]
-        return self._audio_ms / weight if self.whole and weight > 20 else self._ms_per_weight
+        return self.audio_ms / weight if self.whole and weight > 20 else self._ms_per_weight
 
     @property
     def heard(self) -> str:
@@ -141,12 +144,13 @@ class Alignment:
         return self.text[:end]
 
     @property
-    def _audio_ms(self) -> float:
+    def audio_ms(self) -> float:
+        """How much of its audio has come."""
         return sum(1000 * count / rate for rate, count in self._samples.items())
 
     def _position(self) -> int:
         """How many characters have been heard."""
-        played = self._played + TOLERANCE_MS
+        played = self.played_ms + TOLERANCE_MS
         reached = bisect_right(self._anchors, played, key=lambda anchor: anchor[1]) - 1
         if reached < 0:
             return 0
@@ -163,10 +167,10 @@ class Alignment:
 
     def _end_ms(self, character: int, ms: float) -> float:
         """When the last of the text that is known will have sounded."""
-        if self._audio_over and not self._cut:
-            return max(self._audio_ms, ms)
+        if self._audio_over and not self.is_cut:
+            return max(self.audio_ms, ms)
         rest = (self._weights[-1] - self._weights[character]) * self._ms_per_weight
-        return max(self._audio_ms, ms + rest)
+        return max(self.audio_ms, ms + rest)
 
 
 @cache
