@@ -26,11 +26,12 @@ Reply = ResponseStarted | Text | Audio | ResponseEnded
 
 
 class Agent(Processor):
-    """Says the sentence: the text, and five seconds of something for a voice."""
+    """Hears the user's sound, and says the sentence: the text, and five seconds of something for a voice."""
 
-    async def run(self, inbox: Inbox[UserText], out: Outlet[Reply]) -> None:
-        async for _ in inbox:
-            out.respond(self.speak)
+    async def run(self, inbox: Inbox[Audio | UserText], out: Outlet[Reply]) -> None:
+        async for frame in inbox:
+            if isinstance(frame, UserText):
+                out.respond(self.speak)
 
     async def speak(self, reply: Outlet[Reply]) -> None:
         await reply.send(ResponseStarted(response="r"))

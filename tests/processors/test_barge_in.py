@@ -158,6 +158,7 @@ class Situation:
 
     def __init__(self, agent: Agent | None = None, **options: Any) -> None:
         self.harness = Harness(BargeIn(**options), agent or Agent())
+        self.count = 0
 
     async def __aenter__(self) -> Situation:
         await self.harness.__aenter__()
@@ -180,16 +181,18 @@ class Situation:
     async def speech(self, ms: float, *said: Frame, lag: float = 100) -> None:
         """The user speaks for so long; the VAD notices after `lag` and 500 ms."""
         began = anyio.current_time()
+        self.count += 1
+        item = f"s{self.count}"
         await anyio.sleep(lag / 1000)
         at = round(began * 1e9)
-        await self.send(SpeechStarted(pts=at, item="s", lag_ms=lag), SpeechContinued(pts=at, item="s", ms=lag))
+        await self.send(SpeechStarted(pts=at, item=item, lag_ms=lag), SpeechContinued(pts=at, item=item, ms=lag))
         for more in range(round(lag) + 50, round(ms) + 1, 50):
             await anyio.sleep_until(began + more / 1000)
-            await self.send(SpeechContinued(pts=at, item="s", ms=more))
+            await self.send(SpeechContinued(pts=at, item=item, ms=more))
         await anyio.sleep_until(began + ms / 1000)
         await self.send(*said)
         await anyio.sleep_until(began + ms / 1000 + 0.5)
-        await self.send(SpeechStopped(pts=at + round(ms * 1e6), item="s", lag_ms=500))
+        await self.send(SpeechStopped(pts=at + round(ms * 1e6), item=item, lag_ms=500))
 
     @property
     def done(self) -> list[tuple[str, int]]:
@@ -201,7 +204,7 @@ class Situation:
         ]
 
 
-def heard(text: str, *, final: bool = True, item: str = "s") -> Transcript:
+def heard(text: str, *, final: bool = True, item: str = "") -> Transcript:
     return Transcript(text=text, final=final, item=item)
 
 
@@ -453,3 +456,44 @@ async def test_with_spoken() -> None:
     (last,) = [frame for frame in harness.of(Heard) if frame.done]
     assert said.startswith(last.text)
     assert "calling" in last.text
+
+
+async def test_a_hold_does_not_last_for_ever() -> None:
+    """The microphone was muted in the middle of a sound: the agent goes on."""
+    async with Situation(hold_ms=3000) as it:
+        await it.agent_speaks()
+        await it.send(SpeechStarted(item="s", lag_ms=100), SpeechContinued(item="s", ms=100))
+        await anyio.sleep(10)
+        assert it.done == [("Hold", 0), ("Resume", 3000)]
+
+
+async def test_what_begins_while_the_user_speaks_is_interrupted() -> None:
+    """Though there was nothing to interrupt when the speech was confirmed."""
+    async with Situation() as it:
+        it.began, it.from_ = anyio.current_time(), 0
+        await it.send(SpeechStarted(item="s", lag_ms=100), SpeechContinued(item="s", ms=400))
+        await anyio.sleep(1)
+        await it.agent_speaks()
+        await it.send(SpeechContinued(item="s", ms=1400))
+        assert it.harness.session.epoch == 1
+
+
+async def test_words_alone_interrupt_where_nobody_hears_speech() -> None:
+    """A recogniser without a VAD; its late finals of the same item do not interrupt the answer."""
+    async with Situation() as it:
+        await it.agent_speaks()
+        await it.send(heard("wait", item="u1", final=False))
+        assert [kind for kind, _ in it.done] == ["Interrupt"]
+        await it.agent_speaks()
+        await it.send(heard("wait a minute", item="u1"))
+        assert it.done == []
+
+
+async def test_a_late_final_of_a_foreign_item_is_late() -> None:
+    """It was part of speech that has been decided."""
+    async with Situation(min_words=1) as it:
+        await it.agent_speaks()
+        await it.speech(600, heard("wait", item="u1", final=False))
+        await it.agent_speaks()
+        await it.speech(400, heard("wait a minute", item="u1"))
+        assert "Interrupt" not in [kind for kind, _ in it.done]

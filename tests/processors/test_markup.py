@@ -85,3 +85,18 @@ def test_what_is_plain_is_not_held_back() -> None:
     markup = Markup(["markup", "code"])
     assert markup.feed("Hello **wor") == "Hello wor"
     assert markup.feed("ld") == "ld"
+
+
+@pytest.mark.parametrize(
+    ("written", "left"),
+    [
+        ("Cell one<br>two.", "Cell one\ntwo."),
+        ("<p>One.</p><p>Two.</p>", "One.\nTwo.\n"),
+        ("Costs \\$5 \\& up.", "Costs $5 & up."),
+        ("Vec<int> and List<String> work.", "Vec<int> and List<String> work."),
+    ],
+)
+def test_what_tags_and_escapes_leave(written: str, left: str) -> None:
+    """Tags of blocks end lines, types of programs are text, any punctuation may be escaped."""
+    markup = Markup({"markup"})
+    assert markup.feed(written) + markup.flush() == left

@@ -172,11 +172,11 @@ async def test_a_session_that_ends_on_hold_plays_out() -> None:
     """Nobody would resume it."""
     async with Harness(Pacer()) as harness:
         await harness.send(*reply(400))
-        await anyio.sleep(0.1)
+        await anyio.sleep(0.105)
         harness.session.offer(Hold())
         await anyio.sleep(5)
         await harness.end()
-        assert harness.timeline[-1].at == pytest.approx(5.36, abs=0.01)
+        assert harness.timeline[-1].at == pytest.approx(5.345, abs=0.01)
     assert heard(harness)[-1] == ("r", 400, True)
 
 

@@ -306,3 +306,13 @@ def test_a_tool_call_lets_go_what_is_held() -> None:
     assert list(sentences.process(call)) == [Text(text="Let me see.", response="r"), call]
     (rest,) = sentences.process(Text(text=" It rains.", response="r", final=True))
     assert rest == Text(text=" It rains.", response="r", final=True)
+
+
+def test_an_item_always_ends() -> None:
+    """With an empty piece, if all of it had been let go."""
+    for end in (Text(text="", response="r", final=True), ResponseEnded(response="r"), End()):
+        sentences = Sentences()
+        list(sentences.process(Text(text="Let me see.", response="r")))
+        list(sentences.process(ToolCall(call="c", name="weather", response="r")))
+        assert next(iter(sentences.process(end))) == Text(text="", response="r", final=True)
+        assert list(sentences.process(End())) == []

@@ -11,7 +11,9 @@ from bargein.pipeline import (
     Audio,
     Frame,
     Interrupt,
+    Pipeline,
     Played,
+    Processor,
     ResponseEnded,
     ResponseStarted,
     Text,
@@ -253,3 +255,64 @@ async def test_it_conforms() -> None:
     await check_processor(Spoken)
     reply = [text("Hello "), *framed(tone(ms=100), response="r"), text("there.", final=True), ENDED]
     await check_processor(Spoken, reply)
+
+
+def test_a_response_is_there_until_it_has_been_heard() -> None:
+    """Also one that was finished before it began to play: its protection holds."""
+    spoken = Spoken()
+    frames = give(spoken, ResponseStarted(response="r", protected=True), text("Hello.", final=True), *sound(200), ENDED)
+    assert [frame for frame in frames if isinstance(frame, AgentActivity)] == [
+        AgentActivity(response="r", protected=True)
+    ]
+    assert AgentActivity() in give(spoken, played(200, done=True))
+
+
+def test_words_are_found_as_words() -> None:
+    """Not inside of others: a number that was spelled out does not jump ahead."""
+    said = "I paid 100 euros for the phone."
+    frames = [text(said, final=True), *timings("I paid one hundred euros for the phone", 300), *sound(2400), ENDED]
+    words, _ = last(*frames, played(900, done=True))
+    assert words in ("I paid", "I paid 100")
+
+
+def test_what_was_heard_stays_heard() -> None:
+    """Though more audio shows that the voice is slower than was thought."""
+    spoken = Spoken()
+    give(spoken, text("one two three four five six seven eight nine ten"), *sound(3000))
+    before = heard(give(spoken, played(2500)))[-1][0]
+    after = heard(give(spoken, *sound(9000), played(2600), CUT, played(2600, done=True)))[-1][0]
+    assert after.startswith(before)
+
+
+def test_what_comes_after_the_last_word_is_no_news() -> None:
+    """An item is done once."""
+    spoken = Spoken()
+    give(spoken, text("Hello.", final=True), *sound(600), ENDED, played(600, done=True))
+    assert heard(give(spoken, *timings("Hello.", 300), CUT)) == []
+
+
+@pytest.mark.virtual
+async def test_the_last_words_are_told_after_the_end() -> None:
+    """Whoever keeps what was heard hears the last of it, fused or not."""
+
+    class Keeps(Processor):
+        def __init__(self) -> None:
+            self.heard: list[Heard] = []
+
+        def process(self, frame: Heard) -> None:
+            self.heard.append(frame)
+
+    for fused in (True, False):
+        keeps = Keeps()
+        pipeline = Pipeline(keeps, Spoken(), Pacer(), inputs=Frame)
+        async with pipeline.session(fused=fused) as session:
+            await session.send(
+                ResponseStarted(response="r"),
+            )
+            for frame in (text("one two three four", final=True), *sound(2000), ENDED):
+                await session.send(frame)
+            await anyio.sleep(0.5)
+            session.end()
+            async for _ in session:
+                pass
+        assert (keeps.heard[-1].text, keeps.heard[-1].done) == ("one two three four", True)

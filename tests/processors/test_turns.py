@@ -301,3 +301,79 @@ async def test_it_conforms() -> None:
     """The conformance suite passes; a turn never expires."""
     frames = [started(), said("one", final=False), said("one two"), stopped(), UserText(text="three")]
     await check_processor(lambda: Turns(silence_ms=0), frames, resets=False)
+
+
+async def test_a_recogniser_that_is_faster_than_the_vad() -> None:
+    """Its final comes while the VAD still waits for silence."""
+    ((at, turn),) = await told(Turns("transcript"), started(), 1000, said("Hello."), 300, stopped(), 5000)
+    assert (at, turn.text, turn.reason) == (1300, "Hello.", "transcript")
+
+
+async def test_a_cough_does_not_keep_a_turn_open() -> None:
+    """Its transcript never comes; that of the words has."""
+    ((at, turn),) = await told(
+        Turns("transcript", transcript_ms=1500),
+        *(started("a"), 800, stopped("a"), started("b", 1000), 300, stopped("b", 1200), said("Hello.", "a"), 5000),
+    )
+    assert (at, turn.text) == (2600, "Hello.")
+
+
+async def test_a_key_may_be_faster_than_the_recogniser() -> None:
+    """The first words after it are the turn."""
+    turns = await told(Turns("commit"), Commit(), 400, said("yes", "x"), 20_000, said("no", "y"), Commit(), 1000)
+    assert [(at, turn.text) for at, turn in turns] == [(400, "yes"), (20_400, "no")]
+
+
+async def test_speech_that_stops_coming_is_over() -> None:
+    """The microphone was muted in the middle of it."""
+    ((at, turn),) = await told(
+        Turns(),
+        started(),
+        SpeechContinued(item="a", ms=100),
+        900,
+        SpeechContinued(item="a", ms=900),
+        said("Go on"),
+        9000,
+    )
+    assert (at, turn.text) == (3900, "Go on")
+
+
+async def test_speech_that_goes_on_after_the_key() -> None:
+    """Is the next turn, where no transcripts are waited for."""
+    first = [SpeechContinued(item="a", ms=50 * at) for at in range(2, 20)]
+    more = [SpeechContinued(item="a", ms=50 * at) for at in range(20, 60)]
+    turns = await told(Turns(transcript_ms=0), started(), *first, 900, Commit(), *more, 900, stopped(at=2000), 2000)
+    assert [turn.reason for _, turn in turns] == ["commit", "silence"]
+
+
+async def test_a_recogniser_alone_cannot_prolong_a_turn_for_ever() -> None:
+    """The longest there is holds for it, too."""
+    script = [step for at in range(40) for step in (said(f"word {at}", str(at)), 500)]
+    turns = await told(Turns(longest_ms=5000), *script)
+    assert [at for at, _ in turns][:3] == [5000, 10_000, 15_000]
+
+
+async def test_a_cough_does_not_take_the_next_words() -> None:
+    """A recogniser with items of its own answers what was said, not what was coughed."""
+    ((_, turn),) = await told(
+        Turns(), started("a"), 300, stopped("a", 200), 1800, started("b", 2100), 1000,
+        said("I would like", "u1"), 500, said("a cup of tea", "u2"), stopped("b", 3600), 3000,
+    )  # fmt: skip
+    assert turn.text == "I would like a cup of tea"
+
+
+async def test_the_silence_may_depend_on_the_words() -> None:
+    """Who has not finished a sentence gets more time."""
+    patience = lambda text: 300.0 if text.endswith(".") else 3000.0  # noqa: E731
+    ((at, turn),) = await told(Turns(silence_ms=patience), started(), said("I would"), 1000, stopped(), 5000)
+    assert (at, turn.text) == (3500, "I would")
+    ((at, _),) = await told(Turns(silence_ms=patience), started(), said("Yes."), 1000, stopped(), 5000)
+    assert at == 1000
+
+
+async def test_a_correction_to_nothing_is_told() -> None:
+    """The words were none."""
+    turns = await told(
+        Turns(transcript_ms=500), started(), said("uh", final=False), 1000, stopped(), 1000, said(""), 1000
+    )
+    assert [(turn.text, turn.revision) for _, turn in turns] == [("uh", 0), ("", 1)]

@@ -118,7 +118,7 @@ class Stage:
                 f"{names(self.contract.gives)}; add {kind.__name__} to them"
             )
         run = self.run
-        if self.ended:
+        if self.ended and kind.travels is not Travels.UPSTREAM:  # that is heard until the graph has ended
             return self._drop_late
         if kind.travels is Travels.URGENT:
             return lambda frame: run.broadcast(self, frame)

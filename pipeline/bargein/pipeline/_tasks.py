@@ -36,6 +36,7 @@ class Tasks:
         self.cancel_within = cancel_within
         self.drain_within = drain_within
         self.cancelling = False
+        self._finishing = False  # the graph has ended, and the last news is heard
         self.unstoppable: list[str] = []
         self.ids: set[int] = set()  # of its tasks
         self.count = 0
@@ -94,11 +95,18 @@ class Tasks:
                 self._group.cancel_scope.cancel()
             return
         for stage in self._stages:
-            if stage in self._lingering and stage.inbox is not None:
-                stage.inbox.over()
-            elif stage.scope is not None:
+            if stage not in self._lingering and stage.scope is not None:
                 stage.scope.cancel()
         self.run.end_replies()
+        self._finishing = True
+        self._over_next()
+
+    def _over_next(self) -> None:
+        """No news will come to the lowest of those that hear news; what it answers, those above it still hear."""
+        for stage in reversed(self._lingering):
+            if stage.inbox is not None and not stage.inbox.ended:
+                stage.inbox.over()
+                return
 
     async def done(self) -> None:
         """Wait until everything has stopped."""
@@ -222,6 +230,8 @@ class Tasks:
             run.fail(stage, error)
         finally:
             inbox.close()
+            if self._finishing:
+                self._over_next()
             self.ids.discard(me)
             self.count -= 1
             self._end(stage)

@@ -14,13 +14,13 @@ def _words(text: str) -> frozenset[str]:
 TITLES: Final = _words(
     "Mr Mrs Ms Mx Messrs Dr Drs Prof Rev Fr Hon Gen Col Maj Capt Cmdr Lt Sgt Cpl Adm Gov Sen Rep Pres Supt St Ste Mt "
     "Ft Hr Frl Dipl Ing Mag Bhf M MM Mme Mmes Mlle Mlles Mgr Sr Sra Sres Sras Srta Dra Dña Ud Uds Vd Sto Sta EE Sig "
-    "Sigg Dott Avv Dhr Mevr Mw Exmo Exma sig dott avv prof dr sr sra г-н г-жа проф им ул"
+    "Sigg Dott Avv Dhr Mevr Mw Exmo Exma sig dott avv prof dr sr sra г-н г-жа проф им ул डॉ श्री प्रो"
 )
 """With their capitals: a name follows, so the sentence goes on whatever comes."""
 
 NEVER_END: Final = _words(
     "e.g i.e eg ie viz vs v.s cf ca c.f approx resp bzw bspw ggf sog vgl z.B d.h u.a u.u i.d.R o.ä z.T z.Zt evtl inkl "
-    "exkl zzgl bzgl allg tel p.ex c.-à-d env bijv d.w.z o.a np tzn tj m.in т.е напр см p.ej ej "
+    "exkl zzgl bzgl mio mrd tsd Mio Mrd Tsd allg tel p.ex c.-à-d env bijv d.w.z o.a np tzn tj m.in т.е напр см p.ej ej "
     "incl esp ed eds trans"
 )
 """They announce what follows. The first letter may be a capital, the others are as they stand."""
@@ -37,7 +37,9 @@ NUMBERED: Final = _words(
 )
 """They go on before a digit, and otherwise are words: `No. 5`, but `No. Never.`"""
 
-ORDINAL_BEFORE: Final = _words("am vom zum beim im der das dem den des ab seit bis jeder jede jedes jeden")
+ORDINAL_BEFORE: Final = _words(
+    "am vom zum zur beim im der die das dem den des ab seit bis und oder eine einer jeder jede jedes jeden"
+)
 """What makes a German ordinal of the number behind it: `am 3. Mai`."""
 
 SINGLE: Final = _words("z d u o i s v p h г е к п т")

@@ -7,6 +7,7 @@ characters, and never beyond the line.
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Collection
 from typing import Final
 
@@ -27,7 +28,20 @@ _TAG_BEGUN = re.compile(
 _TEXT = r"!?\[((?:[^\[\]]|\[[^\[\]]*\])*)"
 _LINK = re.compile(_TEXT + r"\](?:\((?:[^()]|\([^()]*\))*\)|\[[^\[\]]*\])")
 _LINK_BEGUN = re.compile(_TEXT + r"(?:\[[^\[\]]*|\](?:\((?:[^()]|\([^()]*\))*(?:\([^()]*)?|\[[^\[\]]*)?)?")
-_ESCAPED = frozenset("\\`*_{}[]()#+-.!|<>~")
+_ESCAPED = frozenset(string.punctuation)
+_BLOCKS = frozenset(
+    re.findall(r"\S+", "br p div li ul ol tr table hr h1 h2 h3 h4 h5 h6 blockquote pre section paragraph s sentence")
+)
+"""Tags that stand where a line ends."""
+_TAGS = _BLOCKS | frozenset(
+    re.findall(
+        r"\S+",
+        "a b i u em strong small big sub sup span font code kbd samp var mark del ins q cite abbr td th thead tbody "
+        "img html body head title audio video details summary center speak voice prosody break emphasis phoneme say-as "
+        "w token lang mark desc lexicon lookup metadata amazon:effect mstts:express-as think thinking",
+    )
+)
+"""Those of HTML and SSML that models write. Others, such as `Vec<int>`, are text."""
 
 
 class Markup:
@@ -162,7 +176,9 @@ class Markup:
             else:
                 self._give(held)
                 self._add(char)
-        elif found := (_TAG if first == "<" else _LINK).fullmatch(grown):
+        elif first == "<" and (found := _TAG.fullmatch(grown)):
+            self._tag(grown, found[1])
+        elif first != "<" and (found := _LINK.fullmatch(grown)):
             for each in found[1] or "":
                 self._add(each)
         elif char != "\n" and (_TAG_BEGUN if first == "<" else _LINK_BEGUN).fullmatch(grown):
@@ -173,6 +189,17 @@ class Markup:
             self._give(first)
             for each in grown[1:]:
                 self._add(each)
+
+    def _tag(self, tag: str, address: str | None) -> None:
+        """Drop a tag, but for the line that it ends or the address that it encloses."""
+        name = re.split(r"[\s/>]", tag.lstrip("</"), maxsplit=1)[0].lower()
+        if address:
+            for each in address:
+                self._add(each)
+        elif name in _BLOCKS and self._before != "\n":
+            self._add("\n")
+        elif name not in _TAGS and not tag.startswith("<!--"):
+            self._give(tag)
 
     def _run(self, run: str, after: str) -> None:
         """Drop marks of emphasis, and give those that are none."""

@@ -30,7 +30,7 @@ _PAUSES = {
     "？": 6.0,
 }
 TOLERANCE_MS = 1.0
-NEAR = 80
+NEAR = 40
 """How many characters beyond the last piece the next one is looked for."""
 
 
@@ -55,6 +55,7 @@ class Alignment:
         self.is_cut = False
         """It was interrupted before all of it had come."""
         self._text_over = self._audio_over = self._done = False
+        self._least = 0  # so many characters have been said to be heard: an estimate may change, the past does not
 
     # What comes ---------------------------------------------------------------------------------------------------
 
@@ -81,7 +82,7 @@ class Alignment:
         piece = text.strip()
         character, ms = self._anchors[-1]
         near = self.text[character : character + len(piece) + NEAR]
-        found = re.search(re.escape(piece), near, re.IGNORECASE) if piece else None
+        found = re.search(rf"(?<![^\W{UNSPACED}]){re.escape(piece)}(?![^\W{UNSPACED}])", near, re.I) if piece else None
         if found is None:
             if piece and len(self._pending) < 1000:
                 self._pending.append((text, start_ms, end_ms))
@@ -97,6 +98,7 @@ class Alignment:
         self.played_ms = max(self.played_ms, ms)
         self.started, self._done = True, self._done or done
         self._audio_over = self._audio_over or (done and not self.is_cut)
+        self._least = max(self._least, len(self.heard))
 
     def complete(self) -> None:
         """All its text and all its audio have come."""
@@ -136,7 +138,7 @@ class Alignment:
         """The whole words up to the listener's position."""
         if self.whole and not self.silent:
             return self.text
-        position, end = self._position(), 0
+        position, end = max(self._position(), self._least), 0
         for unit in _UNIT.finditer(self.text):
             if unit.end() > position:
                 break

@@ -108,6 +108,9 @@ class _Speech:
         self.ms = 0.0  # how long it was
         self.transcript: Transcript | None = None
         self.response = ""  # what the agent was saying while it went on
+        self.items = {frame.item}  # under which its transcripts come
+        self.news = now  # when anything was last heard of it
+        self.nothing: tuple[str, bool] | None = None  # what the agent did when an interrupt found nothing to interrupt
 
 
 class BargeIn(Processor):
@@ -119,8 +122,9 @@ class BargeIn(Processor):
 
     Until that is known a `Hold` silences the agent at once, if `tentative`. It ends in the `Interrupt`, or in a
     `Resume` when the speech is over: at once without `min_words`, else with its final transcript, or `transcript_ms`
-    later. A transcript that is later still may yet interrupt the same response, but never the reply to it. What is
-    typed interrupts at once.
+    later; in any case after `hold_ms` without a sign of the speech. A transcript that is later still may yet interrupt
+    the same response, but never the reply to it. What is typed interrupts at once. Where nobody says when speech
+    starts, transcripts do, and one word is needed.
 
     Nothing interrupts a response that is `protected`, nor while a rule of `mute` holds: `"always"`, `"first response"`
     (until it has been heard), `"tools"` (while a tool runs). Speech that lasts until then interrupts then.
@@ -142,8 +146,9 @@ class BargeIn(Processor):
         echo_guard: bool = False,
         backchannels: Collection[str] = BACKCHANNELS,
         transcript_ms: float = 700.0,
+        hold_ms: float = 3000.0,
     ) -> None:
-        for name, value in {"min_ms": min_ms, "transcript_ms": transcript_ms}.items():
+        for name, value in {"min_ms": min_ms, "transcript_ms": transcript_ms, "hold_ms": hold_ms}.items():
             if not 0 <= value < math.inf:
                 raise ValueError(f"BargeIn({name}={value}): expected milliseconds, 0 or more")
         if type(min_words) is not int or min_words < 0:
@@ -160,6 +165,8 @@ class BargeIn(Processor):
         self.echo_guard = echo_guard
         self.backchannels = frozenset(word for each in backchannels for word in words(each))
         self.transcript_ms = transcript_ms
+        self.hold_ms = hold_ms
+        self._heard_speech = False  # somebody says when speech starts
         self._speech: _Speech | None = None  # until it is decided
         self._earlier: deque[str] = deque(maxlen=32)  # items of speech before that
         self._epoch = 0
@@ -217,12 +224,11 @@ class BargeIn(Processor):
         now = anyio.current_time()
         speech = self._speech
         if isinstance(frame, SpeechStarted):
-            self._earlier.append(speech.item if speech is not None else "")
-            self._speech = _Speech(frame, now)
-            self._speech.response = self._agent.response
+            self._heard_speech = True
+            self._begin(frame, now)
         elif isinstance(frame, SpeechContinued):
             if speech is not None and speech.ended is None:
-                speech.counted = frame.ms
+                speech.counted, speech.news = frame.ms, now
         elif isinstance(frame, SpeechStopped):
             if speech is not None and speech.ended is None:
                 speech.ended = now
@@ -243,12 +249,32 @@ class BargeIn(Processor):
         if frame.speaker != "user":
             return
         self._transcripts = True
-        speech = self._speech
-        if speech is None or (frame.item and frame.item != speech.item and frame.item in self._earlier):
+        if frame.item and frame.item in self._earlier:
             return
-        speech.transcript = frame
-        if frame.final and frame.item != speech.item:
-            self._earlier.append(frame.item)
+        if not self._heard_speech:  # its words are the only sign of speech
+            if self._speech is None:
+                self._begin(SpeechStarted(item=frame.item), anyio.current_time()).counted = math.inf
+            if frame.final and self._speech is not None and self._speech.ended is None:
+                self._speech.ended = anyio.current_time()
+        speech = self._speech
+        if speech is None:
+            if frame.item:
+                self._earlier.append(frame.item)
+            return
+        speech.transcript, speech.news = frame, anyio.current_time()
+        speech.items.add(frame.item)
+
+    def _begin(self, frame: SpeechStarted, now: float) -> _Speech:
+        self._decided()
+        self._speech = _Speech(frame, now)
+        self._speech.response = self._agent.response
+        return self._speech
+
+    def _decided(self) -> None:
+        """There is nothing more to decide about the present speech; what still comes of it is late."""
+        if self._speech is not None:
+            self._earlier.extend(item for item in self._speech.items if item)
+        self._speech = None
 
     def _plays(self, frame: Played) -> None:
         (self._playing.discard if frame.done else self._playing.add)((frame.response, frame.item))
@@ -296,7 +322,8 @@ class BargeIn(Processor):
         now = anyio.current_time()
         speaking = speech.ended is None
         ms = (now - speech.began) * 1000 if speaking else speech.ms
-        counts = bool(self.min_words) and (self._transcripts or self.echo_guard)
+        least = self.min_words if self._heard_speech else max(1, self.min_words)
+        counts = bool(least) and (self._transcripts or self.echo_guard)
         transcript = speech.transcript
         own = self._count(transcript.text) if counts and transcript is not None else 0
         final = transcript is not None and transcript.final
@@ -304,10 +331,10 @@ class BargeIn(Processor):
         return Evidence(
             speaking=speaking,
             long_enough=(ms if speech.counted is None else speech.counted) >= self.min_ms - 1e-6,
-            enough_words=own >= self.min_words if counts else None,
+            enough_words=own >= least if counts else None,
             transcript_due=due,
             muted=self._muted,
-            heard=bool(self._playing),
+            heard=bool(self._playing) and now < speech.news + self.hold_ms / 1000,
             echo=self.echo_guard and not own,
             held=self._held,
         )
@@ -319,11 +346,12 @@ class BargeIn(Processor):
         speech, now = self._speech, anyio.current_time()
         if speech is None:
             return math.inf
+        hold = speech.news + self.hold_ms / 1000 if self._held else math.inf
         if speech.ended is not None:
             due = speech.ended + self.transcript_ms / 1000
         else:
             due = speech.began + self.min_ms / 1000 if speech.counted is None else math.inf
-        return due if due > now else math.inf
+        return min((each for each in (due, hold) if each > now), default=math.inf)
 
     async def _act(self, inbox: Inbox[Frame], out: Outlet[Hold | Resume | Interrupt], *, typed: bool) -> None:
         if typed and not self._muted:
@@ -332,32 +360,39 @@ class BargeIn(Processor):
         if speech is None:
             return
         if speech.ended is not None and self._agent.response not in ("", speech.response):
-            self._speech = None  # the agent answers already: what comes now must not interrupt the answer
+            self._decided()  # the agent answers already: what comes now must not interrupt the answer
             await self._resume(out)
             return
         evidence = self._evidence(speech)
         decision = decide(evidence, tentative=self.tentative)
+        agent = (self._agent.response, bool(self._playing))
         if decision is Decision.HOLD:
             self._held = True
             await out.send(Hold())
         elif decision is Decision.INTERRUPT:
-            self._earlier.append(speech.item)
-            self._speech = None
-            await self._interrupt(inbox, out, "the user spoke")
+            if speech.nothing is None or (speech.nothing != agent and any(agent)):
+                if await self._interrupt(inbox, out, "the user spoke") or speech.counted == math.inf:
+                    self._decided()
+                else:  # what the agent begins before the user has finished is interrupted then
+                    speech.nothing = agent
         elif decision is Decision.RESUME:
             await self._resume(out)
-        if not evidence.speaking and not evidence.transcript_due and decision is not Decision.INTERRUPT:
-            late = evidence.enough_words is False and not (speech.transcript is not None and speech.transcript.final)
+        if self._held and anyio.current_time() >= speech.news + self.hold_ms / 1000:
+            await self._resume(out)
+        if not evidence.speaking and not evidence.transcript_due:
+            final = speech.transcript is not None and speech.transcript.final
+            late = evidence.enough_words is False and not final
             if not (late and speech.response):
-                self._earlier.append(speech.item)
-                self._speech = None
+                self._decided()
 
-    async def _interrupt(self, inbox: Inbox[Frame], out: Outlet[Hold | Resume | Interrupt], why: str) -> None:
+    async def _interrupt(self, inbox: Inbox[Frame], out: Outlet[Hold | Resume | Interrupt], why: str) -> bool:
+        """Interrupt; False if there was nothing to interrupt. Either way nothing is on hold afterwards."""
         epoch = inbox.epoch
         await out.send(Interrupt(reason=why))
-        if inbox.epoch == epoch:  # there was nothing to interrupt, but there may be something on hold
+        if inbox.epoch == epoch:
             await self._resume(out)
         self._held = False
+        return inbox.epoch != epoch
 
     async def _resume(self, out: Outlet[Hold | Resume | Interrupt]) -> None:
         if self._held:

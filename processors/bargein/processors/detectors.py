@@ -57,6 +57,8 @@ class WebRtc:
         self._module = need("webrtcvad", "vad", "WebRtc")
         self._factor = 10 ** (above_noise_db / 10)
         self._together = 100 // window_ms  # windows in a tenth of a second
+        self._quietest: deque[float] = deque(maxlen=20)  # the mean powers of the last tenths of a second
+        self._powers: list[float] = []  # those of the windows of the present one
         self.reset()
 
     def window(self, rate: int) -> int:
@@ -71,10 +73,8 @@ class WebRtc:
         return float(says)
 
     def reset(self) -> None:
-        """Begin anew, with another detector: there is no other way to empty its filters."""
+        """Begin anew, with another detector, as its filters cannot be emptied. The noise is still the same."""
         self._vad: Any = self._module.Vad(self.strictness)
-        self._quietest: deque[float] = deque(maxlen=20)  # the mean powers of the last tenths of a second
-        self._powers: list[float] = []  # those of the windows of the present one
 
     def _stands_out(self, samples: Samples) -> bool:
         wide = samples.astype(np.float64)

@@ -28,7 +28,8 @@ class Overlay(Processor):
     blocking = True
 
     def __init__(self, draw: Callable[[Pixels, Video], Pixels | None]) -> None:
-        if not callable(draw) or inspect.iscoroutinefunction(draw):
+        call = getattr(draw, "__call__", draw)  # noqa: B004 - an object may be callable, and that async
+        if not callable(draw) or inspect.iscoroutinefunction(draw) or inspect.iscoroutinefunction(call):
             raise ValueError(f"Overlay({draw!r}): expected a plain function of (pixels, frame)")
         self.draw = draw
 

@@ -57,7 +57,7 @@ class Pacer(Processor):
 
     `Played` reports, when an item begins, at most every `report_ms` milliseconds of it, and when it ends, is held or
     interrupted, what the listener has heard of it, not what has been released. The last one of an item has `done`: an
-    item ends with its response, with the stream, or by an interrupt.
+    item ends with its response (`ResponseEnded`), with the stream, or by an interrupt.
 
     Due times are counted from samples since the sound began, so they do not drift; `late_ms` is how late, at most, a
     piece went out. With `fill="silence"` gaps are filled, a chunk ahead, for sinks that need a steady stream.
@@ -128,9 +128,11 @@ class Pacer(Processor):
             await self._release(self._pieces.popleft(), out)
             return None
         silent = math.inf
-        if self.fill == "silence" and self._last is not None and not (inbox.ending and not self._pieces):
-            silent = self._due - self.chunk_ms / 1000
-            if silent <= now + EARLY and due == math.inf:
+        if self.fill == "silence" and self._last is not None and due == math.inf and not inbox.ending:
+            silent = self._due - min(self.chunk_ms, self.lead_ms) / 1000
+            if silent <= now + EARLY:
+                if not self._held and (frame := inbox.receive_nowait()) is not None:
+                    return frame  # there is sound after all
                 await self._silence(self._last, out)
                 return None
         wait = min(due, silent, *(item.until for item in self._items.values() if item.closed), math.inf) - now
@@ -169,7 +171,6 @@ class Pacer(Processor):
         key = (piece.response, piece.item)
         item = self._items.get(key)
         if item is None:
-            self._close(other_than=piece.response)
             item = self._items[key] = _Item(piece)
         self._sent += len(piece.samples) / piece.rate
         item.ms += piece.ms
@@ -214,10 +215,9 @@ class Pacer(Processor):
         self._sent += count / like.rate
         await out.send(Audio(samples=np.zeros((count, *like.samples.shape[1:]), np.int16), rate=like.rate))
 
-    def _close(self, response: str | None = None, *, other_than: str | None = None) -> None:
+    def _close(self, response: str | None = None) -> None:
         for item in self._items.values():
-            ours = item.response != other_than if other_than is not None else response in (None, item.response)
-            item.closed = item.closed or ours
+            item.closed = item.closed or response in (None, item.response)
 
     async def _report(self, out: Outlet[Given], *, exact: bool = False, until: int = -1) -> None:
         """Say what has been heard, if it is `exact` or enough. Items older than the epoch `until` end here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from types import TracebackType
@@ -63,7 +64,8 @@ class Recorder:
     Raises `ValueError` for a rate or a size that cannot be. The ends raise, on entry, `FileExistsError`,
     `FileNotFoundError` when there is no such folder, and `RuntimeError` for a second session; while it records,
     `OSError` of the disk, or when the file is full (what cannot be written is left out, and all that is written stays
-    in place: with `on_error="drop"` the session goes on), and `ValueError` for an agent more than 60 s ahead.
+    in place: with `on_error="drop"` the session goes on), and `ValueError` for an agent more than 60 s ahead. A
+    file that gets full in its last second is no error.
     """
 
     def __init__(
@@ -130,6 +132,9 @@ class Recorder:
             for channel in channels:
                 channel.finish()
             file.flush(max(channel.sounded for channel in channels))
+        except OSError as error:
+            if error.errno != errno.EFBIG:  # full: what could not be written is left out, as it is while it records
+                raise
         finally:
             file.close()
 

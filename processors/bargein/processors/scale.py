@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, get_args
 
 import msgspec
@@ -44,7 +44,11 @@ class Scale(Processor):
                 raise ValueError(f"Scale({side}={pixels!r}): expected pixels as a positive int, such as 640")
         if fit not in get_args(Fit):
             raise ValueError(f"Scale(fit={fit!r}): expected one of {', '.join(get_args(Fit))}")
-        if len(background) != 3 or not all(type(part) is int and 0 <= part <= 255 for part in background):
+        if (
+            not isinstance(background, Sequence)
+            or len(background) != 3
+            or not all(type(part) is int and 0 <= part <= 255 for part in background)
+        ):
             raise ValueError(f"Scale(background={background!r}): expected red, green and blue, each an int in 0..255")
         self.width = width
         self.height = height

@@ -22,8 +22,8 @@ class Sentences(Processor):
 
     The pieces are the same however the text is cut, and joined they are the text. A sentence ends when the next one
     begins, so that each piece has its trailing space and none is punctuation only; of an item without a speakable
-    character nothing is given. Lines end pieces too. The last piece of an item is `final`; an item that another one
-    follows before it has ended is given as it is.
+    character nothing is given. Lines end pieces too. The last piece of an item is `final`, an empty one if the rest had
+    been given before; an item that another one follows before it has ended is given as it is.
 
     The first piece of a response sets the time until sound is heard: it may be a single word (`Hi!`), and from
     `first_words` words on it ends with its first clause (two characters count as a word where words have no spaces).
@@ -61,6 +61,7 @@ class Sentences(Processor):
         self._item: Text | None = None  # the newest frame of the present item
         self._pts = 0
         self._begun: tuple[str, int] | None = None  # response and epoch of the last piece
+        self._open: Text | None = None  # the last piece, as long as its item has not ended
 
     def process(
         self, frame: Text | ToolCall | Interrupt | ResponseEnded | End
@@ -77,11 +78,15 @@ class Sentences(Processor):
         elif isinstance(frame, Interrupt):
             if item is not None and item.epoch < frame.epoch:
                 self._forget()
+            if self._open is not None and self._open.epoch < frame.epoch:
+                self._open = None
         else:
             if item is not None and (isinstance(frame, End) or item.response == frame.response):
                 yield from self._close(item, final=not isinstance(frame, ToolCall))
             if isinstance(frame, ResponseEnded):
                 self._begun = None
+            if not isinstance(frame, ToolCall) and (isinstance(frame, End) or self._is_open(frame.response)):
+                yield from self._end()
             if not isinstance(frame, End):
                 yield frame
 
@@ -95,6 +100,17 @@ class Sentences(Processor):
             yield self._piece(frame, piece)
         if frame.final:
             yield from self._close(frame, final=True)
+            if self._open is not None and _key(self._open) == _key(frame):
+                yield from self._end()
+
+    def _is_open(self, response: str) -> bool:
+        return self._open is not None and self._open.response == response
+
+    def _end(self) -> Iterator[Text]:
+        """The last piece of an item was given before it was known to be the last."""
+        last, self._open = self._open, None
+        if last is not None:
+            yield msgspec.structs.replace(last, text="", final=True)
 
     def _close(self, frame: Text, *, final: bool) -> Iterator[Text]:
         """Give what is held. After a cut there always is something, so the last piece can say that it is the last."""
@@ -113,6 +129,7 @@ class Sentences(Processor):
         self._begun = (frame.response, frame.epoch)
         piece = msgspec.structs.replace(frame, text=text, pts=self._pts, final=final)
         self._pts = frame.pts
+        self._open = None if final else piece
         return piece
 
     def _forget(self) -> None:

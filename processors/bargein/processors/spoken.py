@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -83,7 +84,6 @@ class _Response:
     def __init__(self, protected: bool = False) -> None:
         self.protected = protected
         self.ended = False
-        self.playing: set[str] = set()
 
 
 class Spoken(Processor):
@@ -102,6 +102,7 @@ class Spoken(Processor):
 
     def __init__(self) -> None:
         self._items: dict[tuple[str, str], Alignment] = {}
+        self._settled: deque[tuple[str, str]] = deque(maxlen=ITEMS)
         self._responses: dict[str, _Response] = {}
         self._calls: tuple[str, ...] = ()
         self._told = AgentActivity()
@@ -123,13 +124,13 @@ class Spoken(Processor):
         ResponseStarted | Text | Timing | Audio | ToolCall | ResponseEnded | Heard | AgentActivity | Transcript
     ]:
         """Give the frame on, and what it changes."""
-        if isinstance(frame, Audio):
-            if frame.response:
-                self._item(frame).sounds(frame)
-        elif isinstance(frame, Text):
-            self._item(frame).says(frame.text, frame.final)
-        elif isinstance(frame, Timing):
-            self._item(frame).times(frame.text, frame.start_ms, frame.end_ms)
+        if isinstance(frame, Audio | Text | Timing) and (item := self._item(frame)) is not None:
+            if isinstance(frame, Audio):
+                item.sounds(frame)
+            elif isinstance(frame, Text):
+                item.says(frame.text, frame.final)
+            else:
+                item.times(frame.text, frame.start_ms, frame.end_ms)
         if not isinstance(frame, Played | ToolResult | Interrupt | End):
             yield frame
         if isinstance(frame, Played):
@@ -150,8 +151,11 @@ class Spoken(Processor):
         if not isinstance(frame, Audio | Timing | Text | End):
             yield from self._tell()
 
-    def _item(self, frame: Audio | Text | Timing) -> Alignment:
+    def _item(self, frame: Audio | Text | Timing) -> Alignment | None:
+        """The item that a frame belongs to; None for what is no response's, or comes after all has been said."""
         key = (frame.response, frame.item)
+        if not frame.response or key in self._settled:
+            return None
         item = self._items.get(key)
         if item is None:
             while len(self._items) >= ITEMS:
@@ -162,10 +166,6 @@ class Spoken(Processor):
     # What is heard ------------------------------------------------------------------------------------------------
 
     def _played(self, frame: Played) -> Iterator[Heard | Transcript]:
-        response = self._responses.get(frame.response)
-        if response is not None:
-            (response.playing.discard if frame.done else response.playing.add)(frame.item)
-            self._forget(frame.response)
         item = self._items.get((frame.response, frame.item))
         if item is None:
             return
@@ -182,18 +182,20 @@ class Spoken(Processor):
         if item is not None and item.settled:
             self._ms_per_weight = item.learned
             del self._items[response, name]
+            self._settled.append((response, name))
+            self._forget(response)
             yield from self._say(response, name, item, done=True)
 
     def _ended(self, frame: ResponseEnded) -> Iterator[Heard | Transcript]:
         if (response := self._responses.get(frame.response)) is not None:
             response.ended = True
-            self._forget(frame.response)
         for (whose, name), item in list(self._items.items()):
             if whose == frame.response:
                 (item.complete if frame.outcome == "completed" else item.cut)()
                 yield from self._settle(whose, name)
                 if item.silent:  # a text that is read has nothing to be heard
                     self._items.pop((whose, name), None)
+        self._forget(frame.response)
 
     def _interrupted(self, frame: Interrupt) -> Iterator[Heard | Transcript]:
         """What has not begun to play never will; of what has, the sink reports how far it came."""
@@ -220,8 +222,9 @@ class Spoken(Processor):
         self._responses[frame.response] = _Response(frame.protected)
 
     def _forget(self, response: str) -> None:
+        """A response lasts until it has ended and all its sound has been heard."""
         state = self._responses.get(response)
-        if state is not None and state.ended and not state.playing:
+        if state is not None and state.ended and not any(whose == response for whose, _ in self._items):
             del self._responses[response]
 
     def _tell(self) -> Iterator[AgentActivity]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import anyio
@@ -31,6 +32,8 @@ Reason = Literal["silence", "transcript", "commit", "model", "typed", "length", 
 
 LATE_S = 3.0
 """For how many seconds after a turn a transcript of no known item may still be taken for it."""
+LOST_S = 3.0
+"""Speech that nobody has counted for so many seconds is over, though nobody said so: its sound has stopped coming."""
 
 
 class Commit(Frame, frozen=True, kw_only=True):
@@ -82,6 +85,7 @@ class _Open:
         self.speech: set[str] = set()  # items of speech whose final transcript has not come
         self.counted: dict[str, float] = {}  # milliseconds of speech, by item, where somebody counts them
         self.items: dict[str, Transcript] = {}
+        self.news = self.began  # when anything was last heard of its speech
         self.reason: Reason = "silence"
         self.over = math.inf  # when it ended, or will if nobody speaks
         self.closed = 0.0
@@ -92,6 +96,17 @@ class _Open:
     def waits(self) -> bool:
         """A transcript of it may still change."""
         return bool(self.speech) or not all(each.final for each in self.items.values())
+
+    def short(self, least_ms: float) -> bool:
+        """It is known to have less speech than that."""
+        if self.counted:
+            return sum(self.counted.values()) < least_ms
+        return 0 < (self.until - self.pts) / 1e6 < least_ms
+
+    def answered_by(self, frame: Transcript) -> bool:
+        """A transcript of an item that nobody has named may be what this turn waits for."""
+        unnamed = any(not each.item and not each.final for each in self.items.values())
+        return bool(self.speech) or (not frame.item and unnamed)
 
     def hear(self, frame: Transcript) -> None:
         """Take a transcript, which replaces what was known of its item."""
@@ -131,7 +146,8 @@ class Turns(Processor):
 
     What ends a turn is `end`:
 
-    * `"silence"`: nobody has spoken for `silence_ms`, counted from when speech stopped, not from when that was noticed;
+    * `"silence"`: nobody has spoken for `silence_ms`, counted from when speech stopped, not from when that was
+      noticed; it may be a function of the words so far, for those who know when a sentence is complete;
     * `"transcript"`: a final transcript, for recognisers that find the end themselves;
     * `"commit"`: a `Commit` (which also ends it in the other cases), for push to talk;
     * `"model"`: a `SpeechStopped` or the `ResponseStarted` of a model that takes turns itself, which stands above.
@@ -140,7 +156,8 @@ class Turns(Processor):
     the turn whose item it is: that `Turn` is given again, with the next `revision`. With `transcript_ms=0` a turn is
     given at once, even without a word, if its speech lasted `min_ms` milliseconds (as a `Vad` counts them); otherwise
     only with words. So a cough is no turn. Speech that goes on before a turn is given belongs to it. A turn that lasts
-    longer than `longest_ms` is ended. What is typed (`UserText`) is a turn of its own.
+    longer than `longest_ms` is ended, and one whose sound has stopped coming. What is typed (`UserText`) is a turn of
+    its own.
 
     With `idle_ms` a `UserIdle` is given after so long without anything said by the user or heard of the agent, and
     again after the same time. All that is taken passes, before what it causes.
@@ -152,7 +169,7 @@ class Turns(Processor):
         self,
         end: Literal["silence", "transcript", "commit", "model"] = "silence",
         *,
-        silence_ms: float = 700.0,
+        silence_ms: float | Callable[[str], float] = 700.0,
         transcript_ms: float = 1500.0,
         min_ms: float = 300.0,
         longest_ms: float = 120_000.0,
@@ -161,7 +178,7 @@ class Turns(Processor):
         if end not in ("silence", "transcript", "commit", "model"):
             raise ValueError(f"Turns({end!r}): expected 'silence', 'transcript', 'commit' or 'model'")
         for name, value in {"silence_ms": silence_ms, "transcript_ms": transcript_ms, "min_ms": min_ms}.items():
-            if not 0 <= value < math.inf:
+            if not callable(value) and not 0 <= value < math.inf:
                 raise ValueError(f"Turns({name}={value}): expected milliseconds, 0 or more")
         for name, length in {"longest_ms": longest_ms, "idle_ms": idle_ms}.items():
             if length is not None and not 0 < length < math.inf:
@@ -176,6 +193,8 @@ class Turns(Processor):
         self._open: _Open | None = None
         self._closed: deque[_Open] = deque(maxlen=8)  # for transcripts that come late
         self._speaking = False
+        self._counted: dict[str, float] = {}  # what belongs to turns that were ended in the middle of speech
+        self._committed = -math.inf  # when a key was released before anything had been heard
         self._quiet = 0.0  # when anything was last said or heard
         self._idle = 0
         self._busy = AgentActivity()
@@ -232,16 +251,20 @@ class Turns(Processor):
         self._quiet = anyio.current_time()
         if isinstance(frame, AgentActivity):
             self._busy = frame
-        elif isinstance(frame, ResponseStarted | Commit):
-            if self._open is not None and (isinstance(frame, Commit) or self.end == "model"):
-                self._over(self._open, "commit" if isinstance(frame, Commit) else "model")
+        elif isinstance(frame, Commit):
+            if self._open is not None:
+                self._over(self._open, "commit")
+            else:
+                self._committed = self._quiet
+        elif isinstance(frame, ResponseStarted):
+            if self._open is not None and self.end == "model":
+                self._over(self._open, "model")
         elif not isinstance(frame, Played | ToolResult):
             self._idle = 0
             if isinstance(frame, SpeechStarted):
                 await self._started(frame, out)
             elif isinstance(frame, SpeechContinued):
-                if self._open is not None:
-                    self._open.counted[frame.item] = frame.ms
+                self._continued(frame)
             elif isinstance(frame, SpeechStopped):
                 self._stopped(frame)
             elif isinstance(frame, Transcript):
@@ -260,30 +283,50 @@ class Turns(Processor):
             turn = None
         turn = turn or self._begin(frame.pts)
         turn.over = math.inf
+        turn.news = now
         turn.spoken = True
         turn.speech.add(frame.item)
 
+    def _continued(self, frame: SpeechContinued) -> None:
+        if self._open is None and self._speaking and not self.transcript_ms:
+            self._begin(frame.pts).spoken = True  # the last turn was ended in the middle of the speech
+        if self._open is not None:
+            self._open.counted[frame.item] = frame.ms - self._counted.get(frame.item, 0.0)
+            self._open.news = anyio.current_time()
+
     def _stopped(self, frame: SpeechStopped) -> None:
         self._speaking = False
+        self._counted.clear()
         if (turn := self._open) is not None:
             turn.until = max(turn.until, frame.pts)
-            if turn.over == math.inf and self.end == "model":
+            if turn.over < math.inf:
+                return
+            if self.end == "model":
                 self._over(turn, "model")
-            elif turn.over == math.inf and self.end == "silence":
-                self._over(turn, "silence", self.silence_ms - frame.lag_ms)
+            elif self.end == "silence":
+                self._over(turn, "silence", self._silence(turn) - frame.lag_ms)
+            elif self.end == "transcript" and any(each.final for each in turn.items.values()):
+                self._over(turn, "transcript")
+
+    def _silence(self, turn: _Open) -> float:
+        return self.silence_ms(turn.text) if callable(self.silence_ms) else self.silence_ms
 
     async def _heard(self, frame: Transcript, out: Outlet[Turn | UserIdle]) -> None:
         turn = self._whose(frame)
         turn.hear(frame)
+        turn.news = anyio.current_time()
+        if turn is self._open and turn.over == math.inf and turn.began <= self._committed + LATE_S:
+            self._committed = -math.inf  # the key was faster than the recogniser
+            self._over(turn, "commit")
         if turn is not self._open:
             if frame.final:
                 await self._give(turn, out)
         elif self._speaking:
             return
-        elif self.end == "transcript" and not turn.waits:
+        elif self.end == "transcript" and frame.final and turn.over == math.inf:
             self._over(turn, "transcript")
         elif self.end == "silence" and not turn.spoken:  # nobody says when speech stops, so its words do
-            self._over(turn, "silence", self.silence_ms)
+            self._over(turn, "silence", self._silence(turn))
 
     def _whose(self, frame: Transcript) -> _Open:
         """The turn that a transcript belongs to: by its item, never by when it came."""
@@ -293,7 +336,7 @@ class Turns(Processor):
         if frame.final or not self._speaking:
             now = anyio.current_time()
             for turn in self._closed:  # an item that nobody has named answers the oldest open question
-                if turn.waits and now - turn.closed < LATE_S:
+                if turn.answered_by(frame) and now - turn.closed < LATE_S and not turn.short(self.min_ms):
                     return turn
         return self._open or self._begin(frame.pts)
 
@@ -309,8 +352,10 @@ class Turns(Processor):
     def _next(self) -> float:
         """When there will be something to do if nothing comes."""
         if (turn := self._open) is not None:
-            if turn.over == math.inf:
-                return turn.began + self.longest_ms / 1000
+            limit = turn.began + self.longest_ms / 1000
+            if turn.over == math.inf or turn.over > limit:
+                lost = turn.news + LOST_S if self._speaking and turn.counted else math.inf
+                return min(limit, lost)
             return turn.over + (self.transcript_ms / 1000 if turn.waits else 0.0)
         if self.idle_ms is None or self._speaking or self._busy.response or self._busy.calls:
             return math.inf
@@ -323,8 +368,11 @@ class Turns(Processor):
             if self._open is None:
                 self._idle, self._quiet = self._idle + 1, due
                 await out.send(UserIdle(ms=self.idle_ms or 0.0, count=self._idle))
-            elif self._open.over == math.inf:
+            elif self._open.over > now and now >= self._open.began + self.longest_ms / 1000:
                 self._over(self._open, "length")
+            elif self._open.over == math.inf:
+                self._speaking = False
+                self._over(self._open, "silence")
             else:
                 await self._close(out)
 
@@ -332,14 +380,17 @@ class Turns(Processor):
         turn, self._open = self._open, None
         if turn is not None:
             turn.closed = self._quiet = anyio.current_time()
+            if self._speaking:
+                for item, ms in turn.counted.items():
+                    self._counted[item] = self._counted.get(item, 0.0) + ms
             self._closed.append(turn)
             await self._give(turn, out)
 
     async def _give(self, turn: _Open, out: Outlet[Turn | UserIdle]) -> None:
         """Give what is known of it, if that is a turn and says something new."""
         text = turn.text
-        short = bool(turn.counted) and sum(turn.counted.values()) < self.min_ms
-        if (text != turn.said or not turn.given) and (text or not (self.transcript_ms or short)):
+        worth = text or turn.given or not (self.transcript_ms or turn.short(self.min_ms))
+        if worth and (text != turn.said if turn.given else True):
             if not turn.given:
                 self._count += 1
                 turn.number = self._count

@@ -93,6 +93,7 @@ class Vad(Processor):
         """Whether the user is speaking, as far as it is known."""
         self._count = 0  # how many times speech has started
         self._rate = self._window = 0
+        self._latest = -1  # the pts of the last frame
         self._origin = 0  # the pts of sample 0 of the present stretch
         self._end = self._done = 0  # samples that came, and that were judged
         self._rest: Samples = np.zeros(0, np.int16)  # those between
@@ -119,7 +120,8 @@ class Vad(Processor):
         else:
             yield frame
         self._end += len(frame.samples)
-        samples = np.concatenate([self._rest, frame.samples]) if len(self._rest) else frame.samples
+        mono = frame.samples.reshape(-1)
+        samples = np.concatenate([self._rest, mono]) if len(self._rest) else mono
         size, at = self._window, 0
         while at + size <= len(samples):
             yield from self._judge(samples[at : at + size])
@@ -152,13 +154,16 @@ class Vad(Processor):
                 f"Vad got {frame.rate} Hz with {frame.channels} channel(s), and its {type(self.detector).__name__} "
                 f"hears mono at {rates} Hz; insert Resample({best}, channels=1) before it"
             )
+        moved, self._latest = frame.pts != self._latest, frame.pts
         if self._rate:
             gap = frame.pts - self._pts(self._end)
-            if frame.rate == self._rate and gap * self._rate <= self._window * SECOND:
+            back = moved and gap < -SECOND  # the source has begun anew; a `pts` that does not move says nothing
+            same = frame.rate == self._rate and not back
+            if same and gap * self._rate <= self._window * SECOND:
                 return
-            if self.speaking and (frame.rate != self._rate or self._evidence + gap / 1e6 >= self.stop_ms):
+            if self.speaking and (not same or self._evidence + gap / 1e6 >= self.stop_ms):
                 yield from self._stop(self._since)
-            if frame.rate == self._rate and gap / 1e6 < self.stop_ms:
+            if same and gap / 1e6 < self.stop_ms:
                 self._skip(gap)
                 return
             self.detector.reset()
