@@ -40,5 +40,5 @@ class ReconnectPolicy(msgspec.Struct, frozen=True, kw_only=True):
         """Seconds before an attempt, counted from 1."""
         if attempt <= 1:
             return 0.0
-        wait = min(self.most_seconds, self.first_seconds * 2 ** (attempt - 2))
+        wait = min(self.most_seconds, self.first_seconds * 2.0 ** (attempt - 2))
         return wait * random.uniform(1 - self.jitter, 1 + self.jitter)
