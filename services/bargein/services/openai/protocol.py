@@ -1,0 +1,319 @@
+"""The OpenAI Realtime protocol, the client's side: commands to messages, messages to events. No I/O.
+
+The facts are those of the GA interface of 2026; beta names, which Azure and others still speak, are understood.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Literal
+
+from bargein.services.history import Entry
+from bargein.services.realtime import (
+    AudioCommitted,
+    AudioPiece,
+    CallMade,
+    Event,
+    ItemOver,
+    Message,
+    Profile,
+    Protocol,
+    ProtocolFault,
+    Ready,
+    ResponseBegan,
+    ResponseOver,
+    Settings,
+    SpeechBegan,
+    SpeechOver,
+    TextPiece,
+    Transcribed,
+)
+from bargein.services.sockets import Endpoint
+
+from . import _wire as wire
+
+__all__ = ["PROFILE", "OpenAIProtocol"]
+
+PROFILE: Final = Profile(
+    provider="OpenAI",
+    input_rate=24_000,
+    output_rate=24_000,
+    images=True,
+    text_output=True,
+    cancels=True,
+    truncates=True,
+    turn_detection=("server_vad", "semantic_vad"),
+    commits=True,
+    updates=True,
+    seeds=True,
+    session_seconds=3600.0,
+)
+FATAL: Final = frozenset(
+    {
+        "invalid_api_key",
+        "insufficient_quota",
+        "account_deactivated",
+        "billing_hard_limit_reached",
+        "model_not_found",
+        "invalid_model",
+    }
+)
+"""Errors that another try would meet again."""
+HARMLESS: Final = frozenset({"response_cancel_not_active", "input_audio_buffer_commit_empty"})
+"""Errors of commands that came too late, or had nothing to do."""
+BUSY: Final = "conversation_already_has_active_response"
+
+
+class OpenAIProtocol(Protocol):
+    """One connection's protocol. `url` and `headers` say where and as whom."""
+
+    profile = PROFILE
+
+    def __init__(self, *, url: str, headers: Mapping[str, str], profile: Profile = PROFILE) -> None:
+        self.profile = profile  # type: ignore[misc]
+        self._endpoint = Endpoint(url=url, headers=headers)
+        self._ready = False
+        self._count = 0
+        self._interrupts = True
+        self._answers = True
+        self._said: dict[str, str] = {}  # partial transcripts of the user's items
+        self._called: set[str] = set()
+        self._asked: deque[str] = deque(maxlen=8)  # event ids of response.create
+        self._apart: set[str] = set()  # responses that are no part of the conversation
+
+    def endpoint(self) -> Endpoint:
+        """Where to connect to."""
+        return self._endpoint
+
+    # What a message means -----------------------------------------------------------------------------------------
+
+    def receive(self, data: Message) -> Iterator[Event]:
+        """The events of a message. Unknown types are ignored; what cannot be read is a fault, and not the end."""
+        if isinstance(data, bytes):
+            yield ProtocolFault(message=f"a binary message of {len(data)} bytes, where JSON text was expected")
+            return
+        try:
+            event = wire.decode_server_event(data)
+        except wire.MalformedError as error:
+            yield ProtocolFault(message=f"a message that cannot be read: {error}")
+            return
+        if not isinstance(event, str):
+            yield from self._meaning(event)
+
+    def _meaning(self, event: wire.ServerEvent) -> Iterator[Event]:
+        if isinstance(event, wire.AudioDelta):
+            if event.response_id not in self._apart:
+                yield AudioPiece(response=event.response_id, item=event.item_id or "", pcm=event.delta)
+        elif isinstance(event, wire.TranscriptDelta | wire.TextDelta):
+            if event.response_id not in self._apart:
+                yield TextPiece(response=event.response_id, item=event.item_id or "", text=event.delta)
+        elif isinstance(event, wire.TranscriptDone | wire.TextDone):
+            if event.response_id not in self._apart:
+                text = event.transcript if isinstance(event, wire.TranscriptDone) else event.text
+                yield ItemOver(response=event.response_id, item=event.item_id or "", text=text)
+        elif isinstance(event, wire.ArgumentsDone):
+            yield from self._called_for(event.response_id, event.call_id, event.name, event.arguments)
+        elif isinstance(event, wire.OutputItemDone):
+            if event.item.type == "function_call":
+                item = event.item
+                yield from self._called_for(event.response_id, item.call_id, item.name, item.arguments)
+        elif isinstance(event, wire.ResponseCreated):
+            apart = event.response.conversation_id is None and event.response.metadata is not None
+            if apart and "apart" in (event.response.metadata or {}):
+                self._apart.add(event.response.id)
+            else:
+                yield ResponseBegan(response=event.response.id)
+        elif isinstance(event, wire.ResponseDone):
+            yield from self._done(event.response)
+        else:
+            yield from self._about_the_user(event)
+
+    def _about_the_user(self, event: wire.ServerEvent) -> Iterator[Event]:
+        if isinstance(event, wire.SpeechStarted):
+            yield SpeechBegan(item=event.item_id or "", ms=event.audio_start_ms, interrupts=self._interrupts)
+        elif isinstance(event, wire.SpeechStopped):
+            yield SpeechOver(item=event.item_id or "", ms=event.audio_end_ms)
+        elif isinstance(event, wire.Committed):
+            yield AudioCommitted(item=event.item_id or "", answered=self._answers)
+        elif isinstance(event, wire.TranscriptionDelta):
+            text = self._said[event.item_id] = self._said.get(event.item_id, "") + event.delta
+            yield Transcribed(item=event.item_id, text=text)
+        elif isinstance(event, wire.TranscriptionCompleted):
+            self._said.pop(event.item_id, None)
+            yield Transcribed(item=event.item_id, text=event.transcript.strip(), final=True)
+        elif isinstance(event, wire.TranscriptionFailed):
+            text = self._said.pop(event.item_id, "")
+            yield Transcribed(item=event.item_id, text=text, final=True)
+            yield ProtocolFault(message=f"what the user said could not be transcribed: {event.error.message}")
+        elif isinstance(event, wire.SessionCreated):
+            pass  # the settings take effect with session.updated
+        elif isinstance(event, wire.SessionUpdated):
+            yield from self._updated(event.session)
+        elif isinstance(event, wire.Error):
+            yield from self._complaint(event.error)
+
+    def _updated(self, session: dict[str, Any]) -> Iterator[Event]:
+        turns = ((session.get("audio") or {}).get("input") or {}).get("turn_detection")
+        self._interrupts = bool(turns and turns.get("interrupt_response", True))
+        self._answers = bool(turns and turns.get("create_response", True))
+        if not self._ready:
+            self._ready = True
+            expires = session.get("expires_at")
+            # The one time that is not AnyIO's: the server gives it as a date.
+            left = expires - time.time() if isinstance(expires, int | float) else 0
+            yield Ready(session=str(session.get("id") or ""), config=session, seconds=left if left > 1 else None)
+
+    def _called_for(self, response: str, call: str | None, name: str | None, arguments: str | None) -> Iterator[Event]:
+        """Twice on the wire, once here: the arguments are complete, and then the item is."""
+        if call and name and call not in self._called:
+            self._called.add(call)
+            yield CallMade(response=response, call=call, name=name, arguments=arguments or "{}")
+
+    def _done(self, response: wire.Response) -> Iterator[Event]:
+        if response.id in self._apart:
+            self._apart.discard(response.id)
+            return
+        for item in response.output or ():
+            if item.type == "function_call" and response.status == "completed":
+                yield from self._called_for(response.id, item.call_id, item.name, item.arguments)
+        details = response.status_details
+        reason = (details.reason or "") if details else ""
+        if details and details.error:
+            reason = details.error.message or details.error.code or reason
+        outcome: Literal["completed", "interrupted", "failed"] = "completed"
+        if response.status == "cancelled":
+            outcome = "interrupted"
+        elif response.status in ("failed", "incomplete"):
+            outcome = "failed" if response.status == "failed" else "completed"
+        yield ResponseOver(response=response.id, outcome=outcome, reason=reason, usage=_usage(response.usage))
+        code = details.error.code if details and details.error else None
+        if response.status == "failed" and code in FATAL:
+            yield ProtocolFault(message=reason, code=code or "", fatal=True)
+
+    def _complaint(self, error: wire.ErrorDetails) -> Iterator[Event]:
+        code = error.code or error.type or ""
+        if code in HARMLESS:
+            return
+        if code == BUSY:
+            yield ProtocolFault(message=error.message, code=code, busy=True)
+            return
+        refused = error.event_id is not None and error.event_id in self._asked
+        yield ProtocolFault(message=error.message or code, code=code, fatal=code in FATAL, refused=refused)
+
+    # Commands -----------------------------------------------------------------------------------------------------
+
+    def opening(self, settings: Settings) -> Iterator[Message]:
+        """The settings, at once: the server says when they have taken effect."""
+        return self.update(settings)
+
+    def update(self, settings: Settings) -> Iterator[Message]:
+        """The session as it should be."""
+        yield wire.encode(wire.SessionUpdate(session=self.session(settings)))
+
+    def session(self, settings: Settings) -> dict[str, Any]:
+        """The session object of some settings."""
+        sound: dict[str, Any] = {"format": {"type": "audio/pcm", "rate": self.profile.input_rate}}
+        sound["turn_detection"] = settings.turn_detection
+        if settings.transcription is not None:
+            sound["transcription"] = settings.transcription
+        spoken: dict[str, Any] = {"format": {"type": "audio/pcm", "rate": self.profile.output_rate}}
+        if settings.voice is not None:
+            spoken["voice"] = settings.voice
+        session: dict[str, Any] = {
+            "type": "realtime",
+            "instructions": settings.instructions,
+            "output_modalities": [settings.output],
+            "audio": {"input": sound, "output": spoken},
+            "tools": [{"type": "function", **each} for each in settings.tools],
+        }
+        return _merged(session, settings.extra)
+
+    def seed(self, entries: Sequence[Entry]) -> Iterator[Message]:
+        """The conversation so far: the user's words, what was heard of the agent, calls with their results."""
+        for entry in entries:
+            if entry.role == "call":
+                call = wire.Item(
+                    type="function_call", call_id=entry.call, name=entry.name, arguments=entry.arguments or "{}"
+                )
+                yield _create(call)
+                yield from self.tool_result(entry.call, entry.output or "")
+                self._called.add(entry.call)
+            else:
+                kind = "output_text" if entry.role == "assistant" else "input_text"
+                part = wire.Part(type=kind, text=entry.remembered)
+                yield _create(wire.Item(type="message", role=entry.role, content=[part]))
+
+    def audio(self, pcm: bytes) -> Message:
+        """More of the user's sound."""
+        return wire.encode(wire.AudioAppend(audio=pcm))
+
+    def commit(self) -> Iterator[Message]:
+        """The sound so far is an item. It does not start a response."""
+        yield wire.encode(wire.AudioCommit())
+
+    def clear(self) -> Iterator[Message]:
+        """Forget the sound that was not committed."""
+        yield wire.encode(wire.AudioClear())
+
+    def text(self, text: str, item: str = "") -> Iterator[Message]:
+        """What the user wrote. Ids of more than 32 characters are left to the server."""
+        part = wire.Part(type="input_text", text=text)
+        yield _create(wire.Item(type="message", role="user", content=[part], id=item if 0 < len(item) <= 32 else None))
+
+    def image(self, data: bytes, form: str, detail: str = "") -> Iterator[Message]:
+        """A picture the user shows."""
+        address = f"data:image/{form};base64,{base64.b64encode(data).decode()}"
+        part = wire.Part(type="input_image", image_url=address, detail=detail or None)
+        yield _create(wire.Item(type="message", role="user", content=[part]))
+
+    def tool_result(self, call: str, output: str) -> Iterator[Message]:
+        """What a tool answered."""
+        yield _create(wire.Item(type="function_call_output", call_id=call, output=output))
+
+    def respond(self, instructions: str = "") -> Iterator[Message]:
+        """Answer now."""
+        self._count += 1
+        self._asked.append(f"respond-{self._count}")
+        response = {"instructions": instructions} if instructions else None
+        yield wire.encode(wire.ResponseCreate(event_id=self._asked[-1], response=response))
+
+    def cancel(self, response: str) -> Iterator[Message]:
+        """Stop this response, and no other."""
+        yield wire.encode(wire.ResponseCancel(response_id=response))
+
+    def truncate(self, item: str, ms: int) -> Iterator[Message]:
+        """Only so much of an item was heard."""
+        yield wire.encode(wire.ItemTruncate(item_id=item, audio_end_ms=ms))
+
+    def forget(self, item: str) -> Iterator[Message]:
+        """An item was not heard at all: truncating to nothing is refused."""
+        yield wire.encode(wire.ItemDelete(item_id=item))
+
+
+def _create(item: wire.Item) -> Message:
+    return wire.encode(wire.ItemCreate(item=item))
+
+
+def _merged(base: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """`more` over `base`, deep inside dictionaries."""
+    merged = dict(base)
+    for key, value in more.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _usage(usage: wire.TokenUsage | None) -> dict[str, int]:
+    if usage is None:
+        return {}
+    read, written = usage.input_token_details, usage.output_token_details
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "input_audio_tokens": read.audio_tokens if read else 0,
+        "cached_tokens": read.cached_tokens if read else 0,
+        "output_audio_tokens": written.audio_tokens if written else 0,
+    }

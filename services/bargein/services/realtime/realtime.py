@@ -1,0 +1,461 @@
+"""A realtime model as a processor: the driver that all providers share."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from random import Random
+from typing import Any
+
+import anyio
+import msgspec
+from bargein.pipeline import (
+    Audio,
+    AudioFormat,
+    Failure,
+    Frame,
+    Image,
+    Inbox,
+    Interrupt,
+    Outlet,
+    Played,
+    Processor,
+    ResponseEnded,
+    ResponseStarted,
+    SpeechStarted,
+    SpeechStopped,
+    Text,
+    ToolCall,
+    ToolResult,
+    Transcript,
+    Usage,
+    UserText,
+    Video,
+)
+from bargein.processors import Commit, Heard, Turn
+
+from ..frames import (
+    ClearAudio,
+    Configure,
+    Connected,
+    Disconnected,
+    Respond,
+    Say,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+)
+from ..history import History
+from ..sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, dial
+from ..tools import Tool, Toolbox, ToolRunner
+from ._dialogue import Dialogue
+from .conversation import Conversation
+from .policy import ReconnectPolicy
+from .profile import Profile
+from .protocol import Protocol, Settings
+
+__all__ = ["Realtime", "RealtimeError"]
+
+log = logging.getLogger("bargein.realtime")
+
+Taken = (
+    Audio
+    | Video
+    | Image
+    | UserText
+    | SpeechStarted
+    | SpeechStopped
+    | Turn
+    | Commit
+    | Respond
+    | Say
+    | ClearAudio
+    | Configure
+    | ToolResult
+    | Played
+    | Heard
+    | Interrupt
+)
+Given = (
+    ResponseStarted
+    | Audio
+    | Text
+    | Transcript
+    | SpeechStarted
+    | SpeechStopped
+    | ToolCall
+    | ToolStarted
+    | ToolProgress
+    | ToolFinished
+    | Usage
+    | ResponseEnded
+    | Interrupt
+    | Failure
+    | Connected
+    | Disconnected
+)
+PASSES = SpeechStarted | SpeechStopped
+LINGER_S = 60.0
+"""How long, after the end of the user's frames, an answer is waited for."""
+STABLE_S = 5.0
+"""A connection that lasted less counts as an attempt that failed."""
+REFUSALS = {401: "the key is not accepted", 403: "the key may not do this", 404: "there is no such model or address"}
+
+
+class RealtimeError(ConnectionError):
+    """There is no session with the provider, and trying again has not helped or would not."""
+
+
+def _refusal(error: SocketRefusedError) -> str:
+    why = REFUSALS.get(error.status or 0)
+    said = " ".join(error.body.split())[:200]
+    return f"{error}{f': {why}' if why else ''}{f' ({said})' if said else ''}"
+
+
+class Realtime(Processor):
+    """A speech-to-speech model. Stands where a brain stands; `connect()` uses it without a graph.
+
+    What is particular to a provider is its `Protocol` and its `Profile`; a subclass gives both and a constructor that
+    its users will like. Epochs, interruption, what was heard, tools, and connections are the same for all:
+
+    * a response is stamped when it begins; what comes late of one that was interrupted is dropped by its id;
+    * an interrupt cancels the response and cuts the provider's memory to what the sink reports as played;
+    * a lost connection is restored by the `ReconnectPolicy`, with the conversation as it was heard and the sound that
+      the user made meanwhile; a session is replaced before its time runs out, in a pause;
+    * `tools` run beside the conversation, and their results reach the model before its next response.
+
+    Raises `UnsupportedError` for what the profile says cannot be, before anything is sent; `RealtimeError`, in the
+    session, when the provider cannot be reached.
+    """
+
+    capacity = 256
+
+    def __init__(
+        self,
+        *,
+        profile: Profile,
+        protocol: Callable[[], Protocol],
+        settings: Settings,
+        tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox = (),
+        fps: float = 1.0,
+        reconnect: ReconnectPolicy | None = None,
+        history: History | None = None,
+        buffer_seconds: float = 300.0,
+        connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]] = dial,
+    ) -> None:
+        if not (math.isfinite(fps) and fps > 0):
+            raise ValueError(f"{type(self).__name__}(fps={fps}): expected pictures a second, such as 1")
+        if settings.output == "text":
+            profile.require("text_output", "output='text'")
+        kind = (settings.turn_detection or {}).get("type")
+        if kind is not None and kind not in profile.turn_detection:
+            raise ValueError(
+                f"{type(self).__name__}(turn_detection={kind!r}): {profile.provider} has "
+                f"{', '.join(profile.turn_detection) or 'none'}; or None for push to talk, with Commit or Turns above"
+            )
+        self.profile = profile
+        """What the provider can do."""
+        self.fps = fps
+        """How many pictures of a video are sent a second, at most."""
+        self.settings = settings
+        """What the provider is told. Change it with `Configure`."""
+        self.reconnect = reconnect or ReconnectPolicy()
+        self.history = History() if history is None else history
+        """The conversation, as it was heard. Give the same to another brain to go on with it."""
+        self.runner = ToolRunner(tools)
+        """What runs the tools. Calls of tools that are not there are left to the application."""
+        self.audio_in = AudioFormat(profile.input_rate, 1)
+        self.audio_out = AudioFormat(profile.output_rate, 1)
+        self._protocol = protocol
+        self._connect = connect
+        self._buffer_seconds = buffer_seconds
+        self._dialogue: Dialogue | None = None
+        self._random = Random()
+        self._pictured = -math.inf
+        self._calls: list[ToolCall] = []
+        self._group: anyio.abc.TaskGroup | None = None
+        self._error: BaseException | None = None
+        self.settings = msgspec.structs.replace(settings, tools=tuple(self.runner.toolbox.schemas))
+
+    # What can be asked --------------------------------------------------------------------------------------------
+
+    @property
+    def provider(self) -> str:
+        """The provider's name."""
+        return self.profile.provider
+
+    @property
+    def connected(self) -> bool:
+        """There is a session that can be used."""
+        return self._dialogue is not None and self._dialogue.ready
+
+    @property
+    def session_id(self) -> str:
+        """The session's id at the provider; empty before the first."""
+        return self._dialogue.session if self._dialogue is not None else ""
+
+    @property
+    def dropped_ms(self) -> float:
+        """How much of the user's sound was lost because the connection was."""
+        return self._dialogue.dropped_ms if self._dialogue is not None else 0.0
+
+    # The loop -----------------------------------------------------------------------------------------------------
+
+    async def run(self, inbox: Inbox[Taken], out: Outlet[Given]) -> None:
+        """Talk until the user's frames end and the last answer has been given."""
+        self._error = None
+        self._pictured = -math.inf
+        dialogue = self._dialogue = Dialogue(
+            out=out,
+            history=self.history,
+            run_tool=self._run_tool,
+            cancel_tool=self.runner.cancel,
+            gap_seconds=self.reconnect.gap_seconds,
+            buffer_seconds=self._buffer_seconds,
+        )
+        try:
+            async with anyio.create_task_group() as group:
+                self._group = group
+                group.start_soon(self._guarded, self._keep_connected, dialogue)
+                group.start_soon(self._guarded, self._give, dialogue)
+                group.start_soon(self._guarded, self._mind, dialogue)
+                await self._listen(inbox, dialogue)
+                await self._finish(dialogue)
+                group.cancel_scope.cancel()
+        except BaseExceptionGroup as errors:
+            if self._error is None and len(errors.exceptions) == 1:
+                raise errors.exceptions[0] from None
+            if self._error is None:
+                raise
+        if self._error is not None:
+            raise self._error
+
+    async def _guarded(self, work: Callable[[Dialogue], Any], dialogue: Dialogue) -> None:
+        """A task whose exception is the processor's, and not one of a group's."""
+        try:
+            await work(dialogue)
+        except Exception as error:
+            self._error = self._error or error
+            if self._group is not None:
+                self._group.cancel_scope.cancel()
+
+    async def _listen(self, inbox: Inbox[Taken], dialogue: Dialogue) -> None:
+        async for frame in inbox:
+            if isinstance(frame, Audio):
+                self._hear(frame, dialogue)
+            elif isinstance(frame, Interrupt):
+                dialogue.interrupted()
+                for call in self.runner.interrupt():
+                    dialogue.tool_over(call)
+            elif isinstance(frame, Played):
+                dialogue.played(frame)
+            elif isinstance(frame, Heard):
+                dialogue.heard(frame)
+            elif isinstance(frame, ToolResult):
+                dialogue.result(frame)
+            elif isinstance(frame, PASSES):
+                dialogue.emit(frame)
+            else:
+                self._do(frame, dialogue)
+
+    def _hear(self, frame: Audio, dialogue: Dialogue) -> None:
+        if frame.response:
+            return  # the agent's own
+        if frame.rate != self.profile.input_rate or frame.channels != 1:
+            raise ValueError(
+                f"{type(self).__name__} got {frame.rate} Hz with {frame.channels} channel(s), and {self.provider} "
+                f"hears {self.profile.input_rate} Hz mono; insert Resample({self.profile.input_rate}, channels=1) "
+                "before it"
+            )
+        dialogue.audio(frame.to_bytes(), frame.ms, frame.pts)
+
+    def _do(self, frame: Frame, dialogue: Dialogue) -> None:
+        if isinstance(frame, UserText):
+            dialogue.text(frame.text, frame.item)
+        elif isinstance(frame, Commit) or (isinstance(frame, Turn) and frame.reason not in ("typed", "commit")):
+            if self.settings.turn_detection is None and not (isinstance(frame, Turn) and frame.revision):
+                dialogue.commit()
+        elif isinstance(frame, Respond):
+            dialogue.ask(frame)
+        elif isinstance(frame, Say):
+            self.profile.require("says", f"Say({frame.text!r})")
+            dialogue.command(lambda protocol: protocol.say(frame.text))
+        elif isinstance(frame, ClearAudio):
+            dialogue.command(lambda protocol: protocol.clear())
+        elif isinstance(frame, Configure):
+            self._configure(frame, dialogue)
+        elif isinstance(frame, Image | Video):
+            self._show(frame, dialogue)
+
+    def _show(self, frame: Image | Video, dialogue: Dialogue) -> None:
+        self.profile.require("images", type(frame).__name__)
+        data = frame.data
+        if not isinstance(data, bytes):
+            raise ValueError(f"{type(self).__name__} takes encoded pictures, and got {frame!r}; insert EncodeJpeg()")
+        if isinstance(frame, Video):
+            if frame.pts < self._pictured:
+                self._pictured = -math.inf
+            if frame.pts < self._pictured + 1e9 / self.fps:
+                return
+            self._pictured = frame.pts
+            dialogue.command(lambda protocol: protocol.image(data, frame.format))
+            return
+        dialogue.command(lambda protocol: protocol.image(data, frame.format, frame.detail))
+
+    def _configure(self, frame: Configure, dialogue: Dialogue) -> None:
+        self.profile.require("updates", "changing a session")
+        if frame.tools is not None:
+            self.runner.toolbox = Toolbox(frame.tools)
+            self.settings = msgspec.structs.replace(self.settings, tools=tuple(self.runner.toolbox.schemas))
+        changed = {name: getattr(frame, name) for name in ("instructions", "voice")}
+        self.settings = msgspec.structs.replace(
+            self.settings, **{name: value for name, value in changed.items() if value is not None}
+        )
+        if dialogue.ready:  # a session to come is told by its opening
+            dialogue.command(lambda protocol: protocol.update(self.settings))
+
+    async def _finish(self, dialogue: Dialogue) -> None:
+        """Nothing more comes from the user: what is under way is answered, and given."""
+        if dialogue.user_speaking and self.profile.commits:
+            dialogue.commit()
+        with anyio.move_on_after(LINGER_S):
+            while dialogue.busy or dialogue.give or (dialogue.outbox and dialogue.ready):
+                await dialogue.changed.wait()
+
+    async def _give(self, dialogue: Dialogue) -> None:
+        """Frames into the graph, in order, waiting for room."""
+        while True:
+            while dialogue.give:
+                outlet, frame = dialogue.give.popleft()
+                await outlet.send(frame)
+                dialogue.given(frame)
+                if not dialogue.give:
+                    dialogue.wake()
+            await dialogue.changed.wait()
+
+    async def _mind(self, dialogue: Dialogue) -> None:
+        """What is due when nothing comes."""
+        while True:
+            wait = dialogue.next_deadline() - anyio.current_time()
+            with anyio.move_on_after(max(0.0, wait)):
+                await dialogue.changed.wait()
+            dialogue.due()
+
+    # Tools --------------------------------------------------------------------------------------------------------
+
+    def _run_tool(self, call: ToolCall) -> bool:
+        """Run a tool of ours beside the conversation; leave others to the application."""
+        dialogue = self._dialogue
+        if self._group is None or dialogue is None or not len(self.runner.toolbox):
+            return False
+        self._group.start_soon(self._guarded, partial(self._tool, call), dialogue)
+        return True
+
+    async def _tool(self, call: ToolCall, dialogue: Dialogue) -> None:
+        async def emit(frame: Frame) -> None:
+            dialogue.emit(frame)
+
+        result = await self.runner.run(call, emit)
+        if result is None:
+            dialogue.tool_over(call.call)
+        else:
+            dialogue.result(result)
+
+    # Connections --------------------------------------------------------------------------------------------------
+
+    async def _keep_connected(self, dialogue: Dialogue) -> None:
+        """Connect, and again, until it is given up."""
+        failures, policy = 0, self.reconnect
+        while True:
+            protocol = self._protocol()
+            fatal, clean, began = False, False, anyio.current_time()
+            try:
+                async with self._connect(protocol.endpoint()) as socket:
+                    dialogue.connecting(protocol)
+                    reason, clean = await self._converse(socket, protocol, dialogue)
+                fatal, reason = dialogue.fatal is not None, dialogue.fatal or reason
+            except SocketRefusedError as error:
+                fatal = error.status in REFUSALS
+                reason = _refusal(error)
+            stable = dialogue.ready and anyio.current_time() > began + STABLE_S
+            failures = 0 if stable or clean else failures + 1
+            dialogue.disconnected(reason)
+            final = fatal or failures > policy.attempts or not policy.attempts
+            dialogue.emit(Disconnected(provider=self.provider, reason=reason, clean=clean, final=final))
+            if final:
+                raise RealtimeError(
+                    f"{self.provider}: {reason}" + (f"; given up after {failures} attempts" if failures > 1 else "")
+                )
+            log.info("%s: %s; connecting again", self.provider, reason)
+            await anyio.sleep(policy.wait(failures, self._random))
+
+    async def _converse(self, socket: Socket, protocol: Protocol, dialogue: Dialogue) -> tuple[str, bool]:
+        """One connection, until it ends. Returns why, and whether that was meant."""
+        ended: list[tuple[str, bool]] = []
+        began = dialogue.heard_at = anyio.current_time()
+
+        def end(reason: str, clean: bool, scope: anyio.CancelScope) -> None:
+            ended.append((reason, clean))
+            scope.cancel()
+
+        async with anyio.create_task_group() as group:
+
+            async def read() -> None:
+                try:
+                    while True:
+                        dialogue.receive(await socket.receive())
+                        if dialogue.fatal is not None:
+                            end(dialogue.fatal, False, group.cancel_scope)
+                except SocketClosedError as error:
+                    end(str(error), False, group.cancel_scope)
+
+            async def write() -> None:
+                try:
+                    for message in protocol.opening(self.settings):
+                        await socket.send(message)
+                    while True:
+                        while dialogue.ready and dialogue.outbox:
+                            await socket.send(dialogue.outbox.popleft())
+                        await dialogue.changed.wait()
+                except SocketClosedError as error:
+                    end(str(error), False, group.cancel_scope)
+
+            async def watch() -> None:
+                policy = self.reconnect
+                while True:
+                    now = anyio.current_time()
+                    left = dialogue.expires - now
+                    if not dialogue.ready and now > began + policy.ready_seconds:
+                        end(f"no session within {policy.ready_seconds:g} s", False, group.cancel_scope)
+                    elif dialogue.owed and now > dialogue.heard_at + policy.silent_seconds:
+                        end(
+                            f"silent for {policy.silent_seconds:g} s while an answer was due", False, group.cancel_scope
+                        )
+                    elif dialogue.ready and (left < 2 or (left < policy.renew_seconds and dialogue.pause)):
+                        end("the session's time is running out", True, group.cancel_scope)
+                    await anyio.sleep(max(0.5, min(2.0, left / 4)))
+
+            group.start_soon(read)
+            group.start_soon(write)
+            group.start_soon(watch)
+        return ended[0] if ended else ("", True)
+
+    # Without a graph ----------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def connect(self, **options: Any) -> AsyncIterator[Any]:
+        """A `Conversation` with the model, without a graph of one's own::
+
+            async with model.connect() as conversation:
+                await conversation.send_text("Hello!")
+                async for event in conversation:
+                    ...
+
+        It is connected when the block begins, and closed when it ends. The options are those of `Graph.session`.
+        Raises `RealtimeError` when no connection comes about.
+        """
+        async with Conversation(self, **options) as conversation:
+            yield conversation

@@ -1,0 +1,119 @@
+"""A thousand conversations in which everything happens at once: nothing stale is heard, nothing else is lost."""
+
+from __future__ import annotations
+
+from random import Random
+
+import anyio
+import pytest
+from bargein.pipeline import LIVE, Audio, Interrupt, Played, ResponseEnded, UserText
+from bargein.pipeline.testing import Harness
+from bargein.processors import Heard, Pacer, Spoken
+
+from .peer import RATE, WORD_MS, Peer
+
+pytestmark = pytest.mark.virtual
+
+SEEDS = 500
+"""On each of two backends."""
+
+
+async def converse(seed: int) -> None:
+    """One conversation, and what must hold of it."""
+    random, peer = Random(seed), Peer(seed)
+    model = peer.model(turn_detection="server_vad", transcription=None)
+    steps: list[tuple[float, int]] = []  # when the epoch advanced, and to what
+    async with Harness(model, Spoken(), Pacer(lead_ms=40)) as harness:
+        session = harness.session
+        await anyio.sleep(0.01)
+        for _ in range(random.randint(3, 10)):
+            before = session.epoch
+            match random.choice(("text", "text", "wait", "wait", "local", "server", "both", "twice", "break")):
+                case "text":
+                    await harness.send(UserText(text="go on"))
+                    await anyio.sleep(random.choice((0.0, 0.01, 0.3)))
+                case "wait":
+                    await anyio.sleep(random.choice((0.02, 0.2, 1.0, 3.0)))
+                case "local":
+                    harness.interrupt()
+                    assert session.epoch == before + 1
+                case "server":
+                    await peer.speech()
+                case "both":
+                    await peer.speech()
+                    harness.interrupt()
+                    await anyio.sleep(random.choice((0.0, 0.05)))
+                    assert session.epoch <= before + 2
+                case "twice":
+                    await peer.speech(2)
+                    await anyio.sleep(0.05)
+                    assert session.epoch <= before + 1, "one cause, one step"
+                case "break":
+                    await peer.close()
+                    await anyio.sleep(random.choice((0.0, 0.5)))
+            if session.epoch != before:
+                steps.append((anyio.current_time() - harness._began, session.epoch))
+        await anyio.sleep(15)  # all has been said and heard
+        await harness.settle()
+        epoch = session.epoch
+        await session.cancel()
+    _nothing_stale(harness)
+    _nothing_lost(harness, peer)
+    _remembered_as_heard(harness, peer, model)
+    assert epoch >= len({number for _, number in steps})
+
+
+def _nothing_stale(harness: Harness) -> None:
+    """After an interrupt no sample of what had begun before it comes."""
+    epoch = 0
+    for _, frame in harness.timeline:
+        if isinstance(frame, Interrupt):
+            assert frame.epoch > epoch, "each step once"
+            epoch = frame.epoch
+        elif isinstance(frame, Audio) and frame.epoch != LIVE:
+            assert frame.epoch >= epoch
+
+
+def _nothing_lost(harness: Harness, peer: Peer) -> None:
+    """Of a response that completed, and whose epoch did not pass while it was heard, every sample comes, in order."""
+    done = {frame.response: frame for frame in harness.of(Played) if frame.done}
+    for frame in harness.of(ResponseEnded):
+        reply = peer.replies[int(frame.response.split("-")[1])]
+        pieces = [each for each in harness.of(Audio) if each.response == reply.name and each.epoch != LIVE]
+        assert all((each.samples == reply.number + 1).all() for each in pieces)
+        samples = sum(len(each.samples) for each in pieces)
+        whole = len(reply.words) * WORD_MS
+        if frame.outcome == "completed" and reply.name in done and done[reply.name].ms >= whole - 1e-6:
+            assert samples == whole * RATE // 1000
+
+
+def _remembered_as_heard(harness: Harness, peer: Peer, model: object) -> None:
+    """The conversation and the provider keep what was heard: no word more, and none less."""
+    heard = {frame.response: frame for frame in harness.of(Heard) if frame.done}
+    played = {frame.response: frame.ms for frame in harness.of(Played) if frame.done}
+    finished = {frame.response: frame.outcome for frame in harness.of(ResponseEnded)}
+    for entry in model.history:  # type: ignore[attr-defined]
+        if entry.role != "assistant":
+            continue
+        reply = peer.replies[int(entry.response.split("-")[1])]
+        ms = played.get(entry.response, 0.0)
+        words = entry.remembered.split()
+        assert words == reply.words[: len(words)]
+        assert abs(len(words) - ms / WORD_MS) <= 1.5, (entry, ms)
+        if entry.response in heard:
+            assert entry.remembered.strip() == heard[entry.response].text.strip(), entry
+        if entry.response in finished and not reply.cancelled and ms >= len(reply.words) * WORD_MS:
+            assert len(words) == len(reply.words)
+        if reply.truncated is not None:
+            assert abs(reply.truncated - ms) <= 1
+
+
+@pytest.mark.timeout(120)
+async def test_everything_at_once() -> None:
+    """Seeded, so that a failure can be met again."""
+    for seed in range(SEEDS):
+        try:
+            await converse(seed)
+        except BaseException as error:
+            error.add_note(f"in the conversation of seed {seed}")
+            raise
