@@ -18,18 +18,23 @@ from bargein.services.openai.realtime import OpenAIRealtime
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe
 
 RATE = 24_000
-WORD_MS = 200
-"""Each word of a reply sounds so long."""
+WORD_MS = 500
+"""Each word of a reply sounds so long: about what seven letters take."""
+
+
+def _letter(number: int) -> str:
+    return chr(ord("a") + number % 26)
 
 
 class Reply:
     """A response, as the peer made it."""
 
-    def __init__(self, number: int, words: int) -> None:
+    def __init__(self, number: int, words: int, connection: int) -> None:
         self.number = number
+        self.connection = connection
         self.name = f"resp-{number}"
         self.item = f"item-{number}"
-        self.words = [f"word{number}x{at}" for at in range(words)]
+        self.words = [f"{_letter(number)}word{_letter(at)}{_letter(at)}" for at in range(words)]
         self.sent = 0  # words, with their sound
         self.cancelled = False
         self.done = False
@@ -149,7 +154,7 @@ class Peer:
             code = "conversation_already_has_active_response"
             await self.send("error", error={"code": code, "message": "busy", "event_id": event})
             return
-        reply = Reply(len(self.replies), self.random.randint(*self.words))
+        reply = Reply(len(self.replies), self.random.randint(*self.words), self.connections)
         self.replies.append(reply)
         if self._group is not None:
             self._group.start_soon(self._speak, reply)

@@ -53,7 +53,7 @@ async def converse(seed: int) -> None:
                     await anyio.sleep(random.choice((0.0, 0.5)))
             if session.epoch != before:
                 steps.append((anyio.current_time() - harness._began, session.epoch))
-        await anyio.sleep(15)  # all has been said and heard
+        await anyio.sleep(60)  # all has been said and heard
         await harness.settle()
         epoch = session.epoch
         await session.cancel()
@@ -106,6 +106,9 @@ def _remembered_as_heard(harness: Harness, peer: Peer, model: object) -> None:
             assert len(words) == len(reply.words)
         if reply.truncated is not None:
             assert abs(reply.truncated - ms) <= 1
+        assert not (reply.deleted and ms >= 1)
+        if reply.connection == peer.connections and ms < reply.sent * WORD_MS - 1:
+            assert reply.deleted or reply.truncated is not None, "the provider remembers what was not heard"
 
 
 @pytest.mark.timeout(120)

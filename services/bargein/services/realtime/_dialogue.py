@@ -64,14 +64,14 @@ UNHEARD_S = 0.1
 """So long after an interrupt a sink may still report that it had begun an item."""
 REPORT_S = 1.0
 """And so long how far it came."""
-TOLERANCE_MS = 20.0
+TOLERANCE_MS = 1.0
 
 
 class _Item:
     """One item of a response."""
 
-    def __init__(self, epoch: int) -> None:
-        self.alignment = Alignment(epoch, Alignment.MS_PER_WEIGHT)
+    def __init__(self, epoch: int, ms_per_weight: float) -> None:
+        self.alignment = Alignment(epoch, ms_per_weight)
         self.samples = 0
         self.half = b""  # a sample that was cut in two
         self.text = False
@@ -82,8 +82,10 @@ class _Item:
 class _Response:
     """One response, from its beginning until it is forgotten."""
 
-    def __init__(self, name: str, outlet: Outlet[Any] | None) -> None:
+    def __init__(self, name: str, outlet: Outlet[Any] | None, connection: int) -> None:
         self.name = name
+        self.connection = connection
+        """On which connection it was made: another one knows nothing of it."""
         self.outlet = outlet
         """Stamped when the response began; None for one that was called off before."""
         self.epoch = outlet.epoch if outlet is not None else -1
@@ -145,6 +147,8 @@ class Dialogue:
         self._running: set[str] = set()
         self._here: set[str] = set()  # calls that were made on this connection
         self._deadlines: dict[tuple[str, str], float] = {}
+        self._ms_per_weight = Alignment.MS_PER_WEIGHT  # as the voice has spoken so far
+        self._number = 0  # of the connection
         self._origin: int | None = None  # pts of the first sound sent on this connection
         self._sent_ms = 0.0
 
@@ -209,6 +213,7 @@ class Dialogue:
     def connecting(self, protocol: Protocol) -> None:
         """A new connection is made; what the old one still says is not heard any more."""
         self.protocol = protocol
+        self._number += 1
         self.ready = False
         self.outbox.clear()
         self._here.clear()
@@ -312,7 +317,7 @@ class Dialogue:
         """A response begins: now it is stamped, once."""
         called_off, self._cancel_next = self._cancel_next, False
         self._requested, self._expected = None, False
-        response = _Response(name, None if called_off else self._out.reply())
+        response = _Response(name, None if called_off else self._out.reply(), self._number)
         self._responses[name] = response
         while len(self._responses) > KEPT:
             self._responses.pop(next(iter(self._responses)))
@@ -333,7 +338,7 @@ class Dialogue:
 
     def _item(self, response: _Response, name: str) -> _Item:
         if name not in response.items:
-            response.items[name] = _Item(response.epoch)
+            response.items[name] = _Item(response.epoch, self._ms_per_weight)
         return response.items[name]
 
     def _audio(self, event: AudioPiece) -> None:
@@ -470,16 +475,16 @@ class Dialogue:
         item.settled = True
         self._deadlines.pop((response.name, name), None)
         alignment, protocol = item.alignment, self.protocol
+        self._ms_per_weight = alignment.learned
         received, played = alignment.audio_ms, min(alignment.played_ms, alignment.audio_ms)
-        if not received or (not response.dropped and played >= received - TOLERANCE_MS):
-            return
-        cut_short = played < received - TOLERANCE_MS or response.active
-        if not cut_short and not item.alignment.is_cut:
+        all_of_it = played >= received - TOLERANCE_MS
+        if not received or (all_of_it and not alignment.is_cut):
             return
         self.history.heard(alignment.heard if played > 0 else "", name, response.name)
-        if protocol is None or not protocol.profile.truncates or not self.ready:
+        if protocol is None or not protocol.profile.truncates or not self.ready or response.connection != self._number:
             return
-        self.post(protocol.truncate(name, int(played)) if played >= 1 else protocol.forget(name))
+        if not all_of_it or response.dropped:
+            self.post(protocol.truncate(name, int(played)) if played >= 1 else protocol.forget(name))
 
     def heard(self, frame: Heard) -> None:
         """`Spoken` says which words were heard: what a voice of one's own made of the text."""
@@ -491,7 +496,8 @@ class Dialogue:
         self._deadlines.pop((frame.response, frame.item), None)
         self.history.heard(frame.text, frame.item, frame.response)
         protocol = self.protocol
-        if protocol is not None and protocol.profile.truncates and self.ready:
+        known = response is not None and response.connection == self._number
+        if protocol is not None and protocol.profile.truncates and self.ready and known:
             self.post(protocol.forget(frame.item))
             if frame.text.strip():
                 self.post(protocol.seed([Entry(role="assistant", text=frame.text)]))
