@@ -96,7 +96,8 @@ class Spoken(Processor):
     * `AgentActivity`, upstream, whenever that changes: what `BargeIn` and `Turns` go by;
     * `Transcript` with `speaker="agent"`, downstream, at the same moments as `Heard`: captions that run with the voice.
 
-    Where the voice gives a `Timing` for each word the words are exact; elsewhere they are spread over the audio by
+    A voice above takes and passes `ResponseEnded`, too, so that it does not overtake the sound. Where it gives a
+    `Timing` for each word the words are exact; elsewhere they are spread over the audio by
     their length, at the rate at which the voice has spoken so far.
     """
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from random import Random
 from typing import Any
 
@@ -93,10 +93,8 @@ class Peer:
     async def send(self, kind: str, **fields: Any) -> None:
         """Send an event."""
         if self._socket is not None:
-            try:
+            with suppress(SocketClosedError):
                 await self._socket.send(json.dumps({"type": kind, **fields}))
-            except SocketClosedError:
-                pass
 
     async def close(self, code: int = 1006) -> None:
         """The connection breaks: what was being made is lost."""

@@ -464,6 +464,8 @@ class Dialogue:
         item = response.items.get(frame.item) if response is not None else None
         if response is None or item is None or item.settled:
             return
+        if not item.alignment.audio_ms:
+            return  # its text is spoken by another voice: `Heard` will say what became of it
         item.alignment.plays(frame.ms, frame.done)
         if frame.done:
             self._settle(response, frame.item, item)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -46,8 +45,9 @@ class Conversation:
 
     async def __aenter__(self) -> Self:
         await self._session.__aenter__()
+        self._frames = aiter(self._session)
         try:
-            async for frame in self._session:
+            async for frame in self._frames:
                 self._first.append(frame)
                 if isinstance(frame, Connected) or (isinstance(frame, Disconnected) and frame.final):
                     break
@@ -94,17 +94,18 @@ class Conversation:
 
     # What is received ---------------------------------------------------------------------------------------------
 
-    async def __aiter__(self) -> AsyncIterator[Frame]:
-        while self._first:
-            yield self._first.popleft()
-        async for frame in self._session:
-            if isinstance(frame, Audio) and frame.response:
-                key = (frame.response, frame.item)
-                if key not in self._items:
-                    self._items[key] = _Item(frame)
-                    await self._session.send(Played(response=frame.response, item=frame.item, ms=0.0))
-                self._items[key].ms += frame.ms
-            yield frame
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Frame:
+        frame = self._first.popleft() if self._first else await anext(self._frames)
+        if isinstance(frame, Audio) and frame.response:
+            key = (frame.response, frame.item)
+            if key not in self._items:
+                self._items[key] = _Item(frame)
+                await self._session.send(Played(response=frame.response, item=frame.item, ms=0.0))
+            self._items[key].ms += frame.ms
+        return frame
 
     # What is sent -------------------------------------------------------------------------------------------------
 

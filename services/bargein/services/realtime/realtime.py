@@ -230,6 +230,8 @@ class Realtime(Processor):
                 raise errors.exceptions[0] from None
             if self._error is None:
                 raise
+        finally:
+            dialogue.ready = False
         if self._error is not None:
             raise self._error
 

@@ -1,0 +1,657 @@
+"""Realtime: interruption, memory, connections and tools, against a peer that does as it is told."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import anyio
+import numpy as np
+import pytest
+from bargein.pipeline import (
+    Audio,
+    Failure,
+    Image,
+    Interrupt,
+    Outlet,
+    Processor,
+    ResponseEnded,
+    ResponseStarted,
+    SpeechStarted,
+    Text,
+    ToolCall,
+    ToolResult,
+    Transcript,
+    UserText,
+    Video,
+)
+from bargein.pipeline.testing import Harness, framed, tone
+from bargein.processors import Commit, Pacer, Spoken
+from bargein.services.frames import Configure, Connected, Disconnected, Respond, ToolFinished
+from bargein.services.openai.realtime import OpenAIRealtime
+from bargein.services.realtime import RealtimeError, ReconnectPolicy, UnsupportedError
+from bargein.services.sockets import SocketRefusedError
+from bargein.services.tools import tool
+
+from .peer import WORD_MS, Peer
+
+pytestmark = pytest.mark.virtual
+
+
+class Settled(Peer):
+    """A peer without chance: no pauses, no stragglers, four words."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(words=(4, 4), pace=0.0, **options)
+        self.stragglers = False
+
+
+def session(model: OpenAIRealtime, **options: Any) -> Harness:
+    return Harness(model, Spoken(), Pacer(), **options)
+
+
+def sent(peer: Peer, *but: str) -> list[str]:
+    """The types of what the client sent, after the settings."""
+    return [event["type"] for event in peer.received[1:] if event["type"] not in but]
+
+
+async def until_sent(peer: Peer, kind: str, times: int = 1) -> None:
+    with anyio.fail_after(30):
+        while len(peer.of(kind)) < times:  # noqa: ASYNC110 - in virtual time
+            await anyio.sleep(0.01)
+
+
+# Interruption ---------------------------------------------------------------------------------------------------------
+
+
+async def test_an_interrupt_cuts_the_memory_to_what_was_heard() -> None:
+    """The response is over, its audio still plays: truncate alone, at what the sink reports."""
+    peer = Settled()
+    async with session(peer.model()) as harness:
+        await harness.send(UserText(text="hello"))
+        await harness.next(Audio)
+        await anyio.sleep(1.23)
+        assert peer.replies[0].done
+        harness.interrupt()
+        await until_sent(peer, "conversation.item.truncate")
+        assert sent(peer) == ["conversation.item.create", "response.create", "conversation.item.truncate"]
+        (cut,) = peer.of("conversation.item.truncate")
+        assert cut["item_id"] == "item-0"
+        assert 1200 <= cut["audio_end_ms"] <= 1240
+        assert harness.frames.count(Interrupt(epoch=1)) == 1
+        await harness.session.cancel()
+
+
+async def test_a_response_in_the_making_is_cancelled_by_its_id() -> None:
+    """And its stragglers are dropped."""
+    peer = Peer(3, words=(20, 20), pace=0.2)
+    async with session(peer.model()) as harness:
+        await harness.send(UserText(text="hello"))
+        await harness.next(Audio)
+        await anyio.sleep(0.3)
+        harness.interrupt()
+        came = len(harness.of(Audio))
+        await anyio.sleep(5)
+        assert [event["response_id"] for event in peer.of("response.cancel")] == ["resp-0"]
+        assert len(harness.of(Audio)) <= came + 1, "no more than the fade"
+        assert [frame.outcome for frame in harness.of(ResponseEnded)] == ["interrupted"]
+        await harness.session.cancel()
+
+
+async def test_what_was_not_heard_is_forgotten_and_what_was_heard_is_kept() -> None:
+    """Deleted when nothing was played; left alone when all was."""
+    peer = Settled()
+    model = peer.model()
+    async with session(model) as harness:
+        await harness.send(UserText(text="one"))
+        await anyio.sleep(10)
+        await harness.send(UserText(text="two"), UserText(text="three"))
+        await anyio.sleep(0.5)
+        harness.interrupt()
+        await anyio.sleep(2)
+        assert peer.replies[0].truncated is None
+        assert not peer.replies[0].deleted
+        assert peer.replies[1].truncated is not None
+        first = next(entry for entry in model.history if entry.role == "assistant")
+        assert first.remembered == " ".join(peer.replies[0].words)
+        await harness.session.cancel()
+
+
+async def test_a_cancel_that_beats_the_response_is_remembered() -> None:
+    """For that response, and not for the next."""
+    peer = Settled()
+    gate = anyio.Event()
+
+    async def slow(event: dict[str, Any]) -> bool:
+        if event["type"] == "response.create" and not peer.replies:
+            await gate.wait()
+        return False
+
+    peer.on_event = slow
+    async with session(peer.model()) as harness:
+        await harness.send(UserText(text="hello"))
+        await until_sent(peer, "response.create")
+        harness.interrupt()
+        gate.set()
+        await until_sent(peer, "response.cancel")
+        assert peer.of("response.cancel")[0]["response_id"] == "resp-0"
+        await anyio.sleep(1)
+        assert harness.of(ResponseStarted) == []
+        await harness.send(UserText(text="again"))
+        await harness.next(ResponseEnded)
+        assert [frame.response for frame in harness.of(ResponseStarted)] == ["resp-1"]
+        await harness.session.cancel()
+
+
+async def test_the_server_stops_by_itself() -> None:
+    """Its speech-started is one step, however often it comes, and no cancel is sent."""
+    peer = Peer(1, words=(20, 20), pace=0.1)
+    async with session(peer.model()) as harness:
+        await harness.send(UserText(text="hello"))
+        await harness.next(Audio)
+        await anyio.sleep(0.7)
+        await peer.speech(3)
+        await anyio.sleep(3)
+        assert harness.session.epoch == 1
+        assert peer.of("response.cancel") == []
+        assert len(peer.of("conversation.item.truncate")) == 1
+        await harness.session.cancel()
+
+
+async def test_when_the_application_decides_the_server_does_not() -> None:
+    """With `interrupt_response` off its speech-started interrupts nothing."""
+    peer = Settled()
+    model = peer.model(turn_detection={"type": "server_vad", "interrupt_response": False})
+    async with session(model) as harness:
+        await harness.send(UserText(text="hello"))
+        await harness.next(Audio)
+        await peer.send("input_audio_buffer.speech_started", audio_start_ms=0, item_id="u")
+        await anyio.sleep(1)
+        assert harness.of(SpeechStarted)
+        assert harness.session.epoch == 0
+        await harness.session.cancel()
+
+
+async def test_text_that_a_voice_of_ones_own_speaks() -> None:
+    """What was not heard of it is taken back: the item is replaced by the words that were."""
+
+    class Voice(Processor):
+        async def process(self, frame: Text | ResponseEnded, out: Outlet[Text | Audio | ResponseEnded]) -> None:
+            await out.send(frame)
+            if isinstance(frame, Text) and frame.final:
+                for each in framed(tone(ms=4 * WORD_MS), response=frame.response):
+                    await out.send(
+                        Audio(samples=each.samples, rate=each.rate, response=frame.response, item=frame.item)
+                    )
+
+    peer = Settled()
+
+    async def speaks(event: dict[str, Any]) -> bool:
+        if event["type"] != "response.create":
+            return False
+        await peer.send("response.created", response={"id": "r"})
+        for word in ("one", " two", " three", " four"):
+            await peer.send("response.output_text.delta", response_id="r", item_id="i", delta=word)
+        await peer.send("response.output_text.done", response_id="r", item_id="i", text="one two three four")
+        await peer.send("response.done", response={"id": "r", "status": "completed"})
+        return True
+
+    peer.on_event = speaks
+    model = peer.model(output="text")
+    async with Harness(model, Voice(), Spoken(), Pacer()) as harness:
+        await harness.send(UserText(text="count"))
+        await harness.next(Audio)
+        await anyio.sleep(1.1)
+        harness.interrupt()
+        await until_sent(peer, "conversation.item.create", 2)
+        assert peer.of("conversation.item.delete")[0]["item_id"] == "i"
+        replaced = peer.of("conversation.item.create")[1]["item"]
+        assert replaced["role"] == "assistant"
+        assert "one two three four".startswith(replaced["content"][0]["text"])
+        assert replaced["content"][0]["text"] != "one two three four"
+        await harness.session.cancel()
+
+
+# Turns and transcripts ------------------------------------------------------------------------------------------------
+
+
+async def test_transcripts_are_told_by_item() -> None:
+    """A late one is about its own item, and an interrupt does not flush it."""
+    peer = Settled()
+    async with session(peer.model()) as harness:
+        await harness.next(Connected)
+        for item, text in (("u1", "Hel"), ("u2", "By"), ("u1", "lo")):
+            await peer.send("conversation.item.input_audio_transcription.delta", item_id=item, delta=text)
+        harness.interrupt()
+        await peer.send("conversation.item.input_audio_transcription.completed", item_id="u1", transcript="Hello. ")
+        await anyio.sleep(0.1)
+        assert [(frame.item, frame.text, frame.final) for frame in harness.of(Transcript)] == [
+            ("u1", "Hel", False),
+            ("u2", "By", False),
+            ("u1", "Hello", False),
+            ("u1", "Hello.", True),
+        ]
+        await harness.session.cancel()
+
+
+async def test_push_to_talk() -> None:
+    """A commit ends the turn, and asks for the answer."""
+    peer = Settled()
+    async with session(peer.model(turn_detection=None)) as harness:
+        await harness.next(Connected)
+        await harness.send(*framed(tone(ms=200, rate=24_000), rate=24_000), Commit())
+        await harness.next(ResponseEnded)
+        assert sent(peer)[-2:] == ["input_audio_buffer.commit", "response.create"]
+        assert len(peer.of("input_audio_buffer.append")) == 10
+        assert peer.received[0]["session"]["audio"]["input"]["turn_detection"] is None
+        await harness.session.cancel()
+
+
+async def test_requests_wait_for_the_response_that_is_made() -> None:
+    """Several become one; a server that is busy is asked again."""
+    peer = Peer(0, words=(40, 40), pace=0.1)
+    async with session(peer.model()) as harness:
+        await harness.send(UserText(text="one"))
+        await harness.next(ResponseStarted)
+        await harness.send(Respond(instructions="a"), Respond(instructions="b"))
+        await anyio.sleep(0.05)
+        assert len(peer.of("response.create")) == 1
+        await harness.next(ResponseEnded, within=60)
+        await harness.next(ResponseEnded, within=60)
+        assert [event.get("response") for event in peer.of("response.create")] == [None, {"instructions": "b"}]
+        await peer.respond()  # its own idea, at the same moment as ours
+        await harness.send(Respond())
+        await anyio.sleep(60)
+        assert len(peer.replies) == 4
+        await harness.session.cancel()
+
+
+# Tools ----------------------------------------------------------------------------------------------------------------
+
+
+def calling(peer: Peer, *names: str) -> Any:
+    """The first response calls tools, the next ones speak."""
+    state = {"called": False}
+
+    async def on_event(event: dict[str, Any]) -> bool:
+        if event["type"] != "response.create" or state["called"]:
+            return False
+        state["called"] = True
+        await peer.send("response.created", response={"id": "r"})
+        for at, name in enumerate(names):
+            ids = {"response_id": "r", "item_id": f"f{at}", "call_id": f"c{at}"}
+            await peer.send("response.function_call_arguments.done", name=name, arguments='{"n": 1}', **ids)
+            item = {"type": "function_call", "id": f"f{at}", "call_id": f"c{at}", "name": name, "arguments": '{"n": 1}'}
+            await peer.send("response.output_item.done", response_id="r", item=item)
+        await peer.send("response.done", response={"id": "r", "status": "completed"})
+        return True
+
+    return on_event
+
+
+async def test_several_calls_are_answered_by_one_response() -> None:
+    """Each tool runs once, whatever the wire repeats; one request follows all results."""
+    runs: list[int] = []
+
+    @tool
+    async def slow(n: int) -> str:
+        runs.append(n)
+        await anyio.sleep(1)
+        return "slow"
+
+    @tool
+    def fast(n: int) -> str:
+        runs.append(n)
+        return "fast"
+
+    peer = Settled()
+    peer.on_event = calling(peer, "slow", "fast")
+    async with session(peer.model(tools=[slow, fast])) as harness:
+        await harness.send(UserText(text="go"))
+        await harness.next(ResponseEnded)
+        await harness.next(ResponseEnded, within=30)
+        assert sent(peer) == [
+            "conversation.item.create",
+            "response.create",
+            "conversation.item.create",
+            "conversation.item.create",
+            "response.create",
+        ]
+        outputs = {event["item"]["call_id"]: event["item"]["output"] for event in peer.received[3:5]}
+        assert outputs == {"c0": "slow", "c1": "fast"}
+        assert runs == [1, 1]
+        assert {frame.name for frame in harness.of(ToolFinished)} == {"slow", "fast"}
+        assert peer.received[0]["session"]["tools"][0]["name"] == "slow"
+        await harness.session.cancel()
+
+
+async def test_results_survive_an_interrupt() -> None:
+    """They reach the model; nobody asks it to go on, for the user has something else to say."""
+
+    @tool
+    async def slow(n: int) -> str:
+        await anyio.sleep(1)
+        return "done"
+
+    peer = Settled()
+    peer.on_event = calling(peer, "slow")
+    async with session(peer.model(tools=[slow])) as harness:
+        await harness.send(UserText(text="go"))
+        await harness.next(ToolCall)
+        harness.interrupt()
+        await anyio.sleep(3)
+        assert [event["item"].get("output") for event in peer.of("conversation.item.create")] == [None, "done"]
+        assert len(peer.of("response.create")) == 1
+        await harness.send(UserText(text="hello"))
+        await harness.next(ResponseStarted)
+        await harness.session.cancel()
+
+
+async def test_the_application_may_answer_calls() -> None:
+    """Where the model has no tools of its own."""
+    peer = Settled()
+    peer.on_event = calling(peer, "theirs")
+    async with session(peer.model()) as harness:
+        await harness.send(UserText(text="go"))
+        call = await harness.next(ToolCall)
+        await harness.send(ToolResult(call=call.call, output="42"))
+        await harness.next(ResponseStarted)
+        assert peer.of("conversation.item.create")[-1]["item"]["output"] == "42"
+        await harness.session.cancel()
+
+
+async def test_a_connection_lost_in_a_tool_call_runs_it_once() -> None:
+    """The new session is told of the call together with its result."""
+    runs: list[int] = []
+
+    @tool
+    async def slow(n: int) -> str:
+        runs.append(n)
+        await anyio.sleep(2)
+        return "done"
+
+    peer = Settled()
+    peer.on_event = calling(peer, "slow")
+    async with session(peer.model(tools=[slow])) as harness:
+        await harness.send(UserText(text="go"))
+        await harness.next(ToolCall)
+        await peer.close()
+        await harness.next(ResponseStarted, within=30)
+        assert runs == [1]
+        items = [event["item"] for event in peer.of("conversation.item.create")]
+        assert [item["type"] for item in items] == ["message", "message", "function_call", "function_call_output"]
+        assert peer.connections == 2
+        await harness.session.cancel()
+
+
+# Connections ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_lost_connection_is_restored() -> None:
+    """Settings, the conversation as it was heard, and the sound of the gap."""
+    peer = Settled()
+    async with session(peer.model(instructions="Be brief.")) as harness:
+        await harness.send(UserText(text="hello"))
+        await harness.next(ResponseEnded)
+        await anyio.sleep(5)
+        peer.refuse.append(SocketRefusedError("not now"))
+        peer.received.clear()
+        await peer.close()
+        await anyio.sleep(0.1)
+        await harness.send(*framed(tone(ms=100, rate=24_000), rate=24_000))
+        await harness.next(Disconnected)
+        connected = await harness.next(Connected, within=30)
+        await anyio.sleep(0.1)
+        assert connected.again
+        assert connected.session == "sess-2"
+        assert peer.received[0]["session"]["instructions"] == "Be brief."
+        said = [event["item"]["content"][0] for event in peer.of("conversation.item.create")]
+        assert [part["type"] for part in said] == ["input_text", "output_text"]
+        assert said[1]["text"] == " ".join(peer.replies[0].words)
+        assert sum(len(base64.b64decode(event["audio"])) for event in peer.of("input_audio_buffer.append")) == 4800
+        await harness.session.cancel()
+
+
+async def test_the_sound_of_a_gap_is_bounded() -> None:
+    """The oldest is lost, and counted."""
+    peer = Settled()
+    peer.refuse = [SocketRefusedError("not now")] * 3
+    model = peer.model(reconnect=ReconnectPolicy(gap_seconds=1, jitter=0))
+    async with session(model) as harness:
+        await harness.send(*framed(tone(ms=5000, rate=24_000), rate=24_000))
+        await harness.next(Connected, within=30)
+        await anyio.sleep(0.1)
+        assert len(peer.of("input_audio_buffer.append")) == 50
+        assert model.dropped_ms == 4000
+        await harness.session.cancel()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "attempts", "says"),
+    [
+        (SocketRefusedError("answers 401", 401, '{"error": "bad key"}'), 1, "the key is not accepted.*bad key"),
+        (SocketRefusedError("answers 404", 404), 1, "no such model"),
+        (SocketRefusedError("cannot be reached"), 4, "given up after 4 attempts"),
+    ],
+)
+async def test_it_gives_up(refusal: SocketRefusedError, attempts: int, says: str) -> None:
+    """At once where another try is useless, else after the attempts of the policy."""
+    peer = Settled()
+    peer.refuse = [refusal] * 10
+    with pytest.raises(RealtimeError, match=says):
+        async with session(peer.model(reconnect=ReconnectPolicy(attempts=3))):
+            await anyio.sleep(60)
+    assert 10 - len(peer.refuse) == attempts
+
+
+async def test_a_fatal_error_ends_the_session() -> None:
+    """With the provider's words."""
+    peer = Settled()
+    with pytest.raises(RealtimeError, match="You have no money"):
+        async with session(peer.model()) as harness:
+            await harness.next(Connected)
+            await peer.send("error", error={"code": "insufficient_quota", "message": "You have no money"})
+            await anyio.sleep(1)
+            await harness.end()
+    assert peer.connections == 1
+
+
+async def test_a_silent_provider_is_dead() -> None:
+    """While it owes an answer; not while nobody has asked anything."""
+    peer = Settled()
+
+    async def silent(event: dict[str, Any]) -> bool:
+        return event["type"] == "response.create" and peer.connections == 1
+
+    peer.on_event = silent
+    async with session(peer.model()) as harness:
+        await anyio.sleep(300)
+        assert peer.connections == 1
+        await harness.send(UserText(text="hello?"))
+        await harness.next(ResponseStarted, within=60)
+        assert peer.connections == 2
+        await harness.session.cancel()
+
+
+async def test_a_session_is_replaced_before_its_time_runs_out() -> None:
+    """In a pause, and the conversation goes on."""
+    peer = Settled()
+    async with session(peer.model()) as harness:
+        await harness.send(UserText(text="hello"))
+        await harness.next(ResponseEnded)
+        await anyio.sleep(3600)
+        assert peer.connections == 2
+        (gone,) = harness.of(Disconnected)
+        assert (gone.clean, gone.final) == (True, False)
+        await harness.send(UserText(text="still there?"))
+        await harness.next(ResponseStarted)
+        await harness.session.cancel()
+
+
+async def test_what_cannot_be_read_harms_nobody() -> None:
+    """Malformed, binary and unknown messages are told or ignored, and the session lives."""
+    peer = Settled()
+    async with session(peer.model()) as harness:
+        await harness.next(Connected)
+        assert peer._socket is not None
+        for data in ("{", "[]", '{"type": 3}', b"\x00\x01", '{"type": "response.done"}', '{"type": "brand.new"}'):
+            await peer._socket.send(data)
+        await peer.send("error", error={"message": "something else was wrong"})
+        await harness.send(UserText(text="hello"))
+        await harness.next(ResponseEnded)
+        assert len(harness.of(Failure)) == 6
+        await harness.session.cancel()
+
+
+async def test_audio_before_its_response_and_cut_in_the_middle_of_a_sample() -> None:
+    """Nothing is lost of it."""
+    peer = Settled()
+    async with session(peer.model()) as harness:
+        await harness.next(Connected)
+        sound = np.arange(480, dtype="<i2").tobytes()
+        for part in (sound[:101], sound[101:400], sound[400:]):
+            delta = base64.b64encode(part).decode()
+            await peer.send("response.output_audio.delta", response_id="r", item_id="i", delta=delta)
+        await peer.send("response.created", response={"id": "r"})
+        await peer.send("response.done", response={"id": "r", "status": "completed"})
+        await harness.next(ResponseEnded)
+        samples = np.concatenate([frame.samples for frame in harness.of(Audio)])
+        assert np.array_equal(samples, np.arange(480))
+        await harness.session.cancel()
+
+
+async def test_memory_is_bounded_in_seconds() -> None:
+    """A reply that nobody plays is stopped, and that is told."""
+    peer = Settled()
+    model = peer.model()
+    model._buffer_seconds = 5.0
+    async with Harness(model, Pacer().options(capacity=2)) as harness:
+        await harness.next(Connected)
+        await peer.send("response.created", response={"id": "r"})
+        for _ in range(40):
+            delta = base64.b64encode(bytes(24_000)).decode()
+            await peer.send("response.output_audio.delta", response_id="r", item_id="i", delta=delta)
+        await anyio.sleep(0.1)
+        assert peer.of("response.cancel")
+        ended = await harness.next(ResponseEnded, within=60)
+        assert (ended.outcome, "waited to be played" in ended.reason) == ("failed", True)
+        await harness.session.cancel()
+
+
+# What is sent ---------------------------------------------------------------------------------------------------------
+
+
+async def test_sound_of_another_rate_is_refused() -> None:
+    """With the processor to insert."""
+    peer = Settled()
+    with pytest.raises(ValueError, match=r"16000 Hz.*insert Resample\(24000, channels=1\)"):
+        async with session(peer.model()) as harness:
+            await harness.send(*framed(tone(ms=20)))
+            await harness.end()
+
+
+async def test_pictures_are_sampled_and_must_be_encoded() -> None:
+    """One a second of a video; each still picture; raw ones need a processor above."""
+    peer = Settled()
+    async with session(peer.model(fps=1)) as harness:
+        await harness.next(Connected)
+        await harness.send(*(Video(data=b"jpeg", format="jpeg", pts=at * 100_000_000) for at in range(30)))
+        await harness.send(Image(data=b"png", format="png", detail="low"))
+        await until_sent(peer, "conversation.item.create", 4)
+        parts = [event["item"]["content"][0] for event in peer.of("conversation.item.create")]
+        assert parts[3] == {"type": "input_image", "image_url": "data:image/png;base64,cG5n", "detail": "low"}
+        await harness.session.cancel()
+    with pytest.raises(ValueError, match="insert EncodeJpeg"):
+        async with session(Settled().model()) as harness:
+            await harness.send(Image(data=np.zeros((2, 2, 3), np.uint8)))
+            await harness.end()
+
+
+async def test_the_session_can_be_changed() -> None:
+    """Instructions and tools; a later connection has them, too."""
+
+    @tool
+    def other() -> str:
+        return ""
+
+    peer = Settled()
+    async with session(peer.model(instructions="first")) as harness:
+        await harness.next(Connected)
+        await harness.send(Configure(instructions="second", tools=(other,)))
+        await until_sent(peer, "session.update", 2)
+        await peer.close()
+        await harness.next(Connected, within=30)
+        for event in peer.of("session.update")[1:]:
+            assert event["session"]["instructions"] == "second"
+            assert event["session"]["tools"][0]["name"] == "other"
+        await harness.session.cancel()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"api_key": ""}, "no key"),
+        ({"api_key": "sk-\n"}, "characters that no key has"),
+        ({"turn_detection": "telepathy"}, "server_vad, semantic_vad"),
+        ({"fps": 0}, "pictures a second"),
+    ],
+)
+async def test_bad_settings_are_refused(options: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what was given, but never a key."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(ValueError, match=says) as error:
+        OpenAIRealtime(**{"api_key": "secret", **options})
+    assert "secret" not in str(error.value)
+
+
+# Without a graph ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_conversation() -> None:
+    """Connected when it begins; typed frames come out; it is interrupted at what the caller has played."""
+    peer = Settled()
+    model = peer.model()
+    async with model.connect() as conversation:
+        assert (conversation.connected, conversation.session_id, conversation.provider) == (True, "sess-1", "OpenAI")
+        await conversation.send_audio(bytes(960))
+        await conversation.send_image(b"jpeg")
+        await conversation.send_text("hello")
+        async for event in conversation:
+            if isinstance(event, ResponseEnded):
+                break
+        assert await conversation.interrupt(played_ms=700) == 1
+        await until_sent(peer, "conversation.item.truncate")
+        assert peer.of("conversation.item.truncate")[0]["audio_end_ms"] == 700
+        with pytest.raises(UnsupportedError, match=r"say\(\); use respond"):
+            await conversation.say("hello")
+        await conversation.update(instructions="new")
+        await conversation.commit()
+        await conversation.clear()
+        await conversation.respond("briefly")
+        await until_sent(peer, "session.update", 2)
+    assert not model.connected
+    assert json.dumps(peer.received)
+
+
+async def test_a_conversation_without_a_player() -> None:
+    """What was received is taken to have been heard in real time."""
+    peer = Settled()
+    async with peer.model().connect() as conversation:
+        await conversation.send_text("hello")
+        async for event in conversation:
+            if isinstance(event, ResponseEnded):
+                break
+        await anyio.sleep(1)
+        await conversation.interrupt()
+        await until_sent(peer, "conversation.item.truncate")
+        assert peer.of("conversation.item.truncate")[0]["audio_end_ms"] == pytest.approx(1000, abs=60)
+
+
+async def test_a_conversation_that_cannot_begin() -> None:
+    """The reason comes from the `async with` itself."""
+    peer = Settled()
+    peer.refuse = [SocketRefusedError("answers 401", 401)]
+    with pytest.raises(RealtimeError, match="the key is not accepted"):
+        async with peer.model().connect():
+            raise AssertionError("it began")
