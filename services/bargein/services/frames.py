@@ -8,11 +8,13 @@ from bargein.pipeline import Frame, Travels
 from bargein.processors import Commit
 
 __all__ = [
+    "Aside",
     "ClearAudio",
     "Commit",
     "Configure",
     "Connected",
     "Disconnected",
+    "RateLimits",
     "Respond",
     "Say",
     "ToolFinished",
@@ -30,6 +32,34 @@ class Respond(Frame, frozen=True, kw_only=True):
     """In place of the session's, for this response."""
     protected: bool = False
     """The user's speech must not interrupt it."""
+    apart: str = ""
+    """A name for an answer that is no part of the conversation: text, which comes as an `Aside` of that name."""
+
+
+class Aside(Frame, frozen=True, kw_only=True):
+    """The answer to a `Respond` that was asked `apart`."""
+
+    travels: ClassVar[Travels] = Travels.NEWS
+
+    name: str
+    """The name it was asked by."""
+    text: str
+    """All of it; empty when it failed."""
+    reason: str = ""
+    """Why it failed, if it did."""
+
+
+class RateLimits(Frame, frozen=True, kw_only=True):
+    """What is left of the provider's limits."""
+
+    travels: ClassVar[Travels] = Travels.NEWS
+
+    provider: str
+    """Whose."""
+    remaining: dict[str, float]
+    """What is left, by the limit's name, such as `requests` and `tokens`."""
+    reset_seconds: dict[str, float]
+    """In how many seconds it is full again."""
 
 
 class Say(Frame, frozen=True, kw_only=True):

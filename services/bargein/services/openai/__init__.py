@@ -1,1 +1,19 @@
-"""The OpenAI Realtime API."""
+"""OpenAI's realtime interface, from both sides: `OpenAIRealtime` is a client, `serve` puts any brain behind it."""
+
+from .protocol import PROFILE, OpenAIProtocol
+from .realtime import OpenAIRealtime
+from .serve import Faults, Limits, Remember, ScriptedBrain, Server, ServerStatistics, serve, serve_socket
+
+__all__ = [
+    "PROFILE",
+    "Faults",
+    "Limits",
+    "OpenAIProtocol",
+    "OpenAIRealtime",
+    "Remember",
+    "ScriptedBrain",
+    "Server",
+    "ServerStatistics",
+    "serve",
+    "serve_socket",
+]

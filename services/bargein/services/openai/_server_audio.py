@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,9 @@ import numpy.typing as npt
 from bargein.pipeline import Audio, Frame, ResponseEnded
 from bargein.processors import Resample, Vad
 
-__all__ = ["Codec", "Ears", "MakeVad", "Mouth", "codec", "server_vad"]
+from ._codec import Codec, codec
+
+__all__ = ["Ears", "MakeVad", "Mouth", "server_vad"]
 
 Samples = npt.NDArray[np.int16]
 MakeVad = Callable[[Mapping[str, Any]], Vad]
@@ -23,75 +24,6 @@ PIECE_MS = 100
 DELTA_MS = 500
 """And to the client in deltas no longer than this, so that an interruption does not wait behind one."""
 SILENCE_MS = {"high": 300.0, "medium": 600.0, "auto": 600.0, "low": 1200.0}
-
-
-class Codec:
-    """A format of the wire."""
-
-    def __init__(self, name: str, rate: int, width: int) -> None:
-        self.name = name
-        """`audio/pcm`, `audio/pcmu` or `audio/pcma`."""
-        self.rate = rate
-        """Samples a second (Hz)."""
-        self.width = width
-        """Bytes of a sample."""
-
-    def ms(self, size: int) -> float:
-        """How long so many bytes sound."""
-        return 1000 * size / (self.width * self.rate)
-
-    def decode(self, data: bytes) -> Samples:
-        """Bytes as samples."""
-        if self.width == 2:
-            return np.frombuffer(data, "<i2").astype(np.int16, copy=False)
-        return _decoding(self.name)[np.frombuffer(data, np.uint8)]
-
-    def encode(self, samples: Samples) -> bytes:
-        """Samples as bytes."""
-        if self.width == 2:
-            return samples.astype("<i2", copy=False).tobytes()
-        return _encoding(self.name)[samples.view(np.uint16)].tobytes()
-
-
-_CODECS = {
-    "audio/pcm": Codec("audio/pcm", 24_000, 2),
-    "audio/pcmu": Codec("audio/pcmu", 8_000, 1),
-    "audio/pcma": Codec("audio/pcma", 8_000, 1),
-}
-
-
-def codec(form: Mapping[str, Any]) -> Codec:
-    """The codec of a session's `format`."""
-    return _CODECS[form["type"]]
-
-
-@cache
-def _decoding(name: str) -> Samples:
-    """The sample of each of 256 bytes (ITU-T G.711)."""
-    code = np.arange(256, dtype=np.int32)
-    if name == "audio/pcmu":
-        code = ~code & 0xFF
-        size = ((((code & 15) << 3) + 132) << (code >> 4 & 7)) - 132
-        return np.where(code & 128, -size, size).astype(np.int16)
-    code ^= 0x55
-    step, low = code >> 4 & 7, (code & 15) << 4
-    size = np.where(step == 0, low + 8, (low + 264) << np.maximum(step - 1, 0))
-    return np.where(code & 128, size, -size).astype(np.int16)
-
-
-@cache
-def _encoding(name: str) -> npt.NDArray[np.uint8]:
-    """The byte of each of 65,536 samples, by their bits as a number without sign."""
-    sample = np.arange(65_536, dtype=np.uint16).view(np.int16).astype(np.int32)
-    if name == "audio/pcmu":
-        size = np.minimum(np.abs(sample), 32_635) + 132
-        step = np.log2(size).astype(np.int32) - 7
-        code = np.where(sample < 0, 128, 0) | step << 4 | size >> (step + 3) & 15
-        return np.asarray(~code & 0xFF, np.uint8)
-    size = np.where(sample < 0, ~sample, sample)
-    step = np.maximum(np.log2(np.maximum(size, 1)).astype(np.int32) - 7, 0)
-    code = np.where(sample < 0, 0, 128) | step << 4 | size >> np.where(step, step + 3, 4) & 15
-    return np.asarray(code ^ 0x55, np.uint8)
 
 
 def server_vad(turn: Mapping[str, Any]) -> Vad:
@@ -111,7 +43,7 @@ class Ears:
     def __init__(self, rate: int | None, make_vad: MakeVad | None) -> None:
         self._wanted = rate
         self._make_vad = make_vad
-        self._codec = _CODECS["audio/pcm"]
+        self._codec = codec({"type": "audio/pcm"})
         self._turn: Mapping[str, Any] | None = None
         self._vad: Vad | None = None
         self._to_vad: Resample | None = None

@@ -7,7 +7,8 @@ from typing import Any
 
 from bargein.pipeline import Usage
 
-from ._server_audio import Mouth, codec
+from ._codec import codec
+from ._server_audio import Mouth
 from ._server_items import Conversation, Entry
 
 __all__ = ["Reply"]

@@ -33,7 +33,8 @@ from bargein.processors import SpeechContinued
 
 from ..frames import ClearAudio, Respond
 from . import _wire as wire
-from ._server_audio import Ears, MakeVad, codec, server_vad
+from ._codec import codec
+from ._server_audio import Ears, MakeVad, server_vad
 from ._server_config import checked_response, new_session, updated
 from ._server_errors import RequestError, explained
 from ._server_items import Conversation, Entry, checked

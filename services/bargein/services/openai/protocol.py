@@ -11,13 +11,16 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
+import numpy as np
 from bargein.services.history import Entry
 from bargein.services.realtime import (
+    AsideOver,
     AudioCommitted,
     AudioPiece,
     CallMade,
     Event,
     ItemOver,
+    Limited,
     Message,
     Profile,
     Protocol,
@@ -34,8 +37,11 @@ from bargein.services.realtime import (
 from bargein.services.sockets import Endpoint
 
 from . import _wire as wire
+from ._codec import codec
 
-__all__ = ["PROFILE", "OpenAIProtocol"]
+__all__ = ["PROFILE", "AudioForm", "OpenAIProtocol"]
+
+AudioForm = Literal["audio/pcm", "audio/pcmu", "audio/pcma"]
 
 PROFILE: Final = Profile(
     provider="OpenAI",
@@ -48,6 +54,7 @@ PROFILE: Final = Profile(
     turn_detection=("server_vad", "semantic_vad"),
     commits=True,
     updates=True,
+    asides=True,
     seeds=True,
     session_seconds=3600.0,
 )
@@ -64,6 +71,8 @@ FATAL: Final = frozenset(
 """Errors that another try would meet again."""
 HARMLESS: Final = frozenset({"response_cancel_not_active", "input_audio_buffer_commit_empty"})
 """Errors of commands that came too late, or had nothing to do."""
+APART: Final = "apart"
+"""Under this key of a response's metadata stands the name of what was asked apart from the conversation."""
 BUSY: Final = "conversation_already_has_active_response"
 
 
@@ -72,8 +81,11 @@ class OpenAIProtocol(Protocol):
 
     profile = PROFILE
 
-    def __init__(self, *, url: str, headers: Mapping[str, str], profile: Profile = PROFILE) -> None:
+    def __init__(
+        self, *, url: str, headers: Mapping[str, str], profile: Profile = PROFILE, form: AudioForm = "audio/pcm"
+    ) -> None:
         self.profile = profile  # type: ignore[misc]
+        self._codec = codec({"type": form})
         self._endpoint = Endpoint(url=url, headers=headers)
         self._ready = False
         self._count = 0
@@ -82,7 +94,7 @@ class OpenAIProtocol(Protocol):
         self._said: dict[str, str] = {}  # partial transcripts of the user's items
         self._called: set[str] = set()
         self._asked: deque[str] = deque(maxlen=8)  # event ids of response.create
-        self._apart: set[str] = set()  # responses that are no part of the conversation
+        self._apart: dict[str, tuple[str, list[str]]] = {}  # responses beside the conversation: name and text so far
 
     def endpoint(self) -> Endpoint:
         """Where to connect to."""
@@ -106,9 +118,14 @@ class OpenAIProtocol(Protocol):
     def _meaning(self, event: wire.ServerEvent) -> Iterator[Event]:
         if isinstance(event, wire.AudioDelta):
             if event.response_id not in self._apart:
-                yield AudioPiece(response=event.response_id, item=event.item_id or "", pcm=event.delta)
+                pcm = event.delta
+                if self._codec.width == 1:
+                    pcm = self._codec.decode(pcm).astype("<i2", copy=False).tobytes()
+                yield AudioPiece(response=event.response_id, item=event.item_id or "", pcm=pcm)
         elif isinstance(event, wire.TranscriptDelta | wire.TextDelta):
-            if event.response_id not in self._apart:
+            if event.response_id in self._apart:
+                self._apart[event.response_id][1].append(event.delta)
+            else:
                 yield TextPiece(response=event.response_id, item=event.item_id or "", text=event.delta)
         elif isinstance(event, wire.TranscriptDone | wire.TextDone):
             if event.response_id not in self._apart:
@@ -121,9 +138,9 @@ class OpenAIProtocol(Protocol):
                 item = event.item
                 yield from self._called_for(event.response_id, item.call_id, item.name, item.arguments)
         elif isinstance(event, wire.ResponseCreated):
-            apart = event.response.conversation_id is None and event.response.metadata is not None
-            if apart and "apart" in (event.response.metadata or {}):
-                self._apart.add(event.response.id)
+            name = (event.response.metadata or {}).get(APART)
+            if name is not None:
+                self._apart[event.response.id] = name, []
             else:
                 yield ResponseBegan(response=event.response.id)
         elif isinstance(event, wire.ResponseDone):
@@ -152,6 +169,12 @@ class OpenAIProtocol(Protocol):
             pass  # the settings take effect with session.updated
         elif isinstance(event, wire.SessionUpdated):
             yield from self._updated(event.session)
+        elif isinstance(event, wire.RateLimitsUpdated):
+            limits = event.rate_limits
+            yield Limited(
+                remaining={each.name: each.remaining for each in limits},
+                reset_seconds={each.name: each.reset_seconds for each in limits},
+            )
         elif isinstance(event, wire.Error):
             yield from self._complaint(event.error)
 
@@ -174,15 +197,15 @@ class OpenAIProtocol(Protocol):
 
     def _done(self, response: wire.Response) -> Iterator[Event]:
         if response.id in self._apart:
-            self._apart.discard(response.id)
+            name, pieces = self._apart.pop(response.id)
+            reason = "" if response.status == "completed" else _reason(response)
+            yield AsideOver(name=name, text="".join(pieces), reason=reason)
             return
         for item in response.output or ():
             if item.type == "function_call" and response.status == "completed":
                 yield from self._called_for(response.id, item.call_id, item.name, item.arguments)
         details = response.status_details
-        reason = (details.reason or "") if details else ""
-        if details and details.error:
-            reason = details.error.message or details.error.code or reason
+        reason = _reason(response)
         outcome: Literal["completed", "interrupted", "failed"] = "completed"
         if response.status == "cancelled":
             outcome = "interrupted"
@@ -215,11 +238,11 @@ class OpenAIProtocol(Protocol):
 
     def session(self, settings: Settings) -> dict[str, Any]:
         """The session object of some settings."""
-        sound: dict[str, Any] = {"format": {"type": "audio/pcm", "rate": self.profile.input_rate}}
+        sound: dict[str, Any] = {"format": self._format()}
         sound["turn_detection"] = settings.turn_detection
         if settings.transcription is not None:
             sound["transcription"] = settings.transcription
-        spoken: dict[str, Any] = {"format": {"type": "audio/pcm", "rate": self.profile.output_rate}}
+        spoken: dict[str, Any] = {"format": self._format()}
         if settings.voice is not None:
             spoken["voice"] = settings.voice
         session: dict[str, Any] = {
@@ -230,6 +253,10 @@ class OpenAIProtocol(Protocol):
             "tools": [{"type": "function", **each} for each in settings.tools],
         }
         return _merged(session, settings.extra)
+
+    def _format(self) -> dict[str, Any]:
+        name = self._codec.name
+        return {"type": name, "rate": self._codec.rate} if name == "audio/pcm" else {"type": name}
 
     def seed(self, entries: Sequence[Entry]) -> Iterator[Message]:
         """The conversation so far: the user's words, what was heard of the agent, calls with their results."""
@@ -248,6 +275,8 @@ class OpenAIProtocol(Protocol):
 
     def audio(self, pcm: bytes) -> Message:
         """More of the user's sound."""
+        if self._codec.width == 1:
+            pcm = self._codec.encode(np.frombuffer(pcm, "<i2").astype(np.int16, copy=False))
         return wire.encode(wire.AudioAppend(audio=pcm))
 
     def commit(self) -> Iterator[Message]:
@@ -280,6 +309,16 @@ class OpenAIProtocol(Protocol):
         response = {"instructions": instructions} if instructions else None
         yield wire.encode(wire.ResponseCreate(event_id=self._asked[-1], response=response))
 
+    def aside(self, name: str, instructions: str) -> Iterator[Message]:
+        """Answer apart from the conversation, in text; the metadata tell the answer from others."""
+        asked = {
+            "conversation": "none",
+            "output_modalities": ["text"],
+            "instructions": instructions,
+            "metadata": {APART: name[:512]},
+        }
+        yield wire.encode(wire.ResponseCreate(response=asked))
+
     def cancel(self, response: str) -> Iterator[Message]:
         """Stop this response, and no other."""
         yield wire.encode(wire.ResponseCancel(response_id=response))
@@ -291,6 +330,14 @@ class OpenAIProtocol(Protocol):
     def forget(self, item: str) -> Iterator[Message]:
         """An item was not heard at all: truncating to nothing is refused."""
         yield wire.encode(wire.ItemDelete(item_id=item))
+
+
+def _reason(response: wire.Response) -> str:
+    """Why it ended as it did, in the server's words."""
+    details = response.status_details
+    if details and details.error:
+        return details.error.message or details.error.code or details.reason or ""
+    return (details.reason or "") if details else ""
 
 
 def _create(item: wire.Item) -> Message:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import quote
 
 import msgspec
@@ -13,7 +13,7 @@ from ..history import History
 from ..realtime import Realtime, ReconnectPolicy, Settings
 from ..sockets import dial
 from ..tools import Tool, Toolbox
-from .protocol import PROFILE, OpenAIProtocol
+from .protocol import PROFILE, AudioForm, OpenAIProtocol
 
 __all__ = ["OpenAIRealtime"]
 
@@ -21,7 +21,8 @@ TurnDetection = Literal["server_vad", "semantic_vad"] | Mapping[str, Any] | None
 
 
 class OpenAIRealtime(Realtime):
-    """A realtime model of OpenAI's: a brain that hears and speaks 24 kHz mono.
+    """A realtime model of OpenAI's: a brain that hears and speaks 24 kHz mono; 8 kHz with `audio="audio/pcmu"` or
+    `"audio/pcma"`, which is G.711 on the wire, for telephones.
 
     `api_key` is taken from `OPENAI_API_KEY` when it is not given. `turn_detection` is `"server_vad"`,
     `"semantic_vad"`, either as a dictionary with its settings, or None for push to talk: then a `Commit`, or a `Turn`
@@ -42,6 +43,7 @@ class OpenAIRealtime(Realtime):
         voice: str | None = None,
         tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox = (),
         output: Literal["audio", "text"] = "audio",
+        audio: AudioForm = "audio/pcm",
         turn_detection: TurnDetection = "server_vad",
         transcription: str | Mapping[str, Any] | None = "gpt-4o-mini-transcribe",
         session: Mapping[str, Any] | None = None,
@@ -64,7 +66,11 @@ class OpenAIRealtime(Realtime):
         else:
             address = f"{url}{'&' if '?' in url else '?'}model={quote(model)}"
         sent = {"api-key": key} if azure else {"Authorization": f"Bearer {key}"}
+        if audio not in get_args(AudioForm):
+            raise ValueError(f"OpenAIRealtime(audio={audio!r}): expected one of {', '.join(get_args(AudioForm))}")
         profile = msgspec.structs.replace(PROFILE, provider="Azure OpenAI") if azure else PROFILE
+        if audio != "audio/pcm":
+            profile = msgspec.structs.replace(profile, input_rate=8000, output_rate=8000)
         settings = Settings(
             model=model,
             instructions=instructions,
@@ -76,7 +82,9 @@ class OpenAIRealtime(Realtime):
         )
         super().__init__(
             profile=profile,
-            protocol=lambda: OpenAIProtocol(url=address, headers={**sent, **(headers or {})}, profile=profile),
+            protocol=lambda: OpenAIProtocol(
+                url=address, headers={**sent, **(headers or {})}, profile=profile, form=audio
+            ),
             settings=settings,
             tools=tools,
             fps=fps,

@@ -4,6 +4,7 @@ from .conversation import Conversation
 from .policy import ReconnectPolicy
 from .profile import Profile, UnsupportedError
 from .protocol import (
+    AsideOver,
     AudioCommitted,
     AudioPiece,
     CallCancelled,
@@ -11,6 +12,7 @@ from .protocol import (
     Event,
     GoingAway,
     ItemOver,
+    Limited,
     Message,
     Protocol,
     ProtocolFault,
@@ -26,6 +28,7 @@ from .protocol import (
 from .realtime import Realtime, RealtimeError
 
 __all__ = [
+    "AsideOver",
     "AudioCommitted",
     "AudioPiece",
     "CallCancelled",
@@ -34,6 +37,7 @@ __all__ = [
     "Event",
     "GoingAway",
     "ItemOver",
+    "Limited",
     "Message",
     "Profile",
     "Protocol",

@@ -33,9 +33,10 @@ from bargein.pipeline import (
 )
 from bargein.processors import Alignment, Heard
 
-from ..frames import Connected, Respond
+from ..frames import Aside, Connected, RateLimits, Respond
 from ..history import Entry, History
 from .protocol import (
+    AsideOver,
     AudioCommitted,
     AudioPiece,
     CallCancelled,
@@ -43,6 +44,7 @@ from .protocol import (
     Event,
     GoingAway,
     ItemOver,
+    Limited,
     Message,
     Protocol,
     ProtocolFault,
@@ -186,6 +188,11 @@ class Dialogue:
                 self._later.popleft()
 
     @property
+    def epoch(self) -> int:
+        """The session's present epoch."""
+        return self._out.epoch
+
+    @property
     def busy(self) -> bool:
         """A response is being made, asked for or expected, or a tool runs."""
         return bool(self._active or self._requested or self._wanted or self._expected or self._running)
@@ -286,8 +293,7 @@ class Dialogue:
         elif isinstance(event, ItemOver):
             self._item_over(event)
         elif isinstance(event, ResponseBegan):
-            if not event.apart:
-                self._begin(event.response)
+            self._begin(event.response)
         elif isinstance(event, ResponseOver):
             self._response_over(event)
         elif isinstance(event, SpeechBegan):
@@ -308,6 +314,11 @@ class Dialogue:
             self._answered(event.call)
         elif isinstance(event, Ready):
             self._began(event)
+        elif isinstance(event, AsideOver):
+            self.emit(Aside(name=event.name, text=event.text, reason=event.reason))
+        elif isinstance(event, Limited):
+            provider = self.protocol.profile.provider if self.protocol is not None else ""
+            self.emit(RateLimits(provider=provider, remaining=event.remaining, reset_seconds=event.reset_seconds))
         elif isinstance(event, GoingAway):
             self.expires = min(self.expires, anyio.current_time() + event.seconds)
         elif isinstance(event, ProtocolFault):

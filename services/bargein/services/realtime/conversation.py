@@ -151,6 +151,11 @@ class Conversation:
         """Answer now. While a response is being made, when that is over."""
         await self.send(Respond(instructions=instructions))
 
+    async def ask_apart(self, name: str, instructions: str) -> None:
+        """Ask something that is no part of the conversation; the answer comes as an `Aside` of that name."""
+        self.profile.require("asides", "ask_apart()")
+        await self.send(Respond(instructions=instructions, apart=name))
+
     async def say(self, text: str) -> None:
         """Say these words. Raises `UnsupportedError` where the provider cannot be made to."""
         self.profile.require("says", "say()")
@@ -167,12 +172,15 @@ class Conversation:
         await self.send(Played(response=response, item=item, ms=ms, done=done))
 
     async def interrupt(self, played_ms: float | None = None) -> int:
-        """Stop the agent; returns the new epoch. `played_ms` is how much was heard of the item that was playing."""
+        """Stop the agent; returns the new epoch. `played_ms` is how much was heard of the item that was playing.
+
+        The history says so at once.
+        """
         now = anyio.current_time()
         items = list(self._items.values())
         self._items.clear()
         for at, item in enumerate(items):
             elapsed = 1000 * (now - item.began)
             ms = item.ms if at < len(items) - 1 else elapsed if played_ms is None else played_ms
-            await self.played(item.response, min(item.ms, ms), item=item.item, done=True)
+            self.model.played(Played(response=item.response, item=item.item, ms=min(item.ms, ms), done=True))
         return self._session.interrupt("the application")

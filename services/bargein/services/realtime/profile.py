@@ -14,6 +14,7 @@ _INSTEAD: Final = {
     "text_output": "let it speak with its own voice",
     "cancels": "the rest of its reply is dropped here instead",
     "commits": "let it find the end of a turn by itself",
+    "asides": "ask a model of its own",
     "says": "use respond(instructions='Say exactly: ...')",
     "updates": "begin another session",
     "seeds": "give what matters of it in the instructions",
@@ -47,6 +48,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """How it can find the end of a turn by itself: `server_vad`, `semantic_vad`, …"""
     commits: bool = False
     """The application can say when the user's turn is over."""
+    asides: bool = False
+    """It can answer apart from the conversation."""
     says: bool = False
     """It can be made to say given words."""
     updates: bool = False

@@ -16,6 +16,7 @@ from ..sockets import Endpoint
 from .profile import Profile
 
 __all__ = [
+    "AsideOver",
     "AudioCommitted",
     "AudioPiece",
     "CallCancelled",
@@ -23,6 +24,7 @@ __all__ = [
     "Event",
     "GoingAway",
     "ItemOver",
+    "Limited",
     "Message",
     "Protocol",
     "ProtocolFault",
@@ -109,10 +111,6 @@ class ResponseBegan(Event, frozen=True, kw_only=True):
     """A response begins."""
 
     response: str
-    asked: bool = False
-    """It is the answer to `respond`, and not the provider's own idea."""
-    apart: bool = False
-    """It is not part of the conversation."""
 
 
 class AudioPiece(Event, frozen=True, kw_only=True):
@@ -162,6 +160,21 @@ class ResponseOver(Event, frozen=True, kw_only=True):
     reason: str = ""
     usage: dict[str, int] = {}
     """Fields of `Usage`."""
+
+
+class AsideOver(Event, frozen=True, kw_only=True):
+    """An answer that was asked for apart from the conversation."""
+
+    name: str
+    text: str
+    reason: str = ""
+
+
+class Limited(Event, frozen=True, kw_only=True):
+    """What is left of the provider's limits, by name."""
+
+    remaining: dict[str, float]
+    reset_seconds: dict[str, float]
 
 
 class GoingAway(Event, frozen=True, kw_only=True):
@@ -241,6 +254,10 @@ class Protocol:
 
     def respond(self, instructions: str = "") -> Iterable[Message]:
         """Answer now."""
+        raise NotImplementedError
+
+    def aside(self, name: str, instructions: str) -> Iterable[Message]:
+        """Answer apart from the conversation, in text."""
         raise NotImplementedError
 
     def say(self, text: str) -> Iterable[Message]:

@@ -38,10 +38,12 @@ from bargein.pipeline import (
 from bargein.processors import Commit, Heard, Turn
 
 from ..frames import (
+    Aside,
     ClearAudio,
     Configure,
     Connected,
     Disconnected,
+    RateLimits,
     Respond,
     Say,
     ToolFinished,
@@ -94,6 +96,8 @@ Given = (
     | ResponseEnded
     | Interrupt
     | Failure
+    | Aside
+    | RateLimits
     | Connected
     | Disconnected
 )
@@ -198,9 +202,19 @@ class Realtime(Processor):
         return self._dialogue.session if self._dialogue is not None else ""
 
     @property
+    def epoch(self) -> int:
+        """How often the agent has been interrupted in this session."""
+        return self._dialogue.epoch if self._dialogue is not None else 0
+
+    @property
     def dropped_ms(self) -> float:
         """How much of the user's sound was lost because the connection was."""
         return self._dialogue.dropped_ms if self._dialogue is not None else 0.0
+
+    def played(self, frame: Played) -> None:
+        """Take the report of a sink at once, without a graph to carry it."""
+        if self._dialogue is not None:
+            self._dialogue.played(frame)
 
     # The loop -----------------------------------------------------------------------------------------------------
 
@@ -281,7 +295,11 @@ class Realtime(Processor):
             if self.settings.turn_detection is None and not (isinstance(frame, Turn) and frame.revision):
                 dialogue.commit()
         elif isinstance(frame, Respond):
-            dialogue.ask(frame)
+            if frame.apart:
+                self.profile.require("asides", "Respond(apart=...)")
+                dialogue.command(lambda protocol: protocol.aside(frame.apart, frame.instructions))
+            else:
+                dialogue.ask(frame)
         elif isinstance(frame, Say):
             self.profile.require("says", f"Say({frame.text!r})")
             dialogue.command(lambda protocol: protocol.say(frame.text))
