@@ -28,7 +28,8 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.testing import Harness, framed, tone
 from bargein.processors import Commit, Pacer, Spoken
-from bargein.services.frames import Configure, Connected, Disconnected, Respond, ToolFinished
+from bargein.services.frames import Aside, Configure, Connected, Disconnected, RateLimits, Respond, ToolFinished
+from bargein.services.history import History
 from bargein.services.openai.realtime import OpenAIRealtime
 from bargein.services.realtime import RealtimeError, ReconnectPolicy, UnsupportedError
 from bargein.services.sockets import SocketRefusedError
@@ -549,6 +550,93 @@ async def test_sound_of_another_rate_is_refused() -> None:
         async with session(peer.model()) as harness:
             await harness.send(*framed(tone(ms=20)))
             await harness.end()
+
+
+async def test_a_long_frame_is_cut() -> None:
+    """No message is longer than a second."""
+    peer = Settled()
+    async with session(peer.model()) as harness:
+        await harness.send(*framed(tone(ms=2500, rate=24_000), rate=24_000, ms=2500))
+        await until_sent(peer, "input_audio_buffer.append", 3)
+        sizes = [len(base64.b64decode(event["audio"])) for event in peer.of("input_audio_buffer.append")]
+        assert sizes == [48_000, 48_000, 24_000]
+        await harness.session.cancel()
+
+
+async def test_an_earlier_conversation_is_given_to_the_model() -> None:
+    """Its own history, or another brain's: words that were heard, calls with their results."""
+    history = History()
+    history.user("Hello.", "u1")
+    history.assistant("Good morning to you.", "a1", "r1")
+    history.heard("Good morning", "a1", "r1")
+    history.call("c1", "weather", "{}", "r1")
+    history.result("c1", "sunny")
+    history.call("c2", "never answered", "{}", "r1")
+    peer = Settled()
+    async with session(peer.model(history=history)) as harness:
+        await harness.next(Connected)
+        await until_sent(peer, "conversation.item.create", 4)
+        items = [event["item"] for event in peer.of("conversation.item.create")]
+        assert [item["type"] for item in items] == ["message", "message", "function_call", "function_call_output"]
+        assert items[1]["content"] == [{"type": "output_text", "text": "Good morning"}]
+        await harness.session.cancel()
+
+
+async def test_an_answer_apart() -> None:
+    """It is text with the name it was asked by, and no response of the conversation."""
+    peer = Settled()
+
+    async def answers(event: dict[str, Any]) -> bool:
+        asked = event.get("response") or {}
+        if asked.get("conversation") != "none":
+            return False
+        await peer.send("response.created", response={"id": "x", "metadata": asked["metadata"]})
+        for part in ("an", "gry"):
+            await peer.send("response.output_text.delta", response_id="x", item_id="i", delta=part)
+        await peer.send("response.done", response={"id": "x", "status": "completed"})
+        return True
+
+    peer.on_event = answers
+    async with session(peer.model()) as harness:
+        await harness.send(Respond(apart="mood", instructions="How does the user feel?"))
+        aside = await harness.next(Aside)
+        assert (aside.name, aside.text) == ("mood", "angry")
+        assert not harness.of(ResponseStarted)
+        assert not harness.of(Text)
+        await harness.session.cancel()
+
+
+async def test_telephone_sound() -> None:
+    """G.711 on the wire, 8 kHz in the graph."""
+    peer = Settled()
+
+    async def answers(event: dict[str, Any]) -> bool:
+        if event["type"] == "input_audio_buffer.append":
+            ids = {"response_id": "r", "item_id": "i"}
+            await peer.send("response.output_audio.delta", delta=event["audio"], **ids)
+        return False
+
+    peer.on_event = answers
+    sound = tone(ms=20, rate=8000)
+    async with session(peer.model(audio="audio/pcmu")) as harness:
+        await harness.send(*framed(sound, rate=8000))
+        echo = await harness.next(Audio)
+        assert echo.rate == 8000
+        assert np.abs(echo.samples.astype(int) - sound).max() < 0.04 * np.abs(sound).max()
+        assert peer.received[0]["session"]["audio"]["input"]["format"] == {"type": "audio/pcmu"}
+        assert len(base64.b64decode(peer.of("input_audio_buffer.append")[0]["audio"])) == 160
+        await harness.session.cancel()
+
+
+async def test_what_is_left_of_the_limits() -> None:
+    """Is told."""
+    peer = Settled()
+    async with session(peer.model()) as harness:
+        await harness.next(Connected)
+        await peer.send("rate_limits.updated", rate_limits=[{"name": "tokens", "remaining": 7, "reset_seconds": 0.5}])
+        limits = await harness.next(RateLimits)
+        assert (limits.remaining, limits.reset_seconds) == ({"tokens": 7}, {"tokens": 0.5})
+        await harness.session.cancel()
 
 
 async def test_pictures_are_sampled_and_must_be_encoded() -> None:

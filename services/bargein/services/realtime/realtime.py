@@ -286,7 +286,11 @@ class Realtime(Processor):
                 f"hears {self.profile.input_rate} Hz mono; insert Resample({self.profile.input_rate}, channels=1) "
                 "before it"
             )
-        dialogue.audio(frame.to_bytes(), frame.ms, frame.pts)
+        rate = frame.rate
+        for at in range(0, len(frame.samples), rate):  # no message is longer than a second
+            piece = frame.samples[at : at + rate]
+            pts = frame.pts + at * 1_000_000_000 // rate
+            dialogue.audio(piece.astype("<i2", copy=False).tobytes(), 1000 * len(piece) / rate, pts)
 
     def _do(self, frame: Frame, dialogue: Dialogue) -> None:
         if isinstance(frame, UserText):

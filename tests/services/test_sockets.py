@@ -1,0 +1,100 @@
+"""Sockets: whole messages both ways, on both backends, and clear words when there are none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, dial, listen, pipe
+
+
+async def test_a_pipe_carries_messages() -> None:
+    """In order, both ways, text and bytes; what was sent before a close still comes."""
+    one, other = pipe()
+    await one.send("a")
+    await one.send(b"b")
+    await other.send("c")
+    await one.close(4000, "enough")
+    assert [await other.receive(), await other.receive()] == ["a", b"b"]
+    with pytest.raises(SocketClosedError, match=r"closed with 4000 \(enough\)") as closed:
+        await other.receive()
+    assert (closed.value.code, closed.value.reason) == (4000, "enough")
+    assert await one.receive() == "c"
+    with pytest.raises(SocketClosedError):
+        await other.send("late")
+
+
+async def test_a_pipe_is_bounded() -> None:
+    """Who sends into a full one waits until the other end reads or closes."""
+    one, other = pipe(capacity=2)
+    sent: list[int] = []
+
+    async def send() -> None:
+        for number in range(4):
+            await one.send(str(number))
+            sent.append(number)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(send)
+        await anyio.wait_all_tasks_blocked()
+        assert sent == [0, 1]
+        assert [await other.receive() for _ in range(4)] == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_websocket_carries_messages(backend: str) -> None:
+    """And the code with which it is closed."""
+
+    async def echo(socket: Socket, request: Any) -> None:
+        assert request.headers["X-Who"] == "me"
+        await socket.send(await socket.receive())
+        await socket.close(4001, "done")
+
+    async def talk() -> None:
+        with anyio.fail_after(10):
+            async with listen(echo) as port:
+                async with dial(Endpoint(url=f"ws://127.0.0.1:{port}/", headers={"X-Who": "me"})) as socket:
+                    await socket.send("hello")
+                    assert await socket.receive() == "hello"
+                    with pytest.raises(SocketClosedError) as closed:
+                        await socket.receive()
+                    assert (closed.value.code, closed.value.reason) == (4001, "done")
+
+    anyio.run(talk, backend=backend)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("ws://127.0.0.1:9/path?key=secret", "cannot be reached"),
+        ("http://127.0.0.1:9/", "is no WebSocket"),
+        ("nonsense", "is no WebSocket"),
+    ],
+)
+def test_where_nobody_answers(backend: str, url: str, says: str) -> None:
+    """The reason, and the address without what may be secret in it."""
+
+    async def talk() -> None:
+        with pytest.raises(SocketRefusedError, match=says) as refused:
+            async with dial(Endpoint(url=url)):
+                pass
+        assert "secret" not in repr(Endpoint(url=url))
+        assert says in str(refused.value)
+
+    anyio.run(talk, backend=backend)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_server_that_does_not_answer(backend: str) -> None:
+    """Is waited for no longer than was said."""
+
+    async def talk() -> None:
+        async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
+            port = listener.extra(anyio.abc.SocketAttribute.local_port)
+            with pytest.raises(SocketRefusedError, match=r"does not answer within 0.2 s"):
+                async with dial(Endpoint(url=f"ws://127.0.0.1:{port}/", open_seconds=0.2)):
+                    pass
+
+    anyio.run(talk, backend=backend)
