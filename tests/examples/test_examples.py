@@ -17,6 +17,7 @@ SAYS = {
     "draw": "declared latency: 310 ms (Clean 10 + Recognise 300)",
     "errors": "careful dropped Text: ValueError: I do not take questions\nbye\nValueError: I do not take",
     "own_processor": "peak: 6538 of 32767",
+    "own_provider": "You said: Is anybody there?",
     "switch": "Would you please sit down?\nSit down!",
     "turn_taking": "1640 ms  Resume()\n  3080 ms  Hold()\n  3420 ms  Interrupt",
     "upstream": "the user heard 1100 ms of r1",

@@ -72,6 +72,10 @@ class History:
         entry.text = text
         return entry
 
+    def begin(self, item: str) -> Entry:
+        """The user has said something; what, may be known already."""
+        return (self._of("user", item) if item else None) or self._add(Entry(role="user", item=item))
+
     def assistant(self, text: str, item: str = "", response: str = "") -> Entry:
         """The agent goes on with an item."""
         entry = self._of("assistant", item, response)

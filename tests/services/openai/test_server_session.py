@@ -33,7 +33,8 @@ from bargein.pipeline.testing import tone
 from bargein.processors import SpeechContinued
 from bargein.services.frames import ClearAudio, Commit, Configure, Respond
 from bargein.services.openai import _wire as wire
-from bargein.services.openai._server_audio import Codec, Ears, codec
+from bargein.services.openai._codec import Codec, codec
+from bargein.services.openai._server_audio import Ears
 from bargein.services.openai._server_session import random_id
 from bargein.services.openai.serve import Event, Remember, server_vad
 from hypothesis import given, settings

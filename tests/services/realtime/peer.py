@@ -29,8 +29,9 @@ def _letter(number: int) -> str:
 class Reply:
     """A response, as the peer made it."""
 
-    def __init__(self, number: int, words: int, connection: int) -> None:
+    def __init__(self, number: int, words: int, connection: int, metadata: dict[str, str] | None = None) -> None:
         self.number = number
+        self.metadata = metadata
         self.connection = connection
         self.name = f"resp-{number}"
         self.item = f"item-{number}"
@@ -128,7 +129,7 @@ class Peer:
             session = {**event["session"], "id": f"sess-{self.connections}"}
             await self.send("session.updated", session=session)
         elif kind == "response.create":
-            await self.respond(event.get("event_id"))
+            await self.respond(event.get("event_id"), (event.get("response") or {}).get("metadata"))
         elif kind == "response.cancel":
             await self._cancel(event)
         elif kind == "conversation.item.truncate":
@@ -146,13 +147,13 @@ class Peer:
         else:
             reply.cancelled = True
 
-    async def respond(self, event: str | None = None) -> None:
-        """Begin a response."""
+    async def respond(self, event: str | None = None, metadata: dict[str, str] | None = None) -> None:
+        """Begin a response; by itself, when nobody has asked."""
         if self.active is not None:
             code = "conversation_already_has_active_response"
             await self.send("error", error={"code": code, "message": "busy", "event_id": event})
             return
-        reply = Reply(len(self.replies), self.random.randint(*self.words), self.connections)
+        reply = Reply(len(self.replies), self.random.randint(*self.words), self.connections, metadata)
         self.replies.append(reply)
         if self._group is not None:
             self._group.start_soon(self._speak, reply)
@@ -162,7 +163,9 @@ class Peer:
 
     async def _speak(self, reply: Reply) -> None:
         await self._pause()
-        await self.send("response.created", response={"id": reply.name, "status": "in_progress"})
+        await self.send(
+            "response.created", response={"id": reply.name, "status": "in_progress", "metadata": reply.metadata}
+        )
         ids = {"response_id": reply.name, "item_id": reply.item, "output_index": 0, "content_index": 0}
         late = self.random.randint(0, 3) if self.stragglers else 0
         for at, word in enumerate(reply.words):

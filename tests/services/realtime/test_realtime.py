@@ -260,11 +260,115 @@ async def test_requests_wait_for_the_response_that_is_made() -> None:
         assert len(peer.of("response.create")) == 1
         await harness.next(ResponseEnded, within=60)
         await harness.next(ResponseEnded, within=60)
-        assert [event.get("response") for event in peer.of("response.create")] == [None, {"instructions": "b"}]
+        asked = [event["response"].get("instructions") for event in peer.of("response.create")]
+        assert asked == [None, "b"]
         await peer.respond()  # its own idea, at the same moment as ours
         await harness.send(Respond())
         await anyio.sleep(60)
         assert len(peer.replies) == 4
+        await harness.session.cancel()
+
+
+async def test_a_response_begins_once() -> None:
+    """Its news may come after its first piece, or twice; what was interrupted in between stays so."""
+    peer = Settled()
+    async with session(peer.model()) as harness:
+        await harness.next(Connected)
+        piece = {"response_id": "r", "item_id": "i", "delta": base64.b64encode(bytes(4800)).decode()}
+        await peer.send("response.output_audio.delta", **piece)
+        await harness.next(ResponseStarted)
+        harness.interrupt()
+        await peer.send("response.created", response={"id": "r"})
+        await peer.send("response.output_audio.delta", **piece)
+        await anyio.sleep(0.5)
+        assert len(harness.of(ResponseStarted)) == 1
+        assert all(frame.epoch != 1 for frame in harness.of(Audio))
+        await harness.session.cancel()
+
+
+async def test_the_words_of_an_item_stay() -> None:
+    """Whatever the wire says later of it: that it is committed, or another part of it."""
+    peer = Settled()
+    model = peer.model()
+    transcription = "conversation.item.input_audio_transcription"
+    async with session(model) as harness:
+        await harness.next(Connected)
+        await peer.send(f"{transcription}.completed", item_id="u", transcript="My name is Ann.")
+        await peer.send("input_audio_buffer.committed", item_id="u")
+        await peer.send(f"{transcription}.delta", item_id="u", delta="name")
+        await anyio.sleep(0.1)
+        assert [entry.text for entry in model.history] == ["My name is Ann."]
+        assert [frame.final for frame in harness.of(Transcript)] == [True]
+        await harness.session.cancel()
+
+
+async def test_what_waits_for_a_connection_stays_in_order() -> None:
+    """The sound of a push to talk before its commit."""
+    peer = Settled()
+    peer.refuse = [SocketRefusedError("not now")]
+    async with session(peer.model(turn_detection=None)) as harness:
+        await harness.send(*framed(tone(ms=40, rate=24_000), rate=24_000), Commit())
+        await until_sent(peer, "response.create")
+        append = "input_audio_buffer.append"
+        assert sent(peer) == [append, append, "input_audio_buffer.commit", "response.create"]
+        await harness.session.cancel()
+
+
+async def test_text_whose_sound_never_came_was_not_heard() -> None:
+    """The model forgets it, and so do we."""
+    peer = Settled()
+    model = peer.model()
+    async with session(model) as harness:
+        await harness.next(Connected)
+        await peer.send("response.created", response={"id": "r"})
+        delta = {"response_id": "r", "item_id": "i", "delta": "The code is 4711."}
+        await peer.send("response.output_audio_transcript.delta", **delta)
+        await harness.next(Text)
+        harness.interrupt()
+        await until_sent(peer, "conversation.item.delete")
+        assert model.history.remembered == []
+        await harness.session.cancel()
+
+
+async def test_a_response_of_the_servers_own_is_not_the_one_we_asked_for() -> None:
+    """It has neither its protection, nor the cancel that was meant for it."""
+    peer = Peer(0, words=(2, 2), pace=0.0)
+    async with session(peer.model()) as harness:
+        await harness.send(UserText(text="so that it shows whether it repeats metadata"))
+        await harness.next(ResponseEnded)
+
+        async def crossing(event: dict[str, Any]) -> bool:
+            if event["type"] == "response.create" and len(peer.replies) == 1:
+                await peer.respond()
+            return False
+
+        peer.on_event = crossing
+        await harness.send(Respond(instructions="carefully", protected=True))
+        await harness.next(ResponseEnded, within=30)
+        await harness.next(ResponseEnded, within=30)
+        assert [frame.protected for frame in harness.of(ResponseStarted)] == [False, False, True]
+        asked = [event["response"].get("instructions") for event in peer.of("response.create")]
+        assert asked == [None, "carefully", "carefully"]
+        await harness.session.cancel()
+
+
+async def test_a_refused_request_does_not_hold_up_the_next() -> None:
+    """It will not come; the one behind it is sent."""
+    peer = Settled()
+
+    async def refuses(event: dict[str, Any]) -> bool:
+        if event["type"] != "response.create" or len(peer.of("response.create")) > 1:
+            return False
+        await anyio.sleep(0.5)
+        await peer.send("error", error={"code": "invalid_value", "message": "no", "event_id": event["event_id"]})
+        return True
+
+    peer.on_event = refuses
+    async with session(peer.model()) as harness:
+        await harness.next(Connected)
+        await harness.send(Respond(instructions="a"), Respond(instructions="b"))
+        await harness.next(ResponseStarted)
+        assert [event["response"]["instructions"] for event in peer.of("response.create")] == ["a", "b"]
         await harness.session.cancel()
 
 
@@ -359,6 +463,43 @@ async def test_the_application_may_answer_calls() -> None:
         await harness.send(ToolResult(call=call.call, output="42"))
         await harness.next(ResponseStarted)
         assert peer.of("conversation.item.create")[-1]["item"]["output"] == "42"
+        await harness.session.cancel()
+
+
+async def test_a_call_of_an_interrupted_response_that_nobody_answers() -> None:
+    """It was left to the application, which has lost interest: the conversation goes on."""
+    peer = Settled()
+    peer.on_event = calling(peer, "theirs")
+    async with session(peer.model()) as harness:
+        await harness.send(UserText(text="go"))
+        await harness.next(ToolCall)
+        harness.interrupt()
+        await harness.send(UserText(text="never mind"))
+        await harness.next(ResponseStarted)
+        await harness.next(ResponseEnded)
+        await harness.session.cancel()
+
+
+async def test_an_aside_calls_nothing() -> None:
+    """And one that is refused, or lost with its connection, is told to be so."""
+    peer = Settled()
+
+    async def answers(event: dict[str, Any]) -> bool:
+        asked = event.get("response") or {}
+        if asked.get("instructions") == "refused":
+            await peer.send("error", error={"message": "I will not", "event_id": event["event_id"]})
+            return True
+        return asked.get("conversation") == "none"
+
+    peer.on_event = answers
+    async with session(peer.model()) as harness:
+        await harness.send(Respond(apart="one", instructions="refused"))
+        first = await harness.next(Aside)
+        assert (first.name, first.text, first.reason) == ("one", "", "I will not")
+        await harness.send(Respond(apart="two", instructions="lost"))
+        await until_sent(peer, "response.create", 2)
+        await peer.close()
+        assert (await harness.next(Aside)).name == "two"
         await harness.session.cancel()
 
 

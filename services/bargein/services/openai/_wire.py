@@ -19,6 +19,7 @@ __all__ = [
     "Part",
     "Response",
     "ServerEvent",
+    "decode_bare_ending",
     "decode_client_event",
     "decode_server_event",
     "encode",
@@ -61,8 +62,8 @@ class ErrorDetails(msgspec.Struct, kw_only=True):
     """What went wrong."""
 
     type: str | None = None
-    code: str | None = None
-    message: str = ""
+    code: str | int | None = None
+    message: str | None = ""
     param: str | None = None
     event_id: str | None = None
 
@@ -256,7 +257,7 @@ class ItemTruncated(_Server, kw_only=True, tag="conversation.item.truncated"):
 
     item_id: str
     content_index: int = 0
-    audio_end_ms: int = 0
+    audio_end_ms: float = 0
 
 
 class TranscriptionDelta(_Server, kw_only=True, tag="conversation.item.input_audio_transcription.delta"):
@@ -285,14 +286,14 @@ class TranscriptionFailed(_Server, kw_only=True, tag="conversation.item.input_au
 class SpeechStarted(_Server, kw_only=True, tag="input_audio_buffer.speech_started"):
     """The user began to speak."""
 
-    audio_start_ms: int = 0
+    audio_start_ms: float = 0
     item_id: str | None = None
 
 
 class SpeechStopped(_Server, kw_only=True, tag="input_audio_buffer.speech_stopped"):
     """The user stopped."""
 
-    audio_end_ms: int = 0
+    audio_end_ms: float = 0
     item_id: str | None = None
 
 
@@ -310,8 +311,8 @@ class Cleared(_Server, kw_only=True, tag="input_audio_buffer.cleared"):
 class TimeoutTriggered(_Server, kw_only=True, tag="input_audio_buffer.timeout_triggered"):
     """The user said nothing for too long; a response follows."""
 
-    audio_start_ms: int = 0
-    audio_end_ms: int = 0
+    audio_start_ms: float = 0
+    audio_end_ms: float = 0
     item_id: str | None = None
 
 
@@ -438,9 +439,9 @@ class RateLimit(msgspec.Struct, kw_only=True):
     """What is left of a limit."""
 
     name: str
-    limit: float = 0
-    remaining: float = 0
-    reset_seconds: float = 0
+    limit: float | None = 0
+    remaining: float | None = 0
+    reset_seconds: float | None = 0
 
 
 class RateLimitsUpdated(_Server, kw_only=True, tag="rate_limits.updated"):
@@ -452,7 +453,7 @@ class RateLimitsUpdated(_Server, kw_only=True, tag="rate_limits.updated"):
 class Error(_Server, kw_only=True, tag="error"):
     """Something was wrong; the connection mostly stays."""
 
-    error: ErrorDetails
+    error: ErrorDetails | str
 
 
 ServerEvent = (
@@ -501,8 +502,19 @@ class _Head(msgspec.Struct):
     type: str
 
 
+class _Bare(msgspec.Struct):
+    id: str
+    status: str | None = None
+
+
+class _BareDone(msgspec.Struct, tag_field="type", tag="response.done"):
+    response: _Bare
+
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _encoder = msgspec.json.Encoder()
 _head = msgspec.json.Decoder(_Head)
+_bare = msgspec.json.Decoder(_BareDone)
 _client: msgspec.json.Decoder[ClientEvent] = msgspec.json.Decoder(ClientEvent)
 _server: msgspec.json.Decoder[ServerEvent] = msgspec.json.Decoder(ServerEvent)
 _KNOWN_CLIENT = frozenset(str(kind.__struct_config__.tag) for kind in ClientEvent.__args__)
@@ -518,22 +530,31 @@ def decode_server_event(data: str | bytes) -> ServerEvent | str:
     """An event of the server's, or the type of one that is unknown here. Raises `MalformedError`."""
     try:
         return _server.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         return _unknown(data, error, _KNOWN_SERVER)
+
+
+def decode_bare_ending(data: str | bytes) -> Response | None:
+    """The id and status of a `response.done` whose details cannot be read: that it is over must not be missed."""
+    try:
+        bare = _bare.decode(data).response
+    except UNREADABLE:
+        return None
+    return Response(id=bare.id, status=bare.status)
 
 
 def decode_client_event(data: str | bytes) -> ClientEvent | str:
     """An event of a client's, or the type of one that is unknown here. Raises `MalformedError`."""
     try:
         return _client.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         return _unknown(data, error, _KNOWN_CLIENT)
 
 
 def _unknown(data: str | bytes, error: Exception, known: frozenset[str]) -> str:
     try:
         kind = _head.decode(data).type
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         raise MalformedError(f"expected a JSON object with a type: {error}") from None
     if kind in known:
         raise MalformedError(f"{kind}: {error}") from None

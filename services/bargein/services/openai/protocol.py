@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
+import msgspec
 import numpy as np
 from bargein.services.history import Entry
 from bargein.services.realtime import (
@@ -73,6 +74,8 @@ HARMLESS: Final = frozenset({"response_cancel_not_active", "input_audio_buffer_c
 """Errors of commands that came too late, or had nothing to do."""
 APART: Final = "apart"
 """Under this key of a response's metadata stands the name of what was asked apart from the conversation."""
+REQUEST: Final = "request"
+"""And under this one which `response.create` it answers."""
 BUSY: Final = "conversation_already_has_active_response"
 
 
@@ -93,7 +96,9 @@ class OpenAIProtocol(Protocol):
         self._answers = True
         self._said: dict[str, str] = {}  # partial transcripts of the user's items
         self._called: set[str] = set()
+        self._echoes = False  # the server repeats the metadata of a request in its response
         self._asked: deque[str] = deque(maxlen=8)  # event ids of response.create
+        self._asides: dict[str | None, str] = {}  # names of what was asked apart, by event id
         self._apart: dict[str, tuple[str, list[str]]] = {}  # responses beside the conversation: name and text so far
 
     def endpoint(self) -> Endpoint:
@@ -110,6 +115,8 @@ class OpenAIProtocol(Protocol):
         try:
             event = wire.decode_server_event(data)
         except wire.MalformedError as error:
+            if (over := wire.decode_bare_ending(data)) is not None:
+                yield from self._done(over)
             yield ProtocolFault(message=f"a message that cannot be read: {error}")
             return
         if not isinstance(event, str):
@@ -132,17 +139,19 @@ class OpenAIProtocol(Protocol):
                 text = event.transcript if isinstance(event, wire.TranscriptDone) else event.text
                 yield ItemOver(response=event.response_id, item=event.item_id or "", text=text)
         elif isinstance(event, wire.ArgumentsDone):
-            yield from self._called_for(event.response_id, event.call_id, event.name, event.arguments)
+            if _complete(event.arguments):  # of an interrupted response they may be cut off
+                yield from self._called_for(event.response_id, event.call_id, event.name, event.arguments)
         elif isinstance(event, wire.OutputItemDone):
-            if event.item.type == "function_call":
-                item = event.item
+            item = event.item
+            if item.type == "function_call" and item.status in ("completed", None):
                 yield from self._called_for(event.response_id, item.call_id, item.name, item.arguments)
         elif isinstance(event, wire.ResponseCreated):
             name = (event.response.metadata or {}).get(APART)
             if name is not None:
                 self._apart[event.response.id] = name, []
+                self._asides = {key: each for key, each in self._asides.items() if each != name}
             else:
-                yield ResponseBegan(response=event.response.id)
+                yield ResponseBegan(response=event.response.id, request=self._request(event.response))
         elif isinstance(event, wire.ResponseDone):
             yield from self._done(event.response)
         else:
@@ -157,7 +166,7 @@ class OpenAIProtocol(Protocol):
             yield AudioCommitted(item=event.item_id or "", answered=self._answers)
         elif isinstance(event, wire.TranscriptionDelta):
             text = self._said[event.item_id] = self._said.get(event.item_id, "") + event.delta
-            yield Transcribed(item=event.item_id, text=text)
+            yield Transcribed(item=event.item_id, text=text.lstrip())
         elif isinstance(event, wire.TranscriptionCompleted):
             self._said.pop(event.item_id, None)
             yield Transcribed(item=event.item_id, text=event.transcript.strip(), final=True)
@@ -172,26 +181,35 @@ class OpenAIProtocol(Protocol):
         elif isinstance(event, wire.RateLimitsUpdated):
             limits = event.rate_limits
             yield Limited(
-                remaining={each.name: each.remaining for each in limits},
-                reset_seconds={each.name: each.reset_seconds for each in limits},
+                remaining={each.name: each.remaining for each in limits if each.remaining is not None},
+                reset_seconds={each.name: each.reset_seconds for each in limits if each.reset_seconds is not None},
             )
         elif isinstance(event, wire.Error):
             yield from self._complaint(event.error)
 
     def _updated(self, session: dict[str, Any]) -> Iterator[Event]:
-        turns = ((session.get("audio") or {}).get("input") or {}).get("turn_detection")
-        self._interrupts = bool(turns and turns.get("interrupt_response", True))
-        self._answers = bool(turns and turns.get("create_response", True))
+        turns: Any = session
+        for key in ("audio", "input", "turn_detection"):
+            turns = turns.get(key) if isinstance(turns, dict) else None
+        detects = isinstance(turns, dict) and bool(turns)
+        self._interrupts = detects and bool(turns.get("interrupt_response", True))
+        self._answers = detects and bool(turns.get("create_response", True))
         if not self._ready:
             self._ready = True
             expires = session.get("expires_at")
             # The one time that is not AnyIO's: the server gives it as a date.
-            left = expires - time.time() if isinstance(expires, int | float) else 0
+            left = expires - time.time() if isinstance(expires, int | float) and 0 < expires < 1e12 else 0
             yield Ready(session=str(session.get("id") or ""), config=session, seconds=left if left > 1 else None)
+
+    def _request(self, response: wire.Response) -> str | None:
+        """Which request a response answers; "" for the server's own idea, None where that cannot be told."""
+        name = (response.metadata or {}).get(REQUEST)
+        self._echoes = self._echoes or name is not None
+        return name or ("" if self._echoes else None)
 
     def _called_for(self, response: str, call: str | None, name: str | None, arguments: str | None) -> Iterator[Event]:
         """Twice on the wire, once here: the arguments are complete, and then the item is."""
-        if call and name and call not in self._called:
+        if call and name and call not in self._called and response not in self._apart:
             self._called.add(call)
             yield CallMade(response=response, call=call, name=name, arguments=arguments or "{}")
 
@@ -212,19 +230,24 @@ class OpenAIProtocol(Protocol):
         elif response.status in ("failed", "incomplete"):
             outcome = "failed" if response.status == "failed" else "completed"
         yield ResponseOver(response=response.id, outcome=outcome, reason=reason, usage=_usage(response.usage))
-        code = details.error.code if details and details.error else None
+        code = str(details.error.code or "") if details and details.error else ""
         if response.status == "failed" and code in FATAL:
-            yield ProtocolFault(message=reason, code=code or "", fatal=True)
+            yield ProtocolFault(message=reason, code=code, fatal=True)
 
-    def _complaint(self, error: wire.ErrorDetails) -> Iterator[Event]:
-        code = error.code or error.type or ""
+    def _complaint(self, error: wire.ErrorDetails | str) -> Iterator[Event]:
+        if isinstance(error, str):
+            error = wire.ErrorDetails(message=error)
+        code, message = str(error.code or error.type or ""), error.message or ""
         if code in HARMLESS:
             return
         if code == BUSY:
-            yield ProtocolFault(message=error.message, code=code, busy=True)
+            yield ProtocolFault(message=message, code=code, busy=True)
+            return
+        if error.event_id in self._asides:
+            yield AsideOver(name=self._asides.pop(error.event_id), text="", reason=message or code)
             return
         refused = error.event_id is not None and error.event_id in self._asked
-        yield ProtocolFault(message=error.message or code, code=code, fatal=code in FATAL, refused=refused)
+        yield ProtocolFault(message=message or code, code=code, fatal=code in FATAL, refused=refused)
 
     # Commands -----------------------------------------------------------------------------------------------------
 
@@ -306,18 +329,29 @@ class OpenAIProtocol(Protocol):
         """Answer now."""
         self._count += 1
         self._asked.append(f"respond-{self._count}")
-        response = {"instructions": instructions} if instructions else None
+        response: dict[str, Any] = {"metadata": {REQUEST: self._asked[-1]}}
+        if instructions:
+            response["instructions"] = instructions
         yield wire.encode(wire.ResponseCreate(event_id=self._asked[-1], response=response))
+
+    @property
+    def request(self) -> str | None:
+        """The name of the latest request for a response."""
+        return self._asked[-1] if self._asked else None
 
     def aside(self, name: str, instructions: str) -> Iterator[Message]:
         """Answer apart from the conversation, in text; the metadata tell the answer from others."""
         asked = {
             "conversation": "none",
             "output_modalities": ["text"],
+            "tool_choice": "none",
             "instructions": instructions,
             "metadata": {APART: name[:512]},
         }
-        yield wire.encode(wire.ResponseCreate(response=asked))
+        self._count += 1
+        event = f"aside-{self._count}"
+        self._asides[event] = name
+        yield wire.encode(wire.ResponseCreate(event_id=event, response=asked))
 
     def cancel(self, response: str) -> Iterator[Message]:
         """Stop this response, and no other."""
@@ -332,11 +366,19 @@ class OpenAIProtocol(Protocol):
         yield wire.encode(wire.ItemDelete(item_id=item))
 
 
+def _complete(arguments: str) -> bool:
+    """Whether these are the whole arguments of a call: a JSON object."""
+    try:
+        return isinstance(msgspec.json.decode(arguments), dict)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+
+
 def _reason(response: wire.Response) -> str:
     """Why it ended as it did, in the server's words."""
     details = response.status_details
     if details and details.error:
-        return details.error.message or details.error.code or details.reason or ""
+        return str(details.error.message or details.error.code or details.reason or "")
     return (details.reason or "") if details else ""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 import numpy as np
@@ -35,6 +35,7 @@ from bargein.processors import Alignment, Heard
 
 from ..frames import Aside, Connected, RateLimits, Respond
 from ..history import Entry, History
+from ._bell import Bell
 from .protocol import (
     AsideOver,
     AudioCommitted,
@@ -92,6 +93,7 @@ class _Response:
         """Stamped when the response began; None for one that was called off before."""
         self.epoch = outlet.epoch if outlet is not None else -1
         self.active = True
+        self.cancelled = False
         self.items: dict[str, _Item] = {}
         self.calls: set[str] = set()  # that were made and not answered
         self.called = False
@@ -113,6 +115,7 @@ class Dialogue:
         cancel_tool: Callable[[str], object],
         gap_seconds: float,
         buffer_seconds: float,
+        speaks: bool = True,
     ) -> None:
         self.history = history
         self.protocol: Protocol | None = None
@@ -129,49 +132,53 @@ class Dialogue:
         self.give: deque[tuple[Outlet[Any], Frame]] = deque()
         self.dropped_ms = 0.0
         """How much of the user's sound was lost because the connection was."""
-        self.changed = anyio.Event()
+        self.sending, self.giving, self.minding, self.resting = Bell(), Bell(), Bell(), Bell()
         self._out = out
+        self._speaks = speaks  # with a voice of its own
         self._run_tool = run_tool
         self._cancel_tool = cancel_tool
-        self._gap: deque[tuple[bytes, float, int]] = deque()  # sound that waits for a connection: pcm, ms, pts
-        self._gap_ms = 0.0
+        self._gap_ms = 0.0  # of sound that waits for a connection
         self._gap_most = gap_seconds * 1000
         self._waiting_ms = 0.0  # of reply audio that waits for room in the graph
         self._waiting_most = buffer_seconds * 1000
-        self._later: deque[Iterable[Message]] = deque()  # commands that wait for a connection
+        self._later: deque[_Late | _Sound] = deque()  # commands and sound that wait for a connection, in order
         self._responses: dict[str, _Response] = {}
         self._active: str | None = None
         self._requested: Respond | None = None  # sent, and not begun
         self._expected = False  # the provider will respond by itself
         self._wanted: Respond | None = None  # to be sent when it can be
         self._cancel_next = False
-        self._protected = False
+        self._request: str | None = None  # its name
         self._running: set[str] = set()
         self._here: set[str] = set()  # calls that were made on this connection
         self._deadlines: dict[tuple[str, str], float] = {}
         self._ms_per_weight = Alignment.MS_PER_WEIGHT  # as the voice has spoken so far
         self._number = 0  # of the connection
+        self._final: deque[str] = deque(maxlen=KEPT)  # items of the user whose words are final
+        self._asides: set[str] = set()  # what was asked apart, and not answered
         self._origin: int | None = None  # pts of the first sound sent on this connection
         self._sent_ms = 0.0
 
     # The two queues -----------------------------------------------------------------------------------------------
 
     def wake(self) -> None:
-        """Tell whoever waits that something has changed."""
-        self.changed.set()
-        self.changed = anyio.Event()
+        """Tell all who wait that something has changed."""
+        self.sending.ring()
+        self.giving.ring()
+        self.minding.ring()
+        self.resting.ring()
 
     def post(self, messages: Iterable[Message]) -> None:
         """Send messages, as soon as there is a session."""
         self.outbox.extend(messages)
-        self.wake()
+        self.sending.ring()
 
     def emit(self, frame: Frame, outlet: Outlet[Any] | None = None) -> None:
         """Give a frame to the graph, in order."""
         self.give.append((outlet or self._out, frame))
         if isinstance(frame, Audio):
             self._waiting_ms += frame.ms
-        self.wake()
+        self.giving.ring()
 
     def given(self, frame: Frame) -> None:
         """A frame has left the queue."""
@@ -183,9 +190,9 @@ class Dialogue:
         if self.ready and self.protocol is not None:
             self.post(make(self.protocol))
         else:
-            self._later.append(_Late(self, make))
-            while len(self._later) > KEPT:
-                self._later.popleft()
+            self._later.append(_Late(make))
+            if sum(isinstance(each, _Late) for each in self._later) > KEPT:
+                self._later.remove(next(each for each in self._later if isinstance(each, _Late)))
 
     @property
     def epoch(self) -> int:
@@ -241,6 +248,9 @@ class Dialogue:
                 self._over(response, "failed", reason)
         self._requested, self._expected, self._cancel_next = None, False, False
         self._wanted = self._wanted or again
+        for name in sorted(self._asides):
+            self.emit(Aside(name=name, text="", reason=reason))
+        self._asides.clear()
         self.wake()
 
     def _began(self, event: Ready) -> None:
@@ -254,10 +264,11 @@ class Dialogue:
         if not event.seconds and protocol.profile.session_seconds:
             self.expires = anyio.current_time() + protocol.profile.session_seconds
         while self._later:
-            self.post(self._later.popleft())
-        while self._gap:
-            pcm, ms, pts = self._gap.popleft()
-            self._append(pcm, ms, pts)
+            late = self._later.popleft()
+            if isinstance(late, _Late):
+                self.post(late.make(protocol))
+            else:
+                self._append(late.pcm, late.ms, late.pts)
         self._gap_ms = 0.0
         self.emit(
             Connected(
@@ -282,7 +293,9 @@ class Dialogue:
         for event in protocol.receive(data):
             self.handle(event)
         self.outbox.extend(protocol.pending())
-        self.wake()
+        if self.outbox:
+            self.sending.ring()
+        self.resting.ring()
 
     def handle(self, event: Event) -> None:
         """Act on what a message means."""
@@ -293,7 +306,8 @@ class Dialogue:
         elif isinstance(event, ItemOver):
             self._item_over(event)
         elif isinstance(event, ResponseBegan):
-            self._begin(event.response)
+            if event.response not in self._responses:  # its first piece may have come before
+                self._begin(event.response, event.request)
         elif isinstance(event, ResponseOver):
             self._response_over(event)
         elif isinstance(event, SpeechBegan):
@@ -302,9 +316,13 @@ class Dialogue:
             self.user_speaking = False
             self.emit(SpeechStopped(item=event.item, pts=self._pts(event.ms)))
         elif isinstance(event, AudioCommitted):
-            self.history.user("", event.item)
+            self.history.begin(event.item)
             self._expected = self._expected or event.answered
         elif isinstance(event, Transcribed):
+            if event.item in self._final and not event.final:
+                return
+            if event.final:
+                self._final.append(event.item)
             self.history.user(event.text, event.item)
             self.emit(Transcript(text=event.text, item=event.item, final=event.final))
         elif isinstance(event, CallMade):
@@ -315,6 +333,7 @@ class Dialogue:
         elif isinstance(event, Ready):
             self._began(event)
         elif isinstance(event, AsideOver):
+            self._asides.discard(event.name)
             self.emit(Aside(name=event.name, text=event.text, reason=event.reason))
         elif isinstance(event, Limited):
             provider = self.protocol.profile.provider if self.protocol is not None else ""
@@ -324,20 +343,24 @@ class Dialogue:
         elif isinstance(event, ProtocolFault):
             self._fault(event)
 
-    def _begin(self, name: str) -> _Response:
+    def _begin(self, name: str, request: str | None = None) -> _Response:
         """A response begins: now it is stamped, once."""
-        called_off, self._cancel_next = self._cancel_next, False
-        self._requested, self._expected = None, False
+        ours = self._requested is not None and request in (None, self._request)
+        called_off = ours and self._cancel_next
+        protected = ours and self._requested is not None and self._requested.protected
+        if ours:
+            self._requested, self._cancel_next = None, False
+        self._expected = False
         response = _Response(name, None if called_off else self._out.reply(), self._number)
         self._responses[name] = response
-        while len(self._responses) > KEPT:
-            self._responses.pop(next(iter(self._responses)))
+        for old in list(self._responses.values())[:-KEPT]:
+            if not old.calls:
+                del self._responses[old.name]
         self._active = name
         if called_off:
             self._cancel(response)
         else:
-            self.emit(ResponseStarted(response=name, protected=self._protected))
-        self._protected = False
+            self.emit(ResponseStarted(response=name, protected=protected))
         return response
 
     def _of(self, name: str) -> _Response | None:
@@ -400,6 +423,10 @@ class Dialogue:
     def _response_over(self, event: ResponseOver) -> None:
         response = self._responses.get(event.response)
         if response is None or not response.active:
+            if response is None and event.outcome == "failed" and self._active is None:
+                self._requested = None  # it failed before it began
+            self._expected = self._expected and response is None
+            self._ask()  # one that was given up here is over at the provider, too
             return
         if event.usage:
             self.emit(Usage(response=event.response, **event.usage))
@@ -447,7 +474,7 @@ class Dialogue:
         for response in self._responses.values():
             if not response.dropped or response.outlet is None:
                 continue
-            if response.active and not cancelled:
+            if response.active and not cancelled and not response.cancelled:
                 self._cancel(response)
             for name, item in response.items.items():
                 if not item.settled and (response.name, name) not in self._deadlines:
@@ -466,6 +493,7 @@ class Dialogue:
 
     def _cancel(self, response: _Response) -> None:
         protocol = self.protocol
+        response.cancelled = True
         if protocol is not None and protocol.profile.cancels and self.ready:
             self.post(protocol.cancel(response.name))
 
@@ -499,6 +527,13 @@ class Dialogue:
         if not all_of_it or response.dropped:
             self.post(protocol.truncate(name, int(played)) if played >= 1 else protocol.forget(name))
 
+    def _unheard(self, response: _Response, name: str, item: _Item) -> None:
+        item.settled = True
+        self.history.heard("", name, response.name)
+        protocol = self.protocol
+        if protocol is not None and protocol.profile.truncates and self.ready and response.connection == self._number:
+            self.post(protocol.forget(name))
+
     def heard(self, frame: Heard) -> None:
         """`Spoken` says which words were heard: what a voice of one's own made of the text."""
         response = self._responses.get(frame.response)
@@ -527,9 +562,13 @@ class Dialogue:
                 del self._deadlines[name, item_name]
                 response = self._responses.get(name)
                 item = response.items.get(item_name) if response is not None else None
-                if response is not None and item is not None and item.alignment.audio_ms:
+                if response is None or item is None or item.settled:
+                    continue
+                if item.alignment.audio_ms:
                     item.alignment.plays(0, True)
                     self._settle(response, item_name, item)
+                elif self._speaks:  # its sound never came
+                    self._unheard(response, item_name, item)
 
     # What the application asks for --------------------------------------------------------------------------------
 
@@ -537,14 +576,15 @@ class Dialogue:
         """The user's sound. Without a session it is kept, as far as there is room."""
         if self.ready:
             self._append(pcm, ms, pts)
-            self.wake()
+            self.sending.ring()
             return
-        self._gap.append((pcm, ms, pts))
+        self._later.append(_Sound(pcm, ms, pts))
         self._gap_ms += ms
-        while self._gap_ms > self._gap_most and self._gap:
-            _, lost, _ = self._gap.popleft()
-            self._gap_ms -= lost
-            self.dropped_ms += lost
+        while self._gap_ms > self._gap_most:
+            oldest = next(each for each in self._later if isinstance(each, _Sound))
+            self._later.remove(oldest)
+            self._gap_ms -= oldest.ms
+            self.dropped_ms += oldest.ms
 
     def _append(self, pcm: bytes, ms: float, pts: int) -> None:
         if self.protocol is None:
@@ -569,6 +609,11 @@ class Dialogue:
             self._command(lambda protocol: protocol.text(text, item))  # later it is part of the history
         self.ask(Respond())
 
+    def aside(self, name: str, instructions: str) -> None:
+        """Ask something apart from the conversation."""
+        self._asides.add(name)
+        self._command(lambda protocol: protocol.aside(name, instructions))
+
     def command(self, make: Callable[[Protocol], Iterable[Message]]) -> None:
         """Send whatever else there is to send."""
         self._command(make)
@@ -586,17 +631,21 @@ class Dialogue:
             return
         self._wanted, self._requested = None, wanted
         self._cancel_next = False
-        self._protected = wanted.protected
         self.post(self.protocol.respond(wanted.instructions))
+        self._request = self.protocol.request
         self.heard_at = anyio.current_time()
 
     # Tools --------------------------------------------------------------------------------------------------------
 
     def _unanswered(self) -> set[str]:
-        return {call for response in self._responses.values() for call in response.calls}
+        """Calls that the next response must wait for; not those of an interrupted one that we do not run."""
+        responses = self._responses.values()
+        return {call for each in responses for call in each.calls if call in self._running or not each.dropped}
 
     def _call(self, event: CallMade) -> None:
         response = self._responses.get(event.response) or self._begin(event.response)
+        if response.outlet is None:
+            return  # it was called off before it began
         if any(event.call == entry.call for entry in self.history if entry.role == "call"):
             return
         call = ToolCall(call=event.call, name=event.name, arguments=event.arguments, response=event.response)
@@ -645,25 +694,30 @@ class Dialogue:
 
     def _fault(self, event: ProtocolFault) -> None:
         if event.busy:
-            self._wanted = self._wanted or self._requested or Respond()
+            called_off, self._cancel_next = self._cancel_next, False
+            if not called_off:
+                self._wanted = self._wanted or self._requested or Respond()
             self._requested = None
             self._expected = self._active is None
             return
         if event.refused:
             self._requested, self._cancel_next = None, False
+            self._ask()
         provider = self.protocol.profile.provider if self.protocol is not None else ""
         self.emit(Failure(message=f"{provider}: {event.message}", processor=provider, fatal=event.fatal))
         if event.fatal:
             self.fatal = event.message
 
 
-class _Late:
-    """Messages that are made when there is a protocol to make them."""
+class _Late(NamedTuple):
+    """A command that waits for a protocol to put it in words."""
 
-    def __init__(self, dialogue: Dialogue, make: Callable[[Protocol], Iterable[Message]]) -> None:
-        self.dialogue = dialogue
-        self.make = make
+    make: Callable[[Protocol], Iterable[Message]]
 
-    def __iter__(self) -> Any:
-        assert self.dialogue.protocol is not None
-        return iter(self.make(self.dialogue.protocol))
+
+class _Sound(NamedTuple):
+    """Sound that waits for a connection."""
+
+    pcm: bytes
+    ms: float
+    pts: int

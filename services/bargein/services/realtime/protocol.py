@@ -111,6 +111,8 @@ class ResponseBegan(Event, frozen=True, kw_only=True):
     """A response begins."""
 
     response: str
+    request: str | None = None
+    """Which request it answers (`Protocol.request`); empty for the provider's own idea, None if that is unknown."""
 
 
 class AudioPiece(Event, frozen=True, kw_only=True):
@@ -215,6 +217,11 @@ class Protocol:
     def opening(self, settings: Settings) -> Iterable[Message]:
         """What to send first, once the socket is open. `Ready` tells when it took effect."""
         raise NotImplementedError
+
+    @property
+    def request(self) -> str | None:
+        """The name of the latest request for a response, where responses tell what they answer."""
+        return None
 
     def pending(self) -> Iterable[Message]:
         """What the last `receive` made necessary to send. Asked for after every one."""

@@ -229,6 +229,7 @@ class Realtime(Processor):
             cancel_tool=self.runner.cancel,
             gap_seconds=self.reconnect.gap_seconds,
             buffer_seconds=self._buffer_seconds,
+            speaks=self.settings.output == "audio",
         )
         try:
             async with anyio.create_task_group() as group:
@@ -301,7 +302,7 @@ class Realtime(Processor):
         elif isinstance(frame, Respond):
             if frame.apart:
                 self.profile.require("asides", "Respond(apart=...)")
-                dialogue.command(lambda protocol: protocol.aside(frame.apart, frame.instructions))
+                dialogue.aside(frame.apart, frame.instructions)
             else:
                 dialogue.ask(frame)
         elif isinstance(frame, Say):
@@ -347,7 +348,7 @@ class Realtime(Processor):
             dialogue.commit()
         with anyio.move_on_after(LINGER_S):
             while dialogue.busy or dialogue.give or (dialogue.outbox and dialogue.ready):
-                await dialogue.changed.wait()
+                await dialogue.resting.wait()
 
     async def _give(self, dialogue: Dialogue) -> None:
         """Frames into the graph, in order, waiting for room."""
@@ -357,15 +358,18 @@ class Realtime(Processor):
                 await outlet.send(frame)
                 dialogue.given(frame)
                 if not dialogue.give:
-                    dialogue.wake()
-            await dialogue.changed.wait()
+                    dialogue.resting.ring()
+            await dialogue.giving.wait()
 
     async def _mind(self, dialogue: Dialogue) -> None:
         """What is due when nothing comes."""
         while True:
-            wait = dialogue.next_deadline() - anyio.current_time()
-            with anyio.move_on_after(max(0.0, wait)):
-                await dialogue.changed.wait()
+            due = dialogue.next_deadline()
+            if due == math.inf:
+                await dialogue.minding.wait()
+                continue
+            with anyio.move_on_after(max(0.0, due - anyio.current_time())):
+                await dialogue.minding.wait()
             dialogue.due()
 
     # Tools --------------------------------------------------------------------------------------------------------
@@ -443,7 +447,8 @@ class Realtime(Processor):
                     while True:
                         while dialogue.ready and dialogue.outbox:
                             await socket.send(dialogue.outbox.popleft())
-                        await dialogue.changed.wait()
+                        dialogue.resting.ring()
+                        await dialogue.sending.wait()
                 except SocketClosedError as error:
                     end(str(error), False, group.cancel_scope)
 
