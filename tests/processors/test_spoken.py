@@ -204,6 +204,8 @@ def test_what_the_agent_does_is_told_when_it_changes() -> None:
     assert now(ResponseEnded(response="s")) == [AgentActivity(calls=("c",))]
     assert now(ToolResult(call="c", output="1")) == [AgentActivity()]
     assert now(ResponseStarted(response="t"), CUT)[-1] == AgentActivity()
+    assert now(ResponseStarted(response="u"), ToolCall(call="d", name="f", response="u"))[-1].calls == ("d",)
+    assert now(text("So", response="u"))[-1].calls == ()
 
 
 @given(

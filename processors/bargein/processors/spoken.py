@@ -106,6 +106,7 @@ class Spoken(Processor):
         self._settled: deque[tuple[str, str]] = deque(maxlen=ITEMS)
         self._responses: dict[str, _Response] = {}
         self._calls: tuple[str, ...] = ()
+        self._calling = ""  # the response that made them
         self._told = AgentActivity()
         self._ms_per_weight = Alignment.MS_PER_WEIGHT
 
@@ -144,11 +145,15 @@ class Spoken(Processor):
         elif isinstance(frame, ResponseEnded):
             yield from self._ended(frame)
         elif isinstance(frame, ToolCall):
-            self._calls += (frame.call,)
+            self._calls, self._calling = (*self._calls, frame.call), frame.response
         elif isinstance(frame, ToolResult):
             self._calls = tuple(call for call in self._calls if call != frame.call)
-        elif isinstance(frame, Text) and frame.final:
-            yield from self._settle(frame.response, frame.item)
+        elif isinstance(frame, Text):
+            if self._calls and frame.response == self._calling:
+                self._calls = ()  # the response goes on: whoever runs the tools inside a brain has answered
+                yield from self._tell()
+            if frame.final:
+                yield from self._settle(frame.response, frame.item)
         if not isinstance(frame, Audio | Timing | Text | End):
             yield from self._tell()
 

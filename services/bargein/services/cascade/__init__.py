@@ -1,0 +1,20 @@
+"""The cascade: speech-to-text, language model and text-to-speech as one brain, each part replaceable."""
+
+from .answer import Answer
+from .cascade import Cascade
+from .parts import Call, LanguageModel, Prompt, SpeechToText, TextToSpeech, Word
+from .speak import Speak
+from .transcribe import Transcribe
+
+__all__ = [
+    "Answer",
+    "Call",
+    "Cascade",
+    "LanguageModel",
+    "Prompt",
+    "Speak",
+    "SpeechToText",
+    "TextToSpeech",
+    "Transcribe",
+    "Word",
+]

@@ -1,0 +1,30 @@
+"""A part inside its processor."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self
+
+from bargein.pipeline import Processor
+
+__all__ = ["Holds"]
+
+
+class Holds(Processor):
+    """A processor that holds a part: if that is a context manager, it is entered and left with the processor."""
+
+    part: Any
+
+    async def __aenter__(self) -> Self:
+        self._stack = AsyncExitStack()
+        if hasattr(self.part, "__aenter__"):
+            await self._stack.enter_async_context(self.part)
+        elif hasattr(self.part, "__enter__"):
+            self._stack.enter_context(self.part)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
