@@ -227,7 +227,7 @@ class Tasks:
         except GeneratorExit:
             raise
         except BaseException as error:
-            run.fail(stage, error)
+            run.fail(stage, _sole(error))
         finally:
             inbox.close()
             if self._finishing:
@@ -487,3 +487,10 @@ def _manages(stage: Stage) -> bool:
     """Whether the host enters its context; a blocking processor's plain one is entered in its thread."""
     processor = stage.processor
     return hasattr(processor, "__aenter__") or (hasattr(processor, "__enter__") and not _blocks(stage))
+
+
+def _sole(error: BaseException) -> BaseException:
+    """The exception that a group holds, when it is one alone: that a loop has a task group is its own matter."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

@@ -98,12 +98,12 @@ class Answer(Holds):
     ) -> None:
         """Answer until the end, and finish the last answer."""
         async with anyio.create_task_group() as group:
-            self._group = group
+            self._group, self._idle = group, anyio.Event()
             async for frame in inbox:
                 await self._take(frame, out)
-            with anyio.move_on_after(UNANSWERED_S):
-                while self._pending:
-                    await next(iter(self._pending.values())).wait()
+            while self._current or self._asked or self._say:  # each answer ends: models and tools have their limits
+                self._idle = anyio.Event()
+                await self._idle.wait()
 
     async def _take(self, frame: Frame, out: Outlet[Given]) -> None:
         if isinstance(frame, Turn):
@@ -125,7 +125,7 @@ class Answer(Holds):
             if frame.done:
                 self.history.heard(frame.text, frame.item, frame.response)
         elif isinstance(frame, Interrupt):
-            self._asked, self._current = None, ""
+            self._asked = None  # the present answer is being cancelled; what comes next waits for its end
             self._say.clear()
             for call in self.runner.interrupt():
                 self._over(call)
@@ -138,7 +138,7 @@ class Answer(Holds):
             self._asked = Respond()
         elif frame.turn == self._of and self._current and self._current not in self._heard:
             await out.send(Interrupt(reason="the user's words turned out to be others"))
-            self._current, self._asked = "", Respond()
+            self._asked = Respond()
 
     def _next(self, out: Outlet[Given]) -> None:
         """Begin the next answer, if there is one to give and none is being given."""
@@ -174,10 +174,15 @@ class Answer(Holds):
         finally:
             if ended is None:  # interrupted, while it is cancelled: there is no time to wait
                 out.offer(ResponseEnded(response=name, outcome="interrupted"))
+                self._finished(name, out)
         await out.send(ended)
+        self._finished(name, out)
+
+    def _finished(self, name: str, out: Outlet[Given]) -> None:
         if self._current == name:
             self._current = ""
             self._next(out)
+        self._idle.set()
 
     async def _write(self, reply: Outlet[Given], name: str, item: str, text: str) -> None:
         if text:

@@ -51,22 +51,17 @@ class Tools(Processor):
     ) -> None:
         """Listen until the end; then wait for what runs."""
         runner = self.runner
-        try:
-            async with anyio.create_task_group() as group:
-                async for frame in inbox:
-                    if isinstance(frame, Interrupt):
-                        runner.interrupt()
-                        continue
-                    await out.send(frame)
-                    if isinstance(frame, Configure):
-                        if frame.tools is not None:
-                            runner.toolbox = Toolbox(frame.tools)
-                    elif frame.name in runner.toolbox or self.others == "refuse":
-                        self._take(frame, out, group)
-        except BaseExceptionGroup as errors:
-            if len(errors.exceptions) == 1:
-                raise errors.exceptions[0] from None
-            raise
+        async with anyio.create_task_group() as group:
+            async for frame in inbox:
+                if isinstance(frame, Interrupt):
+                    runner.interrupt()
+                    continue
+                await out.send(frame)
+                if isinstance(frame, Configure):
+                    if frame.tools is not None:
+                        runner.toolbox = Toolbox(frame.tools)
+                elif frame.name in runner.toolbox or self.others == "refuse":
+                    self._take(frame, out, group)
 
     def _take(self, call: ToolCall, out: Outlet[Any], group: anyio.abc.TaskGroup) -> None:
         """Begin it at once, so that an interrupt that comes before its task starts concerns it."""

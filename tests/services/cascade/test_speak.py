@@ -1,0 +1,76 @@
+"""Speak: each piece of text, then its sound, and when its words sound."""
+
+from __future__ import annotations
+
+import anyio
+import numpy as np
+import pytest
+from bargein.pipeline import Audio, Failure, ResponseEnded, Text
+from bargein.pipeline.testing import Harness, check_processor, joined
+from bargein.processors import Pacer, Spoken, Timing
+from bargein.services.cascade import Speak
+
+from .parts import LETTER_MS, Voice
+
+pytestmark = pytest.mark.virtual
+
+
+def piece(text: str, *, item: str = "i", final: bool = False, epoch: int = 0) -> Text:
+    return Text(text=text, response="r", item=item, final=final, epoch=epoch)
+
+
+async def test_each_piece_has_its_sound() -> None:
+    """In order, with times that go on from piece to piece, and begin anew with an item."""
+    async with Harness(Speak(Voice(words=True))) as harness:
+        await harness.send(piece("One two. "), piece("Three.", final=True), piece("Four.", item="j"))
+        await harness.send(ResponseEnded(response="r"))
+        await harness.end()
+    kinds = [type(frame).__name__ for frame in harness.frames if not isinstance(frame, Timing)]
+    assert kinds == ["Text", *["Audio"] * 3] * 3 + ["ResponseEnded"]
+    times = {frame.text: (frame.start_ms, frame.end_ms) for frame in harness.of(Timing)}
+    assert times == {"One": (0, 150), "two.": (200, 400), "Three.": (450, 750), "Four.": (0, 250)}
+    sound = [frame for frame in harness.of(Audio) if frame.item == "i"]
+    assert [frame.pts for frame in sound] == sorted(frame.pts for frame in sound)
+    assert len(joined(sound)) == round(15 * LETTER_MS * 16)
+
+
+async def test_where_the_voice_does_not_say_the_piece_is_timed() -> None:
+    """As a whole, when its length is known."""
+    async with Harness(Speak(Voice())) as harness:
+        await harness.send(piece("One two."), piece(" Three.", final=True), piece("", final=True))
+        await harness.end()
+    assert [(frame.text, frame.start_ms, frame.end_ms) for frame in harness.of(Timing)] == [
+        ("One two.", 0, 400),
+        (" Three.", 400, 750),
+    ]
+
+
+async def test_what_it_cannot_say_is_told_and_left_out() -> None:
+    """The rest is spoken, and the text passes."""
+    voice = Voice(cannot="ß")
+    async with Harness(Speak(voice)) as harness:
+        await harness.send(piece("Ein Spaß. "), piece("Ja."))
+        await harness.end()
+    assert voice.said == ["Ja."]
+    assert [frame.message for frame in harness.of(Failure)] == ["Voice: I cannot say ß"]
+    assert len(harness.of(Text)) == 2
+
+
+async def test_an_interrupt_cancels_the_voice() -> None:
+    """The next reply is spoken at once."""
+    async with Harness(Speak(Voice()), Spoken(), Pacer()) as harness:
+        await harness.send(piece("A very long sentence that goes on and on."), ResponseEnded(response="r"))
+        await anyio.sleep(0.5)
+        number = harness.interrupt()
+        await harness.send(Text(text="Yes?", response="s", item="k", epoch=number))
+        await anyio.sleep(0.05)
+        new = [frame for frame in harness.of(Audio) if frame.response == "s"]
+        assert new
+        assert np.any(new[0].samples)
+        await harness.session.cancel()
+
+
+async def test_it_conforms() -> None:
+    """The conformance suite passes."""
+    frames = [piece("One two. "), piece("Three.", final=True), ResponseEnded(response="r")]
+    await check_processor(lambda: Speak(Voice(words=True)), frames)

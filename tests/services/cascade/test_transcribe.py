@@ -1,0 +1,114 @@
+"""Transcribe: the words of each utterance, by its item."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import anyio
+import numpy as np
+import pytest
+from bargein.pipeline import Audio, Failure, Frame, SpeechStarted, SpeechStopped, Transcript
+from bargein.pipeline.testing import Harness, check_processor, framed, tone
+from bargein.processors import Vad
+from bargein.services.cascade import SpeechToText, Transcribe
+from bargein.services.cascade.parts import Samples
+
+from ...speech import utterances
+from .parts import Ears
+
+pytestmark = pytest.mark.virtual
+
+
+def spoken(item: str, ms: float = 200) -> list[Frame]:
+    return [SpeechStarted(item=item), *framed(tone(ms=ms)), SpeechStopped(item=item)]
+
+
+def words(harness: Harness) -> list[tuple[str, str, bool]]:
+    return [(frame.item, frame.text, frame.final) for frame in harness.of(Transcript)]
+
+
+async def test_partials_grow_and_the_last_is_final() -> None:
+    """All with the item of the speech; the sound is consumed, its bounds pass."""
+    ears = Ears("good morning", seconds=0.1)
+    async with Harness(Transcribe(ears)) as harness:
+        await harness.send(*spoken("a"))
+        await harness.end()
+    assert words(harness) == [("a", "good", False), ("a", "good morning", False), ("a", "good morning", True)]
+    assert ears.heard_ms == [200]
+    assert not harness.of(Audio)
+    assert len(harness.of(SpeechStarted)) == len(harness.of(SpeechStopped)) == 1
+
+
+async def test_what_is_not_speech_is_not_heard() -> None:
+    """Nor is the agent's own sound."""
+    ears = Ears("yes")
+    async with Harness(Transcribe(ears)) as harness:
+        await harness.send(*framed(tone(ms=100)), SpeechStarted(item="a"), *framed(tone(ms=60)))
+        await harness.send(*framed(tone(ms=100), response="r"), SpeechStopped(item="a"), *framed(tone(ms=100)))
+        await harness.end()
+    assert ears.heard_ms == [60]
+
+
+async def test_the_next_utterance_may_begin_while_the_last_is_finished() -> None:
+    """Each keeps its own words, however late they are."""
+    async with Harness(Transcribe(Ears("one two three", "four", seconds=0.5))) as harness:
+        await harness.send(*spoken("a"))
+        await anyio.sleep(0.2)
+        await harness.send(*spoken("b"))
+        await harness.end()
+    finals = {item: text for item, text, final in words(harness) if final}
+    assert finals == {"a": "one two three", "b": "four"}
+
+
+async def test_an_utterance_always_ends() -> None:
+    """With the words that were known: when nothing was said, when it fails, when it takes too long."""
+
+    class Stuck(SpeechToText):
+        async def transcribe(self, sound: AsyncIterator[Samples]) -> AsyncIterator[str]:
+            yield "so far"
+            await anyio.sleep_forever()
+
+    async with Harness(Transcribe(Ears("", RuntimeError("no model")))) as harness:
+        await harness.send(*spoken("a"), *spoken("b"))
+        await harness.end()
+    assert [each for each in words(harness) if each[2]] == [("a", "", True), ("b", "", True)]
+    assert [frame.message for frame in harness.of(Failure)] == ["Ears: no model"]
+    async with Harness(Transcribe(Stuck(), finish_seconds=2)) as harness:
+        await harness.send(*spoken("a"))
+        await harness.end()
+        assert harness.timeline.of(Transcript)[-1].at == pytest.approx(2)
+    assert words(harness)[-1] == ("a", "so far", True)
+    assert "no final words within 2 s" in harness.of(Failure)[0].message
+
+
+async def test_a_very_long_utterance_is_bounded() -> None:
+    """Its beginning is heard."""
+    ears = Ears("x")
+    async with Harness(Transcribe(ears, longest_seconds=1)) as harness:
+        await harness.send(SpeechStarted(item="a"), *framed(tone(ms=5000)), SpeechStopped(item="a"))
+        await harness.end()
+    assert ears.heard_ms == [1000]
+
+
+async def test_sound_of_another_rate_is_refused() -> None:
+    """With the processor to insert."""
+    with pytest.raises(ValueError, match=r"Ears got 8000 Hz.*insert Resample\(16000, channels=1\)"):
+        async with Harness(Transcribe(Ears("x"))) as harness:
+            await harness.send(SpeechStarted(item="a"), Audio(samples=np.zeros(80, np.int16), rate=8000))
+            await harness.end()
+
+
+async def test_behind_a_vad() -> None:
+    """An utterance has its pre-roll and its end."""
+    ears = Ears("what time is it")
+    said = np.concatenate([np.zeros(16_000, np.int16), utterances()["time"].samples, np.zeros(16_000, np.int16)])
+    async with Harness(Vad(speech_only=True), Transcribe(ears)) as harness:
+        await harness.send(*framed(said))
+        await harness.end()
+    (began, ended) = utterances()["time"].speech_ms[0][0], utterances()["time"].speech_ms[-1][1]
+    assert ears.heard_ms[0] >= ended - began + 300
+
+
+async def test_it_conforms() -> None:
+    """The conformance suite passes; what the user says does not expire."""
+    await check_processor(lambda: Transcribe(Ears("one two")), spoken("a"), rechunk=False, resets=False)
