@@ -227,3 +227,11 @@ def test_it_is_the_remedy_of_the_link_check() -> None:
 async def test_it_conforms(rate: int) -> None:
     """The conformance suite passes."""
     await check_processor(lambda: Resample(rate))
+
+
+def test_any_view_of_samples_is_taken() -> None:
+    """Every second sample of an array, or one side of another."""
+    samples = np.stack([tone(ms=20), tone(300, ms=20)], axis=1)
+    view = Audio(samples=samples[:, 1], rate=16_000)
+    whole = Audio(samples=samples[:, 1].copy(), rate=16_000)
+    assert list(Resample(24_000).process(view)) == list(Resample(24_000).process(whole))

@@ -101,7 +101,9 @@ class Resample(Processor):
 
     def _packed(self, samples: Samples, rate: int) -> Any:
         layout = "mono" if samples.ndim == 1 else "stereo"
-        packed = self._av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout=layout)
+        packed = self._av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(samples).reshape(1, -1), format="s16", layout=layout
+        )
         packed.sample_rate = rate
         return packed
 

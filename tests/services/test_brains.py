@@ -1,0 +1,205 @@
+"""One contract for all brains: whatever answers the user takes and gives the same frames, in the same order."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import numpy as np
+import pytest
+from bargein.pipeline import (
+    Audio,
+    Frame,
+    Pipeline,
+    Processor,
+    ResponseEnded,
+    ResponseStarted,
+    Text,
+    ToolCall,
+    ToolResult,
+    UserText,
+)
+from bargein.pipeline.testing import Harness, framed, silence
+from bargein.processors import Heard, Pacer, Resample, Sentences, Spoken
+from bargein.services.cascade import Call, Cascade, Speak
+from bargein.services.history import History
+from bargein.services.openai import OpenAIRealtime, ScriptedBrain
+from bargein.services.openai.serve import serve_socket
+from bargein.services.sockets import Endpoint, Socket, pipe
+from bargein.services.tools import tool
+
+from ..speech import utterances
+from .cascade.parts import Ears, Mind, Voice
+
+pytestmark = pytest.mark.virtual
+
+Reply = str | tuple[str, str]
+"""Words, or the name and the arguments of a tool."""
+STORY = "Once upon a time there was a king who had three sons and no time to listen to any of them. " * 3
+
+
+@asynccontextmanager
+async def _served(replies: list[Reply], **options: Any) -> AsyncIterator[Callable[[Endpoint], Any]]:
+    steps = [
+        reply if isinstance(reply, str) else [ToolCall(call="", name=reply[0], arguments=reply[1])] for reply in replies
+    ]
+
+    async with anyio.create_task_group() as group:
+
+        @asynccontextmanager
+        async def connect(endpoint: Endpoint) -> AsyncIterator[Socket]:
+            ours, theirs = pipe()
+            brain = ScriptedBrain(*steps, hears=["What is the weather in Paris?"], **options)
+            group.start_soon(serve_socket, theirs, lambda: brain)
+            try:
+                yield ours
+            finally:
+                await ours.close()
+
+        yield connect
+        group.cancel_scope.cancel()
+
+
+class Brain:
+    """A brain in a graph, and its memory."""
+
+    def __init__(self, *steps: Processor, history: History) -> None:
+        self.steps = steps
+        self.history = history
+
+
+@asynccontextmanager
+async def cascade(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]:
+    said = [[reply] if isinstance(reply, str) else [Call(name=reply[0], arguments=reply[1])] for reply in replies]
+    brain = Cascade(Ears("What is the weather in Paris?"), Mind(*said), Voice(words=True), tools=tools)
+    yield Brain(brain, history=brain.history)
+
+
+@asynccontextmanager
+async def realtime(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]:
+    async with _served(replies, word_ms=400) as connect:
+        brain = OpenAIRealtime(api_key="key", connect=connect, tools=tools)
+        yield Brain(brain, history=brain.history)
+
+
+@asynccontextmanager
+async def voiced(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]:
+    async with _served(replies, word_ms=0) as connect:
+        brain = OpenAIRealtime(api_key="key", connect=connect, tools=tools, output="text")
+        yield Brain(brain, Sentences(), Speak(Voice(words=True)), history=brain.history)
+
+
+BRAINS = {"cascade": cascade, "realtime": realtime, "realtime in text, with a voice": voiced}
+
+
+@pytest.fixture(params=BRAINS)
+def make(request: pytest.FixtureRequest) -> Any:
+    return BRAINS[request.param]
+
+
+def session(brain: Brain) -> Harness:
+    return Harness(Resample(24_000), Pipeline(*brain.steps, inputs=Frame), Spoken(), Pacer())
+
+
+def words(frames: Iterable[Frame], response: str) -> str:
+    return "".join(frame.text for frame in frames if isinstance(frame, Text) and frame.response == response).strip()
+
+
+async def test_what_is_typed_is_answered(make: Any) -> None:
+    """Between its boundaries, in text and sound of one response, and kept."""
+    async with make(["Good morning to you."], []) as brain, session(brain) as harness:
+        await harness.send(UserText(text="Hello."))
+        ended = await harness.next(ResponseEnded, within=60)
+        frames = [
+            frame for frame in harness.frames if isinstance(frame, ResponseStarted | Text | Audio | ResponseEnded)
+        ]
+        assert isinstance(frames[0], ResponseStarted)
+        assert frames[-1] is ended
+        assert ended.outcome == "completed"
+        assert {frame.response for frame in frames} == {ended.response}
+        assert words(frames, ended.response) == "Good morning to you."
+        assert sum(frame.ms for frame in harness.of(Audio)) > 500
+        assert any(frame.final for frame in harness.of(Text))
+        await anyio.sleep(5)
+        remembered = [(entry.role, entry.remembered.strip()) for entry in brain.history.remembered]
+        assert remembered == [("user", "Hello."), ("assistant", "Good morning to you.")]
+        await harness.session.cancel()
+
+
+async def test_what_is_said_is_answered(make: Any) -> None:
+    """Real speech, once its end has been heard."""
+    said = np.repeat(np.concatenate([silence(800), utterances()["weather"].samples, silence(2000)]), 3)[::2]
+    async with make(["It is sunny."], []) as brain, session(brain) as harness:
+        await harness.play(list(framed(said, rate=24_000)))
+        ended = await harness.next(ResponseEnded, within=60)
+        assert words(harness.frames, ended.response) == "It is sunny."
+        assert [entry.text for entry in brain.history if entry.role == "user"] == ["What is the weather in Paris?"]
+        await harness.session.cancel()
+
+
+async def test_an_interrupt_ends_it_and_the_memory_is_what_was_heard(make: Any) -> None:
+    """Not a sample of the old answer comes after it; the next one does."""
+    async with make([STORY, "Yes?"], []) as brain, session(brain) as harness:
+        await harness.send(UserText(text="Tell me a story."))
+        await harness.next(Audio, within=60)
+        await anyio.sleep(3)
+        number = harness.interrupt()
+        came = len(harness.timeline)
+        await anyio.sleep(2)
+        late = [frame for frame in harness.frames[came:] if isinstance(frame, Audio | Text)]
+        assert all(frame.epoch >= number for frame in late)
+        heard = next(frame.text for frame in harness.of(Heard) if frame.done)
+        assert STORY.startswith(heard.strip())
+        assert 2 <= len(heard.split()) <= 16
+        (kept,) = [entry.remembered.strip() for entry in brain.history if entry.role == "assistant"]
+        assert kept == heard.strip()
+        await harness.send(UserText(text="Wait."))
+        first = harness.of(ResponseStarted)[0].response
+        ended = await harness.next(ResponseEnded, within=60)
+        while ended.response == first:
+            ended = await harness.next(ResponseEnded, within=60)
+        assert words(harness.frames, ended.response) == "Yes?"
+        await harness.session.cancel()
+
+
+async def test_tools_are_run_and_answered(make: Any) -> None:
+    """Once, and the answer follows."""
+    cities: list[str] = []
+
+    @tool
+    async def weather(city: str) -> str:
+        cities.append(city)
+        await anyio.sleep(0.5)
+        return "sunny"
+
+    async with make([("weather", '{"city": "Paris"}'), "It is sunny."], [weather]) as brain, session(brain) as harness:
+        await harness.send(UserText(text="What is the weather in Paris?"))
+        await harness.next(Audio, within=60)
+        await anyio.sleep(5)
+        assert cities == ["Paris"]
+        assert "".join(frame.text for frame in harness.of(Text)).strip() == "It is sunny."
+        assert [entry.output for entry in brain.history if entry.role == "call"] == ["sunny"]
+        await harness.session.cancel()
+
+
+async def test_the_application_may_answer_calls(make: Any) -> None:
+    """Where the brain has no tools."""
+    async with make([("weather", "{}"), "It is sunny."], []) as brain, session(brain) as harness:
+        await harness.send(UserText(text="What is the weather?"))
+        call = await harness.next(ToolCall, within=60)
+        await harness.send(ToolResult(call=call.call, output="sunny"))
+        await harness.next(Audio, within=60)
+        assert words(harness.frames, harness.of(Text)[0].response) != ""
+        await harness.session.cancel()
+
+
+async def test_it_ends_when_the_user_does(make: Any) -> None:
+    """The last answer is given to its end."""
+    async with make(["Goodbye, and thank you for calling."], []) as brain, session(brain) as harness:
+        await harness.send(UserText(text="Goodbye."))
+        await anyio.sleep(0.5)
+        with anyio.fail_after(60):
+            frames = await harness.end()
+    assert "".join(frame.text for frame in frames if isinstance(frame, Text)).strip().endswith("calling.")
