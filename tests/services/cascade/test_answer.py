@@ -37,7 +37,7 @@ async def test_a_turn_is_answered() -> None:
         await harness.send(turn("Hello."))
         await harness.end()
     kinds = [type(frame).__name__ for frame in harness.frames]
-    assert kinds == ["ResponseStarted", "Text", "Text", "Text", "Usage", "Text", "ResponseEnded"]
+    assert kinds == ["Turn", "ResponseStarted", "Text", "Text", "Text", "Usage", "Text", "ResponseEnded"]
     assert [frame.final for frame in harness.of(Text)] == [False, False, False, True]
     assert mind.said == [("user", "Hello.")]
     assert mind.prompts[0].instructions == "Be kind."

@@ -38,7 +38,8 @@ ROUNDS = 8
 UNANSWERED_S = 60.0
 """How long the application may take to answer a call."""
 Given = (
-    ResponseStarted
+    Turn
+    | ResponseStarted
     | Text
     | ToolCall
     | ToolStarted
@@ -107,6 +108,7 @@ class Answer(Holds):
 
     async def _take(self, frame: Frame, out: Outlet[Given]) -> None:
         if isinstance(frame, Turn):
+            await out.send(frame)  # for whoever watches
             await self._hear(frame, out)
         elif isinstance(frame, Respond):
             self._asked = frame

@@ -1,0 +1,96 @@
+"""Cascade: the graph that it is, and how it behaves in a conversation."""
+
+from __future__ import annotations
+
+import anyio
+import numpy as np
+import pytest
+from bargein.pipeline import Audio, Hold, Interrupt, Resume, Text, Transcript, UserText
+from bargein.pipeline.draw import mermaid
+from bargein.pipeline.testing import Harness, framed, silence
+from bargein.processors import BargeIn, Heard, Pacer, Sentences, Silero, Spoken, Turn, Turns, Vad
+from bargein.services.cascade import Cascade
+from bargein.services.history import History
+
+from ...speech import utterances
+from .parts import Ears, Mind, Voice
+
+pytestmark = pytest.mark.virtual
+
+
+def talk(*parts: str | float) -> list[Audio]:
+    """Utterances by name, and silences in milliseconds."""
+    sound = [utterances()[part].samples if isinstance(part, str) else silence(part) for part in parts]
+    return list(framed(np.concatenate(sound)))
+
+
+def test_it_can_be_drawn() -> None:
+    """With each part by its name."""
+    drawing = mermaid(Cascade(Ears(), Mind(["x"]), Voice()))
+    for name in ("Resample", "Vad", "transcribe", "BargeIn", "Turns", "answer", "Sentences", "speak"):
+        assert name in drawing
+
+
+def test_its_parts_can_be_replaced() -> None:
+    """Each processor by one of the same kind; barging in may be left out."""
+    vad, turns, sentences = Vad(Silero(), speech_only=True), Turns("commit"), Sentences()
+    history = History()
+    brain = Cascade(
+        Ears(), Mind(["x"]), Voice(), vad=vad, turns=turns, sentences=sentences, barge_in=None, history=history
+    )
+    drawing = mermaid(brain)
+    assert "BargeIn" not in drawing
+    assert brain.history is history
+
+
+async def test_the_first_sentence_is_heard_while_the_rest_is_written() -> None:
+    """The listener waits for one sentence, not for the answer."""
+    mind = Mind(["It is sunny in Paris. ", "And ", 5.0, "warm."])
+    async with Harness(Cascade(Ears(), mind, Voice()), Spoken(), Pacer()) as harness:
+        await harness.send(UserText(text="What is the weather?"))
+        await harness.next(Audio)
+        assert harness.timeline.of(Audio)[0].at < 0.1
+        assert mind.left == 0
+        await harness.session.cancel()
+
+
+async def test_a_barge_in_from_the_microphone() -> None:
+    """Real speech: hold at once, interrupt when it is speech, the answer to it, and a memory of what was heard."""
+    mind = Mind(["One two three four five six seven eight nine ten eleven twelve. " * 3], ["I am waiting."])
+    brain = Cascade(Ears("No, wait."), mind, Voice(words=True))
+    async with Harness(brain, Spoken(), Pacer()) as harness:
+        await harness.send(UserText(text="Count."))
+        await harness.play([*talk(3000.0, "wait", 3000.0)])
+        await anyio.sleep(5)
+        first = next(arrival for arrival in harness.timeline if isinstance(arrival.frame, Hold | Interrupt))
+        assert isinstance(first.frame, Hold)
+        began = 3.0 + utterances()["wait"].speech_ms[0][0] / 1000
+        assert 0 <= first.at - began <= 0.25
+        assert harness.session.epoch == 1
+        heard = next(frame for frame in harness.of(Heard) if frame.done)
+        assert 6 <= len(heard.text.split()) <= 20
+        assert [frame.text for frame in harness.of(Turn)] == ["Count.", "No, wait."]
+        assert (
+            "".join(frame.text for frame in harness.of(Text) if frame.response == "response-2").strip()
+            == "I am waiting."
+        )
+        assert [entry.remembered.strip() for entry in brain.history][1:] == [
+            heard.text.strip(), "No, wait.", "I am waiting.",
+        ]  # fmt: skip
+        await harness.session.cancel()
+
+
+async def test_a_short_word_is_forgiven() -> None:
+    """With words required: a nod holds the agent, and lets it go on; not a word of the answer is lost."""
+    mind = Mind(["One two three four five six seven eight nine ten."])
+    brain = Cascade(Ears("Yeah."), mind, Voice(words=True), barge_in=BargeIn(min_words=1))
+    async with Harness(brain, Spoken(), Pacer()) as harness:
+        await harness.send(Transcript(text="hello", final=True, item="before"))
+        await harness.send(UserText(text="Count."))
+        await harness.play([*talk(1000.0, "yes", 4000.0)])
+        await anyio.sleep(3)
+        kinds = [type(frame).__name__ for frame in harness.frames if isinstance(frame, Hold | Resume)]
+        assert kinds == ["Hold", "Resume"]
+        done = [frame.text.strip() for frame in harness.of(Heard) if frame.done]
+        assert done[0] == "One two three four five six seven eight nine ten."
+        await harness.session.cancel()
