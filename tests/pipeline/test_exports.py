@@ -16,6 +16,7 @@ FACES = [
     "bargein.pipeline.testing",
     "bargein.processors",
     "bargein.services",
+    "bargein.services.cascade",
     "bargein.services.openai",
     "bargein.services.realtime",
     "bargein.services.tools",
