@@ -569,6 +569,26 @@ async def test_the_sound_of_a_gap_is_bounded() -> None:
         await harness.session.cancel()
 
 
+async def test_sound_for_a_socket_that_is_stuck_is_bounded() -> None:
+    """It neither blocks the microphone nor fills the memory."""
+    peer = Settled()
+
+    async def stuck(event: dict[str, Any]) -> bool:
+        if event["type"] == "input_audio_buffer.append":
+            await anyio.sleep_forever()
+        return False
+
+    peer.on_event = stuck
+    model = peer.model(reconnect=ReconnectPolicy(gap_seconds=1))
+    async with session(model) as harness:
+        await harness.next(Connected)
+        for frame in framed(tone(ms=10_000, rate=24_000), rate=24_000):
+            await harness.send(frame)
+            await anyio.sleep(0.02)
+        assert 6000 <= model.dropped_ms <= 9000
+        await harness.session.cancel()
+
+
 @pytest.mark.parametrize(
     ("refusal", "attempts", "says"),
     [

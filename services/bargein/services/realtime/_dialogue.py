@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import anyio
 import numpy as np
@@ -20,7 +20,6 @@ from bargein.pipeline import (
     Frame,
     Interrupt,
     Outlet,
-    Played,
     ResponseEnded,
     ResponseStarted,
     SpeechStarted,
@@ -31,11 +30,13 @@ from bargein.pipeline import (
     Transcript,
     Usage,
 )
-from bargein.processors import Alignment, Heard
 
 from ..frames import Aside, Connected, RateLimits, Respond
-from ..history import Entry, History
+from ..history import History
 from ._bell import Bell
+from ._memory import Memory
+from ._outbox import Outbox
+from ._response import Item, Response
 from .protocol import (
     AsideOver,
     AudioCommitted,
@@ -63,44 +64,6 @@ __all__ = ["Dialogue"]
 SECOND = 1_000_000_000
 KEPT = 64
 """How many responses that are over are remembered, for what still comes of them."""
-UNHEARD_S = 0.1
-"""So long after an interrupt a sink may still report that it had begun an item."""
-REPORT_S = 1.0
-"""And so long how far it came."""
-TOLERANCE_MS = 1.0
-
-
-class _Item:
-    """One item of a response."""
-
-    def __init__(self, epoch: int, ms_per_weight: float) -> None:
-        self.alignment = Alignment(epoch, ms_per_weight)
-        self.samples = 0
-        self.half = b""  # a sample that was cut in two
-        self.text = False
-        self.final = False
-        self.settled = False  # what was heard of it is known, and told
-
-
-class _Response:
-    """One response, from its beginning until it is forgotten."""
-
-    def __init__(self, name: str, outlet: Outlet[Any] | None, connection: int) -> None:
-        self.name = name
-        self.connection = connection
-        """On which connection it was made: another one knows nothing of it."""
-        self.outlet = outlet
-        """Stamped when the response began; None for one that was called off before."""
-        self.epoch = outlet.epoch if outlet is not None else -1
-        self.active = True
-        self.cancelled = False
-        self.items: dict[str, _Item] = {}
-        self.calls: set[str] = set()  # that were made and not answered
-        self.called = False
-
-    @property
-    def dropped(self) -> bool:
-        return self.outlet is None or self.outlet.stale
 
 
 class Dialogue:
@@ -118,8 +81,7 @@ class Dialogue:
         speaks: bool = True,
     ) -> None:
         self.history = history
-        self.protocol: Protocol | None = None
-        self.ready = False
+        self.outbox = Outbox(gap_seconds)
         self.again = False
         self.session = ""
         self.config: dict[str, Any] = {}
@@ -128,21 +90,15 @@ class Dialogue:
         """When the provider last said anything."""
         self.fatal: str | None = None
         self.user_speaking = False
-        self.outbox: deque[Message] = deque()
         self.give: deque[tuple[Outlet[Any], Frame]] = deque()
-        self.dropped_ms = 0.0
-        """How much of the user's sound was lost because the connection was."""
-        self.sending, self.giving, self.minding, self.resting = Bell(), Bell(), Bell(), Bell()
+        self.giving, self.minding, self.resting = Bell(), Bell(), Bell()
         self._out = out
-        self._speaks = speaks  # with a voice of its own
         self._run_tool = run_tool
         self._cancel_tool = cancel_tool
-        self._gap_ms = 0.0  # of sound that waits for a connection
-        self._gap_most = gap_seconds * 1000
         self._waiting_ms = 0.0  # of reply audio that waits for room in the graph
         self._waiting_most = buffer_seconds * 1000
-        self._later: deque[_Late | _Sound] = deque()  # commands and sound that wait for a connection, in order
-        self._responses: dict[str, _Response] = {}
+        self._responses: dict[str, Response] = {}
+        self.memory = Memory(history, self.outbox, self._responses, speaks=speaks)
         self._active: str | None = None
         self._requested: Respond | None = None  # sent, and not begun
         self._expected = False  # the provider will respond by itself
@@ -151,27 +107,17 @@ class Dialogue:
         self._request: str | None = None  # its name
         self._running: set[str] = set()
         self._here: set[str] = set()  # calls that were made on this connection
-        self._deadlines: dict[tuple[str, str], float] = {}
-        self._ms_per_weight = Alignment.MS_PER_WEIGHT  # as the voice has spoken so far
-        self._number = 0  # of the connection
         self._final: deque[str] = deque(maxlen=KEPT)  # items of the user whose words are final
         self._asides: set[str] = set()  # what was asked apart, and not answered
-        self._origin: int | None = None  # pts of the first sound sent on this connection
-        self._sent_ms = 0.0
 
     # The two queues -----------------------------------------------------------------------------------------------
 
     def wake(self) -> None:
         """Tell all who wait that something has changed."""
-        self.sending.ring()
+        self.outbox.bell.ring()
         self.giving.ring()
         self.minding.ring()
         self.resting.ring()
-
-    def post(self, messages: Iterable[Message]) -> None:
-        """Send messages, as soon as there is a session."""
-        self.outbox.extend(messages)
-        self.sending.ring()
 
     def emit(self, frame: Frame, outlet: Outlet[Any] | None = None) -> None:
         """Give a frame to the graph, in order."""
@@ -185,14 +131,15 @@ class Dialogue:
         if isinstance(frame, Audio):
             self._waiting_ms -= frame.ms
 
-    def _command(self, make: Callable[[Protocol], Iterable[Message]]) -> None:
-        """Send a command now, or when there is a session."""
-        if self.ready and self.protocol is not None:
-            self.post(make(self.protocol))
-        else:
-            self._later.append(_Late(make))
-            if sum(isinstance(each, _Late) for each in self._later) > KEPT:
-                self._later.remove(next(each for each in self._later if isinstance(each, _Late)))
+    @property
+    def protocol(self) -> Protocol | None:
+        """The language of the present connection."""
+        return self.outbox.protocol
+
+    @property
+    def ready(self) -> bool:
+        """There is a session that can be used."""
+        return self.outbox.open
 
     @property
     def epoch(self) -> int:
@@ -212,31 +159,18 @@ class Dialogue:
     @property
     def pause(self) -> bool:
         """Nobody speaks, and nothing is under way."""
-        return not (self.busy or self.user_speaking or self.give or self._playing)
-
-    @property
-    def _playing(self) -> bool:
-        return any(
-            item.alignment.started and not item.settled
-            for response in self._responses.values()
-            for item in response.items.values()
-        )
+        return not (self.busy or self.user_speaking or self.give or self.memory.playing)
 
     # Connections --------------------------------------------------------------------------------------------------
 
     def connecting(self, protocol: Protocol) -> None:
         """A new connection is made; what the old one still says is not heard any more."""
-        self.protocol = protocol
-        self._number += 1
-        self.ready = False
-        self.outbox.clear()
+        self.outbox.connect(protocol)
         self._here.clear()
-        self._origin, self._sent_ms = None, 0.0
 
     def disconnected(self, reason: str) -> None:
         """The connection is gone. What was being made has failed; what has come is played out."""
-        self.ready, self.protocol = False, None
-        self.outbox.clear()
+        self.outbox.disconnect()
         if self.user_speaking:
             self.user_speaking = False
             self.emit(SpeechStopped())
@@ -257,19 +191,10 @@ class Dialogue:
         protocol = self.protocol
         assert protocol is not None
         self.session, self.config = event.session, event.config
-        if self.again or len(self.history):
-            self.post(protocol.seed(self.history.remembered))
-        self.ready = True
+        self.outbox.begin(protocol.seed(self.history.remembered) if len(self.history) else ())
         self.expires = anyio.current_time() + event.seconds if event.seconds else math.inf
         if not event.seconds and protocol.profile.session_seconds:
             self.expires = anyio.current_time() + protocol.profile.session_seconds
-        while self._later:
-            late = self._later.popleft()
-            if isinstance(late, _Late):
-                self.post(late.make(protocol))
-            else:
-                self._append(late.pcm, late.ms, late.pts)
-        self._gap_ms = 0.0
         self.emit(
             Connected(
                 provider=protocol.profile.provider,
@@ -292,9 +217,8 @@ class Dialogue:
         self.heard_at = anyio.current_time()
         for event in protocol.receive(data):
             self.handle(event)
-        self.outbox.extend(protocol.pending())
-        if self.outbox:
-            self.sending.ring()
+        if pending := list(protocol.pending()):
+            self.outbox.post(pending)
         self.resting.ring()
 
     def handle(self, event: Event) -> None:
@@ -314,7 +238,7 @@ class Dialogue:
             self._speech_began(event)
         elif isinstance(event, SpeechOver):
             self.user_speaking = False
-            self.emit(SpeechStopped(item=event.item, pts=self._pts(event.ms)))
+            self.emit(SpeechStopped(item=event.item, pts=self.outbox.pts(event.ms)))
         elif isinstance(event, AudioCommitted):
             self.history.begin(event.item)
             self._expected = self._expected or event.answered
@@ -343,7 +267,7 @@ class Dialogue:
         elif isinstance(event, ProtocolFault):
             self._fault(event)
 
-    def _begin(self, name: str, request: str | None = None) -> _Response:
+    def _begin(self, name: str, request: str | None = None) -> Response:
         """A response begins: now it is stamped, once."""
         ours = self._requested is not None and request in (None, self._request)
         called_off = ours and self._cancel_next
@@ -351,7 +275,7 @@ class Dialogue:
         if ours:
             self._requested, self._cancel_next = None, False
         self._expected = False
-        response = _Response(name, None if called_off else self._out.reply(), self._number)
+        response = Response(name, None if called_off else self._out.reply(), self.outbox.number)
         self._responses[name] = response
         for old in list(self._responses.values())[:-KEPT]:
             if not old.calls:
@@ -363,16 +287,16 @@ class Dialogue:
             self.emit(ResponseStarted(response=name, protected=protected))
         return response
 
-    def _of(self, name: str) -> _Response | None:
+    def _of(self, name: str) -> Response | None:
         """The response a piece belongs to, if it is still wanted. Its news may come after its first piece."""
         response = self._responses.get(name)
         if response is None:
             response = self._begin(name)
         return None if response.dropped or not response.active else response
 
-    def _item(self, response: _Response, name: str) -> _Item:
+    def _item(self, response: Response, name: str) -> Item:
         if name not in response.items:
-            response.items[name] = _Item(response.epoch, self._ms_per_weight)
+            response.items[name] = Item(response.epoch, self.memory.ms_per_weight)
         return response.items[name]
 
     def _audio(self, event: AudioPiece) -> None:
@@ -436,7 +360,7 @@ class Dialogue:
             self._interrupt("the provider stopped its response")
         self._ask()
 
-    def _over(self, response: _Response, outcome: Any, reason: str) -> None:
+    def _over(self, response: Response, outcome: Any, reason: str) -> None:
         response.active = False
         if self._active == response.name:
             self._active = None
@@ -453,7 +377,7 @@ class Dialogue:
 
     def _speech_began(self, event: SpeechBegan) -> None:
         self.user_speaking = True
-        self.emit(SpeechStarted(item=event.item, pts=self._pts(event.ms)))
+        self.emit(SpeechStarted(item=event.item, pts=self.outbox.pts(event.ms)))
         if event.interrupts:
             self._expected = False
             self._interrupt("the user spoke", cancelled=True)
@@ -467,7 +391,6 @@ class Dialogue:
 
     def interrupted(self, *, cancelled: bool = False) -> None:
         """The epoch has advanced: stop what was being said, and find out what was heard of it."""
-        now = anyio.current_time()
         self._wanted = None
         if self._requested is not None:
             self._cancel_next = True
@@ -476,11 +399,7 @@ class Dialogue:
                 continue
             if response.active and not cancelled and not response.cancelled:
                 self._cancel(response)
-            for name, item in response.items.items():
-                if not item.settled and (response.name, name) not in self._deadlines:
-                    item.alignment.cut()
-                    wait = REPORT_S if item.alignment.started else UNHEARD_S
-                    self._deadlines[response.name, name] = now + wait
+            self.memory.interrupted(response)
         kept = deque(
             (outlet, frame)
             for outlet, frame in self.give
@@ -491,132 +410,30 @@ class Dialogue:
         self.give.extend(kept)
         self.wake()
 
-    def _cancel(self, response: _Response) -> None:
+    def _cancel(self, response: Response) -> None:
         protocol = self.protocol
         response.cancelled = True
         if protocol is not None and protocol.profile.cancels and self.ready:
-            self.post(protocol.cancel(response.name))
-
-    def played(self, frame: Played) -> None:
-        """The sink reports how far an item was heard."""
-        response = self._responses.get(frame.response)
-        item = response.items.get(frame.item) if response is not None else None
-        if response is None or item is None or item.settled:
-            return
-        if not item.alignment.audio_ms:
-            return  # its text is spoken by another voice: `Heard` will say what became of it
-        item.alignment.plays(frame.ms, frame.done)
-        if frame.done:
-            self._settle(response, frame.item, item)
-        elif (key := (frame.response, frame.item)) in self._deadlines:
-            self._deadlines[key] = max(self._deadlines[key], anyio.current_time() + UNHEARD_S)
-
-    def _settle(self, response: _Response, name: str, item: _Item) -> None:
-        """What was heard of an item is known: correct the provider's memory and ours."""
-        item.settled = True
-        self._deadlines.pop((response.name, name), None)
-        alignment, protocol = item.alignment, self.protocol
-        self._ms_per_weight = alignment.learned
-        received, played = alignment.audio_ms, min(alignment.played_ms, alignment.audio_ms)
-        all_of_it = played >= received - TOLERANCE_MS
-        if not received or (all_of_it and not alignment.is_cut):
-            return
-        self.history.heard(alignment.heard if played > 0 else "", name, response.name)
-        if protocol is None or not protocol.profile.truncates or not self.ready or response.connection != self._number:
-            return
-        if not all_of_it or response.dropped:
-            self.post(protocol.truncate(name, int(played)) if played >= 1 else protocol.forget(name))
-
-    def _unheard(self, response: _Response, name: str, item: _Item) -> None:
-        item.settled = True
-        self.history.heard("", name, response.name)
-        protocol = self.protocol
-        if protocol is not None and protocol.profile.truncates and self.ready and response.connection == self._number:
-            self.post(protocol.forget(name))
-
-    def heard(self, frame: Heard) -> None:
-        """`Spoken` says which words were heard: what a voice of one's own made of the text."""
-        response = self._responses.get(frame.response)
-        item = response.items.get(frame.item) if response is not None else None
-        if not frame.done or item is None or item.settled or item.alignment.audio_ms or not frame.coming.strip():
-            return
-        item.settled = True
-        self._deadlines.pop((frame.response, frame.item), None)
-        self.history.heard(frame.text, frame.item, frame.response)
-        protocol = self.protocol
-        known = response is not None and response.connection == self._number
-        if protocol is not None and protocol.profile.truncates and self.ready and known:
-            self.post(protocol.forget(frame.item))
-            if frame.text.strip():
-                self.post(protocol.seed([Entry(role="assistant", text=frame.text)]))
-
-    def next_deadline(self) -> float:
-        """When `due` has something to do."""
-        return min(self._deadlines.values(), default=math.inf)
-
-    def due(self) -> None:
-        """No report has come for some items: what is known of them is all there is."""
-        now = anyio.current_time()
-        for (name, item_name), deadline in list(self._deadlines.items()):
-            if deadline <= now:
-                del self._deadlines[name, item_name]
-                response = self._responses.get(name)
-                item = response.items.get(item_name) if response is not None else None
-                if response is None or item is None or item.settled:
-                    continue
-                if item.alignment.audio_ms:
-                    item.alignment.plays(0, True)
-                    self._settle(response, item_name, item)
-                elif self._speaks:  # its sound never came
-                    self._unheard(response, item_name, item)
+            self.outbox.post(protocol.cancel(response.name))
 
     # What the application asks for --------------------------------------------------------------------------------
 
-    def audio(self, pcm: bytes, ms: float, pts: int) -> None:
-        """The user's sound. Without a session it is kept, as far as there is room."""
-        if self.ready:
-            self._append(pcm, ms, pts)
-            self.sending.ring()
-            return
-        self._later.append(_Sound(pcm, ms, pts))
-        self._gap_ms += ms
-        while self._gap_ms > self._gap_most:
-            oldest = next(each for each in self._later if isinstance(each, _Sound))
-            self._later.remove(oldest)
-            self._gap_ms -= oldest.ms
-            self.dropped_ms += oldest.ms
-
-    def _append(self, pcm: bytes, ms: float, pts: int) -> None:
-        if self.protocol is None:
-            return
-        if self._origin is None:
-            self._origin = pts
-        self._sent_ms += ms
-        self.outbox.append(self.protocol.audio(pcm))
-
-    def _pts(self, ms: float) -> int:
-        return (self._origin or 0) + round(ms * 1e6)
-
     def commit(self) -> None:
         """The user's turn is over, and it is the agent's."""
-        self._command(lambda protocol: protocol.commit())
+        self.outbox.command(lambda protocol: protocol.commit())
         self.ask(Respond())
 
     def text(self, text: str, item: str) -> None:
         """The user wrote something, which is to be answered."""
         self.history.user(text, item)
         if self.ready:
-            self._command(lambda protocol: protocol.text(text, item))  # later it is part of the history
+            self.outbox.command(lambda protocol: protocol.text(text, item))  # later it is part of the history
         self.ask(Respond())
 
     def aside(self, name: str, instructions: str) -> None:
         """Ask something apart from the conversation."""
         self._asides.add(name)
-        self._command(lambda protocol: protocol.aside(name, instructions))
-
-    def command(self, make: Callable[[Protocol], Iterable[Message]]) -> None:
-        """Send whatever else there is to send."""
-        self._command(make)
+        self.outbox.command(lambda protocol: protocol.aside(name, instructions))
 
     def ask(self, respond: Respond) -> None:
         """Ask for a response, now or when it can be; several requests become one."""
@@ -631,7 +448,7 @@ class Dialogue:
             return
         self._wanted, self._requested = None, wanted
         self._cancel_next = False
-        self.post(self.protocol.respond(wanted.instructions))
+        self.outbox.post(self.protocol.respond(wanted.instructions))
         self._request = self.protocol.request
         self.heard_at = anyio.current_time()
 
@@ -664,9 +481,9 @@ class Dialogue:
             return
         if self.ready and self.protocol is not None:
             if frame.call in self._here:
-                self.post(self.protocol.tool_result(frame.call, frame.output))
+                self.outbox.post(self.protocol.tool_result(frame.call, frame.output))
             else:  # it was called on another connection: this one must be told of the call, too
-                self.post(self.protocol.seed([entry]))
+                self.outbox.post(self.protocol.seed([entry]))
         self._answered(frame.call)
 
     def _answered(self, call: str) -> None:
@@ -681,7 +498,7 @@ class Dialogue:
         """A tool ended without an answer."""
         self._answered(call)
 
-    def _results_complete(self, response: _Response) -> None:
+    def _results_complete(self, response: Response) -> None:
         """All calls of a response are answered, and it is over: one more response, unless the user went on."""
         if response.active or response.calls or not response.called:
             return
@@ -707,17 +524,3 @@ class Dialogue:
         self.emit(Failure(message=f"{provider}: {event.message}", processor=provider, fatal=event.fatal))
         if event.fatal:
             self.fatal = event.message
-
-
-class _Late(NamedTuple):
-    """A command that waits for a protocol to put it in words."""
-
-    make: Callable[[Protocol], Iterable[Message]]
-
-
-class _Sound(NamedTuple):
-    """Sound that waits for a connection."""
-
-    pcm: bytes
-    ms: float
-    pts: int

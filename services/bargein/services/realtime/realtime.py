@@ -209,12 +209,12 @@ class Realtime(Processor):
     @property
     def dropped_ms(self) -> float:
         """How much of the user's sound was lost because the connection was."""
-        return self._dialogue.dropped_ms if self._dialogue is not None else 0.0
+        return self._dialogue.outbox.dropped_ms if self._dialogue is not None else 0.0
 
     def played(self, frame: Played) -> None:
         """Take the report of a sink at once, without a graph to carry it."""
         if self._dialogue is not None:
-            self._dialogue.played(frame)
+            self._dialogue.memory.played(frame)
 
     # The loop -----------------------------------------------------------------------------------------------------
 
@@ -246,7 +246,7 @@ class Realtime(Processor):
             if self._error is None:
                 raise
         finally:
-            dialogue.ready = False
+            dialogue.outbox.disconnect()
         if self._error is not None:
             raise self._error
 
@@ -268,9 +268,9 @@ class Realtime(Processor):
                 for call in self.runner.interrupt():
                     dialogue.tool_over(call)
             elif isinstance(frame, Played):
-                dialogue.played(frame)
+                dialogue.memory.played(frame)
             elif isinstance(frame, Heard):
-                dialogue.heard(frame)
+                dialogue.memory.heard(frame)
             elif isinstance(frame, ToolResult):
                 dialogue.result(frame)
             elif isinstance(frame, PASSES):
@@ -291,7 +291,7 @@ class Realtime(Processor):
         for at in range(0, len(frame.samples), rate):  # no message is longer than a second
             piece = frame.samples[at : at + rate]
             pts = frame.pts + at * 1_000_000_000 // rate
-            dialogue.audio(piece.astype("<i2", copy=False).tobytes(), 1000 * len(piece) / rate, pts)
+            dialogue.outbox.sound(piece.astype("<i2", copy=False).tobytes(), 1000 * len(piece) / rate, pts)
 
     def _do(self, frame: Frame, dialogue: Dialogue) -> None:
         if isinstance(frame, UserText):
@@ -307,9 +307,9 @@ class Realtime(Processor):
                 dialogue.ask(frame)
         elif isinstance(frame, Say):
             self.profile.require("says", f"Say({frame.text!r})")
-            dialogue.command(lambda protocol: protocol.say(frame.text))
+            dialogue.outbox.command(lambda protocol: protocol.say(frame.text))
         elif isinstance(frame, ClearAudio):
-            dialogue.command(lambda protocol: protocol.clear())
+            dialogue.outbox.command(lambda protocol: protocol.clear())
         elif isinstance(frame, Configure):
             self._configure(frame, dialogue)
         elif isinstance(frame, Image | Video):
@@ -326,9 +326,9 @@ class Realtime(Processor):
             if frame.pts < self._pictured + 1e9 / self.fps:
                 return
             self._pictured = frame.pts
-            dialogue.command(lambda protocol: protocol.image(data, frame.format))
+            dialogue.outbox.command(lambda protocol: protocol.image(data, frame.format))
             return
-        dialogue.command(lambda protocol: protocol.image(data, frame.format, frame.detail))
+        dialogue.outbox.command(lambda protocol: protocol.image(data, frame.format, frame.detail))
 
     def _configure(self, frame: Configure, dialogue: Dialogue) -> None:
         self.profile.require("updates", "changing a session")
@@ -340,14 +340,14 @@ class Realtime(Processor):
             self.settings, **{name: value for name, value in changed.items() if value is not None}
         )
         if dialogue.ready:  # a session to come is told by its opening
-            dialogue.command(lambda protocol: protocol.update(self.settings))
+            dialogue.outbox.command(lambda protocol: protocol.update(self.settings))
 
     async def _finish(self, dialogue: Dialogue) -> None:
         """Nothing more comes from the user: what is under way is answered, and given."""
         if dialogue.user_speaking and self.profile.commits:
             dialogue.commit()
         with anyio.move_on_after(LINGER_S):
-            while dialogue.busy or dialogue.give or (dialogue.outbox and dialogue.ready):
+            while dialogue.busy or dialogue.give or dialogue.outbox:
                 await dialogue.resting.wait()
 
     async def _give(self, dialogue: Dialogue) -> None:
@@ -364,13 +364,13 @@ class Realtime(Processor):
     async def _mind(self, dialogue: Dialogue) -> None:
         """What is due when nothing comes."""
         while True:
-            due = dialogue.next_deadline()
+            due = dialogue.memory.next_deadline()
             if due == math.inf:
                 await dialogue.minding.wait()
                 continue
             with anyio.move_on_after(max(0.0, due - anyio.current_time())):
                 await dialogue.minding.wait()
-            dialogue.due()
+            dialogue.memory.due()
 
     # Tools --------------------------------------------------------------------------------------------------------
 
@@ -445,10 +445,11 @@ class Realtime(Processor):
                     for message in protocol.opening(self.settings):
                         await socket.send(message)
                     while True:
-                        while dialogue.ready and dialogue.outbox:
-                            await socket.send(dialogue.outbox.popleft())
+                        while dialogue.outbox:
+                            for message in dialogue.outbox.take():
+                                await socket.send(message)
                         dialogue.resting.ring()
-                        await dialogue.sending.wait()
+                        await dialogue.outbox.bell.wait()
                 except SocketClosedError as error:
                     end(str(error), False, group.cancel_scope)
 

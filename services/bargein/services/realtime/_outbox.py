@@ -1,0 +1,114 @@
+"""What is to be sent: in order, bounded, and kept while there is no connection."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from ._bell import Bell
+from .protocol import Message, Protocol
+
+__all__ = ["Outbox"]
+
+COMMANDS = 64
+"""How many commands wait for a connection, at most."""
+
+
+class _Late(NamedTuple):
+    """A command that waits for a protocol to put it in words."""
+
+    make: Callable[[Protocol], Iterable[Message]]
+
+
+class _Sound(NamedTuple):
+    """Sound that waits: for a connection, or for the socket."""
+
+    pcm: bytes
+    ms: float
+    pts: int
+
+
+class Outbox:
+    """Messages for one provider, over however many connections. Of sound, at most so many seconds wait."""
+
+    def __init__(self, seconds: float) -> None:
+        self.bell = Bell()
+        """Rings when there is something to send."""
+        self.number = 0
+        """Of the connection, from 1."""
+        self.protocol: Protocol | None = None
+        """What puts things in words; None without a connection."""
+        self.open = False
+        """There is a session that can be used."""
+        self.dropped_ms = 0.0
+        """How much sound was lost because it could not be sent in time."""
+        self._most = seconds * 1000
+        self._waiting_ms = 0.0
+        self._queue: deque[Message | _Sound | _Late] = deque()
+        self._origin: int | None = None  # pts of the first sound sent on this connection
+
+    def __bool__(self) -> bool:
+        return self.open and bool(self._queue)
+
+    def connect(self, protocol: Protocol) -> None:
+        """A new connection, of which nothing is known but its language."""
+        self.protocol, self.open = protocol, False
+        self.number += 1
+        self._origin = None
+
+    def disconnect(self) -> None:
+        """The connection is gone, and with it the messages that were meant for it; sound and commands are kept."""
+        self.protocol, self.open = None, False
+        kept = [each for each in self._queue if isinstance(each, _Sound | _Late)]
+        self._queue.clear()
+        self._queue.extend(kept)
+
+    def begin(self, first: Iterable[Message]) -> None:
+        """The session can be used: `first` goes before all that has waited for it."""
+        self._queue.extendleft(reversed(list(first)))
+        self.open = True
+        self.bell.ring()
+
+    def post(self, messages: Iterable[Message]) -> None:
+        """Send messages of this connection."""
+        self._queue.extend(messages)
+        self.bell.ring()
+
+    def command(self, make: Callable[[Protocol], Iterable[Message]]) -> None:
+        """Send a command now, or when there is a session."""
+        if self.open and self.protocol is not None:
+            self.post(make(self.protocol))
+            return
+        self._queue.append(_Late(make))
+        if sum(isinstance(each, _Late) for each in self._queue) > COMMANDS:
+            self._queue.remove(next(each for each in self._queue if isinstance(each, _Late)))
+
+    def sound(self, pcm: bytes, ms: float, pts: int) -> None:
+        """Send the user's sound. Where too much of it waits, the oldest is lost and counted."""
+        self._queue.append(_Sound(pcm, ms, pts))
+        self._waiting_ms += ms
+        while self._waiting_ms > self._most:
+            oldest = next(each for each in self._queue if isinstance(each, _Sound))
+            self._queue.remove(oldest)
+            self._waiting_ms -= oldest.ms
+            self.dropped_ms += oldest.ms
+        self.bell.ring()
+
+    def take(self) -> Iterable[Message]:
+        """The next thing to send, in words; nothing when there is none."""
+        if not self or self.protocol is None:
+            return ()
+        first = self._queue.popleft()
+        if isinstance(first, _Late):
+            return first.make(self.protocol)
+        if isinstance(first, _Sound):
+            self._waiting_ms -= first.ms
+            if self._origin is None:
+                self._origin = first.pts
+            return (self.protocol.audio(first.pcm),)
+        return (first,)
+
+    def pts(self, ms: float) -> int:
+        """Media time of a position in the sound that was sent on this connection."""
+        return (self._origin or 0) + round(ms * 1e6)

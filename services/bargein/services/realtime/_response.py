@@ -1,0 +1,52 @@
+"""Responses, as they are being made and heard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bargein.pipeline import Outlet
+from bargein.processors import Alignment
+
+__all__ = ["Item", "Response"]
+
+
+class Item:
+    """One item of a response."""
+
+    def __init__(self, epoch: int, ms_per_weight: float) -> None:
+        self.alignment = Alignment(epoch, ms_per_weight)
+        self.samples = 0
+        self.half = b""
+        """A sample that was cut in two."""
+        self.text = False
+        """It has text."""
+        self.final = False
+        """Its text is complete, and that was told."""
+        self.settled = False
+        """What was heard of it is known, and told."""
+
+
+class Response:
+    """One response, from its beginning until it is forgotten."""
+
+    def __init__(self, name: str, outlet: Outlet[Any] | None, connection: int) -> None:
+        self.name = name
+        self.connection = connection
+        """On which connection it was made: another one knows nothing of it."""
+        self.outlet = outlet
+        """Stamped when the response began; None for one that was called off before."""
+        self.epoch = outlet.epoch if outlet is not None else -1
+        self.active = True
+        """It is being made."""
+        self.cancelled = False
+        """The provider was told to stop it."""
+        self.items: dict[str, Item] = {}
+        self.calls: set[str] = set()
+        """Its calls that were not answered."""
+        self.called = False
+        """It made calls, whose results ask for another response."""
+
+    @property
+    def dropped(self) -> bool:
+        """Nothing of it is wanted any more."""
+        return self.outlet is None or self.outlet.stale
