@@ -319,7 +319,7 @@ class Turns(Processor):
             self._committed = -math.inf  # the key was faster than the recogniser
             self._over(turn, "commit")
         if turn is not self._open:
-            if frame.final:
+            if frame.final or not turn.given:  # its time is over: the first words that come are the turn
                 await self._give(turn, out)
         elif self._speaking:
             return

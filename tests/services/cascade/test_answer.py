@@ -138,6 +138,22 @@ async def test_turns_that_come_meanwhile_are_answered_together() -> None:
     assert mind.said == [("user", "One."), ("user", "Two."), ("user", "Three."), ("assistant", "Well, yes.")]
 
 
+async def test_or_end_the_present_answer() -> None:
+    """And both are answered at once."""
+    mind = Mind(["Well, ", 10.0, "yes."], ["Both."])
+    async with Harness(Answer(mind, meanwhile="interrupt")) as harness:
+        await harness.send(turn("One."))
+        await anyio.sleep(1)
+        await harness.send(turn("Two.", 2))
+        await harness.next(ResponseEnded)
+        await harness.next(ResponseEnded)
+        assert harness.timeline[-1].at == pytest.approx(1)
+        assert [entry for entry in mind.said if entry[0] == "user"] == [("user", "One."), ("user", "Two.")]
+        await harness.session.cancel()
+    with pytest.raises(ValueError, match="meanwhile='ignore'"):
+        Answer(mind, meanwhile="ignore")  # type: ignore[arg-type]
+
+
 async def test_words_that_turn_out_to_be_others_are_answered_anew() -> None:
     """If nothing was heard of the answer; else they are kept in mind."""
     mind = Mind(["I see", 5.0], ["A table for two."])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import numpy as np
 import pytest
-from bargein.pipeline import Audio, Hold, Interrupt, Resume, Text, Transcript, UserText
+from bargein.pipeline import Audio, Hold, Interrupt, ResponseStarted, Resume, Text, Transcript, UserText
 from bargein.pipeline.draw import mermaid
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import BargeIn, Heard, Pacer, Sentences, Silero, Spoken, Turn, Turns, Vad
@@ -93,4 +93,22 @@ async def test_a_short_word_is_forgiven() -> None:
         assert kinds == ["Hold", "Resume"]
         done = [frame.text.strip() for frame in harness.of(Heard) if frame.done]
         assert done[0] == "One two three four five six seven eight nine ten."
+        await harness.session.cancel()
+
+
+async def test_an_eager_answer_is_discarded_when_the_words_were_others() -> None:
+    """Begun on what was understood so far, without waiting for the recogniser to be sure."""
+    mind = Mind(lambda prompt: [f"You said {prompt.entries[-1].text}.", 0.5, " Did you?"])
+    ears = Ears("a cable a table for two", seconds=0.3)
+    eager = Turns(silence_ms=500, transcript_ms=1)
+    async with Harness(Cascade(ears, mind, Voice(), turns=eager), Spoken(), Pacer()) as harness:
+        await harness.play([*talk(500.0, "stop", 6000.0)])
+        await anyio.sleep(5)
+        final = "".join(
+            frame.text for frame in harness.of(Text) if frame.response == harness.of(ResponseStarted)[-1].response
+        )
+        assert final.strip() == "You said a cable a table for two. Did you?"
+        assert len(mind.prompts) > 1
+        spoken = [frame.text for frame in harness.of(Heard) if frame.done and frame.text]
+        assert len(spoken) == 1, "only one answer was heard"
         await harness.session.cancel()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import msgspec
@@ -57,9 +57,10 @@ class Answer(Holds):
 
     The conversation is the `history`, which keeps of the agent's words those that were heard (`Heard`, from a `Spoken`
     below). Each answer is a response: `ResponseStarted`, `Text` as it is written, calls of tools, `ResponseEnded`. A
-    turn that comes while an answer is being made is answered next, together with all that came meanwhile; an
-    interrupt ends the answer, and lets tools finish that are not `cancellable`. Their results reach the model before
-    its next response. `ToolCall`s are left to the application (`ToolResult`) if there are no `tools`.
+    turn that comes `meanwhile` is answered next, together with all that came until then (`"queue"`), or ends the
+    present answer and is answered at once (`"interrupt"`). An interrupt ends the answer, and lets tools finish that are
+    not `cancellable`: their results reach the model before its next response. `ToolCall`s are left to the application
+    (`ToolResult`) if there are no `tools`.
 
     A turn whose words turn out to be others is answered anew, if nothing of the answer has been heard. Where the model
     fails, that is a `Failure`, and `apology` is said in its place, so that no call goes dead.
@@ -74,10 +75,14 @@ class Answer(Holds):
         instructions: str = "",
         tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox = (),
         history: History | None = None,
+        meanwhile: Literal["queue", "interrupt"] = "queue",
         apology: str = "Sorry, something went wrong. Could you say that again?",
     ) -> None:
+        if meanwhile not in ("queue", "interrupt"):
+            raise ValueError(f"Answer(meanwhile={meanwhile!r}): expected 'queue' or 'interrupt'")
         self.part = llm
         self.instructions = instructions
+        self.meanwhile = meanwhile
         self.runner = ToolRunner(tools)
         """What runs the tools."""
         self.history = History() if history is None else history
@@ -137,6 +142,8 @@ class Answer(Holds):
         self.history.user(frame.text, f"turn-{frame.turn}")
         self._turn = max(self._turn, frame.turn)
         if not frame.revision:
+            if self._current and self.meanwhile == "interrupt":
+                await out.send(Interrupt(reason="the user went on"))
             self._asked = Respond()
         elif frame.turn == self._of and self._current and self._current not in self._heard:
             await out.send(Interrupt(reason="the user's words turned out to be others"))
