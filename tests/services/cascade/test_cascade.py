@@ -99,7 +99,7 @@ async def test_a_short_word_is_forgiven() -> None:
 async def test_an_eager_answer_is_discarded_when_the_words_were_others() -> None:
     """Begun on what was understood so far, without waiting for the recogniser to be sure."""
     mind = Mind(lambda prompt: [f"You said {prompt.entries[-1].text}.", 0.5, " Did you?"])
-    ears = Ears("a cable a table for two", seconds=0.3)
+    ears = Ears("a cable a table for two", seconds=0.02)
     eager = Turns(silence_ms=500, transcript_ms=1)
     async with Harness(Cascade(ears, mind, Voice(), turns=eager), Spoken(), Pacer()) as harness:
         await harness.play([*talk(500.0, "stop", 6000.0)])
