@@ -164,6 +164,17 @@ async def test_an_interrupt_ends_it_and_the_memory_is_what_was_heard(make: Any) 
         await harness.session.cancel()
 
 
+async def test_what_nobody_heard_is_not_remembered(make: Any) -> None:
+    """Written, and interrupted before it could be spoken."""
+    async with make([STORY, "Yes?"], []) as brain, session(brain) as harness:
+        await harness.send(UserText(text="Tell me a story."))
+        await harness.next(ResponseStarted, within=60)
+        harness.interrupt()
+        await anyio.sleep(3)
+        assert [entry.remembered.strip() for entry in brain.history if entry.role == "assistant"] in ([], [""])
+        await harness.session.cancel()
+
+
 async def test_tools_are_run_and_answered(make: Any) -> None:
     """Once, and the answer follows."""
     cities: list[str] = []

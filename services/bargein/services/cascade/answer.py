@@ -35,6 +35,8 @@ __all__ = ["Answer"]
 
 ROUNDS = 8
 """How often in one response tools may be called, before the model is made to answer."""
+OPEN = 64
+"""Of how many items it is awaited what was heard."""
 UNANSWERED_S = 60.0
 """How long the application may take to answer a call."""
 Given = (
@@ -96,6 +98,8 @@ class Answer(Holds):
         self._of = 0  # the latest turn that it answers
         self._turn = 0
         self._heard: set[str] = set()  # responses of which something was heard
+        self._open: dict[tuple[str, str], str] = {}  # what was heard so far of items that are not done
+        self._told = False  # somebody says what was heard
         self._pending: dict[str, anyio.Event] = {}  # calls without an answer
         self._group: anyio.abc.TaskGroup | None = None
 
@@ -127,16 +131,29 @@ class Answer(Holds):
         elif isinstance(frame, ToolResult):
             self._result(frame)
         elif isinstance(frame, Heard):
+            self._told = True
             if frame.text:
                 self._heard.add(frame.response)
+            key = (frame.response, frame.item)
             if frame.done:
+                self._open.pop(key, None)
                 self.history.heard(frame.text, frame.item, frame.response)
+            elif key in self._open:
+                self._open[key] = frame.text
         elif isinstance(frame, Interrupt):
+            self._forget()
             self._asked = None  # the present answer is being cancelled; what comes next waits for its end
             self._say.clear()
             for call in self.runner.interrupt():
                 self._over(call)
         self._next(out)
+
+    def _forget(self) -> None:
+        """Of what is interrupted nothing more will be heard; what is still on its way, nobody else knows of."""
+        for (response, item), heard in list(self._open.items()):
+            if self._told or response == self._current:
+                del self._open[response, item]
+                self.history.heard(heard, item, response)
 
     async def _hear(self, frame: Turn, out: Outlet[Given]) -> None:
         self.history.user(frame.text, f"turn-{frame.turn}")
@@ -144,9 +161,11 @@ class Answer(Holds):
         if not frame.revision:
             if self._current and self.meanwhile == "interrupt":
                 await out.send(Interrupt(reason="the user went on"))
+                self._forget()
             self._asked = Respond()
         elif frame.turn == self._of and self._current and self._current not in self._heard:
             await out.send(Interrupt(reason="the user's words turned out to be others"))
+            self._forget()
             self._asked = Respond()
 
     def _next(self, out: Outlet[Given]) -> None:
@@ -195,8 +214,14 @@ class Answer(Holds):
 
     async def _write(self, reply: Outlet[Given], name: str, item: str, text: str) -> None:
         if text:
-            self.history.assistant(text, item, name)
+            self._wrote(text, item, name)
             await reply.send(Text(text=text, response=name, item=item, final=True))
+
+    def _wrote(self, text: str, item: str, response: str) -> None:
+        self.history.assistant(text, item, response)
+        self._open.setdefault((response, item), "")
+        while len(self._open) > OPEN:
+            del self._open[next(iter(self._open))]
 
     async def _answer(self, reply: Outlet[Given], name: str, instructions: str) -> None:
         for round_ in range(1, ROUNDS + 1):
@@ -212,7 +237,7 @@ class Answer(Holds):
                         await reply.send(msgspec.structs.replace(piece, response=name))
                     elif piece:
                         wrote = True
-                        self.history.assistant(piece, item, name)
+                        self._wrote(piece, item, name)
                         await reply.send(Text(text=piece, response=name, item=item))
             if wrote:
                 await reply.send(Text(text="", response=name, item=item, final=True))

@@ -31,6 +31,7 @@ class Memory:
         self._outbox = outbox
         self._responses = responses
         self._speaks = speaks  # with a voice of its own
+        self._told = False  # somebody says which words were heard
         self._deadlines: dict[tuple[str, str], float] = {}  # until when reports of interrupted items are waited for
 
     @property
@@ -63,16 +64,17 @@ class Memory:
 
     def heard(self, frame: Heard) -> None:
         """`Spoken` says which words were heard: what a voice of one's own made of the text."""
+        self._told = True
         response, item = self._find(frame.response, frame.item)
         if response is None or item is None:
             return
-        if not frame.done or item.alignment.audio_ms or not frame.coming.strip():
+        item.heard = frame.text
+        if not frame.done or item.alignment.audio_ms:
             return
-        self._tell(response, frame.item, item, frame.text)
-        if self._knows(response) and (protocol := self._outbox.protocol) is not None:
-            self._outbox.post(protocol.forget(frame.item))
-            if frame.text.strip():
-                self._outbox.post(protocol.seed([Entry(role="assistant", text=frame.text)]))
+        if not frame.coming.strip():
+            item.settled = True  # all of it
+            return
+        self._replace(response, frame.item, item, frame.text)
 
     def next_deadline(self) -> float:
         """When `due` has something to do."""
@@ -91,10 +93,8 @@ class Memory:
             if item.alignment.audio_ms:
                 item.alignment.plays(0, True)
                 self._settle(response, item_name, item)
-            elif self._speaks:  # its sound never came
-                self._tell(response, item_name, item, "")
-                if self._knows(response) and (protocol := self._outbox.protocol) is not None:
-                    self._outbox.post(protocol.forget(item_name))
+            elif self._speaks or self._told:  # its sound never came, or another voice never got to it
+                self._replace(response, item_name, item, item.heard)
 
     def _find(self, response: str, item: str) -> tuple[Response | None, Item | None]:
         found = self._responses.get(response)
@@ -120,6 +120,15 @@ class Memory:
         item.settled = True
         self._deadlines.pop((response.name, name), None)
         self.history.heard(words, name, response.name)
+
+    def _replace(self, response: Response, name: str, item: Item, words: str) -> None:
+        """Text cannot be cut: the item is forgotten, and made anew of what was heard."""
+        self._tell(response, name, item, words)
+        protocol = self._outbox.protocol
+        if protocol is not None and self._knows(response):
+            self._outbox.post(protocol.forget(name))
+            if words.strip():
+                self._outbox.post(protocol.seed([Entry(role="assistant", text=words)]))
 
     def _knows(self, response: Response) -> bool:
         """The provider can be told: it made the response on this connection, and its memory can be corrected."""

@@ -22,6 +22,8 @@ class Item:
         """It has text."""
         self.final = False
         """Its text is complete, and that was told."""
+        self.heard = ""
+        """What another voice has made heard of its text so far."""
         self.settled = False
         """What was heard of it is known, and told."""
 
