@@ -22,7 +22,7 @@ from bargein.pipeline import (
     ToolResult,
     Usage,
 )
-from bargein.processors import Heard, Turn
+from bargein.processors import AgentActivity, Heard, Turn
 
 from ..frames import Configure, Respond, Say, ToolFinished, ToolProgress, ToolStarted
 from ..history import History
@@ -99,12 +99,14 @@ class Answer(Holds):
         self._turn = 0
         self._heard: set[str] = set()  # responses of which something was heard
         self._open: dict[tuple[str, str], str] = {}  # what was heard so far of items that are not done
-        self._told = False  # somebody says what was heard
+        self._told = self._doubtful = False  # somebody says what was heard
         self._pending: dict[str, anyio.Event] = {}  # calls without an answer
         self._group: anyio.abc.TaskGroup | None = None
 
     async def run(
-        self, inbox: Inbox[Turn | Respond | Say | Configure | ToolResult | Heard | Interrupt], out: Outlet[Given]
+        self,
+        inbox: Inbox[Turn | Respond | Say | Configure | ToolResult | Heard | AgentActivity | Interrupt],
+        out: Outlet[Given],
     ) -> None:
         """Answer until the end, and finish the last answer."""
         async with anyio.create_task_group() as group:
@@ -130,8 +132,11 @@ class Answer(Holds):
                 self.runner.toolbox = Toolbox(frame.tools)
         elif isinstance(frame, ToolResult):
             self._result(frame)
+        elif isinstance(frame, AgentActivity):
+            self._told = True  # there is a Spoken below, which will say what is heard
+            if self._doubtful:
+                self._forget()
         elif isinstance(frame, Heard):
-            self._told = True
             if frame.text:
                 self._heard.add(frame.response)
             key = (frame.response, frame.item)
@@ -154,6 +159,7 @@ class Answer(Holds):
             if self._told or response == self._current:
                 del self._open[response, item]
                 self.history.heard(heard, item, response)
+        self._doubtful = bool(self._open)  # is it read, or will somebody yet say that it is listened to?
 
     async def _hear(self, frame: Turn, out: Outlet[Given]) -> None:
         self.history.user(frame.text, f"turn-{frame.turn}")

@@ -31,7 +31,8 @@ class Memory:
         self._outbox = outbox
         self._responses = responses
         self._speaks = speaks  # with a voice of its own
-        self._told = False  # somebody says which words were heard
+        self.told = False
+        """There is a `Spoken` below, which will say what is heard."""
         self._deadlines: dict[tuple[str, str], float] = {}  # until when reports of interrupted items are waited for
 
     @property
@@ -64,7 +65,6 @@ class Memory:
 
     def heard(self, frame: Heard) -> None:
         """`Spoken` says which words were heard: what a voice of one's own made of the text."""
-        self._told = True
         response, item = self._find(frame.response, frame.item)
         if response is None or item is None:
             return
@@ -93,7 +93,7 @@ class Memory:
             if item.alignment.audio_ms:
                 item.alignment.plays(0, True)
                 self._settle(response, item_name, item)
-            elif self._speaks or self._told:  # its sound never came, or another voice never got to it
+            elif self._speaks or self.told:  # its sound never came, or another voice never got to it
                 self._replace(response, item_name, item, item.heard)
 
     def _find(self, response: str, item: str) -> tuple[Response | None, Item | None]:

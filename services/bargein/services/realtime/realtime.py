@@ -35,7 +35,7 @@ from bargein.pipeline import (
     UserText,
     Video,
 )
-from bargein.processors import Commit, Heard, Turn
+from bargein.processors import AgentActivity, Commit, Heard, Turn
 
 from ..frames import (
     Aside,
@@ -79,6 +79,7 @@ Taken = (
     | ToolResult
     | Played
     | Heard
+    | AgentActivity
     | Interrupt
 )
 Given = (
@@ -271,6 +272,8 @@ class Realtime(Processor):
                 dialogue.memory.played(frame)
             elif isinstance(frame, Heard):
                 dialogue.memory.heard(frame)
+            elif isinstance(frame, AgentActivity):
+                dialogue.memory.told = True
             elif isinstance(frame, ToolResult):
                 dialogue.result(frame)
             elif isinstance(frame, PASSES):
