@@ -6,9 +6,9 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from bargein.pipeline import Processor
+from bargein.pipeline import Failure, Processor
 
-__all__ = ["Holds"]
+__all__ = ["Holds", "failure_of"]
 
 
 class Holds(Processor):
@@ -28,3 +28,9 @@ class Holds(Processor):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+
+
+def failure_of(part: object, error: Exception) -> Failure:
+    """What a part raised, for who watches."""
+    name = type(part).__name__
+    return Failure(message=f"{name}: {error or type(error).__name__}", processor=name, error=error)

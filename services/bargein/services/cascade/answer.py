@@ -27,9 +27,8 @@ from bargein.processors import AgentActivity, Heard, Turn
 from ..frames import Configure, Respond, Say, ToolFinished, ToolProgress, ToolStarted
 from ..history import History
 from ..tools import Tool, Toolbox, ToolRunner
-from ._part import Holds
+from ._part import Holds, failure_of
 from .parts import Call, LanguageModel, Prompt
-from .transcribe import _failure
 
 __all__ = ["Answer"]
 
@@ -202,7 +201,7 @@ class Answer(Holds):
                 await self._answer(reply, name, asked.instructions or self.instructions)
             ended = ResponseEnded(response=name)
         except Exception as error:
-            out.offer(_failure(self.part, error))
+            out.offer(failure_of(self.part, error))
             await self._write(reply, name, f"{name}-apology", self.apology)
             ended = ResponseEnded(response=name, outcome="failed", reason=str(error))
         finally:

@@ -7,9 +7,8 @@ from contextlib import aclosing
 from bargein.pipeline import Audio, AudioFormat, Failure, Interrupt, Outlet, ResponseEnded, Text
 from bargein.processors import Timing
 
-from ._part import Holds
+from ._part import Holds, failure_of
 from .parts import TextToSpeech, Word
-from .transcribe import _failure
 
 __all__ = ["Speak"]
 
@@ -49,7 +48,7 @@ class Speak(Holds):
             try:
                 await self._say(frame, out)
             except Exception as error:
-                await out.send(_failure(self.part, error))
+                await out.send(failure_of(self.part, error))
 
     async def _say(self, frame: Text, out: Outlet[Audio | Timing]) -> None:
         rate, start, words = self.part.rate, self._samples, 0

@@ -18,7 +18,7 @@ from bargein.pipeline import (
     Transcript,
 )
 
-from ._part import Holds
+from ._part import Holds, failure_of
 from .parts import Samples, SpeechToText
 
 __all__ = ["Transcribe"]
@@ -130,10 +130,5 @@ class Transcribe(Holds):
                         continue
                     raise TimeoutError(f"no final words within {self.finish_seconds:g} s")
         except Exception as error:
-            await out.send(_failure(self.part, error))
+            await out.send(failure_of(self.part, error))
         await out.send(Transcript(text=words, item=utterance.item, final=True, language=language))
-
-
-def _failure(part: object, error: Exception) -> Failure:
-    name = type(part).__name__
-    return Failure(message=f"{name}: {error or type(error).__name__}", processor=name, error=error)

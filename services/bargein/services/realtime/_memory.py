@@ -103,13 +103,13 @@ class Memory:
 
     def _settle(self, response: Response, name: str, item: Item) -> None:
         """What was heard of an item is known: correct the provider's memory and ours."""
-        item.settled = True
-        self._deadlines.pop((response.name, name), None)
         alignment = item.alignment
         self.ms_per_weight = alignment.learned
         received, played = alignment.audio_ms, min(alignment.played_ms, alignment.audio_ms)
         all_of_it = played >= received - TOLERANCE_MS
         if all_of_it and not alignment.is_cut:
+            item.settled = True
+            self._deadlines.pop((response.name, name), None)
             return
         self._tell(response, name, item, alignment.heard if played > 0 else "")
         protocol = self._outbox.protocol

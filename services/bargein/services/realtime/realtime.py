@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
 from random import Random
 from typing import Any
 
@@ -180,9 +179,7 @@ class Realtime(Processor):
         self._dialogue: Dialogue | None = None
         self._random = Random()
         self._pictured = -math.inf
-        self._calls: list[ToolCall] = []
         self._group: anyio.abc.TaskGroup | None = None
-        self._error: BaseException | None = None
         self.settings = msgspec.structs.replace(settings, tools=tuple(self.runner.toolbox.schemas))
 
     # What can be asked --------------------------------------------------------------------------------------------
@@ -221,7 +218,6 @@ class Realtime(Processor):
 
     async def run(self, inbox: Inbox[Taken], out: Outlet[Given]) -> None:
         """Talk until the user's frames end and the last answer has been given."""
-        self._error = None
         self._pictured = -math.inf
         dialogue = self._dialogue = Dialogue(
             out=out,
@@ -235,30 +231,14 @@ class Realtime(Processor):
         try:
             async with anyio.create_task_group() as group:
                 self._group = group
-                group.start_soon(self._guarded, self._keep_connected, dialogue)
-                group.start_soon(self._guarded, self._give, dialogue)
-                group.start_soon(self._guarded, self._mind, dialogue)
+                group.start_soon(self._keep_connected, dialogue)
+                group.start_soon(self._give, dialogue)
+                group.start_soon(self._mind, dialogue)
                 await self._listen(inbox, dialogue)
                 await self._finish(dialogue)
                 group.cancel_scope.cancel()
-        except BaseExceptionGroup as errors:
-            if self._error is None and len(errors.exceptions) == 1:
-                raise errors.exceptions[0] from None
-            if self._error is None:
-                raise
         finally:
             dialogue.outbox.disconnect()
-        if self._error is not None:
-            raise self._error
-
-    async def _guarded(self, work: Callable[[Dialogue], Any], dialogue: Dialogue) -> None:
-        """A task whose exception is the processor's, and not one of a group's."""
-        try:
-            await work(dialogue)
-        except Exception as error:
-            self._error = self._error or error
-            if self._group is not None:
-                self._group.cancel_scope.cancel()
 
     async def _listen(self, inbox: Inbox[Taken], dialogue: Dialogue) -> None:
         async for frame in inbox:
@@ -382,7 +362,7 @@ class Realtime(Processor):
         dialogue = self._dialogue
         if self._group is None or dialogue is None or not len(self.runner.toolbox):
             return False
-        self._group.start_soon(self._guarded, partial(self._tool, call), dialogue)
+        self._group.start_soon(self._tool, call, dialogue)
         return True
 
     async def _tool(self, call: ToolCall, dialogue: Dialogue) -> None:
