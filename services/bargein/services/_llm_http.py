@@ -18,7 +18,7 @@ from ._llm_error import LanguageModelError, refusal, retry_wait
 from ._need import need
 from .cascade.parts import LanguageModel, Prompt
 
-__all__ = ["HttpModel", "checked_key", "is_local"]
+__all__ = ["HttpModel", "is_local"]
 
 LARGEST_REFUSAL = 64 * 2**10
 """Bytes of a refusal that are read."""
@@ -208,10 +208,3 @@ def is_local(url: str) -> bool:
     except ValueError:
         return "." not in host or host.endswith((".local", ".lan", ".internal", ".localhost", ".home.arpa"))
     return address.is_loopback or address.is_private or address.is_link_local
-
-
-def checked_key(who: str, key: str, where: str) -> str:
-    """The key, unless it has characters that no key has."""
-    if not key.isascii() or (key and not key.isprintable()) or " " in key:
-        raise ValueError(f"{who}: the key has characters that no key has; look at api_key or {where}")
-    return key

@@ -11,6 +11,7 @@ import anyio
 import msgspec
 import numpy as np
 
+from ._keys import checked_key
 from .cascade.parts import Samples
 from .sockets import Socket, SocketClosedError, SocketRefusedError
 
@@ -37,11 +38,9 @@ class Remote:
         key = os.environ.get(variable, "") if api_key is None else api_key
         if not key:
             raise ValueError(f"{who}: no key; give api_key=..., or set {variable}")
-        if not key.isascii() or not key.isprintable() or " " in key:
-            raise ValueError(f"{who}: the key has characters that no key has; look at api_key or {variable}")
         if silence_seconds <= 0:
             raise ValueError(f"{who}(silence_seconds={silence_seconds:g}): expected more than 0")
-        self._secret = key
+        self._secret = checked_key(who, key, variable)
         self._variable = variable
         self._silence = silence_seconds
         self._group: anyio.abc.TaskGroup | None = None

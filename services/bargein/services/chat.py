@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from . import _chat_protocol as protocol
+from ._keys import checked_key
 from ._llm_error import FaultKind, LanguageModelError
-from ._llm_http import HttpModel, checked_key, is_local
+from ._llm_http import HttpModel, is_local
 from .cascade.parts import Prompt
 
 __all__ = ["ChatCompletions", "FaultKind", "LanguageModelError"]

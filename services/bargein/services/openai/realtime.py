@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from .._keys import checked_key
 from ..history import History
 from ..realtime import Realtime, ReconnectPolicy, Settings
 from ..sockets import dial
@@ -59,8 +60,7 @@ class OpenAIRealtime(Realtime):
         key = api_key or os.environ.get(name, "")
         if not key:
             raise ValueError(f"OpenAIRealtime: no key; give api_key=..., or set {name}")
-        if not key.isascii() or not key.isprintable() or " " in key:
-            raise ValueError(f"OpenAIRealtime: the key has characters that no key has; look at api_key or {name}")
+        checked_key("OpenAIRealtime", key, name)
         if azure:
             address = azure.replace("https://", "wss://").rstrip("/") + f"/openai/v1/realtime?model={quote(model)}"
         else:

@@ -34,7 +34,7 @@ from bargein.pipeline import (
     UserText,
     Video,
 )
-from bargein.processors import AgentActivity, Commit, Heard, Turn
+from bargein.processors import AgentActivity, Commit, Heard, SampleFps, Turn
 
 from ..frames import (
     Aside,
@@ -178,7 +178,7 @@ class Realtime(Processor):
         self._buffer_seconds = buffer_seconds
         self._dialogue: Dialogue | None = None
         self._random = Random()
-        self._pictured = -math.inf
+        self._sampled = SampleFps(fps)
         self._group: anyio.abc.TaskGroup | None = None
         self.settings = msgspec.structs.replace(settings, tools=tuple(self.runner.toolbox.schemas))
 
@@ -218,7 +218,7 @@ class Realtime(Processor):
 
     async def run(self, inbox: Inbox[Taken], out: Outlet[Given]) -> None:
         """Talk until the user's frames end and the last answer has been given."""
-        self._pictured = -math.inf
+        self._sampled = SampleFps(self.fps)
         dialogue = self._dialogue = Dialogue(
             out=out,
             history=self.history,
@@ -304,12 +304,8 @@ class Realtime(Processor):
         if not isinstance(data, bytes):
             raise ValueError(f"{type(self).__name__} takes encoded pictures, and got {frame!r}; insert EncodeJpeg()")
         if isinstance(frame, Video):
-            if frame.pts < self._pictured:
-                self._pictured = -math.inf
-            if frame.pts < self._pictured + 1e9 / self.fps:
-                return
-            self._pictured = frame.pts
-            dialogue.outbox.command(lambda protocol: protocol.image(data, frame.format))
+            for _ in self._sampled.process(frame):
+                dialogue.outbox.command(lambda protocol: protocol.image(data, frame.format))
             return
         dialogue.outbox.command(lambda protocol: protocol.image(data, frame.format, frame.detail))
 
