@@ -6,6 +6,7 @@ from .decode_picture import DecodePicture
 from .detectors import Detector, Silero, WebRtc
 from .encode_jpeg import EncodeJpeg
 from .gain import Gain
+from .latency import BargeInReaction, Latency, TurnLatency
 from .meter import Level, Meter
 from .mixer import Mixer
 from .overlay import Overlay
@@ -25,6 +26,7 @@ __all__ = [
     "AgentActivity",
     "Alignment",
     "BargeIn",
+    "BargeInReaction",
     "Commit",
     "Decision",
     "DecodePicture",
@@ -33,6 +35,7 @@ __all__ = [
     "Evidence",
     "Gain",
     "Heard",
+    "Latency",
     "Level",
     "Meter",
     "Mixer",
@@ -50,6 +53,7 @@ __all__ = [
     "Tap",
     "Timing",
     "Turn",
+    "TurnLatency",
     "Turns",
     "UserIdle",
     "Vad",

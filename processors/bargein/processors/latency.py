@@ -1,0 +1,104 @@
+"""How long the user waits for an answer, and the agent's silence for the user: measured where it is played."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import anyio
+import numpy as np
+from bargein.pipeline import (
+    Audio,
+    Frame,
+    Hold,
+    Interrupt,
+    Processor,
+    Resume,
+    SpeechStarted,
+    SpeechStopped,
+    Travels,
+    UserText,
+)
+
+__all__ = ["BargeInReaction", "Latency", "TurnLatency"]
+
+
+class TurnLatency(Frame, frozen=True, kw_only=True):
+    """How long after the user's last word, spoken or typed, the first of the answer was heard."""
+
+    travels: ClassVar[Travels] = Travels.NEWS
+
+    ms: float
+    """Milliseconds from the end of speech to the first audible sound."""
+    response: str = ""
+    """The answer."""
+
+
+class BargeInReaction(Frame, frozen=True, kw_only=True):
+    """How long after the user began to speak the agent fell silent for it."""
+
+    travels: ClassVar[Travels] = Travels.NEWS
+
+    ms: float
+    """Milliseconds from the beginning of speech to silence."""
+    interrupted: int = 0
+    """The epoch that began."""
+
+
+class Latency(Processor):
+    """Measure turns and barge-ins. Stands behind the pacer, before whoever plays; all that it takes passes.
+
+    It gives a `TurnLatency` with the first audible sound (a sample of more than `threshold`) of an answer, so that an
+    agent that sends silence does not look well, and a `BargeInReaction` with an interrupt that ends sound for speech.
+    The times of speech are those of who noticed it, less the `lag_ms` that it took; who says no `lag_ms`, such as a
+    provider that finds turns by itself, is measured from its news.
+
+    Raises `ValueError` for a threshold that is not within 0 and 32767.
+    """
+
+    def __init__(self, *, threshold: int = 100) -> None:
+        if not 0 <= threshold <= 32767:
+            raise ValueError(f"Latency(threshold={threshold}): expected a sample's value, 0 to 32767")
+        self.threshold = threshold
+        self._asked: float | None = None  # when the user's last word ended
+        self._spoke: float | None = None  # when the user began to speak over the agent
+        self._silent: float | None = None  # since when the agent is silent for it
+        self._until = 0.0  # when the last sound that was given will have been heard
+
+    def process(
+        self, frame: SpeechStarted | SpeechStopped | UserText | Audio | Hold | Resume | Interrupt
+    ) -> Iterator[SpeechStarted | SpeechStopped | UserText | Audio | TurnLatency | BargeInReaction]:
+        """Give the frame on, and what is known with it."""
+        now = anyio.current_time()
+        if isinstance(frame, Audio):
+            yield from self._sound(frame, now)
+        elif isinstance(frame, Hold):
+            self._silent = now if self._spoke is not None and self._silent is None else self._silent
+        elif isinstance(frame, Resume):
+            self._spoke = self._silent = None
+        elif isinstance(frame, Interrupt):
+            yield from self._interrupted(frame, now)
+        else:
+            if isinstance(frame, SpeechStarted):
+                self._asked = None
+                began = now - frame.lag_ms / 1000
+                self._spoke, self._silent = (began if self._until > began else None), None
+            else:
+                self._asked = now - (frame.lag_ms / 1000 if isinstance(frame, SpeechStopped) else 0.0)
+            yield frame
+
+    def _sound(self, frame: Audio, now: float) -> Iterator[Audio | TurnLatency]:
+        yield frame
+        if not frame.response:
+            return
+        self._until = max(self._until, now) + frame.ms / 1000
+        if self._asked is not None and np.any(np.abs(frame.samples.astype(np.int32)) > self.threshold):
+            asked, self._asked = self._asked, None
+            yield TurnLatency(ms=1000 * (now - asked), response=frame.response)
+
+    def _interrupted(self, frame: Interrupt, now: float) -> Iterator[BargeInReaction]:
+        self._until = min(self._until, now)
+        spoke, silent = self._spoke, now if self._silent is None else self._silent
+        self._spoke = self._silent = None
+        if spoke is not None:
+            yield BargeInReaction(ms=1000 * (silent - spoke), interrupted=frame.epoch)

@@ -1,0 +1,105 @@
+"""Turns and barge-ins are measured where they are heard."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+from bargein.pipeline import Audio, Hold, Resume, SpeechStarted, SpeechStopped, UserText
+from bargein.pipeline.testing import Harness, check_processor, framed, silence, tone
+from bargein.processors import BargeInReaction, Latency, TurnLatency
+
+pytestmark = pytest.mark.virtual
+
+
+async def play(harness: Harness, ms: int, response: str = "r") -> None:
+    for frame in framed(tone(300, ms), response=response):
+        await harness.send(frame)
+
+
+async def test_a_turn_is_measured_from_the_end_of_speech_to_the_first_sound() -> None:
+    """What the detector needed to notice the end counts as well."""
+    async with Harness(Latency()) as harness:
+        await harness.send(SpeechStopped(lag_ms=300))
+        await anyio.sleep(0.5)
+        await play(harness, 100)
+        (turn,) = harness.of(TurnLatency)
+        assert turn.ms == pytest.approx(800)
+        assert turn.response == "r"
+
+
+async def test_silence_is_no_answer() -> None:
+    """The first audible sample counts."""
+    async with Harness(Latency()) as harness:
+        await harness.send(UserText(text="hello"))
+        for frame in framed(silence(100), response="r"):
+            await harness.send(frame)
+        await anyio.sleep(1)
+        await play(harness, 20)
+        assert [turn.ms for turn in harness.of(TurnLatency)] == [pytest.approx(1000)]
+
+
+async def test_the_users_own_sound_is_no_answer() -> None:
+    """Sound without a response passes."""
+    async with Harness(Latency()) as harness:
+        await harness.send(SpeechStopped())
+        await play(harness, 100, response="")
+        assert len(harness.of(Audio)) == 5
+        assert not harness.of(TurnLatency)
+
+
+async def test_who_goes_on_speaking_has_not_asked() -> None:
+    """Only the last end of speech counts."""
+    async with Harness(Latency()) as harness:
+        await harness.send(SpeechStopped(), SpeechStarted())
+        await anyio.sleep(1)
+        await harness.send(SpeechStopped())
+        await anyio.sleep(0.2)
+        await play(harness, 20)
+        assert [turn.ms for turn in harness.of(TurnLatency)] == [pytest.approx(200)]
+
+
+async def test_a_barge_in_is_measured_from_the_first_sound_of_speech_to_silence() -> None:
+    """A hold is silence already; what follows confirms it."""
+    async with Harness(Latency()) as harness:
+        await play(harness, 2000)
+        await anyio.sleep(1)
+        await harness.send(SpeechStarted(lag_ms=120))
+        await harness.send(Hold())
+        await anyio.sleep(0.4)
+        number = harness.interrupt()
+        (reaction,) = harness.of(BargeInReaction)
+        assert reaction.ms == pytest.approx(120)
+        assert reaction.interrupted == number
+
+
+async def test_a_cough_is_no_barge_in() -> None:
+    """Resumed is as if nothing had been."""
+    async with Harness(Latency()) as harness:
+        await play(harness, 2000)
+        await harness.send(SpeechStarted())
+        await harness.send(Hold())
+        await anyio.sleep(0.1)
+        await harness.send(Resume())
+        harness.interrupt()
+        assert not harness.of(BargeInReaction)
+
+
+async def test_speech_while_the_agent_is_silent_is_no_barge_in() -> None:
+    """There was nothing to fall silent."""
+    async with Harness(Latency()) as harness:
+        await play(harness, 100)
+        await anyio.sleep(1)
+        await harness.send(SpeechStarted(lag_ms=100))
+        harness.interrupt()
+        assert not harness.of(BargeInReaction)
+
+
+def test_thresholds_are_samples() -> None:
+    """Others are refused, with the value."""
+    with pytest.raises(ValueError, match="threshold=-1"):
+        Latency(threshold=-1)
+
+
+async def test_it_conforms() -> None:
+    """As every processor must."""
+    await check_processor(Latency)

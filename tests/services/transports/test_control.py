@@ -1,0 +1,126 @@
+"""The messages between an agent and a peer: what comes is checked, what goes says what a page must know."""
+
+from __future__ import annotations
+
+import base64
+import json
+from contextlib import suppress
+from typing import get_args
+
+import pytest
+from bargein.pipeline import (
+    Failure,
+    Image,
+    Interrupt,
+    ResponseEnded,
+    Text,
+    Transcript,
+    UserText,
+    Video,
+)
+from bargein.processors import Commit
+from bargein.services.frames import ToolFinished
+from bargein.services.transports import control
+from bargein.services.transports.control import ControlError, Finish, Start
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def test_what_a_peer_may_send() -> None:
+    """Each message is a frame for the graph, or what concerns the transport."""
+    start = control.decode('{"type": "start", "rate": 48000, "wishes": {"brain": "openai"}, "unknown": 1}')
+    assert isinstance(start, Start)
+    assert (start.rate, start.channels, start.wishes) == (48_000, 1, {"brain": "openai"})
+    assert control.decode('{"type": "text", "text": "hello"}') == UserText(text="hello")
+    assert control.decode(b'{"type": "interrupt"}') == Interrupt(reason="asked to")
+    assert control.decode('{"type": "commit"}') == Commit()
+    assert control.decode('{"type": "end", "reason": "bye"}') == Finish(reason="bye")
+    picture = base64.b64encode(b"picture").decode()
+    assert control.decode(json.dumps({"type": "image", "data": picture})) == Image(data=b"picture", format="jpeg")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "",
+        "hello",
+        "[]",
+        "{}",
+        '{"type": "dance"}',
+        '{"type": "text"}',
+        '{"type": "text", "text": 5}',
+        '{"type": "start", "rate": "fast"}',
+        '{"type": "image", "data": "no base64!"}',
+        '{"type": "image", "data": ""}',
+        '{"type": "image", "data": "AAAA", "format": "rgb24"}',
+        b"\xff\xfe",
+        "[" * 100_000,
+    ],
+)
+def test_what_is_wrong_is_said(message: str | bytes) -> None:
+    """Whatever a peer sends, it is a `ControlError` with a sentence, and nothing else."""
+    with pytest.raises(ControlError, match="this is no"):
+        control.decode(message)
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200))
+def test_garbage_is_never_more_than_an_error(data: str | bytes) -> None:
+    """Nothing else is raised."""
+    with suppress(ControlError):
+        control.decode(data)
+
+
+def test_a_token_is_not_printed() -> None:
+    """Nor what else a peer confides."""
+    start = control.decode('{"type": "start", "token": "secret", "wishes": {"password": "secret"}}')
+    assert "secret" not in repr(start)
+
+
+def test_what_a_peer_gets() -> None:
+    """A message has what a page must know."""
+
+    def told(frame: object) -> object:
+        message = control.encode(frame)  # type: ignore[arg-type]
+        return None if message is None else json.loads(message)
+
+    assert told(Interrupt(reason="the user spoke").stamped(3)) == {
+        "type": "flush",
+        "epoch": 3,
+        "reason": "the user spoke",
+    }
+    assert told(Transcript(text="Hello", item="a", final=True, speaker="agent")) == {
+        "type": "transcript",
+        "speaker": "agent",
+        "item": "a",
+        "text": "Hello",
+        "final": True,
+    }
+    assert told(Text(text="Hel", response="r", item="a")) == {
+        "type": "text",
+        "response": "r",
+        "item": "a",
+        "text": "Hel",
+        "final": False,
+    }
+    assert told(ResponseEnded(response="r", outcome="interrupted")) == {
+        "type": "response",
+        "state": "interrupted",
+        "response": "r",
+    }
+    assert told(ToolFinished(call="c", name="weather", output="sunny", seconds=1.5)) == {
+        "type": "tool",
+        "state": "finished",
+        "call": "c",
+        "name": "weather",
+        "output": "sunny",
+        "error": False,
+        "cancelled": False,
+        "seconds": 1.5,
+    }
+    assert told(Failure(message="no")) == {"type": "error", "code": "failure", "message": "no", "fatal": False}
+    assert told(Video(data=b"x", format="jpeg")) is None
+
+
+def test_every_frame_that_a_sink_takes_for_it_has_a_message() -> None:
+    """And nothing that goes down has one that no sink takes."""
+    assert set(get_args(control.Told)) | {Failure} == set(control._MESSAGES)

@@ -1,0 +1,177 @@
+"""Sessions of many peers: apart from each other, within limits, and an end for all."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+from bargein.pipeline import Inbox, Outlet, Pass, Pipeline, Processor, Text, UserText
+from bargein.services.transports import (
+    Peer,
+    PeerJoined,
+    PeerLeft,
+    RefusedError,
+    SessionLimits,
+    Sessions,
+    Transport,
+)
+
+pytestmark = pytest.mark.virtual
+
+
+class Line(Transport):
+    """A peer that says things, one each second, and hears what comes."""
+
+    def __init__(self, name: str, *says: str, stays: bool = False) -> None:
+        self.peer = Peer(name=name)
+        self.heard: list[str] = []
+        self.left = anyio.Event()
+
+        async def source(out: Outlet[PeerJoined | UserText | PeerLeft]) -> None:
+            await out.send(PeerJoined(peer=self.peer))
+            for words in says:
+                await anyio.sleep(1)
+                await out.send(UserText(text=words))
+            if stays:
+                await self.left.wait()
+            await out.send(PeerLeft(peer=self.peer))
+
+        async def sink(inbox: Inbox[Text]) -> None:
+            async for frame in inbox:
+                self.heard.append(frame.text)
+
+        self.source, self.sink = Loop(source), Hear(sink)
+
+
+class Loop(Processor):
+    def __init__(self, loop: object) -> None:
+        self.loop = loop
+
+    async def run(self, out: Outlet[PeerJoined | UserText | PeerLeft]) -> None:
+        await self.loop(out)  # type: ignore[operator]
+
+
+class Hear(Processor):
+    def __init__(self, loop: object) -> None:
+        self.loop = loop
+
+    async def run(self, inbox: Inbox[Text]) -> None:
+        await self.loop(inbox)  # type: ignore[operator]
+
+
+class Echo(Processor):
+    async def process(self, frame: UserText, out: Outlet[Text]) -> None:
+        if frame.text == "die":
+            raise RuntimeError("as asked")
+        if frame.text == "stall":
+            await anyio.sleep(3)
+        await out.send(Text(text=frame.text))
+
+
+def agent(peer: Transport) -> Pipeline:
+    return Pipeline(peer.source, Echo(), Pass(Text), peer.sink)
+
+
+async def test_a_session_lasts_as_long_as_its_peer() -> None:
+    """And hears all that was said in it."""
+    sessions = Sessions(agent)
+    line = Line("one", "hello", "and goodbye")
+    assert await sessions.run(line) == "left"
+    assert line.heard == ["hello", "and goodbye"]
+    assert sessions.statistics().opened == 1
+    assert sessions.statistics().open == 0
+
+
+async def test_a_failure_harms_no_other() -> None:
+    """It is counted and kept."""
+    sessions = Sessions(agent)
+    lines = [Line(f"{number}", "hello", "die" if number == 3 else "there", "all") for number in range(10)]
+    endings: list[str] = []
+
+    async def run(line: Line) -> None:
+        endings.append(await sessions.run(line))
+
+    async with anyio.create_task_group() as group:
+        for line in lines:
+            group.start_soon(run, line)
+    assert sorted(endings) == ["failed"] + ["left"] * 9
+    assert [line.heard for line in lines if line is not lines[3]] == [["hello", "there", "all"]] * 9
+    assert [str(error) for error in sessions.failures] == ["as asked"]
+
+
+async def test_what_cannot_be_built_fails_alone() -> None:
+    """Such as a brain without its key."""
+
+    def build(peer: Transport) -> Pipeline:
+        raise ValueError("no key")
+
+    sessions = Sessions(build)
+    assert await sessions.run(Line("one")) == "failed"
+    assert sessions.statistics().failed == 1
+    assert sessions.statistics().open == 0
+
+
+async def test_there_is_room_for_so_many() -> None:
+    """The next is told why not, and gets a place when there is one."""
+    sessions = Sessions(agent, limits=SessionLimits(sessions=2))
+    first = Line("one", stays=True)
+    async with anyio.create_task_group() as group:
+        group.start_soon(sessions.run, first)
+        group.start_soon(sessions.run, Line("two", stays=True))
+        await anyio.sleep(1)
+        with pytest.raises(RefusedError, match="2 sessions"):
+            await sessions.run(Line("three"))
+        assert set(sessions.live) == {"one", "two"}
+        first.left.set()
+        await anyio.sleep(1)
+        assert await sessions.run(Line("three")) == "left"
+        group.cancel_scope.cancel()
+    assert sessions.statistics().refused == 1
+
+
+async def test_a_name_is_one_peers() -> None:
+    """Another of the same name is a mistake of the server's."""
+    sessions = Sessions(agent)
+    async with anyio.create_task_group() as group:
+        group.start_soon(sessions.run, Line("one", stays=True))
+        await anyio.sleep(1)
+        with pytest.raises(ValueError, match="'one'"):
+            await sessions.run(Line("one"))
+        group.cancel_scope.cancel()
+
+
+async def test_time_runs_out() -> None:
+    """A session is ended gracefully, whatever its peer does."""
+    sessions = Sessions(agent, limits=SessionLimits(session_seconds=90))
+    line = Line("one", "hello", stays=True)
+    began = anyio.current_time()
+    assert await sessions.run(line) == "expired"
+    assert anyio.current_time() - began < 92
+    assert line.heard == ["hello"]
+    assert sessions.statistics().expired == 1
+
+
+async def test_draining_finishes_what_is_said_and_takes_nobody_new() -> None:
+    """All have ended when it returns."""
+    sessions = Sessions(agent)
+    lines = [Line(f"{number}", "stall", stays=True) for number in range(5)]
+    endings: list[str] = []
+
+    async def run(line: Line) -> None:
+        endings.append(await sessions.run(line))
+
+    async with anyio.create_task_group() as group:
+        for line in lines:
+            group.start_soon(run, line)
+        await anyio.sleep(2)
+        await sessions.drain()
+        assert not sessions.live
+        with pytest.raises(RefusedError, match="going away"):
+            await sessions.run(Line("late"))
+    assert endings == ["drained"] * 5
+    assert [line.heard for line in lines] == [["stall"]] * 5
+
+
+def test_limits_are_positive() -> None:
+    """Others are refused, with the value."""
+    with pytest.raises(ValueError, match="sessions=0"):
+        SessionLimits(sessions=0)
