@@ -11,6 +11,7 @@ from .meter import Level, Meter
 from .mixer import Mixer
 from .overlay import Overlay
 from .pacer import Pacer
+from .playout import Playout
 from .recorder import Recorder
 from .resample import Resample
 from .sample_fps import SampleFps
@@ -41,6 +42,7 @@ __all__ = [
     "Mixer",
     "Overlay",
     "Pacer",
+    "Playout",
     "Recorder",
     "Resample",
     "SampleFps",
