@@ -50,7 +50,7 @@ class Playout:
         """On hold: nothing is to be released."""
         self.last: Audio | None = None
         """What was released latest."""
-        self.began = 0.0
+        self.began = -math.inf
         """When the present run of sound began to be heard, without a gap since."""
         self.sent = 0.0
         """Seconds of it released."""
@@ -146,7 +146,7 @@ class Playout:
             if last is not None and last.epoch >= number:
                 return  # what sounds is none of a response's: it was not meant
             self.held = self._faded = False
-            self.began = self.sent = 0.0
+            self.began, self.sent = -math.inf, 0.0
         elif self.held:
             return
         else:
