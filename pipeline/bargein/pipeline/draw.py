@@ -1,4 +1,4 @@
-"""Drawing a graph, as Mermaid or DOT: fused groups, inboxes, declared latencies and the longest path."""
+"""Drawing a graph, as Mermaid, DOT or SVG: fused groups, inboxes, declared latencies and the longest path."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from ._contract import names
 from ._plan import Node, Plan
+from ._svg import picture
 from .graph import Graph
+from .statistics import SessionStatistics
 
-__all__ = ["dot", "latency_ms", "mermaid"]
+__all__ = ["dot", "latency_ms", "mermaid", "svg"]
 
 
 def mermaid(graph: Graph, *, capacity: int = 64) -> str:
@@ -49,6 +51,14 @@ def dot(graph: Graph, *, capacity: int = 64) -> str:
             lines.append(f'  n{node.index} [peripheries=2, label="{_label(node, capacity, chr(92) + "n")}"];')
     lines += [f"  n{source.index} -> n{target.index};" for source, target in _links(plan)]
     return "\n".join([*lines, "}"]) + "\n"
+
+
+def svg(graph: Graph, statistics: SessionStatistics | None = None) -> str:
+    """The graph as an SVG picture that needs no other program; with `statistics`, what a session has counted so far.
+
+    White boxes are fused, green ones have a task, amber ones a thread of their own.
+    """
+    return picture(graph.plan, _total(graph.plan), statistics)
 
 
 def latency_ms(graph: Graph) -> float:
