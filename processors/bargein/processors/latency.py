@@ -26,7 +26,7 @@ __all__ = ["BargeInReaction", "Latency", "TurnLatency"]
 class TurnLatency(Frame, frozen=True, kw_only=True):
     """How long after the user's last word, spoken or typed, the first of the answer was heard."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    travels: ClassVar[Travels] = Travels.UPSTREAM
 
     ms: float
     """Milliseconds from the end of speech to the first audible sound."""
@@ -37,7 +37,7 @@ class TurnLatency(Frame, frozen=True, kw_only=True):
 class BargeInReaction(Frame, frozen=True, kw_only=True):
     """How long after the user began to speak the agent fell silent for it."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    travels: ClassVar[Travels] = Travels.UPSTREAM
 
     ms: float
     """Milliseconds from the beginning of speech to silence."""
@@ -48,8 +48,9 @@ class BargeInReaction(Frame, frozen=True, kw_only=True):
 class Latency(Processor):
     """Measure turns and barge-ins. Stands behind the pacer, before whoever plays; all that it takes passes.
 
-    It gives a `TurnLatency` with the first audible sound (a sample of more than `threshold`) of an answer, so that an
-    agent that sends silence does not look well, and a `BargeInReaction` with an interrupt that ends sound for speech.
+    It gives upstream a `TurnLatency` with the first audible sound (a sample of more than `threshold`) of an answer, so
+    that an agent that sends silence does not look well, and a `BargeInReaction` with an interrupt that ends sound for
+    speech: quality is news for those above, who may tell the peer, count it, or act on it.
     The times of speech are those of who noticed it, less the `lag_ms` that it took; who says no `lag_ms`, such as a
     provider that finds turns by itself, is measured from its news.
 

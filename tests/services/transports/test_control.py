@@ -15,6 +15,7 @@ from bargein.pipeline import (
     ResponseEnded,
     Text,
     Transcript,
+    Travels,
     UserText,
     Video,
 )
@@ -121,6 +122,8 @@ def test_what_a_peer_gets() -> None:
     assert told(Video(data=b"x", format="jpeg")) is None
 
 
-def test_every_frame_that_a_sink_takes_for_it_has_a_message() -> None:
-    """And nothing that goes down has one that no sink takes."""
-    assert set(get_args(control.Told)) | {Failure} == set(control._MESSAGES)
+def test_every_frame_that_is_taken_for_it_has_a_message() -> None:
+    """By a sink if it goes down, by a source if it comes up; and nothing has one that nobody takes."""
+    assert set(get_args(control.Told)) | set(get_args(control.Noted)) == set(control._MESSAGES)
+    assert all(each.travels is Travels.UPSTREAM for each in get_args(control.Noted))
+    assert not any(each.travels is Travels.UPSTREAM for each in get_args(control.Told))

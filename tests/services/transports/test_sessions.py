@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import anyio
 import pytest
-from bargein.pipeline import Inbox, Outlet, Pass, Pipeline, Processor, Text, UserText
+from bargein.pipeline import Failure, Frame, Inbox, Outlet, Pass, Pipeline, Processor, Text, UserText
 from bargein.services.transports import (
     Peer,
     PeerJoined,
@@ -169,6 +171,23 @@ async def test_draining_finishes_what_is_said_and_takes_nobody_new() -> None:
             await sessions.run(Line("late"))
     assert endings == ["drained"] * 5
     assert [line.heard for line in lines] == [["stall"]] * 5
+
+
+async def test_how_it_goes_is_told() -> None:
+    """Failures, and how long answers took, of any session."""
+    seen: list[Frame] = []
+
+    class Complains(Processor):
+        def process(self, frame: UserText) -> Iterator[UserText | Failure]:
+            yield frame
+            yield Failure(message="never mind")
+
+    def build(peer: Transport) -> Pipeline:
+        return Pipeline(peer.source, Complains(), Echo(), Pass(Text), peer.sink)
+
+    sessions = Sessions(build, observe=seen.append)
+    assert await sessions.run(Line("one", "hello")) == "left"
+    assert [frame.message for frame in seen if isinstance(frame, Failure)] == ["never mind"]
 
 
 def test_limits_are_positive() -> None:

@@ -37,7 +37,7 @@ from bargein.processors import BargeInReaction, Commit, TurnLatency
 
 from ..frames import ToolFinished, ToolProgress, ToolStarted
 
-__all__ = ["ControlError", "Finish", "Start", "Told", "decode", "encode", "ending", "fault", "ready"]
+__all__ = ["ControlError", "Finish", "Noted", "Start", "Told", "decode", "encode", "ending", "fault", "ready"]
 
 Told = (
     SpeechStarted
@@ -50,14 +50,14 @@ Told = (
     | ToolStarted
     | ToolProgress
     | ToolFinished
-    | TurnLatency
-    | BargeInReaction
     | Usage
     | Interrupt
     | Hold
     | Resume
 )
 """What there is a message for, of what goes down a graph: what a sink should take besides sound and pictures."""
+Noted = Failure | TurnLatency | BargeInReaction
+"""What there is a message for, of what comes up: what a source should take, and tell its peer."""
 
 
 class ControlError(ValueError):

@@ -9,7 +9,8 @@ from typing import Literal
 
 import anyio
 import msgspec
-from bargein.pipeline import Graph, Session
+from bargein.pipeline import Failure, Frame, Graph, Pipeline, Processor, Session
+from bargein.processors import BargeInReaction, TurnLatency
 
 from .transport import Transport
 
@@ -82,6 +83,18 @@ class LiveSession:
         """How it is going to end."""
 
 
+class _Head(Processor):
+    """Stands above a session's graph, and hears how it is going."""
+
+    name = "head"
+
+    def __init__(self, tell: Callable[[Frame], None]) -> None:
+        self._tell = tell
+
+    def process(self, frame: Failure | TurnLatency | BargeInReaction) -> None:
+        self._tell(frame)
+
+
 class Sessions:
     """Runs `build(transport)` for each peer, in the task that brought it.
 
@@ -89,11 +102,19 @@ class Sessions:
     transports may share one `Sessions`, and then share its limits.
     """
 
-    def __init__(self, build: Callable[[Transport], Graph], *, limits: SessionLimits | None = None) -> None:
+    def __init__(
+        self,
+        build: Callable[[Transport], Graph],
+        *,
+        limits: SessionLimits | None = None,
+        observe: Callable[[Frame], None] | None = None,
+    ) -> None:
         self.build = build
         """Makes the graph for a peer: a new one, of new processors, each time."""
         self.limits = limits or SessionLimits()
         """What is allowed."""
+        self.observe = observe
+        """Is told of every `TurnLatency`, `BargeInReaction` and `Failure` in any session. It must not wait."""
         self.failures: deque[Exception] = deque(maxlen=KEPT)
         """The exceptions that ended sessions, the latest of them."""
         self.draining = False
@@ -144,6 +165,8 @@ class Sessions:
 
     async def _run(self, transport: Transport, name: str) -> Ending:
         graph = self.build(transport)
+        if self.observe is not None:
+            graph = Pipeline(_Head(self.observe), graph)
         async with graph.session(drain_within=self.limits.drain_seconds) as session:
             live = self._live[name] = LiveSession(transport, graph, session)
             if self.draining:

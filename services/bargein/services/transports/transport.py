@@ -61,7 +61,8 @@ class Transport:
     source: Processor
     """What comes from the peer: `PeerJoined`, then the user's `Audio`, and as the peer likes `Video`, `Image`,
     `UserText`, `Commit` and `Interrupt`; `PeerLeft` at last. When it returns, the session ends. Sound that nobody
-    takes in time is dropped, the oldest first, and counted as `overflow_dropped` of who should have taken it."""
+    takes in time is dropped, the oldest first, and counted as `overflow_dropped` of who should have taken it. It takes
+    what comes up and concerns a peer that can read (`control.Noted`): failures, and how long answers took."""
     sink: Processor
     """What goes to the peer. It plays: it takes reply `Audio` as fast as it comes and releases it at the pace at which
     it is heard (no `Pacer` is needed above it), reports `Played`, is silent on `Hold`, and on `Interrupt` flushes all
