@@ -1,6 +1,6 @@
 """How well and how soon is speech heard? WebRTC's detector and Silero's side by side, in noise of several levels.
 
-Seventeen synthesised utterances (`tests/data/speech`), each between two seconds of what is around it and 1.5 s of the
+Thirty-two synthesised utterances (`tests/data/speech`), each between two seconds of what is around it and 1.5 s of the
 same, cut into 20 ms frames. For each detector and level of noise: utterances missed, false starts, how long after
 speech began that was noticed (median, worst), how far off the time given for it was, the same for its end, and the
 time from the end of speech to the user's turn with the default settings.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import wave
 from functools import cache
 from pathlib import Path
@@ -34,3 +35,18 @@ class Utterance(msgspec.Struct, frozen=True):
 def utterances() -> dict[str, Utterance]:
     index = (FOLDER / "speech.json").read_bytes()
     return {each.name: each for each in msgspec.json.decode(index, type=list[Utterance])}
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, in lower case."""
+    return re.sub(r"[^a-z' ]", " ", text.lower()).split()
+
+
+def errors(said: list[str], heard: list[str]) -> int:
+    """Words that are wrong, missing or too many."""
+    row = list(range(len(heard) + 1))
+    for at, one in enumerate(said, 1):
+        corner, row[0] = row[0], at
+        for to, other in enumerate(heard, 1):
+            corner, row[to] = row[to], min(row[to] + 1, row[to - 1] + 1, corner + (one != other))
+    return row[-1]

@@ -18,7 +18,7 @@ from bargein.services.cascade.parts import Samples
 from bargein.services.espeak import ESpeak
 from bargein.services.pocketsphinx import PocketSphinx
 
-from ..speech import utterances
+from ..speech import errors, utterances, words
 
 pytest.importorskip("pocketsphinx", reason="the extra 'pocketsphinx' is not installed")
 
@@ -44,21 +44,7 @@ async def heard(ear: PocketSphinx, name: str, size: int = 320) -> list[str]:
     return [text async for text in ear.transcribe(framed(utterances()[name].samples, size))]
 
 
-def words(text: str) -> list[str]:
-    return re.sub(r"[^a-z' ]", " ", text.lower()).split()
-
-
-def errors(said: list[str], heard: list[str]) -> int:
-    """Words that are wrong, missing or too many."""
-    row = list(range(len(heard) + 1))
-    for at, one in enumerate(said, 1):
-        corner, row[0] = row[0], at
-        for to, other in enumerate(heard, 1):
-            corner, row[to] = row[to], min(row[to] + 1, row[to - 1] + 1, corner + (one != other))
-    return row[-1]
-
-
-@pytest.mark.timeout(180)  # it listens for half a minute, on whatever machine
+@pytest.mark.timeout(180)  # it listens for a minute and a half, on whatever machine
 @pytest.mark.virtual
 async def test_every_utterance() -> None:
     """At least three words in four are right, of three voices in one conversation."""

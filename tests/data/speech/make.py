@@ -20,6 +20,11 @@ SAYS = {
         "address": "My address is twelve, Green Street. Then, turn left.",
         "yes": "Yes.",
         "time": "What time is it?",
+        "music": "Play some music in the kitchen, please.",
+        "appointment": "Can I change my appointment to Thursday morning?",
+        "umbrella": "Will I need an umbrella tomorrow?",
+        "slower": "Please speak a little more slowly.",
+        "manager": "I want to talk to the manager about my bill.",
     },
     "rms": {
         "order": "Can you tell me where my order is? I have been waiting since Monday.",
@@ -28,6 +33,11 @@ SAYS = {
         "thanks": "Thank you very much, goodbye.",
         "uhhuh": "Uh huh.",
         "hello": "Hello, how are you today?",
+        "lights": "Turn off the lights in the living room.",
+        "password": "I forgot my password, and now I can not open my account.",
+        "price": "How much does it cost to send a letter to Canada?",
+        "flight": "My flight was cancelled this morning. What should I do?",
+        "number": "The number on the card is four, nine, two, seven.",
     },
     "awb": {
         "repeat": "Sorry, could you say that again?",
@@ -35,6 +45,11 @@ SAYS = {
         "long": "Well, I am not sure about this. Let me think about it, and call you back tomorrow.",
         "okay": "Okay.",
         "train": "When does the next train leave for London?",
+        "doctor": "Is there a doctor who can see me this afternoon?",
+        "dinner": "We would like to have dinner at eight o'clock.",
+        "cancel": "No, that is not what I asked for. Please cancel the order.",
+        "phone": "My phone does not work any more, and it is only a year old.",
+        "directions": "How do I get to the station from here?",
     },
 }
 PAUSE_MS = 60
