@@ -132,14 +132,18 @@ class Sessions:
         """What has been counted so far."""
         return SessionsStatistics(open=len(self._live), **self._counts)
 
-    def admit(self) -> None:
-        """Raise `RefusedError` if there is no room for one more. For servers that can say so before a handshake."""
-        why = ""
+    @property
+    def refusal(self) -> str:
+        """Why there is no room for one more, for the peer's eyes; empty when there is."""
         if self.draining:
-            why = "the server is going away; try another, or later"
-        elif len(self._live) >= self.limits.sessions:
-            why = f"the server has {self.limits.sessions} sessions, as many as it may; try again later"
-        if why:
+            return "the server is going away; try another, or later"
+        if len(self._live) >= self.limits.sessions:
+            return f"the server has {self.limits.sessions} sessions, as many as it may; try again later"
+        return ""
+
+    def admit(self) -> None:
+        """Raise `RefusedError`, and count it, if there is no room for one more."""
+        if why := self.refusal:
             self._counts["refused"] += 1
             raise RefusedError(why)
 
