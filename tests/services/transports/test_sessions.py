@@ -112,6 +112,19 @@ async def test_what_cannot_be_built_fails_alone() -> None:
     assert sessions.statistics().open == 0
 
 
+async def test_who_builds_may_refuse() -> None:
+    """A peer that wishes what there is not is told so, and nothing has failed."""
+
+    def build(peer: Transport) -> Pipeline:
+        raise RefusedError("there is no such brain")
+
+    sessions = Sessions(build)
+    with pytest.raises(RefusedError, match="no such brain"):
+        await sessions.run(Line("one"))
+    told = sessions.statistics()
+    assert (told.opened, told.refused, told.failed, told.open) == (0, 1, 0, 0)
+
+
 async def test_there_is_room_for_so_many() -> None:
     """The next is told why not, and gets a place when there is one."""
     sessions = Sessions(agent, limits=SessionLimits(sessions=2))

@@ -110,7 +110,7 @@ class Sessions:
         observe: Callable[[Frame], None] | None = None,
     ) -> None:
         self.build = build
-        """Makes the graph for a peer: a new one, of new processors, each time."""
+        """Makes the graph for a peer: a new one, of new processors, each time. May raise `RefusedError`."""
         self.limits = limits or SessionLimits()
         """What is allowed."""
         self.observe = observe
@@ -154,9 +154,11 @@ class Sessions:
         if name in self._live:
             raise ValueError(f"{name!r} has a session already; give every peer a name of its own")
         self._live[name] = None  # it has its place while it is being built
-        self._counts["opened"] += 1
         try:
             return await self._run(transport, name)
+        except RefusedError:  # who builds the graph may refuse, too
+            self._counts["refused"] += 1
+            raise
         except Exception as error:
             self._counts["failed"] += 1
             self.failures.append(error)
@@ -169,6 +171,7 @@ class Sessions:
 
     async def _run(self, transport: Transport, name: str) -> Ending:
         graph = self.build(transport)
+        self._counts["opened"] += 1
         if self.observe is not None:
             graph = Pipeline(_Head(self.observe), graph)
         async with graph.session(drain_within=self.limits.drain_seconds) as session:
