@@ -60,6 +60,11 @@ class History:
         return len(self._entries)
 
     @property
+    def last(self) -> Entry | None:
+        """The latest entry."""
+        return self._entries[-1] if self._entries else None
+
+    @property
     def remembered(self) -> list[Entry]:
         """What is worth to be given to a model: heard words, and calls that were answered."""
         return [entry for entry in self._entries if entry.worth]

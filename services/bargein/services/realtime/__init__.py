@@ -11,6 +11,7 @@ from .protocol import (
     CallMade,
     Event,
     GoingAway,
+    Interrupted,
     ItemOver,
     Limited,
     Message,
@@ -24,6 +25,7 @@ from .protocol import (
     SpeechOver,
     TextPiece,
     Transcribed,
+    Used,
 )
 from .realtime import Realtime, RealtimeError
 
@@ -36,6 +38,7 @@ __all__ = [
     "Conversation",
     "Event",
     "GoingAway",
+    "Interrupted",
     "ItemOver",
     "Limited",
     "Message",
@@ -54,4 +57,5 @@ __all__ = [
     "TextPiece",
     "Transcribed",
     "UnsupportedError",
+    "Used",
 ]

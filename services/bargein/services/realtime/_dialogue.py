@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -32,10 +33,10 @@ from bargein.pipeline import (
 )
 
 from ..frames import Aside, Connected, RateLimits, Respond
-from ..history import History
+from ..history import Entry, History
 from ._bell import Bell
 from ._memory import Memory
-from ._outbox import Outbox
+from ._outbox import COMMANDS, Outbox
 from ._response import Item, Response
 from .protocol import (
     AsideOver,
@@ -45,6 +46,7 @@ from .protocol import (
     CallMade,
     Event,
     GoingAway,
+    Interrupted,
     ItemOver,
     Limited,
     Message,
@@ -57,6 +59,7 @@ from .protocol import (
     SpeechOver,
     TextPiece,
     Transcribed,
+    Used,
 )
 
 __all__ = ["Dialogue"]
@@ -109,6 +112,7 @@ class Dialogue:
         self._here: set[str] = set()  # calls that were made on this connection
         self._final: deque[str] = deque(maxlen=KEPT)  # items of the user whose words are final
         self._asides: set[str] = set()  # what was asked apart, and not answered
+        self._typed: deque[Entry] = deque(maxlen=COMMANDS)  # what was written, and waits for a session
 
     # The two queues -----------------------------------------------------------------------------------------------
 
@@ -170,18 +174,23 @@ class Dialogue:
 
     def disconnected(self, reason: str) -> None:
         """The connection is gone. What was being made has failed; what has come is played out."""
+        asks = self.protocol is None or self.protocol.profile.asks
         self.outbox.disconnect()
         if self.user_speaking:
             self.user_speaking = False
             self.emit(SpeechStopped())
         again = self._requested
+        lost = self._expected
         for response in list(self._responses.values()):
             if response.active:
                 if not response.items and not response.calls and not response.dropped:
-                    again = again or Respond()
+                    again, lost = again or Respond(), True
                 self._over(response, "failed", reason)
         self._requested, self._expected, self._cancel_next = None, False, False
-        self._wanted = self._wanted or again
+        if asks:
+            self._wanted = self._wanted or again
+        elif lost and (last := self.history.last) is not None and last.role == "user" and last not in self._typed:
+            self._tell(last)  # it cannot be asked for an answer; it answers what it is told
         for name in sorted(self._asides):
             self.emit(Aside(name=name, text="", reason=reason))
         self._asides.clear()
@@ -191,7 +200,8 @@ class Dialogue:
         protocol = self.protocol
         assert protocol is not None
         self.session, self.config = event.session, event.config
-        self.outbox.begin(protocol.seed(self.history.remembered) if len(self.history) else ())
+        known = [entry for entry in self.history.remembered if not any(entry is each for each in self._typed)]
+        self.outbox.begin(protocol.seed(known) if known else ())
         self.expires = anyio.current_time() + event.seconds if event.seconds else math.inf
         if not event.seconds and protocol.profile.session_seconds:
             self.expires = anyio.current_time() + protocol.profile.session_seconds
@@ -256,6 +266,12 @@ class Dialogue:
             self._answered(event.call)
         elif isinstance(event, Ready):
             self._began(event)
+        elif isinstance(event, Interrupted):
+            response = self._responses.get(event.response)
+            if response is not None and not response.dropped:
+                self._interrupt("the user spoke", cancelled=True)
+        elif isinstance(event, Used):
+            self.emit(Usage(response=event.response, **event.usage))
         elif isinstance(event, AsideOver):
             self._asides.discard(event.name)
             self.emit(Aside(name=event.name, text=event.text, reason=event.reason))
@@ -425,10 +441,19 @@ class Dialogue:
 
     def text(self, text: str, item: str) -> None:
         """The user wrote something, which is to be answered."""
-        self.history.user(text, item)
-        if self.ready:
-            self.outbox.command(lambda protocol: protocol.text(text, item))  # later it is part of the history
+        self._tell(self.history.user(text, item))
         self.ask(Respond())
+
+    def _tell(self, entry: Entry) -> None:
+        """Give the provider what the user wrote: as such, and not as history, though it may have to wait."""
+
+        def make(protocol: Protocol) -> Iterable[Message]:
+            with suppress(ValueError):
+                self._typed.remove(entry)
+            return protocol.text(entry.text, entry.item)
+
+        self._typed.append(entry)
+        self.outbox.command(make)
 
     def aside(self, name: str, instructions: str) -> None:
         """Ask something apart from the conversation."""
@@ -443,6 +468,11 @@ class Dialogue:
     def _ask(self) -> None:
         wanted = self._wanted
         if wanted is None or not self.ready or self.protocol is None:
+            return
+        if not self.protocol.profile.asks:
+            self._wanted = None
+            self._expected = self._active is None and not any(self._unanswered())
+            self.heard_at = anyio.current_time()
             return
         if self._active is not None or self._requested is not None or any(self._unanswered()):
             return

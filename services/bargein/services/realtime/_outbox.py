@@ -6,10 +6,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+import anyio
+
 from ._bell import Bell
 from .protocol import Message, Protocol
 
-__all__ = ["Outbox"]
+__all__ = ["COMMANDS", "Outbox"]
 
 COMMANDS = 64
 """How many commands wait for a connection, at most."""
@@ -43,6 +45,8 @@ class Outbox:
         """There is a session that can be used."""
         self.dropped_ms = 0.0
         """How much sound was lost because it could not be sent in time."""
+        self.heard_until = anyio.current_time()
+        """Until when what was heard lasts, if it is played as it comes."""
         self._most = seconds * 1000
         self._waiting_ms = 0.0
         self._queue: deque[Message | _Sound | _Late] = deque()
@@ -88,12 +92,19 @@ class Outbox:
         """Send the user's sound. Where too much of it waits, the oldest is lost and counted."""
         self._queue.append(_Sound(pcm, ms, pts))
         self._waiting_ms += ms
+        self.heard_until = max(self.heard_until, anyio.current_time()) + ms / 1000
         while self._waiting_ms > self._most:
             oldest = next(each for each in self._queue if isinstance(each, _Sound))
             self._queue.remove(oldest)
             self._waiting_ms -= oldest.ms
             self.dropped_ms += oldest.ms
         self.bell.ring()
+
+    def quiet(self, pcm: bytes, ms: float) -> None:
+        """Send silence where there was no sound, unless the socket is behind already."""
+        self.heard_until = max(self.heard_until, anyio.current_time() - 2 * ms / 1000) + ms / 1000
+        if self.open and self.protocol is not None and not self._queue:
+            self.post((self.protocol.audio(pcm),))
 
     def take(self) -> Iterable[Message]:
         """The next thing to send, in words; nothing when there is none."""

@@ -127,6 +127,7 @@ class Conversation:
 
     async def send_text(self, text: str) -> None:
         """What the user writes, which the model answers."""
+        self.profile.require("texts", "send_text()")
         await self.send(UserText(text=text))
 
     async def send_image(self, image: bytes | Image, form: str = "jpeg", *, detail: str = "") -> None:
@@ -149,6 +150,7 @@ class Conversation:
 
     async def respond(self, instructions: str = "") -> None:
         """Answer now. While a response is being made, when that is over."""
+        self.profile.require("asks", "respond()")
         await self.send(Respond(instructions=instructions))
 
     async def ask_apart(self, name: str, instructions: str) -> None:

@@ -18,6 +18,8 @@ _INSTEAD: Final = {
     "says": "use respond(instructions='Say exactly: ...')",
     "updates": "begin another session",
     "seeds": "give what matters of it in the instructions",
+    "asks": "it answers by itself whatever it hears",
+    "texts": "say it, or use a model that reads",
 }
 
 
@@ -52,6 +54,12 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """It can answer apart from the conversation."""
     says: bool = False
     """It can be made to say given words."""
+    asks: bool = True
+    """A response can, and must, be asked for; where not, it answers what it hears, reads, and learns of tools."""
+    texts: bool = True
+    """It reads what the user writes."""
+    continuous: bool = False
+    """It must hear without a break: silence is sent where the user's source gives nothing."""
     updates: bool = False
     """Instructions and tools can change within a session."""
     seeds: bool = False

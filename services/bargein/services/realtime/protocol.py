@@ -23,6 +23,7 @@ __all__ = [
     "CallMade",
     "Event",
     "GoingAway",
+    "Interrupted",
     "ItemOver",
     "Limited",
     "Message",
@@ -36,6 +37,7 @@ __all__ = [
     "SpeechOver",
     "TextPiece",
     "Transcribed",
+    "Used",
 ]
 
 Message = str | bytes
@@ -164,6 +166,20 @@ class ResponseOver(Event, frozen=True, kw_only=True):
     """Fields of `Usage`."""
 
 
+class Interrupted(Event, frozen=True, kw_only=True):
+    """The user has interrupted a response, which may be over already: what is still to be heard of it is not wanted."""
+
+    response: str
+
+
+class Used(Event, frozen=True, kw_only=True):
+    """What something cost that has no response's end to say it."""
+
+    usage: dict[str, int]
+    """Fields of `Usage`."""
+    response: str = ""
+
+
 class AsideOver(Event, frozen=True, kw_only=True):
     """An answer that was asked for apart from the conversation."""
 
@@ -217,6 +233,14 @@ class Protocol:
     def opening(self, settings: Settings) -> Iterable[Message]:
         """What to send first, once the socket is open. `Ready` tells when it took effect."""
         raise NotImplementedError
+
+    def opened(self) -> Iterable[Event]:
+        """What is known once the opening has been sent: `Ready`, of a provider that does not say so."""
+        return ()
+
+    def closing(self) -> Iterable[Message]:
+        """What to say before the connection is closed in order."""
+        return ()
 
     @property
     def request(self) -> str | None:

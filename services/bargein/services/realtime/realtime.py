@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from random import Random
 from typing import Any
 
@@ -106,7 +106,16 @@ LINGER_S = 60.0
 """How long, after the end of the user's frames, an answer is waited for."""
 STABLE_S = 5.0
 """A connection that lasted less counts as an attempt that failed."""
-REFUSALS = {401: "the key is not accepted", 403: "the key may not do this", 404: "there is no such model or address"}
+QUIET_S = 0.1
+"""Silence is sent in pieces so long, to who must hear without a break, once nothing has come for twice as long."""
+FAREWELL_S = 1.0
+"""How long saying goodbye may take."""
+REFUSALS = {
+    400: "this cannot be asked of it",
+    401: "the key is not accepted",
+    403: "the key may not do this",
+    404: "there is no such model or address",
+}
 
 
 class RealtimeError(ConnectionError):
@@ -117,6 +126,17 @@ def _refusal(error: SocketRefusedError) -> str:
     why = REFUSALS.get(error.status or 0)
     said = " ".join(error.body.split())[:200]
     return f"{error}{f': {why}' if why else ''}{f' ({said})' if said else ''}"
+
+
+async def _farewell(socket: Socket, protocol: Protocol) -> None:
+    """What a provider wants to be told at the end, if it can still be told."""
+    with (
+        anyio.CancelScope(shield=True),
+        anyio.move_on_after(FAREWELL_S),
+        suppress(SocketClosedError, SocketRefusedError),
+    ):
+        for message in protocol.closing():
+            await socket.send(message)
 
 
 class Realtime(Processor):
@@ -278,6 +298,7 @@ class Realtime(Processor):
 
     def _do(self, frame: Frame, dialogue: Dialogue) -> None:
         if isinstance(frame, UserText):
+            self.profile.require("texts", f"UserText({frame.text!r})")
             dialogue.text(frame.text, frame.item)
         elif isinstance(frame, Commit) or (isinstance(frame, Turn) and frame.reason not in ("typed", "commit")):
             if self.settings.turn_detection is None and not (isinstance(frame, Turn) and frame.revision):
@@ -287,6 +308,7 @@ class Realtime(Processor):
                 self.profile.require("asides", "Respond(apart=...)")
                 dialogue.aside(frame.apart, frame.instructions)
             else:
+                self.profile.require("asks", "Respond()")
                 dialogue.ask(frame)
         elif isinstance(frame, Say):
             self.profile.require("says", f"Say({frame.text!r})")
@@ -382,7 +404,10 @@ class Realtime(Processor):
             try:
                 async with self._connect(protocol.endpoint()) as socket:
                     dialogue.connecting(protocol)
-                    reason, clean = await self._converse(socket, protocol, dialogue)
+                    try:
+                        reason, clean = await self._converse(socket, protocol, dialogue)
+                    finally:
+                        await _farewell(socket, protocol)
                 fatal, reason = dialogue.fatal is not None, dialogue.fatal or reason
             except SocketRefusedError as error:
                 fatal = error.status in REFUSALS
@@ -400,8 +425,12 @@ class Realtime(Processor):
             await anyio.sleep(policy.wait(failures, self._random))
 
     async def _converse(self, socket: Socket, protocol: Protocol, dialogue: Dialogue) -> tuple[str, bool]:
-        """One connection, until it ends. Returns why, and whether that was meant."""
+        """One connection, until it ends. Returns why, and whether that was meant.
+
+        Raises `SocketRefusedError` where the refusal comes only after the first words, as HTTP/2 may have it.
+        """
         ended: list[tuple[str, bool]] = []
+        refused: list[SocketRefusedError] = []
         began = dialogue.heard_at = anyio.current_time()
 
         def end(reason: str, clean: bool, scope: anyio.CancelScope) -> None:
@@ -416,6 +445,9 @@ class Realtime(Processor):
                         dialogue.receive(await socket.receive())
                         if dialogue.fatal is not None:
                             end(dialogue.fatal, False, group.cancel_scope)
+                except SocketRefusedError as error:
+                    refused.append(error)
+                    group.cancel_scope.cancel()
                 except SocketClosedError as error:
                     end(str(error), False, group.cancel_scope)
 
@@ -423,6 +455,8 @@ class Realtime(Processor):
                 try:
                     for message in protocol.opening(self.settings):
                         await socket.send(message)
+                    for event in protocol.opened():
+                        dialogue.handle(event)
                     while True:
                         while dialogue.outbox:
                             for message in dialogue.outbox.take():
@@ -447,9 +481,20 @@ class Realtime(Processor):
                         end("the session's time is running out", True, group.cancel_scope)
                     await anyio.sleep(max(0.5, min(2.0, left / 4)))
 
+            async def fill() -> None:
+                piece = bytes(2 * int(self.profile.input_rate * QUIET_S))
+                while True:
+                    await anyio.sleep(max(QUIET_S, dialogue.outbox.heard_until + 2 * QUIET_S - anyio.current_time()))
+                    if anyio.current_time() >= dialogue.outbox.heard_until + 2 * QUIET_S - 1e-6:
+                        dialogue.outbox.quiet(piece, 1000 * QUIET_S)
+
             group.start_soon(read)
             group.start_soon(write)
             group.start_soon(watch)
+            if self.profile.continuous:
+                group.start_soon(fill)
+        if refused:
+            raise refused[0]
         return ended[0] if ended else ("", True)
 
     # Without a graph ----------------------------------------------------------------------------------------------

@@ -1,0 +1,255 @@
+"""Realtime with a provider that is ready without saying so, answers by itself, and must hear without a break."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import anyio
+import numpy as np
+import pytest
+from bargein.pipeline import Audio, Interrupt, ResponseEnded, ResponseStarted, Usage, UserText
+from bargein.pipeline.testing import Harness, framed, tone
+from bargein.services.frames import Connected, Disconnected, Respond
+from bargein.services.history import Entry
+from bargein.services.realtime import (
+    AudioPiece,
+    Event,
+    Interrupted,
+    Message,
+    Profile,
+    Protocol,
+    Ready,
+    Realtime,
+    RealtimeError,
+    ResponseOver,
+    Settings,
+    TextPiece,
+    UnsupportedError,
+    Used,
+)
+from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe
+
+pytestmark = pytest.mark.virtual
+
+PROFILE = Profile(provider="Plain", input_rate=16_000, output_rate=16_000, asks=False, continuous=True)
+
+
+class Plain(Protocol):
+    """Its messages are what they mean."""
+
+    profile = PROFILE
+
+    def endpoint(self) -> Endpoint:
+        return Endpoint(url="wss://plain.invalid")
+
+    def opening(self, settings: Settings) -> Iterable[Message]:
+        return ("open",)
+
+    def opened(self) -> Iterable[Event]:
+        return (Ready(session="plain"),)
+
+    def closing(self) -> Iterable[Message]:
+        return ("close",)
+
+    def seed(self, entries: Sequence[Entry]) -> Iterable[Message]:
+        return [f"seed {entry.remembered}" for entry in entries]
+
+    def audio(self, pcm: bytes) -> Message:
+        return f"sound {len(pcm) // 32} {'quiet' if not any(pcm) else 'loud'}"
+
+    def text(self, text: str, item: str = "") -> Iterable[Message]:
+        return (f"text {text}",)
+
+    def receive(self, data: Message) -> Iterable[Event]:
+        match json.loads(data):
+            case ["sound", response]:
+                yield AudioPiece(response=response, item="", pcm=bytes(32_000))
+            case ["words", response, text]:
+                yield TextPiece(response=response, item="", text=text)
+            case ["over", response]:
+                yield ResponseOver(response=response)
+            case ["interrupted", response]:
+                yield Interrupted(response=response)
+            case ["used", tokens]:
+                yield Used(usage={"input_tokens": tokens})
+
+
+class Provider:
+    """The other end: keeps what it hears, and says what a test wants."""
+
+    def __init__(self) -> None:
+        self.heard: list[list[str]] = []
+        self.socket: Socket | None = None
+
+    @asynccontextmanager
+    async def connect(self, endpoint: Endpoint) -> AsyncIterator[Socket]:
+        ours, theirs = pipe()
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._serve, ours)
+            try:
+                yield theirs
+            finally:
+                await theirs.close()  # what was said before that is still heard
+
+    async def _serve(self, socket: Socket) -> None:
+        self.socket = socket
+        self.heard.append([])
+        with anyio.CancelScope(shield=True), suppress(SocketClosedError):
+            while True:
+                self.heard[-1].append(str(await socket.receive()))
+
+    async def say(self, *event: Any) -> None:
+        assert self.socket is not None
+        await self.socket.send(json.dumps(event))
+
+    def words(self, connection: int = -1) -> list[str]:
+        return [each for each in self.heard[connection] if not each.startswith("sound")]
+
+    def model(self, profile: Profile = PROFILE, connect: Any = None) -> Realtime:
+        return Realtime(
+            profile=profile,
+            protocol=Plain,
+            settings=Settings(model="plain", turn_detection=None),
+            connect=connect or self.connect,
+        )
+
+
+async def test_it_is_ready_without_a_word() -> None:
+    """As soon as the opening has been sent; and it is told the end."""
+    provider = Provider()
+    async with Harness(provider.model()) as harness:
+        await harness.next(Connected)
+        await harness.end()
+    await anyio.sleep(1)
+    assert provider.words() == ["open", "close"]
+
+
+async def test_silence_where_the_source_gives_nothing() -> None:
+    """In pieces, as much of it as time passes, and none while there is sound."""
+    provider = Provider()
+    async with Harness(provider.model()) as harness:
+        await anyio.sleep(10)
+        sounds = [each for each in provider.heard[0] if each.startswith("sound")]
+        assert set(sounds) == {"sound 100 quiet"}
+        assert 97 <= len(sounds) <= 100
+        for at, frame in enumerate(framed(tone(440, 3000, rate=16_000), rate=16_000)):
+            await harness.send(frame)
+            if at == 1:
+                provider.heard[0].clear()
+            await anyio.sleep(frame.ms / 1000)
+        assert not any("quiet" in each for each in provider.heard[0])
+        await anyio.sleep(1)
+        assert any("quiet" in each for each in provider.heard[0])
+        await harness.session.cancel()
+
+
+async def test_what_is_typed_is_told_once_and_not_asked_for() -> None:
+    """Also before there is a session, where it is no part of the history yet."""
+    provider = Provider()
+    model = provider.model()
+    async with Harness(model) as harness:
+        await harness.send(UserText(text="hello"))
+        await harness.next(Connected)
+        await harness.send(UserText(text="again"))
+        await anyio.sleep(1)
+        assert provider.words() == ["open", "text hello", "text again"]
+        await provider.say("words", "r1", "Yes?")
+        await provider.say("over", "r1")
+        await harness.next(ResponseEnded)
+        await anyio.sleep(300)
+        assert len(provider.heard) == 1, "nothing more was due"
+        await harness.session.cancel()
+
+
+async def test_what_was_not_answered_is_told_again() -> None:
+    """When the connection broke before the answer came; what was answered is history."""
+    provider = Provider()
+    async with Harness(provider.model()) as harness:
+        await harness.send(UserText(text="hello"))
+        await anyio.sleep(1)
+        assert provider.socket is not None
+        await provider.socket.close(1006)
+        await harness.next(Disconnected)
+        await anyio.sleep(1)
+        assert provider.words() == ["open", "text hello"]
+        await provider.say("words", "r1", "Yes?")
+        await provider.say("over", "r1")
+        await harness.next(ResponseEnded)
+        await provider.socket.close(1006)
+        await anyio.sleep(1)
+        assert provider.words() == ["open", "seed hello", "seed Yes?"]
+        await harness.session.cancel()
+
+
+async def test_an_interruption_of_what_is_over() -> None:
+    """Its sound still plays: one step, and only for the response that is meant."""
+    provider = Provider()
+    async with Harness(provider.model()) as harness:
+        await harness.next(Connected)
+        await provider.say("sound", "r1")
+        await provider.say("over", "r1")
+        await harness.next(ResponseEnded)
+        await provider.say("interrupted", "r1")
+        await harness.next(Interrupt)
+        await provider.say("interrupted", "r1")
+        await provider.say("sound", "r2")
+        await harness.next(ResponseStarted)
+        await provider.say("interrupted", "r1")
+        await provider.say("interrupted", "unknown")
+        await anyio.sleep(1)
+        assert harness.session.epoch == 1
+        assert [frame.epoch for frame in harness.of(Audio)] == [0, 1]
+        await harness.session.cancel()
+
+
+async def test_costs_without_a_response() -> None:
+    """Are told when they come."""
+    provider = Provider()
+    async with Harness(provider.model()) as harness:
+        await harness.next(Connected)
+        await provider.say("used", 12)
+        assert (await harness.next(Usage)).input_tokens == 12
+        await harness.session.cancel()
+
+
+@pytest.mark.parametrize(("profile", "frame"), [({}, Respond()), ({"texts": False}, UserText(text="hello"))])
+async def test_what_it_cannot_do_is_refused(profile: dict[str, Any], frame: Any) -> None:
+    """Before anything is sent."""
+    provider = Provider()
+    fields = {name: getattr(PROFILE, name) for name in PROFILE.__struct_fields__}
+    with pytest.raises(UnsupportedError, match="Plain cannot do"):
+        async with Harness(provider.model(Profile(**{**fields, **profile}))) as harness:
+            await harness.send(frame)
+            await anyio.sleep(1)
+    assert not any(each.startswith("text") for each in provider.words())
+
+
+async def test_a_refusal_after_the_first_words() -> None:
+    """Is one like any other: final, where trying again would not help."""
+
+    class Refusing:
+        async def send(self, data: str | bytes) -> None:
+            await anyio.lowlevel.checkpoint()
+
+        async def receive(self) -> str | bytes:
+            await anyio.sleep(0.1)
+            raise SocketRefusedError("it answers 403", 403, "no")
+
+        async def close(self, code: int = 1000, reason: str = "") -> None: ...
+
+    @asynccontextmanager
+    async def connect(endpoint: Endpoint) -> AsyncIterator[Socket]:
+        yield Refusing()
+
+    with pytest.raises(RealtimeError, match=r"it answers 403: the key may not do this \(no\)"):
+        async with Harness(Provider().model(connect=connect)) as harness:
+            assert (await harness.next(Disconnected)).final
+            await anyio.sleep(1)
+
+
+def test_silence_is_zeros() -> None:
+    """Of 16 bits."""
+    assert Plain().audio(np.zeros(1600, "<i2").tobytes()) == "sound 100 quiet"
