@@ -31,6 +31,13 @@ class _Item:
         return max(0.0, round(self.ms - 1000 * max(0.0, self.until - now), 3))
 
 
+class _Close:
+    """Among what waits: what came before it of a response, or of all, was the last."""
+
+    def __init__(self, response: str | None) -> None:
+        self.response = response
+
+
 class Playout:
     """The sound that waits, in order; what is released is taken for heard as time passes, `behind_ms` later.
 
@@ -54,7 +61,9 @@ class Playout:
         """When the present run of sound began to be heard, without a gap since."""
         self.sent = 0.0
         """Seconds of it released."""
-        self._waiting: deque[Audio] = deque()
+        self.waiting_ms = 0.0
+        """How much sound waits."""
+        self._waiting: deque[Audio | _Close] = deque()
         self._items: dict[tuple[str, str], _Item] = {}
         self._faded = False  # on hold, or just after it: what comes next fades in
 
@@ -64,9 +73,16 @@ class Playout:
         return bool(self._waiting)
 
     @property
-    def waiting_ms(self) -> float:
-        """How much."""
-        return sum(frame.ms for frame in self._waiting)
+    def rate(self) -> int:
+        """Samples a second of what comes next; 0 if nothing waits."""
+        following = self._following
+        return 0 if following is None else following.rate
+
+    @property
+    def _following(self) -> Audio | None:
+        """What comes next. A `_Close` is never in front."""
+        following = self._waiting[0] if self._waiting else None
+        return None if isinstance(following, _Close) else following
 
     @property
     def due(self) -> float:
@@ -91,24 +107,36 @@ class Playout:
     def add(self, frame: Audio) -> None:
         """Sound to be played after all other."""
         self._waiting.append(frame)
+        self.waiting_ms += frame.ms
 
     def close(self, response: str | None = None) -> None:
         """Nothing of this response follows; None for all of them."""
-        for item in self._items.values():
-            item.closed = item.closed or response in (None, item.response)
+        self._waiting.append(_Close(response))
+        self._settle()
 
     def forget(self, stale: Callable[[Audio], bool]) -> None:
         """Drop what waits at the front and must not be played any more."""
-        while self._waiting and stale(self._waiting[0]):
+        while (following := self._following) is not None and stale(following):
             self._waiting.popleft()
+            self.waiting_ms -= following.ms
+            self._settle()
+
+    def _settle(self) -> None:
+        while self._waiting and isinstance(close := self._waiting[0], _Close):
+            self._waiting.popleft()
+            for item in self._items.values():
+                item.closed = item.closed or close.response in (None, item.response)
 
     def release(self, now: float, ms: float) -> Audio | None:
         """The next piece, of at most `ms` milliseconds and never of two frames; None if there is none, or on hold."""
-        if self.held or not self._waiting:
+        following = self._following
+        if self.held or following is None:
             return None
-        piece, rest = _cut(self._waiting.popleft(), ms)
+        self._waiting.popleft()
+        piece, rest = _cut(following, ms)
         if rest is not None:
             self._waiting.appendleft(rest)
+        self.waiting_ms -= piece.ms
         self._run(now)
         self.last = piece
         if self._faded:
@@ -120,6 +148,7 @@ class Playout:
         self.sent += len(piece.samples) / piece.rate
         item.ms += piece.ms
         item.until = self.due
+        self._settle()
         return piece
 
     def silence(self, now: float, ms: float) -> Audio | None:
@@ -139,7 +168,7 @@ class Playout:
         number = frame.epoch if isinstance(frame, Interrupt) else -1
         last = self.last
         sounding = last is not None and not self.held and self.due > now + EARLY
-        following = self._waiting[0] if self._waiting else None
+        following = self._following
         self.forget(lambda waiting: waiting.epoch < number)
         yield from self.reports(now, exact=True, until=number)
         if isinstance(frame, Interrupt):

@@ -1,0 +1,52 @@
+"""What a trickle sends: a fragment of a session description (RFC 8840), as WHIP's PATCH has it. No I/O."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["Fragment", "credentials", "parse"]
+
+
+class Fragment(msgspec.Struct, frozen=True, kw_only=True):
+    """Some addresses of a peer."""
+
+    username: str = ""
+    """Its `ice-ufrag`; a new one asks for an ICE restart."""
+    password: str = ""
+    """Its `ice-pwd`."""
+    candidates: tuple[tuple[str, str], ...] = ()
+    """Lines `candidate:…`, each with the `mid` of its medium."""
+    complete: bool = False
+    """There will be no more."""
+
+
+def parse(text: str) -> Fragment:
+    """Read a fragment; lines that are not known say nothing. Raises `ValueError` if none of them is."""
+    username = password = mid = ""
+    candidates: list[tuple[str, str]] = []
+    complete = False
+    for line in text.splitlines():
+        name, _, value = line.strip().removeprefix("a=").partition(":")
+        if name == "ice-ufrag":
+            username = value
+        elif name == "ice-pwd":
+            password = value
+        elif name == "mid":
+            mid = value
+        elif name == "candidate":
+            candidates.append((value, mid))
+        elif name == "end-of-candidates":
+            complete = True
+    if not (username or candidates or complete):
+        raise ValueError("no line of this fragment is known; expected a=ice-ufrag, a=candidate or a=end-of-candidates")
+    return Fragment(username=username, password=password, candidates=tuple(candidates), complete=complete)
+
+
+def credentials(sdp: str) -> tuple[str, str]:
+    """The first `ice-ufrag` and `ice-pwd` of a description; empty where it has none."""
+    found = {"ice-ufrag": "", "ice-pwd": ""}
+    for line in sdp.splitlines():
+        name, _, value = line.strip().removeprefix("a=").partition(":")
+        if found.get(name) == "":
+            found[name] = value
+    return found["ice-ufrag"], found["ice-pwd"]

@@ -1,0 +1,293 @@
+"""One WebRTC peer, as it stands in a graph."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import Protocol
+
+import anyio
+from bargein.pipeline import (
+    Audio,
+    Frame,
+    Hold,
+    Image,
+    Inbox,
+    Interrupt,
+    Outlet,
+    Played,
+    Processor,
+    ResponseEnded,
+    Resume,
+    UserText,
+    Video,
+)
+from bargein.processors import Commit
+
+from .. import control
+from ..sessions import SessionLimits
+from ..transport import Peer, PeerJoined, PeerLeft, Transport
+from ._listening import Listening
+from ._voice import Voice
+
+__all__ = ["WebRtcTransport"]
+
+log = logging.getLogger("bargein.webrtc")
+
+WAITING = 256
+"""How many frames of the peer may wait until the source's task runs; then the oldest sound or picture is dropped."""
+QUIET_MS = 100
+"""After so long without a packet silence is made up, for whoever waits for the end of speech."""
+STEP = 0.02
+"""How often the sink looks whether there is room, or all has been played, while it waits for that (seconds)."""
+BEHIND_BYTES = 1 << 20
+"""More than that may not wait for a peer that does not read its messages."""
+
+
+class Line(Protocol):
+    """The connection, as its transport uses it."""
+
+    def tell(self, message: str) -> bool:
+        """Send a message; False if there is no channel (yet)."""
+
+    def show(self, frame: Video | None) -> None:
+        """Show a picture; None forgets what has not been sent."""
+
+    def wake(self) -> None:
+        """There is something to be said."""
+
+    async def alive(self) -> int:
+        """A number that grows while anything at all comes from the peer."""
+
+
+class WebRtcTransport(Transport):
+    """A peer on WebRTC: its voice, camera and messages; made by `WebRtcServer`.
+
+    The user's sound is 48 kHz, mono (`Resample` it as you need), in frames of 20 ms as they come: whatever waits for
+    a packet that is late, waits for five more at most. What is lost is silence. `Video` comes as rgb24.
+
+    The sink is clocked by the RTP sender, which pulls a packet every 20 ms; `Played` counts what was handed to it.
+    """
+
+    def __init__(self, peer: Peer, limits: SessionLimits) -> None:
+        self.peer = peer
+        self.limits = limits
+        """What the peer may do."""
+        self.source = _Source(self)
+        self.sink = self._sink = _Sink(self)
+        self.voice = Voice()
+        """What the agent says."""
+        self.listening = Listening()
+        """What the user says."""
+        self.deaf = False
+        """The peer takes no sound: what the agent says is dropped."""
+        self.dropped = 0
+        """Frames of the peer that were dropped because the source's task did not run."""
+        self.untold = 0
+        """Messages that were not sent, because the peer does not read."""
+        self.line: Line | None = None
+        self._arrived: deque[Frame] = deque()
+        self._wake = anyio.Event()
+        self._left: tuple[str, bool] | None = None
+        self._connected = anyio.Event()
+        self._wrong = 0
+        self._heard_at = anyio.current_time()
+
+    # What the connection says ---------------------------------------------------------------------------------------
+
+    def connected(self) -> None:
+        """Media can flow."""
+        self._connected.set()
+
+    def packet(self, number: int, timestamp: int, data: bytes) -> None:
+        """A packet of the peer's voice has come."""
+        self._heard_at = anyio.current_time()
+        for audio in self.listening.packet(number, timestamp, data):
+            self.arrived(audio)
+
+    def arrived(self, frame: Frame) -> None:
+        """Something of the peer has come."""
+        self._heard_at = anyio.current_time()
+        if len(self._arrived) >= WAITING:
+            oldest = next((at for at, each in enumerate(self._arrived) if isinstance(each, Audio | Video)), 0)
+            del self._arrived[oldest]
+            self.dropped += 1
+        self._arrived.append(frame)
+        self._wake.set()
+
+    def message(self, data: str | bytes) -> None:
+        """A message has come on the data channel."""
+        self._heard_at = anyio.current_time()
+        try:
+            if len(data) > self.limits.message_bytes:
+                raise control.ControlError(
+                    f"a message of {len(data)} bytes; at most {self.limits.message_bytes} are taken", "too_long"
+                )
+            meant = control.decode(data)
+        except control.ControlError as error:
+            self._wrong += 1
+            self.tell(control.fault(error))
+            if self._wrong > self.limits.wrong_messages:
+                self.left("it sent too many wrong messages", clean=False)
+            return
+        if isinstance(meant, control.Finish):
+            self.left(meant.reason or "it said goodbye", clean=True)
+        elif isinstance(meant, Frame):  # a `start` says nothing that the offer has not said
+            self.arrived(meant)
+
+    def pulled(self, now: float) -> None:
+        """The RTP sender has taken a packet of the voice."""
+        self._sink.pulled(now)
+
+    def left(self, reason: str, *, clean: bool) -> None:
+        """The peer is gone."""
+        if self._left is None:
+            self._left = (reason, clean)
+        self._connected.set()
+        self._wake.set()
+
+    # What the two ends need -----------------------------------------------------------------------------------------
+
+    def tell(self, message: str) -> None:
+        """Send a message if the peer has a channel for it."""
+        if self.line is not None and not self.line.tell(message):
+            self.untold += 1
+
+    @property
+    def gone(self) -> bool:
+        """The peer has left."""
+        return self._left is not None
+
+    async def come(self, out: Outlet[Given]) -> None:
+        """Give what comes, until the peer has left."""
+        with anyio.move_on_after(self.limits.open_seconds):
+            await self._connected.wait()
+        if not self._connected.is_set():
+            self.left(f"no connection within {self.limits.open_seconds:g} s", clean=False)
+        if self.gone and not self._arrived:
+            return
+        await out.send(PeerJoined(peer=self.peer))
+        self._heard_at = checked = anyio.current_time()
+        alive = 0
+        while True:
+            while self._arrived:
+                out.offer(self._arrived.popleft())  # type: ignore[arg-type]
+            if self._left is not None:
+                break
+            self._wake = anyio.Event()
+            with anyio.move_on_after(QUIET_MS / 1000):
+                await self._wake.wait()
+                continue
+            for audio in self.listening.quiet(QUIET_MS):
+                out.offer(audio)
+            now = anyio.current_time()
+            if self.line is not None and now - checked >= min(1.0, self.limits.idle_seconds / 4):
+                checked, before, alive = now, alive, await self.line.alive()
+                if alive != before:
+                    self._heard_at = now
+            if now - self._heard_at > self.limits.idle_seconds:
+                self.left(f"nothing came of it for {self.limits.idle_seconds:g} s", clean=False)
+        reason, clean = self._left
+        await out.send(PeerLeft(peer=self.peer, reason=reason, clean=clean))
+
+
+Given = PeerJoined | Audio | Video | Image | UserText | Commit | Interrupt | PeerLeft
+Taken = Audio | Video | ResponseEnded | Hold | Resume | Interrupt | control.Told
+
+
+class _Source(Processor):
+    """What comes from a WebRTC peer."""
+
+    name = "WebRtcSource"
+
+    def __init__(self, transport: WebRtcTransport) -> None:
+        self._transport = transport
+
+    async def run(self, out: Outlet[Given]) -> None:
+        """Until the peer has left."""
+        await self._transport.come(out)
+
+
+class _Sink(Processor):
+    """What goes to a WebRTC peer."""
+
+    name = "WebRtcSink"
+    capacity = 1500  # as of the pacer: a model is ahead of its listener
+
+    def __init__(self, transport: WebRtcTransport) -> None:
+        self._transport = transport
+        self._out: Outlet[Played] | None = None
+        self._closing = False
+
+    def pulled(self, now: float) -> None:
+        """The RTP sender has taken a packet."""
+        if self._out is not None:
+            for played in self._transport.voice.playout.reports(now):
+                self._out.offer(played)
+
+    async def run(self, inbox: Inbox[Taken], out: Outlet[Played]) -> None:
+        """Play and tell, until all has been played."""
+        self._out, transport = out, self._transport
+        try:
+            while True:
+                transport.voice.playout.forget(inbox.stale)
+                frame = await self._next(inbox)
+                if frame is not None:
+                    await self._take(frame, out)
+                elif inbox.ended or (self._closing and (transport.voice.done or transport.gone)):
+                    break
+        finally:
+            self._out = None
+
+    async def _next(self, inbox: Inbox[Taken]) -> Taken | None:
+        """What comes; None when it is time to look again whether there is room, or all has been played."""
+        transport = self._transport
+        if (frame := inbox.urgent_nowait()) is not None:
+            return frame
+        if not transport.voice.full or transport.gone:
+            if not inbox.ending:
+                try:
+                    return await inbox.receive()
+                except anyio.EndOfStream:
+                    return None
+            if (frame := inbox.receive_nowait()) is not None:
+                return frame
+            if not self._closing:
+                self._closing = True
+                self._finish()
+            if transport.voice.done or transport.gone:
+                return None
+        return await inbox.urgent(STEP)
+
+    def _finish(self) -> None:
+        """Nothing more comes: nobody is left on hold."""
+        voice = self._transport.voice
+        voice.close()
+        voice.playout.resume(anyio.current_time())
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._transport.line is not None:
+            self._transport.line.wake()
+
+    async def _take(self, frame: Taken, out: Outlet[Played]) -> None:
+        voice, line = self._transport.voice, self._transport.line
+        if isinstance(frame, Audio):
+            if not self._transport.deaf:
+                voice.add(frame)
+                self._wake()
+            return
+        if isinstance(frame, Video):
+            if line is not None:
+                line.show(frame)
+            return
+        if isinstance(frame, ResponseEnded):
+            voice.close(frame)
+        elif isinstance(frame, Interrupt | Hold | Resume):
+            for played in voice.urgent(frame, anyio.current_time()):
+                await out.send(played)
+            self._wake()
+            if line is not None and isinstance(frame, Interrupt):
+                line.show(None)
+        if (message := control.encode(frame)) is not None:
+            self._transport.tell(message)
