@@ -32,7 +32,7 @@ pytestmark = pytest.mark.real
 
 
 class Agent(Processor):
-    """Answers a question with ten seconds of speech, and falls silent when spoken to."""
+    """Answers its first question with ten seconds of speech, and falls silent when spoken to."""
 
     def __init__(self) -> None:
         self.heard: list[Frame] = []
@@ -47,7 +47,10 @@ class Agent(Processor):
         if isinstance(frame, SpeechStarted):
             await out.send(frame)
             await out.send(Interrupt(reason="the user spoke"))
-        elif isinstance(frame, SpeechStopped | UserText):
+        elif isinstance(frame, SpeechStopped):
+            await out.send(frame)
+        if isinstance(frame, SpeechStopped | UserText) and not self.speaking:
+            self.speaking = True
             out.respond(self.answer)
 
     async def answer(self, reply: Outlet[ResponseStarted | Audio | ResponseEnded]) -> None:
@@ -88,4 +91,6 @@ async def test_it_is_asked_and_answers_and_can_be_interrupted() -> None:
         played = [frame for frame in room.agents[0].heard if isinstance(frame, Played)]
         assert played[-1].done
         assert 500 < played[-1].ms < 4000
+        assert len(peer.of("latency")) == 1
+        assert peer.of("reaction")[0]["ms"] < 1000
     assert not room.sessions.failures

@@ -196,16 +196,25 @@ Taken = Audio | Video | ResponseEnded | Hold | Resume | Interrupt | control.Told
 
 
 class _Source(Processor):
-    """What comes from a WebRTC peer."""
+    """What comes from a WebRTC peer. It tells the peer what comes up to it."""
 
     name = "WebRtcSource"
 
     def __init__(self, transport: WebRtcTransport) -> None:
         self._transport = transport
 
-    async def run(self, out: Outlet[Given]) -> None:
-        """Until the peer has left."""
-        await self._transport.come(out)
+    async def run(self, inbox: Inbox[control.Noted], out: Outlet[Given]) -> None:
+        """Until the peer has left, or the session should end."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._tell, inbox)
+            await self._transport.come(out)
+            tasks.cancel_scope.cancel()
+
+    async def _tell(self, inbox: Inbox[control.Noted]) -> None:
+        async for frame in inbox:
+            if (message := control.encode(frame)) is not None:
+                self._transport.tell(message)
+        self._transport.left("the session was ended", clean=True)
 
 
 class _Sink(Processor):
