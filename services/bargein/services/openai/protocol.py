@@ -54,6 +54,7 @@ PROFILE: Final = Profile(
     truncates=True,
     turn_detection=("server_vad", "semantic_vad"),
     commits=True,
+    speech=True,
     updates=True,
     asides=True,
     seeds=True,

@@ -32,7 +32,7 @@ from bargein.pipeline import (
     Usage,
 )
 
-from ..frames import Aside, Connected, RateLimits, Respond
+from ..frames import Aside, Connected, RateLimits, Respond, ToolFinished
 from ..history import Entry, History
 from ._bell import Bell
 from ._memory import Memory
@@ -55,6 +55,7 @@ from .protocol import (
     Ready,
     ResponseBegan,
     ResponseOver,
+    Resumable,
     SpeechBegan,
     SpeechOver,
     TextPiece,
@@ -65,6 +66,8 @@ from .protocol import (
 __all__ = ["Dialogue"]
 
 SECOND = 1_000_000_000
+COMMITTED = Respond()
+"""The answer to a commit, which some providers give without being asked."""
 KEPT = 64
 """How many responses that are over are remembered, for what still comes of them."""
 
@@ -78,10 +81,11 @@ class Dialogue:
         out: Outlet[Any],
         history: History,
         run_tool: Callable[[ToolCall], bool],
-        cancel_tool: Callable[[str], object],
+        cancel_tool: Callable[[str], bool],
         gap_seconds: float,
         buffer_seconds: float,
         speaks: bool = True,
+        resumption: str = "",
     ) -> None:
         self.history = history
         self.outbox = Outbox(gap_seconds)
@@ -89,8 +93,14 @@ class Dialogue:
         self.session = ""
         self.config: dict[str, Any] = {}
         self.expires = math.inf
+        self.renewal = ""
+        """Why another connection is to be made, in the first pause; empty when only `expires` says when."""
         self.heard_at = anyio.current_time()
         """When the provider last said anything."""
+        self.resumption = resumption
+        """What takes up the provider's session on another connection; empty for none."""
+        self.sound_at = math.inf
+        """When the user's source last gave sound; infinite while it gives none."""
         self.fatal: str | None = None
         self.user_speaking = False
         self.give: deque[tuple[Outlet[Any], Frame]] = deque()
@@ -109,7 +119,10 @@ class Dialogue:
         self._cancel_next = False
         self._request: str | None = None  # its name
         self._running: set[str] = set()
-        self._here: set[str] = set()  # calls that were made on this connection
+        self._here: set[str] = set()  # calls that were made in this session
+        self._beside: set[str] = set()  # calls that the conversation does not wait for
+        self._kept: tuple[Entry | None, set[str]] = None, set()  # the last entry, and the calls, of `resumption`
+        self._sounds_until = 0.0  # when all would be played that the provider has sent
         self._final: deque[str] = deque(maxlen=KEPT)  # items of the user whose words are final
         self._asides: set[str] = set()  # what was asked apart, and not answered
         self._typed: deque[Entry] = deque(maxlen=COMMANDS)  # what was written, and waits for a session
@@ -158,18 +171,37 @@ class Dialogue:
     @property
     def owed(self) -> bool:
         """The provider should say something soon."""
-        return bool(self._active or self._requested or self._expected)
+        return bool(self._active or self._requested or self._expected) and not self._unanswered()
+
+    @property
+    def silence(self) -> float:
+        """For how many seconds it has owed something. It may take the time that its reply takes to be heard."""
+        return anyio.current_time() - max(self.heard_at, self._sounds_until) if self.owed else 0.0
 
     @property
     def pause(self) -> bool:
         """Nobody speaks, and nothing is under way."""
         return not (self.busy or self.user_speaking or self.give or self.memory.playing)
 
+    @property
+    def _provider(self) -> str:
+        return self.protocol.profile.provider if self.protocol is not None else ""
+
     # Connections --------------------------------------------------------------------------------------------------
+
+    def renew(self, reason: str, seconds: float) -> None:
+        """Another connection is to be made: in the first pause, and at the latest in so many seconds."""
+        self.renewal = reason
+        self.expires = min(self.expires, anyio.current_time() + seconds)
+
+    def due(self, before: float) -> bool:
+        """It is time for another connection, so many seconds before the present one must end."""
+        return bool(self.renewal) or self.expires < anyio.current_time() + before
 
     def connecting(self, protocol: Protocol) -> None:
         """A new connection is made; what the old one still says is not heard any more."""
         self.outbox.connect(protocol)
+        self.renewal, self.expires = "", math.inf
         self._here.clear()
 
     def disconnected(self, reason: str) -> None:
@@ -179,7 +211,7 @@ class Dialogue:
         if self.user_speaking:
             self.user_speaking = False
             self.emit(SpeechStopped())
-        again = self._requested
+        again = Respond() if self._requested is COMMITTED else self._requested  # its sound has gone with the connection
         lost = self._expected
         for response in list(self._responses.values()):
             if response.active:
@@ -200,7 +232,11 @@ class Dialogue:
         protocol = self.protocol
         assert protocol is not None
         self.session, self.config = event.session, event.config
-        known = [entry for entry in self.history.remembered if not any(entry is each for each in self._typed)]
+        last, calls = self._kept if event.resumed else (None, set[str]())
+        self._here |= calls
+        entries = list(self.history)
+        new = next((at + 1 for at, entry in enumerate(entries) if entry is last), 0)
+        known = [entry for entry in entries[new:] if entry.worth and not any(entry is each for each in self._typed)]
         self.outbox.begin(protocol.seed(known) if known else ())
         self.expires = anyio.current_time() + event.seconds if event.seconds else math.inf
         if not event.seconds and protocol.profile.session_seconds:
@@ -262,8 +298,7 @@ class Dialogue:
         elif isinstance(event, CallMade):
             self._call(event)
         elif isinstance(event, CallCancelled):
-            self._cancel_tool(event.call)
-            self._answered(event.call)
+            self._call_off(event.call)
         elif isinstance(event, Ready):
             self._began(event)
         elif isinstance(event, Interrupted):
@@ -272,14 +307,16 @@ class Dialogue:
                 self._interrupt("the user spoke", cancelled=True)
         elif isinstance(event, Used):
             self.emit(Usage(response=event.response, **event.usage))
+        elif isinstance(event, Resumable):
+            self.resumption = event.handle
+            self._kept = next(reversed(list(self.history)), None), set(self._here)
         elif isinstance(event, AsideOver):
             self._asides.discard(event.name)
             self.emit(Aside(name=event.name, text=event.text, reason=event.reason))
         elif isinstance(event, Limited):
-            provider = self.protocol.profile.provider if self.protocol is not None else ""
-            self.emit(RateLimits(provider=provider, remaining=event.remaining, reset_seconds=event.reset_seconds))
+            self.emit(RateLimits(provider=self._provider, remaining=event.remaining, reset_seconds=event.reset_seconds))
         elif isinstance(event, GoingAway):
-            self.expires = min(self.expires, anyio.current_time() + event.seconds)
+            self.renew(f"{self._provider} closes the connection", event.seconds)
         elif isinstance(event, ProtocolFault):
             self._fault(event)
 
@@ -317,14 +354,17 @@ class Dialogue:
 
     def _audio(self, event: AudioPiece) -> None:
         response = self._of(event.response)
-        if response is None or self.protocol is None:
+        if self.protocol is None:
+            return
+        rate = self.protocol.profile.output_rate
+        self._sounds_until = max(self._sounds_until, anyio.current_time()) + len(event.pcm) / 2 / rate
+        if response is None:
             return
         item = self._item(response, event.item)
         pcm = item.half + event.pcm
         item.half = pcm[len(pcm) & ~1 :]
         if len(pcm) < 2:
             return
-        rate = self.protocol.profile.output_rate
         samples = np.frombuffer(pcm, "<i2", len(pcm) // 2).astype(np.int16, copy=False)
         pts = item.samples * SECOND // rate
         frame = Audio(samples=samples, rate=rate, pts=pts, response=event.response, item=event.item)
@@ -378,6 +418,7 @@ class Dialogue:
 
     def _over(self, response: Response, outcome: Any, reason: str) -> None:
         response.active = False
+        self._sounds_until = 0.0
         if self._active == response.name:
             self._active = None
         if response.outlet is None:
@@ -434,10 +475,22 @@ class Dialogue:
 
     # What the application asks for --------------------------------------------------------------------------------
 
+    def sounds(self) -> None:
+        """The user's source gives sound."""
+        if self.sound_at == math.inf:
+            self.minding.ring()
+        self.sound_at = anyio.current_time()
+
+    def quiet(self) -> None:
+        """The user's source has given no sound for some time."""
+        if self.sound_at != math.inf and self.ready:
+            self.outbox.command(lambda protocol: protocol.pause(), behind_sound=True)
+        self.sound_at = math.inf
+
     def commit(self) -> None:
         """The user's turn is over, and it is the agent's."""
-        self.outbox.command(lambda protocol: protocol.commit())
-        self.ask(Respond())
+        self.outbox.command(lambda protocol: protocol.commit(), behind_sound=True)
+        self.ask(COMMITTED)
 
     def text(self, text: str, item: str) -> None:
         """The user wrote something, which is to be answered."""
@@ -474,12 +527,18 @@ class Dialogue:
             self._expected = self._active is None and not any(self._unanswered())
             self.heard_at = anyio.current_time()
             return
-        if self._active is not None or self._requested is not None or any(self._unanswered()):
+        if self._requested is not None or self._unanswered():
             return
+        asked = wanted is COMMITTED and self.protocol.profile.answers_commits
+        active = self._responses.get(self._active or "")
+        if active is not None and not asked and (self.protocol.profile.cancels or not active.dropped):
+            return  # one that is dropped and cannot be cancelled is not waited for: the next takes its place
         self._wanted, self._requested = None, wanted
         self._cancel_next = False
-        self.outbox.post(self.protocol.respond(wanted.instructions))
-        self._request = self.protocol.request
+        self._request = None
+        if not asked:
+            self.outbox.post(self.protocol.respond(wanted.instructions))
+            self._request = self.protocol.request
         self.heard_at = anyio.current_time()
 
     # Tools --------------------------------------------------------------------------------------------------------
@@ -487,7 +546,8 @@ class Dialogue:
     def _unanswered(self) -> set[str]:
         """Calls that the next response must wait for; not those of an interrupted one that we do not run."""
         responses = self._responses.values()
-        return {call for each in responses for call in each.calls if call in self._running or not each.dropped}
+        calls = {call for each in responses for call in each.calls if call in self._running or not each.dropped}
+        return calls - self._beside
 
     def _call(self, event: CallMade) -> None:
         response = self._responses.get(event.response) or self._begin(event.response)
@@ -500,6 +560,8 @@ class Dialogue:
         response.calls.add(event.call)
         response.called = True
         self._here.add(event.call)
+        if not event.waits:
+            self._beside.add(event.call)
         self.emit(call)
         if self._run_tool(call):
             self._running.add(event.call)
@@ -510,13 +572,22 @@ class Dialogue:
         if entry is None or not any(frame.call in response.calls for response in self._responses.values()):
             return
         if self.ready and self.protocol is not None:
+            self.heard_at = anyio.current_time()
             if frame.call in self._here:
                 self.outbox.post(self.protocol.tool_result(frame.call, frame.output))
             else:  # it was called on another connection: this one must be told of the call, too
                 self.outbox.post(self.protocol.seed([entry]))
         self._answered(frame.call)
 
+    def _call_off(self, call: str) -> None:
+        """The provider does not want an answer: whoever works on it is told, and it is never answered."""
+        entry = next((each for each in self.history if each.role == "call" and each.call == call), None)
+        if not self._cancel_tool(call) and entry is not None and entry.output is None:
+            self.emit(ToolFinished(call=call, name=entry.name, cancelled=True))
+        self._answered(call)
+
     def _answered(self, call: str) -> None:
+        self._beside.discard(call)
         self._running.discard(call)
         for response in self._responses.values():
             if call in response.calls:
@@ -533,7 +604,8 @@ class Dialogue:
         if response.active or response.calls or not response.called:
             return
         response.called = False
-        if not response.dropped and self._wanted is None:
+        continues = self.protocol is not None and self.protocol.profile.continues
+        if not response.dropped and self._wanted is None and not continues:
             self._wanted = Respond()
         self._ask()
 
@@ -550,7 +622,7 @@ class Dialogue:
         if event.refused:
             self._requested, self._cancel_next = None, False
             self._ask()
-        provider = self.protocol.profile.provider if self.protocol is not None else ""
+        provider = self._provider
         self.emit(Failure(message=f"{provider}: {event.message}", processor=provider, fatal=event.fatal))
         if event.fatal:
             self.fatal = event.message

@@ -21,6 +21,7 @@ class _Late(NamedTuple):
     """A command that waits for a protocol to put it in words."""
 
     make: Callable[[Protocol], Iterable[Message]]
+    behind_sound: bool
 
 
 class _Sound(NamedTuple):
@@ -70,7 +71,11 @@ class Outbox:
 
     def begin(self, first: Iterable[Message]) -> None:
         """The session can be used: `first` goes before all that has waited for it."""
-        self._queue.extendleft(reversed(list(first)))
+        waiting = list(self._queue)
+        self._queue.clear()
+        self._queue.extend(first)
+        for each in waiting:  # in words now, before what is asked for next
+            self._queue.extend([each] if not isinstance(each, _Late) or each.behind_sound else self._made(each))
         self.open = True
         self.bell.ring()
 
@@ -79,12 +84,13 @@ class Outbox:
         self._queue.extend(messages)
         self.bell.ring()
 
-    def command(self, make: Callable[[Protocol], Iterable[Message]]) -> None:
-        """Send a command now, or when there is a session."""
-        if self.open and self.protocol is not None:
+    def command(self, make: Callable[[Protocol], Iterable[Message]], *, behind_sound: bool = False) -> None:
+        """Send a command now, or when there is a session; put in words `behind_sound`, if that must come first."""
+        if self.open and self.protocol is not None and not (behind_sound and self._waiting_ms):
             self.post(make(self.protocol))
             return
-        self._queue.append(_Late(make))
+        self._queue.append(_Late(make, behind_sound))
+        self.bell.ring()
         if sum(isinstance(each, _Late) for each in self._queue) > COMMANDS:
             self._queue.remove(next(each for each in self._queue if isinstance(each, _Late)))
 
@@ -104,7 +110,7 @@ class Outbox:
         """Send silence where there was no sound, unless the socket is behind already."""
         self.heard_until = max(self.heard_until, anyio.current_time() - 2 * ms / 1000) + ms / 1000
         if self.open and self.protocol is not None and not self._queue:
-            self.post((self.protocol.audio(pcm),))
+            self.post(_messages(self.protocol.audio(pcm)))
 
     def take(self) -> Iterable[Message]:
         """The next thing to send, in words; nothing when there is none."""
@@ -112,14 +118,22 @@ class Outbox:
             return ()
         first = self._queue.popleft()
         if isinstance(first, _Late):
-            return first.make(self.protocol)
+            return self._made(first)
         if isinstance(first, _Sound):
             self._waiting_ms -= first.ms
             if self._origin is None:
                 self._origin = first.pts
-            return (self.protocol.audio(first.pcm),)
+            return _messages(self.protocol.audio(first.pcm))
         return (first,)
+
+    def _made(self, late: _Late) -> Iterable[Message]:
+        assert self.protocol is not None
+        return late.make(self.protocol)
 
     def pts(self, ms: float) -> int:
         """Media time of a position in the sound that was sent on this connection."""
         return (self._origin or 0) + round(ms * 1e6)
+
+
+def _messages(made: Message | Iterable[Message]) -> Iterable[Message]:
+    return (made,) if isinstance(made, str | bytes) else made

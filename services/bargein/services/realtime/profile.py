@@ -20,6 +20,9 @@ _INSTEAD: Final = {
     "seeds": "give what matters of it in the instructions",
     "asks": "it answers by itself whatever it hears",
     "texts": "say it, or use a model that reads",
+    "resumes": "the conversation is given to the new session as text",
+    "truncates": "its own memory keeps what was not heard; `history` does not, and is what a new session is told",
+    "speech": "put a Vad above it, where somebody must know",
 }
 
 
@@ -60,10 +63,20 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """It reads what the user writes."""
     continuous: bool = False
     """It must hear without a break: silence is sent where the user's source gives nothing."""
+    answers_commits: bool = False
+    """It answers a commit without being asked."""
+    continues: bool = False
+    """It goes on by itself when a tool has answered; where not, another response is asked for."""
+    speech: bool = False
+    """It tells when the user begins and ceases to speak."""
     updates: bool = False
     """Instructions and tools can change within a session."""
+    renews: bool = False
+    """Such a change takes a new connection, which is made in the next pause."""
     seeds: bool = False
     """An earlier conversation can be given to it."""
+    resumes: bool = False
+    """A new connection can take up the session of one that was lost."""
     session_seconds: float | None = None
     """How long a session may last; None when there is no limit."""
 

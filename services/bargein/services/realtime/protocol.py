@@ -6,7 +6,7 @@ was heard, tools. One instance serves one connection.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -32,6 +32,7 @@ __all__ = [
     "Ready",
     "ResponseBegan",
     "ResponseOver",
+    "Resumable",
     "Settings",
     "SpeechBegan",
     "SpeechOver",
@@ -74,6 +75,15 @@ class Ready(Event, frozen=True, kw_only=True):
     config: dict[str, Any] = {}
     seconds: float | None = None
     """How long it may last from now, if the provider says."""
+    resumed: bool = False
+    """It is the session of an earlier connection: the provider remembers the conversation."""
+
+
+class Resumable(Event, frozen=True, kw_only=True):
+    """As it is now, the session could be taken up on a new connection."""
+
+    handle: str
+    """What `Protocol.resume` must be told then."""
 
 
 class SpeechBegan(Event, frozen=True, kw_only=True):
@@ -148,6 +158,8 @@ class CallMade(Event, frozen=True, kw_only=True):
     call: str
     name: str
     arguments: str
+    waits: bool = True
+    """The conversation waits for its answer."""
 
 
 class CallCancelled(Event, frozen=True, kw_only=True):
@@ -221,9 +233,18 @@ class Protocol:
     """One connection's protocol. Commands return the messages to send, in order; `receive` says what came."""
 
     profile: ClassVar[Profile]
+    hopeless: ClassVar[frozenset[int]] = frozenset()
+    """Close codes that another try would meet again, where they come before the session is ready."""
 
-    def endpoint(self) -> Endpoint:
-        """Where to connect to."""
+    def resume(self, handle: str) -> None:
+        """Take up the session that an earlier connection's `Resumable` named. Told before anything else."""
+        raise NotImplementedError
+
+    def endpoint(self) -> Endpoint | Awaitable[Endpoint]:
+        """Where to connect to. Awaited where it takes time to find out: a token, a session that must be made first.
+
+        It may raise `SocketRefusedError`, as connecting may.
+        """
         raise NotImplementedError
 
     def receive(self, data: Message) -> Iterable[Event]:
@@ -259,9 +280,17 @@ class Protocol:
         """Other settings for the session."""
         raise NotImplementedError
 
-    def audio(self, pcm: bytes) -> Message:
+    def audio(self, pcm: bytes) -> Message | Iterable[Message]:
         """More of the user's sound: 16-bit little-endian PCM, mono, at the profile's rate."""
         raise NotImplementedError
+
+    def speech(self) -> Iterable[Message]:
+        """A detector of the application's own hears the user speak. Told where the provider does not listen for it."""
+        return ()
+
+    def pause(self) -> Iterable[Message]:
+        """For some time now the user's source has given no sound."""
+        return ()
 
     def commit(self) -> Iterable[Message]:
         """The user's turn is over."""

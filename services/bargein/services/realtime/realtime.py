@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -104,6 +106,8 @@ Given = (
 PASSES = SpeechStarted | SpeechStopped
 LINGER_S = 60.0
 """How long, after the end of the user's frames, an answer is waited for."""
+PAUSE_S = 1.0
+"""After so long without any sound of the user's, not even silence, the source counts as paused."""
 STABLE_S = 5.0
 """A connection that lasted less counts as an attempt that failed."""
 QUIET_S = 0.1
@@ -169,6 +173,7 @@ class Realtime(Processor):
         history: History | None = None,
         buffer_seconds: float = 300.0,
         connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]] = dial,
+        resume: str = "",
     ) -> None:
         if not (math.isfinite(fps) and fps > 0):
             raise ValueError(f"{type(self).__name__}(fps={fps}): expected pictures a second, such as 1")
@@ -180,6 +185,8 @@ class Realtime(Processor):
                 f"{type(self).__name__}(turn_detection={kind!r}): {profile.provider} has "
                 f"{', '.join(profile.turn_detection) or 'none'}; or None for push to talk, with Commit or Turns above"
             )
+        if resume:
+            profile.require("resumes", "resume=...")
         self.profile = profile
         """What the provider can do."""
         self.fps = fps
@@ -196,6 +203,7 @@ class Realtime(Processor):
         self._protocol = protocol
         self._connect = connect
         self._buffer_seconds = buffer_seconds
+        self._resume = resume
         self._dialogue: Dialogue | None = None
         self._random = Random()
         self._sampled = SampleFps(fps)
@@ -218,6 +226,11 @@ class Realtime(Processor):
     def session_id(self) -> str:
         """The session's id at the provider; empty before the first."""
         return self._dialogue.session if self._dialogue is not None else ""
+
+    @property
+    def resumption(self) -> str:
+        """What takes up the session on another connection, as the provider said last; empty where that cannot be."""
+        return self._dialogue.resumption if self._dialogue is not None else self._resume
 
     @property
     def epoch(self) -> int:
@@ -247,6 +260,7 @@ class Realtime(Processor):
             gap_seconds=self.reconnect.gap_seconds,
             buffer_seconds=self._buffer_seconds,
             speaks=self.settings.output == "audio",
+            resumption=self._resume,
         )
         try:
             async with anyio.create_task_group() as group:
@@ -278,6 +292,8 @@ class Realtime(Processor):
                 dialogue.result(frame)
             elif isinstance(frame, PASSES):
                 dialogue.emit(frame)
+                if isinstance(frame, SpeechStarted) and self.settings.turn_detection is None and dialogue.ready:
+                    dialogue.outbox.command(lambda protocol: protocol.speech(), behind_sound=True)
             else:
                 self._do(frame, dialogue)
 
@@ -290,6 +306,7 @@ class Realtime(Processor):
                 f"hears {self.profile.input_rate} Hz mono; insert Resample({self.profile.input_rate}, channels=1) "
                 "before it"
             )
+        dialogue.sounds()
         rate = frame.rate
         for at in range(0, len(frame.samples), rate):  # no message is longer than a second
             piece = frame.samples[at : at + rate]
@@ -340,13 +357,18 @@ class Realtime(Processor):
         self.settings = msgspec.structs.replace(
             self.settings, **{name: value for name, value in changed.items() if value is not None}
         )
-        if dialogue.ready:  # a session to come is told by its opening
+        if not dialogue.ready:
+            return  # a session to come is told by its opening
+        if self.profile.renews:
+            dialogue.renew("the settings have changed", self.reconnect.renew_seconds)
+        else:
             dialogue.outbox.command(lambda protocol: protocol.update(self.settings))
 
     async def _finish(self, dialogue: Dialogue) -> None:
         """Nothing more comes from the user: what is under way is answered, and given."""
         if dialogue.user_speaking and self.profile.commits:
             dialogue.commit()
+        dialogue.quiet()
         with anyio.move_on_after(LINGER_S):
             while dialogue.busy or dialogue.give or dialogue.outbox:
                 await dialogue.resting.wait()
@@ -365,13 +387,15 @@ class Realtime(Processor):
     async def _mind(self, dialogue: Dialogue) -> None:
         """What is due when nothing comes."""
         while True:
-            due = dialogue.memory.next_deadline()
+            due = min(dialogue.memory.next_deadline(), dialogue.sound_at + PAUSE_S)
             if due == math.inf:
                 await dialogue.minding.wait()
                 continue
             with anyio.move_on_after(max(0.0, due - anyio.current_time())):
                 await dialogue.minding.wait()
             dialogue.memory.due()
+            if anyio.current_time() >= dialogue.sound_at + PAUSE_S:
+                dialogue.quiet()
 
     # Tools --------------------------------------------------------------------------------------------------------
 
@@ -380,14 +404,18 @@ class Realtime(Processor):
         dialogue = self._dialogue
         if self._group is None or dialogue is None or not len(self.runner.toolbox):
             return False
-        self._group.start_soon(self._tool, call, dialogue)
-        return True
 
-    async def _tool(self, call: ToolCall, dialogue: Dialogue) -> None:
         async def emit(frame: Frame) -> None:
             dialogue.emit(frame)
 
-        result = await self.runner.run(call, emit)
+        run = partial(self.runner.run, call, emit)
+        if not self.runner.knows(call):  # begun at once: it may be called off before its task starts
+            run = partial(self.runner.finish, self.runner.begin(call, emit))
+        self._group.start_soon(self._tool, call, run, dialogue)
+        return True
+
+    async def _tool(self, call: ToolCall, run: Callable[[], Awaitable[ToolResult | None]], dialogue: Dialogue) -> None:
+        result = await run()
         if result is None:
             dialogue.tool_over(call.call)
         else:
@@ -399,18 +427,24 @@ class Realtime(Processor):
         """Connect, and again, until it is given up."""
         failures, policy = 0, self.reconnect
         while True:
-            protocol = self._protocol()
+            protocol, handle = self._protocol(), dialogue.resumption
             fatal, clean, began = False, False, anyio.current_time()
+            if handle:
+                protocol.resume(handle)
             try:
-                async with self._connect(protocol.endpoint()) as socket:
+                async with self._connect(await self._endpoint(protocol)) as socket:
                     dialogue.connecting(protocol)
                     try:
                         reason, clean = await self._converse(socket, protocol, dialogue)
                     finally:
                         await _farewell(socket, protocol)
+                if handle and not dialogue.ready:
+                    dialogue.resumption, dialogue.fatal = "", None  # that session is no more; a new one may be had
                 fatal, reason = dialogue.fatal is not None, dialogue.fatal or reason
             except SocketRefusedError as error:
-                fatal = error.status in REFUSALS
+                fatal = error.status in REFUSALS and not handle
+                if error.status is not None:
+                    dialogue.resumption = ""
                 reason = _refusal(error)
             stable = dialogue.ready and anyio.current_time() > began + STABLE_S
             failures = 0 if stable or clean else failures + 1
@@ -423,6 +457,16 @@ class Realtime(Processor):
                 )
             log.info("%s: %s; connecting again", self.provider, reason)
             await anyio.sleep(policy.wait(failures, self._random))
+
+    async def _endpoint(self, protocol: Protocol) -> Endpoint:
+        """Where to connect to, which may take time to find out."""
+        endpoint = protocol.endpoint()
+        if not inspect.isawaitable(endpoint):
+            return endpoint
+        seconds = self.reconnect.ready_seconds
+        with anyio.move_on_after(seconds):
+            return await endpoint
+        raise SocketRefusedError(f"no address or token within {seconds:g} s")
 
     async def _converse(self, socket: Socket, protocol: Protocol, dialogue: Dialogue) -> tuple[str, bool]:
         """One connection, until it ends. Returns why, and whether that was meant.
@@ -449,6 +493,8 @@ class Realtime(Processor):
                     refused.append(error)
                     group.cancel_scope.cancel()
                 except SocketClosedError as error:
+                    if error.code in protocol.hopeless and not dialogue.ready:
+                        dialogue.fatal = f"the connection was {error}"
                     end(str(error), False, group.cancel_scope)
 
             async def write() -> None:
@@ -473,12 +519,12 @@ class Realtime(Processor):
                     left = dialogue.expires - now
                     if not dialogue.ready and now > began + policy.ready_seconds:
                         end(f"no session within {policy.ready_seconds:g} s", False, group.cancel_scope)
-                    elif dialogue.owed and now > dialogue.heard_at + policy.silent_seconds:
+                    elif dialogue.silence > policy.silent_seconds:
                         end(
                             f"silent for {policy.silent_seconds:g} s while an answer was due", False, group.cancel_scope
                         )
-                    elif dialogue.ready and (left < 2 or (left < policy.renew_seconds and dialogue.pause)):
-                        end("the session's time is running out", True, group.cancel_scope)
+                    elif dialogue.ready and (left < 2 or (dialogue.due(policy.renew_seconds) and dialogue.pause)):
+                        end(dialogue.renewal or "the session's time is running out", True, group.cancel_scope)
                     await anyio.sleep(max(0.5, min(2.0, left / 4)))
 
             async def fill() -> None:

@@ -1,0 +1,298 @@
+"""Realtime: sessions that outlive their connection, and addresses that take time to find out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+from bargein.pipeline import Failure, ToolResult, UserText
+from bargein.pipeline.testing import Harness
+from bargein.services.frames import Configure, Connected, Disconnected, ToolFinished
+from bargein.services.history import Entry, History
+from bargein.services.realtime import (
+    CallCancelled,
+    CallMade,
+    Event,
+    GoingAway,
+    Profile,
+    Protocol,
+    Ready,
+    Realtime,
+    RealtimeError,
+    ReconnectPolicy,
+    ResponseOver,
+    Resumable,
+    Settings,
+    TextPiece,
+    UnsupportedError,
+)
+from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe
+
+pytestmark = pytest.mark.virtual
+
+PLAIN = Profile(provider="Plain", input_rate=16_000, output_rate=16_000, seeds=True)
+PROFILE = Profile(
+    provider="Frail",
+    input_rate=16_000,
+    output_rate=16_000,
+    seeds=True,
+    resumes=True,
+    updates=True,
+    renews=True,
+    continues=True,
+)
+EVENTS: dict[str, type[Event]] = {
+    "ready": Ready,
+    "text": TextPiece,
+    "over": ResponseOver,
+    "keep": Resumable,
+    "leave": GoingAway,
+    "call": CallMade,
+    "off": CallCancelled,
+}
+
+
+class Frail(Protocol):
+    """Messages are events, and commands their own names."""
+
+    profile = PROFILE
+    hopeless = frozenset({1007})
+
+    def __init__(self) -> None:
+        self.handle = ""
+
+    def resume(self, handle: str) -> None:
+        self.handle = handle
+
+    async def endpoint(self) -> Endpoint:
+        await anyio.sleep(1)
+        return Endpoint(url=f"wss://frail.invalid?handle={self.handle}")
+
+    def receive(self, data: str | bytes) -> Iterable[Event]:
+        name, fields = json.loads(data)
+        yield EVENTS[name](**fields)
+
+    def opening(self, settings: Settings) -> Iterable[str]:
+        yield f"open {settings.instructions}"
+
+    def seed(self, entries: Sequence[Entry]) -> Iterable[str]:
+        return [f"seed {entry.remembered or entry.output}" for entry in entries]
+
+    def text(self, text: str, item: str = "") -> Iterable[str]:
+        yield f"text {text}"
+
+    def respond(self, instructions: str = "") -> Iterable[str]:
+        yield "respond"
+
+    def tool_result(self, call: str, output: str) -> Iterable[str]:
+        yield f"result {output}"
+
+
+class Provider:
+    """The other end. `connect` is what a model is given in place of `dial`."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        """What each connection asked to take up."""
+        self.got: list[list[str]] = []
+        """What each was told."""
+        self.resumes = True
+        self.refuses: int | None = None
+        """With which status a session is refused that is no more."""
+
+    @asynccontextmanager
+    async def connect(self, endpoint: Endpoint) -> AsyncIterator[Socket]:
+        handle = endpoint.url.partition("=")[2]
+        self.asked.append(handle)
+        if handle and self.refuses:
+            raise SocketRefusedError("no such session", self.refuses)
+        ours, theirs = pipe()
+        self.socket, got = ours, list[str]()
+        self.got.append(got)
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._serve, ours, handle, got)
+            try:
+                yield theirs
+            finally:
+                await theirs.close()
+                group.cancel_scope.cancel()
+
+    async def _serve(self, socket: Socket, handle: str, got: list[str]) -> None:
+        try:
+            while True:
+                got.append(str(await socket.receive()))
+                if got[-1].startswith("open"):
+                    if handle and not self.resumes:
+                        await socket.close(1007, "no such session")
+                    await self.send("ready", session="s", resumed=bool(handle))
+        except SocketClosedError:
+            pass
+
+    async def send(self, kind: str, **fields: Any) -> None:
+        await self.socket.send(json.dumps([kind, fields]))
+
+    def model(self, profile: Profile = PROFILE, **options: Any) -> Realtime:
+        return Realtime(profile=profile, protocol=Frail, settings=Settings(model="m"), connect=self.connect, **options)
+
+
+async def asked_and_kept(provider: Provider, harness: Harness) -> None:
+    """One question was asked and answered, and the session could be taken up; then another question was asked."""
+    await harness.send(UserText(text="first"))
+    await anyio.sleep(1)
+    await provider.send("text", response="r", item="i", text="answer")
+    await provider.send("over", response="r")
+    await provider.send("keep", handle="h")
+    await anyio.sleep(1)
+    await harness.send(UserText(text="second"))
+    await anyio.sleep(1)
+
+
+async def test_a_session_is_taken_up() -> None:
+    """The provider is told nothing that it remembers, and all that it cannot know."""
+    provider = Provider()
+    async with Harness(provider.model()) as harness:
+        await harness.next(Connected)
+        await asked_and_kept(provider, harness)
+        await provider.socket.close(1006)
+        await anyio.sleep(5)
+        assert provider.asked == ["", "h"]
+        assert provider.got[1] == ["open ", "seed second", "respond"]
+        await harness.session.cancel()
+
+
+@pytest.mark.parametrize("status", [None, 404])
+async def test_a_session_that_is_no_more(status: int | None) -> None:
+    """Refused before or after the socket opens: a new one is begun, and told the conversation."""
+    provider = Provider()
+    provider.resumes, provider.refuses = False, status
+    async with Harness(provider.model()) as harness:
+        await harness.next(Connected)
+        await asked_and_kept(provider, harness)
+        await provider.socket.close(1006)
+        await anyio.sleep(5)
+        assert provider.asked == ["", "h", ""]
+        assert provider.got[-1] == ["open ", "seed first", "seed answer", "seed second", "respond"]
+        assert not any(frame.final for frame in harness.of(Disconnected))
+        await harness.session.cancel()
+
+
+async def test_calls_outlive_a_connection() -> None:
+    """Those that the session kept are answered as calls; one that it cannot know is told as history."""
+    provider, history = Provider(), History()
+    async with Harness(provider.model(history=history)) as harness:
+        await harness.next(Connected)
+        await provider.send("call", response="r", call="c1", name="old", arguments="{}")
+        await anyio.sleep(1)
+        await provider.send("keep", handle="h")
+        await provider.send("call", response="r", call="c2", name="new", arguments="{}")
+        await anyio.sleep(1)
+        await provider.socket.close(1006)
+        await anyio.sleep(5)
+        await harness.send(ToolResult(call="c1", output="one"), ToolResult(call="c2", output="two"))
+        await anyio.sleep(1)
+        assert provider.got[1] == ["open ", "result one", "seed two"]
+        await harness.session.cancel()
+
+
+async def test_a_call_that_is_called_off_is_never_answered() -> None:
+    """The application, which works on it, is told."""
+    provider = Provider()
+    async with Harness(provider.model()) as harness:
+        await harness.next(Connected)
+        await provider.send("call", response="r", call="c1", name="look", arguments="{}")
+        await provider.send("off", call="c1")
+        finished = await harness.next(ToolFinished)
+        assert (finished.call, finished.name, finished.cancelled) == ("c1", "look", True)
+        await harness.send(ToolResult(call="c1", output="one"))
+        await anyio.sleep(1)
+        assert provider.got == [["open "]]
+        await harness.session.cancel()
+
+
+async def test_a_provider_that_leaves_is_left_in_the_first_pause() -> None:
+    """The old socket is closed before the new one is opened; with a response under way, at the latest in time."""
+    provider = Provider()
+    async with Harness(provider.model()) as harness:
+        await harness.next(Connected)
+        await provider.send("keep", handle="h")
+        await provider.send("leave", seconds=50.0)
+        await harness.next(Disconnected, within=3)
+        await anyio.sleep(3)
+        assert provider.asked == ["", "h"]
+        await provider.send("text", response="r", item="i", text="a long answer")
+        await provider.send("leave", seconds=20.0)
+        await anyio.sleep(15)
+        assert len(provider.asked) == 2
+        await anyio.sleep(8)
+        assert len(provider.asked) == 3
+        assert all(frame.clean for frame in harness.of(Disconnected))
+        await harness.session.cancel()
+
+
+async def test_settings_that_take_a_new_connection() -> None:
+    """It is made in the first pause, and takes up the session."""
+    provider = Provider()
+    async with Harness(provider.model()) as harness:
+        await harness.next(Connected)
+        await provider.send("keep", handle="h")
+        await harness.send(Configure(instructions="be brief"))
+        await anyio.sleep(5)
+        assert provider.asked == ["", "h"]
+        assert provider.got[1] == ["open be brief"]
+        await harness.session.cancel()
+
+
+async def test_a_session_of_another_day() -> None:
+    """By the handle that was kept; and only of a provider that can."""
+    provider = Provider()
+    model = provider.model(resume="h0")
+    async with Harness(model) as harness:
+        await harness.next(Connected)
+        assert provider.asked == ["h0"]
+        await provider.send("keep", handle="h1")
+        await anyio.sleep(1)
+        assert model.resumption == "h1"
+        await harness.session.cancel()
+    with pytest.raises(UnsupportedError, match="Plain cannot do resume"):
+        provider.model(PLAIN, resume="h0")
+
+
+async def test_hopeless_closes() -> None:
+    """A code that another try would meet again ends it, where the session was not ready."""
+    provider = Provider()
+
+    @asynccontextmanager
+    async def connect(endpoint: Endpoint) -> AsyncIterator[Socket]:
+        async with provider.connect(endpoint) as socket:
+            await provider.socket.close(1007, "no such voice")
+            yield socket
+
+    model = Realtime(profile=PROFILE, protocol=Frail, settings=Settings(model="m"), connect=connect)
+    with pytest.raises(RealtimeError, match="no such voice"):
+        async with Harness(model) as harness:
+            await anyio.sleep(5)
+    assert provider.asked == [""]
+    assert not harness.of(Failure)
+
+
+async def test_an_address_that_does_not_come() -> None:
+    """Is waited for as long as a session may take to be ready, and asked for again."""
+
+    class Slow(Frail):
+        async def endpoint(self) -> Endpoint:
+            await anyio.sleep_forever()
+            raise AssertionError
+
+    model = Realtime(
+        profile=PROFILE,
+        protocol=Slow,
+        settings=Settings(model="m"),
+        reconnect=ReconnectPolicy(attempts=1, ready_seconds=3),
+    )
+    with pytest.raises(RealtimeError, match="no address or token within 3 s; given up after 2 attempts"):
+        async with Harness(model):
+            await anyio.sleep(20)
