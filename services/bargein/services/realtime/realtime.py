@@ -481,6 +481,11 @@ class Realtime(Processor):
             ended.append((reason, clean))
             scope.cancel()
 
+        def closed(error: SocketClosedError, scope: anyio.CancelScope) -> None:
+            if error.code in protocol.hopeless and not dialogue.ready:
+                dialogue.fatal = f"the connection was {error}"
+            end(str(error), False, scope)
+
         async with anyio.create_task_group() as group:
 
             async def read() -> None:
@@ -493,9 +498,7 @@ class Realtime(Processor):
                     refused.append(error)
                     group.cancel_scope.cancel()
                 except SocketClosedError as error:
-                    if error.code in protocol.hopeless and not dialogue.ready:
-                        dialogue.fatal = f"the connection was {error}"
-                    end(str(error), False, group.cancel_scope)
+                    closed(error, group.cancel_scope)
 
             async def write() -> None:
                 try:
@@ -510,7 +513,7 @@ class Realtime(Processor):
                         dialogue.resting.ring()
                         await dialogue.outbox.bell.wait()
                 except SocketClosedError as error:
-                    end(str(error), False, group.cancel_scope)
+                    closed(error, group.cancel_scope)
 
             async def watch() -> None:
                 policy = self.reconnect
