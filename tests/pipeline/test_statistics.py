@@ -58,3 +58,15 @@ async def test_frames_in_and_out() -> None:
     assert (each["Waits"].frames_in, each["Waits"].frames_out) == (2, 2)
     assert len(harness.of(Interrupt)) == 1
     assert list(each) == ["hand", "Resets", "Waits", "eye"]
+
+
+async def test_a_processor_may_count_for_itself() -> None:
+    """Its own snapshot stands beside what is counted of every processor."""
+
+    class Counts(Plain):
+        def statistics(self) -> str:
+            return "two and a half"
+
+    async with Harness(Counts(), Plain()) as harness:
+        each = harness.statistics().processors
+        assert (each["Counts"].own, each["Plain"].own) == ("two and a half", None)

@@ -11,7 +11,7 @@ from bargein.pipeline import Usage
 from bargein.services._messages_protocol import SILENCE, MessageStream, blocks, messages, request
 from bargein.services.anthropic import LanguageModelError, Messages
 from bargein.services.cascade.parts import Call, Prompt
-from bargein.services.history import Entry
+from bargein.services.history import Entry, Picture
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -191,7 +191,7 @@ def test_an_agent_that_speaks_first() -> None:
 def test_pictures_come_before_words() -> None:
     """A picture is a block of its own."""
     source = {"type": "base64", "media_type": "image/png", "data": "AA=="}
-    assert blocks("Look.", [("image/png", b"\0")]) == [
+    assert blocks("Look.", [Picture(media="image/png", data=b"\0")]) == [
         {"type": "image", "source": source},
         {"type": "text", "text": "Look."},
     ]

@@ -14,12 +14,12 @@ import anyio
 import anyio.abc
 import pytest
 from bargein.pipeline import Usage
-from bargein.services._chat_protocol import ChatStream, content, messages, request
+from bargein.services._chat_protocol import ChatStream, messages, request
 from bargein.services._llm_error import asked_wait, refusal, retry_wait
 from bargein.services._sse import ServerEvent, SseReader
 from bargein.services.cascade.parts import Call, Prompt
 from bargein.services.chat import ChatCompletions, LanguageModelError
-from bargein.services.history import Entry
+from bargein.services.history import Entry, Picture
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -213,11 +213,15 @@ def test_calls_of_two_responses_are_apart() -> None:
 
 
 def test_pictures_are_data_uris() -> None:
-    """A picture is a part of the content, beside the words."""
-    assert content("Look.", [("image/png", b"\x00")]) == [
+    """A picture is a part of the content, beside the words; who cannot look is not shown it."""
+    shown = Picture(media="image/png", data=b"\x00", detail="low")
+    prompt = Prompt(entries=[Entry(role="user", text="Look."), Entry(role="user", pictures=(shown,))])
+    (message,) = messages(prompt)
+    assert message["content"] == [
         {"type": "text", "text": "Look."},
-        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA==", "detail": "low"}},
     ]
+    assert messages(prompt, images=False) == [{"role": "user", "content": "Look."}]
 
 
 def test_options_of_the_request() -> None:

@@ -329,6 +329,7 @@ class Stage:
             inbox_peak=counters.peak,
             replies=counters.replies,
             busy_ms=spent,
+            own=self.processor.statistics(),
         )
 
     def __repr__(self) -> str:

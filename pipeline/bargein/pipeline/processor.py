@@ -103,6 +103,10 @@ class Processor:
         cls.contract_ = contract
         return contract
 
+    def statistics(self) -> Any:
+        """What it counts itself: a frozen snapshot, shown in the session's statistics as `own`; None for nothing."""
+        return None
+
     def options(
         self,
         *,

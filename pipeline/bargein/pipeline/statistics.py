@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from .frames import Frame
@@ -38,6 +40,8 @@ class ProcessorStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """Time spent on frames, estimated from samples. For a processor with an inbox: from taking a frame to asking for
     the next, waits included, by the session's clock (one frame in 16). For a fused one: computing time (one sweep in
     256)."""
+    own: Any = None
+    """What it counts itself: what its `statistics()` gives."""
 
 
 class SessionStatistics(msgspec.Struct, frozen=True, kw_only=True):

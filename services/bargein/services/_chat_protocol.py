@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 from bargein.pipeline import Usage
 
 from ._answer_stream import AnswerStream, Piece, leave_out
+from ._history_messages import to_messages
 from ._llm_error import complaint
 from ._sse import ServerEvent
 from .cascade.parts import Call, Prompt
-from .history import Entry
 
-__all__ = ["ChatStream", "Picture", "arguments_of", "content", "messages", "number", "pictures_of", "request"]
-
-Picture = tuple[str, bytes]
-"""The media type, such as `image/jpeg`, and the encoded picture."""
-
-
-def pictures_of(entry: Entry) -> Sequence[Picture]:
-    """The pictures of an entry. Entries carry none yet: when they do, this is the one place to say so."""
-    return ()
+__all__ = ["ChatStream", "messages", "number", "request"]
 
 
 def request(
@@ -46,68 +37,9 @@ def request(
 
 
 def messages(prompt: Prompt, *, images: bool = True) -> list[dict[str, Any]]:
-    """The conversation as messages; neighbours of one role are one, since some models insist on that."""
-    made: list[dict[str, Any]] = []
-    if prompt.instructions:
-        made.append({"role": "system", "content": prompt.instructions})
-    response: str | None = None  # the one whose calls are still being gathered
-    for entry in prompt.entries:
-        pictures = pictures_of(entry) if images else ()
-        if entry.role == "call":
-            if entry.output is not None:  # a call without its answer is refused
-                _add_call(made, entry, response)
-                response = entry.response
-            continue
-        response = None
-        if entry.worth or pictures:
-            _add(made, entry.role, content(entry.remembered, pictures))
-    return made
-
-
-def content(text: str, pictures: Sequence[Picture]) -> str | list[dict[str, Any]]:
-    """A message's content: a string, or with pictures a list of parts."""
-    if not pictures:
-        return text
-    parts: list[dict[str, Any]] = [{"type": "text", "text": text}] if text.strip() else []
-    for media, data in pictures:
-        uri = f"data:{media};base64,{base64.b64encode(data).decode()}"
-        parts.append({"type": "image_url", "image_url": {"url": uri}})
-    return parts
-
-
-def _add(made: list[dict[str, Any]], role: str, said: str | list[dict[str, Any]]) -> None:
-    last = made[-1] if made else {}
-    old = last.get("content")
-    if last.get("role") == role != "system" and isinstance(old, str) and isinstance(said, str):
-        last["content"] = f"{old}\n{said}"
-    else:
-        made.append({"role": role, "content": said})
-
-
-def _add_call(made: list[dict[str, Any]], entry: Entry, response: str | None) -> None:
-    """A call goes to its siblings, or to the words before it; its answer behind the others."""
-    place = len(made)
-    while place and made[place - 1]["role"] == "tool":
-        place -= 1
-    siblings = place < len(made) and entry.response == response
-    if not siblings:
-        place = len(made)
-    if not siblings and (not made or made[-1]["role"] != "assistant" or "tool_calls" in made[-1]):
-        made.append({"role": "assistant", "content": None})
-        place += 1
-    function = {"name": entry.name, "arguments": msgspec.json.encode(arguments_of(entry.arguments)).decode()}
-    call = {"id": entry.call, "type": "function", "function": function}
-    made[place - 1].setdefault("tool_calls", []).append(call)
-    made.append({"role": "tool", "tool_call_id": entry.call, "content": entry.output})
-
-
-def arguments_of(text: str) -> dict[str, Any]:
-    """A call's arguments; none where the model wrote no JSON object, which no provider takes back."""
-    try:
-        found = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    """The instructions, and the conversation."""
+    told = [{"role": "system", "content": prompt.instructions}] if prompt.instructions else []
+    return [*told, *to_messages(prompt.entries, images=images)]
 
 
 class _Partial:

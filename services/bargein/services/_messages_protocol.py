@@ -11,11 +11,12 @@ import msgspec
 from bargein.pipeline import Usage
 
 from ._answer_stream import AnswerStream, Piece, leave_out
-from ._chat_protocol import Picture, arguments_of, number, pictures_of
+from ._chat_protocol import number
+from ._history_messages import arguments_of
 from ._llm_error import complaint
 from ._sse import ServerEvent
 from .cascade.parts import Call, Prompt
-from .history import Entry
+from .history import Entry, Picture
 
 __all__ = ["MessageStream", "blocks", "messages", "request"]
 
@@ -65,8 +66,8 @@ def messages(entries: Sequence[Entry], *, images: bool = True) -> list[dict[str,
             continue
         if entry.role == "system":
             continue
-        pictures = pictures_of(entry) if images and entry.role == "user" else ()
-        if entry.worth or pictures:
+        pictures = entry.seen if images else ()
+        if entry.remembered.strip() or pictures:
             response = None
             _add(made, entry.role, blocks(entry.remembered, pictures))
     if not made or made[-1]["role"] == "assistant":
@@ -77,8 +78,8 @@ def messages(entries: Sequence[Entry], *, images: bool = True) -> list[dict[str,
 def blocks(text: str, pictures: Sequence[Picture]) -> list[dict[str, Any]]:
     """A message's content: the pictures, then the words, as the provider recommends."""
     made: list[dict[str, Any]] = []
-    for media, data in pictures:
-        source = {"type": "base64", "media_type": media, "data": base64.b64encode(data).decode()}
+    for each in pictures:
+        source = {"type": "base64", "media_type": each.media, "data": base64.b64encode(each.data).decode()}
         made.append({"type": "image", "source": source})
     if text.strip():
         made.append({"type": "text", "text": text})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
@@ -11,6 +12,7 @@ from bargein.pipeline.testing import Harness
 from bargein.processors import Heard, Pacer, Sentences, Spoken, Turn
 from bargein.services.cascade import Answer, Call, Speak
 from bargein.services.frames import Configure, Respond, Say, ToolFinished
+from bargein.services.history import Entry, History, HistoryStatistics
 from bargein.services.tools import tool
 
 from .parts import Mind, Voice
@@ -216,3 +218,30 @@ async def test_it_can_be_told_what_to_say_and_to_do() -> None:
     assert [prompt.instructions for prompt in mind.prompts] == ["once", "second"]
     assert [entry.text for entry in answer.history] == ["Welcome.", "Yes.", "Yes."]
     assert not harness.of(Interrupt)
+
+
+async def test_a_long_conversation_is_summarised_beside_it() -> None:
+    """No answer waits for that, and neither does the end; the statistics show it."""
+
+    async def summarise(entries: Sequence[Entry]) -> str:
+        await anyio.sleep(5)
+        return "Before."
+
+    mind = Mind(["Yes, indeed."])
+    history = History(capacity=12, summarise=summarise)
+    async with Harness(Answer(mind, history=history)) as harness:
+        for number in range(1, 7):
+            await harness.send(turn("A question.", number))
+            await harness.next(ResponseEnded)
+        assert anyio.current_time() < 1
+        await anyio.sleep(6)
+        own = harness.statistics().processors["answer"].own
+        assert isinstance(own, HistoryStatistics)
+        assert own.summarised == 4
+        for number in range(7, 10):
+            await harness.send(turn("A question.", number))
+            await harness.next(ResponseEnded)
+        assert mind.said[0] == ("system", "Before.")
+        before = anyio.current_time()
+        await harness.end()
+        assert anyio.current_time() == before

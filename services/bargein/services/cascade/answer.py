@@ -25,7 +25,7 @@ from bargein.pipeline import (
 from bargein.processors import AgentActivity, Heard, Turn
 
 from ..frames import Configure, Respond, Say, ToolFinished, ToolProgress, ToolStarted
-from ..history import History
+from ..history import History, HistoryStatistics
 from ..tools import Tool, Toolbox, ToolRunner
 from ._part import Holds, failure_of
 from .parts import Call, LanguageModel, Prompt
@@ -102,19 +102,26 @@ class Answer(Holds):
         self._pending: dict[str, anyio.Event] = {}  # calls without an answer
         self._group: anyio.abc.TaskGroup | None = None
 
+    def statistics(self) -> HistoryStatistics:
+        """The conversation's."""
+        return self.history.statistics()
+
     async def run(
         self,
         inbox: Inbox[Turn | Respond | Say | Configure | ToolResult | Heard | AgentActivity | Interrupt],
         out: Outlet[Given],
     ) -> None:
         """Answer until the end, and finish the last answer."""
-        async with anyio.create_task_group() as group:
+        async with anyio.create_task_group() as group, anyio.create_task_group() as beside:
             self._group, self._idle = group, anyio.Event()
             async for frame in inbox:
                 await self._take(frame, out)
+                if self.history.crowded:
+                    beside.start_soon(self.history.condense)
             while self._current or self._asked or self._say:  # each answer ends: models and tools have their limits
                 self._idle = anyio.Event()
                 await self._idle.wait()
+            beside.cancel_scope.cancel()
 
     async def _take(self, frame: Frame, out: Outlet[Given]) -> None:
         if isinstance(frame, Turn):

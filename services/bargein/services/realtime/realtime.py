@@ -51,7 +51,7 @@ from ..frames import (
     ToolProgress,
     ToolStarted,
 )
-from ..history import History
+from ..history import History, HistoryStatistics
 from ..sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, dial
 from ..tools import Tool, Toolbox, ToolRunner
 from ._dialogue import Dialogue
@@ -242,6 +242,10 @@ class Realtime(Processor):
         """How much of the user's sound was lost because the connection was."""
         return self._dialogue.outbox.dropped_ms if self._dialogue is not None else 0.0
 
+    def statistics(self) -> HistoryStatistics:
+        """The conversation's."""
+        return self.history.statistics()
+
     def played(self, frame: Played) -> None:
         """Take the report of a sink at once, without a graph to carry it."""
         if self._dialogue is not None:
@@ -380,6 +384,8 @@ class Realtime(Processor):
                 outlet, frame = dialogue.give.popleft()
                 await outlet.send(frame)
                 dialogue.given(frame)
+                if isinstance(frame, ResponseEnded) and self.history.crowded and self._group is not None:
+                    self._group.start_soon(self.history.condense)
                 if not dialogue.give:
                     dialogue.resting.ring()
             await dialogue.giving.wait()
