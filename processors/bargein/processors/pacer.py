@@ -40,7 +40,8 @@ class Pacer(Processor):
     item ends with its response (`ResponseEnded`), with the stream, or by an interrupt.
 
     Due times are counted from samples since the sound began, so they do not drift; `late_ms` is how late, at most, a
-    piece went out. With `fill="silence"` gaps are filled, a chunk ahead, for sinks that need a steady stream.
+    piece went out. With `fill="silence"` gaps are filled, a chunk ahead, for sinks that need a steady stream. With
+    `fade_ms=0` nothing fades: for a sink whose player is told of interrupts and holds, and sees to that itself.
 
     Raises `ValueError` for durations that are not positive.
     """
@@ -59,7 +60,7 @@ class Pacer(Processor):
     ) -> None:
         durations = {"lead_ms": lead_ms, "chunk_ms": chunk_ms, "fade_ms": fade_ms, "report_ms": report_ms}
         for name, value in durations.items():
-            if not (math.isfinite(value) and value > 0):
+            if not (math.isfinite(value) and (value > 0 or (value == 0 and name == "fade_ms"))):
                 raise ValueError(f"Pacer({name}={value}): expected a positive number of milliseconds")
         if fill not in ("nothing", "silence"):
             raise ValueError(f"Pacer(fill={fill!r}): expected 'nothing' or 'silence'")

@@ -48,7 +48,7 @@ class Playout:
 
     def __init__(self, *, fade_ms: float = 5.0, report_ms: float = 100.0, behind_ms: float = 0.0) -> None:
         self.fade_ms = fade_ms
-        """How long the sound falls or rises at an interrupt, a hold, and after it."""
+        """How long the sound falls or rises at an interrupt, a hold, and after it; 0 where what is below sees to it."""
         self.report_ms = report_ms
         """How often, in milliseconds of an item, it is reported."""
         self.behind_ms = behind_ms
@@ -167,7 +167,7 @@ class Playout:
             return
         number = frame.epoch if isinstance(frame, Interrupt) else -1
         last = self.last
-        sounding = last is not None and not self.held and self.due > now + EARLY
+        sounding = last is not None and self.fade_ms > 0 and not self.held and self.due > now + EARLY
         following = self._following
         self.forget(lambda waiting: waiting.epoch < number)
         yield from self.reports(now, exact=True, until=number)

@@ -116,6 +116,8 @@ async def _open(
         raise SocketRefusedError(f"{where}: {error}") from None
     except (OSError, EOFError) as error:
         raise SocketRefusedError(f"{where} cannot be reached: {error}") from None
+    except importlib.import_module("trio").BrokenResourceError as error:  # what trio makes of the last two
+        raise SocketRefusedError(f"{where}: {error.__cause__ or 'the connection broke'}") from None
 
 
 @asynccontextmanager
@@ -168,6 +170,12 @@ class _WebSocket:
         self._connection = connection
         self._closed = exceptions.ConnectionClosed
         self._close = getattr(connection, "aclose", None) or connection.close
+
+    @property
+    def address(self) -> str:
+        """Where the other end is."""
+        address = self._connection.remote_address
+        return ":".join(map(str, address[:2])) if isinstance(address, tuple) else str(address or "")
 
     async def send(self, data: str | bytes) -> None:
         try:

@@ -207,3 +207,27 @@ def test_limits_are_positive() -> None:
     """Others are refused, with the value."""
     with pytest.raises(ValueError, match="sessions=0"):
         SessionLimits(sessions=0)
+
+
+async def test_draining_ends_also_what_does_not_stop() -> None:
+    """Within the time for it."""
+
+    class Stuck(Processor):
+        async def process(self, frame: UserText, out: Outlet[Text]) -> None:
+            await anyio.sleep(1000)
+
+    sessions = Sessions(
+        lambda peer: Pipeline(peer.source, Stuck(), Pass(Text), peer.sink), limits=SessionLimits(drain_seconds=5)
+    )
+    endings: list[str] = []
+
+    async def run() -> None:
+        endings.append(await sessions.run(Line("one", "hello", stays=True)))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+        await anyio.sleep(2)
+        began = anyio.current_time()
+        await sessions.drain()
+        assert anyio.current_time() - began < 7
+    assert endings == ["drained"]

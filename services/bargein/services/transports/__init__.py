@@ -1,9 +1,20 @@
 """Transports: how a peer's sound, pictures and words come in, and the agent's go out."""
 
 from .sessions import Ending, LiveSession, RefusedError, SessionLimits, Sessions, SessionsStatistics
-from .transport import Peer, PeerJoined, PeerLeft, Transport
+from .signals import drain_on_signal
+from .transport import Dtmf, Peer, PeerJoined, PeerLeft, Transport
+from .websocket import (
+    Visit,
+    WebSocketClient,
+    WebSocketServer,
+    accept_websocket,
+    connect_websocket,
+    serve_websocket,
+    serve_websocket_peer,
+)
 
 __all__ = [
+    "Dtmf",
     "Ending",
     "LiveSession",
     "Peer",
@@ -14,4 +25,12 @@ __all__ = [
     "Sessions",
     "SessionsStatistics",
     "Transport",
+    "Visit",
+    "WebSocketClient",
+    "WebSocketServer",
+    "accept_websocket",
+    "connect_websocket",
+    "drain_on_signal",
+    "serve_websocket",
+    "serve_websocket_peer",
 ]

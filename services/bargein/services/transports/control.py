@@ -37,7 +37,21 @@ from bargein.processors import BargeInReaction, Commit, TurnLatency
 
 from ..frames import ToolFinished, ToolProgress, ToolStarted
 
-__all__ = ["ControlError", "Finish", "Noted", "Start", "Told", "decode", "encode", "ending", "fault", "ready"]
+__all__ = [
+    "ControlError",
+    "Finish",
+    "Noted",
+    "Ready",
+    "Start",
+    "Told",
+    "decode",
+    "encode",
+    "ending",
+    "fault",
+    "ready",
+    "said",
+    "start",
+]
 
 Told = (
     SpeechStarted
@@ -146,7 +160,40 @@ def decode(data: str | bytes) -> Start | Finish | Frame:
         raise ControlError(f"this is no picture: {error}") from None
 
 
+def start(message: Start) -> str:
+    """A peer's first message."""
+    return msgspec.json.encode(message).decode()
+
+
+def said(frame: UserText | Commit | Interrupt | Image) -> str:
+    """A peer's message that `decode` makes this frame of. Raises `ValueError` for a picture that is not encoded."""
+    message: _Message
+    if isinstance(frame, UserText):
+        message = _Text(text=frame.text)
+    elif isinstance(frame, Interrupt):
+        message = _Interrupt(reason=frame.reason)
+    elif isinstance(frame, Commit):
+        message = _Commit()
+    elif isinstance(frame.data, bytes):
+        data = base64.b64encode(frame.data).decode()
+        message = _Image(data=data, format=frame.format, detail=frame.detail)
+    else:
+        raise ValueError(f"{frame!r} cannot be sent as {frame.format}; encode it first, as jpeg, png or webp")
+    return msgspec.json.encode(message).decode()
+
+
 # What a peer gets -----------------------------------------------------------------------------------------------------
+
+
+class Ready(_Message, frozen=True, kw_only=True):
+    """The agent's first message."""
+
+    session: str = ""
+    """The session's name, for logs of both sides."""
+    rate: int = 0
+    """Samples a second (Hz) of the agent's sound; 0 where each piece says it."""
+    channels: int = 1
+    """And channels."""
 
 
 def _speech(state: str) -> Callable[[Any], dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import anyio
@@ -41,10 +42,12 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How long a peer may take to say what it wants, once it is connected."""
     message_bytes: int = 1 << 20
     """How long one message may be."""
+    slow_seconds: float = 10.0
+    """How long a peer may take to read one message, before it counts as gone."""
     wrong_messages: int = 10
     """How many messages may be wrong; each is answered with what was wrong, and one more ends the session."""
     drain_seconds: float = 10.0
-    """How long a session may take to finish what it is saying, when it should end."""
+    """How long a session may take to finish what it is saying when it should end, or to stop when its peer is gone."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
@@ -81,6 +84,12 @@ class LiveSession:
         """When it began, by AnyIO's clock."""
         self.ending: Ending = "left"
         """How it is going to end."""
+        self.limit = anyio.CancelScope()
+        """Around the wait for its end."""
+
+    def end_within(self, seconds: float) -> None:
+        """Do not wait for its graph any longer than that."""
+        self.limit.deadline = min(self.limit.deadline, anyio.current_time() + seconds)
 
 
 class _Head(Processor):
@@ -176,17 +185,28 @@ class Sessions:
             graph = Pipeline(_Head(self.observe), graph)
         async with graph.session(drain_within=self.limits.drain_seconds) as session:
             live = self._live[name] = LiveSession(transport, graph, session)
+            transport.on_left = partial(self._left, live)
+            live.end_within(self.limits.session_seconds)
+            expires = live.limit.deadline
             if self.draining:
                 self._end(live)
-            with anyio.move_on_after(self.limits.session_seconds) as limit:
+            with live.limit:
                 await session.drained()
-            if limit.cancelled_caught:  # leaving the block ends it gracefully
-                self._counts["expired"] += 1
-                live.ending = "expired"
+            if live.limit.cancelled_caught:
+                if live.limit.deadline < expires:  # it has had its time to finish
+                    await session.cancel()
+                else:  # leaving the block ends it gracefully
+                    self._counts["expired"] += 1
+                    live.ending = "expired"
         return live.ending
+
+    def _left(self, live: LiveSession) -> None:
+        """Its peer is gone: nobody hears what it is still saying, if it is being drained."""
+        live.end_within(0 if live.ending == "drained" else self.limits.drain_seconds)
 
     def _end(self, live: LiveSession) -> None:
         live.ending = "drained"
+        live.end_within(self.limits.drain_seconds)
         live.session.end()
 
     async def drain(self) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import msgspec
 from bargein.pipeline import Frame, Processor, Travels
 
-__all__ = ["Peer", "PeerJoined", "PeerLeft", "Transport"]
+__all__ = ["Dtmf", "Peer", "PeerJoined", "PeerLeft", "Transport"]
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +47,15 @@ class PeerLeft(Frame, frozen=True, kw_only=True):
     """It said goodbye."""
 
 
+class Dtmf(Frame, frozen=True, kw_only=True):
+    """The peer pressed a key of its telephone."""
+
+    travels: ClassVar[Travels] = Travels.NEWS
+
+    digit: str
+    """`0` to `9`, `*`, `#`, or `A` to `D`."""
+
+
 class Transport:
     """One peer on one connection. Its two ends stand first and last in a graph::
 
@@ -68,3 +77,5 @@ class Transport:
     it is heard (no `Pacer` is needed above it), reports `Played`, is silent on `Hold`, and on `Interrupt` flushes all
     that is older, down to the peer's own buffers. A peer that can read is told the news as well: what `control` has a
     message for."""
+    on_left: Callable[[], None] | None = None
+    """To be called when the peer is gone. `Sessions` sets it: a session whose peer is gone must end soon."""

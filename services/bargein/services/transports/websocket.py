@@ -1,0 +1,399 @@
+"""WebSockets: a server with a session for each peer, one peer whom somebody else accepted, and the client.
+
+::
+
+    async with serve_websocket(lambda peer: Pipeline(peer.source, brain(), Spoken(), peer.sink)) as server:
+        print(server.url)
+        await drain_on_signal(server.sessions)
+
+    async with connect_websocket("ws://127.0.0.1:8080/") as agent:
+        await agent.send(UserText(text="Hello"))
+        async for frame in agent: ...
+
+What is on the wire is told in `docs/transports.md`. A peer's first message is `start`; the agent's is `ready`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import itertools
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
+
+import anyio
+import numpy as np
+import numpy.typing as npt
+from bargein.pipeline import LIVE, Audio, Frame, Graph, Image, Interrupt, UserText
+from bargein.processors import Commit
+
+from .. import sockets
+from ..sockets import Endpoint, Socket, SocketClosedError
+from . import control
+from ._socket_transport import Came, Message, SocketTransport
+from ._websocket_wire import CHANNELS, RATES, AgentWire, UserWire
+from .control import ControlError, Finish, Ready, Start
+from .sessions import Ending, RefusedError, SessionLimits, Sessions
+from .transport import Peer, Transport
+
+__all__ = [
+    "Accept",
+    "Authorize",
+    "Visit",
+    "WebSocketClient",
+    "WebSocketServer",
+    "accept_websocket",
+    "connect_websocket",
+    "serve_websocket",
+    "serve_websocket_peer",
+]
+
+Authorize = Callable[[str], bool | Awaitable[bool]]
+"""Whether whoever gives this token, or none (""), may come in. Sync or async."""
+PIECE_MS = 20
+_numbers = itertools.count(1)
+
+
+class Visit:
+    """Who knocks, as far as the request tells."""
+
+    def __init__(
+        self,
+        *,
+        name: str = "",
+        address: str = "",
+        wishes: Mapping[str, str] | None = None,
+        limits: SessionLimits | None = None,
+        authorize: Authorize | None = None,
+    ) -> None:
+        self.name = name or f"websocket-{next(_numbers)}"
+        """What the peer will be called."""
+        self.address = address
+        """Where it is."""
+        self.wishes = dict(wishes or {})
+        """The parameters of the address it asked for."""
+        self.limits = limits or SessionLimits()
+        """What is allowed."""
+        self.authorize = authorize
+        """Who may come in; None where that has been settled, or everybody may."""
+
+    def __repr__(self) -> str:
+        return f"Visit({self.name}{f', {self.address}' if self.address else ''})"  # wishes may hold a token
+
+
+Accept = Callable[[Socket, Visit], Awaitable[SocketTransport]]
+"""Hears what a peer says first, and makes its transport. Raises `RefusedError`, once the peer has been told."""
+
+
+# A peer ---------------------------------------------------------------------------------------------------------------
+
+
+async def accept_websocket(socket: Socket, visit: Visit) -> SocketTransport:
+    """The transport of a peer that says `start`, within `open_seconds`.
+
+    Its sound comes at the rate and in the channels that each message says; the agent's goes at the agent's own rate,
+    or at the one that the peer asked for (which takes PyAV, extra `audio`).
+
+    Raises `RefusedError` when it says anything else, or its token will not do; the peer has been told, and the socket
+    is closed.
+    """
+    start: Start | None = None
+    try:
+        with anyio.move_on_after(visit.limits.open_seconds):
+            start = _started(await socket.receive())
+        if start is None:
+            raise ControlError(f"this is no start: nothing came for {visit.limits.open_seconds:g} s", "too_late")
+        if visit.authorize is not None and not await allowed(visit.authorize, start.token):
+            raise ControlError("this token will not do; give the right one, in `start` or as a bearer", "unauthorized")
+    except SocketClosedError as error:
+        raise RefusedError(f"{visit!r} left before it had started: {error}") from None
+    except ControlError as error:
+        await _refuse(socket, control.fault(error), 1008, str(error))
+        raise RefusedError(f"{visit!r} was refused: {error}") from None
+    peer = Peer(name=visit.name, address=visit.address, wishes=visit.wishes | dict(start.wishes))
+    output = (start.output_rate, 1) if start.output_rate else None
+    transport = SocketTransport(socket, AgentWire(), peer, limits=visit.limits, output=output)
+    transport.write(control.ready(peer.name, start.output_rate))
+    return transport
+
+
+def _started(data: Message) -> Start:
+    message = control.decode(data) if isinstance(data, str) else None
+    if not isinstance(message, Start):
+        raise ControlError('this is no start; the first message is {"type": "start", "rate": 16000}', "not_started")
+    if not (RATES[0] <= message.rate <= RATES[1] and 1 <= message.channels <= CHANNELS):
+        raise ControlError(f"this is no start: {message.channels} channels at {message.rate} Hz")
+    if message.output_rate and not RATES[0] <= message.output_rate <= RATES[1]:
+        raise ControlError(f"this is no start: output_rate is {message.output_rate} Hz")
+    return message
+
+
+async def allowed(authorize: Authorize, token: str) -> bool:
+    """What the hook says."""
+    answer = authorize(token)
+    return bool(await answer if inspect.isawaitable(answer) else answer)
+
+
+async def _refuse(socket: Socket, message: Message, code: int, reason: str) -> None:
+    with anyio.move_on_after(1), suppress(SocketClosedError):
+        await socket.send(message)
+    await socket.close(code, reason)
+
+
+async def serve_websocket_peer(
+    socket: Socket, sessions: Sessions, visit: Visit | None = None, *, accept: Accept = accept_websocket
+) -> Ending | None:
+    """Serve one peer whom somebody else accepted, until its session has ended; None if it got none.
+
+    `socket` is anything with `send`, `receive` and `close` as in `bargein.services.sockets.Socket`. The socket is
+    closed when this returns, with a last message that says why.
+    """
+    try:
+        transport = await accept(socket, visit or Visit(limits=sessions.limits))
+    except RefusedError:
+        return None
+    try:
+        ending = await sessions.run(transport)
+    except RefusedError as error:
+        await _refuse(socket, control.ending(str(error)), 1013, str(error))
+        return None
+    except BaseException:
+        await socket.close(1001, "the server is going away")
+        raise
+    await transport.farewell(ending)
+    return ending
+
+
+# The server -----------------------------------------------------------------------------------------------------------
+
+
+class WebSocketServer:
+    """A server that runs: what `serve_websocket` gives."""
+
+    def __init__(self, sessions: Sessions, host: str, secure: bool) -> None:
+        self.sessions = sessions
+        """Who is there; `drain()` ends them."""
+        self.port = 0
+        """Where it listens."""
+        self._host = f"[{host}]" if ":" in host else host
+        self._scheme = "wss" if secure else "ws"
+
+    @property
+    def url(self) -> str:
+        """For clients on the same machine."""
+        return f"{self._scheme}://{self._host}:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"<WebSocketServer {self.url}, {self.sessions.statistics().open} open>"
+
+
+@asynccontextmanager
+async def serve_websocket(
+    build: Callable[[Transport], Graph] | Sessions,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    paths: Mapping[str, Accept] | None = None,
+    limits: SessionLimits | None = None,
+    authorize: Authorize | None = None,
+    origins: Collection[str] | None = None,
+    ssl: Any = None,
+) -> AsyncIterator[WebSocketServer]:
+    """Serve peers while the block runs, on asyncio or trio; `port=0` takes a free one.
+
+    `build(transport)` makes the graph for each peer; or give `Sessions` that several servers share, with limits of
+    their own. `paths`: what is spoken where; by default `accept_websocket` at `/`. `authorize`: who may come in, by
+    the bearer token of the `Authorization` header or, where there is none (browsers cannot set it), of `start`.
+    `origins`: whose pages may connect, such as `https://example.com`, besides this server's own; `*` for all. A
+    program sends no origin, and may. `ssl`: an `ssl.SSLContext`.
+
+    Leaving the block ends all sessions; to let them finish first, `await server.sessions.drain()`.
+
+    Raises `ModuleNotFoundError` without websockets, and `OSError` when the port is taken.
+    """
+    sessions = build if isinstance(build, Sessions) else Sessions(build, limits=limits)
+    server = WebSocketServer(sessions, host, ssl is not None)
+    doors = dict(paths) if paths is not None else {"/": accept_websocket}
+
+    async def check(connection: Any, request: Any) -> Any:
+        if _path(request) not in doors:
+            return _answer(404, "Not Found", f"Nothing is spoken at {_path(request)}.")
+        if not _same_origin(request, origins):
+            return _answer(403, "Forbidden", "Pages of this origin may not connect.")
+        token = bearer(request.headers.get("Authorization", ""))
+        if authorize is not None and token and not await allowed(authorize, token):
+            return _answer(401, "Unauthorized", "This token will not do.")
+        try:
+            sessions.admit()
+        except RefusedError as error:
+            return _answer(503, "Service Unavailable", str(error))
+        return None
+
+    async def handle(socket: Socket, request: Any) -> None:
+        settled = authorize is None or bearer(request.headers.get("Authorization", ""))
+        visit = Visit(
+            address=getattr(socket, "address", ""),
+            wishes=dict(parse_qsl(urlsplit(request.path).query)),
+            limits=sessions.limits,
+            authorize=None if settled else authorize,
+        )
+        await serve_websocket_peer(socket, sessions, visit, accept=doors[_path(request)])
+
+    options: dict[str, Any] = {} if ssl is None else {"ssl": ssl}
+    async with sockets.listen(
+        handle,
+        host=host,
+        port=port,
+        process_request=check,
+        max_size=sessions.limits.message_bytes,
+        open_timeout=sessions.limits.open_seconds,
+        **options,
+    ) as server.port:
+        yield server
+
+
+def bearer(header: str) -> str:
+    """The token of an `Authorization` header; empty if there is none."""
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _path(request: Any) -> str:
+    return urlsplit(request.path).path.rstrip("/") or "/"
+
+
+def _same_origin(request: Any, origins: Collection[str] | None) -> bool:
+    origin = request.headers.get("Origin")
+    if origin is None or (origins is not None and ("*" in origins or origin in origins)):
+        return True
+    return bool(urlsplit(origin).netloc == request.headers.get("Host", ""))
+
+
+def _answer(status: int, phrase: str, text: str) -> Any:
+    body = text.encode()
+    headers = importlib.import_module("websockets.datastructures").Headers(
+        {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(body)), "Connection": "close"}
+    )
+    return importlib.import_module("websockets.http11").Response(status, phrase, headers, body)
+
+
+# The client -----------------------------------------------------------------------------------------------------------
+
+
+class WebSocketClient(SocketTransport):
+    """The user's end of a WebSocket. For programs: `send` what the user says and does, and iterate over what comes.
+
+    Iterating gives the agent's `Audio`, each with the epoch it was sent for, and never one that has expired; and what
+    the agent told: `Transcript`, `Text`, `ResponseStarted`, `Interrupt` (drop what you have not played),
+    `TurnLatency`, `Failure` and so on, as frames. It ends with the session; `ended` says why.
+
+    It is a `Transport`, too, the other way round: its source gives the agent's sound, and its sink sends sound, so
+    that a second agent may talk to the first. Use it as the one or the other.
+    """
+
+    def __init__(self, socket: Socket, peer: Peer, ready: Ready, *, limits: SessionLimits | None = None) -> None:
+        super().__init__(socket, UserWire(), peer, limits=limits)
+        self.ready = ready
+        """What the agent said first."""
+        self.ended = ""
+        """Why the session is over, once it is."""
+        self._came: deque[Frame] = deque()
+
+    @classmethod
+    async def begin(
+        cls, socket: Socket, start: Start | None = None, *, address: str = "", limits: SessionLimits | None = None
+    ) -> Self:
+        """Say `start` on a socket that is open, and wait for `ready`. Raises `RefusedError`."""
+        limits = limits or SessionLimits()
+        ready = await _begin(socket, start or Start(), limits.open_seconds)
+        return cls(socket, Peer(name="agent", address=address), ready, limits=limits)
+
+    async def send(self, frame: Audio | UserText | Image | Commit | Interrupt) -> None:
+        """What the user says or does. Sound should come in pieces of about 20 ms, when they are spoken.
+
+        Raises `SocketClosedError` when the session is over, and `ValueError` for a picture that is not encoded.
+        """
+        if isinstance(frame, Audio):
+            for data in self._wire.sound(frame):
+                await self._socket.send(data)
+        else:
+            await self._socket.send(control.said(frame))
+
+    async def speak(self, samples: npt.NDArray[np.int16], rate: int) -> None:
+        """Send samples (`int16`, shape `(n,)` or `(n, channels)`) at the pace at which they are spoken."""
+        began, step = anyio.current_time(), max(1, rate * PIECE_MS // 1000)
+        for at in range(0, len(samples), step):
+            piece = samples[at : at + step]
+            await anyio.sleep_until(began + (at + len(piece)) / rate)  # it has been spoken when its last sample has
+            await self.send(Audio(samples=piece, rate=rate))
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Frame:
+        while not self._came:
+            if self.ended:
+                raise StopAsyncIteration
+            try:
+                self._understand(await self._socket.receive())
+            except SocketClosedError as error:
+                self.ended = f"the connection was {error}"
+        return self._came.popleft()
+
+    def _understand(self, data: Message) -> None:
+        with suppress(ControlError):  # from an agent that knows more than we do
+            for each in self._wire.received(data):
+                if isinstance(each, Finish):
+                    self.ended = each.reason or "the agent said goodbye"
+                elif isinstance(each, Frame):
+                    self._came.append(each)
+
+    def _admits(self, frame: Frame) -> Came | None:
+        return frame.stamped(LIVE) if isinstance(frame, Audio) else None
+
+
+@asynccontextmanager
+async def connect_websocket(
+    url: str,
+    *,
+    token: str = "",
+    rate: int = 16_000,
+    channels: int = 1,
+    output_rate: int = 0,
+    wishes: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    ssl: Any = None,
+    limits: SessionLimits | None = None,
+) -> AsyncIterator[WebSocketClient]:
+    """Talk to an agent while the block runs, on asyncio or trio.
+
+    `output_rate`: at how many samples a second its sound should come; 0 for its own. `token` goes into the header
+    and into `start`. `wishes`: for whoever builds the session.
+
+    Raises `SocketRefusedError` when there is no such server or it refuses, and `RefusedError` when the agent does.
+    """
+    bearing = {"Authorization": f"Bearer {token}"} if token else {}
+    endpoint = Endpoint(url=url, headers=bearing | dict(headers or {}), ssl=ssl)
+    async with sockets.dial(endpoint) as socket:
+        start = Start(rate=rate, channels=channels, output_rate=output_rate, token=token, wishes=dict(wishes or {}))
+        client = await WebSocketClient.begin(socket, start, address=url, limits=limits)
+        yield client
+        with anyio.move_on_after(1), suppress(SocketClosedError):
+            await socket.send(control.ending("done"))
+
+
+async def _begin(socket: Socket, start: Start, seconds: float) -> Ready:
+    said = f"it said nothing for {seconds:g} s"
+    try:
+        with anyio.move_on_after(seconds):
+            await socket.send(control.start(start))
+            for message in UserWire().received(await socket.receive()):
+                if isinstance(message, Ready):
+                    return message
+                said = getattr(message, "message", "") or getattr(message, "reason", "") or repr(message)
+    except (SocketClosedError, ControlError) as error:
+        said = str(error)
+    raise RefusedError(f"the agent refuses: {said}")

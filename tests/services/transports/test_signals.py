@@ -1,0 +1,50 @@
+"""A signal ends a server without a broken word."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import anyio
+import pytest
+from bargein.pipeline import Audio, Pipeline, ResponseEnded, UserText
+from bargein.services.transports import Sessions, drain_on_signal
+
+from .kit import Brain, connected, rest, until
+
+pytestmark = pytest.mark.real
+
+
+async def test_a_signal_drains() -> None:
+    """What is being said is said to its end, and the signal is named."""
+    sessions = Sessions(lambda peer: Pipeline(peer.source, Brain(ms=100), peer.sink))
+    async with connected(sessions) as client, anyio.create_task_group() as group:
+        signals: list[signal.Signals] = []
+
+        async def wait() -> None:
+            signals.append(await drain_on_signal(sessions, signals=(signal.SIGUSR1,)))
+
+        group.start_soon(wait)
+        await client.send(UserText(text="Hello."))
+        frames = await until(client, Audio)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        frames += await rest(client)
+        assert any(isinstance(frame, ResponseEnded) for frame in frames)
+        assert client.ended == "the server is going away"
+    assert signals == [signal.SIGUSR1]
+
+
+async def test_a_second_signal_does_not_wait() -> None:
+    """Whoever asks twice means it."""
+    sessions = Sessions(lambda peer: Pipeline(peer.source, Brain(ms=60_000), peer.sink))
+    async with connected(sessions) as client:
+        await client.send(UserText(text="A long story."))
+        await until(client, Audio)
+        async with anyio.create_task_group() as group:
+            group.start_soon(drain_on_signal, sessions)
+            await anyio.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await anyio.sleep(0.1)
+            assert sessions.draining
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert sessions.live
