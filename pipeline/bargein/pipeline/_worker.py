@@ -48,9 +48,13 @@ class Worker:
             raise error
         return value  # type: ignore[no-any-return]
 
+    def dismiss(self) -> None:
+        """Let the thread end after the calls it has, and do not wait for it."""
+        self._calls.put(None)
+
     async def close(self) -> None:
         """Let the thread end after the call it is in, and wait for it."""
-        self._calls.put(None)
+        self.dismiss()
         with at_work():
             await self._ended.wait()
 

@@ -91,14 +91,14 @@ class PocketSphinx(SpeechToText):
         try:
             self._free.append(await self._ear())
         except BaseException:
-            await self._leave()
+            self._leave()
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._leave()
+        self._leave()
 
     async def transcribe(self, sound: AsyncIterator[Samples]) -> AsyncGenerator[str, None]:
         """Hear one utterance. Raises `RuntimeError` outside the context manager and when the decoder fails."""
@@ -124,7 +124,7 @@ class PocketSphinx(SpeechToText):
                 if heard != said:
                     yield heard
             except _Broken as error:
-                await self._discard(ear)
+                self._discard(ear)
                 raise RuntimeError(
                     f"PocketSphinx failed while it listened: {error.__cause__}; the next utterance gets a new decoder"
                 ) from error.__cause__
@@ -138,19 +138,19 @@ class PocketSphinx(SpeechToText):
         try:
             await ear.load()
         except BaseException:
-            await self._discard(ear)
+            self._discard(ear)
             raise
         return ear
 
-    async def _discard(self, ear: _Ear) -> None:
+    def _discard(self, ear: _Ear) -> None:
         if ear in self._ears:
             self._ears.remove(ear)
-        await ear.dismiss()
+        ear.dismiss()
 
-    async def _leave(self) -> None:
+    def _leave(self) -> None:
         ears, self._ears, self._free, self._slots = self._ears, [], [], None
         for ear in ears:
-            await ear.dismiss()
+            ear.dismiss()
 
     def _decoder(self) -> Any:
         """Load one, in its thread."""
@@ -200,11 +200,9 @@ class _Ear:
         except Exception as error:
             raise _Broken from error
 
-    async def dismiss(self) -> None:
+    def dismiss(self) -> None:
         """Tell the thread to end after the call that it is in, and do not wait for that."""
-        with anyio.CancelScope() as scope:
-            scope.cancel()
-            await self._worker.close()
+        self._worker.dismiss()
 
     async def load(self) -> None:
         """Make the decoder in the thread. Raises what making it raises."""
