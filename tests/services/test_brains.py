@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -23,12 +24,16 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Heard, Pacer, Resample, Sentences, Spoken
+from bargein.services.azure import AZURE_BETA, BETA_VERSION, VOICE_LIVE, AzureRealtime, VoiceLive
 from bargein.services.cascade import Call, Cascade, Speak
 from bargein.services.history import History
-from bargein.services.openai import OpenAIRealtime, ScriptedBrain
+from bargein.services.openai import GA, Dialect, OpenAIRealtime, ScriptedBrain
 from bargein.services.openai.serve import serve_socket
+from bargein.services.qwen import QWEN, QwenOmni
+from bargein.services.realtime import Realtime
 from bargein.services.sockets import Endpoint, Socket, pipe
 from bargein.services.tools import tool
+from bargein.services.xai import XAI, GrokVoice
 
 from ..speech import utterances
 from .cascade.parts import Ears, Mind, Voice
@@ -41,7 +46,9 @@ STORY = "Once upon a time there was a king who had three sons and no time to lis
 
 
 @asynccontextmanager
-async def _served(replies: list[Reply], **options: Any) -> AsyncIterator[Callable[[Endpoint], Any]]:
+async def _served(
+    replies: list[Reply], dialect: Dialect = GA, **options: Any
+) -> AsyncIterator[Callable[[Endpoint], Any]]:
     steps = [
         reply if isinstance(reply, str) else [ToolCall(call="", name=reply[0], arguments=reply[1])] for reply in replies
     ]
@@ -52,7 +59,7 @@ async def _served(replies: list[Reply], **options: Any) -> AsyncIterator[Callabl
         async def connect(endpoint: Endpoint) -> AsyncIterator[Socket]:
             ours, theirs = pipe()
             brain = ScriptedBrain(*steps, hears=["What is the weather in Paris?"], **options)
-            group.start_soon(serve_socket, theirs, lambda: brain)
+            group.start_soon(partial(serve_socket, theirs, lambda: brain, dialect=dialect))
             try:
                 yield ours
             finally:
@@ -65,9 +72,11 @@ async def _served(replies: list[Reply], **options: Any) -> AsyncIterator[Callabl
 class Brain:
     """A brain in a graph, and its memory."""
 
-    def __init__(self, *steps: Processor, history: History) -> None:
+    def __init__(self, *steps: Processor, history: History, rate: int = 24_000) -> None:
         self.steps = steps
         self.history = history
+        self.rate = rate
+        """What it hears, in Hz."""
 
 
 @asynccontextmanager
@@ -91,7 +100,30 @@ async def voiced(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]
         yield Brain(brain, Sentences(), Speak(Voice(words=True)), history=brain.history)
 
 
-BRAINS = {"cascade": cascade, "realtime": realtime, "realtime in text, with a voice": voiced}
+def related(dialect: Dialect, make: Callable[..., Realtime]) -> Any:
+    """One that speaks a dialect of the same protocol."""
+
+    @asynccontextmanager
+    async def brain(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]:
+        async with _served(replies, dialect, word_ms=400) as connect:
+            model = make(api_key="key", connect=connect, tools=tools)
+            yield Brain(model, history=model.history, rate=model.profile.input_rate)
+
+    return brain
+
+
+AZURE = "https://name.azure.com"
+BRAINS = {
+    "cascade": cascade,
+    "realtime": realtime,
+    "realtime in text, with a voice": voiced,
+    "Azure's beta": related(
+        AZURE_BETA, partial(AzureRealtime, "d", AZURE, api_version=BETA_VERSION, transcription="whisper-1")
+    ),
+    "Voice Live": related(VOICE_LIVE, partial(VoiceLive, "m", AZURE, rate=16_000)),
+    "Qwen": related(QWEN, QwenOmni),
+    "xAI": related(XAI, partial(GrokVoice, rate=16_000)),
+}
 
 
 @pytest.fixture(params=BRAINS)
@@ -100,7 +132,7 @@ def make(request: pytest.FixtureRequest) -> Any:
 
 
 def session(brain: Brain) -> Harness:
-    return Harness(Resample(24_000), Pipeline(*brain.steps, inputs=Frame), Spoken(), Pacer())
+    return Harness(Resample(brain.rate), Pipeline(*brain.steps, inputs=Frame), Spoken(), Pacer())
 
 
 def words(frames: Iterable[Frame], response: str) -> str:

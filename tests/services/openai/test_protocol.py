@@ -30,7 +30,9 @@ from bargein.services.realtime import (
     SpeechOver,
     TextPiece,
     Transcribed,
+    WordTimed,
 )
+from bargein.services.sockets import Endpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,6 +63,7 @@ TRANSCRIPTION = "conversation.item.input_audio_transcription"
 MEANINGS: list[tuple[str, dict[str, Any], list[Event]]] = [
     ("session.created", {"session": {"id": "s"}}, []),
     ("session.updated", {"session": {"id": "s"}}, [Ready(session="s", config={"id": "s"})]),
+    ("conversation.created", {"conversation": {"id": "c"}}, []),
     ("conversation.item.added", {"item": {"type": "message"}, "previous_item_id": None}, []),
     ("conversation.item.created", {"item": {"type": "message"}}, []),
     ("conversation.item.done", {"item": CALL}, []),  # the response's own event has the response
@@ -73,6 +76,12 @@ MEANINGS: list[tuple[str, dict[str, Any], list[Event]]] = [
         {"item_id": "u", "transcript": " Hi.\n"},
         [Transcribed(item="u", text="Hi.", final=True)],
     ),
+    (
+        f"{TRANSCRIPTION}.completed",
+        {"item_id": "u", "transcript": " Hi", "status": "in_progress"},  # xAI's way to say that it is not all
+        [Transcribed(item="u", text="Hi")],
+    ),
+    (f"{TRANSCRIPTION}.updated", {"item_id": "u", "transcript": " Hi"}, [Transcribed(item="u", text="Hi")]),
     (f"{TRANSCRIPTION}.segment", {"id": "g", "text": "Hi", "speaker": "A", "start": 0, "end": 1}, []),
     (
         f"{TRANSCRIPTION}.failed",
@@ -114,6 +123,11 @@ MEANINGS: list[tuple[str, dict[str, Any], list[Event]]] = [
     ("response.mcp_call.completed", {"item_id": "i"}, []),
     ("mcp_list_tools.failed", {"item_id": "i"}, []),
     ("response.done", {"response": {"id": "r", "status": "completed"}}, [ResponseOver(response="r")]),
+    (
+        "response.audio_timestamp.delta",
+        {**OF, "text": "ten", "audio_offset_ms": 490, "audio_duration_ms": 110, "timestamp_type": "word"},
+        [WordTimed(response="r", item="i", text="ten", start_ms=490, end_ms=600)],
+    ),
     (
         "rate_limits.updated",
         {"rate_limits": RATES},
@@ -265,6 +279,9 @@ def test_an_item_may_come_without_its_id() -> None:
 # Responses ------------------------------------------------------------------------------------------------------------
 
 
+NONE = dict.fromkeys(("input_tokens", "output_tokens", "input_audio_tokens", "cached_tokens", "output_audio_tokens"), 0)
+
+
 def over(**response: Any) -> list[Event]:
     return hears(protocol(), "response.done", response={"id": "r", "object": "realtime.response", **response})
 
@@ -300,6 +317,10 @@ def over(**response: Any) -> list[Event]:
             ResponseOver(response="r", outcome="failed", reason="Slower."),
         ),
         ({"status": "failed"}, ResponseOver(response="r", outcome="failed")),
+        (
+            {"status": "completed", "status_details": "unimplemented", "usage": {}},
+            ResponseOver(response="r", usage=NONE),
+        ),
     ],
 )
 def test_how_a_response_ends(response: dict[str, Any], expected: ResponseOver) -> None:
@@ -831,6 +852,7 @@ def test_a_conversation_is_seeded() -> None:
 def test_where_it_connects() -> None:
     """To the given address with the given headers, which nobody prints."""
     endpoint = protocol().endpoint()
+    assert isinstance(endpoint, Endpoint)
     assert (endpoint.url, endpoint.headers["Authorization"]) == (
         "wss://example.invalid/v1/realtime?model=m",
         "Bearer x",

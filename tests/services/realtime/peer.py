@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio
 import numpy as np
+from bargein.services.openai.dialect import GA, Dialect
 from bargein.services.openai.realtime import OpenAIRealtime
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe
 
@@ -46,8 +47,12 @@ class Reply:
 class Peer:
     """The provider. `connect` is what a model is given in place of `dial`."""
 
-    def __init__(self, seed: int = 0, *, words: tuple[int, int] = (3, 12), pace: float = 0.02) -> None:
+    def __init__(
+        self, seed: int = 0, *, words: tuple[int, int] = (3, 12), pace: float = 0.02, dialect: Dialect = GA
+    ) -> None:
         self.random = Random(seed)
+        self.dialect = dialect
+        """What is said on the wire. By hand, this speaks GA."""
         self.words = words
         self.pace = pace
         """Seconds between two deltas, at most."""
@@ -93,9 +98,10 @@ class Peer:
 
     async def send(self, kind: str, **fields: Any) -> None:
         """Send an event."""
-        if self._socket is not None:
+        event = self.dialect.write_event({"type": kind, **fields})
+        if self._socket is not None and event is not None:
             with suppress(SocketClosedError):
-                await self._socket.send(json.dumps({"type": kind, **fields}))
+                await self._socket.send(json.dumps(event))
 
     async def close(self, code: int = 1006) -> None:
         """The connection breaks: what was being made is lost."""
@@ -116,7 +122,7 @@ class Peer:
         await self.send("session.created", session={"id": f"sess-{self.connections}"})
         try:
             while True:
-                event = json.loads(await socket.receive())
+                event = json.loads(self.dialect.read_command(await socket.receive()))
                 self.received.append(event)
                 if self.on_event is None or not await self.on_event(event):
                     await self._event(event)

@@ -1,11 +1,15 @@
 """OpenAI's realtime interface, from both sides: `OpenAIRealtime` is a client, `serve` puts any brain behind it."""
 
+from .dialect import BETA, GA, Dialect
 from .protocol import PROFILE, OpenAIProtocol
 from .realtime import OpenAIRealtime
 from .serve import Faults, Limits, Remember, ScriptedBrain, Server, ServerStatistics, serve, serve_socket
 
 __all__ = [
+    "BETA",
+    "GA",
     "PROFILE",
+    "Dialect",
     "Faults",
     "Limits",
     "OpenAIProtocol",

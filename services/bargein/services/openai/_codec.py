@@ -42,16 +42,18 @@ class Codec:
         return _encoding(self.name)[samples.view(np.uint16)].tobytes()
 
 
-_CODECS = {
-    "audio/pcm": Codec("audio/pcm", 24_000, 2),
-    "audio/pcmu": Codec("audio/pcmu", 8_000, 1),
-    "audio/pcma": Codec("audio/pcma", 8_000, 1),
-}
+_WIDTHS = {"audio/pcm": 2, "audio/pcmu": 1, "audio/pcma": 1}
 
 
 def codec(form: Mapping[str, Any]) -> Codec:
-    """The codec of a session's `format`."""
-    return _CODECS[form["type"]]
+    """The codec of a session's `format`: PCM has 24 kHz unless it says otherwise, G.711 8 kHz. Always the same."""
+    name = form["type"]
+    return _codec(name, form.get("rate", 24_000) if name == "audio/pcm" else 8_000)
+
+
+@cache
+def _codec(name: str, rate: int) -> Codec:
+    return Codec(name, rate, _WIDTHS[name])
 
 
 @cache

@@ -14,11 +14,15 @@ Rule = Callable[[Any, Any, str], Any]
 """Of the new value, the present one and the field's name: what it becomes. Raises `RequestError`."""
 Schema = Mapping[str, "Rule | Schema"]
 
+OTHERS = "*"
+"""In a schema, what holds for the fields that it does not name; without it there are none."""
 EAGERNESS = ("low", "medium", "high", "auto")
 PCM = {"type": "audio/pcm", "rate": 24_000}
 
 
-def new_session(id: str, model: str, expires_at: int, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def new_session(
+    id: str, model: str, expires_at: int, changes: Mapping[str, Any] | None = None, *, lenient: bool = False
+) -> dict[str, Any]:
     """The object of a session that begins, as the service gives it, with some fields set. Raises `RequestError`."""
     session: dict[str, Any] = {
         "type": "realtime",
@@ -45,26 +49,31 @@ def new_session(id: str, model: str, expires_at: int, changes: Mapping[str, Any]
         },
         "include": None,
     }
-    return updated(session, {"type": "realtime", **changes}) if changes else session
+    return updated(session, {"type": "realtime", **changes}, lenient=lenient) if changes else session
 
 
-def updated(session: dict[str, Any], changes: Mapping[str, Any], *, spoken: bool = False) -> dict[str, Any]:
+def updated(
+    session: dict[str, Any], changes: Mapping[str, Any], *, spoken: bool = False, lenient: bool = False
+) -> dict[str, Any]:
     """The session after an update; the given one is left alone. What is left out stays, null clears.
 
-    `spoken`: the agent has been heard, so its voice is fixed. Raises `RequestError`.
+    `spoken`: the agent has been heard, so its voice is fixed. `lenient`: as in a dialect, where there is more than the
+    GA interface knows, which is kept as it is. Raises `RequestError`.
     """
     kind = changes.get("type")
     if kind is None:
         raise missing("session.type")
     if kind != "realtime":
         raise wrong_value("session.type", kind, "Value must be 'realtime'.")
-    result: dict[str, Any] = _merged(session, changes, "session", _SESSION)
+    result: dict[str, Any] = _merged(session, changes, "session", _LENIENT if lenient else _SESSION)
     if spoken and result["audio"]["output"]["voice"] != session["audio"]["output"]["voice"]:
         raise RequestError("cannot_update_voice", "Cannot update a conversation's voice if assistant audio is present.")
     return result
 
 
-def checked_response(session: dict[str, Any], changes: Mapping[str, Any] | None) -> dict[str, Any]:
+def checked_response(
+    session: dict[str, Any], changes: Mapping[str, Any] | None, *, lenient: bool = False
+) -> dict[str, Any]:
     """What holds for one response: the session's settings, and over them those of `response.create`.
 
     Raises `RequestError`.
@@ -78,7 +87,7 @@ def checked_response(session: dict[str, Any], changes: Mapping[str, Any] | None)
         "max_output_tokens": session["max_output_tokens"],
         "metadata": None,
     }
-    result: dict[str, Any] = _merged(base, changes or {}, "response", _RESPONSE)
+    result: dict[str, Any] = _merged(base, changes or {}, "response", _LENIENT_RESPONSE if lenient else _RESPONSE)
     if result.get("conversation") == "none" or result.get("input"):
         param = "response.conversation" if result.get("conversation") == "none" else "response.input"
         raise RequestError("unsupported_value", "This server answers in the default conversation only.", param)
@@ -90,7 +99,7 @@ def _merged(old: Mapping[str, Any], new: Any, path: str, schema: Schema) -> Any:
         raise wrong_type(path, new, "an object")
     result = copy.deepcopy(dict(old))
     for name, value in new.items():
-        rule, where = schema.get(name), f"{path}.{name}"
+        rule, where = schema.get(name) or schema.get(OTHERS), f"{path}.{name}"
         if rule is None:
             raise RequestError("unknown_parameter", f"Unknown parameter: '{where}'.", where)
         if isinstance(rule, Mapping):
@@ -184,6 +193,16 @@ def _format(value: Any, old: Any, path: str) -> dict[str, Any]:
     return dict(PCM)
 
 
+def _any_format(value: Any, old: Any, path: str) -> dict[str, Any]:
+    """A format with any rate; what is left out stays."""
+    if isinstance(value, Mapping):
+        value = {**(old or {}), **value}
+        rate = value.get("rate", 24_000)
+        if value.get("type") == "audio/pcm" and isinstance(rate, int) and 8_000 <= rate <= 48_000:
+            return {"type": "audio/pcm", "rate": rate}
+    return _format(value, old, path)
+
+
 def _transcription(value: Any, old: Any, path: str) -> dict[str, Any] | None:
     if value is None:
         return None
@@ -262,6 +281,17 @@ def _metadata(value: Any, old: Any, path: str) -> dict[str, str] | None:
     return dict(value)
 
 
+def _any_turns(value: Any, old: Any, path: str) -> dict[str, Any] | None:
+    """Turn detection of whatever kind: what a provider calls by a name of its own is like `server_vad`."""
+    if isinstance(value, Mapping):
+        kind = value.get("type")
+        if kind is None:
+            return None
+        base = old if old is not None and old["type"] == kind else _turn_defaults(str(kind))
+        return {**base, **value}
+    return _turns(value, old, path)
+
+
 _TURNS: Schema = {"type": _any, "create_response": _flag, "interrupt_response": _flag}
 _SERVER_VAD: Schema = {
     **_TURNS,
@@ -309,3 +339,20 @@ _RESPONSE: Schema = {
     "input": _any,
     "metadata": _metadata,
 }
+
+_LENIENT: Schema = {
+    **_SESSION,
+    OTHERS: _any,
+    "audio": {
+        OTHERS: _any,
+        "input": {
+            OTHERS: _any,
+            "format": _any_format,
+            "transcription": _transcription,
+            "noise_reduction": _any,
+            "turn_detection": _any_turns,
+        },
+        "output": {OTHERS: _any, "format": _any_format, "voice": _any},
+    },
+}
+_LENIENT_RESPONSE: Schema = {**_RESPONSE, OTHERS: _any, "audio": {"output": {"format": _any_format, "voice": _any}}}

@@ -17,6 +17,7 @@ from ..sockets import Socket, SocketClosedError
 from ._server_audio import MakeVad, server_vad
 from ._server_faults import Faults, Faulty
 from ._server_session import ServerSession
+from .dialect import GA, Dialect
 
 __all__ = ["Ending", "Limits", "Link", "MakeBrain"]
 
@@ -72,6 +73,7 @@ class Link:
         vad: MakeVad | None = server_vad,
         limits: Limits | None = None,
         faults: Faults | None = None,
+        dialect: Dialect = GA,
     ) -> None:
         self.failure: Exception | None = None
         self.limits = limits or Limits()
@@ -80,8 +82,14 @@ class Link:
             self._seconds = min(self._seconds, faults.expire_after_seconds)
         self._socket = socket
         self._make_brain = make_brain
+        self._dialect = dialect
         self._core = ServerSession(
-            model=model, session=session, rate=rate, vad=vad, expires_at=int(time.time() + self._seconds)
+            model=model,
+            session={**dialect.begins, **(session or {})},
+            rate=rate,
+            vad=vad,
+            expires_at=int(time.time() + self._seconds),
+            lenient=dialect is not GA,
         )
         self._faults = faults or Faults()
         self._faulty = Faulty(faults) if faults is not None else None
@@ -186,7 +194,7 @@ class Link:
                 self._pump()
                 self._end("idle", 1001, f"nothing came for {limits.idle_seconds:g} s")
                 return
-            self._core.received(data)
+            self._core.received(data if self._dialect is GA else self._dialect.read_command(data))
             self._pump()
             while self._in_ms > 1000 * BEHIND_SECONDS or len(self._in) > WAITING or len(self._out) > 2 * WAITING:
                 await self._change()
@@ -263,7 +271,9 @@ class Link:
             event = self._out.popleft()
             self._writing = True
             self._out_bytes -= _size(event)
-            text = event if isinstance(event, str) else msgspec.json.encode(event).decode()
+            text = self._worded(event)
+            if text is None:
+                continue
             try:
                 with anyio.move_on_after(self.limits.slow_seconds) as slow:
                     await self._socket.send(text)
@@ -280,6 +290,13 @@ class Link:
                 self._gone("closed", 1006)
                 await _abort(self._socket)
                 return
+
+    def _worded(self, event: dict[str, Any] | str) -> str | None:
+        """An event as the client is to read it; None where its dialect has none such."""
+        told: Any = event
+        if isinstance(event, dict) and self._dialect is not GA:
+            told = self._dialect.write_event(event)
+        return told if told is None or isinstance(told, str) else msgspec.json.encode(told).decode()
 
     def _gone(self, ending: Ending, code: int = 1000, reason: str = "") -> None:
         """Nothing can be sent any more."""

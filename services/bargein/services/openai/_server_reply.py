@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bargein.pipeline import Usage
+from bargein.processors import Timing
 
 from ._codec import codec
 from ._server_audio import Mouth
@@ -71,6 +72,17 @@ class Reply:
         """Sound of the reply. Where text was asked for, there is none."""
         if not self._text_only:
             self._deltas(self._mouth.take(frame))
+
+    def timing(self, frame: Timing) -> None:
+        """When a word sounds: for sessions that ask for it, as Azure's Voice Live does."""
+        self._of_part(
+            "response.audio_timestamp.delta",
+            self._message(frame.item),
+            audio_offset_ms=frame.start_ms,
+            audio_duration_ms=frame.end_ms - frame.start_ms,
+            text=frame.text,
+            timestamp_type="word",
+        )
 
     def call(self, call: str, name: str, arguments: str) -> None:
         """A call of a tool, whole."""

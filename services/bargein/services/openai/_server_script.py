@@ -28,7 +28,7 @@ from bargein.pipeline import (
     Usage,
     UserText,
 )
-from bargein.processors import Commit
+from bargein.processors import Commit, Timing
 
 from ..frames import Configure, Respond, Say
 from ._server_items import Remember
@@ -52,7 +52,7 @@ Taken = (
     | Played
     | Interrupt
 )
-Given = ResponseStarted | Text | Audio | Transcript | ToolCall | Usage | ResponseEnded
+Given = ResponseStarted | Text | Timing | Audio | Transcript | ToolCall | Usage | ResponseEnded
 
 
 class ScriptedBrain(Processor):
@@ -60,8 +60,9 @@ class ScriptedBrain(Processor):
 
     A turn is a `UserText`, a `Commit` or a `Respond`; a `Say` is said as it is. A reply is a string or a sequence of
     steps. Of a string each word is a `Text` and `word_ms` of a tone in `Audio` at `rate`, at once or, when `paced`, as
-    fast as it is spoken; without `word_ms` there is no sound. A `ToolCall` without an id gets one. `hears` are the
-    transcripts of what is spoken, in turn, by the item of the latest `SpeechStopped`.
+    fast as it is spoken; without `word_ms` there is no sound; when `timed`, with its `Timing`. A `ToolCall`
+    without an id gets one. `hears` are the transcripts of what is spoken, in turn, by the item of the latest
+    `SpeechStopped`.
 
     `taken` keeps what came, but for sound, of which `heard_ms` is the length.
     """
@@ -75,12 +76,14 @@ class ScriptedBrain(Processor):
         word_ms: float = 100.0,
         rate: int = 24_000,
         paced: bool = False,
+        timed: bool = False,
     ) -> None:
         self.replies = replies or ("Hello.",)
         self.hears = tuple(hears)
         self.word_ms = word_ms
         self.rate = rate
         self.paced = paced
+        self.timed = timed
         self.taken: deque[Frame] = deque(maxlen=4096)
         """What came, but for sound."""
         self.heard_ms = 0.0
@@ -189,6 +192,11 @@ class ScriptedBrain(Processor):
         words = text.split(" ")
         for at, word in enumerate(words):
             await reply.send(Text(text=word if not at else f" {word}", response=response, item=item))
+            if self.timed:
+                start = at * self.word_ms
+                await reply.send(
+                    Timing(text=word, start_ms=start, end_ms=start + self.word_ms, response=response, item=item)
+                )
             if self.word_ms:
                 samples = self._tone()
                 await reply.send(Audio(samples=samples, rate=self.rate, response=response, item=item))

@@ -29,9 +29,9 @@ from bargein.pipeline import (
     Transcript,
     Usage,
 )
-from bargein.processors import SpeechContinued
+from bargein.processors import SpeechContinued, Timing
 
-from ..frames import ClearAudio, Respond
+from ..frames import ClearAudio, Respond, Say
 from . import _wire as wire
 from ._codec import codec
 from ._server_audio import Ears, MakeVad, server_vad
@@ -50,6 +50,8 @@ LEAST_MS = 100.0
 """Less sound than this is no item."""
 ABOUT_MS = 3000.0
 """For so long after a spoken turn the brain is about to answer it; after that, it may not mean to."""
+FORCED = "force_message"
+"""xAI's item that is said as it is. No conversation of OpenAI's has such."""
 REMEMBERED = 512
 """So many of the brain's past responses are known by name, so that stragglers are."""
 _LETTERS = string.ascii_letters + string.digits
@@ -69,7 +71,8 @@ class ServerSession:
 
     `session` are fields that the session begins with; `rate` is the sampling rate that the brain wants, None for that
     of the session's input. `vad` makes the detector of speech; with None the brain hears for itself, and its own
-    `SpeechStarted` and `SpeechStopped` are the client's. `expires_at` is in seconds since 1970.
+    `SpeechStarted` and `SpeechStopped` are the client's. `expires_at` is in seconds since 1970. `lenient`
+    keeps settings that the GA interface does not know.
 
     Raises `RequestError` for fields that cannot be.
     """
@@ -82,6 +85,7 @@ class ServerSession:
         rate: int | None = None,
         vad: MakeVad | None = server_vad,
         expires_at: int = 0,
+        lenient: bool = False,
         ids: Callable[[str], str] = random_id,
     ) -> None:
         self.events: deque[Event] = deque()
@@ -90,13 +94,14 @@ class ServerSession:
         """For the brain."""
         self.epoch = 0
         """The epoch of the brain's session, as far as it is known."""
-        self.session = new_session(ids("sess"), model, expires_at, session)
+        self.session = new_session(ids("sess"), model, expires_at, session, lenient=lenient)
         """The session object."""
         self.conversation = Conversation()
         """Its items."""
         self.reply: Reply | None = None
         """The response in progress."""
         self._ids = ids
+        self._lenient = lenient
         self._conversation_id = ids("conv")
         self._own_ears = vad is not None
         self._ears = Ears(rate, vad)
@@ -171,6 +176,10 @@ class ServerSession:
         elif isinstance(frame, Text):
             if (reply := self._whose(frame.response)) is not None:
                 reply.text(frame.text, frame.item)
+        elif isinstance(frame, Timing):
+            wanted = self.session.get("output_audio_timestamp_types") or ()
+            if "word" in wanted and (reply := self._whose(frame.response)) is not None:
+                reply.timing(frame)
         elif isinstance(frame, ToolCall):
             if (reply := self._whose(frame.response)) is not None:
                 self._waiting.called(frame.call)
@@ -277,7 +286,7 @@ class ServerSession:
 
     def _update(self, changes: dict[str, Any]) -> None:
         before = self.session
-        self.session = after = updated(before, changes, spoken=self._spoken)
+        self.session = after = updated(before, changes, spoken=self._spoken, lenient=self._lenient)
         one, other = ({**each, "voice": each["audio"]["output"]["voice"]} for each in (before, after))
         if (change := configuration(one, other)) is not None:
             self.frames.append(change)
@@ -293,6 +302,10 @@ class ServerSession:
         return turns
 
     def _create(self, event: wire.ItemCreate) -> None:
+        if self._lenient and event.item.type == FORCED:
+            words = " ".join(part.text or "" for part in event.item.content or ())
+            self.frames.append(Say(text=words))
+            return
         entry = checked(event.item, self._ids("item"), self._ids("call"))
         output = entry.item["type"] == "function_call_output"
         call = entry.item.get("call_id")
@@ -465,7 +478,7 @@ class ServerSession:
                 f"Conversation already has an active response in progress: {self.reply.id}. "
                 "Wait until the response is finished before creating a new one.",
             )
-        settings = checked_response(self.session, changes)
+        settings = checked_response(self.session, changes, lenient=self._lenient)
         voice = self.session["audio"]["output"]["voice"]
         if self._spoken and settings["audio"]["output"]["voice"] != voice:
             raise RequestError(

@@ -118,7 +118,7 @@ def configuration(before: dict[str, Any], after: dict[str, Any]) -> Configure | 
     if "tools" in changed:
         changed["tools"] = tuple(changed["tools"])
     if isinstance(changed.get("voice"), dict):
-        changed["voice"] = changed["voice"]["id"]
+        changed["voice"] = changed["voice"].get("id") or changed["voice"].get("name")
     return Configure(**changed) if changed else None
 
 

@@ -1,8 +1,8 @@
 """The messages of the OpenAI Realtime API (GA), both directions, as they stand on the wire.
 
-Names and fields are those of the API; what nobody here reads is left out, and what is unknown is ignored. Messages of
-the beta dialect that Azure and others still speak are taken for their GA counterparts. Audio is base64 in JSON and
-`bytes` here.
+Names and fields are those of the API; what nobody here reads is left out, and what is unknown is ignored. What is read
+is what any dialect of the family may say: messages of the beta that Azure and others still speak are taken for their GA
+counterparts, and what one provider alone adds stands among the rest. Audio is base64 in JSON and `bytes` here.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ class Response(msgspec.Struct, kw_only=True, omit_defaults=True):
     object: str | None = None
     status: str | None = None
     """`in_progress`, `completed`, `cancelled`, `failed`, `incomplete`."""
-    status_details: StatusDetails | None = None
+    status_details: StatusDetails | str | None = None
+    """A word, as with xAI, tells nothing."""
     output: list[Item] | None = None
     conversation_id: str | None = None
     output_modalities: list[str] | None = None
@@ -222,6 +223,12 @@ class SessionUpdated(_Server, kw_only=True, tag="session.updated"):
     session: dict[str, Any]
 
 
+class ConversationCreated(_Server, kw_only=True, tag="conversation.created"):
+    """The conversation has an id, by which xAI resumes it."""
+
+    conversation: dict[str, Any]
+
+
 class ItemAdded(_Server, kw_only=True, tag="conversation.item.added"):
     """An item has come into being; it may still grow."""
 
@@ -268,12 +275,21 @@ class TranscriptionDelta(_Server, kw_only=True, tag="conversation.item.input_aud
     delta: str = ""
 
 
+class TranscriptionUpdated(_Server, kw_only=True, tag="conversation.item.input_audio_transcription.updated"):
+    """All that is known so far of what the user said (xAI)."""
+
+    item_id: str
+    transcript: str = ""
+
+
 class TranscriptionCompleted(_Server, kw_only=True, tag="conversation.item.input_audio_transcription.completed"):
     """All that the user said."""
 
     item_id: str
     content_index: int = 0
     transcript: str = ""
+    status: str | None = None
+    """xAI's `in_progress` says that it is not all."""
 
 
 class TranscriptionFailed(_Server, kw_only=True, tag="conversation.item.input_audio_transcription.failed"):
@@ -326,6 +342,8 @@ class ResponseDone(_Server, kw_only=True, tag="response.done"):
     """A response is over."""
 
     response: Response
+    usage: TokenUsage | None = None
+    """xAI tells it here, and none in the response."""
 
 
 class _OfResponse(_Server, kw_only=True):
@@ -359,7 +377,7 @@ class ContentPartAdded(_OfPart, kw_only=True, tag="response.content_part.added")
 class ContentPartDone(_OfPart, kw_only=True, tag="response.content_part.done"):
     """A part is complete."""
 
-    part: Part
+    part: Part | None = None
 
 
 class AudioDelta(_OfPart, kw_only=True, tag="response.output_audio.delta"):
@@ -435,6 +453,14 @@ class ArgumentsDone(_OfResponse, kw_only=True, tag="response.function_call_argum
     arguments: str = "{}"
 
 
+class AudioTimestamp(_OfPart, kw_only=True, tag="response.audio_timestamp.delta"):
+    """When a word sounds in the reply's sound (Azure's Voice Live)."""
+
+    text: str
+    audio_offset_ms: float
+    audio_duration_ms: float = 0
+
+
 class RateLimit(msgspec.Struct, kw_only=True):
     """What is left of a limit."""
 
@@ -459,6 +485,7 @@ class Error(_Server, kw_only=True, tag="error"):
 ServerEvent = (
     SessionCreated
     | SessionUpdated
+    | ConversationCreated
     | ItemAdded
     | ItemCreated
     | ItemDone
@@ -466,6 +493,7 @@ ServerEvent = (
     | ItemDeleted
     | ItemTruncated
     | TranscriptionDelta
+    | TranscriptionUpdated
     | TranscriptionCompleted
     | TranscriptionFailed
     | SpeechStarted
@@ -493,6 +521,7 @@ ServerEvent = (
     | TextDoneBeta
     | ArgumentsDelta
     | ArgumentsDone
+    | AudioTimestamp
     | RateLimitsUpdated
     | Error
 )

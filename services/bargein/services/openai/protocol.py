@@ -1,6 +1,7 @@
 """The OpenAI Realtime protocol, the client's side: commands to messages, messages to events. No I/O.
 
-The facts are those of the GA interface of 2026; beta names, which Azure and others still speak, are understood.
+The facts are those of the GA interface of 2026. Others of the family speak it with the same class: what they say is
+understood as it is, and what they are told is put in their words by a `Dialect`.
 """
 
 from __future__ import annotations
@@ -8,8 +9,8 @@ from __future__ import annotations
 import base64
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, TypeGuard
 
 import msgspec
 import numpy as np
@@ -34,15 +35,19 @@ from bargein.services.realtime import (
     SpeechOver,
     TextPiece,
     Transcribed,
+    WordTimed,
 )
 from bargein.services.sockets import Endpoint
 
 from . import _wire as wire
 from ._codec import codec
+from .dialect import GA, Dialect
 
-__all__ = ["PROFILE", "AudioForm", "OpenAIProtocol"]
+__all__ = ["PROFILE", "AudioForm", "OpenAIProtocol", "Token"]
 
 AudioForm = Literal["audio/pcm", "audio/pcmu", "audio/pcma"]
+Token = Callable[[], Awaitable[str]]
+"""Gives a token that is valid now."""
 
 PROFILE: Final = Profile(
     provider="OpenAI",
@@ -81,17 +86,30 @@ BUSY: Final = "conversation_already_has_active_response"
 
 
 class OpenAIProtocol(Protocol):
-    """One connection's protocol. `url` and `headers` say where and as whom."""
+    """One connection's protocol. `url` and `headers` say where and as whom, `dialect` in which words.
+
+    `token` gives a bearer token for the connection, where no header has a key.
+    """
 
     profile = PROFILE
 
     def __init__(
-        self, *, url: str, headers: Mapping[str, str], profile: Profile = PROFILE, form: AudioForm = "audio/pcm"
+        self,
+        *,
+        url: str,
+        headers: Mapping[str, str],
+        profile: Profile = PROFILE,
+        form: AudioForm = "audio/pcm",
+        dialect: Dialect = GA,
+        token: Token | None = None,
     ) -> None:
         self.profile = profile  # type: ignore[misc]
+        self._token = token
+        self._dialect = dialect
         self._codec = codec({"type": form})
         self._endpoint = Endpoint(url=url, headers=headers)
         self._ready = False
+        self._session = ""
         self._count = 0
         self._interrupts = True
         self._answers = True
@@ -102,9 +120,13 @@ class OpenAIProtocol(Protocol):
         self._asides: dict[str | None, str] = {}  # names of what was asked apart, by event id
         self._apart: dict[str, tuple[str, list[str]]] = {}  # responses beside the conversation: name and text so far
 
-    def endpoint(self) -> Endpoint:
-        """Where to connect to."""
-        return self._endpoint
+    def endpoint(self) -> Endpoint | Awaitable[Endpoint]:
+        """Where to connect to, with a token that is asked for now."""
+        return self._endpoint if self._token is None else self._authorized(self._token)
+
+    async def _authorized(self, token: Token) -> Endpoint:
+        bearer = {"Authorization": f"Bearer {await token()}"}
+        return msgspec.structs.replace(self._endpoint, headers={**self._endpoint.headers, **bearer})
 
     # What a message means -----------------------------------------------------------------------------------------
 
@@ -135,6 +157,12 @@ class OpenAIProtocol(Protocol):
                 self._apart[event.response_id][1].append(event.delta)
             else:
                 yield TextPiece(response=event.response_id, item=event.item_id or "", text=event.delta)
+        elif isinstance(event, wire.AudioTimestamp):
+            if event.response_id not in self._apart:
+                start, end = event.audio_offset_ms, event.audio_offset_ms + event.audio_duration_ms
+                yield WordTimed(
+                    response=event.response_id, item=event.item_id or "", text=event.text, start_ms=start, end_ms=end
+                )
         elif isinstance(event, wire.TranscriptDone | wire.TextDone):
             if event.response_id not in self._apart:
                 text = event.transcript if isinstance(event, wire.TranscriptDone) else event.text
@@ -154,7 +182,7 @@ class OpenAIProtocol(Protocol):
             else:
                 yield ResponseBegan(response=event.response.id, request=self._request(event.response))
         elif isinstance(event, wire.ResponseDone):
-            yield from self._done(event.response)
+            yield from self._done(event.response, event.usage)
         else:
             yield from self._about_the_user(event)
 
@@ -168,6 +196,9 @@ class OpenAIProtocol(Protocol):
         elif isinstance(event, wire.TranscriptionDelta):
             text = self._said[event.item_id] = self._said.get(event.item_id, "") + event.delta
             yield Transcribed(item=event.item_id, text=text.lstrip())
+        elif isinstance(event, wire.TranscriptionUpdated) or _partial(event):
+            self._said[event.item_id] = event.transcript
+            yield Transcribed(item=event.item_id, text=event.transcript.lstrip())
         elif isinstance(event, wire.TranscriptionCompleted):
             self._said.pop(event.item_id, None)
             yield Transcribed(item=event.item_id, text=event.transcript.strip(), final=True)
@@ -176,7 +207,7 @@ class OpenAIProtocol(Protocol):
             yield Transcribed(item=event.item_id, text=text, final=True)
             yield ProtocolFault(message=f"what the user said could not be transcribed: {event.error.message}")
         elif isinstance(event, wire.SessionCreated):
-            pass  # the settings take effect with session.updated
+            self._session = str(event.session.get("id") or "")  # the settings take effect with session.updated
         elif isinstance(event, wire.SessionUpdated):
             yield from self._updated(event.session)
         elif isinstance(event, wire.RateLimitsUpdated):
@@ -189,10 +220,10 @@ class OpenAIProtocol(Protocol):
             yield from self._complaint(event.error)
 
     def _updated(self, session: dict[str, Any]) -> Iterator[Event]:
-        turns: Any = session
+        turns: Any = self._dialect.read_session(session)
         for key in ("audio", "input", "turn_detection"):
             turns = turns.get(key) if isinstance(turns, dict) else None
-        detects = isinstance(turns, dict) and bool(turns)
+        detects = isinstance(turns, dict) and bool(turns.get("type"))
         self._interrupts = detects and bool(turns.get("interrupt_response", True))
         self._answers = detects and bool(turns.get("create_response", True))
         if not self._ready:
@@ -200,7 +231,8 @@ class OpenAIProtocol(Protocol):
             expires = session.get("expires_at")
             # The one time that is not AnyIO's: the server gives it as a date.
             left = expires - time.time() if isinstance(expires, int | float) and 0 < expires < 1e12 else 0
-            yield Ready(session=str(session.get("id") or ""), config=session, seconds=left if left > 1 else None)
+            name = str(session.get("id") or self._session)
+            yield Ready(session=name, config=session, seconds=left if left > 1 else None)
 
     def _request(self, response: wire.Response) -> str | None:
         """Which request a response answers; "" for the server's own idea, None where that cannot be told."""
@@ -214,7 +246,7 @@ class OpenAIProtocol(Protocol):
             self._called.add(call)
             yield CallMade(response=response, call=call, name=name, arguments=arguments or "{}")
 
-    def _done(self, response: wire.Response) -> Iterator[Event]:
+    def _done(self, response: wire.Response, usage: wire.TokenUsage | None = None) -> Iterator[Event]:
         if response.id in self._apart:
             name, pieces = self._apart.pop(response.id)
             reason = "" if response.status == "completed" else _reason(response)
@@ -223,14 +255,14 @@ class OpenAIProtocol(Protocol):
         for item in response.output or ():
             if item.type == "function_call" and response.status == "completed":
                 yield from self._called_for(response.id, item.call_id, item.name, item.arguments)
-        details = response.status_details
+        details = _details(response)
         reason = _reason(response)
         outcome: Literal["completed", "interrupted", "failed"] = "completed"
         if response.status == "cancelled":
             outcome = "interrupted"
         elif response.status in ("failed", "incomplete"):
             outcome = "failed" if response.status == "failed" else "completed"
-        yield ResponseOver(response=response.id, outcome=outcome, reason=reason, usage=_usage(response.usage))
+        yield ResponseOver(response=response.id, outcome=outcome, reason=reason, usage=_usage(usage or response.usage))
         code = str(details.error.code or "") if details and details.error else ""
         if response.status == "failed" and code in FATAL:
             yield ProtocolFault(message=reason, code=code, fatal=True)
@@ -256,17 +288,27 @@ class OpenAIProtocol(Protocol):
         """The settings, at once: the server says when they have taken effect."""
         return self.update(settings)
 
+    def _message(self, event: wire.ClientEvent) -> Message:
+        """A message, in the words of the dialect."""
+        dialect = self._dialect
+        if dialect.event_ids and event.event_id is None:
+            self._count += 1
+            event.event_id = f"event-{self._count}"
+        if dialect is GA or isinstance(event, wire.SessionUpdate | wire.AudioAppend):
+            return wire.encode(event)
+        return msgspec.json.encode(dialect.write_command(msgspec.to_builtins(event))).decode()
+
     def update(self, settings: Settings) -> Iterator[Message]:
         """The session as it should be."""
-        yield wire.encode(wire.SessionUpdate(session=self.session(settings)))
+        yield self._message(wire.SessionUpdate(session=self.session(settings)))
 
     def session(self, settings: Settings) -> dict[str, Any]:
-        """The session object of some settings."""
-        sound: dict[str, Any] = {"format": self._format()}
+        """The session object of some settings, in the words of the dialect, in which `extra` is as well."""
+        sound: dict[str, Any] = {"format": self._format(self.profile.input_rate)}
         sound["turn_detection"] = settings.turn_detection
         if settings.transcription is not None:
             sound["transcription"] = settings.transcription
-        spoken: dict[str, Any] = {"format": self._format()}
+        spoken: dict[str, Any] = {"format": self._format(self.profile.output_rate)}
         if settings.voice is not None:
             spoken["voice"] = settings.voice
         session: dict[str, Any] = {
@@ -276,11 +318,11 @@ class OpenAIProtocol(Protocol):
             "audio": {"input": sound, "output": spoken},
             "tools": [{"type": "function", **each} for each in settings.tools],
         }
-        return _merged(session, settings.extra)
+        return _merged(self._dialect.write_session(session), settings.extra)
 
-    def _format(self) -> dict[str, Any]:
+    def _format(self, rate: int) -> dict[str, Any]:
         name = self._codec.name
-        return {"type": name, "rate": self._codec.rate} if name == "audio/pcm" else {"type": name}
+        return {"type": name, "rate": rate} if name == "audio/pcm" else {"type": name}
 
     def seed(self, entries: Sequence[Entry]) -> Iterator[Message]:
         """The conversation so far: the user's words, what was heard of the agent, calls with their results."""
@@ -289,42 +331,43 @@ class OpenAIProtocol(Protocol):
                 call = wire.Item(
                     type="function_call", call_id=entry.call, name=entry.name, arguments=entry.arguments or "{}"
                 )
-                yield _create(call)
+                yield self._create(call)
                 yield from self.tool_result(entry.call, entry.output or "")
                 self._called.add(entry.call)
             else:
                 kind = "output_text" if entry.role == "assistant" else "input_text"
                 part = wire.Part(type=kind, text=entry.remembered)
-                yield _create(wire.Item(type="message", role=entry.role, content=[part]))
+                yield self._create(wire.Item(type="message", role=entry.role, content=[part]))
 
     def audio(self, pcm: bytes) -> Message:
         """More of the user's sound."""
         if self._codec.width == 1:
             pcm = self._codec.encode(np.frombuffer(pcm, "<i2").astype(np.int16, copy=False))
-        return wire.encode(wire.AudioAppend(audio=pcm))
+        return self._message(wire.AudioAppend(audio=pcm))
 
     def commit(self) -> Iterator[Message]:
         """The sound so far is an item. It does not start a response."""
-        yield wire.encode(wire.AudioCommit())
+        yield self._message(wire.AudioCommit())
 
     def clear(self) -> Iterator[Message]:
         """Forget the sound that was not committed."""
-        yield wire.encode(wire.AudioClear())
+        yield self._message(wire.AudioClear())
 
     def text(self, text: str, item: str = "") -> Iterator[Message]:
         """What the user wrote. Ids of more than 32 characters are left to the server."""
         part = wire.Part(type="input_text", text=text)
-        yield _create(wire.Item(type="message", role="user", content=[part], id=item if 0 < len(item) <= 32 else None))
+        name = item if 0 < len(item) <= 32 else None
+        yield self._create(wire.Item(type="message", role="user", content=[part], id=name))
 
     def image(self, data: bytes, form: str, detail: str = "") -> Iterator[Message]:
         """A picture the user shows."""
         address = f"data:image/{form};base64,{base64.b64encode(data).decode()}"
         part = wire.Part(type="input_image", image_url=address, detail=detail or None)
-        yield _create(wire.Item(type="message", role="user", content=[part]))
+        yield self._create(wire.Item(type="message", role="user", content=[part]))
 
     def tool_result(self, call: str, output: str) -> Iterator[Message]:
         """What a tool answered."""
-        yield _create(wire.Item(type="function_call_output", call_id=call, output=output))
+        yield self._create(wire.Item(type="function_call_output", call_id=call, output=output))
 
     def respond(self, instructions: str = "") -> Iterator[Message]:
         """Answer now."""
@@ -333,7 +376,7 @@ class OpenAIProtocol(Protocol):
         response: dict[str, Any] = {"metadata": {REQUEST: self._asked[-1]}}
         if instructions:
             response["instructions"] = instructions
-        yield wire.encode(wire.ResponseCreate(event_id=self._asked[-1], response=response))
+        yield self._message(wire.ResponseCreate(event_id=self._asked[-1], response=response))
 
     @property
     def request(self) -> str | None:
@@ -352,19 +395,22 @@ class OpenAIProtocol(Protocol):
         self._count += 1
         event = f"aside-{self._count}"
         self._asides[event] = name
-        yield wire.encode(wire.ResponseCreate(event_id=event, response=asked))
+        yield self._message(wire.ResponseCreate(event_id=event, response=asked))
 
     def cancel(self, response: str) -> Iterator[Message]:
         """Stop this response, and no other."""
-        yield wire.encode(wire.ResponseCancel(response_id=response))
+        yield self._message(wire.ResponseCancel(response_id=response))
 
     def truncate(self, item: str, ms: int) -> Iterator[Message]:
         """Only so much of an item was heard."""
-        yield wire.encode(wire.ItemTruncate(item_id=item, audio_end_ms=ms))
+        yield self._message(wire.ItemTruncate(item_id=item, audio_end_ms=ms))
 
     def forget(self, item: str) -> Iterator[Message]:
         """An item was not heard at all: truncating to nothing is refused."""
-        yield wire.encode(wire.ItemDelete(item_id=item))
+        yield self._message(wire.ItemDelete(item_id=item))
+
+    def _create(self, item: wire.Item) -> Message:
+        return self._message(wire.ItemCreate(item=item))
 
 
 def _complete(arguments: str) -> bool:
@@ -375,16 +421,20 @@ def _complete(arguments: str) -> bool:
         return False
 
 
+def _partial(event: wire.ServerEvent) -> TypeGuard[wire.TranscriptionCompleted]:
+    return isinstance(event, wire.TranscriptionCompleted) and event.status == "in_progress"
+
+
+def _details(response: wire.Response) -> wire.StatusDetails | None:
+    return response.status_details if isinstance(response.status_details, wire.StatusDetails) else None
+
+
 def _reason(response: wire.Response) -> str:
     """Why it ended as it did, in the server's words."""
-    details = response.status_details
+    details = _details(response)
     if details and details.error:
         return str(details.error.message or details.error.code or details.reason or "")
     return (details.reason or "") if details else ""
-
-
-def _create(item: wire.Item) -> Message:
-    return wire.encode(wire.ItemCreate(item=item))
 
 
 def _merged(base: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,7 @@ from ._server_items import Remember
 from ._server_link import Ending, Limits, Link, MakeBrain
 from ._server_script import ScriptedBrain, Step
 from ._server_session import Event, ServerSession
+from .dialect import GA, Dialect
 
 __all__ = [
     "Ending",
@@ -70,7 +71,6 @@ __all__ = [
     "server_vad",
 ]
 
-PATH = "/v1/realtime"
 KEY = "openai-insecure-api-key."
 
 
@@ -94,24 +94,25 @@ class ServerStatistics(msgspec.Struct, frozen=True, kw_only=True):
 class Server:
     """A server that runs: what `serve` gives."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, path: str = GA.path) -> None:
         self.port = 0
         """Where it listens."""
         self.failures: deque[Exception] = deque(maxlen=100)
         """The exceptions that ended sessions, the latest of them."""
         self._host = f"[{host}]" if ":" in host else host
+        self._path = path
         self._open = 0
         self._counts = dict.fromkeys(("opened", "refused", "failed", "expired", "slow"), 0)
 
     @property
     def base_url(self) -> str:
         """For clients that ask for a base, such as `AsyncOpenAI(websocket_base_url=...)`."""
-        return f"ws://{self._host}:{self.port}/v1"
+        return self.url.removesuffix("/realtime")
 
     @property
     def url(self) -> str:
         """The WebSocket's URL, without the model."""
-        return f"{self.base_url}/realtime"
+        return f"ws://{self._host}:{self.port}{self._path}"
 
     @property
     def sessions(self) -> int:
@@ -139,24 +140,27 @@ async def serve(
     rate: int | None = None,
     vad: MakeVad | None = server_vad,
     faults: Faults | None = None,
+    dialect: Dialect = GA,
 ) -> AsyncIterator[Server]:
     """Serve brains at `/v1/realtime` while the block runs, on asyncio or trio; `port=0` takes a free one.
 
     Each connection is a session with a brain of its own; one that fails ends with an `error` event and harms no other.
     `api_keys`: those that are let in; None lets everybody in. `session`: fields that each session begins with, as in a
     `session.update`. `rate` and `vad`: see the module. `faults`: what goes wrong.
+    `dialect`: what is spoken, and at which path, where it is not the GA interface.
 
     Raises `ModuleNotFoundError` without websockets, and `ValueError` for fields that cannot be.
     """
     try:
-        new_session("", "", 0, session)
+        new_session("", "", 0, session, lenient=dialect is not GA)
     except RequestError as error:
         raise ValueError(f"serve(session=...): {error}") from None
-    server = Server(host)
+    server = Server(host, dialect.path)
     options: dict[str, Any] = {"session": session, "rate": rate, "vad": vad, "limits": limits, "faults": faults}
+    options["dialect"] = dialect
 
     def check(connection: Any, request: Any) -> Any:
-        answer = _refusal(request, api_keys, server._open >= max_sessions, faults)
+        answer = _refusal(request, api_keys, server._open >= max_sessions, faults, dialect)
         if answer is not None:
             server._counts["refused"] += 1
         return answer
@@ -165,7 +169,7 @@ async def serve(
         if server._open >= max_sessions:  # several came at once
             await socket.close(1013, "too many sessions")
             return
-        link = Link(socket, make_brain, model=_model(request), **options)
+        link = Link(socket, make_brain, model=_parameter(request, dialect.model), **options)
         server._open += 1
         server._counts["opened"] += 1
         try:
@@ -193,12 +197,23 @@ async def serve_socket(
     rate: int | None = None,
     vad: MakeVad | None = server_vad,
     faults: Faults | None = None,
+    dialect: Dialect = GA,
 ) -> Ending:
     """Serve one session on a socket, such as one end of `sockets.pipe()`; says how it ended. Options: see `serve`.
 
     Raises what failed in the brain, after the client was told.
     """
-    link = Link(socket, make_brain, model=model, session=session, rate=rate, vad=vad, limits=limits, faults=faults)
+    link = Link(
+        socket,
+        make_brain,
+        model=model,
+        session=session,
+        rate=rate,
+        vad=vad,
+        limits=limits,
+        faults=faults,
+        dialect=dialect,
+    )
     ending = await link.run()
     if link.failure is not None:
         raise link.failure
@@ -208,41 +223,43 @@ async def serve_socket(
 # The handshake --------------------------------------------------------------------------------------------------------
 
 
-def _refusal(request: Any, keys: Collection[str] | None, full: bool, faults: Faults | None) -> Any:
+def _refusal(request: Any, keys: Collection[str] | None, full: bool, faults: Faults | None, dialect: Dialect) -> Any:
     """The HTTP answer to a handshake that comes to nothing; None for one that may go on."""
     if faults is not None and faults.html_answer:
         return _answer(200, "OK", b"<!doctype html><title>Hello</title><p>A web page.</p>", "text/html; charset=utf-8")
     if faults is not None and faults.refuse_status:
         return _problem(faults.refuse_status, "Refused", "A fault on demand.", "server_error", "refused")
     path = urlsplit(request.path).path
-    if path.rstrip("/") != PATH:
+    if path.rstrip("/") != dialect.path:
         return _problem(404, "Not Found", f"Invalid URL (GET {path})", "invalid_request_error", None)
     if keys is not None:
-        given = _key(request)
+        given = _key(request, dialect.key_header)
         if not given:
-            said = "You didn't provide an API key. Give it in an Authorization header, as Bearer."
+            where = f"an {dialect.key_header} header" if dialect.key_header else "an Authorization header, as Bearer"
+            said = f"You didn't provide an API key. Give it in {where}."
             return _problem(401, "Unauthorized", said, "invalid_request_error", None)
         if not any(hmac.compare_digest(given.encode(), key.encode()) for key in keys):
             return _problem(
                 401, "Unauthorized", "Incorrect API key provided.", "invalid_request_error", "invalid_api_key"
             )
-    if not _model(request):
-        return _problem(
-            400, "Bad Request", "You must provide a model parameter.", "invalid_request_error", "missing_model"
-        )
+    if not _parameter(request, dialect.model):
+        said = f"You must provide a {dialect.model} parameter."
+        return _problem(400, "Bad Request", said, "invalid_request_error", f"missing_{dialect.model}")
     if full:
         said = "The server has as many sessions as it can take. Try again later."
         return _problem(503, "Service Unavailable", said, "server_error", "server_overloaded")
     return None
 
 
-def _model(request: Any) -> str:
+def _parameter(request: Any, name: str) -> str:
     query: str = urlsplit(request.path).query
-    return parse_qs(query).get("model", [""])[0]
+    return parse_qs(query).get(name, [""])[0]
 
 
-def _key(request: Any) -> str:
-    """The API key of a request: a bearer token, or one in a subprotocol, as browsers must."""
+def _key(request: Any, header: str = "") -> str:
+    """The API key of a request: in a header of its own, a bearer token, or in a subprotocol, as browsers must."""
+    if header and (own := request.headers.get(header)):
+        return str(own)
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
         return str(token.strip())

@@ -27,6 +27,7 @@ from .protocol import (
     TextPiece,
     Transcribed,
     Used,
+    WordTimed,
 )
 from .realtime import Realtime, RealtimeError
 
@@ -60,4 +61,5 @@ __all__ = [
     "Transcribed",
     "UnsupportedError",
     "Used",
+    "WordTimed",
 ]

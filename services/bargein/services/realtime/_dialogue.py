@@ -31,6 +31,7 @@ from bargein.pipeline import (
     Transcript,
     Usage,
 )
+from bargein.processors import Timing
 
 from ..frames import Aside, Connected, RateLimits, Respond, ToolFinished
 from ..history import Entry, History
@@ -61,6 +62,7 @@ from .protocol import (
     TextPiece,
     Transcribed,
     Used,
+    WordTimed,
 )
 
 __all__ = ["Dialogue"]
@@ -237,7 +239,7 @@ class Dialogue:
         entries = list(self.history)
         new = next((at + 1 for at, entry in enumerate(entries) if entry is last), 0)
         known = [entry for entry in entries[new:] if entry.worth and not any(entry is each for each in self._typed)]
-        self.outbox.begin(protocol.seed(known) if known else ())
+        self.outbox.begin(protocol.seed(known) if known and protocol.profile.seeds else ())
         self.expires = anyio.current_time() + event.seconds if event.seconds else math.inf
         if not event.seconds and protocol.profile.session_seconds:
             self.expires = anyio.current_time() + protocol.profile.session_seconds
@@ -273,6 +275,8 @@ class Dialogue:
             self._audio(event)
         elif isinstance(event, TextPiece):
             self._text(event.response, event.item, event.text)
+        elif isinstance(event, WordTimed):
+            self._word(event)
         elif isinstance(event, ItemOver):
             self._item_over(event)
         elif isinstance(event, ResponseBegan):
@@ -386,6 +390,20 @@ class Dialogue:
         item.alignment.says(text, False)
         self.history.assistant(text, item_name, name)
         self.emit(Text(text=text, response=name, item=item_name), response.outlet)
+
+    def _word(self, event: WordTimed) -> None:
+        response = self._of(event.response)
+        if response is None:
+            return
+        self._item(response, event.item).alignment.times(event.text, event.start_ms, event.end_ms)
+        timing = Timing(
+            text=event.text,
+            start_ms=event.start_ms,
+            end_ms=event.end_ms,
+            response=event.response,
+            item=event.item,
+        )
+        self.emit(timing, response.outlet)
 
     def _item_over(self, event: ItemOver) -> None:
         response = self._responses.get(event.response)

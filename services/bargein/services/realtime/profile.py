@@ -41,6 +41,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Samples a second that it speaks, mono."""
     images: bool = False
     """Pictures can be shown to it."""
+    image_bytes: int | None = None
+    """Bytes of a picture, at most; None where no limit is known."""
     text_output: bool = False
     """It can answer in text only, so that a voice of one's own can follow."""
     response_ids: bool = True

@@ -39,6 +39,7 @@ __all__ = [
     "TextPiece",
     "Transcribed",
     "Used",
+    "WordTimed",
 ]
 
 Message = str | bytes
@@ -141,6 +142,16 @@ class TextPiece(Event, frozen=True, kw_only=True):
     response: str
     item: str
     text: str
+
+
+class WordTimed(Event, frozen=True, kw_only=True):
+    """When a word of a reply's text sounds, in milliseconds of its item's sound."""
+
+    response: str
+    item: str
+    text: str
+    start_ms: float
+    end_ms: float
 
 
 class ItemOver(Event, frozen=True, kw_only=True):

@@ -36,7 +36,7 @@ from bargein.pipeline import (
     UserText,
     Video,
 )
-from bargein.processors import AgentActivity, Commit, Heard, SampleFps, Turn
+from bargein.processors import AgentActivity, Commit, Heard, SampleFps, Timing, Turn
 
 from ..frames import (
     Aside,
@@ -87,6 +87,7 @@ Given = (
     ResponseStarted
     | Audio
     | Text
+    | Timing
     | Transcript
     | SpeechStarted
     | SpeechStopped
@@ -346,6 +347,11 @@ class Realtime(Processor):
         data = frame.data
         if not isinstance(data, bytes):
             raise ValueError(f"{type(self).__name__} takes encoded pictures, and got {frame!r}; insert EncodeJpeg()")
+        most = self.profile.image_bytes
+        if most is not None and len(data) > most:
+            said = f"a picture of {len(data)} bytes, where {self.provider} takes {most}, was not shown"
+            dialogue.emit(Failure(message=f"{said}; insert Scale() or EncodeJpeg()", processor=self.provider))
+            return
         if isinstance(frame, Video):
             for _ in self._sampled.process(frame):
                 dialogue.outbox.command(lambda protocol: protocol.image(data, frame.format))

@@ -1,0 +1,173 @@
+"""Dialects: one table, read in both directions; what it says of sessions, responses, items and events."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from bargein.services.azure import AZURE, AZURE_BETA, VOICE_LIVE
+from bargein.services.openai._server_config import new_session
+from bargein.services.openai.dialect import BETA, GA, Dialect
+from bargein.services.openai.family import address
+from bargein.services.qwen import QWEN
+from bargein.services.xai import XAI
+from hypothesis import given
+from hypothesis import strategies as st
+
+DIALECTS = {
+    "GA": GA,
+    "beta": BETA,
+    "Azure": AZURE,
+    "Azure's beta": AZURE_BETA,
+    "Voice Live": VOICE_LIVE,
+    "Qwen": QWEN,
+    "xAI": XAI,
+}
+every = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))
+TOOL = {"type": "function", "name": "get_time", "description": "Clock", "parameters": {"type": "object"}}
+WORDS = st.text(max_size=8)
+SESSIONS = st.fixed_dictionaries(
+    {"instructions": WORDS},
+    optional={
+        "output_modalities": st.sampled_from([["audio"], ["text"]]),
+        "max_output_tokens": st.sampled_from(["inf", 100]),
+        "tools": st.lists(st.just(TOOL), max_size=2),
+        "audio": st.fixed_dictionaries(
+            {},
+            optional={
+                "input": st.fixed_dictionaries(
+                    {"turn_detection": st.none() | st.just({"type": "server_vad", "threshold": 0.3})},
+                    optional={"format": st.sampled_from([{"type": "audio/pcmu"}, {"type": "audio/pcm"}])},
+                ),
+                "output": st.fixed_dictionaries({"voice": WORDS}),
+            },
+        ),
+    },
+)
+
+
+@every
+@given(SESSIONS)
+def test_what_is_written_is_read_again(dialect: Dialect, session: dict[str, Any]) -> None:
+    """A session in GA words, written in the dialect, is the same when it is read, but for what the dialect has not."""
+    given = json.loads(json.dumps(session))
+    written = dialect.write_session(session)
+    assert session == given, "what was given is not written to"
+    read = dialect.read_session(written)
+    lacks = {name for name in ("output_modalities",) if name in dialect.lacks}
+    expected = {name: value for name, value in session.items() if name not in lacks and value != {}}
+    assert read == ({"type": "realtime", **expected} if "type" in dialect.lacks else session)
+
+
+@every
+def test_a_whole_session(dialect: Dialect) -> None:
+    """A server's session object survives, too, and nothing of GA's is left where the dialect has another place."""
+    session = new_session("s", "m", 0, dialect.begins, lenient=True)
+    written = dialect.write_session(session)
+    assert not set(written) & dialect.lacks
+    assert dialect.read_session(written)["audio"]["input"]["turn_detection"]["type"] == "server_vad"
+
+
+def test_the_beta_is_flat() -> None:
+    """As Azure and others still write it."""
+    session = {
+        "type": "realtime",
+        "instructions": "Be short.",
+        "output_modalities": ["audio"],
+        "max_output_tokens": 7,
+        "audio": {
+            "input": {
+                "format": {"type": "audio/pcm", "rate": 24_000},
+                "turn_detection": {"type": "server_vad"},
+                "transcription": {"model": "whisper-1"},
+                "noise_reduction": None,
+            },
+            "output": {"format": {"type": "audio/pcma"}, "voice": "alloy", "speed": 1.0},
+        },
+        "tools": [TOOL],
+    }
+    flat = {
+        "instructions": "Be short.",
+        "modalities": ["text", "audio"],
+        "max_response_output_tokens": 7,
+        "input_audio_format": "pcm16",
+        "output_audio_format": "g711_alaw",
+        "input_audio_transcription": {"model": "whisper-1"},
+        "input_audio_noise_reduction": None,
+        "turn_detection": {"type": "server_vad"},
+        "voice": "alloy",
+        "tools": [TOOL],
+    }
+    assert BETA.write_session(session) == flat
+    assert AZURE_BETA.write_session(session) == flat
+    assert VOICE_LIVE.write_session(session) == {**flat, "input_audio_sampling_rate": 24_000}
+    nested = {"type": "function", "function": {name: TOOL[name] for name in ("name", "description", "parameters")}}
+    assert QWEN.write_session(session) == {**flat, "tools": [nested]}
+
+
+@pytest.mark.parametrize("modalities", [["audio", "text"], ["text", "audio"], ["audio"]])
+def test_one_meaning_may_be_written_in_several_ways(modalities: list[str]) -> None:
+    """Each is understood; the first is what is written."""
+    assert BETA.read_session({"modalities": modalities})["output_modalities"] == ["audio"]
+
+
+def test_responses_and_items() -> None:
+    """What is asked for, and what the agent said, in the dialect's words; and back."""
+    ask = {"type": "response.create", "response": {"output_modalities": ["text"], "metadata": {"a": "b"}}}
+    assert BETA.write_command(ask) == {"type": "response.create", "response": {"modalities": ["text"]}}
+    assert json.loads(BETA.read_command(json.dumps(BETA.write_command(ask))))["response"] == {
+        "output_modalities": ["text"]
+    }
+    bare = {"type": "response.create", "event_id": "e", "response": {"metadata": {"a": "b"}}}
+    assert XAI.write_command(bare) == {"type": "response.create", "event_id": "e"}
+    said = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hi."}]}
+    told = BETA.write_command({"type": "conversation.item.create", "item": said})
+    assert told["item"]["content"] == [{"type": "text", "text": "Hi."}]
+    assert json.loads(BETA.read_command(json.dumps(told)))["item"] == said
+    done = {"type": "response.done", "response": {"id": "r", "output": [said], "audio": {"output": {"voice": "x"}}}}
+    assert BETA.write_event(done) == {
+        "type": "response.done",
+        "response": {"id": "r", "output": [told["item"]], "voice": "x"},
+    }
+
+
+def test_pictures_of_qwen() -> None:
+    """An item here, an event of its own there; and back."""
+    part = {"type": "input_image", "image_url": "data:image/jpeg;base64,/9j/"}
+    item = {"type": "message", "role": "user", "content": [part]}
+    event = {"type": "conversation.item.create", "event_id": "e", "item": item}
+    shown = {"type": "input_image_buffer.append", "event_id": "e", "image": "/9j/"}
+    assert QWEN.write_command(event) == shown
+    assert json.loads(QWEN.read_command(json.dumps(shown))) == event
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["{", "[]", "{}", '{"type": 1}', '{"type": "session.update"}', '{"type": "session.update", "session": 3}', b"\xff"],
+)
+@every
+def test_what_cannot_be_read_is_left(dialect: Dialect, data: str | bytes) -> None:
+    """For whoever complains of it: nothing raises."""
+    assert dialect.read_command(data) == data
+
+
+def test_events_that_it_has_not() -> None:
+    """Are not told; others are renamed."""
+    assert BETA.write_event({"type": "conversation.item.done", "item": {}}) is None
+    assert BETA.write_event({"type": "response.output_text.done"}) == {"type": "response.text.done"}
+    assert VOICE_LIVE.write_event({"type": "conversation.item.done"}) == {"type": "conversation.item.done"}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "dialect", "expected"),
+    [
+        ("https://a.openai.azure.com/", AZURE, "wss://a.openai.azure.com/openai/v1/realtime?model=m"),
+        ("a.openai.azure.com", AZURE_BETA, "wss://a.openai.azure.com/openai/realtime?deployment=m"),
+        ("ws://127.0.0.1:1/v1/realtime", GA, "ws://127.0.0.1:1/v1/realtime?model=m"),
+        ("http://127.0.0.1:1", XAI, "ws://127.0.0.1:1/v1/realtime?model=m"),
+    ],
+)
+def test_where_a_model_is(endpoint: str, dialect: Dialect, expected: str) -> None:
+    """An endpoint, with or without the path; without encryption only where it says so."""
+    assert address(endpoint, dialect, "m") == expected
