@@ -12,7 +12,14 @@ import av
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCIceTransport,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
 from aiortc.mediastreams import MediaStreamError
 from bargein.services.transports.webrtc import WebRtcServer
 
@@ -120,19 +127,51 @@ class Client:
         """Whether anything was heard after that time."""
         return any(when >= at and peak > LOUD for when, peak in self.sound)
 
+    @property
+    def ice(self) -> RTCIceTransport:
+        """The way that all its packets go."""
+        return self.pc.getSenders()[0].transport.transport
+
+    def vanish(self) -> None:
+        """From now on nothing comes of it, as if its battery were empty."""
+
+        async def nothing(data: bytes) -> None:
+            pass
+
+        self.ice._send = nothing
+        for protocol in self.ice._connection._protocols:
+            protocol.transport.abort()
+
+    def disturb(self) -> None:
+        """Of what it sends, every eighth packet of sound is lost, and every fifth comes two packets late."""
+        send, late, count = self.ice._send, list[tuple[int, bytes]](), 0
+
+        async def disturbed(data: bytes) -> None:
+            nonlocal count
+            if not 127 < data[0] < 192:
+                await send(data)
+                return
+            count += 1
+            if count % 8 and count % 5:
+                await send(data)
+            elif count % 5 == 0:
+                late.append((count + 2, data))
+            while late and late[0][0] <= count:
+                await send(late.pop(0)[1])
+
+        self.ice._send = disturbed
+
     def _on_track(self, track: MediaStreamTrack) -> None:
         assert self._tasks is not None
         self._tasks.start_soon(self._listen if track.kind == "audio" else self._watch, track)
 
     async def _listen(self, track: MediaStreamTrack) -> None:
-        with anyio.CancelScope() as scope:
-            while True:
-                try:
-                    frame: Any = await track.recv()
-                except MediaStreamError:
-                    return
-                self.sound.append((anyio.current_time(), int(np.abs(frame.to_ndarray().astype(np.int32)).max())))
-        del scope
+        while True:
+            try:
+                frame: Any = await track.recv()
+            except MediaStreamError:
+                return
+            self.sound.append((anyio.current_time(), int(np.abs(frame.to_ndarray().astype(np.int32)).max())))
 
     async def _watch(self, track: MediaStreamTrack) -> None:
         while True:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import os
+import random
+import threading
+from contextlib import AsyncExitStack
+from functools import partial
+from itertools import pairwise
+
 import anyio
 import numpy as np
 import pytest
+from aiortc.sdp import candidate_from_sdp
 from bargein.pipeline import (
     Audio,
     Frame,
@@ -21,12 +31,14 @@ from bargein.pipeline import (
     Video,
 )
 from bargein.processors import Latency, Resample, Vad, WebRtc
-from bargein.services.transports import SessionLimits, Sessions, Transport
-from bargein.services.transports.webrtc import WebRtcServer
+from bargein.services.transports import PeerLeft, RefusedError, SessionLimits, Sessions, Transport
+from bargein.services.transports.webrtc import SignallingError, WebRtcServer, WebRtcTransport
+from bargein.services.transports.webrtc._fragment import credentials, parse, renewed, written
+from bargein.services.transports.webrtc._path import Path
 
 from tests.speech import utterances
 
-from .client import client, until
+from .client import Camera, client, until
 
 pytestmark = pytest.mark.real
 
@@ -38,12 +50,24 @@ class Agent(Processor):
         self.heard: list[Frame] = []
         self.speaking = False
 
+    @property
+    def left(self) -> tuple[str, bool]:
+        """Why the peer has gone, and whether it said goodbye."""
+        (left,) = [frame for frame in self.heard if isinstance(frame, PeerLeft)]
+        return left.reason, left.clean
+
+    @property
+    def pictures(self) -> list[Video]:
+        return [frame for frame in self.heard if isinstance(frame, Video)]
+
     async def process(
         self,
-        frame: SpeechStarted | SpeechStopped | UserText | Video | Played | Audio,
-        out: Outlet[SpeechStarted | SpeechStopped | Interrupt | ResponseStarted | Audio | ResponseEnded],
+        frame: SpeechStarted | SpeechStopped | UserText | Video | Played | Audio | PeerLeft,
+        out: Outlet[SpeechStarted | SpeechStopped | Interrupt | ResponseStarted | Audio | Video | ResponseEnded],
     ) -> None:
         self.heard.append(frame)
+        if isinstance(frame, Video):
+            await out.send(Video(data=frame.data, format=frame.format, response="mirror"))
         if isinstance(frame, SpeechStarted):
             await out.send(frame)
             await out.send(Interrupt(reason="the user spoke"))
@@ -74,23 +98,261 @@ class Room:
 
 
 async def test_it_is_asked_and_answers_and_can_be_interrupted() -> None:
-    """With speech that is heard on the received track, and is over within 200 ms of the interrupt."""
+    """In speech, heard on the received track, and over within 200 ms of the interrupt; one peer is told how it went."""
+    room = Room()
+    async with WebRtcServer(room.sessions) as server, client() as peer:
+        await peer.join(server, wishes={"brain": "a"}, address="203.0.113.7")
+        peer.microphone.say(utterances()["yes"].samples)
+        await until(lambda: peer.loud_since(0))
+        assert peer.of("speech")[0]["state"] == "started", "nothing was heard before it was asked"
+        await anyio.sleep(0.5)
+        peer.microphone.say(utterances()["stop"].samples)
+        await until(lambda: bool(peer.of("flush")))
+        at = anyio.current_time()
+        await anyio.sleep(0.35)
+        assert not peer.loud_since(at + 0.2)
+        assert len(peer.of("latency")) == 1
+        assert peer.of("reaction")[0]["ms"] < 1000
+        played = [frame for frame in room.agents[0].heard if isinstance(frame, Played)]
+        assert played[-1].done
+        assert 400 < played[-1].ms < 2500
+        (live,) = room.sessions.live.values()
+        assert dict(live.transport.peer.wishes) == {"brain": "a"}
+    assert not room.sessions.failures
+
+
+async def test_what_is_lost_on_the_way_is_silence_and_what_is_late_is_put_in_order() -> None:
+    """The words are understood: speech is noticed, and its end, and nothing has to wait for long."""
     room = Room()
     async with WebRtcServer(room.sessions) as server, client() as peer:
         await peer.join(server)
-        await anyio.sleep(0.3)
-        assert not peer.loud_since(0)
-        peer.microphone.say(utterances()["time"].samples)
+        peer.disturb()
+        peer.microphone.say(utterances()["yes"].samples)
         await until(lambda: peer.loud_since(0))
-        await anyio.sleep(1)
-        peer.microphone.say(utterances()["wait"].samples)
-        await until(lambda: bool(peer.of("flush")))
-        at = anyio.current_time()
-        await anyio.sleep(0.5)
-        assert not peer.loud_since(at + 0.2)
-        played = [frame for frame in room.agents[0].heard if isinstance(frame, Played)]
-        assert played[-1].done
-        assert 500 < played[-1].ms < 4000
-        assert len(peer.of("latency")) == 1
-        assert peer.of("reaction")[0]["ms"] < 1000
+        (live,) = room.sessions.live.values()
+        assert isinstance(live.transport, WebRtcTransport)
+        reorder = live.transport.listening.reorder
+        assert reorder.lost >= 5
+        assert not live.transport.dropped
+        sound = [frame for frame in room.agents[0].heard if isinstance(frame, Audio)]
+        assert sound[-1].pts == pytest.approx(sum(frame.duration for frame in sound[:-1]), abs=1e6), "without a gap"
     assert not room.sessions.failures
+
+
+async def test_a_peer_that_vanishes_is_missed() -> None:
+    """When nothing has come of it for so long; the agent is told."""
+    room = Room(idle_seconds=0.4)
+    async with WebRtcServer(room.sessions) as server, client() as peer:
+        await peer.join(server)
+        await anyio.sleep(0.6)
+        assert room.sessions.live, "silence is not nothing"
+        peer.vanish()
+        at = anyio.current_time()
+        await until(lambda: not room.sessions.live)
+        assert anyio.current_time() - at < 2
+    assert not room.sessions.failures
+    assert room.agents[0].left == ("nothing came of it for 0.4 s", False)
+
+
+async def test_a_peer_that_never_comes_is_not_waited_for() -> None:
+    """Its offer was answered, and nothing followed."""
+    room = Room(open_seconds=0.2)
+    async with WebRtcServer(room.sessions) as server, client() as peer:
+        await server.offer(await peer.offer())
+        await until(lambda: not room.sessions.live)
+    assert room.sessions.statistics().failed == 0
+
+
+async def test_an_ice_restart_keeps_the_session() -> None:
+    """By an offer or by a fragment, while the agent speaks; the old addresses are not used any more."""
+    room = Room()
+    async with WebRtcServer(room.sessions) as server, client() as peer:
+        await peer.join(server)
+        peer.send('{"type": "text", "text": "?"}')
+        await until(lambda: peer.loud_since(0))
+        path = Path(peer.ice, [])
+        for fragment in (False, True):
+            before = peer.ice._connection
+            await path.renew()
+            if fragment:
+                await peer.pc.setLocalDescription(await peer.pc.createOffer())
+                told = await server.patch(peer.name, written(peer.pc.localDescription.sdp))
+                remote = renewed(peer.pc.remoteDescription.sdp, *credentials(told))
+                await peer.accept(remote)
+                for line, mid in parse(told).candidates:
+                    candidate = candidate_from_sdp(line)
+                    candidate.sdpMid = mid
+                    await peer.pc.addIceCandidate(candidate)
+                await peer.pc.addIceCandidate(None)
+            else:
+                answer = await server.offer(await peer.offer(), name=peer.name)
+                await peer.accept(answer.sdp)
+                told = answer.sdp
+            await path.switch(*credentials(told))
+            assert not before._protocols, "its sockets are closed"
+            at = anyio.current_time()
+            await until(lambda: peer.loud_since(at + 0.1))  # noqa: B023
+        peer.send('{"type": "interrupt"}')
+        await until(lambda: bool(peer.of("flush")))
+        assert len(room.sessions.live) == 1
+    assert not room.sessions.failures
+
+
+async def test_media_may_come_later() -> None:
+    """A camera that is switched on in the middle is a new offer of the same peer."""
+    room = Room()
+    async with WebRtcServer(room.sessions, video_fps=5) as server, client() as peer:
+        await peer.join(server)
+        peer.pc.addTrack(Camera())
+        await peer.join(server)
+        await until(lambda: len(room.agents[0].pictures) > 3)
+        times = [frame.pts / 1e9 for frame in room.agents[0].pictures]
+        assert all(0.15 < later - sooner < 0.3 for sooner, later in pairwise(times))
+        assert room.agents[0].pictures[0].format == "rgb24"
+        assert len(room.sessions.live) == 1
+    assert not room.sessions.failures
+
+
+async def test_the_agent_may_show_itself() -> None:
+    """Pictures come in both directions at once."""
+    room = Room()
+    async with WebRtcServer(room.sessions, video_fps=10, show=True) as server, client(camera=True) as peer:
+        await peer.join(server)
+        await until(lambda: len(peer.pictures) > 1)
+        assert int(peer.pictures[0].to_ndarray(format="rgb24").mean()) == pytest.approx(60, abs=30)
+    assert not room.sessions.failures
+
+
+async def test_a_camera_that_nobody_wants_is_refused() -> None:
+    """It need not be decoded then."""
+    async with WebRtcServer(Room().sessions, video_fps=0) as server, client(camera=True) as peer:
+        answer = await server.offer(await peer.offer())
+        assert "a=inactive" in answer.sdp.split("m=video")[1]
+
+
+async def test_a_peer_may_be_without_sound() -> None:
+    """Then it reads; what the agent says is not kept for it."""
+    room = Room()
+    async with WebRtcServer(room.sessions) as server, client(audio=False) as peer:
+        await peer.join(server)
+        peer.send('{"type": "text", "text": "?"}')
+        await until(lambda: len(peer.of("response")) == 2)
+        peer.send('{"type": "end"}')
+        await until(lambda: not room.sessions.live)
+        assert peer.of("end")
+    assert room.agents[0].left == ("it said goodbye", True)
+
+
+async def test_wrong_messages_are_answered_and_too_many_are_the_end() -> None:
+    """With what was wrong."""
+    room = Room(wrong_messages=3)
+    async with WebRtcServer(room.sessions) as server, client() as peer:
+        await peer.join(server)
+        for garbage in ("", "{", b"\xff\xfe\x00", '{"type": "nonsense"}'):
+            peer.send(garbage)
+        await until(lambda: not room.sessions.live)
+        assert [error["code"] for error in peer.of("error")] == ["wrong_message"] * 4
+    assert room.agents[0].left == ("it sent too many wrong messages", False)
+
+
+async def test_garbage_is_no_offer() -> None:
+    """Whatever is wrong with it, one error says so, and nothing stays."""
+    room = Room()
+    rng = random.Random(7)
+    async with WebRtcServer(room.sessions) as server, client() as peer:
+        offer = await peer.offer()
+        lines = offer.splitlines()
+        bad = [
+            "",
+            "v=0",
+            "\0" * 100,
+            "m=audio 9 UDP/TLS/RTP/SAVPF 111",
+            offer.replace("opus", "speex"),
+            "a" * 3_000_000,
+        ]
+        for _ in range(100):
+            some = [line for line in lines if rng.random() > 0.15]
+            some[rng.randrange(len(some))] = rng.choice(
+                ["a=mid", "m=", "a=rtpmap:x", "a=fingerprint:", "\ud800", "c=IN"]
+            )
+            bad.append("\r\n".join(some))
+        refused = 0
+        for sdp in bad:
+            try:
+                await server.offer(sdp)
+            except SignallingError:
+                refused += 1
+        assert refused > 20
+        for name in room.sessions.live:
+            await server.delete(name)
+        await until(lambda: not room.sessions.live)
+        await peer.join(server)
+        for fragment in ("", "nonsense", "a=candidate:1", "a=candidate:x y z", "a=ice-ufrag:a\r\na=candidate:é"):
+            with pytest.raises(SignallingError):
+                await server.patch(peer.name, fragment)
+        peer.send('{"type": "text", "text": "?"}')
+        await until(lambda: peer.loud_since(0))
+    assert not room.sessions.failures
+
+
+async def test_who_is_gone_is_not_known() -> None:
+    """Nor who never was."""
+    room = Room()
+    async with WebRtcServer(room.sessions) as server, client() as peer:
+        await peer.join(server)
+        await server.delete(peer.name)
+        await until(lambda: not room.sessions.live)
+        async with client() as other:
+            offer = await other.offer()
+        with pytest.raises(LookupError, match="make a new offer"):
+            await server.offer(offer, name=peer.name)
+        with pytest.raises(LookupError, match="make a new offer"):
+            await server.delete("somebody")
+
+
+async def test_twenty_peers_at_once_and_one_too_many() -> None:
+    """Each is answered; then all is given back: tasks, threads, sockets."""
+    room = Room(sessions=20)
+    async with client() as peer, WebRtcServer(room.sessions) as server:
+        await peer.join(server)
+        await server.delete(peer.name)
+    await until(lambda: peer.pc.connectionState == "closed")
+    before = _held()
+    async with WebRtcServer(room.sessions) as server, AsyncExitStack() as stack:
+        peers = [await stack.enter_async_context(client()) for _ in range(20)]
+        async with anyio.create_task_group() as tasks:
+            for each in peers:
+                tasks.start_soon(each.join, server)
+        for each in peers:
+            each.send('{"type": "text", "text": "?"}')
+        for each in peers:
+            await until(partial(each.loud_since, 0))
+        async with client() as late:
+            with pytest.raises(RefusedError, match="20 sessions"):
+                await late.join(server)
+        del peers, each
+    await until(lambda: _held() <= before)
+    assert not room.sessions.failures
+
+
+async def test_sessions_leave_nothing_behind() -> None:
+    """One after the other, ended by either side."""
+    room = Room()
+    async with WebRtcServer(room.sessions) as server:
+        counts: list[tuple[int, int, int]] = []
+        for number in range(6):
+            async with client() as peer:
+                await peer.join(server)
+                if number % 2:
+                    await server.delete(peer.name)
+            await until(lambda: not room.sessions.live)
+            await until(lambda: number < 2 or _held() <= counts[1])  # noqa: B023
+            counts.append(_held())
+    assert room.sessions.statistics().opened == 6
+
+
+def _held() -> tuple[int, int, int]:
+    """Tasks, threads and open files."""
+    gc.collect()
+    threads = [each for each in threading.enumerate() if each.name.endswith("-decoder")]  # and not the loop's own pool
+    return len(asyncio.all_tasks()), len(threads), len(os.listdir("/proc/self/fd"))

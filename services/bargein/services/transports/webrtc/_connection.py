@@ -13,9 +13,11 @@ from aiortc import (
     RTCConfiguration,
     RTCDataChannel,
     RTCIceServer,
+    RTCIceTransport,
     RTCPeerConnection,
     RTCRtpReceiver,
     RTCRtpSender,
+    RTCRtpTransceiver,
     RTCSessionDescription,
 )
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
@@ -25,20 +27,51 @@ from aiortc.sdp import SessionDescription, candidate_from_sdp
 from bargein.pipeline import Video
 
 from .. import control
+from ._fragment import credentials, renewed
 from ._listening import RATE
+from ._path import Path
 from ._tracks import PictureTrack, VoiceTrack
 from .transport import BEHIND_BYTES, WebRtcTransport
 
-__all__ = ["Connection", "SessionDescription", "configuration"]
+__all__ = ["Connection", "configuration", "parsed"]
 
 log = logging.getLogger("bargein.webrtc")
 
 SECOND = 1_000_000_000
+GOODBYE_SECONDS = 0.5
+"""How long the last message may take to be on its way."""
+RESTART_SECONDS = 30.0
+"""How long an ICE restart may look for a way."""
 
 
 def configuration(servers: Sequence[tuple[str, str, str]]) -> RTCConfiguration:
     """Of the addresses, users and passwords of ICE servers; none of them means none, and not aiortc's default."""
     return RTCConfiguration(iceServers=[RTCIceServer(url, user or None, word or None) for url, user, word in servers])
+
+
+def parsed(offer: str) -> SessionDescription:
+    """An offer, whole enough for aiortc, which takes much on trust. Raises `ValueError` with what is wrong with it."""
+    try:
+        description = SessionDescription.parse(offer)
+    except Exception as error:  # a parser that was not made for what strangers send
+        raise ValueError(f"this is no session description: {type(error).__name__}: {error}") from None
+    mids = [media.rtp.muxId for media in description.media]
+    if not mids:
+        raise ValueError("this offer has no media; offer audio, or a data channel, or both")
+    if "" in mids or len(set(mids)) < len(mids):
+        raise ValueError(f"the media of this offer are called {mids}; expected a `mid` of its own for each")
+    for media in description.media:
+        if media.kind not in ("audio", "video", "application"):
+            raise ValueError(f"medium {media.rtp.muxId} is {media.kind!r}; expected audio, video or application")
+        ice, dtls = media.ice, media.dtls
+        if not (ice and ice.usernameFragment and ice.password and dtls and dtls.fingerprints):
+            raise ValueError(f"medium {media.rtp.muxId} has no ICE credentials, or no fingerprint")
+    if sum(media.kind == "application" for media in description.media) > 1:
+        raise ValueError("this offer has two associations of data channels; expected one")
+    bundled = [mid for group in description.group if group.semantic == "BUNDLE" for mid in group.items]
+    if set(bundled) != set(mids):
+        raise ValueError(f"this offer bundles {bundled} of {mids}; expected all media on one way")
+    return description
 
 
 class _Intake(JitterBuffer):
@@ -85,7 +118,12 @@ class Connection:
         self._channel: RTCDataChannel | None = None
         self._voice = VoiceTrack(transport.voice, transport.pulled)
         self._picture: PictureTrack | None = None
-        self._tapped: set[RTCRtpReceiver] = set()
+        self._audio: RTCRtpTransceiver | None = None
+        self._path: Path | None = None
+        self._servers = config.iceServers or []
+        self.username = ""
+        """The peer's `ice-ufrag`; another one asks for a restart."""
+        self._negotiating = anyio.Lock()
         self._pc.on("datachannel", self._on_channel)
         self._pc.on("track", self._on_track)
         self._pc.on("connectionstatechange", self._on_state)
@@ -94,35 +132,75 @@ class Connection:
 
     async def answer(self, offer: str) -> str:
         """The answer to an offer, the first or a later one. Raises whatever aiortc does for one that is wrong."""
+        async with self._negotiating:
+            return await self._answer(offer)
+
+    async def restart(self, username: str, password: str) -> str:
+        """An ICE restart without an offer: the answer to the last one, with these credentials of the peer."""
+        async with self._negotiating:
+            return await self._answer(renewed(self._pc.remoteDescription.sdp, username, password))
+
+    async def _answer(self, offer: str) -> str:
+        if self._path is None and any(media.kind == "audio" for media in parsed(offer).media):
+            self._take_voice()
+        username, password = credentials(offer)
+        path = self._path if username != self.username else None
+        if path is None:
+            return await self._negotiated(offer, username)
+        await path.renew()
+        try:
+            answer = await self._negotiated(offer, username)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await path.abandon()
+            raise
+        self._tasks.start_soon(self._switch, path, username, password)
+        return answer
+
+    async def _negotiated(self, offer: str, username: str) -> str:
         pc = self._pc
         await pc.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+        if self._path is None:
+            self._path = Path(self._ice, self._servers)
+        self.username = username
+        self._transport.deaf = self._audio is None
         for transceiver in pc.getTransceivers():
-            if transceiver.kind == "audio":
-                self._audio(transceiver)
-            else:
-                self._video(transceiver)
+            self._fit(transceiver)
         await pc.setLocalDescription(await pc.createAnswer())
         return str(pc.localDescription.sdp)
 
-    def _audio(self, transceiver: Any) -> None:
-        if self._tapped and transceiver.receiver not in self._tapped:
-            transceiver.direction = "inactive"  # one voice is enough
-            return
-        if not self._tapped:
-            opus = [codec for codec in RTCRtpSender.getCapabilities("audio").codecs if codec.mimeType == "audio/opus"]
-            transceiver.setCodecPreferences(opus)
-            self._tapped.add(transceiver.receiver)
-            _tap(transceiver.receiver, self._transport)
-            self._pc.addTrack(self._voice)
-        wants = transceiver._offerDirection
-        self._transport.deaf = wants not in ("sendrecv", "recvonly")
+    def _take_voice(self) -> None:
+        opus = [codec for codec in RTCRtpSender.getCapabilities("audio").codecs if codec.mimeType == "audio/opus"]
+        self._audio = transceiver = self._pc.addTransceiver(self._voice, direction="sendrecv")
+        transceiver.setCodecPreferences(opus)
+        _tap(transceiver.receiver, self._transport)
 
-    def _video(self, transceiver: Any) -> None:
-        if self._show and self._picture is None:
-            self._picture = PictureTrack()
-            self._pc.addTrack(self._picture)
-        if not self._video_fps:
-            transceiver.direction = "sendonly" if transceiver.sender.track is not None else "inactive"
+    def _fit(self, transceiver: RTCRtpTransceiver) -> None:
+        """Take of an offered medium what is wanted."""
+        if transceiver is self._audio:
+            self._transport.deaf = transceiver._offerDirection not in ("sendrecv", "sendonly")
+        elif transceiver.kind == "audio":
+            transceiver.direction = "inactive"  # one voice is enough
+        else:
+            if self._show and self._picture is None:
+                self._picture = PictureTrack()
+                self._pc.addTrack(self._picture)
+            if not self._video_fps:
+                transceiver.direction = "sendonly" if transceiver.sender.track is not None else "inactive"
+
+    @property
+    def _ice(self) -> RTCIceTransport:
+        for receiver in self._pc.getReceivers():
+            return receiver.transport.transport
+        assert self._pc.sctp is not None, "an offer has media"
+        return self._pc.sctp.transport.transport
+
+    async def _switch(self, path: Path, username: str, password: str) -> None:
+        with anyio.move_on_after(RESTART_SECONDS):
+            try:
+                await path.switch(username, password)
+            except ConnectionError as error:
+                log.info("%s: an ICE restart led nowhere: %s", self._transport.peer.name, error)
 
     async def candidate(self, line: str, mid: str) -> None:
         """One more address of the peer; an empty line says that there will be no more."""
@@ -135,16 +213,29 @@ class Connection:
 
     async def close(self, reason: str) -> None:
         """Say goodbye, and free everything."""
-        if self._channel is not None:
-            self.tell(control.ending(reason))
-        await self._pc.close()
+        if self._path is not None:
+            await self._path.abandon()
+        if self.tell(control.ending(reason)) and self._channel is not None:
+            sent = anyio.Event()
+            self._channel.on("bufferedamountlow", sent.set)
+            with anyio.move_on_after(GOODBYE_SECONDS):
+                await sent.wait()
+        try:
+            await self._pc.close()
+        except Exception as error:  # aiortc cannot close what has never been whole, such as after an offer of garbage
+            log.debug("%s: %s: %s", self._transport.peer.name, type(error).__name__, error)
 
     # What the transport asks ----------------------------------------------------------------------------------------
 
     def tell(self, message: str) -> bool:
         """Send a message; False if it cannot be sent."""
         channel = self._channel
-        if channel is None or channel.readyState != "open" or channel.bufferedAmount > BEHIND_BYTES:
+        if (
+            channel is None
+            or self._pc.connectionState != "connected"
+            or channel.readyState != "open"
+            or channel.bufferedAmount > BEHIND_BYTES
+        ):
             return False
         channel.send(message)
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Fragment", "credentials", "parse"]
+__all__ = ["Fragment", "credentials", "parse", "renewed", "written"]
 
 
 class Fragment(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,3 +50,31 @@ def credentials(sdp: str) -> tuple[str, str]:
         if found.get(name) == "":
             found[name] = value
     return found["ice-ufrag"], found["ice-pwd"]
+
+
+def renewed(sdp: str, username: str, password: str) -> str:
+    """The description with other credentials, and without the addresses that went with the old ones."""
+    lines = []
+    for line in sdp.splitlines():
+        name = line.partition(":")[0]
+        if name == "a=ice-ufrag":
+            line = f"a=ice-ufrag:{username}"
+        elif name == "a=ice-pwd":
+            line = f"a=ice-pwd:{password}"
+        elif name in ("a=candidate", "a=end-of-candidates"):
+            continue
+        lines.append(line)
+    return "\r\n".join(lines) + "\r\n"
+
+
+def written(sdp: str) -> str:
+    """What of a description belongs into a fragment: the answer to an ICE restart."""
+    username, password = credentials(sdp)
+    lines = [f"a=ice-ufrag:{username}", f"a=ice-pwd:{password}"]
+    media = sdp.split("\nm=")[1:2]  # all are bundled with the first
+    for line in media[0].splitlines() if media else ():
+        if line.startswith(("a=mid:", "a=candidate:", "a=end-of-candidates")):
+            lines.append(line)
+    heading = f"m={media[0].splitlines()[0]}" if media else ""
+    lines.sort(key=lambda line: not line.startswith(("a=ice", "a=mid")))
+    return "\r\n".join([*lines[:2], heading, *lines[2:]]) + "\r\n"

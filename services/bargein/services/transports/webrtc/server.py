@@ -7,7 +7,6 @@ import logging
 import math
 import secrets
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
@@ -19,7 +18,7 @@ from anyio.lowlevel import checkpoint
 from ..._need import need
 from ..sessions import RefusedError, Sessions
 from ..transport import Peer
-from ._fragment import parse
+from ._fragment import parse, written
 from .transport import WebRtcTransport
 
 if TYPE_CHECKING:
@@ -111,16 +110,14 @@ class WebRtcServer:
         await self._tasks.__aenter__()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    async def __aexit__(self, *error: object) -> None:
         assert self._tasks is not None
         tasks, self._tasks = self._tasks, None
         for transport, _ in self._open.values():
             transport.left("the server is closing", clean=False)
-        if kind is not None:
+        if error[0] is not None:
             tasks.cancel_scope.cancel()
-        return await tasks.__aexit__(kind, error, trace)
+        await tasks.__aexit__(None, None, None)  # an error of the block is none of its tasks': it stays as it is
 
     async def offer(
         self, sdp: str, *, name: str = "", address: str = "", wishes: Mapping[str, str] | None = None
@@ -156,19 +153,24 @@ class WebRtcServer:
             raise
 
     async def patch(self, name: str, fragment: str) -> str:
-        """More addresses of a peer, as `application/trickle-ice-sdpfrag`. The answer is empty.
+        """More addresses of a peer, or an ICE restart, as `application/trickle-ice-sdpfrag`.
 
-        Raises `SignallingError` for a fragment that is wrong, and `LookupError` for a name that is not known.
+        Gives the fragment that answers a restart (200), and nothing for mere addresses (204). Raises `SignallingError`
+        for a fragment that is wrong, and `LookupError` for a name that is not known.
         """
         _, connection = self._known(name)
+        answer = ""
         try:
-            for line, mid in (parsed := parse(fragment)).candidates:
+            parsed = parse(fragment)
+            if parsed.username not in ("", connection.username):
+                answer = written(await connection.restart(parsed.username, parsed.password))
+            for line, mid in parsed.candidates:
                 await connection.candidate(line, mid)
             if parsed.complete:
                 await connection.candidate("", "")
-        except (ValueError, IndexError, AssertionError) as error:
-            raise SignallingError(f"this fragment cannot be used: {error}") from None
-        return ""
+        except Exception as error:  # a parser that was not made for what strangers send
+            raise SignallingError(f"this fragment cannot be used: {type(error).__name__}: {error}") from None
+        return answer
 
     async def delete(self, name: str) -> None:
         """The peer ends its session. Raises `LookupError` for a name that is not (or no longer) known."""
@@ -186,11 +188,9 @@ class WebRtcServer:
         if len(sdp) > self.sessions.limits.message_bytes:
             raise SignallingError(f"an offer of {len(sdp)} characters; that is too long")
         try:
-            media = self._library.SessionDescription.parse(sdp).media
-        except Exception as error:  # a parser that was not made for what strangers send
-            raise SignallingError(f"this is no session description: {type(error).__name__}: {error}") from None
-        if not media:
-            raise SignallingError("this offer has no media; offer audio, or a data channel, or both")
+            self._library.parsed(sdp)
+        except ValueError as error:
+            raise SignallingError(str(error)) from None
 
     async def _answered(self, transport: WebRtcTransport, connection: Connection, sdp: str) -> str:
         try:

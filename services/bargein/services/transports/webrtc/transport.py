@@ -38,6 +38,8 @@ WAITING = 256
 """How many frames of the peer may wait until the source's task runs; then the oldest sound or picture is dropped."""
 QUIET_MS = 100
 """After so long without a packet silence is made up, for whoever waits for the end of speech."""
+EARLY = 0.005
+"""A timer may wake so much too soon (seconds)."""
 STEP = 0.02
 """How often the sink looks whether there is room, or all has been played, while it waits for that (seconds)."""
 BEHIND_BYTES = 1 << 20
@@ -91,7 +93,7 @@ class WebRtcTransport(Transport):
         self._left: tuple[str, bool] | None = None
         self._connected = anyio.Event()
         self._wrong = 0
-        self._heard_at = anyio.current_time()
+        self._heard_at = self._packet_at = anyio.current_time()
 
     # What the connection says ---------------------------------------------------------------------------------------
 
@@ -101,7 +103,7 @@ class WebRtcTransport(Transport):
 
     def packet(self, number: int, timestamp: int, data: bytes) -> None:
         """A packet of the peer's voice has come."""
-        self._heard_at = anyio.current_time()
+        self._heard_at = self._packet_at = anyio.current_time()
         for audio in self.listening.packet(number, timestamp, data):
             self.arrived(audio)
 
@@ -178,9 +180,9 @@ class WebRtcTransport(Transport):
             with anyio.move_on_after(QUIET_MS / 1000):
                 await self._wake.wait()
                 continue
-            for audio in self.listening.quiet(QUIET_MS):
-                out.offer(audio)
             now = anyio.current_time()
+            if now - self._packet_at > QUIET_MS / 1000 - EARLY:
+                self._arrived.extend(self.listening.quiet(QUIET_MS))
             if self.line is not None and now - checked >= min(1.0, self.limits.idle_seconds / 4):
                 checked, before, alive = now, alive, await self.line.alive()
                 if alive != before:

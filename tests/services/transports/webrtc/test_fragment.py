@@ -1,0 +1,45 @@
+"""Fragments of session descriptions."""
+
+from __future__ import annotations
+
+import pytest
+from bargein.services.transports.webrtc._fragment import credentials, parse, renewed, written
+
+CANDIDATE = "1387637174 1 udp 2122260223 192.0.2.1 61764 typ host generation 0 ufrag EsAw network-id 1"
+SDP = (
+    "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\na=mid:0\r\n"
+    f"a=candidate:{CANDIDATE}\r\na=end-of-candidates\r\n"
+    "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=ice-ufrag:EsAw\r\na=mid:1\r\n"
+)
+
+
+def test_a_fragment_has_addresses() -> None:
+    """Each with its medium, as in RFC 8840 and WHIP."""
+    fragment = parse(
+        f"a=ice-ufrag:EsAw\r\na=ice-pwd:P2uY\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\na=candidate:{CANDIDATE}\r\n"
+        "a=end-of-candidates\r\n"
+    )
+    assert (fragment.username, fragment.password) == ("EsAw", "P2uY")
+    assert fragment.candidates == ((CANDIDATE, "0"),)
+    assert fragment.complete
+
+
+def test_nothing_known_is_no_fragment() -> None:
+    """It is refused."""
+    with pytest.raises(ValueError, match="expected a=ice-ufrag"):
+        parse("hello")
+
+
+def test_a_restart_is_the_old_offer_with_new_credentials() -> None:
+    """And without the old addresses."""
+    new = renewed(SDP, "user", "word")
+    assert credentials(new) == ("user", "word")
+    assert "candidate" not in new
+    assert new.count("a=ice-ufrag:user") == 2
+
+
+def test_an_answer_is_written_as_a_fragment() -> None:
+    """Which can be read again."""
+    fragment = parse(written(SDP))
+    assert (fragment.username, fragment.candidates) == ("EsAw", ((CANDIDATE, "0"),))
+    assert credentials("v=0") == ("", "")
