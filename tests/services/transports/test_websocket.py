@@ -587,3 +587,18 @@ async def test_any_socket_will_do() -> None:
         client = await WebSocketClient.begin(ours)
         assert client.ready.session == "page"
         await ours.close()
+
+
+@pytest.mark.virtual
+async def test_an_agent_may_be_silent() -> None:
+    """One that writes only is no mistake."""
+
+    class Clerk(Processor):
+        async def process(self, frame: Audio | UserText, out: Outlet[Text]) -> None:
+            if isinstance(frame, UserText):
+                await out.send(Text(text=frame.text.upper()))
+
+    async with connected(Sessions(lambda peer: Pipeline(peer.source, Clerk(), peer.sink))) as client:
+        await client.send(UserText(text="hello"))
+        (text,) = await until(client, Text)
+        assert text == Text(text="HELLO")

@@ -1,5 +1,6 @@
 """Transports: how a peer's sound, pictures and words come in, and the agent's go out."""
 
+from .files import FileTransport
 from .sessions import Ending, LiveSession, RefusedError, SessionLimits, Sessions, SessionsStatistics
 from .signals import drain_on_signal
 from .transport import Dtmf, Peer, PeerJoined, PeerLeft, Transport
@@ -16,6 +17,7 @@ from .websocket import (
 __all__ = [
     "Dtmf",
     "Ending",
+    "FileTransport",
     "LiveSession",
     "Peer",
     "PeerJoined",

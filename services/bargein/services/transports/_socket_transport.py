@@ -14,6 +14,7 @@ from bargein.processors import Commit, Latency, Pacer, Resample
 
 from ..sockets import Socket, SocketClosedError
 from ._outbox import Outbox
+from ._silent import MayBeSilent
 from .control import ControlError, Finish, Noted, Told
 from .sessions import Ending, SessionLimits
 from .transport import Dtmf, Peer, PeerJoined, PeerLeft, Transport
@@ -115,7 +116,7 @@ class SocketTransport(Transport):
         self._reading: anyio.CancelScope | None = None
         convert = () if output is None else (Resample(output[0], channels=output[1]),)
         self.source = Pipeline(_Reads(self), _Notes(self), name="source")
-        self.sink = Pipeline(*convert, pacer or Pacer(fade_ms=0), Latency(), _Writes(self), name="sink")
+        self.sink = Pipeline(MayBeSilent(), *convert, pacer or Pacer(fade_ms=0), Latency(), _Writes(self), name="sink")
 
     def statistics(self) -> SocketStatistics:
         """What has been counted so far."""
