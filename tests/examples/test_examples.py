@@ -21,6 +21,7 @@ SAYS = {
     "switch": "Would you please sit down?\nSit down!",
     "turn_taking": "1640 ms  Resume()\n  3080 ms  Hold()\n  3420 ms  Interrupt",
     "upstream": "the user heard 1100 ms of r1",
+    "webrtc": "the agent is heard\ntold: flush",
 }
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 

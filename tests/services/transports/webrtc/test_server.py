@@ -30,7 +30,7 @@ from bargein.pipeline import (
     UserText,
     Video,
 )
-from bargein.processors import Latency, Resample, Vad, WebRtc
+from bargein.processors import Resample, Vad, WebRtc
 from bargein.services.transports import PeerLeft, RefusedError, SessionLimits, Sessions, Transport
 from bargein.services.transports.webrtc import SignallingError, WebRtcServer, WebRtcTransport
 from bargein.services.transports.webrtc._fragment import credentials, parse, renewed, written
@@ -94,7 +94,7 @@ class Room:
 
     def build(self, peer: Transport) -> Pipeline:
         self.agents.append(agent := Agent())
-        return Pipeline(peer.source, Resample(16_000, channels=1), Vad(WebRtc()), agent, Latency(), peer.sink)
+        return Pipeline(peer.source, Resample(16_000, channels=1), Vad(WebRtc()), agent, peer.sink)
 
 
 async def test_it_is_asked_and_answers_and_can_be_interrupted() -> None:
@@ -225,7 +225,7 @@ async def test_the_agent_may_show_itself() -> None:
 
 async def test_a_camera_that_nobody_wants_is_refused() -> None:
     """It need not be decoded then."""
-    async with WebRtcServer(Room().sessions, video_fps=0) as server, client(camera=True) as peer:
+    async with WebRtcServer(Room().sessions) as server, client(camera=True) as peer:
         answer = await server.offer(await peer.offer())
         assert "a=inactive" in answer.sdp.split("m=video")[1]
 

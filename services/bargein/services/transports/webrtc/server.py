@@ -81,7 +81,7 @@ class WebRtcServer:
         sessions: Sessions,
         *,
         ice_servers: Sequence[IceServer | str] = (),
-        video_fps: float = 1.0,
+        video_fps: float = 0.0,
         show: bool = False,
     ) -> None:
         need("aiortc", "webrtc", "WebRtcServer")
@@ -92,7 +92,7 @@ class WebRtcServer:
         self.ice_servers = tuple(IceServer(url=each) if isinstance(each, str) else each for each in ice_servers)
         """What helps peers to find each other; none is needed on one network."""
         self.video_fps = video_fps
-        """How many pictures of a camera are taken a second, at most; 0 refuses cameras."""
+        """How many pictures of a camera are taken a second, at most; 0 for no camera."""
         self.show = show
         """Whether the agent shows pictures: a sink that gets `Video`."""
         self._open: dict[str, tuple[WebRtcTransport, Connection]] = {}
@@ -135,7 +135,7 @@ class WebRtcServer:
         assert self._tasks is not None, "the server is not open; use `async with`"
         self.sessions.admit()
         peer = Peer(name=f"webrtc-{secrets.token_urlsafe(12)}", address=address, wishes=wishes or {})
-        transport = WebRtcTransport(peer, self.sessions.limits)
+        transport = WebRtcTransport(peer, self.sessions.limits, pictures=self.video_fps > 0 or self.show)
         connection = self._library.Connection(
             transport, self._configuration, self._tasks, video_fps=self.video_fps, show=self.show
         )

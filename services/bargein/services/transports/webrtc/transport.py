@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import Protocol
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import anyio
 from bargein.pipeline import (
@@ -15,6 +16,7 @@ from bargein.pipeline import (
     Inbox,
     Interrupt,
     Outlet,
+    Pipeline,
     Played,
     Processor,
     ResponseEnded,
@@ -22,7 +24,7 @@ from bargein.pipeline import (
     UserText,
     Video,
 )
-from bargein.processors import Commit
+from bargein.processors import Commit, Latency
 
 from .. import control
 from ..sessions import SessionLimits
@@ -42,6 +44,8 @@ EARLY = 0.005
 """A timer may wake so much too soon (seconds)."""
 STEP = 0.02
 """How often the sink looks whether there is room, or all has been played, while it waits for that (seconds)."""
+CAPACITY = 1500
+"""Frames that may wait for the sink: as of the pacer, since a model is ahead of its listener."""
 BEHIND_BYTES = 1 << 20
 """More than that may not wait for a peer that does not read its messages."""
 
@@ -68,15 +72,18 @@ class WebRtcTransport(Transport):
     The user's sound is 48 kHz, mono (`Resample` it as you need), in frames of 20 ms as they come: whatever waits for
     a packet that is late, waits for five more at most. What is lost is silence. `Video` comes as rgb24.
 
+    Only with `pictures` does it give and take `Video`.
+
     The sink is clocked by the RTP sender, which pulls a packet every 20 ms; `Played` counts what was handed to it.
     """
 
-    def __init__(self, peer: Peer, limits: SessionLimits) -> None:
+    def __init__(self, peer: Peer, limits: SessionLimits, *, pictures: bool = False) -> None:
         self.peer = peer
         self.limits = limits
         """What the peer may do."""
-        self.source = _Source(self)
-        self.sink = self._sink = _Sink(self)
+        self._player = _Player(self)
+        self.source = Pipeline((_Sees if pictures else _Source)(self), _Notes(self), name="source")
+        self.sink = Pipeline(Latency(), (_Shows if pictures else _Sink)(self._player), name="sink")
         self.voice = Voice()
         """What the agent says."""
         self.listening = Listening()
@@ -139,12 +146,14 @@ class WebRtcTransport(Transport):
 
     def pulled(self, now: float) -> None:
         """The RTP sender has taken a packet of the voice."""
-        self._sink.pulled(now)
+        self._player.pulled(now)
 
     def left(self, reason: str, *, clean: bool) -> None:
         """The peer is gone."""
         if self._left is None:
             self._left = (reason, clean)
+            if self.on_left is not None:
+                self.on_left()
         self._connected.set()
         self._wake.set()
 
@@ -160,7 +169,7 @@ class WebRtcTransport(Transport):
         """The peer has left."""
         return self._left is not None
 
-    async def come(self, out: Outlet[Given]) -> None:
+    async def come(self, out: Outlet[Any]) -> None:
         """Give what comes, until the peer has left."""
         with anyio.move_on_after(self.limits.open_seconds):
             await self._connected.wait()
@@ -173,7 +182,7 @@ class WebRtcTransport(Transport):
         alive = 0
         while True:
             while self._arrived:
-                out.offer(self._arrived.popleft())  # type: ignore[arg-type]
+                out.offer(self._arrived.popleft())
             if self._left is not None:
                 break
             self._wake = anyio.Event()
@@ -189,41 +198,58 @@ class WebRtcTransport(Transport):
                     self._heard_at = now
             if now - self._heard_at > self.limits.idle_seconds:
                 self.left(f"nothing came of it for {self.limits.idle_seconds:g} s", clean=False)
+        await out.send(Interrupt(reason="the peer has left"))
         reason, clean = self._left
         await out.send(PeerLeft(peer=self.peer, reason=reason, clean=clean))
 
 
-Given = PeerJoined | Audio | Video | Image | UserText | Commit | Interrupt | PeerLeft
-Taken = Audio | Video | ResponseEnded | Hold | Resume | Interrupt | control.Told
+Given = PeerJoined | Audio | Image | UserText | Commit | Interrupt | PeerLeft
+Taken = Audio | ResponseEnded | Hold | Resume | Interrupt | control.Told
 
 
 class _Source(Processor):
-    """What comes from a WebRTC peer. It tells the peer what comes up to it."""
+    """What comes from a WebRTC peer."""
 
     name = "WebRtcSource"
 
     def __init__(self, transport: WebRtcTransport) -> None:
         self._transport = transport
 
-    async def run(self, inbox: Inbox[control.Noted], out: Outlet[Given]) -> None:
-        """Until the peer has left, or the session should end."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._tell, inbox)
-            await self._transport.come(out)
-            tasks.cancel_scope.cancel()
-
-    async def _tell(self, inbox: Inbox[control.Noted]) -> None:
-        async for frame in inbox:
-            if (message := control.encode(frame)) is not None:
-                self._transport.tell(message)
-        self._transport.left("the session was ended", clean=True)
+    async def run(self, out: Outlet[Given]) -> None:
+        """Until the peer has left."""
+        await self._transport.come(out)
 
 
-class _Sink(Processor):
-    """What goes to a WebRTC peer."""
+class _Sees(Processor):
+    """The same with a camera. What would never come is not promised."""
 
-    name = "WebRtcSink"
-    capacity = 1500  # as of the pacer: a model is ahead of its listener
+    name = "WebRtcSource"
+
+    def __init__(self, transport: WebRtcTransport) -> None:
+        self._transport = transport
+
+    async def run(self, out: Outlet[Given | Video]) -> None:
+        """Until the peer has left."""
+        await self._transport.come(out)
+
+
+class _Notes(Processor):
+    """Tells the peer what comes up, and passes it on."""
+
+    name = "notes"
+
+    def __init__(self, transport: WebRtcTransport) -> None:
+        self._transport = transport
+
+    def process(self, frame: control.Noted) -> Iterator[control.Noted]:
+        """Tell and pass on."""
+        if (message := control.encode(frame)) is not None:
+            self._transport.tell(message)
+        yield frame
+
+
+class _Player:
+    """Plays, shows and tells: what the sink does."""
 
     def __init__(self, transport: WebRtcTransport) -> None:
         self._transport = transport
@@ -236,8 +262,8 @@ class _Sink(Processor):
             for played in self._transport.voice.playout.reports(now):
                 self._out.offer(played)
 
-    async def run(self, inbox: Inbox[Taken], out: Outlet[Played]) -> None:
-        """Play and tell, until all has been played."""
+    async def play(self, inbox: Inbox[Taken | Video], out: Outlet[Played]) -> None:
+        """Until all has been played."""
         self._out, transport = out, self._transport
         try:
             while True:
@@ -250,7 +276,7 @@ class _Sink(Processor):
         finally:
             self._out = None
 
-    async def _next(self, inbox: Inbox[Taken]) -> Taken | None:
+    async def _next(self, inbox: Inbox[Taken | Video]) -> Taken | Video | None:
         """What comes; None when it is time to look again whether there is room, or all has been played."""
         transport = self._transport
         if (frame := inbox.urgent_nowait()) is not None:
@@ -281,7 +307,7 @@ class _Sink(Processor):
         if self._transport.line is not None:
             self._transport.line.wake()
 
-    async def _take(self, frame: Taken, out: Outlet[Played]) -> None:
+    async def _take(self, frame: Taken | Video, out: Outlet[Played]) -> None:
         voice, line = self._transport.voice, self._transport.line
         if isinstance(frame, Audio):
             if not self._transport.deaf:
@@ -302,3 +328,31 @@ class _Sink(Processor):
                 line.show(None)
         if (message := control.encode(frame)) is not None:
             self._transport.tell(message)
+
+
+class _Sink(Processor):
+    """What goes to a WebRTC peer."""
+
+    name = "WebRtcSink"
+    capacity = CAPACITY
+
+    def __init__(self, player: _Player) -> None:
+        self._player = player
+
+    async def run(self, inbox: Inbox[Taken], out: Outlet[Played]) -> None:
+        """Play and tell, until all has been played."""
+        await self._player.play(inbox, out)
+
+
+class _Shows(Processor):
+    """The same with pictures."""
+
+    name = "WebRtcSink"
+    capacity = CAPACITY
+
+    def __init__(self, player: _Player) -> None:
+        self._player = player
+
+    async def run(self, inbox: Inbox[Taken | Video], out: Outlet[Played]) -> None:
+        """Play, show and tell, until all has been played."""
+        await self._player.play(inbox, out)
