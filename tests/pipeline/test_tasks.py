@@ -193,6 +193,26 @@ async def test_a_source_in_the_middle_ends_after_those_above() -> None:
     assert sorted(index(frame) for frame in harness.of(Audio)) == [1, 2, 9]
 
 
+@pytest.mark.virtual
+async def test_a_source_below_others_ends_by_itself() -> None:
+    """What ends above fed it nothing. It goes on, and hears what comes up to it."""
+    heard: list[str] = []
+
+    class Clock(Processor):
+        async def run(self, inbox: Inbox[Failure], out: Outlet[Audio]) -> None:
+            with anyio.move_on_after(5):
+                heard.extend([frame.message async for frame in inbox])
+                heard.append("the end")
+            await out.send(audio(7))
+
+    async with Pipeline(Plain(), Clock(), Waits()).session() as session:
+        began = anyio.current_time()
+        await session.drained()
+        assert anyio.current_time() - began == pytest.approx(5)
+    assert not heard
+    assert session.statistics().processors["Waits"].frames_in == 1
+
+
 async def test_a_lost_reply_is_reported_as_one() -> None:
     """Under either forgiving policy the loop goes on."""
 

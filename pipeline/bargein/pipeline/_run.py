@@ -290,6 +290,8 @@ class Run:
             self.on_finished()
         elif stage.returned:
             self.end(stage)
+        elif stage.node.source and not stage.takes_end():
+            pass  # what ended above fed it nothing: it ends by itself, or with the session
         elif stage.inbox is not None:
             stage.inbox.put_end(End(), give=stage.takes_end())
         else:
