@@ -72,6 +72,38 @@ async def test_a_barge_in_is_measured_from_the_first_sound_of_speech_to_silence(
         assert reaction.interrupted == number
 
 
+@pytest.mark.parametrize("hold", [True, False])
+async def test_what_speech_causes_may_come_before_its_news(hold: bool) -> None:
+    """A hold and an interrupt are urgent, and overtake."""
+    async with Harness(Latency()) as harness:
+        await play(harness, 2000)
+        await anyio.sleep(1)
+        if hold:
+            await harness.send(Hold())
+            await anyio.sleep(0.2)
+            await harness.send(SpeechStarted(lag_ms=300))
+            await anyio.sleep(0.2)
+            harness.interrupt()
+        else:
+            harness.interrupt()
+            await anyio.sleep(0.2)
+            await harness.send(SpeechStarted(lag_ms=300))
+        assert [reaction.ms for reaction in harness.of(BargeInReaction)] == [pytest.approx(100)]
+        await harness.send(SpeechStarted())
+        assert len(harness.of(BargeInReaction)) == 1
+
+
+async def test_an_interrupt_of_the_applications_is_no_barge_in() -> None:
+    """The user may speak afterwards."""
+    async with Harness(Latency()) as harness:
+        await play(harness, 2000)
+        await anyio.sleep(0.5)
+        harness.interrupt()
+        await anyio.sleep(1)
+        await harness.send(SpeechStarted(lag_ms=100))
+        assert not harness.of(BargeInReaction)
+
+
 async def test_a_cough_is_no_barge_in() -> None:
     """Resumed is as if nothing had been."""
     async with Harness(Latency()) as harness:

@@ -63,8 +63,10 @@ class Latency(Processor):
         self.threshold = threshold
         self._asked: float | None = None  # when the user's last word ended
         self._spoke: float | None = None  # when the user began to speak over the agent
-        self._silent: float | None = None  # since when the agent is silent for it
+        self._held: float | None = None  # since when the agent is on hold
+        self._cut: BargeInReaction | None = None  # an interrupt that no speech has explained yet: `ms` is when
         self._until = 0.0  # when the last sound that was given will have been heard
+        self._would = 0.0  # and would have been, without that interrupt
 
     def process(
         self, frame: SpeechStarted | SpeechStopped | UserText | Audio | Hold | Resume | Interrupt
@@ -74,16 +76,14 @@ class Latency(Processor):
         if isinstance(frame, Audio):
             yield from self._sound(frame, now)
         elif isinstance(frame, Hold):
-            self._silent = now if self._spoke is not None and self._silent is None else self._silent
+            self._held = now if self._held is None else self._held
         elif isinstance(frame, Resume):
-            self._spoke = self._silent = None
+            self._spoke = self._held = None
         elif isinstance(frame, Interrupt):
             yield from self._interrupted(frame, now)
         else:
             if isinstance(frame, SpeechStarted):
-                self._asked = None
-                began = now - frame.lag_ms / 1000
-                self._spoke, self._silent = (began if self._until > began else None), None
+                yield from self._started(now - frame.lag_ms / 1000)
             else:
                 self._asked = now - (frame.lag_ms / 1000 if isinstance(frame, SpeechStopped) else 0.0)
             yield frame
@@ -97,9 +97,21 @@ class Latency(Processor):
             asked, self._asked = self._asked, None
             yield TurnLatency(ms=1000 * (now - asked), response=frame.response)
 
+    def _started(self, began: float) -> Iterator[BargeInReaction]:
+        """The user has begun to speak. What it caused is urgent, and may have come before the news of it."""
+        self._asked, self._spoke, cut = None, None, self._cut
+        self._cut = None
+        if cut is not None and self._would > began and cut.ms >= 1000 * began:
+            yield BargeInReaction(ms=cut.ms - 1000 * began, interrupted=cut.interrupted)
+        elif self._until > began:
+            self._spoke = began
+
     def _interrupted(self, frame: Interrupt, now: float) -> Iterator[BargeInReaction]:
-        self._until = min(self._until, now)
-        spoke, silent = self._spoke, now if self._silent is None else self._silent
-        self._spoke = self._silent = None
+        silent = now if self._held is None else self._held
+        self._would, self._until = self._until, min(self._until, now)
+        spoke, self._spoke, self._held = self._spoke, None, None
+        self._cut = None
         if spoke is not None:
             yield BargeInReaction(ms=1000 * (silent - spoke), interrupted=frame.epoch)
+        else:
+            self._cut = BargeInReaction(ms=1000 * silent, interrupted=frame.epoch)

@@ -186,6 +186,29 @@ async def test_draining_finishes_what_is_said_and_takes_nobody_new() -> None:
     assert [line.heard for line in lines] == [["stall"]] * 5
 
 
+async def test_a_source_may_hear_what_comes_up() -> None:
+    """It is told no end before its peer has left, or the session should end."""
+    ended: list[str] = []
+
+    class Both(Line):
+        def __init__(self, name: str) -> None:
+            super().__init__(name)
+            self.source = Hears()
+
+    class Hears(Processor):
+        async def run(self, inbox: Inbox[Failure], out: Outlet[UserText]) -> None:
+            with anyio.move_on_after(5):
+                async for frame in inbox:
+                    ended.append(frame.message)
+                ended.append("the end")
+
+    sessions = Sessions(agent, observe=lambda frame: None)
+    began = anyio.current_time()
+    assert await sessions.run(Both("one")) == "left"
+    assert anyio.current_time() - began == pytest.approx(5)
+    assert not ended
+
+
 async def test_how_it_goes_is_told() -> None:
     """Failures, and how long answers took, of any session."""
     seen: list[Frame] = []

@@ -293,17 +293,16 @@ class _Reads(Processor):
 
 
 class _Notes(Processor):
-    """Tells the peer what comes up, and passes it on."""
+    """Tells the peer what comes up."""
 
     name = "notes"
 
     def __init__(self, transport: SocketTransport) -> None:
         self._transport = transport
 
-    def process(self, frame: Noted) -> Iterator[Noted]:
-        """Tell and pass on."""
+    def process(self, frame: Noted) -> None:
+        """Tell: those above hear it, too, without being given it."""
         self._transport._put(frame)
-        yield frame
 
 
 class _Writes(Processor):

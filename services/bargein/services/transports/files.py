@@ -200,10 +200,9 @@ class _Follows(Processor):
     def __init__(self, answer: _Answer) -> None:
         self._answer = answer
 
-    def process(self, frame: AgentActivity) -> Iterator[AgentActivity]:
-        """Note and pass on."""
+    def process(self, frame: AgentActivity) -> None:
+        """Note it."""
         self._answer.does(frame)
-        yield frame
 
 
 class _Plays(Processor):
