@@ -1,15 +1,16 @@
-# One command each: `make demo` shows it, `make test` tests it, `make check` is what CI runs.
+# One command each: `make demo` opens a page to talk to, `make test` tests it, `make check` is what CI runs.
 # All set up a virtual environment of their own first; PYTHON names the interpreter to make it with (3.11 or newer).
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEMO := $(VENV)/.demo
 
 .PHONY: demo test check lint types format bench clean
 
-demo: $(READY)
-	$(BIN)/python examples/barge_in.py
+demo: $(DEMO)
+	@$(BIN)/bargein demo
 
 test: $(READY)
 	$(BIN)/python -m pytest -q
@@ -33,10 +34,20 @@ bench: $(READY)
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-$(READY): pyproject.toml
-	@echo "Setting up $(VENV) (once; about a minute) ..."
+# What shows it needs less than what tests it; who has the latter has both.
+define set_up
+	@echo "Setting up $(VENV) (once; $(2)) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Bargein needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	@touch $(READY)
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "Python's venv is missing; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(1)]'
+endef
+
+$(READY): pyproject.toml
+	$(call set_up,dev,a minute or two)
+	@touch $(READY) $(DEMO)
+
+$(DEMO): pyproject.toml
+	$(call set_up,all,about a minute)
+	@touch $(DEMO)

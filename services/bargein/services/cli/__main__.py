@@ -1,0 +1,10 @@
+"""`python -m bargein.services.cli` is `bargein`."""
+
+from __future__ import annotations
+
+from . import main
+
+__all__ = ["main"]
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""`bargein chat`: a conversation in writing."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import anyio
+import typer
+from anyio import to_thread
+from bargein.pipeline import Frame, Pipeline, ResponseEnded, Text, UserText
+
+from ..brains import choice
+from ..frames import ToolFinished
+from ._console import console, errors, run_async
+
+__all__ = ["chat", "converse"]
+
+
+def chat(brain: Annotated[str, typer.Option(help="Which brain; `bargein doctor` lists them.")] = "auto") -> None:
+    """Talk in writing, in the terminal. An empty line, or the end of the input, ends it."""
+    run_async(_chat, brain)
+
+
+async def _chat(brain: str) -> None:
+    chosen = choice(brain)
+    errors.print(f"{chosen.title}. An empty line ends it.", style="dim", markup=False, highlight=False)
+    await converse(Pipeline(chosen.write(), inputs=Frame), interactive=sys.stdin.isatty())
+
+
+async def converse(pipeline: Pipeline, *, interactive: bool = True) -> None:
+    """Read lines from the input, and print the answer to each as it is written."""
+    async with pipeline.session() as session, anyio.create_task_group() as group:
+        answered = anyio.Event()
+
+        async def hear() -> None:
+            nonlocal answered
+            async for frame in session:
+                if isinstance(frame, Text):
+                    console.out(frame.text, end="", highlight=False)
+                elif isinstance(frame, ToolFinished):
+                    errors.print(f"  {frame.name} → {frame.output}", style="dim", markup=False, highlight=False)
+                elif isinstance(frame, ResponseEnded):
+                    console.out("")
+                    answered.set()
+
+        group.start_soon(hear)
+        while line := await _line("> " if interactive else ""):
+            answered = anyio.Event()
+            await session.send(UserText(text=line))
+            await answered.wait()
+        session.end()
+
+
+async def _line(prompt: str) -> str:
+    """A line of the input, without waiting in the loop; empty at its end."""
+
+    def read() -> str:
+        console.file.write(prompt)
+        console.file.flush()
+        return sys.stdin.readline().strip()
+
+    return await to_thread.run_sync(read, abandon_on_cancel=True)

@@ -1,0 +1,50 @@
+"""A WebSocket that the HTTP server accepted, as the message socket that everything else knows."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import anyio
+
+from ..sockets import SocketClosedError
+
+__all__ = ["AsgiSocket"]
+
+
+class AsgiSocket:
+    """Whole messages over a Starlette `WebSocket` that has been accepted."""
+
+    def __init__(self, websocket: Any) -> None:
+        self._websocket = websocket
+        self._closed: tuple[int, str] | None = None
+
+    async def send(self, data: str | bytes) -> None:
+        """Send a message. Raises `SocketClosedError`."""
+        if self._closed is not None:
+            raise SocketClosedError(*self._closed)
+        kind = "bytes" if isinstance(data, bytes) else "text"
+        try:
+            await self._websocket.send({"type": "websocket.send", kind: data})
+        except (RuntimeError, OSError) as error:  # Starlette's and uvicorn's words for a peer that is gone
+            self._closed = self._closed or (1006, str(error))
+            raise SocketClosedError(*self._closed) from None
+
+    async def receive(self) -> str | bytes:
+        """The next message. Raises `SocketClosedError` when nothing more will come."""
+        if self._closed is not None:
+            raise SocketClosedError(*self._closed)
+        message = await self._websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            self._closed = (message.get("code") or 1006, message.get("reason") or "")
+            raise SocketClosedError(*self._closed)
+        data: str | bytes | None = message.get("bytes")
+        return message.get("text", "") if data is None else data
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Say goodbye. Never raises; may be called again."""
+        if self._closed is not None:
+            return
+        self._closed = (code, reason)
+        with anyio.CancelScope(shield=True), anyio.move_on_after(2), suppress(RuntimeError, OSError):  # gone already
+            await self._websocket.close(code, reason.encode()[:120].decode("utf-8", "ignore"))

@@ -1,0 +1,253 @@
+"""The HTTP side of an agent: the page, signalling, the socket, health, metrics, and the pipelines that run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import msgspec
+from bargein.pipeline.draw import svg
+
+from .._need import need
+from ..brains import Choice
+from ..transports import RefusedError, Sessions, Visit, serve_websocket_peer
+from ..transports.websocket import Authorize, allowed, bearer
+from ._socket import AsgiSocket
+from .metrics import Metrics
+
+__all__ = ["make_app"]
+
+PAGE = Path(__file__).parent / "page"
+OFFER_BYTES = 256 * 2**10
+"""How long an offer may be: a browser's are about 6 kB."""
+TITLES = {"webrtc": "WebRTC", "websocket": "WebSocket"}
+
+
+class _Offer(msgspec.Struct, frozen=True):
+    sdp: str
+    wishes: dict[str, str] = {}
+    session: str = ""
+
+
+_OFFER = msgspec.json.Decoder(_Offer)
+
+
+class App:
+    """Answers the requests of one server."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        *,
+        brains: Sequence[Choice],
+        metrics: Metrics,
+        webrtc: Any,
+        origins: Sequence[str],
+        authorize: Authorize | None,
+    ) -> None:
+        responses = need("starlette.responses", "server", "the server")
+        self.json, self.plain = responses.JSONResponse, responses.Response
+        self.sessions = sessions
+        self.brains = brains
+        self.metrics = metrics
+        self.webrtc = webrtc
+        self.origins = origins
+        self.authorize = authorize
+
+    # What there is to see -----------------------------------------------------------------------------------------
+
+    async def choices(self, request: Any) -> Any:
+        """What the page offers to choose from."""
+        ways = ["webrtc", "websocket"] if self.webrtc is not None else ["websocket"]
+        return self.json(
+            {
+                "brains": [{"name": each.name, "title": each.title, "missing": each.missing} for each in self.brains],
+                "transports": [{"name": way, "title": TITLES[way]} for way in ways],
+                "iceServers": [_ice(each) for each in self.webrtc.ice_servers] if self.webrtc is not None else [],
+            }
+        )
+
+    async def healthy(self, request: Any) -> Any:
+        """The server answers."""
+        return self.plain("ok\n", media_type="text/plain")
+
+    async def ready(self, request: Any) -> Any:
+        """There is room for one more; 503 and the reason where not."""
+        why = self.sessions.refusal
+        return self.plain(f"{why or 'ready'}\n", media_type="text/plain", status_code=503 if why else 200)
+
+    async def counted(self, request: Any) -> Any:
+        """Prometheus' text."""
+        return self.plain(self.metrics.text(), headers={"content-type": self.metrics.content_type})
+
+    async def live(self, request: Any) -> Any:
+        """The sessions that run."""
+        now = anyio.current_time()
+        return self.json(
+            [
+                {"name": name, "brain": each.transport.peer.wishes.get("brain", ""), "seconds": now - each.began}
+                for name, each in self.sessions.live.items()
+            ]
+        )
+
+    async def graph(self, request: Any) -> Any:
+        """The pipeline of a session, with its counters."""
+        live = self.sessions.live.get(request.query_params.get("session", ""))
+        if live is None:
+            return self.plain("there is no such session\n", status_code=404, media_type="text/plain")
+        drawn = svg(live.graph, live.session.statistics())
+        return self.plain(drawn, media_type="image/svg+xml")
+
+    # Who comes in -------------------------------------------------------------------------------------------------
+
+    async def refusal(self, connection: Any, *, token: str) -> tuple[int, str] | None:
+        """Why somebody may not come in: a status and a sentence."""
+        origin = connection.headers.get("origin")
+        if origin is not None and not self._own(origin, connection.headers.get("host", "")):
+            return 403, f"a page of {origin} may not talk to this agent"
+        if self.authorize is not None and not await allowed(self.authorize, token):
+            return 401, "the token is missing or wrong; give it as Authorization: Bearer, or as ?token="
+        if why := self.sessions.refusal:
+            return 503, why
+        return None
+
+    def _own(self, origin: str, host: str) -> bool:
+        return urlsplit(origin).netloc == host or origin in self.origins or "*" in self.origins
+
+    async def socket(self, websocket: Any) -> None:
+        """A conversation over a WebSocket."""
+        if refused := await self.refusal(websocket, token=_token(websocket)):
+            await websocket.send_denial_response(self._problem(*refused))
+            return
+        await websocket.accept()
+        visit = Visit(address=_address(websocket), wishes=_wishes(websocket), limits=self.sessions.limits)
+        await serve_websocket_peer(AsgiSocket(websocket), self.sessions, visit)
+
+    async def offer(self, request: Any) -> Any:
+        """A WebRTC offer as JSON, of a new peer or a later one of the `session` named; the answer likewise."""
+        try:
+            offer = _OFFER.decode(await _body(request))
+        except (msgspec.DecodeError, ValueError) as error:
+            return self._problem(400, f'expected {{"sdp": ..., "wishes": {{...}}}}: {error}')
+        answered = await self._answer(request, offer.sdp, name=offer.session, wishes=offer.wishes)
+        if isinstance(answered, self.plain):
+            return answered
+        return self.json({"type": "answer", "sdp": answered.sdp, "session": answered.name})
+
+    async def whip(self, request: Any) -> Any:
+        """A WebRTC offer as WHIP has it (RFC 9725); the answer likewise."""
+        try:
+            sdp = (await _body(request)).decode()
+        except ValueError as error:
+            return self._problem(400, f"expected an offer, as application/sdp: {error}")
+        answered = await self._answer(request, sdp, wishes=_wishes(request))
+        if isinstance(answered, self.plain):
+            return answered
+        place = request.url_for("resource", session=answered.name).path
+        return self.plain(answered.sdp, status_code=201, media_type="application/sdp", headers={"location": place})
+
+    async def _answer(self, request: Any, sdp: str, *, name: str = "", wishes: Mapping[str, str]) -> Any:
+        """An `Answer`, or the response that says why there is none."""
+        if refused := await self.refusal(request, token=_token(request)):
+            return self._problem(*refused)
+        if self.webrtc is None:
+            return self._problem(501, "this server has no WebRTC; pip install 'bargein[webrtc]', or use its WebSocket")
+        try:
+            return await self.webrtc.offer(sdp, name=name, address=_address(request), wishes=wishes)
+        except RefusedError as error:
+            return self._problem(503, str(error))
+        except LookupError as error:
+            return self._problem(404, str(error))
+        except ValueError as error:
+            return self._problem(400, str(error))
+
+    async def resource(self, request: Any) -> Any:
+        """What a WHIP client may do with its session: add addresses or restart ICE, and hang up."""
+        if self.webrtc is None:
+            return self._problem(404, "this server has no WebRTC")
+        name = request.path_params["session"]
+        try:
+            if request.method == "DELETE":
+                await self.webrtc.delete(name)
+                return self.plain(status_code=200)
+            answer = await self.webrtc.patch(name, (await _body(request)).decode())
+        except LookupError as error:
+            return self._problem(404, str(error))
+        except ValueError as error:
+            return self._problem(400, str(error))
+        kind = "application/trickle-ice-sdpfrag"
+        return self.plain(answer, status_code=200 if answer else 204, media_type=kind)
+
+    def _problem(self, status: int, sentence: str) -> Any:
+        return self.json({"error": sentence}, status_code=status)
+
+
+def make_app(
+    sessions: Sessions,
+    *,
+    brains: Sequence[Choice] = (),
+    metrics: Metrics,
+    webrtc: Any = None,
+    origins: Sequence[str] = (),
+    authorize: Authorize | None = None,
+) -> Any:
+    """An ASGI application (Starlette's), to be served alone or mounted in another."""
+    need("starlette", "server", "the server")
+    from starlette.applications import Starlette  # noqa: PLC0415  # of the extra
+    from starlette.responses import FileResponse  # noqa: PLC0415
+    from starlette.routing import Mount, Route, WebSocketRoute  # noqa: PLC0415
+    from starlette.staticfiles import StaticFiles  # noqa: PLC0415
+
+    app = App(sessions, brains=brains, metrics=metrics, webrtc=webrtc, origins=origins, authorize=authorize)
+
+    async def graph_page(request: Any) -> Any:
+        return FileResponse(PAGE / "graph.html")
+
+    return Starlette(
+        routes=[
+            Route("/choices", app.choices),
+            Route("/healthz", app.healthy),
+            Route("/readyz", app.ready),
+            Route("/metrics", app.counted),
+            Route("/sessions", app.live),
+            Route("/graph", graph_page),
+            Route("/graph.svg", app.graph),
+            Route("/offer", app.offer, methods=["POST"]),
+            Route("/whip", app.whip, methods=["POST"]),
+            Route("/whip/{session}", app.resource, methods=["DELETE", "PATCH"], name="resource"),
+            WebSocketRoute("/ws", app.socket),
+            Mount("/", StaticFiles(directory=PAGE, html=True)),
+        ]
+    )
+
+
+def _ice(server: Any) -> dict[str, str]:
+    """As a browser wants it. What it may use, whoever sees the page may know."""
+    secret = {"username": server.username, "credential": server.credential} if server.username else {}
+    return {"urls": server.url, **secret}
+
+
+def _token(connection: Any) -> str:
+    return bearer(connection.headers.get("authorization", "")) or str(connection.query_params.get("token", ""))
+
+
+def _wishes(connection: Any) -> dict[str, str]:
+    return {name: value for name, value in connection.query_params.items() if name != "token"}
+
+
+def _address(connection: Any) -> str:
+    client = connection.client
+    return f"{client.host}:{client.port}" if client is not None else ""
+
+
+async def _body(request: Any) -> bytes:
+    """The body, if it is not too long. Raises `ValueError`."""
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > OFFER_BYTES:
+            raise ValueError(f"more than {OFFER_BYTES} bytes")
+    return body

@@ -1,0 +1,43 @@
+"""`bargein chat` is a conversation in writing."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from bargein.services.cli._app import run
+
+
+def say(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+
+
+def test_each_line_is_answered(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """With tools, and the conversation in mind."""
+    say(monkeypatch, "What is the weather in Paris?", "And in Rome?")
+    assert run(["chat", "--brain", "offline"]) == 0
+    printed = capsys.readouterr()
+    first, second = printed.out.strip().splitlines()
+    assert "Paris" in first
+    assert "degrees" in first
+    assert "Rome" in second
+    assert "weather" in printed.err
+
+
+def test_it_ends_with_its_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing asked, nothing answered."""
+    say(monkeypatch)
+    assert run(["chat", "--brain", "offline"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("brain", "said"), [("openai", "set OPENAI_API_KEY"), ("nobody", "there is no such brain; there are openai, ")]
+)
+def test_a_brain_that_is_not_there(
+    brain: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Is a sentence with what to do."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert run(["chat", "--brain", brain]) == 1
+    assert said in " ".join(capsys.readouterr().err.split())
