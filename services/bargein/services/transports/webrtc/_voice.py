@@ -22,8 +22,8 @@ PACKET_MS = 20
 RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
 """The rates (Hz) that Opus codes without resampling. Whatever it is, the RTP clock counts 48,000 a second."""
 BITRATE = 96_000
-"""Bits a second. Opus chooses between two coders by the bits it has; SILK, the one for few, costs 130 to 320 µs for
-20 ms where the other costs 65."""
+"""Bits a second. Opus chooses between two coders by the bits it has; SILK, the one for few, costs two to five times as
+much as the other, and at 32 kbit/s is four times as far from the original."""
 COMPLEXITY = 0
 """Of 0 to 10. At this rate 10 costs twice as much, for a spectrum that is 0.3 dB nearer; see `benchmarks/opus.py`."""
 SILENCE = b"\xf8\xff\xfe"
