@@ -26,6 +26,7 @@ from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Heard, Pacer, Resample, Sentences, Spoken
 from bargein.services.azure import AZURE_BETA, BETA_VERSION, VOICE_LIVE, AzureRealtime, VoiceLive
 from bargein.services.cascade import Call, Cascade, Speak
+from bargein.services.gemini import GeminiLive, ScriptedGemini
 from bargein.services.history import History
 from bargein.services.openai import GA, Dialect, OpenAIRealtime, ScriptedBrain
 from bargein.services.openai.serve import serve_socket
@@ -100,6 +101,16 @@ async def voiced(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]
         yield Brain(brain, Sentences(), Speak(Voice(words=True)), history=brain.history)
 
 
+@asynccontextmanager
+async def gemini(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]:
+    said = [
+        reply if isinstance(reply, str) else [ToolCall(call="", name=reply[0], arguments=reply[1])] for reply in replies
+    ]
+    peer = ScriptedGemini(*said, hears=["What is the weather in Paris?"])
+    brain = GeminiLive(api_key="key", connect=peer.connect, tools=tools)
+    yield Brain(brain, history=brain.history, rate=16_000)
+
+
 def related(dialect: Dialect, make: Callable[..., Realtime]) -> Any:
     """One that speaks a dialect of the same protocol."""
 
@@ -122,6 +133,7 @@ BRAINS = {
     ),
     "Voice Live": related(VOICE_LIVE, partial(VoiceLive, "m", AZURE, rate=16_000)),
     "Qwen": related(QWEN, QwenOmni),
+    "Gemini": gemini,
     "xAI": related(XAI, partial(GrokVoice, rate=16_000)),
 }
 

@@ -66,6 +66,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """An `ssl.SSLContext`, where the default one will not do."""
     open_seconds: float = 10.0
     """How long it may take."""
+    pong_seconds: float | None = 20.0
+    """How long a pong may take, before the connection counts as dead; None for as long as it likes."""
 
     def __repr__(self) -> str:
         return f"Endpoint({self.url.split('?')[0]})"
@@ -85,6 +87,7 @@ async def dial(endpoint: Endpoint) -> AsyncIterator[Socket]:
         "subprotocols": list(endpoint.subprotocols) or None,
         "max_size": LARGEST,
         "open_timeout": endpoint.open_seconds,
+        "ping_timeout": endpoint.pong_seconds,
         "close_timeout": 1,
         "compression": None,  # it costs more than it saves on base64 of noise
     }

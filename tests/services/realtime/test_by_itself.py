@@ -34,7 +34,7 @@ from bargein.services.sockets import Endpoint, Socket, SocketClosedError, Socket
 
 pytestmark = pytest.mark.virtual
 
-PROFILE = Profile(provider="Plain", input_rate=16_000, output_rate=16_000, asks=False, continuous=True)
+PROFILE = Profile(provider="Plain", input_rate=16_000, output_rate=16_000, asks=False, continuous=True, seeds=True)
 
 
 class Plain(Protocol):

@@ -181,7 +181,7 @@ async def test_a_session_that_is_no_more(status: int | None) -> None:
 
 
 async def test_calls_outlive_a_connection() -> None:
-    """Those that the session kept are answered as calls; one that it cannot know is told as history."""
+    """Those that the session kept are answered; one that it cannot know is told, and what to say is asked for."""
     provider, history = Provider(), History()
     async with Harness(provider.model(history=history)) as harness:
         await harness.next(Connected)
@@ -194,7 +194,7 @@ async def test_calls_outlive_a_connection() -> None:
         await anyio.sleep(5)
         await harness.send(ToolResult(call="c1", output="one"), ToolResult(call="c2", output="two"))
         await anyio.sleep(1)
-        assert provider.got[1] == ["open ", "result one", "seed two"]
+        assert provider.got[1] == ["open ", "result one", "seed two", "respond"]
         await harness.session.cancel()
 
 

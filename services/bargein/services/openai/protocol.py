@@ -318,7 +318,7 @@ class OpenAIProtocol(Protocol):
             "audio": {"input": sound, "output": spoken},
             "tools": [{"type": "function", **each} for each in settings.tools],
         }
-        return _merged(self._dialect.write_session(session), settings.extra)
+        return settings.merged(self._dialect.write_session(session))
 
     def _format(self, rate: int) -> dict[str, Any]:
         name = self._codec.name
@@ -435,15 +435,6 @@ def _reason(response: wire.Response) -> str:
     if details and details.error:
         return str(details.error.message or details.error.code or details.reason or "")
     return (details.reason or "") if details else ""
-
-
-def _merged(base: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """`more` over `base`, deep inside dictionaries."""
-    merged = dict(base)
-    for key, value in more.items():
-        old = merged.get(key)
-        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
-    return merged
 
 
 def _usage(usage: wire.TokenUsage | None) -> dict[str, int]:

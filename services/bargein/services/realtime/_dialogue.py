@@ -421,8 +421,8 @@ class Dialogue:
     def _response_over(self, event: ResponseOver) -> None:
         response = self._responses.get(event.response)
         if response is None or not response.active:
-            if response is None and event.outcome == "failed" and self._active is None:
-                self._requested = None  # it failed before it began
+            if response is None and event.outcome != "completed" and self._active is None:
+                self._requested = None  # it was over before it began
             self._expected = self._expected and response is None
             self._ask()  # one that was given up here is over at the provider, too
             return
@@ -595,7 +595,7 @@ class Dialogue:
                 self.outbox.post(self.protocol.tool_result(frame.call, frame.output))
             else:  # it was called on another connection: this one must be told of the call, too
                 self.outbox.post(self.protocol.seed([entry]))
-        self._answered(frame.call)
+        self._answered(frame.call, known=frame.call in self._here)
 
     def _call_off(self, call: str) -> None:
         """The provider does not want an answer: whoever works on it is told, and it is never answered."""
@@ -604,25 +604,28 @@ class Dialogue:
             self.emit(ToolFinished(call=call, name=entry.name, cancelled=True))
         self._answered(call)
 
-    def _answered(self, call: str) -> None:
+    def _answered(self, call: str, *, known: bool = True) -> None:
         self._beside.discard(call)
         self._running.discard(call)
         for response in self._responses.values():
             if call in response.calls:
                 response.calls.discard(call)
-                self._results_complete(response)
+                self._results_complete(response, known)
         self.wake()
 
     def tool_over(self, call: str) -> None:
         """A tool ended without an answer."""
         self._answered(call)
 
-    def _results_complete(self, response: Response) -> None:
-        """All calls of a response are answered, and it is over: one more response, unless the user went on."""
+    def _results_complete(self, response: Response, known: bool = True) -> None:
+        """All calls of a response are answered, and it is over: one more response, unless the user went on.
+
+        Some providers go on by themselves, if the calls are `known` to them.
+        """
         if response.active or response.calls or not response.called:
             return
         response.called = False
-        continues = self.protocol is not None and self.protocol.profile.continues
+        continues = known and self.protocol is not None and self.protocol.profile.continues
         if not response.dropped and self._wanted is None and not continues:
             self._wanted = Respond()
         self._ask()

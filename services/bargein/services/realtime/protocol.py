@@ -6,7 +6,7 @@ was heard, tools. One instance serves one connection.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -60,6 +60,18 @@ class Settings(msgspec.Struct, kw_only=True):
     """How the user's sound is transcribed; None for not at all."""
     extra: dict[str, Any] = {}
     """More of the provider's own settings, merged over all others."""
+
+    def merged(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        """What a provider is to be told, with `extra` over it, deep inside dictionaries."""
+        return _merged(told, self.extra)
+
+
+def _merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in more.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged
 
 
 # What a message means -------------------------------------------------------------------------------------------------

@@ -1,0 +1,41 @@
+"""Tokens that do not last: asked for anew before each connection."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable, iscoroutinefunction
+
+import anyio
+from bargein.pipeline._worker import Worker
+
+from ._keys import checked_key
+from .sockets import SocketRefusedError
+
+__all__ = ["Token", "token_of"]
+
+Token = str | Callable[[], str | Awaitable[str]]
+"""A token, or a function that gives one. One that is not async may block: it runs in a thread of its own."""
+
+
+async def token_of(who: str, source: Token) -> str:
+    """The token. Raises `SocketRefusedError` where there is none to be had: it may be had at the next attempt."""
+    try:
+        found = source if isinstance(source, str) else await _asked(source)
+        if not isinstance(found, str) or not found:
+            raise TypeError(f"it gave {type(found).__name__}, where a token was expected")
+        return checked_key(who, found, "token")
+    except Exception as error:
+        raise SocketRefusedError(f"{who}: no token: {type(error).__name__}: {error}") from error
+
+
+async def _asked(source: Callable[[], str | Awaitable[str]]) -> str:
+    if iscoroutinefunction(source):
+        return str(await source())
+    worker = Worker("bargein token")
+    try:
+        value = await worker.call(source)
+    finally:
+        with anyio.CancelScope() as scope:  # tell the thread to end after the call, and do not wait for that
+            scope.cancel()
+            await worker.close()
+    return await value if isawaitable(value) else value

@@ -1,0 +1,129 @@
+"""Conversations in which everything happens at once, with a provider whose sound names no response."""
+
+from __future__ import annotations
+
+from random import Random
+
+import anyio
+import pytest
+from bargein.pipeline import LIVE, Audio, Interrupt, Played, ResponseEnded, ResponseStarted, UserText
+from bargein.pipeline.testing import Harness
+from bargein.processors import Pacer, Spoken
+from bargein.services.gemini import GeminiLive
+
+from .peer import WORD_MS, SeededGemini
+
+pytestmark = pytest.mark.virtual
+
+SEEDS = 150
+"""On each of two backends."""
+RATE = 24_000
+
+
+async def converse(seed: int) -> None:
+    """One conversation, and what must hold of it."""
+    random, peer = Random(seed), SeededGemini(seed)
+    model = peer.model(transcription=False)
+    async with Harness(model, Spoken(), Pacer(lead_ms=40)) as harness:
+        session = harness.session
+        await anyio.sleep(0.01)
+        for _ in range(random.randint(3, 10)):
+            before = session.epoch
+            match random.choice(("text", "text", "wait", "wait", "local", "server", "both", "twice", "break", "leave")):
+                case "text":
+                    await harness.send(UserText(text="go on"))
+                    await anyio.sleep(random.choice((0.0, 0.01, 0.3)))
+                case "wait":
+                    await anyio.sleep(random.choice((0.02, 0.2, 1.0, 3.0)))
+                case "local":
+                    harness.interrupt()
+                    assert session.epoch == before + 1
+                case "server":
+                    assert peer.session is not None
+                    await peer.session.interrupt()
+                case "both":
+                    assert peer.session is not None
+                    await peer.session.interrupt()
+                    harness.interrupt()
+                    await anyio.sleep(random.choice((0.0, 0.05)))
+                    assert session.epoch <= before + 2
+                case "twice":
+                    for _ in range(2):
+                        assert peer.session is not None
+                        await peer.session.interrupt()
+                    await anyio.sleep(0.05)
+                    assert session.epoch <= before + 1, "one cause, one step"
+                case "break":
+                    await peer.close(1006)
+                    await anyio.sleep(random.choice((0.0, 0.5)))
+                case "leave":
+                    await peer.go_away(random.choice((0.0, 3.0, 50.0)))
+        await anyio.sleep(30)
+        await harness.send(UserText(text="and at last?"))
+        await anyio.sleep(30)  # all has been said and heard
+        await harness.settle()
+        last = peer.turns[-1]
+        await session.cancel()
+    turns = _turns(harness)
+    _nothing_stale(harness)
+    _nothing_lost(harness, peer, turns)
+    _remembered_as_heard(harness, peer, model, turns)
+    assert not last.interrupted
+    assert harness.of(ResponseEnded)[-1].outcome == "completed", "it is answered, whatever went before"
+    assert turns[harness.of(ResponseEnded)[-1].response] == last.number
+    assert len(harness.of(ResponseStarted)) == len(harness.of(ResponseEnded))
+
+
+def _turns(harness: Harness) -> dict[str, int]:
+    """Which turn of the server's each response was: by its sound, which is of one alone."""
+    found: dict[str, int] = {}
+    for frame in harness.of(Audio):
+        if frame.epoch != LIVE:
+            turn = found.setdefault(frame.response, int(frame.samples[0]) - 1)
+            assert (frame.samples == turn + 1).all(), "two turns in one response"
+    assert len(set(found.values())) == len(found), "one turn in two responses"
+    return found
+
+
+def _nothing_stale(harness: Harness) -> None:
+    """After an interrupt no sample of what had begun before it comes."""
+    epoch = 0
+    for _, frame in harness.timeline:
+        if isinstance(frame, Interrupt):
+            assert frame.epoch > epoch, "each step once"
+            epoch = frame.epoch
+        elif isinstance(frame, Audio) and frame.epoch != LIVE:
+            assert frame.epoch >= epoch
+
+
+def _nothing_lost(harness: Harness, peer: SeededGemini, turns: dict[str, int]) -> None:
+    """Of a response that was heard to its end, every sample comes."""
+    done = {frame.response: frame for frame in harness.of(Played) if frame.done}
+    for frame in harness.of(ResponseEnded):
+        if frame.outcome == "completed" and frame.response in done:
+            whole = len(peer.turns[turns[frame.response]].words) * WORD_MS
+            if done[frame.response].ms >= whole - 1e-6:
+                pieces = [each for each in harness.of(Audio) if each.response == frame.response and each.epoch != LIVE]
+                assert sum(len(each.samples) for each in pieces) == whole * RATE // 1000
+
+
+def _remembered_as_heard(harness: Harness, peer: SeededGemini, model: GeminiLive, turns: dict[str, int]) -> None:
+    """The conversation keeps the words that were heard: a prefix of the turn's, as long as its sound that played."""
+    played = {frame.response: frame.ms for frame in harness.of(Played) if frame.done}
+    for entry in model.history:
+        if entry.role == "assistant" and entry.response in turns:
+            said = peer.turns[turns[entry.response]].words
+            words = entry.remembered.split()
+            assert words == said[: len(words)]
+            assert abs(len(words) - played.get(entry.response, 0.0) / WORD_MS) <= 1.5, entry
+
+
+@pytest.mark.timeout(120)
+async def test_everything_at_once() -> None:
+    """Seeded, so that a failure can be met again."""
+    for seed in range(SEEDS):
+        try:
+            await converse(seed)
+        except BaseException as error:
+            error.add_note(f"in the conversation of seed {seed}")
+            raise
