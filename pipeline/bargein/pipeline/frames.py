@@ -390,6 +390,8 @@ class ToolCall(Frame, frozen=True, kw_only=True):
     """JSON, as the model wrote it: it may be invalid, and then the model must be told."""
     response: str = ""
     """The response that asked."""
+    handled: bool = False
+    """Whoever gives it has the tool, and runs it: nobody else need answer."""
 
 
 class ToolResult(Frame, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from bargein.pipeline import Frame, Travels
 from bargein.processors import Commit
@@ -15,6 +15,7 @@ __all__ = [
     "Connected",
     "Disconnected",
     "RateLimits",
+    "Remember",
     "Respond",
     "Say",
     "ToolFinished",
@@ -85,11 +86,30 @@ class Configure(Frame, frozen=True, kw_only=True):
     travels: ClassVar[Travels] = Travels.NEWS
 
     instructions: str | None = None
-    """What the model should do and be."""
+    """What the model should do and be; empty for what it was made with."""
     tools: tuple[Any, ...] | None = None
     """Tools, each a `Tool` or what `tool()` makes one of."""
+    schemas: tuple[dict[str, Any], ...] | None = None
+    """Tools that the application answers, beside those: of each `name`, `description` and `parameters`."""
     voice: str | None = None
     """Which voice it has, in the provider's words."""
+
+
+class Remember(Frame, frozen=True, kw_only=True):
+    """Part of the conversation that was not said in it, such as the history of an earlier one. Nobody answers it."""
+
+    travels: ClassVar[Travels] = Travels.NEWS
+
+    role: Literal["system", "user", "assistant", "call", "result"]
+    """Whose words; `call` and `result` are of a tool."""
+    text: str
+    """The words, the arguments of the call, or its result."""
+    item: str = ""
+    """Its id in the conversation."""
+    call: str = ""
+    """The id of the call."""
+    name: str = ""
+    """Which tool."""
 
 
 class Connected(Frame, frozen=True, kw_only=True):

@@ -77,6 +77,10 @@ class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
         """There is something in it to remember: words, a picture, or a call with its answer."""
         return self.output is not None if self.role == "call" else bool(self.remembered.strip() or self.seen)
 
+    def worth_to(self, *, images: bool) -> bool:
+        """The same for a model that looks at pictures, or does not."""
+        return self.worth and (images or self.role == "call" or bool(self.remembered.strip()))
+
     @property
     def open(self) -> bool:
         """It is a call that has not been answered."""
@@ -166,6 +170,10 @@ class History:
         """What is worth to be given to a model: heard words, pictures, and calls that were answered."""
         return [entry for entry in self._entries if entry.worth]
 
+    def for_model(self, *, images: bool) -> list[Entry]:
+        """The same, without entries that are pictures alone where a model cannot look at them."""
+        return [entry for entry in self._entries if entry.worth_to(images=images)]
+
     def statistics(self) -> HistoryStatistics:
         """What there is, and what is no more."""
         roles = [entry.role for entry in self._entries]
@@ -232,6 +240,27 @@ class History:
                 entry.output = output
                 return entry
         return None
+
+    def remember(
+        self,
+        role: Literal["system", "user", "assistant", "call", "result"],
+        text: str,
+        item: str = "",
+        *,
+        call: str = "",
+        name: str = "",
+    ) -> None:
+        """What was not said here, but is part of the conversation: words, a call's arguments, or its result."""
+        if role == "call":
+            self.call(call, name, text)
+        elif role == "result":
+            self.result(call, text)
+        elif role == "user":
+            self.user(text, item)
+        elif role == "system":
+            self.system(text, item)
+        else:
+            self.assistant(text, item, f"remembered-{item}")
 
     def forget(self, item: str) -> None:
         """An item is no part of the conversation."""

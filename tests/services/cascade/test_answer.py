@@ -6,13 +6,25 @@ from collections.abc import Sequence
 from typing import Any
 
 import anyio
+import numpy as np
 import pytest
-from bargein.pipeline import Failure, Interrupt, ResponseEnded, ResponseStarted, Text, ToolCall, ToolResult, Usage
+from bargein.pipeline import (
+    Failure,
+    Image,
+    Interrupt,
+    ResponseEnded,
+    ResponseStarted,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+    Video,
+)
 from bargein.pipeline.testing import Harness
 from bargein.processors import Heard, Pacer, Sentences, Spoken, Turn
 from bargein.services.cascade import Answer, Call, Speak
-from bargein.services.frames import Configure, Respond, Say, ToolFinished
-from bargein.services.history import Entry, History, HistoryStatistics
+from bargein.services.frames import Configure, Remember, Respond, Say, ToolFinished
+from bargein.services.history import Entry, History, HistoryStatistics, Picture
 from bargein.services.tools import tool
 
 from .parts import Mind, Voice
@@ -73,17 +85,74 @@ async def test_tools_are_run_and_the_model_goes_on() -> None:
 
 
 async def test_the_application_may_answer_calls() -> None:
-    """Where there are no tools; a call that nobody answers does not hold the conversation for ever."""
-    mind = Mind([Call(name="theirs", call="c")], ["Thank you."], [Call(name="theirs", call="d")], ["Never mind."])
+    """Where there are no tools: in a response of its own, which another one follows when all are answered."""
+    calls = [Call(name="theirs", call="c"), Call(name="theirs", call="d")]
+    mind = Mind(["Let me ask. ", *calls], ["Thank you."])
     async with Harness(Answer(mind)) as harness:
         await harness.send(turn("Go."))
-        call = await harness.next(ToolCall)
-        await harness.send(ToolResult(call=call.call, output="42"))
         await harness.next(ResponseEnded)
-        assert mind.said[-1] == ("call", "42")
-        await harness.send(turn("Again.", 2))
-        await harness.next(ResponseEnded, within=100)
+        await harness.send(ToolResult(call="d", output="7"))
+        await anyio.sleep(1)
+        assert len(mind.prompts) == 1
+        await harness.send(ToolResult(call="c", output="42"), ToolResult(call="who?", output=""))
+        await harness.next(ResponseEnded)
+        assert mind.said[1:] == [("assistant", "Let me ask. "), ("call", "42"), ("call", "7")]
+        assert said(harness) == ["Let me ask. ", "Thank you."]
+        assert not any(frame.handled for frame in harness.of(ToolCall))
+        await harness.session.cancel()
+
+
+async def test_a_call_that_nobody_answers_holds_up_nobody() -> None:
+    """The model goes on after a minute, and a user at once; what comes late is kept."""
+    mind = Mind([Call(name="theirs")], ["Never mind."], [Call(name="theirs")], ["Yes?"], ["Now I know."])
+    async with Harness(Answer(mind)) as harness:
+        await harness.send(turn("Go."))
+        await harness.next(Text, within=100)
+        assert harness.timeline[-1].at == pytest.approx(60)
         assert mind.said[-1] == ("call", '"nobody answered"')
+        await harness.send(turn("Again.", 2))
+        call = await harness.next(ToolCall)
+        await anyio.sleep(1)
+        await harness.send(turn("Hello?", 3))
+        await harness.next(Text)
+        assert harness.timeline[-1].at == pytest.approx(61)
+        await harness.send(ToolResult(call=call.call, output="late"))
+        await anyio.sleep(100)
+        assert len(mind.prompts) == 4
+        await harness.send(turn("So?", 4))
+        await harness.end()
+        assert ("call", "late") in mind.said
+        assert said(harness)[-2:] == ["Yes?", "Now I know."]
+
+
+async def test_the_application_may_have_tools_beside_ours() -> None:
+    """Of which it gives the schemas, and which have precedence; ours are run within the response, and marked so."""
+
+    @tool
+    def here(x: int) -> str:
+        return "from here"
+
+    @tool
+    def both() -> str:
+        return "never"
+
+    mind = Mind([Call(name="here", arguments='{"x": 1}')], [Call(name="there"), Call(name="both")], ["Done."])
+    theirs = {"type": "function", "name": "there"}, {"name": "both", "description": "Both.", "parameters": {"a": 1}}
+    async with Harness(Answer(mind, tools=[here, both])) as harness:
+        await harness.send(Configure(schemas=theirs), turn("Go."))
+        await harness.next(ResponseEnded)
+        assert [(frame.name, frame.handled) for frame in harness.of(ToolCall)] == [
+            ("here", True), ("there", False), ("both", False),
+        ]  # fmt: skip
+        assert [each["name"] for each in mind.prompts[0].tools] == ["here", "there", "both"]
+        assert mind.prompts[0].tools[1]["parameters"] == {"type": "object", "properties": {}}
+        for call in harness.of(ToolCall)[1:]:
+            await harness.send(ToolResult(call=call.call, output="from there"))
+        await harness.next(ResponseEnded)
+        assert [each[1] for each in mind.said[1:]] == ["from here", "from there", "from there"]
+        await harness.send(Configure(schemas=()), turn("And now?", 2))
+        await harness.next(ResponseEnded)
+        assert [each["name"] for each in mind.prompts[-1].tools] == ["here", "both"]
         await harness.session.cancel()
 
 
@@ -201,6 +270,122 @@ async def test_a_model_that_only_calls_tools_is_made_to_answer() -> None:
     assert len(mind.prompts) == 8
 
 
+async def test_and_where_it_cannot_even_then_that_is_told() -> None:
+    """As any other failure of a model."""
+
+    @tool
+    def again() -> str:
+        return "again"
+
+    async with Harness(Answer(Mind([Call(name="again")]), tools=[again], apology="Sorry.")) as harness:
+        await harness.send(turn("Go."))
+        await harness.end()
+    assert said(harness) == ["Sorry."]
+    assert [frame.message for frame in harness.of(Failure)] == ["Mind: it has called tools 8 times, and not answered"]
+
+
+async def test_a_turn_without_words_is_not_left_unanswered() -> None:
+    """One whose words may yet come is answered when they do."""
+    mind = Mind(["I see."])
+    async with Harness(Answer(mind, unheard="Pardon?")) as harness:
+        await harness.send(turn("", final=True))
+        await harness.next(ResponseEnded)
+        assert said(harness) == ["Pardon?"]
+        await harness.send(turn("", 2, final=False))
+        await anyio.sleep(1)
+        assert len(harness.of(ResponseStarted)) == 1
+        await harness.send(turn("It is me.", 2, revision=1))
+        await harness.next(ResponseEnded)
+        assert said(harness) == ["Pardon?", "I see."]
+        assert mind.said == [("assistant", "Pardon?"), ("user", "It is me.")]
+        await harness.session.cancel()
+
+
+async def test_a_conversation_goes_on_in_another_session() -> None:
+    """Its items are not mistaken for those of the first."""
+    history = History()
+
+    @tool
+    def again() -> str:
+        return "again"
+
+    for _ in range(2):
+        mind = Mind([Call(name="again")], ["Yes."])
+        async with Harness(Answer(mind, history=history, tools=[again])) as harness:
+            await harness.send(turn("Hello."))
+            await harness.end()
+        history = History.from_json(history.to_json())
+    assert [entry.remembered or entry.output for entry in history] == ["Hello.", "again", "Yes."] * 2
+
+
+def photo(**fields: Any) -> Image:
+    return Image(data=b"jpeg", format="jpeg", **fields)
+
+
+async def test_what_the_user_shows_is_in_the_prompt() -> None:
+    """A picture, and of a video one a second; the agent's own pass."""
+    mind = Mind(["A dog."])
+    mind.images = True
+    async with Harness(Answer(mind)) as harness:
+        await harness.send(photo(detail="low"), turn("What is that?"))
+        await harness.next(ResponseEnded)
+        (entry, _) = mind.prompts[0].entries
+        assert entry.seen == (Picture(media="image/jpeg", data=b"jpeg", detail="low"),)
+        await harness.send(photo(response="r"))
+        for number in range(50):
+            await harness.send(Video(data=b"frame", format="jpeg", pts=number * 40_000_000))
+        await harness.send(turn("And that?", 2))
+        await harness.next(ResponseEnded)
+        assert sum(len(entry.seen) for entry in mind.prompts[1].entries) == 3
+        assert len(harness.of(Image)) == 1
+        await harness.session.cancel()
+
+
+async def test_a_model_that_cannot_look_is_not_shown_anything() -> None:
+    """That is a failure, once for a video, and the conversation goes on."""
+    mind = Mind(["I see nothing."])
+    history = History()
+    history.show(Picture(media="image/png", data=b"png"))
+    async with Harness(Answer(mind, history=history)) as harness:
+        await harness.send(photo(), *(Video(data=b"x", format="jpeg", pts=n * 10**9) for n in range(5)))
+        await harness.send(turn("What is that?"))
+        await harness.end()
+    assert [frame.message for frame in harness.of(Failure)] == [
+        f"Mind: Mind cannot do {what}; use a model that takes pictures, or describe them in text"
+        for what in ("Image", "Video")
+    ]
+    assert mind.said == [("user", "What is that?")]
+    assert said(harness) == ["I see nothing."]
+
+
+async def test_pictures_must_be_encoded() -> None:
+    """With what to insert."""
+    with pytest.raises(ValueError, match=r"Mind takes encoded pictures, .*insert EncodeJpeg\(\)"):
+        async with Harness(Answer(Mind(["x"]))) as harness:
+            await harness.send(Image(data=np.zeros((2, 2, 3), np.uint8)))
+            await harness.end()
+
+
+async def test_what_was_not_said_may_be_remembered() -> None:
+    """An earlier conversation, and none of it is answered."""
+    mind = Mind(["Yes."])
+    async with Harness(Answer(mind)) as harness:
+        await harness.send(
+            Remember(role="system", text="Be kind."),
+            Remember(role="user", text="Hello.", item="u"),
+            Remember(role="assistant", text="Hi.", item="a"),
+            Remember(role="call", text="{}", call="c", name="f"),
+            Remember(role="result", text="42", call="c"),
+        )
+        await anyio.sleep(1)
+        assert not mind.prompts
+        await harness.send(turn("Go on."))
+        await harness.end()
+    assert mind.said == [
+        ("system", "Be kind."), ("user", "Hello."), ("assistant", "Hi."), ("call", "42"), ("user", "Go on."),
+    ]  # fmt: skip
+
+
 async def test_it_can_be_told_what_to_say_and_to_do() -> None:
     """Word for word; with other instructions, once or from now on; protected, if it must be."""
     mind = Mind(["Yes."])
@@ -212,11 +397,13 @@ async def test_it_can_be_told_what_to_say_and_to_do() -> None:
         await harness.next(ResponseEnded)
         await harness.send(Configure(instructions="second"), Respond())
         await harness.next(ResponseEnded)
+        await harness.send(Configure(instructions=""), Respond())
+        await harness.next(ResponseEnded)
         await harness.end()
-    assert said(harness) == ["Welcome.", "Yes.", "Yes."]
-    assert [frame.protected for frame in harness.of(ResponseStarted)] == [True, False, False]
-    assert [prompt.instructions for prompt in mind.prompts] == ["once", "second"]
-    assert [entry.text for entry in answer.history] == ["Welcome.", "Yes.", "Yes."]
+    assert said(harness) == ["Welcome.", *["Yes."] * 3]
+    assert [frame.protected for frame in harness.of(ResponseStarted)] == [True, False, False, False]
+    assert [prompt.instructions for prompt in mind.prompts] == ["once", "second", "first"]
+    assert [entry.text for entry in answer.history] == ["Welcome.", *["Yes."] * 3]
     assert not harness.of(Interrupt)
 
 
@@ -237,11 +424,16 @@ async def test_a_long_conversation_is_summarised_beside_it() -> None:
         await anyio.sleep(6)
         own = harness.statistics().processors["answer"].own
         assert isinstance(own, HistoryStatistics)
-        assert own.summarised == 4
+        assert own.summarised >= 4
         for number in range(7, 10):
             await harness.send(turn("A question.", number))
             await harness.next(ResponseEnded)
         assert mind.said[0] == ("system", "Before.")
+        await harness.session.cancel()
+    slow = History(capacity=4, summarise=summarise)
+    async with Harness(Answer(mind, history=slow)) as harness:
+        await harness.send(turn("One."), turn("Two.", 2), turn("Three.", 3))
         before = anyio.current_time()
         await harness.end()
         assert anyio.current_time() == before
+    assert slow.statistics().summarised == slow.statistics().failed == 0

@@ -323,7 +323,7 @@ def test_settings_of_one_response_hold_for_it_alone() -> None:
     hand.client("response.create", response={"instructions": "Be rude.", "tools": [tool]})
     assert [type(frame) for frame in hand.frames()] == [Configure, UserText]
     answer(hand)
-    assert hand.frames() == [Configure(instructions="Be kind.", tools=())]
+    assert hand.frames() == [Configure(instructions="Be kind.", schemas=())]
 
 
 def test_an_update_configures_the_brain() -> None:
@@ -333,7 +333,7 @@ def test_an_update_configures_the_brain() -> None:
     (event,) = hand.update(instructions="Be brief.", tools=[tool], audio={"output": {"voice": "marin"}})
     assert event["type"] == "session.updated"
     assert event["session"]["instructions"] == "Be brief."
-    assert hand.frames() == [Configure(instructions="Be brief.", tools=(tool,), voice="marin")]
+    assert hand.frames() == [Configure(instructions="Be brief.", schemas=(tool,), voice="marin")]
     hand.update(audio={"input": {"turn_detection": None}})
     assert hand.core.session["audio"]["input"]["turn_detection"] is None
     assert hand.core.session["audio"]["output"]["voice"] == "marin"

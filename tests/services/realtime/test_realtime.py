@@ -801,15 +801,22 @@ async def test_what_is_left_of_the_limits() -> None:
 
 
 async def test_pictures_are_sampled_and_must_be_encoded() -> None:
-    """One a second of a video; each still picture; raw ones need a processor above."""
+    """One a second of a video, each still picture; the next connection has them, too. Raw ones are refused."""
     peer = Settled()
-    async with session(peer.model(fps=1)) as harness:
+    model = peer.model(fps=1)
+    async with session(model) as harness:
         await harness.next(Connected)
         await harness.send(*(Video(data=b"jpeg", format="jpeg", pts=at * 100_000_000) for at in range(30)))
         await harness.send(Image(data=b"png", format="png", detail="low"))
         await until_sent(peer, "conversation.item.create", 4)
         parts = [event["item"]["content"][0] for event in peer.of("conversation.item.create")]
         assert parts[3] == {"type": "input_image", "image_url": "data:image/png;base64,cG5n", "detail": "low"}
+        assert [entry.seen[0].media for entry in model.history] == [*["image/jpeg"] * 3, "image/png"]
+        await peer.close()
+        await harness.next(Connected, within=30)
+        await until_sent(peer, "conversation.item.create", 8)
+        again = [event["item"]["content"][0] for event in peer.of("conversation.item.create")[4:]]
+        assert again == parts
         await harness.session.cancel()
     with pytest.raises(ValueError, match="insert EncodeJpeg"):
         async with session(Settled().model()) as harness:
@@ -834,6 +841,32 @@ async def test_the_session_can_be_changed() -> None:
         for event in peer.of("session.update")[1:]:
             assert event["session"]["instructions"] == "second"
             assert event["session"]["tools"][0]["name"] == "other"
+        await harness.session.cancel()
+
+
+async def test_the_application_may_have_tools_beside_ours() -> None:
+    """It gives their schemas, and answers; calls of ours are marked. Empty instructions are those of the beginning."""
+
+    @tool
+    def here() -> str:
+        return "from here"
+
+    peer = Settled()
+    async with session(peer.model(instructions="first", tools=[here])) as harness:
+        await harness.next(Connected)
+        await harness.send(Configure(schemas=({"type": "function", "name": "there"},), instructions="second"))
+        await harness.send(Configure(instructions=""))
+        await until_sent(peer, "session.update", 3)
+        told = [event["session"] for event in peer.of("session.update")]
+        assert [each["name"] for each in told[1]["tools"]] == ["here", "there"]
+        assert [each["instructions"] for each in told] == ["first", "second", "first"]
+        for name in ("here", "there"):
+            await peer.send("response.created", response={"id": f"r-{name}"})
+            await peer.send(
+                "response.function_call_arguments.done",
+                response_id=f"r-{name}", call_id=name, name=name, arguments="{}",
+            )  # fmt: skip
+            assert (await harness.next(ToolCall)).handled == (name == "here")
         await harness.session.cancel()
 
 

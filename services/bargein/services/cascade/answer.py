@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from typing import Any, Literal
@@ -12,6 +12,7 @@ import msgspec
 from bargein.pipeline import (
     Failure,
     Frame,
+    Image,
     Inbox,
     Interrupt,
     Outlet,
@@ -21,25 +22,32 @@ from bargein.pipeline import (
     ToolCall,
     ToolResult,
     Usage,
+    Video,
 )
-from bargein.processors import AgentActivity, Heard, Turn
+from bargein.processors import AgentActivity, Heard, SampleFps, Turn
 
-from ..frames import Configure, Respond, Say, ToolFinished, ToolProgress, ToolStarted
+from .._shown import picture_of
+from ..frames import Configure, Remember, Respond, Say, ToolFinished, ToolProgress, ToolStarted
 from ..history import History, HistoryStatistics
+from ..realtime.profile import UnsupportedError
 from ..tools import Tool, Toolbox, ToolRunner
+from ._calls import Calls
 from ._part import Holds, failure_of
 from .parts import Call, LanguageModel, Prompt
 
 __all__ = ["Answer"]
 
 ROUNDS = 8
-"""How often in one response tools may be called, before the model is made to answer."""
+"""How often for one turn tools may be called, before the model is made to answer."""
 OPEN = 64
 """Of how many items it is awaited what was heard."""
 UNANSWERED_S = 60.0
-"""How long the application may take to answer a call."""
+"""How long the application may take to answer a call, while the user says nothing."""
+Taken = Turn | Respond | Say | Configure | Remember | Image | Video | ToolResult | Heard | AgentActivity | Interrupt
 Given = (
     Turn
+    | Image
+    | Video
     | ResponseStarted
     | Text
     | ToolCall
@@ -57,14 +65,20 @@ class Answer(Holds):
     """Answer each `Turn` of the user's.
 
     The conversation is the `history`, which keeps of the agent's words those that were heard (`Heard`, from a `Spoken`
-    below). Each answer is a response: `ResponseStarted`, `Text` as it is written, calls of tools, `ResponseEnded`. A
-    turn that comes `meanwhile` is answered next, together with all that came until then (`"queue"`), or ends the
-    present answer and is answered at once (`"interrupt"`). An interrupt ends the answer, and lets tools finish that are
-    not `cancellable`: their results reach the model before its next response. `ToolCall`s are left to the application
-    (`ToolResult`) if there are no `tools`.
+    below), and what the user shows: each `Image`, and of a `Video` at most `fps` pictures a second, all encoded. A
+    model that cannot look at them is not shown them; that is a `Failure`. Each answer is a response: `ResponseStarted`,
+    `Text` as it is written, calls of tools, `ResponseEnded`. A turn that comes `meanwhile` is answered next, together
+    with all that came until then (`"queue"`), or ends the present answer and is answered at once (`"interrupt"`). An
+    interrupt ends the answer, and lets tools finish that are not `cancellable`: their results reach the model before
+    its next response.
 
-    A turn whose words turn out to be others is answered anew, if nothing of the answer has been heard. Where the model
-    fails, that is a `Failure`, and `apology` is said in its place, so that no call goes dead.
+    Calls are left to the application (`ToolResult`) if there are no `tools`, or if it has given the tool's schema
+    (`Configure`). Then the response ends with them, and another one follows when all have been answered, or after a
+    minute; a user who goes on before that is answered without.
+
+    A turn whose words turn out to be others is answered anew, if nothing of the answer has been heard; one without
+    words, with `unheard`. Where the model fails, that is a `Failure`, and `apology` is said in its place, so that no
+    call goes dead.
     """
 
     name = "answer"
@@ -78,47 +92,59 @@ class Answer(Holds):
         history: History | None = None,
         meanwhile: Literal["queue", "interrupt"] = "queue",
         apology: str = "Sorry, something went wrong. Could you say that again?",
+        unheard: str = "Sorry, I did not hear you.",
+        fps: float = 1.0,
     ) -> None:
         if meanwhile not in ("queue", "interrupt"):
             raise ValueError(f"Answer(meanwhile={meanwhile!r}): expected 'queue' or 'interrupt'")
         self.part = llm
         self.instructions = instructions
         self.meanwhile = meanwhile
-        self.runner = ToolRunner(tools)
-        """What runs the tools."""
         self.history = History() if history is None else history
         """The conversation, as it was heard."""
         self.apology = apology
+        self.unheard = unheard
+        self._made_with = instructions
+        self._sampled = SampleFps(fps)
+        self._blind = False  # it was told that the model cannot look
+        self._calls = Calls(tools, self.history)
         self._count = 0
-        self._calls = 0
+        self._earlier = 0  # turns of earlier sessions with this conversation
         self._asked: Respond | None = None  # to be answered next
+        self._then: tuple[Respond, Outlet[Given]] | None = None  # to be gone on with, when all calls are answered
         self._say: list[Say] = []
         self._current = ""  # the response that is being made
         self._of = 0  # the latest turn that it answers
         self._turn = 0
+        self._wordless = 0  # the latest turn of which no words are known yet
+        self._rounds = 0  # how often the model was asked for the present turn
         self._heard: set[str] = set()  # responses of which something was heard
         self._open: dict[tuple[str, str], str] = {}  # what was heard so far of items that are not done
         self._told = self._doubtful = False  # somebody says what was heard
-        self._pending: dict[str, anyio.Event] = {}  # calls without an answer
         self._group: anyio.abc.TaskGroup | None = None
+        self._beside: anyio.abc.TaskGroup | None = None
+
+    @property
+    def runner(self) -> ToolRunner:
+        """What runs the tools."""
+        return self._calls.runner
 
     def statistics(self) -> HistoryStatistics:
         """The conversation's."""
         return self.history.statistics()
 
-    async def run(
-        self,
-        inbox: Inbox[Turn | Respond | Say | Configure | ToolResult | Heard | AgentActivity | Interrupt],
-        out: Outlet[Given],
-    ) -> None:
+    async def run(self, inbox: Inbox[Taken], out: Outlet[Given]) -> None:
         """Answer until the end, and finish the last answer."""
+        self._count = _latest(self.history, "response")  # a conversation may have been begun by another
+        self._earlier = _latest(self.history, "turn")
+        self._calls.begin(_latest(self.history, "call"))
         async with anyio.create_task_group() as group, anyio.create_task_group() as beside:
-            self._group, self._idle = group, anyio.Event()
+            self._group, self._beside, self._idle = group, beside, anyio.Event()
             async for frame in inbox:
                 await self._take(frame, out)
                 if self.history.crowded:
                     beside.start_soon(self.history.condense)
-            while self._current or self._asked or self._say:  # each answer ends: models and tools have their limits
+            while self._current or self._asked or self._say or self._then:  # each ends: models and tools have limits
                 self._idle = anyio.Event()
                 await self._idle.wait()
             beside.cancel_scope.cancel()
@@ -127,17 +153,20 @@ class Answer(Holds):
         if isinstance(frame, Turn):
             await out.send(frame)  # for whoever watches
             await self._hear(frame, out)
+        elif isinstance(frame, Image | Video):
+            await self._see(frame, out)
         elif isinstance(frame, Respond):
             self._asked = frame
         elif isinstance(frame, Say):
             self._say.append(frame)
         elif isinstance(frame, Configure):
             if frame.instructions is not None:
-                self.instructions = frame.instructions
-            if frame.tools is not None:
-                self.runner.toolbox = Toolbox(frame.tools)
+                self.instructions = frame.instructions or self._made_with
+            self._calls.configure(frame)
+        elif isinstance(frame, Remember):
+            self.history.remember(frame.role, frame.text, frame.item, call=frame.call, name=frame.name)
         elif isinstance(frame, ToolResult):
-            self._result(frame)
+            self._calls.result(frame)
         elif isinstance(frame, AgentActivity):
             self._told = True  # there is a Spoken below, which will say what is heard
             if self._doubtful:
@@ -153,10 +182,11 @@ class Answer(Holds):
                 self._open[key] = frame.text
         elif isinstance(frame, Interrupt):
             self._forget()
-            self._asked = None  # the present answer is being cancelled; what comes next waits for its end
+            self._asked = self._then = None  # the present answer is being cancelled; what comes next waits for its end
             self._say.clear()
+            self._calls.let_go()
             for call in self.runner.interrupt():
-                self._over(call)
+                self._calls.over(call)
         self._next(out)
 
     def _forget(self) -> None:
@@ -168,17 +198,39 @@ class Answer(Holds):
         self._doubtful = bool(self._open)  # is it read, or will somebody yet say that it is listened to?
 
     async def _hear(self, frame: Turn, out: Outlet[Given]) -> None:
-        self.history.user(frame.text, f"turn-{frame.turn}")
+        self.history.user(frame.text, f"turn-{self._earlier + frame.turn}")
         self._turn = max(self._turn, frame.turn)
-        if not frame.revision:
+        first = not frame.revision or frame.turn == self._wordless
+        self._wordless = 0 if frame.text.strip() or frame.final else frame.turn
+        if self._wordless:
+            return  # they are on their way
+        if first:
             if self._current and self.meanwhile == "interrupt":
                 await out.send(Interrupt(reason="the user went on"))
                 self._forget()
-            self._asked = Respond()
+            if frame.text.strip():
+                self._asked = Respond()
+            else:
+                self._say.append(Say(text=self.unheard))
         elif frame.turn == self._of and self._current and self._current not in self._heard:
             await out.send(Interrupt(reason="the user's words turned out to be others"))
             self._forget()
             self._asked = Respond()
+
+    async def _see(self, frame: Image | Video, out: Outlet[Given]) -> None:
+        """Keep what the user shows."""
+        if frame.response:
+            await out.send(frame)  # the agent's own
+            return
+        picture = picture_of(frame, type(self.part).__name__)
+        moving = isinstance(frame, Video)
+        if not self.part.images:
+            if not (moving and self._blind):  # of a video once is enough
+                who = type(self.part).__name__
+                out.offer(failure_of(self.part, UnsupportedError.of(who, "images", type(frame).__name__)))
+            self._blind = self._blind or moving
+        elif not isinstance(frame, Video) or any(self._sampled.process(frame)):
+            self.history.show(picture)
 
     def _next(self, out: Outlet[Given]) -> None:
         """Begin the next answer, if there is one to give and none is being given."""
@@ -187,8 +239,13 @@ class Answer(Holds):
         if self._say:
             self._begin(out, self._say.pop(0))
         elif self._asked is not None:
-            asked, self._asked = self._asked, None
+            asked, self._asked, self._then, self._rounds = self._asked, None, None, 0
+            self._calls.let_go()
             self._begin(out, asked)
+        elif self._then is not None and self._calls.all_answered:
+            (asked, before), self._then = self._then, None
+            if not before.stale:
+                self._begin(out, asked)
 
     def _begin(self, out: Outlet[Given], asked: Respond | Say) -> None:
         self._count += 1
@@ -201,11 +258,12 @@ class Answer(Holds):
     async def _respond(self, reply: Outlet[Given], name: str, asked: Respond | Say, out: Outlet[Given]) -> None:
         await reply.send(ResponseStarted(response=name, protected=asked.protected))
         ended: ResponseEnded | None = None
+        then: tuple[Respond, Outlet[Given]] | None = None
         try:
             if isinstance(asked, Say):
                 await self._write(reply, name, f"{name}-1", asked.text)
-            else:
-                await self._answer(reply, name, asked.instructions or self.instructions)
+            elif not await self._answer(reply, name, asked.instructions or self.instructions, out):
+                then = asked, reply
             ended = ResponseEnded(response=name)
         except Exception as error:
             out.offer(failure_of(self.part, error))
@@ -216,6 +274,8 @@ class Answer(Holds):
                 out.offer(ResponseEnded(response=name, outcome="interrupted"))
                 self._finished(name, out)
         await out.send(ended)
+        if then is not None and not reply.stale:
+            self._then = then
         self._finished(name, out)
 
     def _finished(self, name: str, out: Outlet[Given]) -> None:
@@ -235,16 +295,20 @@ class Answer(Holds):
         while len(self._open) > OPEN:
             del self._open[next(iter(self._open))]
 
-    async def _answer(self, reply: Outlet[Given], name: str, instructions: str) -> None:
-        for round_ in range(1, ROUNDS + 1):
-            await self._settled()
-            item, wrote, calls = f"{name}-{round_}", False, list[ToolCall]()
-            tools = self.runner.toolbox.schemas if round_ < ROUNDS else ()
-            prompt = Prompt(entries=self.history.remembered, instructions=instructions, tools=tuple(tools))
-            async with aclosing(self.part.answer(prompt)) as pieces:
+    async def _answer(self, reply: Outlet[Given], name: str, instructions: str, out: Outlet[Given]) -> bool:
+        """Write, and run tools; returns whether all has been said, or the application must answer first."""
+        while self._rounds < ROUNDS:
+            await self._calls.settled()
+            self._rounds += 1
+            item, wrote, calls = f"{name}-{self._rounds}", False, list[ToolCall]()
+            tools = self._calls.schemas if self._rounds < ROUNDS else ()
+            entries = self.history.for_model(images=self.part.images)
+            async with aclosing(
+                self.part.answer(Prompt(entries=entries, instructions=instructions, tools=tools))
+            ) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, Call):
-                        calls.append(self._called(piece, name))
+                        calls.append(self._calls.made(piece, name))
                     elif isinstance(piece, Usage):
                         await reply.send(msgspec.structs.replace(piece, response=name))
                     elif piece:
@@ -254,47 +318,39 @@ class Answer(Holds):
             if wrote:
                 await reply.send(Text(text="", response=name, item=item, final=True))
             if not calls:
-                return
+                return True
+            if self._rounds == ROUNDS:
+                break
             for call in calls:
-                await self._start(call, reply)
+                await self._call(call, reply, out)
+            if not all(call.handled for call in calls):
+                return False
+        raise RuntimeError(f"it has called tools {ROUNDS} times, and not answered")
 
     # Tools --------------------------------------------------------------------------------------------------------
 
-    def _called(self, call: Call, response: str) -> ToolCall:
-        self._calls += 1
-        name = call.call or f"call-{self._calls}"
-        return ToolCall(call=name, name=call.name, arguments=call.arguments, response=response)
-
-    async def _start(self, call: ToolCall, reply: Outlet[Given]) -> None:
-        """Run a tool where an interrupt does not reach it, or leave it to the application."""
-        self.history.call(call.call, call.name, call.arguments, call.response)
-        self._pending[call.call] = anyio.Event()
+    async def _call(self, call: ToolCall, reply: Outlet[Given], out: Outlet[Given]) -> None:
+        """Run a tool where an interrupt does not reach it, or leave it to the application, for some time."""
+        self._calls.open(call)
         await reply.send(call)
-        if len(self.runner.toolbox) and self._group is not None:
-            self._group.start_soon(self._run_tool, call, reply)
+        group = self._group if call.handled else self._beside
+        if group is not None:
+            group.start_soon(self._run_tool if call.handled else self._wait_for, call, reply, out)
 
-    async def _run_tool(self, call: ToolCall, reply: Outlet[Any]) -> None:
+    async def _run_tool(self, call: ToolCall, reply: Outlet[Any], out: Outlet[Given]) -> None:
         result = await self.runner.run(call, reply.send)
         if result is not None:
-            self._result(result)
-        self._over(call.call)
+            self._calls.result(result)
+        self._calls.over(call.call)
+        self._next(out)
 
-    def _result(self, frame: ToolResult) -> None:
-        if frame.call in self._pending:
-            self.history.result(frame.call, frame.output)
-            self._over(frame.call)
+    async def _wait_for(self, call: ToolCall, reply: Outlet[Any], out: Outlet[Given]) -> None:
+        await anyio.sleep(UNANSWERED_S)
+        if self._calls.give_up(call.call):
+            self._next(out)
 
-    def _over(self, call: str) -> None:
-        if (event := self._pending.pop(call, None)) is not None:
-            event.set()
 
-    async def _settled(self) -> None:
-        """Wait for the results of all calls; one that the application does not answer is given up."""
-        deadline = anyio.current_time() + (UNANSWERED_S if not len(self.runner.toolbox) else math.inf)
-        while self._pending:
-            call, event = next(iter(self._pending.items()))
-            with anyio.move_on_after(deadline - anyio.current_time()):
-                await event.wait()
-                continue
-            self.history.result(call, '"nobody answered"')
-            self._over(call)
+def _latest(history: History, kind: str) -> int:
+    """The highest number that names of a kind have in a conversation: `turn-3`."""
+    names = (name for entry in history for name in (entry.item, entry.response, entry.call))
+    return max((int(found[1]) for name in names if (found := re.fullmatch(rf"{kind}-(\d+)", name))), default=0)

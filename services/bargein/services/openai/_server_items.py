@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import Any
 
-from bargein.pipeline import Frame, Image, Travels
+from bargein.pipeline import Frame, Image
 
+from ..frames import Remember
 from . import _wire as wire
 from ._server_errors import RequestError, missing, wrong_value
 
-__all__ = ["Conversation", "Entry", "Remember", "checked"]
+__all__ = ["Conversation", "Entry", "checked"]
 
 CONTENT = {
     "system": ("input_text",),
@@ -20,23 +21,6 @@ CONTENT = {
     "assistant": ("output_text", "output_audio"),
 }
 LONGEST_ID = 32
-
-
-class Remember(Frame, frozen=True, kw_only=True):
-    """Part of the conversation that was not said in it, such as the history of an earlier one. Nobody answers it."""
-
-    travels: ClassVar[Travels] = Travels.NEWS
-
-    role: Literal["system", "user", "assistant", "call", "result"]
-    """Whose words; `call` and `result` are of a tool."""
-    text: str
-    """The words, the arguments of the call, or its result."""
-    item: str = ""
-    """Its id in the conversation."""
-    call: str = ""
-    """The id of the call."""
-    name: str = ""
-    """Which tool."""
 
 
 class Entry:

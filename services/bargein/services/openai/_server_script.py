@@ -30,8 +30,7 @@ from bargein.pipeline import (
 )
 from bargein.processors import Commit, Timing
 
-from ..frames import Configure, Respond, Say
-from ._server_items import Remember
+from ..frames import Configure, Remember, Respond, Say
 
 __all__ = ["ScriptedBrain", "Step"]
 

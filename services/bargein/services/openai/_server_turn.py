@@ -116,7 +116,7 @@ def configuration(before: dict[str, Any], after: dict[str, Any]) -> Configure | 
     """What of instructions, tools and voice has changed, for the brain; None when nothing has."""
     changed = {name: after[name] for name in ("instructions", "tools", "voice") if after[name] != before[name]}
     if "tools" in changed:
-        changed["tools"] = tuple(changed["tools"])
+        changed["schemas"] = tuple(changed.pop("tools"))
     if isinstance(changed.get("voice"), dict):
         changed["voice"] = changed["voice"].get("id") or changed["voice"].get("name")
     return Configure(**changed) if changed else None

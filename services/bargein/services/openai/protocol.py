@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeGuard
 
 import msgspec
 import numpy as np
+from bargein.services._history_messages import data_uri
 from bargein.services.history import Entry
 from bargein.services.realtime import (
     AsideOver,
@@ -336,8 +337,9 @@ class OpenAIProtocol(Protocol):
                 self._called.add(entry.call)
             else:
                 kind = "output_text" if entry.role == "assistant" else "input_text"
-                part = wire.Part(type=kind, text=entry.remembered)
-                yield self._create(wire.Item(type="message", role=entry.role, content=[part]))
+                parts = [wire.Part(type=kind, text=entry.remembered)] if entry.remembered else []
+                parts += [_picture(data_uri(each), each.detail) for each in entry.seen if entry.role == "user"]
+                yield self._create(wire.Item(type="message", role=entry.role, content=parts))
 
     def audio(self, pcm: bytes) -> Message:
         """More of the user's sound."""
@@ -361,8 +363,7 @@ class OpenAIProtocol(Protocol):
 
     def image(self, data: bytes, form: str, detail: str = "") -> Iterator[Message]:
         """A picture the user shows."""
-        address = f"data:image/{form};base64,{base64.b64encode(data).decode()}"
-        part = wire.Part(type="input_image", image_url=address, detail=detail or None)
+        part = _picture(f"data:image/{form};base64,{base64.b64encode(data).decode()}", detail)
         yield self._create(wire.Item(type="message", role="user", content=[part]))
 
     def tool_result(self, call: str, output: str) -> Iterator[Message]:
@@ -435,6 +436,10 @@ def _reason(response: wire.Response) -> str:
     if details and details.error:
         return str(details.error.message or details.error.code or details.reason or "")
     return (details.reason or "") if details else ""
+
+
+def _picture(address: str, detail: str) -> wire.Part:
+    return wire.Part(type="input_image", image_url=address, detail=detail or None)
 
 
 def _usage(usage: wire.TokenUsage | None) -> dict[str, int]:

@@ -42,12 +42,12 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from .. import sockets
+from ..frames import Remember
 from ..sockets import Socket
 from ._server_audio import MakeVad, server_vad
 from ._server_config import new_session
 from ._server_errors import RequestError
 from ._server_faults import Faults
-from ._server_items import Remember
 from ._server_link import Ending, Limits, Link, MakeBrain
 from ._server_script import ScriptedBrain, Step
 from ._server_session import Event, ServerSession

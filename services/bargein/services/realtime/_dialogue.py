@@ -34,7 +34,7 @@ from bargein.pipeline import (
 from bargein.processors import Timing
 
 from ..frames import Aside, Connected, RateLimits, Respond, ToolFinished
-from ..history import Entry, History
+from ..history import Entry, History, Picture
 from ._bell import Bell
 from ._memory import Memory
 from ._outbox import COMMANDS, Outbox
@@ -82,7 +82,8 @@ class Dialogue:
         *,
         out: Outlet[Any],
         history: History,
-        run_tool: Callable[[ToolCall], bool],
+        has_tool: Callable[[str], bool],
+        run_tool: Callable[[ToolCall], object],
         cancel_tool: Callable[[str], bool],
         gap_seconds: float,
         buffer_seconds: float,
@@ -108,6 +109,7 @@ class Dialogue:
         self.give: deque[tuple[Outlet[Any], Frame]] = deque()
         self.giving, self.minding, self.resting = Bell(), Bell(), Bell()
         self._out = out
+        self._has_tool = has_tool
         self._run_tool = run_tool
         self._cancel_tool = cancel_tool
         self._waiting_ms = 0.0  # of reply audio that waits for room in the graph
@@ -221,9 +223,10 @@ class Dialogue:
                     again, lost = again or Respond(), True
                 self._over(response, "failed", reason)
         self._requested, self._expected, self._cancel_next = None, False, False
+        last = self.history.last
         if asks:
             self._wanted = self._wanted or again
-        elif lost and (last := self.history.last) is not None and last.role == "user" and last not in self._typed:
+        elif lost and last is not None and last.role == "user" and last.text and last not in self._typed:
             self._tell(last)  # it cannot be asked for an answer; it answers what it is told
         for name in sorted(self._asides):
             self.emit(Aside(name=name, text="", reason=reason))
@@ -238,7 +241,8 @@ class Dialogue:
         self._here |= calls
         entries = list(self.history)
         new = next((at + 1 for at, entry in enumerate(entries) if entry is last), 0)
-        known = [entry for entry in entries[new:] if entry.worth and not any(entry is each for each in self._typed)]
+        worth = [entry for entry in entries[new:] if entry.worth_to(images=protocol.profile.images)]
+        known = [entry for entry in worth if not any(entry is each for each in self._typed)]
         self.outbox.begin(protocol.seed(known) if known and protocol.profile.seeds else ())
         self.expires = anyio.current_time() + event.seconds if event.seconds else math.inf
         if not event.seconds and protocol.profile.session_seconds:
@@ -515,12 +519,18 @@ class Dialogue:
         self._tell(self.history.user(text, item))
         self.ask(Respond())
 
-    def _tell(self, entry: Entry) -> None:
-        """Give the provider what the user wrote: as such, and not as history, though it may have to wait."""
+    def show(self, picture: Picture) -> None:
+        """The user shows a picture, which is part of the conversation, and not answered."""
+        self._tell(self.history.show(picture), picture)
+
+    def _tell(self, entry: Entry, picture: Picture | None = None) -> None:
+        """Give the provider what the user wrote or shows: as such, and not as history, though it may have to wait."""
 
         def make(protocol: Protocol) -> Iterable[Message]:
             with suppress(ValueError):
                 self._typed.remove(entry)
+            if picture is not None:
+                return protocol.image(picture.data, picture.media.removeprefix("image/"), picture.detail)
             return protocol.text(entry.text, entry.item)
 
         self._typed.append(entry)
@@ -573,7 +583,13 @@ class Dialogue:
             return  # it was called off before it began
         if any(event.call == entry.call for entry in self.history if entry.role == "call"):
             return
-        call = ToolCall(call=event.call, name=event.name, arguments=event.arguments, response=event.response)
+        call = ToolCall(
+            call=event.call,
+            name=event.name,
+            arguments=event.arguments,
+            response=event.response,
+            handled=self._has_tool(event.name),
+        )
         self.history.call(event.call, event.name, event.arguments, event.response)
         response.calls.add(event.call)
         response.called = True
@@ -581,8 +597,9 @@ class Dialogue:
         if not event.waits:
             self._beside.add(event.call)
         self.emit(call)
-        if self._run_tool(call):
+        if call.handled:
             self._running.add(event.call)
+            self._run_tool(call)
 
     def result(self, frame: ToolResult) -> None:
         """A tool has answered: the model hears of it before its next response."""

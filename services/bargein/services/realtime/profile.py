@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
@@ -28,6 +28,11 @@ _INSTEAD: Final = {
 
 class UnsupportedError(ValueError):
     """The provider cannot do this. Raised before anything is sent; says what to use instead."""
+
+    @classmethod
+    def of(cls, who: str, capability: str, what: str) -> Self:
+        """`who` lacks a capability, and was asked for `what`."""
+        return cls(f"{who} cannot do {what}; {_INSTEAD[capability]}")
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,4 +90,4 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     def require(self, capability: str, what: str) -> None:
         """Raise `UnsupportedError` unless the provider has a capability; `what` is what was asked for."""
         if not getattr(self, capability):
-            raise UnsupportedError(f"{self.provider} cannot do {what}; {_INSTEAD[capability]}")
+            raise UnsupportedError.of(self.provider, capability, what)

@@ -296,7 +296,7 @@ class Protocol:
         return ()
 
     def seed(self, entries: Sequence[Entry]) -> Iterable[Message]:
-        """An earlier conversation."""
+        """An earlier conversation. Entries of the user may have pictures (`seen`), if the profile has `images`."""
         raise NotImplementedError
 
     def update(self, settings: Settings) -> Iterable[Message]:

@@ -38,6 +38,7 @@ from bargein.pipeline import (
 )
 from bargein.processors import AgentActivity, Commit, Heard, SampleFps, Timing, Turn
 
+from .._shown import picture_of
 from ..frames import (
     Aside,
     ClearAudio,
@@ -54,6 +55,7 @@ from ..frames import (
 from ..history import History, HistoryStatistics
 from ..sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, dial
 from ..tools import Tool, Toolbox, ToolRunner
+from ..tools._schema import completed
 from ._dialogue import Dialogue
 from .conversation import Conversation
 from .policy import ReconnectPolicy
@@ -210,6 +212,8 @@ class Realtime(Processor):
         self._sampled = SampleFps(fps)
         self._group: anyio.abc.TaskGroup | None = None
         self.settings = msgspec.structs.replace(settings, tools=tuple(self.runner.toolbox.schemas))
+        self._made_with = settings.instructions
+        self._theirs: dict[str, dict[str, Any]] = {}  # schemas of the application's tools
 
     # What can be asked --------------------------------------------------------------------------------------------
 
@@ -260,6 +264,7 @@ class Realtime(Processor):
         dialogue = self._dialogue = Dialogue(
             out=out,
             history=self.history,
+            has_tool=self._has_tool,
             run_tool=self._run_tool,
             cancel_tool=self.runner.cancel,
             gap_seconds=self.reconnect.gap_seconds,
@@ -344,28 +349,28 @@ class Realtime(Processor):
 
     def _show(self, frame: Image | Video, dialogue: Dialogue) -> None:
         self.profile.require("images", type(frame).__name__)
-        data = frame.data
-        if not isinstance(data, bytes):
-            raise ValueError(f"{type(self).__name__} takes encoded pictures, and got {frame!r}; insert EncodeJpeg()")
+        picture = picture_of(frame, type(self).__name__)
         most = self.profile.image_bytes
-        if most is not None and len(data) > most:
-            said = f"a picture of {len(data)} bytes, where {self.provider} takes {most}, was not shown"
+        if most is not None and len(picture.data) > most:
+            said = f"a picture of {len(picture.data)} bytes, where {self.provider} takes {most}, was not shown"
             dialogue.emit(Failure(message=f"{said}; insert Scale() or EncodeJpeg()", processor=self.provider))
-            return
-        if isinstance(frame, Video):
-            for _ in self._sampled.process(frame):
-                dialogue.outbox.command(lambda protocol: protocol.image(data, frame.format))
-            return
-        dialogue.outbox.command(lambda protocol: protocol.image(data, frame.format, frame.detail))
+        elif isinstance(frame, Image) or any(self._sampled.process(frame)):
+            dialogue.show(picture)
 
     def _configure(self, frame: Configure, dialogue: Dialogue) -> None:
         self.profile.require("updates", "changing a session")
         if frame.tools is not None:
             self.runner.toolbox = Toolbox(frame.tools)
-            self.settings = msgspec.structs.replace(self.settings, tools=tuple(self.runner.toolbox.schemas))
-        changed = {name: getattr(frame, name) for name in ("instructions", "voice")}
+        if frame.schemas is not None:
+            self._theirs = {each["name"]: completed(each) for each in frame.schemas}
+        settings = self.settings
+        ours = [each for each in self.runner.toolbox.schemas if each["name"] not in self._theirs]
+        told = settings.instructions if frame.instructions is None else frame.instructions or self._made_with
         self.settings = msgspec.structs.replace(
-            self.settings, **{name: value for name, value in changed.items() if value is not None}
+            settings,
+            instructions=told,
+            voice=settings.voice if frame.voice is None else frame.voice,
+            tools=(*ours, *self._theirs.values()),
         )
         if not dialogue.ready:
             return  # a session to come is told by its opening
@@ -411,11 +416,15 @@ class Realtime(Processor):
 
     # Tools --------------------------------------------------------------------------------------------------------
 
-    def _run_tool(self, call: ToolCall) -> bool:
-        """Run a tool of ours beside the conversation; leave others to the application."""
+    def _has_tool(self, name: str) -> bool:
+        """Whether a call is ours to answer: not those of the application's tools, and none if there are no others."""
+        return bool(len(self.runner.toolbox)) and name not in self._theirs
+
+    def _run_tool(self, call: ToolCall) -> None:
+        """Run a tool of ours beside the conversation."""
         dialogue = self._dialogue
-        if self._group is None or dialogue is None or not len(self.runner.toolbox):
-            return False
+        if self._group is None or dialogue is None:
+            return
 
         async def emit(frame: Frame) -> None:
             dialogue.emit(frame)
@@ -424,7 +433,6 @@ class Realtime(Processor):
         if not self.runner.knows(call):  # begun at once: it may be called off before its task starts
             run = partial(self.runner.finish, self.runner.begin(call, emit))
         self._group.start_soon(self._tool, call, run, dialogue)
-        return True
 
     async def _tool(self, call: ToolCall, run: Callable[[], Awaitable[ToolResult | None]], dialogue: Dialogue) -> None:
         result = await run()

@@ -13,7 +13,7 @@ import msgspec
 from ._docstring import read_docstring
 from .context import ToolContext
 
-__all__ = ["Parameters", "source_of"]
+__all__ = ["Parameters", "completed", "source_of"]
 
 _MAPS = ("properties", "patternProperties", "$defs")
 _LISTS = ("anyOf", "allOf", "oneOf", "prefixItems")
@@ -229,3 +229,9 @@ def _inlined(schema: Any, defs: Mapping[str, Any], endless: set[str]) -> Any:
         if key in made:
             made[key] = _inlined(made[key], defs, endless)
     return made
+
+
+def completed(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What an application tells of a tool of its own, with what it may leave out."""
+    parameters = told.get("parameters") or {"type": "object", "properties": {}}
+    return {"name": told["name"], "description": told.get("description") or "", "parameters": parameters}

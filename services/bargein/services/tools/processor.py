@@ -17,7 +17,7 @@ __all__ = ["Tools"]
 
 
 class Tools(Processor):
-    """Answer a model's `ToolCall`s. Stands below the model.
+    """Answer a model's `ToolCall`s, but for those that it answers itself (`handled`). Stands below the model.
 
     The calls pass, and so does `Configure`, whose tools replace those that were there. `ToolResult` goes up to the
     model; `ToolStarted`, `ToolProgress` and `ToolFinished` go down, for whoever shows what happens.
@@ -60,7 +60,7 @@ class Tools(Processor):
                 if isinstance(frame, Configure):
                     if frame.tools is not None:
                         runner.toolbox = Toolbox(frame.tools)
-                elif frame.name in runner.toolbox or self.others == "refuse":
+                elif not frame.handled and (frame.name in runner.toolbox or self.others == "refuse"):
                     self._take(frame, out, group)
 
     def _take(self, call: ToolCall, out: Outlet[Any], group: anyio.abc.TaskGroup) -> None:
