@@ -289,3 +289,20 @@ async def test_bad_settings_are_refused(bad: dict[str, object]) -> None:
 async def test_it_conforms() -> None:
     """The conformance suite passes."""
     await check_processor(Pacer)
+
+
+async def test_a_player_may_fade_and_report_by_itself() -> None:
+    """Then nothing fades here, on an interrupt as on a hold, and no `Played` is sent."""
+    async with Harness(Pacer(fade_ms=0, reports=False)) as harness:
+        await harness.send(*reply(2000))
+        await anyio.sleep(0.1)
+        await harness.send(Hold())
+        await anyio.sleep(0.1)
+        await harness.send(Resume())
+        await anyio.sleep(0.1)
+        harness.interrupt()
+        await anyio.sleep(0.1)
+    sound = harness.of(Audio)
+    assert {frame.ms for frame in sound} == {20}
+    assert all(frame.samples.max() > 1000 for frame in sound)
+    assert not harness.of(Played)

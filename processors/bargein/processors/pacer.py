@@ -41,7 +41,8 @@ class Pacer(Processor):
 
     Due times are counted from samples since the sound began, so they do not drift; `late_ms` is how late, at most, a
     piece went out. With `fill="silence"` gaps are filled, a chunk ahead, for sinks that need a steady stream. With
-    `fade_ms=0` nothing fades: for a sink whose player is told of interrupts and holds, and sees to that itself.
+    `fade_ms=0` nothing fades: for a sink whose player is told of interrupts and holds, and sees to that itself. With
+    `reports=False` it sends no `Played`: for a sink that is told by its player, and reports it.
 
     Raises `ValueError` for durations that are not positive.
     """
@@ -57,6 +58,7 @@ class Pacer(Processor):
         fade_ms: float = 5.0,
         report_ms: float = 100.0,
         fill: Literal["nothing", "silence"] = "nothing",
+        reports: bool = True,
     ) -> None:
         durations = {"lead_ms": lead_ms, "chunk_ms": chunk_ms, "fade_ms": fade_ms, "report_ms": report_ms}
         for name, value in durations.items():
@@ -67,6 +69,7 @@ class Pacer(Processor):
         self.lead_ms = lead_ms
         self.chunk_ms = chunk_ms
         self.fill = fill
+        self.reports = reports
         self.late_ms = 0.0
         self._playout = Playout(fade_ms=fade_ms, report_ms=report_ms)
 
@@ -85,7 +88,8 @@ class Pacer(Processor):
                 await out.send(frame)
             elif frame is not None:
                 for made in playout.urgent(frame, anyio.current_time()):
-                    await out.send(made)
+                    if self.reports or isinstance(made, Audio):
+                        await out.send(made)
             elif inbox.ended:
                 break
             await self._report(out)
@@ -135,4 +139,5 @@ class Pacer(Processor):
 
     async def _report(self, out: Outlet[Given]) -> None:
         for played in self._playout.reports(anyio.current_time()):
-            await out.send(played)
+            if self.reports:
+                await out.send(played)

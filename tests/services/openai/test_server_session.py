@@ -31,9 +31,9 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.testing import tone
 from bargein.processors import SpeechContinued
+from bargein.services._codec import Codec, codec
 from bargein.services.frames import ClearAudio, Commit, Configure, Respond
 from bargein.services.openai import _wire as wire
-from bargein.services.openai._codec import Codec, codec
 from bargein.services.openai._server_audio import Ears
 from bargein.services.openai._server_session import random_id
 from bargein.services.openai.serve import Event, Remember, server_vad

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from bargein.pipeline import Audio, Frame, ResponseEnded
 from bargein.processors import Resample, Vad
 
-from ._codec import Codec, codec
+from .._codec import Codec, codec
 
 __all__ = ["Ears", "MakeVad", "Mouth", "server_vad"]
 

@@ -8,7 +8,7 @@ from typing import Any
 from bargein.pipeline import Usage
 from bargein.processors import Timing
 
-from ._codec import codec
+from .._codec import codec
 from ._server_audio import Mouth
 from ._server_items import Conversation, Entry
 

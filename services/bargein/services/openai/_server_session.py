@@ -31,9 +31,9 @@ from bargein.pipeline import (
 )
 from bargein.processors import SpeechContinued, Timing
 
+from .._codec import codec
 from ..frames import ClearAudio, Respond, Say
 from . import _wire as wire
-from ._codec import codec
 from ._server_audio import Ears, MakeVad, server_vad
 from ._server_config import checked_response, new_session, updated
 from ._server_errors import RequestError, explained

@@ -40,8 +40,8 @@ from bargein.services.realtime import (
 )
 from bargein.services.sockets import Endpoint
 
+from .._codec import codec
 from . import _wire as wire
-from ._codec import codec
 from .dialect import GA, Dialect
 
 __all__ = ["PROFILE", "AudioForm", "OpenAIProtocol", "Token"]

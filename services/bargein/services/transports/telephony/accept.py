@@ -1,0 +1,67 @@
+"""Calls that come as a vendor's media stream."""
+
+from __future__ import annotations
+
+import anyio
+from bargein.processors import Pacer
+
+from ...sockets import Socket, SocketClosedError
+from .._socket_transport import SocketTransport
+from ..control import ControlError
+from ..sessions import RefusedError
+from ..transport import Peer
+from ..websocket import Visit, allowed
+from ._line import Call, Dialect, Line
+from .plivo import Plivo
+from .telnyx import Telnyx
+from .twilio import Twilio
+
+__all__ = ["accept_plivo", "accept_telnyx", "accept_twilio"]
+
+LEAD_MS = 100.0
+"""So much sound is with the vendor, against the jitter of the network. A clear empties it; on a hold it is played."""
+
+
+async def accept_twilio(socket: Socket, visit: Visit) -> SocketTransport:
+    """The transport of a call that comes from Twilio: see `accept`."""
+    return await accept(socket, visit, Twilio())
+
+
+async def accept_telnyx(socket: Socket, visit: Visit) -> SocketTransport:
+    """The transport of a call that comes from Telnyx: see `accept`."""
+    return await accept(socket, visit, Telnyx())
+
+
+async def accept_plivo(socket: Socket, visit: Visit) -> SocketTransport:
+    """The transport of a call that comes from Plivo: see `accept`."""
+    return await accept(socket, visit, Plivo())
+
+
+async def accept(socket: Socket, visit: Visit, dialect: Dialect) -> SocketTransport:
+    """The transport of a call whose stream starts within `open_seconds`.
+
+    The caller's sound comes at the line's rate (`Resample` it as you need), keys as `Dtmf`. The agent's is converted
+    (which takes PyAV, extra `audio`); `Played` says what the vendor has confirmed, every 100 ms. What is known of the
+    call is in `Peer.wishes`. A token is a parameter of that name, which the application has the vendor pass on.
+
+    Raises `RefusedError` when something else comes, or the token will not do; the socket is closed.
+    """
+    call: Call | None = None
+    said = f"it said nothing of a call for {visit.limits.open_seconds:g} s"
+    try:
+        with anyio.move_on_after(visit.limits.open_seconds):
+            while call is None:
+                call = dialect.opened(await socket.receive())
+        if call is not None and visit.authorize is not None and not await allowed(visit.authorize, call.token):
+            call, said = None, "its token will not do"
+    except SocketClosedError as error:
+        raise RefusedError(f"{visit!r} left before it had started: {error}") from None
+    except ControlError as error:
+        call, said = None, str(error)
+    if call is None:
+        await socket.close(1008, said)
+        raise RefusedError(f"{visit!r} was refused: {said}")
+    peer = Peer(name=visit.name, address=visit.address, wishes=visit.wishes | dict(call.wishes))
+    line = Line(dialect, call, anyio.current_time)
+    pacer = Pacer(lead_ms=LEAD_MS, fade_ms=0, reports=False)
+    return SocketTransport(socket, line, peer, limits=visit.limits, pacer=pacer, output=(call.codec.rate, 1))

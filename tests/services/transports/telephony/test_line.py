@@ -1,0 +1,159 @@
+"""A line: its pieces, its marks, and what was heard by them, on a clock made of numbers."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+from bargein.pipeline import Audio, Interrupt, Played, ResponseEnded
+from bargein.pipeline.testing import framed, tone
+from bargein.services._codec import codec
+from bargein.services.transports._socket_transport import Marked
+from bargein.services.transports.control import ControlError, Finish
+from bargein.services.transports.telephony._line import Call, Line
+from bargein.services.transports.telephony.twilio import Twilio
+from bargein.services.transports.transport import Dtmf
+
+MULAW = codec({"type": "audio/pcmu"})
+
+
+class Phone:
+    """A line, and what was sent on it."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.line = Line(Twilio(), Call(stream="MZ1", codec=MULAW, wishes={}), lambda: self.now)
+        self.sent: list[dict[str, Any]] = []
+
+    def sends(self, messages: Iterable[str | bytes]) -> list[dict[str, Any]]:
+        sent = [json.loads(message) for message in messages]
+        self.sent += sent
+        return sent
+
+    def says(self, ms: float, *, chunk: float = 20, response: str = "r", item: str = "", epoch: int = 0) -> None:
+        for piece in framed(tone(300, ms, rate=8000), ms=chunk, rate=8000, response=response, epoch=epoch):
+            frame = Audio(samples=piece.samples, rate=8000, response=response, item=item, epoch=epoch)
+            self.sends(self.line.sound(frame))
+
+    def sounds(self) -> list[int]:
+        return [len(MULAW.decode(_bytes(each))) for each in self.sent if each["event"] == "media"]
+
+    def marks(self) -> list[str]:
+        return [each["mark"]["name"] for each in self.sent if each["event"] == "mark"]
+
+    def plays(self, mark: str) -> list[Played]:
+        return list(self.line.played(Marked(mark=mark)))
+
+
+def _bytes(message: dict[str, Any]) -> bytes:
+    return base64.b64decode(message["media"]["payload"])
+
+
+def test_what_comes_from_the_caller() -> None:
+    """Sound with its place in time, keys, marks, and the end."""
+    phone = Phone()
+    piece = tone(300, 20, rate=8000)
+    media = Twilio().media(Call(stream="MZ1", codec=MULAW, wishes={}), MULAW.encode(piece))
+    first, second = (frame for _ in range(2) for frame in phone.line.received(media))
+    assert isinstance(first, Audio)
+    assert isinstance(second, Audio)
+    assert (first.pts, second.pts, first.rate) == (0, 20_000_000, 8000)
+    assert np.abs(first.samples.astype(int) - piece).max() < 600
+    assert list(phone.line.received('{"event":"mark","mark":{"name":"7"}}')) == [Marked(mark="7")]
+    assert list(phone.line.received('{"event":"dtmf","dtmf":{"digit":"5"}}')) == [Dtmf(digit="5")]
+    assert list(phone.line.received('{"event":"stop"}')) == [Finish(reason="the call has ended")]
+    with pytest.raises(ControlError):
+        list(phone.line.received("garbage"))
+
+
+def test_pieces_are_20_ms() -> None:
+    """However the sound comes; the last is filled with silence."""
+    phone = Phone()
+    phone.says(110, chunk=30)
+    assert phone.sounds() == [160] * 5
+    phone.sends(phone.line.news(ResponseEnded(response="r")))
+    assert phone.sounds() == [160] * 6
+    last = MULAW.decode(_bytes([each for each in phone.sent if each["event"] == "media"][-1]))
+    assert last[:80].any()
+    assert not last[80:].any()
+
+
+def test_marks_say_what_was_heard() -> None:
+    """Every 100 ms, and at the end of the response."""
+    phone = Phone()
+    phone.says(250)
+    phone.sends(phone.line.news(ResponseEnded(response="r")))
+    assert phone.marks() == ["1", "2", "3"]
+    assert phone.plays("1") == [Played(response="r", ms=100)]
+    assert phone.plays("2") == [Played(response="r", ms=200)]
+    assert phone.plays("3") == [Played(response="r", ms=250, done=True)]
+    assert phone.plays("3") == []
+    assert phone.plays("unknown") == []
+
+
+def test_items_have_marks_of_their_own() -> None:
+    """What is left of one goes out before the next begins."""
+    phone = Phone()
+    phone.says(130, item="a", chunk=130)
+    phone.says(100, item="b")
+    phone.sends(phone.line.news(ResponseEnded(response="r")))
+    assert phone.sounds() == [160] * 12
+    played = [played for mark in phone.marks() for played in phone.plays(mark)]
+    assert [(each.item, each.ms, each.done) for each in played] == [
+        ("a", 100, False),
+        ("b", 100, False),
+        ("a", 130, True),
+        ("b", 100, True),
+    ]
+
+
+def test_an_interrupt_clears_and_says_what_was_heard() -> None:
+    """What was confirmed, and what has been played since; late marks say nothing any more."""
+    phone = Phone()
+    phone.says(400)
+    phone.now += 0.1
+    phone.plays("1")
+    phone.now += 0.05
+    assert phone.sends(phone.line.news(Interrupt(epoch=1))) == [{"event": "clear", "streamSid": "MZ1"}]
+    assert list(phone.line.played(Interrupt(epoch=1))) == [Played(response="r", ms=150, done=True)]
+    assert phone.plays("2") == []
+    assert not phone.sends(phone.line.news(Interrupt(epoch=2)))
+    assert not list(phone.line.played(Interrupt(epoch=2)))
+
+
+def test_never_more_was_heard_than_was_sent() -> None:
+    """However long the vendor says nothing."""
+    phone = Phone()
+    phone.says(60)
+    phone.now += 5
+    phone.sends(phone.line.news(Interrupt(epoch=1)))
+    assert list(phone.line.played(Interrupt(epoch=1))) == [Played(response="r", ms=60, done=True)]
+
+
+def test_what_is_newer_than_an_interrupt_is_kept() -> None:
+    """A late interrupt ends only what it is about."""
+    phone = Phone()
+    phone.says(100, response="old", epoch=0)
+    phone.says(100, response="new", epoch=1)
+    phone.sends(phone.line.news(Interrupt(epoch=1)))
+    assert [each.response for each in phone.line.played(Interrupt(epoch=1))] == ["old"]
+    assert phone.plays(phone.marks()[-1]) == [Played(response="new", ms=100)]
+
+
+def test_a_vendor_that_confirms_nothing_costs_no_memory() -> None:
+    """So many marks are remembered, and no more."""
+    phone = Phone()
+    phone.says(200_000, chunk=1000)
+    assert len(phone.line._marks) == 1000
+
+
+def test_sound_of_no_response_is_played_and_not_reported() -> None:
+    """Such as the caller's own."""
+    phone = Phone()
+    phone.says(200, response="")
+    assert phone.sounds() == [160] * 10
+    assert not phone.marks()
