@@ -16,6 +16,8 @@ __all__ = ["Alignment"]
 _UNIT = re.compile(rf"[{UNSPACED}]\W*|(?:(?![{UNSPACED}])\S)+")
 """What is heard or not heard as a whole: a word with its punctuation; where no spaces are, a character."""
 _UNSPACED = re.compile(f"[{UNSPACED}]")
+_JOINS = re.compile(rf"[^\W{UNSPACED}]")
+"""What beside a piece says that it is not a word of its own, but in the middle of one."""
 _PAUSES = {
     ",": 3.0,
     ";": 4.0,
@@ -82,16 +84,16 @@ class Alignment:
         piece = text.strip()
         character, ms = self._anchors[-1]
         near = self.text[character : character + len(piece) + NEAR]
-        found = re.search(rf"(?<![^\W{UNSPACED}]){re.escape(piece)}(?![^\W{UNSPACED}])", near, re.I) if piece else None
+        found = _words_in(near, piece) if piece else None
         if found is None:
             if piece and len(self._pending) < 1000:
                 self._pending.append((text, start_ms, end_ms))
             return
         self._pending.clear()
-        start, end = max(ms, start_ms), character + found.end()
+        start, end = max(ms, start_ms), character + found[1]
         while end < len(self.text) and not self.text[end].isspace() and not self.text[end].isalnum():
             end += 1  # punctuation belongs to the word before it
-        self._anchors += [(character + found.start(), start), (end, max(start, end_ms))]
+        self._anchors += [(character + found[0], start), (end, max(start, end_ms))]
 
     def plays(self, ms: float, done: bool) -> None:
         """How far it has been heard; `done` when no more of it will be."""
@@ -181,3 +183,15 @@ def _weight(character: str) -> float:
     if character in _PAUSES:
         return _PAUSES[character]
     return 3.0 if character.isdigit() or _UNSPACED.match(character) else 1.0
+
+
+def _words_in(text: str, piece: str) -> tuple[int, int] | None:
+    """Where a piece stands in a text as words of their own, in whatever capitals."""
+    # One pattern with the bounds in it takes milliseconds to compile, for every word that is spoken.
+    pattern, at = re.compile(re.escape(piece), re.I), 0
+    while (found := pattern.search(text, at)) is not None:
+        start, end = found.span()
+        if not (start and _JOINS.match(text, start - 1)) and not _JOINS.match(text, end):
+            return start, end
+        at = start + 1
+    return None
