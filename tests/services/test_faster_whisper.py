@@ -108,17 +108,19 @@ async def test_several_sessions_share_one(folder: Path) -> None:
 
 
 async def test_several_at_once(folder: Path) -> None:
-    """In as many threads, and a third waits for one of them."""
+    """In as many threads as it has; the others wait for one of them, and are seen to."""
     texts: list[str] = []
     async with FasterWhisper(folder, concurrency=2) as ear:
 
-        async def hear(seconds: float) -> None:
-            texts.extend(await heard(ear, seconds, pace=0))
+        async def hear() -> None:
+            texts.extend(await heard(ear, 0.6, pace=0))
 
         async with anyio.create_task_group() as group:
-            for seconds in (0.6, 1.1, 1.6):
-                group.start_soon(hear, seconds)
-    assert sorted(texts) == ["one", "one two", "one two three"]
+            for _ in range(5):
+                group.start_soon(hear)
+        counted = ear.statistics()
+    assert texts == ["one"] * 5
+    assert (counted.sessions, counted.working, counted.waiting, counted.waiting_peak) == (1, 0, 0, 3)
 
 
 async def test_cancelled_in_the_middle(folder: Path) -> None:

@@ -7,11 +7,25 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import anyio
+import msgspec
 from bargein.pipeline._worker import Worker
 
-__all__ = ["Local"]
+__all__ = ["Local", "LocalStatistics"]
 
 T = TypeVar("T")
+
+
+class LocalStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a model has to do."""
+
+    sessions: int
+    """Who has it open, now."""
+    working: int
+    """Calls at work."""
+    waiting: int
+    """Calls that wait for one of those to end."""
+    waiting_peak: int
+    """The most that ever waited."""
 
 
 class Local:
@@ -34,6 +48,12 @@ class Local:
         self._free: list[Worker] = []
         self._slots: anyio.Semaphore | None = None
         self._model: Any = None
+        self._waiting = self._peak = 0
+
+    def statistics(self) -> LocalStatistics:
+        """How much there is to do now, for all who share it."""
+        working = len(self._workers) - len(self._free)
+        return LocalStatistics(sessions=self._entered, working=working, waiting=self._waiting, waiting_peak=self._peak)
 
     def _load(self) -> Any:
         """The model. Runs in a thread."""
@@ -74,13 +94,26 @@ class Local:
     async def _call(self, function: Callable[[], T]) -> T:
         """Run it in a thread. Raises what it raises."""
         assert self._slots is not None
-        free = self._free
-        async with self._slots:
-            worker = free.pop(0)  # the one that has rested longest
-            try:
-                return await worker.call(function)
-            finally:
-                free.append(worker)
+        slots, free = self._slots, self._free
+        try:
+            slots.acquire_nowait()
+        except anyio.WouldBlock:
+            await self._turn(slots)
+        worker = free.pop(0)  # the one that has rested longest
+        try:
+            return await worker.call(function)
+        finally:
+            free.append(worker)
+            slots.release()
+
+    async def _turn(self, slots: anyio.Semaphore) -> None:
+        """Wait for a call to end."""
+        self._waiting += 1
+        self._peak = max(self._peak, self._waiting)
+        try:
+            await slots.acquire()
+        finally:
+            self._waiting -= 1
 
     def _opened(self) -> Any:
         """The model. Raises `RuntimeError` outside the context manager."""

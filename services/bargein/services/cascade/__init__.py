@@ -4,12 +4,13 @@ from .answer import Answer
 from .cascade import Cascade
 from .parts import Call, LanguageModel, Prompt, SpeechToText, TextToSpeech, Word
 from .speak import Speak
-from .transcribe import Transcribe
+from .transcribe import HearingStatistics, Transcribe
 
 __all__ = [
     "Answer",
     "Call",
     "Cascade",
+    "HearingStatistics",
     "LanguageModel",
     "Prompt",
     "Speak",

@@ -16,6 +16,11 @@ class Holds(Processor):
 
     part: Any
 
+    def statistics(self) -> Any:
+        """What the part counts itself: what its `statistics()` gives, if it has that."""
+        count = getattr(self.part, "statistics", None)
+        return None if count is None else count()
+
     async def __aenter__(self) -> Self:
         self._stack = AsyncExitStack()
         if hasattr(self.part, "__aenter__"):

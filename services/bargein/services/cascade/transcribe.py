@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import aclosing
+from typing import Any
 
 import anyio
+import msgspec
 import numpy as np
 from bargein.pipeline import (
     Audio,
@@ -21,7 +23,20 @@ from bargein.pipeline import (
 from ._part import Holds, failure_of
 from .parts import Samples, SpeechToText
 
-__all__ = ["Transcribe"]
+__all__ = ["HearingStatistics", "Transcribe"]
+
+
+class HearingStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """What is being heard. Sound that waits says that the part cannot follow."""
+
+    utterances: int
+    """Utterances that are being heard, or whose last words are waited for, now."""
+    waiting_ms: float
+    """Their sound that the part has not taken yet."""
+    left_out_ms: float
+    """Sound left out, so far, at the end of utterances that were too long."""
+    part: Any = None
+    """What the part counts itself, if it does."""
 
 
 class _Utterance:
@@ -30,17 +45,22 @@ class _Utterance:
     def __init__(self, item: str, most: int) -> None:
         self.item = item
         self.over = False
+        self.waiting = 0
+        """Samples that have not been taken."""
         self._most = most
         self._count = 0
         self._pieces: deque[Samples] = deque()
         self._news = anyio.Event()
 
-    def put(self, samples: Samples) -> None:
+    def put(self, samples: Samples) -> bool:
         """More sound. What is too much is left out at the end: the beginning says what it is about."""
-        if self._count < self._most:
-            self._count += len(samples)
-            self._pieces.append(samples)
-            self._ring()
+        if self._count >= self._most:
+            return False
+        self._count += len(samples)
+        self.waiting += len(samples)
+        self._pieces.append(samples)
+        self._ring()
+        return True
 
     def end(self) -> None:
         """No more sound."""
@@ -59,7 +79,9 @@ class _Utterance:
             if self.over:
                 raise StopAsyncIteration
             await self._news.wait()
-        return self._pieces.popleft()
+        samples = self._pieces.popleft()
+        self.waiting -= len(samples)
+        return samples
 
 
 class Transcribe(Holds):
@@ -80,6 +102,17 @@ class Transcribe(Holds):
         self.finish_seconds = finish_seconds
         self.longest_seconds = longest_seconds
         self.audio_in = AudioFormat(stt.rate, 1)
+        self._heard: list[_Utterance] = []
+        self._left_out = 0
+
+    def statistics(self) -> HearingStatistics:
+        """What is being heard now."""
+        return HearingStatistics(
+            utterances=len(self._heard),
+            waiting_ms=1000 * sum(each.waiting for each in self._heard) / self.part.rate,
+            left_out_ms=1000 * self._left_out / self.part.rate,
+            part=super().statistics(),
+        )
 
     async def run(
         self,
@@ -92,7 +125,8 @@ class Transcribe(Holds):
             async for frame in inbox:
                 if isinstance(frame, Audio):
                     if utterance is not None and not frame.response:
-                        utterance.put(self._fitting(frame))
+                        samples = self._fitting(frame)
+                        self._left_out += 0 if utterance.put(samples) else len(samples)
                     continue
                 await out.send(frame)
                 if utterance is not None:
@@ -115,6 +149,7 @@ class Transcribe(Holds):
     async def _hear(self, utterance: _Utterance, out: Outlet[Transcript | Failure]) -> None:
         words = ""
         language = self.part.language
+        self._heard.append(utterance)
         try:
             async with aclosing(self.part.transcribe(utterance)) as heard:
                 while True:
@@ -131,4 +166,6 @@ class Transcribe(Holds):
                     raise TimeoutError(f"no final words within {self.finish_seconds:g} s")
         except Exception as error:
             await out.send(failure_of(self.part, error))
+        finally:
+            self._heard.remove(utterance)
         await out.send(Transcript(text=words, item=utterance.item, final=True, language=language))
