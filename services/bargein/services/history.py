@@ -220,6 +220,12 @@ class History:
         entry.text += text
         return entry
 
+    def corrected(self, text: str, item: str = "", response: str = "") -> None:
+        """An item of the agent's was spoken in these words, and not in those that were announced."""
+        entry = self._of("assistant", item, response)
+        if entry is not None:
+            entry.text = text
+
     def heard(self, text: str, item: str = "", response: str = "") -> None:
         """Of an item of the agent's, this was heard."""
         entry = self._of("assistant", item, response)

@@ -48,6 +48,7 @@ from .protocol import (
     Event,
     GoingAway,
     Interrupted,
+    ItemCorrected,
     ItemOver,
     Limited,
     Message,
@@ -105,6 +106,8 @@ class Dialogue:
         self.sound_at = math.inf
         """When the user's source last gave sound; infinite while it gives none."""
         self.fatal: str | None = None
+        self.broken: str | None = None
+        """Why the present connection is of no use any more."""
         self.user_speaking = False
         self.give: deque[tuple[Outlet[Any], Frame]] = deque()
         self.giving, self.minding, self.resting = Bell(), Bell(), Bell()
@@ -205,12 +208,13 @@ class Dialogue:
     def connecting(self, protocol: Protocol) -> None:
         """A new connection is made; what the old one still says is not heard any more."""
         self.outbox.connect(protocol)
+        self.broken = None
         self.renewal, self.expires = "", math.inf
         self._here.clear()
 
     def disconnected(self, reason: str) -> None:
         """The connection is gone. What was being made has failed; what has come is played out."""
-        asks = self.protocol is None or self.protocol.profile.asks
+        profile = self.protocol.profile if self.protocol is not None else None
         self.outbox.disconnect()
         if self.user_speaking:
             self.user_speaking = False
@@ -223,15 +227,21 @@ class Dialogue:
                     again, lost = again or Respond(), True
                 self._over(response, "failed", reason)
         self._requested, self._expected, self._cancel_next = None, False, False
-        last = self.history.last
-        if asks:
+        if profile is None or profile.asks:
             self._wanted = self._wanted or again
-        elif lost and last is not None and last.role == "user" and last.text and last not in self._typed:
-            self._tell(last)  # it cannot be asked for an answer; it answers what it is told
+        elif lost and profile.texts:
+            self._tell_again()
         for name in sorted(self._asides):
             self.emit(Aside(name=name, text="", reason=reason))
         self._asides.clear()
         self.wake()
+
+    def _tell_again(self) -> None:
+        """Who cannot be asked for the answer that was lost answers what the user said last, when it is written."""
+        last = self.history.last
+        if last is not None and last.role == "user" and last.text and last not in self._typed:
+            self._wanted = Respond()
+            self._tell(last)
 
     def _began(self, event: Ready) -> None:
         protocol = self.protocol
@@ -313,6 +323,8 @@ class Dialogue:
             response = self._responses.get(event.response)
             if response is not None and not response.dropped:
                 self._interrupt("the user spoke", cancelled=True)
+        elif isinstance(event, ItemCorrected):
+            self.history.corrected(event.text, event.item, event.response)
         elif isinstance(event, Used):
             self.emit(Usage(response=event.response, **event.usage))
         elif isinstance(event, Resumable):
@@ -662,5 +674,7 @@ class Dialogue:
             self._ask()
         provider = self._provider
         self.emit(Failure(message=f"{provider}: {event.message}", processor=provider, fatal=event.fatal))
+        if event.broken:
+            self.broken = event.message
         if event.fatal:
             self.fatal = event.message

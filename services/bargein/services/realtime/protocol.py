@@ -24,6 +24,7 @@ __all__ = [
     "Event",
     "GoingAway",
     "Interrupted",
+    "ItemCorrected",
     "ItemOver",
     "Limited",
     "Message",
@@ -174,6 +175,14 @@ class ItemOver(Event, frozen=True, kw_only=True):
     text: str | None = None
 
 
+class ItemCorrected(Event, frozen=True, kw_only=True):
+    """An item that is over was spoken in other words than its text announced: in these."""
+
+    response: str
+    item: str
+    text: str
+
+
 class CallMade(Event, frozen=True, kw_only=True):
     """The model wants a tool."""
 
@@ -247,6 +256,8 @@ class ProtocolFault(Event, frozen=True, kw_only=True):
     """A response was asked for while one is being made: ask again when it is over."""
     refused: bool = False
     """The response that was asked for will not come."""
+    broken: bool = False
+    """The connection is of no use any more."""
 
 
 # What to send ---------------------------------------------------------------------------------------------------------

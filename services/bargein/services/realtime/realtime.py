@@ -512,8 +512,8 @@ class Realtime(Processor):
                 try:
                     while True:
                         dialogue.receive(await socket.receive())
-                        if dialogue.fatal is not None:
-                            end(dialogue.fatal, False, group.cancel_scope)
+                        if (why := dialogue.fatal or dialogue.broken) is not None:
+                            end(why, False, group.cancel_scope)
                 except SocketRefusedError as error:
                     refused.append(error)
                     group.cancel_scope.cancel()
