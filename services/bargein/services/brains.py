@@ -93,12 +93,6 @@ def _offline() -> Choice:
     needs = {"pocketsphinx": "pocketsphinx", "espeakng_loader": "espeak", "webrtcvad": "vad", "av": "audio"}
     extras = [extra for module, extra in needs.items() if importlib.util.find_spec(module) is None]
 
-    def make() -> Processor:
-        from .espeak import ESpeak  # noqa: PLC0415  # what it needs may not be installed
-        from .pocketsphinx import PocketSphinx  # noqa: PLC0415
-
-        return Cascade(PocketSphinx(), Rules(), ESpeak(), tools=TOOLS)
-
     def write() -> Processor:
         return Pipeline(Turns(), Answer(Rules(), tools=TOOLS))
 
@@ -106,6 +100,6 @@ def _offline() -> Choice:
         name="offline",
         title="PocketSphinx, rules and a synthetic voice: no key, no network",
         missing=f"pip install 'bargein[{','.join(extras)}]'" if extras else "",
-        make=make,
+        make=Cascade.offline,
         write=write,
     )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import anyio
 import numpy as np
 import pytest
 from bargein.pipeline import Audio, ToolCall
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Heard, Pacer, Spoken, Turn
-from bargein.services.cascade import Cascade
+from bargein.services.cascade import Cascade, Speak, TextToSpeech
 from bargein.services.espeak import ESpeak
-from bargein.services.pocketsphinx import PocketSphinx
-from bargein.services.rules import TOOLS, Rules
+from bargein.services.flite import Flite
+from bargein.services.rules import Rules
 
 from ...speech import utterances
+from .parts import Voice
 
 pytest.importorskip("pocketsphinx", reason="the extra 'pocketsphinx' is not installed")
 pytest.importorskip("espeakng_loader", reason="the extra 'espeak' is not installed")
@@ -21,10 +25,11 @@ pytest.importorskip("espeakng_loader", reason="the extra 'espeak' is not install
 
 @pytest.mark.timeout(120)
 @pytest.mark.virtual
-async def test_the_weather_in_paris() -> None:
+@pytest.mark.parametrize("voice", [ESpeak, lambda: None], ids=["espeak", "the best there is"])
+async def test_the_weather_in_paris(voice: Callable[[], TextToSpeech | None]) -> None:
     """A spoken question is understood, the tool is called, and the answer is heard."""
     said = np.concatenate([silence(500), utterances()["weather"].samples, silence(8000)])
-    async with Harness(Cascade(PocketSphinx(), Rules(), ESpeak(), tools=TOOLS), Spoken(), Pacer()) as harness:
+    async with Harness(Cascade.offline(tts=voice()), Spoken(), Pacer()) as harness:
         await harness.play(list(framed(said)))
         await anyio.sleep(5)
         (turn,) = harness.of(Turn)
@@ -36,3 +41,26 @@ async def test_the_weather_in_paris() -> None:
         assert "degrees" in heard
         assert any(np.any(frame.samples) for frame in harness.of(Audio) if frame.response)
         await harness.session.cancel()
+
+
+def test_its_voice_is_the_best_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flite where that program is installed; any part can be another, and the options are a cascade's."""
+
+    def voice(brain: Cascade) -> object:
+        (speak,) = [each for each in brain.processors if isinstance(each, Speak)]
+        return speak.part
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert isinstance(voice(Cascade.offline()), ESpeak)
+    program = tmp_path / "flite"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    assert isinstance(voice(Cascade.offline()), Flite)
+    mine = Voice()
+    brain = Cascade.offline(tts=mine, llm=Rules(greeting="Ahoy."), tools=[], apology="Oh.", instructions="Be brief.")
+    assert voice(brain) is mine
+    assert (brain.answer.apology, brain.answer.instructions, len(brain.answer.runner.toolbox)) == (
+        "Oh.",
+        "Be brief.",
+        0,
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal, Self
 
 from bargein.pipeline import Pipeline
 from bargein.processors import BargeIn, Resample, Sentences, Turns, Vad
@@ -21,11 +22,14 @@ __all__ = ["Cascade"]
 class Cascade(Pipeline):
     """A brain made of three parts: speech-to-text, language model, text-to-speech::
 
-        brain = Cascade(PocketSphinx(), Rules(), ESpeak())
+        brain = Cascade(Deepgram(), ChatCompletions("gpt-4.1-mini"), ElevenLabs("JBFqnCBsd6RMkjVDRZzb"))
+        brain = Cascade.offline()
 
     It takes and gives the same frames as a realtime model, and is the graph that it looks like: it can be drawn, and
     `vad`, `barge_in`, `turns` and `sentences` are processors that may be replaced, `barge_in=None` among them. Sound of
     any rate is taken. Stand `Spoken()` and `Pacer()` below it, as below any brain.
+
+    `meanwhile`, `apology`, `unheard` and `fps` are those of `Answer`. To greet the user, send it a `Say`.
     """
 
     def __init__(
@@ -41,9 +45,16 @@ class Cascade(Pipeline):
         barge_in: BargeIn | bool | None = True,
         turns: Turns | None = None,
         sentences: Sentences | None = None,
+        meanwhile: Literal["queue", "interrupt"] = "queue",
+        apology: str | None = None,
+        unheard: str | None = None,
+        fps: float = 1.0,
         name: str = "cascade",
     ) -> None:
-        self.answer = Answer(llm, instructions=instructions, tools=tools, history=history)
+        said = {name: text for name, text in (("apology", apology), ("unheard", unheard)) if text is not None}
+        self.answer = Answer(
+            llm, instructions=instructions, tools=tools, history=history, meanwhile=meanwhile, fps=fps, **said
+        )
         """What answers: its `history` is the conversation."""
         interrupts = BargeIn() if barge_in is True else barge_in
         super().__init__(
@@ -56,6 +67,36 @@ class Cascade(Pipeline):
             Sentences(skip=("markup", "code", "emoji")) if sentences is None else sentences,
             Speak(tts),
             name=name,
+        )
+
+    @classmethod
+    def offline(
+        cls,
+        *,
+        stt: SpeechToText | None = None,
+        llm: LanguageModel | None = None,
+        tts: TextToSpeech | None = None,
+        tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox | None = None,
+        **options: Any,
+    ) -> Self:
+        """A brain that needs neither key nor network: `PocketSphinx`, `Rules` with their `TOOLS`, and a voice.
+
+        The voice is `Flite` where that program is installed, else `ESpeak`. Each part can be another; the options are
+        those of a cascade. To make one costs next to nothing: what has to be loaded is loaded when its session begins.
+
+        Raises `ModuleNotFoundError` where the extras `pocketsphinx` and `espeak` are needed and not installed.
+        """
+        from ..espeak import ESpeak  # noqa: PLC0415  # what it needs may not be installed
+        from ..flite import Flite  # noqa: PLC0415
+        from ..pocketsphinx import PocketSphinx  # noqa: PLC0415
+        from ..rules import TOOLS, Rules  # noqa: PLC0415
+
+        return cls(
+            stt or PocketSphinx(),
+            llm or Rules(),
+            tts or (Flite() if shutil.which("flite") else ESpeak()),
+            tools=TOOLS if tools is None else tools,
+            **options,
         )
 
     @property
