@@ -16,6 +16,7 @@ SAYS = {
     "branch_and_merge": "peak   8231.0\n  rms   58",
     "draw": "declared latency: 310 ms (Clean 10 + Recognise 300)",
     "errors": "careful dropped Text: ValueError: I do not take questions\nbye\nValueError: I do not take",
+    "failover": "heard: 'You can return it within thirty', never: ' days.",
     "own_processor": "peak: 6538 of 32767",
     "own_provider": "You said: Is anybody there?",
     "switch": "Would you please sit down?\nSit down!",

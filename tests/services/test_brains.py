@@ -26,12 +26,13 @@ from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Heard, Pacer, Resample, Sentences, Spoken
 from bargein.services.azure import AZURE_BETA, BETA_VERSION, VOICE_LIVE, AzureRealtime, VoiceLive
 from bargein.services.cascade import Call, Cascade, Speak
+from bargein.services.failover import Failover
 from bargein.services.gemini import GeminiLive, ScriptedGemini
 from bargein.services.history import History
-from bargein.services.openai import GA, Dialect, OpenAIRealtime, ScriptedBrain
+from bargein.services.openai import GA, Dialect, Faults, OpenAIRealtime, ScriptedBrain
 from bargein.services.openai.serve import serve_socket
 from bargein.services.qwen import QWEN, QwenOmni
-from bargein.services.realtime import Realtime
+from bargein.services.realtime import Realtime, ReconnectPolicy
 from bargein.services.sockets import Endpoint, Socket, pipe
 from bargein.services.tools import tool
 from bargein.services.xai import XAI, GrokVoice
@@ -48,7 +49,7 @@ STORY = "Once upon a time there was a king who had three sons and no time to lis
 
 @asynccontextmanager
 async def _served(
-    replies: list[Reply], dialect: Dialect = GA, **options: Any
+    replies: list[Reply], dialect: Dialect = GA, faults: Faults | None = None, **options: Any
 ) -> AsyncIterator[Callable[[Endpoint], Any]]:
     steps = [
         reply if isinstance(reply, str) else [ToolCall(call="", name=reply[0], arguments=reply[1])] for reply in replies
@@ -60,7 +61,7 @@ async def _served(
         async def connect(endpoint: Endpoint) -> AsyncIterator[Socket]:
             ours, theirs = pipe()
             brain = ScriptedBrain(*steps, hears=["What is the weather in Paris?"], **options)
-            group.start_soon(partial(serve_socket, theirs, lambda: brain, dialect=dialect))
+            group.start_soon(partial(serve_socket, theirs, lambda: brain, dialect=dialect, faults=faults))
             try:
                 yield ours
             finally:
@@ -102,6 +103,23 @@ async def voiced(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]
 
 
 @asynccontextmanager
+async def reserved(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]:
+    """A failover whose first brain is well."""
+    async with realtime(replies, tools) as first, cascade(replies, tools) as second:
+        brain = Failover(*first.steps, *second.steps)
+        yield Brain(brain, history=brain.history)
+
+
+@asynccontextmanager
+async def rescued(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]:
+    """A failover whose first brain fails as soon as it is needed."""
+    async with _served(["..."], faults=Faults(close_after_events=1)) as connect, cascade(replies, tools) as second:
+        first = OpenAIRealtime(api_key="key", connect=connect, reconnect=ReconnectPolicy(attempts=0))
+        brain = Failover(first, *second.steps)
+        yield Brain(brain, history=brain.history)
+
+
+@asynccontextmanager
 async def gemini(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]:
     said = [
         reply if isinstance(reply, str) else [ToolCall(call="", name=reply[0], arguments=reply[1])] for reply in replies
@@ -135,6 +153,8 @@ BRAINS = {
     "Qwen": related(QWEN, QwenOmni),
     "Gemini": gemini,
     "xAI": related(XAI, partial(GrokVoice, rate=16_000)),
+    "failover": reserved,
+    "failover, after a failure": rescued,
 }
 
 

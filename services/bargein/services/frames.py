@@ -9,6 +9,7 @@ from bargein.processors import Commit
 
 __all__ = [
     "Aside",
+    "BrainSwitched",
     "ClearAudio",
     "Commit",
     "Configure",
@@ -142,6 +143,21 @@ class Disconnected(Frame, frozen=True, kw_only=True):
     """It was meant to end."""
     final: bool = True
     """Nobody will try again."""
+
+
+class BrainSwitched(Frame, frozen=True, kw_only=True):
+    """Another brain has taken over the conversation."""
+
+    travels: ClassVar[Travels] = Travels.NEWS
+
+    name: str
+    """Which."""
+    before: str
+    """Which it was until then."""
+    reason: str = ""
+    """Why, in a sentence."""
+    failed: bool = False
+    """The one before had failed."""
 
 
 class ToolStarted(Frame, frozen=True, kw_only=True):

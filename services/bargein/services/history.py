@@ -234,18 +234,19 @@ class History:
 
     def call(self, call: str, name: str, arguments: str, response: str = "") -> Entry:
         """The agent called a tool."""
-        for entry in self._entries:
-            if entry.role == "call" and entry.call == call:
-                return entry
-        return self._add(Entry(role="call", call=call, name=name, arguments=arguments, response=response))
+        known = self.called(call)
+        return known or self._add(Entry(role="call", call=call, name=name, arguments=arguments, response=response))
+
+    def called(self, call: str) -> Entry | None:
+        """The call of an id; None when nobody made it."""
+        return next((entry for entry in reversed(self._entries) if entry.role == "call" and entry.call == call), None)
 
     def result(self, call: str, output: str) -> Entry | None:
         """A tool answered; None when nobody called it."""
-        for entry in reversed(self._entries):
-            if entry.role == "call" and entry.call == call:
-                entry.output = output
-                return entry
-        return None
+        entry = self.called(call)
+        if entry is not None:
+            entry.output = output
+        return entry
 
     def remember(
         self,

@@ -31,7 +31,8 @@ class Calls:
 
     def __init__(self, tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox, history: History) -> None:
         self.runner = ToolRunner(tools)
-        self._history = history
+        self.history = history
+        """Where they are written down."""
         self._theirs: dict[str, dict[str, Any]] = {}
         self._count = 0
         self._open: dict[str, bool] = {}  # calls without an answer, and whether it is ours to give
@@ -71,13 +72,13 @@ class Calls:
 
     def open(self, call: ToolCall) -> None:
         """It is called, and somebody will answer."""
-        self._history.call(call.call, call.name, call.arguments, call.response)
+        self.history.call(call.call, call.name, call.arguments, call.response)
         self._open[call.call] = call.handled
 
     def result(self, frame: ToolResult) -> None:
         """It was answered."""
         if frame.call in self._open or frame.call in self._late:
-            self._history.result(frame.call, frame.output)
+            self.history.result(frame.call, frame.output)
             self.over(frame.call)
 
     def over(self, call: str) -> None:

@@ -100,14 +100,12 @@ class Answer(Holds):
         self.part = llm
         self.instructions = instructions
         self.meanwhile = meanwhile
-        self.history = History() if history is None else history
-        """The conversation, as it was heard."""
         self.apology = apology
         self.unheard = unheard
         self._made_with = instructions
         self._sampled = SampleFps(fps)
         self._blind = False  # it was told that the model cannot look
-        self._calls = Calls(tools, self.history)
+        self._calls = Calls(tools, History() if history is None else history)
         self._count = 0
         self._earlier = 0  # turns of earlier sessions with this conversation
         self._asked: Respond | None = None  # to be answered next
@@ -125,9 +123,22 @@ class Answer(Holds):
         self._beside: anyio.abc.TaskGroup | None = None
 
     @property
+    def history(self) -> History:
+        """The conversation, as it was heard."""
+        return self._calls.history
+
+    @history.setter
+    def history(self, history: History) -> None:
+        self._calls.history = history
+
+    @property
     def runner(self) -> ToolRunner:
         """What runs the tools."""
         return self._calls.runner
+
+    @runner.setter
+    def runner(self, runner: ToolRunner) -> None:
+        self._calls.runner = runner
 
     def statistics(self) -> HistoryStatistics:
         """The conversation's."""

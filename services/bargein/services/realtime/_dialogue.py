@@ -127,6 +127,7 @@ class Dialogue:
         self._request: str | None = None  # its name
         self._running: set[str] = set()
         self._here: set[str] = set()  # calls that were made in this session
+        self._foreign = {entry.call for entry in history if entry.open}  # calls of another brain, not yet answered
         self._beside: set[str] = set()  # calls that the conversation does not wait for
         self._kept: tuple[Entry | None, set[str]] = None, set()  # the last entry, and the calls, of `resumption`
         self._sounds_until = 0.0  # when all would be played that the provider has sent
@@ -253,6 +254,7 @@ class Dialogue:
         new = next((at + 1 for at, entry in enumerate(entries) if entry is last), 0)
         worth = [entry for entry in entries[new:] if entry.worth_to(images=protocol.profile.images)]
         known = [entry for entry in worth if not any(entry is each for each in self._typed)]
+        self._foreign -= {entry.call for entry in known}
         self.outbox.begin(protocol.seed(known) if known and protocol.profile.seeds else ())
         self.expires = anyio.current_time() + event.seconds if event.seconds else math.inf
         if not event.seconds and protocol.profile.session_seconds:
@@ -593,7 +595,7 @@ class Dialogue:
         response = self._responses.get(event.response) or self._begin(event.response)
         if response.outlet is None:
             return  # it was called off before it began
-        if any(event.call == entry.call for entry in self.history if entry.role == "call"):
+        if self.history.called(event.call) is not None:
             return
         call = ToolCall(
             call=event.call,
@@ -616,19 +618,21 @@ class Dialogue:
     def result(self, frame: ToolResult) -> None:
         """A tool has answered: the model hears of it before its next response."""
         entry = self.history.result(frame.call, frame.output)
-        if entry is None or not any(frame.call in response.calls for response in self._responses.values()):
+        ours = any(frame.call in response.calls for response in self._responses.values())
+        if entry is None or not (ours or frame.call in self._foreign):
             return
         if self.ready and self.protocol is not None:
             self.heard_at = anyio.current_time()
             if frame.call in self._here:
                 self.outbox.post(self.protocol.tool_result(frame.call, frame.output))
-            else:  # it was called on another connection: this one must be told of the call, too
+            else:  # it was called on another connection, or by another brain: this one must be told of the call, too
+                self._foreign.discard(frame.call)
                 self.outbox.post(self.protocol.seed([entry]))
         self._answered(frame.call, known=frame.call in self._here)
 
     def _call_off(self, call: str) -> None:
         """The provider does not want an answer: whoever works on it is told, and it is never answered."""
-        entry = next((each for each in self.history if each.role == "call" and each.call == call), None)
+        entry = self.history.called(call)
         if not self._cancel_tool(call) and entry is not None and entry.output is None:
             self.emit(ToolFinished(call=call, name=entry.name, cancelled=True))
         self._answered(call)

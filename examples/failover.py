@@ -1,0 +1,53 @@
+"""The brain of a call dies in the middle of a sentence, and another one goes on, knowing what was said.
+
+All on a virtual clock. With real ones: Failover(OpenAIRealtime(), lambda: Cascade(stt, llm, tts)).
+"""
+
+from collections.abc import AsyncIterator
+
+import anyio
+import numpy as np
+from bargein.pipeline import UserText
+from bargein.pipeline.testing import Harness, run_virtual, tone
+from bargein.processors import Heard, Pacer, Spoken
+from bargein.services.cascade import Cascade, LanguageModel, SpeechToText, TextToSpeech
+from bargein.services.failover import Failover
+from bargein.services.frames import BrainSwitched
+
+
+class Fragile(LanguageModel):
+    async def answer(self, prompt) -> AsyncIterator[str]:
+        yield "You can return it within thirty days. You will need the receipt. "
+        await anyio.sleep(2)
+        raise ConnectionError("the line to the data centre is gone")
+
+
+class Sturdy(LanguageModel):
+    async def answer(self, prompt) -> AsyncIterator[str]:
+        heard = next((entry.remembered for entry in prompt.entries if entry.role == "assistant"), "nothing")
+        yield f"Excuse me. You have heard {heard.strip()!r}."
+
+
+class Voice(TextToSpeech):
+    async def speak(self, text: str) -> AsyncIterator[np.ndarray]:
+        yield tone(200, 60 * len(text), rate=self.rate)
+
+
+async def main() -> None:
+    brain = Failover(
+        Cascade(SpeechToText(), Fragile(), Voice(), name="first"),
+        Cascade(SpeechToText(), Sturdy(), Voice(), name="second"),
+    )
+    async with Harness(brain, Spoken(), Pacer()) as harness:
+        await harness.send(UserText(text="May I return this?"))
+        await anyio.sleep(10)
+        for at, frame in harness.timeline:
+            if isinstance(frame, BrainSwitched):
+                print(f"{at * 1000:6.0f} ms  {frame.before} -> {frame.name}: {frame.reason}")
+            elif isinstance(frame, Heard) and frame.done and frame.text:
+                print(f"{at * 1000:6.0f} ms  heard: {frame.text!r}, never: {frame.coming!r}")
+        print([f"{entry.role}: {entry.remembered.strip()}" for entry in brain.history.remembered])
+
+
+if __name__ == "__main__":
+    run_virtual(main)
