@@ -11,6 +11,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 SAYS = {
+    "any_provider": "OpenAI said: It is noon | and wanted to say: It is noon in Paris, and the bells",
     "barge_in": "7 stale words were dropped on their way; none was spoken.",
     "blocking": "ONE TWO THREE\nthe loop went on meanwhile",
     "branch_and_merge": "peak   8231.0\n  rms   58",

@@ -45,7 +45,10 @@ class _Realtime(msgspec.Struct, frozen=True):
     key: str
 
 
-REALTIME = (_Realtime("openai", "OpenAI Realtime", "bargein.services.openai:OpenAIRealtime", "OPENAI_API_KEY"),)
+REALTIME = (
+    _Realtime("openai", "OpenAI Realtime", "bargein.services.openai:OpenAIRealtime", "OPENAI_API_KEY"),
+    _Realtime("gemini", "Gemini Live", "bargein.services.gemini:GeminiLive", "GEMINI_API_KEY"),
+)
 
 
 def choices(environ: Mapping[str, str] = os.environ) -> list[Choice]:

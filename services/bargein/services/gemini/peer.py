@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from http import HTTPStatus
 from itertools import count
 from typing import Any
@@ -19,7 +19,7 @@ from bargein.pipeline import ToolCall
 from ..sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, listen, pipe
 from ._ears import Ears
 
-__all__ = ["ScriptedGemini", "ScriptedTurn"]
+__all__ = ["ScriptedGemini", "ScriptedTurn", "rehearsal"]
 
 Step = str | float | ToolCall
 """A part of a reply: words, a pause in seconds, or a call, whose answer the next reply is to."""
@@ -172,6 +172,14 @@ class ScriptedGemini:
     async def go_away(self, seconds: float) -> None:
         """Say that the connection will be closed."""
         await self.send({"goAway": {"timeLeft": f"{seconds:g}s"}})
+
+
+@asynccontextmanager
+async def rehearsal(
+    *replies: str | Sequence[Step],
+) -> AsyncIterator[Callable[[Endpoint], AbstractAsyncContextManager[Socket]]]:
+    """What to `connect` with for these replies, in memory."""
+    yield ScriptedGemini(*replies).connect
 
 
 class Session:

@@ -87,6 +87,11 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     session_seconds: float | None = None
     """How long a session may last; None when there is no limit."""
 
+    @staticmethod
+    def instead(capability: str) -> str:
+        """What to do where a provider has not a capability; empty where that says itself."""
+        return _INSTEAD.get(capability, "")
+
     def require(self, capability: str, what: str) -> None:
         """Raise `UnsupportedError` unless the provider has a capability; `what` is what was asked for."""
         if not getattr(self, capability):

@@ -1,0 +1,46 @@
+"""One program for every realtime model: the line that makes the model is all that changes."""
+
+import sys
+
+import anyio
+from bargein.pipeline import Audio, Pipeline, ToolCall, UserText
+from bargein.pipeline.testing import Harness, run_virtual
+from bargein.processors import Pacer, Resample, Spoken
+from bargein.services.providers import rehearse
+from bargein.services.realtime import Realtime
+from bargein.services.tools import tool
+
+PROVIDER = "OpenAI"  # or "Gemini", or any other of `bargein.services.providers.PROVIDERS`
+ASKS = [ToolCall(call="", name="clock", arguments='{"city": "Paris"}')]
+STORY = "It is noon in Paris, and the bells are ringing all over the town while we speak."
+
+
+@tool
+async def clock(city: str) -> str:
+    """What time it is in a city."""
+    return f"noon in {city}"
+
+
+async def converse(model: Realtime) -> None:
+    """Ask something that needs a tool, and interrupt the answer."""
+    graph = Pipeline(Resample(model.profile.input_rate, channels=1), model, Spoken(), Pacer(), inputs=(Audio, UserText))
+    async with Harness(graph) as harness:
+        await harness.send(UserText(text="What time is it in Paris?"))
+        await harness.next(Audio, within=30)
+        await anyio.sleep(1)
+        harness.interrupt("I have heard enough")
+        await anyio.sleep(1)  # until the last of it has been reported as heard
+        (reply,) = [entry for entry in model.history if entry.role == "assistant" and entry.worth]
+        print(f"{model.provider} said: {reply.remembered.strip()} | and wanted to say: {reply.text.strip()}")
+        await harness.session.cancel()
+
+
+async def main() -> None:
+    provider = sys.argv[1] if len(sys.argv) > 1 else PROVIDER
+    # With a key, and without a stand-in:  await converse(GeminiLive(tools=[clock]))
+    async with rehearse(provider, ASKS, STORY, tools=[clock]) as model:
+        await converse(model)
+
+
+if __name__ == "__main__":
+    run_virtual(main)
