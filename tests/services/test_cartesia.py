@@ -15,7 +15,8 @@ import pytest
 from bargein.pipeline import Audio, Failure, Text
 from bargein.pipeline.testing import Harness
 from bargein.processors import Timing
-from bargein.services.cartesia import Cartesia, _Speech
+from bargein.services._cartesia_protocol import CartesiaProtocol
+from bargein.services.cartesia import Cartesia
 from bargein.services.cascade import Speak
 from bargein.services.cascade.parts import Samples, Word
 from bargein.services.sockets import Socket
@@ -56,47 +57,67 @@ async def context(socket: Socket) -> str:
 # The protocol -----------------------------------------------------------------------------------------------------
 
 
+def begun(*contexts: str) -> CartesiaProtocol:
+    protocol = CartesiaProtocol({})
+    for name in contexts or ("c",):
+        protocol.begin(name, "Hi you.")
+    return protocol
+
+
 def test_a_message_gives_sound_or_words() -> None:
     """Seconds become milliseconds; types that are not known give nothing."""
-    speech = _Speech("c")
-    (sound,) = speech.receive(chunk([1, -2, 3]))
+    protocol = begun()
+    (sound,) = protocol.receive(chunk([1, -2, 3])).pieces
     assert not isinstance(sound, Word)
     assert sound.tolist() == [1, -2, 3]
-    assert list(speech.receive(times(("Hi", 0, 0.5), ("you", 0.5, 0.75)))) == [
+    assert protocol.receive(times(("Hi", 0, 0.5), ("you", 0.5, 0.75))).pieces == [
         Word(text="Hi", start_ms=0, end_ms=500),
         Word(text="you", start_ms=500, end_ms=750),
     ]
-    assert list(speech.receive('{"type": "flush_done", "done": false, "context_id": "c"}')) == []
-    assert not speech.complete
-    assert list(speech.receive(done())) == []
-    assert speech.complete
+    flushed = protocol.receive('{"type": "flush_done", "done": false, "context_id": "c"}')
+    assert (flushed.pieces, flushed.done) == ([], False)
+    assert protocol.receive(done()).done
 
 
-def test_messages_for_others_are_left_out() -> None:
-    """Of another context; without one they are ours."""
-    speech = _Speech("c")
-    assert list(speech.receive(chunk(3, "other"))) == []
-    assert list(speech.receive(done("other"))) == []
-    assert not speech.complete
-    assert len(list(speech.receive(chunk(3, None)))) == 1
+def test_contexts_are_told_apart() -> None:
+    """A sample that is cut in two stays with its own; without a name it is that of the only one."""
+    protocol = begun("c", "d")
+    halves = [json.dumps({"type": "chunk", "data": base64.b64encode(each).decode()}) for each in (b"\x01", b"\x02")]
+    for context, half in zip("cd", halves, strict=True):
+        said = protocol.receive(half.replace("{", f'{{"context_id": "{context}", ', 1))
+        assert (said.context, len(said.pieces)) == (context, 1)
+        assert not isinstance(said.pieces[0], Word)
+        assert not len(said.pieces[0])
+    assert protocol.receive(done("d")).context == "d"
+    assert protocol.receive(chunk(3, None)).context == "c"
+
+
+def test_what_was_called_off_is_left_out() -> None:
+    """And is called off once, if it was not over."""
+    protocol = begun("c", "d")
+    assert [json.loads(message) for message in protocol.cancel("c")] == [{"context_id": "c", "cancel": True}]
+    late = protocol.receive(chunk(3))
+    assert (late.context, late.pieces, late.done) == ("c", (), False)
+    protocol.receive(done("d"))
+    assert not [*protocol.cancel("c"), *protocol.cancel("d")]
 
 
 @pytest.mark.parametrize("data", ["", "[]", b"\xff", '{"data": "%"}', '{"word_timestamps": {"words": 3}}'])
 def test_nonsense_is_an_error(data: str | bytes) -> None:
     """Whatever is no message of the protocol."""
     with pytest.raises(ConnectionError, match="cannot be read"):
-        list(_Speech("c").receive(data))
+        begun().receive(data)
 
 
+@pytest.mark.parametrize("context", ["c", None])
 @pytest.mark.parametrize(
     "fields",
     [{"error": "Invalid model: no such"}, {"title": "Invalid model", "message": "no such", "status_code": 400}],
 )
-def test_an_error_is_told(fields: dict[str, Any]) -> None:
-    """In the words of either version of the interface."""
-    message = json.dumps({"type": "error", "done": True, "context_id": "c", **fields})
-    with pytest.raises(ConnectionError, match="reports an error: Invalid model: no such"):
-        list(_Speech("c").receive(message))
+def test_an_error_is_told(fields: dict[str, Any], context: str | None) -> None:
+    """In the words of either version of the interface, of one sentence or of all."""
+    said = begun().receive(json.dumps({"type": "error", "done": True, "context_id": context, **fields}))
+    assert (said.context, said.fault) == (context, "Invalid model: no such")
 
 
 # Over a socket ----------------------------------------------------------------------------------------------------
@@ -209,40 +230,50 @@ async def test_silence_is_told() -> None:
     assert peer.closed == 1
 
 
-async def test_an_interrupt_closes_the_socket() -> None:
-    """When the voice is cancelled."""
+async def test_an_interrupt_calls_the_sentence_off() -> None:
+    """What still comes of it is left out, and the next one goes over the same socket."""
+    cancelled: list[dict[str, Any]] = []
 
     async def script(socket: Socket) -> None:
-        await socket.send(chunk(100, await context(socket)))
-        await anyio.sleep_forever()
+        first = await context(socket)
+        await socket.send(chunk(100, first))
+        cancelled.append(json.loads(await socket.receive()))
+        second = await context(socket)
+        await socket.send(chunk(7, first))
+        await socket.send(chunk(9, second))
+        await socket.send(done(second))
+        assert cancelled == [{"context_id": first, "cancel": True}]
 
-    peer, pieces = Peer(script), 0
+    peer = Peer(script)
     async with Cartesia("v", api_key="secret", connect=peer.connect) as tts:
         with anyio.move_on_after(1):
             async with aclosing(tts.speak("Hi you.")) as sound:
                 async for _ in sound:
-                    pieces += 1
+                    pass
         await anyio.sleep(0.1)
-        assert (pieces, peer.closed) == (1, 1)
+        assert [len(piece) async for piece in tts.speak("Next.") if not isinstance(piece, Word)] == [9]
+    assert cancelled
+    assert peer.closed == len(peer.endpoints) == 1
 
 
 async def test_in_a_cascade_words_are_timings_and_faults_failures() -> None:
-    """The second sentence begins where the first has ended; the third goes wrong."""
-    count = 0
+    """The second sentence begins where the first has ended; the third goes wrong, and the fourth is spoken."""
 
     async def script(socket: Socket) -> None:
-        nonlocal count
-        count += 1
-        name = await context(socket)
-        await socket.send(chunk(4800, name))
-        await socket.send(times(("Hi", 0, 0.1), context=name))
-        await socket.send(done(name) if count < 3 else '{"type": "error", "error": "out of credits"}')
+        for count in range(4):
+            name = await context(socket)
+            await socket.send(chunk(4800, name))
+            await socket.send(times(("Hi", 0, 0.1), context=name))
+            error = {"type": "error", "error": "too many", "context_id": name}
+            await socket.send(json.dumps(error) if count == 2 else done(name))
 
-    async with Harness(Speak(Cartesia("v", api_key="secret", connect=Peer(script).connect))) as harness:
-        for _ in range(3):
+    peer = Peer(script)
+    async with Harness(Speak(Cartesia("v", api_key="secret", connect=peer.connect))) as harness:
+        for _ in range(4):
             await harness.send(Text(text="Hi", response="r", item="i"))
         await harness.end()
-    assert [(each.start_ms, each.end_ms) for each in harness.of(Timing)] == [(0, 100), (200, 300), (400, 500)]
-    assert len(harness.of(Audio)) == 3
+    assert [each.start_ms for each in harness.of(Timing)] == [0, 200, 400, 600]
+    assert len(harness.of(Audio)) == 4
     (failure,) = harness.of(Failure)
-    assert "out of credits" in failure.message
+    assert "too many" in failure.message
+    assert len(peer.endpoints) == 1

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from bargein.pipeline import Failure, SpeechStarted, SpeechStopped, Transcript
 from bargein.pipeline.testing import Harness, framed, tone
+from bargein.services._deepgram_protocol import DeepgramProtocol
 from bargein.services.cascade import Transcribe
 from bargein.services.cascade.parts import Samples
-from bargein.services.deepgram import Deepgram, _Words
+from bargein.services.deepgram import Deepgram
 from bargein.services.sockets import Socket, dial, listen
 
 from .scripted import Peer, refusing
@@ -67,7 +68,7 @@ async def nothing(socket: Socket) -> None:
 
 def test_final_pieces_are_joined_and_interim_ones_stand_behind() -> None:
     """A final piece takes the place of the interim one, and an empty one adds nothing."""
-    words, seen = _Words(), []
+    words, seen = DeepgramProtocol(), []
     for message in (
         results("turn"),
         results("turn the"),
@@ -83,7 +84,7 @@ def test_final_pieces_are_joined_and_interim_ones_stand_behind() -> None:
 
 def test_a_message_says_whether_the_words_have_changed() -> None:
     """The same words again, and types that are not known, change nothing."""
-    words = _Words()
+    words = DeepgramProtocol()
     assert words.receive(results("yes"))
     assert not words.receive(results("yes"))
     assert not words.receive('{"type": "SpeechStarted", "timestamp": 1.0}')
@@ -91,7 +92,7 @@ def test_a_message_says_whether_the_words_have_changed() -> None:
 
 def test_languages_without_spaces_get_none() -> None:
     """Between pieces, that is."""
-    words = _Words("")
+    words = DeepgramProtocol("")
     for piece in ("你好", "世界"):
         words.receive(results(piece, final=True))
     assert words.text == "你好世界"
@@ -99,11 +100,11 @@ def test_languages_without_spaces_get_none() -> None:
 
 def test_it_is_complete_only_after_its_end() -> None:
     """Metadata and a finalised piece count when the sound is over, and not before."""
-    words = _Words()
+    words = DeepgramProtocol()
     words.receive('{"type": "Metadata"}')
     words.receive(results("a", final=True, from_finalize=True))
     assert not words.complete
-    words.ending = True
+    assert words.end() == ('{"type": "Finalize"}', '{"type": "CloseStream"}')
     words.receive('{"type": "Metadata"}')
     assert words.complete
 
@@ -114,13 +115,13 @@ def test_it_is_complete_only_after_its_end() -> None:
 def test_nonsense_is_an_error(data: str | bytes) -> None:
     """Whatever is no JSON object, and results without their words."""
     with pytest.raises(ConnectionError, match="cannot be read"):
-        _Words().receive(data)
+        DeepgramProtocol().receive(data)
 
 
 def test_an_error_is_told() -> None:
     """With what the server says of it."""
     with pytest.raises(ConnectionError, match=r"reports an error: .*slow"):
-        _Words().receive('{"type": "Error", "description": "too slow", "variant": "NET-0001"}')
+        DeepgramProtocol().receive('{"type": "Error", "description": "too slow", "variant": "NET-0001"}')
 
 
 # Over a socket ----------------------------------------------------------------------------------------------------

@@ -14,9 +14,10 @@ import pytest
 from bargein.pipeline import Audio, Failure, Text
 from bargein.pipeline.testing import Harness
 from bargein.processors import Timing
+from bargein.services._elevenlabs_protocol import ElevenLabsProtocol
 from bargein.services.cascade import Speak
 from bargein.services.cascade.parts import Samples, Word
-from bargein.services.elevenlabs import ElevenLabs, _Speech
+from bargein.services.elevenlabs import ElevenLabs
 from bargein.services.sockets import Socket
 
 from .scripted import Peer, refusing
@@ -41,9 +42,16 @@ def said(text: str = "", ms: int = 0, start: float = 0, *, kind: str = "alignmen
 FINAL = json.dumps({"isFinal": True})
 
 
+def begun(*contexts: str) -> ElevenLabsProtocol:
+    protocol = ElevenLabsProtocol(RATE)
+    for name in contexts or ("c",):
+        protocol.begin(name, "Hi you.")
+    return protocol
+
+
 def words(*messages: str) -> list[tuple[str, float, float]]:
-    speech = _Speech(RATE)
-    pieces = [piece for message in messages for piece in speech.receive(message)] + list(speech.rest())
+    protocol = begun()
+    pieces = [piece for message in (*messages, FINAL) for piece in protocol.receive(message).pieces]
     return [(piece.text, piece.start_ms, piece.end_ms) for piece in pieces if isinstance(piece, Word)]
 
 
@@ -53,8 +61,13 @@ async def spoken(peer: Peer, text: str = "Hi you.", **options: Any) -> list[Samp
 
 
 async def asked(socket: Socket) -> list[dict[str, Any]]:
-    """Take all that it is asked with."""
+    """Take all that it is asked with, for one sentence."""
     return [json.loads(await socket.receive()) for _ in range(3)]
+
+
+def of(context: str, message: str) -> str:
+    """A message about a context."""
+    return json.dumps({**json.loads(message), "contextId": context})
 
 
 # The protocol -----------------------------------------------------------------------------------------------------
@@ -97,10 +110,10 @@ def test_without_spaces_each_character_is_a_word() -> None:
 
 def test_a_sample_may_be_cut_in_two() -> None:
     """Its first byte waits for the second."""
-    speech, data = _Speech(RATE), np.array([1, -2, 3], "<i2").tobytes()
+    protocol, data = begun(), np.array([1, -2, 3], "<i2").tobytes()
     sound: list[int] = []
     for part in (data[:3], data[3:]):
-        for piece in speech.receive(json.dumps({"audio": base64.b64encode(part).decode()})):
+        for piece in protocol.receive(json.dumps({"audio": base64.b64encode(part).decode()})).pieces:
             assert not isinstance(piece, Word)
             sound += piece.tolist()
     assert sound == [1, -2, 3]
@@ -110,14 +123,28 @@ def test_a_sample_may_be_cut_in_two() -> None:
 def test_nonsense_is_an_error(data: str | bytes) -> None:
     """Whatever is no message of the protocol."""
     with pytest.raises(ConnectionError, match="cannot be read"):
-        list(_Speech(RATE).receive(data))
+        begun().receive(data)
 
 
 def test_an_error_is_told() -> None:
-    """With what the server says of it."""
-    message = {"message": "This voice does not exist.", "error": "voice_not_found", "code": 1008}
-    with pytest.raises(ConnectionError, match=r"voice_not_found: This voice does not exist\."):
-        list(_Speech(RATE).receive(json.dumps(message)))
+    """With what the server says of it; of one sentence or of all."""
+    message = json.dumps({"message": "This voice does not exist.", "error": "voice_not_found", "code": 1008})
+    said = begun().receive(message)
+    assert (said.context, said.fault) == (None, "voice_not_found: This voice does not exist.")
+    assert begun().receive(of("c", message)).context == "c"
+
+
+def test_contexts_are_told_apart() -> None:
+    """The words of one are none of the other's, and what was called off is left out."""
+    protocol = begun("c", "d")
+    protocol.receive(of("c", said("On", 100)))
+    protocol.receive(of("d", said("Tw", 100)))
+    last = protocol.receive(of("d", json.dumps({**json.loads(said("o", 50)), "isFinal": True})))
+    assert last.done
+    assert [piece.text for piece in last.pieces if isinstance(piece, Word)] == ["Two"]
+    assert not protocol.cancel("c")
+    late = protocol.receive(of("c", said("e", 50)))
+    assert (late.context, late.pieces, late.done) == ("c", (), False)
 
 
 # Over a socket ----------------------------------------------------------------------------------------------------
@@ -129,48 +156,47 @@ async def test_a_sentence_is_spoken() -> None:
 
     async def script(socket: Socket) -> None:
         requests.extend(await asked(socket))
-        await socket.send(said("Hi y", 200))
-        await socket.send(said("ou.", 150))
-        await socket.send(FINAL)
+        name = requests[0]["context_id"]
+        await socket.send(of(name, said("Hi y", 200)))
+        await socket.send(of(name, said("ou.", 150)))
+        await socket.send(of(name, FINAL))
         await anyio.sleep_forever()
 
     peer = Peer(script)
     pieces = await spoken(peer, " Hi you. ", voice_settings={"speed": 1.1})
-    assert requests == [{"text": " ", "voice_settings": {"speed": 1.1}}, {"text": "Hi you. "}, {"text": ""}]
+    (name,) = {each.pop("context_id") for each in requests}
+    assert name
+    assert requests == [
+        {"text": " ", "voice_settings": {"speed": 1.1}},
+        {"text": "Hi you. ", "flush": True},
+        {"close_context": True},
+    ]
     assert [len(piece) for piece in pieces if not isinstance(piece, Word)] == [3200, 2400]
     assert all(piece.dtype == np.int16 for piece in pieces if not isinstance(piece, Word))
     assert [piece.text for piece in pieces if isinstance(piece, Word)] == ["Hi", "you."]
     assert peer.closed == 1
 
 
-async def test_a_close_may_be_the_end() -> None:
-    """A clean one, after sound."""
-
-    async def script(socket: Socket) -> None:
-        await asked(socket)
-        await socket.send(said("Hi", 100))
-        await socket.close(1000)
-
-    assert len(await spoken(Peer(script))) == 2
-
-
 async def test_it_is_asked_with_the_options_and_the_key() -> None:
     """The key in a header only."""
 
     async def script(socket: Socket) -> None:
+        await asked(socket)
         await socket.send(FINAL)
+        await anyio.sleep_forever()
 
     peer = Peer(script)
     await spoken(peer, language="de", options={"enable_logging": False})
     (endpoint,) = peer.endpoints
     assert endpoint.headers == {"xi-api-key": "secret"}
     address = urlsplit(endpoint.url)
-    assert (address.netloc, address.path) == ("api.elevenlabs.io", "/v1/text-to-speech/v/stream-input")
+    assert (address.netloc, address.path) == ("api.elevenlabs.io", "/v1/text-to-speech/v/multi-stream-input")
     assert {key: value for key, (value,) in parse_qs(address.query).items()} == {
         "model_id": "eleven_flash_v2_5",
         "output_format": "pcm_16000",
         "auto_mode": "true",
         "sync_alignment": "true",
+        "inactivity_timeout": "180",
         "language_code": "de",
         "enable_logging": "false",
     }
@@ -245,35 +271,41 @@ async def test_silence_is_told() -> None:
     assert peer.closed == 1
 
 
-async def test_an_interrupt_closes_the_socket() -> None:
-    """When the voice is cancelled."""
+async def test_an_interrupt_leaves_the_rest_out() -> None:
+    """The context was closed with its request: what still comes of it is left out, and the socket serves the next."""
 
     async def script(socket: Socket) -> None:
-        await socket.send(said("Hi", 100))
-        await anyio.sleep_forever()
+        first = (await asked(socket))[0]["context_id"]
+        await socket.send(of(first, said("Hi", 100)))
+        second = (await asked(socket))[0]["context_id"]
+        await socket.send(of(first, said("you", 100)))
+        await socket.send(of(first, FINAL))
+        await socket.send(of(second, said("Next.", 250)))
+        await socket.send(of(second, FINAL))
 
-    peer, pieces = Peer(script), 0
+    peer = Peer(script)
     async with ElevenLabs("v", api_key="secret", rate=RATE, connect=peer.connect) as tts:
         with anyio.move_on_after(1):
             async with aclosing(tts.speak("Hi you.")) as sound:
                 async for _ in sound:
-                    pieces += 1
-        await anyio.sleep(0.1)
-        assert (pieces, peer.closed) == (1, 1)
+                    pass
+        assert [piece.text async for piece in tts.speak("Next.") if isinstance(piece, Word)] == ["Next."]
+    assert peer.closed == len(peer.endpoints) == 1
 
 
 async def test_in_a_cascade_words_are_timings_and_faults_failures() -> None:
     """The second sentence begins where the first has ended; the third is refused."""
-    count = 0
 
     async def script(socket: Socket) -> None:
-        nonlocal count
-        count += 1
-        await asked(socket)
-        await socket.send(said("Hi", 200) if count < 3 else '{"error": "quota_exceeded"}')
-        await socket.send(FINAL)
+        for _ in range(2):
+            name = (await asked(socket))[0]["context_id"]
+            await socket.send(of(name, said("Hi", 200)))
+            await socket.send(of(name, FINAL))
+        name = (await asked(socket))[0]["context_id"]
+        await socket.send(of(name, '{"error": "quota_exceeded"}'))
 
-    async with Harness(Speak(ElevenLabs("v", api_key="secret", rate=RATE, connect=Peer(script).connect))) as harness:
+    peer = Peer(script)
+    async with Harness(Speak(ElevenLabs("v", api_key="secret", rate=RATE, connect=peer.connect))) as harness:
         for _ in range(3):
             await harness.send(Text(text="Hi", response="r", item="i"))
         await harness.end()
@@ -281,3 +313,4 @@ async def test_in_a_cascade_words_are_timings_and_faults_failures() -> None:
     assert len(harness.of(Audio)) == 2
     (failure,) = harness.of(Failure)
     assert "quota_exceeded" in failure.message
+    assert len(peer.endpoints) == 1

@@ -15,7 +15,7 @@ from ._keys import checked_key
 from .cascade.parts import Samples
 from .sockets import Socket, SocketClosedError, SocketRefusedError
 
-__all__ = ["Pcm", "Remote", "read"]
+__all__ = ["AHEAD", "Pcm", "Remote", "read"]
 
 T = TypeVar("T")
 
@@ -109,13 +109,18 @@ class Remote:
         return TimeoutError(f"{self.service} is silent: nothing came within {self._silence:g} s")
 
     def _meaning(self, error: Exception) -> Exception:
-        """An error as a sentence. Tasks wrap theirs in groups, which say nothing."""
-        while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
+        """An error as a sentence."""
+        error = self._plain(error)
         if isinstance(error, SocketRefusedError):
             return ConnectionError(self._refusal(error.status, error.body) if error.status else str(error))
         if isinstance(error, SocketClosedError):
             return ConnectionError(f"{self.service} closed the connection in the middle: {self._clean(str(error))}")
+        return error
+
+    def _plain(self, error: Exception) -> Exception:
+        """An error itself. Tasks wrap theirs in groups, which say nothing."""
+        while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
         return error
 
     def _refusal(self, status: int, body: str) -> str:

@@ -11,7 +11,8 @@ from urllib.parse import urlencode
 import anyio
 import numpy as np
 
-from ._remote import Remote, read
+from ._deepgram_protocol import KEEP_ALIVE, DeepgramProtocol
+from ._remote import Remote
 from .cascade.parts import Samples, SpeechToText
 from .sockets import Endpoint, Socket, SocketClosedError, dial
 
@@ -19,9 +20,6 @@ __all__ = ["Deepgram"]
 
 IDLE_SECONDS: Final = 4.0
 """Deepgram leaves after 10 s without sound, and wants to be told every 3 to 5 s that there will be more."""
-KEEP_ALIVE: Final = '{"type": "KeepAlive"}'
-ENDING: Final = ('{"type": "Finalize"}', '{"type": "CloseStream"}')
-"""Understand what you have; then it is over."""
 UNSPACED: Final = frozenset({"ja", "th", "zh"})
 """Languages that are written without spaces."""
 
@@ -70,7 +68,7 @@ class Deepgram(Remote, SpeechToText):
         return self._exchange(partial(self._hear, sound))
 
     async def _hear(self, sound: AsyncIterator[Samples], put: Callable[[str], Awaitable[None]]) -> None:
-        words = _Words("" if self.language.split("-")[0] in UNSPACED else " ")
+        words = DeepgramProtocol("" if self.language.split("-")[0] in UNSPACED else " ")
         async with self._connect(self._endpoint) as socket, anyio.create_task_group() as group:
             limit = anyio.CancelScope()  # its deadline is set when the sound is over
             group.start_soon(self._speak, sound, socket, words, limit)
@@ -91,7 +89,7 @@ class Deepgram(Remote, SpeechToText):
             group.cancel_scope.cancel()
 
     async def _speak(
-        self, sound: AsyncIterator[Samples], socket: Socket, words: _Words, limit: anyio.CancelScope
+        self, sound: AsyncIterator[Samples], socket: Socket, words: DeepgramProtocol, limit: anyio.CancelScope
     ) -> None:
         """Send the sound, and that it is over."""
         turns = anyio.Lock()  # a socket has one sender at a time
@@ -110,15 +108,14 @@ class Deepgram(Remote, SpeechToText):
             async with anyio.create_task_group() as group:
                 group.start_soon(wake)
                 async for samples in sound:
-                    if len(samples):  # an empty message would be an end
+                    if (message := words.sound(samples)) is not None:
                         async with turns:
                             sent = anyio.current_time()
-                            await self._send(socket, samples.astype("<i2", copy=False).tobytes())
+                            await self._send(socket, message)
                 group.cancel_scope.cancel()
-            words.ending = True
             limit.deadline = anyio.current_time() + self._silence
-            for message in ENDING:
-                await self._send(socket, message)
+            for ending in words.end():
+                await self._send(socket, ending)
 
 
 def _plain(query: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,43 +125,3 @@ def _plain(query: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in query.items()
         if value is not None
     }
-
-
-class _Words:
-    """The protocol: messages in, the text so far out. Final pieces are joined; what may yet change stands behind."""
-
-    def __init__(self, joint: str = " ") -> None:
-        self._joint = joint
-        self._final: list[str] = []
-        self._interim = ""
-        self.ending = False
-        """The server has been told that the sound is over."""
-        self.complete = False
-        """Nothing more will come."""
-
-    @property
-    def text(self) -> str:
-        """The words so far."""
-        return self._joint.join([*self._final, self._interim] if self._interim else self._final)
-
-    def receive(self, data: str | bytes) -> bool:
-        """Take a message; says whether the words have changed. Raises `ConnectionError` for errors and nonsense."""
-        message = read("Deepgram", data, dict[str, Any])
-        kind, before = message.get("type"), self.text
-        if kind == "Results":
-            try:
-                piece = str(message["channel"]["alternatives"][0]["transcript"]).strip()
-            except (KeyError, IndexError, TypeError):
-                raise ConnectionError(f"Deepgram sent results that cannot be read: {data[:60]!r}") from None
-            if message.get("is_final"):
-                self._final += [piece] if piece else []
-                self._interim = ""
-                self.complete = self.ending and bool(message.get("from_finalize"))
-            else:
-                self._interim = piece
-        elif kind == "Metadata":
-            self.complete = self.ending
-        elif kind == "Error":
-            said = " ".join(str(message[key]) for key in ("variant", "description", "message") if message.get(key))
-            raise ConnectionError(f"Deepgram reports an error: {said or repr(data[:60])}")
-        return self.text != before
