@@ -17,7 +17,7 @@ import anyio.to_thread
 import av
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from bargein.pipeline.testing import speech_like
-from bargein.services.transports.webrtc._connection import _tap
+from bargein.services.transports.webrtc._intake import intercept
 from bargein.services.transports.webrtc._voice import SILENCE, Encoder
 
 STEP = 960
@@ -56,7 +56,7 @@ class Peer:
         self.pc.addTrack(Voice(packets))
         self.channel = self.pc.createDataChannel("bargein")
         self.loud = self.silent = 0.0  # when that was heard last
-        _tap(self.pc.getReceivers()[0], self)  # type: ignore[arg-type]
+        intercept(self.pc.getReceivers()[0], self.packet)
 
     def packet(self, number: int, timestamp: int, data: bytes) -> None:
         if data == SILENCE:

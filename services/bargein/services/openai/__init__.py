@@ -1,5 +1,6 @@
 """OpenAI's realtime interface, from both sides: `OpenAIRealtime` is a client, `serve` puts any brain behind it."""
 
+from .call import dial_call
 from .dialect import BETA, GA, Dialect
 from .protocol import PROFILE, OpenAIProtocol
 from .realtime import OpenAIRealtime
@@ -18,6 +19,7 @@ __all__ = [
     "ScriptedBrain",
     "Server",
     "ServerStatistics",
+    "dial_call",
     "serve",
     "serve_socket",
 ]

@@ -15,19 +15,17 @@ from aiortc import (
     RTCIceServer,
     RTCIceTransport,
     RTCPeerConnection,
-    RTCRtpReceiver,
     RTCRtpSender,
     RTCRtpTransceiver,
     RTCSessionDescription,
 )
-from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 from aiortc.mediastreams import MediaStreamError
-from aiortc.rtp import RtpPacket
 from aiortc.sdp import SessionDescription, candidate_from_sdp
 from bargein.pipeline import Video
 
 from .. import control
 from ._fragment import credentials, renewed
+from ._intake import intercept
 from ._listening import RATE
 from ._path import Path
 from ._tracks import PictureTrack, VoiceTrack
@@ -72,30 +70,6 @@ def parsed(offer: str) -> SessionDescription:
     if set(bundled) != set(mids):
         raise ValueError(f"this offer bundles {bundled} of {mids}; expected all media on one way")
     return description
-
-
-class _Intake(JitterBuffer):
-    """Stands for the jitter buffer of one audio receiver, and hands its packets on as they come.
-
-    aiortc has no other place where encoded packets can be had. Its own buffer holds back 80 ms, and 300 ms for the
-    rest of a call in which one packet was lost; and its decoder's thread costs more than the decoding.
-    """
-
-    def __init__(self, transport: WebRtcTransport) -> None:
-        super().__init__(capacity=1)
-        self._transport = transport
-
-    def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
-        """A packet of the peer's voice."""
-        self._transport.packet(packet.sequence_number, packet.timestamp, bytes(packet.payload))
-        return False, None
-
-
-def _tap(receiver: RTCRtpReceiver, transport: WebRtcTransport) -> None:
-    name = "_RTCRtpReceiver__jitter_buffer"
-    if not hasattr(receiver, name):
-        raise RuntimeError("this version of aiortc has no jitter buffer where it was; install aiortc>=1.13,<2")
-    setattr(receiver, name, _Intake(transport))
 
 
 class Connection:
@@ -173,7 +147,7 @@ class Connection:
         opus = [codec for codec in RTCRtpSender.getCapabilities("audio").codecs if codec.mimeType == "audio/opus"]
         self._audio = transceiver = self._pc.addTransceiver(self._voice, direction="sendrecv")
         transceiver.setCodecPreferences(opus)
-        _tap(transceiver.receiver, self._transport)
+        intercept(transceiver.receiver, self._transport.packet)
 
     def _fit(self, transceiver: RTCRtpTransceiver) -> None:
         """Take of an offered medium what is wanted."""

@@ -23,6 +23,8 @@ buffer, and any address translation on the way, alive."""
 STEP = PACKET_MS / 1000
 LATE = 0.1
 """More seconds than that behind, the clock of the track begins anew instead of catching up."""
+BEHIND_MS = 60
+"""More sound than that is not held back by a steady track."""
 REPEAT = 1.0
 """Seconds after which a picture is sent again, for a peer that lost it."""
 PICTURES = 90_000
@@ -34,15 +36,20 @@ class VoiceTrack(MediaStreamTrack):
 
     The packets are encoded here and not by aiortc, which takes encoded ones as they are: so silence costs nothing, the
     sound keeps its own rate, and no thread is woken. RTP timestamps follow the clock through a silence.
+
+    A `steady` one sends every packet of a silence, for whoever must hear without a break, and makes up for sound that
+    has come too late to be sent when it was said: it sends twice as fast until no more than 60 ms wait.
     """
 
     kind = "audio"
 
-    def __init__(self, voice: Voice, pulled: Callable[[float], None]) -> None:
+    def __init__(self, voice: Voice, pulled: Callable[[float], None] | None = None, *, steady: bool = False) -> None:
         super().__init__()
         self._voice = voice
         self._pulled = pulled
-        self._origin = self._at = anyio.current_time()  # when the track, and the next packet, begins
+        self._steady = steady
+        self._due = anyio.current_time()  # when the next packet is to be sent
+        self._at = 0.0  # seconds of media before it
         self._wake = anyio.Event()
 
     def wake(self) -> None:
@@ -53,20 +60,23 @@ class VoiceTrack(MediaStreamTrack):
         """The next packet, when it is due."""
         if self.readyState != "live":
             raise MediaStreamError
-        await anyio.sleep(max(0.0, self._at - anyio.current_time()))
-        idle = self._voice.silent
+        await anyio.sleep(max(0.0, self._due - anyio.current_time()))
+        idle = self._voice.silent and not self._steady
         if idle:
             self._wake = anyio.Event()
             with anyio.move_on_after(COMFORT - STEP):
                 await self._wake.wait()
         now = anyio.current_time()
-        if idle or self._at < now - LATE:
-            self._at = now
+        if idle or self._due < now - LATE:
+            self._at += now - self._due
+            self._due = now
         data = self._voice.pull(now) or SILENCE
-        self._pulled(now)
+        if self._pulled is not None:
+            self._pulled(now)
         packet = av.Packet(data)
-        packet.pts, packet.time_base = round((self._at - self._origin) * RATE), Fraction(1, RATE)
+        packet.pts, packet.time_base = round(self._at * RATE), Fraction(1, RATE)
         self._at += STEP
+        self._due += STEP / 2 if self._steady and self._voice.playout.waiting_ms > BEHIND_MS else STEP
         return packet
 
 

@@ -1,0 +1,185 @@
+"""A call of OpenAI's: the messages of its data channel, and the sound beside it, as if all came on one socket. No I/O.
+
+On a call the server plays: it says when a response begins to sound and when it has (`output_audio_buffer.started`,
+`.stopped`, `.cleared`), and when the user interrupts it cuts its memory to what was played, by itself. So here
+
+* the sound that comes belongs to the response that is sounding, and becomes its deltas;
+* a response is over when it has sounded, and not when it has been made;
+* `output_audio_buffer.clear` stands for the truncation that a client with a player of its own would send.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+
+__all__ = ["SOUND", "CallWire"]
+
+SOUND = "input_audio_buffer.append"
+CLEAR = '{"type":"output_audio_buffer.clear"}'
+EARLY_PIECES = 10
+"""Pieces of sound that are kept until it is said whose they are: the two ways are not equally long."""
+QUIET = 32
+"""No sample of silence is louder, coded and decoded."""
+KEPT = 64
+"""Items that are remembered."""
+
+
+class _Id(msgspec.Struct):
+    id: str = ""
+    status: str = ""
+
+
+class _Part(msgspec.Struct):
+    type: str = ""
+
+
+class _Head(msgspec.Struct):
+    """What of a message says whose it is."""
+
+    type: str = ""
+    response_id: str | None = None
+    item_id: str | None = None
+    response: _Id | None = None
+    part: _Part | None = None
+
+
+class _Append(msgspec.Struct):
+    audio: bytes
+
+
+_HEAD = msgspec.json.Decoder(_Head)
+_APPEND = msgspec.json.Decoder(_Append)
+
+
+class CallWire:
+    """One call. What the driver sends goes through `send`, what comes through `receive` and `sound`."""
+
+    def __init__(self) -> None:
+        self.sounding = ""
+        """The response that is being heard."""
+        self.ending = ""
+        """One whose sound has been sent: `ended` is to be called when the last of it must have come."""
+        self._items: dict[str, str] = {}  # the items with sound, by response
+        self._early: deque[bytes] = deque(maxlen=EARLY_PIECES)
+        self._held: dict[str, str] = {}  # the ends of responses that still sound
+        self._heard: deque[str] = deque(maxlen=KEPT)  # responses whose sound is over
+        self._cleared = False
+
+    # What is sent ---------------------------------------------------------------------------------------------------
+
+    def send(self, data: str) -> Iterator[str | bytes]:
+        """The messages for the channel, as text, and the sound for the track: 16-bit PCM at 24 kHz."""
+        kind = _head(data).type
+        if kind == SOUND:
+            yield _APPEND.decode(data).audio
+        elif kind == "session.update":
+            yield _without_formats(data)
+        elif kind == "conversation.item.truncate":
+            yield from self._clear()
+        else:
+            yield data
+            if kind == "response.cancel":
+                yield from self._clear()
+
+    def _clear(self) -> Iterator[str]:
+        if self.sounding and not self._cleared:
+            self._cleared = True
+            yield CLEAR
+
+    # What comes -----------------------------------------------------------------------------------------------------
+
+    def receive(self, data: str) -> Iterator[str]:
+        """The messages that the driver gets for one that came on the channel."""
+        head = _head(data)
+        response = head.response_id or (head.response.id if head.response else "")
+        if head.type == "output_audio_buffer.started":
+            yield data
+            yield from self._started(response)
+        elif head.type == "output_audio_buffer.stopped":
+            yield data
+            if response == self.sounding:
+                self.ending = response
+        elif head.type == "output_audio_buffer.cleared":
+            yield data
+            yield from self._over(response)
+        elif head.type == "response.done" and self._sounds(response, head):
+            self._held[response] = data
+        else:
+            if head.item_id and (head.type.startswith("response.output_audio") or _audible(head.part)):
+                self._items[response] = head.item_id
+                if len(self._items) > KEPT:
+                    del self._items[next(iter(self._items))]
+            yield data
+
+    def sound(self, pcm: bytes) -> Iterator[str]:
+        """The message for a piece of sound that came on the track: 16-bit PCM at 24 kHz."""
+        if not self.sounding:
+            self._early.append(pcm)
+            return
+        yield self._delta(pcm)
+
+    def ended(self) -> Iterator[str]:
+        """The last of what was sounding has come."""
+        yield from self._over(self.ending)
+
+    def _started(self, response: str) -> Iterator[str]:
+        if self.ending:
+            yield from self._over(self.ending)
+        self.sounding, self._cleared = response, False
+        early: list[str] = []
+        while self._early and not _quiet(piece := self._early.pop()):
+            early.append(self._delta(piece))
+        self._early.clear()  # before a silence it was the end of another
+        yield from reversed(early)
+
+    def _over(self, response: str) -> Iterator[str]:
+        self._heard.append(response)
+        if response == self.sounding:
+            self.sounding = self.ending = ""
+        if (done := self._held.pop(response, None)) is not None:
+            yield done
+
+    def _sounds(self, response: str, head: _Head) -> bool:
+        """Whether more of it will be heard. What was cancelled is cut off."""
+        completed = head.response is not None and head.response.status in ("completed", "incomplete")
+        return completed and response in self._items and response not in self._heard
+
+    def _delta(self, pcm: bytes) -> str:
+        message = {
+            "type": "response.output_audio.delta",
+            "response_id": self.sounding,
+            "item_id": self._items.get(self.sounding, ""),
+            "output_index": 0,
+            "content_index": 0,
+            "delta": base64.b64encode(pcm).decode(),
+        }
+        return msgspec.json.encode(message).decode()
+
+
+def _head(data: str) -> _Head:
+    try:
+        return _HEAD.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        return _Head()  # whoever reads it will complain
+
+
+def _quiet(pcm: bytes) -> bool:
+    return not np.any(np.abs(np.frombuffer(pcm, "<i2").astype(np.int32)) > QUIET)
+
+
+def _audible(part: _Part | None) -> bool:
+    return part is not None and part.type in ("audio", "output_audio")
+
+
+def _without_formats(data: str) -> str:
+    """The session without formats of sound, which the peers agree on: whether a server minds them is not known."""
+    message: dict[str, Any] = msgspec.json.decode(data)
+    for way in message.get("session", {}).get("audio", {}).values():
+        way.pop("format", None)
+    return msgspec.json.encode(message).decode()
