@@ -15,7 +15,8 @@ import anyio.abc
 import pytest
 from bargein.pipeline import Usage
 from bargein.services._chat_protocol import ChatStream, messages, request
-from bargein.services._llm_error import asked_wait, refusal, retry_wait
+from bargein.services._llm_error import refusal, retry_wait
+from bargein.services._retry import asked_wait
 from bargein.services._sse import ServerEvent, SseReader
 from bargein.services.cascade.parts import Call, Prompt
 from bargein.services.chat import ChatCompletions, LanguageModelError
@@ -480,7 +481,7 @@ PASSING: dict[str, list[Step]] = {
 @pytest.mark.parametrize("name", PASSING)
 def test_a_fault_that_passes(backend: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """While nothing has been given, it is asked again; whoever asked does not notice."""
-    monkeypatch.setattr("bargein.services._llm_error.FIRST_SECONDS", 0.001)
+    monkeypatch.setattr("bargein.services._retry.FIRST_SECONDS", 0.001)
 
     async def talk() -> None:
         async with serving(PASSING[name], GOOD) as server:

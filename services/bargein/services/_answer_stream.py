@@ -9,7 +9,7 @@ import msgspec
 from bargein.pipeline import Usage
 
 from ._llm_error import LanguageModelError
-from ._sse import ServerEvent, SseReader
+from ._sse import EventTooLargeError, ServerEvent, SseReader
 from .cascade.parts import Call
 
 __all__ = ["AnswerStream", "Piece", "leave_out"]
@@ -39,8 +39,11 @@ class AnswerStream:
 
     def feed(self, data: bytes) -> Iterator[Piece]:
         """The pieces that are complete with these bytes. Raises `LanguageModelError`."""
-        for event in self._reader.feed(data):
-            yield from self._take(event)
+        try:
+            for event in self._reader.feed(data):
+                yield from self._take(event)
+        except EventTooLargeError as error:
+            raise LanguageModelError(f"{self.who} sends {error}; ask again", kind="unreadable") from None
 
     def end(self) -> Iterator[Piece]:
         """The last pieces: no more bytes will come. Raises `LanguageModelError` for an answer that was cut."""

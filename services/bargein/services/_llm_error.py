@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from random import Random
 from typing import Any, Final, Literal
 
 import msgspec
 from bargein.pipeline import BargeinError
 
-__all__ = ["FaultKind", "LanguageModelError", "asked_wait", "complaint", "refusal", "retry_wait"]
+from ._retry import asked_wait, pause
+
+__all__ = ["FaultKind", "LanguageModelError", "complaint", "refusal", "retry_wait"]
 
 FaultKind = Literal[
     "key",
@@ -44,7 +45,6 @@ ADVICE: Final[dict[str, str]] = {
     "busy": "too many requests, or too busy; try again later, or raise the account's limits",
     "server": "the provider has a fault of its own; try again later",
 }
-FIRST_SECONDS, MOST_SECONDS, JITTER = 0.25, 4.0, 0.3
 _CONTEXT = re.compile(
     r"context.?(length|size|window)|maximum context|prompt is too long|too many tokens",
     re.I,
@@ -172,33 +172,10 @@ def _kind(body: bytes, status: int) -> FaultKind:
     return _STATUS.get(status, "server" if status >= 500 else "request")
 
 
-def asked_wait(headers: Mapping[str, str]) -> float | None:
-    """For how many seconds an answer asks to be left alone: `retry-after-ms`, or `retry-after` in seconds or a date."""
-    try:
-        if (ms := headers.get("retry-after-ms")) is not None:
-            return _sensible(float(ms) / 1000)
-        after = headers.get("retry-after")
-        if after is None:
-            return None
-        if re.fullmatch(r"\s*[\d.]+\s*", after):
-            return _sensible(float(after))
-        until, now = parsedate_to_datetime(after), parsedate_to_datetime(headers.get("date", ""))
-        return _sensible((until - now).total_seconds())
-    except (ValueError, TypeError):
-        return None
-
-
-def _sensible(seconds: float) -> float | None:
-    return max(seconds, 0.0) if seconds < 1e9 else None
-
-
 def retry_wait(error: LanguageModelError, attempt: int, random: Random) -> float | None:
     """Seconds before the next try, after `attempt` tries; None when another would not help, or come too late."""
     if error.kind not in PASSING or error.fatal:
         return None
     if error.kind == "unreachable" and attempt == 1:
         return 0.0  # most often a connection that was kept too long
-    wait = min(MOST_SECONDS, FIRST_SECONDS * 2.0 ** (attempt - 1)) * random.uniform(1 - JITTER, 1 + JITTER)
-    if error.wait is None:
-        return wait
-    return None if error.wait > MOST_SECONDS else error.wait + wait * JITTER
+    return pause(attempt, error.wait, random)

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 
 import msgspec
 
-from ._llm_error import LanguageModelError
-
-__all__ = ["ServerEvent", "SseReader"]
+__all__ = ["EventTooLargeError", "ServerEvent", "SseReader"]
 
 LARGEST = 16 * 2**20
 """Bytes of one event, at most."""
 _LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+class EventTooLargeError(Exception):
+    """An event never ends."""
 
 
 class ServerEvent(msgspec.Struct, frozen=True):
@@ -37,7 +39,7 @@ class SseReader:
         self._begun = False
 
     def feed(self, piece: bytes) -> Iterator[ServerEvent]:
-        """The events that are complete with this piece. Raises `LanguageModelError` for one that never ends."""
+        """The events that are complete with this piece. Raises `EventTooLargeError` for one that never ends."""
         if self._after_cr and piece.startswith(b"\n"):
             piece = piece[1:]
         if piece:
@@ -48,7 +50,7 @@ class SseReader:
             yield from self._line(bytes(self._tail))
             self._tail = bytearray(line)
         if len(self._tail) + self._size > LARGEST:
-            raise LanguageModelError(f"an event of more than {LARGEST} bytes", kind="unreadable")
+            raise EventTooLargeError(f"an event of more than {LARGEST} bytes")
 
     def end(self) -> Iterator[ServerEvent]:
         """What was still under way when the stream ended: servers forget the last blank line."""

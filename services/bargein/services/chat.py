@@ -8,9 +8,10 @@ from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from . import _chat_protocol as protocol
+from ._http import is_local
 from ._keys import checked_key
 from ._llm_error import FaultKind, LanguageModelError
-from ._llm_http import HttpModel, is_local
+from ._llm_http import HttpModel
 from .cascade.parts import Prompt
 
 __all__ = ["ChatCompletions", "FaultKind", "LanguageModelError"]

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 from bargein.services.cascade.parts import Samples, Word
-from bargein.services.openai.speech import OpenAISpeech, OpenAITranscription, _wav, _Words
+from bargein.services.openai._speech_protocol import SoundAnswer, WordsAnswer, wav
+from bargein.services.openai.speech import OpenAISpeech, OpenAITranscription
 
 Script = Callable[[SocketStream], Awaitable[None]]
 PIECE = np.arange(1600, dtype=np.int16)
@@ -100,11 +101,13 @@ async def sound(pieces: int = 2) -> AsyncIterator[Samples]:
 
 
 async def heard(server: Server, pieces: int = 2, **options: Any) -> list[str]:
+    options = {"retries": 0} | options
     async with OpenAITranscription(api_key="secret", base_url=server.url, **options) as stt:
         return [text async for text in stt.transcribe(sound(pieces))]
 
 
 async def spoken(server: Server, text: str = "Hi you.", **options: Any) -> list[Samples | Word]:
+    options = {"retries": 0} | options
     async with OpenAISpeech(api_key="secret", base_url=server.url, **options) as tts:
         return [piece async for piece in tts.speak(text)]
 
@@ -124,42 +127,76 @@ def fails(backend: str, script: Script, error: type[Exception], match: str, **op
 # The protocol -----------------------------------------------------------------------------------------------------
 
 
+def stream() -> WordsAnswer:
+    return WordsAnswer("text/event-stream; charset=utf-8")
+
+
 def test_deltas_are_joined_and_the_last_text_is_final() -> None:
-    """Lines that are no data, and events that are not known, change nothing."""
-    words, seen = _Words(), []
-    for line in (
-        ": ping",
-        "event: transcript.text.delta",
-        'data: {"type":"transcript.text.delta","delta":" turn"}',
-        "",
-        'data:{"type":"transcript.text.delta","delta":" the"}',
-        'data: {"type":"transcript.text.segment"}',
-        'data: {"type":"transcript.text.done","text":"Turn the light."}',
-    ):
-        if words.receive(line):
-            seen.append(words.text)
-    assert seen == ["turn", "turn the", "Turn the light."]
-    assert words.complete
+    """However the bytes are cut. Lines that are no data, and events that are not known, change nothing."""
+    wire = b"".join(
+        [
+            b": ping\n\nevent: transcript.text.delta\n",
+            b'data: {"type":"transcript.text.delta","delta":" turn"}\n\n',
+            b'data:{"type":"transcript.text.delta","delta":" the"}\r\n\r\n',
+            b'data: {"type":"transcript.text.segment"}\n\n',
+            b'data: {"type":"transcript.text.done","text":"Turn the light."}\n\n',
+            b"data: nonsense, but it is over\n\n",
+        ]
+    )
+    for size in (1, 7, len(wire)):
+        words = stream()
+        pieces = [wire[at : at + size] for at in range(0, len(wire), size)]
+        seen = [text for piece in pieces for text in words.feed(piece)] + list(words.end())
+        assert seen == ["turn", "turn the", "Turn the light."]
+        assert words.over
 
 
-@pytest.mark.parametrize("line", ["data: nonsense", "data: []", 'data: {"type":1}'])
-def test_nonsense_is_an_error(line: str) -> None:
+def test_a_last_event_may_lack_its_end() -> None:
+    """Servers forget the last blank line, and some say that they are done in another way."""
+    words = stream()
+    assert list(words.feed(b'data: {"type":"transcript.text.done","text":"Yes."}')) == []
+    assert list(words.end()) == ["Yes."]
+    words = stream()
+    assert list(words.feed(b'data: {"type":"transcript.text.delta","delta":"Yes"}\n\ndata: [DONE]\n\n')) == ["Yes"]
+    assert list(words.end()) == []
+
+
+@pytest.mark.parametrize("data", ["nonsense", "[]", '{"type":1}'])
+def test_nonsense_is_an_error(data: str) -> None:
     """Whatever is no event."""
     with pytest.raises(ConnectionError, match="cannot be read"):
-        _Words().receive(line)
+        list(stream().feed(f"data: {data}\n\n".encode()))
+
+
+def test_an_event_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that never ends is a fault, not a full memory."""
+    monkeypatch.setattr("bargein.services._sse.LARGEST", 100)
+    with pytest.raises(ConnectionError, match="OpenAI sent an event of more than 100 bytes"):
+        list(stream().feed(b"data: " + b"x" * 200))
 
 
 @pytest.mark.parametrize("error", ['{"type":"error","error":{"message":"too long"}}', '{"error":"too long"}'])
 def test_an_error_is_told(error: str) -> None:
     """With what the server says of it."""
     with pytest.raises(ConnectionError, match="reports an error: too long"):
-        _Words().receive(f"data: {error}")
+        list(stream().feed(f"data: {error}\n\n".encode()))
+
+
+def test_a_cut_stream_is_an_error() -> None:
+    """Words without their end; of sound nobody can tell."""
+    words = stream()
+    assert list(words.feed(b'data: {"type":"transcript.text.delta","delta":"Yes"}\n\n')) == ["Yes"]
+    with pytest.raises(ConnectionError, match="the last words did not come"):
+        list(words.end())
+    sound = SoundAnswer("audio/pcm")
+    assert [piece.tolist() for data in (b"\x01", b"\x00\x02") for piece in sound.feed(data)] == [[1]]
+    assert list(sound.end()) == []
 
 
 def test_a_file_is_never_too_short() -> None:
     """Silence makes it a tenth of a second long."""
     for count, frames in ((10, 1600), (1600, 1600), (3000, 3000)):
-        with wave.open(io.BytesIO(_wav(np.ones(count, np.int16), 16_000))) as file:
+        with wave.open(io.BytesIO(wav(np.ones(count, np.int16), 16_000))) as file:
             assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16_000, 1, 2)
             data = np.frombuffer(file.readframes(9999), "<i2")
         assert (len(data), int(data.sum())) == (frames, count)
@@ -337,6 +374,80 @@ def test_what_is_no_http_is_told(backend: str) -> None:
     fails(backend, script, ConnectionError, "broke off in the middle")
 
 
+def faulty(*faults: bytes | None, then: Script) -> Script:
+    """Answers in turn with these, or hangs up, and then as it should."""
+    left = list(faults)
+
+    async def script(stream: SocketStream) -> None:
+        if not left:
+            await then(stream)
+        elif (fault := left.pop(0)) is None:
+            await stream.aclose()
+        else:
+            await stream.send(fault)
+
+    return script
+
+
+BUSY = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 0.01\r\nContent-Length: 0\r\n\r\n"
+BROKEN = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\n\r\nno"
+
+
+@both
+@pytest.mark.parametrize("fault", [BUSY, BROKEN, None], ids=["429", "500", "hung up"])
+def test_a_fault_that_passes_is_asked_again(backend: str, fault: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice, while nothing has come."""
+    monkeypatch.setattr("bargein.services._retry.FIRST_SECONDS", 0.001)
+
+    async def use(server: Server) -> None:
+        samples = [
+            sample for piece in await spoken(server, retries=2) if not isinstance(piece, Word) for sample in piece
+        ]
+        assert samples == PIECE.tolist()
+        assert len(server.requests) == 3
+
+    run(backend, faulty(fault, fault, then=answer(PIECE.astype("<i2").tobytes(), "audio/pcm")), use)
+
+    async def listen(server: Server) -> None:
+        assert await heard(server, retries=2) == ["Good"]
+        assert len(server.requests) == 3
+
+    run(backend, faulty(fault, fault, then=answer(events(done("Good")), "text/event-stream")), listen)
+
+
+@both
+def test_who_asks_for_patience_is_not_asked_again(backend: str) -> None:
+    """Nobody waits for a minute; nor is what is refused for good asked twice."""
+
+    async def use(server: Server) -> None:
+        with pytest.raises(ConnectionError, match="refuses with"):
+            await spoken(server, retries=2)
+        assert len(server.requests) == 1
+
+    run(backend, faulty(BUSY.replace(b"0.01", b"60.0"), then=answer(b"", "audio/pcm")), use)
+    run(backend, faulty(BROKEN.replace(b"500", b"404"), then=answer(b"", "audio/pcm")), use)
+
+
+@both
+def test_what_was_begun_is_not_asked_again(backend: str) -> None:
+    """Sound that was cut is told, after what came of it."""
+    begun = b"HTTP/1.1 200 OK\r\nContent-Type: audio/pcm\r\nContent-Length: 99\r\n\r\n\x01\x00"
+
+    async def script(stream: SocketStream) -> None:
+        await stream.send(begun)
+        await stream.aclose()
+
+    async def use(server: Server) -> None:
+        seen: list[Any] = []
+        async with OpenAISpeech(api_key="secret", base_url=server.url) as tts:
+            with pytest.raises(ConnectionError, match="broke off in the middle"):
+                async for piece in tts.speak("Hi you."):
+                    seen.append(piece)
+        assert len(seen) == len(server.requests) == 1
+
+    run(backend, script, use)
+
+
 @both
 def test_silence_is_told(backend: str) -> None:
     """Once nothing has come for so long."""
@@ -352,7 +463,7 @@ def test_nobody_there_is_told(backend: str) -> None:
     """With the address."""
 
     async def use(server: Server) -> None:
-        async with OpenAISpeech(api_key="secret", base_url="http://127.0.0.1:1/v1") as tts:
+        async with OpenAISpeech(api_key="secret", base_url="http://127.0.0.1:1/v1", retries=0) as tts:
             with pytest.raises(ConnectionError, match=r"http://127\.0\.0\.1:1/v1 cannot be reached"):
                 await anext(tts.speak("Hi."))
 

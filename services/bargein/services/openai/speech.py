@@ -2,27 +2,145 @@
 
 from __future__ import annotations
 
-import io
-import wave
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
 
-import msgspec
+import anyio
 import numpy as np
 
-from .._remote import Pcm, read
+from .._http import Http, HttpFault
+from .._remote import Remote
+from .._retry import PASSING, asked_wait, pause
 from ..cascade.parts import Samples, SpeechToText, TextToSpeech, Word
-from ._http import Http, complaint
+from ._speech_protocol import SoundAnswer, WordsAnswer, complaint, wav
 
 __all__ = ["OpenAISpeech", "OpenAITranscription"]
 
-SHORTEST: Final = 0.1
-"""Seconds of sound, at least: less is refused, and gets silence at its end."""
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+LARGEST_REFUSAL = 64 * 2**10
+"""Bytes of a refusal that are read."""
 
 
-class OpenAITranscription(Http, SpeechToText):
+class _Reads(Protocol[T_co]):
+    """The protocol of an answer."""
+
+    over: bool
+
+    def feed(self, data: bytes) -> Iterator[T_co]: ...
+
+    def end(self) -> Iterator[T_co]: ...
+
+
+class _RefusedError(Exception):
+    """An answer whose status is an error."""
+
+    def __init__(self, status: int, body: bytes, wait: float | None) -> None:
+        super().__init__(status)
+        self.status = status
+        self.body = body.decode("utf-8", "replace")
+        self.wait = wait
+
+
+class _OverHttp(Remote):
+    """A part that asks one request an utterance or a sentence, again while nothing of its answer has come."""
+
+    service = "OpenAI"
+
+    def __init__(self, api_key: str | None, base_url: str, silence_seconds: float, retries: int) -> None:
+        super().__init__(api_key, "OPENAI_API_KEY", silence_seconds)
+        who = type(self).__name__
+        if retries < 0:
+            raise ValueError(f"{who}(retries={retries}): expected 0 or more")
+        self._base = base_url.rstrip("/")
+        self._http = Http(who, self._base, first_byte_seconds=silence_seconds, silent_seconds=silence_seconds)
+        self._headers = {"authorization": f"Bearer {self._secret}"}
+        self._retries = retries
+        self._random = random.Random()
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        try:
+            await self._http.open()
+        except BaseException as error:
+            await super().__aexit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await super().__aexit__(kind, error, trace)
+        finally:
+            await self._http.close()
+
+    async def _ask(
+        self, path: str, reads: Callable[[str], _Reads[T]], put: Callable[[T], Awaitable[None]], **content: Any
+    ) -> None:
+        """Ask, and give what is read of the answer."""
+        attempt, given = 0, False
+
+        async def give(piece: T) -> None:
+            nonlocal given
+            given = True
+            await put(piece)
+
+        while True:
+            attempt += 1
+            try:
+                return await self._once(path, reads, give, content)
+            except (HttpFault, _RefusedError) as fault:
+                wait = self._wait(fault, attempt)
+                if given or wait is None or attempt > self._retries:
+                    raise
+            await anyio.sleep(wait)
+
+    async def _once(
+        self, path: str, reads: Callable[[str], _Reads[T]], put: Callable[[T], Awaitable[None]], content: dict[str, Any]
+    ) -> None:
+        async with self._http.post(self._base + path, headers=self._headers, **content) as answer:
+            if answer.status != 200:
+                said = await answer.beginning(LARGEST_REFUSAL)
+                raise _RefusedError(answer.status, said, asked_wait(answer.headers))
+            protocol = reads(answer.kind)
+            while not protocol.over and (data := await answer.chunk()) is not None:
+                for piece in protocol.feed(data):
+                    await put(piece)
+            for piece in protocol.end():
+                await put(piece)
+            await answer.linger()
+
+    def _wait(self, fault: HttpFault | _RefusedError, attempt: int) -> float | None:
+        """Seconds before the next try; None when another would not help, or come too late."""
+        if isinstance(fault, _RefusedError):
+            return pause(attempt, fault.wait, self._random) if fault.status in PASSING else None
+        if fault.kind == "slow":
+            return None
+        return pause(attempt, None, self._random) if attempt > 1 else 0.0  # most often one that was kept too long
+
+    def _meaning(self, error: Exception) -> Exception:
+        error = super()._meaning(error)
+        if isinstance(error, _RefusedError):
+            # A refused key is repeated in part by what is said of it.
+            said = "" if error.status == 401 else complaint(error.body) or error.body
+            return ConnectionError(self._refusal(error.status, said))
+        if isinstance(error, HttpFault):
+            if error.kind == "slow":
+                return self._silent()
+            if error.kind == "unreachable":
+                return ConnectionError(f"{self._base} cannot be reached: {self._clean(error.said)}")
+            return ConnectionError(f"{self.service} broke off in the middle: {self._clean(error.said)}")
+        if type(error) is ConnectionError:
+            return ConnectionError(self._clean(str(error)))
+        return error
+
+
+class OpenAITranscription(_OverHttp, SpeechToText):
     """Hear with OpenAI: an utterance is sent when it is over, and its words come as they are written::
 
         Cascade(OpenAITranscription(), ..., ...)
@@ -31,8 +149,9 @@ class OpenAITranscription(Http, SpeechToText):
     fields of the interface, merged over ours. The key is that of `OPENAI_API_KEY` unless it is given; a server that
     asks for none takes any. `base_url` is that of a compatible server, such as `"http://localhost:8000/v1"`.
 
-    Raises `ConnectionError` where the server refuses, complains or breaks off, and `TimeoutError` where nothing comes
-    for `silence_seconds`. Raises `ValueError` without a key.
+    A server that is busy, fails or hangs up is asked again, up to `retries` times, while nothing of its answer has
+    come, and not before it wants. Raises `ConnectionError` where the server refuses, complains or breaks off, and
+    `TimeoutError` where nothing comes for `silence_seconds`. Raises `ValueError` without a key.
     """
 
     def __init__(
@@ -45,8 +164,9 @@ class OpenAITranscription(Http, SpeechToText):
         options: Mapping[str, str] | None = None,
         base_url: str = "https://api.openai.com/v1",
         silence_seconds: float = 10.0,
+        retries: int = 2,
     ) -> None:
-        super().__init__(api_key, base_url, silence_seconds)
+        super().__init__(api_key, base_url, silence_seconds, retries)
         self.language = language
         self._fields = {"model": model, "response_format": "json", "stream": "true"}
         self._fields |= {"language": language.split("-", 1)[0]} if language else {}
@@ -61,24 +181,11 @@ class OpenAITranscription(Http, SpeechToText):
         pieces = [samples async for samples in sound]
         if not sum(map(len, pieces)):
             return
-        file = ("speech.wav", _wav(np.concatenate(pieces), self.rate), "audio/wav")
-        async with self._post("/audio/transcriptions", data=self._fields, files={"file": file}) as (kind, body):
-            if "text/event-stream" not in kind:
-                whole = b"".join([data async for data in body])
-                if text := read(self.service, whole, _Whole).text.strip():
-                    await put(text)
-                return
-            words = _Words()
-            async with aclosing(_lines(body)) as lines:
-                async for line in lines:
-                    if words.receive(line):
-                        await put(words.text)
-                    if words.complete:
-                        return
-            raise ConnectionError("OpenAI broke off in the middle: the last words did not come")
+        file = ("speech.wav", wav(np.concatenate(pieces), self.rate), "audio/wav")
+        await self._ask("/audio/transcriptions", WordsAnswer, put, data=self._fields, files={"file": file})
 
 
-class OpenAISpeech(Http, TextToSpeech):
+class OpenAISpeech(_OverHttp, TextToSpeech):
     """Speak with OpenAI, as the sound is made::
 
         Cascade(..., ..., OpenAISpeech(voice="marin", instructions="Speak calmly."))
@@ -87,8 +194,9 @@ class OpenAISpeech(Http, TextToSpeech):
     `rate` is for a server that has another. It does not say when its words sound. The key is that of `OPENAI_API_KEY`
     unless it is given; a server that asks for none takes any. `base_url` is that of a compatible server.
 
-    Raises `ConnectionError` where the server refuses, complains or breaks off, and `TimeoutError` where nothing comes
-    for `silence_seconds`. Raises `ValueError` without a key.
+    A server that is busy, fails or hangs up is asked again, up to `retries` times, while nothing of its answer has
+    come, and not before it wants. Raises `ConnectionError` where the server refuses, complains or breaks off, and
+    `TimeoutError` where nothing comes for `silence_seconds`. Raises `ValueError` without a key.
     """
 
     def __init__(
@@ -102,8 +210,9 @@ class OpenAISpeech(Http, TextToSpeech):
         rate: int = 24_000,
         base_url: str = "https://api.openai.com/v1",
         silence_seconds: float = 10.0,
+        retries: int = 2,
     ) -> None:
-        super().__init__(api_key, base_url, silence_seconds)
+        super().__init__(api_key, base_url, silence_seconds, retries)
         self.rate = rate
         self._fields: dict[str, Any] = {"model": model, "voice": voice, "response_format": "pcm"}
         self._fields |= {"instructions": instructions} if instructions else {}
@@ -116,79 +225,4 @@ class OpenAISpeech(Http, TextToSpeech):
     async def _say(self, text: str, put: Callable[[Samples | Word], Awaitable[None]]) -> None:
         if not text.strip():
             return
-        pcm = Pcm()
-        async with self._post("/audio/speech", json={**self._fields, "input": text}) as (kind, body):
-            if "json" in kind or kind.startswith("text/"):
-                said = self._clean(b"".join([data async for data in body]).decode("utf-8", "replace"))
-                raise ConnectionError(f"OpenAI sent {kind} where sound was expected: {said}")
-            async for data in body:
-                if len(samples := pcm.samples(data)):
-                    await put(samples)
-
-
-def _wav(samples: Samples, rate: int) -> bytes:
-    """A file in memory."""
-    short = max(0, round(SHORTEST * rate) - len(samples))
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(rate)
-        out.writeframes(np.pad(samples, (0, short)).astype("<i2").tobytes())
-    return file.getvalue()
-
-
-async def _lines(body: AsyncIterator[bytes]) -> AsyncGenerator[str]:
-    """Pieces of any size as lines."""
-    rest = b""
-    async for data in body:
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            yield line.decode("utf-8", "replace").rstrip("\r")
-    yield rest.decode("utf-8", "replace")
-
-
-class _Whole(msgspec.Struct):
-    """The answer where the server does not stream."""
-
-    text: str
-
-
-class _Event(msgspec.Struct):
-    """An event of the stream."""
-
-    type: str = ""
-    delta: str = ""
-    text: str = ""
-    error: Any = None
-
-
-class _Words:
-    """The protocol: lines of server-sent events in, the text so far out."""
-
-    def __init__(self) -> None:
-        self.text = ""
-        """The words so far."""
-        self.complete = False
-        """Nothing more will come."""
-        self._written = ""
-
-    def receive(self, line: str) -> bool:
-        """Take a line; says whether the words have changed. Raises `ConnectionError` for errors and nonsense."""
-        field, _, data = line.partition(":")
-        data = data.removeprefix(" ")
-        if field != "data" or not data:  # the kind of an event stands in its data, too
-            return False
-        before = self.text
-        if data == "[DONE]":
-            self.complete = True
-            return False
-        event = read("OpenAI", data, _Event)
-        if event.type == "error" or event.error:
-            raise ConnectionError(f"OpenAI reports an error: {(complaint(data) or data)[:300]}")
-        if event.type == "transcript.text.delta":
-            self._written += event.delta
-            self.text = self._written.strip()
-        elif event.type == "transcript.text.done":
-            self.text, self.complete = event.text.strip() or self.text, True
-        return self.text != before
+        await self._ask("/audio/speech", SoundAnswer, put, json={**self._fields, "input": text})
