@@ -39,6 +39,7 @@ from bargein.services.xai import XAI, GrokVoice
 
 from ..speech import utterances
 from .cascade.parts import Ears, Mind, Voice
+from .nova.peer import Peer as NovaPeer
 
 pytestmark = pytest.mark.virtual
 
@@ -129,6 +130,14 @@ async def gemini(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]
     yield Brain(brain, history=brain.history, rate=16_000)
 
 
+@asynccontextmanager
+async def nova(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]:
+    peer = NovaPeer(*replies)
+    brain = peer.model(tools=tools)
+    yield Brain(brain, history=brain.history, rate=16_000)
+    assert not peer.faults
+
+
 def related(dialect: Dialect, make: Callable[..., Realtime]) -> Any:
     """One that speaks a dialect of the same protocol."""
 
@@ -152,6 +161,7 @@ BRAINS = {
     "Voice Live": related(VOICE_LIVE, partial(VoiceLive, "m", AZURE, rate=16_000)),
     "Qwen": related(QWEN, QwenOmni),
     "Gemini": gemini,
+    "Nova Sonic": nova,
     "xAI": related(XAI, partial(GrokVoice, rate=16_000)),
     "failover": reserved,
     "failover, after a failure": rescued,

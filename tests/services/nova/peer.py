@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from random import Random
@@ -88,6 +89,7 @@ class Turn:
         self.connection = connection
         self.sent = 0
         self.interrupted = False
+        self.interrupted_at = math.inf
         self.made = False  # all of its sound has been sent
         self.over = False
 
@@ -237,7 +239,7 @@ class Session:
         turn = self.turn
         if turn is None or turn.interrupted or not turn.sent:
             return
-        turn.interrupted = True
+        turn.interrupted, turn.interrupted_at = True, anyio.current_time()
         async with self.lock:
             await self.text("ASSISTANT", "FINAL", '{ "interrupted" : true }', "INTERRUPTED")
 
@@ -352,6 +354,8 @@ class Peer:
         self.heard_ms = 0.0
         self.faults: list[str] = []
         """What was told out of its order."""
+        self.broken_at: list[float] = []
+        """When connections broke."""
         self.calls = 0
         self.limits = 0
         self.throws: list[tuple[str, str]] = []
@@ -407,6 +411,7 @@ class Peer:
 
     async def close(self, code: int = 1006) -> None:
         """The connection breaks: what was being made is lost."""
+        self.broken_at.append(anyio.current_time())
         if self._socket is not None:
             await self._socket.close(code, "gone")
         for turn in self.turns:

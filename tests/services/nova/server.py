@@ -31,7 +31,7 @@ class Server:
         """It makes room for more when something has come."""
         self._stream = stream
         self._held = 0
-        self._lock = anyio.Lock()
+        self._lock, self._saying = anyio.Lock(), anyio.Lock()
         self._changed = anyio.Event()
 
     async def run(self) -> None:
@@ -106,13 +106,15 @@ class Server:
         await self.flush()
 
     async def say(self, data: bytes) -> None:
-        """Send some of the body, as fast as the client lets us."""
-        while data:
-            await self.until(lambda: self.h2.local_flow_control_window(1) > 0)
-            size = min(self.h2.local_flow_control_window(1), self.h2.max_outbound_frame_size)
-            self.h2.send_data(1, data[:size])
-            data = data[size:]
-            await self.flush()
+        """Send some of the body, whole, as fast as the client lets us; nothing when all is over."""
+        async with self._saying:
+            with suppress(ProtocolError):
+                while data:
+                    await self.until(lambda: self.h2.local_flow_control_window(1) > 0)
+                    size = min(self.h2.local_flow_control_window(1), self.h2.max_outbound_frame_size)
+                    self.h2.send_data(1, data[:size])
+                    data = data[size:]
+                    await self.flush()
 
     async def end(self) -> None:
         self.h2.end_stream(1)

@@ -455,9 +455,12 @@ class Realtime(Processor):
                 async with self._connect(await self._endpoint(protocol)) as socket:
                     dialogue.connecting(protocol)
                     try:
-                        reason, clean = await self._converse(socket, protocol, dialogue)
+                        over = await self._converse(socket, protocol, dialogue)
                     finally:
                         await _farewell(socket, protocol)
+                if isinstance(over, SocketRefusedError):
+                    raise over
+                reason, clean = over
                 if handle and not dialogue.ready:
                     dialogue.resumption, dialogue.fatal = "", None  # that session is no more; a new one may be had
                 fatal, reason = dialogue.fatal is not None, dialogue.fatal or reason
@@ -488,10 +491,11 @@ class Realtime(Processor):
             return await endpoint
         raise SocketRefusedError(f"no address or token within {seconds:g} s")
 
-    async def _converse(self, socket: Socket, protocol: Protocol, dialogue: Dialogue) -> tuple[str, bool]:
-        """One connection, until it ends. Returns why, and whether that was meant.
-
-        Raises `SocketRefusedError` where the refusal comes only after the first words, as HTTP/2 may have it.
+    async def _converse(
+        self, socket: Socket, protocol: Protocol, dialogue: Dialogue
+    ) -> tuple[str, bool] | SocketRefusedError:
+        """One connection, until it ends. Returns why, and whether that was meant; or the refusal, where it comes only
+        after the first words, as HTTP/2 may have it.
         """
         ended: list[tuple[str, bool]] = []
         refused: list[SocketRefusedError] = []
@@ -563,7 +567,7 @@ class Realtime(Processor):
             if self.profile.continuous:
                 group.start_soon(fill)
         if refused:
-            raise refused[0]
+            return refused[0]
         return ended[0] if ended else ("", True)
 
     # Without a graph ----------------------------------------------------------------------------------------------
