@@ -23,6 +23,10 @@ from .metrics import Metrics
 __all__ = ["PageServer", "serve_page"]
 
 
+BACKLOG = 2048
+"""So many connections may wait to be accepted."""
+
+
 class PageServer:
     """A server that runs: what `serve_page` gives."""
 
@@ -110,14 +114,19 @@ async def serve_page(
         )
         server = _quiet(uvicorn.Server)(config)
         page = PageServer(sessions, host, listening.getsockname()[1], tls=certificate is not None)
+        failure: Exception | None = None
         async with anyio.create_task_group() as group:
-            group.start_soon(lambda: server.serve([listening]))
+            group.start_soon(server.serve, [listening])
             try:
                 yield page
+            except Exception as error:  # the block's own: it is raised as itself, and not inside a group
+                failure = error
             finally:
                 with anyio.CancelScope(shield=True):
                     await sessions.drain()
                     server.should_exit = True
+        if failure is not None:
+            raise failure
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -126,6 +135,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(BACKLOG)  # now, so that nobody is turned away while the server begins
     except OSError as error:
         listening.close()
         raise OSError(

@@ -12,7 +12,8 @@ export class Conversation {
     this.tools = new Map(); // by call
     this.open = null; // the agent's entry that is being heard
     this.turn = null; // the last entry of the agent's, for its figures
-    this.cut = null; // the last mark of an interrupt
+    this.cuts = new Map(); // marks of interrupts, by epoch
+    this.reactions = new Map(); // how fast they were, by epoch: may be known before the interrupt is
   }
 
   get lines() {
@@ -57,8 +58,14 @@ export class Conversation {
         entry.node.classList.add("cut");
       }
     }
-    this.cut = this.#line("mark", `interrupted, epoch ${epoch}`);
+    this.cuts.set(epoch, this.#line("mark", `interrupted, epoch ${epoch}`));
     this.open = null;
+    this.reacted(epoch, this.reactions.get(epoch));
+  }
+
+  reacted(epoch, ms) {
+    this.reactions.set(epoch, ms);
+    if (ms !== undefined) this.figure(this.cuts.get(epoch), `silent after ${Math.round(ms)} ms`);
   }
 
   tool(message) {

@@ -104,9 +104,9 @@ const HEARS = {
     timeline.mark("turn", `${Math.round(ms)} ms`);
     show("speaking");
   },
-  reaction({ ms }) {
+  reaction({ ms, epoch }) {
     figure("reaction", figures.reactions, ms, "start of speech to silence");
-    conversation.figure(conversation.cut, `silent after ${Math.round(ms)} ms`);
+    conversation.reacted(epoch, ms);
   },
   error: ({ message }) => note(message),
   end: ({ reason }) => note(reason ? `The agent hung up: ${reason}` : "The agent hung up."),
@@ -174,7 +174,7 @@ async function start() {
       context: mine.context,
       speaker: $("speaker"),
       wishes: { brain: $("brain").value },
-      receive,
+      receive: (message) => call === mine && receive(message), // what comes after hanging up is not for us
       heard: (stream) => meter(mine.context, stream, "agent"),
       closed: (reason) => call === mine && lost(reason),
     });
