@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,13 @@ from bargein.services.transports import RefusedError, SessionLimits, Transport, 
 
 pytest.importorskip("uvicorn", reason="the extra 'server' is not installed")
 pytestmark = pytest.mark.real
+
+
+@pytest.fixture(autouse=True)
+def _nothing_goes_wrong_unseen(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """What an application raises, uvicorn only logs."""
+    yield
+    assert not [record for record in caplog.records if record.name.startswith("uvicorn")]
 
 
 class Deaf(Processor):
@@ -121,6 +128,16 @@ async def test_a_conversation_and_what_is_counted_of_it() -> None:
         assert "bargein_sessions 1.0" in counted
         assert "bargein_sessions_opened_total 1.0" in counted
         assert (await get(server, "graph.svg", params={"session": "nobody"})).status_code == 404
+
+
+async def test_a_client_may_go_at_any_moment() -> None:
+    """Without a word, while the agent speaks: its session ends, and nothing is raised."""
+    async with served() as server:
+        for _ in range(5):
+            async with connect_websocket(ws(server)) as client:
+                await client.send(UserText(text="Hello"))
+            await until(lambda: not server.sessions.live)
+        assert server.sessions.statistics().failed == 0
 
 
 async def test_who_may_not_come_in_is_told_why() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from contextlib import suppress
 from typing import Any
 
@@ -18,6 +19,8 @@ class AsgiSocket:
     def __init__(self, websocket: Any) -> None:
         self._websocket = websocket
         self._closed: tuple[int, str] | None = None
+        disconnected = importlib.import_module("starlette.websockets").WebSocketDisconnect
+        self._gone = (RuntimeError, OSError, disconnected)  # Starlette's and uvicorn's words for a peer that is gone
 
     async def send(self, data: str | bytes) -> None:
         """Send a message. Raises `SocketClosedError`."""
@@ -26,7 +29,7 @@ class AsgiSocket:
         kind = "bytes" if isinstance(data, bytes) else "text"
         try:
             await self._websocket.send({"type": "websocket.send", kind: data})
-        except (RuntimeError, OSError) as error:  # Starlette's and uvicorn's words for a peer that is gone
+        except self._gone as error:
             self._closed = self._closed or (1006, str(error))
             raise SocketClosedError(*self._closed) from None
 
@@ -46,5 +49,5 @@ class AsgiSocket:
         if self._closed is not None:
             return
         self._closed = (code, reason)
-        with anyio.CancelScope(shield=True), anyio.move_on_after(2), suppress(RuntimeError, OSError):  # gone already
+        with anyio.CancelScope(shield=True), anyio.move_on_after(2), suppress(*self._gone):
             await self._websocket.close(code, reason.encode()[:120].decode("utf-8", "ignore"))
