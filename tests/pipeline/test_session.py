@@ -13,6 +13,7 @@ from bargein.pipeline import (
     Failure,
     Hop,
     Inbox,
+    Interrupt,
     LinkError,
     Outlet,
     Pipeline,
@@ -451,3 +452,15 @@ async def test_taps_are_removed_one_by_one() -> None:
                 await session.send(audio())
             await session.send(audio())
     assert len(seen) == 3
+
+
+async def test_an_answer_from_elsewhere_can_be_interrupted() -> None:
+    """An automatic interrupt advances the epoch only when there is a response to end: here, one of somebody else's."""
+    async with Harness(Scripted(Text, Interrupt(), Text, Interrupt())) as harness:
+        await harness.send(Text(text="hello"))
+        await harness.settle()
+        assert harness.session.epoch == 0
+        assert harness.session.begin_response() == 0
+        await harness.send(Text(text="wait"))
+        await harness.settle()
+        assert harness.session.epoch == 1

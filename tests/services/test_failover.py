@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from random import Random
 from typing import Any
 
 import anyio
@@ -41,6 +43,8 @@ pytestmark = pytest.mark.virtual
 
 STORY = "Once upon a time there was a king who had three sons and no time to listen to any of them. "
 ONCE = ReconnectPolicy(attempts=0)
+SEEDS = 40
+"""Conversations, on each of two backends."""
 
 
 def reserve(*replies: Any, ears: Ears | None = None, **options: Any) -> Cascade:
@@ -321,7 +325,7 @@ async def test_by_hand_there_and_back() -> None:
             await anyio.sleep(5)
         assert switched(harness) == [("0", "1"), ("1", "0"), ("0", "1"), ("1", "0")]
         assert not any(frame.failed for frame in harness.of(BrainSwitched))
-        assert not harness.of(Interrupt)
+        assert {frame.reason for frame in harness.of(Interrupt)} == {"the user wrote"}  # and not that it was moved
         words = [(f"Say {at + 1}.", word) for at, word in enumerate(("One.", "Two.", "Three.", "Four."))]
         assert said(brain.history) == [each for one, two in words for each in (("user", one), ("assistant", two))]
         assert len(minds[1].said) == 7
@@ -584,6 +588,26 @@ async def test_an_idle_brain_costs_nothing() -> None:
         await harness.session.cancel()
 
 
+async def test_a_typed_word_interrupts_what_the_one_before_has_said() -> None:
+    """Though it is not the new one's own."""
+    brain = Failover(reserve(STORY, name="first"), reserve("Yes?"))
+    async with call(brain) as harness:
+        await harness.send(UserText(text="Tell me a story."))
+        await harness.next(Audio)
+        await anyio.sleep(1)
+        brain.switch()
+        await anyio.sleep(0.5)
+        assert not harness.of(Interrupt)
+        await harness.send(UserText(text="Wait."))
+        await anyio.sleep(0.1)
+        assert len(harness.of(Interrupt)) == 1
+        await anyio.sleep(3)
+        heard = [frame.text for frame in harness.of(Heard) if frame.done]
+        assert STORY.startswith(heard[0])
+        assert [words for _, words in said(brain.history)] == ["Tell me a story.", heard[0].strip(), "Wait.", "Yes?"]
+        await harness.session.cancel()
+
+
 async def test_what_was_configured_holds_for_the_next() -> None:
     """Instructions and tools that were changed in the call."""
     mind = Mind(["Two."])
@@ -634,3 +658,79 @@ def test_it_is_refused_what_cannot_be() -> None:
         Failover(reserve(), reserve())
     with pytest.raises(ValueError, match=r"switch\('third'\): there is 'dying', 'cascade'"):
         Failover(Dying(), reserve()).switch("third")
+
+
+# Everything at once ---------------------------------------------------------------------------------------------------
+
+
+def answers(prompt: Any) -> list[str | float]:
+    """A reply in pieces, some of which take their time, to whatever was last said."""
+    count = sum(entry.role == "user" for entry in prompt.entries)
+    words = [f"c{count}word{letter} " for letter in "abcdefgh"]
+    return [*words[:3], 0.2, *words[3:6], 0.3, *words[6:], "end."]
+
+
+async def converse(seed: int) -> None:
+    """One conversation in which brains are moved and die at any moment, and what must hold of it."""
+    random, peer = Random(seed), Peer(seed)
+    mind = Mind(answers)
+    brain = Failover(
+        realtime(peer),
+        lambda: Cascade(Ears(), mind, Voice(words=True), name="second"),
+        lambda: Cascade(Ears(), mind, Voice(words=random.random() < 0.5), name="third"),
+        cooldown=random.choice((0.5, 5.0)),
+        silence=5.0,
+        returns=random.random() < 0.7,
+    )
+    asked: list[str] = []
+    async with call(brain) as harness:
+        for _ in range(random.randint(3, 12)):
+            match random.choice(
+                ("text", "text", "text", "wait", "local", "server", "switch", "switch", "break", "refuse")
+            ):
+                case "text":
+                    asked.append(f"question {len(asked)}")
+                    await harness.send(UserText(text=asked[-1]))
+                case "wait":
+                    await anyio.sleep(random.choice((0.02, 0.2, 1.0, 3.0)))
+                case "local":
+                    harness.interrupt()
+                case "server":
+                    await peer.speech()
+                case "switch":
+                    brain.switch()
+                case "break":
+                    await peer.close()
+                case "refuse":
+                    peer.refuse.append(SocketRefusedError("busy", status=503))
+            await anyio.sleep(random.choice((0.0, 0.0, 0.01, 0.3)))
+        await anyio.sleep(1)
+        asked.append("the last question")
+        await harness.send(UserText(text=asked[-1]))
+        await anyio.sleep(60)  # all has been said and heard
+        await harness.settle()
+        await harness.session.cancel()
+    assert not stale(harness)
+    entries = [entry for entry in brain.history if entry.text and entry.role in ("user", "assistant")]
+    assert [entry.text for entry in entries if entry.role == "user"] == asked, "nothing lost, nothing twice"
+    after = entries[next(at for at, entry in enumerate(entries) if entry.text == asked[-1]) :]
+    assert any(entry.role == "assistant" and entry.remembered.strip() for entry in after), "the last one was answered"
+    heard = {(frame.response, frame.item): frame.text.strip() for frame in harness.of(Heard) if frame.done}
+    for entry in entries:
+        if entry.role == "assistant":
+            assert entry.remembered.strip() == heard.get((entry.response, entry.item), ""), "as it was heard"
+    started = [frame.response for frame in harness.of(ResponseStarted)]
+    assert len(set(started)) == len(started)
+    moves = harness.of(BrainSwitched)
+    assert all(before.name == after.before for before, after in pairwise(moves))
+
+
+@pytest.mark.parametrize("block", range(5))
+async def test_whatever_happens_when(block: int) -> None:
+    """Nothing stale is heard, nothing is lost, and the conversation is what was heard."""
+    for seed in range(block * SEEDS // 5, (block + 1) * SEEDS // 5):
+        try:
+            await converse(seed)
+        except BaseException as error:
+            error.add_note(f"seed {seed}")
+            raise

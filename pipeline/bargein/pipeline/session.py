@@ -219,6 +219,14 @@ class Session:
         self._raise_failure()
         return number
 
+    def begin_response(self) -> int:
+        """A response is heard that this graph did not make: from now on an automatic interrupt has something to end.
+
+        Returns the epoch that it belongs to.
+        """
+        self._check_running()
+        return self._run.epoch.begin_response()
+
     def statistics(self) -> SessionStatistics:
         """What has been counted so far, as a frozen snapshot. Also after the end."""
         return self._run.statistics()

@@ -141,7 +141,7 @@ class Part:
         return History() if self.closed else self._all
 
     def _noted(self, entry: Entry) -> Entry:
-        if not any(entry is each for each in self.mine):
+        if not self.closed and not any(entry is each for each in self.mine):
             self.mine.append(entry)
             if entry.role == "user":
                 self._heard()

@@ -110,9 +110,14 @@ class Kept:
         first = self._first
         about = self._floor if first is None else first
         needed: list[tuple[int, Frame]] = [each for each in self._sound if each[0] >= about]
-        for number, frame in self._others:
-            if number >= about and self.open if isinstance(frame, ABOUT_SOUND) else not known(frame):
-                needed.append((number, frame))
+        others = [
+            (number, frame)
+            for number, frame in self._others
+            if (number >= about and self.open if isinstance(frame, ABOUT_SOUND) else not known(frame))
+        ]
+        self._others.clear()
+        self._others.extend(others)
+        needed += others
         needed.sort(key=lambda each: each[0])
         self._speech.clear()  # the next brain has news of its own
         self._over.clear()

@@ -37,7 +37,7 @@ from .history import History
 from .realtime._bell import Bell
 from .tools import ToolRunner
 
-__all__ = ["Host", "Run", "leaves", "sound"]
+__all__ = ["Host", "Run", "leaves"]
 
 FULL = 256
 """So many frames of the user's may wait for a brain; then the user waits."""
@@ -82,6 +82,8 @@ class Run:
         """What it failed with."""
         self.started = False
         """Its task has been started."""
+        self.probed = False
+        """It is to show whether it could have the conversation."""
         self.over = False
         """It has ended, however."""
         self.left = False
@@ -114,8 +116,8 @@ class Run:
         self._epoch = -1  # of the brain's session, and the outlet of what belongs to it
         self._outlet: Outlet[Any] | None = None
         self._interrupting = False
-        head, tail = _Above(self), _Below(self)
-        self._graph = Pipeline(head, _Fit(sound(brain)[0]), brain, tail, inputs=Frame)
+        hears = next((leaf.audio_in for leaf in self.leaves if leaf.contract.accepts(Audio)), None)
+        self._graph = Pipeline(_Above(self), _Fit(hears), brain, _Below(self), inputs=Frame)
 
     @property
     def mending(self) -> bool:
@@ -179,6 +181,7 @@ class Run:
     async def _talk(self, session: Session) -> None:
         if self.ids.later:
             session.interrupt("it begins")  # a brain that has run before forgets what it was about
+            session.begin_response()  # what another has said may still be heard, and interrupted
         self._session = session
         self._host.bell.ring()
         async with anyio.create_task_group() as group:
@@ -351,13 +354,6 @@ class _Below(Processor):
 def leaves(brain: Processor) -> tuple[Processor, ...]:
     """The processors that a brain is made of."""
     return brain.processors if isinstance(brain, Graph) else (brain,)
-
-
-def sound(brain: Processor) -> tuple[AudioFormat | None, AudioFormat | None]:
-    """The sound that a brain takes, and that it makes; None for any."""
-    ears = (leaf.audio_in for leaf in leaves(brain) if leaf.contract.accepts(Audio))
-    voices = (leaf.audio_out for leaf in reversed(leaves(brain)) if leaf.contract.promises(Audio))
-    return next(ears, None), next(voices, None)
 
 
 def _sole(error: Exception) -> Exception:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import anyio
 from bargein.pipeline import (
@@ -99,8 +100,9 @@ class Talk:
         elif isinstance(frame, SpeechStarted | SpeechStopped):
             self._speech(frame)
 
-    def below(self, frame: Frame, mark: int, *, mending: bool) -> None:
-        """The brain gives this; `mark`: the user's latest frame; `mending`: it is restoring its connection."""
+    def below(self, frame: Frame, mark: int, mending: Callable[[], bool]) -> None:
+        """The brain gives this; `mark`: the user's latest frame; `mending()`: it is restoring its
+        connection."""
         now = anyio.current_time()
         if isinstance(frame, ResponseStarted):
             self._replies[frame.response] = _Reply(self._asked, mark)
@@ -183,14 +185,14 @@ class Talk:
         if self._troubled:
             self.fault = "it failed to hear the user"
 
-    def _ended(self, frame: ResponseEnded, mending: bool) -> None:
+    def _ended(self, frame: ResponseEnded, mending: Callable[[], bool]) -> None:
         reply = self._replies.pop(frame.response, None)
         if reply is None:
             return
         if frame.outcome == "failed":
             self._asked += self._asked <= self._answered
             self.expect(by_speech=False)
-            if not mending:
+            if not mending():
                 self.fault = f"its response failed{': ' if frame.reason else ''}{frame.reason}"
         elif self._troubled and self.speaks and not reply.sounds and frame.outcome == "completed":
             self._asked += self._asked <= self._answered
