@@ -13,16 +13,19 @@ Script = Callable[[Socket], Awaitable[None]]
 
 
 class Peer:
-    """A server that follows a script; keeps where it was asked, and whether its socket was closed."""
+    """A server that refuses so often, and then follows a script; keeps where it was asked, and what was closed."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, *refusals: SocketRefusedError) -> None:
         self.script = script
+        self.refusals = list(refusals)
         self.endpoints: list[Endpoint] = []
         self.closed = 0
 
     @asynccontextmanager
     async def connect(self, endpoint: Endpoint) -> AsyncIterator[Socket]:
         self.endpoints.append(endpoint)
+        if self.refusals:
+            raise self.refusals.pop(0)
         ours, theirs = pipe()
         async with anyio.create_task_group() as group:
             group.start_soon(self._serve, ours)
@@ -40,11 +43,4 @@ class Peer:
 
 def refusing(status: int, body: str) -> Callable[[Endpoint], AbstractAsyncContextManager[Any]]:
     """What to connect with where nobody is let in."""
-
-    @asynccontextmanager
-    async def connect(endpoint: Endpoint) -> AsyncIterator[None]:
-        if endpoint.url:
-            raise SocketRefusedError(f"answers {status}", status, body)
-        yield
-
-    return connect
+    return Peer(lambda socket: socket.close(), *[SocketRefusedError(f"answers {status}", status, body)] * 99).connect

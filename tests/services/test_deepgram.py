@@ -17,7 +17,7 @@ from bargein.services._deepgram_protocol import DeepgramProtocol
 from bargein.services.cascade import Transcribe
 from bargein.services.cascade.parts import Samples
 from bargein.services.deepgram import Deepgram
-from bargein.services.sockets import Socket, dial, listen
+from bargein.services.sockets import Socket, SocketRefusedError, dial, listen
 
 from .scripted import Peer, refusing
 
@@ -239,6 +239,21 @@ async def test_a_refusal_is_told() -> None:
         with pytest.raises(ConnectionError, match=r"refuses the key \(401\)") as caught:
             _ = [text async for text in stt.transcribe(Sound())]
     assert "secret" not in str(caught.value)
+
+
+async def test_sound_waits_for_a_server_that_is_busy() -> None:
+    """It is asked again, and hears all of it."""
+    taken: list[str | bytes] = []
+
+    async def script(socket: Socket) -> None:
+        taken.extend(await until_over(socket))
+        await socket.send(results("Yes.", final=True, from_finalize=True))
+        await anyio.sleep_forever()
+
+    peer = Peer(script, SocketRefusedError("busy", 429, "", 2.0), SocketRefusedError("broken", 503))
+    assert await heard(peer, Sound(4, pause=0.1)) == ["Yes."]
+    assert len(peer.endpoints) == 3
+    assert taken[:4] == [PIECE.astype("<i2").tobytes()] * 4
 
 
 @pytest.mark.parametrize("early", [True, False])

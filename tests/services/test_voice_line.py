@@ -12,7 +12,7 @@ import pytest
 from bargein.services.cartesia import Cartesia
 from bargein.services.cascade.parts import Word
 from bargein.services.elevenlabs import ElevenLabs
-from bargein.services.sockets import Socket, SocketClosedError, listen
+from bargein.services.sockets import Socket, SocketClosedError, SocketRefusedError, listen
 
 from .scripted import Peer
 
@@ -178,6 +178,27 @@ async def test_who_does_not_listen_holds_the_provider() -> None:
     assert sent == 999
 
 
+@virtual
+async def test_who_is_busy_is_asked_again() -> None:
+    """When it wants to be; nor is anybody asked again who refuses for good, or wants to be left alone for long."""
+    busy, broken = SocketRefusedError("busy", 429, "slow down", 1.5), SocketRefusedError("broken", 500, "oh")
+    peer, began = Peer(serve, busy, broken), anyio.current_time()
+    async with cartesia(peer) as tts:
+        assert await heard(tts) == 3
+    assert 1.5 < anyio.current_time() - began < 3
+    assert len(peer.endpoints) == 3
+    for refusal in (SocketRefusedError("busy", 429, "", 60.0), SocketRefusedError("no", 404)):
+        peer = Peer(serve, refusal)
+        async with cartesia(peer) as tts:
+            with pytest.raises(ConnectionError):
+                await heard(tts)
+        assert len(peer.endpoints) == 1
+    peer = Peer(serve, broken)
+    async with cartesia(peer, retries=0) as tts:
+        with pytest.raises(ConnectionError, match="Cartesia refuses with 500: oh"):
+            await heard(tts)
+
+
 # Real sockets -----------------------------------------------------------------------------------------------------
 
 
@@ -243,7 +264,7 @@ def test_a_refusal_is_told(backend: str, kind: str, status: int, said: str) -> N
 
     def gate(connection: Any, request: Any) -> Any:
         response = connection.respond(status, "slow down, secret")
-        response.headers["Retry-After"] = "1"
+        response.headers["Retry-After"] = "60"
         return response
 
     for outcome in over_a_socket(backend, kind, gate, answer=answer):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from random import Random
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import anyio
 import msgspec
 import numpy as np
 
 from ._keys import checked_key
+from ._retry import PASSING, pause
 from .cascade.parts import Samples
-from .sockets import Socket, SocketClosedError, SocketRefusedError
+from .sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError
 
 __all__ = ["AHEAD", "Pcm", "Remote", "read"]
 
@@ -33,16 +37,25 @@ class Remote:
     service: str
     """The provider's name, for errors."""
 
-    def __init__(self, api_key: str | None, variable: str, silence_seconds: float) -> None:
+    _endpoint: Endpoint
+    """Where its sockets are, if it has some."""
+    _connect: Any
+    """What opens them."""
+
+    def __init__(self, api_key: str | None, variable: str, silence_seconds: float, retries: int) -> None:
         who = type(self).__name__
         key = os.environ.get(variable, "") if api_key is None else api_key
         if not key:
             raise ValueError(f"{who}: no key; give api_key=..., or set {variable}")
         if silence_seconds <= 0:
             raise ValueError(f"{who}(silence_seconds={silence_seconds:g}): expected more than 0")
+        if retries < 0:
+            raise ValueError(f"{who}(retries={retries}): expected 0 or more")
         self._secret = checked_key(who, key, variable)
         self._variable = variable
         self._silence = silence_seconds
+        self._retries = retries
+        self._random = Random()
         self._group: anyio.abc.TaskGroup | None = None
 
     async def __aenter__(self) -> Self:
@@ -88,6 +101,25 @@ class Remote:
                 scope.cancel()
         if fault is not None:
             raise fault
+
+    @asynccontextmanager
+    async def _socket(self) -> AsyncIterator[Socket]:
+        """A socket to the provider. One who is busy or fails is asked again, and not before it wants.
+
+        Raises what connecting raises.
+        """
+        for attempt in itertools.count(1):
+            async with AsyncExitStack() as stack:
+                try:
+                    socket = await stack.enter_async_context(self._connect(self._endpoint))
+                except SocketRefusedError as error:
+                    wait = pause(attempt, error.wait, self._random) if error.status in PASSING else None
+                    if wait is None or attempt > self._retries:
+                        raise
+                else:
+                    yield socket
+                    return
+            await anyio.sleep(wait)
 
     async def _receive(self, socket: Socket) -> str | bytes:
         """The next message. Raises `TimeoutError` when nothing comes."""

@@ -15,7 +15,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from ._remote import AHEAD, Remote
 from ._voice_protocol import Said, VoiceProtocol
 from .cascade.parts import Samples, TextToSpeech, Word
-from .sockets import Endpoint, Socket, SocketClosedError
+from .sockets import Socket, SocketClosedError
 
 __all__ = ["LineVoice"]
 
@@ -88,8 +88,6 @@ class _Line:
 class LineVoice(Remote, TextToSpeech):
     """A voice that asks for every sentence over one socket. A subclass says how, and where."""
 
-    _endpoint: Endpoint
-    _connect: Any
     _line: _Line | None = None
     _opening: anyio.Lock | None = None
 
@@ -176,7 +174,7 @@ class LineVoice(Remote, TextToSpeech):
         """Hold a socket open, and read what comes over it."""
         line: _Line | None = None
         try:
-            async with self._connect(self._endpoint) as socket:
+            async with self._socket() as socket:
                 line = _Line(socket, self.protocol())
                 task_status.started(line)
                 await line.read()

@@ -23,9 +23,9 @@ class Cartesia(LineVoice):
     interface that they are of. The key is that of `CARTESIA_API_KEY` unless it is given. `url` is another server's.
 
     One socket serves all sentences; an interrupt calls off the present one. Where it was closed meanwhile (Cartesia
-    does so after five minutes without a word) it is opened anew. Raises `ConnectionError` where Cartesia refuses,
-    complains or goes away, and `TimeoutError` where nothing comes for `silence_seconds`. Raises `ValueError` without a
-    key.
+    does so after five minutes without a word) it is opened anew; one that is busy or fails is asked again, up to
+    `retries` times. Raises `ConnectionError` where Cartesia refuses, complains or goes away, and `TimeoutError` where
+    nothing comes for `silence_seconds`. Raises `ValueError` without a key.
     """
 
     service = "Cartesia"
@@ -42,9 +42,10 @@ class Cartesia(LineVoice):
         version: str = "2026-03-01",
         url: str = "wss://api.cartesia.ai/tts/websocket",
         silence_seconds: float = 10.0,
+        retries: int = 2,
         connect: Any = dial,
     ) -> None:
-        super().__init__(api_key, "CARTESIA_API_KEY", silence_seconds)
+        super().__init__(api_key, "CARTESIA_API_KEY", silence_seconds, retries)
         self.rate = rate
         self._request: dict[str, Any] = {
             "model_id": model,

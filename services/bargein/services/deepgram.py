@@ -33,9 +33,9 @@ class Deepgram(Remote, SpeechToText):
     `options` are any other parameters of the interface (`{"smart_format": True, "keyterm": ["Bargein"]}`) and are
     merged over ours. The key is that of `DEEPGRAM_API_KEY` unless it is given. `url` is another server's.
 
-    Each utterance has a socket of its own. Raises `ConnectionError` where Deepgram refuses, complains or goes away, and
-    `TimeoutError` where nothing comes within `silence_seconds` of the end of the sound. Raises `ValueError` without a
-    key.
+    Each utterance has a socket of its own; a server that is busy or fails is asked for it again, up to `retries` times,
+    while the sound waits. Raises `ConnectionError` where Deepgram refuses, complains or goes away, and `TimeoutError`
+    where nothing comes within `silence_seconds` of the end of the sound. Raises `ValueError` without a key.
     """
 
     service = "Deepgram"
@@ -50,9 +50,10 @@ class Deepgram(Remote, SpeechToText):
         options: Mapping[str, Any] | None = None,
         url: str = "wss://api.deepgram.com/v1/listen",
         silence_seconds: float = 5.0,
+        retries: int = 2,
         connect: Any = dial,
     ) -> None:
-        super().__init__(api_key, "DEEPGRAM_API_KEY", silence_seconds)
+        super().__init__(api_key, "DEEPGRAM_API_KEY", silence_seconds, retries)
         self.rate = rate
         self.language = "" if language == "multi" else language
         query: dict[str, Any] = {"model": model, "encoding": "linear16", "sample_rate": rate, "channels": 1}
@@ -69,7 +70,7 @@ class Deepgram(Remote, SpeechToText):
 
     async def _hear(self, sound: AsyncIterator[Samples], put: Callable[[str], Awaitable[None]]) -> None:
         words = DeepgramProtocol("" if self.language.split("-")[0] in UNSPACED else " ")
-        async with self._connect(self._endpoint) as socket, anyio.create_task_group() as group:
+        async with self._socket() as socket, anyio.create_task_group() as group:
             limit = anyio.CancelScope()  # its deadline is set when the sound is over
             group.start_soon(self._speak, sound, socket, words, limit)
             with limit:

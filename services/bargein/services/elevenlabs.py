@@ -28,9 +28,9 @@ class ElevenLabs(LineVoice):
     plan. The key is that of `ELEVENLABS_API_KEY` unless it is given. `url` is another server's, or a region's.
 
     One socket serves all sentences; an interrupt leaves it open, and what still comes is left out. Where it was closed
-    meanwhile (ElevenLabs does so after three minutes without a word) it is opened anew. Raises `ConnectionError` where
-    ElevenLabs refuses, complains or goes away, and `TimeoutError` where nothing comes for `silence_seconds`. Raises
-    `ValueError` without a key.
+    meanwhile (ElevenLabs does so after three minutes without a word) it is opened anew; one that is busy or fails is
+    asked again, up to `retries` times. Raises `ConnectionError` where ElevenLabs refuses, complains or goes away, and
+    `TimeoutError` where nothing comes for `silence_seconds`. Raises `ValueError` without a key.
     """
 
     service = "ElevenLabs"
@@ -47,9 +47,10 @@ class ElevenLabs(LineVoice):
         options: Mapping[str, Any] | None = None,
         url: str = "wss://api.elevenlabs.io",
         silence_seconds: float = 10.0,
+        retries: int = 2,
         connect: Any = dial,
     ) -> None:
-        super().__init__(api_key, "ELEVENLABS_API_KEY", silence_seconds)
+        super().__init__(api_key, "ELEVENLABS_API_KEY", silence_seconds, retries)
         if rate not in RATES:
             raise ValueError(f"ElevenLabs(rate={rate}): expected one of {', '.join(map(str, RATES))}")
         self.rate = rate

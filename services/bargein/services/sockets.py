@@ -14,6 +14,7 @@ import msgspec
 import sniffio
 
 from ._need import need
+from ._retry import asked_wait
 
 __all__ = ["Endpoint", "Socket", "SocketClosedError", "SocketRefusedError", "dial", "listen", "pipe"]
 
@@ -35,12 +36,14 @@ class SocketClosedError(ConnectionError):
 class SocketRefusedError(ConnectionError):
     """No socket came about: nobody answers, or what answers is no WebSocket or refuses."""
 
-    def __init__(self, message: str, status: int | None = None, body: str = "") -> None:
+    def __init__(self, message: str, status: int | None = None, body: str = "", wait: float | None = None) -> None:
         super().__init__(message)
         self.status = status
         """The HTTP status, if there was one."""
         self.body = body
         """What the HTTP answer said, its beginning."""
+        self.wait = wait
+        """For how many seconds the server asks to be left alone."""
 
 
 class Socket(Protocol):
@@ -110,7 +113,8 @@ async def _open(
     except exceptions.InvalidStatus as error:
         response = error.response
         body = bytes(response.body or b"")[:1000].decode("utf-8", "replace")
-        raise SocketRefusedError(f"{where} answers {response.status_code}", response.status_code, body) from None
+        wait = asked_wait({name.lower(): value for name, value in response.headers.raw_items()})
+        raise SocketRefusedError(f"{where} answers {response.status_code}", response.status_code, body, wait) from None
     except (exceptions.InvalidHandshake, exceptions.InvalidURI) as error:
         raise SocketRefusedError(f"{where} is no WebSocket: {error}") from None
     except TimeoutError:

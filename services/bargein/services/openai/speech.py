@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
@@ -52,15 +51,11 @@ class _OverHttp(Remote):
     service = "OpenAI"
 
     def __init__(self, api_key: str | None, base_url: str, silence_seconds: float, retries: int) -> None:
-        super().__init__(api_key, "OPENAI_API_KEY", silence_seconds)
+        super().__init__(api_key, "OPENAI_API_KEY", silence_seconds, retries)
         who = type(self).__name__
-        if retries < 0:
-            raise ValueError(f"{who}(retries={retries}): expected 0 or more")
         self._base = base_url.rstrip("/")
         self._http = Http(who, self._base, first_byte_seconds=silence_seconds, silent_seconds=silence_seconds)
         self._headers = {"authorization": f"Bearer {self._secret}"}
-        self._retries = retries
-        self._random = random.Random()
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
