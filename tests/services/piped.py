@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
-from bargein.services.openai.dialect import GA, Dialect
+from bargein.services.openai.dialect import GA
 from bargein.services.openai.serve import serve_socket
+from bargein.services.openai.tongue import Tongue
 from bargein.services.sockets import Endpoint, Socket, pipe
 
 Change = Callable[[dict[str, Any]], Iterable[dict[str, Any]]]
@@ -19,7 +20,7 @@ class Piped:
     """What connects, what was sent, and where to. `change` is what a provider makes of an event beyond its dialect."""
 
     def __init__(
-        self, group: anyio.abc.TaskGroup, make_brain: Any, dialect: Dialect, change: Change | None, options: Any
+        self, group: anyio.abc.TaskGroup, make_brain: Any, dialect: Tongue, change: Change | None, options: Any
     ) -> None:
         self.endpoints: list[Endpoint] = []
         self.sent: list[dict[str, Any]] = []
@@ -61,7 +62,8 @@ class _Watched:
         self._came: list[str | bytes] = []
 
     async def send(self, data: str | bytes) -> None:
-        self._sent.append(json.loads(data))
+        if isinstance(data, str):
+            self._sent.append(json.loads(data))
         await self._socket.send(data)
 
     async def receive(self) -> str | bytes:
@@ -82,7 +84,7 @@ class _Watched:
 
 @asynccontextmanager
 async def piped(
-    make_brain: Any, dialect: Dialect = GA, *, change: Change | None = None, **options: Any
+    make_brain: Any, dialect: Tongue = GA, *, change: Change | None = None, **options: Any
 ) -> AsyncIterator[Piped]:
     """A server of brains while the block runs; the options are those of `serve_socket`."""
     async with anyio.create_task_group() as group:

@@ -29,12 +29,14 @@ from bargein.services.cascade import Call, Cascade, Speak
 from bargein.services.failover import Failover
 from bargein.services.gemini import GeminiLive, ScriptedGemini
 from bargein.services.history import History
-from bargein.services.openai import GA, Dialect, Faults, OpenAIRealtime, ScriptedBrain
+from bargein.services.openai import GA, Faults, OpenAIRealtime, ScriptedBrain
 from bargein.services.openai.serve import serve_socket
+from bargein.services.openai.tongue import Tongue
 from bargein.services.qwen import QWEN, QwenOmni
 from bargein.services.realtime import Realtime, ReconnectPolicy
 from bargein.services.sockets import Endpoint, Socket, pipe
 from bargein.services.tools import tool
+from bargein.services.ultravox import SPOKEN, Ultravox
 from bargein.services.xai import XAI, GrokVoice
 
 from ..speech import utterances
@@ -50,7 +52,7 @@ STORY = "Once upon a time there was a king who had three sons and no time to lis
 
 @asynccontextmanager
 async def _served(
-    replies: list[Reply], dialect: Dialect = GA, faults: Faults | None = None, **options: Any
+    replies: list[Reply], dialect: Tongue = GA, faults: Faults | None = None, **options: Any
 ) -> AsyncIterator[Callable[[Endpoint], Any]]:
     steps = [
         reply if isinstance(reply, str) else [ToolCall(call="", name=reply[0], arguments=reply[1])] for reply in replies
@@ -138,8 +140,16 @@ async def nova(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]:
     assert not peer.faults
 
 
-def related(dialect: Dialect, make: Callable[..., Realtime]) -> Any:
-    """One that speaks a dialect of the same protocol."""
+async def joined(told: dict[str, Any]) -> str:
+    return "wss://call.invalid"
+
+
+def ultravox(api_key: str, **options: Any) -> Realtime:
+    return Ultravox(join=joined, **options)
+
+
+def related(dialect: Tongue, make: Callable[..., Realtime]) -> Any:
+    """One whose protocol this project's server speaks, too."""
 
     @asynccontextmanager
     async def brain(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]:
@@ -162,6 +172,7 @@ BRAINS = {
     "Qwen": related(QWEN, QwenOmni),
     "Gemini": gemini,
     "Nova Sonic": nova,
+    "Ultravox": related(SPOKEN, ultravox),
     "xAI": related(XAI, partial(GrokVoice, rate=16_000)),
     "failover": reserved,
     "failover, after a failure": rescued,

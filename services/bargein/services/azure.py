@@ -7,10 +7,11 @@ from typing import Any, Final, Literal, Unpack
 
 import msgspec
 
+from ._token import Token
 from .openai.dialect import BETA, GA, Dialect, Move
 from .openai.family import Shared, TurnDetection, address, found_key, settings
 from .openai.protocol import PROFILE as OPENAI
-from .openai.protocol import OpenAIProtocol, Token
+from .openai.protocol import OpenAIProtocol
 from .realtime import Realtime, Settings
 
 __all__ = ["AZURE", "AZURE_BETA", "PROFILE", "VOICE_LIVE", "AzureRealtime", "VoiceLive", "VoiceLiveProtocol"]
@@ -52,8 +53,8 @@ VOICE_LIVE_VERSION: Final = "2026-04-10"
 class AzureRealtime(Realtime):
     """A realtime model of OpenAI's that Azure serves: `AzureRealtime("deployment", "https://name.openai.azure.com")`.
 
-    `api_key` is taken from `AZURE_OPENAI_API_KEY` when it is not given; `token` takes its place: a function that gives
-    a bearer token of Entra's for each connection, such as `azure.identity.aio`'s `get_bearer_token_provider` makes.
+    `api_key` is taken from `AZURE_OPENAI_API_KEY` when it is not given; `token` takes its place: a bearer token of
+    Entra's, or a function that gets one for each connection, such as `azure.identity`'s `get_bearer_token_provider`.
     `api_version` chooses the dialect of before, which preview deployments still speak. `transcription` is the name of
     a *deployment*: where there is none, each turn is answered, and yet gives a `Failure`, so by default there is none.
     The other options are those of `OpenAIRealtime`.

@@ -39,6 +39,11 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     """What a model must be given to talk to a stand-in."""
 
 
+async def _joined(call: dict[str, Any]) -> str:
+    """Where a call to a stand-in is joined: nowhere else than where the model connects anyway."""
+    return "wss://call.invalid"
+
+
 KEY: Final = {"api_key": "any"}
 PROVIDERS: Final = (
     Provider(
@@ -83,6 +88,14 @@ PROVIDERS: Final = (
         peer="bargein.services.openai.rehearsal:rehearsal",
         dialect="bargein.services.qwen:QWEN",
         options=KEY,
+    ),
+    Provider(
+        name="Ultravox",
+        model="bargein.services.ultravox:Ultravox",
+        profile="bargein.services.ultravox:PROFILE",
+        peer="bargein.services.openai.rehearsal:rehearsal",
+        dialect="bargein.services.ultravox:SPOKEN",
+        options={"join": _joined},
     ),
     Provider(
         name="xAI Grok",

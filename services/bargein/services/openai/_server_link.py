@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -17,7 +17,8 @@ from ..sockets import Socket, SocketClosedError
 from ._server_audio import MakeVad, server_vad
 from ._server_faults import Faults, Faulty
 from ._server_session import ServerSession
-from .dialect import GA, Dialect
+from .dialect import GA
+from .tongue import Tongue
 
 __all__ = ["Ending", "Limits", "Link", "MakeBrain"]
 
@@ -73,7 +74,7 @@ class Link:
         vad: MakeVad | None = server_vad,
         limits: Limits | None = None,
         faults: Faults | None = None,
-        dialect: Dialect = GA,
+        dialect: Tongue = GA,
     ) -> None:
         self.failure: Exception | None = None
         self.limits = limits or Limits()
@@ -82,7 +83,7 @@ class Link:
             self._seconds = min(self._seconds, faults.expire_after_seconds)
         self._socket = socket
         self._make_brain = make_brain
-        self._dialect = dialect
+        self._tongue = dialect.begin()
         self._core = ServerSession(
             model=model,
             session={**dialect.begins, **(session or {})},
@@ -194,7 +195,8 @@ class Link:
                 self._pump()
                 self._end("idle", 1001, f"nothing came for {limits.idle_seconds:g} s")
                 return
-            self._core.received(data if self._dialect is GA else self._dialect.read_command(data))
+            for command in (data,) if self._tongue is GA else self._tongue.read(data):
+                self._core.received(command)
             self._pump()
             while self._in_ms > 1000 * BEHIND_SECONDS or len(self._in) > WAITING or len(self._out) > 2 * WAITING:
                 await self._change()
@@ -271,12 +273,10 @@ class Link:
             event = self._out.popleft()
             self._writing = True
             self._out_bytes -= _size(event)
-            text = self._worded(event)
-            if text is None:
-                continue
             try:
                 with anyio.move_on_after(self.limits.slow_seconds) as slow:
-                    await self._socket.send(text)
+                    for message in self._worded(event):
+                        await self._socket.send(message)
             except SocketClosedError:
                 self._gone("closed")
                 return
@@ -291,12 +291,11 @@ class Link:
                 await _abort(self._socket)
                 return
 
-    def _worded(self, event: dict[str, Any] | str) -> str | None:
-        """An event as the client is to read it; None where its dialect has none such."""
-        told: Any = event
-        if isinstance(event, dict) and self._dialect is not GA:
-            told = self._dialect.write_event(event)
-        return told if told is None or isinstance(told, str) else msgspec.json.encode(told).decode()
+    def _worded(self, event: dict[str, Any] | str) -> Iterator[str | bytes]:
+        """An event as the client is to read it."""
+        whole = isinstance(event, str) or self._tongue is GA
+        for each in (event,) if whole else self._tongue.write(event):  # type: ignore[arg-type]
+            yield msgspec.json.encode(each).decode() if isinstance(each, dict) else each
 
     def _gone(self, ending: Ending, code: int = 1000, reason: str = "") -> None:
         """Nothing can be sent any more."""

@@ -97,6 +97,21 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         content = [{**part, "type": parts.get(part["type"], part["type"])} for part in item["content"]]
         return {**item, "content": content}
 
+    # As a server's tongue ----------------------------------------------------------------------------------------
+
+    def begin(self) -> Dialect:
+        """It keeps nothing of a connection."""
+        return self
+
+    def read(self, data: str | bytes) -> Iterable[str | bytes]:
+        """A client's message, in GA words."""
+        return (self.read_command(data),)
+
+    def write(self, event: Fields) -> Iterable[Fields]:
+        """A server's event, in this dialect; nothing where it has none such."""
+        told = self.write_event(event)
+        return () if told is None else (told,)
+
     # Messages -----------------------------------------------------------------------------------------------------
 
     def write_command(self, event: Fields) -> Fields:

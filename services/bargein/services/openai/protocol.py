@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypeGuard
 
 import msgspec
@@ -41,14 +41,13 @@ from bargein.services.realtime import (
 from bargein.services.sockets import Endpoint
 
 from .._codec import codec
+from .._token import Token, token_of
 from . import _wire as wire
 from .dialect import GA, Dialect
 
-__all__ = ["PROFILE", "AudioForm", "OpenAIProtocol", "Token"]
+__all__ = ["PROFILE", "AudioForm", "OpenAIProtocol"]
 
 AudioForm = Literal["audio/pcm", "audio/pcmu", "audio/pcma"]
-Token = Callable[[], Awaitable[str]]
-"""Gives a token that is valid now."""
 
 PROFILE: Final = Profile(
     provider="OpenAI",
@@ -126,7 +125,7 @@ class OpenAIProtocol(Protocol):
         return self._endpoint if self._token is None else self._authorized(self._token)
 
     async def _authorized(self, token: Token) -> Endpoint:
-        bearer = {"Authorization": f"Bearer {await token()}"}
+        bearer = {"Authorization": f"Bearer {await token_of(self.profile.provider, token)}"}
         return msgspec.structs.replace(self._endpoint, headers={**self._endpoint.headers, **bearer})
 
     # What a message means -----------------------------------------------------------------------------------------

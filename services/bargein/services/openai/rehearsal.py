@@ -10,15 +10,16 @@ from typing import Any
 import anyio
 
 from ..sockets import Endpoint, Socket, pipe
-from .dialect import GA, Dialect
+from .dialect import GA
 from .serve import ScriptedBrain, serve_socket
+from .tongue import Tongue
 
 __all__ = ["rehearsal"]
 
 
 @asynccontextmanager
 async def rehearsal(
-    *replies: str | Sequence[Any], dialect: Dialect = GA, **options: Any
+    *replies: str | Sequence[Any], dialect: Tongue = GA, **options: Any
 ) -> AsyncIterator[Callable[[Endpoint], AbstractAsyncContextManager[Socket]]]:
     """What to `connect` with: a server of the dialect, whose brain gives these replies on each connection.
 

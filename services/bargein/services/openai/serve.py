@@ -51,7 +51,8 @@ from ._server_faults import Faults
 from ._server_link import Ending, Limits, Link, MakeBrain
 from ._server_script import ScriptedBrain, Step
 from ._server_session import Event, ServerSession
-from .dialect import GA, Dialect
+from .dialect import GA
+from .tongue import Tongue
 
 __all__ = [
     "Ending",
@@ -140,7 +141,7 @@ async def serve(
     rate: int | None = None,
     vad: MakeVad | None = server_vad,
     faults: Faults | None = None,
-    dialect: Dialect = GA,
+    dialect: Tongue = GA,
 ) -> AsyncIterator[Server]:
     """Serve brains at `/v1/realtime` while the block runs, on asyncio or trio; `port=0` takes a free one.
 
@@ -197,7 +198,7 @@ async def serve_socket(
     rate: int | None = None,
     vad: MakeVad | None = server_vad,
     faults: Faults | None = None,
-    dialect: Dialect = GA,
+    dialect: Tongue = GA,
 ) -> Ending:
     """Serve one session on a socket, such as one end of `sockets.pipe()`; says how it ended. Options: see `serve`.
 
@@ -223,7 +224,7 @@ async def serve_socket(
 # The handshake --------------------------------------------------------------------------------------------------------
 
 
-def _refusal(request: Any, keys: Collection[str] | None, full: bool, faults: Faults | None, dialect: Dialect) -> Any:
+def _refusal(request: Any, keys: Collection[str] | None, full: bool, faults: Faults | None, dialect: Tongue) -> Any:
     """The HTTP answer to a handshake that comes to nothing; None for one that may go on."""
     if faults is not None and faults.html_answer:
         return _answer(200, "OK", b"<!doctype html><title>Hello</title><p>A web page.</p>", "text/html; charset=utf-8")
@@ -242,7 +243,7 @@ def _refusal(request: Any, keys: Collection[str] | None, full: bool, faults: Fau
             return _problem(
                 401, "Unauthorized", "Incorrect API key provided.", "invalid_request_error", "invalid_api_key"
             )
-    if not _parameter(request, dialect.model):
+    if dialect.model and not _parameter(request, dialect.model):
         said = f"You must provide a {dialect.model} parameter."
         return _problem(400, "Bad Request", said, "invalid_request_error", f"missing_{dialect.model}")
     if full:
