@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable, iscoroutinefunction
+from typing import Any
 
 import anyio
 from bargein.pipeline._worker import Worker
@@ -28,9 +29,9 @@ async def token_of(who: str, source: Token) -> str:
         raise SocketRefusedError(f"{who}: no token: {type(error).__name__}: {error}") from error
 
 
-async def _asked(source: Callable[[], str | Awaitable[str]]) -> str:
+async def _asked(source: Callable[[], str | Awaitable[str]]) -> Any:
     if iscoroutinefunction(source):
-        return str(await source())
+        return await source()
     worker = Worker("bargein token")
     try:
         value = await worker.call(source)

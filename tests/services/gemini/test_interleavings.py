@@ -15,7 +15,7 @@ from .peer import WORD_MS, SeededGemini
 
 pytestmark = pytest.mark.virtual
 
-SEEDS = 150
+SEEDS = 80
 """On each of two backends."""
 RATE = 24_000
 

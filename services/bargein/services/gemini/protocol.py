@@ -433,9 +433,7 @@ class GeminiProtocol(Protocol):
     def speech(self) -> Iterable[Message]:
         """The user has begun to speak, a moment ago: what the model says is interrupted."""
         self._detected = True
-        if not self._activity:
-            self._forget_before(ONSET_MS)
-        return self._begin_activity()
+        return self._interrupting()
 
     def commit(self) -> Iterator[Message]:
         """The user's turn is over: it is answered."""
@@ -464,6 +462,11 @@ class GeminiProtocol(Protocol):
 
     def cancel(self, response: str) -> Iterable[Message]:
         """The user wants to speak: where they say so themselves, this is the only way to stop it."""
+        return self._interrupting()
+
+    def _interrupting(self) -> Iterable[Message]:
+        if not self._manual or self._activity:
+            return ()
         self._forget_before(ONSET_MS)
         return self._begin_activity()
 

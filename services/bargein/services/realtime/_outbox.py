@@ -51,6 +51,7 @@ class Outbox:
         self._most = seconds * 1000
         self._waiting_ms = 0.0
         self._queue: deque[Message | _Sound | _Late] = deque()
+        self._taken: _Sound | None = None  # and perhaps not sent
         self._origin: int | None = None  # pts of the first sound sent on this connection
 
     def __bool__(self) -> bool:
@@ -67,6 +68,10 @@ class Outbox:
         self.protocol, self.open = None, False
         kept = [each for each in self._queue if isinstance(each, _Sound | _Late)]
         self._queue.clear()
+        if self._taken is not None:
+            self._queue.append(self._taken)
+            self._waiting_ms += self._taken.ms
+            self._taken = None
         self._queue.extend(kept)
 
     def begin(self, first: Iterable[Message]) -> None:
@@ -117,6 +122,7 @@ class Outbox:
         if not self or self.protocol is None:
             return ()
         first = self._queue.popleft()
+        self._taken = first if isinstance(first, _Sound) else None
         if isinstance(first, _Late):
             return self._made(first)
         if isinstance(first, _Sound):
@@ -125,6 +131,10 @@ class Outbox:
                 self._origin = first.pts
             return _messages(self.protocol.audio(first.pcm))
         return (first,)
+
+    def sent(self) -> None:
+        """What was taken has been sent."""
+        self._taken = None
 
     def _made(self, late: _Late) -> Iterable[Message]:
         assert self.protocol is not None

@@ -534,6 +534,7 @@ class Realtime(Processor):
                         while dialogue.outbox:
                             for message in dialogue.outbox.take():
                                 await socket.send(message)
+                            dialogue.outbox.sent()
                         dialogue.resting.ring()
                         await dialogue.outbox.bell.wait()
                 except SocketClosedError as error:
