@@ -80,6 +80,7 @@ PROVIDERS: Final = (
         name="Nova Sonic",
         model="bargein.services.nova:NovaSonic",
         profile="bargein.services.nova:PROFILE",
+        peer="bargein.services.nova.peer:rehearsal",
     ),
     Provider(
         name="Qwen Omni",

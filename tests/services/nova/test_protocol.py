@@ -390,7 +390,7 @@ def test_a_call_of_another_connection(profile: Any) -> None:
     st.lists(
         st.builds(
             Entry,
-            role=st.sampled_from(["user", "assistant", "system", "call"]),
+            role=st.sampled_from(ROLES),
             text=st.text(max_size=30),
             output=WORDS,
         ),
@@ -409,10 +409,8 @@ def test_history_alternates(entries: list[Entry]) -> None:
 
 def test_history_is_no_longer_than_it_may_be() -> None:
     """In bytes, and at a character's boundary."""
-    entries = [
-        Entry(role=role, text=letter * 60_000)
-        for role, letter in (("user", "a"), ("assistant", "€"), ("user", "c"), ("assistant", "d"), ("user", "€"))
-    ]
+    said: list[tuple[Any, str]] = [("user", "a"), ("assistant", "€"), ("user", "c"), ("assistant", "d"), ("user", "€")]
+    entries = [Entry(role=role, text=letter * 60_000) for role, letter in said]
     for profile, most in ((PROFILE, 50_000), (PROFILE_1, 1000)):
         events = written(NovaProtocol(url="x", profile=profile).seed(entries))
         sizes = [len(fields["content"].encode()) for name, fields in events if name == "textInput"]

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from bargein.pipeline import ToolCall
 
+from .._ears import Ears
 from ..sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, listen, pipe
-from ._ears import Ears
 
 __all__ = ["ScriptedGemini", "ScriptedTurn", "rehearsal"]
 

@@ -1,4 +1,4 @@
-"""The scripted server's ears: speech is what is loud."""
+"""The ears of scripted servers: speech is what is loud."""
 
 from __future__ import annotations
 
