@@ -85,7 +85,7 @@ def test_a_response_is_over_when_it_has_been_heard() -> None:
 
 
 def test_it_may_be_made_before_it_sounds() -> None:
-    """Then its end waits all the same."""
+    """Then its end waits all the same; and if it is cut off, it was not completed."""
     wire = CallWire()
     came(wire, "response.content_part.added", response_id="r", item_id="i", part={"type": "audio"})
     assert done(wire) == []

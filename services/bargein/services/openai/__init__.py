@@ -5,6 +5,7 @@ from .dialect import BETA, GA, Dialect
 from .protocol import PROFILE, OpenAIProtocol
 from .realtime import OpenAIRealtime
 from .serve import Faults, Limits, Remember, ScriptedBrain, Server, ServerStatistics, serve, serve_socket
+from .sideband import OpenAISideband, Secret, mint_secret
 
 __all__ = [
     "BETA",
@@ -15,11 +16,14 @@ __all__ = [
     "Limits",
     "OpenAIProtocol",
     "OpenAIRealtime",
+    "OpenAISideband",
     "Remember",
     "ScriptedBrain",
+    "Secret",
     "Server",
     "ServerStatistics",
     "dial_call",
+    "mint_secret",
     "serve",
     "serve_socket",
 ]

@@ -65,7 +65,8 @@ class CallWire:
         """The response that is being heard."""
         self.ending = ""
         """One whose sound has been sent: `ended` is to be called when the last of it must have come."""
-        self._items: dict[str, str] = {}  # the items with sound, by response
+        self.items: dict[str, str] = {}
+        """The items with sound, by their response."""
         self._early: deque[bytes] = deque(maxlen=EARLY_PIECES)
         self._held: dict[str, str] = {}  # the ends of responses that still sound
         self._heard: deque[str] = deque(maxlen=KEPT)  # responses whose sound is over
@@ -107,14 +108,14 @@ class CallWire:
                 self.ending = response
         elif head.type == "output_audio_buffer.cleared":
             yield data
-            yield from self._over(response)
+            yield from self._over(response, heard=False)
         elif head.type == "response.done" and self._sounds(response, head):
             self._held[response] = data
         else:
             if head.item_id and (head.type.startswith("response.output_audio") or _audible(head.part)):
-                self._items[response] = head.item_id
-                if len(self._items) > KEPT:
-                    del self._items[next(iter(self._items))]
+                self.items[response] = head.item_id
+                if len(self.items) > KEPT:
+                    del self.items[next(iter(self.items))]
             yield data
 
     def sound(self, pcm: bytes) -> Iterator[str]:
@@ -122,7 +123,7 @@ class CallWire:
         if not self.sounding:
             self._early.append(pcm)
             return
-        yield self._delta(pcm)
+        yield self.delta(self.sounding, pcm)
 
     def ended(self) -> Iterator[str]:
         """The last of what was sounding has come."""
@@ -134,27 +135,28 @@ class CallWire:
         self.sounding, self._cleared = response, False
         early: list[str] = []
         while self._early and not _quiet(piece := self._early.pop()):
-            early.append(self._delta(piece))
+            early.append(self.delta(self.sounding, piece))
         self._early.clear()  # before a silence it was the end of another
         yield from reversed(early)
 
-    def _over(self, response: str) -> Iterator[str]:
+    def _over(self, response: str, *, heard: bool = True) -> Iterator[str]:
         self._heard.append(response)
         if response == self.sounding:
             self.sounding = self.ending = ""
         if (done := self._held.pop(response, None)) is not None:
-            yield done
+            yield done if heard else _cancelled(done)
 
     def _sounds(self, response: str, head: _Head) -> bool:
         """Whether more of it will be heard. What was cancelled is cut off."""
         completed = head.response is not None and head.response.status in ("completed", "incomplete")
-        return completed and response in self._items and response not in self._heard
+        return completed and response in self.items and response not in self._heard
 
-    def _delta(self, pcm: bytes) -> str:
+    def delta(self, response: str, pcm: bytes) -> str:
+        """A piece of a response's sound, as a message."""
         message = {
             "type": "response.output_audio.delta",
-            "response_id": self.sounding,
-            "item_id": self._items.get(self.sounding, ""),
+            "response_id": response,
+            "item_id": self.items.get(response, ""),
             "output_index": 0,
             "content_index": 0,
             "delta": base64.b64encode(pcm).decode(),
@@ -167,6 +169,13 @@ def _head(data: str) -> _Head:
         return _HEAD.decode(data)
     except (msgspec.DecodeError, RecursionError):
         return _Head()  # whoever reads it will complain
+
+
+def _cancelled(done: str) -> str:
+    """The end of a response that was made whole, and not heard to its end."""
+    message: dict[str, Any] = msgspec.json.decode(done)
+    message["response"]["status"] = "cancelled"
+    return msgspec.json.encode(message).decode()
 
 
 def _quiet(pcm: bytes) -> bool:
