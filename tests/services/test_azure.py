@@ -21,7 +21,7 @@ from bargein.services.azure import (
     VoiceLive,
     VoiceLiveProtocol,
 )
-from bargein.services.frames import Connected, ToolFinished
+from bargein.services.frames import Connected, Disconnected, ToolFinished
 from bargein.services.openai import Dialect, ScriptedBrain
 from bargein.services.openai.serve import Faults, serve
 from bargein.services.realtime import (
@@ -315,6 +315,30 @@ def test_over_a_socket(backend: str, name: str) -> None:
             await talk()
 
     anyio.run(within, backend=backend)
+
+
+@pytest.mark.parametrize("name", WIRES)
+@pytest.mark.parametrize(
+    "faults", [Faults(expire_after_seconds=20), Faults(close_after_events=11)], ids=["expiry", "cut"]
+)
+@pytest.mark.virtual
+async def test_sessions_that_end(name: str, faults: Faults) -> None:
+    """At their limit, or without a goodbye: the conversation goes on over the next, which is told the words so far."""
+    dialect, make = WIRES[name]
+    async with piped(lambda: ScriptedBrain("Hello."), dialect, faults=faults) as peer:
+        policy = ReconnectPolicy(first_seconds=0.1, renew_seconds=0)
+        async with Harness(make(NAME, api_key="k", connect=peer.connect, reconnect=policy)) as harness:
+            await harness.send(UserText(text="hello"))
+            await harness.next(Disconnected, within=60)
+            await harness.next(Connected, within=60)
+            await anyio.sleep(1)
+            (first, second) = peer.of("session.update")
+            after = peer.sent[peer.sent.index(second, 1) :]
+            items = [event["item"] for event in after if event["type"] == "conversation.item.create"]
+            assert items[0]["content"][0] == {"type": "input_text", "text": "hello"}
+            assert first["session"] == second["session"]
+            assert not [frame for frame in harness.of(Failure) if frame.fatal]
+            await harness.session.cancel()
 
 
 @pytest.mark.parametrize("name", WIRES)

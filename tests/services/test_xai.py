@@ -10,13 +10,13 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
-from bargein.pipeline import Audio, Failure, ResponseEnded, Text, Transcript, Usage, UserText
+from bargein.pipeline import Audio, Failure, ResponseEnded, ResponseStarted, Text, Transcript, Usage, UserText
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Pacer, Resample, Spoken
 from bargein.services.frames import Connected, Disconnected, Say
 from bargein.services.openai import ScriptedBrain
 from bargein.services.openai.serve import Faults, serve
-from bargein.services.realtime import RealtimeError, ReconnectPolicy, UnsupportedError
+from bargein.services.realtime import RealtimeError, ReconnectPolicy, UnsupportedError, WordTimed
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, pipe
 from bargein.services.xai import XAI, GrokVoice
 
@@ -159,6 +159,69 @@ async def test_say_is_said() -> None:
             assert not peer.of("response.create")
             assert [entry.text for entry in model.history] == ["Welcome to the shop."]
             await harness.session.cancel()
+
+
+@pytest.mark.virtual
+async def test_what_is_to_be_said_waits_its_turn() -> None:
+    """Behind the response that is being made, one after the other, protected where that is asked for; all is given."""
+    brain = ScriptedBrain("An answer.", paced=True)
+    async with piped(lambda: brain, XAI, change=Quirks()) as peer:
+        async with Harness(GrokVoice(api_key="k", connect=peer.connect)) as harness:
+            await harness.send(UserText(text="hello"))
+            await harness.next(ResponseStarted, within=10)
+            await harness.send(Say(text="First."), Say(text="Second.", protected=True))
+            await anyio.sleep(0.01)
+            assert not [each for each in peer.sent if each.get("item", {}).get("type") == "force_message"]
+            await harness.end()
+        assert "".join(frame.text for frame in harness.of(Text)) == "An answer.First.Second."
+        assert [frame.protected for frame in harness.of(ResponseStarted)] == [False, False, True]
+        assert not harness.of(Failure)
+
+
+@pytest.mark.virtual
+async def test_an_interrupt_calls_off_what_was_to_be_said() -> None:
+    """The user has the floor."""
+    async with piped(lambda: ScriptedBrain("word " * 20, paced=True), XAI, change=Quirks()) as peer:
+        async with Harness(GrokVoice(api_key="k", connect=peer.connect)) as harness:
+            await harness.send(UserText(text="hello"))
+            await harness.next(Audio, within=10)
+            await harness.send(Say(text="By the way."))
+            await anyio.sleep(0.1)
+            harness.interrupt()
+            await anyio.sleep(5)
+            assert not [each for each in peer.sent if each.get("item", {}).get("type") == "force_message"]
+            await harness.session.cancel()
+
+
+def test_pieces_of_a_transcript_are_timed() -> None:
+    """Each from where it begins to where the next one does, within an item."""
+    protocol = GrokVoice(api_key="k")._protocol()
+    pieces = [
+        ("a", "I'll check the weather right", 0.0),
+        ("a", " away.", 1.54),
+        ("b", "It is", 0.0),
+        ("b", " foggy", 1.0),
+    ]
+    events = [
+        event
+        for item, delta, start in pieces
+        for event in protocol.receive(
+            json.dumps(
+                {
+                    "type": "response.output_audio_transcript.delta",
+                    "response_id": "r",
+                    "item_id": item,
+                    "delta": delta,
+                    "start_time": start,
+                }
+            )
+        )
+        if isinstance(event, WordTimed)
+    ]
+    assert events == [
+        WordTimed(response="r", item="a", text="I'll check the weather right", start_ms=0, end_ms=1540),
+        WordTimed(response="r", item="b", text="It is", start_ms=0, end_ms=1000),
+    ]
 
 
 @pytest.mark.parametrize("truncates", [False, True])

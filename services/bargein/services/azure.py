@@ -29,6 +29,7 @@ VOICE_LIVE: Final = replace(
     session=(*BETA.session, Move("audio.input.format.rate", "input_audio_sampling_rate")),
     # It was seen to say both `conversation.item.created` and `conversation.item.done`.
     events={name: here for name, here in BETA.events.items() if here},
+    names_cancelled=True,
 )
 """Voice Live: the beta, and settings of its own."""
 

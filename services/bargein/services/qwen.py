@@ -23,7 +23,6 @@ QWEN: Final = msgspec.structs.replace(
     # Functions are described as in the chat interface, by the vendor's pages; newer models call them.
     nested_tools=True,
     images="input_image_buffer.append",
-    names_cancelled=False,
     event_ids=True,
 )
 """The dialect of DashScope's realtime interface."""

@@ -13,7 +13,7 @@ from .openai.dialect import Dialect, Move
 from .openai.family import Shared, TurnDetection, address, found_key, settings
 from .openai.protocol import PROFILE as OPENAI
 from .openai.protocol import AudioForm, OpenAIProtocol
-from .realtime import Event, Message, Ready, Realtime, Resumable, Settings
+from .realtime import Event, Message, Ready, Realtime, Resumable, Settings, WordTimed
 
 __all__ = ["PROFILE", "XAI", "GrokVoice", "GrokVoiceProtocol"]
 
@@ -53,6 +53,7 @@ class GrokVoiceProtocol(OpenAIProtocol):
         self._built_in = [dict(tool) for tool in built_in]
         self._resumes = resumes
         self._conversation = self._handle = ""
+        self._piece = "", "", 0.0  # of a transcript, the latest: its item, its text, and where it begins in seconds
 
     def resume(self, handle: str) -> None:
         """Take up a conversation by its id."""
@@ -77,11 +78,22 @@ class GrokVoiceProtocol(OpenAIProtocol):
     def _meaning(self, event: wire.ServerEvent) -> Iterator[Event]:
         if isinstance(event, wire.ConversationCreated):
             self._conversation = str(event.conversation.get("id") or "")
+        if isinstance(event, wire.TranscriptDelta) and event.start_time is not None:
+            yield from self._timed(event, event.start_time)
         yield from super()._meaning(event)
         # The conversation has grown there, and all of it is there when it is taken up. The items of one that is taken
         # up are told again before the session is ready: they are known here, and mean nothing.
         if isinstance(event, GROWTH) and self._resumes and self._ready and self._conversation:
             yield Resumable(handle=self._conversation)
+
+    def _timed(self, event: wire.TranscriptDelta, start: float) -> Iterator[Event]:
+        """Where a piece of the transcript begins, the one before it ends. Where the last one ends, its sound tells."""
+        item, text, began = self._piece
+        if item == event.item_id:
+            yield WordTimed(
+                response=event.response_id, item=item, text=text, start_ms=1000 * began, end_ms=1000 * start
+            )
+        self._piece = event.item_id or "", event.delta, start
 
     def _updated(self, session: dict[str, Any]) -> Iterator[Event]:
         for event in super()._updated(session):

@@ -402,6 +402,8 @@ class TranscriptDelta(_OfPart, kw_only=True, tag="response.output_audio_transcri
     """More of what the reply's sound says."""
 
     delta: str
+    start_time: float | None = None
+    """Where in the item's sound it begins, in seconds (xAI)."""
 
 
 class TranscriptDeltaBeta(TranscriptDelta, kw_only=True, tag="response.audio_transcript.delta"):

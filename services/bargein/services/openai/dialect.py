@@ -267,5 +267,7 @@ BETA: Final = Dialect(
     # Metadata came to the beta when it was half over: a service of its first days may refuse them. Where requests
     # cannot be told apart by them, responses are matched by their order.
     metadata=False,
+    # So did the id of the response that is to be cancelled.
+    names_cancelled=False,
 )
 """What OpenAI spoke before, and others still do."""

@@ -33,7 +33,7 @@ from bargein.pipeline import (
 )
 from bargein.processors import Timing
 
-from ..frames import Aside, Connected, RateLimits, Respond, ToolFinished
+from ..frames import Aside, Connected, RateLimits, Respond, Say, ToolFinished
 from ..history import Entry, History, Picture
 from ._bell import Bell
 from ._memory import Memory
@@ -120,9 +120,10 @@ class Dialogue:
         self._responses: dict[str, Response] = {}
         self.memory = Memory(history, self.outbox, self._responses, speaks=speaks)
         self._active: str | None = None
-        self._requested: Respond | None = None  # sent, and not begun
+        self._requested: Respond | Say | None = None  # sent, and not begun
         self._expected = False  # the provider will respond by itself
         self._wanted: Respond | None = None  # to be sent when it can be
+        self._says: deque[Say] = deque(maxlen=COMMANDS)  # the same, word for word, and before that
         self._cancel_next = False
         self._request: str | None = None  # its name
         self._running: set[str] = set()
@@ -174,7 +175,8 @@ class Dialogue:
     @property
     def busy(self) -> bool:
         """A response is being made, asked for or expected, or a tool runs."""
-        return bool(self._active or self._requested or self._wanted or self._expected or self._running)
+        waiting = self._requested or self._wanted or self._says or self._expected
+        return bool(self._active or waiting or self._running)
 
     @property
     def owed(self) -> bool:
@@ -220,7 +222,8 @@ class Dialogue:
         if self.user_speaking:
             self.user_speaking = False
             self.emit(SpeechStopped())
-        again = Respond() if self._requested is COMMITTED else self._requested  # its sound has gone with the connection
+        asked = self._requested
+        again = Respond() if asked is COMMITTED else asked  # its sound has gone with the connection
         lost = self._expected
         for response in list(self._responses.values()):
             if response.active:
@@ -229,13 +232,20 @@ class Dialogue:
                 self._over(response, "failed", reason)
         self._requested, self._expected, self._cancel_next = None, False, False
         if profile is None or profile.asks:
-            self._wanted = self._wanted or again
+            self._want_again(again)
         elif lost and profile.texts:
             self._tell_again()
         for name in sorted(self._asides):
             self.emit(Aside(name=name, text="", reason=reason))
         self._asides.clear()
         self.wake()
+
+    def _want_again(self, asked: Respond | Say | None) -> None:
+        """What was asked for has not come: it is asked for again, unless something else is by now."""
+        if isinstance(asked, Say):
+            self._says.appendleft(asked)
+        else:
+            self._wanted = self._wanted or asked
 
     def _tell_again(self) -> None:
         """Who cannot be asked for the answer that was lost answers what the user said last, when it is written."""
@@ -485,6 +495,7 @@ class Dialogue:
     def interrupted(self, *, cancelled: bool = False) -> None:
         """The epoch has advanced: stop what was being said, and find out what was heard of it."""
         self._wanted = None
+        self._says.clear()
         if self._requested is not None:
             self._cancel_next = True
         for response in self._responses.values():
@@ -555,16 +566,21 @@ class Dialogue:
         self._asides.add(name)
         self.outbox.command(lambda protocol: protocol.aside(name, instructions))
 
+    def say(self, frame: Say) -> None:
+        """Have given words said, when that can be: after the response that is being made, one after the other."""
+        self._says.append(frame)
+        self._ask()
+
     def ask(self, respond: Respond) -> None:
         """Ask for a response, now or when it can be; several requests become one."""
         self._wanted = respond
         self._ask()
 
     def _ask(self) -> None:
-        wanted = self._wanted
+        wanted = self._says[0] if self._says else self._wanted
         if wanted is None or not self.ready or self.protocol is None:
             return
-        if not self.protocol.profile.asks:
+        if not self.protocol.profile.asks and not isinstance(wanted, Say):
             self._wanted = None
             self._expected = self._active is None and not any(self._unanswered())
             self.heard_at = anyio.current_time()
@@ -575,10 +591,15 @@ class Dialogue:
         active = self._responses.get(self._active or "")
         if active is not None and not asked and (self.protocol.profile.cancels or not active.dropped):
             return  # one that is dropped and cannot be cancelled is not waited for: the next takes its place
-        self._wanted, self._requested = None, wanted
+        self._requested = wanted
         self._cancel_next = False
         self._request = None
-        if not asked:
+        if isinstance(wanted, Say):
+            self._says.popleft()
+            self.outbox.post(self.protocol.say(wanted.text))
+        else:
+            self._wanted = None
+        if isinstance(wanted, Respond) and not asked:
             self.outbox.post(self.protocol.respond(wanted.instructions))
             self._request = self.protocol.request
         self.heard_at = anyio.current_time()
@@ -669,7 +690,7 @@ class Dialogue:
         if event.busy:
             called_off, self._cancel_next = self._cancel_next, False
             if not called_off:
-                self._wanted = self._wanted or self._requested or Respond()
+                self._want_again(self._requested or Respond())
             self._requested = None
             self._expected = self._active is None
             return

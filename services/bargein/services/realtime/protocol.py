@@ -158,7 +158,7 @@ class TextPiece(Event, frozen=True, kw_only=True):
 
 
 class WordTimed(Event, frozen=True, kw_only=True):
-    """When a word of a reply's text sounds, in milliseconds of its item's sound."""
+    """When a word of a reply's text sounds, or a longer piece, in milliseconds of its item's sound."""
 
     response: str
     item: str

@@ -339,7 +339,7 @@ class Realtime(Processor):
                 dialogue.ask(frame)
         elif isinstance(frame, Say):
             self.profile.require("says", f"Say({frame.text!r})")
-            dialogue.outbox.command(lambda protocol: protocol.say(frame.text))
+            dialogue.say(frame)
         elif isinstance(frame, ClearAudio):
             dialogue.outbox.command(lambda protocol: protocol.clear())
         elif isinstance(frame, Configure):
