@@ -17,10 +17,10 @@ INNER = {"provider", "image_bytes", "continuous", "answers_commits", "continues"
 
 
 def test_no_provider_is_forgotten() -> None:
-    """Each class in the sources that is a `Realtime` is in the table."""
+    """Each class in the sources that is a `Realtime` is in the table; a sideband is no provider, but beside one."""
     sources = [path.read_text() for path in (ROOT / "services/bargein/services").rglob("*.py")]
     classes = {name for source in sources for name in re.findall(r"^class (\w+)\(Realtime\)", source, re.MULTILINE)}
-    assert classes == {provider.model.rpartition(":")[2] for provider in PROVIDERS}
+    assert classes - {"OpenAISideband"} == {provider.model.rpartition(":")[2] for provider in PROVIDERS}
     assert len(set(NAMES)) == len(NAMES)
 
 
