@@ -18,6 +18,15 @@ def test_it_looks_at_everything(capsys: pytest.CaptureFixture[str]) -> None:
         assert part in printed
 
 
+def test_it_knows_what_each_model_can_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """By capability, with what to use where one cannot."""
+    monkeypatch.setenv("COLUMNS", "400")
+    assert run(["doctor", "--models"]) == 0
+    printed = capsys.readouterr().out
+    for part in ("Gemini", "Nova Sonic", "a response can be stopped", "dropped here instead"):
+        assert part in printed
+
+
 def test_what_is_missing_has_a_remedy() -> None:
     """Every line that is not good says what to do."""
     findings = list(examine({}))

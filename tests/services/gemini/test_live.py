@@ -197,6 +197,23 @@ async def test_a_detector_above_begins_the_activity() -> None:
         await harness.session.cancel()
 
 
+async def test_it_ends_when_the_last_question_has_been_answered() -> None:
+    """Though the server does not say that it has heard one; and soon, where there was none."""
+    peer = ScriptedGemini("Certainly.", hears=["may I"], pace=0.5)
+    async with session(model(peer)) as harness:
+        await harness.next(Connected)
+        await harness.send(*framed(tone(300, 1000, rate=16_000), rate=16_000))
+        await harness.end()
+        assert [frame.outcome for frame in harness.of(ResponseEnded)] == ["completed"]
+        assert said(harness, harness.of(ResponseEnded)[0].response) == "Certainly."
+    began = anyio.current_time()
+    async with session(model(ScriptedGemini())) as harness:
+        await harness.next(Connected)
+        await harness.send(*framed(silence(1000, rate=16_000), rate=16_000))
+        await harness.end()
+    assert anyio.current_time() - began < 10
+
+
 # Sound, pictures, text ------------------------------------------------------------------------------------------------
 
 

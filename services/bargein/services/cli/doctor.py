@@ -11,7 +11,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import typer
@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..brains import choices
+from ..providers import table as capabilities
 from ._console import console
 
 __all__ = ["Finding", "doctor", "examine"]
@@ -47,8 +48,13 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """What to do about it."""
 
 
-def doctor() -> None:
+def doctor(
+    models: Annotated[bool, typer.Option("--models", help="What each realtime model can do.")] = False,
+) -> None:
     """Say what is installed and what is missing, and how to get it."""
+    if models:
+        _models()
+        return
     findings = list(examine(os.environ))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("", "", "found", "remedy"):
@@ -64,6 +70,16 @@ def doctor() -> None:
     console.print(f"\n{len(bad)} to mend" if bad else "\nAll is well. `bargein demo` opens a page to talk to.")
     if bad:
         raise typer.Exit(1)
+
+
+def _models() -> None:
+    heading, *rows = capabilities()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in heading:
+        table.add_column(escape(column), overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)
 
 
 def examine(environ: Mapping[str, str], port: int = PORT) -> Iterator[Finding]:

@@ -105,6 +105,8 @@ class Dialogue:
         """What takes up the provider's session on another connection; empty for none."""
         self.sound_at = math.inf
         """When the user's source last gave sound; infinite while it gives none."""
+        self.may_answer = False
+        """The user's sound has come since the last response began."""
         self.fatal: str | None = None
         self.broken: str | None = None
         """Why the present connection is of no use any more."""
@@ -359,7 +361,7 @@ class Dialogue:
         protected = ours and self._requested is not None and self._requested.protected
         if ours:
             self._requested, self._cancel_next = None, False
-        self._expected = False
+        self._expected = self.may_answer = False
         response = Response(name, None if called_off else self._out.reply(), self.outbox.number)
         self._responses[name] = response
         for old in list(self._responses.values())[:-KEPT]:
@@ -524,6 +526,7 @@ class Dialogue:
 
     def sounds(self) -> None:
         """The user's source gives sound."""
+        self.may_answer = True
         if self.sound_at == math.inf:
             self.minding.ring()
         self.sound_at = anyio.current_time()

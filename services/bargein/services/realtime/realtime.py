@@ -109,6 +109,8 @@ Given = (
 PASSES = SpeechStarted | SpeechStopped
 LINGER_S = 60.0
 """How long, after the end of the user's frames, an answer is waited for."""
+ANSWER_S = 5.0
+"""And how long it is waited for whether one begins, where the provider does not say that it has heard the user."""
 PAUSE_S = 1.0
 """After so long without any sound of the user's, not even silence, the source counts as paused."""
 STABLE_S = 5.0
@@ -384,6 +386,10 @@ class Realtime(Processor):
         if dialogue.user_speaking and self.profile.commits:
             dialogue.commit()
         dialogue.quiet()
+        if dialogue.may_answer and not self.profile.speech:  # it does not say whether it has heard anything
+            with anyio.move_on_after(ANSWER_S):
+                while dialogue.may_answer:
+                    await dialogue.resting.wait()
         with anyio.move_on_after(LINGER_S):
             while dialogue.busy or dialogue.give or dialogue.outbox:
                 await dialogue.resting.wait()
