@@ -26,7 +26,18 @@ from bargein.pipeline import (
     UserText,
 )
 from bargein.pipeline.testing import Harness, check_processor, framed, tone
-from bargein.processors import AgentActivity, BargeIn, Decision, Evidence, Heard, Pacer, SpeechContinued, Spoken, decide
+from bargein.processors import (
+    AgentActivity,
+    BargeIn,
+    Decision,
+    Evidence,
+    Heard,
+    Pacer,
+    SpeechContinued,
+    Spoken,
+    TurnTaking,
+    decide,
+)
 
 pytestmark = pytest.mark.virtual
 
@@ -497,3 +508,20 @@ async def test_a_late_final_of_a_foreign_item_is_late() -> None:
         await it.agent_speaks()
         await it.speech(400, heard("wait a minute", item="u1"))
         assert "Interrupt" not in [kind for kind, _ in it.done]
+
+
+async def test_it_leaves_it_to_somebody_above() -> None:
+    """Nothing is put on hold then, and what is on hold goes on."""
+    async with Harness(BargeIn(), Spoken(), Pacer()) as harness:
+        await harness.send(ResponseStarted(response="r"), *framed(tone(300, 5000), response="r"))
+        await anyio.sleep(0.5)
+        await harness.send(SpeechStarted(item="a"))
+        await harness.next(Hold)
+        await harness.send(TurnTaking())
+        await harness.next(Resume)
+        await harness.send(SpeechContinued(item="a", ms=2000), UserText(text="Stop."), SpeechStarted(item="b"))
+        await anyio.sleep(2)
+        assert len(harness.of(Hold)) == 1
+        await harness.send(TurnTaking(above=False), SpeechStarted(item="c"))
+        await harness.next(Hold)
+        await harness.session.cancel()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bargein.pipeline import Audio, End, Frame, LinkError, Pipeline, SpeechStarted, SpeechStopped
 from bargein.pipeline.testing import Harness, check_processor, framed, joined, noise, silence
-from bargein.processors import Resample, Silero, SpeechContinued, SpeechProbability, Vad
+from bargein.processors import Resample, Silero, SpeechContinued, SpeechProbability, TurnTaking, Vad
 from bargein.processors.detectors import Samples
 from hypothesis import given
 from hypothesis import strategies as st
@@ -249,3 +249,16 @@ async def test_it_runs_in_a_graph() -> None:
 async def test_it_conforms(speech_only: bool) -> None:
     """The conformance suite passes; the user's sound never expires, so nothing is reset."""
     await check_processor(lambda: Vad(speech_only=speech_only, stop_ms=100), resets=False)
+
+
+def test_it_leaves_it_to_somebody_above() -> None:
+    """Then all sound passes, whatever is in it; afterwards it begins anew."""
+    sound = list(framed(np.concatenate([silence(400), loud(600), silence(700)])))
+    vad = Vad(Loud(), speech_only=True)
+    first: list[Frame] = [made for frame in sound[:40] for made in vad.process(frame)]
+    assert len(news(first)) == 1
+    assert [type(frame) for frame in vad.process(TurnTaking())] == [SpeechStopped, TurnTaking]
+    assert [made for frame in sound for made in vad.process(frame)] == sound
+    assert list(vad.process(TurnTaking(above=False))) == [TurnTaking(above=False)]
+    again: list[Frame] = [made for frame in sound for made in vad.process(frame)]
+    assert len(news(again)) == 2

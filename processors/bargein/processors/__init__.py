@@ -19,6 +19,7 @@ from .scale import Scale
 from .sentences import Sentences
 from .spoken import AgentActivity, Heard, Spoken, Timing
 from .tap import Tap
+from .turn_taking import TurnTaking
 from .turns import Commit, Turn, Turns, UserIdle
 from .vad import SpeechContinued, SpeechProbability, Vad
 
@@ -56,6 +57,7 @@ __all__ = [
     "Timing",
     "Turn",
     "TurnLatency",
+    "TurnTaking",
     "Turns",
     "UserIdle",
     "Vad",

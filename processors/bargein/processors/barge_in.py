@@ -28,6 +28,7 @@ from bargein.pipeline import (
 
 from ._words import words
 from .spoken import AgentActivity, Heard
+from .turn_taking import TurnTaking
 from .vad import SpeechContinued
 
 __all__ = ["BACKCHANNELS", "BargeIn", "Decision", "Evidence", "decide"]
@@ -132,6 +133,8 @@ class BargeIn(Processor):
     With `echo_guard`, for where the agent's sound comes back through the microphone, words that it is just saying do
     not count, at least one word of the user's own is needed, and nothing is put on hold before. It needs transcripts.
 
+    While somebody above takes the turns (`TurnTaking`), nothing is held or interrupted here.
+
     What the agent says and does it learns from a `Spoken` below; that it is heard at all, from `Played`. Raises
     `ValueError` for numbers that cannot be.
     """
@@ -180,6 +183,7 @@ class BargeIn(Processor):
         self._held = False
         self._said: deque[str] = deque(maxlen=SAID)
         self._saying: dict[tuple[str, str], Heard] = {}
+        self._above = False
 
     async def run(
         self,
@@ -189,6 +193,7 @@ class BargeIn(Processor):
             | SpeechStopped
             | Transcript
             | UserText
+            | TurnTaking
             | Heard
             | AgentActivity
             | ToolResult
@@ -196,7 +201,15 @@ class BargeIn(Processor):
             | Interrupt
         ],
         out: Outlet[
-            SpeechStarted | SpeechContinued | SpeechStopped | Transcript | UserText | Hold | Resume | Interrupt
+            SpeechStarted
+            | SpeechContinued
+            | SpeechStopped
+            | Transcript
+            | UserText
+            | TurnTaking
+            | Hold
+            | Resume
+            | Interrupt
         ],
     ) -> None:
         """Listen until the end, and leave nobody on hold."""
@@ -211,10 +224,15 @@ class BargeIn(Processor):
                 self._epoch, self._held = inbox.epoch, False
                 self._playing.clear()
                 self._saying.clear()
-            if frame is not None:
+            if isinstance(frame, TurnTaking):
+                self._above = frame.above
+                self._decided()
+                await self._resume(out)
+            elif frame is not None:
                 self._take(frame)
-            await self._act(inbox, out, typed=isinstance(frame, UserText))
-            if isinstance(frame, SpeechStarted | SpeechContinued | SpeechStopped | Transcript | UserText):
+            if not self._above:
+                await self._act(inbox, out, typed=isinstance(frame, UserText))
+            if isinstance(frame, SpeechStarted | SpeechContinued | SpeechStopped | Transcript | UserText | TurnTaking):
                 await out.send(frame)  # behind what it causes: an interrupt is no later for it, and the words survive
         await self._resume(out)
 
@@ -344,7 +362,7 @@ class BargeIn(Processor):
     def _next(self) -> float:
         """When something will have changed if nothing comes."""
         speech, now = self._speech, anyio.current_time()
-        if speech is None:
+        if speech is None or self._above:
             return math.inf
         hold = speech.news + self.hold_ms / 1000 if self._held else math.inf
         if speech.ended is not None:

@@ -11,6 +11,7 @@ import anyio
 from bargein.pipeline import (
     Frame,
     Inbox,
+    Interrupt,
     Outlet,
     Played,
     Processor,
@@ -24,6 +25,7 @@ from bargein.pipeline import (
 )
 
 from .spoken import AgentActivity
+from .turn_taking import TurnTaking
 from .vad import SpeechContinued
 
 __all__ = ["Commit", "Turn", "Turns", "UserIdle"]
@@ -159,6 +161,10 @@ class Turns(Processor):
     longer than `longest_ms` is ended, and one whose sound has stopped coming. What is typed (`UserText`) is a turn of
     its own.
 
+    While somebody above takes the turns (`TurnTaking`), what ends one is a `Commit`. Each is answered by a turn, even
+    without words, once their transcript is final; but for one that an `Interrupt` has overtaken: its words belong to
+    the next turn.
+
     With `idle_ms` a `UserIdle` is given after so long without anything said by the user or heard of the agent, and
     again after the same time. All that is taken passes, before what it causes.
 
@@ -198,6 +204,7 @@ class Turns(Processor):
         self._quiet = 0.0  # when anything was last said or heard
         self._idle = 0
         self._busy = AgentActivity()
+        self._above = False
 
     async def run(
         self,
@@ -208,10 +215,12 @@ class Turns(Processor):
             | Transcript
             | UserText
             | Commit
+            | TurnTaking
             | ResponseStarted
             | AgentActivity
             | ToolResult
             | Played
+            | Interrupt
         ],
         out: Outlet[
             SpeechStarted
@@ -220,6 +229,7 @@ class Turns(Processor):
             | Transcript
             | UserText
             | Commit
+            | TurnTaking
             | ResponseStarted
             | Turn
             | UserIdle
@@ -235,7 +245,7 @@ class Turns(Processor):
                 except anyio.EndOfStream:
                     break
             if frame is not None:
-                if not isinstance(frame, Played | AgentActivity | ToolResult):
+                if not isinstance(frame, Played | AgentActivity | ToolResult | Interrupt):
                     await out.send(frame)
                 await self._take(frame, out)
             await self._look(out)
@@ -248,16 +258,22 @@ class Turns(Processor):
     async def _take(self, frame: Frame, out: Outlet[Turn | UserIdle]) -> None:
         if isinstance(frame, Transcript) and frame.speaker != "user":
             return
+        if isinstance(frame, Interrupt):
+            if self._above:
+                self._take_back()
+            return
         self._quiet = anyio.current_time()
         if isinstance(frame, AgentActivity):
             self._busy = frame
+        elif isinstance(frame, TurnTaking):
+            self._above = frame.above
         elif isinstance(frame, Commit):
             if self._open is not None:
                 self._over(self._open, "commit")
             else:
                 self._committed = self._quiet
         elif isinstance(frame, ResponseStarted):
-            if self._open is not None and self.end == "model":
+            if self._open is not None and self._end == "model":
                 self._over(self._open, "model")
         elif not isinstance(frame, Played | ToolResult):
             self._idle = 0
@@ -301,12 +317,28 @@ class Turns(Processor):
             turn.until = max(turn.until, frame.pts)
             if turn.over < math.inf:
                 return
-            if self.end == "model":
+            if self._end == "model":
                 self._over(turn, "model")
-            elif self.end == "silence":
+            elif self._end == "silence":
                 self._over(turn, "silence", self._silence(turn) - frame.lag_ms)
-            elif self.end == "transcript" and any(each.final for each in turn.items.values()):
+            elif self._end == "transcript" and any(each.final for each in turn.items.values()):
                 self._over(turn, "transcript")
+
+    @property
+    def _end(self) -> Literal["silence", "transcript", "commit", "model"]:
+        return "commit" if self._above else self.end
+
+    def _take_back(self) -> None:
+        """What was committed, and has not been given, is not to be answered now: it goes on."""
+        for late in [turn for turn in reversed(self._closed) if not turn.given]:
+            self._closed.remove(late)
+            if self._open is not None:
+                late.speech |= self._open.speech
+                late.items |= self._open.items
+                late.until = max(late.until, self._open.until)
+            self._open = late
+        if self._open is not None:
+            self._open.over = math.inf
 
     def _silence(self, turn: _Open) -> float:
         return self.silence_ms(turn.text) if callable(self.silence_ms) else self.silence_ms
@@ -323,9 +355,9 @@ class Turns(Processor):
                 await self._give(turn, out)
         elif self._speaking:
             return
-        elif self.end == "transcript" and frame.final and turn.over == math.inf:
+        elif self._end == "transcript" and frame.final and turn.over == math.inf:
             self._over(turn, "transcript")
-        elif self.end == "silence" and not turn.spoken:  # nobody says when speech stops, so its words do
+        elif self._end == "silence" and not turn.spoken:  # nobody says when speech stops, so its words do
             self._over(turn, "silence", self._silence(turn))
 
     def _whose(self, frame: Transcript) -> _Open:
@@ -389,7 +421,8 @@ class Turns(Processor):
     async def _give(self, turn: _Open, out: Outlet[Turn | UserIdle]) -> None:
         """Give what is known of it, if that is a turn and says something new."""
         text = turn.text
-        worth = text or turn.given or not (self.transcript_ms or turn.short(self.min_ms))
+        owed = self._above and turn.reason == "commit" and not turn.waits
+        worth = owed or text or turn.given or not (self.transcript_ms or turn.short(self.min_ms))
         if worth and (text != turn.said if turn.given else True):
             if not turn.given:
                 self._count += 1

@@ -11,6 +11,7 @@ import numpy as np
 from bargein.pipeline import Audio, AudioFormat, End, Frame, Processor, SpeechStarted, SpeechStopped, Travels
 
 from .detectors import Detector, Samples, WebRtc
+from .turn_taking import TurnTaking
 
 __all__ = ["SpeechContinued", "SpeechProbability", "Vad"]
 
@@ -58,7 +59,7 @@ class Vad(Processor):
 
     With `speech_only` the sound outside speech is left out, but for `preroll_ms` before each start, so that no first
     syllable is lost; then `SpeechStarted` comes before its sound. With `report` a `SpeechProbability` follows for every
-    window. Sound of a response passes unheard.
+    window. Sound of a response passes unheard, and all sound while somebody above takes the turns (`TurnTaking`).
 
     Raises `ValueError` for durations that are not positive and for sound that the detector cannot take.
     """
@@ -102,16 +103,20 @@ class Vad(Processor):
         self._begin = 0  # where speech began
         self._speech = self._told = 0.0  # milliseconds of it since, and at the latest SpeechContinued
         self._gate = _Gate()
+        self._above = False
 
     def process(
-        self, frame: Audio | End
-    ) -> Iterator[Audio | SpeechStarted | SpeechContinued | SpeechStopped | SpeechProbability]:
+        self, frame: Audio | TurnTaking | End
+    ) -> Iterator[Audio | SpeechStarted | SpeechContinued | SpeechStopped | SpeechProbability | TurnTaking]:
         """Give the sound on, and what was heard in it."""
-        if isinstance(frame, End):
-            if self.speaking:
+        if isinstance(frame, End | TurnTaking):
+            if self.speaking and (isinstance(frame, End) or frame.above):
                 yield from self._stop(self._since)
+            if isinstance(frame, TurnTaking):
+                self._above, self._rate = frame.above, 0  # what is heard next is a new stretch
+                yield frame
             return
-        if frame.response:
+        if frame.response or self._above:
             yield frame
             return
         yield from self._follow(frame)

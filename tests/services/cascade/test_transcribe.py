@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from bargein.pipeline import Audio, Failure, Frame, SpeechStarted, SpeechStopped, Transcript
 from bargein.pipeline.testing import Harness, check_processor, framed, tone
-from bargein.processors import Vad
+from bargein.processors import Commit, TurnTaking, Vad
 from bargein.services.cascade import SpeechToText, Transcribe
 from bargein.services.cascade.parts import Samples
+from bargein.services.frames import ClearAudio
 
 from ...speech import utterances
 from .parts import Ears
@@ -112,3 +113,57 @@ async def test_behind_a_vad() -> None:
 async def test_it_conforms() -> None:
     """The conformance suite passes; what the user says does not expire."""
     await check_processor(lambda: Transcribe(Ears("one two")), spoken("a"), rechunk=False, resets=False)
+
+
+def heard_sound(ms: float, at: float = 0) -> list[Frame]:
+    return list(framed(tone(ms=ms), start=round(at * 16)))
+
+
+async def test_somebody_above_may_say_when_it_is_a_turn() -> None:
+    """Sound is heard from a little before its speech; without news of speech, all since the last commit."""
+    ears = Ears("one", "two", "three")
+    async with Harness(Transcribe(ears)) as harness:
+        await harness.send(TurnTaking(), *heard_sound(1000), SpeechStarted(item="a", pts=900_000_000))
+        await harness.send(*heard_sound(500, 1000), SpeechStopped(item="a"), *heard_sound(60, 1500), Commit())
+        await harness.send(*heard_sound(700, 1560), Commit())
+        await harness.send(*heard_sound(300, 2260), SpeechStarted(item="b", pts=2_560_000_000))
+        await harness.send(*heard_sound(100, 2560), Commit(), Commit())
+        await harness.end()
+    assert ears.heard_ms == [900, 700, 400]
+    kinds = [type(frame).__name__ for frame in harness.frames if not isinstance(frame, Transcript)]
+    spoken = ["SpeechStarted", "SpeechStopped", "Commit"]
+    assert kinds == ["TurnTaking", *spoken * 4]
+    finals = {item: text for item, text, final in words(harness) if final}
+    assert finals == {"a": "one", "commit-1": "two", "b": "three", "commit-2": ""}
+
+
+async def test_what_is_cleared_was_not_said() -> None:
+    """Neither what is kept nor what is being heard; the utterance still ends."""
+    ears = Ears("never never never", "this", seconds=0.1)
+    async with Harness(Transcribe(ears)) as harness:
+        await harness.send(SpeechStarted(item="a"), *heard_sound(500), SpeechStopped(item="a"))
+        await harness.send(SpeechStarted(item="b"), *heard_sound(500))
+        await harness.settle()
+        await harness.send(ClearAudio(), *heard_sound(500))
+        await harness.send(TurnTaking(), *heard_sound(500), ClearAudio(), *heard_sound(100), Commit())
+        await harness.end()
+    finals = {item: text for item, text, final in words(harness) if final}
+    assert finals == {"a": "never never never", "b": "", "commit-1": "this"}
+    assert ears.heard_ms[-1] == 100
+
+
+async def test_a_part_that_is_stuck_in_the_middle_of_speech() -> None:
+    """Has so long from the end of the sound, however long it has been silent."""
+
+    class Stuck(SpeechToText):
+        async def transcribe(self, sound: AsyncIterator[Samples]) -> AsyncIterator[str]:
+            yield "so far"
+            await anyio.sleep_forever()
+
+    async with Harness(Transcribe(Stuck(), finish_seconds=2)) as harness:
+        await harness.send(SpeechStarted(item="a"), *heard_sound(100))
+        await anyio.sleep(5)
+        await harness.send(SpeechStopped(item="a"))
+        await harness.end()
+        assert harness.timeline.of(Transcript)[-1].at == pytest.approx(7)
+    assert words(harness)[-1] == ("a", "so far", True)

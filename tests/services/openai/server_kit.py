@@ -49,6 +49,7 @@ class Hand:
         self.seen: list[Event] = []
         self.told: list[Frame] = []
         self.events()
+        self.first = self.frames()
 
     def client(self, type: str, **fields: Any) -> list[Event]:
         """Send an event as the client; returns what it is answered."""

@@ -132,7 +132,9 @@ async def test_a_barge_in() -> None:
     assert len([frame for frame in taken if isinstance(frame, Interrupt)]) == 2  # the second: the client has left
     heard = [frame for frame in taken if isinstance(frame, Played)]
     assert [(frame.response, frame.ms, frame.done) for frame in heard] == [
+        ("reply-1", 0.0, False),
         ("reply-1", 700.0, True),
+        ("reply-2", 0.0, False),
         ("reply-2", 100.0, True),
     ]
     kinds = [type(frame) for frame in taken]

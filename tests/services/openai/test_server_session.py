@@ -30,7 +30,7 @@ from bargein.pipeline import (
     UserText,
 )
 from bargein.pipeline.testing import tone
-from bargein.processors import SpeechContinued
+from bargein.processors import SpeechContinued, TurnTaking
 from bargein.services._codec import Codec, codec
 from bargein.services.frames import ClearAudio, Commit, Configure, Respond
 from bargein.services.openai import _wire as wire
@@ -324,6 +324,26 @@ def test_settings_of_one_response_hold_for_it_alone() -> None:
     assert [type(frame) for frame in hand.frames()] == [Configure, UserText]
     answer(hand)
     assert hand.frames() == [Configure(instructions="Be kind.", schemas=())]
+
+
+def test_the_brain_is_told_how_the_session_begins() -> None:
+    """Who takes the turns, and what it was configured with."""
+    assert Hand().first == [TurnTaking()]
+    assert Hand(vad=None, session={"instructions": "Be kind."}).first == [Configure(instructions="Be kind.")]
+
+
+def test_calls_that_the_brain_answers_are_none_of_the_clients() -> None:
+    """Nor are they waited for."""
+    hand = Hand()
+    hand.say()
+    hand.client("response.create")
+    events = hand.brain(
+        ResponseStarted(response="r"),
+        ToolCall(call="c", name="f", response="r", handled=True),
+        ResponseEnded(response="r"),
+    )
+    assert types(events) == ["response.done"]
+    assert events[0]["response"]["output"] == []
 
 
 def test_an_update_configures_the_brain() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Awaitable
 from contextlib import aclosing
 from typing import Any
 
@@ -19,11 +21,20 @@ from bargein.pipeline import (
     SpeechStopped,
     Transcript,
 )
+from bargein.processors import Commit, TurnTaking
 
+from ..frames import ClearAudio
 from ._part import Holds, failure_of
 from .parts import Samples, SpeechToText
 
 __all__ = ["HearingStatistics", "Transcribe"]
+
+PREROLL = 300_000_000
+"""So many nanoseconds before its start an utterance is heard, where it has been kept."""
+KEPT_MS = 60_000.0
+"""So much sound is kept in which nobody has said when speech starts."""
+Taken = Audio | SpeechStarted | SpeechStopped | Commit | ClearAudio | TurnTaking
+Given = SpeechStarted | SpeechStopped | Commit | ClearAudio | TurnTaking | Transcript | Failure
 
 
 class HearingStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,15 +53,24 @@ class HearingStatistics(msgspec.Struct, frozen=True, kw_only=True):
 class _Utterance:
     """The sound of one utterance, on its way to the part."""
 
-    def __init__(self, item: str, most: int) -> None:
+    def __init__(self, item: str, most: int, finish_seconds: float) -> None:
         self.item = item
         self.over = False
         self.waiting = 0
         """Samples that have not been taken."""
+        self._finish_seconds = finish_seconds
+        self._limit = anyio.CancelScope()
+        self.scope = anyio.CancelScope()
+        """To call it off."""
         self._most = most
         self._count = 0
         self._pieces: deque[Samples] = deque()
         self._news = anyio.Event()
+
+    @property
+    def silent(self) -> bool:
+        """There is not a sample in it."""
+        return self.over and not self._count
 
     def put(self, samples: Samples) -> bool:
         """More sound. What is too much is left out at the end: the beginning says what it is about."""
@@ -63,9 +83,17 @@ class _Utterance:
         return True
 
     def end(self) -> None:
-        """No more sound."""
+        """No more sound: from now on the next words are waited for so long, and no longer."""
         self.over = True
+        self._limit.deadline = anyio.current_time() + self._finish_seconds
         self._ring()
+
+    async def within(self, words: Awaitable[str | None]) -> str | None:
+        """Wait for words. Raises `TimeoutError` when they do not come in time after the end of the sound."""
+        deadline = anyio.current_time() + self._finish_seconds if self.over else math.inf
+        with anyio.CancelScope(deadline=deadline) as self._limit:
+            return await words
+        raise TimeoutError(f"no final words within {self._finish_seconds:g} s")
 
     def _ring(self) -> None:
         self._news.set()
@@ -90,7 +118,11 @@ class Transcribe(Holds):
     Stands below a `Vad(speech_only=True)`, whose `SpeechStarted` and `SpeechStopped` are the bounds of utterances, and
     consumes the user's sound. The final words are waited for `finish_seconds` after the sound is over, in a task of
     their own, so that the next utterance may begin meanwhile. What the part raises is a `Failure`, and the utterance
-    ends with the words that were known.
+    ends with the words that were known. `ClearAudio` calls an utterance off.
+
+    While somebody above takes the turns (`TurnTaking`), all sound comes here. Then a little of what came before
+    `SpeechStarted` is heard with it, and a `Commit` without such news makes an utterance of the sound since the last
+    one, of at most a minute.
 
     Raises `ValueError` for sound of another rate, with what to insert.
     """
@@ -102,6 +134,12 @@ class Transcribe(Holds):
         self.finish_seconds = finish_seconds
         self.longest_seconds = longest_seconds
         self.audio_in = AudioFormat(stt.rate, 1)
+        self._above = False
+        self._utterance: _Utterance | None = None
+        self._kept: deque[Audio] = deque()  # outside utterances, while somebody above takes the turns
+        self._kept_ms = 0.0
+        self._spoken = False  # since the last Commit there was an utterance
+        self._count = 0
         self._heard: list[_Utterance] = []
         self._left_out = 0
 
@@ -114,29 +152,79 @@ class Transcribe(Holds):
             part=super().statistics(),
         )
 
-    async def run(
-        self,
-        inbox: Inbox[Audio | SpeechStarted | SpeechStopped],
-        out: Outlet[SpeechStarted | SpeechStopped | Transcript | Failure],
-    ) -> None:
+    async def run(self, inbox: Inbox[Taken], out: Outlet[Given]) -> None:
         """Listen until the end, and until the last words are known."""
-        utterance: _Utterance | None = None
         async with anyio.create_task_group() as group:
             async for frame in inbox:
                 if isinstance(frame, Audio):
-                    if utterance is not None and not frame.response:
-                        samples = self._fitting(frame)
-                        self._left_out += 0 if utterance.put(samples) else len(samples)
+                    if not frame.response:
+                        self._listen(frame)
                     continue
+                if isinstance(frame, Commit) and self._above:
+                    await self._commit(group, out)
                 await out.send(frame)
-                if utterance is not None:
-                    utterance.end()
-                utterance = None
                 if isinstance(frame, SpeechStarted):
-                    utterance = _Utterance(frame.item, round(self.longest_seconds * self.part.rate))
-                    group.start_soon(self._hear, utterance, out)
-            if utterance is not None:
-                utterance.end()
+                    self._begin(frame.item, frame.pts - PREROLL, group, out)
+                elif isinstance(frame, SpeechStopped):
+                    self._stop()
+                elif isinstance(frame, ClearAudio):
+                    self._clear()
+                elif isinstance(frame, TurnTaking):
+                    self._above = frame.above
+                    self._clear()
+            self._stop()
+
+    def _listen(self, frame: Audio) -> None:
+        samples = self._fitting(frame)
+        if self._utterance is not None:
+            self._left_out += 0 if self._utterance.put(samples) else len(samples)
+        elif self._above:
+            self._kept.append(frame)
+            self._kept_ms += frame.ms
+            while self._kept_ms > KEPT_MS:
+                self._kept_ms -= self._kept.popleft().ms
+
+    def _begin(self, item: str, since: int, group: anyio.abc.TaskGroup, out: Outlet[Given]) -> None:
+        """An utterance begins, with what is kept of its beginning."""
+        self._stop()
+        most = round(self.longest_seconds * self.part.rate)
+        utterance = self._utterance = _Utterance(item, most, self.finish_seconds)
+        for frame in self._kept:
+            if frame.pts + frame.duration > since:
+                utterance.put(self._fitting(frame))
+        self._forget()
+        self._spoken = True
+        group.start_soon(self._hear, utterance, out)
+
+    def _stop(self) -> None:
+        if self._utterance is not None:
+            self._utterance.end()
+            self._utterance = None
+
+    def _clear(self) -> None:
+        """Nothing has been said."""
+        if self._utterance is not None:
+            self._utterance.scope.cancel()
+        self._stop()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._spoken = False
+        self._kept.clear()
+        self._kept_ms = 0.0
+
+    async def _commit(self, group: anyio.abc.TaskGroup, out: Outlet[Given]) -> None:
+        """What has been said until now is a turn; where nobody has said when, it is all that was heard."""
+        if not self._spoken:
+            self._count += 1
+            first = self._kept[0].pts if self._kept else 0
+            await out.send(SpeechStarted(item=f"commit-{self._count}", pts=first))
+            self._begin(f"commit-{self._count}", first, group, out)
+        utterance = self._utterance
+        self._stop()
+        self._forget()
+        if utterance is not None:
+            await out.send(SpeechStopped(item=utterance.item))
 
     def _fitting(self, frame: Audio) -> Samples:
         if frame.rate != self.part.rate or frame.channels != 1:
@@ -146,26 +234,22 @@ class Transcribe(Holds):
             )
         return np.asarray(frame.samples.reshape(-1))
 
-    async def _hear(self, utterance: _Utterance, out: Outlet[Transcript | Failure]) -> None:
+    async def _hear(self, utterance: _Utterance, out: Outlet[Given]) -> None:
         words = ""
         language = self.part.language
         self._heard.append(utterance)
         try:
-            async with aclosing(self.part.transcribe(utterance)) as heard:
-                while True:
-                    limit = self.finish_seconds if utterance.over else None
-                    with anyio.move_on_after(limit):
-                        try:
-                            text = await anext(heard)
-                        except StopAsyncIteration:
-                            break
-                        if text != words:
-                            words = text
-                            await out.send(Transcript(text=words, item=utterance.item, language=language))
-                        continue
-                    raise TimeoutError(f"no final words within {self.finish_seconds:g} s")
+            with utterance.scope:
+                if not utterance.silent:
+                    async with aclosing(self.part.transcribe(utterance)) as heard:
+                        while (text := await utterance.within(anext(heard, None))) is not None:
+                            if text != words:
+                                words = text
+                                await out.send(Transcript(text=words, item=utterance.item, language=language))
         except Exception as error:
             await out.send(failure_of(self.part, error))
         finally:
             self._heard.remove(utterance)
+        if utterance.scope.cancelled_caught:
+            words = ""
         await out.send(Transcript(text=words, item=utterance.item, final=True, language=language))

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import anyio
 import msgspec
-from bargein.pipeline import Audio, Failure, Frame, Interrupt, Pipeline, Processor, Session
+from bargein.pipeline import Audio, Failure, Frame, Interrupt, Pipeline, Played, Processor, Session
 from bargein.pipeline.errors import SessionError
+from bargein.processors import Spoken
 
 from ..sockets import Socket, SocketClosedError
 from ._server_audio import MakeVad, server_vad
@@ -58,6 +59,21 @@ class _Head(Processor):
 
     def process(self, frame: Failure) -> None:
         self._tell(frame)
+
+
+class _Foot(Processor):
+    """Stands below the brain: what comes here is sent, and so begins to be heard. How far, the client will say."""
+
+    name = "client"
+
+    def __init__(self) -> None:
+        self._begun: deque[tuple[str, str]] = deque(maxlen=64)
+
+    def process(self, frame: Audio) -> Iterator[Audio | Played]:
+        if frame.response and (item := (frame.response, frame.item)) not in self._begun:
+            self._begun.append(item)
+            yield Played(response=frame.response, item=frame.item, ms=0.0)
+        yield frame
 
 
 class Link:
@@ -130,7 +146,7 @@ class Link:
         return self._ending or "ended"
 
     async def _converse(self) -> None:
-        graph = Pipeline(_Head(self._failed), self._make_brain(), inputs=Frame)
+        graph = Pipeline(_Head(self._failed), self._make_brain(), Spoken(), _Foot(), inputs=Frame)
         async with graph.session() as session:
             self._session = session
             try:
@@ -166,6 +182,8 @@ class Link:
         while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]
         self.failure = error
+        if self._ending == "ended":
+            self._ending = None  # because it failed, as turns out
         if self._ending is None:
             self._core.failed(f"The server had an error: {type(error).__name__}.", "server_error")
             self._pump()

@@ -64,6 +64,7 @@ class Reply:
         """Words of the reply."""
         message = self._message(item)
         if text:
+            message.entry.open = message.entry.open or self._text_only
             message.pieces.append(text)
             kind = "output_text" if self._text_only else "output_audio_transcript"
             self._of_part(f"response.{kind}.delta", message, delta=text)

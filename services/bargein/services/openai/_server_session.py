@@ -29,7 +29,7 @@ from bargein.pipeline import (
     Transcript,
     Usage,
 )
-from bargein.processors import SpeechContinued, Timing
+from bargein.processors import SpeechContinued, Timing, TurnTaking
 
 from .._codec import codec
 from ..frames import ClearAudio, Respond, Say
@@ -52,6 +52,8 @@ ABOUT_MS = 3000.0
 """For so long after a spoken turn the brain is about to answer it; after that, it may not mean to."""
 FORCED = "force_message"
 """xAI's item that is said as it is. No conversation of OpenAI's has such."""
+READ_MS = 1e9
+"""What was sent as text alone is read: all of its sound counts as heard, which the client never got."""
 REMEMBERED = 512
 """So many of the brain's past responses are known by name, so that stragglers are."""
 _LETTERS = string.ascii_letters + string.digits
@@ -122,7 +124,10 @@ class ServerSession:
     # The client -----------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Greet the client."""
+        """Greet the client, and tell the brain who takes the turns, and what the session begins with."""
+        if self._own_ears:
+            self.frames.append(TurnTaking())
+        self._configure(new_session("", "", 0), self.session)
         self._say("session.created", session=self.session)
 
     def received(self, data: str | bytes) -> None:
@@ -181,7 +186,7 @@ class ServerSession:
             if "word" in wanted and (reply := self._whose(frame.response)) is not None:
                 reply.timing(frame)
         elif isinstance(frame, ToolCall):
-            if (reply := self._whose(frame.response)) is not None:
+            if not frame.handled and (reply := self._whose(frame.response)) is not None:
                 self._waiting.called(frame.call)
                 reply.call(frame.call, frame.name, frame.arguments)
         elif isinstance(frame, ResponseStarted):
@@ -287,11 +292,15 @@ class ServerSession:
     def _update(self, changes: dict[str, Any]) -> None:
         before = self.session
         self.session = after = updated(before, changes, spoken=self._spoken, lenient=self._lenient)
+        self._configure(before, after)
+        self._listen()
+        self._say("session.updated", session=after)
+
+    def _configure(self, before: dict[str, Any], after: dict[str, Any]) -> None:
+        """Tell the brain what concerns it."""
         one, other = ({**each, "voice": each["audio"]["output"]["voice"]} for each in (before, after))
         if (change := configuration(one, other)) is not None:
             self.frames.append(change)
-        self._listen()
-        self._say("session.updated", session=after)
 
     def _listen(self) -> None:
         self._ears.configure(codec(self.session["audio"]["input"]["format"]), self._turns)
@@ -540,7 +549,7 @@ class ServerSession:
         """What was sent of earlier responses and not cut was heard in full."""
         for entry in self.conversation:
             if entry.open:
-                self._played(entry, entry.ms)
+                self._played(entry, entry.ms or READ_MS)
 
     def _played(self, entry: Entry, ms: float) -> None:
         entry.open = False

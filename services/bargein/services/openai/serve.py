@@ -2,27 +2,30 @@
 
 ::
 
-    async with serve(lambda: Pipeline(stt, Turns("commit"), llm, tts)) as server:
+    async with serve(Cascade.offline) as server:
         print(server.base_url)  # for any client of that API
         await anyio.sleep_forever()
 
-A brain, to be served, is made by `make_brain` once for each session, and
+A brain, to be served, is made by `make_brain` once for each session. A plain `Cascade` is one, and so is a realtime
+model. It
 
 * takes the user's `Audio` (16-bit mono, at the rate of the session's input, or at `rate`), and as much as it likes of
   `SpeechStarted`, `SpeechContinued`, `SpeechStopped`, `Image`, `Configure`, `ClearAudio` and `Remember`;
 * answers each `Commit` (the user has spoken; never a `SpeechStopped`, which decides nothing), each `UserText` and each
   `Respond` with one response, one after the other: `ResponseStarted`, `Text`, `Audio` and `ToolCall` that carry its
   id, `Usage` if it knows, `ResponseEnded`. Sound without a response is taken for the user's, and ignored;
-* goes on by itself, with a response, when a `ToolResult` (upstream) has come for every call of its last one. They come
-  when the client asks for a response, before anything else; while some are missing, a `Respond` follows;
+* ends a response that has called tools of the client's, and goes on by itself, with another one, when a `ToolResult`
+  (upstream) has come for every call. They come when the client asks for a response, before anything else; while some
+  are missing, a `Respond` follows. Calls that are `handled` are the brain's own business;
 * after an `Interrupt` answers nothing that it was asked before;
 * gives `Transcript` of the user, by the item of `SpeechStarted`, if it has any, and `Failure` (upstream) if it must;
-* learns what was heard by `Played` (upstream): as much as the client says when it truncates, else all, when the next
-  turn comes.
+* learns what was heard by `Played`, and in words by `Heard` (upstream): that it has begun, when it is sent; then as
+  much as the client says when it truncates, else all, when the next turn comes.
 
-Tools, instructions and voice come as `Configure`, tools as the API writes them. History that a client puts in comes as
-`Remember`. The message of a `Failure` is told to the client. Speech is found by this server, by a `Vad` set as the
-session's `turn_detection` says; a brain that hears for itself, and takes its turns itself, is served with `vad=None`.
+Tools, instructions and voice come as `Configure`, tools as `schemas`, as the API writes them. History that a client
+puts in comes as `Remember`. The message of a `Failure` is told to the client. Speech is found by this server, by a
+`Vad` set as the session's `turn_detection` says, and the brain is told to leave the turns to it (`TurnTaking`); with
+`vad=None` it takes its turns itself.
 
 A response that the client asks for is created at once, one that answers speech when the brain begins it. Its end is the
 brain's `ResponseEnded`. Neither the user's sound nor the agent's is kept.
