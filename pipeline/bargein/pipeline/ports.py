@@ -88,7 +88,7 @@ class Inbox(Generic[F_co]):
         self._closed = False
         self._wake: anyio.Event | None = None
         self._event: type[anyio.Event] | None = None
-        self._alarm: anyio.Event | None = None
+        self._alarm: anyio.CancelScope | None = None  # around a sleep that something urgent ends
         self._forever = False
         self._room: anyio.Event | None = None
         self._streak = 0
@@ -151,12 +151,11 @@ class Inbox(Generic[F_co]):
         seconds also ends, with None, when the inbox is `ending`: who would still send what it waits for?
         """
         if not self._urgent and not (self.ending and seconds == math.inf):
-            if self._alarm is None:
-                self._alarm = anyio.Event()
             self._forever = seconds == math.inf
-            with anyio.move_on_after(seconds):
-                await self._alarm.wait()
-            self._forever = False
+            # A whole sleep is the rule, and what is cancelled costs far more: so the exception is what is cancelled.
+            with anyio.CancelScope() as self._alarm:
+                await (anyio.sleep_forever() if self._forever else anyio.sleep(seconds))
+            self._alarm, self._forever = None, False
         return self.urgent_nowait()
 
     def receive_nowait(self) -> F_co | None:
@@ -215,8 +214,7 @@ class Inbox(Generic[F_co]):
             self._urgent.pop(kind, None)
         self._urgent[kind] = frame
         if self._alarm is not None:
-            self._alarm.set()
-            self._alarm = None
+            self._alarm.cancel()
         self._ring()
 
     def put_news(self, frame: Frame) -> None:
@@ -235,8 +233,7 @@ class Inbox(Generic[F_co]):
         if self._end is None:
             self._end, self._gives_end = end, give
             if self._forever and self._alarm is not None:
-                self._alarm.set()
-                self._alarm = None
+                self._alarm.cancel()
             self._ring()
 
     def expire(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Literal
 
 import anyio
@@ -83,7 +84,8 @@ class Pacer(Processor):
                 frame = await self._next(inbox, out)
             if isinstance(frame, Audio):
                 playout.add(frame)
-            elif isinstance(frame, ResponseEnded):
+                continue  # nothing has been heard by that
+            if isinstance(frame, ResponseEnded):
                 playout.close(frame.response)
                 await out.send(frame)
             elif frame is not None:
@@ -118,16 +120,19 @@ class Pacer(Processor):
                 return None
         wait = max(min(due, silent, playout.next_end) - now, 0.0)
         if playout.waiting or playout.held:  # data stays where it is: a hold or an interrupt must not wait behind it
-            return await inbox.urgent(wait)
+            frame = await inbox.urgent(wait)
+            if frame is None and due <= (now := anyio.current_time()) + EARLY:
+                await self._release(out, now)
+            return frame
         if inbox.ending and not len(inbox):
             playout.close()
             if playout.unfinished:  # stay until the last has been heard, or somebody interrupts it
                 return await inbox.urgent(max(0.0, playout.finishes - now))
-        with anyio.move_on_after(wait):
-            try:
+        with suppress(anyio.EndOfStream):
+            if wait == math.inf:
                 return await inbox.receive()
-            except anyio.EndOfStream:
-                return None
+            with anyio.move_on_after(wait):
+                return await inbox.receive()
         return None
 
     async def _release(self, out: Outlet[Given], now: float) -> None:
