@@ -12,7 +12,7 @@ from bargein.pipeline._worker import Worker
 from ._keys import checked_key
 from .sockets import SocketRefusedError
 
-__all__ = ["Token", "token_of"]
+__all__ = ["Token", "asked", "token_of"]
 
 Token = str | Callable[[], str | Awaitable[str]]
 """A token, or a function that gives one. One that is not async may block: it runs in a thread of its own."""
@@ -21,7 +21,7 @@ Token = str | Callable[[], str | Awaitable[str]]
 async def token_of(who: str, source: Token) -> str:
     """The token. Raises `SocketRefusedError` where there is none to be had: it may be had at the next attempt."""
     try:
-        found = source if isinstance(source, str) else await _asked(source)
+        found = source if isinstance(source, str) else await asked(source)
         if not isinstance(found, str) or not found:
             raise TypeError(f"it gave {type(found).__name__}, where a token was expected")
         return checked_key(who, found, "token")
@@ -29,7 +29,8 @@ async def token_of(who: str, source: Token) -> str:
         raise SocketRefusedError(f"{who}: no token: {type(error).__name__}: {error}") from error
 
 
-async def _asked(source: Callable[[], str | Awaitable[str]]) -> Any:
+async def asked(source: Callable[[], Any]) -> Any:
+    """What a function gives. One that is not async may block: it runs in a thread of its own."""
     if iscoroutinefunction(source):
         return await source()
     worker = Worker("bargein token")

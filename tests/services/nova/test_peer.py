@@ -65,5 +65,7 @@ async def test_it_calls_and_pauses() -> None:
         await harness.send(ToolResult(call="c1", output="noon"))
         await harness.next(Audio, within=5)
         assert anyio.current_time() > began + 1
-        assert ("toolResult", "noon") in [(name, fields.get("content")) for name, fields in server.received]
+        assert ("toolResult", '{"result":"noon"}') in [
+            (name, fields.get("content")) for name, fields in server.received
+        ]
         await harness.session.cancel()

@@ -234,7 +234,7 @@ async def test_tools() -> None:
         await harness.next(Audio, within=30)
         await anyio.sleep(5)
         assert asked == ["Paris"]
-        assert peer.results == ["sunny"]
+        assert peer.results == ['{"result":"sunny"}']
         assert [frame.outcome for frame in harness.of(ResponseEnded)] == ["completed", "completed"]
         ((spec,),) = [[each["toolSpec"] for each in peer.session.events[1][1]["toolConfiguration"]["tools"]]]
         assert (spec["name"], spec["description"]) == ("weather", "The weather in a city.")

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -35,6 +36,11 @@ def _now() -> datetime:
     return datetime.now(UTC)  # a date, which the signatures need, and no measure of time
 
 
+@cache
+def _trusting() -> ssl.SSLContext:
+    return ssl.create_default_context()  # which reads a file of 200 kB, so once
+
+
 class Bedrock:
     """Connects, as often as it is asked to, as whoever `credentials` names at that moment."""
 
@@ -49,7 +55,6 @@ class Bedrock:
         self.region = region
         self.credentials = credentials
         self.now = now
-        self._context: ssl.SSLContext | None = None
 
     @asynccontextmanager
     async def connect(self, endpoint: Endpoint) -> AsyncIterator[Socket]:
@@ -58,7 +63,7 @@ class Bedrock:
         Raises `SocketRefusedError` when none comes about. Whether the server lets us in is only known when it answers,
         which it may do after the first messages: then `receive` and `send` raise it.
         """
-        credentials = await self.credentials()
+        credentials = await self._who(endpoint)
         async with await self._dial(endpoint) as stream:
             signed = sign_request(
                 endpoint.url,
@@ -78,11 +83,14 @@ class Bedrock:
                 finally:
                     await socket.close()
 
+    async def _who(self, endpoint: Endpoint) -> Credentials:
+        with anyio.move_on_after(endpoint.open_seconds):
+            return await self.credentials()
+        raise SocketRefusedError(f"{endpoint!r}: no AWS credentials within {endpoint.open_seconds:g} s")
+
     async def _dial(self, endpoint: Endpoint) -> anyio.abc.ByteStream:
         where, parts = repr(endpoint), urlsplit(endpoint.url)
-        context = endpoint.ssl or self._context
-        if context is None:
-            context = self._context = ssl.create_default_context()
+        context = endpoint.ssl or _trusting()
         context.set_alpn_protocols(["h2"])
         try:
             with anyio.fail_after(endpoint.open_seconds):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-import anyio
-
 from .._need import need
+from .._token import asked
 from ..sockets import SocketRefusedError
 from ._signing import Credentials
 
@@ -21,42 +20,44 @@ class Refreshable(Protocol):
         """Those of the moment: `access_key`, `secret_key`, `token`. It may block."""
 
 
-CredentialsSource = Credentials | Refreshable | Callable[[], Awaitable[Credentials]] | None
-"""Credentials; botocore's; a function that fetches them; None for botocore's default chain."""
+CredentialsSource = Credentials | Refreshable | Callable[[], Any | Awaitable[Any]] | None
+"""Credentials; botocore's; a function that gives either, async or in a thread; None for botocore's default chain."""
 
 
 def provider(source: CredentialsSource, profile: str | None = None) -> Callable[[], Awaitable[Credentials]]:
-    """A function that gives the credentials of the moment. Raises `SocketRefusedError` where there are none."""
-    if isinstance(source, Credentials):
+    """A function that gives the credentials of the moment.
 
-        async def given() -> Credentials:
-            return source
-
-        return given
-    if callable(source):
-        return source
-    if source is not None and getattr(source, "get_frozen_credentials", None) is None:
+    It raises `SocketRefusedError` where there are none: with the status 401 where none will be found at the next
+    attempt, either. Raises `TypeError` for what is no source.
+    """
+    if source is None:
+        need("botocore.session", "nova", "NovaSonic()")
+    known = isinstance(source, Credentials) or hasattr(source, "get_frozen_credentials")
+    if source is not None and not known and not callable(source):
         kind = type(source).__name__
         raise TypeError(f"NovaSonic(credentials=...): got {kind}; expected Credentials, botocore's, or a function")
-    found: list[Any] = [source] if source is not None else []
+    chain: list[Any] = [source] if known else []
 
-    def freeze() -> Credentials:
-        if not found:
-            session = _session(profile)
-            chain = session.get_credentials()
-            if chain is None:
-                raise SocketRefusedError("no AWS credentials were found where botocore looks for them", 401)
-            found.append(chain)
-        frozen = found[0].get_frozen_credentials()
-        return Credentials(access_key=frozen.access_key, secret_key=frozen.secret_key, token=frozen.token)
+    def look() -> Any:
+        if not chain:
+            chain.append(_session(profile).get_credentials())
+        if chain[0] is None:
+            chain.clear()
+            raise SocketRefusedError("no AWS credentials were found where botocore looks for them", 401)
+        return _frozen(chain[0])
 
     async def fetch() -> Credentials:
-        errors = need("botocore.exceptions", "nova", "NovaSonic()")
         try:
-            # It reads files, and may ask a network.
-            return await anyio.to_thread.run_sync(freeze, abandon_on_cancel=True)
-        except errors.BotoCoreError as error:
-            raise SocketRefusedError(f"no AWS credentials: {error}", 401) from None
+            # What botocore does may block: it reads files, and asks a network.
+            return (
+                source
+                if isinstance(source, Credentials)
+                else _frozen(await asked(source if callable(source) else look))
+            )
+        except SocketRefusedError:
+            raise
+        except Exception as error:
+            raise SocketRefusedError(f"no AWS credentials: {type(error).__name__}: {error}") from error
 
     return fetch
 
@@ -65,6 +66,15 @@ def find_region(profile: str | None = None) -> str | None:
     """The region of the environment or of AWS's configuration files."""
     region: str | None = _session(profile).get_config_variable("region")
     return region
+
+
+def _frozen(found: Any) -> Credentials:
+    if isinstance(found, Credentials):
+        return found
+    frozen = found.get_frozen_credentials() if hasattr(found, "get_frozen_credentials") else found
+    if not hasattr(frozen, "secret_key"):
+        raise TypeError(f"got {type(frozen).__name__}, where Credentials were expected")
+    return Credentials(access_key=frozen.access_key, secret_key=frozen.secret_key, token=frozen.token)
 
 
 def _session(profile: str | None) -> Any:

@@ -46,6 +46,8 @@ HISTORY_BYTES: Final = {True: 50_000, False: 1_000}
 """How long each may be: with Nova 2, and with the first version [the same]."""
 HISTORY_TOTAL: Final = 200_000
 """And all together [the same]."""
+RESULT: Final = "result"
+"""Under this key stands what a tool answered, where it is no object [whether plain text is taken is not certain]."""
 HOPELESS: Final = frozenset({"validationException", "accessDeniedException", "resourceNotFoundException"})
 """Failures that another try would meet again, where they are the first that a connection says."""
 
@@ -145,7 +147,7 @@ class NovaProtocol(Protocol):
         """A tool has answered."""
         yield from self._listen()
         result = {"toolUseId": call, "type": "TEXT", "textInputConfiguration": {"mediaType": "text/plain"}}
-        yield from self._block("TOOL", "TOOL", "toolResult", output, toolResultInputConfiguration=result)
+        yield from self._block("TOOL", "TOOL", "toolResult", _object(output), toolResultInputConfiguration=result)
 
     def clear(self) -> Iterable[Message]:
         """What was heard cannot be taken back."""
@@ -194,6 +196,15 @@ def _tool(schema: Mapping[str, Any]) -> dict[str, Any]:
     parameters = msgspec.json.encode(schema.get("parameters") or {"type": "object", "properties": {}}).decode()
     spec = {"name": schema["name"], "description": schema.get("description") or schema["name"]}
     return {"toolSpec": {**spec, "inputSchema": {"json": parameters}}}
+
+
+def _object(output: str) -> str:
+    """What a tool answered, as the JSON object that the service is known to take."""
+    try:
+        found = msgspec.json.decode(output)
+    except (msgspec.MsgspecError, RecursionError):
+        found = output
+    return output if isinstance(found, dict) else msgspec.json.encode({RESULT: found}).decode()
 
 
 def _note(entry: Entry) -> str:

@@ -28,9 +28,10 @@ RENEW_SECONDS = 120.0
 class NovaSonic(Realtime):
     """A speech-to-speech model of Amazon's: a brain that hears 16 kHz and speaks 24 kHz, mono, if nothing else is said.
 
-    `credentials` are `Credentials`, botocore's or boto3's, or a function that fetches them; without, botocore looks
-    where AWS's tools look (the environment, files, roles, …), in the `aws_profile` if one is named. They are looked up
-    anew for every connection. `region` is that of `AWS_REGION` or of the same files; not every region has the models.
+    `credentials` are `Credentials`, botocore's or boto3's, or a function that gives them, async or in a thread;
+    without, botocore looks where AWS's tools look (the environment, files, roles, …), in the `aws_profile` if one is
+    named. They are looked up anew for every connection. `region` is that of `AWS_REGION` or of the same files; not
+    every region has the models.
 
     The model finds the end of the user's turn by itself; how soon it replies is its `sensitivity` (`"HIGH"` is the
     soonest; Nova 2 only). It cannot be asked, stopped or corrected: it answers what it hears and, with Nova 2, what it
@@ -72,7 +73,7 @@ class NovaSonic(Realtime):
             if not region:
                 raise ValueError("NovaSonic: no region; give region=..., or set AWS_REGION")
             connect = Bedrock(region=region, credentials=provider(credentials, aws_profile)).connect
-        host = url or f"https://bedrock-runtime.{region}.amazonaws.com"
+        host = url or f"https://bedrock-runtime.{region or 'any'}.amazonaws.com"
         address = f"{host.rstrip('/')}/model/{quote(model, safe='')}/invoke-with-bidirectional-stream"
         profile = msgspec.structs.replace(
             PROFILE if second else PROFILE_1, input_rate=input_rate, output_rate=output_rate
