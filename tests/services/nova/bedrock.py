@@ -51,6 +51,8 @@ class BedrockPeer:
         self.alpn = ["h2"]
         self.answers_late = False
         """It says nothing before it has been told something."""
+        self.reads = True
+        """It makes room for more when it has been sent something."""
         self.throttles = 0
         """So many requests are told to come later."""
         self.requests: list[dict[str, str]] = []
@@ -85,6 +87,7 @@ class BedrockPeer:
 
     async def _connected(self, stream: Any) -> None:
         server = self.server = Server(stream)
+        server.reads = self.reads
         async with stream, anyio.create_task_group() as group:
             group.start_soon(server.run)
             with suppress(anyio.EndOfStream):

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
+import numpy as np
 import pytest
 from anyio.abc import SocketAttribute
 from bargein.pipeline import Audio, ResponseEnded, Text, UserText
@@ -152,6 +153,27 @@ def test_the_connection_breaks(run: Any, fault: str) -> None:
         assert len(peer.sessions) == 2
         assert [each[1] for each in peer.session.events if each[0] == "textInput"][1]["content"] == "First."
         assert not peer.faults
+
+    run(test)
+
+
+def test_a_server_that_does_not_read(run: Any) -> None:
+    """Is sent no more than it has room for; sound is lost and counted, and the session still ends in time."""
+
+    async def test() -> None:
+        bedrock = BedrockPeer(Peer())
+        bedrock.reads = False
+        async with bedrock.serve():
+            model = bedrock.model(reconnect=ReconnectPolicy(gap_seconds=2))
+            async with Harness(model) as harness:
+                await harness.next(Connected, within=10)
+                for _ in range(8):
+                    await harness.send(Audio(samples=np.zeros(16_000, np.int16), rate=16_000))
+                    await anyio.sleep(0.02)
+                assert model.dropped_ms >= 3000
+                await harness.session.cancel()
+            assert bedrock.server is not None
+            assert len(bedrock.server.body) <= 65_535
 
     run(test)
 

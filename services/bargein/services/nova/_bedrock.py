@@ -26,8 +26,10 @@ __all__ = ["Bedrock"]
 
 SERVICE: Final = "bedrock"
 TYPE: Final = "application/vnd.amazon.eventstream"
-GOODBYE_S: Final = 1.0
+GOODBYE_S: Final = 0.2
 """How long the end of our stream may take."""
+LAST_WORDS_S: Final = 1.0
+"""And how long the server's last words are waited for: a refusal's body, or what came before the end."""
 BODY: Final = 4000
 """Characters of a refusal that are read."""
 
@@ -136,7 +138,7 @@ class _EventSocket:
         try:
             await self._talk.send(self._sign(data.encode() if isinstance(data, str) else data))
         except SocketClosedError:
-            with anyio.move_on_after(GOODBYE_S):
+            with anyio.move_on_after(LAST_WORDS_S):
                 await self._told.wait()  # what came before the end says more than the end
             raise
         self._cut = False
@@ -175,7 +177,7 @@ class _EventSocket:
 
     async def _refusal(self) -> SocketRefusedError:
         status, body = self._talk.status, b""
-        with anyio.move_on_after(GOODBYE_S), suppress(SocketClosedError):
+        with anyio.move_on_after(LAST_WORDS_S), suppress(SocketClosedError):
             while len(body) < BODY and (more := await self._talk.receive()):
                 body += more
         kind = self._talk.headers.get("x-amzn-errortype", "").partition(":")[0]

@@ -25,7 +25,7 @@ WINDOW: Final = 2**20
 """Bytes that the peer may send before somebody has taken any: 11 s of speech, as it comes."""
 WAITING: Final = 64 * 1024
 """Bytes that may wait for the socket before a sender waits, too."""
-GRACE_S: Final = 0.5
+GRACE_S: Final = 0.2
 """How long the last bytes may take."""
 GONE: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.BusyResourceError, OSError, ssl.SSLError)
 

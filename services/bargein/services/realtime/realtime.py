@@ -117,8 +117,8 @@ STABLE_S = 5.0
 """A connection that lasted less counts as an attempt that failed."""
 QUIET_S = 0.1
 """Silence is sent in pieces so long, to who must hear without a break, once nothing has come for twice as long."""
-FAREWELL_S = 1.0
-"""How long saying goodbye may take."""
+FAREWELL_S = 0.4
+"""How long saying goodbye may take: a session that is cancelled waits for it."""
 REFUSALS = {
     400: "this cannot be asked of it",
     401: "the key is not accepted",
