@@ -154,6 +154,22 @@ async def test_a_peer_that_vanishes_is_missed() -> None:
     assert room.agents[0].left == ("nothing came of it for 0.4 s", False)
 
 
+@pytest.mark.parametrize("says_so", [True, False])
+async def test_a_peer_that_hangs_up_is_told_from_one_that_is_lost(says_so: bool) -> None:
+    """By DTLS, or by ICE, which has asked it in vain."""
+    room = Room()
+    async with WebRtcServer(room.sessions) as server, client() as peer:
+        await peer.join(server)
+        if says_so:
+            await peer.pc.close()
+        else:
+            _, connection = server._known(peer.name)
+            await connection._ice._connection.close()  # what aioice does after thirty seconds
+        await until(lambda: not room.sessions.live)
+    said = ("it closed the connection", True) if says_so else ("the connection was lost", False)
+    assert room.agents[0].left == said
+
+
 async def test_a_peer_that_never_comes_is_not_waited_for() -> None:
     """Its offer was answered, and nothing followed."""
     room = Room(open_seconds=0.2)

@@ -242,7 +242,7 @@ class Connection:
         state = self._pc.connectionState
         if state == "connected":
             self._transport.connected()
-        elif state == "failed":
+        elif state == "failed" or (state == "closed" and self._path is not None and self._path.lost):
             self._transport.left("the connection was lost", clean=False)
         elif state == "closed":
             self._transport.left("it closed the connection", clean=True)

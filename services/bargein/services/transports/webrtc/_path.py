@@ -27,6 +27,11 @@ class Path:
         # What DTLS reads and writes by; it looks them up for each packet.
         ice._recv, ice._send = self._receive, self._transmit
 
+    @property
+    def lost(self) -> bool:
+        """It leads nowhere any more: the peer has not answered ICE's questions."""
+        return self._now._closing
+
     async def renew(self) -> None:
         """Prepare another way."""
         await self.abandon()
