@@ -54,7 +54,7 @@ def opening(model: Realtime) -> dict[str, Any]:
     [
         (
             AzureRealtime("my deployment", NAME, api_key="k"),
-            "wss://name.openai.azure.com/openai/v1/realtime?model=my+deployment",
+            "wss://name.openai.azure.com/openai/v1/realtime?model=my%20deployment",
         ),
         (
             AzureRealtime("d", NAME + "/", api_key="k", api_version=BETA_VERSION),
@@ -100,14 +100,22 @@ def test_a_key_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_beta_of_azure() -> None:
     """The flat session of before, and what the user gives besides in its own words."""
     model = AzureRealtime(
-        "d", NAME, api_key="k", api_version=BETA_VERSION, voice="alloy", session={"temperature": 0.7}, output="text"
+        "d",
+        NAME,
+        api_key="k",
+        api_version=BETA_VERSION,
+        voice="alloy",
+        audio="audio/pcmu",
+        session={"temperature": 0.7},
+        output="text",
     )
+    assert (model.profile.input_rate, model.profile.output_rate) == (8000, 8000)
     assert opening(model) == {
         "instructions": "",
         "modalities": ["text"],
         "voice": "alloy",
-        "input_audio_format": "pcm16",
-        "output_audio_format": "pcm16",
+        "input_audio_format": "g711_ulaw",
+        "output_audio_format": "g711_ulaw",
         "turn_detection": {"type": "server_vad"},
         "tools": [],
         "temperature": 0.7,

@@ -9,9 +9,9 @@ import msgspec
 
 from ._token import Token
 from .openai.dialect import BETA, GA, Dialect, Move
-from .openai.family import Shared, TurnDetection, address, found_key, settings
+from .openai.family import Shared, TurnDetection, address, at_endpoint, found_key, settings, sounding
 from .openai.protocol import PROFILE as OPENAI
-from .openai.protocol import OpenAIProtocol
+from .openai.protocol import AudioForm, OpenAIProtocol
 from .realtime import Realtime, Settings
 
 __all__ = ["AZURE", "AZURE_BETA", "PROFILE", "VOICE_LIVE", "AzureRealtime", "VoiceLive", "VoiceLiveProtocol"]
@@ -72,6 +72,7 @@ class AzureRealtime(Realtime):
         instructions: str = "",
         voice: str | None = None,
         output: Literal["audio", "text"] = "audio",
+        audio: AudioForm = "audio/pcm",
         turn_detection: TurnDetection = "server_vad",
         transcription: str | Mapping[str, Any] | None = None,
         session: Mapping[str, Any] | None = None,
@@ -79,14 +80,16 @@ class AzureRealtime(Realtime):
     ) -> None:
         dialect = AZURE_BETA if api_version else AZURE
         version = {"api-version": api_version} if api_version else {}
-        where = address(endpoint, dialect, deployment, **version)
+        where = address("AzureRealtime", at_endpoint(endpoint, dialect), dialect, deployment, **version)
         sent = _authorization("AzureRealtime", dialect, api_key, "AZURE_OPENAI_API_KEY", token)
-        profile = replace(OPENAI, provider="Azure OpenAI")
+        profile = sounding("AzureRealtime", replace(OPENAI, provider="Azure OpenAI"), audio)
         if api_version:  # pictures, and answers apart, came later
             profile = replace(profile, images=False, asides=False, turn_detection=("server_vad",))
         super().__init__(
             profile=profile,
-            protocol=lambda: OpenAIProtocol(url=where, headers=sent, profile=profile, dialect=dialect, token=token),
+            protocol=lambda: OpenAIProtocol(
+                url=where, headers=sent, profile=profile, form=audio, dialect=dialect, token=token
+            ),
             settings=settings(
                 deployment,
                 instructions=instructions,
@@ -155,7 +158,9 @@ class VoiceLive(Realtime):
     ) -> None:
         if rate not in (16_000, 24_000):
             raise ValueError(f"VoiceLive(rate={rate}): expected 16000 or 24000")
-        where = address(endpoint, VOICE_LIVE, model, **{"api-version": api_version})
+        where = address(
+            "VoiceLive", at_endpoint(endpoint, VOICE_LIVE), VOICE_LIVE, model, **{"api-version": api_version}
+        )
         sent = _authorization("VoiceLive", VOICE_LIVE, api_key, "AZURE_VOICELIVE_API_KEY", token)
         profile = replace(PROFILE, input_rate=rate, truncates=not auto_truncate)
         own: dict[str, Any] = {}

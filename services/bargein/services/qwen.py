@@ -92,7 +92,7 @@ class QwenOmni(Realtime):
         fps = shared.get("fps", 1.0)
         if fps > MOST_FPS:
             raise ValueError(f"QwenOmni(fps={fps:g}): it takes {MOST_FPS:g} pictures a second at most")
-        where = address(url, QWEN, model)
+        where = address("QwenOmni", url, QWEN, model)
         sent = QWEN.authorization(found_key("QwenOmni", api_key, "DASHSCOPE_API_KEY"))
         if workspace is not None:
             sent["X-DashScope-WorkSpace"] = workspace

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, Unpack, get_args
+from typing import Any, Final, Unpack
 from urllib.parse import urlencode
 
 import msgspec
 
 from .openai import _wire as wire
 from .openai.dialect import Dialect, Move
-from .openai.family import Shared, TurnDetection, address, found_key, settings
+from .openai.family import Shared, TurnDetection, address, found_key, settings, sounding
 from .openai.protocol import PROFILE as OPENAI
 from .openai.protocol import AudioForm, OpenAIProtocol
 from .realtime import Event, Message, Ready, Realtime, Resumable, Settings, WordTimed
@@ -132,15 +132,12 @@ class GrokVoice(Realtime):
         url: str = "wss://api.x.ai/v1/realtime",
         **shared: Unpack[Shared],
     ) -> None:
-        if audio not in get_args(AudioForm):
-            raise ValueError(f"GrokVoice(audio={audio!r}): expected one of {', '.join(get_args(AudioForm))}")
         if not 8_000 <= rate <= 48_000:
             raise ValueError(f"GrokVoice(rate={rate}): expected 8000 to 48000")
-        rate = rate if audio == "audio/pcm" else 8_000
-        where = address(url, XAI, model)
+        where = address("GrokVoice", url, XAI, model)
         sent = XAI.authorization(found_key("GrokVoice", api_key, "XAI_API_KEY"))
         profile = msgspec.structs.replace(
-            PROFILE, input_rate=rate, output_rate=rate, truncates=truncates, resumes=resumes
+            sounding("GrokVoice", PROFILE, audio, rate), truncates=truncates, resumes=resumes
         )
         super().__init__(
             profile=profile,

@@ -9,7 +9,7 @@ import pytest
 from bargein.services.azure import AZURE, AZURE_BETA, VOICE_LIVE
 from bargein.services.openai._server_config import new_session
 from bargein.services.openai.dialect import BETA, GA, Dialect
-from bargein.services.openai.family import address
+from bargein.services.openai.family import address, at_endpoint
 from bargein.services.qwen import QWEN
 from bargein.services.xai import XAI
 from hypothesis import given
@@ -160,14 +160,31 @@ def test_events_that_it_has_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "dialect", "expected"),
+    ("url", "expected"),
     [
-        ("https://a.openai.azure.com/", AZURE, "wss://a.openai.azure.com/openai/v1/realtime?model=m"),
-        ("a.openai.azure.com", AZURE_BETA, "wss://a.openai.azure.com/openai/realtime?deployment=m"),
-        ("ws://127.0.0.1:1/v1/realtime", GA, "ws://127.0.0.1:1/v1/realtime?model=m"),
-        ("http://127.0.0.1:1", XAI, "ws://127.0.0.1:1/v1/realtime?model=m"),
+        ("wss://api.example/v1/realtime", "wss://api.example/v1/realtime?api-version=1&deployment=my%20m"),
+        (
+            "https://api.example/any/path?tenant=7",
+            "wss://api.example/any/path?tenant=7&api-version=1&deployment=my%20m",
+        ),
+        ("http://127.0.0.1:81", "ws://127.0.0.1:81?api-version=1&deployment=my%20m"),
+        ("api.example/x", "wss://api.example/x?api-version=1&deployment=my%20m"),
     ],
 )
-def test_where_a_model_is(endpoint: str, dialect: Dialect, expected: str) -> None:
-    """An endpoint, with or without the path; without encryption only where it says so."""
-    assert address(endpoint, dialect, "m") == expected
+def test_where_a_model_is(url: str, expected: str) -> None:
+    """At the address of a server, as it is given; without encryption only where it says so."""
+    assert address("Who", url, AZURE_BETA, "my m", **{"api-version": "1"}) == expected
+
+
+@pytest.mark.parametrize("url", ["", "wss://", "ftp://host/", "file:///x"])
+def test_what_is_no_address(url: str) -> None:
+    """Is refused before anything is sent."""
+    with pytest.raises(ValueError, match="is no address; expected one such as wss://host/v1/realtime"):
+        address("Who", url, GA, "m")
+
+
+def test_an_endpoint_is_completed() -> None:
+    """With the path of the dialect, once."""
+    expected = "https://a.openai.azure.com/openai/v1/realtime"
+    for endpoint in ("https://a.openai.azure.com", "https://a.openai.azure.com/", expected):
+        assert at_endpoint(endpoint, AZURE) == expected

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal, TypedDict
-from urllib.parse import urlencode
+from typing import Any, Literal, TypedDict, get_args
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+
+import msgspec
 
 from .._keys import checked_key
 from ..history import History
-from ..realtime import ReconnectPolicy, Settings
+from ..realtime import Profile, ReconnectPolicy, Settings
 from ..sockets import Endpoint, Socket
 from ..tools import Tool, Toolbox
 from .dialect import Dialect
+from .protocol import AudioForm
 
-__all__ = ["Shared", "TurnDetection", "address", "found_key", "settings"]
+__all__ = ["Shared", "TurnDetection", "address", "at_endpoint", "found_key", "settings", "sounding"]
 
 TurnDetection = str | Mapping[str, Any] | None
 
@@ -39,12 +42,27 @@ def found_key(who: str, given: str | None, variable: str) -> str:
     return checked_key(who, key, variable)
 
 
-def address(endpoint: str, dialect: Dialect, model: str, **query: str) -> str:
-    """Where a model is, at an endpoint such as `https://name.openai.azure.com` or the address of a server."""
-    scheme, _, rest = endpoint.rpartition("://")
-    secure = scheme not in ("http", "ws")
-    root = rest.rstrip("/").removesuffix(dialect.path)
-    return f"{'wss' if secure else 'ws'}://{root}{dialect.path}?{urlencode({**query, dialect.model: model})}"
+def address(who: str, url: str, dialect: Dialect, model: str, **query: str) -> str:
+    """Where a model is, at the address of a server. Raises `ValueError` for what is none."""
+    parts = urlsplit(url if "://" in url else f"wss://{url}")
+    scheme = {"https": "wss", "http": "ws"}.get(parts.scheme, parts.scheme)
+    if scheme not in ("wss", "ws") or not parts.hostname:
+        raise ValueError(f"{who}: {url!r} is no address; expected one such as wss://host{dialect.path}")
+    told = urlencode({**query, dialect.model: model}, quote_via=quote)
+    return urlunsplit((scheme, parts.netloc, parts.path, "&".join(filter(None, (parts.query, told))), ""))
+
+
+def at_endpoint(endpoint: str, dialect: Dialect) -> str:
+    """The address of a server at an endpoint such as `https://name.openai.azure.com`."""
+    return endpoint.rstrip("/").removesuffix(dialect.path) + dialect.path
+
+
+def sounding(who: str, profile: Profile, form: AudioForm, rate: int | None = None) -> Profile:
+    """The profile of a model whose sound has a form: G.711 has 8 kHz. Raises `ValueError` for a form that is none."""
+    if form not in get_args(AudioForm):
+        raise ValueError(f"{who}(audio={form!r}): expected one of {', '.join(get_args(AudioForm))}")
+    rate = rate if form == "audio/pcm" else 8_000
+    return msgspec.structs.replace(profile, input_rate=rate, output_rate=rate) if rate is not None else profile
 
 
 def settings(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Unpack, get_args
-
-import msgspec
+from typing import Any, Literal, Unpack
 
 from ..realtime import Realtime
 from .dialect import GA, Dialect
-from .family import Shared, TurnDetection, address, found_key, settings
+from .family import Shared, TurnDetection, address, found_key, settings, sounding
 from .protocol import PROFILE, AudioForm, OpenAIProtocol
 
 __all__ = ["OpenAIRealtime"]
@@ -47,12 +45,8 @@ class OpenAIRealtime(Realtime):
         **shared: Unpack[Shared],
     ) -> None:
         key = found_key("OpenAIRealtime", api_key, "OPENAI_API_KEY")
-        if audio not in get_args(AudioForm):
-            raise ValueError(f"OpenAIRealtime(audio={audio!r}): expected one of {', '.join(get_args(AudioForm))}")
-        profile = PROFILE
-        if audio != "audio/pcm":
-            profile = msgspec.structs.replace(profile, input_rate=8000, output_rate=8000)
-        where, sent = address(url, dialect, model), dialect.authorization(key)
+        profile = sounding("OpenAIRealtime", PROFILE, audio)
+        where, sent = address("OpenAIRealtime", url, dialect, model), dialect.authorization(key)
         super().__init__(
             profile=profile,
             protocol=lambda: OpenAIProtocol(
