@@ -146,6 +146,28 @@ async def test_its_ways_are_understood() -> None:
             await harness.session.cancel()
 
 
+@pytest.mark.parametrize(
+    "options", [{"audio": "audio/pcma"}, {"audio": "audio/pcmu"}, {"rate": 8000}, {"rate": 48_000}]
+)
+@pytest.mark.virtual
+async def test_other_sounds(options: dict[str, Any]) -> None:
+    """What is said is heard, and what is answered comes, at the rate that was chosen, as loud as it was."""
+    said = np.concatenate([silence(500), utterances()["weather"].samples, silence(1500)])
+    brain = ScriptedBrain("It is sunny.", hears=["What is the weather?"], word_ms=200)
+    async with piped(lambda: brain, XAI) as peer:
+        model = GrokVoice(api_key="k", connect=peer.connect, **options)
+        rate = options.get("rate", 8000)
+        async with Harness(Resample(rate), model) as harness:
+            await harness.play(list(framed(said)))
+            await harness.next(ResponseEnded, within=30)
+            spoken = harness.of(Audio)
+            assert {frame.rate for frame in spoken} == {rate}
+            assert abs(sum(frame.ms for frame in spoken) - 600) < 10
+            assert 6000 < max(int(np.abs(frame.samples).max()) for frame in spoken) < 9000
+            assert abs(brain.heard_ms - len(said) / 16) < 200
+            await harness.session.cancel()
+
+
 @pytest.mark.virtual
 async def test_say_is_said() -> None:
     """Word for word, as a response like any other."""

@@ -43,11 +43,16 @@ class _Realtime(msgspec.Struct, frozen=True):
     title: str
     path: str
     key: str
+    writes: bool = True
+    """It can answer in writing alone; where not, it speaks as well."""
 
 
 REALTIME = (
     _Realtime("openai", "OpenAI Realtime", "bargein.services.openai:OpenAIRealtime", "OPENAI_API_KEY"),
     _Realtime("gemini", "Gemini Live", "bargein.services.gemini:GeminiLive", "GEMINI_API_KEY"),
+    _Realtime("qwen", "Qwen Omni", "bargein.services.qwen:QwenOmni", "DASHSCOPE_API_KEY"),
+    _Realtime("ultravox", "Ultravox", "bargein.services.ultravox:Ultravox", "ULTRAVOX_API_KEY"),
+    _Realtime("xai", "Grok's voice", "bargein.services.xai:GrokVoice", "XAI_API_KEY", writes=False),
 )
 
 
@@ -81,7 +86,8 @@ def _realtime(model: _Realtime, environ: Mapping[str, str]) -> Choice:
         return Pipeline(Resample(brain.profile.input_rate, channels=1), brain, name=model.name)
 
     def write() -> Processor:
-        made: Processor = _class(model.path)(instructions=INSTRUCTIONS, tools=TOOLS, output="text")
+        written = {"output": "text"} if model.writes else {}
+        made: Processor = _class(model.path)(instructions=INSTRUCTIONS, tools=TOOLS, **written)
         return made
 
     return Choice(name=model.name, title=model.title, missing=missing, make=make, write=write)
