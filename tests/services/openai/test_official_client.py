@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import pytest
 from bargein.pipeline import Played, ToolCall, ToolResult, Usage
+from bargein.services.cascade import Cascade
 from bargein.services.openai.serve import ScriptedBrain, serve
 
 from .server_kit import spoken
@@ -26,7 +27,7 @@ TOOL = {
 
 
 @asynccontextmanager
-async def talking(brain: ScriptedBrain, **session: Any) -> AsyncIterator[Any]:
+async def talking(brain: ScriptedBrain | Cascade, **session: Any) -> AsyncIterator[Any]:
     """A connection of the package with a server for one brain."""
     async with serve(lambda: brain, api_keys=["sk-local"]) as server:
         client = openai.AsyncOpenAI(
@@ -139,6 +140,64 @@ async def test_an_interruption() -> None:
             await until(connection, "conversation.item.truncated")
     first = next(frame for frame in brain.taken if isinstance(frame, Played) and frame.done)
     assert first.response == "reply-1"
+
+
+WEATHER = {
+    "type": "function",
+    "name": "weather",
+    "description": "The weather in a city.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+
+
+async def speak(connection: Any, name: str) -> None:
+    data = spoken(name)
+    for at in range(0, len(data), 4800):
+        await connection.input_audio_buffer.append(audio=base64.b64encode(data[at : at + 4800]).decode())
+
+
+def said(events: list[Any]) -> str:
+    return "".join(each.delta for each in events if each.type == "response.output_audio_transcript.delta")
+
+
+@pytest.mark.parametrize("whose", ["the brain's", "the client's"])
+async def test_a_conversation_with_the_offline_cascade(whose: str) -> None:
+    """The weather is asked for aloud, a tool is called, the answer spoken, and cut to what was heard of it."""
+    pytest.importorskip("pocketsphinx", reason="the extra 'pocketsphinx' is not installed")
+    pytest.importorskip("espeakng_loader", reason="the extra 'espeak' is not installed")
+    brain = Cascade.offline()
+    listening = {"input": {"transcription": {"model": "any"}}}
+    tools = [WEATHER] if whose == "the client's" else []
+    async with talking(brain, audio=listening, tools=tools) as connection:
+        await speak(connection, "weather")
+        events = await until(connection, "response.done")
+        heard = next(each for each in events if each.type.endswith("input_audio_transcription.completed"))
+        assert "weather" in heard.transcript
+        if tools:
+            (call,) = events[-1].response.output
+            assert (call.type, call.name, call.arguments) == ("function_call", "weather", '{"city":"paris"}')
+            output = {
+                "type": "function_call_output",
+                "call_id": call.call_id,
+                "output": '{"sky": "purple", "degrees": 9}',
+            }
+            await connection.conversation.item.create(item=output)
+            await connection.response.create()
+            events = await until(connection, "response.done")
+        assert said(events).startswith("It is purple in paris, 9" if tools else "It is sunny in Paris, ")
+        first = next(each for each in events if each.type == "response.output_audio.delta")
+        sound = sum(len(each.delta) for each in events if each.type == "response.output_audio.delta")
+        assert sound > 48_000
+        await connection.conversation.item.truncate(item_id=first.item_id, content_index=0, audio_end_ms=700)
+        await until(connection, "conversation.item.truncated")
+        await say(connection, "thank you")
+        events = await until(connection, "response.done")
+        assert said(events) == "You are welcome."
+        (cut, thanks) = [entry for entry in brain.history if entry.role == "assistant"]
+        assert cut.heard is not None
+        assert 0 < len(cut.heard.split()) < len(cut.text.split())
+        assert cut.text.startswith(cut.heard)
+        assert thanks.heard is None
 
 
 async def test_an_error() -> None:

@@ -289,3 +289,29 @@ async def test_a_call_through_the_client() -> None:
             assert abs(len(one.remembered.split()) - len(other.remembered.split())) <= 1
             assert one.remembered.strip()[:20] == other.remembered.strip()[:20]
         await harness.session.cancel()
+
+
+@pytest.mark.timeout(120)
+async def test_the_offline_cascade_through_the_client() -> None:
+    """It hears real speech, calls a tool of the caller's, speaks, and is interrupted by real speech."""
+    pytest.importorskip("pocketsphinx", reason="the extra 'pocketsphinx' is not installed")
+    pytest.importorskip("espeakng_loader", reason="the extra 'espeak' is not installed")
+    cities: list[str] = []
+
+    @tool
+    def weather(city: str) -> dict[str, Any]:
+        cities.append(city)
+        return {"sky": "sunny and warm and bright and dry and calm", "degrees": 21}
+
+    brain = Cascade.offline()
+    async with called(brain, tools=[weather]) as model, telephone(model) as harness:
+        said = [silence(500.0), utterances()["weather"].samples, silence(2500.0), utterances()["wait"].samples]
+        await harness.play(list(framed(np.concatenate([*said, silence(6000.0)]))))
+        await anyio.sleep(5)
+        assert cities == ["paris"]
+        first, *_ = (frame for frame in harness.of(Heard) if frame.done and frame.text)
+        assert first.text.startswith("It is sunny and warm")
+        assert first.coming
+        kept = next(entry.remembered for entry in brain.history if entry.role == "assistant")
+        assert abs(len(kept.split()) - len(first.text.split())) <= 3, "each side has an estimate of its own"
+        await harness.session.cancel()
