@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from functools import partial
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -16,18 +18,22 @@ from bargein.pipeline import (
     Inbox,
     Interrupt,
     Outlet,
+    Pipeline,
     Processor,
     ResponseEnded,
     ResponseStarted,
+    SpeechStarted,
+    SpeechStopped,
     Text,
     ToolCall,
     ToolResult,
+    Travels,
     UserText,
 )
 from bargein.pipeline.errors import LinkError
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Heard, Pacer, Spoken
-from bargein.services.cascade import Call, Cascade
+from bargein.services.cascade import Call, Cascade, SpeechToText
 from bargein.services.failover import Failover, FailoverError
 from bargein.services.frames import BrainSwitched, Configure, Respond
 from bargein.services.history import History
@@ -55,6 +61,19 @@ def reserve(*replies: Any, ears: Ears | None = None, **options: Any) -> Cascade:
 
 def realtime(peer: Peer, **options: Any) -> Any:
     return peer.model(**{"reconnect": ONCE, "transcription": None, **options})
+
+
+class Kill(Frame, frozen=True, kw_only=True):
+    """Kills whoever takes it."""
+
+    travels = Travels.NEWS
+
+
+class Fuse(Processor):
+    """Blows."""
+
+    def process(self, frame: Kill) -> None:
+        raise RuntimeError("blown")
 
 
 class Dying(Processor):
@@ -734,3 +753,119 @@ async def test_whatever_happens_when(block: int) -> None:
         except BaseException as error:
             error.add_note(f"seed {seed}")
             raise
+
+
+class Measure(SpeechToText):
+    """Understands the question when it has heard all of it."""
+
+    async def transcribe(self, sound: AsyncIterator[Any]) -> AsyncIterator[str]:
+        speech, count = utterances()["weather"], 0
+        async for samples in sound:
+            count += len(samples)
+            yield "What"
+        ms = 1000 * count / self.rate
+        yield speech.text if ms > speech.speech_ms[-1][1] - speech.speech_ms[0][0] else f"{ms:.0f} ms of it"
+
+
+async def speak(seed: int) -> None:
+    """A spoken question, while brains are moved, or made to fail, once or twice."""
+    random, speech = Random(seed), utterances()["weather"]
+
+    def make(name: str) -> Pipeline:
+        return Pipeline(Fuse(), Cascade(Measure(), Mind(["It is sunny."]), Voice(words=True)), name=name, inputs=Frame)
+
+    brain = Failover(*(partial(make, name) for name in "abc"), returns=False)
+    moves = sorted(random.uniform(0, 5) for _ in range(random.choice((1, 1, 2))))
+
+    async def move() -> None:
+        start = anyio.current_time()
+        for at in moves:
+            await anyio.sleep_until(start + at)
+            if random.random() < 0.5:
+                brain.switch()
+            else:
+                await harness.send(Kill())
+
+    async with call(brain) as harness, anyio.create_task_group() as group:
+        group.start_soon(move)
+        sound = np.concatenate([silence(800), speech.samples, silence(5000)])
+        await harness.play(list(framed(sound, rate=16_000)))
+        await anyio.sleep(6)
+        await harness.session.cancel()
+    assert said(brain.history) == [("user", speech.text), ("assistant", "It is sunny.")]
+    assert not stale(harness)
+    assert brain.dropped_ms == 0
+
+
+@pytest.mark.parametrize("block", range(4))
+async def test_what_is_spoken_is_answered_once_whatever_happens_when(block: int) -> None:
+    """By whoever has the conversation then, and all of it."""
+    for seed in range(block * 5, block * 5 + 5):
+        await speak(seed)
+
+
+async def test_what_is_said_to_a_server_that_dies_is_heard_by_the_next() -> None:
+    """From where the server said that speech began."""
+    peer, speech = Peer(), utterances()["weather"]
+    brain = Failover(realtime(peer), Cascade(Measure(), Mind(["It is sunny."]), Voice(words=True)))
+
+    async def server() -> None:
+        await anyio.sleep(speech.speech_ms[0][0] / 1000 + 0.9)
+        await peer.send("input_audio_buffer.speech_started", audio_start_ms=700 + speech.speech_ms[0][0], item_id="u")
+        await anyio.sleep(0.7)
+        await peer.close()
+
+    async with call(brain) as harness, anyio.create_task_group() as group:
+        group.start_soon(server)
+        sound = np.concatenate([silence(800), speech.samples, silence(3000)])
+        await harness.play(list(framed(np.repeat(sound, 3)[::2], rate=24_000)))
+        await anyio.sleep(5)
+        assert said(brain.history) == [("user", speech.text), ("assistant", "It is sunny.")]
+        started = [frame.item for frame in harness.of(SpeechStarted)]
+        assert started == ["u", "2.speech-1"]
+        assert len(harness.of(SpeechStopped)) == 2
+        await harness.session.cancel()
+
+
+async def test_what_is_said_while_there_is_no_connection_is_heard() -> None:
+    """By the next one, and no more than is kept is lost."""
+    peer, speech = Peer(), utterances()["weather"]
+    peer.refuse = [SocketRefusedError("busy", status=503)] * 4
+    policy = ReconnectPolicy(attempts=3, first_seconds=1.0, jitter=0.0)
+    first = realtime(peer, reconnect=policy)
+    brain = Failover(first, Cascade(Measure(), Mind(["It is sunny."]), Voice(words=True)))
+    async with call(brain) as harness:
+        sound = np.concatenate([silence(300), speech.samples, silence(5000)])
+        await harness.play(list(framed(np.repeat(sound, 3)[::2], rate=24_000)))
+        await anyio.sleep(3)
+        assert said(brain.history) == [("user", speech.text), ("assistant", "It is sunny.")]
+        statistics = harness.statistics().processors["failover"].own
+        assert statistics == brain.statistics()
+        assert statistics.failures == {"OpenAIRealtime": 1, "cascade": 0}
+        assert (statistics.active, statistics.moves, statistics.dropped_ms) == ("cascade", 1, 0.0)
+        await harness.session.cancel()
+
+
+async def test_two_hundred_calls_at_once() -> None:
+    """Each with its own troubles, and all are answered."""
+    answered = []
+
+    async def one(number: int) -> None:
+        peer = Peer(number, words=(1, 3))
+        if number % 3 == 0:
+            peer.refuse = [SocketRefusedError("busy", status=503)]
+        brain = Failover(realtime(peer), reserve(f"Reserve {number}."), cooldown=1000)
+        async with call(brain) as harness:
+            await harness.send(UserText(text="Hello."))
+            await anyio.sleep(0.01 + 0.05 * (number % 7))
+            if number % 3 == 1:
+                await peer.close()
+            await anyio.sleep(2)
+            answered.append(brain.history.last.remembered.strip() != "Hello.")
+            assert brain.active == ("OpenAIRealtime" if number % 3 == 2 else "cascade")
+            await harness.session.cancel()
+
+    async with anyio.create_task_group() as group:
+        for number in range(200):
+            group.start_soon(one, number)
+    assert answered == [True] * 200

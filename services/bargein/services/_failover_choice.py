@@ -24,6 +24,7 @@ from bargein.pipeline.processor import as_processor
 from bargein.processors import AgentActivity, Heard
 
 from ._failover_run import Run
+from .cascade import Cascade
 from .frames import BrainSwitched
 
 __all__ = ["Brain", "Breaker", "Choice", "contract", "sound_out"]
@@ -81,6 +82,8 @@ class Choice:
         """The processor for another run."""
         if self._used and self._make is not None:
             self.processor = as_processor(self._make())
+        elif self._used and isinstance(self.processor, Cascade):
+            self.processor = self.processor.again()  # its processors keep the state of a call
         self._used = True
         return self.processor
 

@@ -85,9 +85,10 @@ class Kept:
         self._speech[item] = first
 
     def stopped(self, item: str) -> None:
-        """The user stopped speaking."""
-        if item in self._speech:
-            self._over[item] = self.count
+        """The user stopped speaking; without an item, whatever it was."""
+        for each in (item,) if item else tuple(self._speech):
+            if each in self._speech:
+                self._over[each] = self.count
 
     def understood(self, item: str) -> None:
         """The words are known: of this speech, or of all that is over where its maker counts in its own way."""

@@ -103,7 +103,7 @@ class Run:
         """Calls that the application has been told of."""
         self.leaves = leaves(brain)
         self.runners: list[KeptRunner] = []
-        self._after = after if after is not None and after.leaves == self.leaves else None
+        self._after = after if after is not None and after.started else None
         self._gone = anyio.Event()
         self._host = host
         self._history = history
@@ -153,7 +153,7 @@ class Run:
 
     async def live(self, keep: Callable[[ToolRunner], KeptRunner]) -> None:
         """Run until it is over. What it raises is its `error`."""
-        if self._after is not None:  # a processor serves one session at a time
+        if self._after is not None:  # processors, and parts, serve one session at a time
             await self._after._gone.wait()
             self._after = None
         lent = [leaf for leaf in self.leaves if isinstance(getattr(leaf, "history", None), History | Part)]
@@ -292,7 +292,8 @@ class Run:
         elif isinstance(frame, SpeechStarted):
             self.speech[frame.item] = None
         elif isinstance(frame, SpeechStopped):
-            self.speech.pop(frame.item, None)
+            for item in [frame.item] if frame.item else list(self.speech):
+                self.speech.pop(item, None)
 
     def _reply(self, epoch: int) -> Outlet[Any]:
         if self._outlet is None or epoch != self._epoch:

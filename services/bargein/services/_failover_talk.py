@@ -171,8 +171,8 @@ class Talk:
     def _speech(self, frame: SpeechStarted | SpeechStopped) -> None:
         if isinstance(frame, SpeechStarted):
             self.speaking.add(frame.item)
-        else:
-            self.speaking.discard(frame.item)
+        else:  # without an item, all of it has stopped
+            self.speaking -= {frame.item} if frame.item else set(self.speaking)
             if self._due is None:
                 self.expect(by_speech=True)
         self.since = anyio.current_time()

@@ -66,9 +66,10 @@ class Failover(Processor):
 
         brain = Failover(OpenAIRealtime(), lambda: Cascade(stt, llm, tts))
 
-    A brain is a processor or a graph; or a function that makes one, each time that it is to run: a realtime model
-    begins anew by itself, of a graph a new one is better. One at a time runs, in a session of its own; the others cost
-    nothing, and a realtime model is connected when it is needed. All share one `history`, whatever they were made with.
+    A brain is a processor or a graph; or a function that makes one, each time that it is to run: realtime models and
+    cascades begin anew by themselves, of another graph that keeps the state of a call a new one is better. One at a
+    time runs, in a session of its own; the others cost nothing, and a realtime model is connected when it is needed.
+    All share one `history`, whatever they were made with.
 
     A brain has failed when it raises or gives a fatal `Failure`, when a response fails or nothing of it can be heard,
     when its ears fail, and after `silence` seconds without a sign of life while an answer is due (None: never; for

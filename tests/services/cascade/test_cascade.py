@@ -43,6 +43,22 @@ def test_its_parts_can_be_replaced() -> None:
     assert brain.history is history
 
 
+async def test_another_of_the_same_parts_goes_on_in_the_next_session() -> None:
+    """As new, in the same conversation."""
+    mind = Mind(["One."], ["Two."])
+    brain = Cascade(Ears(), mind, Voice(), instructions="Be brief.", barge_in=None, name="it")
+    for each, words in ((brain, "One?"), (brain.again(), "Two?")):
+        async with Harness(each) as harness:
+            await harness.send(UserText(text=words))
+            await harness.next(ResponseStarted)
+            await anyio.sleep(1)
+            await harness.session.cancel()
+        assert "BargeIn" not in mermaid(each)
+        assert each.name == "it"
+    assert [entry.text for entry in mind.prompts[-1].entries] == ["One?", "One.", "Two?"]
+    assert mind.prompts[-1].instructions == "Be brief."
+
+
 async def test_the_first_sentence_is_heard_while_the_rest_is_written() -> None:
     """The listener waits for one sentence, not for the answer."""
     mind = Mind(["It is sunny in Paris. ", "And ", 5.0, "warm."])

@@ -56,6 +56,18 @@ class Cascade(Pipeline):
             llm, instructions=instructions, tools=tools, history=history, meanwhile=meanwhile, fps=fps, **said
         )
         """What answers: its `history` is the conversation."""
+        self._made_of = stt, llm, tts
+        self._options: dict[str, Any] = {
+            "vad": vad,
+            "barge_in": barge_in,
+            "turns": turns,
+            "sentences": sentences,
+            "meanwhile": meanwhile,
+            "apology": apology,
+            "unheard": unheard,
+            "fps": fps,
+            "name": name,
+        }
         interrupts = BargeIn() if barge_in is True else barge_in
         super().__init__(
             Resample(stt.rate, channels=1),
@@ -97,6 +109,20 @@ class Cascade(Pipeline):
             tts or (Flite() if shutil.which("flite") else ESpeak()),
             tools=TOOLS if tools is None else tools,
             **options,
+        )
+
+    def again(self) -> Cascade:
+        """Another one of the same parts, with the same tools and conversation, for the next session.
+
+        Processors that were given to this one are shared.
+        """
+        answer = self.answer
+        return Cascade(
+            *self._made_of,
+            instructions=answer.instructions,
+            tools=answer.runner.toolbox,
+            history=answer.history,
+            **self._options,
         )
 
     @property
