@@ -29,6 +29,8 @@ class Server:
         self.gone = False
         self.reads = True
         """It makes room for more when something has come."""
+        self.deaf = False
+        """It hears nothing any more."""
         self._stream = stream
         self._held = 0
         self._lock, self._saying = anyio.Lock(), anyio.Lock()
@@ -40,7 +42,10 @@ class Server:
         await self.flush()
         try:
             while True:
-                for event in self.h2.receive_data(await self._stream.receive()):
+                data = await self._stream.receive()
+                if self.deaf:
+                    continue
+                for event in self.h2.receive_data(data):
                     self._happened(event)
                 await self.flush()
         except (*GONE, ProtocolError):

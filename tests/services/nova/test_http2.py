@@ -223,6 +223,26 @@ async def test_it_breaks_while_somebody_waits() -> None:
         assert sorted(told) == ["answered", "receive", "send"]
 
 
+async def test_a_peer_that_is_not_there_any_more() -> None:
+    """Is noticed, though nothing is sent and nothing is lost; one that only has nothing to say is not taken for it."""
+    deaf = anyio.Event()
+
+    async def serve(server: Server) -> None:
+        await server.answer()
+        await deaf.wait()
+        server.deaf = True
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(600):
+        async with in_memory(serve) as stream, exchange(stream, URL, {}) as talk:
+            await talk.answered()
+            with anyio.move_on_after(300):
+                await talk.receive()
+            deaf.set()
+            with pytest.raises(SocketClosedError, match="has not answered for 20 s"):
+                await talk.receive()
+
+
 async def test_what_is_not_wanted_any_more() -> None:
     """A complete answer, and then a reset: the rest of our body is superfluous, the answer is whole."""
 

@@ -1,6 +1,6 @@
 """One request of HTTP/2 whose body and answer flow at the same time, alone on its connection, on either backend.
 
-`h2` knows the protocol; here are the two tasks that carry its bytes, and the waits. Nothing grows without bound: what
+`h2` knows the protocol; here are the tasks that carry its bytes, and the waits. Nothing grows without bound: what
 is sent waits for the peer's window and for the socket, and what is received is only acknowledged when it is taken.
 """
 
@@ -22,9 +22,11 @@ from ..sockets import SocketClosedError
 __all__ = ["WINDOW", "Exchange", "exchange"]
 
 WINDOW: Final = 2**20
-"""Bytes that the peer may send before somebody has taken any: 11 s of speech, as it comes."""
+"""Bytes that the peer may send before somebody has taken any: 12 s of speech, as it comes."""
 WAITING: Final = 64 * 1024
 """Bytes that may wait for the socket before a sender waits, too."""
+BEAT_S: Final = 20.0
+"""So often the peer is asked whether it is there, and so long it may take to say so."""
 GRACE_S: Final = 0.2
 """How long the last bytes may take."""
 GONE: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.BusyResourceError, OSError, ssl.SSLError)
@@ -51,6 +53,7 @@ class Exchange:
         self._out = bytearray(self._h2.data_to_send())
         self._in: deque[tuple[bytes, int]] = deque()
         self._ended = False  # the answer is complete
+        self._there = True  # the peer has answered the last ping
         self._closed: tuple[int, str] | None = None
         self._changed = anyio.Event()
         self.status: int | None = None
@@ -135,6 +138,16 @@ class Exchange:
                 self._wake()
             await self._changed.wait()
 
+    async def beat(self) -> None:
+        """Notice a connection that is dead, of which nothing else would tell."""
+        while self._closed is None:
+            self._there = False
+            self._h2.ping(b"bargein?")
+            self._collect()
+            await anyio.sleep(BEAT_S)
+            if not self._there:
+                self._close(1006, f"the server has not answered for {BEAT_S:g} s")
+
     def _collect(self) -> None:
         self._out += self._h2.data_to_send()
         self._wake()
@@ -153,6 +166,8 @@ class Exchange:
         elif isinstance(event, events.ResponseReceived):
             self.headers = dict(event.headers)
             self.status = int(self.headers[":status"])
+        elif isinstance(event, events.PingAckReceived):
+            self._there = True
         elif isinstance(event, events.StreamEnded):
             self._ended = True
         elif isinstance(event, events.StreamReset):
@@ -187,17 +202,18 @@ def _pseudo(url: str) -> list[tuple[str, str]]:
 async def exchange(stream: anyio.abc.ByteStream, url: str, headers: Mapping[str, str]) -> AsyncIterator[Exchange]:
     """Send a `POST` over a stream that is connected; while the block runs, its body and its answer flow.
 
-    Its two tasks go on until the block has ended, also where that was called off: a farewell may still be sent.
+    Its tasks go on until the block has ended, also where that was called off: a farewell may still be sent.
     """
     talk = Exchange(stream, url, headers)
-    scopes = [anyio.CancelScope(shield=True) for _ in range(2)]
+    tasks = (talk.read, talk.write, talk.beat)
+    scopes = [anyio.CancelScope(shield=True) for _ in tasks]
 
     async def carry(how: Callable[[], Awaitable[None]], scope: anyio.CancelScope) -> None:
         with scope:
             await how()
 
     async with anyio.create_task_group() as group:
-        for how, scope in zip((talk.read, talk.write), scopes, strict=True):
+        for how, scope in zip(tasks, scopes, strict=True):
             group.start_soon(carry, how, scope)
         try:
             yield talk
