@@ -6,12 +6,15 @@ import json
 from typing import Any
 
 import pytest
-from bargein.services.azure import AZURE, AZURE_BETA, VOICE_LIVE
+from bargein.services.azure import AZURE, AZURE_BETA, VOICE_LIVE, AzureRealtime, VoiceLive
+from bargein.services.history import Entry, Picture
 from bargein.services.openai._server_config import new_session
 from bargein.services.openai.dialect import BETA, GA, Dialect
 from bargein.services.openai.family import address, at_endpoint
-from bargein.services.qwen import QWEN
-from bargein.services.xai import XAI
+from bargein.services.openai.protocol import OpenAIProtocol
+from bargein.services.qwen import QWEN, QwenOmni
+from bargein.services.realtime import Ready, Realtime
+from bargein.services.xai import XAI, GrokVoice
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +30,7 @@ DIALECTS = {
 every = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))
 TOOL = {"type": "function", "name": "get_time", "description": "Clock", "parameters": {"type": "object"}}
 WORDS = st.text(max_size=8)
+NAMES = ["audio", "input", "output", "format", "type", "voice", "turn_detection", "tools", "function", "content", "id"]
 SESSIONS = st.fixed_dictionaries(
     {"instructions": WORDS},
     optional={
@@ -188,3 +192,42 @@ def test_an_endpoint_is_completed() -> None:
     expected = "https://a.openai.azure.com/openai/v1/realtime"
     for endpoint in ("https://a.openai.azure.com", "https://a.openai.azure.com/", expected):
         assert at_endpoint(endpoint, AZURE) == expected
+
+
+SHOWN = Entry(role="user", text="Look.", pictures=(Picture(media="image/jpeg", data=b"\xff\xd8"),))
+UNSAID = Entry(role="user", pictures=(Picture(media="image/jpeg", data=b"\xff\xd8"),))
+
+
+@pytest.mark.parametrize(
+    ("model", "kinds"),
+    [
+        (AzureRealtime("d", "https://a.azure.com", api_key="k"), [["input_text", "input_image"], ["input_image"]]),
+        (VoiceLive("m", "https://a.azure.com", api_key="k"), [["input_text"]]),
+        (QwenOmni(api_key="k"), [["input_text"]]),
+        (GrokVoice(api_key="k"), [["input_text"]]),
+    ],
+    ids=["Azure", "Voice Live", "Qwen", "xAI"],
+)
+def test_pictures_of_an_earlier_conversation(model: Realtime, kinds: list[list[str]]) -> None:
+    """Are told where a picture can be an item, and left out elsewhere."""
+    told = [json.loads(message)["item"] for message in model._protocol().seed([SHOWN, UNSAID])]
+    assert [[part["type"] for part in item["content"]] for item in told] == kinds
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@every
+@given(st.dictionaries(st.sampled_from(NAMES), JSON, max_size=6))
+def test_a_bent_session_is_no_end(dialect: Dialect, session: dict[str, Any]) -> None:
+    """A session whose insides are of other kinds than documented raises nothing."""
+    ours = OpenAIProtocol(url="wss://example.invalid", headers={}, dialect=dialect)
+    (ready,) = ours.receive(json.dumps({"type": "session.updated", "session": session}))
+    assert isinstance(ready, Ready)
+    dialect.read_command(json.dumps({"type": "session.update", "session": session}))
+    dialect.read_command(json.dumps({"type": "response.create", "response": session}))
+    dialect.read_command(json.dumps({"type": "conversation.item.create", "item": session}))

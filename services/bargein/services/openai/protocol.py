@@ -337,8 +337,10 @@ class OpenAIProtocol(Protocol):
             else:
                 kind = "output_text" if entry.role == "assistant" else "input_text"
                 parts = [wire.Part(type=kind, text=entry.remembered)] if entry.remembered else []
-                parts += [_picture(data_uri(each), each.detail) for each in entry.seen if entry.role == "user"]
-                yield self._create(wire.Item(type="message", role=entry.role, content=parts))
+                if entry.role == "user" and self.profile.images and not self._dialect.images:
+                    parts += [_picture(data_uri(each), each.detail) for each in entry.seen]
+                if parts:
+                    yield self._create(wire.Item(type="message", role=entry.role, content=parts))
 
     def audio(self, pcm: bytes) -> Message:
         """More of the user's sound."""

@@ -227,8 +227,9 @@ class UltravoxProtocol(Protocol):
 
     def seed(self, entries: Sequence[Entry]) -> Iterator[Message]:
         """The conversation so far, or a call of another connection with its answer, in words."""
-        said = "\n".join(_told(entry) for entry in entries)
-        yield wire.encode(wire.UserTextMessage(text=f"{EARLIER}{said}", urgency="later", defer_response=True))
+        said = "\n".join(_told(entry) for entry in entries if entry.role == "call" or entry.remembered)
+        if said:
+            yield wire.encode(wire.UserTextMessage(text=f"{EARLIER}{said}", urgency="later", defer_response=True))
 
     def tool_result(self, call: str, output: str) -> Iterator[Message]:
         """What a tool answered. The model goes on by itself."""
