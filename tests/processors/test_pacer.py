@@ -278,7 +278,15 @@ async def test_the_filled_stream_is_steady(rate: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"lead_ms": 0}, {"chunk_ms": float("nan")}, {"fade_ms": -1}, {"report_ms": 0}, {"fill": "noise"}]
+    "bad",
+    [
+        {"lead_ms": 0},
+        {"chunk_ms": float("nan")},
+        {"fade_ms": -1},
+        {"report_ms": 0},
+        {"fill": "noise"},
+        {"behind_ms": 40},
+    ],
 )
 async def test_bad_settings_are_refused(bad: dict[str, object]) -> None:
     """With what was given."""
@@ -306,3 +314,12 @@ async def test_a_player_may_fade_and_report_by_itself() -> None:
     assert {frame.ms for frame in sound} == {20}
     assert all(frame.samples.max() > 1000 for frame in sound)
     assert not harness.of(Played)
+
+
+async def test_a_device_has_a_latency() -> None:
+    """What is heard is as much later, and the sound is given as much sooner."""
+    async with Harness(Pacer(lead_ms=80, behind_ms=30)) as harness:
+        await harness.send(*reply(1000), ResponseEnded(response="r"))
+        await harness.end()
+    assert times(harness)[:5] == [0, 0, 0, 10, 30]
+    assert harness.timeline[-1].at == pytest.approx(1.03)

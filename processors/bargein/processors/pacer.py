@@ -43,7 +43,8 @@ class Pacer(Processor):
     Due times are counted from samples since the sound began, so they do not drift; `late_ms` is how late, at most, a
     piece went out. With `fill="silence"` gaps are filled, a chunk ahead, for sinks that need a steady stream. With
     `fade_ms=0` nothing fades: for a sink whose player is told of interrupts and holds, and sees to that itself. With
-    `reports=False` it sends no `Played`: for a sink that is told by its player, and reports it.
+    `reports=False` it sends no `Played`: for a sink that is told by its player, and reports it. `behind_ms` is how long
+    after its release sound is heard at the earliest, part of the lead: the latency of a device.
 
     Raises `ValueError` for durations that are not positive.
     """
@@ -60,11 +61,16 @@ class Pacer(Processor):
         report_ms: float = 100.0,
         fill: Literal["nothing", "silence"] = "nothing",
         reports: bool = True,
+        behind_ms: float = 0.0,
     ) -> None:
         durations = {"lead_ms": lead_ms, "chunk_ms": chunk_ms, "fade_ms": fade_ms, "report_ms": report_ms}
         for name, value in durations.items():
             if not (math.isfinite(value) and (value > 0 or (value == 0 and name == "fade_ms"))):
                 raise ValueError(f"Pacer({name}={value}): expected a positive number of milliseconds")
+        if not 0 <= behind_ms < lead_ms:
+            raise ValueError(
+                f"Pacer(behind_ms={behind_ms}): expected less than the lead of {lead_ms:g} ms, and not less than 0"
+            )
         if fill not in ("nothing", "silence"):
             raise ValueError(f"Pacer(fill={fill!r}): expected 'nothing' or 'silence'")
         self.lead_ms = lead_ms
@@ -72,7 +78,7 @@ class Pacer(Processor):
         self.fill = fill
         self.reports = reports
         self.late_ms = 0.0
-        self._playout = Playout(fade_ms=fade_ms, report_ms=report_ms)
+        self._playout = Playout(fade_ms=fade_ms, report_ms=report_ms, behind_ms=behind_ms)
 
     async def run(self, inbox: Inbox[Taken], out: Outlet[Given]) -> None:
         """Release until the end, and stay until the last of it has been heard."""
