@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import msgspec
-from bargein.pipeline import Pipeline, Processor
-from bargein.processors import Resample, Turns
+from bargein.pipeline import Image, Pipeline, Processor, Video
+from bargein.processors import EncodeJpeg, Resample, Turns
 
 from .cascade import Answer, Cascade
+from .providers import PROVIDERS, Provider
 from .rules import TOOLS, Rules
 
 __all__ = ["INSTRUCTIONS", "Choice", "choice", "choices"]
 
 INSTRUCTIONS = "You are a friendly voice assistant. Answer in one or two short sentences."
-"""What a brain is told when nobody says what it should be."""
+"""What a model is told when nobody says what it should be."""
+OFFLINE = {"pocketsphinx": "pocketsphinx", "espeakng_loader": "espeak", "webrtcvad": "vad", "av": "audio"}
+"""What the offline brain imports, and the extras that bring it."""
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,35 +31,17 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """What it is, for people."""
     missing: str = ""
     """What has to be done before it can be used; empty when it can."""
+    sees: bool = False
+    """It looks at what a camera shows."""
     make: Callable[[], Processor]
-    """A brain, for sound of any rate: one for each session."""
+    """A brain, for sound of any rate and any picture: one for each session."""
     write: Callable[[], Processor]
     """One that answers in writing, for those who write: `UserText` in, `Text` out."""
 
 
-class _Realtime(msgspec.Struct, frozen=True):
-    """A realtime model that is ready when its key is there."""
-
-    name: str
-    title: str
-    path: str
-    key: str
-    writes: bool = True
-    """It can answer in writing alone; where not, it speaks as well."""
-
-
-REALTIME = (
-    _Realtime("openai", "OpenAI Realtime", "bargein.services.openai:OpenAIRealtime", "OPENAI_API_KEY"),
-    _Realtime("gemini", "Gemini Live", "bargein.services.gemini:GeminiLive", "GEMINI_API_KEY"),
-    _Realtime("qwen", "Qwen Omni", "bargein.services.qwen:QwenOmni", "DASHSCOPE_API_KEY"),
-    _Realtime("ultravox", "Ultravox", "bargein.services.ultravox:Ultravox", "ULTRAVOX_API_KEY"),
-    _Realtime("xai", "Grok's voice", "bargein.services.xai:GrokVoice", "XAI_API_KEY", writes=False),
-)
-
-
 def choices(environ: Mapping[str, str] = os.environ) -> list[Choice]:
     """All that may be chosen, the ones that hear best first; what cannot be used says what it needs."""
-    return [*(_realtime(each, environ) for each in REALTIME), _offline()]
+    return [*(_realtime(each, environ) for each in PROVIDERS if each.keys), _offline()]
 
 
 def choice(name: str = "auto", environ: Mapping[str, str] = os.environ) -> Choice:
@@ -76,39 +59,44 @@ def choice(name: str = "auto", environ: Mapping[str, str] = os.environ) -> Choic
     return found[0]
 
 
-def _realtime(model: _Realtime, environ: Mapping[str, str]) -> Choice:
-    missing = "" if environ.get(model.key) else f"set {model.key}"
-    if importlib.util.find_spec("websockets") is None:
-        missing = "pip install 'bargein[websockets]'"
+def _realtime(provider: Provider, environ: Mapping[str, str]) -> Choice:
+    name = provider.name.lower().split()[0]
+    profile = provider.capabilities
 
     def make() -> Processor:
-        brain = _class(model.path)(instructions=INSTRUCTIONS, tools=TOOLS)
-        return Pipeline(Resample(brain.profile.input_rate, channels=1), brain, name=model.name)
+        brain = provider.make(instructions=INSTRUCTIONS, tools=TOOLS)
+        seeing: Processor = EncodeJpeg() if brain.profile.images else _Unseen()
+        return Pipeline(Resample(brain.profile.input_rate, channels=1), seeing, brain, name=name)
 
     def write() -> Processor:
-        written = {"output": "text"} if model.writes else {}
-        made: Processor = _class(model.path)(instructions=INSTRUCTIONS, tools=TOOLS, **written)
-        return made
+        options = {"output": "text"} if profile.text_output else {}
+        return provider.make(instructions=INSTRUCTIONS, tools=TOOLS, **options)
 
-    return Choice(name=model.name, title=model.title, missing=missing, make=make, write=write)
-
-
-def _class(path: str) -> Any:
-    module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
+    missing = "" if any(environ.get(key) for key in provider.keys) else f"set {' or '.join(provider.keys)}"
+    if missing_extras := _missing(dict([provider.needs])):
+        missing = f"pip install 'bargein[{missing_extras}]'"
+    return Choice(name=name, title=provider.name, missing=missing, sees=profile.images, make=make, write=write)
 
 
 def _offline() -> Choice:
-    needs = {"pocketsphinx": "pocketsphinx", "espeakng_loader": "espeak", "webrtcvad": "vad", "av": "audio"}
-    extras = [extra for module, extra in needs.items() if importlib.util.find_spec(module) is None]
-
-    def write() -> Processor:
-        return Pipeline(Turns(), Answer(Rules(), tools=TOOLS))
-
+    extras = _missing(OFFLINE)
     return Choice(
         name="offline",
         title="PocketSphinx, rules and a synthetic voice: no key, no network",
-        missing=f"pip install 'bargein[{','.join(extras)}]'" if extras else "",
-        make=Cascade.offline,
-        write=write,
+        missing=f"pip install 'bargein[{extras}]'" if extras else "",
+        make=lambda: Pipeline(_Unseen(), Cascade.offline()),
+        write=lambda: Pipeline(Turns(), Answer(Rules(), tools=TOOLS)),
     )
+
+
+def _missing(needs: Mapping[str, str]) -> str:
+    return ",".join(extra for module, extra in needs.items() if importlib.util.find_spec(module) is None)
+
+
+class _Unseen(Processor):
+    """Pictures for a brain that cannot look at them."""
+
+    name = "unseen"
+
+    def process(self, frame: Video | Image) -> None:
+        """Nothing comes of it."""

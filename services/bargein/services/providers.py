@@ -37,6 +37,21 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     """Path of what the stand-in must speak, where it speaks several; it is then its option `dialect`."""
     options: dict[str, Any] = {}
     """What a model must be given to talk to a stand-in."""
+    keys: Sequence[str] = ()
+    """Environment variables one of which holds what it needs to be used as it is; none if it must be told more."""
+    needs: tuple[str, str] = ("websockets", "websockets")
+    """A module that it imports, and the extra that brings it."""
+
+    def make(self, **options: Any) -> Realtime:
+        """A model of it."""
+        made: Realtime = _named(self.model)(**options)
+        return made
+
+    @property
+    def capabilities(self) -> Profile:
+        """What it can do."""
+        found: Profile = _named(self.profile)
+        return found
 
 
 async def _joined(call: dict[str, Any]) -> str:
@@ -52,6 +67,7 @@ PROVIDERS: Final = (
         profile="bargein.services.openai:PROFILE",
         peer="bargein.services.openai.rehearsal:rehearsal",
         options=KEY,
+        keys=("OPENAI_API_KEY",),
     ),
     Provider(
         name="Azure OpenAI",
@@ -75,12 +91,15 @@ PROVIDERS: Final = (
         profile="bargein.services.gemini:PROFILE",
         peer="bargein.services.gemini.peer:rehearsal",
         options=KEY,
+        keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     ),
     Provider(
         name="Nova Sonic",
         model="bargein.services.nova:NovaSonic",
         profile="bargein.services.nova:PROFILE",
         peer="bargein.services.nova.peer:rehearsal",
+        keys=("AWS_PROFILE", "AWS_ACCESS_KEY_ID"),
+        needs=("h2", "nova"),
     ),
     Provider(
         name="Qwen Omni",
@@ -89,6 +108,7 @@ PROVIDERS: Final = (
         peer="bargein.services.openai.rehearsal:rehearsal",
         dialect="bargein.services.qwen:QWEN",
         options=KEY,
+        keys=("DASHSCOPE_API_KEY",),
     ),
     Provider(
         name="Ultravox",
@@ -97,6 +117,7 @@ PROVIDERS: Final = (
         peer="bargein.services.openai.rehearsal:rehearsal",
         dialect="bargein.services.ultravox:SPOKEN",
         options={"join": _joined},
+        keys=("ULTRAVOX_API_KEY",),
     ),
     Provider(
         name="xAI Grok",
@@ -105,6 +126,7 @@ PROVIDERS: Final = (
         peer="bargein.services.openai.rehearsal:rehearsal",
         dialect="bargein.services.xai:XAI",
         options=KEY,
+        keys=("XAI_API_KEY",),
     ),
 )
 
@@ -141,7 +163,7 @@ def rows(profiles: Sequence[Profile]) -> list[list[str]]:
 
 def table() -> list[list[str]]:
     """Provider by capability, the heading first; the last column says what to use where one cannot do a thing."""
-    profiles: list[Profile] = [_named(provider.profile) for provider in PROVIDERS]
+    profiles: list[Profile] = [provider.capabilities for provider in PROVIDERS]
     return [["", *(provider.name for provider in PROVIDERS), "where not"], *rows(profiles)]
 
 
@@ -164,7 +186,7 @@ async def rehearse(name: str, *replies: Reply, **options: Any) -> AsyncIterator[
         raise ValueError(f"rehearse({name!r}): there is no stand-in of that name; there are {names}")
     spoken = {"dialect": _named(provider.dialect)} if provider.dialect else {}
     async with _named(provider.peer)(*replies, **spoken) as connect:
-        yield _named(provider.model)(**{**provider.options, **options, "connect": connect})
+        yield provider.make(**{**provider.options, **options, "connect": connect})
 
 
 def _told(profile: Profile, field: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
-from bargein.pipeline import Audio, Pipeline
+from bargein.pipeline import Audio, Pipeline, Processor, Video
 from bargein.pipeline.testing import joined, silence
 from bargein.processors import Resample, Spoken
 from bargein.services.brains import Choice
@@ -62,7 +62,9 @@ def agent(peer: Transport) -> Pipeline:
 
 
 def choice() -> Choice:
-    return Choice(name="weather", title="Talks of the weather", make=lambda: Pipeline(), write=lambda: Pipeline())
+    return Choice(
+        name="weather", title="Talks of the weather", sees=True, make=lambda: Pipeline(), write=lambda: Pipeline()
+    )
 
 
 @pytest.fixture
@@ -164,6 +166,47 @@ def test_a_question_an_answer_and_a_barge_in(way: str, microphone: Path) -> None
         assert spoken[-1][1] < cut + 0.2, "silent within 200 ms"
         assert 0 < figures["turns"][0] < 4000
         assert 0 < figures["reactions"][0] < 1500
+
+    anyio.run(main)
+
+
+def test_the_camera_is_shown_to_the_agent() -> None:
+    """While it is on: pictures of what the browser's device sees, about one a second."""
+    pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
+    seen: list[Video] = []
+
+    class Eyes(Processor):
+        def process(self, frame: Video) -> None:
+            seen.append(frame)
+
+    def watching(peer: Transport) -> Pipeline:
+        brain = Cascade(PocketSphinx(), Weather(), ESpeak())
+        return Pipeline(peer.source, Eyes(), brain, Spoken(), peer.sink)
+
+    async def main() -> None:
+        async with (
+            serve_page(watching, brains=[choice()], video_fps=2) as server,
+            page_of(server, "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream") as page,
+        ):
+            await page.click("#talk")
+            await page.wait_for_selector("#camera:not([disabled])", timeout=10_000)
+            await page.wait_for_timeout(500)
+            assert not seen
+            await page.click("#camera")
+            with anyio.fail_after(15):
+                while len(seen) < 3:  # noqa: ASYNC110  # nobody tells
+                    await anyio.sleep(0.05)
+            assert await page.is_visible("#preview")
+            await page.click("#camera")
+            await page.wait_for_timeout(500)
+            count = len(seen)
+            await page.wait_for_timeout(1500)
+            assert len(seen) <= count + 1
+            await page.click("#talk")
+            await gone(server)
+        pixels = seen[0].data
+        assert isinstance(pixels, np.ndarray)
+        assert pixels.std() > 10, "there is something in the picture"
 
     anyio.run(main)
 

@@ -40,7 +40,7 @@ async def _demo(host: str, port: int, brain: str, browse: bool, certificate: Pat
     chosen = choice(brain)
     offered = sorted(choices(), key=lambda each: each.name != chosen.name)  # the chosen one first
     async with serve_page(
-        agent(brain), host=host, port=port, brains=offered, certificate=certificate, key=key
+        agent(brain), host=host, port=port, brains=offered, video_fps=1, certificate=certificate, key=key
     ) as server:
         console.print(f"Talk to it:      [bold]{server.url}[/]", soft_wrap=True)
         console.print(f"Its pipelines:   {server.url}graph", soft_wrap=True)

@@ -10,7 +10,7 @@ import re
 import shutil
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -53,12 +53,11 @@ def doctor(
 ) -> None:
     """Say what is installed and what is missing, and how to get it."""
     if models:
-        _models()
+        heading, *rows = capabilities()
+        console.print(_table(heading, rows))
         return
     findings = list(examine(os.environ))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", "", "found", "remedy"):
-        table.add_column(column, overflow="fold")
+    table = _table(("", "", "found", "remedy"), ())
     part = ""
     for each in findings:
         if each.part != part:
@@ -72,14 +71,13 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _models() -> None:
-    heading, *rows = capabilities()
+def _table(heading: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in heading:
-        table.add_column(escape(column), overflow="fold")
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*map(escape, row))
-    console.print(table)
+    return table
 
 
 def examine(environ: Mapping[str, str], port: int = PORT) -> Iterator[Finding]:

@@ -23,6 +23,8 @@ __all__ = ["make_app"]
 PAGE = Path(__file__).parent / "page"
 OFFER_BYTES = 256 * 2**10
 """How long an offer may be: a browser's are about 6 kB."""
+SHOWN = ("name", "title", "missing", "sees")
+"""What the page is told of a brain."""
 TITLES = {"webrtc": "WebRTC", "websocket": "WebSocket"}
 
 
@@ -64,8 +66,9 @@ class App:
         ways = ["webrtc", "websocket"] if self.webrtc is not None else ["websocket"]
         return self.json(
             {
-                "brains": [{"name": each.name, "title": each.title, "missing": each.missing} for each in self.brains],
+                "brains": [{name: getattr(each, name) for name in SHOWN} for each in self.brains],
                 "transports": [{"name": way, "title": TITLES[way]} for way in ways],
+                "camera": self.webrtc is not None and self.webrtc.video_fps > 0,
                 "iceServers": [_ice(each) for each in self.webrtc.ice_servers] if self.webrtc is not None else [],
             }
         )

@@ -80,13 +80,15 @@ async def serve_page(
     origins: Sequence[str] = (),
     authorize: Authorize | None = None,
     ice_servers: Sequence[Any] = (),
+    video_fps: float = 0.0,
     certificate: Path | None = None,
     key: Path | None = None,
 ) -> AsyncIterator[PageServer]:
     """Serve an agent, with its page, while the block runs: over WebRTC (with the extra) and WebSocket. On asyncio only.
 
     `build(peer)` makes the graph for each peer. `brains` are offered on the page, and come back as the wish `brain`.
-    `origins`: other pages that may talk to it. `authorize(token)` says who may. `ice_servers`: see `WebRtcServer`.
+    `origins`: other pages that may talk to it. `authorize(token)` says who may. `ice_servers` and
+    `video_fps`: see `WebRtcServer`.
     `certificate` and `key` are files, for https; a browser gives its microphone to https, and to localhost. `port=0`
     takes a free one.
 
@@ -100,7 +102,7 @@ async def serve_page(
     metrics = Metrics()
     sessions = Sessions(build, limits=limits, observe=metrics.observe)
     metrics.watch(sessions)
-    async with _webrtc(sessions, ice_servers) as webrtc:
+    async with _webrtc(sessions, ice_servers, video_fps) as webrtc:
         app = make_app(sessions, brains=brains, metrics=metrics, webrtc=webrtc, origins=origins, authorize=authorize)
         config = uvicorn.Config(
             app,
@@ -156,12 +158,12 @@ def _quiet(server: Any) -> Any:
 
 
 @asynccontextmanager
-async def _webrtc(sessions: Sessions, ice_servers: Sequence[Any]) -> AsyncIterator[Any]:
+async def _webrtc(sessions: Sessions, ice_servers: Sequence[Any], video_fps: float) -> AsyncIterator[Any]:
     """The WebRTC side, where its extra is installed."""
     if importlib.util.find_spec("aiortc") is None:
         yield None
         return
     from ..transports.webrtc import WebRtcServer  # noqa: PLC0415  # of an extra, and slow to import
 
-    async with WebRtcServer(sessions, ice_servers=ice_servers) as server:
+    async with WebRtcServer(sessions, ice_servers=ice_servers, video_fps=video_fps) as server:
         yield server

@@ -51,16 +51,20 @@ export class Conversation {
   }
 
   interrupted(epoch) {
-    // What the agent had not yet said fades: it never will.
+    // What the agent had not yet said fades: it never will. Gives whether there was anything.
+    let cut = false;
     for (const entry of this.entries.values()) {
       if (entry.speaker === "agent" && !entry.final && !entry.cut) {
-        entry.cut = true;
+        entry.cut = cut = true;
         entry.node.classList.add("cut");
       }
     }
-    this.cuts.set(epoch, this.#line("mark", `interrupted, epoch ${epoch}`));
     this.open = null;
-    this.reacted(epoch, this.reactions.get(epoch));
+    if (cut) {
+      this.cuts.set(epoch, this.#line("mark", `interrupted, epoch ${epoch}`));
+      this.reacted(epoch, this.reactions.get(epoch));
+    }
+    return cut;
   }
 
   reacted(epoch, ms) {

@@ -11,6 +11,9 @@ const figures = { turns: [], reactions: [] };
 const loud = { user: 0, agent: 0 };
 let call = null; // what is open: { connection, stream, context, camera }
 let state = "off";
+let offered = { brains: [], camera: false }; // what the server has
+
+const sees = () => offered.brains.find(({ name }) => name === $("brain").value)?.sees;
 
 // Looking after the page --------------------------------------------------------------------------------------------
 
@@ -32,7 +35,7 @@ function show(next) {
   const open = call !== null && !["asking", "opening"].includes(next);
   for (const id of ["mute", "interrupt", "text", "send"]) $(id).disabled = !open;
   $("mute").disabled = !open || !call.stream;
-  $("camera").disabled = !open || !call.connection.camera;
+  $("camera").disabled = !open || !call.connection.camera || !offered.camera || !sees();
   $("talk").setAttribute("aria-pressed", String(call !== null));
   $("talk-label").textContent = call ? "Hang up" : "Talk";
   $("brain").disabled = $("transport").disabled = call !== null;
@@ -90,8 +93,7 @@ const HEARS = {
   },
   flush({ epoch }) {
     $("epoch").textContent = epoch;
-    conversation.interrupted(epoch);
-    timeline.mark("cut", epoch);
+    if (conversation.interrupted(epoch)) timeline.mark("cut", epoch);
     if (state === "speaking") show("listening");
   },
   tool(message) {
@@ -269,7 +271,7 @@ function draw() {
 }
 
 async function choices() {
-  const offered = await (await fetch("choices")).json();
+  offered = await (await fetch("choices")).json();
   for (const { name, title, missing } of offered.brains) {
     const option = new Option(missing ? `${title} (${missing})` : title, name);
     option.disabled = Boolean(missing);
