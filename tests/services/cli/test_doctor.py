@@ -8,7 +8,6 @@ import pytest
 from bargein.services.cli import doctor as module
 from bargein.services.cli._app import run
 from bargein.services.cli.doctor import examine
-from bargein.services.providers import PROVIDERS
 
 
 def test_it_looks_at_everything(capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,18 +35,6 @@ def test_what_is_missing_has_a_remedy() -> None:
     assert not any(each.remedy for each in findings if each.state == "good")
     openai = next(each for each in findings if each.name == "openai")
     assert openai.remedy == "set OPENAI_API_KEY"
-
-
-def test_it_knows_what_each_provider_can_do(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The table of the documents."""
-    monkeypatch.setenv("COLUMNS", "400")
-    assert run(["doctor", "--models"]) == 0
-    heading, *rows = capsys.readouterr().out.splitlines()
-    for provider in PROVIDERS:
-        assert provider.name in heading
-    assert any(row.startswith("hears, Hz") and "16000" in row and "24000" in row for row in rows)
 
 
 def test_keys_are_found_and_never_shown() -> None:
