@@ -44,9 +44,10 @@ pytestmark = pytest.mark.real
 
 
 class Agent(Processor):
-    """Answers its first question with ten seconds of speech, and falls silent when spoken to."""
+    """Answers its first question with some seconds of speech, and falls silent when spoken to."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
         self.heard: list[Frame] = []
         self.speaking = False
 
@@ -78,7 +79,7 @@ class Agent(Processor):
             out.respond(self.answer)
 
     async def answer(self, reply: Outlet[ResponseStarted | Audio | ResponseEnded]) -> None:
-        samples = np.tile(utterances()["long"].samples, 3)
+        samples = np.tile(utterances()["long"].samples[4000:], 3)[: round(16_000 * self.seconds)]
         await reply.send(ResponseStarted(response="r"))
         for at in range(0, len(samples), 3200):
             await reply.send(Audio(samples=samples[at : at + 3200], rate=16_000, response="r"))
@@ -90,10 +91,12 @@ class Room:
 
     def __init__(self, **limits: float) -> None:
         self.agents: list[Agent] = []
+        self.length = 10.0
+        """How long an agent's answer is (seconds)."""
         self.sessions = Sessions(self.build, limits=SessionLimits(**limits))  # type: ignore[arg-type]
 
     def build(self, peer: Transport) -> Pipeline:
-        self.agents.append(agent := Agent())
+        self.agents.append(agent := Agent(self.length))
         return Pipeline(peer.source, Resample(16_000, channels=1), Vad(WebRtc()), agent, peer.sink)
 
 
@@ -164,7 +167,7 @@ async def test_a_peer_that_hangs_up_is_told_from_one_that_is_lost(says_so: bool)
             await peer.pc.close()
         else:
             _, connection = server._known(peer.name)
-            await connection._ice._connection.close()  # what aioice does after thirty seconds
+            await connection._dtls.transport._connection.close()  # what aioice does after thirty seconds
         await until(lambda: not room.sessions.live)
     said = ("it closed the connection", True) if says_so else ("the connection was lost", False)
     assert room.agents[0].left == said
@@ -257,6 +260,40 @@ async def test_a_peer_may_be_without_sound() -> None:
         await until(lambda: not room.sessions.live)
         assert peer.of("end")
     assert room.agents[0].left == ("it said goodbye", True)
+
+
+async def test_draining_lets_it_finish_what_it_says() -> None:
+    """And the peer is told that it is over; a peer without sound, too."""
+    room = Room()
+    room.length = 0.5
+    async with WebRtcServer(room.sessions) as server, client() as peer, client(audio=False) as reader:
+        await peer.join(server)
+        await reader.join(server)
+        peer.send('{"type": "text", "text": "?"}')
+        await until(lambda: peer.loud_since(0))
+        await room.sessions.drain()
+        await until(lambda: bool(peer.of("end") and reader.of("end")))
+        (played,) = [frame for frame in room.agents[0].heard if isinstance(frame, Played) and frame.done]
+        assert played.ms == 500
+    assert not room.sessions.failures
+
+
+async def test_the_last_words_can_be_interrupted() -> None:
+    """Though nothing more is to come."""
+    room = Room()
+    async with WebRtcServer(room.sessions) as server, client() as peer:
+        await peer.join(server)
+        peer.send('{"type": "text", "text": "?"}')
+        await until(lambda: peer.loud_since(0))
+        (live,) = room.sessions.live.values()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(room.sessions.drain)
+            await anyio.sleep(0.1)
+            live.session.interrupt("enough")
+            await until(lambda: not room.sessions.live, within=1)
+        (played,) = [frame for frame in room.agents[0].heard if isinstance(frame, Played) and frame.done]
+        assert played.ms < 1000
+    assert not room.sessions.failures
 
 
 async def test_wrong_messages_are_answered_and_too_many_are_the_end() -> None:

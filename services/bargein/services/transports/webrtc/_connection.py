@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVarTuple
 
 import anyio
 import anyio.abc
@@ -12,8 +12,8 @@ from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
     RTCDataChannel,
+    RTCDtlsTransport,
     RTCIceServer,
-    RTCIceTransport,
     RTCPeerConnection,
     RTCRtpSender,
     RTCRtpTransceiver,
@@ -32,6 +32,8 @@ from ._tracks import PictureTrack, VoiceTrack
 from .transport import BEHIND_BYTES, WebRtcTransport
 
 __all__ = ["Connection", "configuration", "parsed"]
+
+Args = TypeVarTuple("Args")
 
 log = logging.getLogger("bargein.webrtc")
 
@@ -128,14 +130,14 @@ class Connection:
             with anyio.CancelScope(shield=True):
                 await path.abandon()
             raise
-        self._tasks.start_soon(self._switch, path, username, password)
+        self._spawn(self._switch, path, username, password)
         return answer
 
     async def _negotiated(self, offer: str, username: str) -> str:
         pc = self._pc
         await pc.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         if self._path is None:
-            self._path = Path(self._ice, self._servers)
+            self._path = Path(self._dtls.transport, self._servers)
         self.username = username
         self._transport.deaf = self._audio is None
         for transceiver in pc.getTransceivers():
@@ -163,11 +165,24 @@ class Connection:
                 transceiver.direction = "sendonly" if transceiver.sender.track is not None else "inactive"
 
     @property
-    def _ice(self) -> RTCIceTransport:
+    def _dtls(self) -> RTCDtlsTransport:
+        """The one way that all media take."""
         for receiver in self._pc.getReceivers():
-            return receiver.transport.transport
+            return receiver.transport
         assert self._pc.sctp is not None, "an offer has media"
-        return self._pc.sctp.transport.transport
+        return self._pc.sctp.transport
+
+    def _spawn(self, function: Callable[[*Args], Awaitable[None]], *args: *Args) -> None:
+        """A task of this peer's, whose failure is this peer's alone."""
+
+        async def run() -> None:
+            try:
+                await function(*args)
+            except Exception as error:
+                log.exception("%s: %s", self._transport.peer.name, function.__name__)
+                self._transport.left(f"its connection failed: {type(error).__name__}", clean=False)
+
+        self._tasks.start_soon(run)
 
     async def _switch(self, path: Path, username: str, password: str) -> None:
         with anyio.move_on_after(RESTART_SECONDS):
@@ -223,13 +238,10 @@ class Connection:
         """There is something to be said."""
         self._voice.wake()
 
-    async def alive(self) -> int:
-        """How many packets have come, of any kind but those of ICE."""
-        for receiver in self._pc.getReceivers():
-            for stats in (await receiver.getStats()).values():
-                if stats.type == "transport":
-                    return int(stats.packetsReceived)
-        return 0
+    @property
+    def packets(self) -> int:
+        """How many have come, of any kind but those of ICE."""
+        return sum(int(each.packetsReceived) for each in self._dtls._get_stats().values())
 
     # What the connection tells --------------------------------------------------------------------------------------
 
@@ -249,7 +261,7 @@ class Connection:
 
     def _on_track(self, track: MediaStreamTrack) -> None:
         if track.kind == "video" and self._video_fps:
-            self._tasks.start_soon(self._watch, track)
+            self._spawn(self._watch, track)
 
     async def _watch(self, track: MediaStreamTrack) -> None:
         """Pictures of the camera, as many a second as are wanted. All must be fetched, as aiortc keeps what is not."""

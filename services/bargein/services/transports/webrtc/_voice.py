@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -66,6 +66,8 @@ class Voice:
     def __init__(self) -> None:
         self.playout = Playout(behind_ms=PACKET_MS)
         """What waits. A packet is taken for heard while the next is sent."""
+        self.stale: Callable[[Audio], bool] = lambda frame: False
+        """What must not be played any more. An interrupt may be on its way here while the next packet is pulled."""
         self._resample: Resample | None = None
         self._encoders: dict[int, Encoder] = {}
         self._fade: Samples | None = None
@@ -112,6 +114,7 @@ class Voice:
 
     def pull(self, now: float) -> bytes | None:
         """The next packet; None if there is nothing to send."""
+        self.playout.forget(self.stale)
         samples = self._samples(now)
         if samples is None:
             if not self._tail:

@@ -209,4 +209,7 @@ class WebRtcServer:
         finally:
             del self._open[transport.peer.name]
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-                await connection.close(reason)
+                try:
+                    await connection.close(reason)
+                except Exception:  # of one peer, and no other's business
+                    log.exception("%s: its connection could not be closed", transport.peer.name)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import anyio
 from bargein.pipeline import (
     Audio,
+    End,
     Frame,
     Hold,
     Image,
@@ -62,8 +63,9 @@ class Line(Protocol):
     def wake(self) -> None:
         """There is something to be said."""
 
-    async def alive(self) -> int:
-        """A number that grows while anything at all comes from the peer."""
+    @property
+    def packets(self) -> int:
+        """How many packets have come of the peer, of any kind."""
 
 
 class WebRtcTransport(Transport):
@@ -179,7 +181,7 @@ class WebRtcTransport(Transport):
             return
         await out.send(PeerJoined(peer=self.peer))
         self._heard_at = checked = anyio.current_time()
-        alive = 0
+        packets = 0
         while True:
             while self._arrived:
                 out.offer(self._arrived.popleft())
@@ -193,8 +195,8 @@ class WebRtcTransport(Transport):
             if now - self._packet_at > QUIET_MS / 1000 - EARLY:
                 self._arrived.extend(self.listening.quiet(QUIET_MS))
             if self.line is not None and now - checked >= min(1.0, self.limits.idle_seconds / 4):
-                checked, before, alive = now, alive, await self.line.alive()
-                if alive != before:
+                checked, before, packets = now, packets, self.line.packets
+                if packets != before:
                     self._heard_at = now
             if now - self._heard_at > self.limits.idle_seconds:
                 self.left(f"nothing came of it for {self.limits.idle_seconds:g} s", clean=False)
@@ -204,7 +206,7 @@ class WebRtcTransport(Transport):
 
 
 Given = PeerJoined | Audio | Image | UserText | Commit | Interrupt | PeerLeft
-Taken = Audio | ResponseEnded | Hold | Resume | Interrupt | control.Told
+Taken = Audio | ResponseEnded | Hold | Resume | Interrupt | End | control.Told
 
 
 class _Source(Processor):
@@ -265,39 +267,33 @@ class _Player:
     async def play(self, inbox: Inbox[Taken | Video], out: Outlet[Played]) -> None:
         """Until all has been played."""
         self._out, transport = out, self._transport
+        transport.voice.stale = inbox.stale
         try:
             while True:
-                transport.voice.playout.forget(inbox.stale)
+                if self._closing and (transport.voice.done or transport.gone):
+                    return
                 frame = await self._next(inbox)
                 if frame is not None:
                     await self._take(frame, out)
-                elif inbox.ended or (self._closing and (transport.voice.done or transport.gone)):
-                    break
         finally:
             self._out = None
 
     async def _next(self, inbox: Inbox[Taken | Video]) -> Taken | Video | None:
-        """What comes; None when it is time to look again whether there is room, or all has been played."""
-        transport = self._transport
-        if (frame := inbox.urgent_nowait()) is not None:
-            return frame
-        if not transport.voice.full or transport.gone:
-            if not inbox.ending:
-                try:
-                    return await inbox.receive()
-                except anyio.EndOfStream:
-                    return None
-            if (frame := inbox.receive_nowait()) is not None:
-                return frame
-            if not self._closing:
-                self._closing = True
-                self._finish()
-            if transport.voice.done or transport.gone:
-                return None
-        return await inbox.urgent(STEP)
+        """What comes; None when it is time to look again whether there is room, or all has been played.
+
+        The end is taken as a frame, and nothing asked for behind it: so an interrupt is still heard while the last is
+        played.
+        """
+        if self._closing or (self._transport.voice.full and not self._transport.gone):
+            return await inbox.urgent(STEP)
+        try:
+            return await inbox.receive()
+        except anyio.EndOfStream:
+            return End()
 
     def _finish(self) -> None:
         """Nothing more comes: nobody is left on hold."""
+        self._closing = True
         voice = self._transport.voice
         voice.close()
         voice.playout.resume(anyio.current_time())
@@ -318,7 +314,9 @@ class _Player:
             if line is not None:
                 line.show(frame)
             return
-        if isinstance(frame, ResponseEnded):
+        if isinstance(frame, End):
+            self._finish()
+        elif isinstance(frame, ResponseEnded):
             voice.close(frame)
         elif isinstance(frame, Interrupt | Hold | Resume):
             for played in voice.urgent(frame, anyio.current_time()):
