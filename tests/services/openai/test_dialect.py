@@ -15,7 +15,7 @@ from bargein.services.openai.protocol import OpenAIProtocol
 from bargein.services.qwen import QWEN, QwenOmni
 from bargein.services.realtime import Ready, Realtime
 from bargein.services.xai import XAI, GrokVoice
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 DIALECTS = {
@@ -222,6 +222,7 @@ JSON = st.recursive(
 
 
 @every
+@settings(max_examples=50)
 @given(st.dictionaries(st.sampled_from(NAMES), JSON, max_size=6))
 def test_a_bent_session_is_no_end(dialect: Dialect, session: dict[str, Any]) -> None:
     """A session whose insides are of other kinds than documented raises nothing."""

@@ -15,7 +15,7 @@ from .peer import RATE, WORD_MS, UltravoxPeer
 
 pytestmark = pytest.mark.virtual
 
-SEEDS = 100
+SEEDS = 60
 """On each of two backends."""
 
 

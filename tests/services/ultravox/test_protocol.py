@@ -32,6 +32,12 @@ PCM = b"\x01\x00\x02\x00"
 BEGAN, OVER = ResponseBegan(response=ONE), ResponseOver(response=ONE)
 SOUND = AudioPiece(response=ONE, item=ONE, pcm=PCM)
 LOST = ResponseOver(response=ONE, outcome="interrupted")
+INVOKED: dict[str, Any] = {
+    "type": "client_tool_invocation",
+    "toolName": "get_time",
+    "invocationId": "iv-3",
+    "parameters": {"city": "Rome"},
+}
 CLEAR: dict[str, Any] = {"type": "playback_clear_buffer"}
 
 
@@ -194,14 +200,8 @@ def test_what_the_user_says() -> None:
 
 def test_a_call_of_a_tool() -> None:
     """Is part of the turn in which the agent thinks."""
-    invoked = {
-        "type": "client_tool_invocation",
-        "toolName": "get_time",
-        "invocationId": "iv-3",
-        "parameters": {"city": "Rome"},
-    }
     made = CallMade(response=ONE, call="iv-3", name="get_time", arguments='{"city":"Rome"}')
-    assert hears(protocol(), state("thinking"), invoked) == [BEGAN, made]
+    assert hears(protocol(), state("thinking"), INVOKED) == [BEGAN, made]
 
 
 @given(
@@ -297,6 +297,7 @@ def test_commands() -> None:
         {"type": "user_text_message", "text": "Hello.", "urgency": "soon", "deferResponse": False}
     ]
     assert list(ours.text("")) == [], "it would be an interrupt"
+    hears(ours, INVOKED)
     assert [json.loads(each) for each in ours.tool_result("iv-3", '{"time":"10:05"}')] == [
         {
             "type": "client_tool_result",
@@ -308,6 +309,16 @@ def test_commands() -> None:
     ]
     for made in (ours.opening(Settings(model="m")), ours.update(Settings(model="m")), ours.clear()):
         assert list(made) == []
+
+
+def test_an_answer_that_comes_after_an_interrupt() -> None:
+    """Is told, and not spoken of: whoever interrupted, and whether it is over or not."""
+    for stop in ("ours", "theirs"):
+        ours = protocol()
+        hears(ours, state("thinking"), INVOKED)
+        list(ours.cancel(ONE)) if stop == "ours" else hears(ours, CLEAR)
+        (told,) = ours.tool_result("iv-3", "late")
+        assert json.loads(told)["agentReaction"] == "listens"
 
 
 def test_a_conversation_is_told_in_words() -> None:

@@ -14,7 +14,7 @@ from bargein.processors import Pacer, Spoken
 from bargein.services.frames import Connected, Disconnected, Say, ToolFinished
 from bargein.services.history import History
 from bargein.services.openai import ScriptedBrain
-from bargein.services.openai.serve import serve
+from bargein.services.openai.serve import Faults, serve
 from bargein.services.realtime import RealtimeError, ReconnectPolicy, UnsupportedError
 from bargein.services.tools import tool
 from bargein.services.ultravox import SPOKEN, Ultravox
@@ -146,6 +146,32 @@ async def test_tools_are_run_and_the_agent_goes_on() -> None:
 
 
 @pytest.mark.virtual
+async def test_an_interrupt_while_a_tool_runs() -> None:
+    """Its answer is told, and not spoken of; what is asked next is answered."""
+
+    @tool
+    async def weather() -> str:
+        await anyio.sleep(2)
+        return "sunny"
+
+    replies = [ToolCall(call="", name="weather", arguments="{}")], "Yes?", "It is sunny."
+    async with piped(lambda: ScriptedBrain(*replies), SPOKEN) as peer:
+        async with Harness(Ultravox(join=join, tools=[weather], connect=peer.connect)) as harness:
+            await harness.send(UserText(text="How is the weather?"))
+            await harness.next(ToolCall, within=10)
+            harness.interrupt()
+            await harness.next(ToolFinished, within=10)
+            await anyio.sleep(3)
+            assert [each["agentReaction"] for each in peer.of("client_tool_result")] == ["listens"]
+            assert not harness.of(Audio)
+            await harness.send(UserText(text="Hello?"))
+            await harness.next(Audio, within=10)
+            await harness.next(ResponseEnded, within=10)
+            assert "".join(frame.text for frame in harness.of(Text)) == "Yes?"
+            await harness.session.cancel()
+
+
+@pytest.mark.virtual
 async def test_an_interrupt_sends_an_empty_message() -> None:
     """What was on its way is dropped, and the next answer is heard."""
     async with piped(lambda: ScriptedBrain("word " * 40, "Yes.", paced=True, word_ms=400), SPOKEN) as peer:
@@ -163,6 +189,34 @@ async def test_an_interrupt_sends_an_empty_message() -> None:
             assert "".join(frame.text for frame in after if isinstance(frame, Text)) == "Yes."
             assert [event["text"] for event in peer.sent] == ["hello", "", "stop"]
             assert [frame.outcome for frame in harness.of(ResponseEnded)] == ["interrupted", "completed"]
+            await harness.session.cancel()
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        Faults(late_deltas_after_cancel=3, late_deltas_after_done=2, unknown_events=True),
+        Faults(malformed_json=True, split_deltas=3, error_events=("server_error",)),
+    ],
+    ids=["late", "malformed"],
+)
+@pytest.mark.virtual
+async def test_faults(faults: Faults) -> None:
+    """Nothing that is late is heard, and every sample that is not."""
+    brain = ScriptedBrain("word " * 40, "Yes, of course.", paced=True, word_ms=400)
+    async with piped(lambda: brain, SPOKEN, faults=faults) as peer:
+        async with Harness(Ultravox(join=join, connect=peer.connect), Spoken(), Pacer()) as harness:
+            await harness.send(UserText(text="hello"))
+            await harness.next(Audio, within=10)
+            await anyio.sleep(2)
+            number = harness.interrupt()
+            came = len(harness.frames)
+            await harness.send(UserText(text="stop"))
+            await anyio.sleep(5)
+            after = [frame for frame in harness.frames[came:] if isinstance(frame, Audio | Text)]
+            assert all(frame.epoch >= number for frame in after)
+            assert sum(frame.ms for frame in after if isinstance(frame, Audio)) == pytest.approx(1200, abs=1)
+            assert "".join(frame.text for frame in after if isinstance(frame, Text)) == "Yes, of course."
             await harness.session.cancel()
 
 

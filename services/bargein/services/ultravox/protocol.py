@@ -57,6 +57,8 @@ URGENCY: Final = "soon"
 exactly each means is not documented in detail."""
 REACTION: Final = "speaks"
 """What the agent does with a tool's answer."""
+SILENT_REACTION: Final = "listens"
+"""And what with one that came after an interrupt."""
 EARLIER: Final = "For you to know, and not to answer, this is what has been said so far.\n"
 """How an earlier conversation is told: as words of the user's that ask for no answer. (A call can be given its messages
 when it is made, but their form is not certain.)"""
@@ -119,6 +121,7 @@ class UltravoxProtocol(Protocol):
         self._cancelled = False  # the turn was, by us
         self._said: dict[tuple[str, int], str] = {}  # by role and ordinal
         self._turns: dict[int, str] = {}  # which turn a transcript of the agent's belongs to
+        self._calls: dict[str, str] = {}  # unanswered, and the turn that they are of, while that is wanted
 
     def endpoint(self) -> Awaitable[Endpoint]:
         """Where to connect to, once the call has been made."""
@@ -146,6 +149,7 @@ class UltravoxProtocol(Protocol):
             yield from self._agent(message) if message.role == "agent" else self._user(message)
         elif isinstance(message, wire.ClientToolInvocation):
             yield from self._speaking()
+            self._calls[message.invocation_id] = self._turn
             arguments = msgspec.json.encode(message.parameters).decode()
             yield CallMade(response=self._turn, call=message.invocation_id, name=message.tool_name, arguments=arguments)
         elif isinstance(message, wire.PlaybackClearBuffer):
@@ -174,9 +178,15 @@ class UltravoxProtocol(Protocol):
             return
         name, self._turn = self._turn, ""
         texts, self._texts, self._cancelled = self._texts, False, False
+        if outcome == "interrupted":
+            self._unwanted(name)
         if texts:
             yield ItemOver(response=name, item=name)
         yield ResponseOver(response=name, outcome=outcome)
+
+    def _unwanted(self, turn: str) -> None:
+        """Of this turn nothing more is to be said, whatever its calls bring."""
+        self._calls = {call: "" if of == turn else of for call, of in self._calls.items()}
 
     def _agent(self, message: wire.Transcript) -> Iterator[Event]:
         """Words of the agent's. Those of a turn that is over belong to that one, however late."""
@@ -232,13 +242,15 @@ class UltravoxProtocol(Protocol):
             yield wire.encode(wire.UserTextMessage(text=f"{EARLIER}{said}", urgency="later", defer_response=True))
 
     def tool_result(self, call: str, output: str) -> Iterator[Message]:
-        """What a tool answered. The model goes on by itself."""
-        yield wire.encode(wire.ClientToolResult(invocation_id=call, result=output, agent_reaction=REACTION))
+        """What a tool answered. The model goes on by itself, unless the user has interrupted what it was for."""
+        reaction = REACTION if self._calls.pop(call, "") else SILENT_REACTION
+        yield wire.encode(wire.ClientToolResult(invocation_id=call, result=output, agent_reaction=reaction))
 
     def cancel(self, response: str) -> Iterator[Message]:
         """Stop the agent: an empty message, at once, that asks for no answer."""
         if response == self._turn:
             self._cancelled = True
+            self._unwanted(response)
             yield wire.encode(wire.UserTextMessage(text="", urgency="immediate", defer_response=True))
 
 

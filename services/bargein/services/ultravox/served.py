@@ -105,7 +105,7 @@ class UltravoxTongue:
                 self._sounded = False
                 yield wire.PlaybackClearBuffer()
         elif kind == "session.updated":  # an interrupt is over, which may have come before its response
-            if self._thinks and not self._active:
+            if (self._thinks or self._unanswered) and not self._active:
                 self._thinks = False
                 yield wire.PlaybackClearBuffer()
                 yield wire.State(state="listening")
