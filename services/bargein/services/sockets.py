@@ -36,7 +36,15 @@ class SocketClosedError(ConnectionError):
 class SocketRefusedError(ConnectionError):
     """No socket came about: nobody answers, or what answers is no WebSocket or refuses."""
 
-    def __init__(self, message: str, status: int | None = None, body: str = "", wait: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        status: int | None = None,
+        body: str = "",
+        wait: float | None = None,
+        *,
+        final: bool = False,
+    ) -> None:
         super().__init__(message)
         self.status = status
         """The HTTP status, if there was one."""
@@ -44,6 +52,8 @@ class SocketRefusedError(ConnectionError):
         """What the HTTP answer said, its beginning."""
         self.wait = wait
         """For how many seconds the server asks to be left alone."""
+        self.final = final
+        """Another attempt would meet the same, whatever the status."""
 
 
 class Socket(Protocol):

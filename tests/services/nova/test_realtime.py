@@ -463,6 +463,7 @@ async def test_nothing_can_be_asked_for() -> None:
     ("options", "says"),
     [
         ({"input_rate": 44_100}, "expected one of 8000, 16000, 24000"),
+        ({"url": "http://localhost"}, "begins with https://"),
         ({"output_rate": 48_000}, "expected one of 8000, 16000, 24000"),
         ({"model": "amazon.nova-sonic-v1:0", "sensitivity": "HIGH"}, "use a model of Nova 2"),
     ],

@@ -27,8 +27,7 @@ CredentialsSource = Credentials | Refreshable | Callable[[], Any | Awaitable[Any
 def provider(source: CredentialsSource, profile: str | None = None) -> Callable[[], Awaitable[Credentials]]:
     """A function that gives the credentials of the moment.
 
-    It raises `SocketRefusedError` where there are none: with the status 401 where none will be found at the next
-    attempt, either. Raises `TypeError` for what is no source.
+    It raises `SocketRefusedError` where there are none. Raises `TypeError` for what is no source.
     """
     if source is None:
         need("botocore.session", "nova", "NovaSonic()")
@@ -43,17 +42,15 @@ def provider(source: CredentialsSource, profile: str | None = None) -> Callable[
             chain.append(_session(profile).get_credentials())
         if chain[0] is None:
             chain.clear()
-            raise SocketRefusedError("no AWS credentials were found where botocore looks for them", 401)
+            raise SocketRefusedError("no AWS credentials were found where botocore looks for them", final=True)
         return _frozen(chain[0])
+
+    ask = source if callable(source) else look
 
     async def fetch() -> Credentials:
         try:
             # What botocore does may block: it reads files, and asks a network.
-            return (
-                source
-                if isinstance(source, Credentials)
-                else _frozen(await asked(source if callable(source) else look))
-            )
+            return source if isinstance(source, Credentials) else _frozen(await asked(ask))
         except SocketRefusedError:
             raise
         except Exception as error:

@@ -141,7 +141,8 @@ class NovaProtocol(Protocol):
     def text(self, text: str, item: str = "") -> Iterator[Message]:
         """The user wrote something, which is answered as if it had been said. Nova 2 only."""
         yield from self._listen()
-        yield from self._block("TEXT", "USER", "textInput", text, interactive=True)
+        if text.strip():  # the service takes no empty text
+            yield from self._block("TEXT", "USER", "textInput", text, interactive=True)
 
     def tool_result(self, call: str, output: str) -> Iterator[Message]:
         """A tool has answered."""

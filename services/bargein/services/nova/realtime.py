@@ -73,6 +73,8 @@ class NovaSonic(Realtime):
             if not region:
                 raise ValueError("NovaSonic: no region; give region=..., or set AWS_REGION")
             connect = Bedrock(region=region, credentials=provider(credentials, aws_profile)).connect
+        if url is not None and not url.startswith("https://"):
+            raise ValueError(f"NovaSonic(url={url!r}): expected an address that begins with https://")
         host = url or f"https://bedrock-runtime.{region or 'any'}.amazonaws.com"
         address = f"{host.rstrip('/')}/model/{quote(model, safe='')}/invoke-with-bidirectional-stream"
         profile = msgspec.structs.replace(

@@ -15,7 +15,7 @@ _INSTEAD: Final = {
     "cancels": "the rest of its reply is dropped here instead",
     "commits": "let it find the end of a turn by itself",
     "asides": "ask a model of its own",
-    "says": "use respond(instructions='Say exactly: ...')",
+    "says": "use respond(instructions='Say exactly: ...'), where it can be asked",
     "updates": "begin another session",
     "seeds": "give what matters of it in the instructions",
     "asks": "it answers by itself whatever it hears",

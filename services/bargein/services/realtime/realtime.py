@@ -471,7 +471,7 @@ class Realtime(Processor):
                     dialogue.resumption, dialogue.fatal = "", None  # that session is no more; a new one may be had
                 fatal, reason = dialogue.fatal is not None, dialogue.fatal or reason
             except SocketRefusedError as error:
-                fatal = error.status in REFUSALS and not handle
+                fatal = (error.final or error.status in REFUSALS) and not handle
                 if error.status is not None:
                     dialogue.resumption = ""
                 reason = _refusal(error)
