@@ -627,6 +627,60 @@ async def test_a_typed_word_interrupts_what_the_one_before_has_said() -> None:
         await harness.session.cancel()
 
 
+async def test_news_of_what_another_has_said_is_not_taken_for_news_of_its_own() -> None:
+    """Two that count alike: each hears of its own words under its own ids, and under no other."""
+
+    class Listening(Processor):
+        def __init__(self, name: str) -> None:
+            self.name = name
+            self.heard: list[str] = []
+
+        async def run(
+            self, inbox: Inbox[UserText | Heard], out: Outlet[ResponseStarted | Text | Audio | ResponseEnded]
+        ) -> None:
+            async for frame in inbox:
+                if isinstance(frame, Heard):
+                    self.heard.append(frame.response)
+                else:
+                    out.respond(self.answer, frame.text)
+
+        async def answer(self, reply: Outlet[ResponseStarted | Text | Audio | ResponseEnded], words: str) -> None:
+            await reply.send(ResponseStarted(response="r"))
+            await reply.send(Text(text=words, response="r", item="i", final=True))
+            for frame in framed(silence(2000), response="r"):
+                await reply.send(Audio(samples=frame.samples, rate=frame.rate, response="r", item="i"))
+            await reply.send(ResponseEnded(response="r"))
+
+    one, two = Listening("one"), Listening("two")
+    brain = Failover(one, two)
+    async with call(brain) as harness:
+        await harness.send(UserText(text="one one one"))
+        await anyio.sleep(1)
+        brain.switch()
+        await harness.settle()
+        await harness.send(UserText(text="two two two"))
+        await anyio.sleep(6)
+        assert {frame.response for frame in harness.of(Heard)} == {"r", "2.r"}
+        assert [frame.text for frame in harness.of(Heard) if frame.done] == ["one one one", "two two two"]
+        assert set(one.heard) == {"r"}
+        assert set(two.heard) == {"0.r", "r"}
+        await harness.session.cancel()
+
+
+async def test_a_failover_may_be_one_of_the_brains() -> None:
+    """It fails when all of its own have."""
+    inner = Failover(Dying(), reserve([ValueError("no")], name="inner reserve"))
+    inner.name = "inner"
+    brain = Failover(inner, reserve("Here I am."))
+    async with call(brain) as harness:
+        await harness.send(UserText(text="die"))
+        await anyio.sleep(5)
+        assert switched(harness) == [("dying", "inner reserve"), ("inner", "cascade")]
+        assert text(harness).endswith("Here I am.")
+        assert said(brain.history) == [("user", "die"), ("assistant", "Here I am.")]
+        await harness.session.cancel()
+
+
 async def test_what_was_configured_holds_for_the_next() -> None:
     """Instructions and tools that were changed in the call."""
     mind = Mind(["Two."])

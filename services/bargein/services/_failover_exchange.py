@@ -69,11 +69,12 @@ class Exchange:
     @property
     def pause(self) -> bool:
         """Nobody speaks or is about to, and nothing is heard."""
-        return self.talk.pause and not (self.ledger.playing or self._pending or self._deferred)
+        return self.talk.pause and not (self.ledger.playing or self._deferred)
 
     # From the graph -----------------------------------------------------------------------------------------------
 
     def take(self, frame: Frame) -> None:
+        """Something came, from above or from below."""
         if isinstance(frame, Interrupt):
             self.talk.interrupted(by_brain=False)
             self.kept.answered(self.talk.mark)
@@ -191,8 +192,10 @@ class Exchange:
 
     def interrupt_below(self, reason: str) -> None:
         """Interrupt what is being heard."""
+        before = self._out.epoch
         self._out.offer(Interrupt(reason=reason))
-        self.ledger.interrupted(self._out.epoch)
+        if self._out.epoch != before:
+            self.ledger.interrupted(self._out.epoch)
 
     # From one to the other ----------------------------------------------------------------------------------------
 
@@ -206,7 +209,7 @@ class Exchange:
         """It has the conversation no more, and nothing that it still says counts."""
         self.active = None
         running = {run.ids.outward(call) for runner in run.runners for call in runner.running}
-        self._pending |= running | (self.talk.calls & run.calls)
+        self._pending |= running | (self.talk.calls.keys() & run.calls)
         run.leave()
 
     def begin(self, run: Run) -> None:

@@ -8,7 +8,8 @@ from functools import cache
 from typing import Any
 
 import msgspec
-from bargein.pipeline import Frame
+from bargein.pipeline import Frame, Played
+from bargein.processors import AgentActivity, Heard
 
 from .history import Entry, History, Picture
 
@@ -42,8 +43,13 @@ class Ids:
         return _renamed(frame, self.outward) if self._prefix else frame
 
     def taken(self, frame: Frame) -> Frame:
-        """A frame for the brain."""
-        return _renamed(frame, self.inward) if self._prefix else frame
+        """A frame for the brain. News of what another one has said must not be taken for news of its own."""
+        if not self._prefix:
+            return frame
+        return _renamed(frame, self._heard if isinstance(frame, Played | Heard | AgentActivity) else self.inward)
+
+    def _heard(self, name: str) -> str:
+        return name.removeprefix(self._prefix) if name.startswith(self._prefix) else f"0.{name}"
 
 
 @cache

@@ -43,8 +43,8 @@ class Talk:
     def __init__(self) -> None:
         self.fault = ""
         """Why the brain must be left; empty as long as all is well."""
-        self.calls: set[str] = set()
-        """Calls that have not been answered."""
+        self.calls: dict[str, bool] = {}
+        """Calls that have not been answered, and whether the brain answers them itself."""
         self.speaks = True
         """The brain has a voice."""
         self.speaking: set[str] = set()
@@ -113,7 +113,7 @@ class Talk:
                 reply.sounds = reply.sounds or isinstance(frame, Audio)
                 reply.called = reply.called and isinstance(frame, Audio)
         elif isinstance(frame, ToolCall):
-            self.calls.add(frame.call)
+            self.calls[frame.call] = frame.handled
             if (reply := self._replies.get(frame.response)) is not None:
                 reply.called = True
         elif isinstance(frame, TOOLS):
@@ -135,7 +135,7 @@ class Talk:
     def answered(self, call: str) -> None:
         """A tool has answered."""
         if call in self.calls:
-            self.calls.discard(call)
+            del self.calls[call]
             self._signed = anyio.current_time()
             if not self._replies and not self.calls:
                 self.expect(by_speech=False)
@@ -155,6 +155,7 @@ class Talk:
         for reply in self._replies.values():
             self._answered, self.mark = max(self._answered, reply.covers), max(self.mark, reply.mark)
         self._replies.clear()
+        self.calls = {call: ours for call, ours in self.calls.items() if ours}  # nobody waits for the application's
         if not by_brain:
             self._due = None
         self.since = anyio.current_time()
