@@ -59,6 +59,12 @@ def test_what_makes_no_sound() -> None:
     assert pieces(placed_in("x y", {"x": "", "y": ""}, "abc")) == [[("x y", "abc")]]
 
 
+def test_a_very_long_text() -> None:
+    """Its words are not looked for: that would take longer than to speak it."""
+    (phrase,) = placed_in("the " * 3000, ALONE, "ðə " * 3000)
+    assert (phrase.begins, phrase.pieces) == ([], [])
+
+
 def test_lengths_become_times() -> None:
     """Those of a voice have a mark more at each end; of lengths that are not those of the phonemes nothing is said."""
     (phrase,) = placed_in("In house.", ALONE, "ɪn hˈaʊs.")

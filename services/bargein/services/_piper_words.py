@@ -18,6 +18,8 @@ from .cascade.parts import Word
 __all__ = ["Phrase", "placed"]
 
 STRESS = ("ˈ", "ˌ")
+LONGEST = 4_000
+"""Sounds of a text, some thousand words: of a longer one the words are not looked for, which takes ever longer."""
 
 
 class Phrase(msgspec.Struct):
@@ -47,7 +49,7 @@ def placed(
 ) -> list[Phrase]:
     """The words of a text in its sentences. Each is given as where it begins and ends, and what it sounds like alone.
 
-    One that is not found there is said together with the one before it.
+    One that is not found there is said together with the one before it. In a very long text none is looked for.
     """
     heard = [
         (sound, at, place) for at, each in enumerate(sentences) for place, sound in enumerate(each) if _is_speech(sound)
@@ -55,6 +57,8 @@ def placed(
     alone = [
         (sound, at, place) for at, word in enumerate(words) for place, sound in enumerate(filter(_is_speech, word[2]))
     ]
+    if max(len(alone), len(heard)) > LONGEST:
+        return [Phrase(each, [], []) for each in sentences]
     found: dict[int, tuple[int, int]] = {}  # where in `heard` a sound of the word is, and how many come before it
     matcher = SequenceMatcher(None, [each[0] for each in heard], [each[0] for each in alone], autojunk=False)
     for block in matcher.get_matching_blocks():
