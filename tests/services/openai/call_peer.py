@@ -15,7 +15,8 @@ from typing import Any
 import anyio
 import anyio.abc
 import numpy as np
-from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
 from bargein.pipeline import Audio, Interrupt
 from bargein.processors import Resample
 from bargein.services.openai import ScriptedBrain, serve_socket
@@ -49,13 +50,16 @@ class Call:
         self._messages: list[str] = []
         self._changed = anyio.Event()
         self._ours, self._theirs = pipe(100_000)
+        self.pictures = 0
+        self.video: MediaStreamTrack | None = None
         self.pc.on("datachannel", self._on_channel)
+        self.pc.on("track", self._on_track)
         self.pc.on("connectionstatechange", self._on_state)
 
     async def answer(self, offer: str) -> str:
         self.pc.addTrack(self.track)
         await self.pc.setRemoteDescription(RTCSessionDescription(offer, "offer"))
-        intercept(self.pc.getReceivers()[0], self._packet)
+        intercept(next(each for each in self.pc.getReceivers() if each.track.kind == "audio"), self._packet)
         await self.pc.setLocalDescription(await self.pc.createAnswer())
         return str(self.pc.localDescription.sdp)
 
@@ -65,6 +69,7 @@ class Call:
                 group.start_soon(serve_socket_quietly, self._theirs, self.brain, self.session)
                 group.start_soon(self._up)
                 group.start_soon(self._down)
+                group.start_soon(self._watch)
                 await self.over.wait()
                 group.cancel_scope.cancel()
         finally:
@@ -115,6 +120,18 @@ class Call:
         self.channel = channel
         channel.on("message", self.hear)
         self.joined.set()
+
+    def _on_track(self, track: MediaStreamTrack) -> None:
+        if track.kind == "video":
+            self.video = track
+
+    async def _watch(self) -> None:
+        try:
+            while self.video is not None:
+                await self.video.recv()
+                self.pictures += 1
+        except MediaStreamError:
+            pass
 
     def _on_state(self) -> None:
         if self.pc.connectionState in ("closed", "failed"):

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import anyio
 import numpy as np
 import pytest
 import sniffio
-from bargein.pipeline import Audio, Frame, Interrupt, ResponseEnded, ResponseStarted, ToolCall, Transcript, UserText
+from bargein.pipeline import (
+    Audio,
+    Frame,
+    Image,
+    Interrupt,
+    ResponseEnded,
+    ResponseStarted,
+    ToolCall,
+    Transcript,
+    UserText,
+    Video,
+)
 from bargein.pipeline.testing import Harness, framed
-from bargein.processors import Commit, Resample
+from bargein.processors import Commit, EncodeJpeg, Resample
 from bargein.services.frames import Connected
 from bargein.services.openai import OpenAIRealtime, dial_call
 from bargein.services.realtime import RealtimeError, ReconnectPolicy
@@ -111,6 +124,25 @@ async def test_a_commit_comes_behind_the_sound() -> None:
             await harness.session.cancel()
         brain = server.calls[0].brain
         assert brain.heard_ms >= utterances()["yes"].ms - 20
+
+
+@pytest.mark.real
+async def test_pictures_may_be_shown_on_a_track() -> None:
+    """Those with a detail are items of the conversation."""
+    (jpeg,) = EncodeJpeg().process(Video(data=np.full((48, 64, 3), 99, np.uint8)))
+    assert isinstance(jpeg, Video)
+    async with call_server("Yes.") as server:
+        brain = OpenAIRealtime(api_key="key", url=server.url, connect=partial(dial_call, video=True))
+        async with Harness(brain) as harness:
+            await harness.next(Connected, within=10)
+            await harness.send(jpeg, Image(data=jpeg.data, format="jpeg", detail="low"))
+            call = server.calls[0]
+            with anyio.fail_after(10):
+                while not call.pictures:  # noqa: ASYNC110  # a hand on the other side
+                    await anyio.sleep(0.01)
+            await harness.session.cancel()
+        items = [event["item"]["content"][0] for event in call.received if "item" in event]
+        assert [item["detail"] for item in items] == ["low"]
 
 
 @pytest.mark.real

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-__all__ = ["SOUND", "CallWire"]
+__all__ = ["CallWire", "Picture"]
 
 SOUND = "input_audio_buffer.append"
 CLEAR = '{"type":"output_audio_buffer.clear"}'
@@ -57,10 +57,18 @@ _HEAD = msgspec.json.Decoder(_Head)
 _APPEND = msgspec.json.Decoder(_Append)
 
 
+class Picture(msgspec.Struct, frozen=True):
+    """An encoded picture for the video track."""
+
+    data: bytes
+    format: str
+
+
 class CallWire:
     """One call. What the driver sends goes through `send`, what comes through `receive` and `sound`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, video: bool = False) -> None:
+        self._video = video
         self.sounding = ""
         """The response that is being heard."""
         self.ending = ""
@@ -74,13 +82,17 @@ class CallWire:
 
     # What is sent ---------------------------------------------------------------------------------------------------
 
-    def send(self, data: str) -> Iterator[str | bytes]:
-        """The messages for the channel, as text, and the sound for the track: 16-bit PCM at 24 kHz."""
+    def send(self, data: str) -> Iterator[str | bytes | Picture]:
+        """The messages for the channel, as text; for the tracks the sound, 16-bit PCM at 24 kHz, and with `video` the
+        pictures that have no `detail`.
+        """
         kind = _head(data).type
         if kind == SOUND:
             yield _APPEND.decode(data).audio
         elif kind == "session.update":
             yield _without_formats(data)
+        elif self._video and kind == "conversation.item.create" and (picture := _picture(data)) is not None:
+            yield picture
         elif kind == "conversation.item.truncate":
             yield from self._clear()
         else:
@@ -169,6 +181,16 @@ def _head(data: str) -> _Head:
         return _HEAD.decode(data)
     except (msgspec.DecodeError, RecursionError):
         return _Head()  # whoever reads it will complain
+
+
+def _picture(data: str) -> Picture | None:
+    """The one picture of an item, if it is to be seen and not to be kept: `Video`, and an `Image` without `detail`."""
+    parts = msgspec.json.decode(data)["item"].get("content") or [{}]
+    address = str(parts[0].get("image_url") or "")
+    if len(parts) > 1 or parts[0].get("detail") or not address.startswith("data:image/"):
+        return None
+    form, _, encoded = address.removeprefix("data:image/").partition(";base64,")
+    return Picture(base64.b64decode(encoded), form)
 
 
 def _cancelled(done: str) -> str:

@@ -9,16 +9,16 @@ import anyio
 import anyio.abc
 from aiortc import RTCDataChannel, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.exceptions import InvalidStateError
-from bargein.pipeline import Audio
-from bargein.processors import Resample
+from bargein.pipeline import Audio, Video
+from bargein.processors import DecodePicture, Resample
 
 from ..sockets import SocketClosedError
 from ..transports.webrtc._connection import configuration
 from ..transports.webrtc._intake import intercept
 from ..transports.webrtc._listening import Listening
-from ..transports.webrtc._tracks import VoiceTrack
+from ..transports.webrtc._tracks import PictureTrack, VoiceTrack
 from ..transports.webrtc._voice import Voice
-from ._call import CallWire
+from ._call import CallWire, Picture
 
 __all__ = ["CallSocket"]
 
@@ -40,9 +40,11 @@ ARRIVES_SECONDS = 0.1
 class CallSocket:
     """Messages on the data channel, sound on the tracks."""
 
-    def __init__(self, tasks: anyio.abc.TaskGroup, servers: Iterable[tuple[str, str, str]] = ()) -> None:
+    def __init__(
+        self, tasks: anyio.abc.TaskGroup, servers: Iterable[tuple[str, str, str]] = (), *, video: bool = False
+    ) -> None:
         self._tasks = tasks
-        self._wire = CallWire()
+        self._wire = CallWire(video=video)
         self._voice, self._listening, self._resample = Voice(), Listening(), Resample(RATE)
         self._pc = RTCPeerConnection(configuration(list(servers)))
         self._track = VoiceTrack(self._voice, self._pulled, steady=True)
@@ -50,6 +52,10 @@ class CallSocket:
         opus = [codec for codec in RTCRtpSender.getCapabilities("audio").codecs if codec.mimeType == "audio/opus"]
         transceiver.setCodecPreferences(opus)
         intercept(transceiver.receiver, self._packet)
+        self._picture = PictureTrack() if video else None
+        if self._picture is not None:
+            self._pc.addTransceiver(self._picture, direction="sendonly")
+            self._decode = DecodePicture()
         self._channel: RTCDataChannel = self._pc.createDataChannel(CHANNEL)
         self._channel.on("message", self._message)
         self._channel.on("open", self._open)
@@ -88,12 +94,20 @@ class CallSocket:
             if isinstance(each, bytes):
                 if len(each) > 1:
                     self._voice.add(Audio.from_bytes(each[: len(each) & ~1], RATE))
+            elif isinstance(each, Picture):
+                self._show(each)
             else:
                 self._post(each)
         while self._closed is None and self._channel.bufferedAmount > ROOM:
             await self._moves()
         if self._closed is not None:
             raise SocketClosedError(*self._closed)
+
+    def _show(self, picture: Picture) -> None:
+        assert self._picture is not None, "pictures are asked for with video only"
+        for frame in self._decode.process(Video(data=picture.data, format=picture.format)):
+            if isinstance(frame, Video):
+                self._picture.show(frame)
 
     def _post(self, text: str) -> None:
         if self._closed is None:

@@ -20,7 +20,9 @@ __all__ = ["dial_call"]
 
 
 @asynccontextmanager
-async def dial_call(endpoint: Endpoint, *, ice_servers: Sequence[IceServer | str] = ()) -> AsyncIterator[Socket]:
+async def dial_call(
+    endpoint: Endpoint, *, ice_servers: Sequence[IceServer | str] = (), video: bool = False
+) -> AsyncIterator[Socket]:
     """A call over WebRTC in place of a WebSocket, for the same driver::
 
         OpenAIRealtime(connect=dial_call)
@@ -29,6 +31,9 @@ async def dial_call(endpoint: Endpoint, *, ice_servers: Sequence[IceServer | str
     The sound goes on tracks, as Opus, and everything else on a data channel. It bears a bad network better than a
     WebSocket. The server plays, as fast as the sound is heard: so no `Pacer` has anything to hold back, and when the
     user interrupts, the server cuts its memory to what it has sent.
+
+    With `video`, pictures are shown on a track and are not kept as items of the conversation, but for an `Image` with
+    a `detail`. [P] That a server takes such a track is told by one client only.
 
     Extras `webrtc` and `http`. Raises `SocketRefusedError`, which says why, when no call comes about, and
     `RuntimeError` on another backend than asyncio.
@@ -41,7 +46,7 @@ async def dial_call(endpoint: Endpoint, *, ice_servers: Sequence[IceServer | str
     servers = [IceServer(url=each) if isinstance(each, str) else each for each in ice_servers]
     tasks = anyio.create_task_group()
     await tasks.__aenter__()
-    socket = library.CallSocket(tasks, [(each.url, each.username, each.credential) for each in servers])
+    socket = library.CallSocket(tasks, [(each.url, each.username, each.credential) for each in servers], video=video)
     try:
         with anyio.move_on_after(endpoint.open_seconds):
             await _call(socket, endpoint, httpx)
