@@ -61,7 +61,7 @@ class BedrockPeer:
         self.ends = 0
         """How many streams were ended as they should be, with a signed event that is empty."""
         self.server: Server | None = None
-        self.url = ""
+        self.url = "https://127.0.0.1"
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[None]:
