@@ -47,6 +47,15 @@ def test_calls_are_remembered_with_their_results() -> None:
     assert [entry.output for entry in history.remembered] == ["sunny"]
 
 
+def test_a_call_is_found_by_its_id() -> None:
+    """The same one again is no second."""
+    history = History()
+    made = history.call("c1", "weather", "{}")
+    assert history.called("c1") is made
+    assert history.call("c1", "weather", "{}") is made
+    assert history.called("c2") is None
+
+
 def test_an_item_can_be_forgotten() -> None:
     """As if it had not been said."""
     history = History()

@@ -466,6 +466,25 @@ async def test_the_application_may_answer_calls() -> None:
         await harness.session.cancel()
 
 
+async def test_a_call_that_another_brain_made_is_told_with_its_result() -> None:
+    """Once, and only what was open when the conversation was taken over; before that, it is a part of it."""
+    peer, history = Settled(), History()
+    history.user("What is the weather?")
+    for name in ("first", "second"):
+        history.call(name, "weather", "{}")
+    model = peer.model(history=history)
+    history.result("first", "sunny")
+    async with session(model) as harness:
+        await harness.next(Connected)
+        for _ in range(2):
+            await harness.send(ToolResult(call="second", output="rainy"), ToolResult(call="third", output="windy"))
+        await anyio.sleep(1)
+        items = [event["item"] for event in peer.of("conversation.item.create")]
+        outputs = [(item["call_id"], item["output"]) for item in items if item["type"] == "function_call_output"]
+        assert outputs == [("first", "sunny"), ("second", "rainy")]
+        await harness.session.cancel()
+
+
 async def test_a_call_of_an_interrupted_response_that_nobody_answers() -> None:
     """It was left to the application, which has lost interest: the conversation goes on."""
     peer = Settled()
