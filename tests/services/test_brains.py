@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -27,6 +28,7 @@ from bargein.processors import Heard, Pacer, Resample, Sentences, Spoken
 from bargein.services.azure import AZURE_BETA, BETA_VERSION, VOICE_LIVE, AzureRealtime, VoiceLive
 from bargein.services.cascade import Call, Cascade, Speak
 from bargein.services.failover import Failover
+from bargein.services.frames import Configure
 from bargein.services.gemini import GeminiLive, ScriptedGemini
 from bargein.services.history import History
 from bargein.services.openai import GA, Faults, OpenAIRealtime, ScriptedBrain
@@ -34,6 +36,7 @@ from bargein.services.openai.serve import serve_socket
 from bargein.services.openai.tongue import Tongue
 from bargein.services.qwen import QWEN, QwenOmni
 from bargein.services.realtime import Realtime, ReconnectPolicy
+from bargein.services.rules import Rule, Rules
 from bargein.services.sockets import Endpoint, Socket, pipe
 from bargein.services.tools import tool
 from bargein.services.ultravox import SPOKEN, Ultravox
@@ -47,6 +50,7 @@ pytestmark = pytest.mark.virtual
 
 Reply = str | tuple[str, str]
 """Words, or the name and the arguments of a tool."""
+ASKED = "What is the weather in Paris?"
 STORY = "Once upon a time there was a king who had three sons and no time to listen to any of them. " * 3
 
 
@@ -57,13 +61,21 @@ async def _served(
     steps = [
         reply if isinstance(reply, str) else [ToolCall(call="", name=reply[0], arguments=reply[1])] for reply in replies
     ]
+    brain = ScriptedBrain(*steps, hears=[ASKED], **options)
+    async with _behind_server(brain, dialect, faults) as connect:
+        yield connect
 
+
+@asynccontextmanager
+async def _behind_server(
+    brain: Processor, dialect: Tongue = GA, faults: Faults | None = None
+) -> AsyncIterator[Callable[[Endpoint], Any]]:
+    """Something to connect with, at whose other end there is a brain."""
     async with anyio.create_task_group() as group:
 
         @asynccontextmanager
         async def connect(endpoint: Endpoint) -> AsyncIterator[Socket]:
             ours, theirs = pipe()
-            brain = ScriptedBrain(*steps, hears=["What is the weather in Paris?"], **options)
             group.start_soon(partial(serve_socket, theirs, lambda: brain, dialect=dialect, faults=faults))
             try:
                 yield ours
@@ -84,11 +96,55 @@ class Brain:
         """What it hears, in Hz."""
 
 
+def _cascade(replies: list[Reply], tools: list[Any], *, timed: bool = True) -> Cascade:
+    said = [[reply] if isinstance(reply, str) else [Call(name=reply[0], arguments=reply[1])] for reply in replies]
+    return Cascade(Ears(ASKED), Mind(*said), Voice(words=timed), tools=tools)
+
+
 @asynccontextmanager
 async def cascade(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]:
-    said = [[reply] if isinstance(reply, str) else [Call(name=reply[0], arguments=reply[1])] for reply in replies]
-    brain = Cascade(Ears("What is the weather in Paris?"), Mind(*said), Voice(words=True), tools=tools)
+    brain = _cascade(replies, tools)
     yield Brain(brain, history=brain.history)
+
+
+@asynccontextmanager
+async def untimed(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]:
+    """A cascade whose voice does not say when its words sound."""
+    brain = _cascade(replies, tools, timed=False)
+    yield Brain(brain, history=brain.history)
+
+
+class Offer(Processor):
+    """The application has a tool, of which it tells first of all."""
+
+    def __init__(self, name: str) -> None:
+        self.schemas: tuple[dict[str, Any], ...] = ({"type": "function", "name": name},)
+
+    def process(self, frame: UserText) -> Iterator[UserText | Configure]:
+        yield Configure(schemas=self.schemas)
+        yield frame
+
+
+@asynccontextmanager
+async def rules(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]:
+    """A cascade whose model is a set of rules."""
+    first, last = replies[0], str(replies[-1])
+    if isinstance(first, str):
+        made = [Rule("wait", last), Rule("{all...}", first)]
+    else:
+        said = f"{last}{{result:.0}}"  # whatever the result is
+        made = [Rule("what is {all...}", call=first[0], arguments=lambda _: json.loads(first[1]), said=said)]
+    brain = Cascade(Ears(ASKED), Rules(made), Voice(words=True), tools=tools)
+    offers = [Offer(first[0])] if not isinstance(first, str) and not tools else []
+    yield Brain(*offers, brain, history=brain.history)
+
+
+@asynccontextmanager
+async def behind(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]:
+    """A realtime model that is a cascade behind this project's server."""
+    async with _behind_server(_cascade(replies, [])) as connect:
+        brain = OpenAIRealtime(api_key="key", connect=connect, tools=tools)
+        yield Brain(brain, history=brain.history)
 
 
 @asynccontextmanager
@@ -127,7 +183,7 @@ async def gemini(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]
     said = [
         reply if isinstance(reply, str) else [ToolCall(call="", name=reply[0], arguments=reply[1])] for reply in replies
     ]
-    peer = ScriptedGemini(*said, hears=["What is the weather in Paris?"])
+    peer = ScriptedGemini(*said, hears=[ASKED])
     brain = GeminiLive(api_key="key", connect=peer.connect, tools=tools)
     yield Brain(brain, history=brain.history, rate=16_000)
 
@@ -163,6 +219,9 @@ def related(dialect: Tongue, make: Callable[..., Realtime]) -> Any:
 AZURE = "https://name.azure.com"
 BRAINS = {
     "cascade": cascade,
+    "cascade, words untimed": untimed,
+    "cascade of rules": rules,
+    "cascade behind the server": behind,
     "realtime": realtime,
     "realtime in text, with a voice": voiced,
     "Azure's beta": related(
@@ -299,3 +358,34 @@ async def test_it_ends_when_the_user_does(make: Any) -> None:
         with anyio.fail_after(60):
             frames = await harness.end()
     assert "".join(frame.text for frame in frames if isinstance(frame, Text)).strip().endswith("calling.")
+
+
+SAYS = "This that them. Thin thaw thud."
+"""Words of the same length, so that each sounds for the same time."""
+
+
+async def test_at_any_millisecond_the_memory_is_what_was_released(make: Any) -> None:
+    """To within one word: the answer is interrupted every 37 ms, from its first sound until after its last."""
+    async with make([SAYS] * 100, []) as brain, session(brain) as harness:
+
+        async def answered(seconds: float) -> tuple[float, str]:
+            """How much sound was released of an answer that was interrupted after so long, and what is remembered."""
+            came = len(harness.timeline)
+            await harness.send(UserText(text="What is there to say?"))
+            name = (await harness.next(ResponseStarted, within=60)).response
+            await harness.next(Audio, within=60)
+            await anyio.sleep(seconds)
+            harness.interrupt()
+            await anyio.sleep(1.2)
+            sound = [frame for frame in harness.frames[came:] if isinstance(frame, Audio) and frame.response == name]
+            kept = [each.remembered for each in brain.history if each.role == "assistant" and each.response == name]
+            return sum(frame.ms for frame in sound), "".join(kept).strip()
+
+        whole, text = await answered(20)
+        assert text == SAYS
+        each = whole / len(SAYS.split())
+        for ms in range(0, round(whole) + 100, 37):
+            released, text = await answered(ms / 1000)
+            assert SAYS.startswith(text)
+            assert abs(len(text.split()) - released // each) <= 1, f"after {ms} ms, {released} ms of it: {text!r}"
+        await harness.session.cancel()
