@@ -199,6 +199,33 @@ async def test_who_is_busy_is_asked_again() -> None:
             await heard(tts)
 
 
+@virtual
+@pytest.mark.parametrize(("refusals", "asked"), [(2, 3), (3, 3)])
+async def test_a_sentence_for_which_there_is_no_time_is_asked_for_again(refusals: int, asked: int) -> None:
+    """Over the same socket, a little later, as often as it may be."""
+    requests = 0
+
+    async def script(socket: Socket) -> None:
+        nonlocal requests
+        while True:
+            context = json.loads(await socket.receive())["context_id"]
+            requests += 1
+            if requests > refusals:
+                await say(socket, context)
+                continue
+            busy = {"type": "error", "title": "Too many", "status_code": 429, "context_id": context}
+            await socket.send(json.dumps(busy))
+
+    peer = Peer(script)
+    async with cartesia(peer) as tts:
+        if refusals < asked:
+            assert await heard(tts) == 3
+        else:
+            with pytest.raises(ConnectionError, match="Cartesia reports an error: Too many"):
+                await heard(tts)
+    assert (requests, len(peer.endpoints)) == (asked, 1)
+
+
 # Real sockets -----------------------------------------------------------------------------------------------------
 
 

@@ -33,6 +33,7 @@ class _Message(msgspec.Struct):
     error: Any = None
     title: Any = None
     message: Any = None
+    status_code: int | None = None
 
 
 class CartesiaProtocol:
@@ -60,7 +61,7 @@ class CartesiaProtocol:
         if message.type == "error" or message.error:
             said = ": ".join(str(each) for each in (message.error, message.title, message.message) if each)
             self._forget(context)
-            return Said(context=context, fault=said or repr(data[:60]))
+            return Said(context=context, fault=said or repr(data[:60]), status=message.status_code or 0)
         if context is None and len(self._open) == 1:
             (context,) = self._open  # it can be of no other
         pcm = self._open.get(context or "")

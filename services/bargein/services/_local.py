@@ -92,7 +92,8 @@ class Local:
             self._workers, self._free, self._slots, self._opening, self._model = [], [], None, None, None
 
     async def _call(self, function: Callable[[], T]) -> T:
-        """Run it in a thread. Raises what it raises."""
+        """Run it in a thread. Raises what it raises, and `RuntimeError` outside the context manager."""
+        self._opened()
         assert self._slots is not None
         slots, free = self._slots, self._free
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -13,6 +14,7 @@ from anyio.abc import TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from ._remote import AHEAD, Remote
+from ._retry import PASSING, pause
 from ._voice_protocol import Said, VoiceProtocol
 from .cascade.parts import Samples, TextToSpeech, Word
 from .sockets import Socket, SocketClosedError
@@ -24,6 +26,10 @@ Put = Callable[[Samples | Word], Awaitable[None]]
 
 class _LineError(ConnectionError):
     """The server complains, and not of one sentence."""
+
+
+class _BusyError(ConnectionError):
+    """The server has too much to do for this sentence, or fails."""
 
 
 class _Line:
@@ -109,14 +115,20 @@ class LineVoice(Remote, TextToSpeech):
             given = True
             await put(piece)
 
-        line = await self._open()
-        kept = line.used
-        try:
-            await self._ask(line, text, give)
-        except (SocketClosedError, _LineError):
-            if given or not kept:
-                raise
-            await self._ask(await self._open(), text, give)  # it died while nobody spoke, and nobody knew
+        for attempt in itertools.count(1):
+            line = await self._open()
+            kept = line.used
+            try:
+                await self._ask(line, text, give)
+                return
+            except (SocketClosedError, _LineError):
+                if given or not kept or attempt > 1 + self._retries:  # else it died while nobody spoke, and nobody knew
+                    raise
+            except _BusyError:
+                wait = pause(attempt, None, self._random)
+                if given or wait is None or attempt > self._retries:
+                    raise
+                await anyio.sleep(wait)
 
     async def _ask(self, line: _Line, text: str, put: Put) -> None:
         """Speak a sentence over a line."""
@@ -148,7 +160,7 @@ class LineVoice(Remote, TextToSpeech):
     def _complaint(self, line: _Line, said: Said) -> ConnectionError:
         message = f"{self.service} reports an error: {self._clean(said.fault)}"
         if said.context is not None:
-            return ConnectionError(message)
+            return _BusyError(message) if said.status in PASSING else ConnectionError(message)
         line.abandon()
         return _LineError(message)
 

@@ -23,6 +23,8 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing more will come of the sentence."""
     fault: str = ""
     """What the server complains of; then nothing more will come, either."""
+    status: int = 0
+    """The HTTP status that the complaint would have, if the server says so."""
 
 
 class VoiceProtocol(Protocol):
