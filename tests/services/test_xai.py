@@ -98,7 +98,9 @@ def test_telephone_sound() -> None:
 
 
 def test_words_are_said_as_they_are() -> None:
-    """By an item of its own, which asks for no response."""
+    """By an item of its own, which asks for no response; protected, where nobody may interrupt it."""
+    (protected,) = sent(GrokVoice(api_key="k"), lambda protocol: protocol.say("Welcome.", protected=True))
+    assert protected["item"]["interruptible"] is False
     assert sent(GrokVoice(api_key="k"), lambda protocol: protocol.say("Welcome.")) == [
         {
             "type": "conversation.item.create",

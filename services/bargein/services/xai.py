@@ -70,10 +70,12 @@ class GrokVoiceProtocol(OpenAIProtocol):
             session.setdefault("resumption", {"enabled": True})
         return session
 
-    def say(self, text: str) -> Iterator[Message]:
+    def say(self, text: str, *, protected: bool = False) -> Iterator[Message]:
         """Say these words, without the model; the response begins by itself."""
         part = wire.Part(type="output_text", text=text)
-        yield self._create(wire.Item(type="force_message", role="assistant", content=[part]))
+        item = wire.Item(type="force_message", role="assistant", content=[part])
+        item.interruptible = False if protected else None  # by the vendor's pages
+        yield self._create(item)
 
     def _meaning(self, event: wire.ServerEvent) -> Iterator[Event]:
         if isinstance(event, wire.ConversationCreated):

@@ -8,10 +8,10 @@ from typing import Any
 
 import anyio
 import pytest
-from bargein.pipeline import Audio, Failure, ResponseEnded, Text, ToolCall, UserText
+from bargein.pipeline import Audio, Failure, ResponseEnded, ResponseStarted, Text, ToolCall, UserText
 from bargein.pipeline.testing import Harness, framed, tone
 from bargein.processors import Pacer, Spoken
-from bargein.services.frames import Connected, Disconnected, Say, ToolFinished
+from bargein.services.frames import Connected, Disconnected, Respond, Say, ToolFinished
 from bargein.services.history import History
 from bargein.services.openai import ScriptedBrain
 from bargein.services.openai.serve import Faults, serve
@@ -238,6 +238,28 @@ async def test_what_cannot_be_read_is_told() -> None:
 
 
 @pytest.mark.virtual
+async def test_say_is_said() -> None:
+    """Word for word, as a turn like any other, behind the one that is being made."""
+    async with piped(lambda: ScriptedBrain("An answer.", paced=True), SPOKEN) as peer:
+        model = Ultravox(join=join, connect=peer.connect)
+        async with Harness(model) as harness:
+            await harness.send(UserText(text="hello"))
+            await harness.next(Audio, within=10)
+            await harness.send(Say(text="Welcome to the shop.", protected=True))
+            await harness.end()
+        assert "".join(frame.text for frame in harness.of(Text)) == "An answer.Welcome to the shop."
+        assert [frame.protected for frame in harness.of(ResponseStarted)] == [False, True]
+        assert peer.of("forced_agent_message") == [
+            {
+                "type": "forced_agent_message",
+                "content": "Welcome to the shop.",
+                "uninterruptible": True,
+                "urgency": "soon",
+            }
+        ]
+
+
+@pytest.mark.virtual
 async def test_text_alone() -> None:
     """For a voice of one's own."""
     async with piped(lambda: ScriptedBrain("Hello.", word_ms=0), SPOKEN) as peer:
@@ -330,7 +352,7 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_what_it_is_asked_for_in_vain() -> None:
     """Says what to use instead."""
     peer = UltravoxPeer()
-    with pytest.raises(UnsupportedError, match="Ultravox cannot do Say"):
+    with pytest.raises(UnsupportedError, match="Ultravox cannot do Respond"):
         async with Harness(peer.model()) as harness:
-            await harness.send(Say(text="Welcome."))
+            await harness.send(Respond())
             await anyio.sleep(1)

@@ -56,6 +56,8 @@ class Item(msgspec.Struct, kw_only=True, omit_defaults=True):
     name: str | None = None
     arguments: str | None = None
     output: str | None = None
+    interruptible: bool | None = None
+    """Of what xAI is made to say."""
 
 
 class ErrorDetails(msgspec.Struct, kw_only=True):

@@ -599,7 +599,7 @@ class Dialogue:
         self._request = None
         if isinstance(wanted, Say):
             self._says.popleft()
-            self.outbox.post(self.protocol.say(wanted.text))
+            self.outbox.post(self.protocol.say(wanted.text, protected=wanted.protected))
         else:
             self._wanted = None
         if isinstance(wanted, Respond) and not asked:

@@ -354,8 +354,8 @@ class Protocol:
         """Answer apart from the conversation, in text."""
         raise NotImplementedError
 
-    def say(self, text: str) -> Iterable[Message]:
-        """Say these words."""
+    def say(self, text: str, *, protected: bool = False) -> Iterable[Message]:
+        """Say these words; `protected`, whatever the user says meanwhile."""
         raise NotImplementedError
 
     def cancel(self, response: str) -> Iterable[Message]:

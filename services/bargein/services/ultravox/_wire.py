@@ -11,6 +11,7 @@ __all__ = [
     "ClientMessage",
     "ClientToolInvocation",
     "ClientToolResult",
+    "ForcedAgentMessage",
     "PlaybackClearBuffer",
     "ServerMessage",
     "State",
@@ -44,7 +45,15 @@ class ClientToolResult(
     error_message: str | None = None
 
 
-ClientMessage = UserTextMessage | ClientToolResult
+class ForcedAgentMessage(msgspec.Struct, kw_only=True, tag_field="type", tag="forced_agent_message", rename="camel"):
+    """What the agent says, word for word."""
+
+    content: str
+    uninterruptible: bool = False
+    urgency: Literal["immediate", "soon"] = "soon"
+
+
+ClientMessage = UserTextMessage | ClientToolResult | ForcedAgentMessage
 
 
 class CallStarted(msgspec.Struct, kw_only=True, tag_field="type", tag="call_started", rename="camel"):

@@ -46,6 +46,7 @@ PROFILE: Final = Profile(
     turn_detection=("server_vad",),
     asks=False,
     continues=True,
+    says=True,  # by the vendor's pages
     updates=True,
     renews=True,
     seeds=True,
@@ -53,8 +54,8 @@ PROFILE: Final = Profile(
 )
 """What it can do. Its memory cannot be cut, and a call that was lost cannot be taken up."""
 URGENCY: Final = "soon"
-"""How what the user types is brought in: when the agent has said what it is saying. The names are the interface's; what
-exactly each means is not documented in detail."""
+"""How what the user types is brought in: it is answered when the agent has said what it is saying. With `immediate` it
+would interrupt; with `later` it would wait for something else to be answered."""
 REACTION: Final = "speaks"
 """What the agent does with a tool's answer."""
 SILENT_REACTION: Final = "listens"
@@ -234,6 +235,10 @@ class UltravoxProtocol(Protocol):
         """What the user wrote. An empty one would be an interrupt."""
         if text:
             yield wire.encode(wire.UserTextMessage(text=text, urgency=URGENCY))
+
+    def say(self, text: str, *, protected: bool = False) -> Iterator[Message]:
+        """Say these words, without the model."""
+        yield wire.encode(wire.ForcedAgentMessage(content=text, uninterruptible=protected, urgency=URGENCY))
 
     def seed(self, entries: Sequence[Entry]) -> Iterator[Message]:
         """The conversation so far, or a call of another connection with its answer, in words."""

@@ -67,6 +67,9 @@ class UltravoxTongue:
             return
         if isinstance(message, wire.UserTextMessage):
             yield from self._text(message)
+        elif isinstance(message, wire.ForcedAgentMessage):
+            part = openai.Part(type="output_text", text=message.content)
+            yield openai.encode(openai.ItemCreate(item=openai.Item(type="force_message", content=[part])))
         elif isinstance(message, wire.ClientToolResult):
             output = message.result if message.result is not None else message.error_message or ""
             item = openai.Item(type="function_call_output", call_id=message.invocation_id, output=output)
