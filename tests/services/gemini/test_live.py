@@ -122,6 +122,22 @@ async def test_the_server_interrupts() -> None:
         await harness.session.cancel()
 
 
+async def test_an_answer_that_is_interrupted_before_it_began() -> None:
+    """Nothing more is waited for: the next question is asked at once."""
+    peer = ScriptedGemini(STORY, "Yes?", pace=1)
+    async with session(model(peer)) as harness:
+        await harness.send(UserText(text="tell me"))
+        await anyio.sleep(0.5)
+        assert peer.session is not None
+        await peer.session.interrupt()
+        await harness.send(UserText(text="wait"))
+        await anyio.sleep(0.1)
+        assert len(peer.turns) == 2
+        assert said(harness, (await until(harness)).response) == "Yes?"
+        assert harness.of(Disconnected) == []
+        await harness.session.cancel()
+
+
 async def test_the_server_does_not_interrupt_where_it_must_not() -> None:
     """With `interrupt_response` off, whoever stands above decides."""
     peer = ScriptedGemini(STORY)
@@ -330,6 +346,26 @@ async def test_tools_that_the_model_talks_beside(when: Any) -> None:
         (answer,) = peer.sent("tool_response", "functionResponses")
         assert answer[0]["scheduling"] == when
         assert [turn.words for turn in peer.turns[1:]] == ([] if when == "SILENT" else [["It", "is", "done."]])
+        await harness.session.cancel()
+
+
+async def test_a_question_beside_a_tool() -> None:
+    """Is not kept waiting for it."""
+    peer = ScriptedGemini(["Yes.", ToolCall(call="", name="order", arguments="{}")], "Ordered soon.", "Blue.", "Done.")
+
+    @tool
+    async def order() -> str:
+        await anyio.sleep(20)
+        return "ordered"
+
+    async with session(model(peer, tools=[order], background={"order": "WHEN_IDLE"})) as harness:
+        await harness.send(UserText(text="order it"))
+        await until(harness)
+        await harness.send(UserText(text="which colour is it?"))
+        assert said(harness, (await until(harness)).response) == "Blue."
+        assert harness.of(ToolFinished) == []
+        assert said(harness, (await until(harness)).response) == "Done."
+        assert harness.of(Disconnected) == []
         await harness.session.cancel()
 
 
