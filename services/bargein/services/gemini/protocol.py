@@ -147,6 +147,7 @@ class GeminiProtocol(Protocol):
         self._parts: list[dict[str, Any]] = []  # what was written, and is to be sent with the request for an answer
         self._activity = False  # between activityStart and activityEnd
         self._detected = False  # somebody else says when speech begins
+        self._onset = False  # and has said so
         self._sounding = False
         self._held: deque[tuple[str, float]] = deque()  # messages that must wait, and how long they sound
         self._held_ms = 0.0
@@ -389,7 +390,7 @@ class GeminiProtocol(Protocol):
         self._hold(message, len(pcm) / BYTES_MS)
         self._sounding = True
         if self._manual and not self._activity:
-            if self._detected or self._turn or self._asked:
+            if self._turn or self._asked or (self._detected and not self._onset):
                 return ()  # whether this is speech, and interrupts, is for others to say
             return self._begin_activity()
         return self._released()
@@ -421,7 +422,7 @@ class GeminiProtocol(Protocol):
     def _begin_activity(self) -> Iterable[Message]:
         if self._activity:
             return ()
-        self._activity = True
+        self._activity, self._onset = True, False
         return [_live(activityStart={}), *self._released()]
 
     def _end_activity(self) -> Iterable[Message]:
@@ -431,9 +432,12 @@ class GeminiProtocol(Protocol):
         return [*self._released(), _live(activityEnd={})]
 
     def speech(self) -> Iterable[Message]:
-        """The user has begun to speak, a moment ago: what the model says is interrupted."""
-        self._detected = True
-        return self._interrupting()
+        """The user has begun to speak, a moment ago. Whether that interrupts the model is for others to say."""
+        if not self._manual or self._activity:
+            return ()
+        self._detected = self._onset = True
+        self._forget_before(ONSET_MS)
+        return () if self._turn or self._asked else self._begin_activity()
 
     def commit(self) -> Iterator[Message]:
         """The user's turn is over: it is answered."""
@@ -462,12 +466,10 @@ class GeminiProtocol(Protocol):
 
     def cancel(self, response: str) -> Iterable[Message]:
         """The user wants to speak: where they say so themselves, this is the only way to stop it."""
-        return self._interrupting()
-
-    def _interrupting(self) -> Iterable[Message]:
         if not self._manual or self._activity:
             return ()
-        self._forget_before(ONSET_MS)
+        if not self._onset:
+            self._forget_before(ONSET_MS)
         return self._begin_activity()
 
     # The rest
