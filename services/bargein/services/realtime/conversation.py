@@ -158,10 +158,13 @@ class Conversation:
         self.profile.require("asides", "ask_apart()")
         await self.send(Respond(instructions=instructions, apart=name))
 
-    async def say(self, text: str) -> None:
-        """Say these words. Raises `UnsupportedError` where the provider cannot be made to."""
+    async def say(self, text: str, *, protected: bool = False) -> None:
+        """Say these words; `protected`, whatever the user says meanwhile.
+
+        Raises `UnsupportedError` where the provider cannot be made to.
+        """
         self.profile.require("says", "say()")
-        await self.send(Say(text=text))
+        await self.send(Say(text=text, protected=protected))
 
     async def update(self, *, instructions: str | None = None, tools: Any = None, voice: str | None = None) -> None:
         """Change the session."""
