@@ -22,6 +22,10 @@ OFFLINE = {"pocketsphinx": "pocketsphinx", "espeakng_loader": "espeak", "webrtcv
 """What the offline brain imports, and the extras that bring it."""
 
 
+PICTURES = (Image, Video)
+"""Not every peer shows pictures; a brain that is chosen stands below any."""
+
+
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """A brain that may be chosen."""
 
@@ -66,7 +70,7 @@ def _realtime(provider: Provider, environ: Mapping[str, str]) -> Choice:
     def make() -> Processor:
         brain = provider.make(instructions=INSTRUCTIONS, tools=TOOLS)
         seeing: Processor = EncodeJpeg() if brain.profile.images else _Unseen()
-        return Pipeline(Resample(brain.profile.input_rate, channels=1), seeing, brain, name=name)
+        return Pipeline(Resample(brain.profile.input_rate, channels=1), seeing, brain, name=name, inputs=PICTURES)
 
     def write() -> Processor:
         options = {"output": "text"} if profile.text_output else {}
@@ -84,7 +88,7 @@ def _offline() -> Choice:
         name="offline",
         title="PocketSphinx, rules and a synthetic voice: no key, no network",
         missing=f"pip install 'bargein[{extras}]'" if extras else "",
-        make=lambda: Pipeline(_Unseen(), Cascade.offline()),
+        make=lambda: Pipeline(_Unseen(), Cascade.offline(), inputs=PICTURES),
         write=lambda: Pipeline(Turns(), Answer(Rules(), tools=TOOLS)),
     )
 

@@ -16,6 +16,7 @@ from .chat import chat
 from .demo import demo
 from .doctor import doctor
 from .graph import graph
+from .talk import talk
 
 __all__ = ["app", "run"]
 
@@ -47,7 +48,7 @@ def options(
     logging.getLogger("bargein").propagate = tracebacks
 
 
-for command in (demo, ask, chat, graph, doctor):
+for command in (demo, ask, chat, talk, graph, doctor):
     app.command()(command)
 
 

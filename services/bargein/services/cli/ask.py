@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import anyio
 import typer
-from bargein.pipeline import Failure, Processor, Transcript
-from bargein.processors import BargeInReaction, TurnLatency
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ..frames import ToolFinished
 from ..transports import FileTransport, Sessions
 from ._agent import agent
-from ._console import console, errors, run_async
+from ._console import errors, run_async
+from ._notes import Notes
 
 __all__ = ["ask"]
 
@@ -38,7 +35,7 @@ def ask(
 async def _ask(
     question: Path, output: Path | None, both: Path | None, brain: str, pace: float, overwrite: bool
 ) -> None:
-    notes = _Notes()
+    notes = Notes()
     peer = FileTransport(question, output, both=both, pace=pace, overwrite=overwrite)
     sessions = Sessions(agent(brain, notes))
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
@@ -58,37 +55,6 @@ async def _ask(
             group.cancel_scope.cancel()
     if ending == "failed":
         raise sessions.failures[-1]
-    for line in notes.lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for path in (output, both):
         if path is not None:
             errors.print(f"written: {path}", style="dim", markup=False, highlight=False)
-
-
-class _Notes(Processor):
-    """Stands before the sink, and writes down the conversation."""
-
-    name = "notes"
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.speaking = False
-
-    def process(
-        self, frame: Transcript | ToolFinished | TurnLatency | BargeInReaction | Failure
-    ) -> Iterator[Transcript | ToolFinished]:
-        """Note what comes by, and what comes up."""
-        if isinstance(frame, Transcript):
-            self.speaking = frame.speaker == "agent" and not frame.final
-            if frame.final and frame.text.strip():
-                self.lines.append(f"{'agent' if frame.speaker == 'agent' else 'you':>6}: {frame.text.strip()}")
-        elif isinstance(frame, ToolFinished):
-            self.lines.append(f"        {frame.name} -> {frame.output}")
-        elif isinstance(frame, TurnLatency):
-            self.lines.append(f"        (answer after {frame.ms:.0f} ms)")
-        elif isinstance(frame, BargeInReaction):
-            self.lines.append(f"        (interrupted, silent after {frame.ms:.0f} ms)")
-        else:
-            self.lines.append(f"        (failure: {frame.message})")
-        if isinstance(frame, Transcript | ToolFinished):
-            yield frame

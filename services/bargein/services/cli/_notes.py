@@ -1,0 +1,46 @@
+"""A conversation, written down as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bargein.pipeline import Failure, Processor, Transcript
+from bargein.processors import BargeInReaction, TurnLatency
+
+from ..frames import ToolFinished
+from ._console import console
+
+__all__ = ["Notes"]
+
+
+class Notes(Processor):
+    """Stands before a sink, and prints what was said, by whom, and how long the answers took."""
+
+    name = "notes"
+
+    def __init__(self) -> None:
+        self.speaking = False
+        """The agent is being heard."""
+
+    def process(
+        self, frame: Transcript | ToolFinished | TurnLatency | BargeInReaction | Failure
+    ) -> Iterator[Transcript | ToolFinished]:
+        """Print what comes by, and what comes up."""
+        if isinstance(frame, Transcript):
+            self.speaking = frame.speaker == "agent" and not frame.final
+            if frame.final and frame.text.strip():
+                _print(f"{'agent' if frame.speaker == 'agent' else 'you':>6}: {frame.text.strip()}")
+        elif isinstance(frame, ToolFinished):
+            _print(f"        {frame.name} -> {frame.output}")
+        elif isinstance(frame, TurnLatency):
+            _print(f"        (answer after {frame.ms:.0f} ms)")
+        elif isinstance(frame, BargeInReaction):
+            _print(f"        (interrupted, silent after {frame.ms:.0f} ms)")
+        else:
+            _print(f"        (failure: {frame.message})")
+        if isinstance(frame, Transcript | ToolFinished):
+            yield frame
+
+
+def _print(line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
