@@ -171,7 +171,7 @@ class Sessions:
         except Exception as error:
             self._counts["failed"] += 1
             self.failures.append(error)
-            log.error("%s: the session failed: %s: %s", name, type(error).__name__, error)
+            log.error("%s: the session failed: %s: %s", name, type(error).__name__, str(error))  # not what hangs on it
             return "failed"
         finally:
             del self._live[name]

@@ -1,0 +1,87 @@
+"""A spoken question is answered over each transport, by the cascade that needs neither key nor network."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import anyio
+import numpy as np
+import pytest
+from bargein.pipeline import Audio, Frame, Interrupt, Pipeline, ToolCall, Transcript
+from bargein.processors import BargeInReaction, Spoken, TurnLatency
+from bargein.services.cascade import Cascade
+from bargein.services.espeak import ESpeak
+from bargein.services.transports import FileTransport, Transport, WebSocketClient, connect_websocket, serve_websocket
+
+from ...speech import FOLDER, utterances
+
+pytest.importorskip("pocketsphinx", reason="the extra 'pocketsphinx' is not installed")
+pytest.importorskip("espeakng_loader", reason="the extra 'espeak' is not installed")
+
+
+def agent(peer: Transport) -> Pipeline:
+    return Pipeline(peer.source, Cascade.offline(tts=ESpeak()), Spoken(), peer.sink)
+
+
+def audible(frames: list[Frame]) -> bool:
+    sound = [frame.samples for frame in frames if isinstance(frame, Audio)]
+    return bool(sound) and int(np.abs(np.concatenate(sound).astype(np.int32)).max()) > 3000
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.virtual
+async def test_by_files(tmp_path: Path) -> None:
+    """The question is a file, and so is the answer, to its last word."""
+    out = tmp_path / "answer.wav"
+    peer = FileTransport(FOLDER / "weather.wav", out)
+    graph = agent(peer)
+    async with graph.session() as session:
+        frames = [frame async for frame in session]
+    assert peer.left is not None
+    assert peer.left.reason == "it has been answered"
+    (call,) = [frame for frame in frames if isinstance(frame, ToolCall)]
+    assert call.name == "weather"
+    said = [frame.text for frame in frames if isinstance(frame, Transcript) and frame.speaker == "agent"]
+    assert "Paris" in said[-1]
+    with wave.open(str(out)) as file:
+        seconds = file.getnframes() / file.getframerate()
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    assert seconds > 1
+    assert np.abs(samples.astype(np.int32)).max() > 3000
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_by_websocket(backend: str) -> None:
+    """It is heard, looked up and answered; who speaks over the answer silences it, and no more of it comes."""
+    frames: list[Frame] = []
+
+    async def listen(client: WebSocketClient, answered: anyio.Event) -> None:
+        """Until the last that must come: how long it took until the agent was silent."""
+        async for frame in client:
+            frames.append(frame)
+            if isinstance(frame, BargeInReaction):
+                answered.set()
+
+    async def talk() -> None:
+        with anyio.fail_after(50):
+            async with serve_websocket(agent) as server, connect_websocket(server.url) as client:
+                answered = anyio.Event()
+                async with anyio.create_task_group() as group:
+                    group.start_soon(listen, client, answered)
+                    await client.speak(utterances()["weather"].samples, 16_000)
+                    while not audible(frames):
+                        await client.speak(np.zeros(3200, np.int16), 16_000)
+                    await client.speak(utterances()["wait"].samples, 16_000)
+                    await client.speak(np.zeros(16_000, np.int16), 16_000)
+                    await answered.wait()
+                    group.cancel_scope.cancel()
+
+    anyio.run(talk, backend=backend)
+    assert any(isinstance(frame, ToolCall) and frame.name == "weather" for frame in frames)
+    assert any(isinstance(frame, TurnLatency) for frame in frames)
+    flush = next(at for at, frame in enumerate(frames) if isinstance(frame, Interrupt))
+    assert audible(frames[:flush])
+    number = frames[flush].epoch
+    assert all(frame.epoch >= number for frame in frames[flush:] if isinstance(frame, Audio))
