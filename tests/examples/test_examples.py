@@ -18,12 +18,16 @@ SAYS = {
     "draw": "declared latency: 310 ms (Clean 10 + Recognise 300)",
     "errors": "careful dropped Text: ValueError: I do not take questions\nbye\nValueError: I do not take",
     "failover": "heard: 'You can return it within thirty', never: ' days.",
+    "files": "it has been answered: 1.0 s of answer\n1.0 s made louder",
     "own_processor": "peak: 6538 of 32767",
     "own_provider": "You said: Is anybody there?",
     "switch": "Would you please sit down?\nSit down!",
+    "telephone": "a call from Jane\nthe caller presses 1\n500 ms were heard",
     "turn_taking": "1640 ms  Resume()\n  3080 ms  Hold()\n  3420 ms  Interrupt",
+    "two_agents": "Ada speaks\nBob speaks\nAda speaks\nBob speaks\nand that was that",
     "upstream": "the user heard 1100 ms of r1",
     "webrtc": "the agent is heard\ntold: flush",
+    "websocket_agent": "then: Very well.\n0 pieces of the old answer came after the flush",
 }
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
