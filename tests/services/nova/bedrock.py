@@ -17,6 +17,7 @@ from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSListener
 from bargein.services.nova import NovaSonic
 from bargein.services.nova._bedrock import Bedrock
+from bargein.services.nova._credentials import provider
 from bargein.services.nova._signing import Credentials
 from botocore.eventstream import EventStreamMessage
 from h2.exceptions import ProtocolError
@@ -76,13 +77,9 @@ class BedrockPeer:
             await anyio.sleep(0.05)  # farewells are still heard
             group.cancel_scope.cancel()
 
-    def model(self, who: Credentials = WHO, **options: Any) -> NovaSonic:
+    def model(self, who: Credentials = WHO, credentials: Any = None, **options: Any) -> NovaSonic:
         """A model that talks to this server, at a time that stands still."""
-
-        async def credentials() -> Credentials:
-            return who
-
-        bedrock = Bedrock(region=REGION, credentials=credentials, now=lambda: NOW)
+        bedrock = Bedrock(region=REGION, credentials=credentials or provider(who), now=lambda: NOW)
         return NovaSonic(url=self.url, ssl=certificates()[1], connect=bedrock.connect, **options)
 
     async def _connected(self, stream: Any) -> None:

@@ -107,6 +107,23 @@ def test_who_is_not_let_in(run: Any, who: Credentials, says: str, caplog: pytest
         run(test)
 
 
+def test_credentials_expire(run: Any) -> None:
+    """Where others are to be had by then, they are tried."""
+
+    async def test() -> None:
+        bedrock = BedrockPeer(Peer("Yes?", pace=0.0))
+        sources = iter([Credentials(access_key=WHO.access_key, secret_key=WHO.secret_key, token="old")])
+
+        async def credentials() -> Credentials:
+            return next(sources, WHO)
+
+        harness = await answered(bedrock, credentials=credentials)
+        assert len(bedrock.requests) == 2
+        assert "ExpiredTokenException" in harness.of(Disconnected)[0].reason
+
+    run(test)
+
+
 @pytest.mark.parametrize("fault", ["goaway", "reset", "hang up", "damaged", "cut off", "ends"])
 def test_the_connection_breaks(run: Any, fault: str) -> None:
     """However it does, another one is made, and the conversation goes on."""

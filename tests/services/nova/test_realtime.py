@@ -13,6 +13,8 @@ from bargein.pipeline import (
     Interrupt,
     ResponseEnded,
     ResponseStarted,
+    SpeechStarted,
+    SpeechStopped,
     Text,
     Transcript,
     Usage,
@@ -295,6 +297,19 @@ async def test_a_session_is_replaced_before_its_limit() -> None:
     assert all(each.ended for each in peer.sessions), "the old one is told the end"
 
 
+async def test_a_session_is_not_replaced_while_the_user_speaks() -> None:
+    """As a detector above says: the model itself does not tell."""
+    peer = Peer("Yes?")
+    async with session(peer.model()) as harness:
+        await harness.send(SpeechStarted())
+        await anyio.sleep(400)
+        assert len(peer.sessions) == 1
+        await harness.send(SpeechStopped())
+        await anyio.sleep(5)
+        assert len(peer.sessions) == 2
+        await harness.session.cancel()
+
+
 async def test_a_session_without_a_pause() -> None:
     """Is replaced all the same, just before its limit."""
     peer = Peer("word " * 1000, pace=2.0)
@@ -444,6 +459,23 @@ async def test_the_first_version_reads_nothing() -> None:
     async with peer.model("amazon.nova-sonic-v1:0").connect() as conversation:
         with pytest.raises(UnsupportedError, match=r"Nova Sonic cannot do send_text\(\)"):
             await conversation.send_text("Hello.")
+
+
+async def test_the_first_version_hears_and_looks_up() -> None:
+    """As the second does."""
+
+    @tool
+    async def weather(city: str) -> str:
+        await anyio.sleep(1)
+        return '{"sky": "blue"}'
+
+    peer = Peer(("weather", '{"city": "Paris"}'), "It is sunny.", reads=False)
+    async with session(peer.model("amazon.nova-sonic-v1:0", tools=[weather])) as harness:
+        await say(harness)
+        await harness.next(Audio, within=30)
+        assert peer.results == ['{"sky": "blue"}']
+        await harness.session.cancel()
+    assert not peer.faults
 
 
 async def test_nothing_can_be_asked_for() -> None:

@@ -25,6 +25,7 @@ from ._signing import Credentials, EventSigner, sign_request
 __all__ = ["Bedrock"]
 
 SERVICE: Final = "bedrock"
+EXPIRED: Final = "ExpiredTokenException"
 TYPE: Final = "application/vnd.amazon.eventstream"
 GOODBYE_S: Final = 0.2
 """How long the end of our stream may take."""
@@ -79,7 +80,13 @@ class Bedrock:
                 credentials=credentials, region=self.region, service=SERVICE, signature=signed.signature
             )
             async with exchange(stream, endpoint.url, signed.headers) as talk:
-                socket = _EventSocket(talk, lambda message: signer.sign(message, self.now()), repr(endpoint))
+
+                async def renewed() -> bool:
+                    with suppress(SocketRefusedError):
+                        return await self._who(endpoint) != credentials
+                    return False
+
+                socket = _EventSocket(talk, lambda each: signer.sign(each, self.now()), repr(endpoint), renewed)
                 try:
                     yield socket
                 finally:
@@ -119,10 +126,17 @@ class Bedrock:
 class _EventSocket:
     """Whole messages of the event stream, both ways."""
 
-    def __init__(self, talk: Exchange, sign: Callable[[bytes], bytes], where: str) -> None:
+    def __init__(
+        self,
+        talk: Exchange,
+        sign: Callable[[bytes], bytes],
+        where: str,
+        renewed: Callable[[], Awaitable[bool]],
+    ) -> None:
         self._talk = talk
         self._sign = sign
         self._where = where
+        self._renewed = renewed
         self._splitter = Splitter()
         self._messages: deque[bytes] = deque()
         self._cut = False  # a message was, or may have been, sent in part
@@ -182,7 +196,10 @@ class _EventSocket:
                 body += more
         kind = self._talk.headers.get("x-amzn-errortype", "").partition(":")[0]
         said = _said(body[:BODY])
-        return SocketRefusedError(f"{self._where} answers {status}", status, f"{kind}: {said}" if kind else said)
+        if kind == EXPIRED and await self._renewed():
+            status = None  # with the others it may be let in
+        why = f"{self._where} answers {self._talk.status}"
+        return SocketRefusedError(why, status, f"{kind}: {said}" if kind else said)
 
 
 def _said(body: bytes) -> str:

@@ -111,6 +111,9 @@ class Dialogue:
         self.broken: str | None = None
         """Why the present connection is of no use any more."""
         self.user_speaking = False
+        """So the provider says."""
+        self.detected = False
+        """So a detector of the application's own says, above."""
         self.give: deque[tuple[Outlet[Any], Frame]] = deque()
         self.giving, self.minding, self.resting = Bell(), Bell(), Bell()
         self._out = out
@@ -193,7 +196,8 @@ class Dialogue:
     @property
     def pause(self) -> bool:
         """Nobody speaks, and nothing is under way."""
-        return not (self.busy or self.user_speaking or self.give or self.memory.playing)
+        speaking = self.user_speaking or self.detected
+        return not (self.busy or speaking or self.give or self.memory.playing)
 
     @property
     def _provider(self) -> str:

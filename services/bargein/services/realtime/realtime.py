@@ -304,6 +304,7 @@ class Realtime(Processor):
                 dialogue.result(frame)
             elif isinstance(frame, PASSES):
                 dialogue.emit(frame)
+                dialogue.detected = isinstance(frame, SpeechStarted)
                 if isinstance(frame, SpeechStarted) and self.settings.turn_detection is None and dialogue.ready:
                     dialogue.outbox.command(lambda protocol: protocol.speech(), behind_sound=True)
             else:
