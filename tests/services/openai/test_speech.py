@@ -188,9 +188,31 @@ def test_a_cut_stream_is_an_error() -> None:
     assert list(words.feed(b'data: {"type":"transcript.text.delta","delta":"Yes"}\n\n')) == ["Yes"]
     with pytest.raises(ConnectionError, match="the last words did not come"):
         list(words.end())
-    sound = SoundAnswer("audio/pcm")
-    assert [piece.tolist() for data in (b"\x01", b"\x00\x02") for piece in sound.feed(data)] == [[1]]
+    sound = SoundAnswer("audio/pcm", 24_000)
+    assert [piece.tolist() for data in (b"\x01", bytes(11), b"\x02") for piece in sound.feed(data)] == [[1, *[0] * 5]]
     assert list(sound.end()) == []
+
+
+@pytest.mark.parametrize("size", [1, 5, 9999])
+def test_a_wav_file_is_taken_for_what_is_in_it(size: int) -> None:
+    """However it is cut; and raw samples that begin like one are samples."""
+    for data, expected in (
+        (wav(PIECE, 24_000).replace(b"WAVE", b"WAVELIST\x03\0\0\0abc\0"), PIECE.tolist() + [0] * 800),
+        (b"RIFFsamples!", np.frombuffer(b"RIFFsamples!", "<i2").tolist()),
+        (b"RIFF", np.frombuffer(b"RIFF", "<i2").tolist()),
+    ):
+        sound = SoundAnswer("audio/wav", 24_000)
+        pieces = [piece for at in range(0, len(data), size) for piece in sound.feed(data[at : at + size])]
+        assert [sample for piece in [*pieces, *sound.end()] for sample in piece.tolist()] == expected
+
+
+def test_sound_of_another_kind_is_told() -> None:
+    """It would be noise, or too slow."""
+    for beginning in (b"ID3\x04", b"\xff\xfb\x90\x64", b"OggS"):
+        with pytest.raises(ConnectionError, match="sent encoded sound where raw samples were asked for"):
+            list(SoundAnswer("audio/pcm", 24_000).feed(beginning + bytes(20)))
+    with pytest.raises(ConnectionError, match=r"16 bits at 16000 Hz with 1 channel.*24000 Hz mono"):
+        list(SoundAnswer("audio/wav", 24_000).feed(wav(PIECE, 16_000)))
 
 
 def test_a_file_is_never_too_short() -> None:
@@ -431,7 +453,7 @@ def test_who_asks_for_patience_is_not_asked_again(backend: str) -> None:
 @both
 def test_what_was_begun_is_not_asked_again(backend: str) -> None:
     """Sound that was cut is told, after what came of it."""
-    begun = b"HTTP/1.1 200 OK\r\nContent-Type: audio/pcm\r\nContent-Length: 99\r\n\r\n\x01\x00"
+    begun = b"HTTP/1.1 200 OK\r\nContent-Type: audio/pcm\r\nContent-Length: 99\r\n\r\n" + bytes(20)
 
     async def script(stream: SocketStream) -> None:
         await stream.send(begun)

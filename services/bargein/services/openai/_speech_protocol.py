@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import wave
 from collections.abc import Iterator
 from typing import Any, Final
@@ -19,6 +20,8 @@ __all__ = ["SoundAnswer", "WordsAnswer", "complaint", "wav"]
 SERVICE: Final = "OpenAI"
 SHORTEST: Final = 0.1
 """Seconds of sound, at least: less is refused, and gets silence at its end."""
+ENCODED: Final = (b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"OggS", b"fLaC")
+"""How MP3, Ogg and FLAC begin, which would be noise, and loud. Content types are not to be relied on."""
 LARGEST: Final = 2**20
 """Bytes of an answer that is no stream, at most."""
 
@@ -117,17 +120,19 @@ class WordsAnswer:
 
 
 class SoundAnswer:
-    """What is spoken: bytes in, samples out. `kind` is the answer's content type.
+    """What is spoken, at `rate`: bytes in, samples out. `kind` is the answer's content type.
 
-    Raises `ConnectionError` at the end of an answer that is no sound, with what it says.
+    Raises `ConnectionError` for what is no sound, with what it says, and for sound that is not raw samples; the header
+    of a WAV file, which some servers send all the same, is passed over.
     """
 
     over = False
     """Only the end of the bytes is its end."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, rate: int) -> None:
         self._kind = kind
         self._is_text = "json" in kind or kind.startswith("text/")
+        self._header = _Header(rate)
         self._pcm = Pcm()
         self._said = bytearray()
 
@@ -135,12 +140,62 @@ class SoundAnswer:
         """The samples that are complete with these bytes."""
         if self._is_text:
             self._said += data[: LARGEST - len(self._said)]
-        elif len(samples := self._pcm.samples(data)):
+        elif len(samples := self._pcm.samples(self._header.behind(data))):
             yield samples
 
     def end(self) -> Iterator[Samples]:
-        """Nothing more. Half a sample is none."""
+        """What was taken for a header that did not end. Half a sample is none."""
         if self._is_text:
             said = " ".join(self._said.decode("utf-8", "replace").split())[:300]
             raise ConnectionError(f"{SERVICE} sent {self._kind} where sound was expected: {said}")
-        yield from ()
+        if len(samples := self._pcm.samples(self._header.rest())):
+            yield samples
+
+
+class _Header:
+    """The beginning of a sound, while it may be the header of a WAV file."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._begun: bytes | None = b""  # None once it is over, or there is none
+
+    def behind(self, data: bytes) -> bytes:
+        """What is no header of these bytes, and of those that were kept."""
+        if self._begun is None:
+            return data
+        self._begun += data
+        if len(self._begun) < 12:
+            return b""
+        if self._begun.startswith(ENCODED):
+            raise ConnectionError(f"{SERVICE} sent encoded sound where raw samples were asked for; look at options")
+        if self._begun[:4] != b"RIFF" or self._begun[8:12] != b"WAVE":
+            begun, self._begun = self._begun, None
+            return begun
+        return self._sound(self._begun)
+
+    def _sound(self, file: bytes) -> bytes:
+        """What is known of the sound in a file, of which this is the beginning."""
+        at = 12
+        while at + 8 <= len(file):
+            name, (size,) = file[at : at + 4], struct.unpack_from("<I", file, at + 4)
+            if name == b"data":
+                self._begun = None
+                return file[at + 8 :]
+            if name == b"fmt " and at + 24 <= len(file):
+                self._check(*struct.unpack_from("<HHIIHH", file, at + 8))
+            at += 8 + size + size % 2
+        if len(file) > LARGEST:
+            raise ConnectionError(f"{SERVICE} sent a WAV file without sound")
+        return b""
+
+    def rest(self) -> bytes:
+        """What was kept, if it is too short for a header."""
+        kept, self._begun = self._begun or b"", None
+        return b"" if len(kept) >= 12 else kept
+
+    def _check(self, tag: int, channels: int, rate: int, bytes_a_second: int, align: int, bits: int) -> None:
+        if (channels, rate, bits) != (1, self._rate, 16):
+            raise ConnectionError(
+                f"{SERVICE} sent {bits} bits at {rate} Hz with {channels} channel(s), and 16 bits at {self._rate} Hz "
+                "mono were expected; give its rate="
+            )

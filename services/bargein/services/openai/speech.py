@@ -55,7 +55,7 @@ class _OverHttp(Remote):
         who = type(self).__name__
         self._base = base_url.rstrip("/")
         self._http = Http(who, self._base, first_byte_seconds=silence_seconds, silent_seconds=silence_seconds)
-        self._headers = {"authorization": f"Bearer {self._secret}"}
+        self._headers = {"authorization": f"Bearer {self._secret}", "accept-encoding": "identity"}
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
@@ -220,4 +220,6 @@ class OpenAISpeech(_OverHttp, TextToSpeech):
     async def _say(self, text: str, put: Callable[[Samples | Word], Awaitable[None]]) -> None:
         if not text.strip():
             return
-        await self._ask("/audio/speech", SoundAnswer, put, json={**self._fields, "input": text})
+        await self._ask(
+            "/audio/speech", partial(SoundAnswer, rate=self.rate), put, json={**self._fields, "input": text}
+        )
