@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 import anyio
+import msgspec
 from bargein.pipeline import (
     Audio,
     End,
@@ -33,12 +34,14 @@ from ..transport import Peer, PeerJoined, PeerLeft, Transport
 from ._listening import Listening
 from ._voice import Voice
 
-__all__ = ["WebRtcTransport"]
+__all__ = ["WebRtcStatistics", "WebRtcTransport"]
 
 log = logging.getLogger("bargein.webrtc")
 
 WAITING = 256
 """How many frames of the peer may wait until the source's task runs; then the oldest sound or picture is dropped."""
+PICTURES = 2
+"""How many pictures may: they are large."""
 QUIET_MS = 100
 """After so long without a packet silence is made up, for whoever waits for the end of speech."""
 EARLY = 0.005
@@ -68,6 +71,23 @@ class Line(Protocol):
         """How many packets have come of the peer, of any kind."""
 
 
+class WebRtcStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """What went wrong on the way, counted."""
+
+    lost: int = 0
+    """Packets of the user's sound that never came, or too late: silence stands for them."""
+    late: int = 0
+    """Packets that came too late, or twice."""
+    damaged: int = 0
+    """Packets that could not be decoded."""
+    wrong: int = 0
+    """Messages that could not be understood."""
+    dropped: int = 0
+    """Frames of the user's that were not given, because nobody had the time to take them."""
+    untold: int = 0
+    """Messages to the peer that were not sent: it has no channel, or does not read."""
+
+
 class WebRtcTransport(Transport):
     """A peer on WebRTC: its voice, camera and messages; made by `WebRtcServer`.
 
@@ -92,17 +112,27 @@ class WebRtcTransport(Transport):
         """What the user says."""
         self.deaf = False
         """The peer takes no sound: what the agent says is dropped."""
-        self.dropped = 0
-        """Frames of the peer that were dropped because the source's task did not run."""
-        self.untold = 0
-        """Messages that were not sent, because the peer does not read."""
         self.line: Line | None = None
+        """The connection, once there is one."""
+        self._dropped = self._untold = 0
         self._arrived: deque[Frame] = deque()
         self._wake = anyio.Event()
         self._left: tuple[str, bool] | None = None
         self._connected = anyio.Event()
         self._wrong = 0
         self._heard_at = self._packet_at = anyio.current_time()
+
+    def statistics(self) -> WebRtcStatistics:
+        """What has been counted so far."""
+        reorder = self.listening.reorder
+        return WebRtcStatistics(
+            lost=reorder.lost,
+            late=reorder.late,
+            damaged=self.listening.damaged,
+            wrong=self._wrong,
+            dropped=self._dropped,
+            untold=self._untold,
+        )
 
     # What the connection says ---------------------------------------------------------------------------------------
 
@@ -119,12 +149,17 @@ class WebRtcTransport(Transport):
     def arrived(self, frame: Frame) -> None:
         """Something of the peer has come."""
         self._heard_at = anyio.current_time()
-        if len(self._arrived) >= WAITING:
-            oldest = next((at for at, each in enumerate(self._arrived) if isinstance(each, Audio | Video)), 0)
-            del self._arrived[oldest]
-            self.dropped += 1
+        pictures = [at for at, each in enumerate(self._arrived) if isinstance(each, Video)]
+        if len(pictures) >= PICTURES and isinstance(frame, Video):
+            self._drop(pictures[0])
+        elif len(self._arrived) >= WAITING:
+            self._drop(next((at for at, each in enumerate(self._arrived) if isinstance(each, Audio | Video)), 0))
         self._arrived.append(frame)
         self._wake.set()
+
+    def _drop(self, at: int) -> None:
+        del self._arrived[at]
+        self._dropped += 1
 
     def message(self, data: str | bytes) -> None:
         """A message has come on the data channel."""
@@ -164,7 +199,7 @@ class WebRtcTransport(Transport):
     def tell(self, message: str) -> None:
         """Send a message if the peer has a channel for it."""
         if self.line is not None and not self.line.tell(message):
-            self.untold += 1
+            self._untold += 1
 
     @property
     def gone(self) -> bool:

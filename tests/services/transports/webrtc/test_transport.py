@@ -1,0 +1,68 @@
+"""WebRtcTransport without a connection: what is bounded."""
+
+from __future__ import annotations
+
+import anyio
+import numpy as np
+import pytest
+from bargein.pipeline import Audio, Frame, Pass, Pipeline, UserText, Video
+from bargein.services.transports import Peer, PeerJoined, PeerLeft, SessionLimits
+from bargein.services.transports.webrtc import WebRtcTransport
+from bargein.services.transports.webrtc._voice import Encoder
+
+pytestmark = pytest.mark.virtual
+
+
+async def came(transport: WebRtcTransport) -> list[Frame]:
+    """What the source gives when it runs at last, and the peer has left."""
+    transport.connected()
+    transport.left("enough", clean=True)
+    graph = Pipeline(transport.source, Pass(Audio, Video, UserText, PeerJoined, PeerLeft))
+    async with graph.session(capacity=1000) as session:
+        return [frame async for frame in session]
+
+
+async def test_what_waits_is_bounded_and_counted() -> None:
+    """The oldest sound goes first, and words are kept; of pictures there are two."""
+    transport = WebRtcTransport(Peer(name="p"), SessionLimits(), pictures=True)
+    transport.arrived(UserText(text="Hello"))
+    for number in range(300):
+        transport.arrived(Audio(samples=np.full(960, number, np.int16), rate=48_000))
+        transport.arrived(Video(data=np.full((2, 2, 3), number % 256, np.uint8)))
+    frames = await came(transport)
+    sound = [int(frame.samples[0]) for frame in frames if isinstance(frame, Audio)]
+    pictures = [frame for frame in frames if isinstance(frame, Video)]
+    assert sound == list(range(300 - len(sound), 300))
+    assert [int(each.data[0, 0, 0]) for each in pictures if not isinstance(each.data, bytes)] == [42, 43]
+    assert sum(isinstance(frame, UserText) for frame in frames) == 1
+    assert transport.statistics().dropped == 600 - len(sound) - len(pictures)
+    assert len(sound) + len(pictures) + 1 == 256
+
+
+async def test_what_a_peer_says_is_limited() -> None:
+    """A message that is too long is a wrong one."""
+    transport = WebRtcTransport(Peer(name="p"), SessionLimits(message_bytes=100, wrong_messages=1))
+    transport.message('{"type": "text", "text": "Hello"}')
+    transport.message("x" * 101)
+    stays = transport.gone
+    transport.message(b"\x00")
+    assert (stays, transport.gone) == (False, True)
+    assert transport.statistics().wrong == 2
+
+
+async def test_a_muted_microphone_is_heard_as_silence() -> None:
+    """For two seconds; then nothing is made up."""
+
+    transport = WebRtcTransport(Peer(name="p"), SessionLimits())
+    packet = Encoder(48_000).encode(np.full(960, 1000, np.int16))
+    graph = Pipeline(transport.source, Pass(Audio, PeerJoined, PeerLeft))
+    heard = 0.0
+    async with graph.session(capacity=1000) as session:
+        transport.connected()
+        await anyio.sleep(1)
+        transport.packet(1, 0, packet)
+        await anyio.sleep(10)
+        transport.left("enough", clean=True)
+        async for frame in session:
+            heard += frame.ms if isinstance(frame, Audio) else 0
+    assert heard == 2020
