@@ -57,6 +57,7 @@ from ..sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, d
 from ..tools import Tool, Toolbox, ToolRunner
 from ..tools._schema import completed
 from ._dialogue import Dialogue
+from ._line import Line
 from .conversation import Conversation
 from .policy import ReconnectPolicy
 from .profile import Profile
@@ -115,8 +116,6 @@ PAUSE_S = 1.0
 """After so long without any sound of the user's, not even silence, the source counts as paused."""
 STABLE_S = 5.0
 """A connection that lasted less counts as an attempt that failed."""
-QUIET_S = 0.1
-"""Silence is sent in pieces so long, to who must hear without a break, once nothing has come for twice as long."""
 FAREWELL_S = 0.4
 """How long saying goodbye may take: a session that is cancelled waits for it."""
 REFUSALS = {
@@ -462,7 +461,7 @@ class Realtime(Processor):
                 async with self._connect(await self._endpoint(protocol)) as socket:
                     dialogue.connecting(protocol)
                     try:
-                        over = await self._converse(socket, protocol, dialogue)
+                        over = await Line(socket, protocol, dialogue, self.reconnect, self.profile).talk(self.settings)
                     finally:
                         await _farewell(socket, protocol)
                 if isinstance(over, SocketRefusedError):
@@ -497,86 +496,6 @@ class Realtime(Processor):
         with anyio.move_on_after(seconds):
             return await endpoint
         raise SocketRefusedError(f"no address or token within {seconds:g} s")
-
-    async def _converse(
-        self, socket: Socket, protocol: Protocol, dialogue: Dialogue
-    ) -> tuple[str, bool] | SocketRefusedError:
-        """One connection, until it ends. Returns why, and whether that was meant; or the refusal, where it comes only
-        after the first words, as HTTP/2 may have it.
-        """
-        ended: list[tuple[str, bool]] = []
-        refused: list[SocketRefusedError] = []
-        began = dialogue.heard_at = anyio.current_time()
-
-        def end(reason: str, clean: bool, scope: anyio.CancelScope) -> None:
-            ended.append((reason, clean))
-            scope.cancel()
-
-        def closed(error: SocketClosedError, scope: anyio.CancelScope) -> None:
-            if error.code in protocol.hopeless and not dialogue.ready:
-                dialogue.fatal = f"the connection was {error}"
-            end(str(error), False, scope)
-
-        async with anyio.create_task_group() as group:
-
-            async def read() -> None:
-                try:
-                    while True:
-                        dialogue.receive(await socket.receive())
-                        if (why := dialogue.fatal or dialogue.broken) is not None:
-                            end(why, False, group.cancel_scope)
-                except SocketRefusedError as error:
-                    refused.append(error)
-                    group.cancel_scope.cancel()
-                except SocketClosedError as error:
-                    closed(error, group.cancel_scope)
-
-            async def write() -> None:
-                try:
-                    for message in protocol.opening(self.settings):
-                        await socket.send(message)
-                    for event in protocol.opened():
-                        dialogue.handle(event)
-                    while True:
-                        while dialogue.outbox:
-                            for message in dialogue.outbox.take():
-                                await socket.send(message)
-                            dialogue.outbox.sent()
-                        dialogue.resting.ring()
-                        await dialogue.outbox.bell.wait()
-                except SocketClosedError as error:
-                    closed(error, group.cancel_scope)
-
-            async def watch() -> None:
-                policy = self.reconnect
-                while True:
-                    now = anyio.current_time()
-                    left = dialogue.expires - now
-                    if not dialogue.ready and now > began + policy.ready_seconds:
-                        end(f"no session within {policy.ready_seconds:g} s", False, group.cancel_scope)
-                    elif dialogue.silence > policy.silent_seconds:
-                        end(
-                            f"silent for {policy.silent_seconds:g} s while an answer was due", False, group.cancel_scope
-                        )
-                    elif dialogue.ready and (left < 2 or (dialogue.due(policy.renew_seconds) and dialogue.pause)):
-                        end(dialogue.renewal or "the session's time is running out", True, group.cancel_scope)
-                    await anyio.sleep(max(0.5, min(2.0, left / 4)))
-
-            async def fill() -> None:
-                piece = bytes(2 * int(self.profile.input_rate * QUIET_S))
-                while True:
-                    await anyio.sleep(max(QUIET_S, dialogue.outbox.heard_until + 2 * QUIET_S - anyio.current_time()))
-                    if anyio.current_time() >= dialogue.outbox.heard_until + 2 * QUIET_S - 1e-6:
-                        dialogue.outbox.quiet(piece, 1000 * QUIET_S)
-
-            group.start_soon(read)
-            group.start_soon(write)
-            group.start_soon(watch)
-            if self.profile.continuous:
-                group.start_soon(fill)
-        if refused:
-            return refused[0]
-        return ended[0] if ended else ("", True)
 
     # Without a graph ----------------------------------------------------------------------------------------------
 
