@@ -19,6 +19,13 @@ async def test_another_backend_is_refused() -> None:
         await server.__aenter__()
 
 
+@pytest.mark.real
+async def test_addresses_of_servers_are_checked() -> None:
+    """Before any peer comes."""
+    with pytest.raises(ValueError, match=r"'http://a'.*expected stun:host:port"):
+        await WebRtcServer(Sessions(lambda _: Pipeline(Pass())), ice_servers=["http://a"]).__aenter__()
+
+
 def test_settings_are_checked_and_credentials_are_not_shown() -> None:
     """An address alone is a server."""
     sessions = Sessions(lambda _: Pipeline(Pass()))

@@ -232,6 +232,19 @@ async def test_media_may_come_later() -> None:
     assert not room.sessions.failures
 
 
+async def test_a_reader_may_begin_to_speak() -> None:
+    """Its first offer had no sound."""
+    room = Room()
+    async with WebRtcServer(room.sessions) as server, client(audio=False) as peer:
+        await peer.join(server)
+        peer.pc.addTrack(peer.microphone)
+        await peer.join(server)
+        peer.microphone.say(utterances()["yes"].samples)
+        await until(lambda: peer.loud_since(0))
+        assert len(room.sessions.live) == 1
+    assert not room.sessions.failures
+
+
 async def test_the_agent_may_show_itself() -> None:
     """Pictures come in both directions at once."""
     room = Room()

@@ -20,6 +20,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
+from aiortc.rtcicetransport import connection_kwargs
 from aiortc.sdp import SessionDescription, candidate_from_sdp
 from bargein.pipeline import Video
 
@@ -45,8 +46,19 @@ RESTART_SECONDS = 30.0
 
 
 def configuration(servers: Sequence[tuple[str, str, str]]) -> RTCConfiguration:
-    """Of the addresses, users and passwords of ICE servers; none of them means none, and not aiortc's default."""
-    return RTCConfiguration(iceServers=[RTCIceServer(url, user or None, word or None) for url, user, word in servers])
+    """Of the addresses, users and passwords of ICE servers; none of them means none, and not aiortc's default.
+
+    Raises `ValueError` for an address that is none.
+    """
+    made = [RTCIceServer(url, user or None, word or None) for url, user, word in servers]
+    for each in made:
+        try:
+            connection_kwargs([each])
+        except ValueError as error:
+            raise ValueError(
+                f"ICE server {each.urls!r}: {error}; expected stun:host:port, or turn:host:port?transport=udp"
+            ) from None
+    return RTCConfiguration(iceServers=made)
 
 
 def parsed(offer: str) -> SessionDescription:
@@ -69,7 +81,7 @@ def parsed(offer: str) -> SessionDescription:
     if sum(media.kind == "application" for media in description.media) > 1:
         raise ValueError("this offer has two associations of data channels; expected one")
     bundled = [mid for group in description.group if group.semantic == "BUNDLE" for mid in group.items]
-    if set(bundled) != set(mids):
+    if (bundled or len(mids) > 1) and set(bundled) != set(mids):
         raise ValueError(f"this offer bundles {bundled} of {mids}; expected all media on one way")
     return description
 
@@ -117,7 +129,7 @@ class Connection:
             return await self._answer(renewed(self._pc.remoteDescription.sdp, username, password))
 
     async def _answer(self, offer: str) -> str:
-        if self._path is None and any(media.kind == "audio" for media in parsed(offer).media):
+        if self._audio is None and any(media.kind == "audio" for media in parsed(offer).media):
             self._take_voice()
         username, password = credentials(offer)
         path = self._path if username != self.username else None

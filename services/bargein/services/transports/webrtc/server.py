@@ -72,8 +72,8 @@ class WebRtcServer:
     A peer has `open_seconds` of the `SessionLimits` to connect. One that vanishes is noticed when nothing at all has
     come of it for `idle_seconds`, or when ICE has had no answer to its questions for about 30 s, whichever is sooner.
 
-    Raises `ModuleNotFoundError` without aiortc, and `RuntimeError` on another backend than asyncio, for which alone
-    aiortc is made.
+    Raises `ModuleNotFoundError` without aiortc, `ValueError` for what it cannot be set to, and `RuntimeError` on
+    another backend than asyncio, for which alone aiortc is made.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class WebRtcServer:
         self.sessions = sessions
         """Where the sessions run."""
         self.ice_servers = tuple(IceServer(url=each) if isinstance(each, str) else each for each in ice_servers)
-        """What helps peers to find each other; none is needed on one network."""
+        """What helps peers to find each other; none is needed on one network. Of STUN and of TURN, one is used."""
         self.video_fps = video_fps
         """How many pictures of a camera are taken a second, at most; 0 for no camera."""
         self.show = show
