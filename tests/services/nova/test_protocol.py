@@ -121,6 +121,16 @@ def test_several_sentences_are_one_turn() -> None:
     assert "".join(event.text for event in events if isinstance(event, TextPiece)) == "One. Two."
 
 
+def test_a_block_may_come_in_pieces() -> None:
+    """Which are one sentence, and no correction."""
+    service = Service()
+    events = service.block("TEXT", "ASSISTANT", "SPECULATIVE", "It is ", "noon.") + service.preview(" Bye. ")
+    assert "".join(event.text for event in events if isinstance(event, TextPiece)) == "It is noon. Bye. "
+    service.sound("END_TURN")
+    assert service.spoken("It is noon.") == []
+    assert service.spoken("Bye.", "END_TURN") == []
+
+
 def test_many_turns_of_one_completion() -> None:
     """Have names of their own, also without anything of the user's between them."""
     service = Service()
@@ -166,6 +176,24 @@ def test_what_was_spoken_in_other_words() -> None:
     assert corrected.text == "It is noon. Bye."
     service.sound()
     assert told(service.spoken("Hello.", "END_TURN")) == ["ItemOver 2 Hello.", "ResponseOver 2 completed"]
+
+
+def test_what_was_spoken_is_told_late() -> None:
+    """When the next turn has begun: it is no correction of that."""
+    service = Service()
+    service.preview("Let me see.")
+    service.sound()
+    block, _ = service.begin("TOOL", "TOOL")
+    service.event("contentEnd", contentId=block, type="TOOL", stopReason="TOOL_USE")
+    service.preview("It is noon.")
+    assert service.spoken("Let me see.") == []
+    service.sound("END_TURN")
+    assert service.spoken("It is noon.", "END_TURN") == []
+    service.preview("Well,")
+    assert told(service.spoken('{"interrupted":true}', "INTERRUPTED")) == [
+        "Interrupted 3",
+        "ResponseOver 3 interrupted",
+    ]
 
 
 @pytest.mark.parametrize("missing", ["completionEnd", "END_TURN", "contentEnd"])

@@ -64,7 +64,7 @@ class Bedrock:
         """A socket of messages of the event stream, open while the block runs. It signs what it sends.
 
         Raises `SocketRefusedError` when none comes about. Whether the server lets us in is only known when it answers,
-        which it may do after the first messages: then `receive` and `send` raise it.
+        which it may do after the first messages: then `receive` raises it.
         """
         credentials = await self._who(endpoint)
         async with await self._dial(endpoint) as stream:

@@ -120,7 +120,7 @@ class Exchange:
             try:
                 for event in self._h2.receive_data(data):
                     self._happened(event)
-            except self._error as error:
+            except (self._error, UnicodeDecodeError) as error:
                 self._close(1002, f"the server does not speak HTTP/2 as it should: {error or type(error).__name__}")
             self._collect()
 

@@ -37,6 +37,11 @@ class _Turn:
         """Text that was spoken, block by block."""
         self.interrupted = False
 
+    @property
+    def untold(self) -> bool:
+        """Of some of what was announced it was not told that it was spoken."""
+        return not self.interrupted and len(self.spoken) < len(self.previewed)
+
 
 class _Block:
     """A block, from its beginning until it is forgotten."""
@@ -46,6 +51,8 @@ class _Block:
         self.final = start.final
         self.turn = turn
         """The agent's turn it belongs to; None for what the user said."""
+        self.begun = False
+        """Some of its text has come."""
 
 
 class Turns:
@@ -61,7 +68,8 @@ class Turns:
         self._count = 0
         self._blocks: dict[str, _Block] = {}
         self._open: _Turn | None = None
-        self._last: _Turn | None = None
+        self._last: _Turn | None = None  # that began, open or not
+        self._before: _Turn | None = None
         self._said: list[str] = []  # by the user, since the agent's last turn began
         self._out: list[Event] = []
 
@@ -96,7 +104,8 @@ class Turns:
     def _whose(self, start: wire.ContentStart) -> _Turn | None:
         """The turn that a block of the agent's belongs to, which may begin with it."""
         if start.type == "TEXT" and start.final:
-            return self._open or self._last  # it tells of what was spoken, and may come when the turn is over
+            # It tells of what was spoken, and may come when the turn is over, and the next has begun.
+            return self._before if self._before is not None and self._before.untold else self._last
         if start.type == "AUDIO" and self._open is None and self._last is not None and self._last.interrupted:
             return self._last  # sound without its text is the rest of what was interrupted
         if start.type != "AUDIO" and self._said:
@@ -111,13 +120,21 @@ class Turns:
             pass
         elif block.turn is None:
             self._user(event.content)
-        elif block.final:
-            block.turn.spoken.append(event.content.strip())
         else:
-            space = " " if block.turn.previewed else ""
-            block.turn.previewed.append(event.content.strip())
-            name = block.turn.name
-            self._out.append(TextPiece(response=name, item=name, text=space + event.content.strip()))
+            self._said_by_agent(block, block.turn, event.content)
+
+    def _said_by_agent(self, block: _Block, turn: _Turn, text: str) -> None:
+        texts = turn.spoken if block.final else turn.previewed
+        if block.begun:
+            texts[-1] += text
+        else:
+            text = text.lstrip()
+            texts.append(text)
+            if len(texts) > 1:
+                text = f" {text}"
+        block.begun = True
+        if not block.final:
+            self._out.append(TextPiece(response=turn.name, item=turn.name, text=text))
 
     def _user(self, text: str) -> None:
         """The user's words come in pieces, of which nobody says that it is the last."""
@@ -163,6 +180,7 @@ class Turns:
             self._out.append(Transcribed(item=item, text=" ".join(self._said), final=True))
             self._said = []
         self._count += 1
+        self._before = self._last
         turn = self._open = self._last = _Turn(f"{self._name}-{self._count}")
         self._out.append(ResponseBegan(response=turn.name))
         return turn
@@ -172,13 +190,13 @@ class Turns:
         if turn is None:
             return
         if outcome == "completed":
-            said = None if turn.previewed else " ".join(turn.spoken)
+            said = None if turn.previewed else " ".join(turn.spoken).strip()
             self._out.append(ItemOver(response=turn.name, item=turn.name, text=said))
         self._out.append(ResponseOver(response=turn.name, outcome=outcome))
 
     def _interrupted(self, block: _Block | None) -> None:
         """Said up to three times of one interruption, and also of a turn whose sound has come to its end."""
-        turn = (block.turn if block is not None else None) or self._open or self._last
+        turn = block.turn if block is not None and not block.final else self._last
         if turn is None or turn.interrupted:
             return
         turn.interrupted = True
@@ -188,12 +206,13 @@ class Turns:
 
     def _corrected(self, turn: _Turn) -> None:
         """All that was announced has been spoken; perhaps in other words."""
-        if turn.interrupted or not turn.previewed or len(turn.spoken) < len(turn.previewed):
+        if turn.interrupted or turn.untold or not turn.previewed:
             return
-        if turn.spoken != turn.previewed:
-            self._out.append(ItemCorrected(response=turn.name, item=turn.name, text=" ".join(turn.spoken)))
+        said, announced = (" ".join(text.strip() for text in texts) for texts in (turn.spoken, turn.previewed))
+        if said != announced:
+            self._out.append(ItemCorrected(response=turn.name, item=turn.name, text=said))
 
     def _used(self, event: wire.UsageEvent) -> None:
-        turn = self._open or self._last
+        turn = self._last
         if usage := event.usage:
             self._out.append(Used(usage=usage, response=turn.name if turn is not None else ""))
