@@ -17,7 +17,7 @@ from bargein.services.frames import Connected, Disconnected, Say
 from bargein.services.openai import ScriptedBrain
 from bargein.services.openai.serve import Faults, serve
 from bargein.services.realtime import RealtimeError, ReconnectPolicy, UnsupportedError, WordTimed
-from bargein.services.sockets import Endpoint, Socket, SocketClosedError, pipe
+from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe
 from bargein.services.xai import XAI, GrokVoice
 
 from ..speech import utterances
@@ -276,10 +276,11 @@ async def test_an_interrupt(truncates: bool) -> None:
 class Keeper:
     """xAI as far as it keeps conversations: by hand, against the wire."""
 
-    def __init__(self, *, forgets: bool = False) -> None:
+    def __init__(self, *, forgets: bool = False, refuses: int = 0) -> None:
         self.urls: list[str] = []
         self.sent: list[list[dict[str, Any]]] = []
         self.forgets = forgets
+        self.refuses = refuses  # a conversation that is asked for, by a status, or a close code
         self.items: list[dict[str, Any]] = []
         self.socket: Socket | None = None
 
@@ -288,6 +289,12 @@ class Keeper:
         ours, theirs = pipe()
         self.urls.append(endpoint.url)
         self.sent.append([])
+        if "conversation_id" in endpoint.url and self.refuses:
+            if self.refuses < 1000:
+                raise SocketRefusedError(f"answers {self.refuses}", self.refuses)
+            await theirs.close(self.refuses, "no such conversation")
+            yield ours
+            return
         async with anyio.create_task_group() as group:
             group.start_soon(self._serve, theirs, len(self.urls))
             try:
@@ -374,6 +381,18 @@ async def test_a_conversation_that_is_no_more_is_told_anew() -> None:
     assert keeper.urls[1].endswith("conversation_id=conv-1")
     items = [event["item"] for event in keeper.sent[1] if event["type"] == "conversation.item.create"]
     assert [item["role"] for item in items] == ["user", "assistant", "user"]
+
+
+@pytest.mark.parametrize("code", [404, 410, 1008, 1011])
+@pytest.mark.virtual
+async def test_a_conversation_that_is_refused(code: int) -> None:
+    """Is not asked for again: another one begins, and is given the words so far."""
+    keeper = Keeper(refuses=code)
+    harness = await twice(keeper)
+    assert [url.partition("&")[2] for url in keeper.urls] == ["", "conversation_id=conv-1", ""]
+    items = [event["item"] for event in keeper.sent[2] if event["type"] == "conversation.item.create"]
+    assert [item["role"] for item in items] == ["user", "assistant", "user"]
+    assert not any(frame.final for frame in harness.of(Disconnected))
 
 
 @pytest.mark.virtual

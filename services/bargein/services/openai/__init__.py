@@ -6,6 +6,7 @@ from .protocol import PROFILE, OpenAIProtocol
 from .realtime import OpenAIRealtime
 from .serve import Faults, Limits, Remember, ScriptedBrain, Server, ServerStatistics, serve, serve_socket
 from .sideband import OpenAISideband, Secret, mint_secret
+from .tongue import Tongue
 
 __all__ = [
     "BETA",
@@ -22,6 +23,7 @@ __all__ = [
     "Secret",
     "Server",
     "ServerStatistics",
+    "Tongue",
     "dial_call",
     "mint_secret",
     "serve",
