@@ -122,7 +122,7 @@ AGENTS: dict[str, Callable[[], list[Processor]]] = {
 
 
 async def main(arguments: Any) -> None:
-    seconds, times = (1.0, 2) if arguments.quick else (5.0, 15)
+    seconds, times = (1.0, 2) if arguments.quick else (5.0, 8)
     floor, went = await cost(bare(), seconds)
     result: dict[str, Any] = {"floor_ms": floor}
     lines = [f"bare websockets, echo: {floor:.2f} ms of CPU a session-second ({went} messages)"]

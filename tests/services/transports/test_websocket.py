@@ -499,6 +499,24 @@ def test_a_full_server_refuses_the_handshake(backend: str) -> None:
 
 
 @BOTH
+def test_who_says_nothing_takes_no_room_for_ever(backend: str) -> None:
+    """As many may wait to be heard as may have a session; the next is sent away, until their time is up."""
+
+    async def talk() -> None:
+        async with serve_websocket(brief, limits=SessionLimits(sessions=2, open_seconds=0.5)) as server:
+            async with dial(Endpoint(url=server.url)) as one, dial(Endpoint(url=server.url)) as other:
+                with pytest.raises(RefusedError, match="1013"):
+                    await ask(server.url)
+                for socket in (one, other):
+                    await socket.receive()
+                    with pytest.raises(SocketClosedError):
+                        await socket.receive()
+            assert await ask(server.url) == 60
+
+    run(backend, talk)
+
+
+@BOTH
 def test_a_hundred_at_once(backend: str) -> None:
     """Each has its answer."""
     answers: list[float] = []

@@ -24,6 +24,8 @@ __all__ = ["Marked", "SocketStatistics", "SocketTransport", "Wire"]
 Message = str | bytes
 SOUND_MS = 2_000.0
 """So much sound may wait for a peer that reads slowly: more would be an answer to a question long past."""
+CHUNK_MS = 40.0
+"""So long is a piece at most: a message costs as much as two. A player that is told to flush stops within a piece."""
 MESSAGES = 2_000
 """So many messages may wait for it."""
 LAST_WORD = 1.0
@@ -116,7 +118,8 @@ class SocketTransport(Transport):
         self._reading: anyio.CancelScope | None = None
         convert = () if output is None else (Resample(output[0], channels=output[1]),)
         self.source = Pipeline(_Reads(self), _Notes(self), name="source")
-        self.sink = Pipeline(MayBeSilent(), *convert, pacer or Pacer(fade_ms=0), Latency(), _Writes(self), name="sink")
+        pacer = pacer or Pacer(chunk_ms=CHUNK_MS, fade_ms=0)
+        self.sink = Pipeline(MayBeSilent(), *convert, pacer, Latency(), _Writes(self), name="sink")
 
     def statistics(self) -> SocketStatistics:
         """What has been counted so far."""
@@ -233,13 +236,14 @@ class SocketTransport(Transport):
 
     async def _write_on(self, scope: anyio.CancelScope) -> None:
         outbox, socket, slow = self._outbox, self._socket, self.limits.slow_seconds
+        event = type(anyio.Event())  # to ask AnyIO for one costs as much again as to make it
         while self.left is None:
             data = outbox.pop()
             if data is None:
                 if self._finishing:
                     self._finished = True
                     return
-                self._changed, self._waits = anyio.Event(), True
+                self._changed, self._waits = event(), True
                 await self._changed.wait()
                 self._waits = False
                 continue

@@ -65,6 +65,7 @@ class Visit:
         *,
         name: str = "",
         address: str = "",
+        path: str = "/",
         wishes: Mapping[str, str] | None = None,
         limits: SessionLimits | None = None,
         authorize: Authorize | None = None,
@@ -73,6 +74,8 @@ class Visit:
         """What the peer will be called."""
         self.address = address
         """Where it is."""
+        self.path = path
+        """What it asked for."""
         self.wishes = dict(wishes or {})
         """The parameters of the address it asked for."""
         self.limits = limits or SessionLimits()
@@ -217,6 +220,7 @@ async def serve_websocket(
     sessions = build if isinstance(build, Sessions) else Sessions(build, limits=limits)
     server = WebSocketServer(sessions, host, ssl is not None)
     doors = dict(paths) if paths is not None else {"/": accept_websocket}
+    knocking = 0  # peers that have not said what they want; they have no session, and a bound of their own
 
     async def check(connection: Any, request: Any) -> Any:
         if _path(request) not in doors:
@@ -232,15 +236,27 @@ async def serve_websocket(
             return _answer(503, "Service Unavailable", str(error))
         return None
 
+    async def accept(socket: Socket, visit: Visit) -> SocketTransport:
+        nonlocal knocking
+        if knocking >= sessions.limits.sessions:
+            await socket.close(1013, "too many are waiting to be heard; try again later")
+            raise RefusedError(f"{visit!r} was refused: {knocking} others had not said yet what they want")
+        knocking += 1
+        try:
+            return await doors[visit.path](socket, visit)
+        finally:
+            knocking -= 1
+
     async def handle(socket: Socket, request: Any) -> None:
         settled = authorize is None or bearer(request.headers.get("Authorization", ""))
         visit = Visit(
             address=getattr(socket, "address", ""),
+            path=_path(request),
             wishes=dict(parse_qsl(urlsplit(request.path).query)),
             limits=sessions.limits,
             authorize=None if settled else authorize,
         )
-        await serve_websocket_peer(socket, sessions, visit, accept=doors[_path(request)])
+        await serve_websocket_peer(socket, sessions, visit, accept=accept)
 
     options: dict[str, Any] = {} if ssl is None else {"ssl": ssl}
     async with sockets.listen(
