@@ -10,20 +10,20 @@ import numpy as np
 from bargein.pipeline import UserText
 from bargein.pipeline.testing import Harness, run_virtual, tone
 from bargein.processors import Heard, Pacer, Spoken
-from bargein.services.cascade import Cascade, LanguageModel, SpeechToText, TextToSpeech
+from bargein.services.cascade import Cascade, LanguageModel, Prompt, SpeechToText, TextToSpeech
 from bargein.services.failover import Failover
 from bargein.services.frames import BrainSwitched
 
 
 class Fragile(LanguageModel):
-    async def answer(self, prompt) -> AsyncIterator[str]:
+    async def answer(self, prompt: Prompt) -> AsyncIterator[str]:
         yield "You can return it within thirty days. You will need the receipt. "
         await anyio.sleep(2)
         raise ConnectionError("the line to the data centre is gone")
 
 
 class Sturdy(LanguageModel):
-    async def answer(self, prompt) -> AsyncIterator[str]:
+    async def answer(self, prompt: Prompt) -> AsyncIterator[str]:
         heard = next((entry.remembered for entry in prompt.entries if entry.role == "assistant"), "nothing")
         yield f"Excuse me. You have heard {heard.strip()!r}."
 

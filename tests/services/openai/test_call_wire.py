@@ -15,7 +15,7 @@ CLEAR = {"type": "output_audio_buffer.clear"}
 
 
 def sent(wire: CallWire, type: str, **fields: Any) -> list[Any]:
-    made = list(wire.send(json.dumps({"type": type, **fields})))
+    made: list[Any] = list(wire.send(json.dumps({"type": type, **fields})))
     return [each if isinstance(each, bytes) else json.loads(each) for each in made]
 
 

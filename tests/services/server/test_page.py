@@ -69,8 +69,8 @@ def choice() -> Choice:
 
 @pytest.fixture
 def microphone(tmp_path: Path) -> Path:
-    """A question, and five seconds later somebody who has heard enough: at the rate of a browser's device."""
-    parts = (silence(1500), utterances()["weather"].samples, silence(5000), utterances()["repeat"].samples)
+    """A question, when even a busy machine has connected, and later somebody who has heard enough."""
+    parts = (silence(5000), utterances()["weather"].samples, silence(5000), utterances()["repeat"].samples)
     sound = np.concatenate([*parts, silence(30_000)])
     resampled = list(Resample(48_000).process(Audio(samples=sound, rate=RATE)))
     path = tmp_path / "microphone.wav"

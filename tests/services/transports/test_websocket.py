@@ -290,13 +290,13 @@ async def test_a_lost_connection_ends_the_session() -> None:
 
 @pytest.mark.virtual
 async def test_a_brain_that_does_not_stop_is_stopped() -> None:
-    """Within the time for draining, when the peer is gone."""
+    """Within its time, when the peer is gone."""
 
     class Stuck(Processor):
         async def process(self, frame: UserText, out: Outlet[Text]) -> None:
             await anyio.sleep(1000)
 
-    sessions = Sessions(lambda peer: Pipeline(peer.source, Stuck(), peer.sink), limits=SessionLimits(drain_seconds=5))
+    sessions = Sessions(lambda peer: Pipeline(peer.source, Stuck(), peer.sink), limits=SessionLimits(leave_seconds=5))
     async with served(sessions) as each:
         client = await WebSocketClient.begin(each.socket)
         await client.send(UserText(text="Are you there?"))

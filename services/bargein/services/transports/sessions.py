@@ -46,6 +46,8 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How long a peer may take to read one message, before it counts as gone."""
     wrong_messages: int = 10
     """How many messages may be wrong; each is answered with what was wrong, and one more ends the session."""
+    leave_seconds: float = 2.0
+    """How long a session may go on without its peer: the last words are written down, and tools end."""
     drain_seconds: float = 10.0
     """How long a session may take to finish what it is saying when it should end, or to stop when its peer is gone."""
 
@@ -201,8 +203,8 @@ class Sessions:
         return live.ending
 
     def _left(self, live: LiveSession) -> None:
-        """Its peer is gone: nobody hears what it is still saying, if it is being drained."""
-        live.end_within(0 if live.ending == "drained" else self.limits.drain_seconds)
+        """Its peer is gone, and nobody hears what it might still say."""
+        live.end_within(0 if live.ending == "drained" else self.limits.leave_seconds)
 
     def _end(self, live: LiveSession) -> None:
         live.ending = "drained"
