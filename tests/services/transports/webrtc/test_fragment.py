@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from bargein.services.transports.webrtc._fragment import credentials, parse, renewed, written
+from bargein.services.transports.webrtc._fragment import Fragment, credentials, hidden, parse, renewed, written
 
 CANDIDATE = "1387637174 1 udp 2122260223 192.0.2.1 61764 typ host generation 0 ufrag EsAw network-id 1"
 SDP = (
@@ -43,3 +43,12 @@ def test_an_answer_is_written_as_a_fragment() -> None:
     fragment = parse(written(SDP))
     assert (fragment.username, fragment.candidates) == ("EsAw", ((CANDIDATE, "0"),))
     assert credentials("v=0") == ("", "")
+
+
+def test_names_are_set_apart() -> None:
+    """They can be looked up later; until then it is not said that there are no more addresses."""
+    named = CANDIDATE.replace("192.0.2.1", "5f37ae75-cb71-4a25.local")
+    rest, later = hidden(SDP.replace(CANDIDATE, named))
+    assert "candidate" not in rest
+    assert (later.candidates, later.complete) == (((named, "0"),), True)
+    assert hidden(SDP) == (SDP, Fragment())

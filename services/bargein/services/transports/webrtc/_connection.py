@@ -25,7 +25,7 @@ from aiortc.sdp import SessionDescription, candidate_from_sdp
 from bargein.pipeline import Video
 
 from .. import control
-from ._fragment import credentials, renewed
+from ._fragment import Fragment, credentials, hidden, renewed
 from ._intake import intercept
 from ._listening import RATE
 from ._path import Path
@@ -147,6 +147,7 @@ class Connection:
 
     async def _negotiated(self, offer: str, username: str) -> str:
         pc = self._pc
+        offer, later = hidden(offer)
         await pc.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         if self._path is None:
             self._path = Path(self._dtls.transport, self._servers)
@@ -155,6 +156,8 @@ class Connection:
         for transceiver in pc.getTransceivers():
             self._fit(transceiver)
         await pc.setLocalDescription(await pc.createAnswer())
+        if later.candidates:
+            self._spawn(self._add, later)
         return str(pc.localDescription.sdp)
 
     def _take_voice(self) -> None:
@@ -203,14 +206,25 @@ class Connection:
             except ConnectionError as error:
                 log.info("%s: an ICE restart led nowhere: %s", self._transport.peer.name, error)
 
-    async def candidate(self, line: str, mid: str) -> None:
-        """One more address of the peer; an empty line says that there will be no more."""
-        if not line:
+    async def candidates(self, fragment: Fragment) -> None:
+        """More addresses of the peer. Raises whatever aiortc does for what is none; names are looked up later."""
+        for line, _ in fragment.candidates:
+            candidate_from_sdp(line)  # is it one?
+        if any(".local " in line for line, _ in fragment.candidates):
+            self._spawn(self._add, fragment)
+        else:
+            await self._add(fragment)
+
+    async def _add(self, fragment: Fragment) -> None:
+        for line, mid in fragment.candidates:
+            candidate = candidate_from_sdp(line)
+            candidate.sdpMid = mid
+            try:
+                await self._pc.addIceCandidate(candidate)
+            except OSError as error:  # names are asked for by multicast, which not every machine may use
+                log.debug("%s: %s is not looked up: %s", self._transport.peer.name, candidate.ip, error)
+        if fragment.complete:
             await self._pc.addIceCandidate(None)
-            return
-        candidate = candidate_from_sdp(line)
-        candidate.sdpMid = mid
-        await self._pc.addIceCandidate(candidate)
 
     async def close(self, reason: str) -> None:
         """Say goodbye, and free everything."""

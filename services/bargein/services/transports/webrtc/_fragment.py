@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Fragment", "credentials", "parse", "renewed", "written"]
+__all__ = ["Fragment", "credentials", "hidden", "parse", "renewed", "written"]
+
+END = "a=end-of-candidates"
 
 
 class Fragment(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +52,36 @@ def credentials(sdp: str) -> tuple[str, str]:
         if found.get(name) == "":
             found[name] = value
     return found["ice-ufrag"], found["ice-pwd"]
+
+
+def hidden(sdp: str) -> tuple[str, Fragment]:
+    """A description without the addresses that are names (`….local`), and these.
+
+    A browser hides its addresses like that from a page that has no microphone. To look such a name up takes a second
+    where nobody knows it, and is not needed by a peer that is asked by the browser.
+    """
+    kept, found = [], []
+    for section in _sections(sdp):
+        mid = next((line.removeprefix("a=mid:") for line in section if line.startswith("a=mid:")), "")
+        for line in section:
+            if line.startswith("a=candidate:") and ".local " in line:
+                found.append((line.removeprefix("a=candidate:"), mid))
+            else:
+                kept.append(line)
+    complete = bool(found) and END in kept
+    if complete:
+        kept = [line for line in kept if line != END]
+    return "\r\n".join([*kept, ""]), Fragment(candidates=tuple(found), complete=complete)
+
+
+def _sections(sdp: str) -> list[list[str]]:
+    """The lines of the whole, and of each medium."""
+    sections: list[list[str]] = [[]]
+    for line in sdp.splitlines():
+        if line.startswith("m="):
+            sections.append([])
+        sections[-1].append(line)
+    return sections
 
 
 def renewed(sdp: str, username: str, password: str) -> str:

@@ -164,10 +164,7 @@ class WebRtcServer:
             parsed = parse(fragment)
             if parsed.username not in ("", connection.username):
                 answer = written(await connection.restart(parsed.username, parsed.password))
-            for line, mid in parsed.candidates:
-                await connection.candidate(line, mid)
-            if parsed.complete:
-                await connection.candidate("", "")
+            await connection.candidates(parsed)
         except Exception as error:  # a parser that was not made for what strangers send
             raise SignallingError(f"this fragment cannot be used: {type(error).__name__}: {error}") from None
         return answer
