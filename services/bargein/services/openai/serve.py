@@ -13,7 +13,8 @@ model. It
   `SpeechStarted`, `SpeechContinued`, `SpeechStopped`, `Image`, `Configure`, `ClearAudio` and `Remember`;
 * answers each `Commit` (the user has spoken; never a `SpeechStopped`, which decides nothing), each `UserText` and each
   `Respond` with one response, one after the other: `ResponseStarted`, `Text`, `Audio` and `ToolCall` that carry its
-  id, `Usage` if it knows, `ResponseEnded`. Sound without a response is taken for the user's, and ignored;
+  id, `Usage` if it knows, `ResponseEnded`; so it does a `Say`, in dialects that have such. Sound without a response
+  is taken for the user's, and ignored;
 * ends a response that has called tools of the client's, and goes on by itself, with another one, when a `ToolResult`
   (upstream) has come for every call. They come when the client asks for a response, before anything else; while some
   are missing, a `Respond` follows. Calls that are `handled` are the brain's own business;
