@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
 
@@ -198,6 +198,33 @@ async def test_how_it_can_break(fault: str, says: str) -> None:
             await talk.receive()
         with pytest.raises(SocketClosedError, match=says):
             await talk.send(b"hello?")
+
+
+async def test_whatever_the_server_sends() -> None:
+    """Frames of any kind with any content, and no frames at all: it ends with the one error that is expected."""
+    for seed in range(150):
+        random = Random(seed)
+
+        def frame(random: Random = random) -> bytes:
+            size = random.randint(0, 40)
+            head = bytes((random.randint(0, 11), random.randint(0, 255), 0, 0, 0, random.choice((0, 1, 1, 2, 3))))
+            return size.to_bytes(3, "big") + head + random.randbytes(size)
+
+        async def serve(server: Server, random: Random = random, frame: Callable[[], bytes] = frame) -> None:
+            await server.answer()
+            for _ in range(random.randint(1, 5)):
+                await server.raw(frame() if random.random() < 0.7 else random.randbytes(random.randint(1, 60)))
+            await anyio.sleep(0.01)
+            await server.hang_up()
+
+        async with talking(serve) as talk:
+            try:
+                await all_of(talk)
+            except SocketClosedError:
+                pass
+            except BaseException as error:
+                error.add_note(f"with seed {seed}")
+                raise
 
 
 async def test_it_breaks_while_somebody_waits() -> None:
