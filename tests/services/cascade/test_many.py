@@ -16,7 +16,7 @@ from bargein.services.cascade import Cascade, HearingStatistics
 from ...speech import utterances
 from .parts import Ears, Mind, Voice
 
-pytestmark = pytest.mark.virtual
+pytestmark = [pytest.mark.virtual, pytest.mark.timeout(180)]  # fifty conversations, on whatever machine
 
 MANY = 50
 SENTENCES = 5
