@@ -88,6 +88,21 @@ def test_what_cannot_be_read(data: str) -> None:
     assert not fault.fatal
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+KINDS = ["call_started", "state", "transcript", "client_tool_invocation", "playback_clear_buffer", "pong"]
+FIELDS = ["callId", "state", "role", "text", "delta", "ordinal", "final", "toolName", "invocationId", "parameters"]
+
+
+@given(st.sampled_from(KINDS), st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=6))
+def test_bent_messages_are_no_end(kind: str, fields: dict[str, Any]) -> None:
+    """A message whose insides are of other kinds than documented raises nothing."""
+    list(protocol().receive(json.dumps({**fields, "type": kind})))
+
+
 def test_a_turn() -> None:
     """Begins when the agent thinks; has its sound and its words, once; ends when it listens."""
     events = hears(

@@ -146,6 +146,25 @@ async def test_tools_are_run_and_the_agent_goes_on() -> None:
 
 
 @pytest.mark.virtual
+async def test_arguments_that_are_none() -> None:
+    """Of a call that a model has made badly: the tool says what is missing, and the agent goes on."""
+
+    @tool
+    async def weather(city: str) -> str:
+        return f"sunny in {city}"
+
+    replies = [ToolCall(call="", name="weather", arguments="in Rome, please")], "I cannot say."
+    async with piped(lambda: ScriptedBrain(*replies), SPOKEN) as peer:
+        async with Harness(Ultravox(join=join, tools=[weather], connect=peer.connect)) as harness:
+            await harness.send(UserText(text="How is the weather?"))
+            await harness.next(Audio, within=10)
+            (finished,) = harness.of(ToolFinished)
+            assert finished.error
+            assert "city" in finished.output
+            await harness.session.cancel()
+
+
+@pytest.mark.virtual
 async def test_an_interrupt_while_a_tool_runs() -> None:
     """Its answer is told, and not spoken of; what is asked next is answered."""
 

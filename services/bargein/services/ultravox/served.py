@@ -139,9 +139,10 @@ class UltravoxTongue:
         elif kind == "response.output_text.done":
             yield self._agent(event, text=event["text"], final=True)
         elif kind == "response.function_call_arguments.done":
-            parameters = msgspec.json.decode(event["arguments"] or "{}")
             call = wire.ClientToolInvocation(
-                tool_name=event["name"], invocation_id=event["call_id"], parameters=parameters
+                tool_name=event["name"],
+                invocation_id=event["call_id"],
+                parameters=_parameters(event["arguments"]),
             )
             self._calls.append(call)
 
@@ -168,6 +169,14 @@ class UltravoxTongue:
 
     def _ordinal(self, item: str) -> int:
         return self._ordinals.setdefault(item, len(self._ordinals))
+
+
+def _parameters(arguments: str) -> dict[str, Any]:
+    """What a tool is called with; a model may have written anything."""
+    try:
+        return msgspec.json.decode(arguments, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError):
+        return {}
 
 
 SPOKEN: Final = UltravoxTongue()
