@@ -126,6 +126,16 @@ async def test_speech_while_the_agent_is_silent_is_no_barge_in() -> None:
         assert not harness.of(BargeInReaction)
 
 
+async def test_who_typed_is_answered_from_then_on() -> None:
+    """Also where a brain above has taken what was typed."""
+    latency = Latency()
+    async with Harness(latency) as harness:
+        latency.asked()
+        await anyio.sleep(0.3)
+        await play(harness, 100)
+        assert [turn.ms for turn in harness.of(TurnLatency)] == [pytest.approx(300)]
+
+
 def test_thresholds_are_samples() -> None:
     """Others are refused, with the value."""
     with pytest.raises(ValueError, match="threshold=-1"):

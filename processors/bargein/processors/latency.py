@@ -68,6 +68,10 @@ class Latency(Processor):
         self._until = 0.0  # when the last sound that was given will have been heard
         self._would = 0.0  # and would have been, without that interrupt
 
+    def asked(self) -> None:
+        """The user has typed something. For who knows that otherwise: a brain keeps the `UserText` that it takes."""
+        self._asked = anyio.current_time()
+
     def process(
         self, frame: SpeechStarted | SpeechStopped | UserText | Audio | Hold | Resume | Interrupt
     ) -> Iterator[SpeechStarted | SpeechStopped | UserText | Audio | TurnLatency | BargeInReaction]:

@@ -30,6 +30,8 @@ class Stream:
         self.state = "opened"
 
     def start(self) -> None:
+        if self.sound.fails == "start":
+            raise PortAudioError("Device unavailable")
         self.state = "started"
 
     def close(self) -> None:
@@ -142,6 +144,11 @@ async def test_no_device_is_a_sentence(kind: str, what: str) -> None:
     peer = LocalTransport(sound=Sound(fails=kind))
     with pytest.raises(DeviceError, match=f"no {what}: the default device .* plug one in"):
         await Pipeline(peer.source, Brain(), peer.sink).run()
+    sound = Sound(fails="start")
+    peer = LocalTransport(sound=sound)
+    with pytest.raises(DeviceError, match="Device unavailable"):
+        await Pipeline(peer.source, Brain(), peer.sink).run()
+    assert {stream.state for stream in sound.streams.values()} == {"closed"}
     peer = LocalTransport(sound=Sound(fails=kind), devices=("headset", 7))
     with pytest.raises(DeviceError, match=r"device ('headset'|7) cannot be opened"):
         await Pipeline(peer.source, Brain(), peer.sink).run()

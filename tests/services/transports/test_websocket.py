@@ -27,6 +27,7 @@ from bargein.pipeline import (
     UserText,
 )
 from bargein.pipeline.testing import tone
+from bargein.processors import TurnLatency
 from bargein.services.sockets import Endpoint, SocketClosedError, SocketRefusedError, dial, pipe
 from bargein.services.transports import (
     PeerLeft,
@@ -68,6 +69,7 @@ async def test_a_turn() -> None:
         frames = await until(client, ResponseEnded)
         assert 1.9 < anyio.current_time() - began < 2.1
         assert heard(frames) == 2000
+        assert [frame.response for frame in frames if isinstance(frame, TurnLatency)] == ["r1"]
         captions = [frame.text for frame in frames if isinstance(frame, Transcript)]
         assert captions[0] == "Once"
         assert [frame.text for frame in frames if isinstance(frame, Text)] == ["Once upon a time."]

@@ -119,7 +119,8 @@ class SocketTransport(Transport):
         convert = () if output is None else (Resample(output[0], channels=output[1]),)
         self.source = Pipeline(_Reads(self), _Notes(self), name="source")
         pacer = pacer or Pacer(chunk_ms=CHUNK_MS, fade_ms=0)
-        self.sink = Pipeline(MayBeSilent(), *convert, pacer, Latency(), _Writes(self), name="sink")
+        self._latency = Latency()
+        self.sink = Pipeline(MayBeSilent(), *convert, pacer, self._latency, _Writes(self), name="sink")
 
     def statistics(self) -> SocketStatistics:
         """What has been counted so far."""
@@ -165,6 +166,8 @@ class SocketTransport(Transport):
                     self.leave(each.reason or "said goodbye", clean=True)
                     return
                 if (frame := self._admits(each)) is not None:
+                    if isinstance(frame, UserText):
+                        self._latency.asked()
                     out.offer(frame)
         except ControlError as error:
             self._wrong += 1

@@ -80,13 +80,13 @@ class LocalTransport(Transport):
         return f"<LocalTransport {self.rate} Hz in, {self.output_rate} Hz out>"
 
     def opened(self, kind: str, callback: Callable[..., None], finished: Callable[[], None]) -> Any:
-        """A stream of the device for `input` or `output`. Raises `DeviceError`."""
+        """A stream of the device for `input` or `output` that runs. Raises `DeviceError`."""
         sound = self._module()
         rate = self.rate if kind == "input" else self.output_rate
         device = self.devices[0 if kind == "input" else 1]
         make = sound.InputStream if kind == "input" else sound.OutputStream
         try:
-            return make(
+            stream = make(
                 samplerate=rate,
                 channels=1,
                 dtype="int16",
@@ -96,6 +96,11 @@ class LocalTransport(Transport):
                 callback=callback,
                 finished_callback=finished,
             )
+            with ExitStack() as stack:
+                stack.callback(stream.close)
+                stream.start()
+                stack.pop_all()
+            return stream
         except (sound.PortAudioError, ValueError) as error:
             which = f"device {device!r}" if device is not None else "the default device"
             what = "microphone" if kind == "input" else "loudspeaker"
@@ -125,18 +130,12 @@ class _Device(Processor):
 
     def __init__(self, transport: LocalTransport) -> None:
         self._transport = transport
-        self._stack = ExitStack()
-
-    def _enter(self, stream: Any) -> None:
-        with ExitStack() as stack:
-            stack.callback(stream.close)
-            stream.start()
-            self._stack = stack.pop_all()
+        self._stream: Any = None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        self._stream.close()
 
 
 class _Records(_Device):
@@ -155,7 +154,7 @@ class _Records(_Device):
         def record(indata: Any, frames: int, time: Any, status: Any) -> None:
             microphone.record(indata[:, 0].copy())
 
-        self._enter(self._transport.opened("input", record, lambda: post(self._lose)))
+        self._stream = self._transport.opened("input", record, lambda: post(self._lose))
         return self
 
     def _wake(self) -> None:
@@ -177,6 +176,8 @@ class _Records(_Device):
                 out.offer(Audio(samples=samples, rate=rate, pts=count * SECOND // rate))
             await self._changed.wait()
             self._changed = anyio.Event()
+        if transport.on_left is not None:
+            transport.on_left()
         await out.send(PeerLeft(peer=transport.peer, reason="the microphone is gone", clean=False))
 
 
@@ -191,7 +192,7 @@ class _Plays(_Device):
         def play(outdata: Any, frames: int, time: Any, status: Any) -> None:
             speaker.fill(outdata[:, 0])
 
-        self._enter(self._transport.opened("output", play, lambda: None))
+        self._stream = self._transport.opened("output", play, lambda: None)
         return self
 
     def process(self, frame: Audio | Interrupt | Hold | Resume) -> Iterator[Audio]:

@@ -105,7 +105,8 @@ class WebRtcTransport(Transport):
         """What the peer may do."""
         self._player = _Player(self)
         self.source = Pipeline((_Sees if pictures else _Source)(self), _Notes(self), name="source")
-        self.sink = Pipeline(Latency(), (_Shows if pictures else _Sink)(self._player), name="sink")
+        self._latency = Latency()
+        self.sink = Pipeline(self._latency, (_Shows if pictures else _Sink)(self._player), name="sink")
         self.voice = Voice()
         """What the agent says."""
         self.listening = Listening()
@@ -148,6 +149,8 @@ class WebRtcTransport(Transport):
 
     def arrived(self, frame: Frame) -> None:
         """Something of the peer has come."""
+        if isinstance(frame, UserText):
+            self._latency.asked()
         self._heard_at = anyio.current_time()
         pictures = [at for at, each in enumerate(self._arrived) if isinstance(each, Video)]
         if len(pictures) >= PICTURES and isinstance(frame, Video):
