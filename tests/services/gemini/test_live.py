@@ -577,6 +577,45 @@ async def test_the_sound_of_a_gap_is_sent() -> None:
         await harness.session.cancel()
 
 
+async def test_what_was_being_said_when_the_connection_broke_is_heard() -> None:
+    """Its last seconds are sent again; once something has come of it, they are not."""
+    peer = ScriptedGemini("Yes?", hears=["hello"])
+    async with session(model(peer)) as harness:
+        await harness.next(Connected)
+        frames = list(framed(VOICE, rate=16_000))
+        for at, frame in enumerate(frames):
+            await harness.send(frame)
+            await anyio.sleep(0.02)
+            if at == 20:
+                await peer.close(1006)
+        assert said(harness, (await until(harness)).response) == "Yes?"
+        assert 100 < len(peer.sent("realtime_input", "audio")) <= 100 + 21
+        assert [turn.words for turn in peer.turns] == [["Yes?"]]
+        await anyio.sleep(5)
+        before = len(peer.sent("realtime_input", "audio"))
+        await peer.close(1006)
+        await anyio.sleep(5)
+        assert peer.connections == 3
+        assert len(peer.sent("realtime_input", "audio")) - before <= 100, "silence since the answer began"
+        assert len(peer.turns) == 1
+        await harness.session.cancel()
+
+
+async def test_a_commit_outlives_its_connection() -> None:
+    """With the sound before it, where no answer has begun."""
+    peer = ScriptedGemini("Certainly.", hears=["may I"], pace=2)
+    async with session(model(peer, turn_detection=None)) as harness:
+        await harness.next(Connected)
+        await harness.send(*framed(tone(300, 500, rate=16_000), rate=16_000), Commit())
+        await anyio.sleep(1)
+        assert peer.sent("realtime_input", "activityEnd") == [{}]
+        await peer.close(1006)
+        assert said(harness, (await until(harness)).response) == "Certainly."
+        fields = [next(iter(each)) for each in peer.sent("realtime_input")]
+        assert fields == ["activityStart", *["audio"] * 25, "activityEnd"] * 2
+        await harness.session.cancel()
+
+
 # Who asks, and where --------------------------------------------------------------------------------------------------
 
 

@@ -224,12 +224,16 @@ class Dialogue:
     def disconnected(self, reason: str) -> None:
         """The connection is gone. What was being made has failed; what has come is played out."""
         profile = self.protocol.profile if self.protocol is not None else None
+        unheard = self.outbox.unheard
         self.outbox.disconnect()
         if self.user_speaking:
             self.user_speaking = False
             self.emit(SpeechStopped())
-        asked = self._requested
-        again = Respond() if asked is COMMITTED else asked  # its sound has gone with the connection
+        again = self._requested
+        if again is COMMITTED:
+            again = COMMITTED if unheard else Respond()  # where its sound has become words, they are told
+            if unheard:
+                self.outbox.command(lambda protocol: protocol.commit(), behind_sound=True)
         lost = self._expected
         for response in list(self._responses.values()):
             if response.active:
@@ -329,6 +333,7 @@ class Dialogue:
                 return
             if event.final:
                 self._final.append(event.item)
+                self.outbox.understood()
             self.history.user(event.text, event.item)
             self.emit(Transcript(text=event.text, item=event.item, final=event.final))
         elif isinstance(event, CallMade):
@@ -366,6 +371,7 @@ class Dialogue:
         if ours:
             self._requested, self._cancel_next = None, False
         self._expected = self.may_answer = False
+        self.outbox.understood()
         response = Response(name, None if called_off else self._out.reply(), self.outbox.number)
         self._responses[name] = response
         for old in list(self._responses.values())[:-KEPT]:

@@ -13,6 +13,8 @@ from .protocol import Message, Protocol
 
 __all__ = ["COMMANDS", "Outbox"]
 
+RECENT_MS = 5000.0
+"""How much of the sound that was sent last is sent again when a connection breaks before anything has come of it."""
 COMMANDS = 64
 """How many commands wait for a connection, at most."""
 
@@ -52,6 +54,8 @@ class Outbox:
         self._waiting_ms = 0.0
         self._queue: deque[Message | _Sound | _Late] = deque()
         self._taken: _Sound | None = None  # and perhaps not sent
+        self._recent: deque[_Sound] = deque()  # was sent, and nothing has come of it
+        self._recent_ms = 0.0
         self._origin: int | None = None  # pts of the first sound sent on this connection
 
     def __bool__(self) -> bool:
@@ -68,11 +72,11 @@ class Outbox:
         self.protocol, self.open = None, False
         kept = [each for each in self._queue if isinstance(each, _Sound | _Late)]
         self._queue.clear()
-        if self._taken is not None:
-            self._queue.append(self._taken)
-            self._waiting_ms += self._taken.ms
-            self._taken = None
-        self._queue.extend(kept)
+        lost = [*self._recent, *([self._taken] if self._taken is not None else [])]
+        self._waiting_ms += sum(each.ms for each in lost)
+        self._queue.extend((*lost, *kept))
+        self.understood()
+        self._taken = None
 
     def begin(self, first: Iterable[Message]) -> None:
         """The session can be used: `first` goes before all that has waited for it."""
@@ -134,7 +138,22 @@ class Outbox:
 
     def sent(self) -> None:
         """What was taken has been sent."""
-        self._taken = None
+        if self._taken is not None:
+            self._recent.append(self._taken)
+            self._recent_ms += self._taken.ms
+            self._taken = None
+            while self._recent_ms > RECENT_MS:
+                self._recent_ms -= self._recent.popleft().ms
+
+    @property
+    def unheard(self) -> bool:
+        """Sound has been sent of which nothing has come yet."""
+        return bool(self._recent)
+
+    def understood(self) -> None:
+        """Something has come of the sound: if the connection breaks, it need not be sent again."""
+        self._recent.clear()
+        self._recent_ms = 0.0
 
     def _made(self, late: _Late) -> Iterable[Message]:
         assert self.protocol is not None
