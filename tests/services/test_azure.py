@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
-from bargein.pipeline import Audio, Failure, ResponseEnded, Text, ToolCall, UserText
+from bargein.pipeline import Audio, Failure, ResponseEnded, ResponseStarted, Text, ToolCall, UserText
 from bargein.pipeline.testing import Harness
 from bargein.processors import Heard, Pacer, Spoken, Timing
 from bargein.services.azure import (
@@ -21,7 +21,7 @@ from bargein.services.azure import (
     VoiceLive,
     VoiceLiveProtocol,
 )
-from bargein.services.frames import Connected, Disconnected, ToolFinished
+from bargein.services.frames import Connected, Disconnected, Say, ToolFinished
 from bargein.services.openai import Dialect, ScriptedBrain
 from bargein.services.openai.serve import Faults, serve
 from bargein.services.realtime import (
@@ -223,6 +223,24 @@ async def test_words_are_timed() -> None:
             (cut,) = peer.of("conversation.item.truncate")
             assert 1600 <= cut["audio_end_ms"] <= 1800
             await harness.session.cancel()
+
+
+@pytest.mark.virtual
+async def test_say_is_said() -> None:
+    """Word for word, behind what is being said; and then it answers as before."""
+    async with piped(lambda: ScriptedBrain("An answer.", paced=True), VOICE_LIVE) as peer:
+        model = VoiceLive("m", LIVE, api_key="k", connect=peer.connect)
+        async with Harness(model) as harness:
+            await harness.send(UserText(text="hello"))
+            await harness.next(Audio, within=10)
+            await harness.send(Say(text="Welcome to the shop.", protected=True), UserText(text="Thanks."))
+            await harness.end()
+        assert "".join(frame.text for frame in harness.of(Text)) == "An answer.Welcome to the shop.An answer."
+        assert [frame.protected for frame in harness.of(ResponseStarted)] == [False, True, False]
+        asked = [event.get("response") or {} for event in peer.of("response.create")]
+        said = {"type": "message", "role": "assistant", "content": [{"type": "text", "text": "Welcome to the shop."}]}
+        assert [each.get("pre_generated_assistant_message") for each in asked] == [None, said, None]
+        assert not harness.of(Failure)
 
 
 @pytest.mark.virtual

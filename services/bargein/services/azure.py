@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, Unpack
 
 import msgspec
@@ -12,7 +12,7 @@ from .openai.dialect import BETA, GA, Dialect, Move
 from .openai.family import Shared, TurnDetection, address, at_endpoint, found_key, settings, sounding
 from .openai.protocol import PROFILE as OPENAI
 from .openai.protocol import AudioForm, OpenAIProtocol
-from .realtime import Realtime, Settings
+from .realtime import Message, Realtime, Settings
 
 __all__ = ["AZURE", "AZURE_BETA", "PROFILE", "VOICE_LIVE", "AzureRealtime", "VoiceLive", "VoiceLiveProtocol"]
 
@@ -29,6 +29,8 @@ VOICE_LIVE: Final = replace(
     session=(*BETA.session, Move("audio.input.format.rate", "input_audio_sampling_rate")),
     # It was seen to say both `conversation.item.created` and `conversation.item.done`.
     events={name: here for name, here in BETA.events.items() if here},
+    # Both by the vendor's typed package, and the metadata come back in a recorded session.
+    metadata=True,
     names_cancelled=True,
 )
 """Voice Live: the beta, and settings of its own."""
@@ -44,8 +46,11 @@ PROFILE: Final = replace(
         "azure_semantic_vad_multilingual",
     ),
     asides=False,
+    says=True,
 )
 """What Voice Live can do. How long a session may last is what its `expires_at` says."""
+WRITTEN: Final = "pre_generated_assistant_message"
+"""Under this name of a response's stands what is to be said, by the vendor's typed package."""
 BETA_VERSION: Final = "2024-10-01-preview"
 VOICE_LIVE_VERSION: Final = "2026-04-10"
 """Earlier ones are 2025-05-01-preview and 2025-10-01."""
@@ -115,6 +120,11 @@ class VoiceLiveProtocol(OpenAIProtocol):
             own = {"voice": {"type": kind, "name": voice}}
             settings = replace(settings, voice=None, extra={**own, **settings.extra})
         return super().session(settings)
+
+    def say(self, text: str, *, protected: bool = False) -> Iterator[Message]:
+        """Say these words, without the model: a response whose message is there already."""
+        message = {"type": "message", "role": "assistant", "content": [{"type": "text", "text": text}]}
+        yield self._ask({WRITTEN: message})
 
 
 def is_azure_voice(voice: str) -> bool:

@@ -52,6 +52,8 @@ ABOUT_MS = 3000.0
 """For so long after a spoken turn the brain is about to answer it; after that, it may not mean to."""
 FORCED = "force_message"
 """xAI's item that is said as it is. No conversation of OpenAI's has such."""
+WRITTEN = "pre_generated_assistant_message"
+"""The same in a response of Voice Live's."""
 READ_MS = 1e9
 """What was sent as text alone is read: all of its sound counts as heard, which the client never got."""
 REMEMBERED = 512
@@ -312,8 +314,7 @@ class ServerSession:
 
     def _create(self, event: wire.ItemCreate) -> None:
         if self._lenient and event.item.type == FORCED:
-            words = " ".join(part.text or "" for part in event.item.content or ())
-            self.frames.append(Say(text=words))
+            self.frames.append(Say(text=" ".join(part.text or "" for part in event.item.content or ())))
             return
         entry = checked(event.item, self._ids("item"), self._ids("call"))
         output = entry.item["type"] == "function_call_output"
@@ -494,7 +495,9 @@ class ServerSession:
                 "cannot_update_voice", "Cannot update a conversation's voice if assistant audio is present."
             )
         self._begin(settings)
-        if self._answering and not self._waiting and self._ears.ms < self._asked_at + ABOUT_MS:
+        if (said := settings.get(WRITTEN)) is not None:
+            self.frames.append(Say(text=_words(said)))
+        elif self._answering and not self._waiting and self._ears.ms < self._asked_at + ABOUT_MS:
             self._answering = False  # the brain is about to answer as it is
         else:
             self._ask(settings)
@@ -563,3 +566,10 @@ class ServerSession:
 def _spoken(id: str) -> Entry:
     content = [{"type": "input_audio", "transcript": None}]
     return Entry({"id": id, "type": "message", "status": "completed", "role": "user", "content": content})
+
+
+def _words(message: Any) -> str:
+    """The text of a message that no struct has been made of."""
+    content = message.get("content") if isinstance(message, Mapping) else None
+    parts = content if isinstance(content, list) else []
+    return " ".join(str(part.get("text") or "") for part in parts if isinstance(part, Mapping))

@@ -373,12 +373,14 @@ class OpenAIProtocol(Protocol):
 
     def respond(self, instructions: str = "") -> Iterator[Message]:
         """Answer now."""
+        yield self._ask({"instructions": instructions} if instructions else {})
+
+    def _ask(self, response: dict[str, Any]) -> Message:
+        """Ask for a response, by a name that its metadata repeat."""
         self._count += 1
         self._asked.append(f"respond-{self._count}")
-        response: dict[str, Any] = {"metadata": {REQUEST: self._asked[-1]}}
-        if instructions:
-            response["instructions"] = instructions
-        yield self._message(wire.ResponseCreate(event_id=self._asked[-1], response=response))
+        told = {"metadata": {REQUEST: self._asked[-1]}, **response}
+        return self._message(wire.ResponseCreate(event_id=self._asked[-1], response=told))
 
     @property
     def request(self) -> str | None:

@@ -610,6 +610,7 @@ class Dialogue:
         if isinstance(wanted, Say):
             self._says.popleft()
             self.outbox.post(self.protocol.say(wanted.text, protected=wanted.protected))
+            self._request = self.protocol.request
         else:
             self._wanted = None
         if isinstance(wanted, Respond) and not asked:
