@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
-from bargein.pipeline import Audio, Interrupt, ResponseEnded, ResponseStarted, Usage, UserText
+from bargein.pipeline import Audio, Failure, Interrupt, ResponseEnded, ResponseStarted, Usage, UserText
 from bargein.pipeline.testing import Harness, framed, tone
 from bargein.services.frames import Connected, Disconnected, Respond
 from bargein.services.history import Entry
@@ -18,9 +18,11 @@ from bargein.services.realtime import (
     AudioPiece,
     Event,
     Interrupted,
+    ItemCorrected,
     Message,
     Profile,
     Protocol,
+    ProtocolFault,
     Ready,
     Realtime,
     RealtimeError,
@@ -73,6 +75,10 @@ class Plain(Protocol):
                 yield ResponseOver(response=response)
             case ["interrupted", response]:
                 yield Interrupted(response=response)
+            case ["corrected", response, text]:
+                yield ItemCorrected(response=response, item="", text=text)
+            case ["broken", reason]:
+                yield ProtocolFault(message=reason, broken=True)
             case ["used", tokens]:
                 yield Used(usage={"input_tokens": tokens})
 
@@ -202,6 +208,37 @@ async def test_an_interruption_of_what_is_over() -> None:
         await anyio.sleep(1)
         assert harness.session.epoch == 1
         assert [frame.epoch for frame in harness.of(Audio)] == [0, 1]
+        await harness.session.cancel()
+
+
+async def test_what_was_spoken_in_other_words() -> None:
+    """Is what is remembered, and what another session is told; of no item that is known it is nothing."""
+    provider = Provider()
+    model = provider.model()
+    async with Harness(model) as harness:
+        await harness.next(Connected)
+        await provider.say("words", "r1", "It's 12.")
+        await provider.say("over", "r1")
+        await harness.next(ResponseEnded)
+        await provider.say("corrected", "r1", "It is noon.")
+        await provider.say("corrected", "unknown", "Hm?")
+        await anyio.sleep(1)
+        assert [entry.remembered for entry in model.history] == ["It is noon."]
+        await harness.session.cancel()
+
+
+async def test_a_connection_that_is_of_no_use_any_more() -> None:
+    """Is left, though its socket is open; the next one begins as if nothing had been."""
+    provider = Provider()
+    async with Harness(provider.model()) as harness:
+        await harness.next(Connected)
+        await provider.say("broken", "I am confused")
+        assert "I am confused" in (await harness.next(Failure)).message
+        gone = await harness.next(Disconnected)
+        assert (gone.reason, gone.clean, gone.final) == ("I am confused", False, False)
+        await harness.next(Connected)
+        await anyio.sleep(60)
+        assert len(provider.heard) == 2
         await harness.session.cancel()
 
 
