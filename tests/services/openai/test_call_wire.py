@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from bargein.services.openai._call import CallWire
+from bargein.services.openai._call import SOUNDS_SECONDS, CallWire
 
 LOUD = b"\x00\x10" * 480
 QUIET = b"\x01\x00" * 480
@@ -20,7 +20,7 @@ def sent(wire: CallWire, type: str, **fields: Any) -> list[Any]:
 
 
 def came(wire: CallWire, type: str, **fields: Any) -> list[str]:
-    return [json.loads(each)["type"] for each in wire.receive(json.dumps({"type": type, **fields}))]
+    return [json.loads(each)["type"] for each in wire.receive(json.dumps({"type": type, **fields}), 0.0)]
 
 
 def sounding(response: str = "r", item: str = "i") -> CallWire:
@@ -65,11 +65,24 @@ def test_what_comes_before_the_news_is_kept() -> None:
     for piece in (LOUD, QUIET, LOUD, LOUD):
         assert not list(wire.sound(piece))
     came(wire, "response.content_part.added", response_id="r", item_id="i", part={"type": "audio"})
-    messages = list(wire.receive('{"type":"output_audio_buffer.started","response_id":"r"}'))
+    messages = list(wire.receive('{"type":"output_audio_buffer.started","response_id":"r"}', 0.0))
     assert [json.loads(each)["type"] for each in messages] == [
         "output_audio_buffer.started",
         *["response.output_audio.delta"] * 2,
     ]
+
+
+def test_the_rest_of_what_was_cut_off_is_nobodys() -> None:
+    """Until there is silence."""
+    wire = sounding()
+    came(wire, "output_audio_buffer.cleared", response_id="r")
+    list(wire.sound(LOUD))
+    assert came(wire, "output_audio_buffer.started", response_id="s") == ["output_audio_buffer.started"]
+    came(wire, "output_audio_buffer.cleared", response_id="s")
+    for piece in (LOUD, QUIET, LOUD):
+        list(wire.sound(piece))
+    messages = list(wire.receive('{"type":"output_audio_buffer.started","response_id":"t"}', 0.0))
+    assert len(messages) == 2
 
 
 def test_a_response_is_over_when_it_has_been_heard() -> None:
@@ -111,6 +124,19 @@ def test_what_makes_no_sound_is_over_at_once() -> None:
     assert done(wire) == ["response.done"]
 
 
+def test_what_never_sounds_is_over_after_a_while() -> None:
+    """Though it was said to have sound; one that sounds may take its time."""
+    wire = CallWire()
+    came(wire, "response.content_part.added", response_id="r", item_id="i", part={"type": "audio"})
+    done(wire)
+    assert wire.held
+    assert not list(wire.due(SOUNDS_SECONDS - 0.1))
+    assert [json.loads(each)["type"] for each in wire.due(SOUNDS_SECONDS)] == ["response.done"]
+    wire = sounding()
+    done(wire)
+    assert not list(wire.due(1000))
+
+
 def test_the_next_may_begin_before_the_last_is_settled() -> None:
     """Then that is over."""
     wire = sounding()
@@ -135,4 +161,4 @@ def test_the_server_is_told_to_be_silent_once() -> None:
 
 def test_garbage_is_left_to_who_reads_it() -> None:
     """It is passed on."""
-    assert list(CallWire().receive("{")) == ["{"]
+    assert list(CallWire().receive("{", 0.0)) == ["{"]

@@ -134,6 +134,20 @@ async def test_what_was_heard_is_known(by: str) -> None:
 
 
 @pytest.mark.virtual
+async def test_what_never_sounds_is_over() -> None:
+    """After three seconds."""
+    server = Server()
+    async with Harness(server.model()) as harness:
+        await harness.next(Connected)
+        await server.say("response.created", response={"id": "r", "status": "in_progress"})
+        part = {"type": "audio"}
+        await server.say("response.content_part.added", response_id="r", item_id="i", part=part)
+        await server.say("response.done", response={"id": "r", "status": "completed", "output": []})
+        await harness.next(ResponseEnded, within=3.2)
+        await harness.session.cancel()
+
+
+@pytest.mark.virtual
 async def test_only_what_is_given_is_changed() -> None:
     """The browser's session is its own: no formats, no turn detection, no voice."""
     server = Server()

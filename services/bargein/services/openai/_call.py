@@ -18,12 +18,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-__all__ = ["CallWire", "Picture"]
+__all__ = ["SOUNDS_SECONDS", "CallWire", "Picture"]
 
 SOUND = "input_audio_buffer.append"
 CLEAR = '{"type":"output_audio_buffer.clear"}'
 EARLY_PIECES = 10
 """Pieces of sound that are kept until it is said whose they are: the two ways are not equally long."""
+SOUNDS_SECONDS = 3.0
+"""When a response that was made has not begun to sound for so long, it will not."""
 QUIET = 32
 """No sample of silence is louder, coded and decoded."""
 KEPT = 64
@@ -76,9 +78,12 @@ class CallWire:
         self.items: dict[str, str] = {}
         """The items with sound, by their response."""
         self._early: deque[bytes] = deque(maxlen=EARLY_PIECES)
-        self._held: dict[str, str] = {}  # the ends of responses that still sound
+        self._held: dict[
+            str, tuple[str, float]
+        ] = {}  # the ends of responses that are still to be heard, and since when
         self._heard: deque[str] = deque(maxlen=KEPT)  # responses whose sound is over
         self._cleared = False
+        self._stale = False  # what comes is of a response that was cut off
 
     # What is sent ---------------------------------------------------------------------------------------------------
 
@@ -107,8 +112,8 @@ class CallWire:
 
     # What comes -----------------------------------------------------------------------------------------------------
 
-    def receive(self, data: str) -> Iterator[str]:
-        """The messages that the driver gets for one that came on the channel."""
+    def receive(self, data: str, now: float) -> Iterator[str]:
+        """The messages that the driver gets for one that came on the channel. If any is `held`, ask `due` later."""
         head = _head(data)
         response = head.response_id or (head.response.id if head.response else "")
         if head.type == "output_audio_buffer.started":
@@ -120,9 +125,10 @@ class CallWire:
                 self.ending = response
         elif head.type == "output_audio_buffer.cleared":
             yield data
+            self._stale = self._stale or response == self.sounding
             yield from self._over(response, heard=False)
         elif head.type == "response.done" and self._sounds(response, head):
-            self._held[response] = data
+            self._held[response] = data, now
         else:
             if head.item_id and (head.type.startswith("response.output_audio") or _audible(head.part)):
                 self.items[response] = head.item_id
@@ -133,7 +139,9 @@ class CallWire:
     def sound(self, pcm: bytes) -> Iterator[str]:
         """The message for a piece of sound that came on the track: 16-bit PCM at 24 kHz."""
         if not self.sounding:
-            self._early.append(pcm)
+            self._stale = self._stale and not _quiet(pcm)
+            if not self._stale:
+                self._early.append(pcm)
             return
         yield self.delta(self.sounding, pcm)
 
@@ -141,10 +149,21 @@ class CallWire:
         """The last of what was sounding has come."""
         yield from self._over(self.ending)
 
+    @property
+    def held(self) -> bool:
+        """A response was made, and is not over yet."""
+        return bool(self._held)
+
+    def due(self, now: float) -> Iterator[str]:
+        """The ends of responses that should have begun to sound by now, and seem to have no sound."""
+        for response, (_, since) in list(self._held.items()):
+            if response != self.sounding and now >= since + SOUNDS_SECONDS:
+                yield from self._over(response)
+
     def _started(self, response: str) -> Iterator[str]:
         if self.ending:
             yield from self._over(self.ending)
-        self.sounding, self._cleared = response, False
+        self.sounding, self._cleared, self._stale = response, False, False
         early: list[str] = []
         while self._early and not _quiet(piece := self._early.pop()):
             early.append(self.delta(self.sounding, piece))
@@ -155,7 +174,8 @@ class CallWire:
         self._heard.append(response)
         if response == self.sounding:
             self.sounding = self.ending = ""
-        if (done := self._held.pop(response, None)) is not None:
+        done, _ = self._held.pop(response, ("", 0.0))
+        if done:
             yield done if heard else _cancelled(done)
 
     def _sounds(self, response: str, head: _Head) -> bool:

@@ -18,7 +18,7 @@ from ..transports.webrtc._intake import intercept
 from ..transports.webrtc._listening import Listening
 from ..transports.webrtc._tracks import PictureTrack, VoiceTrack
 from ..transports.webrtc._voice import Voice
-from ._call import CallWire, Picture
+from ._call import SOUNDS_SECONDS, CallWire, Picture
 
 __all__ = ["CallSocket"]
 
@@ -149,14 +149,23 @@ class CallSocket:
     # What comes -----------------------------------------------------------------------------------------------------
 
     def _message(self, data: str | bytes) -> None:
-        self._give(self._wire.receive(data if isinstance(data, str) else data.decode("utf-8", "replace")))
+        text = data if isinstance(data, str) else data.decode("utf-8", "replace")
+        held = self._wire.held
+        self._give(self._wire.receive(text, anyio.current_time()))
         if self._wire.ending:
             self._tasks.start_soon(self._finish, self._wire.ending)
+        if self._wire.held and not held:
+            self._tasks.start_soon(self._look)
 
     async def _finish(self, response: str) -> None:
         await anyio.sleep(TAIL_SECONDS)
         if self._wire.ending == response:
             self._give(self._wire.ended())
+
+    async def _look(self) -> None:
+        while self._wire.held:
+            await anyio.sleep(SOUNDS_SECONDS / 2)
+            self._give(self._wire.due(anyio.current_time()))
 
     def _packet(self, number: int, timestamp: int, data: bytes) -> None:
         for audio in self._listening.packet(number, timestamp, data):

@@ -52,14 +52,16 @@ class SideSocket:
                 if isinstance(first, str):
                     return first
                 self._played(first)  # whoever got what came before has dealt with it by now
-            with anyio.move_on_after(TICK if self._wire.sounding else math.inf):
+            with anyio.move_on_after(TICK if self._wire.sounding or self._wire.held else math.inf):
                 try:
                     self._take(await self._socket.receive())
                 except SocketClosedError as error:
                     self.over = error.code in HUNG_UP
                     raise
                 continue
-            self._quiet(self._wire.sounding)
+            if self._wire.sounding:
+                self._quiet(self._wire.sounding)
+            self._came.extend(self._wire.due(anyio.current_time()))
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Leave the call to the others."""
@@ -68,7 +70,7 @@ class SideSocket:
     def _take(self, data: str | bytes) -> None:
         before = self._wire.sounding
         text = data if isinstance(data, str) else data.decode("utf-8", "replace")
-        made = list(self._wire.receive(text))
+        made = list(self._wire.receive(text, anyio.current_time()))
         made += self._wire.ended() if self._wire.ending else ()
         over = before and self._wire.sounding != before
         if over:

@@ -69,7 +69,7 @@ async def _call(socket: Any, endpoint: Endpoint, httpx: Any) -> None:
     }
     verify = {} if endpoint.ssl is None else {"verify": endpoint.ssl}
     try:
-        async with httpx.AsyncClient(timeout=endpoint.open_seconds, **verify) as client:
+        async with httpx.AsyncClient(timeout=None, **verify) as client:
             response = await client.post(url, headers=dict(endpoint.headers), files=parts)
     except httpx.HTTPError as error:
         why = str(error) or type(error).__name__
