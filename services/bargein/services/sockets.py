@@ -170,14 +170,19 @@ async def listen(
         async with server.serve(handle, host, port, **options) as running:
             yield running.sockets[0].getsockname()[1]
         return
-    async with anyio.create_task_group() as group:
+    try:
+        async with anyio.create_task_group() as group:
 
-        async def serve(*, task_status: anyio.abc.TaskStatus[Any]) -> None:
-            await server.serve(handle, port, host=host, task_status=task_status, **options)
+            async def serve(*, task_status: anyio.abc.TaskStatus[Any]) -> None:
+                await server.serve(handle, port, host=host, task_status=task_status, **options)
 
-        running = await group.start(serve)
-        yield running.listeners[0].socket.getsockname()[1]
-        group.cancel_scope.cancel()
+            running = await group.start(serve)
+            yield running.listeners[0].socket.getsockname()[1]
+            group.cancel_scope.cancel()
+    except BaseExceptionGroup as error:  # the same exceptions as on asyncio: who listens did not ask for a group
+        if len(error.exceptions) > 1:
+            raise
+        raise error.exceptions[0] from None
 
 
 class _WebSocket:

@@ -470,6 +470,42 @@ def test_who_may_come_in(backend: str) -> None:
 
 
 @BOTH
+def test_a_hook_that_fails_lets_nobody_in(backend: str) -> None:
+    """And harms nobody else."""
+
+    def allowed(token: str) -> bool:
+        if token != "open sesame":
+            raise RuntimeError("the list of tokens is lost")
+        return True
+
+    async def talk() -> None:
+        async with serve_websocket(brief, authorize=allowed) as server:
+            with pytest.raises(SocketRefusedError, match="500"):
+                await ask(server.url, token="barley")
+            with pytest.raises(RefusedError, match="1011"):
+                await ask(server.url)
+            assert await ask(server.url, token="open sesame") == 60
+
+    run(backend, talk)
+
+
+@BOTH
+def test_a_server_fails_as_itself(backend: str) -> None:
+    """Where its port is taken, and with what fails in its block; on each backend the same."""
+
+    async def talk() -> None:
+        async with serve_websocket(brief) as server:
+            with pytest.raises(OSError, match=r"in use|address"):
+                async with serve_websocket(brief, port=server.port):
+                    pass
+        with pytest.raises(LookupError, match="mine"):
+            async with serve_websocket(brief):
+                raise LookupError("mine")
+
+    run(backend, talk)
+
+
+@BOTH
 def test_whose_pages_may_connect(backend: str) -> None:
     """Those of the server itself, and those that are named; programs always."""
 

@@ -265,7 +265,12 @@ class SocketTransport(Transport):
     async def farewell(self, ending: Ending) -> None:
         """Say why it is over, and close the socket. For whoever ran the session, when that has ended."""
         code, reason = _FAREWELLS[ending] if self.left is None else (self.code, self.left.reason)
-        if (data := self._wire.ending(reason)) is not None and (self.left is None or self.code != 1000):
+        await self.dismiss(code, reason, tell=self.left is None or self.code != 1000)
+
+    async def dismiss(self, code: int, reason: str, *, tell: bool = True) -> None:
+        """Close the socket, after a last word."""
+        if tell and (data := self._wire.ending(reason)) is not None:
+            self._outbox.clear()
             self._outbox.urgent(data)
             with anyio.move_on_after(LAST_WORD), suppress(SocketClosedError):
                 while (data := self._outbox.pop()) is not None:

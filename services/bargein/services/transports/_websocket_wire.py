@@ -16,6 +16,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
+import msgspec
 import numpy as np
 from bargein.pipeline import LIVE, Audio, Frame, Interrupt, Played
 
@@ -97,9 +98,9 @@ class _Wire:
         if 0 < gap <= LOST:
             self.missing += gap
             self._count += gap * len(frame.samples)  # all are as long, where somebody counts by messages
-        pts = self._pts
+        msgspec.structs.force_setattr(frame, "pts", self._pts)  # it is ours alone, and has been checked
         self._count += len(frame.samples)
-        return Audio(samples=frame.samples, rate=frame.rate, pts=pts), epoch
+        return frame, epoch
 
     @property
     def _pts(self) -> int:

@@ -154,15 +154,17 @@ async def serve_websocket_peer(
     `socket` is anything with `send`, `receive` and `close` as in `bargein.services.sockets.Socket`. The socket is
     closed when this returns, with a last message that says why.
     """
+    transport: SocketTransport | None = None
     try:
         transport = await accept(socket, visit or Visit(limits=sessions.limits))
-    except RefusedError:
-        return None
-    try:
         ending = await sessions.run(transport)
     except RefusedError as error:
-        await _refuse(socket, control.ending(str(error)), 1013, str(error))
+        if transport is not None:
+            await transport.dismiss(1013, str(error))
         return None
+    except Exception:
+        await socket.close(1011, "the server failed")
+        raise
     except BaseException:
         await socket.close(1001, "the server is going away")
         raise
