@@ -228,7 +228,7 @@ async def test_a_response_that_fails_is_a_failure(reply: list[Any]) -> None:
 
 async def test_a_voice_that_fails_is_a_failure() -> None:
     """It wrote, and nothing could be heard."""
-    first = Cascade(Ears(), Mind(["Hello there."]), Voice(cannot="Hello"), name="first")
+    first = Cascade(Ears(), Mind(["Hello there."]), Voice(cannot=" "), name="first")
     brain = Failover(first, reserve("Good day."))
     async with call(brain) as harness:
         await harness.send(UserText(text="Hello."))

@@ -17,6 +17,8 @@ SMALL: Final = 0.15
 """What a word weighs that every sentence has."""
 SLOT_WORDS: Final = 3
 """How many words a slot takes, unless it is written `{slot...}`."""
+LONGEST: Final = 2_000
+"""Of what was said so many characters are looked at, the last: to match more takes longer than anybody would wait."""
 _WORD = re.compile(r"\{\w+(?:\.\.\.)?\}|\d+(?:[.,:]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*|\*\*|[-+*/^()%×÷]")
 _FILLERS: Final = frozenset(("uh", "um", "er", "erm", "hm", "hmm", "mm", "ah", "eh", "uhm", "mhm"))
 _COMMON: Final = frozenset(
@@ -57,7 +59,7 @@ class _Token(msgspec.Struct, frozen=True):
 def tokens(text: str) -> list[_Token]:
     """The words of what was said: no fillers, no punctuation, nothing contracted."""
     made: list[_Token] = []
-    for said in _WORD.findall(text.replace("\u2019", "'")):
+    for said in _WORD.findall(text[-LONGEST:].replace("\u2019", "'")):
         low = said.lower()
         if low in _FILLERS:
             continue

@@ -2,7 +2,7 @@
 
 from .answer import Answer
 from .cascade import Cascade
-from .parts import Call, LanguageModel, Prompt, SpeechToText, TextToSpeech, Word
+from .parts import Call, LanguageModel, Prompt, SpeechToText, TextToSpeech, UnsayableError, Word
 from .speak import Speak
 from .transcribe import HearingStatistics, Transcribe
 
@@ -17,5 +17,6 @@ __all__ = [
     "SpeechToText",
     "TextToSpeech",
     "Transcribe",
+    "UnsayableError",
     "Word",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
@@ -35,7 +36,14 @@ from ._calls import Calls
 from ._part import Holds, failure_of
 from .parts import Call, LanguageModel, Prompt
 
-__all__ = ["Answer"]
+__all__ = ["APOLOGY", "UNHEARD", "Answer"]
+
+APOLOGY = "Sorry, something went wrong. Could you say that again?"
+"""What is said where the model fails."""
+UNHEARD = "Sorry, I did not hear you."
+"""What is said where the user has spoken, and no words are known."""
+TURN = Respond()
+"""A turn of the user's is to be answered: with words, or calls at least."""
 
 ROUNDS = 8
 """How often for one turn tools may be called, before the model is made to answer."""
@@ -77,8 +85,8 @@ class Answer(Holds):
     minute; a user who goes on before that is answered without.
 
     A turn whose words turn out to be others is answered anew, if nothing of the answer has been heard; one without
-    words, with `unheard`. Where the model fails, that is a `Failure`, and `apology` is said in its place, so that no
-    call goes dead.
+    words, with `unheard`. Where the model fails, has nothing to say to a turn, or is silent for `silent_seconds`, that
+    is a `Failure`, and `apology` is said in its place, so that no call goes dead.
     """
 
     name = "answer"
@@ -91,9 +99,10 @@ class Answer(Holds):
         tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox = (),
         history: History | None = None,
         meanwhile: Literal["queue", "interrupt"] = "queue",
-        apology: str = "Sorry, something went wrong. Could you say that again?",
-        unheard: str = "Sorry, I did not hear you.",
+        apology: str = APOLOGY,
+        unheard: str = UNHEARD,
         fps: float = 1.0,
+        silent_seconds: float = 60.0,
     ) -> None:
         if meanwhile not in ("queue", "interrupt"):
             raise ValueError(f"Answer(meanwhile={meanwhile!r}): expected 'queue' or 'interrupt'")
@@ -102,6 +111,7 @@ class Answer(Holds):
         self.meanwhile = meanwhile
         self.apology = apology
         self.unheard = unheard
+        self.silent_seconds = silent_seconds
         self._made_with = instructions
         self._sampled = SampleFps(fps)
         self._blind = False  # it was told that the model cannot look
@@ -220,13 +230,13 @@ class Answer(Holds):
                 await out.send(Interrupt(reason="the user went on"))
                 self._forget()
             if frame.text.strip():
-                self._asked = Respond()
+                self._asked = TURN
             else:
                 self._say.append(Say(text=self.unheard))
         elif frame.turn == self._of and self._current and self._current not in self._heard:
             await out.send(Interrupt(reason="the user's words turned out to be others"))
             self._forget()
-            self._asked = Respond()
+            self._asked = TURN
 
     async def _see(self, frame: Image | Video, out: Outlet[Given]) -> None:
         """Keep what the user shows."""
@@ -273,7 +283,7 @@ class Answer(Holds):
         try:
             if isinstance(asked, Say):
                 await self._write(reply, name, f"{name}-1", asked.text)
-            elif not await self._answer(reply, name, asked.instructions or self.instructions, out):
+            elif not await self._answer(reply, name, asked, out):
                 then = asked, reply
             ended = ResponseEnded(response=name)
         except Exception as error:
@@ -306,28 +316,36 @@ class Answer(Holds):
         while len(self._open) > OPEN:
             del self._open[next(iter(self._open))]
 
-    async def _answer(self, reply: Outlet[Given], name: str, instructions: str, out: Outlet[Given]) -> bool:
+    async def _answer(self, reply: Outlet[Given], name: str, asked: Respond, out: Outlet[Given]) -> bool:
         """Write, and run tools; returns whether all has been said, or the application must answer first."""
+        instructions = asked.instructions or self.instructions
         while self._rounds < ROUNDS:
             await self._calls.settled()
             self._rounds += 1
             item, wrote, calls = f"{name}-{self._rounds}", False, list[ToolCall]()
             tools = self._calls.schemas if self._rounds < ROUNDS else ()
             entries = self.history.for_model(images=self.part.images)
-            async with aclosing(
-                self.part.answer(Prompt(entries=entries, instructions=instructions, tools=tools))
-            ) as pieces:
-                async for piece in pieces:
-                    if isinstance(piece, Call):
-                        calls.append(self._calls.made(piece, name))
-                    elif isinstance(piece, Usage):
-                        await reply.send(msgspec.structs.replace(piece, response=name))
-                    elif piece:
-                        wrote = True
-                        self._wrote(piece, item, name)
-                        await reply.send(Text(text=piece, response=name, item=item))
+            prompt = Prompt(entries=entries, instructions=instructions, tools=tools)
+            with anyio.CancelScope() as patience:  # one around all: the part may hold scopes from piece to piece
+                async with aclosing(self.part.answer(prompt)) as pieces:
+                    patience.deadline = anyio.current_time() + self.silent_seconds
+                    async for piece in pieces:
+                        patience.deadline = math.inf
+                        if isinstance(piece, Call):
+                            calls.append(self._calls.made(piece, name))
+                        elif isinstance(piece, Usage):
+                            await reply.send(msgspec.structs.replace(piece, response=name))
+                        elif piece:
+                            wrote = True
+                            self._wrote(piece, item, name)
+                            await reply.send(Text(text=piece, response=name, item=item))
+                        patience.deadline = anyio.current_time() + self.silent_seconds
+            if patience.cancelled_caught:
+                raise TimeoutError(f"it has said nothing for {self.silent_seconds:g} s")
             if wrote:
                 await reply.send(Text(text="", response=name, item=item, final=True))
+            elif not calls and asked is TURN and self._rounds == 1:
+                raise RuntimeError("it has not answered")
             if not calls:
                 return True
             if self._rounds == ROUNDS:

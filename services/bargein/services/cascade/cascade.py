@@ -11,9 +11,9 @@ from bargein.processors import BargeIn, Resample, Sentences, Turns, Vad
 
 from ..history import History
 from ..tools import Tool, Toolbox
-from .answer import Answer
+from .answer import APOLOGY, UNHEARD, Answer
 from .parts import LanguageModel, SpeechToText, TextToSpeech
-from .speak import Speak
+from .speak import UNSAYABLE, Speak
 from .transcribe import Transcribe
 
 __all__ = ["Cascade"]
@@ -29,7 +29,9 @@ class Cascade(Pipeline):
     `vad`, `barge_in`, `turns` and `sentences` are processors that may be replaced, `barge_in=None` among them. Sound of
     any rate is taken. Stand `Spoken()` and `Pacer()` below it, as below any brain.
 
-    `meanwhile`, `apology`, `unheard` and `fps` are those of `Answer`. To greet the user, send it a `Say`.
+    `meanwhile` and `fps` are those of `Answer`. No call goes dead: `apology` is said where the model fails, `unheard`
+    where the user spoke and could not be understood, `unsayable` for what the voice has no sound for. To greet the
+    user, send a `Say`.
     """
 
     def __init__(
@@ -46,14 +48,21 @@ class Cascade(Pipeline):
         turns: Turns | None = None,
         sentences: Sentences | None = None,
         meanwhile: Literal["queue", "interrupt"] = "queue",
-        apology: str | None = None,
-        unheard: str | None = None,
+        apology: str = APOLOGY,
+        unheard: str = UNHEARD,
+        unsayable: str = UNSAYABLE,
         fps: float = 1.0,
         name: str = "cascade",
     ) -> None:
-        said = {name: text for name, text in (("apology", apology), ("unheard", unheard)) if text is not None}
         self.answer = Answer(
-            llm, instructions=instructions, tools=tools, history=history, meanwhile=meanwhile, fps=fps, **said
+            llm,
+            instructions=instructions,
+            tools=tools,
+            history=history,
+            meanwhile=meanwhile,
+            apology=apology,
+            unheard=unheard,
+            fps=fps,
         )
         """What answers: its `history` is the conversation."""
         self._made_of = stt, llm, tts
@@ -65,6 +74,7 @@ class Cascade(Pipeline):
             "meanwhile": meanwhile,
             "apology": apology,
             "unheard": unheard,
+            "unsayable": unsayable,
             "fps": fps,
             "name": name,
         }
@@ -72,12 +82,12 @@ class Cascade(Pipeline):
         super().__init__(
             Resample(stt.rate, channels=1),
             Vad(speech_only=True) if vad is None else vad,
-            Transcribe(stt),
+            Transcribe(stt, unheard=unheard),
             *([interrupts] if isinstance(interrupts, BargeIn) else []),
             Turns() if turns is None else turns,
             self.answer,
             Sentences(skip=("markup", "code", "emoji")) if sentences is None else sentences,
-            Speak(tts),
+            Speak(tts, unsayable=unsayable),
             name=name,
         )
 

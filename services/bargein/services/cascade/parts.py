@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from bargein.pipeline import Usage
+from bargein.pipeline import BargeinError, Usage
 
 from ..history import Entry
 
-__all__ = ["Call", "LanguageModel", "Prompt", "SpeechToText", "TextToSpeech", "Word"]
+__all__ = ["Call", "LanguageModel", "Prompt", "SpeechToText", "TextToSpeech", "UnsayableError", "Word"]
 
 Samples = npt.NDArray[np.int16]
 
@@ -98,6 +98,10 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
     """Where its sound begins."""
     end_ms: float
     """Where its sound ends."""
+
+
+class UnsayableError(BargeinError, ValueError):
+    """A voice has no sound for this."""
 
 
 class TextToSpeech:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import aclosing
 
+import anyio
+import msgspec
 from bargein.pipeline import Audio, AudioFormat, Failure, Interrupt, Outlet, ResponseEnded, Text
-from bargein.processors import Timing
+from bargein.processors import Heard, Timing
 
 from ._part import Holds, failure_of
-from .parts import TextToSpeech, Word
+from .parts import TextToSpeech, UnsayableError, Word
 
-__all__ = ["Speak"]
+__all__ = ["UNSAYABLE", "Speak"]
 
 SECOND = 1_000_000_000
+UNSAYABLE = "Sorry, I cannot say that."
+"""What is said in place of what the voice cannot say."""
+Given = Text | ResponseEnded | Audio | Timing | Heard | Failure
 
 
 class Speak(Holds):
@@ -20,50 +26,78 @@ class Speak(Holds):
 
     Stands below `Sentences` and above `Spoken`: a `Timing` for each word, or for the whole piece where the voice does
     not say, lets that tell exactly what was heard. The first piece is heard while the rest is being written. An
-    interrupt cancels the voice. What the part raises is a `Failure`, and the piece stays unspoken.
+    interrupt cancels the voice. What the part raises is a `Failure`, and the piece stays unspoken; so is it where the
+    part has no sound for a piece with words (`UnsayableError`), or is silent for `silent_seconds`. An item of which
+    nothing could be said was not heard, and `unsayable` is said in its place.
     """
 
     name = "speak"
     capacity = 256
 
-    def __init__(self, tts: TextToSpeech) -> None:
+    def __init__(self, tts: TextToSpeech, *, unsayable: str = UNSAYABLE, silent_seconds: float = 15.0) -> None:
         self.part = tts
+        self.unsayable = unsayable
+        self.silent_seconds = silent_seconds
         self.audio_out = AudioFormat(tts.rate, 1)
         self._key = ("", "")
         self._samples = 0  # of the present item
+        self._unsaid = ""  # what could not be said of it
 
-    async def process(
-        self,
-        frame: Text | ResponseEnded | Interrupt,
-        out: Outlet[Text | ResponseEnded | Audio | Timing | Failure],
-    ) -> None:
+    async def process(self, frame: Text | ResponseEnded | Interrupt, out: Outlet[Given]) -> None:
         """Speak one piece."""
         if isinstance(frame, Interrupt):
-            self._key = ("", "")
+            self._begin("", "")
             return
         await out.send(frame)
-        if isinstance(frame, Text) and frame.text.strip():
+        if isinstance(frame, Text):
             if self._key != (frame.response, frame.item):
-                self._key, self._samples = (frame.response, frame.item), 0
-            try:
-                await self._say(frame, out)
-            except Exception as error:
-                await out.send(failure_of(self.part, error))
+                self._begin(frame.response, frame.item)
+            await self._try(frame, out)
+            if frame.final and self._unsaid and not self._samples:
+                response, item = self._key
+                await out.send(Heard(response=response, item=item, text="", coming=self._unsaid, done=True))
+                self._begin(response, f"{item}-unsaid")
+                instead = msgspec.structs.replace(frame, text=self.unsayable, item=f"{item}-unsaid")
+                await out.send(instead)
+                await self._try(instead, out)
 
-    async def _say(self, frame: Text, out: Outlet[Audio | Timing]) -> None:
+    def _begin(self, response: str, item: str) -> None:
+        self._key, self._samples, self._unsaid = (response, item), 0, ""
+
+    async def _try(self, frame: Text, out: Outlet[Given]) -> None:
+        """Say it, if there is anything to say, and tell if that did not work."""
+        if not frame.text.strip():
+            return
+        before = self._samples
+        try:
+            await self._say(frame, out)
+            if self._samples == before and any(map(str.isalnum, frame.text)):
+                raise UnsayableError(f"it has no sound for {frame.text.strip()[:80]!r}")
+        except Exception as error:
+            self._unsaid += frame.text
+            await out.send(failure_of(self.part, error))
+
+    async def _say(self, frame: Text, out: Outlet[Given]) -> None:
         rate, start, words = self.part.rate, self._samples, 0
         response, item = frame.response, frame.item
         offset = 1000 * start / rate
-        async with aclosing(self.part.speak(frame.text)) as sound:
-            async for piece in sound:
-                if isinstance(piece, Word):
-                    words += 1
-                    begin, end = offset + piece.start_ms, offset + piece.end_ms
-                    await out.send(Timing(text=piece.text, start_ms=begin, end_ms=end, response=response, item=item))
-                elif len(piece):
-                    pts = self._samples * SECOND // rate
-                    self._samples += len(piece)
-                    await out.send(Audio(samples=piece, rate=rate, pts=pts, response=response, item=item))
+        with anyio.CancelScope() as patience:  # one around all: the part may hold scopes from piece to piece
+            async with aclosing(self.part.speak(frame.text)) as sound:
+                patience.deadline = anyio.current_time() + self.silent_seconds
+                async for piece in sound:
+                    patience.deadline = math.inf
+                    if isinstance(piece, Word):
+                        words += 1
+                        begin, end = offset + piece.start_ms, offset + piece.end_ms
+                        timing = Timing(text=piece.text, start_ms=begin, end_ms=end, response=response, item=item)
+                        await out.send(timing)
+                    elif len(piece):
+                        pts = self._samples * SECOND // rate
+                        self._samples += len(piece)
+                        await out.send(Audio(samples=piece, rate=rate, pts=pts, response=response, item=item))
+                    patience.deadline = anyio.current_time() + self.silent_seconds
+        if patience.cancelled_caught:
+            raise TimeoutError(f"it has given no sound for {self.silent_seconds:g} s")
         if not words and self._samples > start:
             end = 1000 * self._samples / rate
             await out.send(Timing(text=frame.text, start_ms=offset, end_ms=end, response=response, item=item))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Awaitable
 from contextlib import aclosing
 from typing import Any
 
@@ -23,7 +22,7 @@ from bargein.pipeline import (
 )
 from bargein.processors import Commit, TurnTaking
 
-from ..frames import ClearAudio
+from ..frames import ClearAudio, Say
 from ._part import Holds, failure_of
 from .parts import Samples, SpeechToText
 
@@ -34,7 +33,7 @@ PREROLL = 300_000_000
 KEPT_MS = 60_000.0
 """So much sound is kept in which nobody has said when speech starts."""
 Taken = Audio | SpeechStarted | SpeechStopped | Commit | ClearAudio | TurnTaking
-Given = SpeechStarted | SpeechStopped | Commit | ClearAudio | TurnTaking | Transcript | Failure
+Given = SpeechStarted | SpeechStopped | Commit | ClearAudio | TurnTaking | Transcript | Say | Failure
 
 
 class HearingStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,10 +57,10 @@ class _Utterance:
         self.over = False
         self.waiting = 0
         """Samples that have not been taken."""
+        self.called_off = False
         self._finish_seconds = finish_seconds
-        self._limit = anyio.CancelScope()
         self.scope = anyio.CancelScope()
-        """To call it off."""
+        """Around the part that hears it: one around all, as the part may hold scopes from word to word."""
         self._most = most
         self._count = 0
         self._pieces: deque[Samples] = deque()
@@ -85,15 +84,18 @@ class _Utterance:
     def end(self) -> None:
         """No more sound: from now on the next words are waited for so long, and no longer."""
         self.over = True
-        self._limit.deadline = anyio.current_time() + self._finish_seconds
+        self.patience()
         self._ring()
 
-    async def within(self, words: Awaitable[str | None]) -> str | None:
-        """Wait for words. Raises `TimeoutError` when they do not come in time after the end of the sound."""
-        deadline = anyio.current_time() + self._finish_seconds if self.over else math.inf
-        with anyio.CancelScope(deadline=deadline) as self._limit:
-            return await words
-        raise TimeoutError(f"no final words within {self._finish_seconds:g} s")
+    def call_off(self) -> None:
+        """Nothing has been said."""
+        self.called_off = True
+        self.scope.cancel()
+
+    def patience(self) -> None:
+        """The next words are due, if there is no more sound."""
+        if self.over:
+            self.scope.deadline = anyio.current_time() + self._finish_seconds
 
     def _ring(self) -> None:
         self._news.set()
@@ -118,7 +120,8 @@ class Transcribe(Holds):
     Stands below a `Vad(speech_only=True)`, whose `SpeechStarted` and `SpeechStopped` are the bounds of utterances, and
     consumes the user's sound. The final words are waited for `finish_seconds` after the sound is over, in a task of
     their own, so that the next utterance may begin meanwhile. What the part raises is a `Failure`, and the utterance
-    ends with the words that were known. `ClearAudio` calls an utterance off.
+    ends with the words that were known; if there were none, the agent is made to say `unheard`. `ClearAudio` calls an
+    utterance off.
 
     While somebody above takes the turns (`TurnTaking`), all sound comes here. Then a little of what came before
     `SpeechStarted` is heard with it, and a `Commit` without such news makes an utterance of the sound since the last
@@ -129,8 +132,16 @@ class Transcribe(Holds):
 
     name = "transcribe"
 
-    def __init__(self, stt: SpeechToText, *, finish_seconds: float = 10.0, longest_seconds: float = 120.0) -> None:
+    def __init__(
+        self,
+        stt: SpeechToText,
+        *,
+        unheard: str = "",
+        finish_seconds: float = 10.0,
+        longest_seconds: float = 120.0,
+    ) -> None:
         self.part = stt
+        self.unheard = unheard
         self.finish_seconds = finish_seconds
         self.longest_seconds = longest_seconds
         self.audio_in = AudioFormat(stt.rate, 1)
@@ -204,7 +215,7 @@ class Transcribe(Holds):
     def _clear(self) -> None:
         """Nothing has been said."""
         if self._utterance is not None:
-            self._utterance.scope.cancel()
+            self._utterance.call_off()
         self._stop()
         self._forget()
 
@@ -242,14 +253,20 @@ class Transcribe(Holds):
             with utterance.scope:
                 if not utterance.silent:
                     async with aclosing(self.part.transcribe(utterance)) as heard:
-                        while (text := await utterance.within(anext(heard, None))) is not None:
+                        async for text in heard:
+                            utterance.scope.deadline = math.inf
                             if text != words:
                                 words = text
                                 await out.send(Transcript(text=words, item=utterance.item, language=language))
+                            utterance.patience()
+            if utterance.scope.cancelled_caught and not utterance.called_off:
+                raise TimeoutError(f"no final words within {self.finish_seconds:g} s")
         except Exception as error:
             await out.send(failure_of(self.part, error))
+            if self.unheard and not words and not self._above:  # where a Commit is due, its turn is answered
+                await out.send(Say(text=self.unheard))
         finally:
             self._heard.remove(utterance)
-        if utterance.scope.cancelled_caught:
+        if utterance.called_off:
             words = ""
         await out.send(Transcript(text=words, item=utterance.item, final=True, language=language))
