@@ -68,9 +68,10 @@ def test_a_call_is_made_and_joined(backend: str) -> None:
                             break
                     assert (words, ms) == ("Hello there.", 200)
                 ((first, headers, body),) = calls.requests
-                assert first == "POST /api/agents/a1/calls HTTP/1.1"
+                assert first == "POST /api/agents/a1/calls?enableGreetingPrompt=false HTTP/1.1"
                 assert headers["x-api-key"] == "s3cret"
                 assert body["systemPrompt"] == "Be brief."
+                assert not {"model", "firstSpeaker"} & set(body), "the agent has them"
 
     run(backend, talk)
 
@@ -119,6 +120,22 @@ def test_throttling_is_waited_out(backend: str) -> None:
                 assert len(calls.requests) == 3
 
     run(backend, talk)
+
+
+@pytest.mark.virtual
+async def test_a_function_of_ones_own_that_fails() -> None:
+    """Is asked again, and in the end it is said what it met."""
+    asked = 0
+
+    async def join(told: dict[str, Any]) -> str:
+        nonlocal asked
+        asked += 1
+        raise KeyError("joinUrl")
+
+    with pytest.raises(RealtimeError, match="no call: KeyError: 'joinUrl'; given up after 3 attempts"):
+        async with Ultravox(join=join, reconnect=ReconnectPolicy(attempts=2)).connect():
+            pass
+    assert asked == 3
 
 
 # In conversation ------------------------------------------------------------------------------------------------------

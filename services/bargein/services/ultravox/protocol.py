@@ -34,7 +34,7 @@ from ..realtime import (
 from ..sockets import Endpoint
 from . import _wire as wire
 
-__all__ = ["PROFILE", "UltravoxProtocol", "call"]
+__all__ = ["PROFILE", "UltravoxProtocol", "call", "of_agent"]
 
 PROFILE: Final = Profile(
     provider="Ultravox",
@@ -70,7 +70,6 @@ def call(
 ) -> dict[str, Any]:
     """What a call is made with."""
     told: dict[str, Any] = {
-        "systemPrompt": settings.instructions,
         "model": settings.model,
         "firstSpeaker": f"FIRST_SPEAKER_{first.upper()}",
         "initialOutputMedium": "MESSAGE_MEDIUM_TEXT" if settings.output == "text" else "MESSAGE_MEDIUM_VOICE",
@@ -83,11 +82,19 @@ def call(
             }
         },
     }
+    if settings.instructions:
+        told["systemPrompt"] = settings.instructions
     if settings.voice is not None:
         told["voice"] = settings.voice
     if settings.tools:
         told["selectedTools"] = [{"temporaryTool": _tool(tool)} for tool in settings.tools]
     return settings.merged(told)
+
+
+def of_agent(told: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+    """The query, and what a call is made with, where an agent that was set up there has a model and a greeting."""
+    query = {} if told["firstSpeaker"] == "FIRST_SPEAKER_AGENT" else {"enableGreetingPrompt": "false"}
+    return query, {name: value for name, value in told.items() if name not in ("model", "firstSpeaker")}
 
 
 def _tool(tool: dict[str, Any]) -> dict[str, Any]:

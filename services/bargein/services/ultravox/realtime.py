@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, Unpack
+from urllib.parse import quote
 
 import msgspec
 
@@ -11,7 +12,7 @@ from .._http import Http, HttpFault
 from ..openai.family import Shared, found_key
 from ..realtime import Realtime, Settings
 from ..sockets import Endpoint, SocketRefusedError
-from .protocol import PROFILE, UltravoxProtocol, call
+from .protocol import PROFILE, UltravoxProtocol, call, of_agent
 
 __all__ = ["Ultravox"]
 
@@ -27,10 +28,10 @@ class Ultravox(Realtime):
     """A model of Ultravox's: a brain that finds turns by itself, and hears and speaks mono at rates of one's choice.
 
     `api_key` is taken from `ULTRAVOX_API_KEY` when it is not given. `agent` makes the call for an agent that was set up
-    there. `first` says who speaks first; the agent only does so in a conversation that has just begun. `seconds` is how
-    long a call may last, an hour at most: before that, another one takes its place, in a pause, and is told what was
-    said. `buffer_ms` is how far the server may send ahead of what is heard. `session` holds other fields of a call
-    (`temperature`, `languageHint`, `vadSettings`, ...), and is merged over all of these.
+    there, which has its own model. `first` says who speaks first; the agent only does so in a conversation that has
+    just begun. `seconds` is how long a call may last, an hour at most: before that, another one takes its place, in a
+    pause, and is told what was said. `buffer_ms` is how far the server may send ahead of what is heard. `session` holds
+    other fields of a call (`temperature`, `languageHint`, `vadSettings`, ...), and is merged over all of these.
 
     `join` takes the place of the key, where that is kept elsewhere: a function that is given what a call is to be made
     with, has it made, and gives its `joinUrl`.
@@ -61,8 +62,7 @@ class Ultravox(Realtime):
             raise ValueError(f"Ultravox(seconds={seconds:g}): expected up to {MOST_SECONDS:g}")
         if join is None:
             key = found_key("Ultravox", api_key, "ULTRAVOX_API_KEY")
-            where = url.rstrip("/") + (f"/api/agents/{agent}/calls" if agent else "/api/calls")
-            join = _Calls(where, key).make
+            join = _Calls(url.rstrip("/"), key, agent).make
         profile = msgspec.structs.replace(
             PROFILE, input_rate=input_rate, output_rate=output_rate, session_seconds=seconds
         )
@@ -70,7 +70,12 @@ class Ultravox(Realtime):
         async def joined() -> Endpoint:
             speaks = "user" if len(self.history) else first
             told = call(self.settings, profile=profile, buffer_ms=buffer_ms, first=speaks, seconds=seconds)
-            return Endpoint(url=await join(told))
+            try:
+                return Endpoint(url=await join(told))
+            except SocketRefusedError:
+                raise
+            except Exception as error:  # whatever the application's own function meets
+                raise SocketRefusedError(f"no call: {type(error).__name__}: {error}") from error
 
         super().__init__(
             profile=profile,
@@ -88,18 +93,22 @@ class Ultravox(Realtime):
 
 
 class _Calls:
-    """Where calls are made."""
+    """Where calls are made, of models or of an agent."""
 
-    def __init__(self, url: str, key: str) -> None:
-        self._url = url
+    def __init__(self, url: str, key: str, agent: str | None) -> None:
+        self._url = f"{url}/api/agents/{quote(agent, safe='')}/calls" if agent else f"{url}/api/calls"
+        self._agent = agent
         self._key = key
         self._http = Http("Ultravox", url, first_byte_seconds=ANSWER_SECONDS, silent_seconds=ANSWER_SECONDS)
 
     async def make(self, told: dict[str, Any]) -> str:
         """Make a call; gives its `joinUrl`. Raises `SocketRefusedError`, which says why, when there is none."""
+        query: dict[str, str] = {}
+        if self._agent:
+            query, told = of_agent(told)
         await self._http.open()
         try:
-            async with self._http.post(self._url, headers={"X-API-Key": self._key}, json=told) as answer:
+            async with self._http.post(self._url, headers={"X-API-Key": self._key}, params=query, json=told) as answer:
                 body = await answer.whole(LARGEST)
         except HttpFault as fault:
             why = (
