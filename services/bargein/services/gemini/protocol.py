@@ -7,7 +7,6 @@ has been made and the server presumes that it plays, is the next one, even if th
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, Final, Literal
@@ -40,6 +39,7 @@ from bargein.services.realtime import (
 from bargein.services.sockets import Endpoint
 
 from . import _wire as wire
+from ._held import Held
 from ._parts import seconds, turn_of, usage_of
 from ._schema import declaration
 
@@ -149,8 +149,12 @@ class GeminiProtocol(Protocol):
         self._detected = False  # somebody else says when speech begins
         self._onset = False  # and has said so
         self._sounding = False
-        self._held: deque[tuple[str, float]] = deque()  # messages that must wait, and how long they sound
-        self._held_ms = 0.0
+        self._held = Held(HELD_MS)
+
+    @property
+    def dropped_ms(self) -> float:
+        """How much of the user's sound had to wait, and there was no room for it."""
+        return self._held.dropped_ms
 
     def endpoint(self) -> Endpoint | Awaitable[Endpoint]:
         """Where to connect to."""
@@ -195,12 +199,13 @@ class GeminiProtocol(Protocol):
     def _content(self, content: wire.ServerContent) -> Iterator[Event]:
         if content.input_transcription is not None:
             yield from self._transcribed(content.input_transcription)
+        parts = (content.model_turn.parts if content.model_turn else None) or []
         said = content.output_transcription
         if said is not None and said.text and self._settings.output == "audio":
-            yield from self._speaking()
+            yield from self._speaking(sounds=any(part.inline_data is not None for part in parts))
             self._texts = True
             yield TextPiece(response=self._turn, item=self._turn, text=said.text)
-        for part in (content.model_turn.parts if content.model_turn else None) or ():
+        for part in parts:
             yield from self._part(part)
         if content.interrupted:
             self._owed = True
@@ -226,8 +231,8 @@ class GeminiProtocol(Protocol):
             yield TextPiece(response=self._turn, item=self._turn, text=part.text)
 
     def _speaking(self, *, sounds: bool = False) -> Iterator[Event]:
-        """Something of a response comes: of the present one, or it begins the next. Transcripts may come late."""
-        if self._turn and self._made and (sounds or self._asked):
+        """Something of a response comes: of the present one, or it begins the next. Without sound it may be late."""
+        if self._turn and self._made and sounds:
             self._owed = True
             yield from self._over("completed")
         if self._turn:
@@ -387,7 +392,7 @@ class GeminiProtocol(Protocol):
     def audio(self, pcm: bytes) -> Iterable[Message]:
         """More of the user's sound. What comes outside of an activity, or while a call must be answered, waits."""
         message = _live(audio={"data": pcm, "mimeType": f"audio/pcm;rate={self.profile.input_rate}"})
-        self._hold(message, len(pcm) / BYTES_MS)
+        self._held.sound(message, len(pcm) / BYTES_MS)
         self._sounding = True
         if self._manual and not self._activity:
             if self._turn or self._asked or (self._detected and not self._onset):
@@ -395,29 +400,11 @@ class GeminiProtocol(Protocol):
             return self._begin_activity()
         return self._released()
 
-    def _hold(self, message: str, ms: float) -> None:
-        self._held.append((message, ms))
-        self._held_ms += ms
-        self._forget_before(HELD_MS)
-
-    def _forget_before(self, ms: float) -> None:
-        while self._held and self._held_ms - self._held[0][1] > ms:
-            self._held_ms -= self._held.popleft()[1]
-
     def _released(self) -> Iterable[Message]:
         """What may be sent now."""
         if self._waiting and self._model_is(LIVE_TEXT):
             return ()  # it would close the connection
-        messages = [message for message, _ in self._held]
-        self._held.clear()
-        self._held_ms = 0.0
-        return messages
-
-    def _pictures(self) -> list[Message]:
-        """The pictures that have waited for sound to go with."""
-        pictures: list[Message] = [message for message, ms in self._held if not ms]
-        self._held = deque((message, ms) for message, ms in self._held if ms)
-        return pictures
+        return self._held.take()
 
     def _begin_activity(self) -> Iterable[Message]:
         if self._activity:
@@ -436,7 +423,7 @@ class GeminiProtocol(Protocol):
         if not self._manual or self._activity:
             return ()
         self._detected = self._onset = True
-        self._forget_before(ONSET_MS)
+        self._held.trim(ONSET_MS)
         return () if self._turn or self._asked else self._begin_activity()
 
     def commit(self) -> Iterator[Message]:
@@ -460,8 +447,7 @@ class GeminiProtocol(Protocol):
 
     def clear(self) -> Iterable[Message]:
         """Forget the sound that has not been sent; what has been cannot be taken back."""
-        self._held.clear()
-        self._held_ms = 0.0
+        self._held.take()
         return ()
 
     def cancel(self, response: str) -> Iterable[Message]:
@@ -469,7 +455,7 @@ class GeminiProtocol(Protocol):
         if not self._manual or self._activity:
             return ()
         if not self._onset:
-            self._forget_before(ONSET_MS)
+            self._held.trim(ONSET_MS)
         return self._begin_activity()
 
     # The rest
@@ -482,7 +468,7 @@ class GeminiProtocol(Protocol):
     def respond(self, instructions: str = "") -> Iterator[Message]:
         """Answer now."""
         yield from self._end_activity()
-        yield from self._pictures()
+        yield from self._held.pictures()
         parts, self._parts = self._parts, []
         self._asked = "words"
         if parts and not instructions and self._model_is(LIVE_TEXT):
@@ -497,8 +483,7 @@ class GeminiProtocol(Protocol):
     def image(self, data: bytes, form: str, detail: str = "") -> Iterable[Message]:
         """A picture, one of a video or alone: the newest is what the model sees."""
         message = _live(video={"data": data, "mimeType": MEDIA.get(form.lower(), f"image/{form}")})
-        self._pictures()  # older ones
-        self._hold(message, 0.0)
+        self._held.picture(message)
         return () if self._manual and not self._activity else self._released()
 
     def tool_result(self, call: str, output: str) -> Iterator[Message]:

@@ -46,8 +46,7 @@ class Outbox:
         """What puts things in words; None without a connection."""
         self.open = False
         """There is a session that can be used."""
-        self.dropped_ms = 0.0
-        """How much sound was lost because it could not be sent in time."""
+        self._lost_ms = 0.0
         self.heard_until = anyio.current_time()
         """Until when what was heard lasts, if it is played as it comes."""
         self._most = seconds * 1000
@@ -61,6 +60,11 @@ class Outbox:
     def __bool__(self) -> bool:
         return self.open and bool(self._queue)
 
+    @property
+    def dropped_ms(self) -> float:
+        """How much sound was lost because it could not be sent in time."""
+        return self._lost_ms + (self.protocol.dropped_ms if self.protocol is not None else 0.0)
+
     def connect(self, protocol: Protocol) -> None:
         """A new connection, of which nothing is known but its language."""
         self.protocol, self.open = protocol, False
@@ -69,6 +73,7 @@ class Outbox:
 
     def disconnect(self) -> None:
         """The connection is gone, and with it the messages that were meant for it; sound and commands are kept."""
+        self._lost_ms = self.dropped_ms
         self.protocol, self.open = None, False
         kept = [each for each in self._queue if isinstance(each, _Sound | _Late)]
         self._queue.clear()
@@ -112,7 +117,7 @@ class Outbox:
             oldest = next(each for each in self._queue if isinstance(each, _Sound))
             self._queue.remove(oldest)
             self._waiting_ms -= oldest.ms
-            self.dropped_ms += oldest.ms
+            self._lost_ms += oldest.ms
         self.bell.ring()
 
     def quiet(self, pcm: bytes, ms: float) -> None:

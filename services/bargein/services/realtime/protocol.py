@@ -270,6 +270,11 @@ class Protocol:
     hopeless: ClassVar[frozenset[int]] = frozenset()
     """Close codes that another try would meet again, where they come before the session is ready."""
 
+    @property
+    def dropped_ms(self) -> float:
+        """How much of the user's sound was lost in it: it had to be held back, and there was no room."""
+        return 0.0
+
     def resume(self, handle: str) -> None:
         """Take up the session that an earlier connection's `Resumable` named. Told before anything else."""
         raise NotImplementedError
