@@ -407,6 +407,27 @@ async def test_without_resumption_it_is_told_anew() -> None:
 
 
 @pytest.mark.virtual
+async def test_what_was_spoken_is_there_when_it_is_taken_up() -> None:
+    """What the user said before the connection was lost is not told again in words."""
+    keeper = Keeper()
+    policy = ReconnectPolicy(first_seconds=0.1)
+    async with Harness(GrokVoice(api_key="k", connect=keeper.connect, reconnect=policy)) as harness:
+        await harness.next(Connected, within=10)
+        await keeper.say("input_audio_buffer.speech_started", audio_start_ms=0, item_id="u")
+        await keeper.say("conversation.item.added", item={"id": "u", "type": "message", "role": "user"})
+        await keeper.say("input_audio_buffer.committed", item_id="u")
+        done = "conversation.item.input_audio_transcription.completed"
+        await keeper.say(done, item_id="u", transcript="What time is it?", status="completed")
+        await harness.next(Transcript, within=10)
+        assert keeper.socket is not None
+        await keeper.socket.close(1011, "try again")
+        await harness.next(Connected, within=10)
+        await anyio.sleep(1)
+        assert not [event for event in keeper.sent[1] if event["type"] == "conversation.item.create"]
+        await harness.session.cancel()
+
+
+@pytest.mark.virtual
 async def test_another_process_may_take_it_up() -> None:
     """With the handle of the first."""
     keeper = Keeper()

@@ -37,11 +37,9 @@ PROFILE: Final = msgspec.structs.replace(
     session_seconds=None,
 )
 """What it can do. It always speaks; a conversation is kept for about half an hour, a connection has no known limit."""
-
-
 CONVERSATION: Final = "conversation_id"
 """The parameter of the address that takes a conversation up."""
-GROWTH: Final = wire.SessionUpdated | wire.ItemAdded | wire.TranscriptDelta | wire.ResponseDone
+GROWTH: Final = wire.SessionUpdated | wire.Committed | wire.ItemAdded | wire.TranscriptDelta | wire.ResponseDone
 """Events with which a conversation grows."""
 
 
