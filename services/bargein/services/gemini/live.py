@@ -22,7 +22,7 @@ STUDIO: Final = "wss://generativelanguage.googleapis.com"
 STUDIO_PATH: Final = "/ws/google.ai.generativelanguage.{version}.GenerativeService.BidiGenerateContent{constrained}"
 VERTEX_PATH: Final = "/ws/google.cloud.aiplatform.{version}.LlmBidiService/BidiGenerateContent"
 PONG_S: Final = 60.0
-"""Under load the server answers a ping only after 8 to 30 s [P]."""
+"""Under load the server answers a ping only after 8 to 30 s: seen by others, and not documented."""
 
 
 class GeminiLive(Realtime):

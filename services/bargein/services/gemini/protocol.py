@@ -74,9 +74,10 @@ ONSET_MS: Final = 1_000
 LATE_MS: Final = 3_000
 """A transcript that comes when so much of the reply has been made is of what the user says into it."""
 LIVE_TEXT: Final = ("gemini-3",)
-"""Models that want text in mid-session as live text, and no sound while a call is unanswered [T, P]."""
+"""Models that want text in mid-session as live text, and no sound while a call is unanswered: seen by others, and not
+documented."""
 SEEDED: Final = ("gemini-3",)
-"""Models that must be told in the setup that an earlier conversation will be given [T]."""
+"""Models that must be told in the setup that an earlier conversation will be given, as Google's own package does."""
 MEDIA: Final = {"jpeg": "image/jpeg", "jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
 
