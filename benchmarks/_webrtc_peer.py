@@ -1,7 +1,7 @@
 """Peers for `webrtc.py`, in a process of their own: they speak without end, and say when they were answered.
 
 Lines of JSON on the standard streams. First a number of peers comes in, then for each of them an offer goes out and its
-answer comes in. A line `"go"` lets the first of them interrupt twenty times; the milliseconds until silence go out.
+answer comes in. A number then lets the first of them interrupt so often; the milliseconds until silence go out.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ async def main() -> None:
     peers = [Peer(packets) for _ in range(await heard())]
     for peer in peers:
         await peer.join()
-    while await heard() == "go":
-        say([await peers[0].reaction() for _ in range(20)])
+    while times := await heard():
+        say([await peers[0].reaction() for _ in range(times)])
     for peer in peers:
         await peer.pc.close()
 

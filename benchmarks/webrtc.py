@@ -85,8 +85,8 @@ class Peers:
         for _ in range(count):
             self._say(await answer(await self._heard()))
 
-    async def reactions(self) -> list[float]:
-        self._say("go")
+    async def reactions(self, times: int) -> list[float]:
+        self._say(times)
         return list(await self._heard())
 
     def _say(self, what: Any) -> None:
@@ -163,11 +163,11 @@ async def cost(serving: Callable[[], Any], count: int, seconds: float) -> float:
             return 1000 * (time.process_time() - used) / (clock() - began) / count
 
 
-async def reaction() -> list[float]:
+async def reaction(times: int) -> list[float]:
     with peers() as others:
         async with served(lambda: Talks(0))() as answer:
             await others.join(1, answer)
-            return await others.reactions()
+            return await others.reactions(times)
 
 
 ear = (lambda: Resample(16_000, channels=1), lambda: Vad(WebRtc()))
@@ -186,7 +186,7 @@ async def main(quick: bool) -> dict[str, Any]:
     for _ in range(times):  # in turn, so that a neighbour disturbs them alike
         for name, serving in SCENES.items():
             costs[name].append(await cost(serving, count, seconds))
-    reactions = await reaction()
+    reactions = await reaction(3 if quick else 20)
     return {
         "cpu_ms": {name: round(best(each), 2) for name, each in costs.items()},
         "reaction_ms": {"median": round(statistics.median(reactions), 1), "worst": round(max(reactions), 1)},
