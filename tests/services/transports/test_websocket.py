@@ -230,6 +230,22 @@ async def test_who_says_nothing_is_gone_after_a_while() -> None:
 
 
 @pytest.mark.virtual
+async def test_who_is_spoken_to_need_not_say_anything() -> None:
+    """However long the story is; and the time begins when it is over."""
+
+    def build(transport: Transport) -> Pipeline:
+        return Pipeline(transport.source, Brain(ms=30_000), transport.sink)
+
+    async with connected(Sessions(build, limits=SessionLimits(idle_seconds=10))) as client:
+        await client.send(UserText(text="A long story."))
+        began = anyio.current_time()
+        frames = await rest(client)
+        assert heard(frames) == 30_000
+        assert client.ended == "nothing came for 10 s"
+        assert anyio.current_time() - began == pytest.approx(40, abs=0.5)
+
+
+@pytest.mark.virtual
 async def test_a_peer_that_does_not_read_loses_the_oldest_sound_and_then_its_session() -> None:
     """Nothing piles up meanwhile."""
     transports = []

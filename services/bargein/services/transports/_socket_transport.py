@@ -113,6 +113,7 @@ class SocketTransport(Transport):
         self._wire = wire
         self._outbox = Outbox(sound_ms=SOUND_MS, messages=MESSAGES)
         self._received = self._sent = self._wrong = 0
+        self._wrote = 0.0  # when something was written last
         self._changed = anyio.Event()
         self._waits = self._sending = self._finishing = self._finished = False  # the writer
         self._reading: anyio.CancelScope | None = None
@@ -138,23 +139,28 @@ class SocketTransport(Transport):
     # In -----------------------------------------------------------------------------------------------------------
 
     async def _read(self, out: Outlet[Came]) -> None:
-        """Give what comes, until the peer has left."""
+        """Give what comes, until the peer has left. One that is being spoken to need not say anything."""
         idle = self.limits.idle_seconds
-        now = anyio.current_time()
-        with anyio.CancelScope(deadline=now + idle) as self._reading:
-            while self.left is None:
-                try:
-                    data = await self._socket.receive()
-                except SocketClosedError as error:
-                    self._lost(error)
-                    break
-                now = anyio.current_time()
-                if now + (1 - LAZY) * idle > self._reading.deadline:
-                    self._reading.deadline = now + idle
-                self._received += 1
-                self._take(data, out)
-        if self.left is None:
-            self.leave(f"nothing came for {idle:g} s", code=1008)
+        self._wrote = anyio.current_time()
+        while self.left is None:
+            with anyio.CancelScope(deadline=self._wrote + idle) as self._reading:
+                await self._read_on(out, self._reading)
+            if self._wrote + idle <= anyio.current_time():
+                self.leave(f"nothing came for {idle:g} s", code=1008)
+
+    async def _read_on(self, out: Outlet[Came], scope: anyio.CancelScope) -> None:
+        idle = self.limits.idle_seconds
+        while self.left is None:
+            try:
+                data = await self._socket.receive()
+            except SocketClosedError as error:
+                self._lost(error)
+                return
+            now = anyio.current_time()
+            if now + (1 - LAZY) * idle > scope.deadline:
+                scope.deadline = now + idle
+            self._received += 1
+            self._take(data, out)
 
     def _take(self, data: Message, out: Outlet[Came]) -> None:
         if len(data) > self.limits.message_bytes:
@@ -261,6 +267,7 @@ class SocketTransport(Transport):
                 return
             self._sending = False
             self._sent += 1
+            self._wrote = now
 
     async def farewell(self, ending: Ending) -> None:
         """Say why it is over, and close the socket. For whoever ran the session, when that has ended."""

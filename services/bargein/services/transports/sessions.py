@@ -37,7 +37,7 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     session_seconds: float = 3600.0
     """How long a session may last."""
     idle_seconds: float = 60.0
-    """How long a peer may send nothing at all, before it counts as gone."""
+    """How long a peer may send nothing at all, while nothing is said to it, before it counts as gone."""
     open_seconds: float = 10.0
     """How long a peer may take to say what it wants, once it is connected."""
     message_bytes: int = 1 << 20
