@@ -256,18 +256,17 @@ class History:
         *,
         call: str = "",
         name: str = "",
-    ) -> None:
+    ) -> Entry | None:
         """What was not said here, but is part of the conversation: words, a call's arguments, or its result."""
         if role == "call":
-            self.call(call, name, text)
-        elif role == "result":
-            self.result(call, text)
-        elif role == "user":
-            self.user(text, item)
-        elif role == "system":
-            self.system(text, item)
-        else:
-            self.assistant(text, item, f"remembered-{item}")
+            return self.call(call, name, text)
+        if role == "result":
+            return self.result(call, text)
+        if role == "user":
+            return self.user(text, item)
+        if role == "system":
+            return self.system(text, item)
+        return self.assistant(text, item, f"remembered-{item}")
 
     def forget(self, item: str) -> None:
         """An item is no part of the conversation."""

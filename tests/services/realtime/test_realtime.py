@@ -27,7 +27,7 @@ from bargein.pipeline import (
     Video,
 )
 from bargein.pipeline.testing import Harness, framed, tone
-from bargein.processors import Commit, Pacer, Spoken
+from bargein.processors import Commit, Pacer, Spoken, TurnTaking
 from bargein.services.frames import Aside, Configure, Connected, Disconnected, RateLimits, Respond, ToolFinished
 from bargein.services.history import History
 from bargein.services.openai.realtime import OpenAIRealtime
@@ -860,6 +860,20 @@ async def test_the_session_can_be_changed() -> None:
         for event in peer.of("session.update")[1:]:
             assert event["session"]["instructions"] == "second"
             assert event["session"]["tools"][0]["name"] == "other"
+        await harness.session.cancel()
+
+
+async def test_the_turns_may_be_taken_by_another() -> None:
+    """Then a `Commit` ends one; they can be given back."""
+    peer = Settled()
+    async with session(peer.model()) as harness:
+        await harness.next(Connected)
+        await harness.send(TurnTaking(), Commit(), TurnTaking(above=False), Commit())
+        await until_sent(peer, "session.update", 3)
+        told = [event["session"]["audio"]["input"]["turn_detection"] for event in peer.of("session.update")]
+        assert told == [{"type": "server_vad"}, None, {"type": "server_vad"}]
+        await anyio.sleep(1)
+        assert len(peer.of("input_audio_buffer.commit")) == 1
         await harness.session.cancel()
 
 

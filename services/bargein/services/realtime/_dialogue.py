@@ -33,7 +33,7 @@ from bargein.pipeline import (
 )
 from bargein.processors import Timing
 
-from ..frames import Aside, Connected, RateLimits, Respond, Say, ToolFinished
+from ..frames import Aside, Connected, RateLimits, Remember, Respond, Say, ToolFinished
 from ..history import Entry, History, Picture
 from ._bell import Bell
 from ._memory import Memory
@@ -556,6 +556,13 @@ class Dialogue:
         """The user wrote something, which is to be answered."""
         self._tell(self.history.user(text, item))
         self.ask(Respond())
+
+    def remember(self, frame: Remember) -> None:
+        """Part of the conversation that was not said in it: the provider is told, once it is whole."""
+        entry = self.history.remember(frame.role, frame.text, frame.item, call=frame.call, name=frame.name)
+        protocol = self.protocol if self.ready else None  # a new connection is told of all there is
+        if entry is not None and entry.worth and protocol is not None and protocol.profile.seeds:
+            self.outbox.post(protocol.seed([entry]))
 
     def show(self, picture: Picture) -> None:
         """The user shows a picture, which is part of the conversation, and not answered."""

@@ -36,7 +36,7 @@ from bargein.pipeline import (
     UserText,
     Video,
 )
-from bargein.processors import AgentActivity, Commit, Heard, SampleFps, Timing, Turn
+from bargein.processors import AgentActivity, Commit, Heard, SampleFps, Timing, Turn, TurnTaking
 
 from .._shown import picture_of
 from ..frames import (
@@ -46,6 +46,7 @@ from ..frames import (
     Connected,
     Disconnected,
     RateLimits,
+    Remember,
     Respond,
     Say,
     ToolFinished,
@@ -75,11 +76,13 @@ Taken = (
     | SpeechStarted
     | SpeechStopped
     | Turn
+    | TurnTaking
     | Commit
     | Respond
     | Say
     | ClearAudio
     | Configure
+    | Remember
     | ToolResult
     | Played
     | Heard
@@ -214,6 +217,7 @@ class Realtime(Processor):
         self._group: anyio.abc.TaskGroup | None = None
         self.settings = msgspec.structs.replace(settings, tools=tuple(self.runner.toolbox.schemas))
         self._made_with = settings.instructions
+        self._turn_detection = settings.turn_detection
         self._theirs: dict[str, dict[str, Any]] = {}  # schemas of the application's tools
 
     # What can be asked --------------------------------------------------------------------------------------------
@@ -346,8 +350,22 @@ class Realtime(Processor):
             dialogue.outbox.command(lambda protocol: protocol.clear())
         elif isinstance(frame, Configure):
             self._configure(frame, dialogue)
+        elif isinstance(frame, TurnTaking):
+            self._leave_turns(frame, dialogue)
+        elif isinstance(frame, Remember):
+            dialogue.remember(frame)
         elif isinstance(frame, Image | Video):
             self._show(frame, dialogue)
+
+    def _leave_turns(self, frame: TurnTaking, dialogue: Dialogue) -> None:
+        """Somebody above says when it is the model's turn, if it can be told so; or it finds out by itself, as ever."""
+        taken = None if frame.above else self._turn_detection
+        if self.profile.commits and taken != self.settings.turn_detection:
+            self.settings = msgspec.structs.replace(self.settings, turn_detection=taken)
+            if dialogue.ready and self.profile.renews:
+                dialogue.renew("the turns are taken by another", self.reconnect.renew_seconds)
+            elif self.profile.updates and not self.profile.renews:  # the opening may be on its way
+                dialogue.outbox.command(lambda protocol: protocol.update(self.settings))
 
     def _show(self, frame: Image | Video, dialogue: Dialogue) -> None:
         self.profile.require("images", type(frame).__name__)
