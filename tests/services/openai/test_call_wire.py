@@ -49,6 +49,12 @@ def test_formats_are_not_told() -> None:
     assert update["session"]["audio"] == {"input": {"turn_detection": None}, "output": {"voice": "v"}}
 
 
+def test_other_sound_than_pcm_is_refused() -> None:
+    """It would be noise."""
+    with pytest.raises(ValueError, match="audio/pcmu"):
+        sent(CallWire(), "session.update", session={"audio": {"input": {"format": {"type": "audio/pcmu"}}}})
+
+
 def test_sound_belongs_to_the_response_that_is_heard() -> None:
     """Before and after one there is none."""
     wire = sounding()

@@ -316,6 +316,8 @@ async def test_no_secret_without_a_key() -> None:
         server.refuse = (500, "the key is key")
         with pytest.raises(ConnectionError, match="the … is …"):
             await mint_secret({}, api_key="key", url=url)
+        with pytest.raises(ConnectionError, match="answers 401"):
+            await mint_secret({}, headers={"api-key": "azure's"}, url=url)
         server.refuse = (200, "[]")
         with pytest.raises(ConnectionError, match="no secret"):
             await mint_secret({}, api_key="key", url=url)

@@ -21,6 +21,7 @@ import numpy as np
 __all__ = ["SOUNDS_SECONDS", "CallWire", "Picture"]
 
 SOUND = "input_audio_buffer.append"
+PCM = "audio/pcm"
 CLEAR = '{"type":"output_audio_buffer.clear"}'
 EARLY_PIECES = 10
 """Pieces of sound that are kept until it is said whose they are: the two ways are not equally long."""
@@ -231,6 +232,8 @@ def _audible(part: _Part | None) -> bool:
 def _without_formats(data: str) -> str:
     """The session without formats of sound, which the peers agree on: whether a server minds them is not known."""
     message: dict[str, Any] = msgspec.json.decode(data)
-    for way in message.get("session", {}).get("audio", {}).values():
-        way.pop("format", None)
+    for way in message["session"].get("audio", {}).values():
+        form = way.pop("format", None) if isinstance(way, dict) else None
+        if isinstance(form, dict) and form.get("type", PCM) != PCM:
+            raise ValueError(f"on a call the sound is Opus, and here {PCM}; leave out audio={form['type']!r}")
     return msgspec.json.encode(message).decode()

@@ -23,8 +23,9 @@ class OpenAIRealtime(Realtime):
     the model that writes down what the user says, or a dictionary; None for none. `session` holds any other settings
     of the interface, and is merged over all of these. The other options are those of `Realtime`.
 
-    `url` is any other server of the protocol, and `dialect=BETA` for one that still speaks as OpenAI did before; Azure
-    is in `bargein.services.azure`. Raises `ValueError` without a key.
+    `connect=dial_call` talks over WebRTC in place of a WebSocket. `url` is any other server of the protocol, and
+    `dialect=BETA` for one that still speaks as OpenAI did before; Azure is in `bargein.services.azure`. Raises
+    `ValueError` without a key.
     """
 
     def __init__(

@@ -124,15 +124,20 @@ async def mint_secret(
     seconds: int = 600,
     api_key: str | None = None,
     url: str = "https://api.openai.com/v1/realtime",
+    headers: Mapping[str, str] | None = None,
 ) -> Secret:
     """A secret for a browser, so that it talks to the model directly and never sees the key. Needs the extra `http`.
 
     `session` is what the browser gets: `{"model": "gpt-realtime", "instructions": …}` and whatever else there is.
-    Give a secret only to whom you would give a call. Raises `ValueError` without a key, or for `seconds` that are not
-    within 10 and 7200, and `ConnectionError` when the provider cannot be reached or refuses.
+    Give a secret only to whom you would give a call. `headers` stand in place of the key's: Azure wants
+    `{"api-key": …}`, at `https://….openai.azure.com/openai/v1/realtime`.
+
+    Raises `ValueError` without a key, or for `seconds` that are not within 10 and 7200, and `ConnectionError` when the
+    provider cannot be reached or refuses.
     """
     httpx = need("httpx", "http", "mint_secret()")
-    key = found_key("mint_secret", api_key, "OPENAI_API_KEY")
+    key = found_key("mint_secret", api_key, "OPENAI_API_KEY") if headers is None else ""
+    sent = {"Authorization": f"Bearer {key}"} if headers is None else dict(headers)
     if not 10 <= seconds <= 7200:
         raise ValueError(f"mint_secret(seconds={seconds}): expected 10 to 7200")
     asked = {
@@ -141,15 +146,20 @@ async def mint_secret(
     }
     try:
         async with httpx.AsyncClient(timeout=10) as client:
-            response = await client.post(
-                f"{url}/client_secrets", headers={"Authorization": f"Bearer {key}"}, json=asked
-            )
+            response = await client.post(f"{url}/client_secrets", headers=sent, json=asked)
     except httpx.HTTPError as error:
         raise ConnectionError(f"OpenAI cannot be reached: {str(error) or type(error).__name__}") from None
     if response.status_code not in (200, 201):
-        said = " ".join(response.text.replace(key, "…").split())[:300]
+        said = " ".join(_without(response.text, *sent.values(), key).split())[:300]
         raise ConnectionError(f"OpenAI answers {response.status_code}, and gives no secret: {said}")
     try:
         return msgspec.json.decode(response.content, type=Secret)
     except msgspec.MsgspecError as error:
         raise ConnectionError(f"OpenAI's answer is no secret: {error}") from None
+
+
+def _without(text: str, *secrets: str) -> str:
+    """What a server said, should it repeat a key."""
+    for secret in secrets:
+        text = text.replace(secret, "…") if secret else text
+    return text
