@@ -26,7 +26,7 @@ from bargein.pipeline import (
     Travels,
     UserText,
 )
-from bargein.processors import AgentActivity, Heard
+from bargein.processors import AgentActivity, Heard, TurnTaking
 
 from ._failover_heard import Ledger
 from ._failover_ids import ABOVE, Part
@@ -62,6 +62,7 @@ class Exchange:
         self._history = history
         self._words: dict[str, str] = {}  # what the user said since the latest response began, by item
         self._configured = Configure()
+        self._turns: TurnTaking | None = None
         self._activity: AgentActivity | None = None
         self._pending: set[str] = set()  # calls of brains that have been left
         self._deferred = False  # an answer waits for their results
@@ -100,6 +101,8 @@ class Exchange:
             self._speech(frame)
             if isinstance(frame, Configure):
                 self._configured = _merged(self._configured, frame)
+            elif isinstance(frame, TurnTaking):
+                self._turns = frame
             self.bell.ring()
         if run is not None:
             run.put(frame)
@@ -216,6 +219,8 @@ class Exchange:
         """A run has the conversation."""
         self.active = run
         self.talk.speaks = run.speaks
+        if self._turns is not None:
+            run.put(self._turns)
         if self._configured != Configure():
             run.put(self._configured)
         if self._activity is not None:
@@ -293,7 +298,7 @@ class Exchange:
 
 def _merged(before: Configure, frame: Configure) -> Configure:
     """All that has been configured, the latest of each."""
-    changed = {name: getattr(frame, name) for name in ("instructions", "tools", "voice")}
+    changed = {name: getattr(frame, name) for name in ("instructions", "tools", "schemas", "voice")}
     known = {name: getattr(before, name) for name in changed}
     return Configure(**known | {name: value for name, value in changed.items() if value is not None})
 

@@ -16,6 +16,7 @@ from bargein.pipeline import (
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Heard, Pacer, Resample, Spoken
 from bargein.services.cascade import Call, Cascade
+from bargein.services.failover import Failover
 from bargein.services.openai import OpenAIRealtime
 from bargein.services.openai.serve import serve_socket
 from bargein.services.sockets import Endpoint, Socket, pipe
@@ -229,6 +230,29 @@ async def test_what_goes_wrong_is_told() -> None:
         await client.next("response.done", 3)
         assert said(client, 3) == "Better."
         assert [each["error"]["message"] for each in client.of("error")] == ["Mind: no mind", "Ears: no ear"]
+
+
+async def test_a_failover_behind_the_server() -> None:
+    """The brain that goes on leaves the turns to the server, too, and has the client's tools."""
+    broken = Cascade(Ears("one"), Mind([ConnectionError("gone")]), Voice(), name="first")
+    mind = Mind(["I am here."])
+    brain = Failover(broken, Cascade(Ears("one", "two", "three"), mind, Voice(), name="second"))
+    turns = {"type": "server_vad", "create_response": False}
+    session = {"tools": [TOOL], "audio": {"input": {"turn_detection": turns}}}
+    async with piped(lambda: brain, session=session) as (client, _):
+        await client.speak(spoken("yes", 1000), live=True)
+        await client.send("response.create")
+        await client.next("response.done")
+        await anyio.sleep(3)
+        asked = len(mind.prompts)
+        assert asked >= 1
+        assert [each["name"] for each in mind.prompts[-1].tools] == ["clock"]
+        await client.speak(spoken("stop", 3000), live=True)
+        await anyio.sleep(3)
+        assert len(mind.prompts) == asked, "nobody has asked for an answer"
+        await client.send("response.create")
+        await anyio.sleep(3)
+        assert len(mind.prompts) == asked + 1
 
 
 # With this project's own client ---------------------------------------------------------------------------------------
