@@ -49,7 +49,7 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     leave_seconds: float = 2.0
     """How long a session may go on without its peer: the last words are written down, and tools end."""
     drain_seconds: float = 10.0
-    """How long a session may take to finish what it is saying when it should end, or to stop when its peer is gone."""
+    """How long a session may take to finish what it is saying, when it should end."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
