@@ -144,6 +144,27 @@ def test_what_is_newer_than_an_interrupt_is_kept() -> None:
     assert phone.plays(phone.marks()[-1]) == [Played(response="new", ms=100)]
 
 
+def test_a_mark_that_is_not_confirmed_is_taken_for_played() -> None:
+    """Three seconds after its time, as the caller's sound comes: whoever waits for the end must not wait for ever."""
+    phone = Phone()
+    phone.says(200)
+    phone.sends(phone.line.news(ResponseEnded(response="r")))
+    media = Twilio().media(Call(stream="MZ1", codec=MULAW, wishes={}), bytes(160))
+    phone.now += 3.05
+    assert [type(frame) for frame in phone.line.received(media)] == [Audio]
+    phone.now += 0.2
+    overdue = [frame for _ in range(4) for frame in phone.line.received(media) if isinstance(frame, Marked)]
+    assert {frame.mark for frame in overdue} == {"1"}, "until the sink has heard of it"
+    played: list[Played] = []
+    while marks := [frame for frame in phone.line.received(media) if isinstance(frame, Marked)]:
+        played += phone.plays(marks[0].mark)
+    assert played == [
+        Played(response="r", ms=100),
+        Played(response="r", ms=200),
+        Played(response="r", ms=200, done=True),
+    ]
+
+
 def test_a_vendor_that_confirms_nothing_costs_no_memory() -> None:
     """So many marks are remembered, and no more."""
     phone = Phone()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -22,6 +22,8 @@ PIECE_MS: Final = 20
 """What goes out is as long as that, to the last: Telnyx takes nothing shorter."""
 MARK_MS: Final = 100
 """So often the vendor is asked to say that it has played so far."""
+GRACE: Final = 3.0
+"""So many seconds after its time a mark that is not confirmed is taken for played: somebody waits for it."""
 MARKS: Final = 1_000
 """So many marks are remembered: a vendor that never confirms one must not cost more and more."""
 SECOND: Final = 1_000_000_000
@@ -93,6 +95,15 @@ class _Item:
         return round(min(self.confirmed + 1000 * max(0.0, now - self.since), self.sent), 3)
 
 
+class _Mark(NamedTuple):
+    """What a mark's name stands for."""
+
+    key: tuple[str, str]  # whose it is
+    ms: float  # how far
+    last: bool  # nothing of it follows
+    due: float  # when it should have been played
+
+
 class Line:
     """A wire for a socket transport: one call, in a dialect."""
 
@@ -104,7 +115,8 @@ class Line:
         self._rest: npt.NDArray[np.int16] = np.empty(0, np.int16)  # less than a piece
         self._of: tuple[str, str] = ("", "")  # whose
         self._items: dict[tuple[str, str], _Item] = {}
-        self._marks: dict[str, tuple[tuple[str, str], float, bool]] = {}  # whose, how far, whether it is the last
+        self._marks: dict[str, _Mark] = {}  # that have not been confirmed, in order
+        self._until = 0.0  # when all that was sent will have been played, by our clock
         self._number = 0
         self._cut: list[Played] = []  # what an interrupt has ended
 
@@ -120,6 +132,9 @@ class Line:
             if len(said.sound) % codec.width:
                 raise ControlError(f"this is no sound: {len(said.sound)} bytes are no whole number of samples")
             samples = codec.decode(said.sound)
+            overdue = next(iter(self._marks.items()), None)
+            if overdue is not None and overdue[1].due + GRACE < self._clock():
+                yield Marked(mark=overdue[0])
             yield Audio(samples=samples, rate=codec.rate, pts=self._count * SECOND // codec.rate)
             self._count += len(samples)
         elif said.mark:
@@ -167,13 +182,14 @@ class Line:
         return self._call.codec.rate * PIECE_MS // 1000
 
     def _media(self, samples: npt.NDArray[np.int16]) -> Message:
+        self._until = max(self._until, self._clock()) + PIECE_MS / 1000
         return self._dialect.media(self._call, self._call.codec.encode(np.ascontiguousarray(samples)))
 
     def _mark(self, key: tuple[str, str], item: _Item, *, last: bool) -> str:
         self._number += 1
         name = f"{self._number}"
         item.marked = item.sent
-        self._marks[name] = (key, item.sent, last)
+        self._marks[name] = _Mark(key, item.sent, last, self._until)
         if len(self._marks) > MARKS:
             del self._marks[next(iter(self._marks))]
         return self._dialect.mark(self._call, name)
@@ -197,20 +213,21 @@ class Line:
             heard = self._items.pop(key).heard(now)
             if key[0]:
                 self._cut.append(Played(response=key[0], item=key[1], ms=heard, done=True))
-        self._marks = {name: mark for name, mark in self._marks.items() if mark[0] in self._items}
+        self._marks = {name: mark for name, mark in self._marks.items() if mark.key in self._items}
+        self._until = now
         if gone:  # a vendor that has nothing to play need not be told
             yield self._dialect.clear(self._call)
 
     def played(self, frame: Frame) -> Iterator[Played]:
         """What the vendor's marks say, and what an interrupt has ended."""
         if isinstance(frame, Marked):
-            key, ms, last = self._marks.pop(frame.mark, (("", ""), 0.0, False))
-            item = self._items.get(key)
-            if item is not None and key[0]:
-                item.confirmed, item.since = ms, self._clock()
-                if last:
-                    del self._items[key]
-                yield Played(response=key[0], item=key[1], ms=ms, done=last)
+            mark = self._marks.pop(frame.mark, None)
+            item = None if mark is None else self._items.get(mark.key)
+            if mark is not None and item is not None:
+                item.confirmed, item.since = mark.ms, self._clock()
+                if mark.last:
+                    del self._items[mark.key]
+                yield Played(response=mark.key[0], item=mark.key[1], ms=mark.ms, done=mark.last)
         elif self._cut:
             yield from self._cut
             self._cut.clear()
