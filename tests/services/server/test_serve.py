@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from bargein.services.brains import Choice, choices
 from bargein.services.cascade import Answer
 from bargein.services.rules import Rules
 from bargein.services.server import PageServer, serve_page
-from bargein.services.sockets import SocketRefusedError
+from bargein.services.sockets import Endpoint, SocketClosedError, SocketRefusedError, dial
 from bargein.services.transports import RefusedError, SessionLimits, Transport, connect_websocket
 
 pytest.importorskip("uvicorn", reason="the extra 'server' is not installed")
@@ -163,13 +164,69 @@ async def test_who_may_not_come_in_is_told_why() -> None:
             assert "1 sessions" in refused.json()["error"]
 
 
+async def test_a_strangers_name_for_this_machine_is_not_answered_to() -> None:
+    """A page whose name was made to mean 127.0.0.1 is of the same origin, and is refused all the same."""
+    rebound = {"Host": "evil.example"}
+    async with served(origins=["https://proxied.example"]) as server:
+        for path in ("", "sessions", "metrics", "choices"):
+            answer = await get(server, path, headers=rebound)
+            assert answer.status_code == 421, path
+            assert "not called evil.example" in answer.text
+        own = rebound | {"Origin": "http://evil.example"}
+        for path in ("offer", "whip"):
+            assert (await post(server, path, content="v=0", headers=own)).status_code == 421
+        upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+        upgrade["Sec-WebSocket-Key"] = "AAAAAAAAAAAAAAAAAAAAAA=="
+        assert (await get(server, "ws", headers=own | upgrade)).status_code == 403
+        for name in ("localhost:5", "127.0.0.1", "[::1]:80", "page.localhost", "proxied.example"):
+            assert (await get(server, "healthz", headers={"Host": name})).status_code == 200, name
+
+
+async def test_pages_that_are_named_may_talk_to_it() -> None:
+    """By what browsers ask before they let them; others are not allowed to."""
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    async with served(origins=["https://friend.example"]) as server, httpx.AsyncClient() as client:
+        for origin, allowed in (("https://friend.example", True), ("https://evil.example", False)):
+            answer = await client.options(f"{server.url}whip", headers={"Origin": origin, **asked})
+            assert (answer.headers.get("access-control-allow-origin") == origin) == allowed
+        own = await client.get(server.url, headers={"Origin": "https://friend.example"})
+        assert "https://friend.example" in own.headers["content-security-policy"]
+
+
+async def test_what_browsers_must_not_do_with_the_page() -> None:
+    """Run what is not its own, show it in a stranger's frame, tell others its address."""
+    async with served() as server:
+        for path in ("", "page.js", "graph", "choices", "nothing"):
+            headers = (await get(server, path)).headers
+            assert "default-src 'self'" in headers["content-security-policy"]
+            assert "frame-ancestors 'self'" in headers["content-security-policy"]
+            assert headers["x-content-type-options"] == "nosniff"
+            assert headers["referrer-policy"] == "no-referrer"
+
+
+async def test_who_says_nothing_takes_no_room_for_ever() -> None:
+    """As many may wait as there may be sessions; the next is told so, and a body that does not come is given up."""
+    async with served(limits=SessionLimits(sessions=2, open_seconds=2)) as server:
+        silent = Endpoint(url=ws(server))
+        async with dial(silent), dial(silent), dial(silent) as late:
+            with pytest.raises(SocketClosedError, match="1013"):
+                await late.receive()
+    async with served(limits=SessionLimits(open_seconds=0.3)) as server:
+        async with await anyio.connect_tcp("127.0.0.1", server.port) as slow:
+            await slow.send(b"POST /offer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+            answer = b""
+            with anyio.fail_after(5):
+                while b"did not come within 0.3 s" not in answer:
+                    answer += await slow.receive()
+
+
 async def test_tokens() -> None:
     """As a bearer or as a parameter, which is no wish and is not shown."""
 
     async def authorize(token: str) -> bool:
         return token == "secret"
 
-    async with served(authorize=authorize) as server:
+    async with served(authorize=authorize, ice_servers=["stun:stun.example.com:3478"]) as server:
         for query, token in (("?token=wrong", ""), ("", "wrong"), ("", "")):
             with pytest.raises(SocketRefusedError, match="401"):
                 async with connect_websocket(ws(server, query), token=token):
@@ -178,6 +235,13 @@ async def test_tokens() -> None:
             live = server.sessions.live.values()
             assert len(live) == 2
             assert all(each.transport.peer.wishes == {} for each in live)
+            secret = {"Authorization": "Bearer secret"}
+            for path in ("sessions", "graph.svg?session=x"):
+                assert (await get(server, path)).status_code == 401
+                assert (await get(server, path, headers=secret)).status_code != 401
+            assert not (await get(server, "choices")).json()["iceServers"]
+            helped = (await get(server, "choices", headers=secret)).json()["iceServers"]
+            assert bool(helped) == bool(importlib.util.find_spec("aiortc"))
         assert (await post(server, "offer", json={"sdp": "v=0"})).status_code == 401
 
 
@@ -221,10 +285,11 @@ async def test_whip_from_offer_to_goodbye() -> None:
             )
             assert answer.status_code == 201
             assert answer.headers["content-type"].startswith("application/sdp")
-            place = f"{server.url.rstrip('/')}{answer.headers['location']}"
+            place = str(answer.url.join(answer.headers["location"]))
             await peer.setRemoteDescription(aiortc.RTCSessionDescription(answer.text, "answer"))
             await until(lambda: peer.connectionState == "connected")
-            assert len(server.sessions.live) == 1
+            (name,) = server.sessions.live
+            assert name not in place, "who may see that it runs may not end it"
             assert (await client.patch(place, content="a=end-of-candidates\r\n")).status_code in (200, 204)
             assert (await client.delete(place)).status_code == 200
             await until(lambda: not server.sessions.live)
@@ -279,6 +344,16 @@ async def test_https(tmp_path: Path) -> None:
         assert server.url.startswith("https://localhost:")
         async with httpx.AsyncClient(verify=ssl.create_default_context(cafile=str(roots))) as client:
             assert (await client.get(f"{server.url}healthz")).text == "ok\n"
+
+
+@pytest.mark.parametrize("files", [("nothing.pem", None), ("noise.pem", "noise.pem"), (None, "noise.pem")])
+async def test_files_that_will_not_do_for_https(files: tuple[str | None, str | None], tmp_path: Path) -> None:
+    """Are named before anybody is told where the page is."""
+    (tmp_path / "noise.pem").write_text("hello")
+    certificate, key = (tmp_path / name if name else None for name in files)
+    with pytest.raises(ValueError, match=r"(nothing|noise).pem .*cannot be used|without its certificate"):
+        async with served(certificate=certificate, key=key):
+            pass
 
 
 def test_choices_are_data() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import anyio
 import msgspec
@@ -13,8 +12,10 @@ from bargein.pipeline.draw import svg
 
 from .._need import need
 from ..brains import Choice
-from ..transports import RefusedError, Sessions, Visit, serve_websocket_peer
-from ..transports.websocket import Authorize, allowed, bearer
+from ..transports import RefusedError, Sessions, Visit, accept_websocket, serve_websocket_peer
+from ..transports._origin import foreign
+from ..transports.websocket import Authorize, allowed, bearer, lobby
+from ._guard import Guard
 from ._socket import AsgiSocket
 from .metrics import Metrics
 
@@ -25,6 +26,7 @@ OFFER_BYTES = 256 * 2**10
 """How long an offer may be: a browser's are about 6 kB."""
 SHOWN = ("name", "title", "missing", "sees")
 """What the page is told of a brain."""
+TOKEN = "the token is missing or wrong; give it as Authorization: Bearer, or as ?token="
 TITLES = {"webrtc": "WebRTC", "websocket": "WebSocket"}
 
 
@@ -49,6 +51,7 @@ class App:
         webrtc: Any,
         origins: Sequence[str],
         authorize: Authorize | None,
+        local: bool,
     ) -> None:
         responses = need("starlette.responses", "server", "the server")
         self.json, self.plain = responses.JSONResponse, responses.Response
@@ -58,18 +61,21 @@ class App:
         self.webrtc = webrtc
         self.origins = origins
         self.authorize = authorize
+        self.local = local
+        self.accept = lobby(sessions, accept_websocket)
 
     # What there is to see -----------------------------------------------------------------------------------------
 
     async def choices(self, request: Any) -> Any:
         """What the page offers to choose from."""
+        known = self.webrtc is not None and await self._known(request)  # an ICE server's password is not for everybody
         ways = ["webrtc", "websocket"] if self.webrtc is not None else ["websocket"]
         return self.json(
             {
                 "brains": [{name: getattr(each, name) for name in SHOWN} for each in self.brains],
                 "transports": [{"name": way, "title": TITLES[way]} for way in ways],
                 "camera": self.webrtc is not None and self.webrtc.video_fps > 0,
-                "iceServers": [_ice(each) for each in self.webrtc.ice_servers] if self.webrtc is not None else [],
+                "iceServers": [_ice(each) for each in self.webrtc.ice_servers] if known else [],
             }
         )
 
@@ -88,6 +94,8 @@ class App:
 
     async def live(self, request: Any) -> Any:
         """The sessions that run."""
+        if not await self._known(request):
+            return self._problem(401, TOKEN)
         now = anyio.current_time()
         return self.json(
             [
@@ -98,6 +106,8 @@ class App:
 
     async def graph(self, request: Any) -> Any:
         """The pipeline of a session, with its counters."""
+        if not await self._known(request):
+            return self._problem(401, TOKEN)
         live = self.sessions.live.get(request.query_params.get("session", ""))
         if live is None:
             return self.plain("there is no such session\n", status_code=404, media_type="text/plain")
@@ -106,33 +116,36 @@ class App:
 
     # Who comes in -------------------------------------------------------------------------------------------------
 
-    async def refusal(self, connection: Any, *, token: str) -> tuple[int, str] | None:
-        """Why somebody may not come in: a status and a sentence."""
-        origin = connection.headers.get("origin")
-        if origin is not None and not self._own(origin, connection.headers.get("host", "")):
-            return 403, f"a page of {origin} may not talk to this agent"
-        if self.authorize is not None and not await allowed(self.authorize, token):
-            return 401, "the token is missing or wrong; give it as Authorization: Bearer, or as ?token="
-        if why := self.sessions.refusal:
-            return 503, why
+    async def refusal(self, connection: Any, *, new: bool = True) -> tuple[int, str] | None:
+        """Why somebody may not come in: a status and a sentence. Who is `new` needs room as well."""
+        origin, name = connection.headers.get("origin"), connection.headers.get("host", "")
+        if why := foreign(origin, name, self.origins, local=self.local):
+            return 403, why
+        if not await self._known(connection):
+            return 401, TOKEN
+        try:
+            if new:
+                self.sessions.admit()
+        except RefusedError as error:
+            return 503, str(error)
         return None
 
-    def _own(self, origin: str, host: str) -> bool:
-        return urlsplit(origin).netloc == host or origin in self.origins or "*" in self.origins
+    async def _known(self, connection: Any) -> bool:
+        return self.authorize is None or await allowed(self.authorize, _token(connection))
 
     async def socket(self, websocket: Any) -> None:
         """A conversation over a WebSocket."""
-        if refused := await self.refusal(websocket, token=_token(websocket)):
+        if refused := await self.refusal(websocket):
             await websocket.send_denial_response(self._problem(*refused))
             return
         await websocket.accept()
         visit = Visit(address=_address(websocket), wishes=_wishes(websocket), limits=self.sessions.limits)
-        await serve_websocket_peer(AsgiSocket(websocket), self.sessions, visit)
+        await serve_websocket_peer(AsgiSocket(websocket), self.sessions, visit, accept=self.accept)
 
     async def offer(self, request: Any) -> Any:
         """A WebRTC offer as JSON, of a new peer or a later one of the `session` named; the answer likewise."""
         try:
-            offer = _OFFER.decode(await _body(request))
+            offer = _OFFER.decode(await self._body(request))
         except (msgspec.DecodeError, ValueError) as error:
             return self._problem(400, f'expected {{"sdp": ..., "wishes": {{...}}}}: {error}')
         answered = await self._answer(request, offer.sdp, name=offer.session, wishes=offer.wishes)
@@ -143,18 +156,18 @@ class App:
     async def whip(self, request: Any) -> Any:
         """A WebRTC offer as WHIP has it (RFC 9725); the answer likewise."""
         try:
-            sdp = (await _body(request)).decode()
+            sdp = (await self._body(request)).decode()
         except ValueError as error:
             return self._problem(400, f"expected an offer, as application/sdp: {error}")
         answered = await self._answer(request, sdp, wishes=_wishes(request))
         if isinstance(answered, self.plain):
             return answered
-        place = request.url_for("resource", session=answered.name).path
+        place = f"whip/{answered.name}"  # beside this one, whatever a proxy calls it
         return self.plain(answered.sdp, status_code=201, media_type="application/sdp", headers={"location": place})
 
     async def _answer(self, request: Any, sdp: str, *, name: str = "", wishes: Mapping[str, str]) -> Any:
         """An `Answer`, or the response that says why there is none."""
-        if refused := await self.refusal(request, token=_token(request)):
+        if refused := await self.refusal(request, new=not name):
             return self._problem(*refused)
         if self.webrtc is None:
             return self._problem(501, "this server has no WebRTC; pip install 'bargein[webrtc]', or use its WebSocket")
@@ -176,13 +189,26 @@ class App:
             if request.method == "DELETE":
                 await self.webrtc.delete(name)
                 return self.plain(status_code=200)
-            answer = await self.webrtc.patch(name, (await _body(request)).decode())
+            answer = await self.webrtc.patch(name, (await self._body(request)).decode())
         except LookupError as error:
             return self._problem(404, str(error))
         except ValueError as error:
             return self._problem(400, str(error))
         kind = "application/trickle-ice-sdpfrag"
         return self.plain(answer, status_code=200 if answer else 204, media_type=kind)
+
+    async def _body(self, request: Any) -> bytes:
+        """The body, if it is neither too long nor too slow. Raises `ValueError`."""
+        body = b""
+        seconds = self.sessions.limits.open_seconds
+        with anyio.move_on_after(seconds) as limit:
+            async for piece in request.stream():
+                body += piece
+                if len(body) > OFFER_BYTES:
+                    raise ValueError(f"more than {OFFER_BYTES} bytes")
+        if limit.cancelled_caught:
+            raise ValueError(f"it did not come within {seconds:g} s")
+        return body
 
     def _problem(self, status: int, sentence: str) -> Any:
         return self.json({"error": sentence}, status_code=status)
@@ -196,20 +222,43 @@ def make_app(
     webrtc: Any = None,
     origins: Sequence[str] = (),
     authorize: Authorize | None = None,
+    local: bool = False,
 ) -> Any:
-    """An ASGI application (Starlette's), to be served alone or mounted in another."""
+    """An ASGI application (Starlette's), to be served alone or mounted in another.
+
+    `local`: it is served for this machine only, and answers to no name that could be a stranger's. For the others see
+    `serve_page`.
+    """
     need("starlette", "server", "the server")
     from starlette.applications import Starlette  # noqa: PLC0415  # of the extra
+    from starlette.middleware import Middleware  # noqa: PLC0415
+    from starlette.middleware.cors import CORSMiddleware  # noqa: PLC0415
     from starlette.responses import FileResponse  # noqa: PLC0415
     from starlette.routing import Mount, Route, WebSocketRoute  # noqa: PLC0415
     from starlette.staticfiles import StaticFiles  # noqa: PLC0415
 
-    app = App(sessions, brains=brains, metrics=metrics, webrtc=webrtc, origins=origins, authorize=authorize)
+    app = App(
+        sessions, brains=brains, metrics=metrics, webrtc=webrtc, origins=origins, authorize=authorize, local=local
+    )
+    before = [Middleware(Guard, origins=origins, local=local)]
+    if origins:
+        names = ["Authorization", "Content-Type"]
+        methods = ["GET", "POST", "PATCH", "DELETE"]
+        before.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=list(origins),
+                allow_methods=methods,
+                allow_headers=names,
+                expose_headers=["Location"],
+            )
+        )
 
     async def graph_page(request: Any) -> Any:
         return FileResponse(PAGE / "graph.html")
 
     return Starlette(
+        middleware=before,
         routes=[
             Route("/choices", app.choices),
             Route("/healthz", app.healthy),
@@ -223,7 +272,7 @@ def make_app(
             Route("/whip/{session}", app.resource, methods=["DELETE", "PATCH"], name="resource"),
             WebSocketRoute("/ws", app.socket),
             Mount("/", StaticFiles(directory=PAGE, html=True)),
-        ]
+        ],
     )
 
 
@@ -244,13 +293,3 @@ def _wishes(connection: Any) -> dict[str, str]:
 def _address(connection: Any) -> str:
     client = connection.client
     return f"{client.host}:{client.port}" if client is not None else ""
-
-
-async def _body(request: Any) -> bytes:
-    """The body, if it is not too long. Raises `ValueError`."""
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > OFFER_BYTES:
-            raise ValueError(f"more than {OFFER_BYTES} bytes")
-    return body

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ import sniffio
 from .._need import need
 from ..brains import Choice
 from ..transports import SessionLimits, Sessions, drain_on_signal
+from ..transports._origin import is_loopback
 from ..transports.websocket import Authorize
 from .app import make_app
 from .metrics import Metrics
@@ -93,17 +96,28 @@ async def serve_page(
     takes a free one.
 
     Leaving the block drains: no more peers, and every session finishes what it is saying, within `drain_seconds`.
-    Raises `OSError` when the port is taken, and `ModuleNotFoundError` without the extra `server`.
+    A server at 127.0.0.1 or `localhost` answers to such names only, and to those of the `origins`.
+    Raises `OSError` when the port is taken, `ValueError` for files that will not do, and `ModuleNotFoundError` without
+    the extra `server`.
     """
     uvicorn = need("uvicorn", "server", "serve_page()")
     if sniffio.current_async_library() != "asyncio":
         raise RuntimeError("serve_page() needs asyncio, as uvicorn does; on trio use serve_websocket()")
+    _check(certificate, key)
     listening = _listen(host, port)
     metrics = Metrics()
     sessions = Sessions(build, limits=limits, observe=metrics.observe)
     metrics.watch(sessions)
     async with _webrtc(sessions, ice_servers, video_fps) as webrtc:
-        app = make_app(sessions, brains=brains, metrics=metrics, webrtc=webrtc, origins=origins, authorize=authorize)
+        app = make_app(
+            sessions,
+            brains=brains,
+            metrics=metrics,
+            webrtc=webrtc,
+            origins=origins,
+            authorize=authorize,
+            local=is_loopback(host),
+        )
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -131,6 +145,22 @@ async def serve_page(
             raise failure
 
 
+def _check(certificate: Path | None, key: Path | None) -> None:
+    """Raise `ValueError` for what will not do for https, before anything is promised to anybody."""
+    if certificate is None:
+        if key is not None:
+            raise ValueError(f"the key {key} is of no use without its certificate; give both")
+        return
+    try:  # without a word for a key that is locked: the library would ask for one in the terminal
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except OSError as error:
+        files = f"{certificate}{f' with {key}' if key else ''}"
+        why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        raise ValueError(
+            f"{files} cannot be used for https: {why}; both should be files in PEM, the key open"
+        ) from None
+
+
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -140,8 +170,9 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.listen(BACKLOG)  # now, so that nobody is turned away while the server begins
     except OSError as error:
         listening.close()
+        remedy = "port, or 0" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "host"
         raise OSError(
-            error.errno, f"cannot listen at {host}, port {port}: {error.strerror}; choose another port, or 0"
+            error.errno, f"cannot listen at {host}, port {port}: {error.strerror}; choose another {remedy}"
         ) from None
     return listening
 

@@ -33,6 +33,7 @@ from bargein.processors import Commit
 from .. import sockets
 from ..sockets import Endpoint, Socket, SocketClosedError
 from . import control
+from ._origin import foreign, is_loopback
 from ._socket_transport import Came, Message, SocketTransport
 from ._websocket_wire import CHANNELS, RATES, AgentWire, UserWire
 from .control import ControlError, Finish, Ready, Start
@@ -172,6 +173,24 @@ async def serve_websocket_peer(
     return ending
 
 
+def lobby(sessions: Sessions, accept: Accept) -> Accept:
+    """The same door with room for so many as there may be sessions: who has not said yet what it wants has none."""
+    waiting = 0
+
+    async def within(socket: Socket, visit: Visit) -> SocketTransport:
+        nonlocal waiting
+        if waiting >= sessions.limits.sessions:
+            await socket.close(1013, "too many are waiting to be heard; try again later")
+            raise RefusedError(f"{visit!r} was refused: {waiting} others had not said yet what they want")
+        waiting += 1
+        try:
+            return await accept(socket, visit)
+        finally:
+            waiting -= 1
+
+    return within
+
+
 # The server -----------------------------------------------------------------------------------------------------------
 
 
@@ -222,13 +241,13 @@ async def serve_websocket(
     sessions = build if isinstance(build, Sessions) else Sessions(build, limits=limits)
     server = WebSocketServer(sessions, host, ssl is not None)
     doors = dict(paths) if paths is not None else {"/": accept_websocket}
-    knocking = 0  # peers that have not said what they want; they have no session, and a bound of their own
 
     async def check(connection: Any, request: Any) -> Any:
         if _path(request) not in doors:
             return _answer(404, "Not Found", f"Nothing is spoken at {_path(request)}.")
-        if not _same_origin(request, origins):
-            return _answer(403, "Forbidden", "Pages of this origin may not connect.")
+        origin, name = request.headers.get("Origin"), request.headers.get("Host", "")
+        if why := foreign(origin, name, origins or (), local=is_loopback(host)):
+            return _answer(403, "Forbidden", why)
         token = bearer(request.headers.get("Authorization", ""))
         if authorize is not None and token and not await allowed(authorize, token):
             return _answer(401, "Unauthorized", "This token will not do.")
@@ -238,16 +257,7 @@ async def serve_websocket(
             return _answer(503, "Service Unavailable", str(error))
         return None
 
-    async def accept(socket: Socket, visit: Visit) -> SocketTransport:
-        nonlocal knocking
-        if knocking >= sessions.limits.sessions:
-            await socket.close(1013, "too many are waiting to be heard; try again later")
-            raise RefusedError(f"{visit!r} was refused: {knocking} others had not said yet what they want")
-        knocking += 1
-        try:
-            return await doors[visit.path](socket, visit)
-        finally:
-            knocking -= 1
+    accept = lobby(sessions, lambda socket, visit: doors[visit.path](socket, visit))
 
     async def handle(socket: Socket, request: Any) -> None:
         settled = authorize is None or bearer(request.headers.get("Authorization", ""))
@@ -281,13 +291,6 @@ def bearer(header: str) -> str:
 
 def _path(request: Any) -> str:
     return urlsplit(request.path).path.rstrip("/") or "/"
-
-
-def _same_origin(request: Any, origins: Collection[str] | None) -> bool:
-    origin = request.headers.get("Origin")
-    if origin is None or (origins is not None and ("*" in origins or origin in origins)):
-        return True
-    return bool(urlsplit(origin).netloc == request.headers.get("Host", ""))
 
 
 def _answer(status: int, phrase: str, text: str) -> Any:

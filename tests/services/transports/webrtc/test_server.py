@@ -7,7 +7,7 @@ import gc
 import os
 import random
 import threading
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from itertools import pairwise
 
@@ -342,15 +342,13 @@ async def test_garbage_is_no_offer() -> None:
                 ["a=mid", "m=", "a=rtpmap:x", "a=fingerprint:", "\ud800", "c=IN"]
             )
             bad.append("\r\n".join(some))
-        refused = 0
+        answered = []
         for sdp in bad:
-            try:
-                await server.offer(sdp)
-            except SignallingError:
-                refused += 1
-        assert refused > 20
-        for name in room.sessions.live:
-            await server.delete(name)
+            with suppress(SignallingError):
+                answered.append(await server.offer(sdp))
+        assert len(answered) < len(bad) - 20
+        for answer in answered:
+            await server.delete(answer.name)
         await until(lambda: not room.sessions.live)
         await peer.join(server)
         for fragment in ("", "nonsense", "a=candidate:1", "a=candidate:x y z", "a=ice-ufrag:a\r\na=candidate:é"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import logging
 import math
 import secrets
@@ -28,6 +29,7 @@ __all__ = ["Answer", "IceServer", "SignallingError", "WebRtcServer"]
 
 log = logging.getLogger("bargein.webrtc")
 
+_numbers = itertools.count(1)
 CLOSE_SECONDS = 5.0
 """How long a connection may take to close."""
 
@@ -56,7 +58,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     sdp: str
     """The answer, as a session description."""
     name: str
-    """The session, hard to guess: the last part of its `Location`, for `patch` and `delete`."""
+    """What `patch` and `delete` know the peer by, the last part of its `Location`. It is hard to guess, and told to
+    the peer alone; in logs and drawings the peer has another name."""
 
 
 class WebRtcServer:
@@ -134,20 +137,21 @@ class WebRtcServer:
             return Answer(sdp=await self._answered(transport, connection, sdp), name=name)
         assert self._tasks is not None, "the server is not open; use `async with`"
         self.sessions.admit()
-        peer = Peer(name=f"webrtc-{secrets.token_urlsafe(12)}", address=address, wishes=wishes or {})
+        name = secrets.token_urlsafe(12)
+        peer = Peer(name=f"webrtc-{next(_numbers)}", address=address, wishes=wishes or {})
         transport = WebRtcTransport(peer, self.sessions.limits, pictures=self.video_fps > 0 or self.show)
         connection = self._library.Connection(
             transport, self._configuration, self._tasks, video_fps=self.video_fps, show=self.show
         )
         transport.line = connection
         refusals: list[RefusedError] = []
-        self._open[peer.name] = (transport, connection)
-        self._tasks.start_soon(self._serve, transport, connection, refusals)
+        self._open[name] = (transport, connection)
+        self._tasks.start_soon(self._serve, name, transport, connection, refusals)
         await checkpoint()
         if refusals:
             raise refusals[0]
         try:
-            return Answer(sdp=await self._answered(transport, connection, sdp), name=peer.name)
+            return Answer(sdp=await self._answered(transport, connection, sdp), name=name)
         except BaseException:
             transport.left("its offer was not answered", clean=False)
             raise
@@ -196,7 +200,9 @@ class WebRtcServer:
             log.debug("%s: an offer that could not be answered", transport.peer.name, exc_info=True)
             raise SignallingError(f"this offer cannot be answered: {type(error).__name__}: {error}") from None
 
-    async def _serve(self, transport: WebRtcTransport, connection: Connection, refusals: list[RefusedError]) -> None:
+    async def _serve(
+        self, name: str, transport: WebRtcTransport, connection: Connection, refusals: list[RefusedError]
+    ) -> None:
         reason = "the session is over"
         try:
             ending = await self.sessions.run(transport)
@@ -204,7 +210,7 @@ class WebRtcServer:
         except RefusedError as error:
             refusals.append(error)
         finally:
-            del self._open[transport.peer.name]
+            del self._open[name]
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
                 try:
                     await connection.close(reason)
