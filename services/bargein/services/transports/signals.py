@@ -16,7 +16,7 @@ async def drain_on_signal(
 ) -> signal.Signals:
     """Wait for a signal, let all sessions finish what they are saying, and say which signal it was.
 
-    Nobody new is taken meanwhile. A second signal does not wait for them any longer.
+    Nobody new is taken meanwhile. At a second signal they break off.
     """
     with anyio.open_signal_receiver(*signals) as received:
         first = await anext(aiter(received))
@@ -24,7 +24,8 @@ async def drain_on_signal(
 
             async def hurry() -> None:
                 await anext(aiter(received))
-                group.cancel_scope.cancel()
+                for each in sessions:
+                    each.hurry()
 
             group.start_soon(hurry)
             async with anyio.create_task_group() as drains:
