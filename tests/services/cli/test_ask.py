@@ -47,6 +47,15 @@ def test_what_cannot_be_asked_is_a_sentence(
     assert "Errno" not in complaint
 
 
+def test_the_question_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever is asked for."""
+    question = tmp_path / "question.wav"
+    question.write_bytes((FOLDER / "weather.wav").read_bytes())
+    assert run(["ask", str(question), "--both", str(tmp_path / "." / "question.wav"), "--overwrite"]) == 1
+    assert "is the question; choose another name" in " ".join(capsys.readouterr().err.split())
+    assert question.read_bytes() == (FOLDER / "weather.wav").read_bytes()
+
+
 def test_files_are_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Unless that is asked for."""
     answer = tmp_path / "answer.wav"

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import io
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 from bargein.services.cli._app import run
@@ -29,6 +34,28 @@ def test_it_ends_with_its_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     say(monkeypatch)
     assert run(["chat", "--brain", "offline"]) == 0
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals and signals as on Unix")
+def test_a_terminal_and_ctrl_c() -> None:
+    """A line is answered, and while the next is waited for, Ctrl+C ends it."""
+    pty = importlib.import_module("pty")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "bargein.services.cli", "chat", "--brain", "offline"]
+    with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as chat:
+        assert chat.stdout is not None
+        try:
+            assert chat.stdout.read(2) == b"> "
+            os.write(ours, b"Hello\n")
+            assert chat.stdout.readline().startswith(b"Hello")
+            assert chat.stdout.read(2) == b"> "
+            chat.send_signal(signal.SIGINT)
+            assert chat.wait(20) == 130
+        finally:
+            chat.kill()
+            os.close(ours)
+            os.close(theirs)
 
 
 @pytest.mark.parametrize(

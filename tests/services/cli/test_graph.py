@@ -79,6 +79,13 @@ def test_who_asks_for_it_gets_the_traceback(file: Path, capsys: pytest.CaptureFi
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_a_file_may_end_the_program(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a sentence of its own."""
+    file.write_text("raise SystemExit('not today')")
+    assert run(["graph", str(file)]) == 1
+    assert capsys.readouterr().err.strip() == "bargein: not today"
+
+
 def test_other_forms_are_refused(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With those that there are."""
     file.write_text(ONE)

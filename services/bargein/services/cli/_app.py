@@ -58,6 +58,9 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         app(args=arguments, prog_name="bargein")
     except SystemExit as ended:
+        if ended.code is not None and not isinstance(ended.code, int):  # a file that was loaded may say so
+            errors.print(f"bargein: {ended.code}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+            return 1
         return int(ended.code or 0)
     except KeyboardInterrupt:
         return 130

@@ -27,6 +27,8 @@ def ask(
 ) -> None:
     """Hold a conversation from a sound file, and print what was said and how long the answers took."""
     for path in (output, both):
+        if path is not None and path.exists() and question.exists() and path.samefile(question):
+            raise ValueError(f"{path} is the question; choose another name for the answer")
         if path is not None and path.exists() and not overwrite:
             raise FileExistsError(f"{path} exists; choose another name, or --overwrite")
     run_async(_ask, question, output, both, brain, pace, overwrite)

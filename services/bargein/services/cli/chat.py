@@ -54,10 +54,13 @@ async def converse(pipeline: Pipeline, *, interactive: bool = True) -> None:
 
 async def _line(prompt: str) -> str:
     """A line of the input, without waiting in the loop; empty at its end."""
+    console.file.write(prompt)
+    console.file.flush()
+    if sys.platform == "win32" or not sys.stdin.isatty():
+        return await to_thread.run_sync(_read, abandon_on_cancel=True)
+    await anyio.wait_readable(sys.stdin)  # a thread would wait on for a line, and the program for it, after Ctrl+C
+    return _read()
 
-    def read() -> str:
-        console.file.write(prompt)
-        console.file.flush()
-        return sys.stdin.readline().strip()
 
-    return await to_thread.run_sync(read, abandon_on_cancel=True)
+def _read() -> str:
+    return sys.stdin.readline().strip()
