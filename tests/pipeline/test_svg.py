@@ -37,3 +37,18 @@ async def test_svg_shows_what_a_session_has_counted() -> None:
         drawn = svg(whole, session.statistics())
     assert "1 in, 1 out, 0 wait, 0 stale" in drawn
     assert "0 lost" in drawn
+
+
+async def test_what_a_processor_counts_itself_is_told_when_it_is_pointed_at() -> None:
+    """Beside what it takes and gives."""
+
+    class Counts(Plain):
+        def statistics(self) -> str:
+            return "<seven>"
+
+    whole = Pipeline(Counts(), Plain())
+    async with whole.session() as session:
+        drawn = svg(whole, session.statistics())
+    titles = [each.text for each in ElementTree.fromstring(drawn).iter() if each.tag.endswith("title")]
+    assert "Audio → Audio\n<seven>" in titles
+    assert "Audio → Audio" in titles

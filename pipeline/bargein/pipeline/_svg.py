@@ -115,9 +115,12 @@ def _box(node: Node, place: tuple[int, int], counted: ProcessorStatistics | None
         kind, what = ("thread", "thread") if processor.blocking else ("task", contract.rung.value)
     if processor.latency_ms:
         what += f", {processor.latency_ms:g} ms"
-    says = _short(f"{names(contract.takes)} → {names(contract.gives)}")
+    whole = f"{names(contract.takes)} → {names(contract.gives)}"
+    says = _short(whole)
+    if counted is not None and counted.own is not None:
+        whole += f"\n{counted.own}"
     rows = [
-        f"<g><title>{escape(f'{names(contract.takes)} → {names(contract.gives)}')}</title>"
+        f"<g><title>{escape(whole)}</title>"
         f'<rect class="{kind}" x="{x}" y="{y}" width="{WIDE}" height="{TALL}" rx="{8 if node.plain else 2}"/>',
         f'<text x="{x + 10}" y="{y + 19}" font-weight="600">{escape(node.name)}</text>',
         f'<text class="small" x="{x + WIDE - 10}" y="{y + 19}" text-anchor="end">{what}</text>',
