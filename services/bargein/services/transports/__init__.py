@@ -6,13 +6,12 @@ from .signals import drain_on_signal
 from .transport import Dtmf, Peer, PeerJoined, PeerLeft, Transport
 from .websocket import (
     Visit,
-    WebSocketClient,
     WebSocketServer,
     accept_websocket,
-    connect_websocket,
     serve_websocket,
     serve_websocket_peer,
 )
+from .websocket_client import WebSocketClient, connect_websocket
 
 __all__ = [
     "Dtmf",
