@@ -23,7 +23,7 @@ from bargein.pipeline import (
 from bargein.pipeline.testing import Harness
 from bargein.processors import Heard, Pacer, Sentences, Spoken, Turn
 from bargein.services.cascade import Answer, Call, Speak
-from bargein.services.frames import Configure, Remember, Respond, Say, ToolFinished
+from bargein.services.frames import Aside, Configure, Remember, Respond, Say, ToolFinished
 from bargein.services.history import Entry, History, HistoryStatistics, Picture
 from bargein.services.tools import tool
 
@@ -123,6 +123,36 @@ async def test_a_call_that_nobody_answers_holds_up_nobody() -> None:
         await harness.end()
         assert ("call", "late") in mind.said
         assert said(harness)[-2:] == ["Yes?", "Now I know."]
+
+
+async def test_at_the_end_nobody_answers_calls_any_more() -> None:
+    """So they are not waited for."""
+    mind = Mind([Call(name="theirs")], ["Never."])
+    async with Harness(Answer(mind)) as harness:
+        await harness.send(turn("Go."))
+        await harness.next(ResponseEnded)
+        await harness.end()
+        assert anyio.current_time() < 1
+    assert len(mind.prompts) == 1
+
+
+async def test_something_may_be_asked_apart() -> None:
+    """It is answered in text, beside the conversation, of which it is no part; also when that fails."""
+    mind = Mind([1.0, "They said ", "hello."], ["Hello."], [ValueError("broken")])
+    answer = Answer(mind)
+    async with Harness(answer) as harness:
+        await harness.send(Respond(apart="summary", instructions="Sum up."))
+        await harness.settle()
+        await harness.send(turn("Hello."))
+        await harness.next(ResponseEnded)
+        assert harness.timeline[-1].at < 0.5
+        assert await harness.next(Aside) == Aside(name="summary", text="They said hello.")
+        assert mind.prompts[0].instructions == "Sum up."
+        await harness.send(Respond(apart="again"))
+        assert (await harness.next(Aside)).reason == "Mind: broken"
+        await harness.end()
+    assert said(harness) == ["Hello."]
+    assert [entry.remembered for entry in answer.history] == ["Hello.", "Hello."]
 
 
 async def test_the_application_may_have_tools_beside_ours() -> None:

@@ -56,6 +56,11 @@ class Calls:
         """No answer is awaited."""
         return not self._open
 
+    @property
+    def theirs(self) -> bool:
+        """The application's answers are awaited."""
+        return not all(self._open.values())
+
     def configure(self, frame: Configure) -> None:
         """Other tools."""
         if frame.tools is not None:

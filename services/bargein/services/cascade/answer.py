@@ -28,7 +28,7 @@ from bargein.pipeline import (
 from bargein.processors import AgentActivity, Heard, SampleFps, Turn
 
 from .._shown import picture_of
-from ..frames import Configure, Remember, Respond, Say, ToolFinished, ToolProgress, ToolStarted
+from ..frames import Aside, Configure, Remember, Respond, Say, ToolFinished, ToolProgress, ToolStarted
 from ..history import History, HistoryStatistics
 from ..realtime.profile import UnsupportedError
 from ..tools import Tool, Toolbox, ToolRunner
@@ -66,6 +66,7 @@ Given = (
     | ResponseEnded
     | Interrupt
     | Failure
+    | Aside
 )
 
 
@@ -82,7 +83,8 @@ class Answer(Holds):
 
     Calls are left to the application (`ToolResult`) if there are no `tools`, or if it has given the tool's schema
     (`Configure`). Then the response ends with them, and another one follows when all have been answered, or after a
-    minute; a user who goes on before that is answered without.
+    minute; a user who goes on before that is answered without. What is asked `apart` is answered beside all that, with
+    an `Aside`.
 
     A turn whose words turn out to be others is answered anew, if nothing of the answer has been heard; one without
     words, with `unheard`. Where the model fails, has nothing to say to a turn, or is silent for `silent_seconds`, that
@@ -165,6 +167,8 @@ class Answer(Holds):
                 await self._take(frame, out)
                 if self.history.crowded:
                     beside.start_soon(self.history.condense)
+            if self._calls.theirs:
+                self._then = None  # nobody will answer any more
             while self._current or self._asked or self._say or self._then:  # each ends: models and tools have limits
                 self._idle = anyio.Event()
                 await self._idle.wait()
@@ -177,7 +181,10 @@ class Answer(Holds):
         elif isinstance(frame, Image | Video):
             await self._see(frame, out)
         elif isinstance(frame, Respond):
-            self._asked = frame
+            if not frame.apart:
+                self._asked = frame
+            elif self._beside is not None:
+                self._beside.start_soon(self._aside, frame, out)
         elif isinstance(frame, Say):
             self._say.append(frame)
         elif isinstance(frame, Configure):
@@ -267,6 +274,7 @@ class Answer(Holds):
             (asked, before), self._then = self._then, None
             if not before.stale:
                 self._begin(out, asked)
+            self._idle.set()
 
     def _begin(self, out: Outlet[Given], asked: Respond | Say) -> None:
         self._count += 1
@@ -355,6 +363,18 @@ class Answer(Holds):
             if not all(call.handled for call in calls):
                 return False
         raise RuntimeError(f"it has called tools {ROUNDS} times, and not answered")
+
+    async def _aside(self, asked: Respond, out: Outlet[Given]) -> None:
+        """Answer apart from the conversation, beside it, in text."""
+        text, reason = "", ""
+        prompt = Prompt(entries=self.history.for_model(images=self.part.images), instructions=asked.instructions)
+        try:
+            with anyio.fail_after(self.silent_seconds):
+                async with aclosing(self.part.answer(prompt)) as pieces:
+                    text = "".join([piece async for piece in pieces if isinstance(piece, str)])
+        except Exception as error:
+            reason = failure_of(self.part, error).message
+        await out.send(Aside(name=asked.apart, text=text, reason=reason))
 
     # Tools --------------------------------------------------------------------------------------------------------
 
