@@ -419,4 +419,5 @@ def _held() -> tuple[int, int, int]:
     """Tasks, threads and open files."""
     gc.collect()
     threads = [each for each in threading.enumerate() if each.name.endswith("-decoder")]  # and not the loop's own pool
-    return len(asyncio.all_tasks()), len(threads), len(os.listdir("/proc/self/fd"))
+    files = os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd") else []
+    return len(asyncio.all_tasks()), len(threads), len(files)
