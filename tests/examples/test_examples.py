@@ -42,7 +42,7 @@ def test_examples_run(name: str) -> None:
     """As a newcomer runs them, in a process of their own."""
     path = ROOT / "examples" / f"{name}.py"
     assert len(path.read_text().splitlines()) < 60, "one idea, under 60 lines"
-    run = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=25, check=False)
+    run = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=80, check=False)
     assert run.returncode == 0, run.stderr
     assert SAYS[name] in run.stdout
 
@@ -54,7 +54,7 @@ def test_documents_run(path: pathlib.Path) -> None:
     program = "\n".join(blocks)
     if not program:
         pytest.skip("no Python in it")
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=25, check=False)
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=80, check=False)
     assert run.returncode == 0, f"{path.name}: {run.stderr}"
 
 
