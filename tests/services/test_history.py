@@ -306,6 +306,17 @@ def test_json_there_and_back(made: list[Entry]) -> None:
     assert History.from_json(history.to_json().decode(), pictures=99).to_json() == history.to_json()
 
 
+def test_half_a_character_is_kept_out() -> None:
+    """No wire takes it, and neither does JSON."""
+    history = History()
+    history.user("a\ud83db", "u")
+    history.assistant("\ud800", "a", "r")
+    history.call("c", "f", '{"x": "\udc00"}')
+    history.result("c", "\udc00")
+    assert [entry.remembered for entry in history] == ["a?b", "?", ""]
+    assert list(History.from_json(history.to_json())) == list(history)
+
+
 @pytest.mark.parametrize(
     ("data", "says"),
     [

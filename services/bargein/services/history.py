@@ -11,6 +11,7 @@ import msgspec
 
 from . import _history_json, _history_messages
 from ._history_summary import by_model, oldest
+from ._text import clean
 
 if TYPE_CHECKING:
     from .cascade.parts import LanguageModel
@@ -192,14 +193,14 @@ class History:
 
     def system(self, text: str, item: str = "") -> Entry:
         """What the model should know, and nobody has said."""
-        return self._add(Entry(role="system", item=item, text=text))
+        return self._add(Entry(role="system", item=item, text=clean(text)))
 
     def user(self, text: str, item: str = "") -> Entry:
         """The user said or wrote this; again with the same item, it replaces what was known."""
         entry = self._of("user", item) if item else None
         if entry is None:
-            return self._add(Entry(role="user", item=item, text=text))
-        entry.text = text
+            return self._add(Entry(role="user", item=item, text=clean(text)))
+        entry.text = clean(text)
         return entry
 
     def begin(self, item: str) -> Entry:
@@ -217,7 +218,7 @@ class History:
         entry = self._of("assistant", item, response)
         if entry is None:
             entry = self._add(Entry(role="assistant", item=item, response=response))
-        entry.text += text
+        entry.text += clean(text)
         return entry
 
     def corrected(self, text: str, item: str = "", response: str = "") -> None:
@@ -230,12 +231,14 @@ class History:
         """Of an item of the agent's, this was heard."""
         entry = self._of("assistant", item, response)
         if entry is not None:
-            entry.heard = text
+            entry.heard = clean(text)
 
     def call(self, call: str, name: str, arguments: str, response: str = "") -> Entry:
         """The agent called a tool."""
         known = self.called(call)
-        return known or self._add(Entry(role="call", call=call, name=name, arguments=arguments, response=response))
+        return known or self._add(
+            Entry(role="call", call=call, name=name, arguments=clean(arguments), response=response)
+        )
 
     def called(self, call: str) -> Entry | None:
         """The call of an id; None when nobody made it."""
@@ -245,7 +248,7 @@ class History:
         """A tool answered; None when nobody called it."""
         entry = self.called(call)
         if entry is not None:
-            entry.output = output
+            entry.output = clean(output)
         return entry
 
     def remember(

@@ -863,6 +863,17 @@ async def test_the_session_can_be_changed() -> None:
         await harness.session.cancel()
 
 
+async def test_half_a_character_does_not_end_the_session() -> None:
+    """It is sent as a question mark."""
+    peer = Settled()
+    async with session(peer.model()) as harness:
+        await harness.next(Connected)
+        await harness.send(UserText(text="a\ud83db"))
+        await until_sent(peer, "conversation.item.create", 1)
+        assert peer.of("conversation.item.create")[0]["item"]["content"][0]["text"] == "a?b"
+        await harness.session.cancel()
+
+
 async def test_the_turns_may_be_taken_by_another() -> None:
     """Then a `Commit` ends one; they can be given back."""
     peer = Settled()

@@ -17,9 +17,10 @@ from bargein.pipeline._host import on_trio
 from bargein.pipeline._leash import Unstoppable, leashed
 from bargein.pipeline._worker import Worker
 
+from .._text import clean
 from ..frames import ToolFinished, ToolStarted
 from .context import Emit, ToolContext
-from .tool import ArgumentsError, Tool, Toolbox, ToolError, encode, speakable
+from .tool import ArgumentsError, Tool, Toolbox, ToolError, encode
 
 __all__ = ["ToolRunner"]
 
@@ -181,7 +182,7 @@ class ToolRunner:
         try:
             arguments = tool.decode(begun.call.arguments)
         except ArgumentsError as error:
-            return speakable(str(error)), True
+            return clean(str(error)), True
         self._slots = self._slots or anyio.Semaphore(self.concurrency)
         async with self._slots:
             if not tool.context:
@@ -216,7 +217,7 @@ class ToolRunner:
                 log.warning("tool %r took longer than its %g s", name, tool.timeout)
                 return f"{name} did not answer within {tool.timeout:g} s and was stopped", True
         except ToolError as error:
-            return speakable(str(error)), True
+            return clean(str(error)), True
         except Unstoppable:
             log.error("tool %r swallowed its cancellation again and again and was let go", name)
             return f"{name} did not answer within {tool.timeout:g} s and was stopped", True
@@ -229,14 +230,12 @@ class ToolRunner:
         except Exception as error:
             cause = _innermost(error)
             log.error("tool %r raised", name, exc_info=error)
-            return speakable(f"{name} failed: {type(cause).__name__}: {_words(cause)}".rstrip(": ")), True
+            return clean(f"{name} failed: {type(cause).__name__}: {_words(cause)}".rstrip(": ")), True
         try:
             return encode(value), False
         except Exception as error:
             log.error("tool %r returned %s, which has no JSON form", name, type(value).__name__, exc_info=error)
-            return speakable(
-                f"{name} ran, but its answer of type {type(value).__name__} has no JSON form: {error}"
-            ), True
+            return clean(f"{name} ran, but its answer of type {type(value).__name__} has no JSON form: {error}"), True
 
     async def _call(
         self, begun: _Call, tool: Tool[..., Any], arguments: dict[str, Any], limit: anyio.CancelScope

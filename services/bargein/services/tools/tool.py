@@ -13,9 +13,10 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 import msgspec
 from bargein.pipeline import BargeinError
 
+from .._text import clean
 from ._schema import Parameters, source_of
 
-__all__ = ["ArgumentsError", "Tool", "ToolError", "Toolbox", "encode", "speakable", "tool"]
+__all__ = ["ArgumentsError", "Tool", "ToolError", "Toolbox", "encode", "tool"]
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -308,11 +309,6 @@ def encode(value: object) -> str:
     Raises `TypeError` or `ValueError` for what has no JSON form.
     """
     try:
-        return speakable(value if isinstance(value, str) else msgspec.json.encode(value).decode())
+        return clean(value if isinstance(value, str) else msgspec.json.encode(value).decode())
     except RecursionError as error:
         raise ValueError("it contains itself") from error
-
-
-def speakable(text: str) -> str:
-    """The text without what no wire takes: half a surrogate pair becomes a question mark."""
-    return text.encode("utf-8", "replace").decode()
