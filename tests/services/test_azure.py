@@ -337,7 +337,7 @@ def test_over_a_socket(backend: str, name: str) -> None:
                     pass
 
     async def within() -> None:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             await talk()
 
     anyio.run(within, backend=backend)

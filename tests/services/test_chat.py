@@ -428,7 +428,7 @@ def run(backend: str, function: Callable[..., Awaitable[Any]], *args: Any) -> No
     """In real time, on either backend, because the sockets are real."""
 
     async def within() -> None:
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             await function(*args)
 
     anyio.run(within, backend=backend)

@@ -52,7 +52,7 @@ def test_a_websocket_carries_messages(backend: str) -> None:
         await socket.close(4001, "done")
 
     async def talk() -> None:
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             async with listen(echo) as port:
                 async with dial(Endpoint(url=f"ws://127.0.0.1:{port}/", headers={"X-Who": "me"})) as socket:
                     await socket.send("hello")

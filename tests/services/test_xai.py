@@ -461,7 +461,7 @@ def test_over_a_socket(backend: str) -> None:
                     pass
 
     async def within() -> None:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             await talk()
 
     anyio.run(within, backend=backend)

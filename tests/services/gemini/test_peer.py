@@ -66,7 +66,7 @@ async def test_over_a_real_socket() -> None:
     """Binary frames, a tool, and a connection that breaks and is taken up again."""
     asks = [ToolCall(call="", name="clock", arguments='{"city": "Paris"}')]
     peer = ScriptedGemini(asks, "It is noon.", "You are welcome.", word_ms=5, pace=0)
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with peer.serve() as url:
             frames = await converse(url, peer)
     ends = [frame for frame in frames if isinstance(frame, ResponseEnded)]

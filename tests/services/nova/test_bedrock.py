@@ -28,7 +28,7 @@ def run(request: pytest.FixtureRequest) -> Callable[[Callable[[], Awaitable[Any]
     """Runs a test in real time."""
 
     async def within(test: Callable[[], Awaitable[Any]]) -> None:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             await test()
 
     return lambda test: anyio.run(within, test, backend=request.param)

@@ -137,7 +137,7 @@ async def test_pictures_may_be_shown_on_a_track() -> None:
             await harness.next(Connected, within=10)
             await harness.send(jpeg, Image(data=jpeg.data, format="jpeg", detail="low"))
             call = server.calls[0]
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 while not call.pictures:  # noqa: ASYNC110  # a hand on the other side
                     await anyio.sleep(0.01)
             await harness.session.cancel()

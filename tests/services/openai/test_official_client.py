@@ -47,7 +47,7 @@ async def talking(brain: ScriptedBrain | Cascade, **session: Any) -> AsyncIterat
 async def until(connection: Any, type: str) -> list[Any]:
     """The events up to one of a type, each valid by the package's own types."""
     events = []
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         async for event in connection:
             type_of = event.__class__
             type_of.model_validate(event.model_dump(mode="json", by_alias=True, exclude_unset=True))

@@ -274,7 +274,7 @@ async def test_a_browser_talks_to_the_model_while_tools_run_here() -> None:
                 yield theirs
                 group.cancel_scope.cancel()
 
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             await made.joined.wait()
             model = OpenAISideband(name, api_key="key", connect=connect, tools=[weather])
             async with Pipeline(model, inputs=UserText).session() as session:

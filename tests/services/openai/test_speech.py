@@ -68,7 +68,7 @@ def run(backend: str, script: Script, use: Callable[[Server], Awaitable[None]]) 
     """In real time, because the sockets are real."""
 
     async def within() -> None:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             async with Server(script).open() as server:
                 await use(server)
 

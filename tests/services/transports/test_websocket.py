@@ -436,7 +436,7 @@ async def ask(url: str, **options: Any) -> float:
 
 def run(backend: str, function: Any, *args: Any) -> None:
     async def bounded() -> None:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             await function(*args)
 
     anyio.run(bounded, backend=backend)

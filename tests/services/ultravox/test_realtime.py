@@ -30,7 +30,7 @@ def run(backend: str, function: Callable[[], Awaitable[Any]]) -> None:
     """In real time, on either backend, because the sockets are real."""
 
     async def within() -> None:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             await function()
 
     anyio.run(within, backend=backend)

@@ -206,7 +206,7 @@ def test_all_of_them_on_one_server() -> None:
             return [json.loads(await socket.receive())["event"] for _ in range(3)]
 
     async def talk() -> None:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             async with serve_websocket(build, paths=paths, authorize=lambda token: token == "sesame") as server:
                 for path in paths:
                     assert await call(server.url, path) == [spoken[path]] * 3
