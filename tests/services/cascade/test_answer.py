@@ -229,6 +229,75 @@ async def test_tools_survive_an_interrupt() -> None:
         await harness.session.cancel()
 
 
+async def test_a_tool_that_an_interrupt_calls_off_is_told_to_the_model() -> None:
+    """It knows what became of its call, and a summary need not wait for its answer."""
+
+    @tool(cancellable=True)
+    async def slow() -> str:
+        await anyio.sleep(2)
+        return "done"
+
+    mind = Mind([Call(name="slow")], ["So."])
+    async with Harness(Answer(mind, tools=[slow])) as harness:
+        await harness.send(turn("Go."))
+        await harness.next(ToolCall)
+        await anyio.sleep(0.5)
+        harness.interrupt()
+        await harness.send(turn("Well?", 2))
+        await harness.end()
+    assert mind.said == [("user", "Go."), ("call", '"called off: the user went on"'), ("user", "Well?")]
+
+
+async def test_a_call_that_is_left_behind_does_not_stay_open() -> None:
+    """The application has not answered it a minute after, whoever went on meanwhile."""
+    mind = Mind([Call(name="theirs")], ["Yes?"], ["Well."])
+    async with Harness(answer := Answer(mind)) as harness:
+        await harness.send(turn("Go."))
+        call = await harness.next(ToolCall)
+        await harness.send(turn("Hello?", 2))
+        await anyio.sleep(61)
+        assert [entry.output for entry in answer.history if entry.role == "call"] == ['"nobody answered"']
+        await harness.send(ToolResult(call=call.call, output="late"), turn("So?", 3))
+        await harness.end()
+    assert ("call", "late") in mind.said
+    assert said(harness) == ["Yes?", "Well."]
+
+
+async def test_a_model_may_use_the_same_id_again() -> None:
+    """There are servers that count from nought in every answer: each call is run, and has its own result."""
+
+    @tool
+    def double(x: int) -> int:
+        return 2 * x
+
+    calls = [[Call(name="double", arguments=f'{{"x": {x}}}', call="call_0")] for x in (1, 2, 2)]
+    mind = Mind(calls[0], calls[1], calls[2], ["Done."])
+    async with Harness(Answer(mind, tools=[double])) as harness:
+        await harness.send(turn("Go."))
+        await harness.end()
+    assert mind.said == [("user", "Go."), ("call", "2"), ("call", "4"), ("call", "4")]
+    assert len({frame.call for frame in harness.of(ToolFinished)}) == 3
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_an_interrupt_before_an_answer_has_begun_leaves_nobody_waiting(steps: int) -> None:
+    """At whatever step of the scheduler it comes: the next turn is answered, and the end is reached."""
+    mind = Mind(["Yes."])
+    async with Harness(Answer(mind)) as harness:
+        await harness.send(turn("One."))
+        for _ in range(steps):
+            await anyio.lowlevel.checkpoint()
+        harness.interrupt()
+        await harness.settle()
+        await harness.send(turn("Two.", 2))
+        await harness.settle()
+        assert mind.said[-1] == ("user", "Two.")
+        with anyio.fail_after(5):
+            await harness.end()
+    assert len(harness.of(ResponseStarted)) == len(harness.of(ResponseEnded))
+    assert said(harness)[-1] == "Yes."
+
+
 async def test_turns_that_come_meanwhile_are_answered_together() -> None:
     """After the present answer, once."""
     mind = Mind(["Well, ", 1.0, "yes."], ["Both."])

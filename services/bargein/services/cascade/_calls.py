@@ -15,12 +15,14 @@ from ..tools import Tool, Toolbox, ToolRunner
 from ..tools._schema import completed
 from .parts import Call
 
-__all__ = ["Calls"]
+__all__ = ["CALLED_OFF", "Calls"]
 
 LATE = 64
 """So many of the application's calls may be answered later."""
 NOBODY = '"nobody answered"'
 """What the model is told of a call that the application has not answered in time."""
+CALLED_OFF = '"called off: the user went on"'
+"""What it is told of a call that an interrupt has ended."""
 
 
 class Calls:
@@ -72,7 +74,9 @@ class Calls:
         """The model wants this to be called."""
         self._count += 1
         ours = call.name not in self._theirs and bool(len(self.runner.toolbox) or self._theirs)
-        name = call.call or f"call-{self._count}"
+        name = call.call
+        if not name or self.history.called(name) is not None:  # there are servers that count anew in every answer
+            name = f"call-{self._count}"
         return ToolCall(call=name, name=call.name, arguments=call.arguments, response=response, handled=ours)
 
     def open(self, call: ToolCall) -> None:
@@ -100,10 +104,11 @@ class Calls:
             self.over(call)
 
     def give_up(self, call: str) -> bool:
-        """The application has had its time; returns whether it has not used it."""
-        late = call in self._open
-        if late:
-            self.result(ToolResult(call=call, output=NOBODY))
+        """The application has had its time; returns whether somebody has waited for it in vain."""
+        late, entry = call in self._open, self.history.called(call)
+        if entry is not None and entry.open:  # what nobody waits for any more may still come
+            entry.output = NOBODY
+        self.over(call)
         return late
 
     async def settled(self) -> None:

@@ -32,7 +32,7 @@ from ..frames import Aside, Configure, Remember, Respond, Say, ToolFinished, Too
 from ..history import History, HistoryStatistics
 from ..realtime.profile import UnsupportedError
 from ..tools import Tool, Toolbox, ToolRunner
-from ._calls import Calls
+from ._calls import CALLED_OFF, Calls
 from ._part import Holds, failure_of
 from .parts import Call, LanguageModel, Prompt
 
@@ -49,6 +49,8 @@ ROUNDS = 8
 """How often for one turn tools may be called, before the model is made to answer."""
 OPEN = 64
 """Of how many items it is awaited what was heard."""
+LOOK_S = 1.0
+"""How often it is looked, after the end, whether an interrupt came before the last response began: nobody says so."""
 UNANSWERED_S = 60.0
 """How long the application may take to answer a call, while the user says nothing."""
 Taken = Turn | Respond | Say | Configure | Remember | Image | Video | ToolResult | Heard | AgentActivity | Interrupt
@@ -124,6 +126,8 @@ class Answer(Holds):
         self._then: tuple[Respond, Outlet[Given]] | None = None  # to be gone on with, when all calls are answered
         self._say: list[Say] = []
         self._current = ""  # the response that is being made
+        self._begun = False  # its task has
+        self._reply: Outlet[Given] | None = None
         self._of = 0  # the latest turn that it answers
         self._turn = 0
         self._wordless = 0  # the latest turn of which no words are known yet
@@ -171,7 +175,9 @@ class Answer(Holds):
                 self._then = None  # nobody will answer any more
             while self._current or self._asked or self._say or self._then:  # each ends: models and tools have limits
                 self._idle = anyio.Event()
-                await self._idle.wait()
+                with anyio.move_on_after(LOOK_S):
+                    await self._idle.wait()
+                self._next(out)
             beside.cancel_scope.cancel()
 
     async def _take(self, frame: Frame, out: Outlet[Given]) -> None:
@@ -214,7 +220,7 @@ class Answer(Holds):
             self._say.clear()
             self._calls.let_go()
             for call in self.runner.interrupt():
-                self._calls.over(call)
+                self._calls.result(ToolResult(call=call, output=CALLED_OFF))
         self._next(out)
 
     def _forget(self) -> None:
@@ -262,6 +268,8 @@ class Answer(Holds):
 
     def _next(self, out: Outlet[Given]) -> None:
         """Begin the next answer, if there is one to give and none is being given."""
+        if self._current and not self._begun and self._reply is not None and self._reply.stale:
+            self._current = ""  # an interrupt came before its task began, which never will
         if self._current:
             return
         if self._say:
@@ -280,15 +288,17 @@ class Answer(Holds):
         self._count += 1
         self._current, self._of = f"response-{self._count}", self._turn
         self._heard.intersection_update({self._current})
-        out.respond(self._respond, self._current, asked, out)
+        self._begun = False
+        self._reply = out.respond(self._respond, self._current, asked, out)
 
     # One response -------------------------------------------------------------------------------------------------
 
     async def _respond(self, reply: Outlet[Given], name: str, asked: Respond | Say, out: Outlet[Given]) -> None:
-        await reply.send(ResponseStarted(response=name, protected=asked.protected))
+        self._begun = True
         ended: ResponseEnded | None = None
         then: tuple[Respond, Outlet[Given]] | None = None
         try:
+            await reply.send(ResponseStarted(response=name, protected=asked.protected))
             if isinstance(asked, Say):
                 await self._write(reply, name, f"{name}-1", asked.text)
             elif not await self._answer(reply, name, asked, out):
