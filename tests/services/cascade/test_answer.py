@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import anyio
@@ -22,7 +22,7 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.testing import Harness
 from bargein.processors import Heard, Pacer, Sentences, Spoken, Turn
-from bargein.services.cascade import Answer, Call, Speak
+from bargein.services.cascade import Answer, Call, Prompt, Speak
 from bargein.services.frames import Aside, Configure, Remember, Respond, Say, ToolFinished
 from bargein.services.history import Entry, History, HistoryStatistics, Picture
 from bargein.services.tools import tool
@@ -261,6 +261,30 @@ async def test_a_call_that_is_left_behind_does_not_stay_open() -> None:
         await harness.end()
     assert ("call", "late") in mind.said
     assert said(harness) == ["Yes?", "Well."]
+
+
+async def test_an_interrupt_between_a_call_and_its_tool_holds_up_nobody() -> None:
+    """Whichever of many calls it comes at: each that was told is answered, and so is the next turn."""
+
+    @tool
+    def quick() -> str:
+        return "done"
+
+    async with Harness(answer := Answer(mind := Mind(["Yes."]), tools=[quick])) as harness:
+
+        def pieces(prompt: Prompt) -> Iterator[Call]:
+            for _ in range(40):
+                yield Call(name="quick")
+            harness.interrupt()
+
+        mind.replies.insert(0, pieces)
+        await harness.send(turn("Go."))
+        await harness.settle()
+        await harness.send(turn("Well?", 2))
+        await harness.next(Text, within=1)
+        await harness.end()
+    assert len(harness.of(ToolCall)) == len(harness.of(ToolFinished)) > 0
+    assert not any(entry.open for entry in answer.history)
 
 
 async def test_a_model_may_use_the_same_id_again() -> None:

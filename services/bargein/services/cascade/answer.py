@@ -391,10 +391,12 @@ class Answer(Holds):
     async def _call(self, call: ToolCall, reply: Outlet[Given], out: Outlet[Given]) -> None:
         """Run a tool where an interrupt does not reach it, or leave it to the application, for some time."""
         self._calls.open(call)
-        await reply.send(call)
-        group = self._group if call.handled else self._beside
-        if group is not None:
-            group.start_soon(self._run_tool if call.handled else self._wait_for, call, reply, out)
+        try:
+            await reply.send(call)
+        finally:  # even if an interrupt comes right now: somebody waits for the answer
+            group = self._group if call.handled else self._beside
+            if group is not None:
+                group.start_soon(self._run_tool if call.handled else self._wait_for, call, reply, out)
 
     async def _run_tool(self, call: ToolCall, reply: Outlet[Any], out: Outlet[Given]) -> None:
         result = await self.runner.run(call, reply.send)
