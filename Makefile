@@ -29,7 +29,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY)
-	for each in hops interrupts footprint sessions audio turns cascade realtime websocket webrtc opus; do $(BIN)/python benchmarks/$$each.py || exit 1; done
+	for each in hops interrupts footprint sessions audio turns cascade realtime transports opus; do $(BIN)/python benchmarks/$$each.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
