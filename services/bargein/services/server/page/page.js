@@ -1,6 +1,6 @@
 // The page: a button, a connection, and what is shown of it.
 
-import { connect } from "./connection.js";
+import { ask, connect } from "./connection.js";
 import { Conversation } from "./conversation.js";
 import { Timeline, loudness } from "./timeline.js";
 
@@ -9,7 +9,7 @@ const conversation = new Conversation($("log"));
 const timeline = new Timeline($("timeline"));
 const figures = { turns: [], reactions: [] };
 const loud = { user: 0, agent: 0 };
-let call = null; // what is open: { connection, stream, context, camera }
+let call = null; // what is open: { connection, stream, context, camera, leaving }
 let state = "off";
 let offered = { brains: [], camera: false }; // what the server has
 
@@ -32,7 +32,7 @@ function show(next) {
   state = next;
   $("status").textContent = STATES[next];
   $("status").dataset.state = next;
-  const open = call !== null && !["asking", "opening"].includes(next);
+  const open = Boolean(call?.connection) && !["asking", "opening"].includes(next);
   for (const id of ["mute", "interrupt", "text", "send"]) $(id).disabled = !open;
   $("mute").disabled = !open || !call.stream;
   $("camera").disabled = !open || !call.connection.camera || !offered.camera || !sees();
@@ -146,8 +146,8 @@ async function microphone() {
   }
 }
 
-async function meter(context, stream, who) {
-  const source = context.createMediaStreamSource(stream);
+function meter(context, sound, who) {
+  const source = sound instanceof MediaStream ? context.createMediaStreamSource(sound) : sound;
   const node = new AudioWorkletNode(context, "meter", { numberOfOutputs: 0 });
   node.port.onmessage = ({ data }) => {
     loud[who] = data.level;
@@ -162,34 +162,40 @@ async function start() {
   timeline.clear();
   figures.turns.length = figures.reactions.length = 0;
   $("epoch").textContent = "0";
-  call = { connection: null, stream: null, context: new AudioContext(), camera: null };
+  call = { connection: null, stream: null, context: new AudioContext(), camera: null, leaving: new AbortController() };
   const mine = call;
+  wake();
   show("asking");
-  await call.context.audioWorklet.addModule("worklets.js");
-  mine.stream = await microphone();
-  if (call !== mine) return release(mine);
-  if (mine.stream) await meter(mine.context, mine.stream, "user");
-  show("opening");
   try {
-    mine.connection = await connect($("transport").value, {
-      stream: mine.stream,
-      context: mine.context,
-      speaker: $("speaker"),
-      wishes: { brain: $("brain").value },
-      receive: (message) => call === mine && receive(message), // what comes after hanging up is not for us
-      heard: (stream) => meter(mine.context, stream, "agent"),
-      closed: (reason) => call === mine && lost(reason),
-    });
+    await open(mine);
   } catch (error) {
     if (call === mine) lost(error.message);
-    return;
   }
-  if (call !== mine) return release(mine);
-  show("listening");
+  if (call !== mine) release(mine); // hung up meanwhile: what has come since goes, too
 }
 
-function release({ connection, stream, context, camera }) {
-  connection?.close();
+async function open(mine) {
+  await mine.context.audioWorklet.addModule("worklets.js");
+  mine.stream = await microphone();
+  if (call !== mine) return;
+  if (mine.stream) meter(mine.context, mine.stream, "user");
+  show("opening");
+  mine.connection = await connect($("transport").value, {
+    stream: mine.stream,
+    context: mine.context,
+    speaker: $("speaker"),
+    wishes: { brain: $("brain").value },
+    receive: (message) => call === mine && receive(message), // what comes after hanging up is not for us
+    heard: (sound) => call === mine && meter(mine.context, sound, "agent"),
+    signal: mine.leaving.signal,
+    closed: (reason) => call === mine && lost(reason),
+  });
+  if (call === mine) show("listening");
+}
+
+function release({ connection, stream, context, camera, leaving }) {
+  if (connection) connection.close();
+  else leaving.abort(); // what is being opened is given up
   for (const track of [...(stream?.getTracks() ?? []), ...(camera?.getTracks() ?? [])]) track.stop();
   if (context?.state !== "closed") context?.close();
 }
@@ -206,6 +212,12 @@ function stop(next = "off") {
   show(next);
 }
 
+function wake() {
+  // Sound that the browser does not begin by itself, or has stopped for a telephone call, goes on at the next touch.
+  if (call?.context.state !== "running") call?.context.resume().catch(() => {});
+  if (call && $("speaker").srcObject && $("speaker").paused) $("speaker").play().catch(() => {});
+}
+
 function lost(reason) {
   stop(reason ? "lost" : "off");
   if (reason) note(reason);
@@ -213,7 +225,7 @@ function lost(reason) {
 
 // What the user does ------------------------------------------------------------------------------------------------
 
-$("talk").addEventListener("click", () => (call ? stop() : start().catch((error) => lost(error.message))));
+$("talk").addEventListener("click", () => (call ? stop() : start()));
 
 $("mute").addEventListener("click", () => {
   const muted = $("mute").getAttribute("aria-pressed") !== "true";
@@ -224,23 +236,28 @@ $("mute").addEventListener("click", () => {
 $("interrupt").addEventListener("click", () => call?.connection?.send({ type: "interrupt" }));
 
 $("camera").addEventListener("click", async () => {
-  if (call.camera) {
-    for (const track of call.camera.getTracks()) track.stop();
-    call.camera = null;
+  const mine = call;
+  const off = (camera) => camera.getTracks().forEach((track) => track.stop());
+  if (mine.camera) {
+    off(mine.camera);
+    mine.camera = null;
   } else {
     try {
-      call.camera = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480 } });
+      const camera = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480 } });
+      if (call !== mine || mine.camera) return off(camera); // while the browser asked, it was hung up, or asked for twice
+      mine.camera = camera;
     } catch (error) {
       note(`The camera cannot be used: ${error.message}`);
       return;
     }
   }
-  const track = call.camera?.getVideoTracks()[0] ?? null;
-  await call.connection.camera(track);
+  const track = mine.camera?.getVideoTracks()[0] ?? null;
+  await mine.connection.camera(track);
+  if (call !== mine) return;
   $("camera").setAttribute("aria-pressed", String(track !== null));
   $("preview").hidden = track === null;
-  $("preview").srcObject = call.camera;
-  if (track) $("preview").play();
+  $("preview").srcObject = mine.camera;
+  if (track) $("preview").play().catch(() => {});
 });
 
 $("type").addEventListener("submit", (event) => {
@@ -254,24 +271,30 @@ $("type").addEventListener("submit", (event) => {
 
 document.addEventListener("keydown", (event) => {
   if (event.target.matches("input, select, canvas") || event.ctrlKey || event.metaKey || event.altKey) return;
-  const button = { m: "mute", c: "camera", Escape: "interrupt" }[event.key];
+  const button = { m: "mute", c: "camera", escape: "interrupt" }[event.key.toLowerCase()];
   if (button && !$(button).disabled) $(button).click();
 });
 
+document.addEventListener("pointerdown", wake);
+document.addEventListener("keydown", wake);
+window.addEventListener("pagehide", () => call?.connection?.leave());
+
 // Drawing -----------------------------------------------------------------------------------------------------------
+
+const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 function draw() {
   for (const who of ["user", "agent"]) {
     const level = loudness(loud[who]);
     $(`meter-${who}`).value = level;
-    $("rings").querySelector(`.${who}`).setAttribute("r", 62 + level * 32);
+    $("rings").querySelector(`.${who}`).setAttribute("r", still.matches ? 62 : 62 + level * 32);
   }
   timeline.draw();
   requestAnimationFrame(draw);
 }
 
 async function choices() {
-  offered = await (await fetch("choices")).json();
+  offered = await (await ask("choices")).json();
   for (const { name, title, missing } of offered.brains) {
     const option = new Option(missing ? `${title} (${missing})` : title, name);
     option.disabled = Boolean(missing);
