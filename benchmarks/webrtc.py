@@ -24,48 +24,16 @@ from typing import IO, Any
 
 import anyio
 import anyio.to_thread
+from _agents import Echo, Talks
 from _kit import best, clock, options, run, show
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
-from bargein.pipeline import Audio, Outlet, Pipeline, Processor, ResponseEnded, ResponseStarted, UserText
-from bargein.pipeline.testing import framed, speech_like
+from bargein.pipeline import Pipeline, Processor
 from bargein.processors import Resample, Vad, WebRtc
-from bargein.services.transports import PeerJoined, Sessions, Transport
+from bargein.services.transports import Sessions, Transport
 from bargein.services.transports.webrtc import WebRtcServer
 
 Answer = Callable[[str], Awaitable[str]]
-Reply = ResponseStarted | Audio | ResponseEnded
-SPEECH = [frame.samples for frame in framed(speech_like(4000, rate=24_000), ms=100, rate=24_000)]
-
-
-class Echo(Processor):
-    """Says what it hears."""
-
-    def process(self, frame: Audio) -> Iterator[Audio]:
-        yield Audio(samples=frame.samples, rate=frame.rate, pts=frame.pts, response="r")
-
-
-class Talks(Processor):
-    """Hears the sound, and speaks for that share of the time; and when asked, for long."""
-
-    def __init__(self, share: float) -> None:
-        self.share = share
-
-    async def process(self, frame: PeerJoined | Audio | UserText, out: Outlet[Reply]) -> None:
-        if isinstance(frame, PeerJoined) and self.share:
-            out.respond(self.talk)
-        elif isinstance(frame, UserText):
-            out.respond(self.say, 20)
-
-    async def talk(self, reply: Outlet[Reply]) -> None:
-        while True:
-            await self.say(reply, round(20 * self.share))
-            await anyio.sleep(2)
-
-    async def say(self, reply: Outlet[Reply], pieces: int) -> None:
-        await reply.send(ResponseStarted(response="r"))
-        for samples in SPEECH[:pieces]:
-            await reply.send(Audio(samples=samples, rate=24_000, response="r"))
-        await reply.send(ResponseEnded(response="r"))
+RATE, ASKED = 24_000, 20
 
 
 # The other side -------------------------------------------------------------------------------------------------------
@@ -165,7 +133,7 @@ async def cost(serving: Callable[[], Any], count: int, seconds: float) -> float:
 
 async def reaction(times: int) -> list[float]:
     with peers() as others:
-        async with served(lambda: Talks(0))() as answer:
+        async with served(lambda: Talks(0, rate=RATE, asked=ASKED))() as answer:
             await others.join(1, answer)
             return await others.reactions(times)
 
@@ -174,9 +142,9 @@ ear = (lambda: Resample(16_000, channels=1), lambda: Vad(WebRtc()))
 SCENES: dict[str, Callable[[], Any]] = {
     "aiortc's echo": bare,
     "echo": served(Echo),
-    "speaks half of the time": served(lambda: Talks(0.5)),
-    "listens": served(lambda: Talks(0)),
-    "speaks half of the time, with an ear": served(*ear, lambda: Talks(0.5)),
+    "speaks half of the time": served(lambda: Talks(0.5, rate=RATE, asked=ASKED)),
+    "listens": served(lambda: Talks(0, rate=RATE, asked=ASKED)),
+    "speaks half of the time, with an ear": served(*ear, lambda: Talks(0.5, rate=RATE, asked=ASKED)),
 }
 
 

@@ -14,53 +14,21 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
+from _agents import Echo, Talks
 from _kit import options, run, show
-from bargein.pipeline import Audio, Outlet, Pipeline, Processor, ResponseEnded, ResponseStarted, UserText
-from bargein.pipeline.testing import framed, speech_like
+from bargein.pipeline import Pipeline, Processor
 from bargein.processors import BargeIn, Spoken, Vad, WebRtc
 from bargein.services.sockets import Socket, SocketClosedError, listen
-from bargein.services.transports import PeerJoined, Transport, serve_websocket
+from bargein.services.transports import Transport, serve_websocket
 
 COUNT, WARM = 20, 1.0
-Reply = ResponseStarted | Audio | ResponseEnded
-SPEECH = [frame.samples for frame in framed(speech_like(4000, rate=16_000), ms=100, rate=16_000)]
-
-
-class Echo(Processor):
-    """Says what it hears."""
-
-    def process(self, frame: Audio) -> Iterator[Audio]:
-        yield Audio(samples=frame.samples, rate=frame.rate, pts=frame.pts, response="r")
-
-
-class Talks(Processor):
-    """Hears the sound, and speaks for that share of the time; and when asked, for long."""
-
-    def __init__(self, share: float) -> None:
-        self.share = share
-
-    async def process(self, frame: PeerJoined | Audio | UserText, out: Outlet[Reply]) -> None:
-        if isinstance(frame, PeerJoined) and self.share:
-            out.respond(self.talk)
-        elif isinstance(frame, UserText):
-            out.respond(self.say, 40)
-
-    async def talk(self, reply: Outlet[Reply]) -> None:
-        while True:
-            await self.say(reply, round(20 * self.share))
-            await anyio.sleep(2)
-
-    async def say(self, reply: Outlet[Reply], pieces: int) -> None:
-        await reply.send(ResponseStarted(response="r"))
-        for samples in SPEECH[:pieces]:
-            await reply.send(Audio(samples=samples, rate=16_000, response="r"))
-        await reply.send(ResponseEnded(response="r"))
+RATE, ASKED = 16_000, 40
 
 
 @asynccontextmanager
@@ -115,9 +83,9 @@ async def cost(server: Any, seconds: float) -> tuple[float, int]:
 
 AGENTS: dict[str, Callable[[], list[Processor]]] = {
     "echoes": lambda: [Echo()],
-    "speaks half of the time": lambda: [Talks(0.5)],
-    "only listens": lambda: [Talks(0)],
-    "only listens, with an ear": lambda: [Vad(WebRtc()), Talks(0)],
+    "speaks half of the time": lambda: [Talks(0.5, rate=RATE, asked=ASKED)],
+    "only listens": lambda: [Talks(0, rate=RATE, asked=ASKED)],
+    "only listens, with an ear": lambda: [Vad(WebRtc()), Talks(0, rate=RATE, asked=ASKED)],
 }
 
 
@@ -133,7 +101,7 @@ async def main(arguments: Any) -> None:
             f"an agent that {name}: {used:.2f} ms, {used / floor:.1f} x the floor, "
             f"{1000 / used:.0f} sessions a core ({went} messages)"
         )
-    async with agent(lambda: [Vad(WebRtc()), BargeIn(), Talks(0), Spoken()]) as url:
+    async with agent(lambda: [Vad(WebRtc()), BargeIn(), Talks(0, rate=RATE, asked=ASKED), Spoken()]) as url:
         for kind, what in (("cut", "an interrupt"), ("speak", "the beginning of speech")):
             reactions = await peers(kind, url, times)
             result[f"{kind}_ms"] = statistics.median(reactions)

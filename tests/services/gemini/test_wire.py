@@ -7,15 +7,10 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import pathlib
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import pytest
-import yaml
 from bargein.pipeline import Audio, Failure, Interrupt, ResponseEnded, ResponseStarted, Text, ToolCall, Usage, UserText
 from bargein.pipeline.testing import Harness
 from bargein.services.frames import Connected, Disconnected
@@ -33,16 +28,15 @@ from bargein.services.realtime import (
     Settings,
     TextPiece,
 )
-from bargein.services.sockets import Endpoint, Socket, pipe
+from bargein.services.sockets import Endpoint
 from bargein.services.tools import tool
 from hypothesis import given
 from hypothesis import strategies as st
 
-FOLDER = pathlib.Path(os.environ.get("BARGEIN_RECORDINGS", "")).absolute()
-NAMES = sorted(path.stem for path in FOLDER.glob("gemini_*.yaml")) if "BARGEIN_RECORDINGS" in os.environ else []
-recorded = pytest.mark.parametrize(
-    "name", NAMES or [pytest.param("", marks=pytest.mark.skip("BARGEIN_RECORDINGS names no folder of recordings"))]
-)
+from ..recordings import Player, matches, steps
+from ..recordings import recorded as recorded_of
+
+recorded = recorded_of("gemini")
 OPTIONAL = {
     "setup.sessionResumption",
     "setup.contextWindowCompression.slidingWindow",
@@ -68,12 +62,7 @@ class Recording:
     """A session as it was recorded, and what is to be found in it."""
 
     def __init__(self, name: str) -> None:
-        text = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
-        self.steps: list[tuple[str, dict[str, Any]]] = [
-            (step["direction"], step["data"])
-            for step in yaml.safe_load(text)["interactions"]
-            if step["kind"] == "message"
-        ]
+        self.steps = steps(name)
         self.received = [data for direction, data in self.steps if direction == "received"]
         self.sent = [data for direction, data in self.steps if direction == "sent"]
         contents = [data["serverContent"] for data in self.received if "serverContent" in data]
@@ -115,22 +104,6 @@ class Recording:
         )
 
 
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value in a message, by its path."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, each in inner:
-        yield from leaves(each, f"{path}.{key}" if path else str(key))
-    if not inner:
-        yield path, value
-
-
-def matches(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
-    """Ours is theirs, value for value, and has nothing more but what is optional."""
-    mine, recorded = dict(leaves(ours)), dict(leaves(theirs))
-    assert {path: mine.get(path) for path in recorded} == recorded
-    assert set(mine) - set(recorded) <= OPTIONAL
-
-
 # Replayed through the protocol ----------------------------------------------------------------------------------------
 
 
@@ -168,40 +141,12 @@ def test_what_is_received_means_what_it_meant(name: str, binary: bool) -> None:
 # Replayed through the whole processor ---------------------------------------------------------------------------------
 
 
-class Player:
-    """The service: plays what was received, and waits for what was sent. `connect` stands in for `dial`."""
-
-    def __init__(self, recording: Recording) -> None:
-        self.recording = recording
-        self.got: list[dict[str, Any]] = []
-        self.over = anyio.Event()
-
-    @asynccontextmanager
-    async def connect(self, endpoint: Endpoint) -> AsyncIterator[Socket]:
-        here, there = pipe()
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._play, here)
-            try:
-                yield there
-            finally:
-                group.cancel_scope.cancel()
-
-    async def _play(self, socket: Socket) -> None:
-        for direction, data in self.recording.steps:
-            if direction == "received":
-                await socket.send(json.dumps(data).encode())
-            else:
-                self.got.append(json.loads(await socket.receive()))
-        self.over.set()
-        await anyio.sleep_forever()
-
-
 @recorded
 @pytest.mark.virtual
 async def test_the_processor_makes_frames_of_it(name: str) -> None:
     """Through sockets, driver and dialogue the frames say the same, in epoch 0, and the same messages are sent."""
     recording = Recording(name)
-    player = Player(recording)
+    player = Player(recording.steps, str.encode)
     model = recording.model(connect=player.connect)
     with anyio.fail_after(60):
         async with Harness(model) as harness:
@@ -225,7 +170,7 @@ async def test_the_processor_makes_frames_of_it(name: str) -> None:
     assert [frame.output_tokens for frame in harness.of(Usage)] == [recording.used["responseTokenCount"]]
     assert len(player.got) == len(recording.sent)
     for ours, theirs in zip(player.got, recording.sent, strict=True):
-        matches(ours, theirs)
+        matches(ours, theirs, OPTIONAL)
     entries = [entry.text for entry in model.history if entry.role == "assistant"]
     assert entries[-1] == recording.said
 

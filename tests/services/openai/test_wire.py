@@ -7,17 +7,12 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import pathlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import msgspec
 import pytest
-import yaml
 from bargein.pipeline import (
     Audio,
     Failure,
@@ -56,21 +51,14 @@ from bargein.services.realtime import (
     TextPiece,
     Transcribed,
 )
-from bargein.services.sockets import Endpoint, Socket, pipe
 from bargein.services.xai import XAI, GrokVoice, GrokVoiceProtocol
 from hypothesis import given
 from hypothesis import strategies as st
 
-FOLDER = pathlib.Path(os.environ.get("BARGEIN_RECORDINGS", "")).absolute()
-NAMES = [
-    path.stem
-    for family in ("openai", "azure", "xai")
-    for path in sorted(FOLDER.glob(f"{family}_*.yaml"))
-    if "BARGEIN_RECORDINGS" in os.environ
-]
-recorded = pytest.mark.parametrize(
-    "name", NAMES or [pytest.param("", marks=pytest.mark.skip("BARGEIN_RECORDINGS names no folder of recordings"))]
-)
+from ..recordings import Player, matches, steps
+from ..recordings import recorded as recorded_of
+
+recorded = recorded_of("openai", "azure", "xai")
 OPTIONAL = {
     "event_id",
     "session.tools",
@@ -93,12 +81,7 @@ class Recording:
     def __init__(self, name: str) -> None:
         self.family = name.partition("_")[0]
         self.dialect = {"openai": GA, "azure": VOICE_LIVE, "xai": XAI}[self.family]
-        text = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
-        self.steps: list[tuple[str, dict[str, Any]]] = [
-            (step["direction"], step["data"])
-            for step in yaml.safe_load(text)["interactions"]
-            if step["kind"] == "message"
-        ]
+        self.steps = steps(name)
         for _, data in self.steps:
             if data["type"] in ("session.created", "session.updated"):
                 data["session"].pop("expires_at", None)  # a date, and it is another one today
@@ -224,30 +207,6 @@ class Recording:
         return OpenAIRealtime(output=settings.output, **options)
 
 
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value in a message, by its path."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from leaves(inner, f"{path}.{key}" if path else key)
-        if not value:
-            yield path, {}
-    elif isinstance(value, list):
-        for at, inner in enumerate(value):
-            yield from leaves(inner, f"{path}.{at}")
-        if not value:
-            yield path, []
-    else:
-        yield path, value
-
-
-def matches(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
-    """Ours is theirs, value for value, and has nothing more but what is optional."""
-    mine, recorded = dict(leaves(ours)), dict(leaves(theirs))
-    assert {path: mine.get(path) for path in recorded} == recorded
-    assert {path: type(mine[path]) for path in recorded} == {path: type(recorded[path]) for path in recorded}
-    assert set(mine) - set(recorded) <= OPTIONAL
-
-
 def produced(data: dict[str, Any], ours: OpenAIProtocol, settings: Settings) -> list[dict[str, Any]]:
     """A recorded command, made by us."""
     item = data.get("item", {})
@@ -294,7 +253,7 @@ def test_what_is_sent_matches(name: str) -> None:
     recording = Recording(name)
     for data in recording.sent:
         (ours,) = produced(data, recording.protocol(), recording.settings)
-        matches(ours, data)
+        matches(ours, data, OPTIONAL)
         assert type(wire.decode_client_event(json.dumps(ours))) is type(wire.decode_client_event(json.dumps(data)))
 
 
@@ -374,41 +333,13 @@ def test_each_piece_belongs_to_a_response_that_has_begun(name: str) -> None:
 # Replayed through the whole processor ---------------------------------------------------------------------------------
 
 
-class Player:
-    """The service: plays what was received, and waits for what was sent. `connect` stands in for `dial`."""
-
-    def __init__(self, recording: Recording) -> None:
-        self.recording = recording
-        self.got: list[dict[str, Any]] = []
-        self.over = anyio.Event()
-
-    @asynccontextmanager
-    async def connect(self, endpoint: Endpoint) -> AsyncIterator[Socket]:
-        here, there = pipe()
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._play, here)
-            try:
-                yield there
-            finally:
-                group.cancel_scope.cancel()
-
-    async def _play(self, socket: Socket) -> None:
-        for direction, data in self.recording.steps:
-            if direction == "received":
-                await socket.send(json.dumps(data))
-            else:
-                self.got.append(json.loads(await socket.receive()))
-        self.over.set()
-        await anyio.sleep_forever()
-
-
 @recorded
 @pytest.mark.virtual
 async def test_the_processor_makes_frames_of_it(name: str) -> None:
     """Through sockets, driver and dialogue the frames say the same, in epoch 0, and the same commands come back."""
     recording = Recording(name)
     settings, outputs = recording.settings, iter(recording.outputs.values())
-    player = Player(recording)
+    player = Player(recording.steps)
 
     async def get_weather(city: str) -> str:
         """Look up the weather for a city."""
@@ -471,7 +402,7 @@ async def test_the_processor_makes_frames_of_it(name: str) -> None:
             ours["session"].pop("tools", None)  # the schema is made of the function; its own tests are elsewhere
             theirs["session"].pop("tools", None)
         if theirs["type"] != "input_audio_buffer.append":  # cut in the recording, in the middle of a sample
-            matches(ours, theirs)
+            matches(ours, theirs, OPTIONAL)
 
     written = [entry.text for entry in model.history if entry.role == "assistant"]
     assert written == list(recording.replies.values())
