@@ -9,9 +9,11 @@ import anyio
 import numpy as np
 import pytest
 from bargein.pipeline import Audio, Frame, Interrupt, Pipeline, ToolCall, Transcript
-from bargein.processors import BargeInReaction, Spoken, TurnLatency
+from bargein.processors import BargeInReaction, Resample, Spoken, TurnLatency
 from bargein.services.cascade import Cascade
 from bargein.services.espeak import ESpeak
+from bargein.services.openai import OpenAIRealtime
+from bargein.services.openai.serve import serve
 from bargein.services.transports import FileTransport, Transport, WebSocketClient, connect_websocket, serve_websocket
 
 from ...speech import FOLDER, utterances
@@ -48,6 +50,35 @@ async def test_by_files(tmp_path: Path) -> None:
         seconds = file.getnframes() / file.getframerate()
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
     assert seconds > 1
+    assert np.abs(samples.astype(np.int32)).max() > 3000
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_by_the_protocol_of_openai(backend: str, tmp_path: Path) -> None:
+    """The same brain behind a server, and its client between the same file and its answer."""
+    out = tmp_path / "answer.wav"
+    said: list[str] = []
+
+    async def talk() -> None:
+        with anyio.fail_after(80):
+            async with serve(lambda: Cascade.offline(tts=ESpeak())) as server:
+                model = OpenAIRealtime(api_key="any", url=server.url)
+                peer = FileTransport(FOLDER / "weather.wav", out)
+                graph = Pipeline(peer.source, Resample(24_000, channels=1), model, Spoken(), peer.sink)
+                async with graph.session() as session:
+                    async for frame in session:
+                        if isinstance(frame, Transcript) and frame.speaker == "agent":
+                            said.append(frame.text)
+                assert peer.left is not None
+                assert peer.left.reason == "it has been answered"
+                assert server.statistics().failed == 0
+
+    anyio.run(talk, backend=backend)
+    assert "Paris" in said[-1]
+    with wave.open(str(out)) as file:
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        assert len(samples) / file.getframerate() > 1
     assert np.abs(samples.astype(np.int32)).max() > 3000
 
 
