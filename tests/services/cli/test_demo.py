@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 from bargein.services.cli._app import run
@@ -19,6 +19,7 @@ pytest.importorskip("uvicorn", reason="the extra 'server' is not installed")
 def test_a_page_until_a_signal_comes() -> None:
     """The first line comes at once, the second says where; SIGTERM ends it well."""
     command = [sys.executable, "-m", "bargein.services.cli", "demo", "--port", "0", "--brain", "offline"]
+    command += ["--origin", "https://agent.example"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
         assert demo.stderr is not None
@@ -26,6 +27,8 @@ def test_a_page_until_a_signal_comes() -> None:
         url = demo.stdout.readline().rpartition(" ")[2].strip()
         with urlopen(url) as page:  # on this machine
             assert b"<title>Bargein</title>" in page.read()
+        with urlopen(Request(url, headers={"Host": "agent.example"})) as page:  # through a proxy
+            assert page.status == 200
         demo.send_signal(signal.SIGTERM)
         rest, complaints = demo.communicate(timeout=20)
         assert demo.returncode == 0, complaints

@@ -28,19 +28,31 @@ def demo(
     browse: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = False,
     certificate: Annotated[Path | None, typer.Option(help="A certificate file, for https.")] = None,
     key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
+    origin: Annotated[
+        list[str] | None, typer.Option(help="Where else its page is opened, as behind a proxy: https://agent.example.")
+    ] = None,
 ) -> None:
     """Open a page to talk to the agent: over WebRTC or WebSocket, with captions, timings and a timeline."""
     errors.print("Starting ...", style="dim")
-    run_async(_demo, host, port, brain, browse, certificate, key)
+    run_async(_demo, host, port, brain, browse, certificate, key, origin or [])
 
 
-async def _demo(host: str, port: int, brain: str, browse: bool, certificate: Path | None, key: Path | None) -> None:
+async def _demo(
+    host: str, port: int, brain: str, browse: bool, certificate: Path | None, key: Path | None, origins: list[str]
+) -> None:
     from ..server import serve_page  # noqa: PLC0415  # of an extra, and slow to import
 
     chosen = choice(brain)
     offered = sorted(choices(), key=lambda each: each.name != chosen.name)  # the chosen one first
     async with serve_page(
-        agent(brain), host=host, port=port, brains=offered, video_fps=1, certificate=certificate, key=key
+        agent(brain),
+        host=host,
+        port=port,
+        brains=offered,
+        origins=origins,
+        video_fps=1,
+        certificate=certificate,
+        key=key,
     ) as server:
         console.print(f"Talk to it:      [bold]{server.url}[/]", soft_wrap=True)
         console.print(f"Its pipelines:   {server.url}graph", soft_wrap=True)

@@ -32,7 +32,7 @@ def misnamed(host: str, origins: Collection[str]) -> str:
     """
     if not host or "*" in origins or is_local(host) or host in map(_netloc, origins):
         return ""
-    return f"this server is for its own machine and is not called {host}; name its page in origins= to let it"
+    return f"this server is for its own machine and not called {host}; name its page in origins= (or demo --origin)"
 
 
 def is_local(host: str) -> bool:
