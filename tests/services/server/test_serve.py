@@ -331,6 +331,13 @@ async def test_a_taken_port_is_a_sentence() -> None:
                 pass
 
 
+async def test_a_port_that_is_none_is_a_sentence() -> None:
+    """And not an overflow."""
+    with pytest.raises(ValueError, match="expected 1 to 65535"):
+        async with served(port=99_999):
+            pass
+
+
 async def test_https(tmp_path: Path) -> None:
     """With files for a certificate and its key."""
     trustme = pytest.importorskip("trustme")

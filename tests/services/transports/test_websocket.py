@@ -38,6 +38,7 @@ from bargein.services.transports import (
     Transport,
     Visit,
     WebSocketClient,
+    accept_websocket,
     connect_websocket,
     control,
     serve_websocket,
@@ -538,6 +539,14 @@ def test_whose_pages_may_connect(backend: str) -> None:
             assert await ask(server.url, headers={"Origin": "https://evil.example"}) == 60
 
     run(backend, talk)
+
+
+@pytest.mark.parametrize("path", ["twilio", "/twilio/", ""])
+async def test_a_path_is_as_in_an_address(path: str) -> None:
+    """One that nobody could come to is refused."""
+    with pytest.raises(ValueError, match="expected a path as in an address"):
+        async with serve_websocket(brief, paths={path: accept_websocket}):
+            pass
 
 
 @BOTH

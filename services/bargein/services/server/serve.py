@@ -163,6 +163,8 @@ def _check(certificate: Path | None, key: Path | None) -> None:
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if not 0 <= port < 65536:
+        raise ValueError(f"serve_page(port={port}): expected 1 to 65535, or 0 for a free one")
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

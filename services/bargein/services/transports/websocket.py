@@ -225,11 +225,15 @@ async def serve_websocket(
 
     Leaving the block ends all sessions; to let them finish first, `await server.sessions.drain()`.
 
-    Raises `ModuleNotFoundError` without websockets, and `OSError` when the port is taken.
+    Raises `ModuleNotFoundError` without websockets, `ValueError` for a path that is none, and `OSError` when the port
+    is taken.
     """
     sessions = build if isinstance(build, Sessions) else Sessions(build, limits=limits)
     server = WebSocketServer(sessions, host, ssl is not None)
     doors = dict(paths) if paths is not None else {"/": accept_websocket}
+    for each in doors:
+        if not each.startswith("/") or each != (each.rstrip("/") or "/"):
+            raise ValueError(f"serve_websocket(paths={each!r}): expected a path as in an address, such as '/twilio'")
 
     async def check(connection: Any, request: Any) -> Any:
         if _path(request) not in doors:
