@@ -13,6 +13,16 @@ from bargein.pipeline import Pass, Pipeline, Text
 
 pipeline = Pipeline(Pass(Text).options(name="here"))
 """
+AGENT = """
+from bargein.pipeline import Audio, Pipeline, Processor
+
+class Ear(Processor):
+    def process(self, frame: Audio) -> None: ...
+
+def agent(peer) -> Pipeline:
+    return Pipeline(peer.source, Ear(), peer.sink)
+"""
+EXAMPLES = Path(__file__).parents[3] / "examples"
 TWO = """
 from bargein.pipeline import Pass, Pipeline, Text
 
@@ -21,6 +31,9 @@ def one() -> Pipeline:
 
 def two() -> Pipeline:
     return Pipeline(Pass(Text).options(name="second"))
+
+def needs(this, that):
+    ...
 
 number = 5
 """
@@ -52,12 +65,30 @@ def test_a_function_may_make_it(file: Path, ending: str) -> None:
         ElementTree.fromstring(drawn)
 
 
+def test_what_is_made_for_each_peer(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As servers want it: somebody stands for the peer."""
+    file.write_text(AGENT)
+    assert run(["graph", str(file)]) == 0
+    printed = capsys.readouterr().out
+    assert "source" in printed
+    assert "Ear" in printed
+    assert "sink" in printed
+
+
+def test_the_examples_of_transports_are_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    """As they are."""
+    for name in ("websocket_agent", "telephone", "webrtc"):
+        assert run(["graph", str(EXAMPLES / f"{name}.py")]) == 0
+    assert capsys.readouterr().out.count("flowchart") == 3
+
+
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
         ("{file}", "several graphs: one, two"),
         ("{file}:three", "there is no 'three'"),
         ("{file}:number", "'number' is no graph but int"),
+        ("{file}:needs", "needs() must be given this, that"),
         ("{file}.nowhere", "there is no such file"),
     ],
 )

@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
 import typer
-from bargein.pipeline import Graph, Pipeline, Processor
+from bargein.pipeline import Audio, Graph, Image, Inbox, Interrupt, Outlet, Pipeline, Played, Processor, UserText
 from bargein.pipeline.draw import dot, mermaid, svg
+from bargein.processors import Commit
 
+from ..transports import Peer, PeerJoined, PeerLeft, Transport
+from ..transports.control import Told
 from ._console import console, errors
 
 __all__ = ["find_graph", "graph"]
@@ -22,7 +26,10 @@ FORMS: dict[str, Callable[[Graph], str]] = {".svg": svg, ".dot": dot, ".gv": dot
 
 
 def graph(
-    file: Annotated[str, typer.Argument(help="A Python file, or FILE:NAME for a graph or a function that makes one.")],
+    file: Annotated[
+        str,
+        typer.Argument(help="A Python file, or FILE:NAME for a graph or what makes one."),
+    ],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Where to draw it: .svg, .dot, .mmd. Else Mermaid is printed.")
     ] = None,
@@ -61,7 +68,10 @@ def load(path: Path) -> ModuleType:
 
 
 def find_graph(module: ModuleType, name: str = "") -> Graph:
-    """The graph of that name, or what a function of that name makes; without a name the only one there is."""
+    """The graph of that name, or what a function of that name makes, for a peer if it needs one.
+
+    Without a name it is the only one there is.
+    """
     if name:
         if not hasattr(module, name):
             raise ValueError(f"{module.__name__}: there is no {name!r} in it")
@@ -81,14 +91,48 @@ def _makes_graph(value: Any, module: ModuleType) -> bool:
     if not inspect.isfunction(value) or value.__module__ != module.__name__:
         return False
     given = inspect.signature(value).return_annotation
-    needed = [each for each in inspect.signature(value).parameters.values() if each.default is each.empty]
-    return not needed and str(getattr(given, "__name__", given)) in ("Graph", "Pipeline")
+    return len(_needed(value)) <= 1 and str(getattr(given, "__name__", given)) in ("Graph", "Pipeline")
+
+
+def _needed(function: Any) -> list[str]:
+    """The parameters that it must be given."""
+    return [name for name, each in inspect.signature(function).parameters.items() if each.default is each.empty]
 
 
 def _graph(value: Any, name: str) -> Graph:
-    made = value() if callable(value) and not isinstance(value, Processor) else value
+    made = value
+    if callable(value) and not isinstance(value, Processor):
+        needed = _needed(value)
+        if len(needed) > 1:
+            raise ValueError(
+                f"{name}() must be given {', '.join(needed)}; a graph is drawn of one that needs a peer at most"
+            )
+        made = value(_Peer()) if needed else value()
     if isinstance(made, Graph):
         return made
     if isinstance(made, Processor):
         return Pipeline(made)
     raise ValueError(f"{name!r} is no graph but {type(made).__name__}")
+
+
+class _Peer(Transport):
+    """Stands for whoever will come: what every peer's two ends give and take."""
+
+    def __init__(self) -> None:
+        self.peer = Peer(name="peer", wishes=defaultdict(str))  # it wishes nothing in particular
+        self.source = _Source()
+        self.sink = Pipeline(_Sink(), inputs=Audio)  # an agent may be silent
+
+
+class _Source(Processor):
+    name = "source"
+
+    async def run(self, out: Outlet[PeerJoined | Audio | UserText | Image | Commit | Interrupt | PeerLeft]) -> None:
+        """Never runs: it is drawn."""
+
+
+class _Sink(Processor):
+    name = "sink"
+
+    async def run(self, inbox: Inbox[Audio | Told], out: Outlet[Played]) -> None:
+        """Never runs: it is drawn."""
