@@ -56,6 +56,21 @@ def test_a_call_is_found_by_its_id() -> None:
     assert history.called("c2") is None
 
 
+def test_an_id_may_be_given_again() -> None:
+    """By another response, when the first call has been answered: that is another call, and the answer is its own."""
+    history = History()
+    history.call("call_1", "clock", "{}", "r1")
+    history.call("call_1", "clock", "{}", "r2")
+    history.result("call_1", "noon")
+    history.call("call_1", "clock", "{}", "r1")
+    history.remember("call", "{}", call="call_1", name="clock")
+    assert len(history) == 1
+    history.call("call_1", "clock", "{}", "r3")
+    assert [entry.output for entry in history] == ["noon", None]
+    history.result("call_1", "one")
+    assert [entry.output for entry in history] == ["noon", "one"]
+
+
 def test_an_item_can_be_forgotten() -> None:
     """As if it had not been said."""
     history = History()

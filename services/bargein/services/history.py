@@ -234,11 +234,11 @@ class History:
             entry.heard = clean(text)
 
     def call(self, call: str, name: str, arguments: str, response: str = "") -> Entry:
-        """The agent called a tool."""
+        """The agent called a tool. An id that another response gave before, and that was answered, is a new call."""
         known = self.called(call)
-        return known or self._add(
-            Entry(role="call", call=call, name=name, arguments=clean(arguments), response=response)
-        )
+        if known is not None and (known.open or not response or known.response == response):
+            return known
+        return self._add(Entry(role="call", call=call, name=name, arguments=clean(arguments), response=response))
 
     def called(self, call: str) -> Entry | None:
         """The call of an id; None when nobody made it."""

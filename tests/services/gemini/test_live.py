@@ -24,6 +24,7 @@ from bargein.pipeline.testing import Harness, framed, silence, tone
 from bargein.processors import Commit, Pacer, Spoken
 from bargein.services.frames import Configure, Connected, Disconnected, ToolFinished
 from bargein.services.gemini import GeminiLive, ScriptedGemini
+from bargein.services.history import History
 from bargein.services.realtime import RealtimeError, ReconnectPolicy, UnsupportedError
 from bargein.services.sockets import SocketRefusedError
 from bargein.services.tools import tool
@@ -295,6 +296,67 @@ async def test_newer_models_are_written_to_live() -> None:
 
 
 # Tools ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_two_models_with_one_history() -> None:
+    """One after the other: what the first was told and said stays as it was."""
+    history = History()
+    for question, answer in (("Who?", "I."), ("Where?", "Here.")):
+        peer = ScriptedGemini(answer, hears=[question])
+        async with session(model(peer, history=history)) as harness:
+            await harness.next(Connected)
+            await harness.play(list(framed(VOICE, rate=16_000)))
+            await until(harness)
+            await anyio.sleep(1)
+            await harness.session.cancel()
+    assert [entry.text for entry in history] == ["Who?", "I.", "Where?", "Here."]
+
+
+async def test_a_tool_that_an_interrupt_calls_off() -> None:
+    """Of a model that may hear nothing while it waits, it is told that no answer comes; then it hears again."""
+
+    @tool(cancellable=True)
+    async def look() -> str:
+        """Look."""
+        await anyio.sleep(100)
+        return "nothing"
+
+    peer = ScriptedGemini([ToolCall(call="", name="look")], "Yes?", hears=["Hello?"])
+    async with session(model(peer, model="gemini-3.1-flash-live-preview", tools=[look])) as harness:
+        await harness.next(Connected)
+        await harness.send(UserText(text="Look!"))
+        await harness.next(ToolCall)
+        harness.interrupt()
+        await anyio.sleep(5)
+        answered = [each["tool_response"] for each in peer.received if "tool_response" in each]
+        assert len(answered) == 1
+        assert "called off" in answered[0]["functionResponses"][0]["response"]["output"]
+        assert len(harness.of(ToolFinished)) == 1
+        await harness.play(list(framed(VOICE, rate=16_000)))
+        assert (await harness.next(Transcript)).text == "Hello?"
+        await harness.session.cancel()
+
+
+async def test_a_call_that_is_taken_back_when_it_was_called_off() -> None:
+    """It has ended already, and that is told once."""
+
+    @tool(cancellable=True)
+    async def look() -> str:
+        """Look."""
+        await anyio.sleep(100)
+        return "nothing"
+
+    peer = ScriptedGemini([ToolCall(call="", name="look")], "Yes?")
+    async with session(model(peer, tools=[look])) as harness:
+        await harness.next(Connected)
+        await harness.send(UserText(text="Look!"))
+        await harness.next(ToolCall)
+        harness.interrupt()
+        await anyio.sleep(1)
+        await harness.send(UserText(text="No, listen!"))
+        await until(harness)
+        assert [frame.cancelled for frame in harness.of(ToolFinished)] == [True]
+        await harness.session.cancel()
 
 
 async def test_a_call_that_the_server_takes_back() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from bargein.services.gemini import PROFILE, GeminiProtocol
+from bargein.services.gemini import _wire as wire
 from bargein.services.gemini.protocol import HELD_MS, LATE_MS, Continuity
 from bargein.services.history import Entry, Picture
 from bargein.services.realtime import (
@@ -184,6 +185,14 @@ def test_names_are_given_once() -> None:
         both.protocol = GeminiProtocol(address=lambda: Endpoint(url="wss://x.invalid"), continuity=continuity)
         both(sound())
         assert both.turns[0] == ("began", number)
+
+
+def test_names_in_a_history_of_several() -> None:
+    """Each conversation's names begin with its mark, so that none is another's."""
+    call = wire.FunctionCall(name="clock")
+    one, other = Continuity("a-"), Continuity("b-")
+    assert [one.turn(), one.user(), one.call(call)] == ["a-turn-1", "a-user-1", "a-call-1"]
+    assert [other.turn(), other.user(), other.call(call)] == ["b-turn-1", "b-user-1", "b-call-1"]
 
 
 def test_reasoning_is_not_spoken() -> None:

@@ -10,12 +10,24 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
-from bargein.pipeline import Audio, Failure, Interrupt, ResponseEnded, ResponseStarted, Usage, UserText
+from bargein.pipeline import (
+    Audio,
+    Failure,
+    Interrupt,
+    ResponseEnded,
+    ResponseStarted,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+    UserText,
+)
 from bargein.pipeline.testing import Harness, framed, tone
 from bargein.services.frames import Connected, Disconnected, Respond
 from bargein.services.history import Entry
 from bargein.services.realtime import (
     AudioPiece,
+    CallMade,
     Event,
     Interrupted,
     ItemCorrected,
@@ -57,13 +69,16 @@ class Plain(Protocol):
         return ("close",)
 
     def seed(self, entries: Sequence[Entry]) -> Iterable[Message]:
-        return [f"seed {entry.remembered}" for entry in entries]
+        return [f"seed {entry.remembered or f'{entry.name} {entry.output}'}" for entry in entries]
 
     def audio(self, pcm: bytes) -> Message:
         return f"sound {len(pcm) // 32} {'quiet' if not any(pcm) else 'loud'}"
 
     def text(self, text: str, item: str = "") -> Iterable[Message]:
         return (f"text {text}",)
+
+    def tool_result(self, call: str, output: str) -> Iterable[Message]:
+        return (f"result {call} {output}",)
 
     def receive(self, data: Message) -> Iterable[Event]:
         match json.loads(data):
@@ -79,6 +94,8 @@ class Plain(Protocol):
                 yield ItemCorrected(response=response, item="", text=text)
             case ["broken", reason]:
                 yield ProtocolFault(message=reason, broken=True)
+            case ["call", response, name]:
+                yield CallMade(response=response, call=name, name="clock", arguments="{}")
             case ["used", tokens]:
                 yield Used(usage={"input_tokens": tokens})
 
@@ -89,9 +106,12 @@ class Provider:
     def __init__(self) -> None:
         self.heard: list[list[str]] = []
         self.socket: Socket | None = None
+        self.refuses: anyio.Event | None = None
 
     @asynccontextmanager
     async def connect(self, endpoint: Endpoint) -> AsyncIterator[Socket]:
+        if self.refuses is not None:
+            await self.refuses.wait()
         ours, theirs = pipe()
         async with anyio.create_task_group() as group:
             group.start_soon(self._serve, ours)
@@ -187,6 +207,64 @@ async def test_what_was_not_answered_is_told_again() -> None:
         await provider.socket.close(1006)
         await anyio.sleep(1)
         assert provider.words() == ["open", "seed hello", "seed Yes?"]
+        await harness.session.cancel()
+
+
+async def test_what_a_tool_was_for_is_told_again() -> None:
+    """When the connection broke after the tool's answer, and before the provider's."""
+    provider = Provider()
+    async with Harness(provider.model()) as harness:
+        await harness.send(UserText(text="what time is it?"))
+        await harness.next(Connected)
+        await provider.say("call", "r1", "c1")
+        call = await harness.next(ToolCall)
+        await harness.send(ToolResult(call=call.call, output="noon"))
+        await anyio.sleep(1)
+        assert provider.words() == ["open", "text what time is it?", "result c1 noon"]
+        assert provider.socket is not None
+        await provider.socket.close(1006)
+        await harness.next(Disconnected)
+        await anyio.sleep(1)
+        assert provider.words() == ["open", "seed clock noon", "text what time is it?"]
+        await harness.session.cancel()
+
+
+async def test_a_tool_that_answers_without_a_connection() -> None:
+    """What it was for is told with it, and nothing is waited for that nobody has asked for."""
+    provider = Provider()
+    async with Harness(provider.model()) as harness:
+        await harness.send(UserText(text="what time is it?"))
+        await harness.next(Connected)
+        await provider.say("call", "r1", "c1")
+        call = await harness.next(ToolCall)
+        refuse = provider.refuses = anyio.Event()
+        assert provider.socket is not None
+        await provider.socket.close(1006)
+        await anyio.sleep(1)
+        await harness.send(ToolResult(call=call.call, output="noon"))
+        await anyio.sleep(1)
+        refuse.set()
+        await harness.next(Connected)
+        await anyio.sleep(1)
+        assert provider.words() == ["open", "seed clock noon", "text what time is it?"]
+        await harness.session.cancel()
+
+
+async def test_words_whose_sound_did_not_come() -> None:
+    """Nobody has heard them when the connection breaks: they are not remembered, and the question is told again."""
+    provider = Provider()
+    model = provider.model()
+    async with Harness(model) as harness:
+        await harness.send(UserText(text="hello"))
+        await harness.next(Connected)
+        await provider.say("words", "r1", "Yes?")
+        await harness.next(Text)
+        assert provider.socket is not None
+        await provider.socket.close(1006)
+        await harness.next(Disconnected)
+        await anyio.sleep(1)
+        assert [(entry.text, entry.remembered) for entry in model.history] == [("hello", "hello"), ("Yes?", "")]
+        assert provider.words() == ["open", "text hello"]
         await harness.session.cancel()
 
 

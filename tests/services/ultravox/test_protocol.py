@@ -336,6 +336,30 @@ def test_an_answer_that_comes_after_an_interrupt() -> None:
         assert json.loads(told)["agentReaction"] == "listens"
 
 
+def test_a_tool_that_was_called_off() -> None:
+    """Without an answer the call would stand still: it gets one that nothing is said of."""
+    ours = protocol()
+    list(ours.receive(json.dumps(INVOKED)))
+    (answer,) = ours.called_off("iv-3")
+    assert json.loads(answer) == {
+        "type": "client_tool_result",
+        "invocationId": "iv-3",
+        "responseType": "tool-response",
+        "agentReaction": "listens",
+        "errorType": "implementation-error",
+        "errorMessage": "The user interrupted, and it was called off.",
+    }
+
+
+def test_an_answer_for_another_call() -> None:
+    """What a tool answers when the call it was for has been replaced is told in words, and spoken of."""
+    entry = Entry(role="call", call="iv-3", name="get_time", arguments="{}", output="noon")
+    (made,) = protocol().seed([entry])
+    told = json.loads(made)
+    assert "noon" in told["text"]
+    assert (told["urgency"], told["deferResponse"]) == ("soon", False)
+
+
 def test_a_conversation_is_told_in_words() -> None:
     """In one message that asks for no answer; of the agent's words those that were heard."""
     entries = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, Literal
+from uuid import uuid4
 
 import msgspec
 
@@ -109,7 +110,7 @@ class GeminiLive(Realtime):
             transcription={} if transcription else None,
             extra={**extra, **(setup or {})},
         )
-        continuity = Continuity()
+        continuity = Continuity(f"{uuid4().hex[:8]}-")
         super().__init__(
             profile=profile,
             protocol=lambda: GeminiProtocol(

@@ -76,24 +76,38 @@ LATE_MS: Final = 3_000
 LIVE_TEXT: Final = ("gemini-3",)
 """Models that want text in mid-session as live text, and no sound while a call is unanswered: seen by others, and not
 documented."""
+CALLED_OFF: Final = "The user interrupted, and it was called off."
+"""The answer of a tool that will not answer."""
 SEEDED: Final = ("gemini-3",)
 """Models that must be told in the setup that an earlier conversation will be given, as Google's own package does."""
 MEDIA: Final = {"jpeg": "image/jpeg", "jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
 
 class Continuity:
-    """What several connections of one conversation share: names that are given once, and calls by their names."""
+    """What several connections of one conversation share: names that are given once, and calls by their names.
 
-    def __init__(self) -> None:
-        self.turns, self.users, self.calls = count(1), count(1), count(1)
+    The names begin with `mark`, so that in a history which others have begun they are not those of theirs.
+    """
+
+    def __init__(self, mark: str = "") -> None:
+        self._turns, self._users, self._calls = count(1), count(1), count(1)
+        self._mark = mark
         self.named: dict[str, str] = {}
         """The tool of each call, by the call's id; the newest 256."""
         self.ours: set[str] = set()
         """Ids that were made here, of calls that had none."""
 
+    def turn(self) -> str:
+        """A name for a turn of the model's."""
+        return f"{self._mark}turn-{next(self._turns)}"
+
+    def user(self) -> str:
+        """A name for what the user says."""
+        return f"{self._mark}user-{next(self._users)}"
+
     def call(self, call: wire.FunctionCall) -> str:
         """Take note of a call, and give its id."""
-        name = call.id or f"call-{next(self.calls)}"
+        name = call.id or f"{self._mark}call-{next(self._calls)}"
         if not call.id:
             self.ours.add(name)
         self.named[name] = call.name
@@ -239,7 +253,7 @@ class GeminiProtocol(Protocol):
         if self._turn:
             return
         asked, self._asked = self._asked, ""
-        self._turn = self._last = f"turn-{next(self._known.turns)}"
+        self._turn = self._last = self._known.turn()
         if not self._user and self._settings.transcription is not None and asked != "words":
             yield from self._user_began()  # what was said will be written down later, and comes before the answer
         self._answered = True
@@ -253,7 +267,7 @@ class GeminiProtocol(Protocol):
             if not self._asked:
                 return
             self._asked = ""
-            name = f"turn-{next(self._known.turns)}"
+            name = self._known.turn()
             yield ResponseOver(response=name, outcome=outcome, reason=reason)
             return
         texts, self._texts = self._texts, False
@@ -294,7 +308,7 @@ class GeminiProtocol(Protocol):
     # The user, as the server hears -------------------------------------------------------------------------------
 
     def _user_began(self) -> Iterator[Event]:
-        self._user, self._said, self._final, self._answered = f"user-{next(self._known.users)}", "", False, False
+        self._user, self._said, self._final, self._answered = self._known.user(), "", False, False
         yield AudioCommitted(item=self._user)
 
     def _user_over(self) -> Iterator[Event]:
@@ -500,6 +514,11 @@ class GeminiProtocol(Protocol):
         yield wire.encode({"tool_response": {"functionResponses": [answer]}})
         if not self._manual or self._activity:
             yield from self._released()
+
+    def called_off(self, call: str) -> Iterator[Message]:
+        """No answer will come of a tool. A model that hears nothing while it waits for one must be told."""
+        if call in self._waiting and self._model_is(LIVE_TEXT):
+            yield from self.tool_result(call, CALLED_OFF)
 
 
 def _live(**field: Any) -> str:

@@ -39,6 +39,7 @@ from ._bell import Bell
 from ._memory import Memory
 from ._outbox import COMMANDS, Outbox
 from ._response import Item, Response
+from .profile import Profile
 from .protocol import (
     AsideOver,
     AudioCommitted,
@@ -124,6 +125,7 @@ class Dialogue:
         self._waiting_most = buffer_seconds * 1000
         self._responses: dict[str, Response] = {}
         self.memory = Memory(history, self.outbox, self._responses, speaks=speaks)
+        self._profile: Profile | None = None  # of the latest connection
         self._active: str | None = None
         self._requested: Respond | Say | None = None  # sent, and not begun
         self._expected = False  # the provider will respond by itself
@@ -217,6 +219,7 @@ class Dialogue:
     def connecting(self, protocol: Protocol) -> None:
         """A new connection is made; what the old one still says is not heard any more."""
         self.outbox.connect(protocol)
+        self._profile = protocol.profile
         self.broken = None
         self.renewal, self.expires = "", math.inf
         self._here.clear()
@@ -237,13 +240,13 @@ class Dialogue:
         lost = self._expected
         for response in list(self._responses.values()):
             if response.active:
-                if not response.items and not response.calls and not response.dropped:
+                if not self.memory.begun(response) and not response.calls and not response.dropped:
                     again, lost = again or Respond(), True
                 self._over(response, "failed", reason)
         self._requested, self._expected, self._cancel_next = None, False, False
         if profile is None or profile.asks:
             self._want_again(again)
-        elif lost and profile.texts:
+        elif lost:
             self._tell_again()
         for name in sorted(self._asides):
             self.emit(Aside(name=name, text="", reason=reason))
@@ -259,9 +262,12 @@ class Dialogue:
 
     def _tell_again(self) -> None:
         """Who cannot be asked for the answer that was lost answers what the user said last, when it is written."""
-        last = self.history.last
-        if last is not None and last.role == "user" and last.text and last not in self._typed:
-            self._wanted = Respond()
+        unheard = (each for each in reversed(list(self.history)) if each.role != "call" and each.worth)
+        last = next(unheard, None)
+        if self._profile is None or not self._profile.texts or last is None or last.role != "user" or not last.text:
+            return
+        self._wanted = Respond()
+        if not any(last is each for each in self._typed):
             self._tell(last)
 
     def _began(self, event: Ready) -> None:
@@ -483,6 +489,8 @@ class Dialogue:
             return
         for item in response.items.values():
             (item.alignment.complete if outcome == "completed" else item.alignment.cut)()
+        if outcome == "failed" and not response.dropped:
+            self.memory.failed(response)
         if response.dropped and outcome == "completed":
             outcome = "interrupted"
         self.emit(ResponseEnded(response=response.name, outcome=outcome, reason=reason))
@@ -633,11 +641,20 @@ class Dialogue:
         calls = {call for each in responses for call in each.calls if call in self._running or not each.dropped}
         return calls - self._beside
 
+    def _awaited(self, call: str) -> bool:
+        return any(call in response.calls for response in self._responses.values())
+
     def _call(self, event: CallMade) -> None:
         response = self._responses.get(event.response) or self._begin(event.response)
         if response.outlet is None:
             return  # it was called off before it began
-        if self.history.called(event.call) is not None:
+        known = self.history.called(event.call)
+        awaited = self._awaited(event.call)
+        if awaited:  # asked again, perhaps on another connection: one answer will do
+            response.calls.add(event.call)
+            response.called = True
+            self._here.add(event.call)
+        if awaited or (known is not None and known.response == event.response):
             return
         call = ToolCall(
             call=event.call,
@@ -660,8 +677,7 @@ class Dialogue:
     def result(self, frame: ToolResult) -> None:
         """A tool has answered: the model hears of it before its next response."""
         entry = self.history.result(frame.call, frame.output)
-        ours = any(frame.call in response.calls for response in self._responses.values())
-        if entry is None or not (ours or frame.call in self._foreign):
+        if entry is None or not (self._awaited(frame.call) or frame.call in self._foreign):
             return
         if self.ready and self.protocol is not None:
             self.heard_at = anyio.current_time()
@@ -675,7 +691,8 @@ class Dialogue:
     def _call_off(self, call: str) -> None:
         """The provider does not want an answer: whoever works on it is told, and it is never answered."""
         entry = self.history.called(call)
-        if not self._cancel_tool(call) and entry is not None and entry.output is None:
+        awaited = self._awaited(call)
+        if not self._cancel_tool(call) and awaited and entry is not None:
             self.emit(ToolFinished(call=call, name=entry.name, cancelled=True))
         self._answered(call)
 
@@ -689,7 +706,9 @@ class Dialogue:
         self.wake()
 
     def tool_over(self, call: str) -> None:
-        """A tool ended without an answer."""
+        """A tool ended without an answer: an interrupt has called it off."""
+        if call in self._running and call in self._here and self.ready and self.protocol is not None:
+            self.outbox.post(self.protocol.called_off(call))
         self._answered(call)
 
     def _results_complete(self, response: Response, known: bool = True) -> None:
@@ -702,7 +721,10 @@ class Dialogue:
         response.called = False
         continues = known and self.protocol is not None and self.protocol.profile.continues
         if not response.dropped and self._wanted is None and not continues:
-            self._wanted = Respond()
+            if self.ready or self._profile is None or self._profile.asks:
+                self._wanted = Respond()
+            else:
+                self._tell_again()
         self._ask()
 
     # Faults -------------------------------------------------------------------------------------------------------

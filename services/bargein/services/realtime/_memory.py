@@ -50,6 +50,16 @@ class Memory:
                 wait = REPORT_S if item.alignment.started else UNHEARD_S
                 self._deadlines[response.name, name] = now + wait
 
+    def begun(self, response: Response) -> bool:
+        """Something of it has come that is heard, or is read where it has no voice of its own."""
+        return any(item.samples or (item.text and not self._speaks) for item in response.items.values())
+
+    def failed(self, response: Response) -> None:
+        """It has ended in the middle: words of its own voice's whose sound has not come will not be heard."""
+        for name, item in response.items.items():
+            if self._speaks and not item.alignment.audio_ms:
+                self._tell(response, name, item, "")
+
     def played(self, frame: Played) -> None:
         """The sink reports how far an item was heard."""
         response, item = self._find(frame.response, frame.item)

@@ -351,6 +351,10 @@ class Protocol:
         """A tool has answered."""
         raise NotImplementedError
 
+    def called_off(self, call: str) -> Iterable[Message]:
+        """A tool was called off by an interrupt, and will not answer. Told where the provider would wait for it."""
+        return ()
+
     def respond(self, instructions: str = "") -> Iterable[Message]:
         """Answer now."""
         raise NotImplementedError

@@ -60,6 +60,9 @@ REACTION: Final = "speaks"
 """What the agent does with a tool's answer."""
 SILENT_REACTION: Final = "listens"
 """And what with one that came after an interrupt."""
+FAILED: Final = "implementation-error"
+"""The kind of a tool's failure."""
+CALLED_OFF: Final = "The user interrupted, and it was called off."
 EARLIER: Final = "For you to know, and not to answer, this is what has been said so far.\n"
 """How an earlier conversation is told: as words of the user's that ask for no answer. (A call can be given its messages
 when it is made, but their form is not certain.)"""
@@ -250,13 +253,24 @@ class UltravoxProtocol(Protocol):
     def seed(self, entries: Sequence[Entry]) -> Iterator[Message]:
         """The conversation so far, or a call of another connection with its answer, in words."""
         said = "\n".join(_told(entry) for entry in entries if entry.role == "call" or entry.remembered)
-        if said:
+        if said and all(entry.role == "call" for entry in entries):  # an answer that was waited for
+            yield wire.encode(wire.UserTextMessage(text=said, urgency=URGENCY))
+        elif said:
             yield wire.encode(wire.UserTextMessage(text=f"{EARLIER}{said}", urgency="later", defer_response=True))
 
     def tool_result(self, call: str, output: str) -> Iterator[Message]:
         """What a tool answered. The model goes on by itself, unless the user has interrupted what it was for."""
         reaction = REACTION if self._calls.pop(call, "") else SILENT_REACTION
         yield wire.encode(wire.ClientToolResult(invocation_id=call, result=output, agent_reaction=reaction))
+
+    def called_off(self, call: str) -> Iterator[Message]:
+        """No answer will come of a tool: without one, the call would stand still."""
+        self._calls.pop(call, None)
+        yield wire.encode(
+            wire.ClientToolResult(
+                invocation_id=call, agent_reaction=SILENT_REACTION, error_type=FAILED, error_message=CALLED_OFF
+            )
+        )
 
     def cancel(self, response: str) -> Iterator[Message]:
         """Stop the agent: an empty message, at once, that asks for no answer."""
