@@ -276,6 +276,10 @@ class Session:
             for at, word in enumerate(words):
                 text = word if not at else f" {word}"
                 await self.send({"serverContent": {"inputTranscription": {"text": text}}})
+        if self.turn is not None and not self._interrupts:
+            self._after += 1
+            return
+        await self.interrupt()  # what was answered while the user spoke
         self._answer()
 
     async def _result(self, answer: dict[str, Any]) -> None:

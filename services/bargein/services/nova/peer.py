@@ -94,7 +94,12 @@ class _Session:
         self._ears = Ears()
         self._turn = anyio.CancelScope()
         self._plays_until = 0.0
+        self._announced = False  # text whose sound has not all come
+        self._making = False
+        self._calls: set[str] = set()  # unanswered, of the latest turn
+        self._called = False  # and some were answered
         self._live: set[str] = set()  # open blocks of text that are written now, and not history
+        self._results: dict[str, str] = {}  # the calls that open blocks answer
 
     async def hear(self, payload: bytes) -> None:
         """Act on an event of the client's."""
@@ -111,8 +116,10 @@ class _Session:
         elif name == "textInput" and fields["contentName"] in self._live:
             await self._interrupt()
             self._answer()
+        elif name == "contentStart" and fields["type"] == "TOOL":
+            self._results[fields["contentName"]] = fields["toolResultInputConfiguration"]["toolUseId"]
         elif name == "toolResult":
-            self._answer()
+            self._answered(self._results.pop(fields["contentName"]))
 
     async def _listen(self, pcm: bytes) -> None:
         heard = self._ears.hear(pcm)
@@ -143,33 +150,51 @@ class _Session:
     async def _interrupt(self) -> None:
         """The user goes on: what is being made ends here."""
         self._turn.cancel()
-        if anyio.current_time() < self._plays_until:
-            self._plays_until = 0.0
+        if self._announced or anyio.current_time() < self._plays_until:
+            self._announced, self._plays_until = False, 0.0
             await self._block("TEXT", "ASSISTANT", "FINAL", '{ "interrupted" : true }', "INTERRUPTED")
+
+    def _answered(self, call: str) -> None:
+        if call in self._calls:
+            self._calls.discard(call)
+            self._called = True
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._called and not self._calls and not self._making:
+            self._answer()
 
     def _answer(self) -> None:
         self._turn.cancel()
+        self._calls.clear()
+        self._called = False
         self._turn = anyio.CancelScope()
         self._group.start_soon(self._make, self._turn)
 
     async def _make(self, turn: anyio.CancelScope) -> None:
         reply = self._server.replies[next(self._server.replied) % len(self._server.replies)]
         with turn:
+            self._making = True
             for step in (reply,) if isinstance(reply, str) else reply:
+                await anyio.lowlevel.checkpoint()  # what is sent is sent whole; between the steps it can be stopped
                 if isinstance(step, ToolCall):
                     await self._call(step)
                 elif isinstance(step, str):
                     await self._say(step)
                 else:
                     await anyio.sleep(step)
+            self._making = False
+            self._go_on()
 
     async def _call(self, call: ToolCall) -> None:
         block = await self._begin("TOOL", "TOOL")
         name = call.call or f"tool-{next(self._server.called)}"
+        self._calls.add(name)
         await self._send("toolUse", contentId=block, toolName=call.name, toolUseId=name, content=call.arguments)
         await self._send("contentEnd", contentId=block, type="TOOL", stopReason="TOOL_USE")
 
     async def _say(self, text: str) -> None:
+        self._announced = True
         await self._block("TEXT", "ASSISTANT", "SPECULATIVE", text)
         block = await self._begin("AUDIO", "ASSISTANT")
         samples = RATE * self._server.word_ms // 1000
@@ -181,6 +206,7 @@ class _Session:
             self._plays_until = max(self._plays_until, now) + self._server.word_ms / 1000
             await self._send("audioOutput", contentId=block, content=sound)
         await self._send("contentEnd", contentId=block, type="AUDIO", stopReason="END_TURN")
+        self._announced = False
         await self._block("TEXT", "ASSISTANT", "FINAL", text, "END_TURN")
         spent = {"speechTokens": 25 * len(text.split()) * self._server.word_ms // 1000}
         await self._send("usageEvent", details={"delta": {"output": spent}, "total": {"output": spent}})
