@@ -16,7 +16,8 @@ from bargein.pipeline import Audio, Graph, Image, Inbox, Interrupt, Outlet, Pipe
 from bargein.pipeline.draw import dot, mermaid, svg
 from bargein.processors import Commit
 
-from ..transports import Peer, PeerJoined, PeerLeft, Transport
+from ..transports import Dtmf, Peer, PeerJoined, PeerLeft, Transport
+from ..transports._silent import MayBeSilent
 from ..transports.control import Told
 from ._console import console, errors
 
@@ -115,19 +116,22 @@ def _graph(value: Any, name: str) -> Graph:
     raise ValueError(f"{name!r} is no graph but {type(made).__name__}")
 
 
+Gives = PeerJoined | Audio | Image | UserText | Commit | Dtmf | Interrupt | PeerLeft
+
+
 class _Peer(Transport):
     """Stands for whoever will come: what every peer's two ends give and take."""
 
     def __init__(self) -> None:
         self.peer = Peer(name="peer", wishes=defaultdict(str))  # it wishes nothing in particular
         self.source = _Source()
-        self.sink = Pipeline(_Sink(), inputs=Audio)  # an agent may be silent
+        self.sink = Pipeline(MayBeSilent(), _Sink())
 
 
 class _Source(Processor):
     name = "source"
 
-    async def run(self, out: Outlet[PeerJoined | Audio | UserText | Image | Commit | Interrupt | PeerLeft]) -> None:
+    async def run(self, out: Outlet[Gives]) -> None:
         """Never runs: it is drawn."""
 
 
