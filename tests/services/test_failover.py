@@ -353,6 +353,39 @@ async def test_by_hand_there_and_back() -> None:
         await harness.session.cancel()
 
 
+async def test_a_response_that_is_interrupted_in_the_moment_of_a_move_has_an_end() -> None:
+    """Who was left has no time to tell of it any more."""
+    brain = Failover(reserve([STORY, "More of it, ", 5.0, "later."], name="first"), reserve("Yes.", name="second"))
+    async with call(brain) as harness:
+        await harness.send(UserText(text="Tell me a story."))
+        await harness.next(Audio)
+        harness.interrupt()
+        brain.switch()
+        await anyio.sleep(1)
+        assert [frame.outcome for frame in harness.of(ResponseEnded)] == ["interrupted"]
+        await harness.session.cancel()
+
+
+async def test_a_tool_that_is_called_off_behind_a_move_does_not_stay_open() -> None:
+    """What the next brain and a summary know of it is that it was."""
+
+    @tool(cancellable=True)
+    async def slow() -> str:
+        await anyio.sleep(60)
+        return "done"
+
+    brain = Failover(reserve([Call(name="slow")], name="first", tools=[slow]), reserve("Yes.", name="second"))
+    async with call(brain) as harness:
+        await harness.send(UserText(text="Go."))
+        await harness.next(ToolCall)
+        await anyio.sleep(1)
+        harness.interrupt()
+        brain.switch()
+        await anyio.sleep(1)
+        assert [entry.output for entry in brain.history if entry.role == "call"] == ['"called off: the user went on"']
+        await harness.session.cancel()
+
+
 async def test_by_hand_while_the_agent_speaks() -> None:
     """It is interrupted, and the other answers."""
     brain = Failover(reserve([STORY, STORY, 5.0, STORY], name="first"), reserve("I will be brief."))

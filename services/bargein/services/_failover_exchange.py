@@ -34,6 +34,7 @@ from ._failover_kept import Kept
 from ._failover_run import Run
 from ._failover_talk import ASKS, Talk
 from ._failover_tools import KeptRunner
+from .cascade._calls import CALLED_OFF
 from .frames import Configure, Disconnected, Respond, Say
 from .realtime._bell import Bell
 
@@ -287,7 +288,9 @@ class Exchange:
         """A call of a brain that has been left is over: the present one is told, and answers when all are."""
         self._pending.discard(call)
         run = self.active
-        if result is not None:
+        if result is None:
+            self._history.result(call, CALLED_OFF)
+        else:
             self._history.result(call, result.output)
             if run is not None:
                 run.news(ToolResult(call=call, output=result.output, error=result.error))

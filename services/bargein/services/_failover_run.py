@@ -92,7 +92,9 @@ class Run:
         """It waits for room below."""
         self.began = anyio.current_time()
         self.open: dict[str, None] = {}
-        """Responses that were begun below, and have not ended there."""
+        """Responses that were begun below, and have neither ended nor been interrupted."""
+        self.unended: dict[str, None] = {}
+        """These, and those that were interrupted, but whose end has not been told."""
         self.failed = False
         """The latest response to end there had failed."""
         self.speech: dict[str, None] = {}
@@ -282,10 +284,11 @@ class Run:
 
     def _note(self, frame: Frame) -> None:
         if isinstance(frame, ResponseStarted):
-            self.open[frame.response] = None
+            self.open[frame.response] = self.unended[frame.response] = None
             self.failed = False
         elif isinstance(frame, ResponseEnded):
             self.open.pop(frame.response, None)
+            self.unended.pop(frame.response, None)
             self.failed = frame.outcome == "failed"
         elif isinstance(frame, ToolCall):
             self.calls.add(frame.call)

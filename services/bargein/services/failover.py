@@ -297,12 +297,12 @@ class Failover(Processor):
         out, exchange, names = self._out, self._exchange, self.brains
         self._moves += 1
         exchange.served = False
-        cut, open_ = bool(old.open) or old.failed, list(old.open)
+        cut = bool(old.open) or old.failed
         exchange.leave(old)
         if cut:
             exchange.interrupt_below(reason)
-        outcome: Literal["failed", "interrupted"] = "failed" if failed else "interrupted"
-        for response in open_:
+        for response in old.unended:
+            outcome: Literal["failed", "interrupted"] = "failed" if failed and response in old.open else "interrupted"
             await out.send(ResponseEnded(response=response, outcome=outcome, reason=reason))
         for item in old.speech:
             await out.send(SpeechStopped(item=item))

@@ -287,6 +287,26 @@ async def test_an_interrupt_between_a_call_and_its_tool_holds_up_nobody() -> Non
     assert not any(entry.open for entry in answer.history)
 
 
+async def test_an_interrupt_at_the_very_end_of_an_answer_leaves_nobody_waiting() -> None:
+    """Whether it still ends the answer or comes while that is told: the next turn is answered."""
+    async with Harness(Answer(mind := Mind(["Yes."]))) as harness:
+        for count in range(70):  # outlets let others go first now and then
+
+            def pieces(prompt: Prompt, count: int = count) -> Iterator[str]:
+                yield from ["a "] * count
+                harness.interrupt()
+
+            mind.replies.insert(0, pieces)
+            await harness.send(turn("Go.", 2 * count + 1))
+            await harness.settle()
+            before = len(mind.prompts)
+            await harness.send(turn("Well?", 2 * count + 2))
+            await harness.settle()
+            assert len(mind.prompts) == before + 1
+        await harness.end()
+    assert len(harness.of(ResponseStarted)) == len(harness.of(ResponseEnded))
+
+
 async def test_a_model_may_use_the_same_id_again() -> None:
     """There are servers that count from nought in every answer: each call is run, and has its own result."""
 

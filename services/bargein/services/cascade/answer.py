@@ -312,10 +312,12 @@ class Answer(Holds):
             if ended is None:  # interrupted, while it is cancelled: there is no time to wait
                 out.offer(ResponseEnded(response=name, outcome="interrupted"))
                 self._finished(name, out)
-        await out.send(ended)
-        if then is not None and not reply.stale:
-            self._then = then
-        self._finished(name, out)
+        try:
+            await out.send(ended)
+            if then is not None and not reply.stale:
+                self._then = then
+        finally:  # an interrupt may come even now
+            self._finished(name, out)
 
     def _finished(self, name: str, out: Outlet[Given]) -> None:
         if self._current == name:
