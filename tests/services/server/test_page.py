@@ -323,7 +323,7 @@ def test_what_is_said_is_text_and_can_be_read() -> None:
             assert "<script>window.harmed" in await page.inner_text("#log")
             assert await page.evaluate("document.querySelectorAll('#log img, #log script, #log b').length") == 0
             assert await page.evaluate("window.harmed") is None
-            busy = "[...document.querySelectorAll('#log li')].map((node) => node.ariaBusy === 'true')"
+            busy = "[...document.querySelectorAll('#log li')].map((node) => node.getAttribute('aria-busy') === 'true')"
             assert await page.evaluate(busy) == [True, False, False, False, False, True, False], "not read word by word"
 
     anyio.run(main)
@@ -450,6 +450,34 @@ def test_a_call_that_is_given_up_leaves_nothing() -> None:
             await page.click("#talk")
             await page.wait_for_selector("#text:not([disabled])")
             assert len(server.sessions.live) == 1
+
+    anyio.run(main)
+
+
+@pytest.mark.parametrize("way", ["webrtc", "websocket"])
+def test_on_a_page_that_is_not_secure_one_can_write(way: str) -> None:
+    """Of another machine, over http: browsers give no microphone to it, and no sound thread. It says so, and works."""
+    if way == "webrtc":
+        pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
+
+    async def main() -> None:
+        async with (
+            serve_page(agent, host="0.0.0.0", brains=[choice()]) as server,
+            page_of(server, "--host-resolver-rules=MAP agent.test 127.0.0.1") as page,
+        ):
+            await page.goto(f"http://agent.test:{server.port}/")
+            await true(page, "document.querySelector('#brain').options.length > 0")
+            assert not await page.evaluate("isSecureContext")
+            await page.select_option("#transport", way)
+            await page.click("#talk")
+            await page.wait_for_selector("#text:not([disabled])")
+            assert "over https" in await page.inner_text("#help")
+            assert ("There is no sound here" in await page.inner_text("#notes")) == (way == "websocket")
+            await page.fill("#text", "What is the weather?")
+            await page.press("#text", "Enter")
+            await true(page, "bargein.conversation.lines.some((line) => line.heard.startsWith('It is'))")
+            await page.click("#talk")
+            await gone(server)
 
     anyio.run(main)
 

@@ -123,7 +123,8 @@ const HEARS = 16000; // samples a second that are enough to be understood
 // All sound is in one context of the browser's own rate: Firefox joins no two rates, and Safari wants a context that a
 // touch has started. What is sent is made less in it; what comes is asked for at that rate.
 async function overSocket({ stream, context, wishes, receive, heard, closed, signal }) {
-  const player = new AudioWorkletNode(context, "player", { numberOfInputs: 0, outputChannelCount: [1] });
+  if (!context.audioWorklet) stream = null;
+  const player = context.audioWorklet && new AudioWorkletNode(context, "player", { numberOfInputs: 0, outputChannelCount: [1] });
   const address = new URL("ws", document.baseURI);
   address.protocol = address.protocol.replace("http", "ws");
   if (token) address.searchParams.set("token", token);
@@ -134,7 +135,7 @@ async function overSocket({ stream, context, wishes, receive, heard, closed, sig
   const send = (message) => socket.readyState === WebSocket.OPEN && socket.send(JSON.stringify(message));
   const input = stream && capture(context, stream, (sound) => socket.readyState === WebSocket.OPEN && socket.send(sound));
   const release = () => {
-    player.disconnect();
+    player?.disconnect();
     input?.release();
   };
 
@@ -153,23 +154,25 @@ async function overSocket({ stream, context, wishes, receive, heard, closed, sig
     throw error;
   });
 
+  let ended = false; // it has said goodbye, and why
   socket.onmessage = ({ data }) => {
     if (data instanceof ArrayBuffer) {
-      player.port.postMessage({ epoch: new DataView(data).getUint32(12, true), samples: data.slice(HEADER) });
+      player?.port.postMessage({ epoch: new DataView(data).getUint32(12, true), samples: data.slice(HEADER) });
       return;
     }
     const message = JSON.parse(data);
-    if (message.type === "flush") player.port.postMessage({ flush: message.epoch });
-    else if (message.type === "hold" || message.type === "resume") player.port.postMessage({ held: message.type === "hold" });
+    ended ||= message.type === "end";
+    if (message.type === "flush") player?.port.postMessage({ flush: message.epoch });
+    else if (message.type === "hold" || message.type === "resume") player?.port.postMessage({ held: message.type === "hold" });
     receive(message);
   };
   socket.onclose = ({ code, reason }) => {
     release();
-    closed(code === 1000 ? "" : reason || "The connection was lost.");
+    closed(code === 1000 || ended ? "" : reason || "The connection was lost.");
   };
   input?.begin();
-  player.connect(context.destination);
-  heard(player);
+  player?.connect(context.destination);
+  if (player) heard(player);
 
   const close = () => {
     send({ type: "end" });

@@ -26,7 +26,7 @@ export class Conversation {
     Object.assign(entry, { text, heard: text, final });
     entry.words.textContent = text;
     entry.node.classList.toggle("partial", !final);
-    entry.node.ariaBusy = String(!final); // read aloud when it is whole, not word by word
+    entry.node.setAttribute("aria-busy", String(!final)); // read aloud when it is whole, not word by word
     if (final && !text.trim()) {
       entry.node.remove();
       this.entries.delete(entry.key);
@@ -58,7 +58,7 @@ export class Conversation {
       if (entry.speaker === "agent" && !entry.final && !entry.cut) {
         entry.cut = cut = true;
         entry.node.classList.add("cut");
-        entry.node.ariaBusy = "false";
+        entry.node.setAttribute("aria-busy", "false");
       }
     }
     this.open = null;
@@ -118,7 +118,7 @@ export class Conversation {
     coming.className = "coming";
     coming.textContent = entry.text.slice(entry.heard.length);
     entry.words.replaceChildren(entry.heard, coming);
-    entry.node.ariaBusy = String(!entry.final && !entry.cut);
+    entry.node.setAttribute("aria-busy", String(!entry.final && !entry.cut));
     this.#follow();
   }
 

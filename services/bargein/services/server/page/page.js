@@ -147,6 +147,7 @@ async function microphone() {
 }
 
 function meter(context, sound, who) {
+  if (!context.audioWorklet) return;
   const source = sound instanceof MediaStream ? context.createMediaStreamSource(sound) : sound;
   const node = new AudioWorkletNode(context, "meter", { numberOfOutputs: 0 });
   node.port.onmessage = ({ data }) => {
@@ -175,7 +176,7 @@ async function start() {
 }
 
 async function open(mine) {
-  await mine.context.audioWorklet.addModule("worklets.js");
+  await mine.context.audioWorklet?.addModule("worklets.js"); // there is none on a page that is not secure
   mine.stream = await microphone();
   if (call !== mine) return;
   if (mine.stream) meter(mine.context, mine.stream, "user");
@@ -190,7 +191,9 @@ async function open(mine) {
     signal: mine.leaving.signal,
     closed: (reason) => call === mine && lost(reason),
   });
-  if (call === mine) show("listening");
+  if (call !== mine) return;
+  show("listening");
+  if (!mine.context.audioWorklet && $("transport").value === "websocket") note("There is no sound here: it takes https, or WebRTC.");
 }
 
 function release({ connection, stream, context, camera, leaving }) {
