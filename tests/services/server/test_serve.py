@@ -6,7 +6,7 @@ import importlib.util
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +218,17 @@ async def test_who_says_nothing_takes_no_room_for_ever() -> None:
             with anyio.fail_after(5):
                 while b"did not come within 0.3 s" not in answer:
                     answer += await slow.receive()
+
+
+async def test_a_head_that_does_not_end_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    """Before it costs more than it may."""
+    async with served() as server, await anyio.connect_tcp("127.0.0.1", server.port) as endless:
+        await endless.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+        with anyio.fail_after(10), suppress(anyio.BrokenResourceError):
+            for _ in range(2_000):
+                await endless.send(b"A: " + b"a" * 10_000 + b"\r\n")
+            pytest.fail("it takes whatever comes")
+    caplog.clear()
 
 
 async def test_tokens() -> None:

@@ -100,6 +100,17 @@ async def test_a_failure_harms_no_other() -> None:
     assert [str(error) for error in sessions.failures] == ["as asked"]
 
 
+async def test_a_failure_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever a stranger had a part in it."""
+
+    def build(peer: Transport) -> Pipeline:
+        raise ValueError("no brain called x\nbargein.sessions: all is well\r\n")
+
+    await Sessions(build).run(Line("one"))
+    (record,) = caplog.records
+    assert record.getMessage() == "one: the session failed: ValueError: no brain called x bargein.sessions: all is well"
+
+
 async def test_what_cannot_be_built_fails_alone() -> None:
     """Such as a brain without its key."""
 

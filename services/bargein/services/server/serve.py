@@ -120,6 +120,7 @@ async def serve_page(
         )
         config = uvicorn.Config(
             app,
+            http="h11",  # it alone bounds what it keeps of a head that does not end
             log_level="warning",
             lifespan="off",
             access_log=False,

@@ -173,7 +173,8 @@ class Sessions:
         except Exception as error:
             self._counts["failed"] += 1
             self.failures.append(error)
-            log.error("%s: the session failed: %s: %s", name, type(error).__name__, str(error))  # not what hangs on it
+            said = " ".join(str(error).split())  # in one line, as it may hold what a stranger sent
+            log.error("%s: the session failed: %s: %s", name, type(error).__name__, said)  # and not what hangs on it
             return "failed"
         finally:
             del self._live[name]
