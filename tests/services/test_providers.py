@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 import re
 import runpy
+from typing import Any
 
 import pytest
 from bargein.services.providers import PROVIDERS, ROWS, Provider, _named, markdown, rehearse, rows, table
@@ -54,6 +55,32 @@ def test_rows_say_what_the_profiles_say() -> None:
 def test_the_document_has_the_table() -> None:
     """As it is now: `python -c 'from bargein.services.providers import markdown; print(markdown())'` prints it."""
     assert markdown() in (ROOT / "docs/providers.md").read_text()
+
+
+def refused(provider: Provider, **options: Any) -> str:
+    """Why a model cannot be made so; empty where it has no such option."""
+    try:
+        provider.make(**{**provider.options, **options})
+    except (ValueError, TypeError) as error:
+        return "" if "unexpected keyword argument" in str(error) else str(error)
+    raise AssertionError(f"{provider.name} takes {options}")
+
+
+@pytest.mark.parametrize("provider", PROVIDERS, ids=NAMES)
+def test_what_cannot_be_is_refused_before_anything_is_sent(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what was given, and what is expected; a key is never shown."""
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    assert "or None" in (refused(provider, turn_detection=5) or "or None")
+    assert "'threshold': 1" in (refused(provider, turn_detection={"threshold": 1}) or "'threshold': 1")
+    assert "push to talk" in (refused(provider, turn_detection="nobody") or "push to talk")
+    assert "'video'" in (refused(provider, output="video") or "'video'")
+    for key in ("s3cret\n", b"s3cret"):
+        if "api_key" in provider.options or "join" in provider.options:
+            said = refused(provider, api_key=key, **({"join": None} if "join" in provider.options else {}))
+            assert "the key" in said
+            assert "s3cret" not in said
+    if "endpoint" in provider.options or provider.name == "Gemini":
+        assert "both api_key and token" in refused(provider, token="token")
 
 
 @pytest.mark.virtual

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import http
+import logging
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, dial, listen, pipe
 
@@ -98,3 +101,33 @@ def test_a_server_that_does_not_answer(backend: str) -> None:
                     pass
 
     anyio.run(talk, backend=backend)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_key_is_written_nowhere(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither in the logs, whatever their level, nor in an error, whatever a server repeats; nor is what was said."""
+    endpoint = Endpoint(url="", headers={"Authorization": "Bearer s3cret-key", "X-Who": "me"})
+
+    def refuse(connection: Any, request: Any) -> Any:
+        if request.path == "/no":
+            return connection.respond(http.HTTPStatus.UNAUTHORIZED, f"no: {request.headers['Authorization']}, me")
+        return None
+
+    async def hear(socket: Socket, request: Any) -> None:
+        assert await socket.receive() == "words"
+
+    async def talk() -> None:
+        with anyio.fail_after(60):
+            async with listen(hear, process_request=refuse) as port:
+                url = f"ws://127.0.0.1:{port}/"
+                async with dial(msgspec.structs.replace(endpoint, url=url)) as socket:
+                    await socket.send("words")
+                with pytest.raises(SocketRefusedError) as refused:
+                    async with dial(msgspec.structs.replace(endpoint, url=f"{url}no")):
+                        pass
+                assert refused.value.body == "no: Bearer ***, me"
+
+    with caplog.at_level(logging.DEBUG):
+        anyio.run(talk, backend=backend)
+    assert "s3cret" not in caplog.text
+    assert "words" not in caplog.text

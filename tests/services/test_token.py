@@ -7,7 +7,7 @@ import threading
 import anyio
 import anyio.lowlevel
 import pytest
-from bargein.services._token import token_of
+from bargein.services._token import checked_token, token_of
 from bargein.services.sockets import SocketRefusedError
 
 
@@ -46,3 +46,16 @@ async def test_what_it_raises_is_the_reason() -> None:
 
     with pytest.raises(SocketRefusedError, match="X: no token: KeyError: 'credentials'"):
         await token_of("X", fails)
+
+
+def test_what_cannot_be_is_refused_at_once() -> None:
+    """A token that is none would be refused with each attempt; and of a key and a token, one is not meant."""
+    with pytest.raises(ValueError, match="the token is empty"):
+        checked_token("X", "", None)
+    with pytest.raises(ValueError, match="characters that no key has"):
+        checked_token("X", "s3cret\n", None)
+    with pytest.raises(TypeError, match="of type int; expected a string"):
+        checked_token("X", 5, None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="both api_key and token"):
+        checked_token("X", "token", "key")
+    assert checked_token("X", "token", None) == "token"

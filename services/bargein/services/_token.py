@@ -12,10 +12,21 @@ from bargein.pipeline._worker import Worker
 from ._keys import checked_key
 from .sockets import SocketRefusedError
 
-__all__ = ["Token", "asked", "token_of"]
+__all__ = ["Token", "asked", "checked_token", "token_of"]
 
 Token = str | Callable[[], str | Awaitable[str]]
 """A token, or a function that gives one. One that is not async may block: it runs in a thread of its own."""
+
+
+def checked_token(who: str, source: Token, api_key: str | None) -> Token:
+    """A token, or what gives one. Raises `ValueError` for what cannot be one, and where there is a key as well."""
+    if api_key:
+        raise ValueError(f"{who}: both api_key and token; give the one that is to be used")
+    if isinstance(source, str) and not source:
+        raise ValueError(f"{who}: the token is empty; give a token, or a function that gets one")
+    if not callable(source):
+        checked_key(who, source, "token")
+    return source
 
 
 async def token_of(who: str, source: Token) -> str:

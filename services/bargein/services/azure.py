@@ -7,12 +7,13 @@ from typing import Any, Final, Literal, Unpack
 
 import msgspec
 
-from ._token import Token
+from ._token import Token, checked_token
 from .openai.dialect import BETA, GA, Dialect, Move
 from .openai.family import Shared, TurnDetection, address, at_endpoint, found_key, settings, sounding
 from .openai.protocol import PROFILE as OPENAI
 from .openai.protocol import AudioForm, OpenAIProtocol
 from .realtime import Message, Realtime, Settings
+from .realtime.protocol import named
 
 __all__ = ["AZURE", "AZURE_BETA", "PROFILE", "VOICE_LIVE", "AzureRealtime", "VoiceLive", "VoiceLiveProtocol"]
 
@@ -180,7 +181,7 @@ class VoiceLive(Realtime):
             own["input_audio_echo_cancellation"] = {"type": echo_cancellation}
         if word_timestamps or (word_timestamps is None and voice is not None and is_azure_voice(voice)):
             own["output_audio_timestamp_types"] = ["word"]
-        turns = {"type": turn_detection} if isinstance(turn_detection, str) else turn_detection
+        turns = named("turn_detection", turn_detection)
         if auto_truncate:
             if turns is None:
                 raise ValueError("VoiceLive(auto_truncate=True): it needs a turn_detection, which is what interrupts")
@@ -207,4 +208,7 @@ def _authorization(
     who: str, dialect: Dialect, api_key: str | None, variable: str, token: Token | None
 ) -> dict[str, str]:
     """The headers that say who asks; none where a token is to be had for each connection."""
-    return {} if token is not None else dialect.authorization(found_key(who, api_key, variable))
+    if token is None:
+        return dialect.authorization(found_key(who, api_key, variable))
+    checked_token(who, token, api_key)
+    return {}

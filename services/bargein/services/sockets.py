@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import ssl as tls
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -20,6 +21,11 @@ __all__ = ["Endpoint", "Socket", "SocketClosedError", "SocketRefusedError", "dia
 
 LARGEST = 16 * 2**20
 """Bytes of one message, at most: what the providers allow."""
+SECRET = 8
+"""So many characters of a header, at least, may be a secret."""
+
+log = logging.getLogger("bargein.sockets")
+log.setLevel(logging.INFO)  # below that, `websockets` writes down headers, with their keys, and every message
 
 
 class SocketClosedError(ConnectionError):
@@ -103,6 +109,7 @@ async def dial(endpoint: Endpoint) -> AsyncIterator[Socket]:
         "ping_timeout": endpoint.pong_seconds,
         "close_timeout": 1,
         "compression": None,  # it costs more than it saves on base64 of noise
+        "logger": log,
     }
     if endpoint.ssl is not None:
         options["ssl"] = endpoint.ssl
@@ -122,7 +129,7 @@ async def _open(
         return await stack.enter_async_context(connect(endpoint.url, **options))
     except exceptions.InvalidStatus as error:
         response = error.response
-        body = bytes(response.body or b"")[:1000].decode("utf-8", "replace")
+        body = _without_secrets(bytes(response.body or b"")[:1000].decode("utf-8", "replace"), endpoint)
         wait = asked_wait({name.lower(): value for name, value in response.headers.raw_items()})
         raise SocketRefusedError(f"{where} answers {response.status_code}", response.status_code, body, wait) from None
     except (exceptions.InvalidHandshake, exceptions.InvalidURI) as error:
@@ -135,6 +142,14 @@ async def _open(
         raise SocketRefusedError(f"{where} cannot be reached: {error}") from None
     except importlib.import_module("trio").BrokenResourceError as error:  # what trio makes of the last two
         raise SocketRefusedError(f"{where}: {error.__cause__ or 'the connection broke'}") from None
+
+
+def _without_secrets(text: str, endpoint: Endpoint) -> str:
+    """What a server says, if it repeats what it was sent."""
+    for part in " ".join(endpoint.headers.values()).split():
+        if len(part) >= SECRET:
+            text = text.replace(part, "***")
+    return text
 
 
 @asynccontextmanager
@@ -163,6 +178,7 @@ async def listen(
         "max_size": LARGEST,
         "compression": None,
         "close_timeout": 1,
+        "logger": log,
         "process_request": process_request,
         **options,
     }

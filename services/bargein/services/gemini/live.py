@@ -10,9 +10,10 @@ from uuid import uuid4
 import msgspec
 
 from .._keys import checked_key
-from .._token import Token, token_of
+from .._token import Token, checked_token, token_of
 from ..history import History
 from ..realtime import Realtime, ReconnectPolicy, Settings
+from ..realtime.protocol import named
 from ..sockets import Endpoint, dial
 from ..tools import Tool, Toolbox
 from .protocol import PROFILE, Continuity, GeminiProtocol, Scheduling
@@ -81,6 +82,8 @@ class GeminiLive(Realtime):
         profile = PROFILE
         if turn_detection is None:  # whoever says when the user speaks can stop the model, and only they can
             profile = msgspec.structs.replace(profile, cancels=True)
+        if token is not None:
+            checked_token("GeminiLive", token, api_key)
         if project is not None:
             profile = msgspec.structs.replace(profile, provider="Gemini on Vertex AI")
             if token is None:
@@ -100,13 +103,12 @@ class GeminiLive(Realtime):
             extra["contextWindowCompression"] = (
                 dict(compression) if isinstance(compression, Mapping) else {"slidingWindow": {}}
             )
-        detection = {"type": turn_detection} if isinstance(turn_detection, str) else turn_detection
         settings = Settings(
             model=model if "/" in model else path,
             instructions=instructions,
             voice=voice,
             output=output,
-            turn_detection=None if detection is None else dict(detection),
+            turn_detection=named("turn_detection", turn_detection),
             transcription={} if transcription else None,
             extra={**extra, **(setup or {})},
         )

@@ -13,6 +13,7 @@ import msgspec
 from .._keys import checked_key
 from ..history import History
 from ..realtime import Profile, ReconnectPolicy, Settings
+from ..realtime.protocol import named
 from ..sockets import Endpoint, Socket
 from ..tools import Tool, Toolbox
 from .dialect import Dialect
@@ -81,11 +82,7 @@ def settings(
         instructions=instructions,
         voice=voice,
         output=output,
-        turn_detection={"type": turn_detection} if isinstance(turn_detection, str) else _plain(turn_detection),
-        transcription={"model": transcription} if isinstance(transcription, str) else _plain(transcription),
+        turn_detection=named("turn_detection", turn_detection),
+        transcription=named("transcription", transcription, "model"),
         extra=dict(session or {}),
     )
-
-
-def _plain(value: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if value is None else dict(value)

@@ -67,6 +67,15 @@ class Settings(msgspec.Struct, kw_only=True):
         return _merged(told, self.extra)
 
 
+def named(what: str, value: str | Mapping[str, Any] | None, field: str = "type") -> dict[str, Any] | None:
+    """A setting that is a name, or a dictionary in which it is a `field`, or None. Raises `TypeError` for others."""
+    if isinstance(value, str):
+        return {field: value}
+    if value is not None and not isinstance(value, Mapping):
+        raise TypeError(f"{what}={value!r}: expected a name, a dictionary with its {field}, or None")
+    return None if value is None else dict(value)
+
+
 def _merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in more.items():

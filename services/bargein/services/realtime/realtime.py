@@ -184,12 +184,14 @@ class Realtime(Processor):
     ) -> None:
         if not (math.isfinite(fps) and fps > 0):
             raise ValueError(f"{type(self).__name__}(fps={fps}): expected pictures a second, such as 1")
+        if settings.output not in ("audio", "text"):
+            raise ValueError(f"{type(self).__name__}(output={settings.output!r}): expected 'audio' or 'text'")
         if settings.output == "text":
             profile.require("text_output", "output='text'")
-        kind = (settings.turn_detection or {}).get("type")
-        if kind is not None and kind not in profile.turn_detection:
+        kind = settings.turn_detection.get("type") if settings.turn_detection is not None else None
+        if settings.turn_detection is not None and kind not in profile.turn_detection:
             raise ValueError(
-                f"{type(self).__name__}(turn_detection={kind!r}): {profile.provider} has "
+                f"{type(self).__name__}(turn_detection={kind or settings.turn_detection!r}): {profile.provider} has "
                 f"{', '.join(profile.turn_detection) or 'none'}; or None for push to talk, with Commit or Turns above"
             )
         if resume:
