@@ -42,7 +42,8 @@ class Guard:
             await send(message)
 
         name = next((value.decode("latin-1") for key, value in scope["headers"] if key == b"host"), "")
-        if self._local and (why := misnamed(name, self._origins)):
+        reads = scope["method"] in ("GET", "HEAD")  # without an origin; with one, who comes in is asked for it
+        if reads and self._local and (why := misnamed(name, self._origins)):
             await guarded({"type": "http.response.start", "status": 421, "headers": [(b"content-type", b"text/plain")]})
             await send({"type": "http.response.body", "body": f"{why}\n".encode()})
             return

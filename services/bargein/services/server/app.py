@@ -144,6 +144,8 @@ class App:
 
     async def offer(self, request: Any) -> Any:
         """A WebRTC offer as JSON, of a new peer or a later one of the `session` named; the answer likewise."""
+        if refused := await self.refusal(request, new=False):
+            return self._problem(*refused)
         try:
             offer = _OFFER.decode(await self._body(request))
         except (msgspec.DecodeError, ValueError) as error:
@@ -155,6 +157,8 @@ class App:
 
     async def whip(self, request: Any) -> Any:
         """A WebRTC offer as WHIP has it (RFC 9725); the answer likewise."""
+        if refused := await self.refusal(request, new=False):
+            return self._problem(*refused)
         try:
             sdp = (await self._body(request)).decode()
         except ValueError as error:
@@ -167,11 +171,11 @@ class App:
 
     async def _answer(self, request: Any, sdp: str, *, name: str = "", wishes: Mapping[str, str]) -> Any:
         """An `Answer`, or the response that says why there is none."""
-        if refused := await self.refusal(request, new=not name):
-            return self._problem(*refused)
         if self.webrtc is None:
             return self._problem(501, "this server has no WebRTC; pip install 'bargein[webrtc]', or use its WebSocket")
         try:
+            if not name:
+                self.sessions.admit()  # before the offer is looked at
             return await self.webrtc.offer(sdp, name=name, address=_address(request), wishes=wishes)
         except RefusedError as error:
             return self._problem(503, str(error))

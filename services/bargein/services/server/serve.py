@@ -96,7 +96,7 @@ async def serve_page(
     takes a free one.
 
     Leaving the block drains: no more peers, and every session finishes what it is saying, within `drain_seconds`.
-    A server at 127.0.0.1 or `localhost` answers to such names only, and to those of the `origins`.
+    A server at 127.0.0.1 or `localhost` answers browsers by such names only, and by those of the `origins`.
     Raises `OSError` when the port is taken, `ValueError` for files that will not do, and `ModuleNotFoundError` without
     the extra `server`.
     """

@@ -15,11 +15,11 @@ def foreign(origin: str | None, host: str, origins: Collection[str], *, local: b
     A page may talk to its own server, and to one that names it in `origins` (`*` for all). A program sends no origin,
     and may. `local`: the server is for this machine only; see `misnamed`.
     """
-    if origin is not None and ("*" in origins or origin in origins):
+    if origin is None or "*" in origins or origin in origins:
         return ""
     if local and (why := misnamed(host, origins)):
         return why
-    if origin is None or (host and _netloc(origin) == host):
+    if host and _netloc(origin) == host:
         return ""
     return f"a page of {origin} may not talk to this agent"
 
