@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import ssl
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -539,6 +540,19 @@ def test_whose_pages_may_connect(backend: str) -> None:
             assert await ask(server.url, headers={"Origin": "https://evil.example"}) == 60
 
     run(backend, talk)
+
+
+async def test_who_cannot_convert_sound_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The peer what to do without, and the log what to install."""
+    monkeypatch.setitem(sys.modules, "av", None)
+    async with served(Sessions(brief)) as each:
+        with pytest.raises(RefusedError, match="ask for output_rate 0"):
+            await WebSocketClient.begin(each.socket, Start(output_rate=48_000))
+    assert "pip install 'bargein[audio]'" in caplog.text
+    async with connected(Sessions(brief), Start()) as client:
+        assert client.ready.session
 
 
 @pytest.mark.parametrize("path", ["twilio", "/twilio/", ""])

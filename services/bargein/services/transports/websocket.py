@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import itertools
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -31,6 +32,8 @@ from ._websocket_wire import CHANNELS, RATES, AgentWire
 from .control import ControlError, Start
 from .sessions import Ending, RefusedError, SessionLimits, Sessions
 from .transport import Peer, Transport
+
+log = logging.getLogger("bargein.sessions")
 
 __all__ = [
     "Accept",
@@ -108,7 +111,13 @@ async def accept_websocket(socket: Socket, visit: Visit) -> SocketTransport:
         raise RefusedError(f"{visit!r} was refused: {error}") from None
     peer = Peer(name=visit.name, address=visit.address, wishes=visit.wishes | dict(start.wishes))
     output = (start.output_rate, 1) if start.output_rate else None
-    transport = SocketTransport(socket, AgentWire(), peer, limits=visit.limits, output=output)
+    try:
+        transport = SocketTransport(socket, AgentWire(), peer, limits=visit.limits, output=output)
+    except ModuleNotFoundError as error:  # who serves is told what to install, and who comes what to do without
+        fault = ControlError("this agent cannot change the rate of its sound; ask for output_rate 0", "unsupported")
+        await _refuse(socket, control.fault(fault), 1011, str(fault))
+        log.error("%s: output_rate %d: %s", visit.name, start.output_rate, error)
+        raise RefusedError(f"{visit!r} was refused: {error}") from None
     transport.write(control.ready(peer.name, start.output_rate))
     return transport
 

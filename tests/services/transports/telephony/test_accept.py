@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -167,6 +168,23 @@ async def test_a_caller_interrupts() -> None:
         await anyio.sleep(6)
         assert phone.played_ms == pytest.approx(6250, abs=30)
         group.cancel_scope.cancel()
+
+
+@pytest.mark.virtual
+async def test_a_server_that_cannot_convert_sound_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In its log, with what to install; the call is let go."""
+    monkeypatch.setitem(sys.modules, "av", None)
+    ours, theirs = pipe()
+    sessions = Sessions(lambda transport: Pipeline(transport.source, transport.sink))
+    async with anyio.create_task_group() as group:
+        group.start_soon(lambda: serve_websocket_peer(theirs, sessions, accept=accept_twilio))
+        await ours.send(json.dumps(TWILIO_START))
+        with pytest.raises(SocketClosedError) as closed:
+            await ours.receive()
+    assert closed.value.code == 1011
+    assert "pip install 'bargein[audio]'" in caplog.text
 
 
 @pytest.mark.virtual

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import anyio
 from bargein.processors import Pacer
 
@@ -17,6 +19,8 @@ from .telnyx import Telnyx
 from .twilio import Twilio
 
 __all__ = ["accept_plivo", "accept_telnyx", "accept_twilio"]
+
+log = logging.getLogger("bargein.sessions")
 
 LEAD_MS = 100.0
 """So much sound is with the vendor, against the jitter of the network. A clear empties it; on a hold it is played."""
@@ -64,4 +68,9 @@ async def accept(socket: Socket, visit: Visit, dialect: Dialect) -> SocketTransp
     peer = Peer(name=visit.name, address=visit.address, wishes=visit.wishes | dict(call.wishes))
     line = Line(dialect, call, anyio.current_time)
     pacer = Pacer(lead_ms=LEAD_MS, fade_ms=0, reports=False)
-    return SocketTransport(socket, line, peer, limits=visit.limits, pacer=pacer, output=(call.codec.rate, 1))
+    try:
+        return SocketTransport(socket, line, peer, limits=visit.limits, pacer=pacer, output=(call.codec.rate, 1))
+    except ModuleNotFoundError as error:
+        await socket.close(1011, "this agent cannot change the rate of its sound")
+        log.error("%s: %s", visit.name, error)
+        raise RefusedError(f"{visit!r} was refused: {error}") from None
