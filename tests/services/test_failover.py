@@ -366,8 +366,9 @@ async def test_a_response_that_is_interrupted_in_the_moment_of_a_move_has_an_end
         await harness.session.cancel()
 
 
-async def test_a_tool_that_is_called_off_behind_a_move_does_not_stay_open() -> None:
-    """What the next brain and a summary know of it is that it was."""
+@pytest.mark.parametrize("late", [False, True])
+async def test_an_interrupt_calls_off_tools_of_who_was_left(late: bool) -> None:
+    """Whether it comes with the move or behind it; the conversation says what became of the call."""
 
     @tool(cancellable=True)
     async def slow() -> str:
@@ -378,9 +379,9 @@ async def test_a_tool_that_is_called_off_behind_a_move_does_not_stay_open() -> N
     async with call(brain) as harness:
         await harness.send(UserText(text="Go."))
         await harness.next(ToolCall)
-        await anyio.sleep(1)
-        harness.interrupt()
         brain.switch()
+        await anyio.sleep(1 if late else 0)
+        harness.interrupt()
         await anyio.sleep(1)
         assert [entry.output for entry in brain.history if entry.role == "call"] == ['"called off: the user went on"']
         await harness.session.cancel()

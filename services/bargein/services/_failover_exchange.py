@@ -67,6 +67,7 @@ class Exchange:
         self._activity: AgentActivity | None = None
         self._pending: set[str] = set()  # calls of brains that have been left
         self._deferred = False  # an answer waits for their results
+        self._runners: deque[KeptRunner] = deque(maxlen=16)  # those that may have tools under way
 
     @property
     def pause(self) -> bool:
@@ -82,6 +83,7 @@ class Exchange:
             self.kept.answered(self.talk.mark)
             self.ledger.interrupted(frame.epoch)
             self._deferred = False
+            self._call_off()
             if self.active is not None:
                 self.active.interrupt(frame.reason)
         elif frame.travels is Travels.UPSTREAM:
@@ -162,6 +164,7 @@ class Exchange:
             self.talk.interrupted(by_brain=True)
             self.kept.answered(self.talk.mark)
             self._deferred = False
+            self._call_off()
             self.interrupt_below(frame.reason)
         else:
             self._out.offer(frame)
@@ -282,7 +285,13 @@ class Exchange:
         async def orphaned(call: ToolCall, result: ToolResult | None) -> None:
             self._answered(run.ids.outward(call.call), result)
 
-        return KeptRunner(runner, self._group, tell, orphaned)
+        self._runners.append(kept := KeptRunner(runner, self._group, tell, orphaned))
+        return kept
+
+    def _call_off(self) -> None:
+        """The user has interrupted: tools that are `cancellable` end, also those of a brain that has been left."""
+        for runner in self._runners:
+            runner.interrupt()
 
     def _answered(self, call: str, result: ToolResult | None) -> None:
         """A call of a brain that has been left is over: the present one is told, and answers when all are."""

@@ -22,7 +22,9 @@ from bargein.processors import Commit, Turn
 
 from .frames import Connected, Disconnected, Respond, Say, ToolFinished, ToolProgress, ToolStarted
 
-__all__ = ["Talk"]
+__all__ = ["DEAF", "Talk"]
+
+DEAF = "it failed to hear the user"
 
 ASKS = (UserText, Commit, Turn, Respond, Say)
 TOOLS = (ToolStarted, ToolProgress, ToolFinished)
@@ -58,6 +60,7 @@ class Talk:
         self._by_speech = False  # because somebody spoke, nobody knows what
         self._signed = 0.0  # when the brain last showed that it is at work
         self._troubled = False  # a part of it has failed
+        self._ears = False  # the same, since the user began to speak
         self._replies: dict[str, _Reply] = {}
 
     @property
@@ -142,7 +145,7 @@ class Talk:
 
     def failing(self) -> None:
         """A part of the brain has failed, and the brain goes on."""
-        self._troubled = True
+        self._troubled = self._ears = True
 
     def interrupted(self, *, by_brain: bool) -> None:
         """The user has interrupted: what is being answered need not be.
@@ -167,11 +170,12 @@ class Talk:
         self._replies.clear()
         self.calls.clear()
         self.speaking.clear()
-        self.fault, self._due, self._troubled = "", None, False
+        self.fault, self._due, self._troubled, self._ears = "", None, False, False
 
     def _speech(self, frame: SpeechStarted | SpeechStopped) -> None:
         if isinstance(frame, SpeechStarted):
             self.speaking.add(frame.item)
+            self._ears = False
         else:  # without an item, all of it has stopped
             self.speaking -= {frame.item} if frame.item else set(self.speaking)
             if self._due is None:
@@ -183,12 +187,12 @@ class Talk:
             return
         if self._by_speech:
             self._due = None  # it was nothing
-        if self._troubled:
-            self.fault = "it failed to hear the user"
+        if self._troubled or self._ears:  # whether or not it has begun to say so
+            self.fault = DEAF
 
     def _ended(self, frame: ResponseEnded, mending: Callable[[], bool]) -> None:
         reply = self._replies.pop(frame.response, None)
-        if reply is None:
+        if reply is None or self.fault == DEAF:  # what it says to that is no answer
             return
         if frame.outcome == "failed":
             self._asked += self._asked <= self._answered

@@ -16,6 +16,7 @@ from ._failover_exchange import Exchange
 from ._failover_ids import Ids
 from ._failover_kept import Kept
 from ._failover_run import Run, leaves
+from ._failover_talk import DEAF
 from .frames import BrainSwitched
 from .history import History
 from .realtime._bell import Bell
@@ -297,7 +298,7 @@ class Failover(Processor):
         out, exchange, names = self._out, self._exchange, self.brains
         self._moves += 1
         exchange.served = False
-        cut = bool(old.open) or old.failed
+        cut = bool(old.open) or old.failed or reason == DEAF
         exchange.leave(old)
         if cut:
             exchange.interrupt_below(reason)

@@ -402,9 +402,7 @@ class Answer(Holds):
 
     async def _run_tool(self, call: ToolCall, reply: Outlet[Any], out: Outlet[Given]) -> None:
         result = await self.runner.run(call, reply.send)
-        if result is not None:
-            self._calls.result(result)
-        self._calls.over(call.call)
+        self._calls.result(result or ToolResult(call=call.call, output=CALLED_OFF))
         self._next(out)
 
     async def _wait_for(self, call: ToolCall, reply: Outlet[Any], out: Outlet[Given]) -> None:
