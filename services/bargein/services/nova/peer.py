@@ -128,6 +128,7 @@ class _Session:
         elif heard == "over":
             said = self._server.hears[next(self._server.heard) % len(self._server.hears)]
             await self._block("TEXT", "USER", "FINAL", said)
+            await self._interrupt()  # what was answered while the user spoke
             self._answer()
 
     # What it says -------------------------------------------------------------------------------------------------
