@@ -44,6 +44,7 @@ from bargein.services.realtime import (
     UnsupportedError,
     Used,
 )
+from bargein.services.realtime._dialogue import UNANSWERED
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe
 
 pytestmark = pytest.mark.virtual
@@ -317,6 +318,26 @@ async def test_a_connection_that_is_of_no_use_any_more() -> None:
         await harness.next(Connected)
         await anyio.sleep(60)
         assert len(provider.heard) == 2
+        await harness.session.cancel()
+
+
+async def test_what_is_kept_is_bounded() -> None:
+    """Over ten thousand events, of which none was answered or ended."""
+    provider = Provider()
+    model = provider.model()
+    async with Harness(model) as harness:
+        await harness.next(Connected)
+        for number in range(5000):
+            await provider.say("call", f"r{number}", f"c{number}")
+            await provider.say("over", f"r{number}")
+            harness.timeline.clear()
+        await harness.settle()
+        dialogue = model._dialogue
+        assert dialogue is not None
+        assert len(dialogue._responses) <= UNANSWERED
+        assert len(dialogue._here) <= UNANSWERED
+        assert not dialogue.give
+        assert len(model.history) <= model.history.capacity
         await harness.session.cancel()
 
 

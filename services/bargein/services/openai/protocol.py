@@ -78,6 +78,8 @@ FATAL: Final = frozenset(
 """Errors that another try would meet again."""
 HARMLESS: Final = frozenset({"response_cancel_not_active", "input_audio_buffer_commit_empty"})
 """Errors of commands that came too late, or had nothing to do."""
+KEPT: Final = 256
+"""So many of the newest calls, and of transcripts that are not complete, are known."""
 APART: Final = "apart"
 """Under this key of a response's metadata stands the name of what was asked apart from the conversation."""
 REQUEST: Final = "request"
@@ -114,7 +116,7 @@ class OpenAIProtocol(Protocol):
         self._interrupts = True
         self._answers = True
         self._said: dict[str, str] = {}  # partial transcripts of the user's items
-        self._called: set[str] = set()
+        self._called: deque[str] = deque(maxlen=KEPT)
         self._echoes = False  # the server repeats the metadata of a request in its response
         self._asked: deque[str] = deque(maxlen=8)  # event ids of response.create
         self._asides: dict[str | None, str] = {}  # names of what was asked apart, by event id
@@ -194,11 +196,9 @@ class OpenAIProtocol(Protocol):
         elif isinstance(event, wire.Committed):
             yield AudioCommitted(item=event.item_id or "", answered=self._answers)
         elif isinstance(event, wire.TranscriptionDelta):
-            text = self._said[event.item_id] = self._said.get(event.item_id, "") + event.delta
-            yield Transcribed(item=event.item_id, text=text.lstrip())
+            yield self._partly(event.item_id, self._said.get(event.item_id, "") + event.delta)
         elif isinstance(event, wire.TranscriptionUpdated) or _partial(event):
-            self._said[event.item_id] = event.transcript
-            yield Transcribed(item=event.item_id, text=event.transcript.lstrip())
+            yield self._partly(event.item_id, event.transcript)
         elif isinstance(event, wire.TranscriptionCompleted):
             self._said.pop(event.item_id, None)
             yield Transcribed(item=event.item_id, text=event.transcript.strip(), final=True)
@@ -218,6 +218,12 @@ class OpenAIProtocol(Protocol):
             )
         elif isinstance(event, wire.Error):
             yield from self._complaint(event.error)
+
+    def _partly(self, item: str, text: str) -> Event:
+        self._said[item] = text
+        if len(self._said) > KEPT:
+            del self._said[next(iter(self._said))]
+        return Transcribed(item=item, text=text.lstrip())
 
     def _updated(self, session: dict[str, Any]) -> Iterator[Event]:
         turns: Any = self._dialect.read_session(session)
@@ -243,7 +249,7 @@ class OpenAIProtocol(Protocol):
     def _called_for(self, response: str, call: str | None, name: str | None, arguments: str | None) -> Iterator[Event]:
         """Twice on the wire, once here: the arguments are complete, and then the item is."""
         if call and name and call not in self._called and response not in self._apart:
-            self._called.add(call)
+            self._called.append(call)
             yield CallMade(response=response, call=call, name=name, arguments=arguments or "{}")
 
     def _done(self, response: wire.Response, usage: wire.TokenUsage | None = None) -> Iterator[Event]:
@@ -333,7 +339,7 @@ class OpenAIProtocol(Protocol):
                 )
                 yield self._create(call)
                 yield from self.tool_result(entry.call, entry.output or "")
-                self._called.add(entry.call)
+                self._called.append(entry.call)
             else:
                 kind = "output_text" if entry.role == "assistant" else "input_text"
                 parts = [wire.Part(type=kind, text=entry.remembered)] if entry.remembered else []

@@ -74,6 +74,8 @@ COMMITTED = Respond()
 """The answer to a commit, which some providers give without being asked."""
 KEPT = 64
 """How many responses that are over are remembered, for what still comes of them."""
+UNANSWERED = 256
+"""How many, at most, where calls of theirs have no answer."""
 
 
 class Dialogue:
@@ -381,8 +383,10 @@ class Dialogue:
         response = Response(name, None if called_off else self._out.reply(), self.outbox.number)
         self._responses[name] = response
         for old in list(self._responses.values())[:-KEPT]:
-            if not old.calls:
+            if not old.calls or len(self._responses) > UNANSWERED:
                 del self._responses[old.name]
+                self._here -= old.calls
+                self._beside -= old.calls
         self._active = name
         if called_off:
             self._cancel(response)
@@ -699,6 +703,7 @@ class Dialogue:
     def _answered(self, call: str, *, known: bool = True) -> None:
         self._beside.discard(call)
         self._running.discard(call)
+        self._here.discard(call)
         for response in self._responses.values():
             if call in response.calls:
                 response.calls.discard(call)
