@@ -13,7 +13,7 @@ from bargein.services.realtime import Profile, Realtime
 
 ROOT = pathlib.Path(__file__).parents[2]
 NAMES = [provider.name for provider in PROVIDERS]
-INNER = {"provider", "image_bytes", "continuous", "answers_commits", "continues", "renews"}
+INNER = {"provider", "image_bytes", "image_forms", "continuous", "answers_commits", "continues", "renews"}
 """Fields of a profile that are for the shared class, or told in another row."""
 
 

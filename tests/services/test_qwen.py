@@ -157,7 +157,7 @@ async def test_it_hears_at_16_and_speaks_at_24_khz() -> None:
 
 @pytest.mark.virtual
 async def test_pictures_are_sampled_and_limited() -> None:
-    """Two a second of a camera's thirty; one that is too large is not shown, and that is told."""
+    """Two a second of a camera's thirty; one that is too large, or no JPEG, is not shown, and that is told."""
     async with piped(lambda: ScriptedBrain("I see."), QWEN) as peer:
         async with Harness(QwenOmni(api_key="k", fps=2, connect=peer.connect)) as harness:
             await anyio.sleep(0.1)
@@ -167,9 +167,21 @@ async def test_pictures_are_sampled_and_limited() -> None:
             await harness.send(Image(data=bytes(600_000), format="jpeg"))
             await anyio.sleep(1)
             assert 6 <= len(peer.of("input_image_buffer.append")) <= 7
-            (failure,) = harness.of(Failure)
+            await harness.send(Image(data=JPEG, format="png"))
+            failure = await harness.next(Failure)
             assert "a picture of 600000 bytes, where Qwen Omni takes 500000, was not shown" in failure.message
+            failure = await harness.next(Failure)
+            assert "a picture in png, where Qwen Omni takes jpeg or jpg, was not shown" in failure.message
             await harness.session.cancel()
+
+
+@pytest.mark.virtual
+async def test_the_end_is_told() -> None:
+    """Once, before the connection is closed."""
+    async with piped(lambda: ScriptedBrain("Yes."), QWEN) as peer:
+        async with QwenOmni(api_key="k", connect=peer.connect).connect():
+            assert not peer.of("session.finish")
+        assert len(peer.of("session.finish")) == 1
 
 
 @pytest.mark.virtual

@@ -33,6 +33,7 @@ PROFILE: Final = msgspec.structs.replace(
     truncates=False,
     turn_detection=("server_vad",),
     asides=False,
+    image_forms=("jpeg", "jpg"),
     image_bytes=500_000,  # and 1,920 times 1,080 pixels
     session_seconds=None,
 )
@@ -58,6 +59,11 @@ class QwenProtocol(OpenAIProtocol):
         if not self._sounded:
             yield self.audio(bytes(2 * PROFILE.input_rate * SILENCE_MS // 1000))
         yield from super().image(data, form, detail)
+
+    def closing(self) -> Iterator[Message]:
+        """The session is over."""
+        if self._ready:
+            yield msgspec.json.encode({"event_id": "finish", "type": "session.finish"}).decode()
 
 
 class QwenOmni(Realtime):

@@ -48,6 +48,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Pictures can be shown to it."""
     image_bytes: int | None = None
     """Bytes of a picture, at most; None where no limit is known."""
+    image_forms: tuple[str, ...] = ()
+    """How a picture may be encoded: `jpeg`, …; empty where several ways will do."""
     text_output: bool = False
     """It can answer in text only, so that a voice of one's own can follow."""
     response_ids: bool = True

@@ -372,8 +372,12 @@ class Realtime(Processor):
     def _show(self, frame: Image | Video, dialogue: Dialogue) -> None:
         self.profile.require("images", type(frame).__name__)
         picture = picture_of(frame, type(self).__name__)
-        most = self.profile.image_bytes
-        if most is not None and len(picture.data) > most:
+        most, forms = self.profile.image_bytes, self.profile.image_forms
+        form = picture.media.removeprefix("image/")
+        if forms and form not in forms:
+            said = f"a picture in {form}, where {self.provider} takes {' or '.join(forms)}, was not shown"
+            dialogue.emit(Failure(message=f"{said}; insert EncodeJpeg()", processor=self.provider))
+        elif most is not None and len(picture.data) > most:
             said = f"a picture of {len(picture.data)} bytes, where {self.provider} takes {most}, was not shown"
             dialogue.emit(Failure(message=f"{said}; insert Scale() or EncodeJpeg()", processor=self.provider))
         elif isinstance(frame, Image) or any(self._sampled.process(frame)):
