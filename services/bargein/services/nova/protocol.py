@@ -16,6 +16,7 @@ import msgspec
 
 from ..history import Entry
 from ..realtime import Event, Message, Profile, Protocol, ProtocolFault, Ready, Settings
+from ..realtime.protocol import overlaid
 from ..sockets import Endpoint
 from . import _wire as wire
 from ._turns import Turns
@@ -97,7 +98,7 @@ class NovaProtocol(Protocol):
         turns = {key: value for key, value in (settings.turn_detection or {}).items() if key != "type"}
         if turns:
             session["turnDetectionConfiguration"] = turns
-        yield wire.event("sessionStart", **_merged(session, settings.extra.get("sessionStart") or {}))
+        yield wire.event("sessionStart", **overlaid(session, settings.extra.get("sessionStart") or {}))
         sound = self._sound(self.profile.output_rate) | {"voiceId": settings.voice or VOICE}
         prompt: dict[str, Any] = {
             "promptName": self._prompt,
@@ -107,7 +108,7 @@ class NovaProtocol(Protocol):
         if settings.tools:
             prompt["toolUseOutputConfiguration"] = {"mediaType": "application/json"}
             prompt["toolConfiguration"] = {"tools": [_tool(each) for each in settings.tools]}
-        yield wire.event("promptStart", **_merged(prompt, settings.extra.get("promptStart") or {}))
+        yield wire.event("promptStart", **overlaid(prompt, settings.extra.get("promptStart") or {}))
         yield from self._block("TEXT", "SYSTEM", "textInput", settings.instructions or INSTRUCTIONS)
 
     def opened(self) -> Iterable[Event]:
@@ -234,12 +235,3 @@ def _cut(text: str, most: int) -> str:
     """So many bytes of a text, at most: its end, which matters more for what follows."""
     raw = text.encode()
     return text if len(raw) <= most else "…" + raw[3 - most :].decode("utf-8", "ignore")
-
-
-def _merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """`more` over `base`, deep inside dictionaries."""
-    merged = dict(base)
-    for key, value in more.items():
-        old = merged.get(key)
-        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
-    return merged

@@ -64,7 +64,7 @@ class Settings(msgspec.Struct, kw_only=True):
 
     def merged(self, told: Mapping[str, Any]) -> dict[str, Any]:
         """What a provider is to be told, with `extra` over it, deep inside dictionaries."""
-        return _merged(told, self.extra)
+        return overlaid(told, self.extra)
 
 
 def named(what: str, value: str | Mapping[str, Any] | None, field: str = "type") -> dict[str, Any] | None:
@@ -76,11 +76,12 @@ def named(what: str, value: str | Mapping[str, Any] | None, field: str = "type")
     return None if value is None else dict(value)
 
 
-def _merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+def overlaid(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """`more` over `base`, deep inside dictionaries."""
     merged = dict(base)
     for key, value in more.items():
         old = merged.get(key)
-        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+        merged[key] = overlaid(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
     return merged
 
 
