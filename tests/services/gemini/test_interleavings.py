@@ -6,11 +6,12 @@ from random import Random
 
 import anyio
 import pytest
-from bargein.pipeline import LIVE, Audio, Interrupt, Played, ResponseEnded, ResponseStarted, UserText
+from bargein.pipeline import LIVE, Audio, Played, ResponseEnded, ResponseStarted, UserText
 from bargein.pipeline.testing import Harness
 from bargein.processors import Pacer, Spoken
 from bargein.services.gemini import GeminiLive
 
+from ..stale import nothing_stale
 from .peer import WORD_MS, SeededGemini
 
 pytestmark = pytest.mark.virtual
@@ -65,7 +66,7 @@ async def converse(seed: int) -> None:
         last = peer.turns[-1]
         await session.cancel()
     turns = _turns(harness)
-    _nothing_stale(harness)
+    nothing_stale(harness)
     _nothing_lost(harness, peer, turns)
     _remembered_as_heard(harness, peer, model, turns)
     assert not last.interrupted
@@ -83,17 +84,6 @@ def _turns(harness: Harness) -> dict[str, int]:
             assert (frame.samples == turn + 1).all(), "two turns in one response"
     assert len(set(found.values())) == len(found), "one turn in two responses"
     return found
-
-
-def _nothing_stale(harness: Harness) -> None:
-    """After an interrupt no sample of what had begun before it comes."""
-    epoch = 0
-    for _, frame in harness.timeline:
-        if isinstance(frame, Interrupt):
-            assert frame.epoch > epoch, "each step once"
-            epoch = frame.epoch
-        elif isinstance(frame, Audio) and frame.epoch != LIVE:
-            assert frame.epoch >= epoch
 
 
 def _nothing_lost(harness: Harness, peer: SeededGemini, turns: dict[str, int]) -> None:

@@ -6,11 +6,12 @@ from random import Random
 
 import anyio
 import pytest
-from bargein.pipeline import LIVE, Audio, Interrupt, Played, ResponseEnded, UserText
+from bargein.pipeline import LIVE, Audio, Played, ResponseEnded, UserText
 from bargein.pipeline.testing import Harness
 from bargein.processors import Heard, Pacer, Spoken
 from bargein.services.nova import NovaSonic
 
+from ..stale import nothing_stale
 from .peer import RATE, WORD_MS, Peer, Turn
 
 pytestmark = pytest.mark.virtual
@@ -58,7 +59,7 @@ async def converse(seed: int) -> None:
         await harness.settle()
         await session.cancel()
     assert not peer.faults
-    _nothing_stale(harness)
+    nothing_stale(harness)
     _silent_after_a_barge_in(harness, peer, _turns(harness, peer))
     _nothing_lost(harness, _turns(harness, peer))
     _remembered_as_heard(harness, _turns(harness, peer), model)
@@ -71,17 +72,6 @@ def _turns(harness: Harness, peer: Peer) -> dict[str, Turn]:
         for frame in harness.of(Audio)
         if frame.epoch != LIVE and frame.response and int(frame.samples[-1]) > 0
     }
-
-
-def _nothing_stale(harness: Harness) -> None:
-    """After an interrupt no sample of what had begun before it comes."""
-    epoch = 0
-    for _, frame in harness.timeline:
-        if isinstance(frame, Interrupt):
-            assert frame.epoch > epoch, "each step once"
-            epoch = frame.epoch
-        elif isinstance(frame, Audio) and frame.epoch != LIVE:
-            assert frame.epoch >= epoch
 
 
 def _silent_after_a_barge_in(harness: Harness, peer: Peer, turns: dict[str, Turn]) -> None:

@@ -14,7 +14,6 @@ import pytest
 from bargein.pipeline import (
     LIVE,
     Audio,
-    Interrupt,
     Played,
     ResponseEnded,
     ResponseStarted,
@@ -32,6 +31,8 @@ from bargein.services.realtime import Realtime
 from bargein.services.realtime._dialogue import KEPT
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError
 from bargein.services.tools import tool
+
+from ..stale import nothing_stale
 
 pytestmark = pytest.mark.virtual
 
@@ -146,7 +147,7 @@ async def converse(provider: Provider, seed: int) -> None:
             await harness.session.cancel()
             assert anyio.current_time() - began < 2
         assert not wire.open
-    _nothing_stale(harness)
+    nothing_stale(harness)
     _whole(harness)
     _remembered_as_heard(harness, model)
 
@@ -203,17 +204,6 @@ def _at_rest(model: Realtime) -> None:
     assert not dialogue._beside
     assert not dialogue.memory._deadlines
     assert len(dialogue._responses) <= KEPT + 1
-
-
-def _nothing_stale(harness: Harness) -> None:
-    """After an interrupt no sample and no word of what had begun before it comes."""
-    epoch = 0
-    for _, frame in harness.timeline:
-        if isinstance(frame, Interrupt):
-            assert frame.epoch > epoch, "each step once"
-            epoch = frame.epoch
-        elif isinstance(frame, Audio | Text) and frame.epoch != LIVE:
-            assert frame.epoch >= epoch
 
 
 def _whole(harness: Harness) -> None:

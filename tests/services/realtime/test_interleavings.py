@@ -8,7 +8,7 @@ from random import Random
 
 import anyio
 import pytest
-from bargein.pipeline import LIVE, Audio, Interrupt, Played, ResponseEnded, UserText
+from bargein.pipeline import LIVE, Audio, Played, ResponseEnded, UserText
 from bargein.pipeline.testing import Harness
 from bargein.processors import Heard, Pacer, Spoken
 from bargein.services.azure import VOICE_LIVE, VoiceLive
@@ -17,6 +17,7 @@ from bargein.services.qwen import QWEN, QwenOmni
 from bargein.services.realtime import Realtime
 from bargein.services.xai import XAI, GrokVoice
 
+from ..stale import nothing_stale
 from .peer import RATE, WORD_MS, Peer
 
 pytestmark = pytest.mark.virtual
@@ -64,21 +65,10 @@ async def converse(seed: int, dialect: Dialect = GA, make: Callable[..., Realtim
         await harness.settle()
         epoch = session.epoch
         await session.cancel()
-    _nothing_stale(harness)
+    nothing_stale(harness)
     _nothing_lost(harness, peer)
     _remembered_as_heard(harness, peer, model)
     assert epoch >= len({number for _, number in steps})
-
-
-def _nothing_stale(harness: Harness) -> None:
-    """After an interrupt no sample of what had begun before it comes."""
-    epoch = 0
-    for _, frame in harness.timeline:
-        if isinstance(frame, Interrupt):
-            assert frame.epoch > epoch, "each step once"
-            epoch = frame.epoch
-        elif isinstance(frame, Audio) and frame.epoch != LIVE:
-            assert frame.epoch >= epoch
 
 
 def _nothing_lost(harness: Harness, peer: Peer) -> None:

@@ -6,11 +6,12 @@ from random import Random
 
 import anyio
 import pytest
-from bargein.pipeline import LIVE, Audio, Interrupt, Played, ResponseEnded, ResponseStarted, UserText
+from bargein.pipeline import LIVE, Audio, Played, ResponseEnded, ResponseStarted, UserText
 from bargein.pipeline.testing import Harness
 from bargein.processors import Pacer, Spoken
 from bargein.services.ultravox import Ultravox
 
+from ..stale import nothing_stale
 from .peer import RATE, WORD_MS, UltravoxPeer
 
 pytestmark = pytest.mark.virtual
@@ -57,7 +58,7 @@ async def converse(seed: int) -> None:
         await anyio.sleep(30)  # all has been said and heard
         await harness.settle()
         await session.cancel()
-    _nothing_stale(harness)
+    nothing_stale(harness)
     turns = _turns(harness)
     _nothing_lost(harness, peer, turns)
     _remembered_as_heard(harness, peer, model, turns)
@@ -65,17 +66,6 @@ async def converse(seed: int) -> None:
     assert harness.of(ResponseEnded)[-1].outcome == "completed", "it is answered, whatever went before"
     assert turns[harness.of(ResponseEnded)[-1].response] == peer.turns[-1].number
     assert len(harness.of(ResponseStarted)) == len(harness.of(ResponseEnded))
-
-
-def _nothing_stale(harness: Harness) -> None:
-    """After an interrupt no sample of what had begun before it comes."""
-    epoch = 0
-    for _, frame in harness.timeline:
-        if isinstance(frame, Interrupt):
-            assert frame.epoch > epoch, "each step once"
-            epoch = frame.epoch
-        elif isinstance(frame, Audio) and frame.epoch != LIVE:
-            assert frame.epoch >= epoch
 
 
 def _turns(harness: Harness) -> dict[str, int]:
