@@ -127,6 +127,9 @@ def test_a_key_is_written_nowhere(backend: str, caplog: pytest.LogCaptureFixture
                         pass
                 assert refused.value.body == "no: Bearer ***, me"
 
+    with caplog.at_level(logging.WARNING):
+        anyio.run(talk, backend=backend)
+    assert not caplog.records, "who wants warnings is not told of every connection"
     with caplog.at_level(logging.DEBUG):
         anyio.run(talk, backend=backend)
     assert "s3cret" not in caplog.text

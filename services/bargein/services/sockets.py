@@ -25,7 +25,9 @@ SECRET = 8
 """So many characters of a header, at least, may be a secret."""
 
 log = logging.getLogger("bargein.sockets")
-log.setLevel(logging.INFO)  # below that, `websockets` writes down headers, with their keys, and every message
+# Below that, `websockets` writes down headers, with their keys, and every message. A level would be an opinion as well:
+# who wants warnings only would be told of every connection.
+log.addFilter(lambda record: record.levelno >= logging.INFO)
 
 
 class SocketClosedError(ConnectionError):
