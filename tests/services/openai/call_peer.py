@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from email.parser import BytesParser
 from typing import Any
 
@@ -222,23 +222,28 @@ class CallServer:
         return f"ws://127.0.0.1:{self.port}/v1/realtime"
 
     async def handle(self, stream: anyio.abc.SocketStream) -> None:
+        """One request; who leaves in the middle of it is no failure of the server's."""
         async with stream:
-            data = b""
-            while b"\r\n\r\n" not in data:
-                data += await stream.receive()
-            head, body = data.split(b"\r\n\r\n", 1)
-            first, rest = head.split(b"\r\n", 1)
-            headers = BytesParser().parsebytes(rest)
-            while len(body) < int(headers["content-length"]):
-                body += await stream.receive()
-            status, kind, answer, more = await self._answer(first.split()[1].decode(), headers, body)
-            lines = [
-                f"HTTP/1.1 {status} X",
-                f"content-type: {kind}",
-                f"content-length: {len(answer)}",
-                "connection: close",
-            ]
-            await stream.send("\r\n".join([*lines, *more, "", answer]).encode())
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                await self._serve(stream)
+
+    async def _serve(self, stream: anyio.abc.SocketStream) -> None:
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += await stream.receive()
+        head, body = data.split(b"\r\n\r\n", 1)
+        first, rest = head.split(b"\r\n", 1)
+        headers = BytesParser().parsebytes(rest)
+        while len(body) < int(headers["content-length"]):
+            body += await stream.receive()
+        status, kind, answer, more = await self._answer(first.split()[1].decode(), headers, body)
+        lines = [
+            f"HTTP/1.1 {status} X",
+            f"content-type: {kind}",
+            f"content-length: {len(answer)}",
+            "connection: close",
+        ]
+        await stream.send("\r\n".join([*lines, *more, "", answer]).encode())
 
     async def _answer(self, path: str, headers: Any, body: bytes) -> tuple[int, str, str, list[str]]:
         key = (headers["authorization"] or "").removeprefix("Bearer ")

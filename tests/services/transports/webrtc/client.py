@@ -28,6 +28,7 @@ Samples = npt.NDArray[np.int16]
 RATE = 48_000
 STEP = 960
 LOUD = 300
+FRAME_MS = 20
 """A sample of more is no silence."""
 
 
@@ -126,6 +127,10 @@ class Client:
     def loud_since(self, at: float) -> bool:
         """Whether anything was heard after that time."""
         return any(when >= at and peak > LOUD for when, peak in self.sound)
+
+    def loud_ms_since(self, at: float) -> int:
+        """How much was heard after that time: counted in sound, since a busy machine hears late."""
+        return FRAME_MS * sum(when >= at and peak > LOUD for when, peak in self.sound)
 
     @property
     def ice(self) -> RTCIceTransport:
