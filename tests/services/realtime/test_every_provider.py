@@ -36,7 +36,7 @@ from ..stale import nothing_stale
 
 pytestmark = pytest.mark.virtual
 
-SEEDS = 3
+SEEDS = 2
 """With each provider, on each of two backends; thousands were run by hand."""
 BREAKS = 4
 """So many connections may break."""
