@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
+from typing import Any
+
 import anyio
 import numpy as np
 import pytest
@@ -9,7 +13,7 @@ from bargein.pipeline import Audio, Hold, Interrupt, ResponseStarted, Resume, Te
 from bargein.pipeline.draw import mermaid
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import BargeIn, Heard, Pacer, Sentences, Silero, Spoken, Turn, Turns, Vad
-from bargein.services.cascade import Cascade
+from bargein.services.cascade import Answer, Cascade, Speak, Transcribe
 from bargein.services.history import History
 
 from ...speech import utterances
@@ -41,6 +45,33 @@ def test_its_parts_can_be_replaced() -> None:
     drawing = mermaid(brain)
     assert "BargeIn" not in drawing
     assert brain.history is history
+
+
+def test_it_is_refused_what_is_no_part() -> None:
+    """With what was expected in its place."""
+    stt, llm, tts = Ears(), Mind(["x"]), Voice()
+    wrong: Any
+    for wrong, told in (
+        ((tts, llm, stt), "a Voice has no transcribe(); expected a SpeechToText"),
+        ((stt, "gpt", tts), "a str has no answer(); expected a LanguageModel"),
+        ((stt, llm, None), "a NoneType has no speak(); expected a TextToSpeech"),
+        ((stt, Mind, tts), "Mind is a class; expected an object, Mind(), for the LanguageModel"),
+    ):
+        with pytest.raises(TypeError, match=re.escape(told)):
+            Cascade(*wrong)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, math.nan])
+def test_its_processors_are_refused_durations_that_cannot_be(seconds: float) -> None:
+    """By name, with what they may be."""
+    for make in (
+        lambda: Transcribe(Ears(), finish_seconds=seconds),
+        lambda: Transcribe(Ears(), longest_seconds=seconds),
+        lambda: Answer(Mind(["x"]), silent_seconds=seconds),
+        lambda: Speak(Voice(), silent_seconds=seconds),
+    ):
+        with pytest.raises(ValueError, match=f"_seconds={seconds}: expected a positive number"):
+            make()
 
 
 async def test_another_of_the_same_parts_goes_on_in_the_next_session() -> None:

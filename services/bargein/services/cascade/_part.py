@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from bargein.pipeline import Failure, Processor
 
-__all__ = ["Holds", "failure_of"]
+__all__ = ["Holds", "checked", "failure_of", "positive"]
 
 
 class Holds(Processor):
@@ -33,6 +33,22 @@ class Holds(Processor):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+
+
+def checked(part: Any, kind: type[Any], method: str) -> Any:
+    """The part, if it is one: an object that has the method. Raises `TypeError` if it is not."""
+    if isinstance(part, type):
+        raise TypeError(f"{part.__name__} is a class; expected an object, {part.__name__}(), for the {kind.__name__}")
+    if not callable(getattr(part, method, None)):
+        raise TypeError(f"a {type(part).__name__} has no {method}(); expected a {kind.__name__}")
+    return part
+
+
+def positive(**seconds: float) -> None:
+    """Raises `ValueError` for durations that cannot be."""
+    for name, value in seconds.items():
+        if not value > 0:
+            raise ValueError(f"{name}={value}: expected a positive number of seconds, or math.inf for no limit")
 
 
 def failure_of(part: object, error: Exception) -> Failure:

@@ -33,7 +33,7 @@ from ..history import History, HistoryStatistics
 from ..realtime.profile import UnsupportedError
 from ..tools import Tool, Toolbox, ToolRunner
 from ._calls import CALLED_OFF, Calls
-from ._part import Holds, failure_of
+from ._part import Holds, checked, failure_of, positive
 from .parts import Call, LanguageModel, Prompt
 
 __all__ = ["APOLOGY", "UNHEARD", "Answer"]
@@ -110,7 +110,8 @@ class Answer(Holds):
     ) -> None:
         if meanwhile not in ("queue", "interrupt"):
             raise ValueError(f"Answer(meanwhile={meanwhile!r}): expected 'queue' or 'interrupt'")
-        self.part = llm
+        positive(silent_seconds=silent_seconds)
+        self.part = checked(llm, LanguageModel, "answer")
         self.instructions = instructions
         self.meanwhile = meanwhile
         self.apology = apology

@@ -11,6 +11,7 @@ from bargein.processors import BargeIn, Resample, Sentences, Turns, Vad
 
 from ..history import History
 from ..tools import Tool, Toolbox
+from ._part import checked
 from .answer import APOLOGY, UNHEARD, Answer
 from .parts import LanguageModel, SpeechToText, TextToSpeech
 from .speak import UNSAYABLE, Speak
@@ -32,6 +33,8 @@ class Cascade(Pipeline):
     `meanwhile` and `fps` are those of `Answer`. No call goes dead: `apology` is said where the model fails, `unheard`
     where the user spoke and could not be understood, `unsayable` for what the voice has no sound for. To greet the
     user, send a `Say`.
+
+    Raises `TypeError` for a part that is none, or in another's place.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Cascade(Pipeline):
             fps=fps,
         )
         """What answers: its `history` is the conversation."""
+        checked(stt, SpeechToText, "transcribe")  # before its rate is asked for
         self._made_of = stt, llm, tts
         self._options: dict[str, Any] = {
             "vad": vad,

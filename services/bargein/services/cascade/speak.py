@@ -10,7 +10,7 @@ import msgspec
 from bargein.pipeline import Audio, AudioFormat, Failure, Interrupt, Outlet, ResponseEnded, Text
 from bargein.processors import Heard, Timing
 
-from ._part import Holds, failure_of
+from ._part import Holds, checked, failure_of, positive
 from .parts import TextToSpeech, UnsayableError, Word
 
 __all__ = ["UNSAYABLE", "Speak"]
@@ -35,7 +35,8 @@ class Speak(Holds):
     capacity = 256
 
     def __init__(self, tts: TextToSpeech, *, unsayable: str = UNSAYABLE, silent_seconds: float = 15.0) -> None:
-        self.part = tts
+        positive(silent_seconds=silent_seconds)
+        self.part = checked(tts, TextToSpeech, "speak")
         self.unsayable = unsayable
         self.silent_seconds = silent_seconds
         self.audio_out = AudioFormat(tts.rate, 1)

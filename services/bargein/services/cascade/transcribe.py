@@ -23,7 +23,7 @@ from bargein.pipeline import (
 from bargein.processors import Commit, TurnTaking
 
 from ..frames import ClearAudio, Say
-from ._part import Holds, failure_of
+from ._part import Holds, checked, failure_of, positive
 from .parts import Samples, SpeechToText
 
 __all__ = ["HearingStatistics", "Transcribe"]
@@ -127,7 +127,7 @@ class Transcribe(Holds):
     `SpeechStarted` is heard with it, and a `Commit` without such news makes an utterance of the sound since the last
     one, of at most a minute.
 
-    Raises `ValueError` for sound of another rate, with what to insert.
+    Raises `TypeError` for what is no such part, and `ValueError` for sound of another rate, with what to insert.
     """
 
     name = "transcribe"
@@ -140,7 +140,10 @@ class Transcribe(Holds):
         finish_seconds: float = 10.0,
         longest_seconds: float = 120.0,
     ) -> None:
-        self.part = stt
+        positive(finish_seconds=finish_seconds, longest_seconds=longest_seconds)
+        if longest_seconds == math.inf:
+            raise ValueError("longest_seconds=inf: expected a limit, as sound is kept until it is taken")
+        self.part = checked(stt, SpeechToText, "transcribe")
         self.unheard = unheard
         self.finish_seconds = finish_seconds
         self.longest_seconds = longest_seconds
