@@ -5,7 +5,8 @@
   decoder by hand, given the whole sound at once.
 * From the end of speech to the first sound of the answer, in real time, part by part: until the detector knows that
   speech has ended, the last words are understood, the turn is the agent's, the model has begun to write, there is a
-  speakable piece, the voice has made sound of it, the pacer lets it go. Floor: the silence that is waited for, and by
+  speakable piece, the voice has made sound of it, the pacer lets it go. And all of it with other silences, without
+  waiting for the last words (eager), and with better ones (thorough). Floor: the silence that is waited for, and by
   hand the decoder's last step and the first sound of espeak-ng.
 """
 
@@ -15,7 +16,8 @@ import ctypes
 import importlib
 import statistics
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +27,12 @@ from _kit import best, clock, options, run, show
 from bargein.pipeline import Audio, Frame, Pipeline, SpeechStopped, Text, Transcript
 from bargein.pipeline.statistics import Hop
 from bargein.pipeline.testing import framed, silence
-from bargein.processors import Pacer, Spoken, Turn, Turns
+from bargein.processors import Pacer, Spoken, Turn, Turns, Vad
 from bargein.services.cascade import Cascade
+from bargein.services.cascade.cascade import SILENCE_MS
 from bargein.services.cascade.parts import Samples
 from bargein.services.espeak import ESpeak
 from bargein.services.pocketsphinx import PocketSphinx
-from bargein.services.rules import TOOLS, Rules
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -121,9 +123,28 @@ def first_sound() -> float:
     return best(times)
 
 
-async def answered(said: list[Utterance]) -> list[dict[str, float]]:
-    """For each utterance what its answer waited for, in milliseconds."""
-    graph = Pipeline(Cascade(PocketSphinx(), Rules(), ESpeak(), tools=TOOLS), Spoken(), Pacer())
+def manner(silence_ms: float = SILENCE_MS, *, eager: bool = False, thorough: bool = False) -> dict[str, Any]:
+    """Options of a cascade: how much silence ends a turn, whether its last words are waited for, how it hears."""
+    turns = Turns(silence_ms=silence_ms, transcript_ms=1 if eager else 1500)
+    vad = Vad(speech_only=True, stop_ms=min(500, silence_ms))
+    return {"stt": PocketSphinx(thorough=thorough), "turns": turns, "vad": vad}
+
+
+MANNERS: dict[str, Callable[[], dict[str, Any]]] = {
+    "as it comes": manner,
+    "eager": partial(manner, eager=True),
+    "thorough": partial(manner, thorough=True),
+    "thorough, eager": partial(manner, thorough=True, eager=True),
+    "700 ms": partial(manner, 700),
+    "300 ms": partial(manner, 300),
+}
+"""How a turn's end may be found."""
+
+
+async def answered(said: list[Utterance], **options: Any) -> list[dict[str, float]]:
+    """For each utterance what its answer waited for, in milliseconds, and whether its turn ended before its end."""
+    brain = Cascade.offline(tts=ESpeak(), **options)
+    graph = Pipeline(brain, Spoken(), Pacer())
     rows = []
     async with graph.session() as session, anyio.create_task_group() as group:
 
@@ -163,10 +184,11 @@ async def answer(session: Any, said: Utterance) -> dict[str, float]:
         with anyio.fail_after(20):
             await there.wait()
     last = start + (BEFORE_MS + said.speech_ms[-1][1]) / 1000
-    row = {}
-    for name in STEPS:
-        row[name], last = 1000 * (came[name] - last), came[name]
-    return row | {"all": sum(row.values())}
+    row, over = dict[str, float](), last
+    for name in STEPS:  # an eager answer need not wait for the last words
+        since, last = last, max(last, came.get(name, last))
+        row[name] = 1000 * (last - since)
+    return row | {"all": 1000 * (last - over), "too soon": float(came["turn"] < over)}
 
 
 def count(said: list[Utterance]) -> int:
@@ -178,6 +200,8 @@ def is_news(frame: Frame) -> bool:
     """Whether there is an end in it: final words, words, sound."""
     if isinstance(frame, Transcript):
         return frame.final and frame.speaker == "user"
+    if isinstance(frame, Turn):
+        return not frame.revision
     return not isinstance(frame, Text) or bool(frame.text.strip())
 
 
@@ -204,14 +228,29 @@ async def measure(quick: bool) -> dict[str, Any]:
         row["ratio"] = statistics.median(part / hand for part, hand in times)
         heards[manner] = row
     some = everything[:: 16 if quick else 4]
-    rows = await answered(some)
-    silent, hand = Turns().silence_ms, ByHand(thorough=False)
-    assert isinstance(silent, float)
+    manners = {name: await answered(some, **options()) for name, options in MANNERS.items()}
+    rows = manners["as it comes"]
+    hand = ByHand(thorough=False)
     end = statistics.median(best([hand.hear(each)[1] for _ in range(3)]) for each in some)
-    floor = silent + 1000 * (end + first_sound())
+    floor = SILENCE_MS + 1000 * (end + first_sound())
     middle = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
     worst = {name: max(row[name] for row in rows) for name in rows[0]}
-    return {"heard": heards, "median": middle, "worst": worst, "floor": floor, "ratio": middle["all"] / floor}
+    soon = {
+        manner: {
+            "median": statistics.median(row["all"] for row in rows),
+            "worst": max(row["all"] for row in rows),
+            "too soon": sum(row["too soon"] for row in rows),
+        }
+        for manner, rows in manners.items()
+    }
+    return {
+        "heard": heards,
+        "median": middle,
+        "worst": worst,
+        "manners": soon,
+        "floor": floor,
+        "ratio": middle["all"] / floor,
+    }
 
 
 def main() -> None:
@@ -227,6 +266,10 @@ def main() -> None:
     lines.append(f"{'ms':10}" + "".join(f"{name:>12}" for name in result["median"]))
     for name in ("median", "worst"):
         lines.append(f"{name:10}" + "".join(f"{value:>12.1f}" for value in result[name].values()))
+    for manner, row in result["manners"].items():
+        lines.append(
+            f"{manner:16}{row['median']:5.0f} ms, at worst {row['worst']:.0f}; {row['too soon']:.0f} turns too soon"
+        )
     lines.append(
         f"from the end of speech to the first sound: {result['ratio']:.2f} × the floor, {result['floor']:.0f} ms"
     )

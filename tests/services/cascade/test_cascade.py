@@ -127,6 +127,20 @@ async def test_a_barge_in_from_the_microphone() -> None:
         await harness.session.cancel()
 
 
+async def test_half_a_second_of_silence_ends_a_turn() -> None:
+    """And none of the pauses within a sentence does."""
+    ears, mind = Ears("One.", "Two.", "Three."), Mind(["Yes."])
+    async with Harness(Cascade(ears, mind, Voice()), Spoken(), Pacer()) as harness:
+        for number, name in enumerate(("weather", "long", "table"), 1):
+            began = anyio.current_time()
+            await harness.play([*talk(name, 3000.0)])
+            turns = harness.timeline.of(Turn)
+            assert len(turns) == number
+            over = utterances()[name].speech_ms[-1][1] / 1000
+            assert abs(turns[-1].at - (began + over + 0.5)) < 0.2
+        await harness.session.cancel()
+
+
 async def test_a_short_word_is_forgiven() -> None:
     """With words required: a nod holds the agent, and lets it go on; not a word of the answer is lost."""
     mind = Mind(["One two three four five six seven eight nine ten."])

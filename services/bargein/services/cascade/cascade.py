@@ -19,6 +19,10 @@ from .transcribe import Transcribe
 
 __all__ = ["Cascade"]
 
+SILENCE_MS = 500.0
+"""After so much silence it is the agent's turn. A `Vad` needs as much to know that speech has ended: who waits longer
+waits only for more words. `benchmarks/cascade.py` has figures for other lengths."""
+
 
 class Cascade(Pipeline):
     """A brain made of three parts: speech-to-text, language model, text-to-speech::
@@ -88,7 +92,7 @@ class Cascade(Pipeline):
             Vad(speech_only=True) if vad is None else vad,
             Transcribe(stt, unheard=unheard),
             *([interrupts] if isinstance(interrupts, BargeIn) else []),
-            Turns() if turns is None else turns,
+            Turns(silence_ms=SILENCE_MS) if turns is None else turns,
             self.answer,
             Sentences(skip=("markup", "code", "emoji")) if sentences is None else sentences,
             Speak(tts, unsayable=unsayable),
