@@ -608,6 +608,47 @@ async def test_sound_for_a_socket_that_is_stuck_is_bounded() -> None:
         await harness.session.cancel()
 
 
+async def test_a_provider_that_does_not_read_is_left() -> None:
+    """What it was not told is part of the conversation that the next connection is given."""
+    peer = Settled()
+
+    async def stuck(event: dict[str, Any]) -> bool:
+        if event["type"] == "conversation.item.create" and peer.connections == 1:
+            await anyio.sleep_forever()
+        return False
+
+    peer.on_event = stuck
+    async with session(peer.model()) as harness:
+        await harness.next(Connected)
+        for number in range(5_000):
+            await harness.send(UserText(text=f"{number}"))
+        lost = await harness.next(Disconnected, within=10)
+        assert "messages waited for it, and it did not read them" in lost.reason
+        assert not lost.final
+        await harness.next(Connected, within=10)
+        await anyio.sleep(1)
+        assert "4999" in {event["item"]["content"][0]["text"] for event in peer.of("conversation.item.create")}
+        await harness.session.cancel()
+
+
+async def test_a_graph_that_takes_nothing_ends_the_session() -> None:
+    """What the provider says does not pile up for ever."""
+    peer = Settled()
+
+    class Stuck(Processor):
+        async def process(self, frame: Transcript, out: Outlet[Transcript]) -> None:
+            await anyio.sleep_forever()
+
+    with pytest.raises(RealtimeError, match="frames wait for the graph below, which takes none"):
+        async with Harness(peer.model(), Stuck()) as harness:
+            await harness.next(Connected)
+            for number in range(21_000):
+                await peer.send(
+                    "conversation.item.input_audio_transcription.completed", item_id=f"i{number}", transcript="Well."
+                )
+            await anyio.sleep(10)
+
+
 @pytest.mark.parametrize(
     ("refusal", "attempts", "says"),
     [

@@ -15,6 +15,11 @@ __all__ = ["Line"]
 QUIET_S = 0.1
 """Silence is sent in pieces so long, to who must hear without a break, once nothing has come for twice as long."""
 
+MESSAGES = 4_096
+"""So many messages may wait for the provider before it is taken for one that does not read."""
+FRAMES = 20_000
+"""So many frames may wait for the graph: five minutes of sound in pieces of 20 ms, and more."""
+
 
 class Line:
     """A connection, from its opening to its end."""
@@ -92,6 +97,11 @@ class Line:
             left = dialogue.expires - now
             if not dialogue.ready and now > self._began + policy.ready_seconds:
                 self._end(f"no session within {policy.ready_seconds:g} s")
+            elif len(dialogue.outbox) > MESSAGES:
+                self._end(f"{len(dialogue.outbox)} messages waited for it, and it did not read them")
+            elif len(dialogue.give) > FRAMES:
+                dialogue.fatal = f"{len(dialogue.give)} frames wait for the graph below, which takes none"
+                self._end(dialogue.fatal)
             elif dialogue.silence > policy.silent_seconds:
                 self._end(f"silent for {policy.silent_seconds:g} s while an answer was due")
             elif dialogue.ready and (left < 2 or (dialogue.due(policy.renew_seconds) and dialogue.pause)):

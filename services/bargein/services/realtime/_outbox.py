@@ -60,6 +60,9 @@ class Outbox:
     def __bool__(self) -> bool:
         return self.open and bool(self._queue)
 
+    def __len__(self) -> int:
+        return len(self._queue)
+
     @property
     def dropped_ms(self) -> float:
         """How much sound was lost because it could not be sent in time."""
