@@ -166,20 +166,24 @@ class Answer(Holds):
         self._count = _latest(self.history, "response")  # a conversation may have been begun by another
         self._earlier = _latest(self.history, "turn")
         self._calls.begin(_latest(self.history, "call"))
-        async with anyio.create_task_group() as group, anyio.create_task_group() as beside:
-            self._group, self._beside, self._idle = group, beside, anyio.Event()
-            async for frame in inbox:
-                await self._take(frame, out)
-                if self.history.crowded:
-                    beside.start_soon(self.history.condense)
-            if self._calls.theirs:
-                self._then = None  # nobody will answer any more
-            while self._current or self._asked or self._say or self._then:  # each ends: models and tools have limits
-                self._idle = anyio.Event()
-                with anyio.move_on_after(LOOK_S):
-                    await self._idle.wait()
-                self._next(out)
-            beside.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as group, anyio.create_task_group() as beside:
+                self._group, self._beside, self._idle = group, beside, anyio.Event()
+                async for frame in inbox:
+                    await self._take(frame, out)
+                    if self.history.crowded:
+                        beside.start_soon(self.history.condense)
+                if self._calls.theirs:
+                    self._then = None  # nobody will answer any more
+                # each of these ends: models and tools have limits
+                while self._current or self._asked or self._say or self._then:
+                    self._idle = anyio.Event()
+                    with anyio.move_on_after(LOOK_S):
+                        await self._idle.wait()
+                    self._next(out)
+                beside.cancel_scope.cancel()
+        finally:
+            self._group = self._beside = None  # a response that is cancelled with it starts nothing any more
 
     async def _take(self, frame: Frame, out: Outlet[Given]) -> None:
         if isinstance(frame, Turn):
