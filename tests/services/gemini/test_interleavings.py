@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from random import Random
 
 import anyio
@@ -11,7 +12,7 @@ from bargein.pipeline.testing import Harness
 from bargein.processors import Pacer, Spoken
 from bargein.services.gemini import GeminiLive
 
-from ..stale import nothing_stale
+from ..upheaval import nothing_stale, seeded, upheaval
 from .peer import WORD_MS, SeededGemini
 
 pytestmark = pytest.mark.virtual
@@ -27,38 +28,15 @@ async def converse(seed: int) -> None:
     model = peer.model(transcription=False)
     async with Harness(model, Spoken(), Pacer(lead_ms=40)) as harness:
         session = harness.session
-        await anyio.sleep(0.01)
-        for _ in range(random.randint(3, 10)):
-            before = session.epoch
-            match random.choice(("text", "text", "wait", "wait", "local", "server", "both", "twice", "break", "leave")):
-                case "text":
-                    await harness.send(UserText(text="go on"))
-                    await anyio.sleep(random.choice((0.0, 0.01, 0.3)))
-                case "wait":
-                    await anyio.sleep(random.choice((0.02, 0.2, 1.0, 3.0)))
-                case "local":
-                    harness.interrupt()
-                    assert session.epoch == before + 1
-                case "server":
-                    assert peer.session is not None
-                    await peer.session.interrupt()
-                case "both":
-                    assert peer.session is not None
-                    await peer.session.interrupt()
-                    harness.interrupt()
-                    await anyio.sleep(random.choice((0.0, 0.05)))
-                    assert session.epoch <= before + 2
-                case "twice":
-                    for _ in range(2):
-                        assert peer.session is not None
-                        await peer.session.interrupt()
-                    await anyio.sleep(0.05)
-                    assert session.epoch <= before + 1, "one cause, one step"
-                case "break":
-                    await peer.close(1006)
-                    await anyio.sleep(random.choice((0.0, 0.5)))
-                case "leave":
-                    await peer.go_away(random.choice((0.0, 3.0, 50.0)))
+
+        async def speech() -> None:
+            assert peer.session is not None
+            await peer.session.interrupt()
+
+        async def leave() -> None:
+            await peer.go_away(random.choice((0.0, 3.0, 50.0)))
+
+        await upheaval(harness, random, speech=speech, close=partial(peer.close, 1006), more={"leave": leave})
         await anyio.sleep(30)
         await harness.send(UserText(text="and at last?"))
         await anyio.sleep(30)  # all has been said and heard
@@ -111,9 +89,4 @@ def _remembered_as_heard(harness: Harness, peer: SeededGemini, model: GeminiLive
 @pytest.mark.timeout(120)
 async def test_everything_at_once() -> None:
     """Seeded, so that a failure can be met again."""
-    for seed in range(SEEDS):
-        try:
-            await converse(seed)
-        except BaseException as error:
-            error.add_note(f"in the conversation of seed {seed}")
-            raise
+    await seeded(converse, range(SEEDS))

@@ -15,6 +15,8 @@ from bargein.services.frames import ClearAudio, Configure, Respond
 from bargein.services.gemini import GeminiLive, ScriptedGemini
 from bargein.services.realtime import ReconnectPolicy
 
+from ..upheaval import seeded
+
 pytestmark = pytest.mark.virtual
 
 SEEDS = 15
@@ -98,9 +100,4 @@ async def converse(seed: int) -> None:
 @pytest.mark.timeout(120)
 async def test_nonsense_is_survived() -> None:
     """Seeded, so that a failure can be met again."""
-    for seed in range(SEEDS):
-        try:
-            await converse(seed)
-        except BaseException as error:
-            error.add_note(f"in the conversation of seed {seed}")
-            raise
+    await seeded(converse, range(SEEDS))

@@ -6,12 +6,12 @@ from random import Random
 
 import anyio
 import pytest
-from bargein.pipeline import LIVE, Audio, Played, ResponseEnded, UserText
+from bargein.pipeline import LIVE, Audio, Played, ResponseEnded
 from bargein.pipeline.testing import Harness
 from bargein.processors import Heard, Pacer, Spoken
 from bargein.services.nova import NovaSonic
 
-from ..stale import nothing_stale
+from ..upheaval import nothing_stale, seeded, upheaval
 from .peer import RATE, WORD_MS, Peer, Turn
 
 pytestmark = pytest.mark.virtual
@@ -27,34 +27,15 @@ async def converse(seed: int) -> None:
     model = peer.model()
     async with Harness(model, Spoken(), Pacer(lead_ms=40)) as harness:
         session = harness.session
-        await anyio.sleep(0.01)
-        for _ in range(random.randint(3, 10)):
-            before = session.epoch
-            match random.choice(("text", "text", "wait", "wait", "local", "server", "both", "twice", "break")):
-                case "text":
-                    await harness.send(UserText(text="go on"))
-                    await anyio.sleep(random.choice((0.0, 0.01, 0.3)))
-                case "wait":
-                    await anyio.sleep(random.choice((0.02, 0.2, 1.0, 3.0)))
-                case "local":
-                    harness.interrupt()
-                    assert session.epoch == before + 1
-                case "server":
-                    await peer.session.barge_in()
-                case "both":
-                    await peer.session.barge_in()
-                    harness.interrupt()
-                    await anyio.sleep(random.choice((0.0, 0.05)))
-                    assert session.epoch <= before + 2
-                case "twice":
-                    await peer.session.barge_in()
-                    block = await peer.session.begin("TEXT", "ASSISTANT", "FINAL")
-                    await peer.session.send("contentEnd", contentId=block, type="TEXT", stopReason="INTERRUPTED")
-                    await anyio.sleep(0.05)
-                    assert session.epoch <= before + 1, "one cause, one step"
-                case "break":
-                    await peer.close()
-                    await anyio.sleep(random.choice((0.0, 0.5)))
+
+        async def speech() -> None:
+            await peer.session.barge_in()
+
+        async def again() -> None:
+            block = await peer.session.begin("TEXT", "ASSISTANT", "FINAL")
+            await peer.session.send("contentEnd", contentId=block, type="TEXT", stopReason="INTERRUPTED")
+
+        await upheaval(harness, random, speech=speech, again=again, close=peer.close)
         await anyio.sleep(20)  # all has been said and heard
         await harness.settle()
         await session.cancel()
@@ -114,9 +95,4 @@ def _remembered_as_heard(harness: Harness, turns: dict[str, Turn], model: NovaSo
 @pytest.mark.timeout(120)
 async def test_everything_at_once() -> None:
     """Seeded, so that a failure can be met again."""
-    for seed in range(SEEDS):
-        try:
-            await converse(seed)
-        except BaseException as error:
-            error.add_note(f"in the conversation of seed {seed}")
-            raise
+    await seeded(converse, range(SEEDS))

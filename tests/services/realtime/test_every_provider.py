@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -32,7 +33,7 @@ from bargein.services.realtime._dialogue import KEPT
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError
 from bargein.services.tools import tool
 
-from ..stale import nothing_stale
+from ..upheaval import nothing_stale, seeded
 
 pytestmark = pytest.mark.virtual
 
@@ -272,9 +273,4 @@ def _remembered_as_heard(harness: Harness, model: Realtime) -> None:
 @pytest.mark.parametrize("provider", PROVIDERS, ids=[each.name for each in PROVIDERS])
 async def test_everything_at_once(provider: Provider) -> None:
     """Seeded, so that a failure can be met again."""
-    for seed in range(SEEDS):
-        try:
-            await converse(provider, seed)
-        except BaseException as error:
-            error.add_note(f"in the conversation of seed {seed}")
-            raise
+    await seeded(partial(converse, provider), range(SEEDS))

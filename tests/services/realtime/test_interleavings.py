@@ -8,7 +8,7 @@ from random import Random
 
 import anyio
 import pytest
-from bargein.pipeline import LIVE, Audio, Played, ResponseEnded, UserText
+from bargein.pipeline import LIVE, Audio, Played, ResponseEnded
 from bargein.pipeline.testing import Harness
 from bargein.processors import Heard, Pacer, Spoken
 from bargein.services.azure import VOICE_LIVE, VoiceLive
@@ -17,7 +17,7 @@ from bargein.services.qwen import QWEN, QwenOmni
 from bargein.services.realtime import Realtime
 from bargein.services.xai import XAI, GrokVoice
 
-from ..stale import nothing_stale
+from ..upheaval import nothing_stale, seeded, upheaval
 from .peer import RATE, WORD_MS, Peer
 
 pytestmark = pytest.mark.virtual
@@ -30,45 +30,15 @@ async def converse(seed: int, dialect: Dialect = GA, make: Callable[..., Realtim
     """One conversation, and what must hold of it."""
     random, peer = Random(seed), Peer(seed, dialect=dialect)
     model = make(api_key="key", connect=peer.connect, turn_detection="server_vad", transcription=None)
-    steps: list[tuple[float, int]] = []  # when the epoch advanced, and to what
     async with Harness(model, Spoken(), Pacer(lead_ms=40)) as harness:
         session = harness.session
-        await anyio.sleep(0.01)
-        for _ in range(random.randint(3, 10)):
-            before = session.epoch
-            match random.choice(("text", "text", "wait", "wait", "local", "server", "both", "twice", "break")):
-                case "text":
-                    await harness.send(UserText(text="go on"))
-                    await anyio.sleep(random.choice((0.0, 0.01, 0.3)))
-                case "wait":
-                    await anyio.sleep(random.choice((0.02, 0.2, 1.0, 3.0)))
-                case "local":
-                    harness.interrupt()
-                    assert session.epoch == before + 1
-                case "server":
-                    await peer.speech()
-                case "both":
-                    await peer.speech()
-                    harness.interrupt()
-                    await anyio.sleep(random.choice((0.0, 0.05)))
-                    assert session.epoch <= before + 2
-                case "twice":
-                    await peer.speech(2)
-                    await anyio.sleep(0.05)
-                    assert session.epoch <= before + 1, "one cause, one step"
-                case "break":
-                    await peer.close()
-                    await anyio.sleep(random.choice((0.0, 0.5)))
-            if session.epoch != before:
-                steps.append((anyio.current_time() - harness._began, session.epoch))
+        await upheaval(harness, random, speech=peer.speech, close=peer.close)
         await anyio.sleep(60)  # all has been said and heard
         await harness.settle()
-        epoch = session.epoch
         await session.cancel()
     nothing_stale(harness)
     _nothing_lost(harness, peer)
     _remembered_as_heard(harness, peer, model)
-    assert epoch >= len({number for _, number in steps})
 
 
 def _nothing_lost(harness: Harness, peer: Peer) -> None:
@@ -113,12 +83,7 @@ def _remembered_as_heard(harness: Harness, peer: Peer, model: Realtime) -> None:
 @pytest.mark.timeout(120)
 async def test_everything_at_once() -> None:
     """Seeded, so that a failure can be met again."""
-    for seed in range(SEEDS):
-        try:
-            await converse(seed)
-        except BaseException as error:
-            error.add_note(f"in the conversation of seed {seed}")
-            raise
+    await seeded(converse, range(SEEDS))
 
 
 RELATED: dict[str, tuple[Dialect, Callable[..., Realtime]]] = {
@@ -132,9 +97,5 @@ RELATED: dict[str, tuple[Dialect, Callable[..., Realtime]]] = {
 @pytest.mark.parametrize("name", RELATED)
 async def test_everything_at_once_in_a_dialect(name: str) -> None:
     """Those of the same protocol, with memories that can be cut and that cannot, cancelled by id and without."""
-    for seed in range(50):
-        try:
-            await converse(seed, *RELATED[name])
-        except BaseException as error:
-            error.add_note(f"in the conversation of seed {seed}")
-            raise
+    dialect, make = RELATED[name]
+    await seeded(partial(converse, dialect=dialect, make=make), range(50))

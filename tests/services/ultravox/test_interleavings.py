@@ -11,7 +11,7 @@ from bargein.pipeline.testing import Harness
 from bargein.processors import Pacer, Spoken
 from bargein.services.ultravox import Ultravox
 
-from ..stale import nothing_stale
+from ..upheaval import nothing_stale, seeded, upheaval
 from .peer import RATE, WORD_MS, UltravoxPeer
 
 pytestmark = pytest.mark.virtual
@@ -26,33 +26,12 @@ async def converse(seed: int) -> None:
     model = peer.model()
     async with Harness(model, Spoken(), Pacer(lead_ms=40)) as harness:
         session = harness.session
-        await anyio.sleep(0.01)
-        for _ in range(random.randint(3, 10)):
-            before = session.epoch
-            match random.choice(("text", "text", "wait", "wait", "local", "server", "both", "twice", "break")):
-                case "text":
-                    await harness.send(UserText(text="go on"))
-                    await anyio.sleep(random.choice((0.0, 0.01, 0.3)))
-                case "wait":
-                    await anyio.sleep(random.choice((0.02, 0.2, 1.0, 3.0)))
-                case "local":
-                    harness.interrupt()
-                    assert session.epoch == before + 1
-                case "server":
-                    peer.interrupt()
-                case "both":
-                    peer.interrupt()
-                    harness.interrupt()
-                    await anyio.sleep(random.choice((0.0, 0.05)))
-                    # A third is one of ours that was on its way, and has stopped the next turn: it names none.
-                    assert session.epoch <= before + 3
-                case "twice":
-                    peer.interrupt(2)
-                    await anyio.sleep(0.05)
-                    assert session.epoch <= before + 1, "one cause, one step"
-                case "break":
-                    await peer.close()
-                    await anyio.sleep(random.choice((0.0, 0.5)))
+
+        async def speech() -> None:
+            peer.interrupt()
+
+        # Of three steps one is a cancel of ours that was on its way, and has stopped the next turn: it names none.
+        await upheaval(harness, random, speech=speech, close=peer.close, both=3)
         await anyio.sleep(30)
         await harness.send(UserText(text="and at last?"))
         await anyio.sleep(30)  # all has been said and heard
@@ -103,9 +82,4 @@ def _remembered_as_heard(harness: Harness, peer: UltravoxPeer, model: Ultravox, 
 @pytest.mark.timeout(120)
 async def test_everything_at_once() -> None:
     """Seeded, so that a failure can be met again."""
-    for seed in range(SEEDS):
-        try:
-            await converse(seed)
-        except BaseException as error:
-            error.add_note(f"in the conversation of seed {seed}")
-            raise
+    await seeded(converse, range(SEEDS))
