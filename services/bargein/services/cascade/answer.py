@@ -166,9 +166,9 @@ class Answer(Holds):
         self._count = _latest(self.history, "response")  # a conversation may have been begun by another
         self._earlier = _latest(self.history, "turn")
         self._calls.begin(_latest(self.history, "call"))
-        try:
-            async with anyio.create_task_group() as group, anyio.create_task_group() as beside:
-                self._group, self._beside, self._idle = group, beside, anyio.Event()
+        async with anyio.create_task_group() as group, anyio.create_task_group() as beside:
+            self._group, self._beside, self._idle = group, beside, anyio.Event()
+            try:
                 async for frame in inbox:
                     await self._take(frame, out)
                     if self.history.crowded:
@@ -182,8 +182,8 @@ class Answer(Holds):
                         await self._idle.wait()
                     self._next(out)
                 beside.cancel_scope.cancel()
-        finally:
-            self._group = self._beside = None  # a response that is cancelled with it starts nothing any more
+            finally:
+                self._group = self._beside = None  # a response that is cancelled with it starts nothing any more
 
     async def _take(self, frame: Frame, out: Outlet[Given]) -> None:
         if isinstance(frame, Turn):
