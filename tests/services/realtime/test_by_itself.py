@@ -335,7 +335,7 @@ async def test_what_is_kept_is_bounded() -> None:
         dialogue = model._dialogue
         assert dialogue is not None
         assert len(dialogue._responses) <= UNANSWERED
-        assert len(dialogue._here) <= UNANSWERED
+        assert len(dialogue.calls._here) <= UNANSWERED
         assert not dialogue.give
         assert len(model.history) <= model.history.capacity
         await harness.session.cancel()

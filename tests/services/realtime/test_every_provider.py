@@ -221,8 +221,8 @@ def _at_rest(model: Realtime) -> None:
     assert not dialogue.busy
     assert not dialogue.give
     assert not dialogue.outbox or model.profile.continuous
-    assert not dialogue._running
-    assert not dialogue._beside
+    assert not dialogue.calls.running
+    assert not dialogue.calls._beside
     assert not dialogue.memory._deadlines
     assert len(dialogue._responses) <= KEPT + 1
 

@@ -13,9 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 import anyio
-import numpy as np
 from bargein.pipeline import (
-    LIVE,
     Audio,
     Failure,
     Frame,
@@ -36,6 +34,8 @@ from bargein.processors import Timing
 from ..frames import Aside, Connected, RateLimits, Remember, Respond, Say, ToolFinished
 from ..history import Entry, History, Picture
 from ._bell import Bell
+from ._calls import Calls
+from ._giving import Giving
 from ._memory import Memory
 from ._outbox import COMMANDS, Outbox
 from ._response import Item, Response
@@ -117,16 +117,15 @@ class Dialogue:
         """So the provider says."""
         self.detected = False
         """So a detector of the application's own says, above."""
-        self.give: deque[tuple[Outlet[Any], Frame]] = deque()
-        self.giving, self.minding, self.resting = Bell(), Bell(), Bell()
+        self.give = Giving()
+        self.minding, self.resting = Bell(), Bell()
         self._out = out
-        self._has_tool = has_tool
         self._run_tool = run_tool
         self._cancel_tool = cancel_tool
-        self._waiting_ms = 0.0  # of reply audio that waits for room in the graph
         self._waiting_most = buffer_seconds * 1000
         self._responses: dict[str, Response] = {}
         self.memory = Memory(history, self.outbox, self._responses, speaks=speaks)
+        self.calls = Calls(history, self._responses, has_tool)
         self._profile: Profile | None = None  # of the latest connection
         self._active: str | None = None
         self._requested: Respond | Say | None = None  # sent, and not begun
@@ -135,11 +134,7 @@ class Dialogue:
         self._says: deque[Say] = deque(maxlen=COMMANDS)  # the same, word for word, and before that
         self._cancel_next = False
         self._request: str | None = None  # its name
-        self._running: set[str] = set()
-        self._here: set[str] = set()  # calls that were made in this session
-        self._foreign = {entry.call for entry in history if entry.open}  # calls of another brain, not yet answered
-        self._beside: set[str] = set()  # calls that the conversation does not wait for
-        self._kept: tuple[Entry | None, set[str]] = None, set()  # the last entry, and the calls, of `resumption`
+        self._kept: Entry | None = None  # the last entry that `resumption` knows
         self._sounds_until = 0.0  # when all would be played that the provider has sent
         self._final: deque[str] = deque(maxlen=KEPT)  # items of the user whose words are final
         self._asides: set[str] = set()  # what was asked apart, and not answered
@@ -150,21 +145,13 @@ class Dialogue:
     def wake(self) -> None:
         """Tell all who wait that something has changed."""
         self.outbox.bell.ring()
-        self.giving.ring()
+        self.give.bell.ring()
         self.minding.ring()
         self.resting.ring()
 
     def emit(self, frame: Frame, outlet: Outlet[Any] | None = None) -> None:
         """Give a frame to the graph, in order."""
-        self.give.append((outlet or self._out, frame))
-        if isinstance(frame, Audio):
-            self._waiting_ms += frame.ms
-        self.giving.ring()
-
-    def given(self, frame: Frame) -> None:
-        """A frame has left the queue."""
-        if isinstance(frame, Audio):
-            self._waiting_ms -= frame.ms
+        self.give.add(frame, outlet or self._out)
 
     @property
     def protocol(self) -> Protocol | None:
@@ -185,12 +172,12 @@ class Dialogue:
     def busy(self) -> bool:
         """A response is being made, asked for or expected, or a tool runs."""
         waiting = self._requested or self._wanted or self._says or self._expected
-        return bool(self._active or waiting or self._running)
+        return bool(self._active or waiting or self.calls.running)
 
     @property
     def owed(self) -> bool:
         """The provider should say something soon."""
-        return bool(self._active or self._requested or self._expected) and not self._unanswered()
+        return bool(self._active or self._requested or self._expected) and not self.calls.unanswered
 
     @property
     def silence(self) -> float:
@@ -224,7 +211,7 @@ class Dialogue:
         self._profile = protocol.profile
         self.broken = None
         self.renewal, self.expires = "", math.inf
-        self._here.clear()
+        self.calls.connect()
 
     def disconnected(self, reason: str) -> None:
         """The connection is gone. What was being made has failed; what has come is played out."""
@@ -276,13 +263,12 @@ class Dialogue:
         protocol = self.protocol
         assert protocol is not None
         self.session, self.config = event.session, event.config
-        last, calls = self._kept if event.resumed else (None, set[str]())
-        self._here |= calls
+        last = self._kept if event.resumed else None
         entries = list(self.history)
         new = next((at + 1 for at, entry in enumerate(entries) if entry is last), 0)
         worth = [entry for entry in entries[new:] if entry.worth_to(images=protocol.profile.images)]
         known = [entry for entry in worth if not any(entry is each for each in self._typed)]
-        self._foreign -= {entry.call for entry in known}
+        self.calls.begin(known, resumed=event.resumed)
         self.outbox.begin(protocol.seed(known) if known and protocol.profile.seeds else ())
         self.expires = anyio.current_time() + event.seconds if event.seconds else math.inf
         if not event.seconds and protocol.profile.session_seconds:
@@ -360,7 +346,8 @@ class Dialogue:
             self.emit(Usage(response=event.response, **event.usage))
         elif isinstance(event, Resumable):
             self.resumption = event.handle
-            self._kept = next(reversed(list(self.history)), None), set(self._here)
+            self._kept = next(reversed(list(self.history)), None)
+            self.calls.keep()
         elif isinstance(event, AsideOver):
             self._asides.discard(event.name)
             self.emit(Aside(name=event.name, text=event.text, reason=event.reason))
@@ -385,8 +372,7 @@ class Dialogue:
         for old in list(self._responses.values())[:-KEPT]:
             if not old.calls or len(self._responses) > UNANSWERED:
                 del self._responses[old.name]
-                self._here -= old.calls
-                self._beside -= old.calls
+                self.calls.forget(old)
         self._active = name
         if called_off:
             self._cancel(response)
@@ -415,17 +401,15 @@ class Dialogue:
         if response is None:
             return
         item = self._item(response, event.item)
-        pcm = item.half + event.pcm
-        item.half = pcm[len(pcm) & ~1 :]
-        if len(pcm) < 2:
+        samples = item.sound(event.pcm)
+        if samples is None:
             return
-        samples = np.frombuffer(pcm, "<i2", len(pcm) // 2).astype(np.int16, copy=False)
         pts = item.samples * SECOND // rate
-        frame = Audio(samples=samples, rate=rate, pts=pts, response=event.response, item=event.item)
         item.samples += len(samples)
+        frame = Audio(samples=samples, rate=rate, pts=pts, response=event.response, item=event.item)
         item.alignment.sounds(frame)
         self.emit(frame, response.outlet)
-        if self._waiting_ms > self._waiting_most:
+        if self.give.waiting_ms > self._waiting_most:
             self._cancel(response)
             self._over(
                 response, "failed", f"more than {self._waiting_most / 1000:g} s of its audio waited to be played"
@@ -528,14 +512,7 @@ class Dialogue:
             if response.active and not cancelled and not response.cancelled:
                 self._cancel(response)
             self.memory.interrupted(response)
-        kept = deque(
-            (outlet, frame)
-            for outlet, frame in self.give
-            if not (outlet.stale and frame.epoch == LIVE and isinstance(frame, Audio | Text))
-        )
-        self._waiting_ms = sum(frame.ms for _, frame in kept if isinstance(frame, Audio))
-        self.give.clear()
-        self.give.extend(kept)
+        self.give.expire()
         self.wake()
 
     def _cancel(self, response: Response) -> None:
@@ -614,10 +591,10 @@ class Dialogue:
             return
         if not self.protocol.profile.asks and not isinstance(wanted, Say):
             self._wanted = None
-            self._expected = self._active is None and not any(self._unanswered())
+            self._expected = self._active is None and not self.calls.unanswered
             self.heard_at = anyio.current_time()
             return
-        if self._requested is not None or self._unanswered():
+        if self._requested is not None or self.calls.unanswered:
             return
         asked = wanted is COMMITTED and self.protocol.profile.answers_commits
         active = self._responses.get(self._active or "")
@@ -639,80 +616,48 @@ class Dialogue:
 
     # Tools --------------------------------------------------------------------------------------------------------
 
-    def _unanswered(self) -> set[str]:
-        """Calls that the next response must wait for; not those of an interrupted one that we do not run."""
-        responses = self._responses.values()
-        calls = {call for each in responses for call in each.calls if call in self._running or not each.dropped}
-        return calls - self._beside
-
-    def _awaited(self, call: str) -> bool:
-        return any(call in response.calls for response in self._responses.values())
-
     def _call(self, event: CallMade) -> None:
         response = self._responses.get(event.response) or self._begin(event.response)
         if response.outlet is None:
             return  # it was called off before it began
-        known = self.history.called(event.call)
-        awaited = self._awaited(event.call)
-        if awaited:  # asked again, perhaps on another connection: one answer will do
-            response.calls.add(event.call)
-            response.called = True
-            self._here.add(event.call)
-        if awaited or (known is not None and known.response == event.response):
-            return
-        call = ToolCall(
-            call=event.call,
-            name=event.name,
-            arguments=event.arguments,
-            response=event.response,
-            handled=self._has_tool(event.name),
-        )
-        self.history.call(event.call, event.name, event.arguments, event.response)
-        response.calls.add(event.call)
-        response.called = True
-        self._here.add(event.call)
-        if not event.waits:
-            self._beside.add(event.call)
-        self.emit(call)
-        if call.handled:
-            self._running.add(event.call)
-            self._run_tool(call)
+        call = self.calls.made(event, response)
+        if call is not None:
+            self.emit(call)
+            if call.handled:
+                self._run_tool(call)
 
     def result(self, frame: ToolResult) -> None:
         """A tool has answered: the model hears of it before its next response."""
-        entry = self.history.result(frame.call, frame.output)
-        if entry is None or not (self._awaited(frame.call) or frame.call in self._foreign):
+        entry, calls = self.history.result(frame.call, frame.output), self.calls
+        if entry is None or not (calls.awaited(frame.call) or calls.foreign(frame.call)):
             return
+        known = calls.known(frame.call)
         if self.ready and self.protocol is not None:
             self.heard_at = anyio.current_time()
-            if frame.call in self._here:
+            if known:
                 self.outbox.post(self.protocol.tool_result(frame.call, frame.output))
             else:  # it was called on another connection, or by another brain: this one must be told of the call, too
-                self._foreign.discard(frame.call)
+                calls.tell(frame.call)
                 self.outbox.post(self.protocol.seed([entry]))
-        self._answered(frame.call, known=frame.call in self._here)
+        self._answered(frame.call, known=known)
 
     def _call_off(self, call: str) -> None:
         """The provider does not want an answer: whoever works on it is told, and it is never answered."""
         entry = self.history.called(call)
-        awaited = self._awaited(call)
+        awaited = self.calls.awaited(call)
         if not self._cancel_tool(call) and awaited and entry is not None:
             self.emit(ToolFinished(call=call, name=entry.name, cancelled=True))
         self._answered(call)
 
     def _answered(self, call: str, *, known: bool = True) -> None:
-        self._beside.discard(call)
-        self._running.discard(call)
-        self._here.discard(call)
-        for response in self._responses.values():
-            if call in response.calls:
-                response.calls.discard(call)
-                self._results_complete(response, known)
+        for response in self.calls.over(call):
+            self._results_complete(response, known)
         self.wake()
 
     def tool_over(self, call: str) -> None:
         """A tool ended without an answer: an interrupt has called it off."""
-        if call in self._running and call in self._here and self.ready and self.protocol is not None:
+        calls = self.calls
+        if call in calls.running and calls.known(call) and self.ready and self.protocol is not None:
             self.outbox.post(self.protocol.called_off(call))
         self._answered(call)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from bargein.pipeline import Outlet
 from bargein.processors import Alignment
 
@@ -26,6 +28,12 @@ class Item:
         """What another voice has made heard of its text so far."""
         self.settled = False
         """What was heard of it is known, and told."""
+
+    def sound(self, pcm: bytes) -> npt.NDArray[np.int16] | None:
+        """The whole samples of a piece of its sound; half a one waits for the next piece. None for no sample."""
+        pcm = self.half + pcm
+        self.half = pcm[len(pcm) & ~1 :]
+        return np.frombuffer(pcm, "<i2", len(pcm) // 2).astype(np.int16, copy=False) if len(pcm) >= 2 else None
 
 
 class Response:

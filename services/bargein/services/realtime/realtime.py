@@ -422,14 +422,12 @@ class Realtime(Processor):
         """Frames into the graph, in order, waiting for room."""
         while True:
             while dialogue.give:
-                outlet, frame = dialogue.give.popleft()
-                await outlet.send(frame)
-                dialogue.given(frame)
+                frame = await dialogue.give.next()
                 if isinstance(frame, ResponseEnded) and self.history.crowded and self._group is not None:
                     self._group.start_soon(self.history.condense)
                 if not dialogue.give:
                     dialogue.resting.ring()
-            await dialogue.giving.wait()
+            await dialogue.give.bell.wait()
 
     async def _mind(self, dialogue: Dialogue) -> None:
         """What is due when nothing comes."""
