@@ -34,6 +34,8 @@ F_co = TypeVar("F_co", bound=Frame, covariant=True)
 F_contra = TypeVar("F_contra", bound=Frame, contravariant=True)
 Args = TypeVarTuple("Args")
 
+SHORT = 0.25
+"""Seconds. A sleep that is shorter paces something, and mostly ends by itself; a longer one waits for something."""
 NEWS_ROOM = 256
 """How many upstream frames may wait in one inbox. They never wait for room; past this the oldest is dropped."""
 
@@ -88,7 +90,7 @@ class Inbox(Generic[F_co]):
         self._closed = False
         self._wake: anyio.Event | None = None
         self._event: type[anyio.Event] | None = None
-        self._alarm: anyio.CancelScope | None = None  # around a sleep that something urgent ends
+        self._alarm: Callable[[], object] | None = None  # ends a sleep, for something urgent
         self._forever = False
         self._room: anyio.Event | None = None
         self._streak = 0
@@ -152,9 +154,16 @@ class Inbox(Generic[F_co]):
         """
         if not self._urgent and not (self.ending and seconds == math.inf):
             self._forever = seconds == math.inf
-            # A whole sleep is the rule, and what is cancelled costs far more: so the exception is what is cancelled.
-            with anyio.CancelScope() as self._alarm:
-                await (anyio.sleep_forever() if self._forever else anyio.sleep(seconds))
+            if seconds < SHORT:
+                # A whole sleep is the rule, and to cancel costs far more: so the exception is what is cancelled.
+                with anyio.CancelScope() as scope:
+                    self._alarm = scope.cancel
+                    await anyio.sleep(seconds)
+            else:
+                event = anyio.Event()
+                self._alarm = event.set
+                with anyio.move_on_after(seconds):
+                    await event.wait()
             self._alarm, self._forever = None, False
         return self.urgent_nowait()
 
@@ -214,7 +223,7 @@ class Inbox(Generic[F_co]):
             self._urgent.pop(kind, None)
         self._urgent[kind] = frame
         if self._alarm is not None:
-            self._alarm.cancel()
+            self._alarm()
         self._ring()
 
     def put_news(self, frame: Frame) -> None:
@@ -233,7 +242,7 @@ class Inbox(Generic[F_co]):
         if self._end is None:
             self._end, self._gives_end = end, give
             if self._forever and self._alarm is not None:
-                self._alarm.cancel()
+                self._alarm()
             self._ring()
 
     def expire(self) -> None:
