@@ -77,7 +77,7 @@ def _realtime(provider: Provider, environ: Mapping[str, str]) -> Choice:
         return provider.make(instructions=INSTRUCTIONS, tools=TOOLS, **options)
 
     missing = "" if any(environ.get(key) for key in provider.keys) else f"set {' or '.join(provider.keys)}"
-    if missing_extras := _missing(dict([provider.needs])):
+    if missing_extras := _missing(dict(provider.needs)):
         missing = f"pip install 'bargein[{missing_extras}]'"
     return Choice(name=name, title=provider.name, missing=missing, sees=profile.images, make=make, write=write)
 
@@ -94,7 +94,8 @@ def _offline() -> Choice:
 
 
 def _missing(needs: Mapping[str, str]) -> str:
-    return ",".join(extra for module, extra in needs.items() if importlib.util.find_spec(module) is None)
+    missing = (extra for module, extra in needs.items() if importlib.util.find_spec(module) is None)
+    return ",".join(dict.fromkeys(missing))
 
 
 class _Unseen(Processor):

@@ -39,8 +39,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     """What a model must be given to talk to a stand-in."""
     keys: Sequence[str] = ()
     """Environment variables one of which holds what it needs to be used as it is; none if it must be told more."""
-    needs: tuple[str, str] = ("websockets", "websockets")
-    """A module that it imports, and the extra that brings it."""
+    needs: tuple[tuple[str, str], ...] = (("websockets", "websockets"),)
+    """Each module that it imports, and the extra that brings it."""
 
     def make(self, **options: Any) -> Realtime:
         """A model of it."""
@@ -99,7 +99,7 @@ PROVIDERS: Final = (
         profile="bargein.services.nova:PROFILE",
         peer="bargein.services.nova.peer:rehearsal",
         keys=("AWS_PROFILE", "AWS_ACCESS_KEY_ID"),
-        needs=("h2", "nova"),
+        needs=(("h2", "nova"), ("botocore", "nova")),
     ),
     Provider(
         name="Qwen Omni",
@@ -118,6 +118,7 @@ PROVIDERS: Final = (
         dialect="bargein.services.ultravox:SPOKEN",
         options={"join": _joined},
         keys=("ULTRAVOX_API_KEY",),
+        needs=(("websockets", "websockets"), ("httpx", "http")),
     ),
     Provider(
         name="xAI Grok",
