@@ -17,8 +17,8 @@ from bargein.pipeline import Audio, Interrupt, UserText
 from bargein.pipeline.testing import noise, speech_like
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, dial
 from bargein.services.transports import WebSocketClient, connect_websocket
-from bargein.services.transports._websocket_wire import pack
 from bargein.services.transports.control import Start, start
+from bargein.services.transports.websocket._wire import pack
 
 RATE, PIECE = 16_000, 320
 SPEECH = speech_like(4000, rate=RATE)

@@ -31,8 +31,8 @@ from bargein.processors import Pacer, Spoken, Turn, Turns, Vad
 from bargein.services.cascade import Cascade
 from bargein.services.cascade.cascade import SILENCE_MS
 from bargein.services.cascade.parts import Samples
-from bargein.services.espeak import ESpeak
-from bargein.services.pocketsphinx import PocketSphinx
+from bargein.services.providers.espeak import ESpeak
+from bargein.services.providers.pocketsphinx import PocketSphinx
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

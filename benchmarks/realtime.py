@@ -35,8 +35,8 @@ from _kit import best, clock, options, run, show
 from bargein.pipeline import Audio, Pipeline, Processor, ResponseEnded, ResponseStarted, Session, Text, Transcript
 from bargein.processors import Pacer, Resample, Spoken
 from bargein.services.frames import Connected, Respond
-from bargein.services.openai import _wire
-from bargein.services.openai.realtime import OpenAIRealtime
+from bargein.services.providers.openai import wire as _wire
+from bargein.services.providers.openai.client.realtime import OpenAIRealtime
 
 MICROPHONE, WIRE, SPEAKER = 16_000, 24_000, 16_000
 FRAME, PIECES = 0.020, 5

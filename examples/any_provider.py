@@ -6,11 +6,11 @@ import anyio
 from bargein.pipeline import Audio, Pipeline, ToolCall, UserText
 from bargein.pipeline.testing import Harness, run_virtual
 from bargein.processors import Pacer, Resample, Spoken
-from bargein.services.providers import rehearse
+from bargein.services.providers.catalog import rehearse
 from bargein.services.realtime import Realtime
 from bargein.services.tools import tool
 
-PROVIDER = "OpenAI"  # or "Gemini", or any other of `bargein.services.providers.PROVIDERS`
+PROVIDER = "OpenAI"  # or "Gemini", or any other of `bargein.services.providers.catalog.PROVIDERS`
 ASKS = [ToolCall(call="", name="clock", arguments='{"city": "Paris"}')]
 STORY = "It is noon in Paris, and the bells are ringing all over the town while we speak."
 

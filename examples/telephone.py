@@ -5,8 +5,8 @@ import json
 
 import anyio
 from bargein.pipeline import Outlet, Pipeline, Processor, UserText
-from bargein.services.openai import ScriptedBrain
 from bargein.services.sockets import Endpoint, Socket, dial
+from bargein.services.testing import ScriptedBrain
 from bargein.services.transports import Dtmf, Transport, serve_websocket
 from bargein.services.transports.telephony import accept_twilio
 

@@ -22,7 +22,8 @@ from bargein.pipeline import (
     Transcript,
     Video,
 )
-from bargein.pipeline._contract import Rung, names
+from bargein.pipeline._contract import names
+from bargein.pipeline.lowlevel import Rung
 
 
 def test_a_plain_processor() -> None:

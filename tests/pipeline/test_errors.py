@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from bargein.pipeline import (
-    BargeinError,
-    ContractError,
-    FloodError,
-    FrameError,
-    LinkError,
-    SessionError,
-    StuckError,
-)
+from bargein.pipeline import BargeinError, ContractError, FloodError, FrameError, LinkError, SessionError, StuckError
 
 
 @pytest.mark.parametrize(

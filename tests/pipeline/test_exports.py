@@ -17,7 +17,7 @@ FACES = [
     "bargein.processors",
     "bargein.services",
     "bargein.services.cascade",
-    "bargein.services.openai",
+    "bargein.services.providers.openai",
     "bargein.services.realtime",
     "bargein.services.tools",
 ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import anyio
 import anyio.lowlevel
 import pytest
-from bargein.pipeline._leash import PATIENCE, Unstoppable, leashed
+from bargein.pipeline._leash import PATIENCE
+from bargein.pipeline.lowlevel import Unstoppable, leashed
 
 
 async def test_it_is_transparent() -> None:

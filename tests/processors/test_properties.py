@@ -10,18 +10,7 @@ import numpy as np
 import pytest
 from bargein.pipeline import Audio, End, Frame, Interrupt, ResponseEnded, SpeechStarted, Text, Video
 from bargein.pipeline.testing import framed, joined, speech_like, tone
-from bargein.processors import (
-    Gain,
-    Meter,
-    Mixer,
-    Recorder,
-    Resample,
-    SampleFps,
-    Sentences,
-    Spoken,
-    Tap,
-    Vad,
-)
+from bargein.processors import Gain, Meter, Mixer, Recorder, Resample, SampleFps, Sentences, Spoken, Tap, Vad
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
-from bargein.services.openai.dialect import GA
-from bargein.services.openai.serve import serve_socket
-from bargein.services.openai.tongue import Tongue
+from bargein.services.providers.openai.dialect import GA
+from bargein.services.providers.openai.server.serve import serve_socket
+from bargein.services.providers.openai.server_language import Tongue
 from bargein.services.sockets import Endpoint, Socket, pipe
 
 Change = Callable[[dict[str, Any]], Iterable[dict[str, Any]]]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 
-from ._contract import Kinds, Rung, names
+from ._contract import Kinds, names
 from ._plan import Node, Plan
 from .errors import LinkError, LinkWarning
 from .frames import Audio, Frame, Travels, Video
+from .lowlevel import Rung
 from .processor import AudioFormat
 
 __all__ = ["check", "given", "starts_itself"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
-from ._contract import Contract, Rung
 from .errors import LinkError
 from .frames import Frame
+from .lowlevel import Contract, Rung
 from .processor import Processor
 
 __all__ = ["Node", "Plan"]

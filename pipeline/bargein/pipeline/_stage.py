@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from ._contract import Rung, names
+from ._contract import names
 from ._plan import Node
 from .errors import ContractError
 from .frames import LIVE, End, Frame, Travels
+from .lowlevel import Rung
 from .ports import Inbox, Parcel
 from .statistics import Counters, Hop, ProcessorStatistics
 

@@ -10,14 +10,12 @@ from typing import Any
 
 import anyio
 
-from ._contract import Rung
 from ._host import start_host
-from ._leash import Unstoppable, leashed
 from ._run import Run
 from ._stage import Stage, Unwind, inherit
-from ._worker import Worker
 from .errors import SessionError, StuckError
 from .frames import LIVE, Frame, Travels
+from .lowlevel import Rung, Unstoppable, Worker, leashed
 from .ports import Inbox, Outlet
 
 __all__ = ["Tasks"]

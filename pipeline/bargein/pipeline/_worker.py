@@ -11,12 +11,25 @@ from typing import Any, TypeVar
 import anyio
 from anyio.lowlevel import current_token
 
-__all__ = ["Worker", "at_work"]
+__all__ = ["Worker", "at_work", "set_guard"]
 
 T = TypeVar("T")
 
-at_work: Callable[[], AbstractContextManager[Any]] = nullcontext
-"""Entered in the event loop while a thread works. The test kit puts a guard here that holds the virtual clock."""
+_guard: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+
+def at_work() -> AbstractContextManager[Any]:
+    """Return a context to enter in the event loop while a thread works for it.
+
+    It does nothing in production. Under a virtual clock it keeps the clock from jumping ahead of the thread.
+    """
+    return _guard()
+
+
+def set_guard(guard: Callable[[], AbstractContextManager[Any]]) -> None:
+    """Set what `at_work` returns; the test kit's clock is the only caller."""
+    global _guard
+    _guard = guard
 
 
 class Worker:

@@ -7,12 +7,13 @@ from itertools import pairwise
 from typing import Any
 
 from ._check import check, given, starts_itself
-from ._contract import Contract, Kinds, Rung
+from ._contract import Kinds
 from ._gate import Gate, Route
 from ._plan import Plan
 from .errors import LinkError
 from .frames import Frame
-from .processor import Processor, as_processor
+from .lowlevel import Contract, Rung, as_processor
+from .processor import Processor
 from .session import Session
 
 __all__ = ["Branch", "Graph", "Pipeline", "Route", "Step", "Switch"]

@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Literal, Self, cast
 
 import msgspec
 
-from ._contract import Contract, Rung, read_contract
+from ._contract import read_contract
 from .errors import ContractError, FrameError
 from .frames import Frame
+from .lowlevel import Contract, Rung
 
 __all__ = ["AudioFormat", "OnError", "Pass", "Processor", "as_processor"]
 

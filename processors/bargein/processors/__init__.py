@@ -1,27 +1,27 @@
 """Pure media and turn-taking steps. They import the engine only, and know no service."""
 
-from .alignment import Alignment
-from .barge_in import BACKCHANNELS, BargeIn, Decision, Evidence, decide
-from .decode_picture import DecodePicture
-from .detectors import Detector, Silero, WebRtc
-from .encode_jpeg import EncodeJpeg
-from .gain import Gain
-from .latency import BargeInReaction, Latency, TurnLatency
-from .meter import Level, Meter
-from .mixer import Mixer
-from .overlay import Overlay
-from .pacer import Pacer
-from .playout import Playout
-from .recorder import Recorder
-from .resample import Resample
-from .sample_fps import SampleFps
-from .scale import Scale
-from .sentences import Sentences
-from .spoken import AgentActivity, Heard, Spoken, Timing
-from .tap import Tap
-from .turn_taking import TurnTaking
-from .turns import Commit, Turn, Turns, UserIdle
-from .vad import SpeechContinued, SpeechProbability, Vad
+from .audio.gain import Gain
+from .audio.meter import Level, Meter
+from .audio.mixer import Mixer
+from .audio.recorder import Recorder
+from .audio.resample import Resample
+from .listening.barge_in import BACKCHANNELS, BargeIn, Decision, Evidence, decide
+from .listening.detectors import Detector, Silero, WebRtc
+from .listening.turn_taking import TurnTaking
+from .listening.turns import Commit, Turn, Turns, UserIdle
+from .listening.vad import SpeechContinued, SpeechProbability, Vad
+from .observe.latency import BargeInReaction, Latency, TurnLatency
+from .observe.tap import Tap
+from .speaking.alignment import Alignment
+from .speaking.pacer import Pacer
+from .speaking.playout import Playout
+from .speaking.sentences import Sentences
+from .speaking.spoken import AgentActivity, Heard, Spoken, Timing
+from .video.decode_picture import DecodePicture
+from .video.encode_jpeg import EncodeJpeg
+from .video.overlay import Overlay
+from .video.sample_fps import SampleFps
+from .video.scale import Scale
 
 __all__ = [
     "BACKCHANNELS",

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import anyio
 import msgspec
 import sniffio
+from bargein.pipeline.lowlevel import import_extra
 
-from ._need import need
 from ._retry import asked_wait
 
 __all__ = ["Endpoint", "Socket", "SocketClosedError", "SocketRefusedError", "dial", "listen", "pipe"]
@@ -100,7 +100,7 @@ async def dial(endpoint: Endpoint) -> AsyncIterator[Socket]:
 
     Raises `SocketRefusedError`, which says why, when none comes about.
     """
-    need("websockets", "websockets", "dial()")
+    import_extra("websockets", "websockets", "dial()")
     exceptions = importlib.import_module("websockets.exceptions")
     client = importlib.import_module(f"websockets.{sniffio.current_async_library()}.client")
     options: dict[str, Any] = {
@@ -168,7 +168,7 @@ async def listen(
     `handler` gets the socket and the HTTP request, and the socket is closed when it returns. `process_request` and the
     other options are those of `websockets`' `serve`.
     """
-    need("websockets", "websockets", "listen()")
+    import_extra("websockets", "websockets", "listen()")
     exceptions = importlib.import_module("websockets.exceptions")
     backend = sniffio.current_async_library()
     server = importlib.import_module(f"websockets.{backend}.server")

@@ -11,7 +11,7 @@ import pytest
 from bargein.pipeline import Audio, End, Inbox, Interrupt, Outlet, Processor, Text, Transcript
 from bargein.pipeline.testing import check_processor
 
-from ..kit import InThread, Loops, Plain, Resets, Waits
+from tests.pipeline.kit import InThread, Loops, Plain, Resets, Waits
 
 pytestmark = pytest.mark.virtual
 

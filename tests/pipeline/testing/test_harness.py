@@ -9,7 +9,7 @@ import pytest
 from bargein.pipeline import Audio, End, Interrupt, Pipeline, Played, Processor, SpeechStarted, Text
 from bargein.pipeline.testing import Arrival, Harness, Timeline, framed, tone
 
-from ..kit import Plain, Waits, audio, index
+from tests.pipeline.kit import Plain, Waits, audio, index
 
 
 class Reports(Processor):

@@ -11,8 +11,6 @@ import pytest
 from bargein.pipeline import Audio, Failure, Frame, ResponseEnded, Text, Transcript, UserText
 from bargein.pipeline.testing import Harness, framed, noise, silence
 from bargein.processors import Heard, Pacer, Spoken, Turn
-from bargein.services.anthropic import Messages
-from bargein.services.cartesia import Cartesia
 from bargein.services.cascade import (
     Call,
     Cascade,
@@ -24,16 +22,19 @@ from bargein.services.cascade import (
     Word,
 )
 from bargein.services.cascade.parts import Samples
-from bargein.services.chat import ChatCompletions
-from bargein.services.deepgram import Deepgram
-from bargein.services.elevenlabs import ElevenLabs
-from bargein.services.espeak import ESpeak
-from bargein.services.flite import Flite
-from bargein.services.openai.speech import OpenAISpeech, OpenAITranscription
-from bargein.services.rules import TOOLS, Rules
+from bargein.services.providers.anthropic import Messages
+from bargein.services.providers.cartesia import Cartesia
+from bargein.services.providers.chat import ChatCompletions
+from bargein.services.providers.deepgram import Deepgram
+from bargein.services.providers.elevenlabs import ElevenLabs
+from bargein.services.providers.espeak import ESpeak
+from bargein.services.providers.flite import Flite
+from bargein.services.providers.openai.client.speech import OpenAISpeech, OpenAITranscription
+from bargein.services.providers.rules import TOOLS, Rules
 from bargein.services.tools import tool
 
-from ...speech import utterances
+from tests.speech import utterances
+
 from .parts import Ears, Mind, Voice
 
 pytestmark = pytest.mark.virtual

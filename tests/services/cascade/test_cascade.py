@@ -16,7 +16,8 @@ from bargein.processors import BargeIn, Heard, Pacer, Sentences, Silero, Spoken,
 from bargein.services.cascade import Answer, Cascade, Speak, Transcribe
 from bargein.services.history import History
 
-from ...speech import utterances
+from tests.speech import utterances
+
 from .parts import Ears, Mind, Voice
 
 pytestmark = pytest.mark.virtual

@@ -12,11 +12,12 @@ from bargein.pipeline import Audio, ToolCall
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Heard, Pacer, Spoken, Turn
 from bargein.services.cascade import Cascade, Speak, TextToSpeech
-from bargein.services.espeak import ESpeak
-from bargein.services.flite import Flite
-from bargein.services.rules import Rules
+from bargein.services.providers.espeak import ESpeak
+from bargein.services.providers.flite import Flite
+from bargein.services.providers.rules import Rules
 
-from ...speech import utterances
+from tests.speech import utterances
+
 from .parts import Voice
 
 pytest.importorskip("pocketsphinx", reason="the extra 'pocketsphinx' is not installed")

@@ -14,7 +14,8 @@ from bargein.services.cascade import SpeechToText, Transcribe
 from bargein.services.cascade.parts import Samples
 from bargein.services.frames import ClearAudio
 
-from ...speech import utterances
+from tests.speech import utterances
+
 from .parts import Ears
 
 pytestmark = pytest.mark.virtual

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bargein.services.cli._app import run
 
-from ...speech import FOLDER
+from tests.speech import FOLDER
 
 pytest.importorskip("pocketsphinx", reason="the extra 'pocketsphinx' is not installed")
 pytestmark = pytest.mark.timeout(90)

@@ -27,13 +27,13 @@ from bargein.pipeline import (
 from bargein.pipeline.testing import Harness, framed, silence, speech_like
 from bargein.processors import Commit, Heard, Pacer, Spoken
 from bargein.services.frames import Configure, Respond, Say, ToolFinished, ToolStarted
-from bargein.services.providers import PROVIDERS, Provider, _named
+from bargein.services.providers.catalog import PROVIDERS, Provider, _named
 from bargein.services.realtime import Realtime
 from bargein.services.realtime._dialogue import KEPT
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError
 from bargein.services.tools import tool
 
-from ..upheaval import nothing_stale, seeded
+from tests.services.upheaval import nothing_stale, seeded
 
 pytestmark = pytest.mark.virtual
 

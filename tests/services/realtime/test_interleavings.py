@@ -11,13 +11,14 @@ import pytest
 from bargein.pipeline import LIVE, Audio, Played, ResponseEnded
 from bargein.pipeline.testing import Harness
 from bargein.processors import Heard, Pacer, Spoken
-from bargein.services.azure import VOICE_LIVE, VoiceLive
-from bargein.services.openai import GA, Dialect, OpenAIRealtime
-from bargein.services.qwen import QWEN, QwenOmni
+from bargein.services.providers.azure import VOICE_LIVE, VoiceLive
+from bargein.services.providers.openai import GA, Dialect, OpenAIRealtime
+from bargein.services.providers.qwen import QWEN, QwenOmni
+from bargein.services.providers.xai import XAI, GrokVoice
 from bargein.services.realtime import Realtime
-from bargein.services.xai import XAI, GrokVoice
 
-from ..upheaval import nothing_stale, seeded, upheaval
+from tests.services.upheaval import nothing_stale, seeded, upheaval
+
 from .peer import RATE, WORD_MS, Peer
 
 pytestmark = pytest.mark.virtual

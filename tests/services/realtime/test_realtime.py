@@ -30,7 +30,7 @@ from bargein.pipeline.testing import Harness, framed, tone
 from bargein.processors import Commit, Pacer, Spoken, TurnTaking
 from bargein.services.frames import Aside, Configure, Connected, Disconnected, RateLimits, Respond, ToolFinished
 from bargein.services.history import History
-from bargein.services.openai.realtime import OpenAIRealtime
+from bargein.services.providers.openai.client.realtime import OpenAIRealtime
 from bargein.services.realtime import RealtimeError, ReconnectPolicy, UnsupportedError
 from bargein.services.sockets import SocketRefusedError
 from bargein.services.tools import tool

@@ -24,10 +24,10 @@ from bargein.processors import Spoken
 from bargein.services.server import PageServer, serve_page
 from bargein.services.sockets import Endpoint, SocketClosedError, SocketRefusedError, dial
 from bargein.services.transports import RefusedError, SessionLimits, Transport, connect_websocket
-from bargein.services.transports._websocket_wire import pack
 from bargein.services.transports.control import Start, start
+from bargein.services.transports.websocket._wire import pack
 
-from ..transports.kit import Brain, until
+from tests.services.transports.kit import Brain, until
 
 pytest.importorskip("uvicorn", reason="the extra 'server' is not installed")
 pytestmark = pytest.mark.timeout(900 if os.environ.get("BARGEIN_EXTENDED") else 90)

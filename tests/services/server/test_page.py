@@ -17,15 +17,15 @@ import pytest
 from bargein.pipeline import Audio, Pipeline, Processor, Video
 from bargein.pipeline.testing import joined, silence
 from bargein.processors import Resample, Spoken
-from bargein.services.brains import Choice
 from bargein.services.cascade import Cascade, LanguageModel, Prompt
-from bargein.services.espeak import ESpeak
-from bargein.services.pocketsphinx import PocketSphinx
+from bargein.services.providers.brains import Choice
+from bargein.services.providers.espeak import ESpeak
+from bargein.services.providers.pocketsphinx import PocketSphinx
 from bargein.services.server import PageServer, serve_page
 from bargein.services.server.app import PAGE
 from bargein.services.transports import Transport
 
-from ...speech import RATE, errors, utterances, words
+from tests.speech import RATE, errors, utterances, words
 
 playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
 

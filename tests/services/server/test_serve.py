@@ -16,9 +16,9 @@ import msgspec
 import pytest
 from bargein.pipeline import Audio, Image, Pipeline, Processor, ResponseEnded, Text, UserText, Video
 from bargein.processors import Spoken, Turns
-from bargein.services.brains import Choice, choices
 from bargein.services.cascade import Answer
-from bargein.services.rules import Rules
+from bargein.services.providers.brains import Choice, choices
+from bargein.services.providers.rules import Rules
 from bargein.services.server import PageServer, serve_page
 from bargein.services.sockets import Endpoint, SocketClosedError, SocketRefusedError, dial
 from bargein.services.transports import RefusedError, SessionLimits, Transport, connect_websocket

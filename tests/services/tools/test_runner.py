@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 from bargein.pipeline import Frame, ToolCall, ToolResult
-from bargein.pipeline._host import on_trio
+from bargein.pipeline.lowlevel import on_trio
 from bargein.pipeline.testing import run_virtual
 from bargein.services.frames import ToolFinished, ToolProgress, ToolStarted
 from bargein.services.tools import Toolbox, ToolContext, ToolError, ToolRunner, tool

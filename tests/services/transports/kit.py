@@ -7,17 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
-from bargein.pipeline import (
-    Audio,
-    Frame,
-    Outlet,
-    Pipeline,
-    Processor,
-    ResponseEnded,
-    ResponseStarted,
-    Text,
-    UserText,
-)
+from bargein.pipeline import Audio, Frame, Outlet, Pipeline, Processor, ResponseEnded, ResponseStarted, Text, UserText
 from bargein.pipeline.testing import framed, tone
 from bargein.processors import Spoken
 from bargein.services.sockets import Socket, SocketClosedError, pipe

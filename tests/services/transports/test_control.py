@@ -8,17 +8,7 @@ from contextlib import suppress
 from typing import get_args
 
 import pytest
-from bargein.pipeline import (
-    Failure,
-    Image,
-    Interrupt,
-    ResponseEnded,
-    Text,
-    Transcript,
-    Travels,
-    UserText,
-    Video,
-)
+from bargein.pipeline import Failure, Image, Interrupt, ResponseEnded, Text, Transcript, Travels, UserText, Video
 from bargein.processors import Commit
 from bargein.services.frames import ToolFinished
 from bargein.services.transports import control

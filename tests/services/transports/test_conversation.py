@@ -11,12 +11,12 @@ import pytest
 from bargein.pipeline import Audio, Frame, Interrupt, Pipeline, ToolCall, Transcript
 from bargein.processors import BargeInReaction, Resample, Spoken, TurnLatency
 from bargein.services.cascade import Cascade
-from bargein.services.espeak import ESpeak
-from bargein.services.openai import OpenAIRealtime
-from bargein.services.openai.serve import serve
+from bargein.services.providers.espeak import ESpeak
+from bargein.services.providers.openai import OpenAIRealtime
+from bargein.services.providers.openai.server.serve import serve
 from bargein.services.transports import FileTransport, Transport, WebSocketClient, connect_websocket, serve_websocket
 
-from ...speech import FOLDER, utterances
+from tests.speech import FOLDER, utterances
 
 pytest.importorskip("pocketsphinx", reason="the extra 'pocketsphinx' is not installed")
 pytest.importorskip("espeakng_loader", reason="the extra 'espeak' is not installed")

@@ -15,7 +15,7 @@ from bargein.pipeline import Audio, Interrupt, Outlet, Pipeline, Processor, Resp
 from bargein.pipeline.testing import framed, noise, silence, tone
 from bargein.processors import Gain, Heard, Spoken, TurnLatency
 from bargein.services.transports import PeerJoined, PeerLeft
-from bargein.services.transports._soundfile import SoundReader, WaveWriter
+from bargein.services.transports._sound_file import SoundReader, WaveWriter
 from bargein.services.transports.files import FileTransport
 
 RATE = 16_000

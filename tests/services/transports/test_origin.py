@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from bargein.services.transports._origin import foreign, is_local, is_loopback
+from bargein.services.transports.origin import foreign, is_local, is_loopback
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,9 @@ from typing import Any, TypeVar
 
 import anyio
 import trio
+from bargein.pipeline._worker import set_guard
+from bargein.pipeline.lowlevel import on_trio
 from trio.testing import MockClock
-
-from .. import _worker
-from .._host import on_trio
 
 __all__ = ["VirtualLoop", "hold_clock", "run_virtual", "virtual_asyncio", "virtual_trio"]
 
@@ -114,4 +113,4 @@ def hold_clock() -> Iterator[None]:
             loop._virtual.held -= 1
 
 
-_worker.at_work = hold_clock
+set_guard(hold_clock)

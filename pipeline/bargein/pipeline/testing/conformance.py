@@ -7,12 +7,12 @@ from typing import Any
 
 import anyio
 import numpy as np
+from bargein.pipeline.errors import StuckError
+from bargein.pipeline.frames import LIVE, SECOND, Audio, End, Frame, Interrupt, Travels
+from bargein.pipeline.graph import Pipeline
+from bargein.pipeline.lowlevel import Rung
+from bargein.pipeline.processor import Processor
 
-from .._contract import Rung
-from ..errors import StuckError
-from ..frames import LIVE, SECOND, Audio, End, Frame, Interrupt, Travels
-from ..graph import Pipeline
-from ..processor import Processor
 from .harness import Harness
 from .signals import framed, joined, speech_like
 

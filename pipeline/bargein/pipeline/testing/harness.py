@@ -8,13 +8,12 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import anyio
-
-from .._contract import Contract, Rung
-from ..frames import SECOND, Frame, Travels
-from ..graph import Pipeline, Step
-from ..processor import Processor
-from ..session import Session
-from ..statistics import SessionStatistics
+from bargein.pipeline.frames import SECOND, Frame, Travels
+from bargein.pipeline.graph import Pipeline, Step
+from bargein.pipeline.lowlevel import Contract, Rung
+from bargein.pipeline.processor import Processor
+from bargein.pipeline.session import Session
+from bargein.pipeline.statistics import SessionStatistics
 
 __all__ = ["Arrival", "Harness", "Timeline"]
 

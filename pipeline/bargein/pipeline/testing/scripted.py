@@ -6,12 +6,11 @@ from functools import partial
 from typing import Any
 
 import anyio
-
-from .._contract import Contract, Rung
-from ..errors import ContractError
-from ..frames import Frame
-from ..ports import Inbox, Outlet
-from ..processor import Processor
+from bargein.pipeline.errors import ContractError
+from bargein.pipeline.frames import Frame
+from bargein.pipeline.lowlevel import Contract, Rung
+from bargein.pipeline.ports import Inbox, Outlet
+from bargein.pipeline.processor import Processor
 
 __all__ = ["Reply", "Scripted"]
 

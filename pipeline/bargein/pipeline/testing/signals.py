@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
-
-from ..frames import LIVE, SECOND, Audio
+from bargein.pipeline.frames import LIVE, SECOND, Audio
 
 __all__ = ["framed", "joined", "noise", "silence", "speech_like", "tone"]
 

@@ -26,14 +26,14 @@ from bargein.pipeline import (
     Video,
 )
 from bargein.processors import AgentActivity, Heard, SampleFps, Turn
+from bargein.services.frames import Aside, Configure, Remember, Respond, Say, ToolFinished, ToolProgress, ToolStarted
+from bargein.services.history import History, HistoryStatistics
+from bargein.services.history.picture import picture_of
+from bargein.services.realtime.profile import UnsupportedError
+from bargein.services.tools import Tool, Toolbox, ToolRunner
 
-from .._shown import picture_of
-from ..frames import Aside, Configure, Remember, Respond, Say, ToolFinished, ToolProgress, ToolStarted
-from ..history import History, HistoryStatistics
-from ..realtime.profile import UnsupportedError
-from ..tools import Tool, Toolbox, ToolRunner
-from ._calls import CALLED_OFF, Calls
-from ._part import Holds, checked, failure_of, positive
+from ._base import Holds, checked, failure_of, positive
+from ._tool_calls import CALLED_OFF, Calls
 from .parts import Call, LanguageModel, Prompt
 
 __all__ = ["APOLOGY", "UNHEARD", "Answer"]

@@ -8,10 +8,10 @@ from typing import Any, Literal, Self
 
 from bargein.pipeline import Pipeline
 from bargein.processors import BargeIn, Resample, Sentences, Turns, Vad
+from bargein.services.history import History
+from bargein.services.tools import Tool, Toolbox
 
-from ..history import History
-from ..tools import Tool, Toolbox
-from ._part import checked
+from ._base import checked
 from .answer import APOLOGY, UNHEARD, Answer
 from .parts import LanguageModel, SpeechToText, TextToSpeech
 from .speak import UNSAYABLE, Speak
@@ -116,10 +116,10 @@ class Cascade(Pipeline):
 
         Raises `ModuleNotFoundError` where the extras `pocketsphinx` and `espeak` are needed and not installed.
         """
-        from ..espeak import ESpeak  # noqa: PLC0415  # what it needs may not be installed
-        from ..flite import Flite  # noqa: PLC0415
-        from ..pocketsphinx import PocketSphinx  # noqa: PLC0415
-        from ..rules import TOOLS, Rules  # noqa: PLC0415
+        from bargein.services.providers.espeak import ESpeak
+        from bargein.services.providers.flite import Flite
+        from bargein.services.providers.pocketsphinx import PocketSphinx
+        from bargein.services.providers.rules import TOOLS, Rules
 
         return cls(
             stt or PocketSphinx(),

@@ -9,8 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from bargein.pipeline import BargeinError, Usage
-
-from ..history import Entry
+from bargein.services.history import Entry
 
 __all__ = ["Call", "LanguageModel", "Prompt", "SpeechToText", "TextToSpeech", "UnsayableError", "Word"]
 

@@ -10,7 +10,7 @@ import msgspec
 from bargein.pipeline import Audio, AudioFormat, Failure, Interrupt, Outlet, ResponseEnded, Text
 from bargein.processors import Heard, Timing
 
-from ._part import Holds, checked, failure_of, positive
+from ._base import Holds, checked, failure_of, positive
 from .parts import TextToSpeech, UnsayableError, Word
 
 __all__ = ["UNSAYABLE", "Speak"]

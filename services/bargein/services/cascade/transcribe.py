@@ -10,20 +10,11 @@ from typing import Any
 import anyio
 import msgspec
 import numpy as np
-from bargein.pipeline import (
-    Audio,
-    AudioFormat,
-    Failure,
-    Inbox,
-    Outlet,
-    SpeechStarted,
-    SpeechStopped,
-    Transcript,
-)
+from bargein.pipeline import Audio, AudioFormat, Failure, Inbox, Outlet, SpeechStarted, SpeechStopped, Transcript
 from bargein.processors import Commit, TurnTaking
+from bargein.services.frames import ClearAudio, Say
 
-from ..frames import ClearAudio, Say
-from ._part import Holds, checked, failure_of, positive
+from ._base import Holds, checked, failure_of, positive
 from .parts import Samples, SpeechToText
 
 __all__ = ["HearingStatistics", "Transcribe"]

@@ -13,6 +13,6 @@ def main() -> None:
         import typer  # noqa: F401, PLC0415  # named here, so that its absence is a sentence
     except ModuleNotFoundError:
         sys.exit("bargein: the command line needs typer and rich; pip install 'bargein[cli]'")
-    from ._app import run  # noqa: PLC0415
+    from ._app import run
 
     sys.exit(run())

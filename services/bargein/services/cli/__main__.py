@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import main
+from bargein.services.cli import main
 
 __all__ = ["main"]
 

@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 from bargein.pipeline import Pipeline, Processor
 from bargein.processors import Spoken
-
-from ..brains import choice
-from ..transports import RefusedError, Transport
+from bargein.services.providers.brains import choice
+from bargein.services.transports import RefusedError, Transport
 
 __all__ = ["agent"]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from bargein.pipeline import Failure, Processor, Transcript
 from bargein.processors import BargeInReaction, TurnLatency
+from bargein.services.frames import ToolFinished
 
-from ..frames import ToolFinished
 from ._console import console
 
 __all__ = ["Notes"]

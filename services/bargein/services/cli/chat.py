@@ -9,9 +9,9 @@ import anyio
 import typer
 from anyio import to_thread
 from bargein.pipeline import Frame, Pipeline, ResponseEnded, Text, UserText
+from bargein.services.frames import ToolFinished
+from bargein.services.providers.brains import choice
 
-from ..brains import choice
-from ..frames import ToolFinished
 from ._console import console, errors, run_async
 
 __all__ = ["chat", "converse"]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from bargein.services.providers.brains import choice, choices
 
-from ..brains import choice, choices
 from ._agent import agent
 from ._console import console, errors, run_async
 
@@ -40,7 +40,7 @@ def demo(
 async def _demo(
     host: str, port: int, brain: str, browse: bool, certificate: Path | None, key: Path | None, origins: list[str]
 ) -> None:
-    from ..server import serve_page  # noqa: PLC0415  # of an extra, and slow to import
+    from bargein.services.server import serve_page
 
     chosen = choice(brain)
     offered = sorted(choices(), key=lambda each: each.name != chosen.name)  # the chosen one first

@@ -15,11 +15,11 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import typer
+from bargein.services.providers.brains import choices
+from bargein.services.providers.catalog import table as capabilities
 from rich.markup import escape
 from rich.table import Table
 
-from ..brains import choices
-from ..providers import table as capabilities
 from ._console import console
 
 __all__ = ["Finding", "doctor", "examine"]

@@ -15,10 +15,10 @@ import typer
 from bargein.pipeline import Audio, Graph, Image, Inbox, Interrupt, Outlet, Pipeline, Played, Processor, UserText
 from bargein.pipeline.draw import dot, mermaid, svg
 from bargein.processors import Commit
+from bargein.services.transports import Dtmf, Peer, PeerJoined, PeerLeft, Transport
+from bargein.services.transports._silent import MayBeSilent
+from bargein.services.transports.control import Told
 
-from ..transports import Dtmf, Peer, PeerJoined, PeerLeft, Transport
-from ..transports._silent import MayBeSilent
-from ..transports.control import Told
 from ._console import console, errors
 
 __all__ = ["find_graph", "graph"]

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import anyio
 import typer
+from bargein.services.providers.brains import choice
+from bargein.services.transports import Sessions, drain_on_signal
+from bargein.services.transports.local import LocalTransport
 
-from ..brains import choice
-from ..transports import Sessions, drain_on_signal
-from ..transports.local import LocalTransport
 from ._agent import agent
 from ._console import errors, run_async
 from ._notes import Notes

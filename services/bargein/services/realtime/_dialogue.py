@@ -29,16 +29,16 @@ from bargein.pipeline import (
     Transcript,
     Usage,
 )
+from bargein.pipeline.lowlevel import Wakeup
 from bargein.processors import Timing
+from bargein.services.frames import Aside, Connected, RateLimits, Remember, Respond, Say, ToolFinished
+from bargein.services.history import Entry, History, Picture
 
-from ..frames import Aside, Connected, RateLimits, Remember, Respond, Say, ToolFinished
-from ..history import Entry, History, Picture
-from ._bell import Bell
-from ._calls import Calls
-from ._giving import Giving
-from ._memory import Memory
-from ._outbox import COMMANDS, Outbox
-from ._response import Item, Response
+from ._output_queue import Giving
+from ._playback import Memory
+from ._responses import Item, Response
+from ._send_queue import COMMANDS, Outbox
+from ._tool_calls import Calls
 from .profile import Profile
 from .protocol import (
     AsideOver,
@@ -118,7 +118,7 @@ class Dialogue:
         self.detected = False
         """So a detector of the application's own says, above."""
         self.give = Giving()
-        self.minding, self.resting = Bell(), Bell()
+        self.minding, self.resting = Wakeup(), Wakeup()
         self._out = out
         self._run_tool = run_tool
         self._cancel_tool = cancel_tool
@@ -144,10 +144,10 @@ class Dialogue:
 
     def wake(self) -> None:
         """Tell all who wait that something has changed."""
-        self.outbox.bell.ring()
-        self.give.bell.ring()
-        self.minding.ring()
-        self.resting.ring()
+        self.outbox.bell.set()
+        self.give.bell.set()
+        self.minding.set()
+        self.resting.set()
 
     def emit(self, frame: Frame, outlet: Outlet[Any] | None = None) -> None:
         """Give a frame to the graph, in order."""
@@ -297,7 +297,7 @@ class Dialogue:
             self.handle(event)
         if pending := list(protocol.pending()):
             self.outbox.post(pending)
-        self.resting.ring()
+        self.resting.set()
 
     def handle(self, event: Event) -> None:
         """Act on what a message means."""
@@ -527,7 +527,7 @@ class Dialogue:
         """The user's source gives sound."""
         self.may_answer = True
         if self.sound_at == math.inf:
-            self.minding.ring()
+            self.minding.set()
         self.sound_at = anyio.current_time()
 
     def quiet(self) -> None:

@@ -10,8 +10,8 @@ import anyio
 import numpy as np
 from bargein.pipeline import Audio, Frame, Image, Pipeline, Played, ToolResult, UserText
 from bargein.processors import Commit
+from bargein.services.frames import ClearAudio, Configure, Connected, Disconnected, Respond, Say
 
-from ..frames import ClearAudio, Configure, Connected, Disconnected, Respond, Say
 from .profile import Profile
 
 if TYPE_CHECKING:

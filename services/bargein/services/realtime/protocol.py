@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import msgspec
+from bargein.services.history import Entry
+from bargein.services.sockets import Endpoint
 
-from ..history import Entry
-from ..sockets import Endpoint
 from .profile import Profile
 
 __all__ = [

@@ -37,9 +37,7 @@ from bargein.pipeline import (
     Video,
 )
 from bargein.processors import AgentActivity, Commit, Heard, SampleFps, Timing, Turn, TurnTaking
-
-from .._shown import picture_of
-from ..frames import (
+from bargein.services.frames import (
     Aside,
     ClearAudio,
     Configure,
@@ -53,12 +51,14 @@ from ..frames import (
     ToolProgress,
     ToolStarted,
 )
-from ..history import History, HistoryStatistics
-from ..sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, dial
-from ..tools import Tool, Toolbox, ToolRunner
-from ..tools._schema import completed
+from bargein.services.history import History, HistoryStatistics
+from bargein.services.history.picture import picture_of
+from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, dial
+from bargein.services.tools import Tool, Toolbox, ToolRunner
+from bargein.services.tools._schema import completed
+
+from ._connection import Line
 from ._dialogue import Dialogue
-from ._line import Line
 from .conversation import Conversation
 from .policy import ReconnectPolicy
 from .profile import Profile
@@ -426,7 +426,7 @@ class Realtime(Processor):
                 if isinstance(frame, ResponseEnded) and self.history.crowded and self._group is not None:
                     self._group.start_soon(self.history.condense)
                 if not dialogue.give:
-                    dialogue.resting.ring()
+                    dialogue.resting.set()
             await dialogue.give.bell.wait()
 
     async def _mind(self, dialogue: Dialogue) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from ..transports._origin import misnamed
+from bargein.services.transports.origin import misnamed
 
 __all__ = ["Guard"]
 

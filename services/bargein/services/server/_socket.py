@@ -7,8 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import anyio
-
-from ..sockets import SocketClosedError
+from bargein.services.sockets import SocketClosedError
 
 __all__ = ["AsgiSocket"]
 

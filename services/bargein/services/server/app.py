@@ -9,12 +9,12 @@ from typing import Any
 import anyio
 import msgspec
 from bargein.pipeline.draw import svg
+from bargein.pipeline.lowlevel import import_extra
+from bargein.services.providers.brains import Choice
+from bargein.services.transports import RefusedError, Sessions, Visit, accept_websocket, serve_websocket_peer
+from bargein.services.transports.origin import foreign
+from bargein.services.transports.websocket.server import Authorize, allowed, bearer, lobby
 
-from .._need import need
-from ..brains import Choice
-from ..transports import RefusedError, Sessions, Visit, accept_websocket, serve_websocket_peer
-from ..transports._origin import foreign
-from ..transports.websocket import Authorize, allowed, bearer, lobby
 from ._guard import Guard
 from ._socket import AsgiSocket
 from .metrics import Metrics
@@ -53,7 +53,7 @@ class App:
         authorize: Authorize | None,
         local: bool,
     ) -> None:
-        responses = need("starlette.responses", "server", "the server")
+        responses = import_extra("starlette.responses", "server", "the server")
         self.json, self.plain = responses.JSONResponse, responses.Response
         self.sessions = sessions
         self.brains = brains
@@ -233,7 +233,7 @@ def make_app(
     `local`: it is served for this machine only, and answers to no name that could be a stranger's. For the others see
     `serve_page`.
     """
-    need("starlette", "server", "the server")
+    import_extra("starlette", "server", "the server")
     from starlette.applications import Starlette  # noqa: PLC0415  # of the extra
     from starlette.middleware import Middleware  # noqa: PLC0415
     from starlette.middleware.cors import CORSMiddleware  # noqa: PLC0415

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from bargein.pipeline import Failure, Frame
+from bargein.pipeline.lowlevel import import_extra
 from bargein.processors import BargeInReaction, TurnLatency
-
-from .._need import need
-from ..transports import Sessions
+from bargein.services.transports import Sessions
 
 __all__ = ["Metrics"]
 
@@ -28,7 +27,7 @@ class Metrics:
     """How the text should be announced."""
 
     def __init__(self) -> None:
-        prometheus = need("prometheus_client", "server", "Metrics")
+        prometheus = import_extra("prometheus_client", "server", "Metrics")
         self._prometheus = prometheus
         self._families = importlib.import_module("prometheus_client.core")
         self._registry = prometheus.CollectorRegistry()

@@ -14,12 +14,12 @@ from typing import Any
 
 import anyio
 import sniffio
+from bargein.pipeline.lowlevel import import_extra
+from bargein.services.providers.brains import Choice
+from bargein.services.transports import SessionLimits, Sessions, drain_on_signal
+from bargein.services.transports.origin import is_loopback
+from bargein.services.transports.websocket import Authorize
 
-from .._need import need
-from ..brains import Choice
-from ..transports import SessionLimits, Sessions, drain_on_signal
-from ..transports._origin import is_loopback
-from ..transports.websocket import Authorize
 from .app import make_app
 from .metrics import Metrics
 
@@ -100,7 +100,7 @@ async def serve_page(
     Raises `OSError` when the port is taken, `ValueError` for files that will not do, and `ModuleNotFoundError` without
     the extra `server`.
     """
-    uvicorn = need("uvicorn", "server", "serve_page()")
+    uvicorn = import_extra("uvicorn", "server", "serve_page()")
     if sniffio.current_async_library() != "asyncio":
         raise RuntimeError("serve_page() needs asyncio, as uvicorn does; on trio use serve_websocket()")
     _check(certificate, key)
@@ -197,7 +197,7 @@ async def _webrtc(sessions: Sessions, ice_servers: Sequence[Any], video_fps: flo
     if importlib.util.find_spec("aiortc") is None:
         yield None
         return
-    from ..transports.webrtc import WebRtcServer  # noqa: PLC0415  # of an extra, and slow to import
+    from bargein.services.transports.webrtc import WebRtcServer
 
     async with WebRtcServer(sessions, ice_servers=ice_servers, video_fps=video_fps) as server:
         yield server

@@ -11,8 +11,7 @@ from typing import Any
 import anyio
 from anyio.lowlevel import current_token
 from bargein.pipeline import Frame
-
-from ..frames import ToolProgress
+from bargein.services.frames import ToolProgress
 
 __all__ = ["Emit", "ToolContext"]
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import anyio
 from bargein.pipeline import Inbox, Interrupt, Outlet, Processor, ToolCall, ToolResult
+from bargein.services.frames import Configure, ToolFinished, ToolProgress, ToolStarted
 
-from ..frames import Configure, ToolFinished, ToolProgress, ToolStarted
 from .runner import ToolRunner
 from .tool import Tool, Toolbox
 

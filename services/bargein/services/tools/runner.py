@@ -13,12 +13,10 @@ from typing import Any
 
 import anyio
 from bargein.pipeline import ToolCall, ToolResult
-from bargein.pipeline._host import on_trio
-from bargein.pipeline._leash import Unstoppable, leashed
-from bargein.pipeline._worker import Worker
+from bargein.pipeline.lowlevel import Unstoppable, Worker, leashed, on_trio
+from bargein.services._text import clean
+from bargein.services.frames import ToolFinished, ToolStarted
 
-from .._text import clean
-from ..frames import ToolFinished, ToolStarted
 from .context import Emit, ToolContext
 from .tool import ArgumentsError, Tool, Toolbox, ToolError, encode
 

@@ -12,8 +12,8 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 import msgspec
 from bargein.pipeline import BargeinError
+from bargein.services._text import clean
 
-from .._text import clean
 from ._schema import Parameters, source_of
 
 __all__ = ["ArgumentsError", "Tool", "ToolError", "Toolbox", "encode", "tool"]

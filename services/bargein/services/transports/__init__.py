@@ -4,14 +4,8 @@ from .files import FileTransport
 from .sessions import Ending, LiveSession, RefusedError, SessionLimits, Sessions, SessionsStatistics
 from .signals import drain_on_signal
 from .transport import Dtmf, Peer, PeerJoined, PeerLeft, Transport
-from .websocket import (
-    Visit,
-    WebSocketServer,
-    accept_websocket,
-    serve_websocket,
-    serve_websocket_peer,
-)
-from .websocket_client import WebSocketClient, connect_websocket
+from .websocket import Visit, WebSocketServer, accept_websocket, serve_websocket, serve_websocket_peer
+from .websocket.client import WebSocketClient, connect_websocket
 
 __all__ = [
     "Dtmf",

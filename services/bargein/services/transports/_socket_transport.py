@@ -11,9 +11,9 @@ import anyio
 import msgspec
 from bargein.pipeline import Audio, Frame, Image, Interrupt, Outlet, Pipeline, Played, Processor, Travels, UserText
 from bargein.processors import Commit, Latency, Pacer, Resample
+from bargein.services.sockets import Socket, SocketClosedError
 
-from ..sockets import Socket, SocketClosedError
-from ._outbox import Outbox
+from ._send_queue import Outbox
 from ._silent import MayBeSilent
 from .control import ControlError, Finish, Noted, Told
 from .sessions import Ending, SessionLimits

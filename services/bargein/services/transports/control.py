@@ -34,8 +34,7 @@ from bargein.pipeline import (
     UserText,
 )
 from bargein.processors import BargeInReaction, Commit, TurnLatency
-
-from ..frames import ToolFinished, ToolProgress, ToolStarted
+from bargein.services.frames import ToolFinished, ToolProgress, ToolStarted
 
 __all__ = [
     "ControlError",

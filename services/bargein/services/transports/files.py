@@ -16,20 +16,11 @@ from typing import Self
 
 import anyio
 import numpy as np
-from bargein.pipeline import (
-    Audio,
-    Interrupt,
-    Outlet,
-    Pipeline,
-    Played,
-    Processor,
-    ResponseEnded,
-    ResponseStarted,
-)
+from bargein.pipeline import Audio, Interrupt, Outlet, Pipeline, Played, Processor, ResponseEnded, ResponseStarted
 from bargein.processors import AgentActivity, Latency, Pacer, Recorder, Resample
 
 from ._silent import MayBeSilent
-from ._soundfile import SoundReader, WaveWriter
+from ._sound_file import SoundReader, WaveWriter
 from .transport import Peer, PeerJoined, PeerLeft, Transport
 
 __all__ = ["FileTransport"]

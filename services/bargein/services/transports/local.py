@@ -18,11 +18,11 @@ from typing import Any, Self
 import anyio
 from anyio.lowlevel import current_token
 from bargein.pipeline import Audio, Hold, Interrupt, Outlet, Pipeline, Processor, Resume
+from bargein.pipeline.lowlevel import import_extra
 from bargein.processors import Latency, Pacer, Resample
 
-from .._need import need
+from ._device_sound import Microphone, Speaker
 from ._silent import MayBeSilent
-from ._sound import Microphone, Speaker
 from .transport import Peer, PeerJoined, PeerLeft, Transport
 
 __all__ = ["DeviceError", "LocalTransport"]
@@ -113,7 +113,7 @@ class LocalTransport(Transport):
         if self.sound is not None:
             return self.sound
         try:
-            return need("sounddevice", "local", "LocalTransport")
+            return import_extra("sounddevice", "local", "LocalTransport")
         except OSError as error:  # sounddevice is there, and what it stands on is not
             raise DeviceError(
                 f"no sound: {error}; install PortAudio (Debian and Ubuntu: apt install libportaudio2; "

@@ -14,7 +14,7 @@ import pytest
 from bargein.pipeline import Outlet, Pipeline, Played, Processor, UserText
 from bargein.pipeline.testing import tone
 from bargein.processors import Heard, Resample, Spoken
-from bargein.services._codec import codec
+from bargein.services.g711 import codec
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, dial, pipe
 from bargein.services.transports import (
     Dtmf,
@@ -27,7 +27,8 @@ from bargein.services.transports import (
 )
 from bargein.services.transports.telephony import accept_plivo, accept_telnyx, accept_twilio
 
-from ..kit import Brain
+from tests.services.transports.kit import Brain
+
 from .test_vendors import PLIVO_START, TELNYX_CONNECTED, TELNYX_START, TWILIO_START
 
 MULAW = codec({"type": "audio/pcmu"})

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import msgspec
-
-from ..control import ControlError
+from bargein.services.transports.control import ControlError
 
 __all__ = ["made", "parsed"]
 

@@ -9,11 +9,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from bargein.pipeline import Audio, Frame, Interrupt, Played, ResponseEnded
-
-from ..._codec import Codec
-from .._socket_transport import Marked
-from ..control import ControlError, Finish
-from ..transport import Dtmf
+from bargein.services.g711 import Codec
+from bargein.services.transports._socket_transport import Marked
+from bargein.services.transports.control import ControlError, Finish
+from bargein.services.transports.transport import Dtmf
 
 __all__ = ["Call", "Dialect", "Line", "Said"]
 

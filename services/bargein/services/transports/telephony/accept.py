@@ -6,13 +6,13 @@ import logging
 
 import anyio
 from bargein.processors import Pacer
+from bargein.services.sockets import Socket, SocketClosedError
+from bargein.services.transports._socket_transport import SocketTransport
+from bargein.services.transports.control import ControlError
+from bargein.services.transports.sessions import RefusedError
+from bargein.services.transports.transport import Peer
+from bargein.services.transports.websocket.server import Visit, allowed
 
-from ...sockets import Socket, SocketClosedError
-from .._socket_transport import SocketTransport
-from ..control import ControlError
-from ..sessions import RefusedError
-from ..transport import Peer
-from ..websocket import Visit, allowed
 from ._line import Call, Dialect, Line
 from .plivo import Plivo
 from .telnyx import Telnyx

@@ -9,9 +9,9 @@ been played, and not at all when it was cleared. `extraHeaders` arrive as wishes
 from __future__ import annotations
 
 import msgspec
+from bargein.services.g711 import Codec, codec
+from bargein.services.transports.control import ControlError
 
-from ..._codec import Codec, codec
-from ..control import ControlError
 from ._json import made, parsed
 from ._line import Call, Said
 

@@ -8,9 +8,9 @@ wishes; an address has no query there.
 from __future__ import annotations
 
 import msgspec
+from bargein.services.g711 import codec
+from bargein.services.transports.control import ControlError
 
-from ..._codec import codec
-from ..control import ControlError
 from ._json import made, parsed
 from ._line import Call, Said
 

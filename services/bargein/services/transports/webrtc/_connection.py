@@ -23,13 +23,13 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcicetransport import connection_kwargs
 from aiortc.sdp import SessionDescription, candidate_from_sdp
 from bargein.pipeline import Video
+from bargein.services.rtp.intake import intercept
+from bargein.services.rtp.listening import RATE
+from bargein.services.rtp.tracks import PictureTrack, VoiceTrack
+from bargein.services.transports import control
 
-from .. import control
 from ._fragment import Fragment, credentials, hidden, renewed
-from ._intake import intercept
-from ._listening import RATE
 from ._path import Path
-from ._tracks import PictureTrack, VoiceTrack
 from .transport import BEHIND_BYTES, WebRtcTransport
 
 __all__ = ["Connection", "configuration", "parsed"]

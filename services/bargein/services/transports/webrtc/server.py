@@ -15,10 +15,10 @@ import anyio.abc
 import msgspec
 import sniffio
 from anyio.lowlevel import checkpoint
+from bargein.pipeline.lowlevel import import_extra
+from bargein.services.transports.sessions import RefusedError, Sessions
+from bargein.services.transports.transport import Peer
 
-from ..._need import need
-from ..sessions import RefusedError, Sessions
-from ..transport import Peer
 from ._fragment import parse, written
 from .transport import WebRtcTransport
 
@@ -87,7 +87,7 @@ class WebRtcServer:
         video_fps: float = 0.0,
         show: bool = False,
     ) -> None:
-        need("aiortc", "webrtc", "WebRtcServer")
+        import_extra("aiortc", "webrtc", "WebRtcServer")
         if not (math.isfinite(video_fps) and video_fps >= 0):
             raise ValueError(f"WebRtcServer(video_fps={video_fps}): expected pictures a second, or 0 for no camera")
         self.sessions = sessions

@@ -27,12 +27,11 @@ from bargein.pipeline import (
     Video,
 )
 from bargein.processors import Commit, Latency
-
-from .. import control
-from ..sessions import SessionLimits
-from ..transport import Peer, PeerJoined, PeerLeft, Transport
-from ._listening import Listening
-from ._voice import Voice
+from bargein.services.rtp.listening import Listening
+from bargein.services.rtp.voice import Voice
+from bargein.services.transports import control
+from bargein.services.transports.sessions import SessionLimits
+from bargein.services.transports.transport import Peer, PeerJoined, PeerLeft, Transport
 
 __all__ = ["WebRtcStatistics", "WebRtcTransport"]
 

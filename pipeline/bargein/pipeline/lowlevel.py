@@ -1,0 +1,28 @@
+"""The engine's inside, for code that extends Bargein: services, transports, test kits.
+
+Applications do not need this module. It is public and kept stable for those who write parts of an engine around the
+engine, in the way of `trio.lowlevel`.
+"""
+
+from __future__ import annotations
+
+from ._contract import Contract, Rung
+from ._extras import import_extra
+from ._host import on_trio
+from ._leash import Unstoppable, leashed
+from ._wakeup import Wakeup
+from ._worker import Worker, at_work
+from .processor import as_processor
+
+__all__ = [
+    "Contract",
+    "Rung",
+    "Unstoppable",
+    "Wakeup",
+    "Worker",
+    "as_processor",
+    "at_work",
+    "import_extra",
+    "leashed",
+    "on_trio",
+]

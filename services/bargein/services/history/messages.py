@@ -1,0 +1,190 @@
+"""A conversation as messages of OpenAI's chat completions, and back. No I/O."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from .history import Entry, Picture
+
+__all__ = ["arguments_of", "data_uri", "from_messages", "to_messages"]
+
+TEXTS = ("text", "input_text", "output_text", "refusal")
+PICTURES = ("image_url", "input_image")
+
+
+# Out ------------------------------------------------------------------------------------------------------------------
+
+
+def to_messages(entries: Iterable[Entry], *, images: bool = True) -> list[dict[str, Any]]:
+    """What is worth of the entries; neighbours of one role are one message, since some models insist on that."""
+    made: list[dict[str, Any]] = []
+    response: str | None = None  # the one whose calls are still being gathered
+    for entry in entries:
+        if entry.role == "call":
+            if entry.output is not None:  # a call without its answer is refused
+                _add_call(made, entry, response)
+                response = entry.response
+            continue
+        pictures = entry.seen if images else ()
+        if entry.remembered.strip() or pictures:
+            response = None
+            _add(made, entry.role, _content(entry.remembered, pictures))
+    return made
+
+
+def data_uri(picture: Picture) -> str:
+    """A picture as an address that holds it."""
+    return f"data:{picture.media};base64,{base64.b64encode(picture.data).decode()}"
+
+
+def _content(text: str, pictures: Sequence[Picture]) -> str | list[dict[str, Any]]:
+    """A message's content: a string, or with pictures a list of parts."""
+    if not pictures:
+        return text
+    parts: list[dict[str, Any]] = [{"type": "text", "text": text}] if text.strip() else []
+    for picture in pictures:
+        detail = {"detail": picture.detail} if picture.detail else {}
+        parts.append({"type": "image_url", "image_url": {"url": data_uri(picture), **detail}})
+    return parts
+
+
+def _add(made: list[dict[str, Any]], role: str, said: str | list[dict[str, Any]]) -> None:
+    last = made[-1] if made else {}
+    old = last.get("content")
+    if last.get("role") != role or role == "system" or not old:
+        made.append({"role": role, "content": said})
+    elif isinstance(old, str) and isinstance(said, str):
+        last["content"] = f"{old}\n{said}"
+    else:
+        last["content"] = [*_parts(old), *_parts(said)]
+
+
+def _parts(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _add_call(made: list[dict[str, Any]], entry: Entry, response: str | None) -> None:
+    """A call goes to its siblings, or to the words before it; its answer behind the others."""
+    place = len(made)
+    while place and made[place - 1]["role"] == "tool":
+        place -= 1
+    siblings = place < len(made) and entry.response == response
+    if not siblings:
+        place = len(made)
+    if not siblings and (not made or made[-1]["role"] != "assistant" or "tool_calls" in made[-1]):
+        made.append({"role": "assistant", "content": None})
+        place += 1
+    function = {"name": entry.name, "arguments": msgspec.json.encode(arguments_of(entry.arguments)).decode()}
+    call = {"id": entry.call, "type": "function", "function": function}
+    made[place - 1].setdefault("tool_calls", []).append(call)
+    made.append({"role": "tool", "tool_call_id": entry.call, "content": entry.output})
+
+
+def arguments_of(text: str) -> dict[str, Any]:
+    """A call's arguments; none where the model wrote no JSON object, which no provider takes back."""
+    try:
+        found = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+# In -------------------------------------------------------------------------------------------------------------------
+
+
+def from_messages(messages: Iterable[Mapping[str, Any]]) -> list[Entry]:
+    """The entries of some messages. Raises `ValueError` for one that is none, with its number from 0."""
+    made: list[Entry] = []
+    for number, message in enumerate(messages):
+        try:
+            _read(message, number, made)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"History.from_messages: message {number}: {error}") from None
+    return made
+
+
+def _read(message: Any, number: int, made: list[Entry]) -> None:
+    from .history import Entry
+
+    if not isinstance(message, Mapping):
+        raise ValueError(f"{type(message).__name__} {message!r:.40}; expected a dictionary with role and content")
+    role, content = message.get("role"), message.get("content")
+    if role == "tool":
+        call = message.get("tool_call_id")
+        entry = next((each for each in reversed(made) if each.role == "call" and each.call == call), None)
+        if entry is None:
+            raise ValueError(f"tool_call_id {call!r:.40}: no message before it has made that call")
+        entry.output = _words(content)[0]
+    elif role in ("system", "developer"):
+        made.append(Entry(role="system", text=_words(content)[0]))
+    elif role == "user":
+        text, pictures = _words(content)
+        made.append(Entry(role="user", text=text, pictures=pictures))
+    elif role == "assistant":
+        response, text = f"message-{number}", _words(content)[0]
+        if text:
+            made.append(Entry(role="assistant", text=text, response=response))
+        made += [_call(each, response) for each in message.get("tool_calls") or ()]
+    else:
+        raise ValueError(f"role {role!r:.40}; expected 'system', 'developer', 'user', 'assistant' or 'tool'")
+
+
+def _words(content: Any) -> tuple[str, tuple[Picture, ...]]:
+    """The text and the pictures of a content. A picture that is elsewhere is kept as the address that it has."""
+    if content is None or isinstance(content, str):
+        return content or "", ()
+    if not isinstance(content, Sequence):
+        raise ValueError(f"content {content!r:.40}; expected a string or a list of parts")
+    texts: list[str] = []
+    pictures: list[Picture] = []
+    for part in content:
+        kind = part.get("type") if isinstance(part, Mapping) else None
+        if kind in TEXTS:
+            texts.append(_string(part.get("refusal" if kind == "refusal" else "text"), "text"))
+        elif kind in PICTURES:
+            shown = part.get("image_url")
+            address, detail = (shown.get("url"), shown.get("detail")) if isinstance(shown, Mapping) else (shown, None)
+            address = _string(address, "image_url")
+            if address.startswith("data:"):
+                pictures.append(_picture(address, str(detail or part.get("detail") or "")))
+            else:
+                texts.append(f"(a picture: {address})")
+        else:
+            raise ValueError(f"a part of type {kind!r:.40}; expected text or image_url")
+    return "\n".join(texts), tuple(pictures)
+
+
+def _picture(address: str, detail: str) -> Picture:
+    from .history import Picture
+
+    head, _, data = address.partition(",")
+    try:
+        raw = base64.b64decode(data, validate=True)
+    except binascii.Error:
+        raw = b""
+    if not raw or not head.endswith(";base64") or "/" not in head:
+        raise ValueError(f"image_url {address!r:.40}; expected an encoded picture in base64")
+    return Picture(media=head.removeprefix("data:").removesuffix(";base64"), data=raw, detail=detail)
+
+
+def _call(found: Any, response: str) -> Entry:
+    from .history import Entry
+
+    function = found.get("function") if isinstance(found, Mapping) else None
+    if not isinstance(function, Mapping):
+        raise ValueError(f"tool_calls holds {found!r:.40}; expected an id and a function")
+    call, name = _string(found.get("id"), "a call's id"), _string(function.get("name"), "a function's name")
+    arguments = _string(function.get("arguments") or "{}", "arguments")
+    return Entry(role="call", call=call, name=name, arguments=arguments, response=response)
+
+
+def _string(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{what} is {value!r:.40}; expected a string")
+    return value

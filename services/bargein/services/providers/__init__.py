@@ -1,0 +1,3 @@
+"""Providers of speech and language models, and what each can do."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Parts that several providers share."""
+
+__all__: list[str] = []

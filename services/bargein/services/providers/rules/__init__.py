@@ -1,0 +1,5 @@
+"""A language model made of rules, for demos and tests."""
+
+from .language_model import SMALL_TALK, TOOLS, Rule, Rules, calculate, current_time, set_timer, weather
+
+__all__ = ["Rule", "Rules", "SMALL_TALK", "TOOLS", "calculate", "current_time", "set_timer", "weather"]

@@ -1,0 +1,3 @@
+"""Voice and pictures over RTP, shared by everything that speaks WebRTC."""
+
+__all__: list[str] = []

@@ -1,0 +1,86 @@
+"""Calls of tools are each made once, waited for as long as anybody wants them, and known where they were made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bargein.services.history import History
+from bargein.services.realtime._responses import Response
+from bargein.services.realtime._tool_calls import Calls
+from bargein.services.realtime.protocol import CallMade
+
+
+class Outlet:
+    """As much of an outlet as a response looks at."""
+
+    def __init__(self, *, stale: bool = False) -> None:
+        self.epoch, self.stale = 0, stale
+
+
+def made(*names: str) -> tuple[Calls, dict[str, Response]]:
+    outlet: Any = Outlet()
+    responses = {name: Response(name, outlet, 1) for name in names}
+    return Calls(History(), responses, lambda name: name == "ours"), responses
+
+
+def call(name: str = "ours", *, response: str = "r", waits: bool = True) -> CallMade:
+    return CallMade(response=response, call=f"call-{name}", name=name, arguments="{}", waits=waits)
+
+
+def test_a_call_is_made_once_and_waited_for() -> None:
+    """Made again, it is no other."""
+    calls, responses = made("r")
+    first = calls.made(call(), responses["r"])
+    assert first is not None
+    assert first.handled
+    assert calls.made(call(), responses["r"]) is None
+    assert calls.unanswered == {"call-ours"}
+    assert calls.running == {"call-ours"}
+    assert calls.over("call-ours") == [responses["r"]]
+    assert not calls.unanswered
+    assert not calls.running
+    assert not calls.known("call-ours")
+
+
+def test_what_runs_beside_the_conversation_is_not_waited_for() -> None:
+    """Its answer is wanted all the same."""
+    calls, responses = made("r")
+    calls.made(call(waits=False), responses["r"])
+    assert not calls.unanswered
+    assert calls.awaited("call-ours")
+
+
+def test_an_interrupted_response_waits_only_for_what_runs_here() -> None:
+    """What the application was to answer need not come any more."""
+    calls, responses = made("r")
+    calls.made(call("ours"), responses["r"])
+    calls.made(call("theirs"), responses["r"])
+    assert calls.unanswered == {"call-ours", "call-theirs"}
+    responses["r"].outlet = None
+    assert calls.unanswered == {"call-ours"}
+
+
+def test_another_session_knows_no_call_unless_it_is_taken_up() -> None:
+    """What was made since the handle was given is not known either."""
+    calls, responses = made("r")
+    calls.made(call("ours"), responses["r"])
+    calls.keep()
+    calls.made(call("theirs"), responses["r"])
+    calls.connect()
+    assert not calls.known("call-ours")
+    calls.begin([], resumed=True)
+    assert calls.known("call-ours")
+    assert not calls.known("call-theirs")
+
+
+def test_an_open_call_of_another_brain_is_foreign_until_it_is_told_of() -> None:
+    """As part of the history, or with its answer."""
+    history = History()
+    history.call("a", "theirs", "{}", "other")
+    history.call("b", "theirs", "{}", "other")
+    calls = Calls(history, {}, lambda name: True)
+    assert calls.foreign("a")
+    calls.tell("a")
+    assert not calls.foreign("a")
+    calls.begin([entry for entry in history if entry.call == "b"], resumed=False)
+    assert not calls.foreign("b")

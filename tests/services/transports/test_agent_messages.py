@@ -1,0 +1,86 @@
+"""What an agent tells is understood by its peer: the same frames, as far as the messages say."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from bargein.pipeline import (
+    Failure,
+    Frame,
+    Hold,
+    Image,
+    Interrupt,
+    ResponseEnded,
+    ResponseStarted,
+    Resume,
+    SpeechStarted,
+    SpeechStopped,
+    Text,
+    ToolCall,
+    Transcript,
+    Usage,
+    UserText,
+)
+from bargein.processors import BargeInReaction, Commit, TurnLatency
+from bargein.services.frames import ToolFinished, ToolProgress, ToolStarted
+from bargein.services.transports import control
+from bargein.services.transports._agent_messages import told
+from bargein.services.transports.control import ControlError, Finish, Ready
+from hypothesis import given
+from hypothesis import strategies as st
+
+FRAMES: list[Frame] = [
+    SpeechStarted(item="a"),
+    SpeechStopped(item="a"),
+    Transcript(text="Hello", item="a", final=True, speaker="agent"),
+    ResponseStarted(response="r"),
+    ResponseEnded(response="r", outcome="interrupted"),
+    Text(text="Hel", response="r", item="a", final=True),
+    ToolCall(call="c", name="weather", arguments='{"city": "Paris"}'),
+    ToolStarted(call="c", name="weather"),
+    ToolProgress(call="c", name="weather", message="half", share=0.5),
+    ToolFinished(call="c", name="weather", output="sunny", seconds=1.5),
+    TurnLatency(ms=640.5, response="r"),
+    BargeInReaction(ms=120.0, interrupted=3),
+    Usage(response="r", input_tokens=5, output_tokens=7),
+    Interrupt(epoch=3, reason="the user spoke"),
+    Hold(),
+    Resume(),
+    Failure(message="no such voice", fatal=True),
+]
+
+
+@pytest.mark.parametrize("frame", FRAMES, ids=lambda frame: type(frame).__name__)
+def test_what_is_told_is_understood(frame: Frame) -> None:
+    """Each frame that has a message comes out of it again."""
+    message = control.encode(frame)
+    assert message is not None
+    assert told(message) == frame
+
+
+def test_every_message_is_among_them() -> None:
+    """So that none is forgotten here."""
+    assert {type(frame) for frame in FRAMES} == set(control._MESSAGES)
+
+
+def test_what_is_between_the_two_ends() -> None:
+    """The first message, the last, and an error."""
+    assert told(control.ready("one", 24_000)) == Ready(session="one", rate=24_000)
+    assert told(control.ending("done")) == Finish(reason="done")
+    assert told(control.fault(ControlError("this is no sound"))) == Failure(message="this is no sound")
+
+
+@pytest.mark.parametrize(
+    "frame", [UserText(text="hi"), Commit(), Interrupt(reason="stop"), Image(data=b"abc", format="png", detail="low")]
+)
+def test_what_a_peer_says_is_understood(frame: UserText | Commit | Interrupt | Image) -> None:
+    """The other way as well."""
+    assert control.decode(control.said(frame)) == frame
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200))
+def test_garbage_is_never_more_than_an_error(data: str | bytes) -> None:
+    """Nothing else is raised."""
+    with suppress(ControlError):
+        told(data)
