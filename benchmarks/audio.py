@@ -29,11 +29,11 @@ from bargein.processors import (
     SampleFps,
     Scale,
     Sentences,
-    Silero,
+    SileroVad,
     Spoken,
     Tap,
     Vad,
-    WebRtc,
+    WebRtcVad,
 )
 
 RATES = (8000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
@@ -57,8 +57,8 @@ WORK: dict[str, tuple[Callable[[], Any], list[Any]]] = {
     "Sentences": (Sentences, WRITTEN),
     "Spoken": (Spoken, REPLY),
     "Tap": (lambda: Tap(lambda frame: None, Audio), SPEECH),
-    "Vad (Silero)": (lambda: Vad(Silero()), SPEECH),
-    "Vad (WebRTC)": (lambda: Vad(WebRtc()), SPEECH),
+    "Vad (Silero)": (lambda: Vad(SileroVad()), SPEECH),
+    "Vad (WebRTC)": (lambda: Vad(WebRtcVad()), SPEECH),
     "DecodePicture": (DecodePicture, JPEGS),
     "EncodeJpeg": (EncodeJpeg, PICTURES),
     "Overlay": (lambda: Overlay(lambda pixels, frame: None), PICTURES),

@@ -7,7 +7,16 @@ from contextlib import asynccontextmanager
 import anyio
 from bargein.pipeline import Text
 from bargein.pipeline.testing import run_virtual
-from bargein.services.realtime import Event, Profile, Protocol, Ready, Realtime, ResponseOver, Settings, TextPiece
+from bargein.services.realtime import (
+    Event,
+    Profile,
+    Protocol,
+    Realtime,
+    ResponseOver,
+    SessionReady,
+    Settings,
+    TextPiece,
+)
 from bargein.services.sockets import Endpoint, Socket, pipe
 
 
@@ -29,7 +38,7 @@ class Echo(Protocol):  # no I/O in it, so its tests need no event loop; one inst
     def receive(self, data: str | bytes) -> Iterable[Event]:  # a real one gives a ProtocolFault for what is no JSON
         match json.loads(data):  # what is unknown matches nothing, so that the provider may learn new words
             case {"is": "ready"}:
-                yield Ready(session="echo")  # nothing but the opening is sent before this
+                yield SessionReady(session="echo")  # nothing but the opening is sent before this
             case {"is": "reply", "id": str(name), "text": str(text)}:
                 yield TextPiece(response=name, item="", text=text)  # the first of a new name begins the response
                 yield ResponseOver(response=name)

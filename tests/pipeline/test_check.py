@@ -90,7 +90,7 @@ def test_cycles_are_found() -> None:
     a, b, c, d = Plain(), Loops(), Waits(), Sink()
     refused(
         Graph().link(a, b, c, b).link(c, d),
-        re.escape("a cycle: 'Loops' -> 'Waits' -> 'Loops'. To send news back") + ".*Travels.UPSTREAM",
+        re.escape("a cycle: 'Loops' -> 'Waits' -> 'Loops'. To send news back") + ".*Delivery.UPSTREAM",
     )
     refused(Graph().link(a, a), "a cycle: 'Plain' -> 'Plain'")
 

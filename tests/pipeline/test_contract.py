@@ -22,8 +22,7 @@ from bargein.pipeline import (
     Transcript,
     Video,
 )
-from bargein.pipeline._contract import names
-from bargein.pipeline.lowlevel import Rung
+from bargein.pipeline._contract import ProcessorKind, names
 
 
 def test_a_plain_processor() -> None:
@@ -34,7 +33,7 @@ def test_a_plain_processor() -> None:
             raise NotImplementedError
 
     contract = Step().contract
-    assert contract.rung is Rung.PLAIN
+    assert contract.kind is ProcessorKind.SYNC
     assert contract.takes == {Audio, Interrupt}
     assert contract.gives == {Audio, Text}
     assert contract.data == {Audio}
@@ -47,7 +46,7 @@ def test_a_waiting_processor() -> None:
         async def process(self, frame: Transcript, out: Outlet[Text | Interrupt]) -> None: ...
 
     contract = Step().contract
-    assert contract.rung is Rung.WAITING
+    assert contract.kind is ProcessorKind.ASYNC
     assert contract.takes == {Transcript}
     assert contract.gives == {Text, Interrupt}
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import pytest
-from bargein.pipeline import BargeinError, ContractError, FloodError, FrameError, LinkError, SessionError, StuckError
+from bargein.pipeline import (
+    BargeinError,
+    ContractError,
+    EmitLimitError,
+    FrameError,
+    LinkError,
+    SessionError,
+    StuckError,
+)
 
 
 @pytest.mark.parametrize(
     ("kind", "builtin"),
     [
         (ContractError, TypeError),
-        (FloodError, RuntimeError),
+        (EmitLimitError, RuntimeError),
         (FrameError, ValueError),
         (LinkError, ValueError),
         (SessionError, RuntimeError),

@@ -10,6 +10,7 @@ import pytest
 from bargein.pipeline import (
     LIVE,
     Audio,
+    Delivery,
     End,
     Frame,
     FrameError,
@@ -18,7 +19,6 @@ from bargein.pipeline import (
     Played,
     Text,
     Transcript,
-    Travels,
     Video,
 )
 
@@ -153,7 +153,7 @@ def test_a_frame_of_ones_own_is_one_small_class() -> None:
         happy: bool
 
     assert Subtitle(text="a", epoch=2).epoch == 2
-    assert Mood(happy=True).travels is Travels.STREAM
+    assert Mood(happy=True).delivery is Delivery.STREAM
     with pytest.raises(AttributeError):
         Mood(happy=True).happy = False
 

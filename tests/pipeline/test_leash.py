@@ -5,8 +5,7 @@ from __future__ import annotations
 import anyio
 import anyio.lowlevel
 import pytest
-from bargein.pipeline._leash import PATIENCE
-from bargein.pipeline.lowlevel import Unstoppable, leashed
+from bargein.pipeline._leash import PATIENCE, CancellationIgnored, run_cancellable
 
 
 async def test_it_is_transparent() -> None:
@@ -21,9 +20,9 @@ async def test_it_is_transparent() -> None:
         return value
 
     with anyio.CancelScope() as scope:
-        assert await leashed(work(3), scope, lambda: False) == 3
+        assert await run_cancellable(work(3), scope, lambda: False) == 3
         with pytest.raises(ValueError, match="-1"):
-            await leashed(work(-1), scope, lambda: False)
+            await run_cancellable(work(-1), scope, lambda: False)
 
 
 async def test_a_clean_up_is_let_finish() -> None:
@@ -40,12 +39,12 @@ async def test_a_clean_up_is_let_finish() -> None:
             cleaned.append(True)
 
     with anyio.move_on_after(0) as scope:
-        await leashed(work(), scope, lambda: scope.cancel_called)
+        await run_cancellable(work(), scope, lambda: scope.cancel_called)
     assert cleaned == [True]
 
 
 async def test_one_that_never_stops_is_closed() -> None:
-    """It gets a GeneratorExit, and its awaiter an `Unstoppable`."""
+    """It gets a GeneratorExit, and its awaiter an `CancellationIgnored`."""
     seen: list[str] = []
 
     async def work() -> None:
@@ -60,7 +59,7 @@ async def test_one_that_never_stops_is_closed() -> None:
 
     with anyio.CancelScope() as scope:
         scope.cancel()
-        with pytest.raises(Unstoppable):
-            await leashed(work(), scope, lambda: scope.cancel_called)
+        with pytest.raises(CancellationIgnored):
+            await run_cancellable(work(), scope, lambda: scope.cancel_called)
     assert seen[-1] == "closed"
     assert len(seen) <= PATIENCE + 2

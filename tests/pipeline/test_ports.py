@@ -11,6 +11,7 @@ from bargein.pipeline import (
     LIVE,
     Audio,
     Branch,
+    Delivery,
     End,
     Frame,
     FrameError,
@@ -24,7 +25,6 @@ from bargein.pipeline import (
     Resume,
     Text,
     Transcript,
-    Travels,
 )
 from bargein.pipeline._epoch import Epoch
 from bargein.pipeline.ports import NEWS_ROOM
@@ -333,10 +333,10 @@ async def test_frames_of_ones_own_travel_as_they_say() -> None:
     """A class that travels urgently or upstream does so without anything else being told."""
 
     class Mute(Frame, frozen=True, kw_only=True):
-        travels = Travels.URGENT
+        delivery = Delivery.URGENT
 
     class Level(Frame, frozen=True, kw_only=True):
-        travels = Travels.UPSTREAM
+        delivery = Delivery.UPSTREAM
         dbfs: float
 
     class Measures(Processor):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from bargein.pipeline import Audio, AudioFormat, ContractError, FrameError, Pass, Pipeline, Processor, Text
-from bargein.pipeline.lowlevel import as_processor
+from bargein.pipeline.processor import as_processor
 
 from .kit import Plain, audio
 

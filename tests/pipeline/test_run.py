@@ -9,7 +9,7 @@ import anyio.to_thread
 import pytest
 from bargein.pipeline import (
     Audio,
-    FloodError,
+    EmitLimitError,
     Hop,
     Inbox,
     Interrupt,
@@ -34,7 +34,7 @@ async def test_endless_emission_is_a_flood() -> None:
                 yield frame
 
     for after in (Waits(), Plain()):
-        with pytest.raises(FloodError, match="more than 100,000 frames came of one") as caught:
+        with pytest.raises(EmitLimitError, match="more than 100,000 frames came of one") as caught:
             async with Pipeline(Endless(), after).session() as session:
                 await session.send(audio())
         assert any("'Endless'" in note or "'Plain'" in note for note in caught.value.__notes__)
@@ -95,7 +95,7 @@ async def test_answering_each_other_for_ever_is_a_flood() -> None:
         def process(self, frame: Text) -> Iterator[Played]:
             yield Played(response="r", ms=1)
 
-    with pytest.raises(FloodError, match="do processors answer each other for ever"):
+    with pytest.raises(EmitLimitError, match="do processors answer each other for ever"):
         async with Pipeline(Asks(), Tells()).session() as session:
             await session.send(audio())
 

@@ -25,7 +25,7 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Heard, Pacer, Resample, Sentences, Spoken
-from bargein.services.cascade import Call, Cascade, Speak
+from bargein.services.cascade import Cascade, Speak, ToolRequest
 from bargein.services.failover import Failover
 from bargein.services.frames import Configure
 from bargein.services.history import History
@@ -33,7 +33,7 @@ from bargein.services.providers.azure import AZURE_BETA, BETA_VERSION, VOICE_LIV
 from bargein.services.providers.gemini import GeminiLive
 from bargein.services.providers.openai import GA, Faults, OpenAIRealtime
 from bargein.services.providers.openai.server.serve import serve_socket
-from bargein.services.providers.openai.server_language import Tongue
+from bargein.services.providers.openai.server_language import ServerLanguage
 from bargein.services.providers.qwen import QWEN, QwenOmni
 from bargein.services.providers.rules import Rule, Rules
 from bargein.services.providers.ultravox import SPOKEN, Ultravox
@@ -57,7 +57,7 @@ STORY = "Once upon a time there was a king who had three sons and no time to lis
 
 @asynccontextmanager
 async def _served(
-    replies: list[Reply], dialect: Tongue = GA, faults: Faults | None = None, **options: Any
+    replies: list[Reply], dialect: ServerLanguage = GA, faults: Faults | None = None, **options: Any
 ) -> AsyncIterator[Callable[[Endpoint], Any]]:
     steps = [
         reply if isinstance(reply, str) else [ToolCall(call="", name=reply[0], arguments=reply[1])] for reply in replies
@@ -69,7 +69,7 @@ async def _served(
 
 @asynccontextmanager
 async def _behind_server(
-    brain: Processor, dialect: Tongue = GA, faults: Faults | None = None
+    brain: Processor, dialect: ServerLanguage = GA, faults: Faults | None = None
 ) -> AsyncIterator[Callable[[Endpoint], Any]]:
     """Something to connect with, at whose other end there is a brain."""
     async with anyio.create_task_group() as group:
@@ -98,7 +98,9 @@ class Brain:
 
 
 def _cascade(replies: list[Reply], tools: list[Any], *, timed: bool = True) -> Cascade:
-    said = [[reply] if isinstance(reply, str) else [Call(name=reply[0], arguments=reply[1])] for reply in replies]
+    said = [
+        [reply] if isinstance(reply, str) else [ToolRequest(name=reply[0], arguments=reply[1])] for reply in replies
+    ]
     return Cascade(Ears(ASKED), Mind(*said), Voice(words=timed), tools=tools)
 
 
@@ -205,7 +207,7 @@ def ultravox(api_key: str, **options: Any) -> Realtime:
     return Ultravox(join=joined, **options)
 
 
-def related(dialect: Tongue, make: Callable[..., Realtime]) -> Any:
+def related(dialect: ServerLanguage, make: Callable[..., Realtime]) -> Any:
     """One whose protocol this project's server speaks, too."""
 
     @asynccontextmanager

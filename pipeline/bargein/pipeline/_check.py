@@ -5,11 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 
-from ._contract import Kinds, names
+from ._contract import Kinds, ProcessorKind, names
 from ._plan import Node, Plan
 from .errors import LinkError, LinkWarning
-from .frames import Audio, Frame, Travels, Video
-from .lowlevel import Rung
+from .frames import Audio, Delivery, Frame, Video
 from .processor import AudioFormat
 
 __all__ = ["check", "given", "starts_itself"]
@@ -37,7 +36,7 @@ def starts_itself(plan: Plan) -> bool:
 
 
 def _data(kinds: Iterable[type[Frame]]) -> Kinds:
-    return frozenset(kind for kind in kinds if kind.travels in (Travels.STREAM, Travels.NEWS))
+    return frozenset(kind for kind in kinds if kind.delivery in (Delivery.STREAM, Delivery.EVENT))
 
 
 def _flows(plan: Plan, inputs: Kinds) -> list[Kinds]:
@@ -66,9 +65,9 @@ def _check_policy(node: Node) -> None:
     policy = processor.on_error
     if policy not in ("raise", "drop", "restart"):
         raise LinkError(f"{node.name!r}: on_error is {policy!r}; expected 'raise', 'drop' or 'restart'")
-    if policy == "drop" and contract.rung is Rung.LOOP:
+    if policy == "drop" and contract.kind is ProcessorKind.LOOP:
         raise LinkError(f"{node.name!r}: on_error='drop' loses one frame, but run() owns its loop; use 'restart'")
-    if policy == "restart" and contract.rung is not Rung.LOOP:
+    if policy == "restart" and contract.kind is not ProcessorKind.LOOP:
         raise LinkError(f"{node.name!r}: on_error='restart' starts run() anew, but it has process(); use 'drop'")
     if processor.capacity is not None and processor.capacity < 1:
         raise LinkError(f"{node.name!r}: a capacity of {processor.capacity}; an inbox holds at least 1 frame")

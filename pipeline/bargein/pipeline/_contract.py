@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 from .errors import ContractError
-from .frames import Frame, Travels
+from .frames import Delivery, Frame
 from .ports import Inbox, Outlet
 
-__all__ = ["Contract", "Kinds", "Rung", "names", "read_contract"]
+__all__ = ["Contract", "Kinds", "ProcessorKind", "names", "read_contract"]
 
 Kinds = frozenset[type[Frame]]
 """Classes of frames."""
@@ -24,12 +24,12 @@ Kinds = frozenset[type[Frame]]
 _ITERABLES = (collections.abc.Iterator, collections.abc.Iterable, collections.abc.Generator, list, tuple)
 
 
-class Rung(enum.Enum):
+class ProcessorKind(enum.Enum):
     """The three ways to write a processor, each adding one power."""
 
-    PLAIN = "plain"
+    SYNC = "sync"
     """A generator: `process(frame)`. No task and no queue of its own."""
-    WAITING = "waiting"
+    ASYNC = "async"
     """It awaits: `async process(frame, out)`. One frame at a time, in a task of its own."""
     LOOP = "loop"
     """It owns its loop: `async run(inbox, out)`."""
@@ -38,7 +38,7 @@ class Rung(enum.Enum):
 class Contract(msgspec.Struct, frozen=True, kw_only=True):
     """What a processor takes and gives."""
 
-    rung: Rung
+    kind: ProcessorKind
     """Which of the three."""
     takes: Kinds
     """Frame classes it is given. All others pass it by."""
@@ -49,7 +49,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
 
     def accepts(self, kind: type[Frame]) -> bool:
         """Whether frames of this class are delivered to it. `Frame` stands for all data: stream and news."""
-        if kind.travels in (Travels.STREAM, Travels.NEWS):
+        if kind.delivery in (Delivery.STREAM, Delivery.EVENT):
             return any(issubclass(kind, taken) for taken in self.takes)
         return any(issubclass(kind, taken) for taken in self.takes if taken is not Frame)
 
@@ -60,12 +60,12 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def data(self) -> Kinds:
         """What it takes of what flows downstream in order."""
-        return frozenset(kind for kind in self.takes if kind.travels in (Travels.STREAM, Travels.NEWS))
+        return frozenset(kind for kind in self.takes if kind.delivery in (Delivery.STREAM, Delivery.EVENT))
 
     @property
     def source(self) -> bool:
         """Whether data begins here: a loop that takes none."""
-        return self.rung is Rung.LOOP and not self.data
+        return self.kind is ProcessorKind.LOOP and not self.data
 
 
 def names(kinds: collections.abc.Iterable[type[Frame]]) -> str:
@@ -127,10 +127,10 @@ def _read_step(owner: str, function: Any, local: Mapping[str, Any] | None, bound
     takes = _kinds(where, f"parameter {parameters[0]!r}", hints[parameters[0]])
     if waits:
         gives = _port(where, parameters[1], hints[parameters[1]], Outlet)
-        return Contract(rung=Rung.WAITING, takes=takes, gives=gives)
+        return Contract(kind=ProcessorKind.ASYNC, takes=takes, gives=gives)
     if "return" not in hints:
         raise ContractError(f"{where} has no return annotation; {_EXAMPLES[False]}")
-    return Contract(rung=Rung.PLAIN, takes=takes, gives=_yields(where, hints["return"]))
+    return Contract(kind=ProcessorKind.SYNC, takes=takes, gives=_yields(where, hints["return"]))
 
 
 _EXAMPLES = {
@@ -162,7 +162,7 @@ def _read_loop(owner: str, function: Any, local: Mapping[str, Any] | None) -> Co
             raise ContractError(f"{where}: parameter {parameter!r} is annotated with {hint!r}; {_LOOP_EXAMPLE}")
     if not ports:
         raise ContractError(f"{where} takes nothing; {_LOOP_EXAMPLE}")
-    return Contract(rung=Rung.LOOP, takes=takes, gives=gives, ports=tuple(ports))
+    return Contract(kind=ProcessorKind.LOOP, takes=takes, gives=gives, ports=tuple(ports))
 
 
 _LOOP_EXAMPLE = "write `async def run(self, inbox: Inbox[Audio], out: Outlet[Text]) -> None` (either may be left out)"

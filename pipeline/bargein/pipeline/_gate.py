@@ -8,13 +8,13 @@ from .errors import LinkError
 from .frames import Frame
 from .processor import Processor
 
-__all__ = ["Gate", "Route"]
+__all__ = ["Route", "Router"]
 
 Route = str | Mapping[type[Frame], str] | Callable[[Frame], str]
 """How a switch chooses: one branch for all, a branch for each frame class, or a function from frame to branch."""
 
 
-class Gate(Processor):
+class Router(Processor):
     """The head of a switch: sends each frame down one branch."""
 
     def __init__(self, route: Route, branches: Mapping[str, Processor]) -> None:

@@ -10,25 +10,25 @@ from anyio import CancelScope
 
 from ._host import close_scopes
 
-__all__ = ["Unstoppable", "leashed"]
+__all__ = ["CancellationIgnored", "run_cancellable"]
 
 PATIENCE = 1000
 """How many more times a cancelled coroutine may await before it is let go: a clean-up needs a handful."""
 
 
-class Unstoppable(BaseException):
+class CancellationIgnored(BaseException):
     """A coroutine swallowed its cancellation again and again, and was let go.
 
     Not an `Exception`: the processor it leaves must not catch it by accident.
     """
 
 
-class leashed:  # noqa: N801 - awaited like a function
-    """Await a coroutine that may misbehave: `await leashed(coroutine, scope, cancelled)`, inside of `scope`.
+class run_cancellable:  # noqa: N801 - awaited like a function
+    """Await a coroutine that may misbehave: `await run_cancellable(coroutine, scope, cancelled)`, inside of `scope`.
 
     Structured concurrency waits for a cancelled task for as long as it takes, so one `except BaseException: pass`
     around an await would keep a call open for ever, and spin. Each step of the coroutine goes through here; once
-    `cancelled()` is true and `PATIENCE` more steps have not ended it, it is closed and `Unstoppable` raised in its
+    `cancelled()` is true and `PATIENCE` more steps have not ended it, it is closed and `CancellationIgnored` raised in its
     place. Otherwise this is what `yield from` does, and a counter.
     """
 
@@ -51,7 +51,7 @@ class leashed:  # noqa: N801 - awaited like a function
                 left -= 1
                 if left < 0:
                     self._let_go()
-                    raise Unstoppable
+                    raise CancellationIgnored
             try:
                 value = yield trap
             except GeneratorExit:

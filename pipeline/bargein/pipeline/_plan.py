@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
+from ._contract import Contract, ProcessorKind
 from .errors import LinkError
 from .frames import Frame
-from .lowlevel import Contract, Rung
 from .processor import Processor
 
 __all__ = ["Node", "Plan"]
@@ -33,7 +33,11 @@ class Node:
     def plain(self) -> bool:
         """Whether it is fused by default: a generator that does not block."""
         contract = self.contract
-        return contract is not None and contract.rung is Rung.PLAIN and not (self.processor and self.processor.blocking)
+        return (
+            contract is not None
+            and contract.kind is ProcessorKind.SYNC
+            and not (self.processor and self.processor.blocking)
+        )
 
     @property
     def source(self) -> bool:
@@ -148,7 +152,7 @@ def _sorted(
         way = " -> ".join(repr(processors[at][0]) for at in [*circle, circle[0]])
         raise LinkError(
             f"a cycle: {way}. To send news back, drop the last link and give the frame a class that travels upstream "
-            "(`travels = Travels.UPSTREAM`): it finds the processors above that take it by itself"
+            "(`delivery = Delivery.UPSTREAM`): it finds the processors above that take it by itself"
         )
     return order
 

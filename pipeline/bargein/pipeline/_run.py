@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from ._epoch import Epoch
-from ._gate import Gate
+from ._gate import Router
 from ._plan import Plan
 from ._stage import Stage, Unwind, inherit
 from .frames import End, Failure, Frame, Interrupt
-from .ports import FLOOD, Inbox, Outlet, Parcel, flood
+from .ports import EMIT_LIMIT, Inbox, Outlet, PassThrough, emit_limit_error
 from .statistics import Hop, SessionStatistics
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Run:
             room = outputs if node is plan.exit else None
             if node.index in boxed and processor is not None:
                 room = processor.capacity or capacity
-            gate = processor if isinstance(processor, Gate) else None
+            gate = processor if isinstance(processor, Router) else None
             self.stages.append(Stage(self, node, room, gate))
         self.entry, self.exit = self.stages[0], self.stages[-1]
         self.exit.enter = self.leave
@@ -82,7 +82,7 @@ class Run:
     def enter(self, stage: Stage, frame: Frame) -> None:
         """Run a plain stage's own step on a frame from its inbox, or let pass what only waited its turn there."""
         stage.counters.frames_in -= 1  # its inbox has counted it, and its step will
-        if type(frame) is Parcel:
+        if type(frame) is PassThrough:
             self._sweep(frame.deliver, frame.frame)
         elif self._port(stage) is stage.port:
             self._sweep(stage.body, frame)
@@ -116,8 +116,10 @@ class Run:
         rounds = 0
         while self._after and self.failure is None:
             rounds += 1
-            if rounds > FLOOD:
-                self.fail(None, flood("do processors answer each other for ever, one upstream and one down?"))
+            if rounds > EMIT_LIMIT:
+                self.fail(
+                    None, emit_limit_error("do processors answer each other for ever, one upstream and one down?")
+                )
             later = self._after.popleft()
             self._sweeping = True
             try:
@@ -165,8 +167,8 @@ class Run:
         outbox = self.exit.inbox
         assert outbox is not None
         self._left += 1
-        if self._left > FLOOD:
-            raise flood()
+        if self._left > EMIT_LIMIT:
+            raise emit_limit_error()
         if not self.kept:
             self.discarded += 1
             return

@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from ._contract import names
+from ._contract import ProcessorKind, names
 from ._plan import Node
 from .errors import ContractError
-from .frames import LIVE, End, Frame, Travels
-from .lowlevel import Rung
-from .ports import Inbox, Parcel
+from .frames import LIVE, Delivery, End, Frame
+from .ports import Inbox, PassThrough
 from .statistics import Counters, Hop, ProcessorStatistics
 
 if TYPE_CHECKING:
-    from ._gate import Gate
+    from ._gate import Router
     from ._run import Run
 
 __all__ = ["Port", "Stage", "Unwind", "inherit"]
@@ -78,7 +77,7 @@ class Stage:
         "working",
     )
 
-    def __init__(self, run: Run, node: Node, capacity: int | None, gate: Gate | None) -> None:
+    def __init__(self, run: Run, node: Node, capacity: int | None, gate: Router | None) -> None:
         self.run = run
         self.node = node
         self.name = node.name
@@ -119,13 +118,13 @@ class Stage:
                 f"{names(self.contract.gives)}; add {kind.__name__} to them"
             )
         run = self.run
-        if self.ended and kind.travels is not Travels.UPSTREAM:  # that is heard until the graph has ended
+        if self.ended and kind.delivery is not Delivery.UPSTREAM:  # that is heard until the graph has ended
             return self._drop_late
-        if kind.travels is Travels.URGENT:
+        if kind.delivery is Delivery.URGENT:
             return lambda frame: run.broadcast(self, frame)
-        if kind.travels is Travels.UPSTREAM:
+        if kind.delivery is Delivery.UPSTREAM:
             return lambda frame: run.send_up(self, frame)
-        if kind.travels is Travels.LAST:
+        if kind.delivery is Delivery.LAST:
             return lambda _: run.end(self)
         if self.gate is not None:
             return self._switch(kind, traced)
@@ -174,7 +173,7 @@ class Stage:
         put = inbox.put
 
         def deliver(frame: Frame) -> None:
-            put(Parcel(frame=frame, deliver=enter, epoch=frame.epoch))
+            put(PassThrough(frame=frame, deliver=enter, epoch=frame.epoch))
 
         return deliver
 
@@ -230,7 +229,7 @@ class Stage:
 
     def _process(self) -> Callable[[Frame], Any] | None:
         """The processor's own generator function, if it has one."""
-        if self.contract is None or self.contract.rung is not Rung.PLAIN:
+        if self.contract is None or self.contract.kind is not ProcessorKind.SYNC:
             return None
         process: Callable[[Frame], Any] = self.processor.process
         return process
@@ -339,7 +338,7 @@ class Stage:
 
 def inherit(frame: Frame, cause: int) -> Frame:
     """What a frame caused does not outlive it; news never expires."""
-    return frame.stamped(cause) if frame.travels in (Travels.STREAM, Travels.URGENT) else frame
+    return frame.stamped(cause) if frame.delivery in (Delivery.STREAM, Delivery.URGENT) else frame
 
 
 def leaves_of(processor: Any) -> tuple[Any, ...]:

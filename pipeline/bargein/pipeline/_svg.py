@@ -112,7 +112,7 @@ def _box(node: Node, place: tuple[int, int], counted: ProcessorStatistics | None
     assert contract is not None
     kind, what = "box", "fused"
     if not node.plain:
-        kind, what = ("thread", "thread") if processor.blocking else ("task", contract.rung.value)
+        kind, what = ("thread", "thread") if processor.blocking else ("task", contract.kind.value)
     if processor.latency_ms:
         what += f", {processor.latency_ms:g} ms"
     whole = f"{names(contract.takes)} → {names(contract.gives)}"

@@ -10,12 +10,14 @@ from typing import Any
 
 import anyio
 
+from ._contract import ProcessorKind
 from ._host import start_host
+from ._leash import CancellationIgnored, run_cancellable
 from ._run import Run
 from ._stage import Stage, Unwind, inherit
+from ._worker import Worker
 from .errors import SessionError, StuckError
-from .frames import LIVE, Frame, Travels
-from .lowlevel import Rung, Unstoppable, Worker, leashed
+from .frames import LIVE, Delivery, Frame
 from .ports import Inbox, Outlet
 
 __all__ = ["Tasks"]
@@ -213,7 +215,7 @@ class Tasks:
                     await self._runner(stage)(stage, inbox)
         except Unwind:
             pass
-        except Unstoppable:
+        except CancellationIgnored:
             if self.cancelling:
                 self.unstoppable.append(stage.name)
             else:
@@ -237,9 +239,9 @@ class Tasks:
     def _runner(self, stage: Stage) -> Callable[[Stage, Inbox[Any]], Awaitable[None]]:
         contract = stage.contract
         assert contract is not None
-        if contract.rung is Rung.LOOP:
+        if contract.kind is ProcessorKind.LOOP:
             return self._loop
-        if contract.rung is Rung.WAITING:
+        if contract.kind is ProcessorKind.ASYNC:
             return self._waiting
         return self._blocking if _blocks(stage) else self._plain
 
@@ -262,16 +264,16 @@ class Tasks:
                 return
             try:
                 if frame.epoch == LIVE:
-                    await leashed(process(frame, live), own, cancelled)
-                elif frame.travels is Travels.URGENT:  # what it causes is of its epoch, but it is not called off
-                    await leashed(process(frame, Outlet(run, stage, frame.epoch)), own, self._cancelled)
+                    await run_cancellable(process(frame, live), own, cancelled)
+                elif frame.delivery is Delivery.URGENT:  # what it causes is of its epoch, but it is not called off
+                    await run_cancellable(process(frame, Outlet(run, stage, frame.epoch)), own, self._cancelled)
                 else:
                     with anyio.CancelScope() as scope:
                         stage.working = (frame.epoch, scope)
-                        await leashed(
+                        await run_cancellable(
                             process(frame, Outlet(run, stage, frame.epoch)), scope, partial(self._stale, scope)
                         )
-            except Unstoppable:
+            except CancellationIgnored:
                 self._swallowed(stage, frame)
             except Exception as error:
                 run.failed(stage, error, frame)
@@ -287,7 +289,7 @@ class Tasks:
         ports = [inbox if port == "inbox" else outlet for port in contract.ports]
         while True:
             try:
-                await leashed(stage.processor.run(*ports), scope, partial(self._stale, scope))
+                await run_cancellable(stage.processor.run(*ports), scope, partial(self._stale, scope))
             except Exception as error:
                 if isinstance(error, anyio.EndOfStream) and inbox.ended:
                     return  # it awaited another frame and there is none: the usual way to end
@@ -385,10 +387,10 @@ class Tasks:
         try:
             with scope:
                 if not reply.stale:
-                    await leashed(function(), scope, partial(self._stale, scope))
+                    await run_cancellable(function(), scope, partial(self._stale, scope))
         except Unwind:
             pass
-        except Unstoppable:
+        except CancellationIgnored:
             self._swallowed(stage, None)
         except anyio.get_cancelled_exc_class() as error:
             if self._called_off(scope):
@@ -475,9 +477,9 @@ def _hears(stage: Stage) -> bool:
     contract = stage.contract
     return (
         contract is not None
-        and contract.rung is not Rung.LOOP
+        and contract.kind is not ProcessorKind.LOOP
         and not _blocks(stage)
-        and any(kind.travels is Travels.UPSTREAM for kind in contract.takes)
+        and any(kind.delivery is Delivery.UPSTREAM for kind in contract.takes)
     )
 
 

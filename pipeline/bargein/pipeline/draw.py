@@ -76,7 +76,7 @@ def _label(node: Node, capacity: int, newline: str) -> str:
     assert contract is not None
     rows = [node.name, f"{names(contract.takes)} → {names(contract.gives)}"]
     if not node.plain:
-        kind = "thread" if processor.blocking else contract.rung.value
+        kind = "thread" if processor.blocking else contract.kind.value
         rows.append(f"{kind}, inbox {processor.capacity or capacity}")
     if processor.latency_ms:
         rows.append(f"{processor.latency_ms:g} ms")

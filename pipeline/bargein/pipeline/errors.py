@@ -7,7 +7,7 @@ from collections.abc import Iterable
 __all__ = [
     "BargeinError",
     "ContractError",
-    "FloodError",
+    "EmitLimitError",
     "FrameError",
     "LinkError",
     "LinkWarning",
@@ -40,7 +40,7 @@ class SessionError(BargeinError, RuntimeError):
     """A session was used in a state in which it cannot do what was asked."""
 
 
-class FloodError(BargeinError, RuntimeError):
+class EmitLimitError(BargeinError, RuntimeError):
     """One frame made a processor emit so many that they can only be a mistake."""
 
 

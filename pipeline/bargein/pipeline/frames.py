@@ -23,6 +23,7 @@ from .errors import FrameError
 __all__ = [
     "LIVE",
     "Audio",
+    "Delivery",
     "End",
     "Failure",
     "Frame",
@@ -39,7 +40,6 @@ __all__ = [
     "ToolCall",
     "ToolResult",
     "Transcript",
-    "Travels",
     "Usage",
     "UserText",
     "Video",
@@ -55,12 +55,12 @@ _PLANES: Final = {"rgb24": 3, "bgr24": 3, "rgba": 4, "gray8": 0}
 _ENCODED: Final = ("jpeg", "png", "webp")
 
 
-class Travels(enum.Enum):
-    """How a class of frames moves through a graph. A class says it once, in its `travels`."""
+class Delivery(enum.Enum):
+    """How a class of frames moves through a graph. A class says it once, in its `delivery`."""
 
     STREAM = "stream"
     """Downstream, in order, with backpressure; expires with its epoch. Media and text."""
-    NEWS = "news"
+    EVENT = "event"
     """Downstream, in order, with backpressure; never expires. Transcripts, tool calls, boundaries, usage."""
     URGENT = "urgent"
     """To every processor downstream in one step, ahead of all that waits. The newest of a class replaces the older."""
@@ -73,7 +73,7 @@ class Travels(enum.Enum):
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """What every frame has."""
 
-    travels: ClassVar[Travels] = Travels.STREAM
+    delivery: ClassVar[Delivery] = Delivery.STREAM
 
     pts: int = 0
     """Media time in nanoseconds: when the frame begins. Counted from samples, never summed from rounded durations."""
@@ -81,10 +81,10 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """When it expires: stale once the session's epoch is greater. What is given no epoch inherits its cause's."""
 
     def __post_init__(self) -> None:
-        if self.epoch != LIVE and self.travels not in (Travels.STREAM, Travels.URGENT):
+        if self.epoch != LIVE and self.delivery not in (Delivery.STREAM, Delivery.URGENT):
             raise FrameError(
-                f"{type(self).__name__}(epoch={self.epoch}): {self.travels.value} frames never expire. "
-                "Leave the epoch out, or set `travels = Travels.STREAM` on the class"
+                f"{type(self).__name__}(epoch={self.epoch}): {self.delivery.value} frames never expire. "
+                "Leave the epoch out, or set `delivery = Delivery.STREAM` on the class"
             )
 
     def __repr__(self) -> str:
@@ -306,7 +306,7 @@ class Text(Frame, frozen=True, kw_only=True):
 class UserText(Frame, frozen=True, kw_only=True):
     """What the user typed."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     text: str
     """The whole message."""
@@ -317,7 +317,7 @@ class UserText(Frame, frozen=True, kw_only=True):
 class Transcript(Frame, frozen=True, kw_only=True):
     """What somebody was heard to say."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     text: str
     """All that is known of the item so far, not the difference."""
@@ -334,7 +334,7 @@ class Transcript(Frame, frozen=True, kw_only=True):
 class SpeechStarted(Frame, frozen=True, kw_only=True):
     """The user began to speak; `pts` is when the speech began, not when it was noticed."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     item: str = ""
     """The item that the speech will become, when known."""
@@ -345,7 +345,7 @@ class SpeechStarted(Frame, frozen=True, kw_only=True):
 class SpeechStopped(Frame, frozen=True, kw_only=True):
     """The user stopped speaking; `pts` is when the speech ended, not when it was noticed."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     item: str = ""
     """The item that the speech became, when known."""
@@ -356,7 +356,7 @@ class SpeechStopped(Frame, frozen=True, kw_only=True):
 class ResponseStarted(Frame, frozen=True, kw_only=True):
     """The agent began a response."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     response: str
     """Its id."""
@@ -367,7 +367,7 @@ class ResponseStarted(Frame, frozen=True, kw_only=True):
 class ResponseEnded(Frame, frozen=True, kw_only=True):
     """The agent's response is over. An interrupt does not flush it: it says how the response ended."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     response: str
     """Its id."""
@@ -380,7 +380,7 @@ class ResponseEnded(Frame, frozen=True, kw_only=True):
 class ToolCall(Frame, frozen=True, kw_only=True):
     """The model asks for a tool."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     call: str
     """The id that the result must carry."""
@@ -395,9 +395,9 @@ class ToolCall(Frame, frozen=True, kw_only=True):
 
 
 class ToolResult(Frame, frozen=True, kw_only=True):
-    """What a tool answered. Travels upstream, so that a tool runner stands below its model."""
+    """What a tool answered. Delivery upstream, so that a tool runner stands below its model."""
 
-    travels: ClassVar[Travels] = Travels.UPSTREAM
+    delivery: ClassVar[Delivery] = Delivery.UPSTREAM
 
     call: str
     """The id of the call."""
@@ -410,7 +410,7 @@ class ToolResult(Frame, frozen=True, kw_only=True):
 class Usage(Frame, frozen=True, kw_only=True):
     """What a response cost, in the provider's tokens."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     response: str = ""
     """The response it is for."""
@@ -429,7 +429,7 @@ class Usage(Frame, frozen=True, kw_only=True):
 class Played(Frame, frozen=True, kw_only=True):
     """How far a reply has been heard. Sent by whatever plays, to whoever keeps the conversation."""
 
-    travels: ClassVar[Travels] = Travels.UPSTREAM
+    delivery: ClassVar[Delivery] = Delivery.UPSTREAM
 
     response: str
     """The response that is playing."""
@@ -444,13 +444,13 @@ class Played(Frame, frozen=True, kw_only=True):
 class Hold(Frame, frozen=True, kw_only=True):
     """Be silent now, and keep what you have: the user may be barging in."""
 
-    travels: ClassVar[Travels] = Travels.URGENT
+    delivery: ClassVar[Delivery] = Delivery.URGENT
 
 
 class Resume(Frame, frozen=True, kw_only=True):
     """It was a cough: go on where the hold stopped you."""
 
-    travels: ClassVar[Travels] = Travels.URGENT
+    delivery: ClassVar[Delivery] = Delivery.URGENT
 
 
 class Interrupt(Frame, frozen=True, kw_only=True):
@@ -460,7 +460,7 @@ class Interrupt(Frame, frozen=True, kw_only=True):
     through its outlet), so that a late one cannot end the next response.
     """
 
-    travels: ClassVar[Travels] = Travels.URGENT
+    delivery: ClassVar[Delivery] = Delivery.URGENT
 
     reason: str = ""
     """Why, for logs and timelines."""
@@ -469,7 +469,7 @@ class Interrupt(Frame, frozen=True, kw_only=True):
 class Failure(Frame, frozen=True, kw_only=True):
     """Something went wrong and the session goes on."""
 
-    travels: ClassVar[Travels] = Travels.UPSTREAM
+    delivery: ClassVar[Delivery] = Delivery.UPSTREAM
 
     message: str
     """What happened and what to do about it, in a sentence."""
@@ -484,7 +484,7 @@ class Failure(Frame, frozen=True, kw_only=True):
 class End(Frame, frozen=True, kw_only=True):
     """Nothing more comes. Take it to give what you still hold; the engine passes it on, whatever you do."""
 
-    travels: ClassVar[Travels] = Travels.LAST
+    delivery: ClassVar[Delivery] = Delivery.LAST
 
     reason: str = ""
     """Why, for logs."""

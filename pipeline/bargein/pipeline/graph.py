@@ -7,13 +7,12 @@ from itertools import pairwise
 from typing import Any
 
 from ._check import check, given, starts_itself
-from ._contract import Kinds
-from ._gate import Gate, Route
+from ._contract import Contract, Kinds, ProcessorKind
+from ._gate import Route, Router
 from ._plan import Plan
 from .errors import LinkError
 from .frames import Frame
-from .lowlevel import Contract, Rung, as_processor
-from .processor import Processor
+from .processor import Processor, as_processor
 from .session import Session
 
 __all__ = ["Branch", "Graph", "Pipeline", "Route", "Step", "Switch"]
@@ -63,7 +62,9 @@ class Graph(Processor):
     def contract(self) -> Contract:
         """What its heads take, and what may come out at its tails."""
         plan = self.plan
-        return Contract(rung=Rung.LOOP, takes=_union(plan.entry.after, "takes"), gives=given(plan, self.inputs))
+        return Contract(
+            kind=ProcessorKind.LOOP, takes=_union(plan.entry.after, "takes"), gives=given(plan, self.inputs)
+        )
 
     @property
     def plan(self) -> Plan:
@@ -199,7 +200,7 @@ class Switch(Graph):
         if not branches:
             raise LinkError("Switch(route) has no branches; name them: Switch(route, left=a, right=b)")
         parts = {name: as_processor(step) for name, step in branches.items()}
-        self._gate = Gate(route, parts).options(name="switch")
+        self._gate = Router(route, parts).options(name="switch")
         super().__init__()
         for part in parts.values():
             self.link(self._gate, part)

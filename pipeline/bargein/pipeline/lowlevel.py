@@ -6,23 +6,23 @@ engine, in the way of `trio.lowlevel`.
 
 from __future__ import annotations
 
-from ._contract import Contract, Rung
+from ._contract import Contract, ProcessorKind
 from ._extras import import_extra
 from ._host import on_trio
-from ._leash import Unstoppable, leashed
+from ._leash import CancellationIgnored, run_cancellable
 from ._wakeup import Wakeup
 from ._worker import Worker, at_work
 from .processor import as_processor
 
 __all__ = [
+    "CancellationIgnored",
     "Contract",
-    "Rung",
-    "Unstoppable",
+    "ProcessorKind",
     "Wakeup",
     "Worker",
     "as_processor",
     "at_work",
     "import_extra",
-    "leashed",
     "on_trio",
+    "run_cancellable",
 ]

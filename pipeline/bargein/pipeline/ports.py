@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, TypeVarTuple, cast
 import anyio
 from anyio.lowlevel import checkpoint
 
-from .errors import FloodError, FrameError
-from .frames import LIVE, End, Frame, Interrupt, Travels
+from .errors import EmitLimitError, FrameError
+from .frames import LIVE, Delivery, End, Frame, Interrupt
 
 if TYPE_CHECKING:
     from ._epoch import Epoch
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from .statistics import Counters
 
 __all__ = [
-    "FLOOD",
-    "STREAK",
+    "CHECKPOINT_MASK",
+    "EMIT_LIMIT",
     "WAITS",
     "Inbox",
     "Outlet",
-    "Parcel",
+    "PassThrough",
     "flood",
     "not_begun",
 ]
@@ -39,18 +39,18 @@ SHORT = 0.25
 NEWS_ROOM = 256
 """How many upstream frames may wait in one inbox. They never wait for room; past this the oldest is dropped."""
 
-FLOOD = 100_000
+EMIT_LIMIT = 100_000
 """How many frames may come to one inbox in one sweep before it is taken for a mistake."""
 
-STREAK = 15
+CHECKPOINT_MASK = 15
 """A bit mask: one in sixteen gets or sends that did not wait gives the other tasks a turn."""
 
 
-WAITS = (Travels.STREAM, Travels.NEWS)
+WAITS = (Delivery.STREAM, Delivery.EVENT)
 """What may have to wait for room. An interrupt must not, nor what travels upstream."""
 
 
-class Parcel(Frame, frozen=True, kw_only=True):
+class PassThrough(Frame, frozen=True, kw_only=True):
     """A frame that waits in the inbox of a stage which it will pass by."""
 
     frame: Frame
@@ -61,7 +61,7 @@ class Parcel(Frame, frozen=True, kw_only=True):
 
 
 def _carried(frame: Frame) -> Frame:
-    return frame.frame if type(frame) is Parcel else frame
+    return frame.frame if type(frame) is PassThrough else frame
 
 
 class Inbox(Generic[F_co]):
@@ -132,7 +132,7 @@ class Inbox(Generic[F_co]):
             counters.timed += 1
             self._since = None
         self._streak += 1
-        if not self._streak & STREAK:
+        if not self._streak & CHECKPOINT_MASK:
             await checkpoint()
         while (frame := self._take() or self._take_end()) is None:
             if self._closed or (self._drained and not self._lingering):
@@ -142,7 +142,7 @@ class Inbox(Generic[F_co]):
                 self._event = type(self._wake)  # to ask AnyIO for one costs as much again as to make it
             await self._wake.wait()
         counters.frames_in += 1
-        if counters.frames_in & STREAK == 1:  # one in sixteen is timed, the first among them
+        if counters.frames_in & CHECKPOINT_MASK == 1:  # one in sixteen is timed, the first among them
             self._since = anyio.current_time()
         return cast("F_co", frame)
 
@@ -207,8 +207,8 @@ class Inbox(Generic[F_co]):
         if waiting > self.capacity:
             if not self._overfull or self._overfull[-1] is not self:
                 self._overfull.append(self)
-            if waiting > self.capacity + FLOOD:
-                raise flood()
+            if waiting > self.capacity + EMIT_LIMIT:
+                raise emit_limit_error()
         if self._wake is not None:
             self._ring()
 
@@ -272,7 +272,7 @@ class Inbox(Generic[F_co]):
         self.purge()
         data = self._data
         while len(data) > self.capacity * times:
-            oldest = next((at for at, frame in enumerate(data) if _carried(frame).travels is Travels.STREAM), 0)
+            oldest = next((at for at, frame in enumerate(data) if _carried(frame).delivery is Delivery.STREAM), 0)
             del data[oldest]
             self._counters.overflow += 1
 
@@ -368,14 +368,14 @@ class Outlet(Generic[F_contra]):
     async def send(self, frame: F_contra) -> None:
         """Send, and wait until there is room for more. A stale frame is dropped and counted."""
         run, stage = self._run, self._stage
-        if stage.owed and frame.travels in WAITS:
+        if stage.owed and frame.delivery in WAITS:
             await run.pay(stage)
         self._emit(frame)
         if run.overfull:
             await run.wait_for_room(stage)
         else:
             self._streak += 1
-            if not self._streak & STREAK:
+            if not self._streak & CHECKPOINT_MASK:
                 await checkpoint()
 
     def offer(self, frame: F_contra) -> None:
@@ -404,9 +404,9 @@ class Outlet(Generic[F_contra]):
         if not isinstance(frame, Frame):
             raise self._stage.not_a_frame(frame)
         run, stage, cause = self._run, self._stage, self._cause
-        if frame.epoch > cause and frame.travels in (Travels.STREAM, Travels.URGENT):
+        if frame.epoch > cause and frame.delivery in (Delivery.STREAM, Delivery.URGENT):
             frame = frame.stamped(cause)
-        if frame.epoch != LIVE and frame.travels is not Travels.URGENT:
+        if frame.epoch != LIVE and frame.delivery is not Delivery.URGENT:
             if frame.epoch < run.epoch.number:
                 stage.counters.stale += 1
                 return
@@ -421,9 +421,9 @@ class Outlet(Generic[F_contra]):
         return f"<Outlet of {self._stage.name}{'' if self._cause == LIVE else f', epoch {self._cause}'}>"
 
 
-def flood(question: str = "does a loop in process() never end?") -> FloodError:
+def emit_limit_error(question: str = "does a loop in process() never end?") -> EmitLimitError:
     """The error for a processor that does not stop emitting."""
-    return FloodError(f"more than {FLOOD:,} frames came of one; {question}")
+    return EmitLimitError(f"more than {EMIT_LIMIT:,} frames came of one; {question}")
 
 
 def not_begun(frame: Frame, number: int) -> FrameError:

@@ -8,10 +8,9 @@ from typing import Any, ClassVar, Literal, Self, cast
 
 import msgspec
 
-from ._contract import read_contract
+from ._contract import Contract, ProcessorKind, read_contract
 from .errors import ContractError, FrameError
 from .frames import Frame
-from .lowlevel import Contract, Rung
 
 __all__ = ["AudioFormat", "OnError", "Pass", "Processor", "as_processor"]
 
@@ -134,7 +133,7 @@ class Processor:
 
 def _read(cls: type[Processor], local: dict[str, Any] | None) -> Contract | None:
     contract = read_contract(cls.__name__, getattr(cls, "process", None), getattr(cls, "run", None), local)
-    if contract and cls.blocking and contract.rung is not Rung.PLAIN:
+    if contract and cls.blocking and contract.kind is not ProcessorKind.SYNC:
         raise ContractError(
             f"{cls.__name__}: blocking = True is for `def process(self, frame)`; inside async code, "
             "use `await anyio.to_thread.run_sync(...)`"
@@ -150,7 +149,7 @@ class Pass(Processor):
 
     def __init__(self, *kinds: type[Frame]) -> None:
         takes = frozenset(kinds or (Frame,))
-        self.contract_ = Contract(rung=Rung.PLAIN, takes=takes, gives=takes)  # type: ignore[misc]
+        self.contract_ = Contract(kind=ProcessorKind.SYNC, takes=takes, gives=takes)  # type: ignore[misc]
 
     def process(self, frame: Frame) -> Iterator[Frame]:
         """Give the frame on."""

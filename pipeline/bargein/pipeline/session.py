@@ -14,8 +14,8 @@ from anyio.lowlevel import checkpoint
 from ._run import Run
 from ._tasks import Tasks
 from .errors import SessionError, StuckError
-from .frames import LIVE, End, Frame, Travels
-from .ports import STREAK, WAITS, not_begun
+from .frames import LIVE, Delivery, End, Frame
+from .ports import CHECKPOINT_MASK, WAITS, not_begun
 from .statistics import Hop, SessionStatistics
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class Session:
         taken for a reply of that epoch. Raises what a fused processor raised, and `SessionError` after the end.
         """
         run = self._run
-        if run.entry.owed and isinstance(frame, Frame) and frame.travels in WAITS:
+        if run.entry.owed and isinstance(frame, Frame) and frame.delivery in WAITS:
             await run.pay(run.entry)
         self._feed(frame)
         if run.overfull:
@@ -204,7 +204,7 @@ class Session:
             self._raise_failure()
         else:
             self._streak += 1
-            if not self._streak & STREAK:
+            if not self._streak & CHECKPOINT_MASK:
                 await checkpoint()
 
     def offer(self, frame: Frame) -> None:
@@ -282,14 +282,14 @@ class Session:
             raise SessionError(f"send() takes a Frame, not {type(frame).__name__} {frame!r:.60}")
         self._check_open()
         run = self._run
-        if frame.travels is Travels.STREAM and frame.epoch != LIVE:
+        if frame.delivery is Delivery.STREAM and frame.epoch != LIVE:
             if frame.epoch < run.epoch.number:
                 run.entry.counters.stale += 1
                 return
             if frame.epoch > run.epoch.number:
                 raise not_begun(frame, run.epoch.number)
             run.epoch.begin_response()
-        if frame.travels is Travels.LAST:
+        if frame.delivery is Delivery.LAST:
             self.end()
             return
         run.feed(run.entry, frame)

@@ -6,11 +6,11 @@ from .audio.mixer import Mixer
 from .audio.recorder import Recorder
 from .audio.resample import Resample
 from .listening.barge_in import BACKCHANNELS, BargeIn, Decision, Evidence, decide
-from .listening.detectors import Detector, Silero, WebRtc
-from .listening.turn_taking import TurnTaking
+from .listening.detectors import Detector, SileroVad, WebRtcVad
+from .listening.turn_taking import TurnControl
 from .listening.turns import Commit, Turn, Turns, UserIdle
 from .listening.vad import SpeechContinued, SpeechProbability, Vad
-from .observe.latency import BargeInReaction, Latency, TurnLatency
+from .observe.latency import BargeInLatency, Latency, TurnLatency
 from .observe.tap import Tap
 from .speaking.alignment import Alignment
 from .speaking.pacer import Pacer
@@ -28,7 +28,7 @@ __all__ = [
     "AgentActivity",
     "Alignment",
     "BargeIn",
-    "BargeInReaction",
+    "BargeInLatency",
     "Commit",
     "Decision",
     "DecodePicture",
@@ -49,18 +49,18 @@ __all__ = [
     "SampleFps",
     "Scale",
     "Sentences",
-    "Silero",
+    "SileroVad",
     "SpeechContinued",
     "SpeechProbability",
     "Spoken",
     "Tap",
     "Timing",
     "Turn",
+    "TurnControl",
     "TurnLatency",
-    "TurnTaking",
     "Turns",
     "UserIdle",
     "Vad",
-    "WebRtc",
+    "WebRtcVad",
     "decide",
 ]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from bargein.pipeline import Frame, Travels
+from bargein.pipeline import Delivery, Frame
 from bargein.processors import Commit
 
 __all__ = [
-    "Aside",
     "BrainSwitched",
     "ClearAudio",
     "Commit",
     "Configure",
     "Connected",
     "Disconnected",
+    "OutOfBand",
     "RateLimits",
     "Remember",
     "Respond",
@@ -28,20 +28,20 @@ __all__ = [
 class Respond(Frame, frozen=True, kw_only=True):
     """Answer now, whoever's turn it is. While a response is being made, it waits for its end."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     instructions: str = ""
     """In place of the session's, for this response."""
     protected: bool = False
     """The user's speech must not interrupt it."""
     apart: str = ""
-    """A name for an answer that is no part of the conversation: text, which comes as an `Aside` of that name."""
+    """A name for an answer that is no part of the conversation: text, which comes as an `OutOfBand` of that name."""
 
 
-class Aside(Frame, frozen=True, kw_only=True):
+class OutOfBand(Frame, frozen=True, kw_only=True):
     """The answer to a `Respond` that was asked `apart`."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     name: str
     """The name it was asked by."""
@@ -54,7 +54,7 @@ class Aside(Frame, frozen=True, kw_only=True):
 class RateLimits(Frame, frozen=True, kw_only=True):
     """What is left of the provider's limits."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     provider: str
     """Whose."""
@@ -67,7 +67,7 @@ class RateLimits(Frame, frozen=True, kw_only=True):
 class Say(Frame, frozen=True, kw_only=True):
     """Say this, word for word."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     text: str
     """The words."""
@@ -78,13 +78,13 @@ class Say(Frame, frozen=True, kw_only=True):
 class ClearAudio(Frame, frozen=True, kw_only=True):
     """Forget the user's sound that has not been committed."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
 
 class Configure(Frame, frozen=True, kw_only=True):
     """Change the session; what is None stays as it is."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     instructions: str | None = None
     """What the model should do and be; empty for what it was made with."""
@@ -99,7 +99,7 @@ class Configure(Frame, frozen=True, kw_only=True):
 class Remember(Frame, frozen=True, kw_only=True):
     """Part of the conversation that was not said in it, such as the history of an earlier one. Nobody answers it."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     role: Literal["system", "user", "assistant", "call", "result"]
     """Whose words; `call` and `result` are of a tool."""
@@ -116,7 +116,7 @@ class Remember(Frame, frozen=True, kw_only=True):
 class Connected(Frame, frozen=True, kw_only=True):
     """A session with the provider is ready."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     provider: str
     """Whose."""
@@ -133,7 +133,7 @@ class Connected(Frame, frozen=True, kw_only=True):
 class Disconnected(Frame, frozen=True, kw_only=True):
     """The connection with the provider is gone."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     provider: str
     """Whose."""
@@ -148,7 +148,7 @@ class Disconnected(Frame, frozen=True, kw_only=True):
 class BrainSwitched(Frame, frozen=True, kw_only=True):
     """Another brain has taken over the conversation."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     name: str
     """Which."""
@@ -163,7 +163,7 @@ class BrainSwitched(Frame, frozen=True, kw_only=True):
 class ToolStarted(Frame, frozen=True, kw_only=True):
     """A tool runs."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     call: str
     """The call's id."""
@@ -176,7 +176,7 @@ class ToolStarted(Frame, frozen=True, kw_only=True):
 class ToolProgress(Frame, frozen=True, kw_only=True):
     """A tool tells how far it has come."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     call: str
     """The call's id."""
@@ -191,7 +191,7 @@ class ToolProgress(Frame, frozen=True, kw_only=True):
 class ToolFinished(Frame, frozen=True, kw_only=True):
     """A tool has answered, failed, or was called off."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     call: str
     """The call's id."""

@@ -35,7 +35,7 @@ from bargein.processors import (
     Pacer,
     SpeechContinued,
     Spoken,
-    TurnTaking,
+    TurnControl,
     decide,
 )
 
@@ -517,11 +517,11 @@ async def test_it_leaves_it_to_somebody_above() -> None:
         await anyio.sleep(0.5)
         await harness.send(SpeechStarted(item="a"))
         await harness.next(Hold)
-        await harness.send(TurnTaking())
+        await harness.send(TurnControl())
         await harness.next(Resume)
         await harness.send(SpeechContinued(item="a", ms=2000), UserText(text="Stop."), SpeechStarted(item="b"))
         await anyio.sleep(2)
         assert len(harness.of(Hold)) == 1
-        await harness.send(TurnTaking(above=False), SpeechStarted(item="c"))
+        await harness.send(TurnControl(above=False), SpeechStarted(item="c"))
         await harness.next(Hold)
         await harness.session.cancel()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from bargein.pipeline.testing import noise, silence
-from bargein.processors import Detector, Silero, WebRtc
+from bargein.processors import Detector, SileroVad, WebRtcVad
 
 from tests.speech import utterances
 
-BOTH = {"webrtc": WebRtc, "silero": Silero}
+BOTH = {"webrtc": WebRtcVad, "silero": SileroVad}
 
 
 def share(detector: Detector, samples: np.ndarray[tuple[int, ...], np.dtype[np.int16]], rate: int = 16_000) -> float:
@@ -38,7 +38,7 @@ def test_noise_is_not(name: str, dbfs: float) -> None:
 
 def test_webrtc_alone_takes_noise_for_speech() -> None:
     """Which is why it is asked to stand out."""
-    assert share(WebRtc(above_noise_db=0), noise(2000, dbfs=-20)) > 0.9
+    assert share(WebRtcVad(above_noise_db=0), noise(2000, dbfs=-20)) > 0.9
 
 
 @pytest.mark.parametrize("name", BOTH)
@@ -70,4 +70,4 @@ def test_after_a_reset_it_is_like_new(name: str) -> None:
 def test_bad_settings_are_refused(bad: dict[str, int]) -> None:
     """With what was given."""
     with pytest.raises(ValueError, match=r"WebRtc\(.*expected"):
-        WebRtc(**bad)
+        WebRtcVad(**bad)

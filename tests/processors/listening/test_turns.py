@@ -20,7 +20,7 @@ from bargein.pipeline import (
     UserText,
 )
 from bargein.pipeline.testing import Harness, check_processor
-from bargein.processors import AgentActivity, Commit, SpeechContinued, Turn, Turns, TurnTaking, UserIdle
+from bargein.processors import AgentActivity, Commit, SpeechContinued, Turn, TurnControl, Turns, UserIdle
 
 pytestmark = pytest.mark.virtual
 
@@ -382,10 +382,10 @@ async def test_a_correction_to_nothing_is_told() -> None:
 async def test_somebody_above_may_take_the_turns() -> None:
     """Then silence ends none, and each `Commit` is answered when its words are known, even if there are none."""
     turns = Turns(silence_ms=700, transcript_ms=500)
-    script: list[Frame | float] = [TurnTaking(), started(), 500, said("Hello."), stopped(), 3000, Commit(), 100]
+    script: list[Frame | float] = [TurnControl(), started(), 500, said("Hello."), stopped(), 3000, Commit(), 100]
     script += [started("b"), stopped("b"), Commit(), 2000, said("", "b"), 100]
     script += [started("c"), stopped("c"), Commit(), 2000, said("there", "c"), 100]
-    script += [TurnTaking(above=False), started("d"), 500, said("you", "d"), stopped("d"), 3000]
+    script += [TurnControl(above=False), started("d"), 500, said("you", "d"), stopped("d"), 3000]
     assert [(at, turn.text, turn.reason) for at, turn in await told(turns, *script)] == [
         (3500, "Hello.", "commit"),
         (5600, "", "commit"),
@@ -397,7 +397,7 @@ async def test_somebody_above_may_take_the_turns() -> None:
 async def test_an_interrupt_from_above_takes_a_commit_back() -> None:
     """What has not been given is not answered any more: it is part of the next turn."""
     async with Harness(Turns(transcript_ms=500)) as harness:
-        await harness.send(TurnTaking(), started("a"), stopped("a"), Commit())
+        await harness.send(TurnControl(), started("a"), stopped("a"), Commit())
         await anyio.sleep(1)
         await harness.send(started("b"), stopped("b"), Commit())
         await anyio.sleep(0.1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bargein.pipeline import Audio, End, Frame, LinkError, Pipeline, SpeechStarted, SpeechStopped
 from bargein.pipeline.testing import Harness, check_processor, framed, joined, noise, silence
-from bargein.processors import Resample, Silero, SpeechContinued, SpeechProbability, TurnTaking, Vad
+from bargein.processors import Resample, SileroVad, SpeechContinued, SpeechProbability, TurnControl, Vad
 from bargein.processors.listening.detectors import Samples
 from hypothesis import given
 from hypothesis import strategies as st
@@ -213,7 +213,7 @@ def test_bad_settings_are_refused(bad: dict[str, Any]) -> None:
         Vad(**bad)
 
 
-@pytest.mark.parametrize("make", [Vad, lambda: Vad(Silero())], ids=["webrtc", "silero"])
+@pytest.mark.parametrize("make", [Vad, lambda: Vad(SileroVad())], ids=["webrtc", "silero"])
 @pytest.mark.parametrize("snr", [None, 20, 10])
 def test_real_speech_is_heard_where_it_is(make: Any, snr: float | None) -> None:
     """Every utterance, its beginning within 200 ms and its end within 400, and nothing else, in noise too.
@@ -257,8 +257,8 @@ def test_it_leaves_it_to_somebody_above() -> None:
     vad = Vad(Loud(), speech_only=True)
     first: list[Frame] = [made for frame in sound[:40] for made in vad.process(frame)]
     assert len(news(first)) == 1
-    assert [type(frame) for frame in vad.process(TurnTaking())] == [SpeechStopped, TurnTaking]
+    assert [type(frame) for frame in vad.process(TurnControl())] == [SpeechStopped, TurnControl]
     assert [made for frame in sound for made in vad.process(frame)] == sound
-    assert list(vad.process(TurnTaking(above=False))) == [TurnTaking(above=False)]
+    assert list(vad.process(TurnControl(above=False))) == [TurnControl(above=False)]
     again: list[Frame] = [made for frame in sound for made in vad.process(frame)]
     assert len(news(again)) == 2

@@ -6,7 +6,7 @@ import anyio
 import pytest
 from bargein.pipeline import Audio, Hold, Resume, SpeechStarted, SpeechStopped, UserText
 from bargein.pipeline.testing import Harness, check_processor, framed, silence, tone
-from bargein.processors import BargeInReaction, Latency, TurnLatency
+from bargein.processors import BargeInLatency, Latency, TurnLatency
 
 pytestmark = pytest.mark.virtual
 
@@ -67,7 +67,7 @@ async def test_a_barge_in_is_measured_from_the_first_sound_of_speech_to_silence(
         await harness.send(Hold())
         await anyio.sleep(0.4)
         number = harness.interrupt()
-        (reaction,) = harness.of(BargeInReaction)
+        (reaction,) = harness.of(BargeInLatency)
         assert reaction.ms == pytest.approx(120)
         assert reaction.interrupted == number
 
@@ -88,9 +88,9 @@ async def test_what_speech_causes_may_come_before_its_news(hold: bool) -> None:
             harness.interrupt()
             await anyio.sleep(0.2)
             await harness.send(SpeechStarted(lag_ms=300))
-        assert [reaction.ms for reaction in harness.of(BargeInReaction)] == [pytest.approx(100)]
+        assert [reaction.ms for reaction in harness.of(BargeInLatency)] == [pytest.approx(100)]
         await harness.send(SpeechStarted())
-        assert len(harness.of(BargeInReaction)) == 1
+        assert len(harness.of(BargeInLatency)) == 1
 
 
 async def test_an_interrupt_of_the_applications_is_no_barge_in() -> None:
@@ -101,7 +101,7 @@ async def test_an_interrupt_of_the_applications_is_no_barge_in() -> None:
         harness.interrupt()
         await anyio.sleep(1)
         await harness.send(SpeechStarted(lag_ms=100))
-        assert not harness.of(BargeInReaction)
+        assert not harness.of(BargeInLatency)
 
 
 async def test_a_cough_is_no_barge_in() -> None:
@@ -113,7 +113,7 @@ async def test_a_cough_is_no_barge_in() -> None:
         await anyio.sleep(0.1)
         await harness.send(Resume())
         harness.interrupt()
-        assert not harness.of(BargeInReaction)
+        assert not harness.of(BargeInLatency)
 
 
 async def test_speech_while_the_agent_is_silent_is_no_barge_in() -> None:
@@ -123,7 +123,7 @@ async def test_speech_while_the_agent_is_silent_is_no_barge_in() -> None:
         await anyio.sleep(1)
         await harness.send(SpeechStarted(lag_ms=100))
         harness.interrupt()
-        assert not harness.of(BargeInReaction)
+        assert not harness.of(BargeInLatency)
 
 
 async def test_who_typed_is_answered_from_then_on() -> None:

@@ -23,7 +23,7 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.testing import Harness
 from bargein.processors import SpeechContinued, Turns
-from bargein.services.cascade import Call, Cascade, LanguageModel, Prompt, SpeechToText, TextToSpeech, Word
+from bargein.services.cascade import Cascade, LanguageModel, Prompt, SpeechToText, TextToSpeech, ToolRequest, Word
 from bargein.services.cascade.parts import Samples
 from bargein.services.frames import Configure, Respond, Say
 from bargein.services.tools import tool
@@ -112,7 +112,7 @@ class Mind(LanguageModel):
         self.asked: list[str] = []
         self.open = 0
 
-    async def answer(self, prompt: Prompt) -> AsyncIterator[str | Call | Usage]:
+    async def answer(self, prompt: Prompt) -> AsyncIterator[str | ToolRequest | Usage]:
         world = self.world
         self.asked.append(" ".join(entry.text for entry in prompt.entries if entry.role == "user"))
         assert all(entry.output is not None for entry in prompt.entries if entry.role == "call"), "half a pair"
@@ -130,7 +130,7 @@ class Mind(LanguageModel):
                 await world.pause()
             while world.chance(0.4):
                 name = world.random.choice(("quick", "slow", "never", "fails", "off", "theirs", "unknown"))
-                yield Call(name=name, call="" if world.chance(0.7) else world.word("id"))
+                yield ToolRequest(name=name, call="" if world.chance(0.7) else world.word("id"))
             if world.chance(0.3):
                 yield Usage(input_tokens=1)
         finally:

@@ -22,8 +22,8 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.testing import Harness
 from bargein.processors import Heard, Pacer, Sentences, Spoken, Turn
-from bargein.services.cascade import Answer, Call, Prompt, Speak
-from bargein.services.frames import Aside, Configure, Remember, Respond, Say, ToolFinished
+from bargein.services.cascade import Answer, Prompt, Speak, ToolRequest
+from bargein.services.frames import Configure, OutOfBand, Remember, Respond, Say, ToolFinished
 from bargein.services.history import Entry, History, HistoryStatistics, Picture
 from bargein.services.tools import tool
 
@@ -67,7 +67,10 @@ async def test_tools_are_run_and_the_model_goes_on() -> None:
         await anyio.sleep(1)
         return f"sunny in {city}"
 
-    calls = [Call(name="weather", arguments='{"city": "Paris"}'), Call(name="weather", arguments='{"city": "Rome"}')]
+    calls = [
+        ToolRequest(name="weather", arguments='{"city": "Paris"}'),
+        ToolRequest(name="weather", arguments='{"city": "Rome"}'),
+    ]
     mind = Mind(["Let me see. ", *calls], ["It is sunny in both."])
     async with Harness(Answer(mind, tools=[weather])) as harness:
         await harness.send(turn("What is the weather?"))
@@ -86,7 +89,7 @@ async def test_tools_are_run_and_the_model_goes_on() -> None:
 
 async def test_the_application_may_answer_calls() -> None:
     """Where there are no tools: in a response of its own, which another one follows when all are answered."""
-    calls = [Call(name="theirs", call="c"), Call(name="theirs", call="d")]
+    calls = [ToolRequest(name="theirs", call="c"), ToolRequest(name="theirs", call="d")]
     mind = Mind(["Let me ask. ", *calls], ["Thank you."])
     async with Harness(Answer(mind)) as harness:
         await harness.send(turn("Go."))
@@ -104,7 +107,7 @@ async def test_the_application_may_answer_calls() -> None:
 
 async def test_a_call_that_nobody_answers_holds_up_nobody() -> None:
     """The model goes on after a minute, and a user at once; what comes late is kept."""
-    mind = Mind([Call(name="theirs")], ["Never mind."], [Call(name="theirs")], ["Yes?"], ["Now I know."])
+    mind = Mind([ToolRequest(name="theirs")], ["Never mind."], [ToolRequest(name="theirs")], ["Yes?"], ["Now I know."])
     async with Harness(Answer(mind)) as harness:
         await harness.send(turn("Go."))
         await harness.next(Text, within=100)
@@ -127,7 +130,7 @@ async def test_a_call_that_nobody_answers_holds_up_nobody() -> None:
 
 async def test_at_the_end_nobody_answers_calls_any_more() -> None:
     """So they are not waited for."""
-    mind = Mind([Call(name="theirs")], ["Never."])
+    mind = Mind([ToolRequest(name="theirs")], ["Never."])
     async with Harness(Answer(mind)) as harness:
         await harness.send(turn("Go."))
         await harness.next(ResponseEnded)
@@ -146,10 +149,10 @@ async def test_something_may_be_asked_apart() -> None:
         await harness.send(turn("Hello."))
         await harness.next(ResponseEnded)
         assert harness.timeline[-1].at < 0.5
-        assert await harness.next(Aside) == Aside(name="summary", text="They said hello.")
+        assert await harness.next(OutOfBand) == OutOfBand(name="summary", text="They said hello.")
         assert mind.prompts[0].instructions == "Sum up."
         await harness.send(Respond(apart="again"))
-        assert (await harness.next(Aside)).reason == "Mind: broken"
+        assert (await harness.next(OutOfBand)).reason == "Mind: broken"
         await harness.end()
     assert said(harness) == ["Hello."]
     assert [entry.remembered for entry in answer.history] == ["Hello.", "Hello."]
@@ -166,7 +169,11 @@ async def test_the_application_may_have_tools_beside_ours() -> None:
     def both() -> str:
         return "never"
 
-    mind = Mind([Call(name="here", arguments='{"x": 1}')], [Call(name="there"), Call(name="both")], ["Done."])
+    mind = Mind(
+        [ToolRequest(name="here", arguments='{"x": 1}')],
+        [ToolRequest(name="there"), ToolRequest(name="both")],
+        ["Done."],
+    )
     theirs = {"type": "function", "name": "there"}, {"name": "both", "description": "Both.", "parameters": {"a": 1}}
     async with Harness(Answer(mind, tools=[here, both])) as harness:
         await harness.send(Configure(schemas=theirs), turn("Go."))
@@ -216,7 +223,7 @@ async def test_tools_survive_an_interrupt() -> None:
         await anyio.sleep(2)
         return "done"
 
-    mind = Mind([Call(name="slow")], ["So."])
+    mind = Mind([ToolRequest(name="slow")], ["So."])
     async with Harness(Answer(mind, tools=[slow])) as harness:
         await harness.send(turn("Go."))
         await harness.next(ToolCall)
@@ -237,7 +244,7 @@ async def test_a_tool_that_an_interrupt_calls_off_is_told_to_the_model() -> None
         await anyio.sleep(2)
         return "done"
 
-    mind = Mind([Call(name="slow")], ["So."])
+    mind = Mind([ToolRequest(name="slow")], ["So."])
     async with Harness(Answer(mind, tools=[slow])) as harness:
         await harness.send(turn("Go."))
         await harness.next(ToolCall)
@@ -250,7 +257,7 @@ async def test_a_tool_that_an_interrupt_calls_off_is_told_to_the_model() -> None
 
 async def test_a_call_that_is_left_behind_does_not_stay_open() -> None:
     """The application has not answered it a minute after, whoever went on meanwhile."""
-    mind = Mind([Call(name="theirs")], ["Yes?"], ["Well."])
+    mind = Mind([ToolRequest(name="theirs")], ["Yes?"], ["Well."])
     async with Harness(answer := Answer(mind)) as harness:
         await harness.send(turn("Go."))
         call = await harness.next(ToolCall)
@@ -272,9 +279,9 @@ async def test_an_interrupt_between_a_call_and_its_tool_holds_up_nobody() -> Non
 
     async with Harness(answer := Answer(mind := Mind(["Yes."]), tools=[quick])) as harness:
 
-        def pieces(prompt: Prompt) -> Iterator[Call]:
+        def pieces(prompt: Prompt) -> Iterator[ToolRequest]:
             for _ in range(40):
-                yield Call(name="quick")
+                yield ToolRequest(name="quick")
             harness.interrupt()
 
         mind.replies.insert(0, pieces)
@@ -314,7 +321,7 @@ async def test_a_model_may_use_the_same_id_again() -> None:
     def double(x: int) -> int:
         return 2 * x
 
-    calls = [[Call(name="double", arguments=f'{{"x": {x}}}', call="call_0")] for x in (1, 2, 2)]
+    calls = [[ToolRequest(name="double", arguments=f'{{"x": {x}}}', call="call_0")] for x in (1, 2, 2)]
     mind = Mind(calls[0], calls[1], calls[2], ["Done."])
     async with Harness(Answer(mind, tools=[double])) as harness:
         await harness.send(turn("Go."))
@@ -405,7 +412,7 @@ async def test_a_model_that_only_calls_tools_is_made_to_answer() -> None:
     def again() -> str:
         return "again"
 
-    mind = Mind(lambda prompt: [Call(name="again")] if prompt.tools else ["Enough."])
+    mind = Mind(lambda prompt: [ToolRequest(name="again")] if prompt.tools else ["Enough."])
     async with Harness(Answer(mind, tools=[again])) as harness:
         await harness.send(turn("Go."))
         await harness.end()
@@ -420,7 +427,7 @@ async def test_and_where_it_cannot_even_then_that_is_told() -> None:
     def again() -> str:
         return "again"
 
-    async with Harness(Answer(Mind([Call(name="again")]), tools=[again], apology="Sorry.")) as harness:
+    async with Harness(Answer(Mind([ToolRequest(name="again")]), tools=[again], apology="Sorry.")) as harness:
         await harness.send(turn("Go."))
         await harness.end()
     assert said(harness) == ["Sorry."]
@@ -453,7 +460,7 @@ async def test_a_conversation_goes_on_in_another_session() -> None:
         return "again"
 
     for _ in range(2):
-        mind = Mind([Call(name="again")], ["Yes."])
+        mind = Mind([ToolRequest(name="again")], ["Yes."])
         async with Harness(Answer(mind, history=history, tools=[again])) as harness:
             await harness.send(turn("Hello."))
             await harness.end()

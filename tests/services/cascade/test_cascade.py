@@ -12,7 +12,7 @@ import pytest
 from bargein.pipeline import Audio, Hold, Interrupt, ResponseStarted, Resume, Text, Transcript, UserText
 from bargein.pipeline.draw import mermaid
 from bargein.pipeline.testing import Harness, framed, silence
-from bargein.processors import BargeIn, Heard, Pacer, Sentences, Silero, Spoken, Turn, Turns, Vad
+from bargein.processors import BargeIn, Heard, Pacer, Sentences, SileroVad, Spoken, Turn, Turns, Vad
 from bargein.services.cascade import Answer, Cascade, Speak, Transcribe
 from bargein.services.history import History
 
@@ -38,7 +38,7 @@ def test_it_can_be_drawn() -> None:
 
 def test_its_parts_can_be_replaced() -> None:
     """Each processor by one of the same kind; barging in may be left out."""
-    vad, turns, sentences = Vad(Silero(), speech_only=True), Turns("commit"), Sentences()
+    vad, turns, sentences = Vad(SileroVad(), speech_only=True), Turns("commit"), Sentences()
     history = History()
     brain = Cascade(
         Ears(), Mind(["x"]), Voice(), vad=vad, turns=turns, sentences=sentences, barge_in=None, history=history

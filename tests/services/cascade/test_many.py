@@ -11,7 +11,7 @@ import pytest
 from bargein.pipeline import Failure, Frame, SessionStatistics, Transcript, UserText
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Heard, Pacer, Spoken, Turn
-from bargein.services.cascade import Cascade, HearingStatistics
+from bargein.services.cascade import Cascade, TranscriptionStatistics
 
 from tests.speech import utterances
 
@@ -92,7 +92,7 @@ async def test_sound_waits_for_an_ear_that_cannot_follow() -> None:
             async for text in super().transcribe(sound):
                 yield text
 
-    waiting: list[HearingStatistics] = []
+    waiting: list[TranscriptionStatistics] = []
     samples = np.concatenate([silence(500), utterances()["weather"].samples, silence(1000)])
 
     async def call() -> None:

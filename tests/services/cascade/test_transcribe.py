@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bargein.pipeline import Audio, Failure, Frame, SpeechStarted, SpeechStopped, Transcript
 from bargein.pipeline.testing import Harness, check_processor, framed, tone
-from bargein.processors import Commit, TurnTaking, Vad
+from bargein.processors import Commit, TurnControl, Vad
 from bargein.services.cascade import SpeechToText, Transcribe
 from bargein.services.cascade.parts import Samples
 from bargein.services.frames import ClearAudio
@@ -124,7 +124,7 @@ async def test_somebody_above_may_say_when_it_is_a_turn() -> None:
     """Sound is heard from a little before its speech; without news of speech, all since the last commit."""
     ears = Ears("one", "two", "three")
     async with Harness(Transcribe(ears)) as harness:
-        await harness.send(TurnTaking(), *heard_sound(1000), SpeechStarted(item="a", pts=900_000_000))
+        await harness.send(TurnControl(), *heard_sound(1000), SpeechStarted(item="a", pts=900_000_000))
         await harness.send(*heard_sound(500, 1000), SpeechStopped(item="a"), *heard_sound(60, 1500), Commit())
         await harness.send(*heard_sound(700, 1560), Commit())
         await harness.send(*heard_sound(300, 2260), SpeechStarted(item="b", pts=2_560_000_000))
@@ -133,7 +133,7 @@ async def test_somebody_above_may_say_when_it_is_a_turn() -> None:
     assert ears.heard_ms == [900, 700, 400]
     kinds = [type(frame).__name__ for frame in harness.frames if not isinstance(frame, Transcript)]
     spoken = ["SpeechStarted", "SpeechStopped", "Commit"]
-    assert kinds == ["TurnTaking", *spoken * 4]
+    assert kinds == ["TurnControl", *spoken * 4]
     finals = {item: text for item, text, final in words(harness) if final}
     assert finals == {"a": "one", "commit-1": "two", "b": "three", "commit-2": ""}
 
@@ -146,7 +146,7 @@ async def test_what_is_cleared_was_not_said() -> None:
         await harness.send(SpeechStarted(item="b"), *heard_sound(500))
         await harness.settle()
         await harness.send(ClearAudio(), *heard_sound(500))
-        await harness.send(TurnTaking(), *heard_sound(500), ClearAudio(), *heard_sound(100), Commit())
+        await harness.send(TurnControl(), *heard_sound(500), ClearAudio(), *heard_sound(100), Commit())
         await harness.end()
     finals = {item: text for item, text, final in words(harness) if final}
     assert finals == {"a": "never never never", "b": "", "commit-1": "this"}

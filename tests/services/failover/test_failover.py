@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from bargein.pipeline import (
     Audio,
+    Delivery,
     Failure,
     Frame,
     Inbox,
@@ -27,13 +28,12 @@ from bargein.pipeline import (
     Text,
     ToolCall,
     ToolResult,
-    Travels,
     UserText,
 )
 from bargein.pipeline.errors import LinkError
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Heard, Pacer, Spoken
-from bargein.services.cascade import Call, Cascade, SpeechToText
+from bargein.services.cascade import Cascade, SpeechToText, ToolRequest
 from bargein.services.failover import Failover, FailoverError
 from bargein.services.frames import BrainSwitched, Configure, Respond
 from bargein.services.history import History
@@ -66,7 +66,7 @@ def realtime(peer: Peer, **options: Any) -> Any:
 class Kill(Frame, frozen=True, kw_only=True):
     """Kills whoever takes it."""
 
-    travels = Travels.NEWS
+    delivery = Delivery.EVENT
 
 
 class Fuse(Processor):
@@ -283,7 +283,7 @@ async def test_a_tool_that_runs_goes_on_and_its_result_reaches_the_next(second: 
     peer = Peer()
     tools = [weather]
     first = Cascade(
-        Ears(), Dying([Call(name="weather", arguments='{"city": "Paris"}')]), Voice(), tools=tools, name="1"
+        Ears(), Dying([ToolRequest(name="weather", arguments='{"city": "Paris"}')]), Voice(), tools=tools, name="1"
     )
     others = {"cascade": reserve("It is sunny.", tools=tools, name="2"), "realtime": realtime(peer, tools=tools)}
     other = others[second]
@@ -309,7 +309,7 @@ async def test_a_tool_that_runs_goes_on_and_its_result_reaches_the_next(second: 
 
 async def test_the_application_may_answer_after_the_move() -> None:
     """The call of one brain, the result for the other."""
-    first = Cascade(Ears(), Mind([Call(name="weather", call="c1")]), Voice(), name="first")
+    first = Cascade(Ears(), Mind([ToolRequest(name="weather", call="c1")]), Voice(), name="first")
     brain = Failover(first, reserve("It is sunny."))
     async with call(brain) as harness:
         await harness.send(UserText(text="What is the weather?"))
@@ -374,7 +374,7 @@ async def test_an_interrupt_calls_off_tools_of_who_was_left() -> None:
         await anyio.sleep(60)
         return "done"
 
-    brain = Failover(reserve([Call(name="slow")], name="first", tools=[slow]), reserve("Yes.", name="second"))
+    brain = Failover(reserve([ToolRequest(name="slow")], name="first", tools=[slow]), reserve("Yes.", name="second"))
     async with call(brain) as harness:
         await harness.send(UserText(text="Go."))
         await harness.next(ToolCall)

@@ -27,7 +27,6 @@ from bargein.services.frames import Connected, Disconnected, Respond
 from bargein.services.history import Entry
 from bargein.services.realtime import (
     AudioPiece,
-    CallMade,
     Event,
     Interrupted,
     ItemCorrected,
@@ -35,14 +34,15 @@ from bargein.services.realtime import (
     Profile,
     Protocol,
     ProtocolFault,
-    Ready,
     Realtime,
     RealtimeError,
     ResponseOver,
+    SessionReady,
     Settings,
     TextPiece,
+    ToolCallReceived,
     UnsupportedError,
-    Used,
+    UsageReported,
 )
 from bargein.services.realtime._dialogue import UNANSWERED
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe
@@ -64,7 +64,7 @@ class Plain(Protocol):
         return ("open",)
 
     def opened(self) -> Iterable[Event]:
-        return (Ready(session="plain"),)
+        return (SessionReady(session="plain"),)
 
     def closing(self) -> Iterable[Message]:
         return ("close",)
@@ -96,9 +96,9 @@ class Plain(Protocol):
             case ["broken", reason]:
                 yield ProtocolFault(message=reason, broken=True)
             case ["call", response, name]:
-                yield CallMade(response=response, call=name, name="clock", arguments="{}")
+                yield ToolCallReceived(response=response, call=name, name="clock", arguments="{}")
             case ["used", tokens]:
-                yield Used(usage={"input_tokens": tokens})
+                yield UsageReported(usage={"input_tokens": tokens})
 
 
 class Provider:

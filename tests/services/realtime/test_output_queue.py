@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from bargein.pipeline import Audio, Frame, Text, Transcript
-from bargein.services.realtime._output_queue import Giving
+from bargein.services.realtime._output_queue import OutputQueue
 
 
 class Outlet:
@@ -25,7 +25,7 @@ SOUND = Audio(samples=np.zeros(480, np.int16), rate=24_000)
 
 async def test_it_goes_in_order_and_its_sound_is_counted() -> None:
     """Until it has been taken."""
-    giving, outlet = Giving(), Outlet()
+    giving, outlet = OutputQueue(), Outlet()
     anything: Any = outlet
     giving.add(SOUND, anything)
     giving.add(Text(text="Hello"), anything)
@@ -38,7 +38,7 @@ async def test_it_goes_in_order_and_its_sound_is_counted() -> None:
 
 async def test_what_is_stale_is_dropped_and_news_is_not() -> None:
     """Sound and text of a response that was interrupted, and nothing else."""
-    giving = Giving()
+    giving = OutputQueue()
     fresh: Any = Outlet()
     stale: Any = Outlet(stale=True)
     for outlet in (stale, fresh):

@@ -27,8 +27,8 @@ from bargein.pipeline import (
     Video,
 )
 from bargein.pipeline.testing import Harness, framed, tone
-from bargein.processors import Commit, Pacer, Spoken, TurnTaking
-from bargein.services.frames import Aside, Configure, Connected, Disconnected, RateLimits, Respond, ToolFinished
+from bargein.processors import Commit, Pacer, Spoken, TurnControl
+from bargein.services.frames import Configure, Connected, Disconnected, OutOfBand, RateLimits, Respond, ToolFinished
 from bargein.services.history import History
 from bargein.services.providers.openai.client.realtime import OpenAIRealtime
 from bargein.services.realtime import RealtimeError, ReconnectPolicy, UnsupportedError
@@ -513,12 +513,12 @@ async def test_an_aside_calls_nothing() -> None:
     peer.on_event = answers
     async with session(peer.model()) as harness:
         await harness.send(Respond(apart="one", instructions="refused"))
-        first = await harness.next(Aside)
+        first = await harness.next(OutOfBand)
         assert (first.name, first.text, first.reason) == ("one", "", "I will not")
         await harness.send(Respond(apart="two", instructions="lost"))
         await until_sent(peer, "response.create", 2)
         await peer.close()
-        assert (await harness.next(Aside)).name == "two"
+        assert (await harness.next(OutOfBand)).name == "two"
         await harness.session.cancel()
 
 
@@ -820,7 +820,7 @@ async def test_an_answer_apart() -> None:
     peer.on_event = answers
     async with session(peer.model()) as harness:
         await harness.send(Respond(apart="mood", instructions="How does the user feel?"))
-        aside = await harness.next(Aside)
+        aside = await harness.next(OutOfBand)
         assert (aside.name, aside.text) == ("mood", "angry")
         assert not harness.of(ResponseStarted)
         assert not harness.of(Text)
@@ -920,7 +920,7 @@ async def test_the_turns_may_be_taken_by_another() -> None:
     peer = Settled()
     async with session(peer.model()) as harness:
         await harness.next(Connected)
-        await harness.send(TurnTaking(), Commit(), TurnTaking(above=False), Commit())
+        await harness.send(TurnControl(), Commit(), TurnControl(above=False), Commit())
         await until_sent(peer, "session.update", 3)
         told = [event["session"]["audio"]["input"]["turn_detection"] for event in peer.of("session.update")]
         assert told == [{"type": "server_vad"}, None, {"type": "server_vad"}]

@@ -14,20 +14,20 @@ from bargein.pipeline.testing import Harness
 from bargein.services.frames import Configure, Connected, Disconnected, ToolFinished
 from bargein.services.history import Entry, History
 from bargein.services.realtime import (
-    CallCancelled,
-    CallMade,
     Event,
     GoingAway,
     Profile,
     Protocol,
-    Ready,
     Realtime,
     RealtimeError,
     ReconnectPolicy,
     ResponseOver,
     Resumable,
+    SessionReady,
     Settings,
     TextPiece,
+    ToolCallReceived,
+    ToolCallWithdrawn,
     UnsupportedError,
 )
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe
@@ -46,13 +46,13 @@ PROFILE = Profile(
     continues=True,
 )
 EVENTS: dict[str, type[Event]] = {
-    "ready": Ready,
+    "ready": SessionReady,
     "text": TextPiece,
     "over": ResponseOver,
     "keep": Resumable,
     "leave": GoingAway,
-    "call": CallMade,
-    "off": CallCancelled,
+    "call": ToolCallReceived,
+    "off": ToolCallWithdrawn,
 }
 
 

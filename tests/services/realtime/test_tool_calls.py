@@ -6,8 +6,8 @@ from typing import Any
 
 from bargein.services.history import History
 from bargein.services.realtime._responses import Response
-from bargein.services.realtime._tool_calls import Calls
-from bargein.services.realtime.protocol import CallMade
+from bargein.services.realtime._tool_calls import PendingToolCalls
+from bargein.services.realtime.protocol import ToolCallReceived
 
 
 class Outlet:
@@ -17,14 +17,14 @@ class Outlet:
         self.epoch, self.stale = 0, stale
 
 
-def made(*names: str) -> tuple[Calls, dict[str, Response]]:
+def made(*names: str) -> tuple[PendingToolCalls, dict[str, Response]]:
     outlet: Any = Outlet()
     responses = {name: Response(name, outlet, 1) for name in names}
-    return Calls(History(), responses, lambda name: name == "ours"), responses
+    return PendingToolCalls(History(), responses, lambda name: name == "ours"), responses
 
 
-def call(name: str = "ours", *, response: str = "r", waits: bool = True) -> CallMade:
-    return CallMade(response=response, call=f"call-{name}", name=name, arguments="{}", waits=waits)
+def call(name: str = "ours", *, response: str = "r", waits: bool = True) -> ToolCallReceived:
+    return ToolCallReceived(response=response, call=f"call-{name}", name=name, arguments="{}", waits=waits)
 
 
 def test_a_call_is_made_once_and_waited_for() -> None:
@@ -78,7 +78,7 @@ def test_an_open_call_of_another_brain_is_foreign_until_it_is_told_of() -> None:
     history = History()
     history.call("a", "theirs", "{}", "other")
     history.call("b", "theirs", "{}", "other")
-    calls = Calls(history, {}, lambda name: True)
+    calls = PendingToolCalls(history, {}, lambda name: True)
     assert calls.foreign("a")
     calls.tell("a")
     assert not calls.foreign("a")

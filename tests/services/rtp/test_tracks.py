@@ -11,7 +11,7 @@ from aiortc.mediastreams import MediaStreamError
 from bargein.pipeline import Audio, Interrupt, Video
 from bargein.pipeline.testing import framed, tone
 from bargein.services.rtp.tracks import PictureTrack, VoiceTrack
-from bargein.services.rtp.voice import SILENCE, Voice
+from bargein.services.rtp.voice import SILENCE, VoiceSender
 
 pytestmark = pytest.mark.virtual
 
@@ -38,7 +38,7 @@ def speech(ms: float) -> list[Audio]:
 
 async def test_silence_is_a_packet_now_and_then() -> None:
     """Every 0.4 s; sound begins at once, goes every 20 ms, and media time is the clock's."""
-    voice = Voice()
+    voice = VoiceSender()
     async with anyio.create_task_group() as group:
         puller = Puller(track := VoiceTrack(voice))
         group.start_soon(puller.run)
@@ -60,7 +60,7 @@ async def test_silence_is_a_packet_now_and_then() -> None:
 
 async def test_an_interrupt_is_in_the_next_packet() -> None:
     """And then it is silent."""
-    voice = Voice()
+    voice = VoiceSender()
     async with anyio.create_task_group() as group:
         puller = Puller(track := VoiceTrack(voice))
         for frame in speech(1000):
@@ -76,7 +76,7 @@ async def test_an_interrupt_is_in_the_next_packet() -> None:
 
 async def test_a_steady_track_sends_every_packet_and_catches_up() -> None:
     """Of what came too late it sends twice as much, until little waits; media time goes on without a gap."""
-    voice = Voice()
+    voice = VoiceSender()
     async with anyio.create_task_group() as group:
         puller = Puller(VoiceTrack(voice, steady=True))
         group.start_soon(puller.run)
@@ -94,7 +94,7 @@ async def test_a_steady_track_sends_every_packet_and_catches_up() -> None:
 
 async def test_a_track_that_was_not_pulled_does_not_hurry() -> None:
     """What is long past is not made up for: it would be heard faster than it is said, or not be flushed."""
-    voice = Voice()
+    voice = VoiceSender()
     track = VoiceTrack(voice)
     for frame in speech(1000):
         voice.add(frame)
@@ -108,7 +108,7 @@ async def test_a_track_that_was_not_pulled_does_not_hurry() -> None:
 
 async def test_a_stopped_track_ends() -> None:
     """For who pulls it."""
-    for track in (VoiceTrack(Voice()), PictureTrack()):
+    for track in (VoiceTrack(VoiceSender()), PictureTrack()):
         track.stop()
         with pytest.raises(MediaStreamError):
             await track.recv()

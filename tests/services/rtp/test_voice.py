@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from bargein.pipeline import Audio, Hold, Interrupt, Played, ResponseEnded, Resume
 from bargein.pipeline.testing import framed, tone
-from bargein.services.rtp.voice import SILENCE, Voice
+from bargein.services.rtp.voice import SILENCE, VoiceSender
 
 LAG = 120
 """What the coder delays, in samples at 48 kHz."""
@@ -20,14 +20,14 @@ def reply(ms: float, *, rate: int = 24_000, chunk: float = 70, epoch: int = 0, r
     return list(framed(tone(440, ms, rate=rate, dbfs=-12), rate=rate, ms=chunk, epoch=epoch, response=response))
 
 
-def speaking(*frames: Audio) -> Voice:
-    voice = Voice()
+def speaking(*frames: Audio) -> VoiceSender:
+    voice = VoiceSender()
     for frame in frames:
         voice.add(frame)
     return voice
 
 
-def pulled(voice: Voice, begin: float, end: float) -> list[bytes | None]:
+def pulled(voice: VoiceSender, begin: float, end: float) -> list[bytes | None]:
     return [voice.pull(begin + number * 0.02) for number in range(round((end - begin) / 0.02))]
 
 

@@ -18,7 +18,7 @@ from bargein.pipeline import Audio, Pipeline, Processor, Video
 from bargein.pipeline.testing import joined, silence
 from bargein.processors import Resample, Spoken
 from bargein.services.cascade import Cascade, LanguageModel, Prompt
-from bargein.services.providers.brains import Choice
+from bargein.services.providers.brains import BrainChoice
 from bargein.services.providers.espeak import ESpeak
 from bargein.services.providers.pocketsphinx import PocketSphinx
 from bargein.services.server import PageServer, serve_page
@@ -62,8 +62,8 @@ def agent(peer: Transport) -> Pipeline:
     return Pipeline(peer.source, Cascade(PocketSphinx(), Weather(), ESpeak()), Spoken(), peer.sink)
 
 
-def choice() -> Choice:
-    return Choice(
+def choice() -> BrainChoice:
+    return BrainChoice(
         name="weather", title="Talks of the weather", sees=True, make=lambda: Pipeline(), write=lambda: Pipeline()
     )
 
@@ -253,7 +253,7 @@ def test_everything_has_a_name_for_those_who_do_not_see() -> None:
             )
             assert nameless == []
             assert await page.get_by_role("log").get_attribute("aria-live") == "polite"
-            for name in ("Talk", "Mute", "Interrupt", "Camera", "Send"):
+            for name in ("TurnState", "Mute", "Interrupt", "Camera", "Send"):
                 assert await page.get_by_role("button", name=name).count() == 1
             await page.keyboard.press("Tab")
             reached = set()

@@ -17,7 +17,7 @@ import pytest
 from bargein.pipeline import Audio, Image, Pipeline, Processor, ResponseEnded, Text, UserText, Video
 from bargein.processors import Spoken, Turns
 from bargein.services.cascade import Answer
-from bargein.services.providers.brains import Choice, choices
+from bargein.services.providers.brains import BrainChoice, choices
 from bargein.services.providers.rules import Rules
 from bargein.services.server import PageServer, serve_page
 from bargein.services.sockets import Endpoint, SocketClosedError, SocketRefusedError, dial
@@ -377,5 +377,5 @@ async def test_files_that_will_not_do_for_https(files: tuple[str | None, str | N
 
 def test_choices_are_data() -> None:
     """What is chosen is made only when it is needed."""
-    assert all(isinstance(each, Choice) and each.name and each.title for each in choices({}))
+    assert all(isinstance(each, BrainChoice) and each.name and each.title for each in choices({}))
     assert msgspec.json.encode([each.name for each in choices({})])

@@ -128,13 +128,13 @@ async def test_more_reports_than_can_be_sent_are_dropped_and_counted() -> None:
     """The newest are kept."""
     kept: list[ToolContext] = []
 
-    def flood(context: ToolContext) -> None:
+    def emit_limit_error(context: ToolContext) -> None:
         kept.append(context)
         for i in range(300):
             context.report(str(i))
 
     told = Told()
-    await answer(flood, told)
+    await answer(emit_limit_error, told)
     assert [message for message, _ in told.progress] == [str(i) for i in range(44, 300)]
     assert kept[0].lost == 44
 

@@ -11,7 +11,14 @@ from bargein.pipeline import Audio, Frame, Outlet, Pipeline, Processor, Response
 from bargein.pipeline.testing import framed, tone
 from bargein.processors import Spoken
 from bargein.services.sockets import Socket, SocketClosedError, pipe
-from bargein.services.transports import Ending, Sessions, Transport, Visit, WebSocketClient, serve_websocket_peer
+from bargein.services.transports import (
+    ConnectionRequest,
+    Ending,
+    Sessions,
+    Transport,
+    WebSocketClient,
+    serve_websocket_peer,
+)
 from bargein.services.transports.control import Start
 
 SPOKEN_MS = 2_000
@@ -69,7 +76,7 @@ async def served(sessions: Sessions, *, capacity: int = 64, **options: Any) -> A
     each = Served(ours)
 
     async def serve() -> None:
-        each.ending = await serve_websocket_peer(theirs, sessions, Visit(limits=sessions.limits, **options))
+        each.ending = await serve_websocket_peer(theirs, sessions, ConnectionRequest(limits=sessions.limits, **options))
         each.over.set()
 
     async with anyio.create_task_group() as group:

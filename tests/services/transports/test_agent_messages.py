@@ -22,7 +22,7 @@ from bargein.pipeline import (
     Usage,
     UserText,
 )
-from bargein.processors import BargeInReaction, Commit, TurnLatency
+from bargein.processors import BargeInLatency, Commit, TurnLatency
 from bargein.services.frames import ToolFinished, ToolProgress, ToolStarted
 from bargein.services.transports import control
 from bargein.services.transports._agent_messages import told
@@ -42,7 +42,7 @@ FRAMES: list[Frame] = [
     ToolProgress(call="c", name="weather", message="half", share=0.5),
     ToolFinished(call="c", name="weather", output="sunny", seconds=1.5),
     TurnLatency(ms=640.5, response="r"),
-    BargeInReaction(ms=120.0, interrupted=3),
+    BargeInLatency(ms=120.0, interrupted=3),
     Usage(response="r", input_tokens=5, output_tokens=7),
     Interrupt(epoch=3, reason="the user spoke"),
     Hold(),

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import get_args
 
 import pytest
-from bargein.pipeline import Failure, Image, Interrupt, ResponseEnded, Text, Transcript, Travels, UserText, Video
+from bargein.pipeline import Delivery, Failure, Image, Interrupt, ResponseEnded, Text, Transcript, UserText, Video
 from bargein.processors import Commit
 from bargein.services.frames import ToolFinished
 from bargein.services.transports import control
@@ -115,5 +115,5 @@ def test_what_a_peer_gets() -> None:
 def test_every_frame_that_is_taken_for_it_has_a_message() -> None:
     """By a sink if it goes down, by a source if it comes up; and nothing has one that nobody takes."""
     assert set(get_args(control.Told)) | set(get_args(control.Noted)) == set(control._MESSAGES)
-    assert all(each.travels is Travels.UPSTREAM for each in get_args(control.Noted))
-    assert not any(each.travels is Travels.UPSTREAM for each in get_args(control.Told))
+    assert all(each.delivery is Delivery.UPSTREAM for each in get_args(control.Noted))
+    assert not any(each.delivery is Delivery.UPSTREAM for each in get_args(control.Told))

@@ -9,7 +9,7 @@ import anyio
 import numpy as np
 import pytest
 from bargein.pipeline import Audio, Frame, Interrupt, Pipeline, ToolCall, Transcript
-from bargein.processors import BargeInReaction, Resample, Spoken, TurnLatency
+from bargein.processors import BargeInLatency, Resample, Spoken, TurnLatency
 from bargein.services.cascade import Cascade
 from bargein.services.providers.espeak import ESpeak
 from bargein.services.providers.openai import OpenAIRealtime
@@ -92,7 +92,7 @@ def test_by_websocket(backend: str) -> None:
         """Until the last that must come: how long it took until the agent was silent."""
         async for frame in client:
             frames.append(frame)
-            if isinstance(frame, BargeInReaction):
+            if isinstance(frame, BargeInLatency):
                 answered.set()
 
     async def talk() -> None:

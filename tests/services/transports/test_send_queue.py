@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bargein.services.transports._send_queue import Outbox
+from bargein.services.transports._send_queue import MessageQueue
 
 
-def drained(outbox: Outbox) -> list[str | bytes]:
+def drained(outbox: MessageQueue) -> list[str | bytes]:
     messages = []
     while (data := outbox.pop()) is not None:
         messages.append(data)
@@ -14,7 +14,7 @@ def drained(outbox: Outbox) -> list[str | bytes]:
 
 def test_urgent_messages_go_first() -> None:
     """Among themselves and among the others, the order stays."""
-    outbox = Outbox(sound_ms=1000, messages=10)
+    outbox = MessageQueue(sound_ms=1000, messages=10)
     outbox.add("a")
     outbox.add("b")
     outbox.urgent("1")
@@ -25,7 +25,7 @@ def test_urgent_messages_go_first() -> None:
 
 def test_a_flush_drops_what_is_older_and_keeps_news() -> None:
     """Sound and words of an epoch that is over; what never expires stays."""
-    outbox = Outbox(sound_ms=1000, messages=10)
+    outbox = MessageQueue(sound_ms=1000, messages=10)
     outbox.add(b"old", epoch=0, ms=20)
     outbox.add("words", epoch=0)
     outbox.add("news")
@@ -37,7 +37,7 @@ def test_a_flush_drops_what_is_older_and_keeps_news() -> None:
 
 def test_sound_pushes_out_the_oldest_sound() -> None:
     """And nothing else; it is counted."""
-    outbox = Outbox(sound_ms=60, messages=100)
+    outbox = MessageQueue(sound_ms=60, messages=100)
     outbox.add("first")
     for number in range(5):
         outbox.add(bytes([number]), epoch=0, ms=20)
@@ -49,7 +49,7 @@ def test_sound_pushes_out_the_oldest_sound() -> None:
 
 def test_too_many_messages_are_noticed() -> None:
     """Who keeps them decides."""
-    outbox = Outbox(sound_ms=60, messages=2)
+    outbox = MessageQueue(sound_ms=60, messages=2)
     outbox.add("a")
     outbox.add("b")
     assert not outbox.overfull
@@ -59,7 +59,7 @@ def test_too_many_messages_are_noticed() -> None:
 
 def test_what_is_urgent_is_said_to_the_last() -> None:
     """All else is dropped when nobody listens any more."""
-    outbox = Outbox(sound_ms=60, messages=2)
+    outbox = MessageQueue(sound_ms=60, messages=2)
     outbox.add(b"sound", epoch=0, ms=20)
     outbox.urgent("wrong")
     outbox.clear()

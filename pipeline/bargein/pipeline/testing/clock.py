@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import anyio
 import trio
+from bargein.pipeline._host import on_trio
 from bargein.pipeline._worker import set_guard
-from bargein.pipeline.lowlevel import on_trio
 from trio.testing import MockClock
 
 __all__ = ["VirtualLoop", "hold_clock", "run_virtual", "virtual_asyncio", "virtual_trio"]

@@ -7,10 +7,10 @@ from typing import Any
 
 import anyio
 import numpy as np
+from bargein.pipeline._contract import ProcessorKind
 from bargein.pipeline.errors import StuckError
-from bargein.pipeline.frames import LIVE, SECOND, Audio, End, Frame, Interrupt, Travels
+from bargein.pipeline.frames import LIVE, SECOND, Audio, Delivery, End, Frame, Interrupt
 from bargein.pipeline.graph import Pipeline
-from bargein.pipeline.lowlevel import Rung
 from bargein.pipeline.processor import Processor
 
 from .harness import Harness
@@ -59,7 +59,7 @@ async def check_processor(
     await _check_epochs(make, sample)
     if resets:
         await _check_reset(make, sample)
-    if contract.rung is Rung.PLAIN:
+    if contract.kind is ProcessorKind.SYNC:
         _check_alone(make(), taken, epochs=(0, 1) if resets else (LIVE, LIVE))
     await _check_cancellation(make, sample)
 
@@ -69,7 +69,7 @@ def _speech(rate: int) -> list[Frame]:
 
 
 def _stamped(frames: Sequence[Frame], epoch: int) -> list[Frame]:
-    return [frame.stamped(epoch) if frame.travels is Travels.STREAM else frame for frame in frames]
+    return [frame.stamped(epoch) if frame.delivery is Delivery.STREAM else frame for frame in frames]
 
 
 async def _through(make: Callable[[], Processor], frames: Sequence[Frame], **options: Any) -> list[Frame]:
@@ -80,7 +80,7 @@ async def _through(make: Callable[[], Processor], frames: Sequence[Frame], **opt
 
 def _by_end(frames: list[Frame]) -> list[Frame]:
     """What came out below, then what came out above: between the two ends there is no order to compare."""
-    return sorted(frames, key=lambda frame: frame.travels is Travels.UPSTREAM)
+    return sorted(frames, key=lambda frame: frame.delivery is Delivery.UPSTREAM)
 
 
 async def _check_isolated(make: Callable[[], Processor], frames: Sequence[Frame], expected: list[Frame]) -> None:

@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import anyio
-from bargein.pipeline.frames import SECOND, Frame, Travels
+from bargein.pipeline._contract import Contract, ProcessorKind
+from bargein.pipeline.frames import SECOND, Delivery, Frame
 from bargein.pipeline.graph import Pipeline, Step
-from bargein.pipeline.lowlevel import Contract, Rung
 from bargein.pipeline.processor import Processor
 from bargein.pipeline.session import Session
 from bargein.pipeline.statistics import SessionStatistics
@@ -57,11 +57,11 @@ class _Eye(Processor):
 
     name = "eye"
 
-    def __init__(self, harness: Harness, travels: tuple[Travels, ...], data: bool) -> None:
+    def __init__(self, harness: Harness, delivery: tuple[Delivery, ...], data: bool) -> None:
         self.harness = harness
-        kinds = {kind for kind in Frame.__subclasses__() if kind.travels in travels}
+        kinds = {kind for kind in Frame.__subclasses__() if kind.delivery in delivery}
         takes = frozenset(kinds | ({Frame} if data else set()))
-        self.contract_ = Contract(rung=Rung.PLAIN, takes=takes, gives=frozenset())  # type: ignore[misc]
+        self.contract_ = Contract(kind=ProcessorKind.SYNC, takes=takes, gives=frozenset())  # type: ignore[misc]
 
     def process(self, frame: Frame) -> None:
         self.harness._see(frame)
@@ -81,8 +81,8 @@ class Harness:
     def __init__(self, *steps: Step, **options: Any) -> None:
         self.timeline = Timeline()
         """All that came out so far, in order, at both ends."""
-        hand = _Eye(self, (Travels.UPSTREAM,), data=False).options(name="hand")
-        eye = _Eye(self, (Travels.URGENT,), data=True)
+        hand = _Eye(self, (Delivery.UPSTREAM,), data=False).options(name="hand")
+        eye = _Eye(self, (Delivery.URGENT,), data=True)
         self.pipeline = Pipeline(hand, *steps, eye, inputs=Frame)
         """The steps as they run, with the hand before and the eye behind them."""
         self.session: Session = self.pipeline.session(**options)

@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any
 
 import anyio
+from bargein.pipeline._contract import Contract, ProcessorKind
 from bargein.pipeline.errors import ContractError
 from bargein.pipeline.frames import Frame
-from bargein.pipeline.lowlevel import Contract, Rung
 from bargein.pipeline.ports import Inbox, Outlet
 from bargein.pipeline.processor import Processor
 
@@ -47,7 +47,7 @@ class Scripted(Processor):
         self.loop = loop
         takes = frozenset(step for step in steps if isinstance(step, type))
         self.contract_ = Contract(  # type: ignore[misc]
-            rung=Rung.LOOP, takes=takes, gives=frozenset((Frame,)), ports=("inbox", "out")
+            kind=ProcessorKind.LOOP, takes=takes, gives=frozenset((Frame,)), ports=("inbox", "out")
         )
 
     async def run(self, inbox: Inbox[Frame], out: Outlet[Frame]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
-from bargein.pipeline import Audio, End, Frame, Processor, Travels
+from bargein.pipeline import Audio, Delivery, End, Frame, Processor
 
 __all__ = ["Level", "Meter"]
 
@@ -19,7 +19,7 @@ SILENCE_DBFS = -120.0
 class Level(Frame, frozen=True, kw_only=True):
     """The level of a stretch of sound. `pts` is where the stretch begins."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     rms_dbfs: float
     """Root mean square in decibels; 0 is that of a full-scale sine. At least -120."""

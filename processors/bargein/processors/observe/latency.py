@@ -9,6 +9,7 @@ import anyio
 import numpy as np
 from bargein.pipeline import (
     Audio,
+    Delivery,
     Frame,
     Hold,
     Interrupt,
@@ -16,17 +17,16 @@ from bargein.pipeline import (
     Resume,
     SpeechStarted,
     SpeechStopped,
-    Travels,
     UserText,
 )
 
-__all__ = ["BargeInReaction", "Latency", "TurnLatency"]
+__all__ = ["BargeInLatency", "Latency", "TurnLatency"]
 
 
 class TurnLatency(Frame, frozen=True, kw_only=True):
     """How long after the user's last word, spoken or typed, the first of the answer was heard."""
 
-    travels: ClassVar[Travels] = Travels.UPSTREAM
+    delivery: ClassVar[Delivery] = Delivery.UPSTREAM
 
     ms: float
     """Milliseconds from the end of speech to the first audible sound."""
@@ -34,10 +34,10 @@ class TurnLatency(Frame, frozen=True, kw_only=True):
     """The answer."""
 
 
-class BargeInReaction(Frame, frozen=True, kw_only=True):
+class BargeInLatency(Frame, frozen=True, kw_only=True):
     """How long after the user began to speak the agent fell silent for it."""
 
-    travels: ClassVar[Travels] = Travels.UPSTREAM
+    delivery: ClassVar[Delivery] = Delivery.UPSTREAM
 
     ms: float
     """Milliseconds from the beginning of speech to silence."""
@@ -49,7 +49,7 @@ class Latency(Processor):
     """Measure turns and barge-ins. Stands behind the pacer, before whoever plays; all that it takes passes.
 
     It gives upstream a `TurnLatency` with the first audible sound (a sample of more than `threshold`) of an answer, so
-    that an agent that sends silence does not look well, and a `BargeInReaction` with an interrupt that ends sound for
+    that an agent that sends silence does not look well, and a `BargeInLatency` with an interrupt that ends sound for
     speech: quality is news for those above, who may tell the peer, count it, or act on it.
     The times of speech are those of who noticed it, less the `lag_ms` that it took; who says no `lag_ms`, such as a
     provider that finds turns by itself, is measured from its news.
@@ -64,7 +64,7 @@ class Latency(Processor):
         self._asked: float | None = None  # when the user's last word ended
         self._spoke: float | None = None  # when the user began to speak over the agent
         self._held: float | None = None  # since when the agent is on hold
-        self._cut: BargeInReaction | None = None  # an interrupt that no speech has explained yet: `ms` is when
+        self._cut: BargeInLatency | None = None  # an interrupt that no speech has explained yet: `ms` is when
         self._until = 0.0  # when the last sound that was given will have been heard
         self._would = 0.0  # and would have been, without that interrupt
 
@@ -74,7 +74,7 @@ class Latency(Processor):
 
     def process(
         self, frame: SpeechStarted | SpeechStopped | UserText | Audio | Hold | Resume | Interrupt
-    ) -> Iterator[SpeechStarted | SpeechStopped | UserText | Audio | TurnLatency | BargeInReaction]:
+    ) -> Iterator[SpeechStarted | SpeechStopped | UserText | Audio | TurnLatency | BargeInLatency]:
         """Give the frame on, and what is known with it."""
         now = anyio.current_time()
         if isinstance(frame, Audio):
@@ -101,21 +101,21 @@ class Latency(Processor):
             asked, self._asked = self._asked, None
             yield TurnLatency(ms=1000 * (now - asked), response=frame.response)
 
-    def _started(self, began: float) -> Iterator[BargeInReaction]:
+    def _started(self, began: float) -> Iterator[BargeInLatency]:
         """The user has begun to speak. What it caused is urgent, and may have come before the news of it."""
         self._asked, self._spoke, cut = None, None, self._cut
         self._cut = None
         if cut is not None and self._would > began and cut.ms >= 1000 * began:
-            yield BargeInReaction(ms=cut.ms - 1000 * began, interrupted=cut.interrupted)
+            yield BargeInLatency(ms=cut.ms - 1000 * began, interrupted=cut.interrupted)
         elif self._until > began:
             self._spoke = began
 
-    def _interrupted(self, frame: Interrupt, now: float) -> Iterator[BargeInReaction]:
+    def _interrupted(self, frame: Interrupt, now: float) -> Iterator[BargeInLatency]:
         silent = now if self._held is None else self._held
         self._would, self._until = self._until, min(self._until, now)
         spoke, self._spoke, self._held = self._spoke, None, None
         self._cut = None
         if spoke is not None:
-            yield BargeInReaction(ms=1000 * (silent - spoke), interrupted=frame.epoch)
+            yield BargeInLatency(ms=1000 * (silent - spoke), interrupted=frame.epoch)
         else:
-            self._cut = BargeInReaction(ms=1000 * silent, interrupted=frame.epoch)
+            self._cut = BargeInLatency(ms=1000 * silent, interrupted=frame.epoch)

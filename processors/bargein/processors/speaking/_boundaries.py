@@ -9,7 +9,7 @@ from typing import Final
 
 from ._abbreviations import MAY_END, NEVER_END, NUMBERED, ORDINAL_BEFORE, SINGLE, TITLES
 
-__all__ = ["KINDS", "Kind", "Level", "joined", "judge"]
+__all__ = ["KINDS", "BoundaryKind", "BoundaryLevel", "joined", "judge"]
 
 THAI_SENTENCE: Final = 40
 """Thai and Lao have no stop: from so many characters on, a space ends a sentence."""
@@ -28,7 +28,7 @@ _SPEAKABLE = "%&@#§"  # of the punctuation, what has a name that is read out
 _SILENT = "|~^`"  # of the symbols, what has none
 
 
-class Kind(IntEnum):
+class BoundaryKind(IntEnum):
     """What a character is to a voice."""
 
     GAP = 0  # spaces, punctuation, pictures
@@ -37,7 +37,7 @@ class Kind(IntEnum):
     DENSE = 3  # of a script without spaces between words
 
 
-class Level(IntEnum):
+class BoundaryLevel(IntEnum):
     """How good a place to stop a gap is."""
 
     NONE = 0
@@ -47,15 +47,15 @@ class Level(IntEnum):
     LINE = 4
 
 
-class _Kinds(dict[str, Kind]):
-    def __missing__(self, char: str) -> Kind:
+class _Kinds(dict[str, BoundaryKind]):
+    def __missing__(self, char: str) -> BoundaryKind:
         group = unicodedata.category(char)
         if group[0] == "M" or group == "Cf":
-            kind = Kind.MARK
+            kind = BoundaryKind.MARK
         elif char in _SPEAKABLE or (group[0] in "LNS" and group not in ("So", "Sk") and char not in _SILENT):
-            kind = Kind.DENSE if _dense(char) and group[0] in "LN" else Kind.WORD
+            kind = BoundaryKind.DENSE if _dense(char) and group[0] in "LN" else BoundaryKind.WORD
         else:
-            kind = Kind.GAP
+            kind = BoundaryKind.GAP
         self[char] = kind  # there are only so many characters
         return kind
 
@@ -64,46 +64,46 @@ KINDS: Final = _Kinds()
 """The kind of every character."""
 
 
-def judge(before: str, gap: str, char: str) -> tuple[Level, int]:
+def judge(before: str, gap: str, char: str) -> tuple[BoundaryLevel, int]:
     """What the gap between `before` and `char` is, and where in it the next piece would begin."""
     if found := _LINE.match(gap):
-        return Level.LINE, found.end()
+        return BoundaryLevel.LINE, found.end()
     if _within(before[-1], "\u0370\u03ff\u1f00\u1fff"):
         gap = gap.replace(";", "?")  # as it is in Greek
     if found := _STOP.match(gap):
         level = _stop(before, found[0], char)
-        if level is not Level.CLAUSE:
+        if level is not BoundaryLevel.CLAUSE:
             return level, found.end()
     number = before[-1].isdigit() and char.isdigit()  # 1，000 and 10：30 and May 3, 2024
     if not number and ((found := _PAUSE.match(gap)) or (_dense(char) and (found := _STOP.match(gap)))):
-        return Level.CLAUSE, found.end()
+        return BoundaryLevel.CLAUSE, found.end()
     if found := _SPACE.match(gap):
         if _within(before[-1], "\u0e01\u0eff") and _within(char, "\u0e01\u0eff"):
-            return (Level.SENTENCE if len(before) >= THAI_SENTENCE else Level.CLAUSE), found.end()
-        return Level.SPACE, found.end()
-    return Level.NONE, 0
+            return (BoundaryLevel.SENTENCE if len(before) >= THAI_SENTENCE else BoundaryLevel.CLAUSE), found.end()
+        return BoundaryLevel.SPACE, found.end()
+    return BoundaryLevel.NONE, 0
 
 
-def _stop(before: str, gap: str, char: str) -> Level:
+def _stop(before: str, gap: str, char: str) -> BoundaryLevel:
     """What a gap is that begins with a stop; `CLAUSE` leaves it to the other marks in it."""
     stops = [each for each in gap if each in _STOPS]
     spaced = gap[-1].isspace()
     if stops[-1] in _DENSE_STOPS:
         if stops == ["．"] and before[-1].isdigit() and char.isdigit():
-            return Level.NONE
+            return BoundaryLevel.NONE
         quoted = gap[-1] in "」』" and "\u3041" <= char <= "\u309f"  # 「はい。」と言った
-        return Level.NONE if quoted else Level.SENTENCE
+        return BoundaryLevel.NONE if quoted else BoundaryLevel.SENTENCE
     if not spaced:
         if _dense(char):
-            return Level.SENTENCE if stops[-1] in "!?" else Level.CLAUSE
-        return Level.NONE
+            return BoundaryLevel.SENTENCE if stops[-1] in "!?" else BoundaryLevel.CLAUSE
+        return BoundaryLevel.NONE
     if _lower(char):
-        return Level.SPACE if stops != ["."] else Level.NONE
+        return BoundaryLevel.SPACE if stops != ["."] else BoundaryLevel.NONE
     if len(stops) == 1 and stops[0] == gap[0] == ".":
-        return Level.NONE if _abbreviates(before, char) else Level.SENTENCE
+        return BoundaryLevel.NONE if _abbreviates(before, char) else BoundaryLevel.SENTENCE
     if not set(stops) - set(".…‥"):
-        return Level.SENTENCE if char.isalpha() else Level.SPACE
-    return Level.SENTENCE
+        return BoundaryLevel.SENTENCE if char.isalpha() else BoundaryLevel.SPACE
+    return BoundaryLevel.SENTENCE
 
 
 def _abbreviates(before: str, char: str) -> bool:

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Final
 
-from ._boundaries import KINDS, Kind, Level, joined, judge
+from ._boundaries import KINDS, BoundaryKind, BoundaryLevel, joined, judge
 
 __all__ = ["Splitter"]
 
@@ -47,7 +47,7 @@ class Splitter:
         """The pieces that `text` completes."""
         for char in text:
             kind = KINDS[char]
-            if kind >= Kind.WORD:
+            if kind >= BoundaryKind.WORD:
                 if 0 < self._end < len(self._held) and (cut := self._gap(char)):
                     yield self._take(cut)
                 if len(self._held) >= self._max and (cut := self._excess(char)):
@@ -56,14 +56,14 @@ class Splitter:
                     self._restart()
                     yield from self.feed(rest + char)
                     continue
-                if kind is Kind.DENSE:
+                if kind is BoundaryKind.DENSE:
                     self._weight += 1
                 elif not self._end or _WHITE.search(self._held, self._end):
                     self._weight += 2
                 self._held += char
                 self._end = len(self._held)
             elif len(self._held) < self._max + LONGEST_GAP:
-                if kind is Kind.MARK and 0 < self._end == len(self._held):
+                if kind is BoundaryKind.MARK and 0 < self._end == len(self._held):
                     self._end += 1
                 self._held += char
 
@@ -91,14 +91,14 @@ class Splitter:
         level, at = judge(self._held[: self._end], self._held[self._end :], char)
         cut = self._end + at
         if (
-            level is Level.LINE
-            or (level is Level.SENTENCE and (self._opening or self._weight > 2))
-            or (level is Level.CLAUSE and self._opening and self._weight >= self._first)
+            level is BoundaryLevel.LINE
+            or (level is BoundaryLevel.SENTENCE and (self._opening or self._weight > 2))
+            or (level is BoundaryLevel.CLAUSE and self._opening and self._weight >= self._first)
         ):
             return cut
-        if level >= Level.CLAUSE:
+        if level >= BoundaryLevel.CLAUSE:
             self._clause = cut
-        elif level is Level.SPACE:
+        elif level is BoundaryLevel.SPACE:
             self._space = cut
         return 0
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from bargein.pipeline import (
     Audio,
+    Delivery,
     End,
     Frame,
     Interrupt,
@@ -19,7 +20,6 @@ from bargein.pipeline import (
     ToolCall,
     ToolResult,
     Transcript,
-    Travels,
 )
 
 from .alignment import Alignment
@@ -51,7 +51,7 @@ class Timing(Frame, frozen=True, kw_only=True):
 class Heard(Frame, frozen=True, kw_only=True):
     """The words of an item that the listener has heard."""
 
-    travels: ClassVar[Travels] = Travels.UPSTREAM
+    delivery: ClassVar[Delivery] = Delivery.UPSTREAM
 
     response: str
     """The response."""
@@ -68,7 +68,7 @@ class Heard(Frame, frozen=True, kw_only=True):
 class AgentActivity(Frame, frozen=True, kw_only=True):
     """What the agent is doing from now on."""
 
-    travels: ClassVar[Travels] = Travels.UPSTREAM
+    delivery: ClassVar[Delivery] = Delivery.UPSTREAM
 
     response: str = ""
     """The newest response that is being made or heard; empty when there is none."""

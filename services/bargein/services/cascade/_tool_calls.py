@@ -13,9 +13,9 @@ from bargein.services.history import History
 from bargein.services.tools import Tool, Toolbox, ToolRunner
 from bargein.services.tools._schema import completed
 
-from .parts import Call
+from .parts import ToolRequest
 
-__all__ = ["CALLED_OFF", "Calls"]
+__all__ = ["CALLED_OFF", "CascadeToolCalls"]
 
 LATE = 64
 """So many of the application's calls may be answered later."""
@@ -25,7 +25,7 @@ CALLED_OFF = '"called off: the user went on"'
 """What it is told of a call that an interrupt has ended."""
 
 
-class Calls:
+class CascadeToolCalls:
     """Tools of ours, which run here, and of the application's, of which there is a schema. Those have precedence.
 
     Where there are no tools at all, the application answers whatever is called.
@@ -70,7 +70,7 @@ class Calls:
         if frame.schemas is not None:
             self._theirs = {each["name"]: completed(each) for each in frame.schemas}
 
-    def made(self, call: Call, response: str) -> ToolCall:
+    def made(self, call: ToolRequest, response: str) -> ToolCall:
         """The model wants this to be called."""
         self._count += 1
         ours = call.name not in self._theirs and bool(len(self.runner.toolbox) or self._theirs)

@@ -26,21 +26,30 @@ from bargein.pipeline import (
     Video,
 )
 from bargein.processors import AgentActivity, Heard, SampleFps, Turn
-from bargein.services.frames import Aside, Configure, Remember, Respond, Say, ToolFinished, ToolProgress, ToolStarted
+from bargein.services.frames import (
+    Configure,
+    OutOfBand,
+    Remember,
+    Respond,
+    Say,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+)
 from bargein.services.history import History, HistoryStatistics
 from bargein.services.history.picture import picture_of
 from bargein.services.realtime.profile import UnsupportedError
 from bargein.services.tools import Tool, Toolbox, ToolRunner
 
 from ._base import Holds, checked, failure_of, positive
-from ._tool_calls import CALLED_OFF, Calls
-from .parts import Call, LanguageModel, Prompt
+from ._tool_calls import CALLED_OFF, CascadeToolCalls
+from .parts import LanguageModel, Prompt, ToolRequest
 
-__all__ = ["APOLOGY", "UNHEARD", "Answer"]
+__all__ = ["ERROR_REPLY", "NO_SPEECH_REPLY", "Answer"]
 
-APOLOGY = "Sorry, something went wrong. Could you say that again?"
+ERROR_REPLY = "Sorry, something went wrong. Could you say that again?"
 """What is said where the model fails."""
-UNHEARD = "Sorry, I did not hear you."
+NO_SPEECH_REPLY = "Sorry, I did not hear you."
 """What is said where the user has spoken, and no words are known."""
 TURN = Respond()
 """A turn of the user's is to be answered: with words, or calls at least."""
@@ -68,7 +77,7 @@ Given = (
     | ResponseEnded
     | Interrupt
     | Failure
-    | Aside
+    | OutOfBand
 )
 
 
@@ -83,10 +92,10 @@ class Answer(Holds):
     interrupt ends the answer, and lets tools finish that are not `cancellable`: their results reach the model before
     its next response.
 
-    Calls are left to the application (`ToolResult`) if there are no `tools`, or if it has given the tool's schema
+    CascadeToolCalls are left to the application (`ToolResult`) if there are no `tools`, or if it has given the tool's schema
     (`Configure`). Then the response ends with them, and another one follows when all have been answered, or after a
     minute; a user who goes on before that is answered without. What is asked `apart` is answered beside all that, with
-    an `Aside`.
+    an `OutOfBand`.
 
     A turn whose words turn out to be others is answered anew, if nothing of the answer has been heard; one without
     words, with `unheard`. Where the model fails, has nothing to say to a turn, or is silent for `silent_seconds`, that
@@ -103,8 +112,8 @@ class Answer(Holds):
         tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox = (),
         history: History | None = None,
         meanwhile: Literal["queue", "interrupt"] = "queue",
-        apology: str = APOLOGY,
-        unheard: str = UNHEARD,
+        apology: str = ERROR_REPLY,
+        unheard: str = NO_SPEECH_REPLY,
         fps: float = 1.0,
         silent_seconds: float = 60.0,
     ) -> None:
@@ -120,7 +129,7 @@ class Answer(Holds):
         self._made_with = instructions
         self._sampled = SampleFps(fps)
         self._blind = False  # it was told that the model cannot look
-        self._calls = Calls(tools, History() if history is None else history)
+        self._calls = CascadeToolCalls(tools, History() if history is None else history)
         self._count = 0
         self._earlier = 0  # turns of earlier sessions with this conversation
         self._asked: Respond | None = None  # to be answered next
@@ -356,7 +365,7 @@ class Answer(Holds):
                     patience.deadline = anyio.current_time() + self.silent_seconds
                     async for piece in pieces:
                         patience.deadline = math.inf
-                        if isinstance(piece, Call):
+                        if isinstance(piece, ToolRequest):
                             calls.append(self._calls.made(piece, name))
                         elif isinstance(piece, Usage):
                             await reply.send(msgspec.structs.replace(piece, response=name))
@@ -391,7 +400,7 @@ class Answer(Holds):
                     text = "".join([piece async for piece in pieces if isinstance(piece, str)])
         except Exception as error:
             reason = failure_of(self.part, error).message
-        await out.send(Aside(name=asked.apart, text=text, reason=reason))
+        await out.send(OutOfBand(name=asked.apart, text=text, reason=reason))
 
     # Tools --------------------------------------------------------------------------------------------------------
 

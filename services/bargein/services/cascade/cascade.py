@@ -12,9 +12,9 @@ from bargein.services.history import History
 from bargein.services.tools import Tool, Toolbox
 
 from ._base import checked
-from .answer import APOLOGY, UNHEARD, Answer
+from .answer import ERROR_REPLY, NO_SPEECH_REPLY, Answer
 from .parts import LanguageModel, SpeechToText, TextToSpeech
-from .speak import UNSAYABLE, Speak
+from .speak import UNSPEAKABLE_REPLY, Speak
 from .transcribe import Transcribe
 
 __all__ = ["Cascade"]
@@ -55,9 +55,9 @@ class Cascade(Pipeline):
         turns: Turns | None = None,
         sentences: Sentences | None = None,
         meanwhile: Literal["queue", "interrupt"] = "queue",
-        apology: str = APOLOGY,
-        unheard: str = UNHEARD,
-        unsayable: str = UNSAYABLE,
+        apology: str = ERROR_REPLY,
+        unheard: str = NO_SPEECH_REPLY,
+        unsayable: str = UNSPEAKABLE_REPLY,
         fps: float = 1.0,
         name: str = "cascade",
     ) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from bargein.pipeline import BargeinError, Usage
 from bargein.services.history import Entry
 
-__all__ = ["Call", "LanguageModel", "Prompt", "SpeechToText", "TextToSpeech", "UnsayableError", "Word"]
+__all__ = ["LanguageModel", "Prompt", "SpeechToText", "TextToSpeech", "ToolRequest", "UnspeakableError", "Word"]
 
 Samples = npt.NDArray[np.int16]
 
@@ -44,7 +44,7 @@ class SpeechToText:
         raise NotImplementedError
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
+class ToolRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A tool that a language model wants to be called."""
 
     name: str
@@ -74,7 +74,7 @@ class LanguageModel:
             async def answer(self, prompt):
                 async for piece in self.client.stream(prompt.instructions, prompt.entries):
                     yield piece           # text, in pieces of any size
-                yield Call(name="weather", arguments='{"city": "Paris"}')
+                yield ToolRequest(name="weather", arguments='{"city": "Paris"}')
 
     Pieces are joined without adding anything. After calls it is asked again, with their results. It is cancelled when
     the user interrupts. A part that is a context manager is entered before the first question.
@@ -83,7 +83,7 @@ class LanguageModel:
     images: bool = False
     """It looks at the pictures in a prompt."""
 
-    def answer(self, prompt: Prompt) -> AsyncIterator[str | Call | Usage]:
+    def answer(self, prompt: Prompt) -> AsyncIterator[str | ToolRequest | Usage]:
         """Answer: text as it is written, calls of tools, and what it cost if that is known."""
         raise NotImplementedError
 
@@ -99,7 +99,7 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
     """Where its sound ends."""
 
 
-class UnsayableError(BargeinError, ValueError):
+class UnspeakableError(BargeinError, ValueError):
     """A voice has no sound for this."""
 
 

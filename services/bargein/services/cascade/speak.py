@@ -11,12 +11,12 @@ from bargein.pipeline import Audio, AudioFormat, Failure, Interrupt, Outlet, Res
 from bargein.processors import Heard, Timing
 
 from ._base import Holds, checked, failure_of, positive
-from .parts import TextToSpeech, UnsayableError, Word
+from .parts import TextToSpeech, UnspeakableError, Word
 
-__all__ = ["UNSAYABLE", "Speak"]
+__all__ = ["UNSPEAKABLE_REPLY", "Speak"]
 
 SECOND = 1_000_000_000
-UNSAYABLE = "Sorry, I cannot say that."
+UNSPEAKABLE_REPLY = "Sorry, I cannot say that."
 """What is said in place of what the voice cannot say."""
 Given = Text | ResponseEnded | Audio | Timing | Heard | Failure
 
@@ -27,14 +27,14 @@ class Speak(Holds):
     Stands below `Sentences` and above `Spoken`: a `Timing` for each word, or for the whole piece where the voice does
     not say, lets that tell exactly what was heard. The first piece is heard while the rest is being written. An
     interrupt cancels the voice. What the part raises is a `Failure`, and the piece stays unspoken; so is it where the
-    part has no sound for a piece with words (`UnsayableError`), or is silent for `silent_seconds`. An item of which
+    part has no sound for a piece with words (`UnspeakableError`), or is silent for `silent_seconds`. An item of which
     nothing could be said was not heard, and `unsayable` is said in its place.
     """
 
     name = "speak"
     capacity = 256
 
-    def __init__(self, tts: TextToSpeech, *, unsayable: str = UNSAYABLE, silent_seconds: float = 15.0) -> None:
+    def __init__(self, tts: TextToSpeech, *, unsayable: str = UNSPEAKABLE_REPLY, silent_seconds: float = 15.0) -> None:
         positive(silent_seconds=silent_seconds)
         self.part = checked(tts, TextToSpeech, "speak")
         self.unsayable = unsayable
@@ -73,7 +73,7 @@ class Speak(Holds):
         try:
             await self._say(frame, out)
             if self._samples == before and any(map(str.isalnum, frame.text)):
-                raise UnsayableError(f"it has no sound for {frame.text.strip()[:80]!r}")
+                raise UnspeakableError(f"it has no sound for {frame.text.strip()[:80]!r}")
         except Exception as error:
             self._unsaid += frame.text
             await out.send(failure_of(self.part, error))

@@ -11,23 +11,23 @@ import anyio
 import msgspec
 import numpy as np
 from bargein.pipeline import Audio, AudioFormat, Failure, Inbox, Outlet, SpeechStarted, SpeechStopped, Transcript
-from bargein.processors import Commit, TurnTaking
+from bargein.processors import Commit, TurnControl
 from bargein.services.frames import ClearAudio, Say
 
 from ._base import Holds, checked, failure_of, positive
 from .parts import Samples, SpeechToText
 
-__all__ = ["HearingStatistics", "Transcribe"]
+__all__ = ["Transcribe", "TranscriptionStatistics"]
 
 PREROLL = 300_000_000
 """So many nanoseconds before its start an utterance is heard, where it has been kept."""
 KEPT_MS = 60_000.0
 """So much sound is kept in which nobody has said when speech starts."""
-Taken = Audio | SpeechStarted | SpeechStopped | Commit | ClearAudio | TurnTaking
-Given = SpeechStarted | SpeechStopped | Commit | ClearAudio | TurnTaking | Transcript | Say | Failure
+Taken = Audio | SpeechStarted | SpeechStopped | Commit | ClearAudio | TurnControl
+Given = SpeechStarted | SpeechStopped | Commit | ClearAudio | TurnControl | Transcript | Say | Failure
 
 
-class HearingStatistics(msgspec.Struct, frozen=True, kw_only=True):
+class TranscriptionStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """What is being heard. Sound that waits says that the part cannot follow."""
 
     utterances: int
@@ -114,7 +114,7 @@ class Transcribe(Holds):
     ends with the words that were known; if there were none, the agent is made to say `unheard`. `ClearAudio` calls an
     utterance off.
 
-    While somebody above takes the turns (`TurnTaking`), all sound comes here. Then a little of what came before
+    While somebody above takes the turns (`TurnControl`), all sound comes here. Then a little of what came before
     `SpeechStarted` is heard with it, and a `Commit` without such news makes an utterance of the sound since the last
     one, of at most a minute.
 
@@ -148,9 +148,9 @@ class Transcribe(Holds):
         self._heard: list[_Utterance] = []
         self._left_out = 0
 
-    def statistics(self) -> HearingStatistics:
+    def statistics(self) -> TranscriptionStatistics:
         """What is being heard now."""
-        return HearingStatistics(
+        return TranscriptionStatistics(
             utterances=len(self._heard),
             waiting_ms=1000 * sum(each.waiting for each in self._heard) / self.part.rate,
             left_out_ms=1000 * self._left_out / self.part.rate,
@@ -174,7 +174,7 @@ class Transcribe(Holds):
                     self._stop()
                 elif isinstance(frame, ClearAudio):
                     self._clear()
-                elif isinstance(frame, TurnTaking):
+                elif isinstance(frame, TurnControl):
                     self._above = frame.above
                     self._clear()
             self._stop()

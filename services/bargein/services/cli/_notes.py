@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bargein.pipeline import Failure, Processor, Transcript
-from bargein.processors import BargeInReaction, TurnLatency
+from bargein.processors import BargeInLatency, TurnLatency
 from bargein.services.frames import ToolFinished
 
 from ._console import console
@@ -23,7 +23,7 @@ class Notes(Processor):
         """The agent is being heard."""
 
     def process(
-        self, frame: Transcript | ToolFinished | TurnLatency | BargeInReaction | Failure
+        self, frame: Transcript | ToolFinished | TurnLatency | BargeInLatency | Failure
     ) -> Iterator[Transcript | ToolFinished]:
         """Print what comes by, and what comes up."""
         if isinstance(frame, Transcript):
@@ -34,7 +34,7 @@ class Notes(Processor):
             _print(f"        {frame.name} -> {frame.output}")
         elif isinstance(frame, TurnLatency):
             _print(f"        (answer after {frame.ms:.0f} ms)")
-        elif isinstance(frame, BargeInReaction):
+        elif isinstance(frame, BargeInLatency):
             _print(f"        (interrupted, silent after {frame.ms:.0f} ms)")
         else:
             _print(f"        (failure: {frame.message})")

@@ -20,7 +20,7 @@ OTHERS = 64
 ABOUT_SOUND = (SpeechStarted, SpeechContinued, SpeechStopped, Commit, Turn, ClearAudio)
 
 
-class Kept:
+class Backlog:
     """Keeps frames of the user's for the next brain: bounded, the oldest sound is lost first, and counted."""
 
     def __init__(self, seconds: float) -> None:

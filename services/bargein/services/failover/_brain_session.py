@@ -12,6 +12,7 @@ from bargein.pipeline import (
     LIVE,
     Audio,
     AudioFormat,
+    Delivery,
     Failure,
     Frame,
     Graph,
@@ -27,17 +28,16 @@ from bargein.pipeline import (
     SpeechStarted,
     SpeechStopped,
     ToolCall,
-    Travels,
 )
 from bargein.pipeline.lowlevel import Wakeup
 from bargein.processors import Resample
 from bargein.services.history import History
 from bargein.services.tools import ToolRunner
 
-from ._ids import Ids, Part
-from ._tools import KeptRunner
+from ._ids import HistoryView, Ids
+from ._tools import SharedToolRunner
 
-__all__ = ["Host", "Run", "leaves"]
+__all__ = ["BrainSession", "Host", "leaves"]
 
 FULL = 256
 """So many frames of the user's may wait for a brain; then the user waits."""
@@ -53,29 +53,31 @@ class Host(Protocol):
     bell: Wakeup
     """Rings when there is something to decide."""
 
-    def watch(self, run: Run, frame: Frame) -> None:
+    def watch(self, run: BrainSession, frame: Frame) -> None:
         """The brain has made a frame, which is on its way."""
 
-    def interrupt(self, run: Run, frame: Interrupt | Hold | Resume) -> None:
+    def interrupt(self, run: BrainSession, frame: Interrupt | Hold | Resume) -> None:
         """The brain interrupts."""
 
-    def failing(self, run: Run, frame: Failure) -> None:
+    def failing(self, run: BrainSession, frame: Failure) -> None:
         """A part of the brain has failed."""
 
-    def asked(self, run: Run) -> None:
+    def asked(self, run: BrainSession) -> None:
         """The brain has heard something new of the user's."""
 
-    async def give(self, run: Run, frame: Frame, outlet: Outlet[Any] | None) -> None:
+    async def give(self, run: BrainSession, frame: Frame, outlet: Outlet[Any] | None) -> None:
         """Give a frame to the graph; through the outlet of its response, if it belongs to one."""
 
     def reply(self) -> Outlet[Any]:
         """Begin a response in the graph."""
 
 
-class Run:
+class BrainSession:
     """A brain at work, from its start until it is left, fails, or ends."""
 
-    def __init__(self, host: Host, index: int, brain: Processor, ids: Ids, history: Any, after: Run | None) -> None:
+    def __init__(
+        self, host: Host, index: int, brain: Processor, ids: Ids, history: Any, after: BrainSession | None
+    ) -> None:
         self.index = index
         """Which brain it is of."""
         self.error: Exception | None = None
@@ -100,11 +102,11 @@ class Run:
         self.speech: dict[str, None] = {}
         """Items of the user's speech that it began there, and has not ended."""
         self.ids = ids
-        self.part = Part(history, ids, lambda: host.asked(self))
+        self.part = HistoryView(history, ids, lambda: host.asked(self))
         self.calls: set[str] = set()
         """Calls that the application has been told of."""
         self.leaves = leaves(brain)
-        self.runners: list[KeptRunner] = []
+        self.runners: list[SharedToolRunner] = []
         self._after = after if after is not None and after.started else None
         self._gone = anyio.Event()
         self._host = host
@@ -153,12 +155,12 @@ class Run:
 
     # Its life -----------------------------------------------------------------------------------------------------
 
-    async def live(self, keep: Callable[[ToolRunner], KeptRunner]) -> None:
+    async def live(self, keep: Callable[[ToolRunner], SharedToolRunner]) -> None:
         """Run until it is over. What it raises is its `error`."""
         if self._after is not None:  # processors, and parts, serve one session at a time
             await self._after._gone.wait()
             self._after = None
-        lent = [leaf for leaf in self.leaves if isinstance(getattr(leaf, "history", None), History | Part)]
+        lent = [leaf for leaf in self.leaves if isinstance(getattr(leaf, "history", None), History | HistoryView)]
         tooled = [leaf for leaf in self.leaves if isinstance(getattr(leaf, "runner", None), ToolRunner)]
         try:
             for leaf in lent:
@@ -270,7 +272,7 @@ class Run:
         if isinstance(frame, Audio) and not frame.response:
             return  # the user's own
         outlet = None
-        if frame.travels is Travels.STREAM and frame.epoch != LIVE:
+        if frame.delivery is Delivery.STREAM and frame.epoch != LIVE:
             outlet = self._reply(frame.epoch)
             frame = frame.stamped(outlet.epoch)
             if outlet.stale:
@@ -309,7 +311,7 @@ class _Above(Processor):
 
     name = "failover above"
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: BrainSession) -> None:
         self._run = run
 
     def process(self, frame: Failure) -> None:
@@ -343,7 +345,7 @@ class _Below(Processor):
 
     name = "failover below"
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: BrainSession) -> None:
         self._run = run
 
     def process(self, frame: Frame | Interrupt | Hold | Resume) -> Iterator[Frame]:

@@ -9,6 +9,7 @@ import anyio
 from bargein.pipeline import (
     Audio,
     AudioFormat,
+    Delivery,
     Failure,
     Frame,
     Interrupt,
@@ -17,16 +18,15 @@ from bargein.pipeline import (
     ResponseEnded,
     SpeechStopped,
     ToolResult,
-    Travels,
 )
-from bargein.pipeline.lowlevel import Contract, Rung, as_processor
+from bargein.pipeline.lowlevel import Contract, ProcessorKind, as_processor
 from bargein.processors import AgentActivity, Heard
 from bargein.services.cascade import Cascade
 from bargein.services.frames import BrainSwitched
 
-from ._brain_session import Run
+from ._brain_session import BrainSession
 
-__all__ = ["Brain", "Breaker", "Choice", "contract", "sound_out"]
+__all__ = ["Brain", "Breaker", "Candidate", "contract", "sound_out"]
 
 Brain = Processor | Callable[[], Processor]
 """A brain, or a function that makes one."""
@@ -61,12 +61,12 @@ class Breaker:
             self._failures.clear()
 
 
-class Choice:
+class Candidate:
     """One of the brains: the processor that runs next, and how it has done."""
 
     def __init__(self, brain: Brain) -> None:
         self.breaker = Breaker(1, 1.0, 1.0)
-        self.run: Run | None = None
+        self.run: BrainSession | None = None
         """The latest."""
         self._make = None if isinstance(brain, Processor) else brain
         self.processor = as_processor(brain if isinstance(brain, Processor) else brain())
@@ -90,13 +90,13 @@ class Choice:
 def contract(everybody: Sequence[Processor]) -> Contract:
     """What all the processors of all brains take and give, and what a failover adds."""
     kinds = {kind for leaf in everybody for kind in leaf.contract.takes}
-    takes = {kind for kind in kinds if kind.travels not in (Travels.URGENT, Travels.LAST)}
-    gives = {kind for leaf in everybody for kind in leaf.contract.gives if kind.travels is not Travels.LAST}
+    takes = {kind for kind in kinds if kind.delivery not in (Delivery.URGENT, Delivery.LAST)}
+    gives = {kind for leaf in everybody for kind in leaf.contract.gives if kind.delivery is not Delivery.LAST}
     own: set[type[Frame]] = {Interrupt, Failure, ResponseEnded, SpeechStopped, BrainSwitched}
-    passing = {kind for kind in takes if kind.travels is not Travels.UPSTREAM}
+    passing = {kind for kind in takes if kind.delivery is not Delivery.UPSTREAM}
     heard: set[type[Frame]] = {Played, Heard, AgentActivity, ToolResult, Interrupt}
     return Contract(
-        rung=Rung.LOOP,
+        kind=ProcessorKind.LOOP,
         takes=frozenset(takes - {Failure} | heard),
         gives=frozenset(gives | own | passing),
         ports=("inbox", "out"),

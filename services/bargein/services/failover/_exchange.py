@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 from bargein.pipeline import (
     Audio,
+    Delivery,
     Failure,
     Frame,
     Hold,
@@ -23,34 +24,33 @@ from bargein.pipeline import (
     ToolCall,
     ToolResult,
     Transcript,
-    Travels,
     UserText,
 )
 from bargein.pipeline.lowlevel import Wakeup
-from bargein.processors import AgentActivity, Heard, TurnTaking
+from bargein.processors import AgentActivity, Heard, TurnControl
 from bargein.services.cascade._tool_calls import CALLED_OFF
 from bargein.services.frames import Configure, Disconnected, Respond, Say
 
-from ._backlog import Kept
-from ._brain_session import Run
-from ._ids import ABOVE, Part
-from ._playback import Ledger
-from ._tools import KeptRunner
-from ._turn_state import ASKS, Talk
+from ._backlog import Backlog
+from ._brain_session import BrainSession
+from ._ids import ABOVE, HistoryView
+from ._playback import PlaybackLedger
+from ._tools import SharedToolRunner
+from ._turn_state import ASKS, TurnState
 
-__all__ = ["Exchange"]
+__all__ = ["FailoverExchange"]
 
 
-class Exchange:
+class FailoverExchange:
     """The conversation as it passes through a failover: one brain has it, and what it owes the next one is known."""
 
-    def __init__(self, out: Outlet[Any], group: anyio.abc.TaskGroup, history: Any, bell: Wakeup, kept: Kept) -> None:
+    def __init__(self, out: Outlet[Any], group: anyio.abc.TaskGroup, history: Any, bell: Wakeup, kept: Backlog) -> None:
         self.bell = bell
         """Rings when there is something to decide."""
-        self.talk = Talk()
+        self.talk = TurnState()
         self.kept = kept
-        self.ledger = Ledger()
-        self.active: Run | None = None
+        self.ledger = PlaybackLedger()
+        self.active: BrainSession | None = None
         """The run that has the conversation; None while it passes from one to another."""
         self.above: deque[str] = deque(maxlen=ABOVE)
         """Ids that came from above."""
@@ -63,11 +63,11 @@ class Exchange:
         self._history = history
         self._words: dict[str, str] = {}  # what the user said since the latest response began, by item
         self._configured = Configure()
-        self._turns: TurnTaking | None = None
+        self._turns: TurnControl | None = None
         self._activity: AgentActivity | None = None
         self._pending: set[str] = set()  # calls of brains that have been left
         self._deferred = False  # an answer waits for their results
-        self._runners: deque[KeptRunner] = deque(maxlen=16)  # those that may have tools under way
+        self._runners: deque[SharedToolRunner] = deque(maxlen=16)  # those that may have tools under way
 
     @property
     def pause(self) -> bool:
@@ -86,7 +86,7 @@ class Exchange:
             self._call_off()
             if self.active is not None:
                 self.active.interrupt(frame.reason)
-        elif frame.travels is Travels.UPSTREAM:
+        elif frame.delivery is Delivery.UPSTREAM:
             self._news(frame)
         elif not (isinstance(frame, Audio) and frame.response):
             self._user(frame)
@@ -104,7 +104,7 @@ class Exchange:
             self._speech(frame)
             if isinstance(frame, Configure):
                 self._configured = _merged(self._configured, frame)
-            elif isinstance(frame, TurnTaking):
+            elif isinstance(frame, TurnControl):
                 self._turns = frame
             self.bell.set()
         if run is not None:
@@ -132,7 +132,7 @@ class Exchange:
 
     # What a run tells ---------------------------------------------------------------------------------------------
 
-    def watch(self, run: Run, frame: Frame) -> None:
+    def watch(self, run: BrainSession, frame: Frame) -> None:
         """A brain has made a frame."""
         if run is self.active:
             self.talk.below(frame, self.kept.count, lambda: run.mending)
@@ -156,7 +156,7 @@ class Exchange:
             self._words[frame.item] = frame.text
             self.kept.understood(frame.item)
 
-    def interrupt(self, run: Run, frame: Interrupt | Hold | Resume) -> None:
+    def interrupt(self, run: BrainSession, frame: Interrupt | Hold | Resume) -> None:
         """A brain interrupts, holds or resumes."""
         if run is not self.active:
             return
@@ -169,7 +169,7 @@ class Exchange:
         else:
             self._out.offer(frame)
 
-    def failing(self, run: Run, frame: Failure) -> None:
+    def failing(self, run: BrainSession, frame: Failure) -> None:
         """A part of a brain has failed."""
         if run is self.active:
             self.talk.failing()
@@ -179,7 +179,7 @@ class Exchange:
             else:
                 self._out.offer(frame)
 
-    def asked(self, run: Run) -> None:
+    def asked(self, run: BrainSession) -> None:
         """A brain has written down something new of the user's."""
         if run is self.active:
             self.talk.words()
@@ -188,7 +188,7 @@ class Exchange:
         """Begin a response."""
         return self._out.reply()
 
-    async def give(self, run: Run, frame: Frame, outlet: Outlet[Any] | None) -> None:
+    async def give(self, run: BrainSession, frame: Frame, outlet: Outlet[Any] | None) -> None:
         """Give what a brain has made to the graph."""
         if run is not self.active:
             return
@@ -212,14 +212,14 @@ class Exchange:
         if self.active is not None:
             self.active.end()
 
-    def leave(self, run: Run) -> None:
+    def leave(self, run: BrainSession) -> None:
         """It has the conversation no more, and nothing that it still says counts."""
         self.active = None
         running = {run.ids.outward(call) for runner in run.runners for call in runner.running}
         self._pending |= running | (self.talk.calls.keys() & run.calls)
         run.leave()
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: BrainSession) -> None:
         """A run has the conversation."""
         self.active = run
         self.talk.speaks = run.speaks
@@ -230,7 +230,7 @@ class Exchange:
         if self._activity is not None:
             run.news(self._activity)
 
-    def _remember(self, old: Run) -> None:
+    def _remember(self, old: BrainSession) -> None:
         """Write down what was understood and not written; forget what is going to be heard again."""
         for item in self.kept.speech:
             self._history.forget(item)
@@ -241,7 +241,7 @@ class Exchange:
                 self.talk.asks()
         self._words.clear()
 
-    def hand_over(self, old: Run, new: Run) -> None:
+    def hand_over(self, old: BrainSession, new: BrainSession) -> None:
         """Give the new one all that the old one has not dealt with, and have it answer."""
         self._remember(old)
         talk, waiting = self.talk, old.waiting
@@ -262,7 +262,7 @@ class Exchange:
         if self.ended:
             new.end()
 
-    def _ask(self, run: Run) -> None:
+    def _ask(self, run: BrainSession) -> None:
         """Have a brain answer what is in the conversation."""
         profiles = [profile for leaf in run.leaves if (profile := getattr(leaf, "profile", None)) is not None]
         if run.accepts(Respond) and all(profile.asks and profile.seeds for profile in profiles):
@@ -278,14 +278,14 @@ class Exchange:
 
     # Tools --------------------------------------------------------------------------------------------------------
 
-    def keeping(self, run: Run, runner: Any) -> KeptRunner:
+    def keeping(self, run: BrainSession, runner: Any) -> SharedToolRunner:
         async def tell(frame: Frame) -> None:
             await self._out.send(run.ids.given(frame))
 
         async def orphaned(call: ToolCall, result: ToolResult | None) -> None:
             self._answered(run.ids.outward(call.call), result)
 
-        self._runners.append(kept := KeptRunner(runner, self._group, tell, orphaned))
+        self._runners.append(kept := SharedToolRunner(runner, self._group, tell, orphaned))
         return kept
 
     def _call_off(self) -> None:
@@ -315,7 +315,7 @@ def _merged(before: Configure, frame: Configure) -> Configure:
     return Configure(**known | {name: value for name, value in changed.items() if value is not None})
 
 
-def _known(frame: Frame, part: Part, waiting: tuple[Frame, ...]) -> bool:
+def _known(frame: Frame, part: HistoryView, waiting: tuple[Frame, ...]) -> bool:
     """Whether a frame of the user's needs not be given to the next brain: the conversation has what it brought."""
     if isinstance(frame, Configure):
         return True

@@ -12,7 +12,7 @@ from bargein.pipeline import Frame, Played
 from bargein.processors import AgentActivity, Heard
 from bargein.services.history import Entry, History, Picture
 
-__all__ = ["Ids", "Part"]
+__all__ = ["HistoryView", "Ids"]
 
 ABOVE = 256
 """How many ids that came from above the brains are known: they are nobody's."""
@@ -69,7 +69,7 @@ def _renamed(frame: Frame, rename: Callable[[str], str]) -> Frame:
     return msgspec.structs.replace(frame, **changed) if changed else frame
 
 
-class Part:
+class HistoryView:
     """The history as one run of a brain sees it, in place of the history: all entries, and its own ids.
 
     What it does not know of is the history's own.

@@ -7,7 +7,7 @@ from bargein.pipeline.lowlevel import Wakeup
 from bargein.processors import Heard, Spoken
 from bargein.services.history import Entry
 
-from ._ids import Part
+from ._ids import HistoryView
 
 __all__ = ["Ledger"]
 
@@ -25,7 +25,7 @@ class _Item:
         self.entry: Entry | None = None  # to be corrected here
 
 
-class Ledger:
+class PlaybackLedger:
     """Follows what is given, and what is heard of it: by what a `Spoken` below says, else by what the sink plays."""
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class Ledger:
             item.entry.heard = frame.text
         self.bell.set()
 
-    def leave(self, part: Part, *, speaks: bool) -> None:
+    def leave(self, part: HistoryView, *, speaks: bool) -> None:
         """A brain has been left: of what it wrote only that is remembered which is or will be heard."""
         for entry in part.mine:
             if entry.role != "assistant" or entry.heard is not None:

@@ -9,7 +9,7 @@ import anyio
 from bargein.pipeline import Frame, ToolCall, ToolResult
 from bargein.services.tools import ToolRunner
 
-__all__ = ["KeptRunner"]
+__all__ = ["SharedToolRunner"]
 
 Emit = Callable[[Frame], Awaitable[None]]
 
@@ -25,7 +25,7 @@ class _Wait:
         self.error: Exception | None = None
 
 
-class KeptRunner:
+class SharedToolRunner:
     """In place of a brain's runner: the same, but that its tools run in a task group of somebody else's.
 
     `orphaned` is awaited with a call, and its result or None, that the brain has not waited for; `tell` with what such

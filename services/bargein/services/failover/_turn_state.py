@@ -38,7 +38,7 @@ class _Reply:
         self.sounds = self.called = False
 
 
-class Talk:
+class TurnState:
     """Synchronous state: frames of the user's and of the brain's come in, and it can be asked how things are."""
 
     def __init__(self) -> None:

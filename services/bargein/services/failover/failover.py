@@ -14,10 +14,10 @@ from bargein.pipeline.lowlevel import Wakeup
 from bargein.services.frames import BrainSwitched
 from bargein.services.history import History
 
-from ._backlog import Kept
-from ._brain_session import Run, leaves
-from ._candidate import Brain, Breaker, Choice, contract, sound_out
-from ._exchange import Exchange
+from ._backlog import Backlog
+from ._brain_session import BrainSession, leaves
+from ._candidate import Brain, Breaker, Candidate, contract, sound_out
+from ._exchange import FailoverExchange
 from ._ids import Ids
 from ._turn_state import DEAF
 
@@ -120,7 +120,7 @@ class Failover(Processor):
         self.returns = returns
         self.keep_seconds = keep_seconds
         self._breaker = partial(Breaker, failures, window, cooldown)
-        self._choices = [Choice(brain) for brain in (primary, *others)]
+        self._choices = [Candidate(brain) for brain in (primary, *others)]
         if len({choice.name for choice in self._choices}) < len(self._choices):
             names = ", ".join(choice.name for choice in self._choices)
             raise ValueError(f"Failover({names}): two of the same name; name one: brain.options(name='reserve')")
@@ -131,7 +131,7 @@ class Failover(Processor):
         self.contract_ = contract(everybody)  # type: ignore[misc]
         self.audio_out = sound_out([leaves(choice.processor) for choice in self._choices])
         self._bell = Wakeup()
-        self._kept = Kept(keep_seconds)
+        self._kept = Backlog(keep_seconds)
         self._index = 0
         self._wanted: tuple[int, str] | None = None
         self._pinned = False  # somebody has chosen by hand
@@ -188,16 +188,16 @@ class Failover(Processor):
         self._runs = self._moves = 0
         self._dead.clear()
         self._not_before = 0.0
-        self._kept = Kept(self.keep_seconds)
+        self._kept = Backlog(self.keep_seconds)
         for choice in self._choices:
             choice.begin(self._breaker())
         async with anyio.create_task_group() as group:
-            exchange = Exchange(out, group, self.history, self._bell, self._kept)
+            exchange = FailoverExchange(out, group, self.history, self._bell, self._kept)
             group.start_soon(self._listen, inbox, exchange)
             await self._supervise(out, group, exchange)
             group.cancel_scope.cancel()
 
-    async def _listen(self, inbox: Inbox[Any], exchange: Exchange) -> None:
+    async def _listen(self, inbox: Inbox[Any], exchange: FailoverExchange) -> None:
         async for frame in inbox:
             exchange.take(frame)
             while exchange.active is not None and exchange.active.full and not inbox.ending:
@@ -205,7 +205,7 @@ class Failover(Processor):
                     exchange.take(urgent)
         exchange.end()
 
-    async def _supervise(self, out: Outlet[Any], group: anyio.abc.TaskGroup, exchange: Exchange) -> None:
+    async def _supervise(self, out: Outlet[Any], group: anyio.abc.TaskGroup, exchange: FailoverExchange) -> None:
         """Begin with one, and move to another whenever there is a reason; until one ends by itself."""
         self._out, self._group, self._exchange = out, group, exchange
         if self._wanted is not None:
@@ -218,7 +218,7 @@ class Failover(Processor):
             await self._move(run, *move)
             run = move[0]
 
-    async def _reason(self, run: Run) -> tuple[Run, str, bool] | None:
+    async def _reason(self, run: BrainSession) -> tuple[BrainSession, str, bool] | None:
         """Wait for a reason to move: who is next, why, and whether this one has failed. None: it has ended."""
         while True:
             if fault := self._fault(run):
@@ -239,7 +239,7 @@ class Failover(Processor):
 
     # Failing ------------------------------------------------------------------------------------------------------
 
-    def _fault(self, run: Run) -> str:
+    def _fault(self, run: BrainSession) -> str:
         """Why it must be left; empty when all is well."""
         if run.error is not None:
             return str(run.error) or type(run.error).__name__
@@ -248,7 +248,7 @@ class Failover(Processor):
             return f"silent for {self.silence:g} s while an answer was due"
         return fault
 
-    def _silent_at(self, run: Run) -> float:
+    def _silent_at(self, run: BrainSession) -> float:
         """When its silence will have lasted too long."""
         if self.silence is None:
             return math.inf
@@ -268,7 +268,7 @@ class Failover(Processor):
         self._out.offer(Failure(message=f"{choice.name}: {reason}", processor=choice.name, error=error))
         return min(left, key=lambda at: self._choices[at].breaker.until if self._choices[at].breaker.open else 0.0)
 
-    def _made(self, index: int) -> Run:
+    def _made(self, index: int) -> BrainSession:
         """A run of a brain; of the next one, where it cannot even be made."""
         while True:
             try:
@@ -276,16 +276,16 @@ class Failover(Processor):
             except Exception as error:
                 index = self._failed(index, str(error) or type(error).__name__, error)
 
-    def _make(self, index: int) -> Run:
+    def _make(self, index: int) -> BrainSession:
         choice, exchange = self._choices[index], self._exchange
         self._runs += 1
         ids = Ids(self._runs, exchange.above)
-        choice.run = Run(exchange, index, choice.brain(), ids, self.history, choice.run)
+        choice.run = BrainSession(exchange, index, choice.brain(), ids, self.history, choice.run)
         return choice.run
 
     # Moving -------------------------------------------------------------------------------------------------------
 
-    def _begin(self, run: Run) -> None:
+    def _begin(self, run: BrainSession) -> None:
         """It has the conversation, or is to show that it could."""
         if not run.started:
             run.started = True
@@ -293,7 +293,7 @@ class Failover(Processor):
         if not run.probed:
             self._index = run.index
 
-    async def _move(self, old: Run, new: Run, reason: str, failed: bool) -> None:
+    async def _move(self, old: BrainSession, new: BrainSession, reason: str, failed: bool) -> None:
         """The conversation passes from one to the other."""
         out, exchange, names = self._out, self._exchange, self.brains
         self._moves += 1
@@ -316,7 +316,7 @@ class Failover(Processor):
         self._begin(new)
         exchange.hand_over(old, new)
 
-    def _return_at(self, run: Run) -> float:
+    def _return_at(self, run: BrainSession) -> float:
         """When one that stands further in front may be tried again."""
         exchange = self._exchange
         if not self.returns or self._pinned or exchange.ended or not run.index or not exchange.pause:
@@ -324,7 +324,7 @@ class Failover(Processor):
         front = min(choice.breaker.until for choice in self._choices[: run.index])
         return max(front, self._not_before, exchange.talk.since + PAUSE_S)
 
-    async def _probe(self, run: Run) -> Run | None:
+    async def _probe(self, run: BrainSession) -> BrainSession | None:
         """Start one that stands further in front; it is given back if it is ready before the pause is over."""
         now = anyio.current_time()
         self._not_before = now + PROBE_S

@@ -14,7 +14,7 @@ from bargein.services.cascade import Answer, Cascade
 from .catalog import PROVIDERS, Provider
 from .rules import TOOLS, Rules
 
-__all__ = ["INSTRUCTIONS", "Choice", "choice", "choices"]
+__all__ = ["INSTRUCTIONS", "BrainChoice", "choice", "choices"]
 
 INSTRUCTIONS = "You are a friendly voice assistant. Answer in one or two short sentences."
 """What a model is told when nobody says what it should be."""
@@ -26,7 +26,7 @@ PICTURES = (Image, Video)
 """Not every peer shows pictures; a brain that is chosen stands below any."""
 
 
-class Choice(msgspec.Struct, frozen=True, kw_only=True):
+class BrainChoice(msgspec.Struct, frozen=True, kw_only=True):
     """A brain that may be chosen."""
 
     name: str
@@ -43,12 +43,12 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """One that answers in writing, for those who write: `UserText` in, `Text` out."""
 
 
-def choices(environ: Mapping[str, str] = os.environ) -> list[Choice]:
+def choices(environ: Mapping[str, str] = os.environ) -> list[BrainChoice]:
     """All that may be chosen, the ones that hear best first; what cannot be used says what it needs."""
     return [*(_realtime(each, environ) for each in PROVIDERS if each.keys), _offline()]
 
 
-def choice(name: str = "auto", environ: Mapping[str, str] = os.environ) -> Choice:
+def choice(name: str = "auto", environ: Mapping[str, str] = os.environ) -> BrainChoice:
     """The brain of that name; `auto` is the first that can be used.
 
     Raises `ValueError` for a name that nobody has, and for a brain that cannot be used, with what it needs.
@@ -63,7 +63,7 @@ def choice(name: str = "auto", environ: Mapping[str, str] = os.environ) -> Choic
     return found[0]
 
 
-def _realtime(provider: Provider, environ: Mapping[str, str]) -> Choice:
+def _realtime(provider: Provider, environ: Mapping[str, str]) -> BrainChoice:
     name = provider.name.lower().split()[0]
     profile = provider.capabilities
 
@@ -79,12 +79,12 @@ def _realtime(provider: Provider, environ: Mapping[str, str]) -> Choice:
     missing = "" if any(environ.get(key) for key in provider.keys) else f"set {' or '.join(provider.keys)}"
     if missing_extras := _missing(dict(provider.needs)):
         missing = f"pip install 'bargein[{missing_extras}]'"
-    return Choice(name=name, title=provider.name, missing=missing, sees=profile.images, make=make, write=write)
+    return BrainChoice(name=name, title=provider.name, missing=missing, sees=profile.images, make=make, write=write)
 
 
-def _offline() -> Choice:
+def _offline() -> BrainChoice:
     extras = _missing(OFFLINE)
-    return Choice(
+    return BrainChoice(
         name="offline",
         title="PocketSphinx, rules and a synthetic voice: no key, no network",
         missing=f"pip install 'bargein[{extras}]'" if extras else "",

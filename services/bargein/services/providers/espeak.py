@@ -17,7 +17,7 @@ from bargein.pipeline import lowlevel
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.cascade.parts import Samples, TextToSpeech, Word
 
-__all__ = ["ESpeak", "Voice", "voices"]
+__all__ = ["ESpeak", "ESpeakVoice", "voices"]
 
 RATE = 22_050
 """What the library says that it makes, samples a second."""
@@ -26,11 +26,11 @@ BUFFER_MS = 60
 
 SYNCHRONOUS, DO_NOT_EXIT, UTF8, WORD = 2, 0x8000, 1, 1
 SPEED, VOLUME, PITCH = 1, 2, 3
-UNSAYABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+UNSPEAKABLE_REPLY = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """What is no text: control characters, and halves of surrogates. Blanks in their stead keep the positions."""
 
 
-class Voice(msgspec.Struct, frozen=True, kw_only=True):
+class ESpeakVoice(msgspec.Struct, frozen=True, kw_only=True):
     """A voice of the library."""
 
     name: str
@@ -69,7 +69,7 @@ class ESpeak(TextToSpeech):
 
     async def speak(self, text: str) -> AsyncGenerator[Samples | Word, None]:
         """Speak: each word as soon as its end is known, its sound before it."""
-        text = UNSAYABLE.sub(" ", text)
+        text = UNSPEAKABLE_REPLY.sub(" ", text)
         if not text.strip():
             return
         work = _Work(self.voice, self._parameters, text)
@@ -90,7 +90,7 @@ class ESpeak(TextToSpeech):
             work.cancelled = True
 
 
-def voices(language: str = "") -> list[Voice]:
+def voices(language: str = "") -> list[ESpeakVoice]:
     """The library's voices, all or those of a language (`"en"`: British, American...). Takes some milliseconds."""
     with _lock:
         listed = _listed(_library())
@@ -236,12 +236,12 @@ _callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 """The library keeps its address, so it is kept here."""
 
 
-def _listed(library: Any) -> list[Voice]:
+def _listed(library: Any) -> list[ESpeakVoice]:
     """The voices. The lock must be held."""
-    found, voices = library.espeak_ListVoices(None), list[Voice]()
+    found, voices = library.espeak_ListVoices(None), list[ESpeakVoice]()
     while item := found[len(voices)]:
         name, languages = item.contents.name, item.contents.languages[1:]  # a byte of priority, then the tag
-        voices.append(Voice(name=name.decode(), language=languages.decode()))
+        voices.append(ESpeakVoice(name=name.decode(), language=languages.decode()))
     return voices
 
 

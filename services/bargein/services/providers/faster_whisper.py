@@ -12,7 +12,7 @@ import numpy as np
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.cascade.parts import Samples, SpeechToText
 
-from ._shared.local_model import Local
+from ._shared.local_model import LocalModel
 
 __all__ = ["FasterWhisper"]
 
@@ -20,7 +20,7 @@ FILES: Final = ("model.bin", "config.json", "tokenizer.json")
 """What a folder must have. Without the last, the library would download another's."""
 
 
-class FasterWhisper(Local, SpeechToText):
+class FasterWhisper(LocalModel, SpeechToText):
     """Hears with a Whisper model in CTranslate2's format, extra `faster-whisper`::
 
         Cascade(FasterWhisper("models/whisper-small"), ..., ...)

@@ -7,7 +7,7 @@ from typing import Any, Final, Unpack
 from urllib.parse import urlencode
 
 import msgspec
-from bargein.services.realtime import Event, Message, Ready, Realtime, Resumable, Settings, WordTimed
+from bargein.services.realtime import Event, Message, Realtime, Resumable, SessionReady, Settings, WordTimed
 
 from .openai import wire
 from .openai.client.protocol import PROFILE as OPENAI
@@ -70,8 +70,8 @@ class GrokVoiceProtocol(OpenAIProtocol):
 
     def say(self, text: str, *, protected: bool = False) -> Iterator[Message]:
         """Say these words, without the model; the response begins by itself."""
-        part = wire.Part(type="output_text", text=text)
-        item = wire.Item(type="force_message", role="assistant", content=[part])
+        part = wire.WirePart(type="output_text", text=text)
+        item = wire.WireItem(type="force_message", role="assistant", content=[part])
         item.interruptible = False if protected else None  # by the vendor's pages
         yield self._create(item)
 
@@ -99,7 +99,7 @@ class GrokVoiceProtocol(OpenAIProtocol):
         for event in super()._updated(session):
             # Another conversation than the one that was asked for has begun: that one is no more.
             taken_up = bool(self._handle) and self._handle == self._conversation
-            yield msgspec.structs.replace(event, resumed=taken_up) if isinstance(event, Ready) else event
+            yield msgspec.structs.replace(event, resumed=taken_up) if isinstance(event, SessionReady) else event
 
 
 class GrokVoice(Realtime):

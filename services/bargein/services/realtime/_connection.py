@@ -10,7 +10,7 @@ from .policy import ReconnectPolicy
 from .profile import Profile
 from .protocol import Protocol, Settings
 
-__all__ = ["Line"]
+__all__ = ["Connection"]
 
 QUIET_S = 0.1
 """Silence is sent in pieces so long, to who must hear without a break, once nothing has come for twice as long."""
@@ -21,7 +21,7 @@ FRAMES = 20_000
 """So many frames may wait for the graph: five minutes of sound in pieces of 20 ms, and more."""
 
 
-class Line:
+class Connection:
     """A connection, from its opening to its end."""
 
     def __init__(

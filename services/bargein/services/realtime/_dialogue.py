@@ -31,39 +31,39 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.lowlevel import Wakeup
 from bargein.processors import Timing
-from bargein.services.frames import Aside, Connected, RateLimits, Remember, Respond, Say, ToolFinished
+from bargein.services.frames import Connected, OutOfBand, RateLimits, Remember, Respond, Say, ToolFinished
 from bargein.services.history import Entry, History, Picture
 
-from ._output_queue import Giving
-from ._playback import Memory
-from ._responses import Item, Response
-from ._send_queue import COMMANDS, Outbox
-from ._tool_calls import Calls
+from ._output_queue import OutputQueue
+from ._playback import PlaybackTracker
+from ._responses import Response, ResponseItem
+from ._send_queue import COMMANDS, SendQueue
+from ._tool_calls import PendingToolCalls
 from .profile import Profile
 from .protocol import (
-    AsideOver,
     AudioCommitted,
     AudioPiece,
-    CallCancelled,
-    CallMade,
     Event,
     GoingAway,
     Interrupted,
     ItemCorrected,
     ItemOver,
-    Limited,
     Message,
+    OutOfBandCompleted,
     Protocol,
     ProtocolFault,
-    Ready,
+    RateLimitsReported,
     ResponseBegan,
     ResponseOver,
     Resumable,
+    SessionReady,
     SpeechBegan,
     SpeechOver,
     TextPiece,
+    ToolCallReceived,
+    ToolCallWithdrawn,
     Transcribed,
-    Used,
+    UsageReported,
     WordTimed,
 )
 
@@ -95,7 +95,7 @@ class Dialogue:
         resumption: str = "",
     ) -> None:
         self.history = history
-        self.outbox = Outbox(gap_seconds)
+        self.outbox = SendQueue(gap_seconds)
         self.again = False
         self.session = ""
         self.config: dict[str, Any] = {}
@@ -117,15 +117,15 @@ class Dialogue:
         """So the provider says."""
         self.detected = False
         """So a detector of the application's own says, above."""
-        self.give = Giving()
+        self.give = OutputQueue()
         self.minding, self.resting = Wakeup(), Wakeup()
         self._out = out
         self._run_tool = run_tool
         self._cancel_tool = cancel_tool
         self._waiting_most = buffer_seconds * 1000
         self._responses: dict[str, Response] = {}
-        self.memory = Memory(history, self.outbox, self._responses, speaks=speaks)
-        self.calls = Calls(history, self._responses, has_tool)
+        self.memory = PlaybackTracker(history, self.outbox, self._responses, speaks=speaks)
+        self.calls = PendingToolCalls(history, self._responses, has_tool)
         self._profile: Profile | None = None  # of the latest connection
         self._active: str | None = None
         self._requested: Respond | Say | None = None  # sent, and not begun
@@ -238,7 +238,7 @@ class Dialogue:
         elif lost:
             self._tell_again()
         for name in sorted(self._asides):
-            self.emit(Aside(name=name, text="", reason=reason))
+            self.emit(OutOfBand(name=name, text="", reason=reason))
         self._asides.clear()
         self.wake()
 
@@ -259,7 +259,7 @@ class Dialogue:
         if not any(last is each for each in self._typed):
             self._tell(last)
 
-    def _began(self, event: Ready) -> None:
+    def _began(self, event: SessionReady) -> None:
         protocol = self.protocol
         assert protocol is not None
         self.session, self.config = event.session, event.config
@@ -330,11 +330,11 @@ class Dialogue:
                 self.outbox.understood()
             self.history.user(event.text, event.item)
             self.emit(Transcript(text=event.text, item=event.item, final=event.final))
-        elif isinstance(event, CallMade):
+        elif isinstance(event, ToolCallReceived):
             self._call(event)
-        elif isinstance(event, CallCancelled):
+        elif isinstance(event, ToolCallWithdrawn):
             self._call_off(event.call)
-        elif isinstance(event, Ready):
+        elif isinstance(event, SessionReady):
             self._began(event)
         elif isinstance(event, Interrupted):
             response = self._responses.get(event.response)
@@ -342,16 +342,16 @@ class Dialogue:
                 self._interrupt("the user spoke", cancelled=True)
         elif isinstance(event, ItemCorrected):
             self.history.corrected(event.text, event.item, event.response)
-        elif isinstance(event, Used):
+        elif isinstance(event, UsageReported):
             self.emit(Usage(response=event.response, **event.usage))
         elif isinstance(event, Resumable):
             self.resumption = event.handle
             self._kept = next(reversed(list(self.history)), None)
             self.calls.keep()
-        elif isinstance(event, AsideOver):
+        elif isinstance(event, OutOfBandCompleted):
             self._asides.discard(event.name)
-            self.emit(Aside(name=event.name, text=event.text, reason=event.reason))
-        elif isinstance(event, Limited):
+            self.emit(OutOfBand(name=event.name, text=event.text, reason=event.reason))
+        elif isinstance(event, RateLimitsReported):
             self.emit(RateLimits(provider=self._provider, remaining=event.remaining, reset_seconds=event.reset_seconds))
         elif isinstance(event, GoingAway):
             self.renew(f"{self._provider} closes the connection", event.seconds)
@@ -387,9 +387,9 @@ class Dialogue:
             response = self._begin(name)
         return None if response.dropped or not response.active else response
 
-    def _item(self, response: Response, name: str) -> Item:
+    def _item(self, response: Response, name: str) -> ResponseItem:
         if name not in response.items:
-            response.items[name] = Item(response.epoch, self.memory.ms_per_weight)
+            response.items[name] = ResponseItem(response.epoch, self.memory.ms_per_weight)
         return response.items[name]
 
     def _audio(self, event: AudioPiece) -> None:
@@ -616,7 +616,7 @@ class Dialogue:
 
     # Tools --------------------------------------------------------------------------------------------------------
 
-    def _call(self, event: CallMade) -> None:
+    def _call(self, event: ToolCallReceived) -> None:
         response = self._responses.get(event.response) or self._begin(event.response)
         if response.outlet is None:
             return  # it was called off before it began

@@ -8,10 +8,10 @@ from typing import Any
 from bargein.pipeline import LIVE, Audio, Frame, Outlet, Text
 from bargein.pipeline.lowlevel import Wakeup
 
-__all__ = ["Giving"]
+__all__ = ["OutputQueue"]
 
 
-class Giving:
+class OutputQueue:
     """Frames for the graph, each with the outlet that stamps it."""
 
     def __init__(self) -> None:

@@ -9,10 +9,10 @@ from bargein.pipeline import Played
 from bargein.processors import Alignment, Heard
 from bargein.services.history import Entry, History
 
-from ._responses import Item, Response
-from ._send_queue import Outbox
+from ._responses import Response, ResponseItem
+from ._send_queue import SendQueue
 
-__all__ = ["Memory"]
+__all__ = ["PlaybackTracker"]
 
 UNHEARD_S = 0.1
 """So long after an interrupt a sink may still report that it had begun an item."""
@@ -21,10 +21,10 @@ REPORT_S = 1.0
 TOLERANCE_MS = 1.0
 
 
-class Memory:
+class PlaybackTracker:
     """Keeps the conversation and the provider's idea of it to what the listener has heard."""
 
-    def __init__(self, history: History, outbox: Outbox, responses: dict[str, Response], *, speaks: bool) -> None:
+    def __init__(self, history: History, outbox: SendQueue, responses: dict[str, Response], *, speaks: bool) -> None:
         self.history = history
         self.ms_per_weight = Alignment.MS_PER_WEIGHT
         """How fast the voice has spoken so far."""
@@ -106,12 +106,12 @@ class Memory:
             elif self._speaks or self.told:  # its sound never came, or another voice never got to it
                 self._replace(response, item_name, item, item.heard)
 
-    def _find(self, response: str, item: str) -> tuple[Response | None, Item | None]:
+    def _find(self, response: str, item: str) -> tuple[Response | None, ResponseItem | None]:
         found = self._responses.get(response)
         its = found.items.get(item) if found is not None else None
         return found, None if its is not None and its.settled else its
 
-    def _settle(self, response: Response, name: str, item: Item) -> None:
+    def _settle(self, response: Response, name: str, item: ResponseItem) -> None:
         """What was heard of an item is known: correct the provider's memory and ours."""
         alignment = item.alignment
         self.ms_per_weight = alignment.learned
@@ -126,12 +126,12 @@ class Memory:
         if protocol is not None and self._knows(response) and (not all_of_it or response.dropped):
             self._outbox.post(protocol.truncate(name, int(played)) if played >= 1 else protocol.forget(name))
 
-    def _tell(self, response: Response, name: str, item: Item, words: str) -> None:
+    def _tell(self, response: Response, name: str, item: ResponseItem, words: str) -> None:
         item.settled = True
         self._deadlines.pop((response.name, name), None)
         self.history.heard(words, name, response.name)
 
-    def _replace(self, response: Response, name: str, item: Item, words: str) -> None:
+    def _replace(self, response: Response, name: str, item: ResponseItem, words: str) -> None:
         """Text cannot be cut: the item is forgotten, and made anew of what was heard."""
         self._tell(response, name, item, words)
         protocol = self._outbox.protocol

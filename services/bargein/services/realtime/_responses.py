@@ -9,10 +9,10 @@ import numpy.typing as npt
 from bargein.pipeline import Outlet
 from bargein.processors import Alignment
 
-__all__ = ["Item", "Response"]
+__all__ = ["Response", "ResponseItem"]
 
 
-class Item:
+class ResponseItem:
     """One item of a response."""
 
     def __init__(self, epoch: int, ms_per_weight: float) -> None:
@@ -50,7 +50,7 @@ class Response:
         """It is being made."""
         self.cancelled = False
         """The provider was told to stop it."""
-        self.items: dict[str, Item] = {}
+        self.items: dict[str, ResponseItem] = {}
         self.calls: set[str] = set()
         """Its calls that were not answered."""
         self.called = False

@@ -11,7 +11,7 @@ from bargein.pipeline.lowlevel import Wakeup
 
 from .protocol import Message, Protocol
 
-__all__ = ["COMMANDS", "Outbox"]
+__all__ = ["COMMANDS", "SendQueue"]
 
 RECENT_MS = 5000.0
 """How much of the sound that was sent last is sent again when a connection breaks before anything has come of it."""
@@ -34,7 +34,7 @@ class _Sound(NamedTuple):
     pts: int
 
 
-class Outbox:
+class SendQueue:
     """Messages for one provider, over however many connections. Of sound, at most so many seconds wait."""
 
     def __init__(self, seconds: float) -> None:

@@ -8,12 +8,12 @@ from bargein.pipeline import ToolCall
 from bargein.services.history import Entry, History
 
 from ._responses import Response
-from .protocol import CallMade
+from .protocol import ToolCallReceived
 
-__all__ = ["Calls"]
+__all__ = ["PendingToolCalls"]
 
 
-class Calls:
+class PendingToolCalls:
     """The calls of one conversation that are not over, over however many connections."""
 
     def __init__(self, history: History, responses: dict[str, Response], has_tool: Callable[[str], bool]) -> None:
@@ -46,7 +46,7 @@ class Calls:
         """The provider's present session knows it."""
         return call in self._here
 
-    def made(self, event: CallMade, response: Response) -> ToolCall | None:
+    def made(self, event: ToolCallReceived, response: Response) -> ToolCall | None:
         """The provider makes a call; None for one that it has made before."""
         known, awaited = self._history.called(event.call), self.awaited(event.call)
         again = known is not None and known.response == event.response

@@ -153,8 +153,8 @@ class Conversation:
         self.profile.require("asks", "respond()")
         await self.send(Respond(instructions=instructions))
 
-    async def ask_apart(self, name: str, instructions: str) -> None:
-        """Ask something that is no part of the conversation; the answer comes as an `Aside` of that name."""
+    async def ask_out_of_band(self, name: str, instructions: str) -> None:
+        """Ask something that is no part of the conversation; the answer comes as an `OutOfBand` of that name."""
         self.profile.require("asides", "ask_apart()")
         await self.send(Respond(instructions=instructions, apart=name))
 

@@ -16,30 +16,30 @@ from bargein.services.sockets import Endpoint
 from .profile import Profile
 
 __all__ = [
-    "AsideOver",
     "AudioCommitted",
     "AudioPiece",
-    "CallCancelled",
-    "CallMade",
     "Event",
     "GoingAway",
     "Interrupted",
     "ItemCorrected",
     "ItemOver",
-    "Limited",
     "Message",
+    "OutOfBandCompleted",
     "Protocol",
     "ProtocolFault",
-    "Ready",
+    "RateLimitsReported",
     "ResponseBegan",
     "ResponseOver",
     "Resumable",
+    "SessionReady",
     "Settings",
     "SpeechBegan",
     "SpeechOver",
     "TextPiece",
+    "ToolCallReceived",
+    "ToolCallWithdrawn",
     "Transcribed",
-    "Used",
+    "UsageReported",
     "WordTimed",
 ]
 
@@ -92,7 +92,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """What a message of any provider means."""
 
 
-class Ready(Event, frozen=True, kw_only=True):
+class SessionReady(Event, frozen=True, kw_only=True):
     """The session can be used."""
 
     session: str
@@ -193,7 +193,7 @@ class ItemCorrected(Event, frozen=True, kw_only=True):
     text: str
 
 
-class CallMade(Event, frozen=True, kw_only=True):
+class ToolCallReceived(Event, frozen=True, kw_only=True):
     """The model wants a tool."""
 
     response: str
@@ -204,7 +204,7 @@ class CallMade(Event, frozen=True, kw_only=True):
     """The conversation waits for its answer."""
 
 
-class CallCancelled(Event, frozen=True, kw_only=True):
+class ToolCallWithdrawn(Event, frozen=True, kw_only=True):
     """The model does not want an answer any more."""
 
     call: str
@@ -226,7 +226,7 @@ class Interrupted(Event, frozen=True, kw_only=True):
     response: str
 
 
-class Used(Event, frozen=True, kw_only=True):
+class UsageReported(Event, frozen=True, kw_only=True):
     """What something cost that has no response's end to say it."""
 
     usage: dict[str, int]
@@ -234,7 +234,7 @@ class Used(Event, frozen=True, kw_only=True):
     response: str = ""
 
 
-class AsideOver(Event, frozen=True, kw_only=True):
+class OutOfBandCompleted(Event, frozen=True, kw_only=True):
     """An answer that was asked for apart from the conversation."""
 
     name: str
@@ -242,7 +242,7 @@ class AsideOver(Event, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class Limited(Event, frozen=True, kw_only=True):
+class RateLimitsReported(Event, frozen=True, kw_only=True):
     """What is left of the provider's limits, by name."""
 
     remaining: dict[str, float]
@@ -301,11 +301,11 @@ class Protocol:
         raise NotImplementedError
 
     def opening(self, settings: Settings) -> Iterable[Message]:
-        """What to send first, once the socket is open. `Ready` tells when it took effect."""
+        """What to send first, once the socket is open. `SessionReady` tells when it took effect."""
         raise NotImplementedError
 
     def opened(self) -> Iterable[Event]:
-        """What is known once the opening has been sent: `Ready`, of a provider that does not say so."""
+        """What is known once the opening has been sent: `SessionReady`, of a provider that does not say so."""
         return ()
 
     def closing(self) -> Iterable[Message]:

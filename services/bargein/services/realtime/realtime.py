@@ -36,13 +36,13 @@ from bargein.pipeline import (
     UserText,
     Video,
 )
-from bargein.processors import AgentActivity, Commit, Heard, SampleFps, Timing, Turn, TurnTaking
+from bargein.processors import AgentActivity, Commit, Heard, SampleFps, Timing, Turn, TurnControl
 from bargein.services.frames import (
-    Aside,
     ClearAudio,
     Configure,
     Connected,
     Disconnected,
+    OutOfBand,
     RateLimits,
     Remember,
     Respond,
@@ -57,7 +57,7 @@ from bargein.services.sockets import Endpoint, Socket, SocketClosedError, Socket
 from bargein.services.tools import Tool, Toolbox, ToolRunner
 from bargein.services.tools._schema import completed
 
-from ._connection import Line
+from ._connection import Connection
 from ._dialogue import Dialogue
 from .conversation import Conversation
 from .policy import ReconnectPolicy
@@ -76,7 +76,7 @@ Taken = (
     | SpeechStarted
     | SpeechStopped
     | Turn
-    | TurnTaking
+    | TurnControl
     | Commit
     | Respond
     | Say
@@ -105,7 +105,7 @@ Given = (
     | ResponseEnded
     | Interrupt
     | Failure
-    | Aside
+    | OutOfBand
     | RateLimits
     | Connected
     | Disconnected
@@ -352,14 +352,14 @@ class Realtime(Processor):
             dialogue.outbox.command(lambda protocol: protocol.clear())
         elif isinstance(frame, Configure):
             self._configure(frame, dialogue)
-        elif isinstance(frame, TurnTaking):
+        elif isinstance(frame, TurnControl):
             self._leave_turns(frame, dialogue)
         elif isinstance(frame, Remember):
             dialogue.remember(frame)
         elif isinstance(frame, Image | Video):
             self._show(frame, dialogue)
 
-    def _leave_turns(self, frame: TurnTaking, dialogue: Dialogue) -> None:
+    def _leave_turns(self, frame: TurnControl, dialogue: Dialogue) -> None:
         """Somebody above says when it is the model's turn, if it can be told so; or it finds out by itself, as ever."""
         taken = None if frame.above else self._turn_detection
         if self.profile.commits and taken != self.settings.turn_detection:
@@ -483,7 +483,9 @@ class Realtime(Processor):
                 async with self._connect(await self._endpoint(protocol)) as socket:
                     dialogue.connecting(protocol)
                     try:
-                        over = await Line(socket, protocol, dialogue, self.reconnect, self.profile).talk(self.settings)
+                        over = await Connection(socket, protocol, dialogue, self.reconnect, self.profile).talk(
+                            self.settings
+                        )
                     finally:
                         await _farewell(socket, protocol)
                 if isinstance(over, SocketRefusedError):

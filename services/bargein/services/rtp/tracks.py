@@ -13,7 +13,7 @@ from aiortc.mediastreams import MediaStreamError
 from bargein.pipeline import Video
 
 from .listening import RATE
-from .voice import PACKET_MS, SILENCE, Voice
+from .voice import PACKET_MS, SILENCE, VoiceSender
 
 __all__ = ["PictureTrack", "VoiceTrack"]
 
@@ -32,7 +32,7 @@ PICTURES = 90_000
 
 
 class VoiceTrack(MediaStreamTrack):
-    """What a `Voice` has, in packets that are due every 20 ms; while it is silent, one of silence every 0.4 s.
+    """What a `VoiceSender` has, in packets that are due every 20 ms; while it is silent, one of silence every 0.4 s.
 
     The packets are encoded here and not by aiortc, which takes encoded ones as they are: so silence costs nothing, the
     sound keeps its own rate, and no thread is woken. RTP timestamps follow the clock through a silence.
@@ -43,7 +43,9 @@ class VoiceTrack(MediaStreamTrack):
 
     kind = "audio"
 
-    def __init__(self, voice: Voice, pulled: Callable[[float], None] | None = None, *, steady: bool = False) -> None:
+    def __init__(
+        self, voice: VoiceSender, pulled: Callable[[float], None] | None = None, *, steady: bool = False
+    ) -> None:
         super().__init__()
         self._voice = voice
         self._pulled = pulled

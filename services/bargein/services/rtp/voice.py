@@ -12,7 +12,7 @@ from bargein.pipeline import Audio, Hold, Interrupt, Played, ResponseEnded, Resu
 from bargein.pipeline.lowlevel import import_extra
 from bargein.processors import Playout, Resample
 
-__all__ = ["BITRATE", "COMPLEXITY", "PACKET_MS", "RATES", "SILENCE", "Encoder", "Voice"]
+__all__ = ["BITRATE", "COMPLEXITY", "PACKET_MS", "RATES", "SILENCE", "Encoder", "VoiceSender"]
 
 Samples = npt.NDArray[np.int16]
 
@@ -55,7 +55,7 @@ class Encoder:
         return b"".join(bytes(packet) for packet in self._codec.encode(frame))
 
 
-class Voice:
+class VoiceSender:
     """A `Playout` that is pulled by packets. Nothing is encoded while there is nothing to say.
 
     After a sound come five packets of silence that were encoded long ago, and then none. An interrupt is obeyed

@@ -10,8 +10,14 @@ import anyio
 import msgspec
 from bargein.pipeline.draw import svg
 from bargein.pipeline.lowlevel import import_extra
-from bargein.services.providers.brains import Choice
-from bargein.services.transports import RefusedError, Sessions, Visit, accept_websocket, serve_websocket_peer
+from bargein.services.providers.brains import BrainChoice
+from bargein.services.transports import (
+    ConnectionRequest,
+    RefusedError,
+    Sessions,
+    accept_websocket,
+    serve_websocket_peer,
+)
 from bargein.services.transports.origin import foreign
 from bargein.services.transports.websocket.server import Authorize, allowed, bearer, lobby
 
@@ -46,7 +52,7 @@ class App:
         self,
         sessions: Sessions,
         *,
-        brains: Sequence[Choice],
+        brains: Sequence[BrainChoice],
         metrics: Metrics,
         webrtc: Any,
         origins: Sequence[str],
@@ -139,7 +145,7 @@ class App:
             await websocket.send_denial_response(self._problem(*refused))
             return
         await websocket.accept()
-        visit = Visit(address=_address(websocket), wishes=_wishes(websocket), limits=self.sessions.limits)
+        visit = ConnectionRequest(address=_address(websocket), wishes=_wishes(websocket), limits=self.sessions.limits)
         await serve_websocket_peer(AsgiSocket(websocket), self.sessions, visit, accept=self.accept)
 
     async def offer(self, request: Any) -> Any:
@@ -221,7 +227,7 @@ class App:
 def make_app(
     sessions: Sessions,
     *,
-    brains: Sequence[Choice] = (),
+    brains: Sequence[BrainChoice] = (),
     metrics: Metrics,
     webrtc: Any = None,
     origins: Sequence[str] = (),

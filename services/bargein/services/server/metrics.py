@@ -8,7 +8,7 @@ from typing import Any
 
 from bargein.pipeline import Failure, Frame
 from bargein.pipeline.lowlevel import import_extra
-from bargein.processors import BargeInReaction, TurnLatency
+from bargein.processors import BargeInLatency, TurnLatency
 from bargein.services.transports import Sessions
 
 __all__ = ["Metrics"]
@@ -52,7 +52,7 @@ class Metrics:
         """Count a frame that came up in some session."""
         if isinstance(frame, TurnLatency):
             self._turn.observe(frame.ms / 1000)
-        elif isinstance(frame, BargeInReaction):
+        elif isinstance(frame, BargeInLatency):
             self._reaction.observe(frame.ms / 1000)
         elif isinstance(frame, Failure):
             self._failures.inc()

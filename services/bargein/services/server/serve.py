@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import sniffio
 from bargein.pipeline.lowlevel import import_extra
-from bargein.services.providers.brains import Choice
+from bargein.services.providers.brains import BrainChoice
 from bargein.services.transports import SessionLimits, Sessions, drain_on_signal
 from bargein.services.transports.origin import is_loopback
 from bargein.services.transports.websocket import Authorize
@@ -78,7 +78,7 @@ async def serve_page(
     *,
     host: str = "127.0.0.1",
     port: int = 0,
-    brains: Sequence[Choice] = (),
+    brains: Sequence[BrainChoice] = (),
     limits: SessionLimits | None = None,
     origins: Sequence[str] = (),
     authorize: Authorize | None = None,

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from bargein.pipeline import ToolCall
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, listen, pipe
 
-from .loudness_vad import Ears
+from .loudness_vad import LoudnessVad
 
 __all__ = ["ScriptedGemini", "ScriptedTurn", "rehearsal"]
 
@@ -83,7 +83,7 @@ class ScriptedGemini:
         """How many there were."""
         self.open = 0
         """How many there are."""
-        self.session: Session | None = None
+        self.session: GeminiPeerSession | None = None
         """The newest."""
         self.handles: set[str] = set()
         self._replied = count()
@@ -149,7 +149,7 @@ class ScriptedGemini:
         try:
             with suppress(SocketClosedError):
                 async with anyio.create_task_group() as group:
-                    self.session = Session(self, socket, group)
+                    self.session = GeminiPeerSession(self, socket, group)
                     try:
                         await self.session.run()
                     except SocketClosedError:
@@ -182,7 +182,7 @@ async def rehearsal(
     yield ScriptedGemini(*replies).connect
 
 
-class Session:
+class GeminiPeerSession:
     """One connection."""
 
     def __init__(self, server: ScriptedGemini, socket: Socket, group: anyio.abc.TaskGroup) -> None:
@@ -194,7 +194,7 @@ class Session:
         """The one that is being made, or presumed to play."""
         self._group = group
         self._sending = anyio.Lock()
-        self._ears = Ears()
+        self._ears = LoudnessVad()
         self._calls: dict[str, anyio.Event] = {}
         self._after = 0  # answers of background tools that are spoken of after this turn
 

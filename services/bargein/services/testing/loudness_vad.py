@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["Ears"]
+__all__ = ["LoudnessVad"]
 
 RATE = 16_000
 BLOCK = RATE // 50
@@ -18,7 +18,7 @@ PAUSE = 40
 """And so many quiet ones end it."""
 
 
-class Ears:
+class LoudnessVad:
     """Finds the beginning and the end of speech in 16-bit mono PCM at 16 kHz, by its loudness alone."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from bargein.services.providers.nova import wire
 from bargein.services.providers.nova.event_stream import decode
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, pipe
 
-from .loudness_vad import Ears
+from .loudness_vad import LoudnessVad
 
 __all__ = ["ScriptedNova", "rehearsal"]
 
@@ -91,7 +91,7 @@ class _Session:
         self._server = server
         self._socket = socket
         self._group = group
-        self._ears = Ears()
+        self._ears = LoudnessVad()
         self._turn = anyio.CancelScope()
         self._plays_until = 0.0
         self._announced = False  # text whose sound has not all come

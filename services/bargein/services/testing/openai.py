@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 from bargein.services.providers.openai.dialect import GA
 from bargein.services.providers.openai.server.serve import serve_socket
-from bargein.services.providers.openai.server_language import Tongue
+from bargein.services.providers.openai.server_language import ServerLanguage
 from bargein.services.sockets import Endpoint, Socket, pipe
 from bargein.services.testing import ScriptedBrain
 
@@ -19,7 +19,7 @@ __all__ = ["rehearsal"]
 
 @asynccontextmanager
 async def rehearsal(
-    *replies: str | Sequence[Any], dialect: Tongue = GA, **options: Any
+    *replies: str | Sequence[Any], dialect: ServerLanguage = GA, **options: Any
 ) -> AsyncIterator[Callable[[Endpoint], AbstractAsyncContextManager[Socket]]]:
     """What to `connect` with: a server of the dialect, whose brain gives these replies on each connection.
 

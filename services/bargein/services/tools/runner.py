@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 from bargein.pipeline import ToolCall, ToolResult
-from bargein.pipeline.lowlevel import Unstoppable, Worker, leashed, on_trio
+from bargein.pipeline.lowlevel import CancellationIgnored, Worker, on_trio, run_cancellable
 from bargein.services._text import clean
 from bargein.services.frames import ToolFinished, ToolStarted
 
@@ -216,7 +216,7 @@ class ToolRunner:
                 return f"{name} did not answer within {tool.timeout:g} s and was stopped", True
         except ToolError as error:
             return clean(str(error)), True
-        except Unstoppable:
+        except CancellationIgnored:
             log.error("tool %r swallowed its cancellation again and again and was let go", name)
             return f"{name} did not answer within {tool.timeout:g} s and was stopped", True
         except anyio.get_cancelled_exc_class():
@@ -242,7 +242,7 @@ class ToolRunner:
             return await self._in_thread(tool, arguments)
         value = tool.function(**arguments)
         if inspect.isawaitable(value):
-            return await leashed(_awaited(value), limit, _cancelled)
+            return await run_cancellable(_awaited(value), limit, _cancelled)
         return value
 
     async def _in_thread(self, tool: Tool[..., Any], arguments: dict[str, Any]) -> object:

@@ -4,10 +4,11 @@ from .files import FileTransport
 from .sessions import Ending, LiveSession, RefusedError, SessionLimits, Sessions, SessionsStatistics
 from .signals import drain_on_signal
 from .transport import Dtmf, Peer, PeerJoined, PeerLeft, Transport
-from .websocket import Visit, WebSocketServer, accept_websocket, serve_websocket, serve_websocket_peer
+from .websocket import ConnectionRequest, WebSocketServer, accept_websocket, serve_websocket, serve_websocket_peer
 from .websocket.client import WebSocketClient, connect_websocket
 
 __all__ = [
+    "ConnectionRequest",
     "Dtmf",
     "Ending",
     "FileTransport",
@@ -20,7 +21,6 @@ __all__ = [
     "Sessions",
     "SessionsStatistics",
     "Transport",
-    "Visit",
     "WebSocketClient",
     "WebSocketServer",
     "accept_websocket",

@@ -20,7 +20,7 @@ from bargein.pipeline import (
     Transcript,
     Usage,
 )
-from bargein.processors import BargeInReaction, TurnLatency
+from bargein.processors import BargeInLatency, TurnLatency
 from bargein.services.frames import ToolFinished, ToolProgress, ToolStarted
 
 from .control import ControlError, Finish, Ready
@@ -153,7 +153,7 @@ def _frame(message: Any) -> Frame:
         case _Latency():
             return TurnLatency(ms=message.ms, response=message.response)
         case _Reaction():
-            return BargeInReaction(ms=message.ms, interrupted=message.epoch)
+            return BargeInLatency(ms=message.ms, interrupted=message.epoch)
         case _Usage():
             return Usage(
                 response=message.response, input_tokens=message.input_tokens, output_tokens=message.output_tokens

@@ -6,12 +6,12 @@ from collections import deque
 
 from bargein.pipeline import LIVE
 
-__all__ = ["Outbox"]
+__all__ = ["MessageQueue"]
 
 Message = str | bytes
 
 
-class Outbox:
+class MessageQueue:
     """Messages in order; urgent ones ahead of all others. Sound beyond a bound pushes out the oldest sound."""
 
     def __init__(self, *, sound_ms: float, messages: int) -> None:

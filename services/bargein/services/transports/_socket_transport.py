@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Protocol, Self
 
 import anyio
 import msgspec
-from bargein.pipeline import Audio, Frame, Image, Interrupt, Outlet, Pipeline, Played, Processor, Travels, UserText
+from bargein.pipeline import Audio, Delivery, Frame, Image, Interrupt, Outlet, Pipeline, Played, Processor, UserText
 from bargein.processors import Commit, Latency, Pacer, Resample
 from bargein.services.sockets import Socket, SocketClosedError
 
-from ._send_queue import Outbox
+from ._send_queue import MessageQueue
 from ._silent import MayBeSilent
 from .control import ControlError, Finish, Noted, Told
 from .sessions import Ending, SessionLimits
@@ -37,7 +37,7 @@ LAZY = 0.1
 class Marked(Frame, frozen=True, kw_only=True):
     """The peer has played up to a mark: from the source to the sink of the same peer, which made the mark."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     mark: str
     """Its name."""
@@ -111,7 +111,7 @@ class SocketTransport(Transport):
         """With what the socket is to be closed."""
         self._socket = socket
         self._wire = wire
-        self._outbox = Outbox(sound_ms=SOUND_MS, messages=MESSAGES)
+        self._outbox = MessageQueue(sound_ms=SOUND_MS, messages=MESSAGES)
         self._received = self._sent = self._wrong = 0
         self._wrote = 0.0  # when something was written last
         self._changed = anyio.Event()
@@ -216,7 +216,7 @@ class SocketTransport(Transport):
                 outbox.add(data, epoch=frame.epoch, ms=ms)
                 ms = 0.0
         else:
-            urgent = frame.travels is Travels.URGENT
+            urgent = frame.delivery is Delivery.URGENT
             if isinstance(frame, Interrupt):
                 outbox.flush(frame.epoch)
             for data in wire.news(frame):

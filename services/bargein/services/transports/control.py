@@ -33,7 +33,7 @@ from bargein.pipeline import (
     Usage,
     UserText,
 )
-from bargein.processors import BargeInReaction, Commit, TurnLatency
+from bargein.processors import BargeInLatency, Commit, TurnLatency
 from bargein.services.frames import ToolFinished, ToolProgress, ToolStarted
 
 __all__ = [
@@ -69,7 +69,7 @@ Told = (
     | Resume
 )
 """What there is a message for, of what goes down a graph: what a sink should take besides sound and pictures."""
-Noted = Failure | TurnLatency | BargeInReaction
+Noted = Failure | TurnLatency | BargeInLatency
 """What there is a message for, of what comes up: what a source should take, and tell its peer."""
 
 
@@ -221,7 +221,7 @@ _MESSAGES: dict[type[Frame], Callable[[Any], dict[str, Any]]] = {
     ToolProgress: _tool("progress", "name", "message", "share"),
     ToolFinished: _tool("finished", "name", "output", "error", "cancelled", "seconds"),
     TurnLatency: _plain("latency", "ms", "response"),
-    BargeInReaction: lambda frame: {"type": "reaction", "ms": frame.ms, "epoch": frame.interrupted},
+    BargeInLatency: lambda frame: {"type": "reaction", "ms": frame.ms, "epoch": frame.interrupted},
     Usage: _plain("usage", "response", "input_tokens", "output_tokens"),
     Interrupt: lambda frame: {"type": "flush", "epoch": frame.epoch, "reason": frame.reason},
     Hold: lambda frame: {"type": "hold"},

@@ -11,7 +11,7 @@ from typing import Literal
 import anyio
 import msgspec
 from bargein.pipeline import Failure, Frame, Graph, Pipeline, Processor, Session
-from bargein.processors import BargeInReaction, TurnLatency
+from bargein.processors import BargeInLatency, TurnLatency
 
 from .transport import Transport
 
@@ -102,7 +102,7 @@ class _Head(Processor):
     def __init__(self, tell: Callable[[Frame], None]) -> None:
         self._tell = tell
 
-    def process(self, frame: Failure | TurnLatency | BargeInReaction) -> None:
+    def process(self, frame: Failure | TurnLatency | BargeInLatency) -> None:
         self._tell(frame)
 
 
@@ -125,7 +125,7 @@ class Sessions:
         self.limits = limits or SessionLimits()
         """What is allowed."""
         self.observe = observe
-        """Is told of every `TurnLatency`, `BargeInReaction` and `Failure` in any session. It must not wait."""
+        """Is told of every `TurnLatency`, `BargeInLatency` and `Failure` in any session. It must not wait."""
         self.failures: deque[Exception] = deque(maxlen=KEPT)
         """The exceptions that ended sessions, the latest of them."""
         self.draining = False

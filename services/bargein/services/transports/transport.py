@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import msgspec
-from bargein.pipeline import Frame, Processor, Travels
+from bargein.pipeline import Delivery, Frame, Processor
 
 __all__ = ["Dtmf", "Peer", "PeerJoined", "PeerLeft", "Transport"]
 
@@ -28,7 +28,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
 class PeerJoined(Frame, frozen=True, kw_only=True):
     """The peer is there: the first frame of a source."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     peer: Peer
     """Who."""
@@ -37,7 +37,7 @@ class PeerJoined(Frame, frozen=True, kw_only=True):
 class PeerLeft(Frame, frozen=True, kw_only=True):
     """The peer is gone: the last frame of a source, before the graph ends."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     peer: Peer
     """Who."""
@@ -50,7 +50,7 @@ class PeerLeft(Frame, frozen=True, kw_only=True):
 class Dtmf(Frame, frozen=True, kw_only=True):
     """The peer pressed a key of its telephone."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     digit: str
     """`0` to `9`, `*`, `#`, or `A` to `D`."""

@@ -1,4 +1,4 @@
-"""Anthropic's messages protocol without I/O, and `Messages` against a server with real sockets and faults."""
+"""Anthropic's messages protocol without I/O, and `AnthropicMessages` against a server with real sockets and faults."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from bargein.pipeline import Usage
-from bargein.services.cascade.parts import Call, Prompt
+from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history import Entry, Picture
-from bargein.services.providers.anthropic import LanguageModelError, Messages
+from bargein.services.providers.anthropic import AnthropicMessages, LanguageModelError
 from bargein.services.providers.anthropic._protocol import SILENCE, MessageStream, blocks, messages, request
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,7 +67,7 @@ TOOL = [
 OVER = event("message_stop")
 WHOLE = b"".join([START, *TEXT, *TOOL, stop("tool_use", 7), OVER])
 COST = Usage(input_tokens=10, output_tokens=7, cached_tokens=5)
-PIECES = ["Hel", "lo ü", Call(name="weather", arguments='{"city": "Rome"}', call="toolu_1"), COST]
+PIECES = ["Hel", "lo ü", ToolRequest(name="weather", arguments='{"city": "Rome"}', call="toolu_1"), COST]
 
 
 def read(*wire: bytes, end: bool = True) -> list[Piece]:
@@ -93,7 +93,7 @@ def test_thinking_is_not_said() -> None:
 def test_a_call_without_arguments() -> None:
     """A tool that takes nothing is called with an empty object."""
     wire = [block(0, type="tool_use", id="a", name="x", input={}), stop("tool_use", 1), OVER]
-    assert read(*wire)[0] == Call(name="x", arguments="{}", call="a")
+    assert read(*wire)[0] == ToolRequest(name="x", arguments="{}", call="a")
 
 
 def test_a_cut_answer_calls_nothing() -> None:
@@ -109,7 +109,7 @@ def test_an_answer_in_one() -> None:
     content = [{"type": "text", "text": "Hi"}, {"type": "tool_use", "id": "a", "name": "x", "input": {"n": 1}}]
     body = {"type": "message", "content": content, "stop_reason": "tool_use", "usage": {"input_tokens": 3}}
     pieces = list(MessageStream().whole(json.dumps(body).encode()))
-    assert pieces == ["Hi", Call(name="x", arguments='{"n":1}', call="a"), Usage(input_tokens=3)]
+    assert pieces == ["Hi", ToolRequest(name="x", arguments='{"n":1}', call="a"), Usage(input_tokens=3)]
 
 
 @pytest.mark.parametrize(
@@ -237,14 +237,14 @@ def test_calls_without_tools() -> None:
 def test_where_and_as_whom(monkeypatch: pytest.MonkeyPatch) -> None:
     """The key of the environment is Anthropic's, and goes to nobody else."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", "secret")
-    model = Messages("m")
+    model = AnthropicMessages("m")
     assert (model.url, model._headers["x-api-key"]) == ("https://api.anthropic.com/v1/messages", "secret")
-    assert "x-api-key" not in Messages("m", base_url="http://localhost:8080/v1")._headers
+    assert "x-api-key" not in AnthropicMessages("m", base_url="http://localhost:8080/v1")._headers
     with pytest.raises(ValueError, match=r"no key for example\.org"):
-        Messages("m", base_url="https://example.org")
+        AnthropicMessages("m", base_url="https://example.org")
     monkeypatch.delenv("ANTHROPIC_API_KEY")
     with pytest.raises(ValueError, match="or set ANTHROPIC_API_KEY"):
-        Messages("m")
+        AnthropicMessages("m")
 
 
 # Real sockets -------------------------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ GOOD: list[Step] = [
 
 
 async def asked(server: HttpServer, **options: Any) -> list[Piece]:
-    async with Messages("m", base_url=server.base_url, api_key="k3y", **options) as model:
+    async with AnthropicMessages("m", base_url=server.base_url, api_key="k3y", **options) as model:
         return [piece async for piece in model.answer(PROMPT)]
 
 

@@ -15,7 +15,7 @@ import anyio.abc
 import pytest
 from bargein.pipeline import Usage
 from bargein.services._retry import asked_wait
-from bargein.services.cascade.parts import Call, Prompt
+from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history import Entry, Picture
 from bargein.services.providers._shared.model_error import refusal, retry_wait
 from bargein.services.providers._shared.sse import ServerEvent, SseReader
@@ -25,7 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 BACKENDS = ["asyncio", "trio"]
-Piece = str | Call | Usage
+Piece = str | ToolRequest | Usage
 
 
 def chunk(delta: dict[str, Any] | None = None, finish: str | None = None, **more: Any) -> bytes:
@@ -86,7 +86,7 @@ def test_an_event_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         read(b"data: " + b"x" * 200)
 
 
-CALLS: dict[str, tuple[list[bytes], list[Call]]] = {
+CALLS: dict[str, tuple[list[bytes], list[ToolRequest]]] = {
     "OpenAI: an index, the id once": (
         [
             chunk(call(0, id="a", name="weather")),
@@ -95,21 +95,24 @@ CALLS: dict[str, tuple[list[bytes], list[Call]]] = {
             chunk(call(0, ' "Rome"}')),
             chunk(call(1, "{}")),
         ],
-        [Call(name="weather", arguments='{"city": "Rome"}', call="a"), Call(name="time", arguments="{}", call="b")],
+        [
+            ToolRequest(name="weather", arguments='{"city": "Rome"}', call="a"),
+            ToolRequest(name="time", arguments="{}", call="b"),
+        ],
     ),
     "always index 0, an id each": (
         [chunk(call(0, '{"n": 1}', id="a", name="x")), chunk(call(0, '{"n": 2}', id="b", name="x"))],
-        [Call(name="x", arguments='{"n": 1}', call="a"), Call(name="x", arguments='{"n": 2}', call="b")],
+        [ToolRequest(name="x", arguments='{"n": 1}', call="a"), ToolRequest(name="x", arguments='{"n": 2}', call="b")],
     ),
     "no index": (
         [chunk(call(None, "{", id="a", name="x")), chunk(call(None, "}"))],
-        [Call(name="x", arguments="{}", call="a")],
+        [ToolRequest(name="x", arguments="{}", call="a")],
     ),
     "the id and the name again and again": (
         [chunk(call(0, "{", id="a", name="x")), chunk(call(0, "}", id="a", name="x"))],
-        [Call(name="x", arguments="{}", call="a")],
+        [ToolRequest(name="x", arguments="{}", call="a")],
     ),
-    "no arguments": ([chunk(call(0, id="a", name="x"))], [Call(name="x", arguments="{}", call="a")]),
+    "no arguments": ([chunk(call(0, id="a", name="x"))], [ToolRequest(name="x", arguments="{}", call="a")]),
 }
 
 
@@ -169,7 +172,7 @@ def test_an_answer_in_one() -> None:
     message = {"content": "Hi", "tool_calls": [{"id": "a", "function": {"name": "x", "arguments": "{}"}}]}
     body = {"choices": [{"message": message, "finish_reason": "stop"}], "usage": {"prompt_tokens": 3}}
     pieces = list(ChatStream().whole(json.dumps(body).encode()))
-    assert pieces == ["Hi", Call(name="x", call="a"), Usage(input_tokens=3)]
+    assert pieces == ["Hi", ToolRequest(name="x", call="a"), Usage(input_tokens=3)]
 
 
 # The request --------------------------------------------------------------------------------------------------------

@@ -14,21 +14,21 @@ from bargein.services.providers.gemini.protocol import HELD_MS, LATE_MS, Continu
 from bargein.services.realtime import (
     AudioCommitted,
     AudioPiece,
-    CallCancelled,
-    CallMade,
     Event,
     GoingAway,
     ItemOver,
-    Ready,
     ResponseBegan,
     ResponseOver,
     Resumable,
+    SessionReady,
     Settings,
     SpeechBegan,
     SpeechOver,
     TextPiece,
+    ToolCallReceived,
+    ToolCallWithdrawn,
     Transcribed,
-    Used,
+    UsageReported,
 )
 from bargein.services.sockets import Endpoint
 
@@ -150,7 +150,7 @@ def test_what_an_interrupted_turn_cost_comes_with_its_boundary() -> None:
     """Which is told of it, though it is over already."""
     both = Both()
     both(sound(), INTERRUPTED, OVER | {"usageMetadata": {"promptTokenCount": 3}})
-    assert both.of(Used) == [Used(response="turn-1", usage={"input_tokens": 3})]
+    assert both.of(UsageReported) == [UsageReported(response="turn-1", usage={"input_tokens": 3})]
 
 
 def test_a_request_that_is_over_before_it_began() -> None:
@@ -270,10 +270,10 @@ def test_calls() -> None:
     both = Both(background={"slow": "WHEN_IDLE"})
     calls = [{"id": "c1", "name": "quick", "args": {"a": 1}}, {"name": "slow"}]
     both({"toolCall": {"functionCalls": calls}}, {"toolCallCancellation": {"ids": ["c1", "c9"]}})
-    first, second = both.of(CallMade)
+    first, second = both.of(ToolCallReceived)
     assert (first.call, first.name, json.loads(first.arguments), first.waits) == ("c1", "quick", {"a": 1}, True)
     assert (second.arguments, second.waits) == ("{}", False)
-    assert [event.call for event in both.of(CallCancelled)] == ["c1", "c9"]
+    assert [event.call for event in both.of(ToolCallWithdrawn)] == ["c1", "c9"]
     (answer,) = sent(both.protocol.tool_result("c1", "one"))
     assert answer == {
         "tool_response": {"functionResponses": [{"id": "c1", "name": "quick", "response": {"output": "one"}}]}
@@ -294,7 +294,9 @@ def test_sessions() -> None:
     both.protocol.resume("h")
     (setup,) = sent(both.protocol.opening(Settings(model="m", turn_detection=AUTOMATIC)))
     assert setup["setup"]["sessionResumption"] == {"handle": "h"}
-    assert both({"setupComplete": {"sessionId": "s"}}) == [Ready(session="s", config={"sessionId": "s"}, resumed=True)]
+    assert both({"setupComplete": {"sessionId": "s"}}) == [
+        SessionReady(session="s", config={"sessionId": "s"}, resumed=True)
+    ]
     assert both({"setupComplete": {}}) == []
 
 

@@ -19,14 +19,14 @@ from bargein.services.providers.gemini import GeminiLive, GeminiProtocol
 from bargein.services.providers.gemini import _wire as wire
 from bargein.services.realtime import (
     AudioPiece,
-    CallMade,
     Event,
     ProtocolFault,
-    Ready,
     ResponseBegan,
     ResponseOver,
+    SessionReady,
     Settings,
     TextPiece,
+    ToolCallReceived,
 )
 from bargein.services.sockets import Endpoint
 from bargein.services.tools import tool
@@ -121,14 +121,16 @@ def test_what_is_received_means_what_it_meant(name: str, binary: bool) -> None:
     frames = [json.dumps(data).encode() if binary else json.dumps(data) for data in recording.received]
     events: list[Event] = [event for frame in frames for event in ours.receive(frame)]
     assert not [event for event in events if isinstance(event, ProtocolFault)]
-    assert isinstance(events[0], Ready)
+    assert isinstance(events[0], SessionReady)
     began, over = ([event for event in events if isinstance(event, kind)] for kind in (ResponseBegan, ResponseOver))
     assert [event.response for event in began] == [event.response for event in over] == ["turn-1"]
-    pieces = [event for event in events if isinstance(event, AudioPiece | TextPiece | CallMade)]
+    pieces = [event for event in events if isinstance(event, AudioPiece | TextPiece | ToolCallReceived)]
     assert {event.response for event in pieces} == {"turn-1"}
     assert "".join(event.text for event in events if isinstance(event, TextPiece)) == recording.said
     assert b"".join(event.pcm for event in events if isinstance(event, AudioPiece)) == recording.sound
-    made = [(event.call, event.name, json.loads(event.arguments)) for event in events if isinstance(event, CallMade)]
+    made = [
+        (event.call, event.name, json.loads(event.arguments)) for event in events if isinstance(event, ToolCallReceived)
+    ]
     assert made == recording.calls
     (ended,) = (event for event in events if isinstance(event, ResponseOver))
     assert ended.outcome == "completed"
@@ -195,7 +197,7 @@ async def test_the_processor_makes_frames_of_it(name: str) -> None:
 )
 def test_malformed_messages_are_refused(data: str | bytes) -> None:
     """No JSON, no object, or fields of the wrong kind: one error, and a fault for whoever listens."""
-    with pytest.raises(wire.MalformedError, match=r"."):
+    with pytest.raises(wire.MalformedMessageError, match=r"."):
         wire.decode(data)
     assert [type(event) for event in protocol().receive(data)] == [ProtocolFault]
 

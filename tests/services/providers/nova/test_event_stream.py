@@ -15,7 +15,7 @@ from bargein.services.providers.nova.event_stream import (
     MOST_HEADERS,
     DamagedError,
     Message,
-    Splitter,
+    MessageSplitter,
     decode,
     encode,
     encode_header,
@@ -75,7 +75,7 @@ def test_what_is_written_is_read(message: Message) -> None:
 @given(st.lists(MESSAGES, max_size=5), st.lists(st.integers(0, 10**6), max_size=12))
 def test_messages_are_found_however_the_stream_is_cut(messages: list[Message], cuts: list[int]) -> None:
     """Also byte by byte; what is incomplete waits."""
-    splitter = Splitter()
+    splitter = MessageSplitter()
     stream = b"".join(encode(*message) for message in messages)
     found = [decode(each) for piece in cut(stream, cuts) for each in splitter.feed(piece)]
     assert found == messages
@@ -92,7 +92,7 @@ def test_one_wrong_bit_is_noticed(message: Message, place: int, flip: int) -> No
     place %= len(data)
     data[place] ^= flip
     good = encode({":message-type": "event"}, b"next")
-    splitter = Splitter()
+    splitter = MessageSplitter()
     if place < 12:
         with pytest.raises(DamagedError, match="before the message"):
             list(splitter.feed(bytes(data) + good))
@@ -149,7 +149,7 @@ def test_lengths_that_cannot_be(length: int, headers: int) -> None:
     """Nobody waits for gigabytes that will not come."""
     prelude = length.to_bytes(4, "big") + headers.to_bytes(4, "big")
     with pytest.raises(DamagedError, match="cannot be"):
-        list(Splitter().feed(prelude + _crc(prelude)))
+        list(MessageSplitter().feed(prelude + _crc(prelude)))
 
 
 def test_what_is_no_message() -> None:

@@ -8,7 +8,7 @@ from random import Random
 
 import anyio
 import pytest
-from bargein.services.providers.nova._http2 import WAITING, WINDOW, Exchange, exchange
+from bargein.services.providers.nova._http2 import WAITING, WINDOW, Http2Exchange, exchange
 from bargein.services.sockets import SocketClosedError
 
 from .server import Handler, Server, in_memory
@@ -19,14 +19,14 @@ URL = "https://example.invalid/model/a%3A0/talk?x=1"
 
 
 @asynccontextmanager
-async def talking(handler: Handler) -> AsyncIterator[Exchange]:
+async def talking(handler: Handler) -> AsyncIterator[Http2Exchange]:
     with anyio.fail_after(60):
         async with in_memory(handler) as stream:
             async with exchange(stream, URL, {"host": "example.invalid", "x-who": "me"}) as talk:
                 yield talk
 
 
-async def all_of(talk: Exchange) -> bytes:
+async def all_of(talk: Http2Exchange) -> bytes:
     data = b""
     while more := await talk.receive():
         data += more
@@ -75,7 +75,7 @@ async def test_both_flow_at_once() -> None:
                 came.extend(await server.take())
         await server.end()
 
-    async def send(talk: Exchange) -> None:
+    async def send(talk: Http2Exchange) -> None:
         at = 0
         while at < len(up):
             size = random.choice((1, 100, 16_384, 70_000))

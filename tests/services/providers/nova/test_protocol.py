@@ -11,15 +11,15 @@ from bargein.services.history import Entry
 from bargein.services.providers.nova import PROFILE, PROFILE_1, NovaProtocol
 from bargein.services.realtime import (
     AudioPiece,
-    CallMade,
     Event,
     ItemCorrected,
     ProtocolFault,
-    Ready,
     ResponseBegan,
+    SessionReady,
     Settings,
     TextPiece,
-    Used,
+    ToolCallReceived,
+    UsageReported,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -274,7 +274,7 @@ def test_a_call_ends_its_turn(content: str) -> None:
     service = Service()
     block, _ = service.begin("TOOL", "TOOL")
     (call,) = service.event("toolUse", contentId=block, toolName="weather", toolUseId="tu-1", content=content)
-    assert isinstance(call, CallMade)
+    assert isinstance(call, ToolCallReceived)
     assert (call.call, call.name, json.loads(call.arguments)) == ("tu-1", "weather", {"city": "Paris"})
     events = service.event("contentEnd", contentId=block, type="TOOL", stopReason="TOOL_USE")
     assert told(events) == ["ItemOver 1", "ResponseOver 1 completed"]
@@ -287,7 +287,7 @@ def test_what_it_costs() -> None:
     service.preview("Yes.")
     delta = {"input": {"speechTokens": 5, "textTokens": 6}, "output": {"speechTokens": 7, "textTokens": 8}}
     (used,) = service.event("usageEvent", details={"delta": delta, "total": delta})
-    assert isinstance(used, Used)
+    assert isinstance(used, UsageReported)
     assert used.usage == {
         "input_tokens": 11,
         "output_tokens": 15,
@@ -375,7 +375,7 @@ def test_the_opening_and_the_end() -> None:
     assert [name for name, _ in opening] == ["sessionStart", "promptStart", "contentStart", "textInput", "contentEnd"]
     assert opening[3][1]["content"].startswith("You are")
     (ready,) = protocol.opened()
-    assert isinstance(ready, Ready)
+    assert isinstance(ready, SessionReady)
     assert [name for name, _ in written(protocol.closing())] == ["promptEnd", "sessionEnd"]
     list(protocol.audio(b"\x00\x00"))
     assert [name for name, _ in written(protocol.closing())] == ["contentEnd", "promptEnd", "sessionEnd"]

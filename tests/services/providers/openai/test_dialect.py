@@ -14,7 +14,7 @@ from bargein.services.providers.openai.options import address, at_endpoint
 from bargein.services.providers.openai.server._config import new_session
 from bargein.services.providers.qwen import QWEN, QwenOmni
 from bargein.services.providers.xai import XAI, GrokVoice
-from bargein.services.realtime import Ready, Realtime
+from bargein.services.realtime import Realtime, SessionReady
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -228,7 +228,7 @@ def test_a_bent_session_is_no_end(dialect: Dialect, session: dict[str, Any]) -> 
     """A session whose insides are of other kinds than documented raises nothing."""
     ours = OpenAIProtocol(url="wss://example.invalid", headers={}, dialect=dialect)
     (ready,) = ours.receive(json.dumps({"type": "session.updated", "session": session}))
-    assert isinstance(ready, Ready)
+    assert isinstance(ready, SessionReady)
     dialect.read_command(json.dumps({"type": "session.update", "session": session}))
     dialect.read_command(json.dumps({"type": "response.create", "response": session}))
     dialect.read_command(json.dumps({"type": "conversation.item.create", "item": session}))

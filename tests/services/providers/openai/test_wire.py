@@ -38,18 +38,18 @@ from bargein.services.providers.xai import XAI, GrokVoice, GrokVoiceProtocol
 from bargein.services.realtime import (
     AudioCommitted,
     AudioPiece,
-    CallMade,
     Event,
     ItemOver,
     ProtocolFault,
-    Ready,
     Realtime,
     ResponseBegan,
     ResponseOver,
+    SessionReady,
     Settings,
     SpeechBegan,
     SpeechOver,
     TextPiece,
+    ToolCallReceived,
     Transcribed,
 )
 from hypothesis import given
@@ -265,7 +265,7 @@ def test_what_is_received_means_what_it_meant(name: str) -> None:
     events: list[Event] = [event for data in recording.received for event in ours.receive(json.dumps(data))]
     assert not [event for event in events if isinstance(event, ProtocolFault)]
 
-    ready = [event for event in events if isinstance(event, Ready)]
+    ready = [event for event in events if isinstance(event, SessionReady)]
     assert [event.config for event in ready] == [data["session"] for data in recording.of("session.updated")]
     assert [event.session for event in ready] == [data["session"]["id"] for data in recording.of("session.created")]
 
@@ -279,7 +279,7 @@ def test_what_is_received_means_what_it_meant(name: str) -> None:
     assert [event.usage for event in over] == recording.usage
     assert {event.outcome for event in over} == {"completed"}
 
-    calls = [event for event in events if isinstance(event, CallMade)]
+    calls = [event for event in events if isinstance(event, ToolCallReceived)]
     assert [(call.response, call.call, call.name, call.arguments) for call in calls] == recording.calls
 
     said: dict[str, str] = defaultdict(str)
@@ -325,7 +325,7 @@ def test_each_piece_belongs_to_a_response_that_has_begun(name: str) -> None:
                 open_.add(event.response)
             elif isinstance(event, ResponseOver):
                 open_.remove(event.response)
-            elif isinstance(event, AudioPiece | TextPiece | ItemOver | CallMade):
+            elif isinstance(event, AudioPiece | TextPiece | ItemOver | ToolCallReceived):
                 assert event.response in open_
     assert not open_
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from bargein.services.cascade.parts import Call, Prompt
+from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history import Entry, History
 from bargein.services.providers.rules import SMALL_TALK, TOOLS, Rule, Rules, calculate, current_time, set_timer, weather
 from bargein.services.providers.rules._numbers import calculated, is_sum, number_of, numeral, seconds_of, spoken_seconds
@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 BOX = Toolbox(TOOLS)
 
 
-class Talk:
+class TurnState:
     """A conversation with rules, their tools run at once."""
 
     def __init__(self, rules: Rules | None = None, tools: Toolbox = BOX) -> None:
@@ -36,14 +36,14 @@ class Talk:
             for piece in pieces:
                 if isinstance(piece, str):
                     self.history.assistant(piece, f"a{len(self.history)}")
-            calls = [piece for piece in pieces if isinstance(piece, Call)]
+            calls = [piece for piece in pieces if isinstance(piece, ToolRequest)]
             for each in calls:
                 self.run(each)
             if not calls:
                 break
         return " ".join(said)
 
-    def run(self, each: Call) -> None:
+    def run(self, each: ToolRequest) -> None:
         self.calls.append((each.name, json.loads(each.arguments)))
         number, tool = f"c{len(self.history)}", self.tools.get(each.name)
         assert tool is not None
@@ -77,7 +77,7 @@ class Talk:
 )
 def test_it_holds_a_conversation(said: str, answer: str) -> None:
     """Words that are misheard, missing or too many do not matter; results are told in sentences."""
-    assert Talk().say(said) == answer
+    assert TurnState().say(said) == answer
 
 
 @pytest.mark.parametrize(
@@ -94,14 +94,14 @@ def test_it_holds_a_conversation(said: str, answer: str) -> None:
 )
 def test_it_says_when_it_has_no_rule(said: str) -> None:
     """What no rule fits is not guessed at: it says what it can do."""
-    talk = Talk()
+    talk = TurnState()
     assert talk.say(said).startswith("Sorry, I have no rule for that. I can tell the time and the weather")
     assert talk.calls == []
 
 
 def test_follow_ups() -> None:
     """The last question is asked again about something else, also of a rule without a slot."""
-    talk = Talk()
+    talk = TurnState()
     assert talk.say("What is the weather in Paris?") == "It is sunny in Paris, 21 degrees."
     assert talk.say("And in Rome?") == "It is sunny in Rome, 26 degrees."
     assert talk.say("how about new york") == "It is cloudy in New York, 16 degrees."
@@ -114,7 +114,7 @@ def test_follow_ups() -> None:
 
 def test_a_question_of_its_own_is_answered() -> None:
     """After "In which city?" a city is enough; something else is something else."""
-    talk = Talk()
+    talk = TurnState()
     assert talk.say("what's the weather") == "In which city?"
     assert talk.say("uh Paris") == "It is sunny in Paris, 21 degrees."
     assert talk.say("set a timer") == "For how long?"
@@ -125,7 +125,7 @@ def test_a_question_of_its_own_is_answered() -> None:
 
 def test_slots_are_remembered() -> None:
     """An answer may use what was said in an earlier turn, the latest of it, or say that nobody has."""
-    talk = Talk()
+    talk = TurnState()
     assert talk.say("what is my name") == "You have not told me your name."
     talk.say("my name is Ann")
     talk.say("no, my name is Anna")
@@ -134,7 +134,7 @@ def test_slots_are_remembered() -> None:
 
 def test_timers_take_spoken_durations() -> None:
     """A duration is understood in words, and given to the tool in seconds."""
-    talk = Talk()
+    talk = TurnState()
     for said in ("set a timer for an hour and a half", "set timer to 90 seconds", "wake me in ten minutes please"):
         talk.say(said)
     assert talk.calls == [("set_timer", {"seconds": seconds}) for seconds in (5400.0, 90.0, 600.0)]
@@ -142,7 +142,7 @@ def test_timers_take_spoken_durations() -> None:
 
 def test_a_tool_that_nobody_gave() -> None:
     """Without the tool it says so, and calls nothing."""
-    answer = Talk(tools=Toolbox([calculate])).say("What is the weather in Paris?")
+    answer = TurnState(tools=Toolbox([calculate])).say("What is the weather in Paris?")
     assert answer == "For that I need the tool weather, which nobody has given me."
 
 
@@ -154,7 +154,7 @@ def test_rules_of_ones_own() -> None:
         return f"{count * 2} euros"
 
     rules = Rules([Rule("i want {count} {dish}", "One moment.", call="order", said="{dish!t}: that makes {result}.")])
-    talk = Talk(rules, Toolbox([order]))
+    talk = TurnState(rules, Toolbox([order]))
     assert talk.say("I want two noodle soups") == "One moment. Noodle Soups: that makes 4 euros."
     assert talk.calls == [("order", {"count": 2, "dish": "noodle soups"})]
 
@@ -210,7 +210,9 @@ async def test_words_are_streamed() -> None:
 async def test_a_call_is_streamed() -> None:
     """A call comes as the piece that it is."""
     prompt = Prompt(entries=[Entry(role="user", text="weather in Rome")], tools=BOX.schemas)
-    assert [piece async for piece in Rules().answer(prompt)] == [Call(name="weather", arguments='{"city":"Rome"}')]
+    assert [piece async for piece in Rules().answer(prompt)] == [
+        ToolRequest(name="weather", arguments='{"city":"Rome"}')
+    ]
 
 
 @pytest.mark.parametrize("rule", SMALL_TALK, ids=lambda rule: rule.patterns[0])

@@ -11,16 +11,16 @@ from bargein.services.providers.ultravox import PROFILE, UltravoxProtocol
 from bargein.services.providers.ultravox.protocol import call
 from bargein.services.realtime import (
     AudioPiece,
-    CallMade,
     Event,
     Interrupted,
     ItemOver,
     ProtocolFault,
-    Ready,
     ResponseBegan,
     ResponseOver,
+    SessionReady,
     Settings,
     TextPiece,
+    ToolCallReceived,
     Transcribed,
 )
 from bargein.services.sockets import Endpoint
@@ -46,7 +46,7 @@ def protocol() -> UltravoxProtocol:
         return Endpoint(url="wss://example.invalid")
 
     ours = UltravoxProtocol(join=join)
-    assert list(ours.receive('{"type": "call_started", "callId": "c"}')) == [Ready(session="c")]
+    assert list(ours.receive('{"type": "call_started", "callId": "c"}')) == [SessionReady(session="c")]
     return ours
 
 
@@ -215,7 +215,7 @@ def test_what_the_user_says() -> None:
 
 def test_a_call_of_a_tool() -> None:
     """Is part of the turn in which the agent thinks."""
-    made = CallMade(response=ONE, call="iv-3", name="get_time", arguments='{"city":"Rome"}')
+    made = ToolCallReceived(response=ONE, call="iv-3", name="get_time", arguments='{"city":"Rome"}')
     assert hears(protocol(), state("thinking"), INVOKED) == [BEGAN, made]
 
 

@@ -17,11 +17,11 @@ from bargein.processors import Heard, Resample, Spoken
 from bargein.services.g711 import codec
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, dial, pipe
 from bargein.services.transports import (
+    ConnectionRequest,
     Dtmf,
     SessionLimits,
     Sessions,
     Transport,
-    Visit,
     serve_websocket,
     serve_websocket_peer,
 )
@@ -152,7 +152,9 @@ async def test_a_caller_interrupts() -> None:
     ours, theirs = pipe()
     sessions, phone = Sessions(build), Phone(ours)
     async with anyio.create_task_group() as group:
-        group.start_soon(lambda: serve_websocket_peer(theirs, sessions, Visit(name="call"), accept=accept_twilio))
+        group.start_soon(
+            lambda: serve_websocket_peer(theirs, sessions, ConnectionRequest(name="call"), accept=accept_twilio)
+        )
         group.start_soon(phone.listen)
         group.start_soon(phone.play)
         await phone.send(**TWILIO_START)

@@ -14,7 +14,7 @@ from bargein.pipeline.testing import framed, tone
 from bargein.services.g711 import codec
 from bargein.services.transports._socket_transport import Marked
 from bargein.services.transports.control import ControlError, Finish
-from bargein.services.transports.telephony._line import Call, Line
+from bargein.services.transports.telephony._line import PhoneCall, PhoneLine
 from bargein.services.transports.telephony.twilio import Twilio
 from bargein.services.transports.transport import Dtmf
 
@@ -26,7 +26,7 @@ class Phone:
 
     def __init__(self) -> None:
         self.now = 100.0
-        self.line = Line(Twilio(), Call(stream="MZ1", codec=MULAW, wishes={}), lambda: self.now)
+        self.line = PhoneLine(Twilio(), PhoneCall(stream="MZ1", codec=MULAW, wishes={}), lambda: self.now)
         self.sent: list[dict[str, Any]] = []
 
     def sends(self, messages: Iterable[str | bytes]) -> list[dict[str, Any]]:
@@ -57,7 +57,7 @@ def test_what_comes_from_the_caller() -> None:
     """Sound with its place in time, keys, marks, and the end."""
     phone = Phone()
     piece = tone(300, 20, rate=8000)
-    media = Twilio().media(Call(stream="MZ1", codec=MULAW, wishes={}), MULAW.encode(piece))
+    media = Twilio().media(PhoneCall(stream="MZ1", codec=MULAW, wishes={}), MULAW.encode(piece))
     first, second = (frame for _ in range(2) for frame in phone.line.received(media))
     assert isinstance(first, Audio)
     assert isinstance(second, Audio)
@@ -149,7 +149,7 @@ def test_a_mark_that_is_not_confirmed_is_taken_for_played() -> None:
     phone = Phone()
     phone.says(200)
     phone.sends(phone.line.news(ResponseEnded(response="r")))
-    media = Twilio().media(Call(stream="MZ1", codec=MULAW, wishes={}), bytes(160))
+    media = Twilio().media(PhoneCall(stream="MZ1", codec=MULAW, wishes={}), bytes(160))
     phone.now += 3.05
     assert [type(frame) for frame in phone.line.received(media)] == [Audio]
     phone.now += 0.2

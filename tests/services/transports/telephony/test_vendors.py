@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from bargein.services.transports.control import ControlError
-from bargein.services.transports.telephony._line import Call, Dialect, Said
+from bargein.services.transports.telephony._line import MediaStreamFormat, PhoneCall, VendorEvent
 from bargein.services.transports.telephony.plivo import Plivo
 from bargein.services.transports.telephony.telnyx import Telnyx
 from bargein.services.transports.telephony.twilio import Twilio
@@ -60,14 +60,14 @@ PLIVO_START = {
 }
 
 
-def opened(dialect: Dialect, *messages: dict[str, Any]) -> Call:
+def opened(dialect: MediaStreamFormat, *messages: dict[str, Any]) -> PhoneCall:
     calls = [dialect.opened(json.dumps(message)) for message in messages]
     assert calls[:-1] == [None] * (len(calls) - 1)
     assert calls[-1] is not None
     return calls[-1]
 
 
-def said(dialect: Dialect, **message: Any) -> Said | None:
+def said(dialect: MediaStreamFormat, **message: Any) -> VendorEvent | None:
     return dialect.said(json.dumps(message))
 
 
@@ -88,12 +88,14 @@ def test_twilio() -> None:
         "FirstName": "Jane",
     }
     media = {"track": "inbound", "chunk": "2", "timestamp": "5", "payload": PAYLOAD}
-    assert said(twilio, event="media", sequenceNumber="3", media=media, streamSid="MZ1") == Said(sound=SOUND)
+    assert said(twilio, event="media", sequenceNumber="3", media=media, streamSid="MZ1") == VendorEvent(sound=SOUND)
     assert said(twilio, event="media", media=media | {"track": "outbound"}) is None
-    assert said(twilio, event="mark", streamSid="MZ1", mark={"name": "7"}) == Said(mark="7")
-    assert said(twilio, event="dtmf", streamSid="MZ1", dtmf={"track": "inbound_track", "digit": "1"}) == Said(digit="1")
+    assert said(twilio, event="mark", streamSid="MZ1", mark={"name": "7"}) == VendorEvent(mark="7")
+    assert said(twilio, event="dtmf", streamSid="MZ1", dtmf={"track": "inbound_track", "digit": "1"}) == VendorEvent(
+        digit="1"
+    )
     stop = {"accountSid": "AC1", "callSid": "CA1"}
-    assert said(twilio, event="stop", stop=stop, streamSid="MZ1") == Said(stop="the call has ended")
+    assert said(twilio, event="stop", stop=stop, streamSid="MZ1") == VendorEvent(stop="the call has ended")
     assert said(twilio, event="news") is None
     assert json.loads(twilio.media(call, SOUND)) == {
         "event": "media",
@@ -120,10 +122,14 @@ def test_telnyx() -> None:
         "customer_id": "customer_123",
     }
     media = {"track": "inbound", "chunk": "4", "timestamp": "5", "payload": PAYLOAD}
-    assert said(telnyx, event="media", sequence_number="4", media=media, stream_id="32DE0DEA") == Said(sound=SOUND)
-    assert said(telnyx, event="mark", sequence_number="5", mark={"name": "7"}) == Said(mark="7")
-    assert said(telnyx, event="dtmf", stream_id="32DE0DEA", dtmf={"digit": "#"}) == Said(digit="#")
-    assert said(telnyx, event="stop", stop={"user_id": "3E"}, stream_id="32DE0DEA") == Said(stop="the call has ended")
+    assert said(telnyx, event="media", sequence_number="4", media=media, stream_id="32DE0DEA") == VendorEvent(
+        sound=SOUND
+    )
+    assert said(telnyx, event="mark", sequence_number="5", mark={"name": "7"}) == VendorEvent(mark="7")
+    assert said(telnyx, event="dtmf", stream_id="32DE0DEA", dtmf={"digit": "#"}) == VendorEvent(digit="#")
+    assert said(telnyx, event="stop", stop={"user_id": "3E"}, stream_id="32DE0DEA") == VendorEvent(
+        stop="the call has ended"
+    )
     assert json.loads(telnyx.media(call, SOUND)) == {"event": "media", "media": {"payload": PAYLOAD}}
     assert json.loads(telnyx.mark(call, "7")) == {"event": "mark", "mark": {"name": "7"}}
     assert json.loads(telnyx.clear(call)) == {"event": "clear"}
@@ -143,10 +149,10 @@ def test_plivo() -> None:
         "sessionId": "abc-xyz",
     }
     media = {"track": "inbound", "timestamp": "1000", "chunk": 1, "payload": PAYLOAD}
-    assert said(plivo, event="media", sequenceNumber=2, streamId="8765", media=media) == Said(sound=SOUND)
-    assert said(plivo, event="playedStream", streamId="8765", name="7") == Said(mark="7")
+    assert said(plivo, event="media", sequenceNumber=2, streamId="8765", media=media) == VendorEvent(sound=SOUND)
+    assert said(plivo, event="playedStream", streamId="8765", name="7") == VendorEvent(mark="7")
     assert said(plivo, event="clearedAudio", streamId="8765") is None
-    assert said(plivo, event="dtmf", streamId="8765", dtmf={"digit": "*", "track": "inbound"}) == Said(digit="*")
+    assert said(plivo, event="dtmf", streamId="8765", dtmf={"digit": "*", "track": "inbound"}) == VendorEvent(digit="*")
     assert json.loads(plivo.media(call, SOUND)) == {
         "event": "playAudio",
         "media": {"contentType": "audio/x-mulaw", "sampleRate": 8000, "payload": PAYLOAD},
@@ -168,7 +174,7 @@ def test_plivo_in_16_bits() -> None:
 
 @pytest.mark.parametrize("dialect", [Twilio, Telnyx, Plivo])
 @pytest.mark.parametrize("message", ["", "hello", "{}", '{"event": "start"}', '{"event": "media"}', b"\xff\xfe"])
-def test_what_is_no_start_is_refused(dialect: type[Dialect], message: str | bytes) -> None:
+def test_what_is_no_start_is_refused(dialect: type[MediaStreamFormat], message: str | bytes) -> None:
     """With what came instead."""
     with pytest.raises(ControlError, match="this is no"):
         dialect().opened(message)
@@ -194,7 +200,7 @@ COUNT = 100_000 if os.environ.get("BARGEIN_EXTENDED") else 5_000
 
 
 @pytest.mark.parametrize("dialect", [Twilio, Telnyx, Plivo])
-def test_garbage_is_an_error_and_nothing_else(dialect: type[Dialect]) -> None:
+def test_garbage_is_an_error_and_nothing_else(dialect: type[MediaStreamFormat]) -> None:
     """Noise, and good messages with bytes changed."""
     chance = random.Random(5)
     media = {"event": "media", "media": {"track": "inbound", "payload": PAYLOAD}}

@@ -30,7 +30,7 @@ from bargein.pipeline import (
     UserText,
     Video,
 )
-from bargein.processors import Resample, Vad, WebRtc
+from bargein.processors import Resample, Vad, WebRtcVad
 from bargein.services.transports import PeerLeft, RefusedError, SessionLimits, Sessions, Transport
 from bargein.services.transports.webrtc import SignallingError, WebRtcServer, WebRtcTransport
 from bargein.services.transports.webrtc._fragment import credentials, parse, renewed, written
@@ -97,7 +97,7 @@ class Room:
 
     def build(self, peer: Transport) -> Pipeline:
         self.agents.append(agent := Agent(self.length))
-        return Pipeline(peer.source, Resample(16_000, channels=1), Vad(WebRtc()), agent, peer.sink)
+        return Pipeline(peer.source, Resample(16_000, channels=1), Vad(WebRtcVad()), agent, peer.sink)
 
 
 async def test_it_is_asked_and_answers_and_can_be_interrupted() -> None:

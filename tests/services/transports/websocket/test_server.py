@@ -32,12 +32,12 @@ from bargein.pipeline.testing import tone
 from bargein.processors import TurnLatency
 from bargein.services.sockets import Endpoint, SocketClosedError, SocketRefusedError, dial, pipe
 from bargein.services.transports import (
+    ConnectionRequest,
     PeerLeft,
     RefusedError,
     SessionLimits,
     Sessions,
     Transport,
-    Visit,
     WebSocketClient,
     accept_websocket,
     connect_websocket,
@@ -679,7 +679,7 @@ async def test_any_socket_will_do() -> None:
     """Such as one that somebody else accepted."""
     ours, theirs = pipe()
     async with anyio.create_task_group() as group:
-        group.start_soon(serve_websocket_peer, theirs, Sessions(brief), Visit(name="page"))
+        group.start_soon(serve_websocket_peer, theirs, Sessions(brief), ConnectionRequest(name="page"))
         client = await WebSocketClient.begin(ours)
         assert client.ready.session == "page"
         await ours.close()

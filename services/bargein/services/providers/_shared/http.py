@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import anyio
 from bargein.pipeline.lowlevel import import_extra
 
-__all__ = ["Answer", "Http", "HttpFault", "is_local"]
+__all__ = ["Http", "HttpFault", "HttpResponse", "is_local"]
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class HttpFault(Exception):  # noqa: N818
         """The seconds, or what the library says of it."""
 
 
-class Answer:
+class HttpResponse:
     """An answer, of which the status and the headers have come. Raises `HttpFault` where no more comes of it."""
 
     def __init__(self, httpx: Any, response: Any, deadline: float, first_seconds: float, silent_seconds: float) -> None:
@@ -124,12 +124,12 @@ class Http:
                 await client.aclose()
 
     @asynccontextmanager
-    async def post(self, url: str, *, headers: dict[str, str], **content: Any) -> AsyncIterator[Answer]:
+    async def post(self, url: str, *, headers: dict[str, str], **content: Any) -> AsyncIterator[HttpResponse]:
         """Ask, and wait for the beginning of the answer. Raises `HttpFault`."""
         deadline = anyio.current_time() + self._first
         request = self._client.build_request("POST", url, headers=headers, **content)
         response = await within(self._httpx, deadline, self._client.send(request, stream=True), self._first)
-        answer = Answer(self._httpx, response, deadline, self._first, self._silent)
+        answer = HttpResponse(self._httpx, response, deadline, self._first, self._silent)
         try:
             yield answer
         finally:

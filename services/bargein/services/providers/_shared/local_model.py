@@ -10,7 +10,7 @@ import anyio
 import msgspec
 from bargein.pipeline.lowlevel import Worker
 
-__all__ = ["Local", "LocalStatistics"]
+__all__ = ["LocalModel", "LocalStatistics"]
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class LocalStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """The most that ever waited."""
 
 
-class Local:
+class LocalModel:
     """A part with a model. It is a context manager, and may be entered by several sessions of one event loop at once.
 
     The first that enters has the model loaded, the last that leaves lets go of it. `concurrency` calls work at once,

@@ -7,14 +7,14 @@ from typing import Any
 
 import msgspec
 from bargein.pipeline import Usage
-from bargein.services.cascade.parts import Call
+from bargein.services.cascade.parts import ToolRequest
 
 from .model_error import LanguageModelError
 from .sse import EventTooLargeError, ServerEvent, SseReader
 
 __all__ = ["AnswerStream", "Piece", "leave_out"]
 
-Piece = str | Call | Usage
+Piece = str | ToolRequest | Usage
 
 
 class AnswerStream:

@@ -19,7 +19,7 @@ from bargein.services.sockets import Endpoint, Socket, SocketClosedError, Socket
 
 from .keys import checked_key
 
-__all__ = ["AHEAD", "Pcm", "Remote", "read"]
+__all__ = ["AHEAD", "Pcm", "RemoteSocket", "read"]
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ AHEAD = 32
 """Pieces that may wait to be taken: then the provider waits."""
 
 
-class Remote:
+class RemoteSocket:
     """A part whose work is done elsewhere. It is a context manager: what it has open ends when it is left.
 
     A generator is left alone between two pieces and must not hold a scope open there, as sockets do. So each exchange

@@ -8,10 +8,10 @@ from typing import Protocol
 import msgspec
 from bargein.services.cascade.parts import Samples, Word
 
-__all__ = ["Said", "VoiceProtocol"]
+__all__ = ["SpeechPiece", "VoiceProtocol"]
 
 
-class Said(msgspec.Struct, frozen=True, kw_only=True):
+class SpeechPiece(msgspec.Struct, frozen=True, kw_only=True):
     """What one message of a server says."""
 
     context: str | None
@@ -35,5 +35,5 @@ class VoiceProtocol(Protocol):
     def cancel(self, context: str) -> Sequence[str]:
         """The messages that call it off, should it not be over. What still comes of it is left out."""
 
-    def receive(self, data: str | bytes) -> Said:
+    def receive(self, data: str | bytes) -> SpeechPiece:
         """What a message says. Raises `ConnectionError` for nonsense."""

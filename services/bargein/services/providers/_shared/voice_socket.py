@@ -16,10 +16,10 @@ from bargein.services._retry import PASSING, pause
 from bargein.services.cascade.parts import Samples, TextToSpeech, Word
 from bargein.services.sockets import Socket, SocketClosedError
 
-from .remote_socket import AHEAD, Remote
-from .voice_protocol import Said, VoiceProtocol
+from .remote_socket import AHEAD, RemoteSocket
+from .voice_protocol import SpeechPiece, VoiceProtocol
 
-__all__ = ["LineVoice"]
+__all__ = ["SocketVoice"]
 
 Put = Callable[[Samples | Word], Awaitable[None]]
 
@@ -44,12 +44,12 @@ class _Line:
         """Why it is not open any more."""
         self._socket = socket
         self._scope = anyio.CancelScope()
-        self._listeners: dict[str, MemoryObjectSendStream[Said]] = {}
+        self._listeners: dict[str, MemoryObjectSendStream[SpeechPiece]] = {}
         self._sending = anyio.Lock()
 
-    def listen(self, context: str) -> MemoryObjectReceiveStream[Said]:
+    def listen(self, context: str) -> MemoryObjectReceiveStream[SpeechPiece]:
         """What will be said of a sentence. It ends with the line."""
-        give, take = anyio.create_memory_object_stream[Said](AHEAD)
+        give, take = anyio.create_memory_object_stream[SpeechPiece](AHEAD)
         if self.open:
             self._listeners[context] = give
         else:
@@ -79,7 +79,7 @@ class _Line:
             for context in list(self._listeners):
                 self.forget(context)
 
-    async def _hand_out(self, said: Said) -> None:
+    async def _hand_out(self, said: SpeechPiece) -> None:
         for context in list(self._listeners) if said.context is None else [said.context]:
             if (give := self._listeners.get(context)) is not None:
                 with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # it has been called off
@@ -91,7 +91,7 @@ class _Line:
         self._scope.cancel()
 
 
-class LineVoice(Remote, TextToSpeech):
+class SocketVoice(RemoteSocket, TextToSpeech):
     """A voice that asks for every sentence over one socket. A subclass says how, and where."""
 
     _line: _Line | None = None
@@ -157,7 +157,7 @@ class LineVoice(Remote, TextToSpeech):
                 if not over and self._group is not None:
                     self._group.start_soon(self._call_off, line, context)
 
-    def _complaint(self, line: _Line, said: Said) -> ConnectionError:
+    def _complaint(self, line: _Line, said: SpeechPiece) -> ConnectionError:
         message = f"{self.service} reports an error: {self._clean(said.fault)}"
         if said.context is not None:
             return _BusyError(message) if said.status in PASSING else ConnectionError(message)

@@ -1,5 +1,5 @@
 """Anthropic language models."""
 
-from .language_model import FaultKind, LanguageModelError, Messages
+from .language_model import AnthropicMessages, FaultKind, LanguageModelError
 
-__all__ = ["FaultKind", "LanguageModelError", "Messages"]
+__all__ = ["AnthropicMessages", "FaultKind", "LanguageModelError"]

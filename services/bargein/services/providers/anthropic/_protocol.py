@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 from bargein.pipeline import Usage
-from bargein.services.cascade.parts import Call, Prompt
+from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history import Entry, Picture
 from bargein.services.history.messages import arguments_of
 from bargein.services.providers._shared.model_error import complaint
@@ -116,11 +116,11 @@ class _Block:
         self.pieces: list[str] = []
 
     @property
-    def made(self) -> Call:
+    def made(self) -> ToolRequest:
         arguments = "".join(self.pieces)
         if not arguments:
             arguments = msgspec.json.encode(self.input if isinstance(self.input, dict) else {}).decode()
-        return Call(name=self.name, arguments=arguments, call=self.call)
+        return ToolRequest(name=self.name, arguments=arguments, call=self.call)
 
 
 class MessageStream(AnswerStream):

@@ -15,16 +15,16 @@ from bargein.services.providers._shared.model_http import HttpModel
 
 from . import _protocol as protocol
 
-__all__ = ["FaultKind", "LanguageModelError", "Messages"]
+__all__ = ["AnthropicMessages", "FaultKind", "LanguageModelError"]
 
 ANTHROPIC = "https://api.anthropic.com"
 VERSION = "2023-06-01"
 
 
-class Messages(HttpModel):
+class AnthropicMessages(HttpModel):
     """A model of Anthropic's, or another server of its messages protocol. Needs the extra `http`::
 
-        Messages("claude-haiku-4-5")
+        AnthropicMessages("claude-haiku-4-5")
 
     `api_key` is taken from `ANTHROPIC_API_KEY` for Anthropic when it is not given; a server in the local network needs
     none, and `api_key=""` sends none anywhere. `max_tokens` bounds an answer: the protocol insists on a bound.
@@ -55,7 +55,7 @@ class Messages(HttpModel):
         if not key and api_key is None and not is_local(base_url):
             also = f", or set {where}" if where else ""
             raise ValueError(f"Messages: no key for {host}; give api_key=...{also}")
-        checked_key("Messages", key, where or "the argument")
+        checked_key("AnthropicMessages", key, where or "the argument")
         sent = {"content-type": "application/json", "anthropic-version": VERSION}
         if key:
             sent["x-api-key"] = key

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from bargein.services.cascade.parts import Samples, Word
 from bargein.services.providers._shared.remote_socket import Pcm, read
-from bargein.services.providers._shared.voice_protocol import Said
+from bargein.services.providers._shared.voice_protocol import SpeechPiece
 
 __all__ = ["CartesiaProtocol"]
 
@@ -53,25 +53,25 @@ class CartesiaProtocol:
             return []
         return [msgspec.json.encode({"context_id": context, "cancel": True}).decode()]
 
-    def receive(self, data: str | bytes) -> Said:
+    def receive(self, data: str | bytes) -> SpeechPiece:
         """What a message says. Raises `ConnectionError` for nonsense."""
         message = read("Cartesia", data, _Message)
         context = message.context_id
         if message.type == "error" or message.error:
             said = ": ".join(str(each) for each in (message.error, message.title, message.message) if each)
             self._forget(context)
-            return Said(context=context, fault=said or repr(data[:60]), status=message.status_code or 0)
+            return SpeechPiece(context=context, fault=said or repr(data[:60]), status=message.status_code or 0)
         if context is None and len(self._open) == 1:
             (context,) = self._open  # it can be of no other
         pcm = self._open.get(context or "")
         if pcm is None:
-            return Said(context=context or "")  # what has been called off, perhaps
+            return SpeechPiece(context=context or "")  # what has been called off, perhaps
         pieces = list(self._pieces(message, pcm))
         # A chunk, too, has the field `done`; the end is a message of its own, after the last times.
         done = message.type == "done"
         if done:
             self._forget(context)
-        return Said(context=context, pieces=pieces, done=done)
+        return SpeechPiece(context=context, pieces=pieces, done=done)
 
     def _forget(self, context: str | None) -> None:
         if context is None:

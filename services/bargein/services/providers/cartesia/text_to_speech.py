@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from bargein.services.providers._shared.voice_socket import LineVoice
+from bargein.services.providers._shared.voice_socket import SocketVoice
 from bargein.services.sockets import Endpoint, dial
 
 from ._protocol import CartesiaProtocol
@@ -14,7 +14,7 @@ from ._protocol import CartesiaProtocol
 __all__ = ["Cartesia"]
 
 
-class Cartesia(LineVoice):
+class Cartesia(SocketVoice):
     """Speak with Cartesia, and say when each word sounds::
 
         Cascade(..., ..., Cartesia("a0e99841-438c-4a64-b679-ae501e7d6091"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from bargein.pipeline import Usage
-from bargein.services.cascade.parts import Call, Prompt
+from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history.messages import to_messages
 from bargein.services.providers._shared.model_error import complaint
 from bargein.services.providers._shared.model_stream import AnswerStream, Piece, leave_out
@@ -115,7 +115,7 @@ class ChatStream(AnswerStream):
         """The calls, and the usage."""
         for each in self._calls:
             if each.name:
-                yield Call(name=each.name, arguments="".join(each.arguments) or "{}", call=each.call)
+                yield ToolRequest(name=each.name, arguments="".join(each.arguments) or "{}", call=each.call)
         if self._usage is not None:
             details = self._usage.get("prompt_tokens_details")
             yield Usage(

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import anyio
 import numpy as np
 from bargein.services.cascade.parts import Samples, SpeechToText
-from bargein.services.providers._shared.remote_socket import Remote
+from bargein.services.providers._shared.remote_socket import RemoteSocket
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, dial
 
 from ._protocol import KEEP_ALIVE, DeepgramProtocol
@@ -24,7 +24,7 @@ UNSPACED: Final = frozenset({"ja", "th", "zh"})
 """Languages that are written without spaces."""
 
 
-class Deepgram(Remote, SpeechToText):
+class Deepgram(RemoteSocket, SpeechToText):
     """Hear with Deepgram, while it is spoken::
 
         Cascade(Deepgram(), ..., ...)

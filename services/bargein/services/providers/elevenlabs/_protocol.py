@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from bargein.services.cascade.parts import Samples, Word
 from bargein.services.providers._shared.remote_socket import Pcm, read
-from bargein.services.providers._shared.voice_protocol import Said
+from bargein.services.providers._shared.voice_protocol import SpeechPiece
 
 __all__ = ["ElevenLabsProtocol"]
 
@@ -63,7 +63,7 @@ class ElevenLabsProtocol:
         self._open.pop(context, None)
         return []
 
-    def receive(self, data: str | bytes) -> Said:
+    def receive(self, data: str | bytes) -> SpeechPiece:
         """What a message says. Raises `ConnectionError` for nonsense."""
         message = read("ElevenLabs", data, _Message)
         context = message.context_id
@@ -73,17 +73,17 @@ class ElevenLabsProtocol:
                 self._open.clear()
             else:
                 self._open.pop(context, None)
-            return Said(context=context, fault=said)
+            return SpeechPiece(context=context, fault=said)
         if context is None and len(self._open) == 1:
             (context,) = self._open  # it can be of no other
         speech = self._open.get(context or "")
         if speech is None:
-            return Said(context=context or "")  # what has been called off, perhaps
+            return SpeechPiece(context=context or "")  # what has been called off, perhaps
         pieces = list(speech.pieces(message))
         if message.is_final:
             pieces += speech.rest()
             del self._open[context or ""]
-        return Said(context=context, pieces=pieces, done=bool(message.is_final))
+        return SpeechPiece(context=context, pieces=pieces, done=bool(message.is_final))
 
 
 class _Speech:

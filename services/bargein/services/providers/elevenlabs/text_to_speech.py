@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from bargein.services.providers._shared.voice_socket import LineVoice
+from bargein.services.providers._shared.voice_socket import SocketVoice
 from bargein.services.sockets import Endpoint, dial
 
 from ._protocol import ElevenLabsProtocol
@@ -18,7 +18,7 @@ SILENT_SECONDS: Final = 180
 """How long a socket may be silent before ElevenLabs closes it: the most that the interface takes."""
 
 
-class ElevenLabs(LineVoice):
+class ElevenLabs(SocketVoice):
     """Speak with ElevenLabs, and say when each word sounds::
 
         Cascade(..., ..., ElevenLabs("JBFqnCBsd6RMkjVDRZzb"))

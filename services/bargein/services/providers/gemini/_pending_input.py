@@ -7,7 +7,7 @@ from collections import deque
 __all__ = ["Held"]
 
 
-class Held:
+class PendingInput:
     """Messages that wait, in order: so many milliseconds of sound, the newest, and the newest picture."""
 
     def __init__(self, most_ms: float) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 __all__ = [
+    "ContentPart",
     "FunctionCall",
-    "MalformedError",
-    "Part",
+    "MalformedMessageError",
     "ServerContent",
     "ServerMessage",
     "Transcription",
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-class MalformedError(ValueError):
+class MalformedMessageError(ValueError):
     """A message that is none of the server's: no JSON, no object, or fields of the wrong kind."""
 
 
@@ -34,7 +34,7 @@ class Blob(msgspec.Struct, rename="camel"):
     data: bytes = b""
 
 
-class Part(msgspec.Struct, rename="camel"):
+class ContentPart(msgspec.Struct, rename="camel"):
     """A part of what the model makes."""
 
     text: str | None = None
@@ -46,7 +46,7 @@ class Part(msgspec.Struct, rename="camel"):
 class Content(msgspec.Struct, rename="camel"):
     """What the model makes."""
 
-    parts: list[Part] | None = None
+    parts: list[ContentPart] | None = None
 
 
 class Transcription(msgspec.Struct, rename="camel"):
@@ -76,7 +76,7 @@ class FunctionCall(msgspec.Struct, rename="camel"):
     args: dict[str, Any] | None = None
 
 
-class ToolCall(msgspec.Struct, rename="camel"):
+class FunctionCalls(msgspec.Struct, rename="camel"):
     """The model wants tools."""
 
     function_calls: list[FunctionCall] | None = None
@@ -107,7 +107,7 @@ class ServerMessage(msgspec.Struct, rename="camel"):
 
     setup_complete: dict[str, Any] | None = None
     server_content: ServerContent | None = None
-    tool_call: ToolCall | None = None
+    tool_call: FunctionCalls | None = None
     tool_call_cancellation: Cancellation | None = None
     go_away: GoAway | None = None
     session_resumption_update: Resumption | None = None
@@ -125,8 +125,8 @@ def encode(message: dict[str, Any]) -> str:
 
 
 def decode(data: str | bytes) -> ServerMessage:
-    """A message of the server's, from a text or a binary frame. Raises `MalformedError`."""
+    """A message of the server's, from a text or a binary frame. Raises `MalformedMessageError`."""
     try:
         return _decoder.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
-        raise MalformedError(str(error)) from None
+        raise MalformedMessageError(str(error)) from None

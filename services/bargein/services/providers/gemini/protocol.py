@@ -16,8 +16,6 @@ from bargein.services.history import Entry
 from bargein.services.realtime import (
     AudioCommitted,
     AudioPiece,
-    CallCancelled,
-    CallMade,
     Event,
     GoingAway,
     ItemOver,
@@ -25,22 +23,24 @@ from bargein.services.realtime import (
     Profile,
     Protocol,
     ProtocolFault,
-    Ready,
     ResponseBegan,
     ResponseOver,
     Resumable,
+    SessionReady,
     Settings,
     SpeechBegan,
     SpeechOver,
     TextPiece,
+    ToolCallReceived,
+    ToolCallWithdrawn,
     Transcribed,
-    Used,
+    UsageReported,
 )
 from bargein.services.sockets import Endpoint
 
 from . import _wire as wire
 from ._parts import seconds, turn_of, usage_of
-from ._pending_input import Held
+from ._pending_input import PendingInput
 from ._schema import declaration
 
 __all__ = ["PROFILE", "Continuity", "GeminiProtocol", "Scheduling"]
@@ -164,7 +164,7 @@ class GeminiProtocol(Protocol):
         self._detected = False  # somebody else says when speech begins
         self._onset = False  # and has said so
         self._sounding = False
-        self._held = Held(HELD_MS)
+        self._held = PendingInput(HELD_MS)
 
     @property
     def dropped_ms(self) -> float:
@@ -185,13 +185,13 @@ class GeminiProtocol(Protocol):
         """The events of a message. What is unknown is ignored; what cannot be read is a fault, and not the end."""
         try:
             message = wire.decode(data)
-        except wire.MalformedError as error:
+        except wire.MalformedMessageError as error:
             yield ProtocolFault(message=f"a message that cannot be read: {error}")
             return
         if message.setup_complete is not None and not self._ready:
             self._ready = True
             session = str(message.setup_complete.get("sessionId") or "")
-            yield Ready(session=session, config=message.setup_complete, resumed=bool(self._handle))
+            yield SessionReady(session=session, config=message.setup_complete, resumed=bool(self._handle))
         if message.usage_metadata is not None:
             self._uses(message.usage_metadata)
         if message.server_content is not None:
@@ -202,7 +202,7 @@ class GeminiProtocol(Protocol):
         if message.tool_call_cancellation is not None:
             for name in message.tool_call_cancellation.ids or ():
                 self._waiting.discard(name)
-                yield CallCancelled(call=name)
+                yield ToolCallWithdrawn(call=name)
         update = message.session_resumption_update
         if update is not None and update.resumable and update.new_handle:
             yield Resumable(handle=update.new_handle)
@@ -233,7 +233,7 @@ class GeminiProtocol(Protocol):
         if content.turn_complete:
             yield from self._turn_complete()
 
-    def _part(self, part: wire.Part) -> Iterator[Event]:
+    def _part(self, part: wire.ContentPart) -> Iterator[Event]:
         if part.thought:
             return
         if part.inline_data is not None and (part.inline_data.mime_type or "audio/pcm").startswith("audio/"):
@@ -290,7 +290,7 @@ class GeminiProtocol(Protocol):
             yield from self._over("completed" if begun else "failed", "" if begun else "there was no answer")
         if self._usage:
             usage, self._usage = self._usage, {}
-            yield Used(response=self._last, usage=usage)
+            yield UsageReported(response=self._last, usage=usage)
 
     def _uses(self, usage: Any) -> None:
         """A turn may have several; they are of what was made at a time."""
@@ -303,7 +303,7 @@ class GeminiProtocol(Protocol):
         if waits:
             self._waiting.add(name)
         arguments = msgspec.json.encode(call.args or {}).decode()
-        yield CallMade(response=self._turn, call=name, name=call.name, arguments=arguments, waits=waits)
+        yield ToolCallReceived(response=self._turn, call=name, name=call.name, arguments=arguments, waits=waits)
 
     # The user, as the server hears -------------------------------------------------------------------------------
 

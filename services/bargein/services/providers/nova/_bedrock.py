@@ -18,9 +18,9 @@ from anyio.streams.tls import TLSAttribute
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError
 
-from ._http2 import Exchange, exchange
+from ._http2 import Http2Exchange, exchange
 from ._signing import Credentials, EventSigner, sign_request
-from .event_stream import DamagedError, Splitter
+from .event_stream import DamagedError, MessageSplitter
 
 __all__ = ["Bedrock"]
 
@@ -128,7 +128,7 @@ class _EventSocket:
 
     def __init__(
         self,
-        talk: Exchange,
+        talk: Http2Exchange,
         sign: Callable[[bytes], bytes],
         where: str,
         renewed: Callable[[], Awaitable[bool]],
@@ -137,7 +137,7 @@ class _EventSocket:
         self._sign = sign
         self._where = where
         self._renewed = renewed
-        self._splitter = Splitter()
+        self._splitter = MessageSplitter()
         self._messages: deque[bytes] = deque()
         self._cut = False  # a message was, or may have been, sent in part
         self._told = anyio.Event()  # the receiver knows why it is over

@@ -18,7 +18,7 @@ import anyio.abc
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.sockets import SocketClosedError
 
-__all__ = ["WINDOW", "Exchange", "exchange"]
+__all__ = ["WINDOW", "Http2Exchange", "exchange"]
 
 WINDOW: Final = 2**20
 """Bytes that the peer may send before somebody has taken any: 12 s of speech, as it comes."""
@@ -31,7 +31,7 @@ GRACE_S: Final = 0.2
 GONE: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.BusyResourceError, OSError, ssl.SSLError)
 
 
-class Exchange:
+class Http2Exchange:
     """The request, once it has been sent, and its answer. One task may send while another receives."""
 
     def __init__(self, stream: anyio.abc.ByteStream, url: str, headers: Mapping[str, str]) -> None:
@@ -201,12 +201,12 @@ def _pseudo(url: str) -> list[tuple[str, str]]:
 
 
 @asynccontextmanager
-async def exchange(stream: anyio.abc.ByteStream, url: str, headers: Mapping[str, str]) -> AsyncIterator[Exchange]:
+async def exchange(stream: anyio.abc.ByteStream, url: str, headers: Mapping[str, str]) -> AsyncIterator[Http2Exchange]:
     """Send a `POST` over a stream that is connected; while the block runs, its body and its answer flow.
 
     Its tasks go on until the block has ended, also where that was called off: a farewell may still be sent.
     """
-    talk = Exchange(stream, url, headers)
+    talk = Http2Exchange(stream, url, headers)
     tasks = (talk.read, talk.write, talk.beat)
     scopes = [anyio.CancelScope(shield=True) for _ in tasks]
 

@@ -7,7 +7,6 @@ from typing import Final, Literal
 from bargein.services.realtime import (
     AudioCommitted,
     AudioPiece,
-    CallMade,
     Event,
     Interrupted,
     ItemCorrected,
@@ -15,13 +14,14 @@ from bargein.services.realtime import (
     ResponseBegan,
     ResponseOver,
     TextPiece,
+    ToolCallReceived,
     Transcribed,
-    Used,
+    UsageReported,
 )
 
 from . import wire
 
-__all__ = ["Turns"]
+__all__ = ["NovaTurns"]
 
 KEPT: Final = 64
 """How many blocks are remembered, for what comes late of them."""
@@ -56,7 +56,7 @@ class _Block:
         """Some of its text has come."""
 
 
-class Turns:
+class NovaTurns:
     """The events of one connection: blocks come in, responses and transcripts come out.
 
     A turn begins with text that is about to be spoken, with sound, or with a call, where none is open. It ends with the
@@ -155,7 +155,9 @@ class Turns:
         block = self._blocks.get(event.content_id)
         turn = (block.turn if block is not None else None) or self._open or self._begin()
         self._out.append(
-            CallMade(response=turn.name, call=event.tool_use_id, name=event.tool_name, arguments=event.arguments)
+            ToolCallReceived(
+                response=turn.name, call=event.tool_use_id, name=event.tool_name, arguments=event.arguments
+            )
         )
 
     def _ended(self, end: wire.ContentEnd) -> None:
@@ -173,7 +175,7 @@ class Turns:
         if block.final:
             self._corrected(turn)
 
-    # Turns --------------------------------------------------------------------------------------------------------
+    # NovaTurns --------------------------------------------------------------------------------------------------------
 
     def _begin(self) -> _Turn:
         if self._said:
@@ -216,4 +218,4 @@ class Turns:
     def _used(self, event: wire.UsageEvent) -> None:
         turn = self._last
         if usage := event.usage:
-            self._out.append(Used(usage=usage, response=turn.name if turn is not None else ""))
+            self._out.append(UsageReported(usage=usage, response=turn.name if turn is not None else ""))

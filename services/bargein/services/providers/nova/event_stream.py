@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 from zlib import crc32
 
-__all__ = ["DamagedError", "Message", "Splitter", "Value", "decode", "encode", "encode_header", "split"]
+__all__ = ["DamagedError", "Message", "MessageSplitter", "Value", "decode", "encode", "encode_header", "split"]
 
 Value = bool | int | bytes | str | datetime | UUID
 """A header's value. A `datetime` has a time zone, and counts in milliseconds."""
@@ -80,7 +80,7 @@ def _encode_value(value: Value) -> bytes:
 # In -------------------------------------------------------------------------------------------------------------------
 
 
-class Splitter:
+class MessageSplitter:
     """Finds the messages in a stream of bytes, however it was cut. They are whole, and not yet verified."""
 
     def __init__(self) -> None:

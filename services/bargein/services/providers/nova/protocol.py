@@ -14,12 +14,12 @@ from uuid import uuid4
 
 import msgspec
 from bargein.services.history import Entry
-from bargein.services.realtime import Event, Message, Profile, Protocol, ProtocolFault, Ready, Settings
+from bargein.services.realtime import Event, Message, Profile, Protocol, ProtocolFault, SessionReady, Settings
 from bargein.services.realtime.protocol import overlaid
 from bargein.services.sockets import Endpoint
 
 from . import wire
-from ._turns import Turns
+from ._turns import NovaTurns
 
 __all__ = ["PROFILE", "PROFILE_1", "NovaProtocol"]
 
@@ -62,7 +62,7 @@ class NovaProtocol(Protocol):
         self.profile = profile  # type: ignore[misc]
         self._endpoint = Endpoint(url=url, ssl=ssl)
         self._prompt = uuid4().hex
-        self._turns = Turns(self._prompt[:8])
+        self._turns = NovaTurns(self._prompt[:8])
         self._count = 0  # of our blocks
         self._open = False  # the prompt has begun
         self._listening = False  # and the user's sound
@@ -113,7 +113,7 @@ class NovaProtocol(Protocol):
 
     def opened(self) -> Iterable[Event]:
         """The service may say nothing before it hears something, so nobody waits for it."""
-        return (Ready(session=self._prompt),)
+        return (SessionReady(session=self._prompt),)
 
     def closing(self) -> Iterator[Message]:
         """The user's sound, the prompt and the session are over."""

@@ -4,7 +4,7 @@ from .client.protocol import PROFILE, OpenAIProtocol
 from .client.realtime import OpenAIRealtime
 from .dialect import BETA, GA, Dialect
 from .server.serve import Faults, Limits, Remember, Server, ServerStatistics, serve, serve_socket
-from .server_language import Tongue
+from .server_language import ServerLanguage
 from .webrtc.call import dial_call
 from .webrtc.sideband import OpenAISideband, Secret, mint_secret
 
@@ -21,8 +21,8 @@ __all__ = [
     "Remember",
     "Secret",
     "Server",
+    "ServerLanguage",
     "ServerStatistics",
-    "Tongue",
     "dial_call",
     "mint_secret",
     "serve",

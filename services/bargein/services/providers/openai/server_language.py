@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-__all__ = ["Tongue"]
+__all__ = ["ServerLanguage"]
 
 
-class Tongue(Protocol):
+class ServerLanguage(Protocol):
     """A language for `serve`. A `Dialect` is one; another protocol altogether can be put in these terms as well."""
 
     @property
@@ -27,7 +27,7 @@ class Tongue(Protocol):
     def begins(self) -> Mapping[str, Any]:
         """What a session begins with, beyond OpenAI's defaults."""
 
-    def begin(self) -> Tongue:
+    def begin(self) -> ServerLanguage:
         """For another connection."""
 
     def read(self, data: str | bytes) -> Iterable[str | bytes]:

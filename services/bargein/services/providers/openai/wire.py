@@ -14,11 +14,11 @@ import msgspec
 __all__ = [
     "ClientEvent",
     "Error",
-    "Item",
     "MalformedError",
-    "Part",
-    "Response",
     "ServerEvent",
+    "WireItem",
+    "WirePart",
+    "WireResponse",
     "decode_bare_ending",
     "decode_client_event",
     "decode_server_event",
@@ -30,7 +30,7 @@ class MalformedError(ValueError):
     """A message that is no event: no JSON, no object, no `type`, or fields of the wrong kind."""
 
 
-class Part(msgspec.Struct, kw_only=True, omit_defaults=True):
+class WirePart(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A part of a message's content."""
 
     type: str
@@ -42,7 +42,7 @@ class Part(msgspec.Struct, kw_only=True, omit_defaults=True):
     detail: str | None = None
 
 
-class Item(msgspec.Struct, kw_only=True, omit_defaults=True):
+class WireItem(msgspec.Struct, kw_only=True, omit_defaults=True):
     """An item of the conversation."""
 
     type: str
@@ -51,7 +51,7 @@ class Item(msgspec.Struct, kw_only=True, omit_defaults=True):
     object: str | None = None
     status: str | None = None
     role: str | None = None
-    content: list[Part] | None = None
+    content: list[WirePart] | None = None
     call_id: str | None = None
     name: str | None = None
     arguments: str | None = None
@@ -104,7 +104,7 @@ class TokenUsage(msgspec.Struct, kw_only=True):
     output_token_details: OutputTokens | None = None
 
 
-class Response(msgspec.Struct, kw_only=True, omit_defaults=True):
+class WireResponse(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A response, as `response.created` and `response.done` carry it."""
 
     id: str
@@ -113,7 +113,7 @@ class Response(msgspec.Struct, kw_only=True, omit_defaults=True):
     """`in_progress`, `completed`, `cancelled`, `failed`, `incomplete`."""
     status_details: StatusDetails | str | None = None
     """A word, as with xAI, tells nothing."""
-    output: list[Item] | None = None
+    output: list[WireItem] | None = None
     conversation_id: str | None = None
     output_modalities: list[str] | None = None
     usage: TokenUsage | None = None
@@ -150,7 +150,7 @@ class AudioClear(_Client, kw_only=True, omit_defaults=True, tag="input_audio_buf
 class ItemCreate(_Client, kw_only=True, omit_defaults=True, tag="conversation.item.create"):
     """Add an item."""
 
-    item: Item
+    item: WireItem
     previous_item_id: str | None = None
 
 
@@ -234,7 +234,7 @@ class ConversationCreated(_Server, kw_only=True, tag="conversation.created"):
 class ItemAdded(_Server, kw_only=True, tag="conversation.item.added"):
     """An item has come into being; it may still grow."""
 
-    item: Item
+    item: WireItem
     previous_item_id: str | None = None
 
 
@@ -245,14 +245,14 @@ class ItemCreated(ItemAdded, kw_only=True, tag="conversation.item.created"):
 class ItemDone(_Server, kw_only=True, tag="conversation.item.done"):
     """An item is complete."""
 
-    item: Item
+    item: WireItem
     previous_item_id: str | None = None
 
 
 class ItemRetrieved(_Server, kw_only=True, tag="conversation.item.retrieved"):
     """The item asked for."""
 
-    item: Item
+    item: WireItem
 
 
 class ItemDeleted(_Server, kw_only=True, tag="conversation.item.deleted"):
@@ -301,14 +301,14 @@ class TranscriptionFailed(_Server, kw_only=True, tag="conversation.item.input_au
     error: ErrorDetails
 
 
-class SpeechStarted(_Server, kw_only=True, tag="input_audio_buffer.speech_started"):
+class InputSpeechStarted(_Server, kw_only=True, tag="input_audio_buffer.speech_started"):
     """The user began to speak."""
 
     audio_start_ms: float = 0
     item_id: str | None = None
 
 
-class SpeechStopped(_Server, kw_only=True, tag="input_audio_buffer.speech_stopped"):
+class InputSpeechStopped(_Server, kw_only=True, tag="input_audio_buffer.speech_stopped"):
     """The user stopped."""
 
     audio_end_ms: float = 0
@@ -337,13 +337,13 @@ class TimeoutTriggered(_Server, kw_only=True, tag="input_audio_buffer.timeout_tr
 class ResponseCreated(_Server, kw_only=True, tag="response.created"):
     """A response begins."""
 
-    response: Response
+    response: WireResponse
 
 
 class ResponseDone(_Server, kw_only=True, tag="response.done"):
     """A response is over."""
 
-    response: Response
+    response: WireResponse
     usage: TokenUsage | None = None
     """xAI tells it here, and none in the response."""
 
@@ -357,13 +357,13 @@ class _OfResponse(_Server, kw_only=True):
 class OutputItemAdded(_OfResponse, kw_only=True, tag="response.output_item.added"):
     """The response has another item."""
 
-    item: Item
+    item: WireItem
 
 
 class OutputItemDone(_OfResponse, kw_only=True, tag="response.output_item.done"):
     """An item of the response is complete."""
 
-    item: Item
+    item: WireItem
 
 
 class _OfPart(_OfResponse, kw_only=True):
@@ -373,13 +373,13 @@ class _OfPart(_OfResponse, kw_only=True):
 class ContentPartAdded(_OfPart, kw_only=True, tag="response.content_part.added"):
     """The item has another part."""
 
-    part: Part
+    part: WirePart
 
 
 class ContentPartDone(_OfPart, kw_only=True, tag="response.content_part.done"):
     """A part is complete."""
 
-    part: Part | None = None
+    part: WirePart | None = None
 
 
 class AudioDelta(_OfPart, kw_only=True, tag="response.output_audio.delta"):
@@ -500,8 +500,8 @@ ServerEvent = (
     | TranscriptionUpdated
     | TranscriptionCompleted
     | TranscriptionFailed
-    | SpeechStarted
-    | SpeechStopped
+    | InputSpeechStarted
+    | InputSpeechStopped
     | Committed
     | Cleared
     | TimeoutTriggered
@@ -567,13 +567,13 @@ def decode_server_event(data: str | bytes) -> ServerEvent | str:
         return _unknown(data, error, _KNOWN_SERVER)
 
 
-def decode_bare_ending(data: str | bytes) -> Response | None:
+def decode_bare_ending(data: str | bytes) -> WireResponse | None:
     """The id and status of a `response.done` whose details cannot be read: that it is over must not be missed."""
     try:
         bare = _bare.decode(data).response
     except UNREADABLE:
         return None
-    return Response(id=bare.id, status=bare.status)
+    return WireResponse(id=bare.id, status=bare.status)
 
 
 def decode_client_event(data: str | bytes) -> ClientEvent | str:

@@ -10,17 +10,17 @@ from typing import Any
 import msgspec
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.cascade.parts import Samples, TextToSpeech, Word
-from bargein.services.providers._shared.local_model import Local
+from bargein.services.providers._shared.local_model import LocalModel
 
 from ._words import Phrase, placed
 
 __all__ = ["Piper"]
 
-UNSAYABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+UNSPEAKABLE_REPLY = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """Blanks, and what is no text. Each becomes a blank, so that all else keeps its place."""
 
 
-class Piper(Local, TextToSpeech):
+class Piper(LocalModel, TextToSpeech):
     """Speaks with a voice of Piper's, extra `piper`::
 
         Cascade(..., ..., Piper("voices/en_US-lessac-medium.onnx"))
@@ -67,7 +67,7 @@ class Piper(Local, TextToSpeech):
 
     async def speak(self, text: str) -> AsyncGenerator[Samples | Word, None]:
         """Speak, a sentence at a time. Raises `RuntimeError` outside the context manager and when the voice fails."""
-        voice, text = self._opened(), UNSAYABLE.sub(" ", text)
+        voice, text = self._opened(), UNSPEAKABLE_REPLY.sub(" ", text)
         if not any(map(str.isalnum, text)):
             return
         made = self._made(voice, text)

@@ -2,4 +2,4 @@
 
 from .language_model import SMALL_TALK, TOOLS, Rule, Rules, calculate, current_time, set_timer, weather
 
-__all__ = ["Rule", "Rules", "SMALL_TALK", "TOOLS", "calculate", "current_time", "set_timer", "weather"]
+__all__ = ["SMALL_TALK", "TOOLS", "Rule", "Rules", "calculate", "current_time", "set_timer", "weather"]

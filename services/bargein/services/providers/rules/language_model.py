@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import anyio
 import msgspec
-from bargein.services.cascade.parts import Call, LanguageModel, Prompt
+from bargein.services.cascade.parts import LanguageModel, Prompt, ToolRequest
 from bargein.services.history import Entry
 
 from ._match import Found, match, tokens
@@ -72,17 +72,17 @@ class Rules(LanguageModel):
         self.pause = pause
         """Seconds between two words."""
 
-    async def answer(self, prompt: Prompt) -> AsyncGenerator[str | Call, None]:
+    async def answer(self, prompt: Prompt) -> AsyncGenerator[str | ToolRequest, None]:
         """Answer the last thing that was said, or tell what the tools have answered."""
         for piece in self.pieces(prompt):
-            if isinstance(piece, Call):
+            if isinstance(piece, ToolRequest):
                 yield piece
                 continue
             for number, word in enumerate(re.findall(r"\s*\S+\s*", piece)):
                 await (anyio.sleep(self.pause) if number and self.pause else anyio.lowlevel.checkpoint())
                 yield word
 
-    def pieces(self, prompt: Prompt) -> list[str | Call]:
+    def pieces(self, prompt: Prompt) -> list[str | ToolRequest]:
         """The whole answer at once. No I/O."""
         entries = [entry for entry in prompt.entries if entry.role != "system"]
         if not entries:
@@ -142,8 +142,10 @@ class Rules(LanguageModel):
 
     # What is said -------------------------------------------------------------------------------------------------
 
-    def _said(self, meant: _Meant, entries: Sequence[Entry], offered: Sequence[Mapping[str, Any]]) -> list[str | Call]:
-        rule, pieces = meant.rule, list[str | Call]()
+    def _said(
+        self, meant: _Meant, entries: Sequence[Entry], offered: Sequence[Mapping[str, Any]]
+    ) -> list[str | ToolRequest]:
+        rule, pieces = meant.rule, list[str | ToolRequest]()
         if rule.answer:
             try:
                 text = _Format().format(rule.answer, **meant.slots)
@@ -158,7 +160,9 @@ class Rules(LanguageModel):
             tool = next((each for each in offered if each.get("name") == rule.call), None)
             if tool is None:
                 return [*pieces, f"For that I need the tool {rule.call.replace('_', ' ')}, which nobody has given me."]
-            pieces.append(Call(name=rule.call, arguments=msgspec.json.encode(_fit(meant.arguments, tool)).decode()))
+            pieces.append(
+                ToolRequest(name=rule.call, arguments=msgspec.json.encode(_fit(meant.arguments, tool)).decode())
+            )
         return pieces
 
     def _told(self, entry: Entry, before: Sequence[Entry]) -> str:

@@ -2,6 +2,6 @@
 
 from .protocol import PROFILE, UltravoxProtocol
 from .realtime import Ultravox
-from .server_language import SPOKEN, UltravoxTongue
+from .server_language import SPOKEN, UltravoxLanguage
 
-__all__ = ["PROFILE", "SPOKEN", "Ultravox", "UltravoxProtocol", "UltravoxTongue"]
+__all__ = ["PROFILE", "SPOKEN", "Ultravox", "UltravoxLanguage", "UltravoxProtocol"]

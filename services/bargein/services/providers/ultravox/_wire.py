@@ -15,7 +15,7 @@ __all__ = [
     "PlaybackClearBuffer",
     "ServerMessage",
     "State",
-    "Transcript",
+    "TranscriptMessage",
     "UserTextMessage",
     "decode_client",
     "decode_server",
@@ -68,7 +68,7 @@ class State(msgspec.Struct, kw_only=True, tag_field="type", tag="state"):
     state: str
 
 
-class Transcript(msgspec.Struct, kw_only=True, tag_field="type", tag="transcript", omit_defaults=True):
+class TranscriptMessage(msgspec.Struct, kw_only=True, tag_field="type", tag="transcript", omit_defaults=True):
     """What either said: all of it so far, or more of it."""
 
     role: str
@@ -93,7 +93,7 @@ class PlaybackClearBuffer(msgspec.Struct, tag_field="type", tag="playback_clear_
     """What was sent and not heard is not wanted any more: the agent was interrupted."""
 
 
-ServerMessage = CallStarted | State | Transcript | ClientToolInvocation | PlaybackClearBuffer
+ServerMessage = CallStarted | State | TranscriptMessage | ClientToolInvocation | PlaybackClearBuffer
 
 
 class _Head(msgspec.Struct):

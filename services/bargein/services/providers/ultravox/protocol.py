@@ -15,7 +15,6 @@ import msgspec
 from bargein.services.history import Entry
 from bargein.services.realtime import (
     AudioPiece,
-    CallMade,
     Event,
     Interrupted,
     ItemOver,
@@ -23,11 +22,12 @@ from bargein.services.realtime import (
     Profile,
     Protocol,
     ProtocolFault,
-    Ready,
     ResponseBegan,
     ResponseOver,
+    SessionReady,
     Settings,
     TextPiece,
+    ToolCallReceived,
     Transcribed,
 )
 from bargein.services.sockets import Endpoint
@@ -153,16 +153,18 @@ class UltravoxProtocol(Protocol):
             return
         if isinstance(message, wire.CallStarted):
             self._call = message.call_id
-            yield Ready(session=message.call_id)
+            yield SessionReady(session=message.call_id)
         elif isinstance(message, wire.State):
             yield from self._state(message.state)
-        elif isinstance(message, wire.Transcript):
+        elif isinstance(message, wire.TranscriptMessage):
             yield from self._agent(message) if message.role == "agent" else self._user(message)
         elif isinstance(message, wire.ClientToolInvocation):
             yield from self._speaking()
             self._calls[message.invocation_id] = self._turn
             arguments = msgspec.json.encode(message.parameters).decode()
-            yield CallMade(response=self._turn, call=message.invocation_id, name=message.tool_name, arguments=arguments)
+            yield ToolCallReceived(
+                response=self._turn, call=message.invocation_id, name=message.tool_name, arguments=arguments
+            )
         elif isinstance(message, wire.PlaybackClearBuffer):
             if self._latest:
                 yield Interrupted(response=self._latest)
@@ -199,7 +201,7 @@ class UltravoxProtocol(Protocol):
         """Of this turn nothing more is to be said, whatever its calls bring."""
         self._calls = {call: "" if of == turn else of for call, of in self._calls.items()}
 
-    def _agent(self, message: wire.Transcript) -> Iterator[Event]:
+    def _agent(self, message: wire.TranscriptMessage) -> Iterator[Event]:
         """Words of the agent's. Those of a turn that is over belong to that one, however late."""
         if message.ordinal not in self._turns:
             yield from self._speaking()
@@ -210,13 +212,13 @@ class UltravoxProtocol(Protocol):
             self._texts = True
             yield TextPiece(response=turn, item=turn, text=now[len(before) :])
 
-    def _user(self, message: wire.Transcript) -> Iterator[Event]:
+    def _user(self, message: wire.TranscriptMessage) -> Iterator[Event]:
         text = self._now(message)
         if message.medium == "voice":  # what was typed is known here
             item = f"{self._call}:user-{message.ordinal}"
             yield Transcribed(item=item, text=text.strip(), final=message.final)
 
-    def _now(self, message: wire.Transcript) -> str:
+    def _now(self, message: wire.TranscriptMessage) -> str:
         """All that is known of a transcript."""
         key = message.role, message.ordinal
         text = message.text if message.text is not None else self._said.get(key, "") + (message.delta or "")

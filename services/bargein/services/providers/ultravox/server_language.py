@@ -21,12 +21,12 @@ from bargein.services.providers.openai import wire as openai
 from . import _wire as wire
 from .protocol import PROFILE
 
-__all__ = ["SPOKEN", "UltravoxTongue"]
+__all__ = ["SPOKEN", "UltravoxLanguage"]
 
 USER: Final = "conversation.item.input_audio_transcription"
 
 
-class UltravoxTongue:
+class UltravoxLanguage:
     """What a server of Ultravox's calls speaks. The rates are those that the call was made with."""
 
     path = "/join"
@@ -49,9 +49,9 @@ class UltravoxTongue:
         heard, spoken = ({"format": {"type": "audio/pcm", "rate": rate}} for rate in self._rates)
         return {"audio": {"input": {**heard, "transcription": {"model": "ultravox"}}, "output": spoken}}
 
-    def begin(self) -> UltravoxTongue:
+    def begin(self) -> UltravoxLanguage:
         """For another call."""
-        return UltravoxTongue(input_rate=self._rates[0], output_rate=self._rates[1])
+        return UltravoxLanguage(input_rate=self._rates[0], output_rate=self._rates[1])
 
     # What the client says -----------------------------------------------------------------------------------------
 
@@ -68,11 +68,11 @@ class UltravoxTongue:
         if isinstance(message, wire.UserTextMessage):
             yield from self._text(message)
         elif isinstance(message, wire.ForcedAgentMessage):
-            part = openai.Part(type="output_text", text=message.content)
-            yield openai.encode(openai.ItemCreate(item=openai.Item(type="force_message", content=[part])))
+            part = openai.WirePart(type="output_text", text=message.content)
+            yield openai.encode(openai.ItemCreate(item=openai.WireItem(type="force_message", content=[part])))
         elif isinstance(message, wire.ClientToolResult):
             output = message.result if message.result is not None else message.error_message or ""
-            item = openai.Item(type="function_call_output", call_id=message.invocation_id, output=output)
+            item = openai.WireItem(type="function_call_output", call_id=message.invocation_id, output=output)
             yield openai.encode(openai.ItemCreate(item=item))
             self._unanswered.discard(message.invocation_id)
             if not self._unanswered and message.agent_reaction != "listens":
@@ -80,8 +80,8 @@ class UltravoxTongue:
 
     def _text(self, message: wire.UserTextMessage) -> Iterator[str]:
         if message.text:
-            part = openai.Part(type="input_text", text=message.text)
-            yield openai.encode(openai.ItemCreate(item=openai.Item(type="message", role="user", content=[part])))
+            part = openai.WirePart(type="input_text", text=message.text)
+            yield openai.encode(openai.ItemCreate(item=openai.WireItem(type="message", role="user", content=[part])))
         elif message.urgency == "immediate":
             yield openai.encode(openai.ResponseCancel())
             yield openai.encode(openai.SessionUpdate(session={"type": "realtime"}))  # which is answered, in order
@@ -158,14 +158,14 @@ class UltravoxTongue:
         else:
             yield wire.State(state="listening")
 
-    def _agent(self, event: dict[str, Any], **fields: Any) -> wire.Transcript:
-        return wire.Transcript(role="agent", ordinal=self._ordinal(event["item_id"]), **fields)
+    def _agent(self, event: dict[str, Any], **fields: Any) -> wire.TranscriptMessage:
+        return wire.TranscriptMessage(role="agent", ordinal=self._ordinal(event["item_id"]), **fields)
 
-    def _heard(self, event: dict[str, Any]) -> wire.Transcript:
+    def _heard(self, event: dict[str, Any]) -> wire.TranscriptMessage:
         item = event["item_id"]
         said = self._said[item] = event.get("transcript") or self._said.get(item, "") + event.get("delta", "")
         final = event["type"].endswith("completed")
-        return wire.Transcript(role="user", text=said, final=final, ordinal=self._ordinal(item))
+        return wire.TranscriptMessage(role="user", text=said, final=final, ordinal=self._ordinal(item))
 
     def _ordinal(self, item: str) -> int:
         return self._ordinals.setdefault(item, len(self._ordinals))
@@ -179,5 +179,5 @@ def _parameters(arguments: str) -> dict[str, Any]:
         return {}
 
 
-SPOKEN: Final = UltravoxTongue()
+SPOKEN: Final = UltravoxLanguage()
 """What is spoken at the usual rates."""

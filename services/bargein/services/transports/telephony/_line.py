@@ -14,7 +14,7 @@ from bargein.services.transports._socket_transport import Marked
 from bargein.services.transports.control import ControlError, Finish
 from bargein.services.transports.transport import Dtmf
 
-__all__ = ["Call", "Dialect", "Line", "Said"]
+__all__ = ["MediaStreamFormat", "PhoneCall", "PhoneLine", "VendorEvent"]
 
 Message = str | bytes
 PIECE_MS: Final = 20
@@ -28,7 +28,7 @@ MARKS: Final = 1_000
 SECOND: Final = 1_000_000_000
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
+class PhoneCall(msgspec.Struct, frozen=True, kw_only=True):
     """What a stream says when it starts."""
 
     stream: str
@@ -44,7 +44,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return f"Call({self.stream})"  # never the token
 
 
-class Said(msgspec.Struct, frozen=True, kw_only=True):
+class VendorEvent(msgspec.Struct, frozen=True, kw_only=True):
     """What a message of the vendor's means: one of these."""
 
     sound: bytes = b""
@@ -57,25 +57,25 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     """Why it is over."""
 
 
-class Dialect(Protocol):
+class MediaStreamFormat(Protocol):
     """How a vendor says it."""
 
     name: str
     """The vendor."""
 
-    def opened(self, data: Message) -> Call | None:
+    def opened(self, data: Message) -> PhoneCall | None:
         """The call, once a message tells of it; None for those before. Raises `ControlError`."""
 
-    def said(self, data: Message) -> Said | None:
+    def said(self, data: Message) -> VendorEvent | None:
         """What a message means; None for nothing. Raises `ControlError`, and nothing else."""
 
-    def media(self, call: Call, payload: bytes) -> str:
+    def media(self, call: PhoneCall, payload: bytes) -> str:
         """Play this."""
 
-    def mark(self, call: Call, name: str) -> str:
+    def mark(self, call: PhoneCall, name: str) -> str:
         """Say this name when all before it has been played."""
 
-    def clear(self, call: Call) -> str:
+    def clear(self, call: PhoneCall) -> str:
         """Forget all that has not been played."""
 
 
@@ -103,10 +103,10 @@ class _Mark(NamedTuple):
     due: float  # when it should have been played
 
 
-class Line:
+class PhoneLine:
     """A wire for a socket transport: one call, in a dialect."""
 
-    def __init__(self, dialect: Dialect, call: Call, clock: Callable[[], float]) -> None:
+    def __init__(self, dialect: MediaStreamFormat, call: PhoneCall, clock: Callable[[], float]) -> None:
         self._dialect = dialect
         self._call = call
         self._clock = clock

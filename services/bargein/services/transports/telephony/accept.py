@@ -11,9 +11,9 @@ from bargein.services.transports._socket_transport import SocketTransport
 from bargein.services.transports.control import ControlError
 from bargein.services.transports.sessions import RefusedError
 from bargein.services.transports.transport import Peer
-from bargein.services.transports.websocket.server import Visit, allowed
+from bargein.services.transports.websocket.server import ConnectionRequest, allowed
 
-from ._line import Call, Dialect, Line
+from ._line import MediaStreamFormat, PhoneCall, PhoneLine
 from .plivo import Plivo
 from .telnyx import Telnyx
 from .twilio import Twilio
@@ -26,22 +26,22 @@ LEAD_MS = 100.0
 """So much sound is with the vendor, against the jitter of the network. A clear empties it; on a hold it is played."""
 
 
-async def accept_twilio(socket: Socket, visit: Visit) -> SocketTransport:
+async def accept_twilio(socket: Socket, visit: ConnectionRequest) -> SocketTransport:
     """The transport of a call that comes from Twilio: see `accept`."""
     return await accept(socket, visit, Twilio())
 
 
-async def accept_telnyx(socket: Socket, visit: Visit) -> SocketTransport:
+async def accept_telnyx(socket: Socket, visit: ConnectionRequest) -> SocketTransport:
     """The transport of a call that comes from Telnyx: see `accept`."""
     return await accept(socket, visit, Telnyx())
 
 
-async def accept_plivo(socket: Socket, visit: Visit) -> SocketTransport:
+async def accept_plivo(socket: Socket, visit: ConnectionRequest) -> SocketTransport:
     """The transport of a call that comes from Plivo: see `accept`."""
     return await accept(socket, visit, Plivo())
 
 
-async def accept(socket: Socket, visit: Visit, dialect: Dialect) -> SocketTransport:
+async def accept(socket: Socket, visit: ConnectionRequest, dialect: MediaStreamFormat) -> SocketTransport:
     """The transport of a call whose stream starts within `open_seconds`.
 
     The caller's sound comes at the line's rate (`Resample` it as you need), keys as `Dtmf`. The agent's is converted
@@ -50,7 +50,7 @@ async def accept(socket: Socket, visit: Visit, dialect: Dialect) -> SocketTransp
 
     Raises `RefusedError` when something else comes, or the token will not do; the socket is closed.
     """
-    call: Call | None = None
+    call: PhoneCall | None = None
     said = f"it said nothing of a call for {visit.limits.open_seconds:g} s"
     try:
         with anyio.move_on_after(visit.limits.open_seconds):
@@ -66,7 +66,7 @@ async def accept(socket: Socket, visit: Visit, dialect: Dialect) -> SocketTransp
         await socket.close(1008, said)
         raise RefusedError(f"{visit!r} was refused: {said}")
     peer = Peer(name=visit.name, address=visit.address, wishes=visit.wishes | dict(call.wishes))
-    line = Line(dialect, call, anyio.current_time)
+    line = PhoneLine(dialect, call, anyio.current_time)
     pacer = Pacer(lead_ms=LEAD_MS, fade_ms=0, reports=False)
     try:
         return SocketTransport(socket, line, peer, limits=visit.limits, pacer=pacer, output=(call.codec.rate, 1))

@@ -13,7 +13,7 @@ from bargein.services.g711 import Codec, codec
 from bargein.services.transports.control import ControlError
 
 from ._json import made, parsed
-from ._line import Call, Said
+from ._line import PhoneCall, VendorEvent
 
 __all__ = ["Plivo"]
 
@@ -60,7 +60,7 @@ class Plivo:
 
     name = "plivo"
 
-    def opened(self, data: str | bytes) -> Call | None:
+    def opened(self, data: str | bytes) -> PhoneCall | None:
         """The call that `start` tells of."""
         event = parsed(_DECODER, data, self.name)
         if event.event != "start" or event.start is None:
@@ -80,30 +80,30 @@ class Plivo:
             "stream": start.stream_id,
             "account": start.account_id,
         }
-        return Call(stream=start.stream_id, codec=sound, wishes=wishes, token=token)
+        return PhoneCall(stream=start.stream_id, codec=sound, wishes=wishes, token=token)
 
-    def said(self, data: str | bytes) -> Said | None:
+    def said(self, data: str | bytes) -> VendorEvent | None:
         """The caller's sound and keys, checkpoints, and `stop`."""
         event = parsed(_DECODER, data, self.name)
         if event.media is not None:
-            return Said(sound=event.media.payload) if event.media.track == "inbound" else None
+            return VendorEvent(sound=event.media.payload) if event.media.track == "inbound" else None
         if event.event == "playedStream":
-            return Said(mark=event.name)
+            return VendorEvent(mark=event.name)
         if event.dtmf is not None:
-            return Said(digit=event.dtmf.digit)
-        return Said(stop="the call has ended") if event.event == "stop" else None
+            return VendorEvent(digit=event.dtmf.digit)
+        return VendorEvent(stop="the call has ended") if event.event == "stop" else None
 
-    def media(self, call: Call, payload: bytes) -> str:
+    def media(self, call: PhoneCall, payload: bytes) -> str:
         """`playAudio`."""
         kind = L16 if call.codec.width == 2 else MULAW
         media = {"contentType": kind, "sampleRate": call.codec.rate, "payload": payload}
         return made(event="playAudio", media=media)
 
-    def mark(self, call: Call, name: str) -> str:
+    def mark(self, call: PhoneCall, name: str) -> str:
         """`checkpoint`."""
         return made(event="checkpoint", streamId=call.stream, name=name)
 
-    def clear(self, call: Call) -> str:
+    def clear(self, call: PhoneCall) -> str:
         """`clearAudio`."""
         return made(event="clearAudio", streamId=call.stream)
 

@@ -12,7 +12,7 @@ from bargein.services.g711 import codec
 from bargein.services.transports.control import ControlError
 
 from ._json import made, parsed
-from ._line import Call, Said
+from ._line import PhoneCall, VendorEvent
 
 __all__ = ["Twilio"]
 
@@ -53,7 +53,7 @@ class Twilio:
 
     name = "twilio"
 
-    def opened(self, data: str | bytes) -> Call | None:
+    def opened(self, data: str | bytes) -> PhoneCall | None:
         """The call that `start` tells of, after `connected`."""
         event = parsed(_DECODER, data, self.name)
         if event.event == "connected":
@@ -69,27 +69,27 @@ class Twilio:
             "stream": start.stream_sid,
             "account": start.account_sid,
         }
-        return Call(stream=start.stream_sid, codec=codec({"type": "audio/pcmu"}), wishes=wishes, token=token)
+        return PhoneCall(stream=start.stream_sid, codec=codec({"type": "audio/pcmu"}), wishes=wishes, token=token)
 
-    def said(self, data: str | bytes) -> Said | None:
+    def said(self, data: str | bytes) -> VendorEvent | None:
         """The caller's sound and keys, marks, and `stop`."""
         event = parsed(_DECODER, data, self.name)
         if event.media is not None:
-            return Said(sound=event.media.payload) if event.media.track == "inbound" else None
+            return VendorEvent(sound=event.media.payload) if event.media.track == "inbound" else None
         if event.mark is not None:
-            return Said(mark=event.mark.name)
+            return VendorEvent(mark=event.mark.name)
         if event.dtmf is not None:
-            return Said(digit=event.dtmf.digit)
-        return Said(stop="the call has ended") if event.event == "stop" else None
+            return VendorEvent(digit=event.dtmf.digit)
+        return VendorEvent(stop="the call has ended") if event.event == "stop" else None
 
-    def media(self, call: Call, payload: bytes) -> str:
+    def media(self, call: PhoneCall, payload: bytes) -> str:
         """`media`."""
         return made(event="media", streamSid=call.stream, media={"payload": payload})
 
-    def mark(self, call: Call, name: str) -> str:
+    def mark(self, call: PhoneCall, name: str) -> str:
         """`mark`."""
         return made(event="mark", streamSid=call.stream, mark={"name": name})
 
-    def clear(self, call: Call) -> str:
+    def clear(self, call: PhoneCall) -> str:
         """`clear`."""
         return made(event="clear", streamSid=call.stream)

@@ -32,7 +32,7 @@ from ._fragment import Fragment, credentials, hidden, renewed
 from ._path import Path
 from .transport import BEHIND_BYTES, WebRtcTransport
 
-__all__ = ["Connection", "configuration", "parsed"]
+__all__ = ["RtcConnection", "configuration", "parsed"]
 
 Args = TypeVarTuple("Args")
 
@@ -86,7 +86,7 @@ def parsed(offer: str) -> SessionDescription:
     return description
 
 
-class Connection:
+class RtcConnection:
     """A transport's `Line`: answers offers, and hands on what comes."""
 
     def __init__(

@@ -23,9 +23,9 @@ from ._fragment import parse, written
 from .transport import WebRtcTransport
 
 if TYPE_CHECKING:
-    from ._connection import Connection
+    from ._connection import RtcConnection
 
-__all__ = ["Answer", "IceServer", "SignallingError", "WebRtcServer"]
+__all__ = ["IceServer", "SdpAnswer", "SignallingError", "WebRtcServer"]
 
 log = logging.getLogger("bargein.webrtc")
 
@@ -52,7 +52,7 @@ class IceServer(msgspec.Struct, frozen=True, kw_only=True):
         return f"IceServer({self.url})"  # never the credential
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class SdpAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What a peer gets for its offer."""
 
     sdp: str
@@ -98,7 +98,7 @@ class WebRtcServer:
         """How many pictures of a camera are taken a second, at most; 0 for no camera."""
         self.show = show
         """Whether the agent shows pictures: a sink that gets `Video`."""
-        self._open: dict[str, tuple[WebRtcTransport, Connection]] = {}
+        self._open: dict[str, tuple[WebRtcTransport, RtcConnection]] = {}
         self._tasks: anyio.abc.TaskGroup | None = None
         self._library: Any = None
         self._configuration: Any = None
@@ -124,7 +124,7 @@ class WebRtcServer:
 
     async def offer(
         self, sdp: str, *, name: str = "", address: str = "", wishes: Mapping[str, str] | None = None
-    ) -> Answer:
+    ) -> SdpAnswer:
         """Answer an offer: of a new peer, or a later one of the peer called `name`.
 
         `wishes` are what a new peer asks for, for who builds its session: the parameters of the address it came to.
@@ -134,7 +134,7 @@ class WebRtcServer:
         self._check(sdp)
         if name:
             transport, connection = self._known(name)
-            return Answer(sdp=await self._answered(transport, connection, sdp), name=name)
+            return SdpAnswer(sdp=await self._answered(transport, connection, sdp), name=name)
         assert self._tasks is not None, "the server is not open; use `async with`"
         self.sessions.admit()
         name = secrets.token_urlsafe(12)
@@ -151,7 +151,7 @@ class WebRtcServer:
         if refusals:
             raise refusals[0]
         try:
-            return Answer(sdp=await self._answered(transport, connection, sdp), name=name)
+            return SdpAnswer(sdp=await self._answered(transport, connection, sdp), name=name)
         except BaseException:
             transport.left("its offer was not answered", clean=False)
             raise
@@ -178,7 +178,7 @@ class WebRtcServer:
         transport, _ = self._known(name)
         transport.left("it said goodbye", clean=True)
 
-    def _known(self, name: str) -> tuple[WebRtcTransport, Connection]:
+    def _known(self, name: str) -> tuple[WebRtcTransport, RtcConnection]:
         try:
             return self._open[name]
         except KeyError:
@@ -193,7 +193,7 @@ class WebRtcServer:
         except ValueError as error:
             raise SignallingError(str(error)) from None
 
-    async def _answered(self, transport: WebRtcTransport, connection: Connection, sdp: str) -> str:
+    async def _answered(self, transport: WebRtcTransport, connection: RtcConnection, sdp: str) -> str:
         try:
             return await connection.answer(sdp)
         except Exception as error:  # as above
@@ -201,7 +201,7 @@ class WebRtcServer:
             raise SignallingError(f"this offer cannot be answered: {type(error).__name__}: {error}") from None
 
     async def _serve(
-        self, name: str, transport: WebRtcTransport, connection: Connection, refusals: list[RefusedError]
+        self, name: str, transport: WebRtcTransport, connection: RtcConnection, refusals: list[RefusedError]
     ) -> None:
         reason = "the session is over"
         try:

@@ -28,7 +28,7 @@ from bargein.pipeline import (
 )
 from bargein.processors import Commit, Latency
 from bargein.services.rtp.listening import Listening
-from bargein.services.rtp.voice import Voice
+from bargein.services.rtp.voice import VoiceSender
 from bargein.services.transports import control
 from bargein.services.transports.sessions import SessionLimits
 from bargein.services.transports.transport import Peer, PeerJoined, PeerLeft, Transport
@@ -53,7 +53,7 @@ BEHIND_BYTES = 1 << 20
 """More than that may not wait for a peer that does not read its messages."""
 
 
-class Line(Protocol):
+class RtcLink(Protocol):
     """The connection, as its transport uses it."""
 
     def tell(self, message: str) -> bool:
@@ -106,13 +106,13 @@ class WebRtcTransport(Transport):
         self.source = Pipeline((_Sees if pictures else _Source)(self), _Notes(self), name="source")
         self._latency = Latency()
         self.sink = Pipeline(self._latency, (_Shows if pictures else _Sink)(self._player), name="sink")
-        self.voice = Voice()
+        self.voice = VoiceSender()
         """What the agent says."""
         self.listening = Listening()
         """What the user says."""
         self.deaf = False
         """The peer takes no sound: what the agent says is dropped."""
-        self.line: Line | None = None
+        self.line: RtcLink | None = None
         """The connection, once there is one."""
         self._dropped = self._untold = 0
         self._arrived: deque[Frame] = deque()

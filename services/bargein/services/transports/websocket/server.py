@@ -38,7 +38,7 @@ log = logging.getLogger("bargein.sessions")
 __all__ = [
     "Accept",
     "Authorize",
-    "Visit",
+    "ConnectionRequest",
     "WebSocketServer",
     "accept_websocket",
     "serve_websocket",
@@ -50,7 +50,7 @@ Authorize = Callable[[str], bool | Awaitable[bool]]
 _numbers = itertools.count(1)
 
 
-class Visit:
+class ConnectionRequest:
     """Who knocks, as far as the request tells."""
 
     def __init__(
@@ -80,14 +80,14 @@ class Visit:
         return f"Visit({self.name}{f', {self.address}' if self.address else ''})"  # wishes may hold a token
 
 
-Accept = Callable[[Socket, Visit], Awaitable[SocketTransport]]
+Accept = Callable[[Socket, ConnectionRequest], Awaitable[SocketTransport]]
 """Hears what a peer says first, and makes its transport. Raises `RefusedError`, once the peer has been told."""
 
 
 # A peer ---------------------------------------------------------------------------------------------------------------
 
 
-async def accept_websocket(socket: Socket, visit: Visit) -> SocketTransport:
+async def accept_websocket(socket: Socket, visit: ConnectionRequest) -> SocketTransport:
     """The transport of a peer that says `start`, within `open_seconds`.
 
     Its sound comes at the rate and in the channels that each message says; the agent's goes at the agent's own rate,
@@ -146,7 +146,7 @@ async def _refuse(socket: Socket, message: Message, code: int, reason: str) -> N
 
 
 async def serve_websocket_peer(
-    socket: Socket, sessions: Sessions, visit: Visit | None = None, *, accept: Accept = accept_websocket
+    socket: Socket, sessions: Sessions, visit: ConnectionRequest | None = None, *, accept: Accept = accept_websocket
 ) -> Ending | None:
     """Serve one peer whom somebody else accepted, until its session has ended; None if it got none.
 
@@ -155,7 +155,7 @@ async def serve_websocket_peer(
     """
     transport: SocketTransport | None = None
     try:
-        transport = await accept(socket, visit or Visit(limits=sessions.limits))
+        transport = await accept(socket, visit or ConnectionRequest(limits=sessions.limits))
         ending = await sessions.run(transport)
     except RefusedError as error:
         if transport is not None:
@@ -175,7 +175,7 @@ def lobby(sessions: Sessions, accept: Accept) -> Accept:
     """The same door with room for so many as there may be sessions: who has not said yet what it wants has none."""
     waiting = 0
 
-    async def within(socket: Socket, visit: Visit) -> SocketTransport:
+    async def within(socket: Socket, visit: ConnectionRequest) -> SocketTransport:
         nonlocal waiting
         if waiting >= sessions.limits.sessions:
             await socket.close(1013, "too many are waiting to be heard; try again later")
@@ -263,7 +263,7 @@ async def serve_websocket(
 
     async def handle(socket: Socket, request: Any) -> None:
         settled = authorize is None or bearer(request.headers.get("Authorization", ""))
-        visit = Visit(
+        visit = ConnectionRequest(
             address=getattr(socket, "address", ""),
             path=_path(request),
             wishes=dict(parse_qsl(urlsplit(request.path).query)),

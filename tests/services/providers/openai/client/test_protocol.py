@@ -14,21 +14,21 @@ from bargein.services.history import Entry
 from bargein.services.providers.openai import wire
 from bargein.services.providers.openai.client.protocol import BUSY, FATAL, HARMLESS, PROFILE, AudioForm, OpenAIProtocol
 from bargein.services.realtime import (
-    AsideOver,
     AudioCommitted,
     AudioPiece,
-    CallMade,
     Event,
     ItemOver,
-    Limited,
+    OutOfBandCompleted,
     ProtocolFault,
-    Ready,
+    RateLimitsReported,
     ResponseBegan,
     ResponseOver,
+    SessionReady,
     Settings,
     SpeechBegan,
     SpeechOver,
     TextPiece,
+    ToolCallReceived,
     Transcribed,
     WordTimed,
 )
@@ -39,7 +39,7 @@ from hypothesis import strategies as st
 PCM = b"\x00\x00\x01\x00\xff\xff\x02\x00"
 OF = {"response_id": "r", "item_id": "i", "output_index": 0, "content_index": 0}
 CALL = {"type": "function_call", "id": "i", "call_id": "c", "name": "get_time", "arguments": '{\n "city": "Rome"\n}'}
-MADE = CallMade(response="r", call="c", name="get_time", arguments='{\n "city": "Rome"\n}')
+MADE = ToolCallReceived(response="r", call="c", name="get_time", arguments='{\n "city": "Rome"\n}')
 
 
 def protocol() -> OpenAIProtocol:
@@ -62,7 +62,7 @@ RATES = [{"name": "tokens", "limit": 1000, "remaining": 900, "reset_seconds": 0.
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 MEANINGS: list[tuple[str, dict[str, Any], list[Event]]] = [
     ("session.created", {"session": {"id": "s"}}, []),
-    ("session.updated", {"session": {"id": "s"}}, [Ready(session="s", config={"id": "s"})]),
+    ("session.updated", {"session": {"id": "s"}}, [SessionReady(session="s", config={"id": "s"})]),
     ("conversation.created", {"conversation": {"id": "c"}}, []),
     ("conversation.item.added", {"item": {"type": "message"}, "previous_item_id": None}, []),
     ("conversation.item.created", {"item": {"type": "message"}}, []),
@@ -131,7 +131,7 @@ MEANINGS: list[tuple[str, dict[str, Any], list[Event]]] = [
     (
         "rate_limits.updated",
         {"rate_limits": RATES},
-        [Limited(remaining={"tokens": 900}, reset_seconds={"tokens": 0.5})],
+        [RateLimitsReported(remaining={"tokens": 900}, reset_seconds={"tokens": 0.5})],
     ),
     ("error", {"error": {"type": "t", "code": "k", "message": "m"}}, [ProtocolFault(message="m", code="k")]),
 ]
@@ -203,11 +203,11 @@ def test_it_becomes_ready_once() -> None:
 def test_the_end_of_the_session_is_told() -> None:
     """The server's date becomes seconds from now; none, and one that has passed, become nothing."""
     (event,) = hears(protocol(), "session.updated", session={"expires_at": int(time.time()) + 3600})
-    assert isinstance(event, Ready)
+    assert isinstance(event, SessionReady)
     assert event.seconds == pytest.approx(3600, abs=60)
     for past in (None, 1, "soon", True, -1e300):
         (event,) = hears(protocol(), "session.updated", session={"expires_at": past})
-        assert isinstance(event, Ready)
+        assert isinstance(event, SessionReady)
         assert event.seconds is None
 
 
@@ -402,7 +402,7 @@ def test_an_answer_apart_from_the_conversation(end: dict[str, Any], reason: str)
     assert events == []
     assert beside == [TextPiece(response="s", item="j", text="Hello")]
     events = hears(ours, "response.done", response={**apart, **end})
-    assert events == [AsideOver(name="summary", text="All well.", reason=reason)]
+    assert events == [OutOfBandCompleted(name="summary", text="All well.", reason=reason)]
 
 
 def test_metadata_of_others_mean_nothing() -> None:
@@ -447,7 +447,7 @@ def test_a_call_is_made_once(names: list[str]) -> None:
     """However often it is announced, and by whichever event first: before the end of its response."""
     ours = protocol()
     events = [event for name in names for event in hears(ours, ANNOUNCED[name][0], **ANNOUNCED[name][1])]
-    assert [event for event in events if isinstance(event, CallMade)] == [MADE]
+    assert [event for event in events if isinstance(event, ToolCallReceived)] == [MADE]
     assert events[0] == MADE
 
 
@@ -462,7 +462,7 @@ def test_several_calls_of_one_response() -> None:
 @pytest.mark.parametrize("status", ["cancelled", "failed", "incomplete"])
 def test_an_unfinished_response_calls_nothing_at_its_end(status: str) -> None:
     """What stands in the output of a response that was cut off may itself be cut off."""
-    assert not [event for event in over(status=status, output=[CALL]) if isinstance(event, CallMade)]
+    assert not [event for event in over(status=status, output=[CALL]) if isinstance(event, ToolCallReceived)]
 
 
 def test_a_call_that_was_cut_off_is_not_made() -> None:

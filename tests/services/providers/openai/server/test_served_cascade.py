@@ -12,7 +12,7 @@ import pytest
 from bargein.pipeline import ResponseEnded, Transcript
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Heard, Pacer, Resample, Spoken
-from bargein.services.cascade import Call, Cascade
+from bargein.services.cascade import Cascade, ToolRequest
 from bargein.services.failover import Failover
 from bargein.services.providers.openai import OpenAIRealtime
 from bargein.services.providers.openai.server.serve import serve_socket
@@ -150,7 +150,7 @@ async def test_tools_of_the_client() -> None:
     def here() -> str:
         return "from here"
 
-    mind = Mind([Call(name="here")], [Call(name="clock", call="c")], ["It is noon."], ["Nothing more."])
+    mind = Mind([ToolRequest(name="here")], [ToolRequest(name="clock", call="c")], ["It is noon."], ["Nothing more."])
     brain = Cascade(Ears(), mind, Voice(), tools=[here], instructions="Be kind.")
     async with piped(lambda: brain, session={"tools": [TOOL]}) as (client, _):
         await client.send("session.update", session={"type": "realtime", "tools": [TOOL]})
@@ -174,7 +174,7 @@ async def test_tools_of_the_client() -> None:
 
 async def test_a_call_that_the_client_does_not_answer() -> None:
     """Holds up nobody: the next question is answered at once."""
-    mind = Mind([Call(name="clock", call="c")], ["I do not know."])
+    mind = Mind([ToolRequest(name="clock", call="c")], ["I do not know."])
     async with piped(lambda: Cascade(Ears(), mind, Voice())) as (client, _):
         await client.send("session.update", session={"type": "realtime", "tools": [TOOL]})
         await client.say("What time is it?")
@@ -287,7 +287,7 @@ async def test_a_call_through_the_client() -> None:
         return f"sunny in {city}"
 
     mind = Mind(
-        [Call(name="weather", arguments='{"city": "Paris"}')],
+        [ToolRequest(name="weather", arguments='{"city": "Paris"}')],
         ["It is sunny in Paris, and it will be so for many days, as far as anybody can tell from here. " * 2],
         ["I am waiting."],
     )

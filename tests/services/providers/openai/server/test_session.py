@@ -30,11 +30,11 @@ from bargein.pipeline import (
     UserText,
 )
 from bargein.pipeline.testing import tone
-from bargein.processors import SpeechContinued, TurnTaking
+from bargein.processors import SpeechContinued, TurnControl
 from bargein.services.frames import ClearAudio, Commit, Configure, Respond
 from bargein.services.g711 import Codec, codec
 from bargein.services.providers.openai import wire
-from bargein.services.providers.openai.server._audio import Ears
+from bargein.services.providers.openai.server._audio import UserAudio
 from bargein.services.providers.openai.server._session import random_id
 from bargein.services.providers.openai.server.serve import Event, Remember, server_vad
 from hypothesis import given, settings
@@ -328,7 +328,7 @@ def test_settings_of_one_response_hold_for_it_alone() -> None:
 
 def test_the_brain_is_told_how_the_session_begins() -> None:
     """Who takes the turns, and what it was configured with."""
-    assert Hand().first == [TurnTaking()]
+    assert Hand().first == [TurnControl()]
     assert Hand(vad=None, session={"instructions": "Be kind."}).first == [Configure(instructions="Be kind.")]
 
 
@@ -644,7 +644,7 @@ def test_a_session_in_g711() -> None:
 
 def test_a_change_of_format_keeps_the_count() -> None:
     """`pts` goes on where the format changes, and detection begins anew."""
-    ears = Ears(None, server_vad)
+    ears = UserAudio(None, server_vad)
     pcm, ulaw = codec({"type": "audio/pcm"}), codec({"type": "audio/pcmu"})
     list(ears.take(bytes(48 * 1000)))
     ears.configure(ulaw, None)

@@ -23,7 +23,7 @@ from bargein.services.providers.openai import serve_socket, wire
 from bargein.services.rtp.intake import intercept
 from bargein.services.rtp.listening import Listening
 from bargein.services.rtp.tracks import VoiceTrack
-from bargein.services.rtp.voice import Voice
+from bargein.services.rtp.voice import VoiceSender
 from bargein.services.sockets import Socket, SocketClosedError, pipe
 from bargein.services.testing import ScriptedBrain
 
@@ -40,7 +40,7 @@ class Call:
         self.side: Socket | None = None
         """A sideband's end, which hears all that the channel does."""
         self.epoch = 0
-        self.voice, self.listening, self.resample = Voice(), Listening(), Resample(24_000)
+        self.voice, self.listening, self.resample = VoiceSender(), Listening(), Resample(24_000)
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.track = VoiceTrack(self.voice, self._pulled)
         self.channel: RTCDataChannel | None = None

@@ -21,24 +21,24 @@ from bargein.services.providers._shared.tokens import Token, token_of
 from bargein.services.providers.openai import wire
 from bargein.services.providers.openai.dialect import GA, Dialect
 from bargein.services.realtime import (
-    AsideOver,
     AudioCommitted,
     AudioPiece,
-    CallMade,
     Event,
     ItemOver,
-    Limited,
     Message,
+    OutOfBandCompleted,
     Profile,
     Protocol,
     ProtocolFault,
-    Ready,
+    RateLimitsReported,
     ResponseBegan,
     ResponseOver,
+    SessionReady,
     Settings,
     SpeechBegan,
     SpeechOver,
     TextPiece,
+    ToolCallReceived,
     Transcribed,
     WordTimed,
 )
@@ -188,9 +188,9 @@ class OpenAIProtocol(Protocol):
             yield from self._about_the_user(event)
 
     def _about_the_user(self, event: wire.ServerEvent) -> Iterator[Event]:
-        if isinstance(event, wire.SpeechStarted):
+        if isinstance(event, wire.InputSpeechStarted):
             yield SpeechBegan(item=event.item_id or "", ms=event.audio_start_ms, interrupts=self._interrupts)
-        elif isinstance(event, wire.SpeechStopped):
+        elif isinstance(event, wire.InputSpeechStopped):
             yield SpeechOver(item=event.item_id or "", ms=event.audio_end_ms)
         elif isinstance(event, wire.Committed):
             yield AudioCommitted(item=event.item_id or "", answered=self._answers)
@@ -211,7 +211,7 @@ class OpenAIProtocol(Protocol):
             yield from self._updated(event.session)
         elif isinstance(event, wire.RateLimitsUpdated):
             limits = event.rate_limits
-            yield Limited(
+            yield RateLimitsReported(
                 remaining={each.name: each.remaining for each in limits if each.remaining is not None},
                 reset_seconds={each.name: each.reset_seconds for each in limits if each.reset_seconds is not None},
             )
@@ -237,9 +237,9 @@ class OpenAIProtocol(Protocol):
             # The one time that is not AnyIO's: the server gives it as a date.
             left = expires - time.time() if isinstance(expires, int | float) and 0 < expires < 1e12 else 0
             name = str(session.get("id") or self._session)
-            yield Ready(session=name, config=session, seconds=left if left > 1 else None)
+            yield SessionReady(session=name, config=session, seconds=left if left > 1 else None)
 
-    def _request(self, response: wire.Response) -> str | None:
+    def _request(self, response: wire.WireResponse) -> str | None:
         """Which request a response answers; "" for the server's own idea, None where that cannot be told."""
         name = (response.metadata or {}).get(REQUEST)
         self._echoes = self._echoes or name is not None
@@ -249,13 +249,13 @@ class OpenAIProtocol(Protocol):
         """Twice on the wire, once here: the arguments are complete, and then the item is."""
         if call and name and call not in self._called and response not in self._apart:
             self._called.append(call)
-            yield CallMade(response=response, call=call, name=name, arguments=arguments or "{}")
+            yield ToolCallReceived(response=response, call=call, name=name, arguments=arguments or "{}")
 
-    def _done(self, response: wire.Response, usage: wire.TokenUsage | None = None) -> Iterator[Event]:
+    def _done(self, response: wire.WireResponse, usage: wire.TokenUsage | None = None) -> Iterator[Event]:
         if response.id in self._apart:
             name, pieces = self._apart.pop(response.id)
             reason = "" if response.status == "completed" else _reason(response)
-            yield AsideOver(name=name, text="".join(pieces), reason=reason)
+            yield OutOfBandCompleted(name=name, text="".join(pieces), reason=reason)
             return
         for item in response.output or ():
             if item.type == "function_call" and response.status == "completed":
@@ -282,7 +282,7 @@ class OpenAIProtocol(Protocol):
             yield ProtocolFault(message=message, code=code, busy=True)
             return
         if error.event_id in self._asides:
-            yield AsideOver(name=self._asides.pop(error.event_id), text="", reason=message or code)
+            yield OutOfBandCompleted(name=self._asides.pop(error.event_id), text="", reason=message or code)
             return
         refused = error.event_id is not None and error.event_id in self._asked
         yield ProtocolFault(message=message or code, code=code, fatal=code in FATAL, refused=refused)
@@ -333,7 +333,7 @@ class OpenAIProtocol(Protocol):
         """The conversation so far: the user's words, what was heard of the agent, calls with their results."""
         for entry in entries:
             if entry.role == "call":
-                call = wire.Item(
+                call = wire.WireItem(
                     type="function_call", call_id=entry.call, name=entry.name, arguments=entry.arguments or "{}"
                 )
                 yield self._create(call)
@@ -341,11 +341,11 @@ class OpenAIProtocol(Protocol):
                 self._called.append(entry.call)
             else:
                 kind = "output_text" if entry.role == "assistant" else "input_text"
-                parts = [wire.Part(type=kind, text=entry.remembered)] if entry.remembered else []
+                parts = [wire.WirePart(type=kind, text=entry.remembered)] if entry.remembered else []
                 if entry.role == "user" and self.profile.images and not self._dialect.images:
                     parts += [_picture(data_uri(each), each.detail) for each in entry.seen]
                 if parts:
-                    yield self._create(wire.Item(type="message", role=entry.role, content=parts))
+                    yield self._create(wire.WireItem(type="message", role=entry.role, content=parts))
 
     def audio(self, pcm: bytes) -> Message:
         """More of the user's sound."""
@@ -363,18 +363,18 @@ class OpenAIProtocol(Protocol):
 
     def text(self, text: str, item: str = "") -> Iterator[Message]:
         """What the user wrote. Ids of more than 32 characters are left to the server."""
-        part = wire.Part(type="input_text", text=text)
+        part = wire.WirePart(type="input_text", text=text)
         name = item if 0 < len(item) <= 32 else None
-        yield self._create(wire.Item(type="message", role="user", content=[part], id=name))
+        yield self._create(wire.WireItem(type="message", role="user", content=[part], id=name))
 
     def image(self, data: bytes, form: str, detail: str = "") -> Iterator[Message]:
         """A picture the user shows."""
         part = _picture(f"data:image/{form};base64,{base64.b64encode(data).decode()}", detail)
-        yield self._create(wire.Item(type="message", role="user", content=[part]))
+        yield self._create(wire.WireItem(type="message", role="user", content=[part]))
 
     def tool_result(self, call: str, output: str) -> Iterator[Message]:
         """What a tool answered."""
-        yield self._create(wire.Item(type="function_call_output", call_id=call, output=output))
+        yield self._create(wire.WireItem(type="function_call_output", call_id=call, output=output))
 
     def respond(self, instructions: str = "") -> Iterator[Message]:
         """Answer now."""
@@ -418,7 +418,7 @@ class OpenAIProtocol(Protocol):
         """An item was not heard at all: truncating to nothing is refused."""
         yield self._message(wire.ItemDelete(item_id=item))
 
-    def _create(self, item: wire.Item) -> Message:
+    def _create(self, item: wire.WireItem) -> Message:
         return self._message(wire.ItemCreate(item=item))
 
 
@@ -434,11 +434,11 @@ def _partial(event: wire.ServerEvent) -> TypeGuard[wire.TranscriptionCompleted]:
     return isinstance(event, wire.TranscriptionCompleted) and event.status == "in_progress"
 
 
-def _details(response: wire.Response) -> wire.StatusDetails | None:
+def _details(response: wire.WireResponse) -> wire.StatusDetails | None:
     return response.status_details if isinstance(response.status_details, wire.StatusDetails) else None
 
 
-def _reason(response: wire.Response) -> str:
+def _reason(response: wire.WireResponse) -> str:
     """Why it ended as it did, in the server's words."""
     details = _details(response)
     if details and details.error:
@@ -446,8 +446,8 @@ def _reason(response: wire.Response) -> str:
     return (details.reason or "") if details else ""
 
 
-def _picture(address: str, detail: str) -> wire.Part:
-    return wire.Part(type="input_image", image_url=address, detail=detail or None)
+def _picture(address: str, detail: str) -> wire.WirePart:
+    return wire.WirePart(type="input_image", image_url=address, detail=detail or None)
 
 
 def _usage(usage: wire.TokenUsage | None) -> dict[str, int]:

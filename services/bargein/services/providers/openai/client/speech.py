@@ -12,7 +12,7 @@ import numpy as np
 from bargein.services._retry import PASSING, asked_wait, pause
 from bargein.services.cascade.parts import Samples, SpeechToText, TextToSpeech, Word
 from bargein.services.providers._shared.http import Http, HttpFault
-from bargein.services.providers._shared.remote_socket import Remote
+from bargein.services.providers._shared.remote_socket import RemoteSocket
 
 from ._speech_protocol import SoundAnswer, WordsAnswer, complaint, wav
 
@@ -45,7 +45,7 @@ class _RefusedError(Exception):
         self.wait = wait
 
 
-class _OverHttp(Remote):
+class _OverHttp(RemoteSocket):
     """A part that asks one request an utterance or a sentence, again while nothing of its answer has come."""
 
     service = "OpenAI"

@@ -11,7 +11,7 @@ from bargein.pipeline import Audio, Frame, ResponseEnded
 from bargein.processors import Resample, Vad
 from bargein.services.g711 import Codec, codec
 
-__all__ = ["Ears", "MakeVad", "Mouth", "server_vad"]
+__all__ = ["UserAudio", "ReplyAudio", "MakeVad", "server_vad"]
 
 Samples = npt.NDArray[np.int16]
 MakeVad = Callable[[Mapping[str, Any]], Vad]
@@ -33,7 +33,7 @@ def server_vad(turn: Mapping[str, Any]) -> Vad:
     return Vad(threshold=threshold, stop_ms=max(20.0, float(turn["silence_duration_ms"])))
 
 
-class Ears:
+class UserAudio:
     """The user's sound: bytes come in; sound for the brain comes out, and what a VAD hears in it.
 
     `rate` is what the brain wants; None for whatever comes. The `pts` of everything counts all sound of the session.
@@ -111,7 +111,7 @@ class Ears:
                 yield from (news for news in self._vad.process(each) if not isinstance(news, Audio))
 
 
-class Mouth:
+class ReplyAudio:
     """The agent's voice: the brain's sound becomes deltas in the format of the response."""
 
     def __init__(self, form: Codec) -> None:

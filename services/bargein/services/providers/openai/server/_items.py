@@ -13,7 +13,7 @@ from bargein.services.providers.openai import wire
 
 from ._errors import RequestError, missing, wrong_value
 
-__all__ = ["Conversation", "Entry", "checked"]
+__all__ = ["ServerConversation", "ServerItem", "checked"]
 
 CONTENT = {
     "system": ("input_text",),
@@ -23,7 +23,7 @@ CONTENT = {
 LONGEST_ID = 32
 
 
-class Entry:
+class ServerItem:
     """An item, and what the server knows beside it."""
 
     def __init__(self, item: dict[str, Any]) -> None:
@@ -67,17 +67,17 @@ class Entry:
         yield from self.remembered()
 
 
-class Conversation:
+class ServerConversation:
     """Items in their order."""
 
     def __init__(self) -> None:
         self._order: list[str] = []
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, ServerItem] = {}
 
     def __contains__(self, id: str) -> bool:
         return id in self._entries
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[ServerItem]:
         return (self._entries[id] for id in self._order)
 
     @property
@@ -85,11 +85,11 @@ class Conversation:
         """The id of the last item."""
         return self._order[-1] if self._order else None
 
-    def get(self, id: str) -> Entry | None:
+    def get(self, id: str) -> ServerItem | None:
         """An item."""
         return self._entries.get(id)
 
-    def add(self, entry: Entry, after: str | None = None) -> str | None:
+    def add(self, entry: ServerItem, after: str | None = None) -> str | None:
         """Put an item at the end, behind another one, or first (`root`); returns the id of the one before it.
 
         Raises `RequestError` for an id that is taken, and for one that is not there.
@@ -121,7 +121,7 @@ class Conversation:
         at = self._order.index(id) if id in self._entries else 0
         return self._order[at - 1] if at else None
 
-    def need(self, id: str, doing: str, verb: str) -> Entry:
+    def need(self, id: str, doing: str, verb: str) -> ServerItem:
         """An item that a client names. Raises `RequestError` when it is not there."""
         entry = self._entries.get(id)
         if entry is None:
@@ -132,13 +132,13 @@ class Conversation:
             )
         return entry
 
-    def remove(self, entry: Entry) -> None:
+    def remove(self, entry: ServerItem) -> None:
         """Take an item out."""
         self._order.remove(entry.id)
         del self._entries[entry.id]
 
 
-def checked(item: wire.Item, id: str, call: str) -> Entry:
+def checked(item: wire.WireItem, id: str, call: str) -> ServerItem:
     """An item that a client creates; `id` and `call` are for what it leaves out. Raises `RequestError`."""
     if item.id is not None and not 0 < len(item.id) <= LONGEST_ID:
         raise RequestError(
@@ -154,18 +154,18 @@ def checked(item: wire.Item, id: str, call: str) -> Entry:
             if getattr(item, name) is None:
                 raise missing(f"item.{name}")
         base |= {"status": "completed", "name": item.name, "call_id": item.call_id or call}
-        return Entry({**base, "arguments": item.arguments})
+        return ServerItem({**base, "arguments": item.arguments})
     if item.type == "function_call_output":
         for name in ("call_id", "output"):
             if getattr(item, name) is None:
                 raise missing(f"item.{name}")
-        return Entry({**base, "call_id": item.call_id, "output": item.output})
+        return ServerItem({**base, "call_id": item.call_id, "output": item.output})
     raise wrong_value(
         "item.type", item.type, "Supported values are: 'message', 'function_call', and 'function_call_output'."
     )
 
 
-def _message(item: wire.Item, base: dict[str, Any]) -> Entry:
+def _message(item: wire.WireItem, base: dict[str, Any]) -> ServerItem:
     if item.role is None:
         raise missing("item.role")
     if item.role not in CONTENT:
@@ -173,7 +173,7 @@ def _message(item: wire.Item, base: dict[str, Any]) -> Entry:
     if item.content is None:
         raise missing("item.content")
     content: list[dict[str, Any]] = []
-    entry = Entry({**base, "status": "completed", "role": item.role, "content": content})
+    entry = ServerItem({**base, "status": "completed", "role": item.role, "content": content})
     texts: list[str] = []
     for at, part in enumerate(item.content):
         path = f"item.content[{at}]"
@@ -202,7 +202,7 @@ def _message(item: wire.Item, base: dict[str, Any]) -> Entry:
     return entry
 
 
-def _image(part: wire.Part, path: str) -> Image:
+def _image(part: wire.WirePart, path: str) -> Image:
     if part.image_url is None:
         raise missing(f"{path}.image_url")
     head, _, data = part.image_url.partition(",")

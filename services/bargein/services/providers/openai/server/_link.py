@@ -14,7 +14,7 @@ from bargein.pipeline import Audio, Failure, Frame, Interrupt, Pipeline, Played,
 from bargein.pipeline.errors import SessionError
 from bargein.processors import Spoken
 from bargein.services.providers.openai.dialect import GA
-from bargein.services.providers.openai.server_language import Tongue
+from bargein.services.providers.openai.server_language import ServerLanguage
 from bargein.services.sockets import Socket, SocketClosedError
 
 from ._audio import MakeVad, server_vad
@@ -90,7 +90,7 @@ class Link:
         vad: MakeVad | None = server_vad,
         limits: Limits | None = None,
         faults: Faults | None = None,
-        dialect: Tongue = GA,
+        dialect: ServerLanguage = GA,
     ) -> None:
         self.failure: Exception | None = None
         self.limits = limits or Limits()

@@ -9,10 +9,10 @@ from bargein.pipeline import Usage
 from bargein.processors import Timing
 from bargein.services.g711 import codec
 
-from ._audio import Mouth
-from ._items import Conversation, Entry
+from ._audio import ReplyAudio
+from ._items import ServerConversation, ServerItem
 
-__all__ = ["Reply"]
+__all__ = ["ReplyWriter"]
 
 Say = Callable[..., None]
 """Takes an event's type and fields, and sends it."""
@@ -21,13 +21,13 @@ Say = Callable[..., None]
 class _Message:
     """A message of a response while it grows."""
 
-    def __init__(self, entry: Entry, index: int) -> None:
+    def __init__(self, entry: ServerItem, index: int) -> None:
         self.entry = entry
         self.index = index
         self.pieces: list[str] = []
 
 
-class Reply:
+class ReplyWriter:
     """A response in progress.
 
     `settings` is what holds for it: `checked_response`.
@@ -37,7 +37,7 @@ class Reply:
         self,
         id: str,
         settings: dict[str, Any],
-        conversation: tuple[str, Conversation],
+        conversation: tuple[str, ServerConversation],
         say: Say,
         ids: Callable[[str], str],
     ) -> None:
@@ -52,7 +52,7 @@ class Reply:
         self._say = say
         self._ids = ids
         self._text_only = settings["output_modalities"] == ["text"]
-        self._mouth = Mouth(codec(settings["audio"]["output"]["format"]))
+        self._mouth = ReplyAudio(codec(settings["audio"]["output"]["format"]))
         self._codec = codec(settings["audio"]["output"]["format"])
         self._messages: dict[str, _Message] = {}
         self._output: list[dict[str, Any]] = []
@@ -95,7 +95,7 @@ class Reply:
             "call_id": call,
             "arguments": "",
         }
-        entry = Entry(item)
+        entry = ServerItem(item)
         index = self._add(entry)
         ids = {"response_id": self.id, "item_id": entry.id, "output_index": index, "call_id": call}
         if arguments:
@@ -134,13 +134,13 @@ class Reply:
                 "role": "assistant",
                 "content": [],
             }
-            entry = Entry(item)
+            entry = ServerItem(item)
             entry.brain = (self.brain or "", name)
             message = self._messages[name] = _Message(entry, self._add(entry))
             self._of_part("response.content_part.added", message, part=self._part(""))
         return message
 
-    def _add(self, entry: Entry) -> int:
+    def _add(self, entry: ServerItem) -> int:
         index = len(self._output)
         self._output.append(entry.item)
         self._say("response.output_item.added", response_id=self.id, output_index=index, item=dict(entry.item))
@@ -160,7 +160,7 @@ class Reply:
         self._of_part("response.content_part.done", message, part=self._part(text))
         self._done(entry, message.index, {**entry.item, "status": status, "content": [content]})
 
-    def _done(self, entry: Entry, index: int, item: dict[str, Any]) -> None:
+    def _done(self, entry: ServerItem, index: int, item: dict[str, Any]) -> None:
         entry.item = self._output[index] = item
         before = self._conversation.before(entry.id)
         self._say("conversation.item.done", previous_item_id=before, item=item)

@@ -29,16 +29,16 @@ from bargein.pipeline import (
     Transcript,
     Usage,
 )
-from bargein.processors import SpeechContinued, Timing, TurnTaking
+from bargein.processors import SpeechContinued, Timing, TurnControl
 from bargein.services.frames import ClearAudio, Respond, Say
 from bargein.services.g711 import codec
 from bargein.services.providers.openai import wire
 
-from ._audio import Ears, MakeVad, server_vad
+from ._audio import UserAudio, MakeVad, server_vad
 from ._config import checked_response, new_session, updated
 from ._errors import RequestError, explained
-from ._items import Conversation, Entry, checked
-from ._reply import Reply
+from ._items import ServerConversation, ServerItem, checked
+from ._reply import ReplyWriter
 from ._turn import Waiting, configuration
 
 __all__ = ["Event", "ServerSession", "random_id"]
@@ -100,20 +100,20 @@ class ServerSession:
         """The epoch of the brain's session, as far as it is known."""
         self.session = new_session(ids("sess"), model, expires_at, session, lenient=lenient)
         """The session object."""
-        self.conversation = Conversation()
+        self.conversation = ServerConversation()
         """Its items."""
-        self.reply: Reply | None = None
+        self.reply: ReplyWriter | None = None
         """The response in progress."""
         self._ids = ids
         self._lenient = lenient
         self._conversation_id = ids("conv")
         self._own_ears = vad is not None
-        self._ears = Ears(rate, vad)
+        self._ears = UserAudio(rate, vad)
         self._from = 0.0  # where the buffer begins, in milliseconds of sound
-        self._speech: Entry | None = None  # the item that is being spoken
+        self._speech: ServerItem | None = None  # the item that is being spoken
         self._waiting = Waiting()
-        self._names: dict[str, Entry] = {}  # the user's items, by the brain's names
-        self._unheard: deque[Entry] = deque(maxlen=64)  # the user's sound without a transcript
+        self._names: dict[str, ServerItem] = {}  # the user's items, by the brain's names
+        self._unheard: deque[ServerItem] = deque(maxlen=64)  # the user's sound without a transcript
         self._over: dict[str, None] = {}  # the brain's responses that are over
         self._turn_due = False  # a turn ended while a response was in progress
         self._answering = False  # the brain has a turn to answer, and has not begun
@@ -128,7 +128,7 @@ class ServerSession:
     def open(self) -> None:
         """Greet the client, and tell the brain who takes the turns, and what the session begins with."""
         if self._own_ears:
-            self.frames.append(TurnTaking())
+            self.frames.append(TurnControl())
         self._configure(new_session("", "", 0), self.session)
         self._say("session.created", session=self.session)
 
@@ -215,7 +215,7 @@ class ServerSession:
         elif isinstance(frame, SpeechStopped) and not self._own_ears and self._turns is not None:
             self._speech_stopped(frame)
 
-    def _whose(self, response: str) -> Reply | None:
+    def _whose(self, response: str) -> ReplyWriter | None:
         """The response that something of the brain's belongs to; None for one that is over."""
         if response and response in self._over:
             return None
@@ -327,7 +327,7 @@ class ServerSession:
         self._say("conversation.item.added", previous_item_id=before, item=entry.item)
         self._say("conversation.item.done", previous_item_id=before, item=entry.item)
 
-    def _delete(self, entry: Entry) -> None:
+    def _delete(self, entry: ServerItem) -> None:
         self.conversation.remove(entry)
         self._waiting.remove(entry)
         if entry.open:
@@ -442,7 +442,7 @@ class ServerSession:
         self._say("conversation.item.added", previous_item_id=before, item=entry.item)
         self._say("conversation.item.done", previous_item_id=before, item=entry.item)
 
-    def _name(self, name: str, entry: Entry) -> None:
+    def _name(self, name: str, entry: ServerItem) -> None:
         if name:
             self._names[name] = entry
             while len(self._names) > REMEMBERED:
@@ -470,7 +470,7 @@ class ServerSession:
                 "conversation.item.input_audio_transcription.completed", **said, transcript=frame.text, usage=usage
             )
 
-    def _of_user(self, name: str) -> Entry | None:
+    def _of_user(self, name: str) -> ServerItem | None:
         """Which of the user's items a name of the brain's stands for, if it has not said."""
         if self._speech is not None and name == self._speech.id:
             return self._speech
@@ -514,7 +514,7 @@ class ServerSession:
     def _begin(self, settings: dict[str, Any]) -> None:
         conversation = (self._conversation_id, self.conversation)
         self._quiet_from = None
-        self.reply = Reply(self._ids("resp"), settings, conversation, self._say, self._ids)
+        self.reply = ReplyWriter(self._ids("resp"), settings, conversation, self._say, self._ids)
 
     def _interrupt(self, reason: str) -> None:
         """End the response in progress, and call off a turn whose answer has not begun."""
@@ -554,7 +554,7 @@ class ServerSession:
             if entry.open:
                 self._played(entry, entry.ms or READ_MS)
 
-    def _played(self, entry: Entry, ms: float) -> None:
+    def _played(self, entry: ServerItem, ms: float) -> None:
         entry.open = False
         response, item = entry.brain
         self.frames.append(Played(response=response, item=item, ms=ms, done=True))
@@ -563,9 +563,9 @@ class ServerSession:
         self.events.append({"type": type, "event_id": self._ids("event"), **fields})
 
 
-def _spoken(id: str) -> Entry:
+def _spoken(id: str) -> ServerItem:
     content = [{"type": "input_audio", "transcript": None}]
-    return Entry({"id": id, "type": "message", "status": "completed", "role": "user", "content": content})
+    return ServerItem({"id": id, "type": "message", "status": "completed", "role": "user", "content": content})
 
 
 def _words(message: Any) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 from bargein.pipeline import Frame, ToolResult, UserText
 from bargein.services.frames import Commit, Configure, Respond
 
-from ._audio import Ears
-from ._items import Conversation, Entry
+from ._audio import UserAudio
+from ._items import ServerConversation, ServerItem
 
 __all__ = ["Waiting", "configuration"]
 
@@ -18,7 +18,7 @@ class Waiting:
     """Items, results and calls that wait for the next turn."""
 
     def __init__(self) -> None:
-        self._entries: list[Entry] = []
+        self._entries: list[ServerItem] = []
         self._results: list[ToolResult] = []
         self._calls: set[str] = set()  # of the brain's latest response, without a result
         self._late: set[str] = set()  # of earlier ones
@@ -29,7 +29,7 @@ class Waiting:
         """Whether there is anything new."""
         return bool(self._entries or self._results)
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: ServerItem) -> None:
         """An item that the brain has not seen, or a result for one of its calls."""
         call = entry.item.get("call_id")
         if entry.item["type"] == "function_call_output" and call in self._calls | self._late:
@@ -40,7 +40,7 @@ class Waiting:
         else:
             self._entries.append(entry)
 
-    def remove(self, entry: Entry) -> None:
+    def remove(self, entry: ServerItem) -> None:
         """An item that need not be told."""
         if entry in self._entries:
             self._entries.remove(entry)
@@ -58,7 +58,11 @@ class Waiting:
             self._restore = None
 
     def turn(
-        self, settings: dict[str, Any] | None, session: dict[str, Any], conversation: Conversation, ears: Ears
+        self,
+        settings: dict[str, Any] | None,
+        session: dict[str, Any],
+        conversation: ServerConversation,
+        ears: UserAudio,
     ) -> Iterator[Frame]:
         """All that is new, for the brain to answer: results first, then history, then the user's turn.
 
@@ -89,7 +93,7 @@ class Waiting:
         elif asks:
             yield Respond(instructions=instructions)
 
-    def _take(self, conversation: Conversation) -> tuple[list[Entry], list[Entry]]:
+    def _take(self, conversation: ServerConversation) -> tuple[list[ServerItem], list[ServerItem]]:
         """What is new, in the conversation's order: history, and what the user says now."""
         waiting = {entry.id for entry in self._entries}
         self._entries = []
@@ -122,6 +126,6 @@ def configuration(before: dict[str, Any], after: dict[str, Any]) -> Configure | 
     return Configure(**changed) if changed else None
 
 
-def _of_turn(entry: Entry) -> bool:
+def _of_turn(entry: ServerItem) -> bool:
     """Whether it can be part of what the user says now."""
     return bool(entry.item["type"] == "message" and entry.item["role"] != "assistant")

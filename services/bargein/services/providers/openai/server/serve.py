@@ -25,7 +25,7 @@ model. It
 
 Tools, instructions and voice come as `Configure`, tools as `schemas`, as the API writes them. History that a client
 puts in comes as `Remember`. The message of a `Failure` is told to the client. Speech is found by this server, by a
-`Vad` set as the session's `turn_detection` says, and the brain is told to leave the turns to it (`TurnTaking`); with
+`Vad` set as the session's `turn_detection` says, and the brain is told to leave the turns to it (`TurnControl`); with
 `vad=None` it takes its turns itself.
 
 A response that the client asks for is created at once, one that answers speech when the brain begins it. Its end is the
@@ -47,7 +47,7 @@ import msgspec
 from bargein.services import sockets
 from bargein.services.frames import Remember
 from bargein.services.providers.openai.dialect import GA
-from bargein.services.providers.openai.server_language import Tongue
+from bargein.services.providers.openai.server_language import ServerLanguage
 from bargein.services.sockets import Socket
 
 from ._audio import MakeVad, server_vad
@@ -143,7 +143,7 @@ async def serve(
     rate: int | None = None,
     vad: MakeVad | None = server_vad,
     faults: Faults | None = None,
-    dialect: Tongue = GA,
+    dialect: ServerLanguage = GA,
 ) -> AsyncIterator[Server]:
     """Serve brains at `/v1/realtime` while the block runs, on asyncio or trio; `port=0` takes a free one.
 
@@ -200,7 +200,7 @@ async def serve_socket(
     rate: int | None = None,
     vad: MakeVad | None = server_vad,
     faults: Faults | None = None,
-    dialect: Tongue = GA,
+    dialect: ServerLanguage = GA,
 ) -> Ending:
     """Serve one session on a socket, such as one end of `sockets.pipe()`; says how it ended. Options: see `serve`.
 
@@ -226,7 +226,9 @@ async def serve_socket(
 # The handshake --------------------------------------------------------------------------------------------------------
 
 
-def _refusal(request: Any, keys: Collection[str] | None, full: bool, faults: Faults | None, dialect: Tongue) -> Any:
+def _refusal(
+    request: Any, keys: Collection[str] | None, full: bool, faults: Faults | None, dialect: ServerLanguage
+) -> Any:
     """The HTTP answer to a handshake that comes to nothing; None for one that may go on."""
     if faults is not None and faults.html_answer:
         return _answer(200, "OK", b"<!doctype html><title>Hello</title><p>A web page.</p>", "text/html; charset=utf-8")

@@ -14,11 +14,11 @@ from bargein.processors import DecodePicture, Resample
 from bargein.services.rtp.intake import intercept
 from bargein.services.rtp.listening import Listening
 from bargein.services.rtp.tracks import PictureTrack, VoiceTrack
-from bargein.services.rtp.voice import Voice
+from bargein.services.rtp.voice import VoiceSender
 from bargein.services.sockets import SocketClosedError
 from bargein.services.transports.webrtc._connection import configuration
 
-from ._call_wire import SOUNDS_SECONDS, CallWire, Picture
+from ._call_wire import SOUNDS_SECONDS, CallPicture, CallWire
 
 __all__ = ["CallSocket"]
 
@@ -45,7 +45,7 @@ class CallSocket:
     ) -> None:
         self._tasks = tasks
         self._wire = CallWire(video=video)
-        self._voice, self._listening, self._resample = Voice(), Listening(), Resample(RATE)
+        self._voice, self._listening, self._resample = VoiceSender(), Listening(), Resample(RATE)
         self._pc = RTCPeerConnection(configuration(list(servers)))
         self._track = VoiceTrack(self._voice, self._pulled, steady=True)
         transceiver = self._pc.addTransceiver(self._track, direction="sendrecv")
@@ -94,7 +94,7 @@ class CallSocket:
             if isinstance(each, bytes):
                 if len(each) > 1:
                     self._voice.add(Audio.from_bytes(each[: len(each) & ~1], RATE))
-            elif isinstance(each, Picture):
+            elif isinstance(each, CallPicture):
                 self._show(each)
             else:
                 self._post(each)
@@ -103,7 +103,7 @@ class CallSocket:
         if self._closed is not None:
             raise SocketClosedError(*self._closed)
 
-    def _show(self, picture: Picture) -> None:
+    def _show(self, picture: CallPicture) -> None:
         assert self._picture is not None, "pictures are asked for with video only"
         for frame in self._decode.process(Video(data=picture.data, format=picture.format)):
             if isinstance(frame, Video):

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-__all__ = ["SOUNDS_SECONDS", "CallWire", "Picture"]
+__all__ = ["SOUNDS_SECONDS", "CallPicture", "CallWire"]
 
 SOUND = "input_audio_buffer.append"
 PCM = "audio/pcm"
@@ -60,7 +60,7 @@ _HEAD = msgspec.json.Decoder(_Head)
 _APPEND = msgspec.json.Decoder(_Append)
 
 
-class Picture(msgspec.Struct, frozen=True):
+class CallPicture(msgspec.Struct, frozen=True):
     """An encoded picture for the video track."""
 
     data: bytes
@@ -88,7 +88,7 @@ class CallWire:
 
     # What is sent ---------------------------------------------------------------------------------------------------
 
-    def send(self, data: str) -> Iterator[str | bytes | Picture]:
+    def send(self, data: str) -> Iterator[str | bytes | CallPicture]:
         """The messages for the channel, as text; for the tracks the sound, 16-bit PCM at 24 kHz, and with `video` the
         pictures that have no `detail`.
         """
@@ -204,14 +204,14 @@ def _head(data: str) -> _Head:
         return _Head()  # whoever reads it will complain
 
 
-def _picture(data: str) -> Picture | None:
+def _picture(data: str) -> CallPicture | None:
     """The one picture of an item, if it is to be seen and not to be kept: `Video`, and an `Image` without `detail`."""
     parts = msgspec.json.decode(data)["item"].get("content") or [{}]
     address = str(parts[0].get("image_url") or "")
     if len(parts) > 1 or parts[0].get("detail") or not address.startswith("data:image/"):
         return None
     form, _, encoded = address.removeprefix("data:image/").partition(";base64,")
-    return Picture(base64.b64decode(encoded), form)
+    return CallPicture(base64.b64decode(encoded), form)
 
 
 def _cancelled(done: str) -> str:
