@@ -305,7 +305,7 @@ class Notes(Processor):
         self.count = 0
 
     def process(self, frame: Audio | Text | Transcript | ResponseStarted | ResponseEnded | Connected) -> None:
-        if isinstance(frame, Audio) and frame.response:
+        if isinstance(frame, Audio) and frame.response_id:
             self.latest[frame.epoch] = clock()
             self.count += 1
             if self.count == 4:

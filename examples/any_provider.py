@@ -11,7 +11,7 @@ from bargein.services.realtime import Realtime
 from bargein.services.tools import tool
 
 PROVIDER = "OpenAI"  # or "Gemini", or any other of `bargein.services.providers.catalog.PROVIDERS`
-ASKS = [ToolCall(call="", name="clock", arguments='{"city": "Paris"}')]
+ASKS = [ToolCall(call_id="", name="clock", arguments='{"city": "Paris"}')]
 STORY = "It is noon in Paris, and the bells are ringing all over the town while we speak."
 
 

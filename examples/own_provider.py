@@ -38,10 +38,10 @@ class Echo(Protocol):  # no I/O in it, so its tests need no event loop; one inst
     def receive(self, data: str | bytes) -> Iterable[Event]:  # a real one gives a ProtocolFault for what is no JSON
         match json.loads(data):  # what is unknown matches nothing, so that the provider may learn new words
             case {"is": "ready"}:
-                yield SessionReady(session="echo")  # nothing but the opening is sent before this
+                yield SessionReady(session_id="echo")  # nothing but the opening is sent before this
             case {"is": "reply", "id": str(name), "text": str(text)}:
-                yield TextPiece(response=name, item="", text=text)  # the first of a new name begins the response
-                yield ResponseOver(response=name)
+                yield TextPiece(response_id=name, item_id="", text=text)  # the first of a new name begins the response
+                yield ResponseOver(response_id=name)
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ class Keys(Processor):
 
 
 def agent(call: Transport) -> Pipeline:
-    print("a call from", call.peer.wishes["name"])
+    print("a call from", call.peer.params["name"])
     return Pipeline(call.source, Keys(), ScriptedBrain("You have no new messages."), call.sink)
 
 

@@ -29,7 +29,7 @@ class Talker(Processor):
             self.left -= 1
             print(f"{self.name} speaks")
             for piece in framed(speech_like(200), response="r"):
-                await reply.send(Audio(samples=piece.samples, rate=piece.rate, response="r"))
+                await reply.send(Audio(samples=piece.samples, rate=piece.rate, response_id="r"))
 
 
 async def main() -> None:

@@ -81,7 +81,7 @@ def test_live_is_the_default_and_the_greatest() -> None:
     assert Text(text="a", epoch=10**12).epoch < LIVE
 
 
-@pytest.mark.parametrize("frame", [Transcript(text="a"), Played(response="r", ms=1), End()])
+@pytest.mark.parametrize("frame", [Transcript(text="a"), Played(response_id="r", ms=1), End()])
 def test_news_never_expires(frame: Frame) -> None:
     """Only media, text and urgent frames can carry an epoch."""
     with pytest.raises(FrameError, match="never expire"):
@@ -90,7 +90,7 @@ def test_news_never_expires(frame: Frame) -> None:
 
 def test_stamping_leaves_the_original() -> None:
     """A stamped frame is another frame with the same contents."""
-    frame = Audio(samples=SOUND, rate=16_000, pts=5, response="r")
+    frame = Audio(samples=SOUND, rate=16_000, pts=5, response_id="r")
     stamped = frame.stamped(3)
     assert (stamped.epoch, frame.epoch) == (3, LIVE)
     assert stamped.samples is frame.samples
@@ -114,7 +114,9 @@ def test_equality_compares_contents() -> None:
 def test_reprs_tell_size_and_time_and_no_contents() -> None:
     """They are short enough for logs, and never contain the user's media."""
     assert repr(Audio(samples=SOUND, rate=16_000, pts=1_500_000_000)) == "Audio(20 ms, 16000 Hz, 1 ch, pts=1.500s)"
-    assert repr(Audio(samples=SOUND, rate=16_000, epoch=3, response="r")).endswith("pts=0.000s, epoch=3, response='r')")
+    assert repr(Audio(samples=SOUND, rate=16_000, epoch=3, response_id="r")).endswith(
+        "pts=0.000s, epoch=3, response='r')"
+    )
     assert repr(Video(data=PIXELS)) == "Video(6x4, rgb24, pts=0.000s)"
     assert repr(Image(data=b"abc", format="jpeg")) == "Image(3 bytes, jpeg, pts=0.000s)"
 

@@ -123,7 +123,7 @@ def test_empty_graphs_are_found() -> None:
 
 async def test_sources_in_the_middle() -> None:
     """A source that stands behind others lets their frames pass and adds its own."""
-    source = Scripted(audio(7), Played(response="r", ms=1))
+    source = Scripted(audio(7), Played(response_id="r", ms=1))
     got = await sent(Pipeline(Plain(), source, Waits()), audio(1))
     assert sorted(numbers(got)) == [1, 7]
 

@@ -51,7 +51,7 @@ def test_urgent_then_news_then_data() -> None:
     """The lanes are emptied in this order."""
     box = Box()
     box.inbox.put(audio())
-    box.inbox.put_news(Played(response="r", ms=1))
+    box.inbox.put_news(Played(response_id="r", ms=1))
     box.inbox.put_urgent(Hold())
     assert [type(frame) for frame in box.all()] == [Hold, Played, Audio]
 
@@ -105,7 +105,7 @@ def test_the_news_lane_is_bounded() -> None:
     """The oldest is dropped and counted."""
     box = Box()
     for ms in range(NEWS_ROOM + 10):
-        box.inbox.put_news(Played(response="r", ms=ms))
+        box.inbox.put_news(Played(response_id="r", ms=ms))
     frames = box.all()
     assert len(frames) == NEWS_ROOM
     assert isinstance(frames[0], Played)
@@ -153,7 +153,7 @@ async def test_closing_frees_senders() -> None:
         box.inbox.close()
     box.inbox.put(audio(3))
     box.inbox.put_urgent(Hold())
-    box.inbox.put_news(Played(response="r", ms=1))
+    box.inbox.put_news(Played(response_id="r", ms=1))
     assert box.counters.late == 4
     assert repr(box.inbox) == "<Inbox 0/1 closed>"
 
@@ -441,7 +441,7 @@ async def test_nothing_urgent_pays_debts() -> None:
         with anyio.move_on_after(1):
             await harness.send(*(audio(at) for at in range(9)))
         before = anyio.current_time()
-        await harness.send(Hold(), Interrupt(), Played(response="r", ms=1))
+        await harness.send(Hold(), Interrupt(), Played(response_id="r", ms=1))
         assert anyio.current_time() == before
         await harness.session.cancel()
 

@@ -93,7 +93,7 @@ async def test_answering_each_other_for_ever_is_a_flood() -> None:
 
     class Tells(Processor):
         def process(self, frame: Text) -> Iterator[Played]:
-            yield Played(response="r", ms=1)
+            yield Played(response_id="r", ms=1)
 
     with pytest.raises(EmitLimitError, match="do processors answer each other for ever"):
         async with Pipeline(Asks(), Tells()).session() as session:
@@ -124,7 +124,7 @@ async def test_upstream_frames_reach_all_above() -> None:
 
     class Plays(Processor):
         def process(self, frame: Audio) -> Iterator[Played | Audio]:
-            yield Played(response="r", ms=20)
+            yield Played(response_id="r", ms=20)
             yield frame
 
     near, far, deaf = Hears(), HearsLater(), Hears()
@@ -138,7 +138,7 @@ async def test_upstream_frames_reach_all_above() -> None:
     assert len(harness.of(Played)) == 1
     below = Hears()
     async with Pipeline(Plain(), below).session() as session:
-        await session.send(Played(response="r", ms=40))
+        await session.send(Played(response_id="r", ms=40))
     assert below.heard == [40]
 
 
@@ -240,7 +240,7 @@ async def test_news_is_heard_after_the_end() -> None:
         async def run(self, inbox: Inbox[Audio], out: Outlet[Played]) -> None:
             async for frame in inbox:
                 await anyio.sleep(0.02)
-                await out.send(Played(response="r", ms=20.0 * (1 + index(frame))))
+                await out.send(Played(response_id="r", ms=20.0 * (1 + index(frame))))
 
     for fused in (True, False):
         plain, waiting = Keeps(), KeepsLater()

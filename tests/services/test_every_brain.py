@@ -60,7 +60,8 @@ async def _served(
     replies: list[Reply], dialect: ServerLanguage = GA, faults: Faults | None = None, **options: Any
 ) -> AsyncIterator[Callable[[Endpoint], Any]]:
     steps = [
-        reply if isinstance(reply, str) else [ToolCall(call="", name=reply[0], arguments=reply[1])] for reply in replies
+        reply if isinstance(reply, str) else [ToolCall(call_id="", name=reply[0], arguments=reply[1])]
+        for reply in replies
     ]
     brain = ScriptedBrain(*steps, hears=[ASKED], **options)
     async with _behind_server(brain, dialect, faults) as connect:
@@ -184,7 +185,8 @@ async def rescued(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain
 @asynccontextmanager
 async def gemini(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]:
     said = [
-        reply if isinstance(reply, str) else [ToolCall(call="", name=reply[0], arguments=reply[1])] for reply in replies
+        reply if isinstance(reply, str) else [ToolCall(call_id="", name=reply[0], arguments=reply[1])]
+        for reply in replies
     ]
     peer = ScriptedGemini(*said, hears=[ASKED])
     brain = GeminiLive(api_key="key", connect=peer.connect, tools=tools)
@@ -251,7 +253,7 @@ def session(brain: Brain) -> Harness:
 
 
 def words(frames: Iterable[Frame], response: str) -> str:
-    return "".join(frame.text for frame in frames if isinstance(frame, Text) and frame.response == response).strip()
+    return "".join(frame.text for frame in frames if isinstance(frame, Text) and frame.response_id == response).strip()
 
 
 async def test_what_is_typed_is_answered(make: Any) -> None:
@@ -265,8 +267,8 @@ async def test_what_is_typed_is_answered(make: Any) -> None:
         assert isinstance(frames[0], ResponseStarted)
         assert frames[-1] is ended
         assert ended.outcome == "completed"
-        assert {frame.response for frame in frames} == {ended.response}
-        assert words(frames, ended.response) == "Good morning to you."
+        assert {frame.response_id for frame in frames} == {ended.response_id}
+        assert words(frames, ended.response_id) == "Good morning to you."
         assert sum(frame.ms for frame in harness.of(Audio)) > 500
         assert any(frame.final for frame in harness.of(Text))
         await anyio.sleep(5)
@@ -281,7 +283,7 @@ async def test_what_is_said_is_answered(make: Any) -> None:
     async with make(["It is sunny."], []) as brain, session(brain) as harness:
         await harness.play(list(framed(said, rate=24_000)))
         ended = await harness.next(ResponseEnded, within=60)
-        assert words(harness.frames, ended.response) == "It is sunny."
+        assert words(harness.frames, ended.response_id) == "It is sunny."
         assert [entry.text for entry in brain.history if entry.role == "user"] == ["What is the weather in Paris?"]
         await harness.session.cancel()
 
@@ -303,11 +305,11 @@ async def test_an_interrupt_ends_it_and_the_memory_is_what_was_heard(make: Any) 
         (kept,) = [entry.remembered.strip() for entry in brain.history if entry.role == "assistant"]
         assert kept == heard.strip()
         await harness.send(UserText(text="Wait."))
-        first = harness.of(ResponseStarted)[0].response
+        first = harness.of(ResponseStarted)[0].response_id
         ended = await harness.next(ResponseEnded, within=60)
-        while ended.response == first:
+        while ended.response_id == first:
             ended = await harness.next(ResponseEnded, within=60)
-        assert words(harness.frames, ended.response) == "Yes?"
+        assert words(harness.frames, ended.response_id) == "Yes?"
         await harness.session.cancel()
 
 
@@ -347,9 +349,9 @@ async def test_the_application_may_answer_calls(make: Any) -> None:
     async with make([("weather", "{}"), "It is sunny."], []) as brain, session(brain) as harness:
         await harness.send(UserText(text="What is the weather?"))
         call = await harness.next(ToolCall, within=60)
-        await harness.send(ToolResult(call=call.call, output="sunny"))
+        await harness.send(ToolResult(call_id=call.call_id, output="sunny"))
         await harness.next(Audio, within=60)
-        assert words(harness.frames, harness.of(Text)[0].response) != ""
+        assert words(harness.frames, harness.of(Text)[0].response_id) != ""
         await harness.session.cancel()
 
 
@@ -375,13 +377,13 @@ async def test_at_any_millisecond_the_memory_is_what_was_released(make: Any) -> 
             """How much sound was released of an answer that was interrupted after so long, and what is remembered."""
             came = len(harness.timeline)
             await harness.send(UserText(text="What is there to say?"))
-            name = (await harness.next(ResponseStarted, within=60)).response
+            name = (await harness.next(ResponseStarted, within=60)).response_id
             await harness.next(Audio, within=60)
             await anyio.sleep(seconds)
             harness.interrupt()
             await anyio.sleep(1.2)
-            sound = [frame for frame in harness.frames[came:] if isinstance(frame, Audio) and frame.response == name]
-            kept = [each.remembered for each in brain.history if each.role == "assistant" and each.response == name]
+            sound = [frame for frame in harness.frames[came:] if isinstance(frame, Audio) and frame.response_id == name]
+            kept = [each.remembered for each in brain.history if each.role == "assistant" and each.response_id == name]
             return sum(frame.ms for frame in sound), "".join(kept).strip()
 
         whole, text = await answered(20)

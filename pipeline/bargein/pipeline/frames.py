@@ -137,9 +137,9 @@ class Audio(Frame, frozen=True, kw_only=True, eq=False):
     """`int16`, shape `(n,)` for mono or `(n, channels)`."""
     rate: int
     """Samples a second (Hz)."""
-    response: str = ""
+    response_id: str = ""
     """Which response it belongs to, when the agent speaks; empty for the user's own sound."""
-    item: str = ""
+    item_id: str = ""
     """Which item of the response."""
 
     def __post_init__(self) -> None:
@@ -206,7 +206,7 @@ class Audio(Frame, frozen=True, kw_only=True, eq=False):
         return hash((Audio, self.pts, self.rate, len(self.samples)))
 
     def __repr__(self) -> str:
-        whose = f", response={self.response!r}" if self.response else ""
+        whose = f", response={self.response_id!r}" if self.response_id else ""
         return f"Audio({self.ms:g} ms, {self.rate} Hz, {self.channels} ch, {_when(self)}{whose})"
 
 
@@ -243,7 +243,7 @@ class Video(Frame, frozen=True, kw_only=True, eq=False):
     gray8; or the bytes of one jpeg, png or webp."""
     format: str = "rgb24"
     """`rgb24`, `bgr24`, `rgba`, `gray8`, `jpeg`, `png` or `webp`."""
-    response: str = ""
+    response_id: str = ""
     """Which response it belongs to, when the agent shows it."""
 
     def __post_init__(self) -> None:
@@ -271,7 +271,7 @@ class Image(Frame, frozen=True, kw_only=True, eq=False):
     """As `Video.format`."""
     detail: str = ""
     """How closely a model should look, in its own words (`low`, `high`); empty for its default."""
-    response: str = ""
+    response_id: str = ""
     """Which response it belongs to, when the agent shows it."""
 
     def __post_init__(self) -> None:
@@ -295,9 +295,9 @@ class Text(Frame, frozen=True, kw_only=True):
 
     text: str
     """The piece, spaces included: pieces are joined without adding any."""
-    response: str = ""
+    response_id: str = ""
     """Which response it belongs to."""
-    item: str = ""
+    item_id: str = ""
     """Which item of the response."""
     final: bool = False
     """No more pieces follow for this item."""
@@ -310,7 +310,7 @@ class UserText(Frame, frozen=True, kw_only=True):
 
     text: str
     """The whole message."""
-    item: str = ""
+    item_id: str = ""
     """Its id in the conversation, if it has one."""
 
 
@@ -323,7 +323,7 @@ class Transcript(Frame, frozen=True, kw_only=True):
     """All that is known of the item so far, not the difference."""
     final: bool = False
     """Whether the text may still change."""
-    item: str = ""
+    item_id: str = ""
     """Which item it belongs to: transcripts are joined by item, never by arrival."""
     speaker: str = "user"
     """Who spoke."""
@@ -336,7 +336,7 @@ class SpeechStarted(Frame, frozen=True, kw_only=True):
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
-    item: str = ""
+    item_id: str = ""
     """The item that the speech will become, when known."""
     lag_ms: float = 0.0
     """How long it had lasted, in milliseconds of sound, when it was noticed."""
@@ -347,7 +347,7 @@ class SpeechStopped(Frame, frozen=True, kw_only=True):
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
-    item: str = ""
+    item_id: str = ""
     """The item that the speech became, when known."""
     lag_ms: float = 0.0
     """How long the silence had lasted, in milliseconds of sound, when it was noticed."""
@@ -358,7 +358,7 @@ class ResponseStarted(Frame, frozen=True, kw_only=True):
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
-    response: str
+    response_id: str
     """Its id."""
     protected: bool = False
     """The user's speech must not interrupt it: an emergency notice, a legal sentence."""
@@ -369,7 +369,7 @@ class ResponseEnded(Frame, frozen=True, kw_only=True):
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
-    response: str
+    response_id: str
     """Its id."""
     outcome: Literal["completed", "interrupted", "failed"] = "completed"
     """How it ended."""
@@ -382,13 +382,13 @@ class ToolCall(Frame, frozen=True, kw_only=True):
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
-    call: str
+    call_id: str
     """The id that the result must carry."""
     name: str
     """Which tool."""
     arguments: str = "{}"
     """JSON, as the model wrote it: it may be invalid, and then the model must be told."""
-    response: str = ""
+    response_id: str = ""
     """The response that asked."""
     handled: bool = False
     """Whoever gives it has the tool, and runs it: nobody else need answer."""
@@ -399,7 +399,7 @@ class ToolResult(Frame, frozen=True, kw_only=True):
 
     delivery: ClassVar[Delivery] = Delivery.UPSTREAM
 
-    call: str
+    call_id: str
     """The id of the call."""
     output: str
     """The answer, usually JSON."""
@@ -412,7 +412,7 @@ class Usage(Frame, frozen=True, kw_only=True):
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
-    response: str = ""
+    response_id: str = ""
     """The response it is for."""
     input_tokens: int = 0
     """Tokens read, all kinds."""
@@ -431,9 +431,9 @@ class Played(Frame, frozen=True, kw_only=True):
 
     delivery: ClassVar[Delivery] = Delivery.UPSTREAM
 
-    response: str
+    response_id: str
     """The response that is playing."""
-    item: str = ""
+    item_id: str = ""
     """The item of it."""
     ms: float
     """Milliseconds of the item that left the sink, from its start."""

@@ -34,7 +34,7 @@ class Respond(Frame, frozen=True, kw_only=True):
     """In place of the session's, for this response."""
     protected: bool = False
     """The user's speech must not interrupt it."""
-    apart: str = ""
+    out_of_band: str = ""
     """A name for an answer that is no part of the conversation: text, which comes as an `OutOfBand` of that name."""
 
 
@@ -105,9 +105,9 @@ class Remember(Frame, frozen=True, kw_only=True):
     """Whose words; `call` and `result` are of a tool."""
     text: str
     """The words, the arguments of the call, or its result."""
-    item: str = ""
+    item_id: str = ""
     """Its id in the conversation."""
-    call: str = ""
+    call_id: str = ""
     """The id of the call."""
     name: str = ""
     """Which tool."""
@@ -120,9 +120,9 @@ class Connected(Frame, frozen=True, kw_only=True):
 
     provider: str
     """Whose."""
-    session: str = ""
+    session_id: str = ""
     """Its id there."""
-    again: bool = False
+    reconnected: bool = False
     """It replaces one that was lost or had to end."""
     config: Any = None
     """The session's configuration, as the provider states it."""
@@ -165,7 +165,7 @@ class ToolStarted(Frame, frozen=True, kw_only=True):
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
-    call: str
+    call_id: str
     """The call's id."""
     name: str
     """The tool."""
@@ -178,7 +178,7 @@ class ToolProgress(Frame, frozen=True, kw_only=True):
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
-    call: str
+    call_id: str
     """The call's id."""
     name: str
     """The tool."""
@@ -193,7 +193,7 @@ class ToolFinished(Frame, frozen=True, kw_only=True):
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
-    call: str
+    call_id: str
     """The call's id."""
     name: str
     """The tool."""

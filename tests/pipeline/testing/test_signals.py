@@ -49,6 +49,6 @@ def test_framing() -> None:
     frames = list(framed(samples, ms=20, epoch=3, response="r", start=160))
     assert [len(frame.samples) for frame in frames] == [320, 320, 160]
     assert [frame.pts for frame in frames] == [10_000_000, 30_000_000, 50_000_000]
-    assert {(frame.epoch, frame.response) for frame in frames} == {(3, "r")}
+    assert {(frame.epoch, frame.response_id) for frame in frames} == {(3, "r")}
     assert np.array_equal(joined([*frames, Text(text="not sound")]), samples)
     assert len(joined([])) == 0

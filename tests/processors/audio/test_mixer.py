@@ -22,7 +22,7 @@ FLAT = np.full(RATE, 10_000, np.int16)
 
 
 def sound(samples: npt.NDArray[np.int16], rate: int = RATE, response: str = "") -> Audio:
-    return Audio(samples=samples, rate=rate, response=response)
+    return Audio(samples=samples, rate=rate, response_id=response)
 
 
 def through(mixer: Mixer, frames: Iterable[Audio]) -> list[Audio]:
@@ -127,10 +127,10 @@ def test_cutting_changes_nothing(turns: list[tuple[bool, list[int]]], ramps: tup
 
 def test_everything_else_of_a_frame_stays() -> None:
     """Its time, epoch, response and item; and neither it nor the background is written to."""
-    frame = Audio(samples=silence(20), rate=RATE, pts=7, epoch=3, response="r", item="i")
+    frame = Audio(samples=silence(20), rate=RATE, pts=7, epoch=3, response_id="r", item_id="i")
     background = FLAT.copy()
     (out,) = through(Mixer(sound(background)), [frame])
-    assert (out.pts, out.rate, out.epoch, out.response, out.item) == (7, RATE, 3, "r", "i")
+    assert (out.pts, out.rate, out.epoch, out.response_id, out.item_id) == (7, RATE, 3, "r", "i")
     assert out.samples.any()
     assert not frame.samples.any()
     assert np.array_equal(background, FLAT)
@@ -213,7 +213,7 @@ def test_a_short_background_is_refused() -> None:
 async def test_an_interrupt_is_not_about_the_room() -> None:
     """Below a pacer that fills its gaps the background goes on, sample by sample, through a barge-in."""
     background = noise(700, dbfs=-12)
-    voice = Audio(samples=silence(2000), rate=RATE, response="r", epoch=0)
+    voice = Audio(samples=silence(2000), rate=RATE, response_id="r", epoch=0)
     async with Harness(Pacer(fill="silence"), Mixer(sound(background), gain_db=0, duck_db=0, seam_ms=0)) as harness:
         await harness.send(voice)
         await anyio.sleep(0.5)

@@ -40,7 +40,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Samples, Samples]:
 def sound(value: int, count: int, *, pts: float = 0, response: str = "") -> Audio:
     """A frame whose every sample has one value, at so many seconds."""
     samples = np.full(count, value, np.int16)
-    return Audio(samples=samples, rate=RATE, pts=round(pts * 1e9), response=response)
+    return Audio(samples=samples, rate=RATE, pts=round(pts * 1e9), response_id=response)
 
 
 def runs(samples: Samples) -> list[tuple[int, int, int]]:
@@ -399,7 +399,7 @@ KILLED = """
 import os, signal, sys
 import numpy as np
 from bargein.pipeline import Audio
-from bargein.processors.recorder import Recorder
+from bargein.processors.audio.recorder import Recorder
 
 recorder = Recorder(sys.argv[1])
 with recorder.user, recorder.agent:

@@ -151,16 +151,16 @@ class Agent(Processor):
                 out.respond(self.speak, f"r{self.count}")
             elif isinstance(frame, UserText) and frame.text == "over":
                 await out.send(AgentActivity())
-                await out.send(Played(response=f"r{self.count}", ms=100, done=True))
+                await out.send(Played(response_id=f"r{self.count}", ms=100, done=True))
 
     async def speak(self, reply: Outlet[Any], name: str) -> None:
-        await reply.send(ResponseStarted(response=name, protected=self.protected))
-        await reply.send(AgentActivity(response=name, protected=self.protected))
-        await reply.send(Text(text="...", response=name))
-        await reply.send(Played(response=name, ms=0))
+        await reply.send(ResponseStarted(response_id=name, protected=self.protected))
+        await reply.send(AgentActivity(response_id=name, protected=self.protected))
+        await reply.send(Text(text="...", response_id=name))
+        await reply.send(Played(response_id=name, ms=0))
         if self.words:
             half = len(self.words) // 2
-            await reply.send(Heard(response=name, text=self.words[:half], coming=self.words[half:]))
+            await reply.send(Heard(response_id=name, text=self.words[:half], remaining=self.words[half:]))
         await anyio.sleep_forever()
 
 
@@ -196,14 +196,14 @@ class Situation:
         item = f"s{self.count}"
         await anyio.sleep(lag / 1000)
         at = round(began * 1e9)
-        await self.send(SpeechStarted(pts=at, item=item, lag_ms=lag), SpeechContinued(pts=at, item=item, ms=lag))
+        await self.send(SpeechStarted(pts=at, item_id=item, lag_ms=lag), SpeechContinued(pts=at, item_id=item, ms=lag))
         for more in range(round(lag) + 50, round(ms) + 1, 50):
             await anyio.sleep_until(began + more / 1000)
-            await self.send(SpeechContinued(pts=at, item=item, ms=more))
+            await self.send(SpeechContinued(pts=at, item_id=item, ms=more))
         await anyio.sleep_until(began + ms / 1000)
         await self.send(*said)
         await anyio.sleep_until(began + ms / 1000 + 0.5)
-        await self.send(SpeechStopped(pts=at + round(ms * 1e6), item=item, lag_ms=500))
+        await self.send(SpeechStopped(pts=at + round(ms * 1e6), item_id=item, lag_ms=500))
 
     @property
     def done(self) -> list[tuple[str, int]]:
@@ -216,7 +216,7 @@ class Situation:
 
 
 def heard(text: str, *, final: bool = True, item: str = "") -> Transcript:
-    return Transcript(text=text, final=final, item=item)
+    return Transcript(text=text, final=final, item_id=item)
 
 
 async def test_speech_holds_and_then_interrupts() -> None:
@@ -310,7 +310,7 @@ async def test_a_late_transcript_does_not_interrupt_the_answer_to_it() -> None:
 async def test_a_transcript_of_earlier_speech_does_not_count() -> None:
     """It is joined by item."""
     async with Situation(min_words=1) as it:
-        await it.send(SpeechStarted(item="old", lag_ms=0), SpeechStopped(item="old", pts=10**9), heard("hello"))
+        await it.send(SpeechStarted(item_id="old", lag_ms=0), SpeechStopped(item_id="old", pts=10**9), heard("hello"))
         await it.agent_speaks()
         await it.speech(600, heard("what I said before", item="old"))
         assert it.done == [("Hold", 100)]
@@ -330,7 +330,7 @@ async def test_speech_that_outlasts_the_protection_interrupts_what_follows() -> 
     agent = Agent(protected=True)
     async with Situation(agent) as it:
         await it.agent_speaks()
-        await it.send(SpeechStarted(item="s", lag_ms=100))
+        await it.send(SpeechStarted(item_id="s", lag_ms=100))
         await anyio.sleep(1)
         agent.protected = False
         it.harness.session.offer(UserText(text="go"))
@@ -358,13 +358,13 @@ async def test_a_running_tool_mutes() -> None:
 
     class Calls(Processor):
         async def run(self, inbox: Inbox[Transcript], out: Outlet[AgentActivity | ToolResult | Transcript]) -> None:
-            await out.send(AgentActivity(response="r", calls=("c",)))
+            await out.send(AgentActivity(response_id="r", call_ids=("c",)))
             async for _ in inbox:
-                await out.send(ToolResult(call="c", output="done"))
+                await out.send(ToolResult(call_id="c", output="done"))
 
     async with Harness(BargeIn(mute=["tools"]), Calls()) as harness:
         await harness.settle()
-        await harness.send(SpeechStarted(item="s", lag_ms=100))
+        await harness.send(SpeechStarted(item_id="s", lag_ms=100))
         await anyio.sleep(1)
         assert harness.of(Interrupt) == []
         await harness.send(heard("anything", item="x"))
@@ -396,11 +396,11 @@ async def test_what_is_typed_interrupts() -> None:
 async def test_the_users_words_pass() -> None:
     """All of them, whatever is decided."""
     frames = [
-        SpeechStarted(item="s"),
+        SpeechStarted(item_id="s"),
         SpeechContinued(ms=100),
         heard("one", final=False),
         heard("one two"),
-        SpeechStopped(item="s", pts=1),
+        SpeechStopped(item_id="s", pts=1),
     ]
     async with Harness(BargeIn()) as harness:
         await harness.send(*frames)
@@ -411,7 +411,7 @@ async def test_nobody_is_left_on_hold() -> None:
     """When nothing more comes, the agent may finish."""
     async with Situation() as it:
         await it.agent_speaks()
-        await it.send(SpeechStarted(item="s", lag_ms=100))
+        await it.send(SpeechStarted(item_id="s", lag_ms=100))
         it.harness.session.end()
         await it.harness.settle()
         assert it.done == [("Hold", 0), ("Resume", 0)]
@@ -422,9 +422,9 @@ async def test_an_interrupt_of_somebody_else_ends_the_hold() -> None:
     async with Situation(min_words=1) as it:
         await it.send(heard("hello", item="earlier"))
         await it.agent_speaks()
-        await it.send(SpeechStarted(item="s", lag_ms=100))
+        await it.send(SpeechStarted(item_id="s", lag_ms=100))
         it.harness.interrupt()
-        await it.send(SpeechStopped(item="s", pts=10**8, lag_ms=0))
+        await it.send(SpeechStopped(item_id="s", pts=10**8, lag_ms=0))
         await anyio.sleep(2)
         assert it.done == [("Hold", 0), ("Interrupt", 0)]
 
@@ -442,9 +442,9 @@ async def test_bad_settings_are_refused(bad: dict[str, Any]) -> None:
 async def test_it_conforms() -> None:
     """The conformance suite passes; what it knows is about the user, and does not expire."""
     frames = [
-        SpeechStarted(item="s"),
-        Transcript(text="one two", item="s"),
-        SpeechStopped(item="s", pts=700_000_000),
+        SpeechStarted(item_id="s"),
+        Transcript(text="one two", item_id="s"),
+        SpeechStopped(item_id="s", pts=700_000_000),
         UserText(text="hello"),
     ]
     await check_processor(BargeIn, frames, resets=False)
@@ -454,10 +454,10 @@ async def test_with_spoken() -> None:
     """The words of a real reply guard against its echo."""
     said = "Thank you for calling the tea house, what can I do for you?"
     async with Harness(BargeIn(echo_guard=True), Spoken(), Pacer()) as harness:
-        await harness.send(ResponseStarted(response="r"), Text(text=said, response="r", epoch=0))
+        await harness.send(ResponseStarted(response_id="r"), Text(text=said, response_id="r", epoch=0))
         await harness.send(*framed(tone(ms=4000), response="r", epoch=0))
         await anyio.sleep(1)
-        await harness.send(SpeechStarted(item="s", lag_ms=100), heard("you for calling", final=False))
+        await harness.send(SpeechStarted(item_id="s", lag_ms=100), heard("you for calling", final=False))
         await anyio.sleep(0.5)
         assert not harness.of(Interrupt)
         await harness.send(heard("you for calling never mind", final=False))
@@ -473,7 +473,7 @@ async def test_a_hold_does_not_last_for_ever() -> None:
     """The microphone was muted in the middle of a sound: the agent goes on."""
     async with Situation(hold_ms=3000) as it:
         await it.agent_speaks()
-        await it.send(SpeechStarted(item="s", lag_ms=100), SpeechContinued(item="s", ms=100))
+        await it.send(SpeechStarted(item_id="s", lag_ms=100), SpeechContinued(item_id="s", ms=100))
         await anyio.sleep(10)
         assert it.done == [("Hold", 0), ("Resume", 3000)]
 
@@ -482,10 +482,10 @@ async def test_what_begins_while_the_user_speaks_is_interrupted() -> None:
     """Though there was nothing to interrupt when the speech was confirmed."""
     async with Situation() as it:
         it.began, it.from_ = anyio.current_time(), 0
-        await it.send(SpeechStarted(item="s", lag_ms=100), SpeechContinued(item="s", ms=400))
+        await it.send(SpeechStarted(item_id="s", lag_ms=100), SpeechContinued(item_id="s", ms=400))
         await anyio.sleep(1)
         await it.agent_speaks()
-        await it.send(SpeechContinued(item="s", ms=1400))
+        await it.send(SpeechContinued(item_id="s", ms=1400))
         assert it.harness.session.epoch == 1
 
 
@@ -513,15 +513,15 @@ async def test_a_late_final_of_a_foreign_item_is_late() -> None:
 async def test_it_leaves_it_to_somebody_above() -> None:
     """Nothing is put on hold then, and what is on hold goes on."""
     async with Harness(BargeIn(), Spoken(), Pacer()) as harness:
-        await harness.send(ResponseStarted(response="r"), *framed(tone(300, 5000), response="r"))
+        await harness.send(ResponseStarted(response_id="r"), *framed(tone(300, 5000), response="r"))
         await anyio.sleep(0.5)
-        await harness.send(SpeechStarted(item="a"))
+        await harness.send(SpeechStarted(item_id="a"))
         await harness.next(Hold)
         await harness.send(TurnControl())
         await harness.next(Resume)
-        await harness.send(SpeechContinued(item="a", ms=2000), UserText(text="Stop."), SpeechStarted(item="b"))
+        await harness.send(SpeechContinued(item_id="a", ms=2000), UserText(text="Stop."), SpeechStarted(item_id="b"))
         await anyio.sleep(2)
         assert len(harness.of(Hold)) == 1
-        await harness.send(TurnControl(above=False), SpeechStarted(item="c"))
+        await harness.send(TurnControl(external=False), SpeechStarted(item_id="c"))
         await harness.next(Hold)
         await harness.session.cancel()

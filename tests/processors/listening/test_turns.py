@@ -28,15 +28,15 @@ MS = 1_000_000
 
 
 def started(item: str = "a", at: float = 0) -> SpeechStarted:
-    return SpeechStarted(item=item, pts=round(at * MS), lag_ms=100)
+    return SpeechStarted(item_id=item, pts=round(at * MS), lag_ms=100)
 
 
 def stopped(item: str = "a", at: float = 1000) -> SpeechStopped:
-    return SpeechStopped(item=item, pts=round(at * MS), lag_ms=500)
+    return SpeechStopped(item_id=item, pts=round(at * MS), lag_ms=500)
 
 
 def said(text: str, item: str = "a", *, final: bool = True) -> Transcript:
-    return Transcript(text=text, item=item, final=final)
+    return Transcript(text=text, item_id=item, final=final)
 
 
 async def told(turns: Turns, *script: Frame | float) -> list[tuple[int, Turn]]:
@@ -57,7 +57,7 @@ async def test_silence_ends_a_turn() -> None:
     """Counted from when speech stopped: the VAD's own 500 ms are part of the 700."""
     ((at, turn),) = await told(Turns(silence_ms=700), started(), 1500, said("Hello."), stopped(), 2000)
     assert at == 1700
-    assert turn == Turn(turn=1, text="Hello.", items=("a",), reason="silence", until=1000 * MS)
+    assert turn == Turn(turn=1, text="Hello.", item_ids=("a",), reason="silence", end_pts=1000 * MS)
 
 
 async def test_a_pause_does_not_end_it() -> None:
@@ -67,7 +67,7 @@ async def test_a_pause_does_not_end_it() -> None:
         *(started("a"), 1000, said("I would like", "a"), stopped("a"), 100),
         *(started("b", 1200), 1000, said("a cup of tea.", "b"), stopped("b", 2000), 3000),
     )
-    assert (turn.text, turn.items, turn.until) == ("I would like a cup of tea.", ("a", "b"), 2000 * MS)
+    assert (turn.text, turn.item_ids, turn.end_pts) == ("I would like a cup of tea.", ("a", "b"), 2000 * MS)
     assert at == 2300
 
 
@@ -119,8 +119,10 @@ async def test_without_a_recogniser_a_turn_has_no_words() -> None:
     """For models that hear by themselves."""
     ((at, turn),) = await told(Turns(transcript_ms=0), started(), 1000, stopped(), 2000)
     assert (at, turn.text) == (1200, "")
-    assert await told(Turns(transcript_ms=0), started(), SpeechContinued(item="a", ms=150), 1000, stopped(), 2000) == []
-    long = SpeechContinued(item="a", ms=300)
+    assert (
+        await told(Turns(transcript_ms=0), started(), SpeechContinued(item_id="a", ms=150), 1000, stopped(), 2000) == []
+    )
+    long = SpeechContinued(item_id="a", ms=300)
     assert len(await told(Turns(transcript_ms=0), started(), long, 1000, stopped(), 2000)) == 1
 
 
@@ -144,7 +146,7 @@ async def test_a_recogniser_with_items_of_its_own() -> None:
         Turns(), started(), said("Hel", "", final=False), 1000, said("Hello.", ""), said("How", "", final=False),
         said("How are you?", ""), stopped(), 2000,
     )  # fmt: skip
-    assert (at, turn.text, turn.items, turn.final) == (1200, "Hello. How are you?", (), True)
+    assert (at, turn.text, turn.item_ids, turn.final) == (1200, "Hello. How are you?", (), True)
     ((at, turn),) = await told(Turns(), started(), 1000, said("Hello.", "theirs"), stopped(), 2000)
     assert (at, turn.text, turn.final) == (1200, "Hello.", True)
 
@@ -187,7 +189,7 @@ async def test_a_model_that_takes_turns_itself() -> None:
     ((at, turn),) = await told(Turns("model"), started(), 1000, stopped(), 300, said("Hi."), 2000)
     assert (at, turn.text, turn.reason) == (1300, "Hi.", "model")
     ((at, turn),) = await told(
-        Turns("model"), said("Hi", final=False), 1000, ResponseStarted(response="r"), 300, said("Hi."), 2000
+        Turns("model"), said("Hi", final=False), 1000, ResponseStarted(response_id="r"), 300, said("Hi."), 2000
     )
     assert (at, turn.text, turn.reason) == (1300, "Hi.", "model")
 
@@ -200,8 +202,8 @@ async def test_a_turn_that_never_ends_is_ended() -> None:
 
 async def test_what_is_typed_is_a_turn_of_its_own() -> None:
     """At once, also while somebody speaks."""
-    turns = await told(Turns(), started(), 500, UserText(text="hello", item="t"), said("hi"), stopped(), 2000)
-    assert [(turn.text, turn.items, turn.reason) for _, turn in turns] == [
+    turns = await told(Turns(), started(), 500, UserText(text="hello", item_id="t"), said("hi"), stopped(), 2000)
+    assert [(turn.text, turn.item_ids, turn.reason) for _, turn in turns] == [
         ("hello", ("t",), "typed"),
         ("hi", ("a",), "silence"),
     ]
@@ -233,7 +235,7 @@ async def test_the_end_gives_what_is_open() -> None:
 
 async def test_everything_passes_in_order() -> None:
     """The turn follows what it is made of."""
-    frames = [started(), said("one"), stopped(), UserText(text="x"), Commit(), ResponseStarted(response="r")]
+    frames = [started(), said("one"), stopped(), UserText(text="x"), Commit(), ResponseStarted(response_id="r")]
     async with Harness(Turns(silence_ms=0)) as harness:
         await harness.send(*frames)
         out = await harness.end()
@@ -259,13 +261,13 @@ class Below(Processor):
     async def run(self, inbox: Inbox[ToolCall], out: Outlet[Played | AgentActivity]) -> None:
         async for frame in inbox:
             if frame.name in ("play", "done"):
-                await out.send(Played(response="r", ms=1, done=frame.name == "done"))
+                await out.send(Played(response_id="r", ms=1, done=frame.name == "done"))
             else:
-                await out.send(AgentActivity(response="r" if frame.name == "busy" else ""))
+                await out.send(AgentActivity(response_id="r" if frame.name == "busy" else ""))
 
 
 def below(what: str) -> Frame:
-    return ToolCall(call="", name=what)
+    return ToolCall(call_id="", name=what)
 
 
 async def test_a_user_who_says_nothing() -> None:
@@ -329,9 +331,9 @@ async def test_speech_that_stops_coming_is_over() -> None:
     ((at, turn),) = await told(
         Turns(),
         started(),
-        SpeechContinued(item="a", ms=100),
+        SpeechContinued(item_id="a", ms=100),
         900,
-        SpeechContinued(item="a", ms=900),
+        SpeechContinued(item_id="a", ms=900),
         said("Go on"),
         9000,
     )
@@ -340,8 +342,8 @@ async def test_speech_that_stops_coming_is_over() -> None:
 
 async def test_speech_that_goes_on_after_the_key() -> None:
     """Is the next turn, where no transcripts are waited for."""
-    first = [SpeechContinued(item="a", ms=50 * at) for at in range(2, 20)]
-    more = [SpeechContinued(item="a", ms=50 * at) for at in range(20, 60)]
+    first = [SpeechContinued(item_id="a", ms=50 * at) for at in range(2, 20)]
+    more = [SpeechContinued(item_id="a", ms=50 * at) for at in range(20, 60)]
     turns = await told(Turns(transcript_ms=0), started(), *first, 900, Commit(), *more, 900, stopped(at=2000), 2000)
     assert [turn.reason for _, turn in turns] == ["commit", "silence"]
 
@@ -385,7 +387,7 @@ async def test_somebody_above_may_take_the_turns() -> None:
     script: list[Frame | float] = [TurnControl(), started(), 500, said("Hello."), stopped(), 3000, Commit(), 100]
     script += [started("b"), stopped("b"), Commit(), 2000, said("", "b"), 100]
     script += [started("c"), stopped("c"), Commit(), 2000, said("there", "c"), 100]
-    script += [TurnControl(above=False), started("d"), 500, said("you", "d"), stopped("d"), 3000]
+    script += [TurnControl(external=False), started("d"), 500, said("you", "d"), stopped("d"), 3000]
     assert [(at, turn.text, turn.reason) for at, turn in await told(turns, *script)] == [
         (3500, "Hello.", "commit"),
         (5600, "", "commit"),

@@ -61,7 +61,7 @@ def test_it_says_when_speech_began_and_stopped() -> None:
     started, stopped = (frame for frame in frames if isinstance(frame, SpeechStarted | SpeechStopped))
     assert (started.pts, started.lag_ms) == (400_000_000, 100)
     assert (stopped.pts, stopped.lag_ms) == (1_000_000_000, 500)
-    assert started.item == stopped.item == "speech-1"
+    assert started.item_id == stopped.item_id == "speech-1"
     at = frames.index(started)
     assert frames[at - 1].pts == 480_000_000, "it comes right after the frame in which it was noticed"
 
@@ -104,7 +104,7 @@ def test_the_end_stops_speech() -> None:
 def test_each_stretch_of_speech_is_an_item() -> None:
     """The second has the next number."""
     frames = through(Vad(Loud(), stop_ms=100), list(framed(np.concatenate([loud(200), silence(200), loud(200)]))))
-    items = [frame.item for frame in frames if isinstance(frame, SpeechStarted | SpeechStopped)]
+    items = [frame.item_id for frame in frames if isinstance(frame, SpeechStarted | SpeechStopped)]
     assert items == ["speech-1", "speech-1", "speech-2", "speech-2"]
 
 
@@ -259,6 +259,6 @@ def test_it_leaves_it_to_somebody_above() -> None:
     assert len(news(first)) == 1
     assert [type(frame) for frame in vad.process(TurnControl())] == [SpeechStopped, TurnControl]
     assert [made for frame in sound for made in vad.process(frame)] == sound
-    assert list(vad.process(TurnControl(above=False))) == [TurnControl(above=False)]
+    assert list(vad.process(TurnControl(external=False))) == [TurnControl(external=False)]
     again: list[Frame] = [made for frame in sound for made in vad.process(frame)]
     assert len(news(again)) == 2

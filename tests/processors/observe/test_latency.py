@@ -24,7 +24,7 @@ async def test_a_turn_is_measured_from_the_end_of_speech_to_the_first_sound() ->
         await play(harness, 100)
         (turn,) = harness.of(TurnLatency)
         assert turn.ms == pytest.approx(800)
-        assert turn.response == "r"
+        assert turn.response_id == "r"
 
 
 async def test_silence_is_no_answer() -> None:

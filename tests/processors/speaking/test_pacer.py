@@ -22,14 +22,14 @@ def times(harness: Harness) -> list[float]:
 
 
 def heard(harness: Harness) -> list[tuple[str, float, bool]]:
-    return [(frame.response, round(frame.ms, 3), frame.done) for frame in harness.of(Played)]
+    return [(frame.response_id, round(frame.ms, 3), frame.done) for frame in harness.of(Played)]
 
 
 async def test_audio_comes_when_it_is_due() -> None:
     """A second that arrives in one burst takes a second, at most the lead ahead; nothing is lost or changed."""
     frames = reply(1000)
     async with Harness(Pacer(lead_ms=40)) as harness:
-        await harness.send(*frames, ResponseEnded(response="r"))
+        await harness.send(*frames, ResponseEnded(response_id="r"))
         await harness.end()
     assert times(harness) == [0, 0, 0, *(20.0 * at for at in range(1, 48))]
     assert np.array_equal(joined(harness.frames), joined(frames))
@@ -74,7 +74,7 @@ async def test_an_interrupt_is_silence_at_once() -> None:
         assert heard(harness)[-1] == ("r", 510, True)
         await harness.send(*reply(40, response="next", epoch=number))
         await harness.end()
-    assert harness.of(Audio)[-1].response == "next"
+    assert harness.of(Audio)[-1].response_id == "next"
     assert heard(harness)[-1] == ("next", 40, True)
 
 
@@ -128,10 +128,10 @@ async def test_a_hold_may_end_in_an_interrupt() -> None:
 async def test_items_are_told_apart() -> None:
     """The first is done when its last sample has been heard, not when the second begins to be released."""
     async with Harness(Pacer(lead_ms=60)) as harness:
-        await harness.send(*reply(100, response="a"), ResponseEnded(response="a"), *reply(100, response="b"))
+        await harness.send(*reply(100, response="a"), ResponseEnded(response_id="a"), *reply(100, response="b"))
         await harness.end()
     done = {
-        frame.response: arrival.at
+        frame.response_id: arrival.at
         for arrival in harness.timeline.of(Played)
         if isinstance(frame := arrival.frame, Played) and frame.done
     }
@@ -200,7 +200,7 @@ async def test_holds_and_resumes_do_not_hurry_it() -> None:
 async def test_a_finished_item_is_reported_while_the_next_is_held() -> None:
     """Its listener has heard it."""
     async with Harness(Pacer()) as harness:
-        await harness.send(*reply(100, response="a"), ResponseEnded(response="a"), *reply(100, response="b"))
+        await harness.send(*reply(100, response="a"), ResponseEnded(response_id="a"), *reply(100, response="b"))
         await anyio.sleep(0.07)
         harness.session.offer(Hold())
         await anyio.sleep(5)
@@ -210,16 +210,16 @@ async def test_a_finished_item_is_reported_while_the_next_is_held() -> None:
 
 
 def items(name: str, ms: float) -> list[Audio]:
-    return [msgspec.structs.replace(frame, item=name) for frame in reply(ms)]
+    return [msgspec.structs.replace(frame, item_id=name) for frame in reply(ms)]
 
 
 async def test_an_item_ends_once() -> None:
     """Also when two of a response alternate."""
     frames = [frame for pair in zip(items("a", 100), items("b", 100), strict=True) for frame in pair]
     async with Harness(Pacer()) as harness:
-        await harness.send(*frames, ResponseEnded(response="r"))
+        await harness.send(*frames, ResponseEnded(response_id="r"))
         await harness.end()
-    assert [(frame.item, frame.ms) for frame in harness.of(Played) if frame.done] == [("a", 100), ("b", 100)]
+    assert [(frame.item_id, frame.ms) for frame in harness.of(Played) if frame.done] == [("a", 100), ("b", 100)]
 
 
 async def test_a_reply_that_comes_as_it_is_heard_fades_too() -> None:
@@ -231,7 +231,7 @@ async def test_a_reply_that_comes_as_it_is_heard_fades_too() -> None:
         harness.interrupt()
         await harness.settle()
         fade = harness.of(Audio)[-1]
-        assert (fade.ms, fade.response) == (5, "r")
+        assert (fade.ms, fade.response_id) == (5, "r")
         assert abs(int(fade.samples[-1])) <= abs(int(fade.samples[0]))
 
 
@@ -273,7 +273,7 @@ async def test_the_filled_stream_is_steady(rate: int) -> None:
         assert sent / rate == pytest.approx(62.2, abs=0.05)
         await harness.send(*framed(tone(ms=20, rate=rate), rate=rate, epoch=0, response="s"))
         await harness.settle()
-        assert harness.of(Audio)[-1].response == "s"
+        assert harness.of(Audio)[-1].response_id == "s"
         await harness.session.cancel()
 
 
@@ -319,7 +319,7 @@ async def test_a_player_may_fade_and_report_by_itself() -> None:
 async def test_a_device_has_a_latency() -> None:
     """What is heard is as much later, and the sound is given as much sooner."""
     async with Harness(Pacer(lead_ms=80, behind_ms=30)) as harness:
-        await harness.send(*reply(1000), ResponseEnded(response="r"))
+        await harness.send(*reply(1000), ResponseEnded(response_id="r"))
         await harness.end()
     assert times(harness)[:5] == [0, 0, 0, 10, 30]
     assert harness.timeline[-1].at == pytest.approx(1.03)

@@ -53,7 +53,7 @@ def test_an_interrupt_empties_it_and_fades() -> None:
     playout = filled(*reply(1000))
     pulled(playout, 0, 0.5)
     played, fade = playout.urgent(Interrupt(epoch=1), 0.49)
-    assert played == Played(response="r", item="", ms=490, done=True)
+    assert played == Played(response_id="r", item_id="", ms=490, done=True)
     assert isinstance(fade, Audio)
     assert fade.ms == 5
     assert not playout.waiting

@@ -115,7 +115,7 @@ REPLIES = [
 def frames(processor: Sentences, text: str, step: int) -> list[Text]:
     out: list[Any] = []
     for at in range(0, len(text), step):
-        out += processor.process(Text(text=text[at : at + step], response="r", item="i"))
+        out += processor.process(Text(text=text[at : at + step], response_id="r", item_id="i"))
     return [*out, *processor.process(End())]
 
 
@@ -201,7 +201,7 @@ def test_frames_keep_what_they_belong_to() -> None:
     deltas = ["Hello", " there. How", " are you?"]
     got: list[Any] = []
     for number, text in enumerate(deltas):
-        got += processor.process(Text(text=text, response="r", item="i", epoch=3, pts=number, final=number == 2))
+        got += processor.process(Text(text=text, response_id="r", item_id="i", epoch=3, pts=number, final=number == 2))
     common: dict[str, Any] = {"response": "r", "item": "i", "epoch": 3}
     assert got == [
         Text(text="Hello there. ", pts=0, **common),
@@ -212,22 +212,22 @@ def test_frames_keep_what_they_belong_to() -> None:
 def test_the_end_of_an_item_is_told_once() -> None:
     """By the last piece, whether the end comes with text, without, or with the response; a second end is nothing."""
     processor = Sentences()
-    assert not list(processor.process(Text(text="Hi there. ", response="r")))
-    (last,) = processor.process(Text(text="", response="r", final=True))
-    assert last == Text(text="Hi there. ", response="r", final=True)
-    assert not list(processor.process(Text(text="", response="r", final=True)))
-    assert not list(processor.process(Text(text="More", response="r")))
-    assert not list(processor.process(Text(text=" ... ", response="r")))
-    over = ResponseEnded(response="r")
-    assert list(processor.process(over)) == [Text(text="More ... ", response="r", final=True), over]
+    assert not list(processor.process(Text(text="Hi there. ", response_id="r")))
+    (last,) = processor.process(Text(text="", response_id="r", final=True))
+    assert last == Text(text="Hi there. ", response_id="r", final=True)
+    assert not list(processor.process(Text(text="", response_id="r", final=True)))
+    assert not list(processor.process(Text(text="More", response_id="r")))
+    assert not list(processor.process(Text(text=" ... ", response_id="r")))
+    over = ResponseEnded(response_id="r")
+    assert list(processor.process(over)) == [Text(text="More ... ", response_id="r", final=True), over]
     assert list(processor.process(over)) == [over]
 
 
 def test_another_response_that_ends_changes_nothing() -> None:
     """Its end is passed on, and what is held stays held."""
     processor = Sentences()
-    assert not list(processor.process(Text(text="Hi", response="r")))
-    other = ResponseEnded(response="q")
+    assert not list(processor.process(Text(text="Hi", response_id="r")))
+    other = ResponseEnded(response_id="q")
     assert list(processor.process(other)) == [other]
     assert texts(processor.process(End())) == ["Hi"]
 
@@ -235,10 +235,10 @@ def test_another_response_that_ends_changes_nothing() -> None:
 def test_another_item_flushes_the_rest() -> None:
     """As it is, and the first piece of the same response is behind us: a clause is not enough any more."""
     processor = Sentences(first_words=1)
-    got: list[Any] = list(processor.process(Text(text="Well, then", response="r", item="a")))
-    got += processor.process(Text(text="So, now", response="r", item="b"))
-    got += processor.process(Text(text="Ah, yes", response="s", item="c"))
-    assert [(frame.text, frame.item) for frame in got] == [
+    got: list[Any] = list(processor.process(Text(text="Well, then", response_id="r", item_id="a")))
+    got += processor.process(Text(text="So, now", response_id="r", item_id="b"))
+    got += processor.process(Text(text="Ah, yes", response_id="s", item_id="c"))
+    assert [(frame.text, frame.item_id) for frame in got] == [
         ("Well, ", "a"),
         ("then", "a"),
         ("So, now", "b"),
@@ -281,10 +281,10 @@ def test_bad_settings_are_refused(bad: dict[str, Any]) -> None:
 async def test_in_a_session() -> None:
     """An interrupt drops what is held, and the next reply begins anew."""
     async with Harness(Sentences()) as harness:
-        await harness.send(Text(text="Hello there. This will never", response="a", epoch=0))
+        await harness.send(Text(text="Hello there. This will never", response_id="a", epoch=0))
         await harness.settle()
         harness.interrupt()
-        await harness.send(Text(text="Sorry. Go on.", response="b", epoch=1), ResponseEnded(response="b"))
+        await harness.send(Text(text="Sorry. Go on.", response_id="b", epoch=1), ResponseEnded(response_id="b"))
         await harness.end()
     assert [frame.text for frame in harness.of(Text)] == ["Hello there. ", "Sorry. ", "Go on."]
 
@@ -294,25 +294,25 @@ async def test_in_a_session() -> None:
 async def test_it_conforms(skip: Any) -> None:
     """The conformance suite passes."""
     text = "Sure! Here is **one** thing, e.g. this:\n```\nx = 1\n```\nThat is 3.14 of 👍 [them](u). Bye now."
-    deltas = [Text(text=text[at : at + 5], response="r", item="i", pts=at) for at in range(0, len(text), 5)]
-    await check_processor(lambda: Sentences(skip=skip), frames=[*deltas, ResponseEnded(response="r")])
+    deltas = [Text(text=text[at : at + 5], response_id="r", item_id="i", pts=at) for at in range(0, len(text), 5)]
+    await check_processor(lambda: Sentences(skip=skip), frames=[*deltas, ResponseEnded(response_id="r")])
 
 
 def test_a_tool_call_lets_go_what_is_held() -> None:
     """The listener hears that something is being done while it is."""
     sentences = Sentences()
-    call = ToolCall(call="c", name="weather", response="r")
-    assert list(sentences.process(Text(text="Let me see.", response="r"))) == []
-    assert list(sentences.process(call)) == [Text(text="Let me see.", response="r"), call]
-    (rest,) = sentences.process(Text(text=" It rains.", response="r", final=True))
-    assert rest == Text(text=" It rains.", response="r", final=True)
+    call = ToolCall(call_id="c", name="weather", response_id="r")
+    assert list(sentences.process(Text(text="Let me see.", response_id="r"))) == []
+    assert list(sentences.process(call)) == [Text(text="Let me see.", response_id="r"), call]
+    (rest,) = sentences.process(Text(text=" It rains.", response_id="r", final=True))
+    assert rest == Text(text=" It rains.", response_id="r", final=True)
 
 
 def test_an_item_always_ends() -> None:
     """With an empty piece, if all of it had been let go."""
-    for end in (Text(text="", response="r", final=True), ResponseEnded(response="r"), End()):
+    for end in (Text(text="", response_id="r", final=True), ResponseEnded(response_id="r"), End()):
         sentences = Sentences()
-        list(sentences.process(Text(text="Let me see.", response="r")))
-        list(sentences.process(ToolCall(call="c", name="weather", response="r")))
-        assert next(iter(sentences.process(end))) == Text(text="", response="r", final=True)
+        list(sentences.process(Text(text="Let me see.", response_id="r")))
+        list(sentences.process(ToolCall(call_id="c", name="weather", response_id="r")))
+        assert next(iter(sentences.process(end))) == Text(text="", response_id="r", final=True)
         assert list(sentences.process(End())) == []

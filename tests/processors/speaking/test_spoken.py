@@ -32,28 +32,28 @@ SENTENCE = "One two three four five six seven eight nine ten."
 def sound(ms: float, response: str = "r", item: str = "i", epoch: int = 0) -> list[Audio]:
     samples = np.ones(round(ms * 16), np.int16)
     return [
-        Audio(samples=frame.samples, rate=16_000, response=response, item=item, epoch=epoch)
+        Audio(samples=frame.samples, rate=16_000, response_id=response, item_id=item, epoch=epoch)
         for frame in framed(samples)
     ]
 
 
 def text(words: str, *, response: str = "r", item: str = "i", final: bool = False) -> Text:
-    return Text(text=words, response=response, item=item, epoch=0, final=final)
+    return Text(text=words, response_id=response, item_id=item, epoch=0, final=final)
 
 
 def timings(words: str, ms: float) -> list[Timing]:
     """Each word takes so long."""
     return [
-        Timing(text=word, start_ms=at * ms, end_ms=at * ms + ms, response="r", item="i", epoch=0)
+        Timing(text=word, start_ms=at * ms, end_ms=at * ms + ms, response_id="r", item_id="i", epoch=0)
         for at, word in enumerate(words.split())
     ]
 
 
 def played(ms: float, *, done: bool = False, item: str = "i") -> Played:
-    return Played(response="r", item=item, ms=ms, done=done)
+    return Played(response_id="r", item_id=item, ms=ms, done=done)
 
 
-ENDED = ResponseEnded(response="r")
+ENDED = ResponseEnded(response_id="r")
 CUT = Interrupt(epoch=1)
 
 
@@ -91,7 +91,7 @@ def test_an_interrupted_item_keeps_what_was_heard() -> None:
     spoken = Spoken()
     give(spoken, text(SENTENCE), *timings(SENTENCE, 100), *sound(500), played(100), CUT)
     (done,) = [frame for frame in give(spoken, played(250, done=True)) if isinstance(frame, Heard)]
-    assert (done.text, done.coming, done.done) == ("One two", " three four five six seven eight nine ten.", True)
+    assert (done.text, done.remaining, done.done) == ("One two", " three four five six seven eight nine ten.", True)
 
 
 def test_without_timings_words_are_spread_over_the_audio() -> None:
@@ -121,8 +121,8 @@ def test_a_sentence_can_be_timed_as_a_whole() -> None:
     """Inside it, words are spread; at its end they are exact."""
     first, second = "A short one. ", "This is the second sentence."
     frames = [text(first), text(second), *sound(3000)]
-    frames += [Timing(text=first, start_ms=0, end_ms=1000, response="r", item="i", epoch=0)]
-    frames += [Timing(text=second, start_ms=1200, end_ms=3000, response="r", item="i", epoch=0)]
+    frames += [Timing(text=first, start_ms=0, end_ms=1000, response_id="r", item_id="i", epoch=0)]
+    frames += [Timing(text=second, start_ms=1200, end_ms=3000, response_id="r", item_id="i", epoch=0)]
     assert last(*frames, played(1100), CUT, played(1100, done=True))[0] == "A short one."
     assert last(*frames, played(2100), CUT, played(2100, done=True))[0].startswith("A short one. This is")
 
@@ -149,7 +149,7 @@ def test_what_never_began_to_play_was_not_heard() -> None:
     spoken = Spoken()
     give(spoken, text("First.", item="a"), *sound(100, item="a"), text("Second.", item="b"), *sound(100, item="b"))
     give(spoken, played(50, item="a"))
-    assert [(frame.item, frame.text, frame.done) for frame in give(spoken, CUT) if isinstance(frame, Heard)] == [
+    assert [(frame.item_id, frame.text, frame.done) for frame in give(spoken, CUT) if isinstance(frame, Heard)] == [
         ("b", "", True)
     ]
 
@@ -163,7 +163,7 @@ def test_late_text_of_a_finished_item_is_waited_for() -> None:
 
 def test_a_failed_response_keeps_what_was_heard_of_it() -> None:
     """The audio that had come plays out; text without audio was not heard."""
-    failed = ResponseEnded(response="r", outcome="failed")
+    failed = ResponseEnded(response_id="r", outcome="failed")
     words, done = last(text(SENTENCE * 3), *sound(700), failed, played(700, done=True))
     assert done
     assert words in ("One two", "One two three", "One")
@@ -195,17 +195,19 @@ def test_what_the_agent_does_is_told_when_it_changes() -> None:
     def now(*frames: Any) -> list[AgentActivity]:
         return [frame for frame in give(spoken, *frames) if isinstance(frame, AgentActivity)]
 
-    assert now(ResponseStarted(response="r", protected=True)) == [AgentActivity(response="r", protected=True)]
+    assert now(ResponseStarted(response_id="r", protected=True)) == [AgentActivity(response_id="r", protected=True)]
     assert now(text("Hello."), *sound(100), played(0)) == []
     assert now(ENDED) == []
     assert now(played(100, done=True)) == [AgentActivity()]
-    assert now(ResponseStarted(response="s")) == [AgentActivity(response="s")]
-    assert now(ToolCall(call="c", name="f")) == [AgentActivity(response="s", calls=("c",))]
-    assert now(ResponseEnded(response="s")) == [AgentActivity(calls=("c",))]
-    assert now(ToolResult(call="c", output="1")) == [AgentActivity()]
-    assert now(ResponseStarted(response="t"), CUT)[-1] == AgentActivity()
-    assert now(ResponseStarted(response="u"), ToolCall(call="d", name="f", response="u"))[-1].calls == ("d",)
-    assert now(text("So", response="u"))[-1].calls == ()
+    assert now(ResponseStarted(response_id="s")) == [AgentActivity(response_id="s")]
+    assert now(ToolCall(call_id="c", name="f")) == [AgentActivity(response_id="s", call_ids=("c",))]
+    assert now(ResponseEnded(response_id="s")) == [AgentActivity(call_ids=("c",))]
+    assert now(ToolResult(call_id="c", output="1")) == [AgentActivity()]
+    assert now(ResponseStarted(response_id="t"), CUT)[-1] == AgentActivity()
+    assert now(ResponseStarted(response_id="u"), ToolCall(call_id="d", name="f", response_id="u"))[-1].call_ids == (
+        "d",
+    )
+    assert now(text("So", response="u"))[-1].call_ids == ()
 
 
 @given(
@@ -232,7 +234,7 @@ def test_it_is_bounded() -> None:
     """Without a sink that reports, the oldest items are forgotten."""
     spoken = Spoken()
     for at in range(1000):
-        give(spoken, text("x", item=str(at)), ResponseStarted(response=str(at)))
+        give(spoken, text("x", item=str(at)), ResponseStarted(response_id=str(at)))
     assert len(spoken._items) <= 64
     assert len(spoken._responses) <= 64
 
@@ -241,7 +243,7 @@ def test_it_is_bounded() -> None:
 async def test_with_a_pacer() -> None:
     """A barge-in in the middle of a reply: the words until then, and those alone."""
     async with Harness(Spoken(), Pacer(lead_ms=40)) as harness:
-        await harness.send(ResponseStarted(response="r"), text(SENTENCE), *timings(SENTENCE, 200), *sound(2000))
+        await harness.send(ResponseStarted(response_id="r"), text(SENTENCE), *timings(SENTENCE, 200), *sound(2000))
         await anyio.sleep(0.75)
         harness.interrupt()
         await harness.settle()
@@ -262,9 +264,11 @@ async def test_it_conforms() -> None:
 def test_a_response_is_there_until_it_has_been_heard() -> None:
     """Also one that was finished before it began to play: its protection holds."""
     spoken = Spoken()
-    frames = give(spoken, ResponseStarted(response="r", protected=True), text("Hello.", final=True), *sound(200), ENDED)
+    frames = give(
+        spoken, ResponseStarted(response_id="r", protected=True), text("Hello.", final=True), *sound(200), ENDED
+    )
     assert [frame for frame in frames if isinstance(frame, AgentActivity)] == [
-        AgentActivity(response="r", protected=True)
+        AgentActivity(response_id="r", protected=True)
     ]
     assert AgentActivity() in give(spoken, played(200, done=True))
 
@@ -309,7 +313,7 @@ async def test_the_last_words_are_told_after_the_end() -> None:
         pipeline = Pipeline(keeps, Spoken(), Pacer(), inputs=Frame)
         async with pipeline.session(fused=fused) as session:
             await session.send(
-                ResponseStarted(response="r"),
+                ResponseStarted(response_id="r"),
             )
             for frame in (text("one two three four", final=True), *sound(2000), ENDED):
                 await session.send(frame)

@@ -229,10 +229,10 @@ async def test_dropping_goes_on() -> None:
 
 def test_everything_else_is_kept() -> None:
     """The class and the other fields."""
-    still = Image(data=encoded(RED), format="png", detail="low", response="a", pts=7, epoch=3)
+    still = Image(data=encoded(RED), format="png", detail="low", response_id="a", pts=7, epoch=3)
     (out,) = DecodePicture().process(still)
     assert isinstance(out, Image)
-    assert (out.format, out.detail, out.response, out.pts, out.epoch) == ("rgb24", "low", "a", 7, 3)
+    assert (out.format, out.detail, out.response_id, out.pts, out.epoch) == ("rgb24", "low", "a", 7, 3)
 
 
 @pytest.mark.parametrize("bad", [{"format": "jpeg"}, {"format": "yuv"}, {"max_pixels": 0}, {"max_pixels": 1e6}])

@@ -86,10 +86,10 @@ def test_what_is_jpeg_passes_untouched() -> None:
 
 def test_everything_else_is_kept() -> None:
     """The class and the other fields."""
-    still = Image(data=np.zeros((4, 4), np.uint8), format="gray8", detail="low", response="a", pts=7, epoch=3)
+    still = Image(data=np.zeros((4, 4), np.uint8), format="gray8", detail="low", response_id="a", pts=7, epoch=3)
     (out,) = EncodeJpeg().process(still)
     assert isinstance(out, Image)
-    assert (out.format, out.detail, out.response, out.pts, out.epoch) == ("jpeg", "low", "a", 7, 3)
+    assert (out.format, out.detail, out.response_id, out.pts, out.epoch) == ("jpeg", "low", "a", 7, 3)
 
 
 @pytest.mark.parametrize("form", ["png", "webp"])

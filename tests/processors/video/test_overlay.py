@@ -139,9 +139,9 @@ def test_what_is_no_function_is_refused(bad: Any) -> None:
 
 def test_everything_else_is_kept() -> None:
     """The other fields."""
-    frame = Video(data=np.zeros((2, 2), np.uint8), format="gray8", response="a", pts=7, epoch=3)
+    frame = Video(data=np.zeros((2, 2), np.uint8), format="gray8", response_id="a", pts=7, epoch=3)
     (out,) = Overlay(corner).process(frame)
-    assert (out.format, out.response, out.pts, out.epoch) == ("gray8", "a", 7, 3)
+    assert (out.format, out.response_id, out.pts, out.epoch) == ("gray8", "a", 7, 3)
 
 
 @pytest.mark.virtual

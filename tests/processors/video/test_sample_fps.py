@@ -21,7 +21,7 @@ PIXELS = np.zeros((2, 2, 3), np.uint8)
 
 
 def video(pts: Iterable[int], response: str = "") -> list[Video]:
-    return [Video(data=PIXELS, pts=at, response=response) for at in pts]
+    return [Video(data=PIXELS, pts=at, response_id=response) for at in pts]
 
 
 def times(fps: float, seconds: float = 1) -> list[int]:
@@ -149,7 +149,7 @@ def test_user_and_agent_are_counted_apart() -> None:
     out = [each for frame in both for each in processor.process(frame)]
     for response, alone in (("", user), ("a", agent)):
         expected = sampled(SampleFps(10), [frame.pts for frame in alone], response)
-        assert [frame.pts for frame in out if frame.response == response] == expected
+        assert [frame.pts for frame in out if frame.response_id == response] == expected
 
 
 def test_an_interrupt_forgets_the_reply_only() -> None:
@@ -180,13 +180,13 @@ def test_bad_rates_are_refused(fps: float) -> None:
 async def test_a_chain_for_a_model_that_sees() -> None:
     """A second of camera becomes five small JPEGs at their own times; the agent's epochs are kept."""
     pixels = np.full((48, 64, 3), (200, 30, 30), np.uint8)
-    frames = [Video(data=pixels, pts=at, epoch=0, response="a") for at in times(30)]
+    frames = [Video(data=pixels, pts=at, epoch=0, response_id="a") for at in times(30)]
     async with Harness(SampleFps(5), Scale(64, 64), EncodeJpeg()) as harness:
         await harness.send(*frames)
         await harness.end()
     out = harness.of(Video)
     assert [round(frame.pts / 1_000_000) for frame in out] == [0, 200, 400, 600, 800]
-    assert {(frame.format, frame.epoch, frame.response) for frame in out} == {("jpeg", 0, "a")}
+    assert {(frame.format, frame.epoch, frame.response_id) for frame in out} == {("jpeg", 0, "a")}
 
 
 @pytest.mark.virtual

@@ -122,10 +122,10 @@ def test_what_fits_passes_untouched() -> None:
 
 def test_everything_else_is_kept() -> None:
     """The class and the other fields."""
-    still = Image(data=np.zeros((4, 4), np.uint8), format="gray8", detail="low", response="a", pts=7, epoch=3)
+    still = Image(data=np.zeros((4, 4), np.uint8), format="gray8", detail="low", response_id="a", pts=7, epoch=3)
     (out,) = Scale(2, 2).process(still)
     assert isinstance(out, Image)
-    assert (out.format, out.detail, out.response, out.pts, out.epoch) == ("gray8", "low", "a", 7, 3)
+    assert (out.format, out.detail, out.response_id, out.pts, out.epoch) == ("gray8", "low", "a", 7, 3)
 
 
 async def test_encoded_pictures_are_refused() -> None:

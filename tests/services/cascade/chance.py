@@ -257,14 +257,14 @@ class User:
         """An utterance, of so many pieces of 50 ms."""
         self._count += 1
         item, began = f"speech-{self._count}", self._now
-        await self.harness.send(SpeechStarted(item=item, pts=began, lag_ms=100))
+        await self.harness.send(SpeechStarted(item_id=item, pts=began, lag_ms=100))
         for piece in range(pieces):
             self._now += 50_000_000
             samples = np.full(RATE // 20, 500, np.int16)
             await self.harness.send(Audio(samples=samples, rate=RATE, pts=self._now))
-            await self.harness.send(SpeechContinued(item=item, pts=began, ms=50.0 * (piece + 1)))
+            await self.harness.send(SpeechContinued(item_id=item, pts=began, ms=50.0 * (piece + 1)))
             await anyio.sleep(wait)
-        await self.harness.send(SpeechStopped(item=item, pts=self._now, lag_ms=self.world.random.choice((0, 200))))
+        await self.harness.send(SpeechStopped(item_id=item, pts=self._now, lag_ms=self.world.random.choice((0, 200))))
 
     async def types(self) -> str:
         text = self.world.word("t")
@@ -275,6 +275,6 @@ class User:
     async def answers(self) -> None:
         """Some calls that are left to the application."""
         for call in self.harness.of(ToolCall):
-            if not call.handled and call.call not in self._answered and self.world.chance(0.5):
-                self._answered.add(call.call)
-                await self.harness.send(ToolResult(call=call.call, output='"there"'))
+            if not call.handled and call.call_id not in self._answered and self.world.chance(0.5):
+                self._answered.add(call.call_id)
+                await self.harness.send(ToolResult(call_id=call.call_id, output='"there"'))

@@ -40,7 +40,7 @@ def said(harness: Harness) -> list[str]:
     """What was written, by response."""
     texts: dict[str, str] = {}
     for frame in harness.of(Text):
-        texts[frame.response] = texts.get(frame.response, "") + frame.text
+        texts[frame.response_id] = texts.get(frame.response_id, "") + frame.text
     return list(texts.values())
 
 
@@ -55,7 +55,7 @@ async def test_a_turn_is_answered() -> None:
     assert [frame.final for frame in harness.of(Text)] == [False, False, False, True]
     assert mind.said == [("user", "Hello.")]
     assert mind.prompts[0].instructions == "Be kind."
-    assert harness.of(Usage)[0].response == "response-1"
+    assert harness.of(Usage)[0].response_id == "response-1"
     assert mind.entered == 0
 
 
@@ -94,10 +94,10 @@ async def test_the_application_may_answer_calls() -> None:
     async with Harness(Answer(mind)) as harness:
         await harness.send(turn("Go."))
         await harness.next(ResponseEnded)
-        await harness.send(ToolResult(call="d", output="7"))
+        await harness.send(ToolResult(call_id="d", output="7"))
         await anyio.sleep(1)
         assert len(mind.prompts) == 1
-        await harness.send(ToolResult(call="c", output="42"), ToolResult(call="who?", output=""))
+        await harness.send(ToolResult(call_id="c", output="42"), ToolResult(call_id="who?", output=""))
         await harness.next(ResponseEnded)
         assert mind.said[1:] == [("assistant", "Let me ask. "), ("call", "42"), ("call", "7")]
         assert said(harness) == ["Let me ask. ", "Thank you."]
@@ -119,7 +119,7 @@ async def test_a_call_that_nobody_answers_holds_up_nobody() -> None:
         await harness.send(turn("Hello?", 3))
         await harness.next(Text)
         assert harness.timeline[-1].at == pytest.approx(61)
-        await harness.send(ToolResult(call=call.call, output="late"))
+        await harness.send(ToolResult(call_id=call.call_id, output="late"))
         await anyio.sleep(100)
         assert len(mind.prompts) == 4
         await harness.send(turn("So?", 4))
@@ -144,14 +144,14 @@ async def test_something_may_be_asked_apart() -> None:
     mind = Mind([1.0, "They said ", "hello."], ["Hello."], [ValueError("broken")])
     answer = Answer(mind)
     async with Harness(answer) as harness:
-        await harness.send(Respond(apart="summary", instructions="Sum up."))
+        await harness.send(Respond(out_of_band="summary", instructions="Sum up."))
         await harness.settle()
         await harness.send(turn("Hello."))
         await harness.next(ResponseEnded)
         assert harness.timeline[-1].at < 0.5
         assert await harness.next(OutOfBand) == OutOfBand(name="summary", text="They said hello.")
         assert mind.prompts[0].instructions == "Sum up."
-        await harness.send(Respond(apart="again"))
+        await harness.send(Respond(out_of_band="again"))
         assert (await harness.next(OutOfBand)).reason == "Mind: broken"
         await harness.end()
     assert said(harness) == ["Hello."]
@@ -184,7 +184,7 @@ async def test_the_application_may_have_tools_beside_ours() -> None:
         assert [each["name"] for each in mind.prompts[0].tools] == ["here", "there", "both"]
         assert mind.prompts[0].tools[1]["parameters"] == {"type": "object", "properties": {}}
         for call in harness.of(ToolCall)[1:]:
-            await harness.send(ToolResult(call=call.call, output="from there"))
+            await harness.send(ToolResult(call_id=call.call_id, output="from there"))
         await harness.next(ResponseEnded)
         assert [each[1] for each in mind.said[1:]] == ["from here", "from there", "from there"]
         await harness.send(Configure(schemas=()), turn("And now?", 2))
@@ -264,7 +264,7 @@ async def test_a_call_that_is_left_behind_does_not_stay_open() -> None:
         await harness.send(turn("Hello?", 2))
         await anyio.sleep(61)
         assert [entry.output for entry in answer.history if entry.role == "call"] == ['"nobody answered"']
-        await harness.send(ToolResult(call=call.call, output="late"), turn("So?", 3))
+        await harness.send(ToolResult(call_id=call.call_id, output="late"), turn("So?", 3))
         await harness.end()
     assert ("call", "late") in mind.said
     assert said(harness) == ["Yes?", "Well."]
@@ -327,7 +327,7 @@ async def test_a_model_may_use_the_same_id_again() -> None:
         await harness.send(turn("Go."))
         await harness.end()
     assert mind.said == [("user", "Go."), ("call", "2"), ("call", "4"), ("call", "4")]
-    assert len({frame.call for frame in harness.of(ToolFinished)}) == 3
+    assert len({frame.call_id for frame in harness.of(ToolFinished)}) == 3
 
 
 @pytest.mark.parametrize("steps", range(8))
@@ -522,10 +522,10 @@ async def test_what_was_not_said_may_be_remembered() -> None:
     async with Harness(Answer(mind)) as harness:
         await harness.send(
             Remember(role="system", text="Be kind."),
-            Remember(role="user", text="Hello.", item="u"),
-            Remember(role="assistant", text="Hi.", item="a"),
-            Remember(role="call", text="{}", call="c", name="f"),
-            Remember(role="result", text="42", call="c"),
+            Remember(role="user", text="Hello.", item_id="u"),
+            Remember(role="assistant", text="Hi.", item_id="a"),
+            Remember(role="call", text="{}", call_id="c", name="f"),
+            Remember(role="result", text="42", call_id="c"),
         )
         await anyio.sleep(1)
         assert not mind.prompts

@@ -119,7 +119,7 @@ async def test_a_barge_in_from_the_microphone() -> None:
         assert 6 <= len(heard.text.split()) <= 20
         assert [frame.text for frame in harness.of(Turn)] == ["Count.", "No, wait."]
         assert (
-            "".join(frame.text for frame in harness.of(Text) if frame.response == "response-2").strip()
+            "".join(frame.text for frame in harness.of(Text) if frame.response_id == "response-2").strip()
             == "I am waiting."
         )
         assert [entry.remembered.strip() for entry in brain.history][1:] == [
@@ -147,7 +147,7 @@ async def test_a_short_word_is_forgiven() -> None:
     mind = Mind(["One two three four five six seven eight nine ten."])
     brain = Cascade(Ears("Yeah."), mind, Voice(words=True), barge_in=BargeIn(min_words=1))
     async with Harness(brain, Spoken(), Pacer()) as harness:
-        await harness.send(Transcript(text="hello", final=True, item="before"))
+        await harness.send(Transcript(text="hello", final=True, item_id="before"))
         await harness.send(UserText(text="Count."))
         await harness.play([*talk(1000.0, "yes", 4000.0)])
         await anyio.sleep(3)
@@ -167,7 +167,7 @@ async def test_an_eager_answer_is_discarded_when_the_words_were_others() -> None
         await harness.play([*talk(500.0, "stop", 6000.0)])
         await anyio.sleep(5)
         final = "".join(
-            frame.text for frame in harness.of(Text) if frame.response == harness.of(ResponseStarted)[-1].response
+            frame.text for frame in harness.of(Text) if frame.response_id == harness.of(ResponseStarted)[-1].response_id
         )
         assert final.strip() == "You said a cable a table for two. Did you?"
         assert len(mind.prompts) > 1

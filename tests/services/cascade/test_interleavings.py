@@ -34,9 +34,9 @@ class Watch:
         if hop.source.endswith("speak"):
             frame = hop.frame
             if isinstance(frame, Timing):
-                self.timings.setdefault((frame.response, frame.item), []).append(frame)
+                self.timings.setdefault((frame.response_id, frame.item_id), []).append(frame)
             elif isinstance(frame, Audio):
-                key = frame.response, frame.item
+                key = frame.response_id, frame.item_id
                 self.made[key] = self.made.get(key, 0.0) + frame.ms
 
 
@@ -106,12 +106,12 @@ def _each_response_ends(harness: Harness) -> None:
     over: list[str] = []
     for _, frame in harness.timeline:
         if isinstance(frame, ResponseStarted):
-            assert frame.response not in (*open_, *over)
-            open_.append(frame.response)
+            assert frame.response_id not in (*open_, *over)
+            open_.append(frame.response_id)
         elif isinstance(frame, ResponseEnded):
-            assert frame.response in open_, f"{frame} of what has not begun"
-            open_.remove(frame.response)
-            over.append(frame.response)
+            assert frame.response_id in open_, f"{frame} of what has not begun"
+            open_.remove(frame.response_id)
+            over.append(frame.response_id)
     assert not open_
 
 
@@ -123,12 +123,12 @@ def _lost(brain: Any, words: list[str]) -> list[str]:
 def _remembered_as_heard(brain: Any, harness: Harness, watch: Watch) -> None:
     released: dict[tuple[str, str], float] = {}
     for frame in harness.of(Audio):
-        key = frame.response, frame.item
+        key = frame.response_id, frame.item_id
         released[key] = released.get(key, 0.0) + frame.ms
     for entry in brain.history:
         if entry.role != "assistant":
             continue
-        key = entry.response, entry.item
+        key = entry.response_id, entry.item_id
         timed = watch.timings.get(key, [])
         spoken = [each.text.strip() for each in timed]
         ends = [each.end_ms for each in timed]
@@ -142,10 +142,10 @@ def _remembered_as_heard(brain: Any, harness: Harness, watch: Watch) -> None:
 
 
 def _pairs(brain: Any, harness: Harness) -> None:
-    known = {entry.call: entry for entry in brain.history if entry.role == "call"}
+    known = {entry.call_id: entry for entry in brain.history if entry.role == "call"}
     for call in harness.of(ToolCall):
-        assert call.call in known
-        if call.handled and known[call.call].output is None:
+        assert call.call_id in known
+        if call.handled and known[call.call_id].output is None:
             raise AssertionError(f"{call} was never answered")
 
 

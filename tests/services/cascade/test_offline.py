@@ -40,7 +40,7 @@ async def test_the_weather_in_paris(voice: Callable[[], TextToSpeech | None]) ->
         (heard,) = [frame.text for frame in harness.of(Heard) if frame.done and frame.text]
         assert "Paris" in heard
         assert "degrees" in heard
-        assert any(np.any(frame.samples) for frame in harness.of(Audio) if frame.response)
+        assert any(np.any(frame.samples) for frame in harness.of(Audio) if frame.response_id)
         await harness.session.cancel()
 
 

@@ -16,20 +16,20 @@ pytestmark = pytest.mark.virtual
 
 
 def piece(text: str, *, item: str = "i", final: bool = False, epoch: int = 0) -> Text:
-    return Text(text=text, response="r", item=item, final=final, epoch=epoch)
+    return Text(text=text, response_id="r", item_id=item, final=final, epoch=epoch)
 
 
 async def test_each_piece_has_its_sound() -> None:
     """In order, with times that go on from piece to piece, and begin anew with an item."""
     async with Harness(Speak(Voice(words=True))) as harness:
         await harness.send(piece("One two. "), piece("Three.", final=True), piece("Four.", item="j"))
-        await harness.send(ResponseEnded(response="r"))
+        await harness.send(ResponseEnded(response_id="r"))
         await harness.end()
     kinds = [type(frame).__name__ for frame in harness.frames if not isinstance(frame, Timing)]
     assert kinds == ["Text", *["Audio"] * 3] * 3 + ["ResponseEnded"]
     times = {frame.text: (frame.start_ms, frame.end_ms) for frame in harness.of(Timing)}
     assert times == {"One": (0, 150), "two.": (200, 400), "Three.": (450, 750), "Four.": (0, 250)}
-    sound = [frame for frame in harness.of(Audio) if frame.item == "i"]
+    sound = [frame for frame in harness.of(Audio) if frame.item_id == "i"]
     assert [frame.pts for frame in sound] == sorted(frame.pts for frame in sound)
     assert len(joined(sound)) == round(15 * LETTER_MS * 16)
 
@@ -59,12 +59,12 @@ async def test_what_it_cannot_say_is_told_and_left_out() -> None:
 async def test_an_interrupt_cancels_the_voice() -> None:
     """The next reply is spoken at once."""
     async with Harness(Speak(Voice()), Spoken(), Pacer()) as harness:
-        await harness.send(piece("A very long sentence that goes on and on."), ResponseEnded(response="r"))
+        await harness.send(piece("A very long sentence that goes on and on."), ResponseEnded(response_id="r"))
         await anyio.sleep(0.5)
         number = harness.interrupt()
-        await harness.send(Text(text="Yes?", response="s", item="k", epoch=number))
+        await harness.send(Text(text="Yes?", response_id="s", item_id="k", epoch=number))
         await anyio.sleep(0.05)
-        new = [frame for frame in harness.of(Audio) if frame.response == "s"]
+        new = [frame for frame in harness.of(Audio) if frame.response_id == "s"]
         assert new
         assert np.any(new[0].samples)
         await harness.session.cancel()
@@ -72,5 +72,5 @@ async def test_an_interrupt_cancels_the_voice() -> None:
 
 async def test_it_conforms() -> None:
     """The conformance suite passes."""
-    frames = [piece("One two. "), piece("Three.", final=True), ResponseEnded(response="r")]
+    frames = [piece("One two. "), piece("Three.", final=True), ResponseEnded(response_id="r")]
     await check_processor(lambda: Speak(Voice(words=True)), frames)

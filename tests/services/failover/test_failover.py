@@ -93,9 +93,9 @@ class Dying(Processor):
                 out.respond(self.answer, f"r{count}", frame.text)
 
     async def answer(self, reply: Outlet[ResponseStarted | Text | ResponseEnded], name: str, words: str) -> None:
-        await reply.send(ResponseStarted(response=name))
-        await reply.send(Text(text=words, response=name, item=name, final=True))
-        await reply.send(ResponseEnded(response=name))
+        await reply.send(ResponseStarted(response_id=name))
+        await reply.send(Text(text=words, response_id=name, item_id=name, final=True))
+        await reply.send(ResponseEnded(response_id=name))
 
 
 def call(brain: Failover) -> Harness:
@@ -111,7 +111,7 @@ def said(history: History) -> list[tuple[str, str]]:
 
 
 def text(harness: Harness, response: str = "") -> str:
-    return "".join(frame.text for frame in harness.of(Text) if response in ("", frame.response)).strip()
+    return "".join(frame.text for frame in harness.of(Text) if response in ("", frame.response_id)).strip()
 
 
 def stale(harness: Harness) -> list[Frame]:
@@ -136,7 +136,7 @@ async def test_who_cannot_be_reached_is_left_and_the_question_is_answered() -> N
         assert (moved.before, moved.name, moved.failed) == ("OpenAIRealtime", "cascade", True)
         assert "503" in moved.reason
         ended = await harness.next(ResponseEnded, within=5)
-        assert text(harness, ended.response) == "Good morning."
+        assert text(harness, ended.response_id) == "Good morning."
         assert [frame.message for frame in harness.of(Failure)] == [f"OpenAIRealtime: {moved.reason}"]
         await anyio.sleep(5)
         assert said(brain.history) == [("user", "Hello."), ("assistant", "Good morning.")]
@@ -151,7 +151,7 @@ async def test_who_dies_in_the_middle_of_a_reply_is_interrupted() -> None:
     async with call(brain) as harness:
         await harness.send(UserText(text="Tell me something."))
         await harness.next(Audio, within=5)
-        first = harness.of(ResponseStarted)[0].response
+        first = harness.of(ResponseStarted)[0].response_id
         await anyio.sleep(0.3)
         assert 0 < peer.replies[0].sent < 40
         await peer.close()
@@ -160,10 +160,10 @@ async def test_who_dies_in_the_middle_of_a_reply_is_interrupted() -> None:
         await anyio.sleep(8)
         late = [frame for frame in harness.frames[came:] if isinstance(frame, Audio | Text)]
         assert late
-        assert all(frame.response != first for frame in late)
+        assert all(frame.response_id != first for frame in late)
         assert not stale(harness)
         assert [frame.outcome for frame in harness.of(ResponseEnded)] == ["failed", "completed"]
-        heard = [frame for frame in harness.of(Heard) if frame.response == first and frame.done]
+        heard = [frame for frame in harness.of(Heard) if frame.response_id == first and frame.done]
         assert said(brain.history) == [
             ("user", "Tell me something."),
             *([("assistant", heard[0].text)] if heard[0].text else []),
@@ -317,7 +317,7 @@ async def test_the_application_may_answer_after_the_move() -> None:
         brain.switch()
         await anyio.sleep(2)
         assert not harness.of(Audio)
-        await harness.send(ToolResult(call=asked.call, output="sunny"))
+        await harness.send(ToolResult(call_id=asked.call_id, output="sunny"))
         await harness.next(Audio)
         await anyio.sleep(3)
         assert said(brain.history) == [
@@ -348,7 +348,7 @@ async def test_by_hand_there_and_back() -> None:
         words = [(f"Say {at + 1}.", word) for at, word in enumerate(("One.", "Two.", "Three.", "Four."))]
         assert said(brain.history) == [each for one, two in words for each in (("user", one), ("assistant", two))]
         assert len(minds[1].said) == 7
-        responses = [frame.response for frame in harness.of(ResponseStarted)]
+        responses = [frame.response_id for frame in harness.of(ResponseStarted)]
         assert len(set(responses)) == 4
         await harness.session.cancel()
 
@@ -673,16 +673,16 @@ async def test_news_of_what_another_has_said_is_not_taken_for_news_of_its_own() 
         ) -> None:
             async for frame in inbox:
                 if isinstance(frame, Heard):
-                    self.heard.append(frame.response)
+                    self.heard.append(frame.response_id)
                 else:
                     out.respond(self.answer, frame.text)
 
         async def answer(self, reply: Outlet[ResponseStarted | Text | Audio | ResponseEnded], words: str) -> None:
-            await reply.send(ResponseStarted(response="r"))
-            await reply.send(Text(text=words, response="r", item="i", final=True))
+            await reply.send(ResponseStarted(response_id="r"))
+            await reply.send(Text(text=words, response_id="r", item_id="i", final=True))
             for frame in framed(silence(2000), response="r"):
-                await reply.send(Audio(samples=frame.samples, rate=frame.rate, response="r", item="i"))
-            await reply.send(ResponseEnded(response="r"))
+                await reply.send(Audio(samples=frame.samples, rate=frame.rate, response_id="r", item_id="i"))
+            await reply.send(ResponseEnded(response_id="r"))
 
     one, two = Listening("one"), Listening("two")
     brain = Failover(one, two)
@@ -693,7 +693,7 @@ async def test_news_of_what_another_has_said_is_not_taken_for_news_of_its_own() 
         await harness.settle()
         await harness.send(UserText(text="two two two"))
         await anyio.sleep(6)
-        assert {frame.response for frame in harness.of(Heard)} == {"r", "2.r"}
+        assert {frame.response_id for frame in harness.of(Heard)} == {"r", "2.r"}
         assert [frame.text for frame in harness.of(Heard) if frame.done] == ["one one one", "two two two"]
         assert set(one.heard) == {"r"}
         assert set(two.heard) == {"0.r", "r"}
@@ -821,11 +821,11 @@ async def converse(seed: int) -> None:
     assert [entry.text for entry in entries if entry.role == "user"] == asked, "nothing lost, nothing twice"
     after = entries[next(at for at, entry in enumerate(entries) if entry.text == asked[-1]) :]
     assert any(entry.role == "assistant" and entry.remembered.strip() for entry in after), "the last one was answered"
-    heard = {(frame.response, frame.item): frame.text.strip() for frame in harness.of(Heard) if frame.done}
+    heard = {(frame.response_id, frame.item_id): frame.text.strip() for frame in harness.of(Heard) if frame.done}
     for entry in entries:
         if entry.role == "assistant":
-            assert entry.remembered.strip() == heard.get((entry.response, entry.item), ""), "as it was heard"
-    started = [frame.response for frame in harness.of(ResponseStarted)]
+            assert entry.remembered.strip() == heard.get((entry.response_id, entry.item_id), ""), "as it was heard"
+    started = [frame.response_id for frame in harness.of(ResponseStarted)]
     assert len(set(started)) == len(started)
     moves = harness.of(BrainSwitched)
     assert all(before.name == after.before for before, after in pairwise(moves))
@@ -908,7 +908,7 @@ async def test_what_is_said_to_a_server_that_dies_is_heard_by_the_next() -> None
         await harness.play(list(framed(np.repeat(sound, 3)[::2], rate=24_000)))
         await anyio.sleep(5)
         assert said(brain.history) == [("user", speech.text), ("assistant", "It is sunny.")]
-        started = [frame.item for frame in harness.of(SpeechStarted)]
+        started = [frame.item_id for frame in harness.of(SpeechStarted)]
         assert started == ["u", "2.speech-1"]
         assert len(harness.of(SpeechStopped)) == 2
         await harness.session.cancel()

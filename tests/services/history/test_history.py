@@ -93,7 +93,7 @@ def test_it_is_bounded(script: list[tuple[str, str, str]]) -> None:
         else:
             history.heard(text, item, "r")
     assert len(history) <= 5
-    keys = [(entry.role, entry.item) for entry in history]
+    keys = [(entry.role, entry.item_id) for entry in history]
     assert len(keys) == len(set(keys))
 
 

@@ -147,7 +147,7 @@ def test_all_of_voice_live() -> None:
         "tools": [],
     }
     assert model.profile.input_rate == 16_000
-    assert not model.profile.truncates, "the server does it by itself"
+    assert not model.profile.supports_truncation, "the server does it by itself"
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="auto_truncate"):
         VoiceLive("m", LIVE, api_key="k", turn_detection=None, auto_truncate=True)
     with pytest.raises(UnsupportedError, match="Azure Voice Live cannot do images"):
-        VoiceLive("m", LIVE, api_key="k").profile.require("images", "images")
+        VoiceLive("m", LIVE, api_key="k").profile.require("supports_images", "images")
 
 
 # In conversation ------------------------------------------------------------------------------------------------------
@@ -264,7 +264,7 @@ async def test_the_beta_asks_in_its_own_words() -> None:
     async def weather(city: str) -> str:
         return "sunny"
 
-    brain = ScriptedBrain([ToolCall(call="", name="weather", arguments='{"city": "Rome"}')], "It is sunny.")
+    brain = ScriptedBrain([ToolCall(call_id="", name="weather", arguments='{"city": "Rome"}')], "It is sunny.")
     async with piped(lambda: brain, AZURE_BETA) as peer:
         model = AzureRealtime("d", NAME, api_key="k", api_version=BETA_VERSION, tools=[weather], connect=peer.connect)
         async with Harness(model) as harness:

@@ -40,7 +40,14 @@ def test_paths_lead_somewhere(provider: Provider) -> None:
 
 def test_rows_say_what_the_profiles_say() -> None:
     """And what to use where a provider cannot do a thing."""
-    can = Profile(provider="Can", input_rate=8000, output_rate=24_000, images=True, updates=True, session_seconds=480)
+    can = Profile(
+        provider="Can",
+        input_rate=8000,
+        output_rate=24_000,
+        supports_images=True,
+        supports_updates=True,
+        max_session_seconds=480,
+    )
     cannot = Profile(provider="Cannot", input_rate=16_000, output_rate=24_000, turn_detection=("a", "b"))
     told = {row[0]: row[1:] for row in rows([can, cannot])}
     assert told["hears, Hz"] == ["8000", "16000", ""]

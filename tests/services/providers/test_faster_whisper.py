@@ -163,11 +163,11 @@ async def test_cancelled_while_it_loads(folder: Path) -> None:
 async def test_in_a_cascade(folder: Path) -> None:
     """Utterances become transcripts, and a fault a failure."""
     async with Harness(Transcribe(FasterWhisper(folder))) as harness:
-        await harness.send(SpeechStarted(item="a"), *framed(noise(700)), SpeechStopped(item="a"))
+        await harness.send(SpeechStarted(item_id="a"), *framed(noise(700)), SpeechStopped(item_id="a"))
         await harness.end()
     assert [(frame.text, frame.final) for frame in harness.of(Transcript)][-1] == ("one", True)
     async with Harness(Transcribe(FasterWhisper(folder, options={"beam_size": 0}))) as harness:
-        await harness.send(SpeechStarted(item="a"), *framed(noise(700)), SpeechStopped(item="a"))
+        await harness.send(SpeechStarted(item_id="a"), *framed(noise(700)), SpeechStopped(item_id="a"))
         await harness.end()
     (failure,) = harness.of(Failure)
     assert "FasterWhisper failed while it listened with {" in failure.message

@@ -120,7 +120,7 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="Qwen Omni has server_vad"):
         QwenOmni(api_key="k", turn_detection="semantic_vad")
     with pytest.raises(UnsupportedError, match="apart"):
-        QwenOmni(api_key="k").profile.require("asides", "Respond(apart=...)")
+        QwenOmni(api_key="k").profile.require("supports_out_of_band", "Respond(apart=...)")
 
 
 @pytest.mark.virtual
@@ -192,7 +192,7 @@ async def test_tools_and_an_interrupt() -> None:
     async def weather(city: str) -> str:
         return "sunny"
 
-    replies = [ToolCall(call="", name="weather", arguments='{"city": "Rome"}')], "It is sunny " * 30
+    replies = [ToolCall(call_id="", name="weather", arguments='{"city": "Rome"}')], "It is sunny " * 30
     brain = ScriptedBrain(*replies, paced=True, word_ms=400)
     faults = Faults(late_deltas_after_cancel=3, late_deltas_after_done=2, malformed_json=True, unknown_events=True)
     async with piped(lambda: brain, QWEN, faults=faults) as peer:

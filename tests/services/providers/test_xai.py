@@ -123,7 +123,7 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="expected one of audio/pcm"):
         GrokVoice(api_key="k", audio="audio/opus")  # type: ignore[arg-type]
     with pytest.raises(UnsupportedError, match="xAI cannot do images"):
-        GrokVoice(api_key="k").profile.require("images", "images")
+        GrokVoice(api_key="k").profile.require("supports_images", "images")
 
 
 # In conversation ------------------------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ async def test_its_ways_are_understood() -> None:
             assert heard[-2:] == [("What is the weather?", False), ("What is the weather?", True)]
             (usage,) = harness.of(Usage)
             assert (usage.input_tokens, usage.output_tokens) == (10, 3)
-            assert harness.of(Connected)[0].session.startswith("sess_")
+            assert harness.of(Connected)[0].session_id.startswith("sess_")
             assert not harness.of(Failure)
             await harness.session.cancel()
 
@@ -243,8 +243,8 @@ def test_pieces_of_a_transcript_are_timed() -> None:
         if isinstance(event, WordTimed)
     ]
     assert events == [
-        WordTimed(response="r", item="a", text="I'll check the weather right", start_ms=0, end_ms=1540),
-        WordTimed(response="r", item="b", text="It is", start_ms=0, end_ms=1000),
+        WordTimed(response_id="r", item_id="a", text="I'll check the weather right", start_ms=0, end_ms=1540),
+        WordTimed(response_id="r", item_id="b", text="It is", start_ms=0, end_ms=1000),
     ]
 
 

@@ -49,7 +49,14 @@ from bargein.services.sockets import Endpoint, Socket, SocketClosedError, Socket
 
 pytestmark = pytest.mark.virtual
 
-PROFILE = Profile(provider="Plain", input_rate=16_000, output_rate=16_000, asks=False, continuous=True, seeds=True)
+PROFILE = Profile(
+    provider="Plain",
+    input_rate=16_000,
+    output_rate=16_000,
+    supports_response_requests=False,
+    needs_continuous_audio=True,
+    supports_history_seeding=True,
+)
 
 
 class Plain(Protocol):
@@ -64,7 +71,7 @@ class Plain(Protocol):
         return ("open",)
 
     def opened(self) -> Iterable[Event]:
-        return (SessionReady(session="plain"),)
+        return (SessionReady(session_id="plain"),)
 
     def closing(self) -> Iterable[Message]:
         return ("close",)
@@ -84,19 +91,19 @@ class Plain(Protocol):
     def receive(self, data: Message) -> Iterable[Event]:
         match json.loads(data):
             case ["sound", response]:
-                yield AudioPiece(response=response, item="", pcm=bytes(32_000))
+                yield AudioPiece(response_id=response, item_id="", pcm=bytes(32_000))
             case ["words", response, text]:
-                yield TextPiece(response=response, item="", text=text)
+                yield TextPiece(response_id=response, item_id="", text=text)
             case ["over", response]:
-                yield ResponseOver(response=response)
+                yield ResponseOver(response_id=response)
             case ["interrupted", response]:
-                yield Interrupted(response=response)
+                yield Interrupted(response_id=response)
             case ["corrected", response, text]:
-                yield ItemCorrected(response=response, item="", text=text)
+                yield ItemCorrected(response_id=response, item_id="", text=text)
             case ["broken", reason]:
                 yield ProtocolFault(message=reason, broken=True)
             case ["call", response, name]:
-                yield ToolCallReceived(response=response, call=name, name="clock", arguments="{}")
+                yield ToolCallReceived(response_id=response, call_id=name, name="clock", arguments="{}")
             case ["used", tokens]:
                 yield UsageReported(usage={"input_tokens": tokens})
 
@@ -219,7 +226,7 @@ async def test_what_a_tool_was_for_is_told_again() -> None:
         await harness.next(Connected)
         await provider.say("call", "r1", "c1")
         call = await harness.next(ToolCall)
-        await harness.send(ToolResult(call=call.call, output="noon"))
+        await harness.send(ToolResult(call_id=call.call_id, output="noon"))
         await anyio.sleep(1)
         assert provider.words() == ["open", "text what time is it?", "result c1 noon"]
         assert provider.socket is not None
@@ -242,7 +249,7 @@ async def test_a_tool_that_answers_without_a_connection() -> None:
         assert provider.socket is not None
         await provider.socket.close(1006)
         await anyio.sleep(1)
-        await harness.send(ToolResult(call=call.call, output="noon"))
+        await harness.send(ToolResult(call_id=call.call_id, output="noon"))
         await anyio.sleep(1)
         refuse.set()
         await harness.next(Connected)

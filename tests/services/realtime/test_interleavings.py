@@ -44,10 +44,10 @@ async def converse(seed: int, dialect: Dialect = GA, make: Callable[..., Realtim
 
 def _nothing_lost(harness: Harness, peer: Peer) -> None:
     """Of a response that completed, and whose epoch did not pass while it was heard, every sample comes, in order."""
-    done = {frame.response: frame for frame in harness.of(Played) if frame.done}
+    done = {frame.response_id: frame for frame in harness.of(Played) if frame.done}
     for frame in harness.of(ResponseEnded):
-        reply = peer.replies[int(frame.response.split("-")[1])]
-        pieces = [each for each in harness.of(Audio) if each.response == reply.name and each.epoch != LIVE]
+        reply = peer.replies[int(frame.response_id.split("-")[1])]
+        pieces = [each for each in harness.of(Audio) if each.response_id == reply.name and each.epoch != LIVE]
         assert all((each.samples == reply.number + 1).all() for each in pieces)
         samples = sum(len(each.samples) for each in pieces)
         whole = len(reply.words) * WORD_MS
@@ -57,26 +57,26 @@ def _nothing_lost(harness: Harness, peer: Peer) -> None:
 
 def _remembered_as_heard(harness: Harness, peer: Peer, model: Realtime) -> None:
     """The conversation and the provider keep what was heard: no word more, and none less."""
-    heard = {frame.response: frame for frame in harness.of(Heard) if frame.done}
-    played = {frame.response: frame.ms for frame in harness.of(Played) if frame.done}
-    finished = {frame.response: frame.outcome for frame in harness.of(ResponseEnded)}
+    heard = {frame.response_id: frame for frame in harness.of(Heard) if frame.done}
+    played = {frame.response_id: frame.ms for frame in harness.of(Played) if frame.done}
+    finished = {frame.response_id: frame.outcome for frame in harness.of(ResponseEnded)}
     for entry in model.history:
         if entry.role != "assistant":
             continue
-        reply = peer.replies[int(entry.response.split("-")[1])]
-        ms = played.get(entry.response, 0.0)
+        reply = peer.replies[int(entry.response_id.split("-")[1])]
+        ms = played.get(entry.response_id, 0.0)
         words = entry.remembered.split()
         assert words == reply.words[: len(words)]
         assert abs(len(words) - ms / WORD_MS) <= 1.5, (entry, ms)
-        if entry.response in heard:
-            assert entry.remembered.strip() == heard[entry.response].text.strip(), entry
-        if entry.response in finished and not reply.cancelled and ms >= len(reply.words) * WORD_MS:
+        if entry.response_id in heard:
+            assert entry.remembered.strip() == heard[entry.response_id].text.strip(), entry
+        if entry.response_id in finished and not reply.cancelled and ms >= len(reply.words) * WORD_MS:
             assert len(words) == len(reply.words)
         if reply.truncated is not None:
             assert abs(reply.truncated - ms) <= 1
         assert not (reply.deleted and ms >= 1)
-        told = model.profile.truncates and reply.connection == peer.connections
-        assert model.profile.truncates or not (reply.deleted or reply.truncated)
+        told = model.profile.supports_truncation and reply.connection == peer.connections
+        assert model.profile.supports_truncation or not (reply.deleted or reply.truncated)
         if told and ms < reply.sent * WORD_MS - 1:
             assert reply.deleted or reply.truncated is not None, "the provider remembers what was not heard"
 

@@ -34,16 +34,16 @@ from bargein.services.sockets import Endpoint, Socket, SocketClosedError, Socket
 
 pytestmark = pytest.mark.virtual
 
-PLAIN = Profile(provider="Plain", input_rate=16_000, output_rate=16_000, seeds=True)
+PLAIN = Profile(provider="Plain", input_rate=16_000, output_rate=16_000, supports_history_seeding=True)
 PROFILE = Profile(
     provider="Frail",
     input_rate=16_000,
     output_rate=16_000,
-    seeds=True,
-    resumes=True,
-    updates=True,
-    renews=True,
-    continues=True,
+    supports_history_seeding=True,
+    supports_resumption=True,
+    supports_updates=True,
+    reconnects_to_update=True,
+    responds_to_tool_results=True,
 )
 EVENTS: dict[str, type[Event]] = {
     "ready": SessionReady,
@@ -192,7 +192,7 @@ async def test_calls_outlive_a_connection() -> None:
         await anyio.sleep(1)
         await provider.socket.close(1006)
         await anyio.sleep(5)
-        await harness.send(ToolResult(call="c1", output="one"), ToolResult(call="c2", output="two"))
+        await harness.send(ToolResult(call_id="c1", output="one"), ToolResult(call_id="c2", output="two"))
         await anyio.sleep(1)
         assert provider.got[1] == ["open ", "result one", "seed two", "respond"]
         await harness.session.cancel()
@@ -206,8 +206,8 @@ async def test_a_call_that_is_called_off_is_never_answered() -> None:
         await provider.send("call", response="r", call="c1", name="look", arguments="{}")
         await provider.send("off", call="c1")
         finished = await harness.next(ToolFinished)
-        assert (finished.call, finished.name, finished.cancelled) == ("c1", "look", True)
-        await harness.send(ToolResult(call="c1", output="one"))
+        assert (finished.call_id, finished.name, finished.cancelled) == ("c1", "look", True)
+        await harness.send(ToolResult(call_id="c1", output="one"))
         await anyio.sleep(1)
         assert provider.got == [["open "]]
         await harness.session.cancel()

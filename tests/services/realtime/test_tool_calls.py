@@ -24,7 +24,7 @@ def made(*names: str) -> tuple[PendingToolCalls, dict[str, Response]]:
 
 
 def call(name: str = "ours", *, response: str = "r", waits: bool = True) -> ToolCallReceived:
-    return ToolCallReceived(response=response, call=f"call-{name}", name=name, arguments="{}", waits=waits)
+    return ToolCallReceived(response_id=response, call_id=f"call-{name}", name=name, arguments="{}", waits=waits)
 
 
 def test_a_call_is_made_once_and_waited_for() -> None:
@@ -82,5 +82,5 @@ def test_an_open_call_of_another_brain_is_foreign_until_it_is_told_of() -> None:
     assert calls.foreign("a")
     calls.tell("a")
     assert not calls.foreign("a")
-    calls.begin([entry for entry in history if entry.call == "b"], resumed=False)
+    calls.begin([entry for entry in history if entry.call_id == "b"], resumed=False)
     assert not calls.foreign("b")

@@ -43,7 +43,7 @@ def heard(packets: list[bytes | None]) -> npt.NDArray[np.int16]:
 def test_any_rate_can_be_heard(rate: int) -> None:
     """Through the coder and back, at 48 kHz, in as many packets as it takes."""
     voice = speaking(*reply(1000, rate=rate))
-    voice.close(ResponseEnded(response="r"))
+    voice.close(ResponseEnded(response_id="r"))
     packets = [packet for packet in pulled(voice, 0, 2) if packet is not None]
     assert len(packets) == pytest.approx(50 + 5, abs=1)
     sound = heard(list(packets))
@@ -68,7 +68,7 @@ def test_an_interrupt_is_obeyed_by_the_next_packet() -> None:
     voice = speaking(*reply(1000))
     before = pulled(voice, 0, 0.5)
     (played,) = voice.urgent(Interrupt(epoch=1), 0.49)
-    assert played == Played(response="r", item="", ms=470, done=True)
+    assert played == Played(response_id="r", item_id="", ms=470, done=True)
     after = pulled(voice, 0.5, 1)
     assert after[1:] == [SILENCE] * 5 + [None] * 19
     sound = heard(before + after)[24_000 + LAG :]
@@ -103,7 +103,7 @@ def test_the_next_reply_begins_in_the_packet_that_ends_the_last() -> None:
 def test_the_end_of_a_response_is_heard_of_when_it_has_been_played() -> None:
     """Though it was told long before."""
     voice = speaking(*reply(200))
-    voice.close(ResponseEnded(response="r"))
+    voice.close(ResponseEnded(response_id="r"))
     assert not voice.done
     reports: list[Played] = []
     for number in range(15):

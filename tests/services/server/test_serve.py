@@ -45,7 +45,7 @@ SCRIPTS = ("page", "connection", "conversation", "timeline", "worklets", "graph"
 
 
 def agent(peer: Transport) -> Pipeline:
-    if peer.peer.wishes.get("brain") == "nobody":
+    if peer.peer.params.get("brain") == "nobody":
         raise RefusedError("there is no brain called nobody")
     return Pipeline(peer.source, Deaf(), Turns(), Answer(Rules()), Spoken(), peer.sink)
 
@@ -246,7 +246,7 @@ async def test_tokens() -> None:
         async with connect_websocket(ws(server, "?token=secret")), connect_websocket(ws(server), token="secret"):
             live = server.sessions.live.values()
             assert len(live) == 2
-            assert all(each.transport.peer.wishes == {} for each in live)
+            assert all(each.transport.peer.params == {} for each in live)
             secret = {"Authorization": "Bearer secret"}
             for path in ("sessions", "graph.svg?session=x"):
                 assert (await get(server, path)).status_code == 401

@@ -65,7 +65,7 @@ async def converse(url: str, peer: ScriptedGemini, **options: Any) -> list[Any]:
 @pytest.mark.real
 async def test_over_a_real_socket() -> None:
     """Binary frames, a tool, and a connection that breaks and is taken up again."""
-    asks = [ToolCall(call="", name="clock", arguments='{"city": "Paris"}')]
+    asks = [ToolCall(call_id="", name="clock", arguments='{"city": "Paris"}')]
     peer = ScriptedGemini(asks, "It is noon.", "You are welcome.", word_ms=5, pace=0)
     with anyio.fail_after(60):
         async with peer.serve() as url:
@@ -99,7 +99,7 @@ async def test_the_wire_is_googles() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what it imports
         types = pytest.importorskip("google.genai.types")
-    asks = [ToolCall(call="", name="clock", arguments='{"city": "Paris"}')]
+    asks = [ToolCall(call_id="", name="clock", arguments='{"city": "Paris"}')]
     peer = ScriptedGemini(asks, "It is noon.", "Yes?", hears=["wait"], word_ms=500)
     said: list[Any] = []
 

@@ -57,13 +57,13 @@ async def test_it_is_interrupted_by_what_is_said() -> None:
 
 async def test_it_calls_and_pauses() -> None:
     """The answer to a call is the next reply."""
-    server = ScriptedNova([ToolCall(call="c1", name="clock", arguments="{}")], [1.0, "It is noon."])
+    server = ScriptedNova([ToolCall(call_id="c1", name="clock", arguments="{}")], [1.0, "It is noon."])
     async with session(server) as harness:
         await harness.send(UserText(text="What time is it?"))
         call = await harness.next(ToolCall, within=5)
-        assert (call.call, call.name) == ("c1", "clock")
+        assert (call.call_id, call.name) == ("c1", "clock")
         began = anyio.current_time()
-        await harness.send(ToolResult(call="c1", output="noon"))
+        await harness.send(ToolResult(call_id="c1", output="noon"))
         await harness.next(Audio, within=5)
         assert anyio.current_time() > began + 1
         assert ("toolResult", '{"result":"noon"}') in [

@@ -47,13 +47,13 @@ class Brain(Processor):
     async def speak(
         self, reply: Outlet[ResponseStarted | Text | Audio | ResponseEnded], response: str, words: str
     ) -> None:
-        await reply.send(ResponseStarted(response=response))
-        await reply.send(Text(text=words, response=response, final=True))
+        await reply.send(ResponseStarted(response_id=response))
+        await reply.send(Text(text=words, response_id=response, final=True))
         for piece in framed(tone(300, self.ms, rate=self.rate), rate=self.rate, response=response):
             await reply.send(
-                Audio(samples=piece.samples, rate=piece.rate, pts=piece.pts, response=response, epoch=reply.epoch)
+                Audio(samples=piece.samples, rate=piece.rate, pts=piece.pts, response_id=response, epoch=reply.epoch)
             )
-        await reply.send(ResponseEnded(response=response))
+        await reply.send(ResponseEnded(response_id=response))
 
 
 def agent(transport: Transport) -> Pipeline:

@@ -79,26 +79,26 @@ def test_what_a_peer_gets() -> None:
         "epoch": 3,
         "reason": "the user spoke",
     }
-    assert told(Transcript(text="Hello", item="a", final=True, speaker="agent")) == {
+    assert told(Transcript(text="Hello", item_id="a", final=True, speaker="agent")) == {
         "type": "transcript",
         "speaker": "agent",
         "item": "a",
         "text": "Hello",
         "final": True,
     }
-    assert told(Text(text="Hel", response="r", item="a")) == {
+    assert told(Text(text="Hel", response_id="r", item_id="a")) == {
         "type": "text",
         "response": "r",
         "item": "a",
         "text": "Hel",
         "final": False,
     }
-    assert told(ResponseEnded(response="r", outcome="interrupted")) == {
+    assert told(ResponseEnded(response_id="r", outcome="interrupted")) == {
         "type": "response",
         "state": "interrupted",
         "response": "r",
     }
-    assert told(ToolFinished(call="c", name="weather", output="sunny", seconds=1.5)) == {
+    assert told(ToolFinished(call_id="c", name="weather", output="sunny", seconds=1.5)) == {
         "type": "tool",
         "state": "finished",
         "call": "c",

@@ -74,11 +74,11 @@ class Brain(Processor):
         for number in range(self.answers):
             await anyio.sleep(self.think)
             response = f"r{number}"
-            await reply.send(ResponseStarted(response=response))
-            await reply.send(Text(text="Here you are.", response=response, final=True))
+            await reply.send(ResponseStarted(response_id=response))
+            await reply.send(Text(text="Here you are.", response_id=response, final=True))
             for piece in framed(tone(300, 1500), response=response):
-                await reply.send(Audio(samples=piece.samples, rate=RATE, response=response, epoch=reply.epoch))
-            await reply.send(ResponseEnded(response=response))
+                await reply.send(Audio(samples=piece.samples, rate=RATE, response_id=response, epoch=reply.epoch))
+            await reply.send(ResponseEnded(response_id=response))
         if self.interrupted:
             await anyio.sleep(self.interrupted)
             await reply.send(Interrupt(reason="enough"))

@@ -67,7 +67,7 @@ def framed(
     step = _count(ms, rate)
     for at in range(0, len(samples), step):
         pts = (start + at) * SECOND // rate
-        yield Audio(samples=samples[at : at + step], rate=rate, pts=pts, epoch=epoch, response=response)
+        yield Audio(samples=samples[at : at + step], rate=rate, pts=pts, epoch=epoch, response_id=response)
 
 
 def joined(frames: Iterable[object]) -> Samples:

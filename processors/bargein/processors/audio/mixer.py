@@ -86,7 +86,7 @@ class Mixer(Processor):
         if form != self._format:
             self._prepare(frame, form)
         count = len(frame.samples)
-        under = self._levels(count, frame.response != "")
+        under = self._levels(count, frame.response_id != "")
         if under.ndim and frame.samples.ndim == 2:
             under = under.reshape(-1, 1)
         mixed = self._next(count) * under

@@ -205,7 +205,7 @@ class Recorder:
         try:
             self._keep(now)
         finally:
-            if frame.response or frame.samples.any():
+            if frame.response_id or frame.samples.any():
                 agent.add(frame, at)
             else:
                 # What fills gaps is elastic: it keeps a stream that never ends in time with the user's clock.

@@ -93,8 +93,8 @@ class Resample(Processor):
         return (
             frame.rate == last.rate
             and frame.channels == last.channels
-            and frame.response == last.response
-            and frame.item == last.item
+            and frame.response_id == last.response_id
+            and frame.item_id == last.item_id
             and frame.epoch == last.epoch
             and ahead <= GAP
         )
@@ -121,6 +121,6 @@ class Resample(Processor):
                 rate=self.rate,
                 pts=pts,
                 epoch=like.epoch,
-                response=like.response,
-                item=like.item,
+                response_id=like.response_id,
+                item_id=like.item_id,
             )

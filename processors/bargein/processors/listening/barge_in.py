@@ -102,14 +102,14 @@ class _Speech:
     """One stretch of the user's speech."""
 
     def __init__(self, frame: SpeechStarted, now: float) -> None:
-        self.item = frame.item
+        self.item = frame.item_id
         self.began = now - frame.lag_ms / 1000
         self.counted: float | None = None  # milliseconds of speech without pauses, where somebody counts them
         self.ended: float | None = None  # when the news of its end came
         self.ms = 0.0  # how long it was
         self.transcript: Transcript | None = None
         self.response = ""  # what the agent was saying while it went on
-        self.items = {frame.item}  # under which its transcripts come
+        self.items = {frame.item_id}  # under which its transcripts come
         self.news = now  # when anything was last heard of it
         self.nothing: tuple[str, bool] | None = None  # what the agent did when an interrupt found nothing to interrupt
 
@@ -225,7 +225,7 @@ class BargeIn(Processor):
                 self._playing.clear()
                 self._saying.clear()
             if isinstance(frame, TurnControl):
-                self._above = frame.above
+                self._above = frame.external
                 self._decided()
                 await self._resume(out)
             elif frame is not None:
@@ -259,33 +259,33 @@ class BargeIn(Processor):
             self._says(frame)
         elif isinstance(frame, AgentActivity):
             self._does(frame)
-        elif isinstance(frame, ToolResult) and frame.call in self._agent.calls:
-            self._answered.add(frame.call)
+        elif isinstance(frame, ToolResult) and frame.call_id in self._agent.call_ids:
+            self._answered.add(frame.call_id)
 
     def _hears(self, frame: Transcript) -> None:
         """A transcript belongs to its speech by its item; a recogniser with items of its own means the latest."""
         if frame.speaker != "user":
             return
         self._transcripts = True
-        if frame.item and frame.item in self._earlier:
+        if frame.item_id and frame.item_id in self._earlier:
             return
         if not self._heard_speech:  # its words are the only sign of speech
             if self._speech is None:
-                self._begin(SpeechStarted(item=frame.item), anyio.current_time()).counted = math.inf
+                self._begin(SpeechStarted(item_id=frame.item_id), anyio.current_time()).counted = math.inf
             if frame.final and self._speech is not None and self._speech.ended is None:
                 self._speech.ended = anyio.current_time()
         speech = self._speech
         if speech is None:
-            if frame.item:
-                self._earlier.append(frame.item)
+            if frame.item_id:
+                self._earlier.append(frame.item_id)
             return
         speech.transcript, speech.news = frame, anyio.current_time()
-        speech.items.add(frame.item)
+        speech.items.add(frame.item_id)
 
     def _begin(self, frame: SpeechStarted, now: float) -> _Speech:
         self._decided()
         self._speech = _Speech(frame, now)
-        self._speech.response = self._agent.response
+        self._speech.response = self._agent.response_id
         return self._speech
 
     def _decided(self) -> None:
@@ -295,24 +295,24 @@ class BargeIn(Processor):
         self._speech = None
 
     def _plays(self, frame: Played) -> None:
-        (self._playing.discard if frame.done else self._playing.add)((frame.response, frame.item))
+        (self._playing.discard if frame.done else self._playing.add)((frame.response_id, frame.item_id))
         if not self._told:  # without a Spoken the first response is over when its first item is
-            self._first = self._first or frame.response
-            self._first_over = self._first_over or frame.done or frame.response != self._first
+            self._first = self._first or frame.response_id
+            self._first_over = self._first_over or frame.done or frame.response_id != self._first
 
     def _does(self, frame: AgentActivity) -> None:
         self._agent, self._told = frame, True
-        self._answered &= set(frame.calls)
+        self._answered &= set(frame.call_ids)
         if self._speech is not None and self._speech.ended is None:
-            self._speech.response = frame.response
-        if frame.response and self._first is None:
-            self._first = frame.response
-        elif self._first is not None and frame.response != self._first:
+            self._speech.response = frame.response_id
+        if frame.response_id and self._first is None:
+            self._first = frame.response_id
+        elif self._first is not None and frame.response_id != self._first:
             self._first_over = True
 
     def _says(self, frame: Heard) -> None:
         """Keep the agent's latest words, and those that come next."""
-        key = (frame.response, frame.item)
+        key = (frame.response_id, frame.item_id)
         before = self._saying.pop(key, None)
         known = len(words(before.text)) if before is not None else 0
         self._said.extend(words(frame.text)[known:])
@@ -325,14 +325,14 @@ class BargeIn(Processor):
             "always" in self.mute
             or self._agent.protected
             or ("first response" in self.mute and not self._first_over)
-            or ("tools" in self.mute and bool(set(self._agent.calls) - self._answered))
+            or ("tools" in self.mute and bool(set(self._agent.call_ids) - self._answered))
         )
 
     def _count(self, text: str) -> int:
         """How many words are the user's own, and not meant as a nod."""
         own = words(text)
         if self.echo_guard:
-            coming = [word for each in self._saying.values() for word in words(each.coming)[:AHEAD]]
+            coming = [word for each in self._saying.values() for word in words(each.remaining)[:AHEAD]]
             own = _without_echo(own, [*self._said, *coming])
         return sum(word not in self.backchannels for word in own)
 
@@ -377,13 +377,13 @@ class BargeIn(Processor):
         speech = self._speech
         if speech is None:
             return
-        if speech.ended is not None and self._agent.response not in ("", speech.response):
+        if speech.ended is not None and self._agent.response_id not in ("", speech.response):
             self._decided()  # the agent answers already: what comes now must not interrupt the answer
             await self._resume(out)
             return
         evidence = self._evidence(speech)
         decision = decide(evidence, tentative=self.tentative)
-        agent = (self._agent.response, bool(self._playing))
+        agent = (self._agent.response_id, bool(self._playing))
         if decision is Decision.HOLD:
             self._held = True
             await out.send(Hold())

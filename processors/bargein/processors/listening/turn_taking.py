@@ -17,5 +17,5 @@ class TurnControl(Frame, frozen=True, kw_only=True):
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
-    above: bool = True
+    external: bool = True
     """Somebody above does, by `SpeechStarted`, `SpeechStopped`, `Commit` and `Interrupt`; or those below, as ever."""

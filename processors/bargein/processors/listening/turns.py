@@ -53,11 +53,11 @@ class Turn(Frame, frozen=True, kw_only=True):
     """Its number in the session, from 1. A turn that is given again, because more of it became known, keeps it."""
     text: str
     """All its transcripts, joined by spaces."""
-    items: tuple[str, ...] = ()
+    item_ids: tuple[str, ...] = ()
     """The items it is made of."""
     reason: Reason = "silence"
     """What ended it."""
-    until: int = 0
+    end_pts: int = 0
     """When the user's speech ended, in nanoseconds of media time, as far as it is known."""
     final: bool = True
     """Whether all its transcripts are final."""
@@ -107,20 +107,20 @@ class _Open:
 
     def answered_by(self, frame: Transcript) -> bool:
         """A transcript of an item that nobody has named may be what this turn waits for."""
-        unnamed = any(not each.item and not each.final for each in self.items.values())
-        return bool(self.speech) or (not frame.item and unnamed)
+        unnamed = any(not each.item_id and not each.final for each in self.items.values())
+        return bool(self.speech) or (not frame.item_id and unnamed)
 
     def hear(self, frame: Transcript) -> None:
         """Take a transcript, which replaces what was known of its item."""
-        name = frame.item
+        name = frame.item_id
         if not name:  # from a recogniser that knows no items: partials replace each other until one is final
-            name = f" {sum(each.final for each in self.items.values() if not each.item)}"
+            name = f" {sum(each.final for each in self.items.values() if not each.item_id)}"
         if name in self.items and self.items[name].final and not frame.final:
             return
         self.items[name] = frame
         if frame.final:
-            if frame.item in self.speech:
-                self.speech.remove(frame.item)
+            if frame.item_id in self.speech:
+                self.speech.remove(frame.item_id)
             else:
                 self.speech.clear()  # the recogniser counts in its own way: this answers what was said until now
 
@@ -135,9 +135,9 @@ class _Open:
             pts=self.pts,
             turn=self.number,
             text=self.text,
-            items=tuple(each.item for each in self.items.values() if each.item),
+            item_ids=tuple(each.item_id for each in self.items.values() if each.item_id),
             reason=self.reason,
-            until=self.until,
+            end_pts=self.until,
             final=not self.waits,
             revision=self.given,
         )
@@ -266,7 +266,7 @@ class Turns(Processor):
         if isinstance(frame, AgentActivity):
             self._busy = frame
         elif isinstance(frame, TurnControl):
-            self._above = frame.above
+            self._above = frame.external
         elif isinstance(frame, Commit):
             if self._open is not None:
                 self._over(self._open, "commit")
@@ -287,8 +287,8 @@ class Turns(Processor):
                 await self._heard(frame, out)
             elif isinstance(frame, UserText):
                 self._count += 1
-                typed = (frame.item,) if frame.item else ()
-                await out.send(Turn(pts=frame.pts, turn=self._count, text=frame.text, items=typed, reason="typed"))
+                typed = (frame.item_id,) if frame.item_id else ()
+                await out.send(Turn(pts=frame.pts, turn=self._count, text=frame.text, item_ids=typed, reason="typed"))
 
     async def _started(self, frame: SpeechStarted, out: Outlet[Turn | UserIdle]) -> None:
         now = anyio.current_time()
@@ -301,13 +301,13 @@ class Turns(Processor):
         turn.over = math.inf
         turn.news = now
         turn.spoken = True
-        turn.speech.add(frame.item)
+        turn.speech.add(frame.item_id)
 
     def _continued(self, frame: SpeechContinued) -> None:
         if self._open is None and self._speaking and not self.transcript_ms:
             self._begin(frame.pts).spoken = True  # the last turn was ended in the middle of the speech
         if self._open is not None:
-            self._open.counted[frame.item] = frame.ms - self._counted.get(frame.item, 0.0)
+            self._open.counted[frame.item_id] = frame.ms - self._counted.get(frame.item_id, 0.0)
             self._open.news = anyio.current_time()
 
     def _stopped(self, frame: SpeechStopped) -> None:
@@ -363,7 +363,7 @@ class Turns(Processor):
     def _whose(self, frame: Transcript) -> _Open:
         """The turn that a transcript belongs to: by its item, never by when it came."""
         for turn in (*self._closed, self._open):
-            if turn is not None and frame.item and (frame.item in turn.items or frame.item in turn.speech):
+            if turn is not None and frame.item_id and (frame.item_id in turn.items or frame.item_id in turn.speech):
                 return turn
         if frame.final or not self._speaking:
             now = anyio.current_time()
@@ -389,7 +389,7 @@ class Turns(Processor):
                 lost = turn.news + LOST_S if self._speaking and turn.counted else math.inf
                 return min(limit, lost)
             return turn.over + (self.transcript_ms / 1000 if turn.waits else 0.0)
-        if self.idle_ms is None or self._speaking or self._busy.response or self._busy.calls:
+        if self.idle_ms is None or self._speaking or self._busy.response_id or self._busy.call_ids:
             return math.inf
         return self._quiet + self.idle_ms / 1000
 

@@ -31,7 +31,7 @@ class SpeechContinued(Frame, frozen=True, kw_only=True):
 
     ms: float
     """How much speech there has been, in milliseconds, without the pauses: a cough is short, however late its end."""
-    item: str = ""
+    item_id: str = ""
     """The item that the speech will become."""
 
 
@@ -110,13 +110,13 @@ class Vad(Processor):
     ) -> Iterator[Audio | SpeechStarted | SpeechContinued | SpeechStopped | SpeechProbability | TurnControl]:
         """Give the sound on, and what was heard in it."""
         if isinstance(frame, End | TurnControl):
-            if self.speaking and (isinstance(frame, End) or frame.above):
+            if self.speaking and (isinstance(frame, End) or frame.external):
                 yield from self._stop(self._since)
             if isinstance(frame, TurnControl):
-                self._above, self._rate = frame.above, 0  # what is heard next is a new stretch
+                self._above, self._rate = frame.external, 0  # what is heard next is a new stretch
                 yield frame
             return
-        if frame.response or self._above:
+        if frame.response_id or self._above:
             yield frame
             return
         yield from self._follow(frame)
@@ -216,18 +216,18 @@ class Vad(Processor):
         self.speaking, self._evidence = True, 0.0
         self._count += 1
         self._begin, self._speech = at, self.start_ms
-        yield SpeechStarted(pts=self._pts(at), item=self._item, lag_ms=self._ago(at))
+        yield SpeechStarted(pts=self._pts(at), item_id=self._item, lag_ms=self._ago(at))
         yield self._continued()
         self._gate.open(at - self._samples(self.preroll_ms))
 
     def _stop(self, at: int) -> Iterator[Audio | SpeechStopped]:
         self.speaking, self._evidence = False, 0.0
         yield from self._gate.pass_to(self._done)
-        yield SpeechStopped(pts=self._pts(at), item=self._item, lag_ms=self._ago(at))
+        yield SpeechStopped(pts=self._pts(at), item_id=self._item, lag_ms=self._ago(at))
 
     def _continued(self) -> SpeechContinued:
         self._told = self._speech
-        return SpeechContinued(pts=self._pts(self._begin), ms=self._speech, item=self._item)
+        return SpeechContinued(pts=self._pts(self._begin), ms=self._speech, item_id=self._item)
 
     @property
     def _item(self) -> str:
@@ -265,7 +265,7 @@ class _Gate:
                         rate=frame.rate,
                         pts=frame.pts + first * SECOND // frame.rate,
                         epoch=frame.epoch,
-                        item=frame.item,
+                        item_id=frame.item_id,
                     )
         self.passed = max(self.passed, end)
 

@@ -30,7 +30,7 @@ class TurnLatency(Frame, frozen=True, kw_only=True):
 
     ms: float
     """Milliseconds from the end of speech to the first audible sound."""
-    response: str = ""
+    response_id: str = ""
     """The answer."""
 
 
@@ -94,12 +94,12 @@ class Latency(Processor):
 
     def _sound(self, frame: Audio, now: float) -> Iterator[Audio | TurnLatency]:
         yield frame
-        if not frame.response:
+        if not frame.response_id:
             return
         self._until = max(self._until, now) + frame.ms / 1000
         if self._asked is not None and np.any(np.abs(frame.samples.astype(np.int32)) > self.threshold):
             asked, self._asked = self._asked, None
-            yield TurnLatency(ms=1000 * (now - asked), response=frame.response)
+            yield TurnLatency(ms=1000 * (now - asked), response_id=frame.response_id)
 
     def _started(self, began: float) -> Iterator[BargeInLatency]:
         """The user has begun to speak. What it caused is urgent, and may have come before the news of it."""

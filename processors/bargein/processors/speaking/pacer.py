@@ -82,7 +82,7 @@ class Pacer(Processor):
                 playout.add(frame)
                 continue  # nothing has been heard by that
             if isinstance(frame, ResponseEnded):
-                playout.close(frame.response)
+                playout.close(frame.response_id)
                 await out.send(frame)
             elif frame is not None:
                 for made in playout.urgent(frame, anyio.current_time()):

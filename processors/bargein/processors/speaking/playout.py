@@ -19,8 +19,8 @@ class _Item:
     """What has been released of one item of one response."""
 
     def __init__(self, frame: Audio) -> None:
-        self.response = frame.response
-        self.item = frame.item
+        self.response = frame.response_id
+        self.item = frame.item_id
         self.epoch = frame.epoch
         self.ms = 0.0
         self.until = 0.0  # when the last released sample will have been heard
@@ -141,7 +141,7 @@ class Playout:
         self.last = piece
         if self._faded:
             piece, self._faded = _fade_in(piece, self.fade_ms), False
-        key = (piece.response, piece.item)
+        key = (piece.response_id, piece.item_id)
         item = self._items.get(key)
         if item is None:
             item = self._items[key] = _Item(piece)
@@ -202,7 +202,7 @@ class Playout:
                 item.reported = heard
                 if done:
                     del self._items[key]
-                yield Played(response=item.response, item=item.item, ms=heard, done=done)
+                yield Played(response_id=item.response, item_id=item.item, ms=heard, done=done)
 
     def _run(self, now: float) -> None:
         """If the listener has heard all there was, a new run of sound begins."""
@@ -220,8 +220,8 @@ def _cut(frame: Audio, ms: float) -> tuple[Audio, Audio | None]:
         rate=frame.rate,
         pts=frame.pts + step * 1_000_000_000 // frame.rate,
         epoch=frame.epoch,
-        response=frame.response,
-        item=frame.item,
+        response_id=frame.response_id,
+        item_id=frame.item_id,
     )
     return frame.with_samples(frame.samples[:step]), rest
 
@@ -242,7 +242,7 @@ def _fade_out(piece: Audio, ms: float) -> Audio:
     """The first `ms` milliseconds of the piece, falling to silence. It belongs to no epoch, as it must pass."""
     ramp = _ramp(piece, ms)
     samples = np.rint(piece.samples[: len(ramp)] * ramp[::-1]).astype(np.int16)
-    return Audio(samples=samples, rate=piece.rate, pts=piece.pts, epoch=LIVE, response=piece.response)
+    return Audio(samples=samples, rate=piece.rate, pts=piece.pts, epoch=LIVE, response_id=piece.response_id)
 
 
 def _after(piece: Audio) -> Audio:

@@ -81,18 +81,18 @@ class Sentences(Processor):
             if self._open is not None and self._open.epoch < frame.epoch:
                 self._open = None
         else:
-            if item is not None and (isinstance(frame, End) or item.response == frame.response):
+            if item is not None and (isinstance(frame, End) or item.response_id == frame.response_id):
                 yield from self._close(item, final=not isinstance(frame, ToolCall))
             if isinstance(frame, ResponseEnded):
                 self._begun = None
-            if not isinstance(frame, ToolCall) and (isinstance(frame, End) or self._is_open(frame.response)):
+            if not isinstance(frame, ToolCall) and (isinstance(frame, End) or self._is_open(frame.response_id)):
                 yield from self._end()
             if not isinstance(frame, End):
                 yield frame
 
     def _text(self, frame: Text) -> Iterator[Text]:
         if self._item is None:
-            self._splitter.begin(opening=not frame.response or self._begun != (frame.response, frame.epoch))
+            self._splitter.begin(opening=not frame.response_id or self._begun != (frame.response_id, frame.epoch))
         self._item = frame
         if self._splitter.empty:
             self._pts = frame.pts
@@ -104,7 +104,7 @@ class Sentences(Processor):
                 yield from self._end()
 
     def _is_open(self, response: str) -> bool:
-        return self._open is not None and self._open.response == response
+        return self._open is not None and self._open.response_id == response
 
     def _end(self) -> Iterator[Text]:
         """The last piece of an item was given before it was known to be the last."""
@@ -126,7 +126,7 @@ class Sentences(Processor):
         return text
 
     def _piece(self, frame: Text, text: str, *, final: bool = False) -> Text:
-        self._begun = (frame.response, frame.epoch)
+        self._begun = (frame.response_id, frame.epoch)
         piece = msgspec.structs.replace(frame, text=text, pts=self._pts, final=final)
         self._pts = frame.pts
         self._open = None if final else piece
@@ -139,4 +139,4 @@ class Sentences(Processor):
 
 
 def _key(frame: Text) -> tuple[str, str, int]:
-    return frame.response, frame.item, frame.epoch
+    return frame.response_id, frame.item_id, frame.epoch

@@ -42,9 +42,9 @@ class Timing(Frame, frozen=True, kw_only=True):
     """Where its sound begins, in milliseconds from the beginning of the item."""
     end_ms: float
     """Where its sound ends."""
-    response: str = ""
+    response_id: str = ""
     """Which response it belongs to."""
-    item: str = ""
+    item_id: str = ""
     """Which item of the response."""
 
 
@@ -53,13 +53,13 @@ class Heard(Frame, frozen=True, kw_only=True):
 
     delivery: ClassVar[Delivery] = Delivery.UPSTREAM
 
-    response: str
+    response_id: str
     """The response."""
-    item: str = ""
+    item_id: str = ""
     """The item of it."""
     text: str
     """All that has been heard of it so far, whole words."""
-    coming: str = ""
+    remaining: str = ""
     """The rest of its text, as far as it is known: still to be heard, or never, when `done`."""
     done: bool = False
     """No more of it will be heard."""
@@ -70,11 +70,11 @@ class AgentActivity(Frame, frozen=True, kw_only=True):
 
     delivery: ClassVar[Delivery] = Delivery.UPSTREAM
 
-    response: str = ""
+    response_id: str = ""
     """The newest response that is being made or heard; empty when there is none."""
     protected: bool = False
     """One that is being made or heard must not be interrupted."""
-    calls: tuple[str, ...] = ()
+    call_ids: tuple[str, ...] = ()
     """The tool calls of the latest response."""
 
 
@@ -145,22 +145,22 @@ class Spoken(Processor):
         elif isinstance(frame, ResponseEnded):
             yield from self._ended(frame)
         elif isinstance(frame, ToolCall):
-            self._calls, self._calling = (*self._calls, frame.call), frame.response
+            self._calls, self._calling = (*self._calls, frame.call_id), frame.response_id
         elif isinstance(frame, ToolResult):
-            self._calls = tuple(call for call in self._calls if call != frame.call)
+            self._calls = tuple(call for call in self._calls if call != frame.call_id)
         elif isinstance(frame, Text):
-            if self._calls and frame.response == self._calling:
+            if self._calls and frame.response_id == self._calling:
                 self._calls = ()  # the response goes on: whoever runs the tools inside a brain has answered
                 yield from self._tell()
             if frame.final:
-                yield from self._settle(frame.response, frame.item)
+                yield from self._settle(frame.response_id, frame.item_id)
         if not isinstance(frame, Audio | Timing | Text | End):
             yield from self._tell()
 
     def _item(self, frame: Audio | Text | Timing) -> Alignment | None:
         """The item that a frame belongs to; None for what is no response's, or comes after all has been said."""
-        key = (frame.response, frame.item)
-        if not frame.response or key in self._settled:
+        key = (frame.response_id, frame.item_id)
+        if not frame.response_id or key in self._settled:
             return None
         item = self._items.get(key)
         if item is None:
@@ -172,15 +172,15 @@ class Spoken(Processor):
     # What is heard ------------------------------------------------------------------------------------------------
 
     def _played(self, frame: Played) -> Iterator[Heard | Transcript]:
-        item = self._items.get((frame.response, frame.item))
+        item = self._items.get((frame.response_id, frame.item_id))
         if item is None:
             return
         before = item.heard if item.started else None
         item.plays(frame.ms, frame.done)
         if frame.done:
-            yield from self._settle(frame.response, frame.item)
+            yield from self._settle(frame.response_id, frame.item_id)
         elif item.heard != before:
-            yield from self._say(frame.response, frame.item, item, done=False)
+            yield from self._say(frame.response_id, frame.item_id, item, done=False)
 
     def _settle(self, response: str, name: str) -> Iterator[Heard | Transcript]:
         """Say the last of an item once its audio is over and its text complete, or it was cut short."""
@@ -193,15 +193,15 @@ class Spoken(Processor):
             yield from self._say(response, name, item, done=True)
 
     def _ended(self, frame: ResponseEnded) -> Iterator[Heard | Transcript]:
-        if (response := self._responses.get(frame.response)) is not None:
+        if (response := self._responses.get(frame.response_id)) is not None:
             response.ended = True
         for (whose, name), item in list(self._items.items()):
-            if whose == frame.response:
+            if whose == frame.response_id:
                 (item.complete if frame.outcome == "completed" else item.cut)()
                 yield from self._settle(whose, name)
                 if item.silent:  # a text that is read has nothing to be heard
                     self._items.pop((whose, name), None)
-        self._forget(frame.response)
+        self._forget(frame.response_id)
 
     def _interrupted(self, frame: Interrupt) -> Iterator[Heard | Transcript]:
         """What has not begun to play never will; of what has, the sink reports how far it came."""
@@ -216,16 +216,16 @@ class Spoken(Processor):
 
     def _say(self, response: str, name: str, item: Alignment, *, done: bool) -> Iterator[Heard | Transcript]:
         heard = item.heard
-        yield Heard(response=response, item=name, text=heard, coming=item.text[len(heard) :], done=done)
+        yield Heard(response_id=response, item_id=name, text=heard, remaining=item.text[len(heard) :], done=done)
         if heard:
-            yield Transcript(text=heard, final=done, item=name or response, speaker="agent")
+            yield Transcript(text=heard, final=done, item_id=name or response, speaker="agent")
 
     # What the agent does ------------------------------------------------------------------------------------------
 
     def _begin(self, frame: ResponseStarted) -> None:
         while len(self._responses) >= ITEMS:
             self._responses.pop(next(iter(self._responses)))
-        self._responses[frame.response] = _Response(frame.protected)
+        self._responses[frame.response_id] = _Response(frame.protected)
 
     def _forget(self, response: str) -> None:
         """A response lasts until it has ended and all its sound has been heard."""
@@ -235,9 +235,9 @@ class Spoken(Processor):
 
     def _tell(self) -> Iterator[AgentActivity]:
         activity = AgentActivity(
-            response=next(reversed(self._responses), ""),
+            response_id=next(reversed(self._responses), ""),
             protected=any(response.protected for response in self._responses.values()),
-            calls=self._calls,
+            call_ids=self._calls,
         )
         if activity != self._told:
             self._told = activity

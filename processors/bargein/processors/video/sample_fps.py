@@ -55,7 +55,7 @@ class SampleFps(Processor):
             yield frame
 
     def _due(self, frame: Video) -> bool:
-        agent = bool(frame.response)
+        agent = bool(frame.response_id)
         stream = self._streams.get(agent)
         if stream is None or frame.pts < stream.latest:
             self._streams[agent] = _Stream(frame)

@@ -77,18 +77,18 @@ class CascadeToolCalls:
         name = call.call
         if not name or self.history.called(name) is not None:  # there are servers that count anew in every answer
             name = f"call-{self._count}"
-        return ToolCall(call=name, name=call.name, arguments=call.arguments, response=response, handled=ours)
+        return ToolCall(call_id=name, name=call.name, arguments=call.arguments, response_id=response, handled=ours)
 
     def open(self, call: ToolCall) -> None:
         """It is called, and somebody will answer."""
-        self.history.call(call.call, call.name, call.arguments, call.response)
-        self._open[call.call] = call.handled
+        self.history.call(call.call_id, call.name, call.arguments, call.response_id)
+        self._open[call.call_id] = call.handled
 
     def result(self, frame: ToolResult) -> None:
         """It was answered."""
-        if frame.call in self._open or frame.call in self._late:
-            self.history.result(frame.call, frame.output)
-            self.over(frame.call)
+        if frame.call_id in self._open or frame.call_id in self._late:
+            self.history.result(frame.call_id, frame.output)
+            self.over(frame.call_id)
 
     def over(self, call: str) -> None:
         """It needs no answer any more."""

@@ -201,7 +201,7 @@ class Answer(Holds):
         elif isinstance(frame, Image | Video):
             await self._see(frame, out)
         elif isinstance(frame, Respond):
-            if not frame.apart:
+            if not frame.out_of_band:
                 self._asked = frame
             elif self._beside is not None:
                 self._beside.start_soon(self._aside, frame, out)
@@ -212,7 +212,7 @@ class Answer(Holds):
                 self.instructions = frame.instructions or self._made_with
             self._calls.configure(frame)
         elif isinstance(frame, Remember):
-            self.history.remember(frame.role, frame.text, frame.item, call=frame.call, name=frame.name)
+            self.history.remember(frame.role, frame.text, frame.item_id, call=frame.call_id, name=frame.name)
         elif isinstance(frame, ToolResult):
             self._calls.result(frame)
         elif isinstance(frame, AgentActivity):
@@ -221,11 +221,11 @@ class Answer(Holds):
                 self._forget()
         elif isinstance(frame, Heard):
             if frame.text:
-                self._heard.add(frame.response)
-            key = (frame.response, frame.item)
+                self._heard.add(frame.response_id)
+            key = (frame.response_id, frame.item_id)
             if frame.done:
                 self._open.pop(key, None)
-                self.history.heard(frame.text, frame.item, frame.response)
+                self.history.heard(frame.text, frame.item_id, frame.response_id)
             elif key in self._open:
                 self._open[key] = frame.text
         elif isinstance(frame, Interrupt):
@@ -234,7 +234,7 @@ class Answer(Holds):
             self._say.clear()
             self._calls.let_go()
             for call in self.runner.interrupt():
-                self._calls.result(ToolResult(call=call, output=CALLED_OFF))
+                self._calls.result(ToolResult(call_id=call, output=CALLED_OFF))
         self._next(out)
 
     def _forget(self) -> None:
@@ -267,7 +267,7 @@ class Answer(Holds):
 
     async def _see(self, frame: Image | Video, out: Outlet[Given]) -> None:
         """Keep what the user shows."""
-        if frame.response:
+        if frame.response_id:
             await out.send(frame)  # the agent's own
             return
         picture = picture_of(frame, type(self.part).__name__)
@@ -275,7 +275,7 @@ class Answer(Holds):
         if not self.part.images:
             if not (moving and self._blind):  # of a video once is enough
                 who = type(self.part).__name__
-                out.offer(failure_of(self.part, UnsupportedError.of(who, "images", type(frame).__name__)))
+                out.offer(failure_of(self.part, UnsupportedError.of(who, "supports_images", type(frame).__name__)))
             self._blind = self._blind or moving
         elif not isinstance(frame, Video) or any(self._sampled.process(frame)):
             self.history.show(picture)
@@ -312,19 +312,19 @@ class Answer(Holds):
         ended: ResponseEnded | None = None
         then: tuple[Respond, Outlet[Given]] | None = None
         try:
-            await reply.send(ResponseStarted(response=name, protected=asked.protected))
+            await reply.send(ResponseStarted(response_id=name, protected=asked.protected))
             if isinstance(asked, Say):
                 await self._write(reply, name, f"{name}-1", asked.text)
             elif not await self._answer(reply, name, asked, out):
                 then = asked, reply
-            ended = ResponseEnded(response=name)
+            ended = ResponseEnded(response_id=name)
         except Exception as error:
             out.offer(failure_of(self.part, error))
             await self._write(reply, name, f"{name}-apology", self.apology)
-            ended = ResponseEnded(response=name, outcome="failed", reason=str(error))
+            ended = ResponseEnded(response_id=name, outcome="failed", reason=str(error))
         finally:
             if ended is None:  # interrupted, while it is cancelled: there is no time to wait
-                out.offer(ResponseEnded(response=name, outcome="interrupted"))
+                out.offer(ResponseEnded(response_id=name, outcome="interrupted"))
                 self._finished(name, out)
         try:
             await out.send(ended)
@@ -342,7 +342,7 @@ class Answer(Holds):
     async def _write(self, reply: Outlet[Given], name: str, item: str, text: str) -> None:
         if text:
             self._wrote(text, item, name)
-            await reply.send(Text(text=text, response=name, item=item, final=True))
+            await reply.send(Text(text=text, response_id=name, item_id=item, final=True))
 
     def _wrote(self, text: str, item: str, response: str) -> None:
         self.history.assistant(text, item, response)
@@ -368,16 +368,16 @@ class Answer(Holds):
                         if isinstance(piece, ToolRequest):
                             calls.append(self._calls.made(piece, name))
                         elif isinstance(piece, Usage):
-                            await reply.send(msgspec.structs.replace(piece, response=name))
+                            await reply.send(msgspec.structs.replace(piece, response_id=name))
                         elif piece:
                             wrote = True
                             self._wrote(piece, item, name)
-                            await reply.send(Text(text=piece, response=name, item=item))
+                            await reply.send(Text(text=piece, response_id=name, item_id=item))
                         patience.deadline = anyio.current_time() + self.silent_seconds
             if patience.cancelled_caught:
                 raise TimeoutError(f"it has said nothing for {self.silent_seconds:g} s")
             if wrote:
-                await reply.send(Text(text="", response=name, item=item, final=True))
+                await reply.send(Text(text="", response_id=name, item_id=item, final=True))
             elif not calls and asked is TURN and self._rounds == 1:
                 raise RuntimeError("it has not answered")
             if not calls:
@@ -400,7 +400,7 @@ class Answer(Holds):
                     text = "".join([piece async for piece in pieces if isinstance(piece, str)])
         except Exception as error:
             reason = failure_of(self.part, error).message
-        await out.send(OutOfBand(name=asked.apart, text=text, reason=reason))
+        await out.send(OutOfBand(name=asked.out_of_band, text=text, reason=reason))
 
     # Tools --------------------------------------------------------------------------------------------------------
 
@@ -416,16 +416,16 @@ class Answer(Holds):
 
     async def _run_tool(self, call: ToolCall, reply: Outlet[Any], out: Outlet[Given]) -> None:
         result = await self.runner.run(call, reply.send)
-        self._calls.result(result or ToolResult(call=call.call, output=CALLED_OFF))
+        self._calls.result(result or ToolResult(call_id=call.call_id, output=CALLED_OFF))
         self._next(out)
 
     async def _wait_for(self, call: ToolCall, reply: Outlet[Any], out: Outlet[Given]) -> None:
         await anyio.sleep(UNANSWERED_S)
-        if self._calls.give_up(call.call):
+        if self._calls.give_up(call.call_id):
             self._next(out)
 
 
 def _latest(history: History, kind: str) -> int:
     """The highest number that names of a kind have in a conversation: `turn-3`."""
-    names = (name for entry in history for name in (entry.item, entry.response, entry.call))
+    names = (name for entry in history for name in (entry.item_id, entry.response_id, entry.call_id))
     return max((int(found[1]) for name in names if (found := re.fullmatch(rf"{kind}-(\d+)", name))), default=0)

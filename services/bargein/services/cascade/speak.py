@@ -51,14 +51,14 @@ class Speak(Holds):
             return
         await out.send(frame)
         if isinstance(frame, Text):
-            if self._key != (frame.response, frame.item):
-                self._begin(frame.response, frame.item)
+            if self._key != (frame.response_id, frame.item_id):
+                self._begin(frame.response_id, frame.item_id)
             await self._try(frame, out)
             if frame.final and self._unsaid and not self._samples:
                 response, item = self._key
-                await out.send(Heard(response=response, item=item, text="", coming=self._unsaid, done=True))
+                await out.send(Heard(response_id=response, item_id=item, text="", remaining=self._unsaid, done=True))
                 self._begin(response, f"{item}-unsaid")
-                instead = msgspec.structs.replace(frame, text=self.unsayable, item=f"{item}-unsaid")
+                instead = msgspec.structs.replace(frame, text=self.unsayable, item_id=f"{item}-unsaid")
                 await out.send(instead)
                 await self._try(instead, out)
 
@@ -80,7 +80,7 @@ class Speak(Holds):
 
     async def _say(self, frame: Text, out: Outlet[Given]) -> None:
         rate, start, words = self.part.rate, self._samples, 0
-        response, item = frame.response, frame.item
+        response, item = frame.response_id, frame.item_id
         offset = 1000 * start / rate
         with anyio.CancelScope() as patience:  # one around all: the part may hold scopes from piece to piece
             async with aclosing(self.part.speak(frame.text)) as sound:
@@ -90,15 +90,15 @@ class Speak(Holds):
                     if isinstance(piece, Word):
                         words += 1
                         begin, end = offset + piece.start_ms, offset + piece.end_ms
-                        timing = Timing(text=piece.text, start_ms=begin, end_ms=end, response=response, item=item)
+                        timing = Timing(text=piece.text, start_ms=begin, end_ms=end, response_id=response, item_id=item)
                         await out.send(timing)
                     elif len(piece):
                         pts = self._samples * SECOND // rate
                         self._samples += len(piece)
-                        await out.send(Audio(samples=piece, rate=rate, pts=pts, response=response, item=item))
+                        await out.send(Audio(samples=piece, rate=rate, pts=pts, response_id=response, item_id=item))
                     patience.deadline = anyio.current_time() + self.silent_seconds
         if patience.cancelled_caught:
             raise TimeoutError(f"it has given no sound for {self.silent_seconds:g} s")
         if not words and self._samples > start:
             end = 1000 * self._samples / rate
-            await out.send(Timing(text=frame.text, start_ms=offset, end_ms=end, response=response, item=item))
+            await out.send(Timing(text=frame.text, start_ms=offset, end_ms=end, response_id=response, item_id=item))

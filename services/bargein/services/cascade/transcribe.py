@@ -162,20 +162,20 @@ class Transcribe(Holds):
         async with anyio.create_task_group() as group:
             async for frame in inbox:
                 if isinstance(frame, Audio):
-                    if not frame.response:
+                    if not frame.response_id:
                         self._listen(frame)
                     continue
                 if isinstance(frame, Commit) and self._above:
                     await self._commit(group, out)
                 await out.send(frame)
                 if isinstance(frame, SpeechStarted):
-                    self._begin(frame.item, frame.pts - PREROLL, group, out)
+                    self._begin(frame.item_id, frame.pts - PREROLL, group, out)
                 elif isinstance(frame, SpeechStopped):
                     self._stop()
                 elif isinstance(frame, ClearAudio):
                     self._clear()
                 elif isinstance(frame, TurnControl):
-                    self._above = frame.above
+                    self._above = frame.external
                     self._clear()
             self._stop()
 
@@ -223,13 +223,13 @@ class Transcribe(Holds):
         if not self._spoken:
             self._count += 1
             first = self._kept[0].pts if self._kept else 0
-            await out.send(SpeechStarted(item=f"commit-{self._count}", pts=first))
+            await out.send(SpeechStarted(item_id=f"commit-{self._count}", pts=first))
             self._begin(f"commit-{self._count}", first, group, out)
         utterance = self._utterance
         self._stop()
         self._forget()
         if utterance is not None:
-            await out.send(SpeechStopped(item=utterance.item))
+            await out.send(SpeechStopped(item_id=utterance.item))
 
     def _fitting(self, frame: Audio) -> Samples:
         if frame.rate != self.part.rate or frame.channels != 1:
@@ -251,7 +251,7 @@ class Transcribe(Holds):
                             utterance.scope.deadline = math.inf
                             if text != words:
                                 words = text
-                                await out.send(Transcript(text=words, item=utterance.item, language=language))
+                                await out.send(Transcript(text=words, item_id=utterance.item, language=language))
                             utterance.patience()
             if utterance.scope.cancelled_caught and not utterance.called_off:
                 raise TimeoutError(f"no final words within {self.finish_seconds:g} s")
@@ -263,4 +263,4 @@ class Transcribe(Holds):
             self._heard.remove(utterance)
         if utterance.called_off:
             words = ""
-        await out.send(Transcript(text=words, item=utterance.item, final=True, language=language))
+        await out.send(Transcript(text=words, item_id=utterance.item, final=True, language=language))

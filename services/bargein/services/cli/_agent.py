@@ -17,7 +17,7 @@ def agent(brain: str = "auto", *watch: Processor) -> Callable[[Transport], Pipel
 
     def build(peer: Transport) -> Pipeline:
         try:
-            chosen = choice(peer.peer.wishes.get("brain") or brain)
+            chosen = choice(peer.peer.params.get("brain") or brain)
         except ValueError as error:
             raise RefusedError(str(error)) from None
         return Pipeline(peer.source, chosen.make(), Spoken(), *watch, peer.sink)

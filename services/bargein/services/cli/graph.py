@@ -123,7 +123,7 @@ class _Peer(Transport):
     """Stands for whoever will come: what every peer's two ends give and take."""
 
     def __init__(self) -> None:
-        self.peer = Peer(name="peer", wishes=defaultdict(str))  # it wishes nothing in particular
+        self.peer = Peer(name="peer", params=defaultdict(str))  # it wishes nothing in particular
         self.source = _Source()
         self.sink = Pipeline(MayBeSilent(), _Sink())
 

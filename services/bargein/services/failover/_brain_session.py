@@ -269,7 +269,7 @@ class BrainSession:
         """To the graph, in the graph's epochs: what belongs to one here belongs to one response there."""
         if self.left or isinstance(frame, Interrupt | Hold | Resume):  # these were given at once
             return
-        if isinstance(frame, Audio) and not frame.response:
+        if isinstance(frame, Audio) and not frame.response_id:
             return  # the user's own
         outlet = None
         if frame.delivery is Delivery.STREAM and frame.epoch != LIVE:
@@ -286,18 +286,18 @@ class BrainSession:
 
     def _note(self, frame: Frame) -> None:
         if isinstance(frame, ResponseStarted):
-            self.open[frame.response] = self.unended[frame.response] = None
+            self.open[frame.response_id] = self.unended[frame.response_id] = None
             self.failed = False
         elif isinstance(frame, ResponseEnded):
-            self.open.pop(frame.response, None)
-            self.unended.pop(frame.response, None)
+            self.open.pop(frame.response_id, None)
+            self.unended.pop(frame.response_id, None)
             self.failed = frame.outcome == "failed"
         elif isinstance(frame, ToolCall):
-            self.calls.add(frame.call)
+            self.calls.add(frame.call_id)
         elif isinstance(frame, SpeechStarted):
-            self.speech[frame.item] = None
+            self.speech[frame.item_id] = None
         elif isinstance(frame, SpeechStopped):
-            for item in [frame.item] if frame.item else list(self.speech):
+            for item in [frame.item_id] if frame.item_id else list(self.speech):
                 self.speech.pop(item, None)
 
     def _reply(self, epoch: int) -> Outlet[Any]:

@@ -88,7 +88,7 @@ class FailoverExchange:
                 self.active.interrupt(frame.reason)
         elif frame.delivery is Delivery.UPSTREAM:
             self._news(frame)
-        elif not (isinstance(frame, Audio) and frame.response):
+        elif not (isinstance(frame, Audio) and frame.response_id):
             self._user(frame)
 
     def _user(self, frame: Frame) -> None:
@@ -98,7 +98,7 @@ class FailoverExchange:
             kept.deaf = False
         kept.add(frame)
         if not isinstance(frame, Audio):
-            if item := getattr(frame, "item", ""):
+            if item := getattr(frame, "item_id", ""):
                 self.above.append(item)
             self.talk.above(frame)
             self._speech(frame)
@@ -122,9 +122,9 @@ class FailoverExchange:
             self.ledger.told()
             self._activity = frame
         elif isinstance(frame, ToolResult):
-            self.talk.answered(frame.call)
-            if frame.call in self._pending:
-                self._answered(frame.call, frame)
+            self.talk.answered(frame.call_id)
+            if frame.call_id in self._pending:
+                self._answered(frame.call_id, frame)
                 return
         if run is not None:
             run.news(frame)
@@ -149,12 +149,12 @@ class FailoverExchange:
 
     def _speech(self, frame: Frame) -> None:
         if isinstance(frame, SpeechStarted):
-            self.kept.began(frame.item, frame.pts)
+            self.kept.began(frame.item_id, frame.pts)
         elif isinstance(frame, SpeechStopped):
-            self.kept.stopped(frame.item)
+            self.kept.stopped(frame.item_id)
         elif isinstance(frame, Transcript) and frame.speaker == "user" and frame.final and not self.talk.fault:
-            self._words[frame.item] = frame.text
-            self.kept.understood(frame.item)
+            self._words[frame.item_id] = frame.text
+            self.kept.understood(frame.item_id)
 
     def interrupt(self, run: BrainSession, frame: Interrupt | Hold | Resume) -> None:
         """A brain interrupts, holds or resumes."""
@@ -265,7 +265,9 @@ class FailoverExchange:
     def _ask(self, run: BrainSession) -> None:
         """Have a brain answer what is in the conversation."""
         profiles = [profile for leaf in run.leaves if (profile := getattr(leaf, "profile", None)) is not None]
-        if run.accepts(Respond) and all(profile.asks and profile.seeds for profile in profiles):
+        if run.accepts(Respond) and all(
+            profile.supports_response_requests and profile.supports_history_seeding for profile in profiles
+        ):
             frame: Frame = Respond()
         else:  # it answers only what it is told: the user's last words, again
             last = next((entry for entry in reversed(list(self._history)) if entry.role == "user" and entry.text), None)
@@ -283,7 +285,7 @@ class FailoverExchange:
             await self._out.send(run.ids.given(frame))
 
         async def orphaned(call: ToolCall, result: ToolResult | None) -> None:
-            self._answered(run.ids.outward(call.call), result)
+            self._answered(run.ids.outward(call.call_id), result)
 
         self._runners.append(kept := SharedToolRunner(runner, self._group, tell, orphaned))
         return kept
@@ -302,7 +304,7 @@ class FailoverExchange:
         else:
             self._history.result(call, result.output)
             if run is not None:
-                run.news(ToolResult(call=call, output=result.output, error=result.error))
+                run.news(ToolResult(call_id=call, output=result.output, error=result.error))
         if not self._pending and self._deferred and run is not None:
             self._deferred = False
             self._ask(run)

@@ -16,8 +16,8 @@ __all__ = ["HistoryView", "Ids"]
 
 ABOVE = 256
 """How many ids that came from above the brains are known: they are nobody's."""
-NAMES = ("response", "item", "call")
-LISTS = ("items", "calls")
+NAMES = ("response_id", "item_id", "call_id")
+LISTS = ("item_ids", "call_ids")
 
 
 class Ids:

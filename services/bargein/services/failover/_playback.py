@@ -47,8 +47,8 @@ class PlaybackLedger:
 
     def gives(self, frame: Frame) -> None:
         """A brain gives this to the graph."""
-        if isinstance(frame, Audio | Text) and frame.response:
-            item = self._items.setdefault((frame.response, frame.item), _Item())
+        if isinstance(frame, Audio | Text) and frame.response_id:
+            item = self._items.setdefault((frame.response_id, frame.item_id), _Item())
             if isinstance(frame, Text):
                 item.text += frame.text
             else:
@@ -57,7 +57,7 @@ class PlaybackLedger:
                 del self._items[next(iter(self._items))]
         elif isinstance(frame, ResponseEnded) and frame.outcome == "completed":
             for (response, _), item in self._items.items():
-                item.complete = item.complete or response == frame.response
+                item.complete = item.complete or response == frame.response_id
         self._ask(frame)
 
     def interrupted(self, epoch: int) -> None:
@@ -78,7 +78,7 @@ class PlaybackLedger:
 
     def heard(self, frame: Heard) -> None:
         """These words were heard."""
-        item = self._items.get((frame.response, frame.item))
+        item = self._items.get((frame.response_id, frame.item_id))
         if item is None:
             return
         item.heard, item.over = frame.text, item.over or frame.done
@@ -91,7 +91,7 @@ class PlaybackLedger:
         for entry in part.mine:
             if entry.role != "assistant" or entry.heard is not None:
                 continue
-            item = self._items.get((entry.response, entry.item))
+            item = self._items.get((entry.response_id, entry.item_id))
             if item is None:
                 entry.heard = ""  # it never came so far
             elif item.complete and not item.over and (item.sounds or not speaks):

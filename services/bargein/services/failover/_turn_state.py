@@ -107,21 +107,21 @@ class TurnState:
         connection."""
         now = anyio.current_time()
         if isinstance(frame, ResponseStarted):
-            self._replies[frame.response] = _Reply(self._asked, mark)
+            self._replies[frame.response_id] = _Reply(self._asked, mark)
             self._due, self._troubled, self._signed = None, False, now
         elif isinstance(frame, Audio | Text):
             self._signed = now
-            if (reply := self._replies.get(frame.response)) is not None:
+            if (reply := self._replies.get(frame.response_id)) is not None:
                 reply.sounds = reply.sounds or isinstance(frame, Audio)
                 reply.called = reply.called and isinstance(frame, Audio)
         elif isinstance(frame, ToolCall):
-            self.calls[frame.call] = frame.handled
-            if (reply := self._replies.get(frame.response)) is not None:
+            self.calls[frame.call_id] = frame.handled
+            if (reply := self._replies.get(frame.response_id)) is not None:
                 reply.called = True
         elif isinstance(frame, TOOLS):
             self._signed = now
             if isinstance(frame, ToolFinished):
-                self.answered(frame.call)
+                self.answered(frame.call_id)
         elif isinstance(frame, ResponseEnded):
             self._ended(frame, mending)
         elif isinstance(frame, SpeechStarted | SpeechStopped):
@@ -173,10 +173,10 @@ class TurnState:
 
     def _speech(self, frame: SpeechStarted | SpeechStopped) -> None:
         if isinstance(frame, SpeechStarted):
-            self.speaking.add(frame.item)
+            self.speaking.add(frame.item_id)
             self._ears = False
         else:  # without an item, all of it has stopped
-            self.speaking -= {frame.item} if frame.item else set(self.speaking)
+            self.speaking -= {frame.item_id} if frame.item_id else set(self.speaking)
             if self._due is None:
                 self.expect(by_speech=True)
         self.since = anyio.current_time()
@@ -190,7 +190,7 @@ class TurnState:
             self.fault = DEAF
 
     def _ended(self, frame: ResponseEnded, mending: Callable[[], bool]) -> None:
-        reply = self._replies.pop(frame.response, None)
+        reply = self._replies.pop(frame.response_id, None)
         if reply is None or self.fault == DEAF:  # what it says to that is no answer
             return
         if frame.outcome == "failed":

@@ -304,9 +304,9 @@ class Failover(Processor):
             exchange.interrupt_below(reason)
         for response in old.unended:
             outcome: Literal["failed", "interrupted"] = "failed" if failed and response in old.open else "interrupted"
-            await out.send(ResponseEnded(response=response, outcome=outcome, reason=reason))
+            await out.send(ResponseEnded(response_id=response, outcome=outcome, reason=reason))
         for item in old.speech:
-            await out.send(SpeechStopped(item=item))
+            await out.send(SpeechStopped(item_id=item))
         exchange.ledger.leave(old.part, speaks=old.speaks)
         with anyio.move_on_after(SETTLE_S):
             while cut and exchange.ledger.doubtful:

@@ -43,7 +43,7 @@ class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One message or tool call."""
 
     role: Role
-    item: str = ""
+    item_id: str = ""
     """Its id; transcripts and corrections find it by that."""
     text: str = ""
     """What was said: by the agent, as far as it was written."""
@@ -51,9 +51,9 @@ class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What of the agent's text was heard; None as long as nobody has said."""
     pictures: tuple[Picture, ...] = ()
     """What the user showed."""
-    response: str = ""
+    response_id: str = ""
     """Which response it belongs to."""
-    call: str = ""
+    call_id: str = ""
     """The id of a tool call."""
     name: str = ""
     """The tool."""
@@ -194,23 +194,23 @@ class History:
 
     def system(self, text: str, item: str = "") -> Entry:
         """What the model should know, and nobody has said."""
-        return self._add(Entry(role="system", item=item, text=clean(text)))
+        return self._add(Entry(role="system", item_id=item, text=clean(text)))
 
     def user(self, text: str, item: str = "") -> Entry:
         """The user said or wrote this; again with the same item, it replaces what was known."""
         entry = self._of("user", item) if item else None
         if entry is None:
-            return self._add(Entry(role="user", item=item, text=clean(text)))
+            return self._add(Entry(role="user", item_id=item, text=clean(text)))
         entry.text = clean(text)
         return entry
 
     def begin(self, item: str) -> Entry:
         """The user has said something; what, may be known already."""
-        return (self._of("user", item) if item else None) or self._add(Entry(role="user", item=item))
+        return (self._of("user", item) if item else None) or self._add(Entry(role="user", item_id=item))
 
     def show(self, picture: Picture, item: str = "") -> Entry:
         """The user showed a picture."""
-        entry = self._add(Entry(role="user", item=item, pictures=(picture,)))
+        entry = self._add(Entry(role="user", item_id=item, pictures=(picture,)))
         self._look_away()
         return entry
 
@@ -218,7 +218,7 @@ class History:
         """The agent goes on with an item."""
         entry = self._of("assistant", item, response)
         if entry is None:
-            entry = self._add(Entry(role="assistant", item=item, response=response))
+            entry = self._add(Entry(role="assistant", item_id=item, response_id=response))
         entry.text += clean(text)
         return entry
 
@@ -237,13 +237,15 @@ class History:
     def call(self, call: str, name: str, arguments: str, response: str = "") -> Entry:
         """The agent called a tool. An id that another response gave before, and that was answered, is a new call."""
         known = self.called(call)
-        if known is not None and (known.open or not response or known.response == response):
+        if known is not None and (known.open or not response or known.response_id == response):
             return known
-        return self._add(Entry(role="call", call=call, name=name, arguments=clean(arguments), response=response))
+        return self._add(Entry(role="call", call_id=call, name=name, arguments=clean(arguments), response_id=response))
 
     def called(self, call: str) -> Entry | None:
         """The call of an id; None when nobody made it."""
-        return next((entry for entry in reversed(self._entries) if entry.role == "call" and entry.call == call), None)
+        return next(
+            (entry for entry in reversed(self._entries) if entry.role == "call" and entry.call_id == call), None
+        )
 
     def result(self, call: str, output: str) -> Entry | None:
         """A tool answered; None when nobody called it."""
@@ -274,7 +276,7 @@ class History:
 
     def forget(self, item: str) -> None:
         """An item is no part of the conversation."""
-        self._entries = [entry for entry in self._entries if not item or entry.item != item]
+        self._entries = [entry for entry in self._entries if not item or entry.item_id != item]
 
     # In and out ---------------------------------------------------------------------------------------------------
 
@@ -356,7 +358,7 @@ class History:
 
     def _of(self, role: Role, item: str, response: str = "") -> Entry | None:
         for entry in reversed(self._entries):
-            if entry.role == role and entry.item == item and entry.response == response:
+            if entry.role == role and entry.item_id == item and entry.response_id == response:
                 return entry
         return None
 

@@ -29,7 +29,7 @@ def to_messages(entries: Iterable[Entry], *, images: bool = True) -> list[dict[s
         if entry.role == "call":
             if entry.output is not None:  # a call without its answer is refused
                 _add_call(made, entry, response)
-                response = entry.response
+                response = entry.response_id
             continue
         pictures = entry.seen if images else ()
         if entry.remembered.strip() or pictures:
@@ -74,16 +74,16 @@ def _add_call(made: list[dict[str, Any]], entry: Entry, response: str | None) ->
     place = len(made)
     while place and made[place - 1]["role"] == "tool":
         place -= 1
-    siblings = place < len(made) and entry.response == response
+    siblings = place < len(made) and entry.response_id == response
     if not siblings:
         place = len(made)
     if not siblings and (not made or made[-1]["role"] != "assistant" or "tool_calls" in made[-1]):
         made.append({"role": "assistant", "content": None})
         place += 1
     function = {"name": entry.name, "arguments": msgspec.json.encode(arguments_of(entry.arguments)).decode()}
-    call = {"id": entry.call, "type": "function", "function": function}
+    call = {"id": entry.call_id, "type": "function", "function": function}
     made[place - 1].setdefault("tool_calls", []).append(call)
-    made.append({"role": "tool", "tool_call_id": entry.call, "content": entry.output})
+    made.append({"role": "tool", "tool_call_id": entry.call_id, "content": entry.output})
 
 
 def arguments_of(text: str) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def _read(message: Any, number: int, made: list[Entry]) -> None:
     role, content = message.get("role"), message.get("content")
     if role == "tool":
         call = message.get("tool_call_id")
-        entry = next((each for each in reversed(made) if each.role == "call" and each.call == call), None)
+        entry = next((each for each in reversed(made) if each.role == "call" and each.call_id == call), None)
         if entry is None:
             raise ValueError(f"tool_call_id {call!r:.40}: no message before it has made that call")
         entry.output = _words(content)[0]
@@ -129,7 +129,7 @@ def _read(message: Any, number: int, made: list[Entry]) -> None:
     elif role == "assistant":
         response, text = f"message-{number}", _words(content)[0]
         if text:
-            made.append(Entry(role="assistant", text=text, response=response))
+            made.append(Entry(role="assistant", text=text, response_id=response))
         made += [_call(each, response) for each in message.get("tool_calls") or ()]
     else:
         raise ValueError(f"role {role!r:.40}; expected 'system', 'developer', 'user', 'assistant' or 'tool'")
@@ -181,7 +181,7 @@ def _call(found: Any, response: str) -> Entry:
         raise ValueError(f"tool_calls holds {found!r:.40}; expected an id and a function")
     call, name = _string(found.get("id"), "a call's id"), _string(function.get("name"), "a function's name")
     arguments = _string(function.get("arguments") or "{}", "arguments")
-    return Entry(role="call", call=call, name=name, arguments=arguments, response=response)
+    return Entry(role="call", call_id=call, name=name, arguments=arguments, response_id=response)
 
 
 def _string(value: Any, what: str) -> str:

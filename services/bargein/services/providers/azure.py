@@ -39,15 +39,15 @@ VOICE_LIVE: Final = replace(
 PROFILE: Final = replace(
     OPENAI,
     provider="Azure Voice Live",
-    images=False,
+    supports_images=False,
     turn_detection=(
         "server_vad",
         "azure_semantic_vad",
         "azure_semantic_vad_en",
         "azure_semantic_vad_multilingual",
     ),
-    asides=False,
-    says=True,
+    supports_out_of_band=False,
+    supports_verbatim_speech=True,
 )
 """What Voice Live can do. How long a session may last is what its `expires_at` says."""
 WRITTEN: Final = "pre_generated_assistant_message"
@@ -90,7 +90,9 @@ class AzureRealtime(Realtime):
         sent = _authorization("AzureRealtime", dialect, api_key, "AZURE_OPENAI_API_KEY", token)
         profile = sounding("AzureRealtime", replace(OPENAI, provider="Azure OpenAI"), audio)
         if api_version:  # pictures, and answers apart, came later
-            profile = replace(profile, images=False, asides=False, turn_detection=("server_vad",))
+            profile = replace(
+                profile, supports_images=False, supports_out_of_band=False, turn_detection=("server_vad",)
+            )
         super().__init__(
             profile=profile,
             protocol=lambda: OpenAIProtocol(
@@ -173,7 +175,7 @@ class VoiceLive(Realtime):
             "VoiceLive", at_endpoint(endpoint, VOICE_LIVE), VOICE_LIVE, model, **{"api-version": api_version}
         )
         sent = _authorization("VoiceLive", VOICE_LIVE, api_key, "AZURE_VOICELIVE_API_KEY", token)
-        profile = replace(PROFILE, input_rate=rate, truncates=not auto_truncate)
+        profile = replace(PROFILE, input_rate=rate, supports_truncation=not auto_truncate)
         own: dict[str, Any] = {}
         if noise_reduction is not None:
             own["input_audio_noise_reduction"] = {"type": noise_reduction}

@@ -69,17 +69,19 @@ def _realtime(provider: Provider, environ: Mapping[str, str]) -> BrainChoice:
 
     def make() -> Processor:
         brain = provider.make(instructions=INSTRUCTIONS, tools=TOOLS)
-        seeing: Processor = EncodeJpeg() if brain.profile.images else _Unseen()
+        seeing: Processor = EncodeJpeg() if brain.profile.supports_images else _Unseen()
         return Pipeline(Resample(brain.profile.input_rate, channels=1), seeing, brain, name=name, inputs=PICTURES)
 
     def write() -> Processor:
-        options = {"output": "text"} if profile.text_output else {}
+        options = {"output": "text"} if profile.supports_text_output else {}
         return provider.make(instructions=INSTRUCTIONS, tools=TOOLS, **options)
 
     missing = "" if any(environ.get(key) for key in provider.keys) else f"set {' or '.join(provider.keys)}"
     if missing_extras := _missing(dict(provider.needs)):
         missing = f"pip install 'bargein[{missing_extras}]'"
-    return BrainChoice(name=name, title=provider.name, missing=missing, sees=profile.images, make=make, write=write)
+    return BrainChoice(
+        name=name, title=provider.name, missing=missing, sees=profile.supports_images, make=make, write=write
+    )
 
 
 def _offline() -> BrainChoice:

@@ -133,22 +133,22 @@ PROVIDERS: Final = (
 ROWS: Final = {
     "input_rate": "hears, Hz",
     "output_rate": "speaks, Hz",
-    "images": "sees pictures and video",
-    "texts": "reads what is typed",
-    "text_output": "answers in text, for another voice",
+    "supports_images": "sees pictures and video",
+    "supports_text_input": "reads what is typed",
+    "supports_text_output": "answers in text, for another voice",
     "turn_detection": "finds the end of a turn by",
-    "commits": "push to talk",
-    "speech": "tells when the user speaks",
-    "response_ids": "its sound names its response",
-    "cancels": "a response can be stopped",
-    "truncates": "its memory is cut to what was heard",
-    "asks": "a response can be asked for",
-    "asides": "answers apart from the conversation",
-    "says": "says given words",
-    "updates": "instructions and tools can change",
-    "seeds": "can be given an earlier conversation",
-    "resumes": "a lost session is taken up again",
-    "session_seconds": "a connection lasts, minutes",
+    "supports_commit": "push to talk",
+    "emits_speech_events": "tells when the user speaks",
+    "sends_response_ids": "its sound names its response",
+    "supports_cancel": "a response can be stopped",
+    "supports_truncation": "its memory is cut to what was heard",
+    "supports_response_requests": "a response can be asked for",
+    "supports_out_of_band": "answers apart from the conversation",
+    "supports_verbatim_speech": "says given words",
+    "supports_updates": "instructions and tools can change",
+    "supports_history_seeding": "can be given an earlier conversation",
+    "supports_resumption": "a lost session is taken up again",
+    "max_session_seconds": "a connection lasts, minutes",
 }
 """Fields of a profile, and what they are called in the table."""
 
@@ -191,9 +191,9 @@ async def rehearse(name: str, *replies: Reply, **options: Any) -> AsyncIterator[
 
 def _told(profile: Profile, field: str) -> str:
     value = getattr(profile, field)
-    if field == "session_seconds":
+    if field == "max_session_seconds":
         return "no limit known" if value is None else f"{value / 60:g}"
-    if field == "updates" and value and profile.renews:
+    if field == "supports_updates" and value and profile.reconnects_to_update:
         return "yes, by a new connection"
     if isinstance(value, bool):
         return "yes" if value else "no"

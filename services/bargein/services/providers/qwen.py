@@ -30,12 +30,12 @@ PROFILE: Final = msgspec.structs.replace(
     OPENAI,
     provider="Qwen Omni",
     input_rate=16_000,
-    truncates=False,
+    supports_truncation=False,
     turn_detection=("server_vad",),
-    asides=False,
-    image_forms=("jpeg", "jpg"),
-    image_bytes=500_000,  # and 1,920 times 1,080 pixels
-    session_seconds=None,
+    supports_out_of_band=False,
+    image_formats=("jpeg", "jpg"),
+    max_image_bytes=500_000,  # and 1,920 times 1,080 pixels
+    max_session_seconds=None,
 )
 """What it can do. Its memory cannot be cut, and how long a session may last is not documented."""
 MOST_FPS: Final = 2.0
@@ -102,7 +102,7 @@ class QwenOmni(Realtime):
         sent = QWEN.authorization(found_key("QwenOmni", api_key, "DASHSCOPE_API_KEY"))
         if workspace is not None:
             sent["X-DashScope-WorkSpace"] = workspace
-        profile = msgspec.structs.replace(PROFILE, texts=texts, seeds=texts)
+        profile = msgspec.structs.replace(PROFILE, supports_text_input=texts, supports_history_seeding=texts)
         super().__init__(
             profile=profile,
             protocol=lambda: QwenProtocol(url=where, headers=sent, profile=profile, dialect=QWEN),

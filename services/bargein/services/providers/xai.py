@@ -27,14 +27,14 @@ XAI: Final = Dialect(
 PROFILE: Final = msgspec.structs.replace(
     OPENAI,
     provider="xAI",
-    images=False,
-    text_output=False,
-    truncates=False,
+    supports_images=False,
+    supports_text_output=False,
+    supports_truncation=False,
     turn_detection=("server_vad",),
-    asides=False,
-    says=True,
-    resumes=True,
-    session_seconds=None,
+    supports_out_of_band=False,
+    supports_verbatim_speech=True,
+    supports_resumption=True,
+    max_session_seconds=None,
 )
 """What it can do. It always speaks; a conversation is kept for about half an hour, a connection has no known limit."""
 CONVERSATION: Final = "conversation_id"
@@ -91,7 +91,7 @@ class GrokVoiceProtocol(OpenAIProtocol):
         item, text, began = self._piece
         if item == event.item_id:
             yield WordTimed(
-                response=event.response_id, item=item, text=text, start_ms=1000 * began, end_ms=1000 * start
+                response_id=event.response_id, item_id=item, text=text, start_ms=1000 * began, end_ms=1000 * start
             )
         self._piece = event.item_id or "", event.delta, start
 
@@ -137,7 +137,7 @@ class GrokVoice(Realtime):
         where = address("GrokVoice", url, XAI, model)
         sent = XAI.authorization(found_key("GrokVoice", api_key, "XAI_API_KEY"))
         profile = msgspec.structs.replace(
-            sounding("GrokVoice", PROFILE, audio, rate), truncates=truncates, resumes=resumes
+            sounding("GrokVoice", PROFILE, audio, rate), supports_truncation=truncates, supports_resumption=resumes
         )
         super().__init__(
             profile=profile,

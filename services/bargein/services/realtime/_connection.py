@@ -45,7 +45,7 @@ class Connection:
                 group.start_soon(self._read)
                 group.start_soon(self._write, settings)
                 group.start_soon(self._watch)
-                if self._profile.continuous:
+                if self._profile.needs_continuous_audio:
                     group.start_soon(self._fill)
         return self._ended
 

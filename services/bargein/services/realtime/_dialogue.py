@@ -233,7 +233,7 @@ class Dialogue:
                     again, lost = again or Respond(), True
                 self._over(response, "failed", reason)
         self._requested, self._expected, self._cancel_next = None, False, False
-        if profile is None or profile.asks:
+        if profile is None or profile.supports_response_requests:
             self._want_again(again)
         elif lost:
             self._tell_again()
@@ -253,7 +253,13 @@ class Dialogue:
         """Who cannot be asked for the answer that was lost answers what the user said last, when it is written."""
         unheard = (each for each in reversed(list(self.history)) if each.role != "call" and each.worth)
         last = next(unheard, None)
-        if self._profile is None or not self._profile.texts or last is None or last.role != "user" or not last.text:
+        if (
+            self._profile is None
+            or not self._profile.supports_text_input
+            or last is None
+            or last.role != "user"
+            or not last.text
+        ):
             return
         self._wanted = Respond()
         if not any(last is each for each in self._typed):
@@ -262,22 +268,22 @@ class Dialogue:
     def _began(self, event: SessionReady) -> None:
         protocol = self.protocol
         assert protocol is not None
-        self.session, self.config = event.session, event.config
+        self.session, self.config = event.session_id, event.config
         last = self._kept if event.resumed else None
         entries = list(self.history)
         new = next((at + 1 for at, entry in enumerate(entries) if entry is last), 0)
-        worth = [entry for entry in entries[new:] if entry.worth_to(images=protocol.profile.images)]
+        worth = [entry for entry in entries[new:] if entry.worth_to(images=protocol.profile.supports_images)]
         known = [entry for entry in worth if not any(entry is each for each in self._typed)]
         self.calls.begin(known, resumed=event.resumed)
-        self.outbox.begin(protocol.seed(known) if known and protocol.profile.seeds else ())
+        self.outbox.begin(protocol.seed(known) if known and protocol.profile.supports_history_seeding else ())
         self.expires = anyio.current_time() + event.seconds if event.seconds else math.inf
-        if not event.seconds and protocol.profile.session_seconds:
-            self.expires = anyio.current_time() + protocol.profile.session_seconds
+        if not event.seconds and protocol.profile.max_session_seconds:
+            self.expires = anyio.current_time() + protocol.profile.max_session_seconds
         self.emit(
             Connected(
                 provider=protocol.profile.provider,
-                session=event.session,
-                again=self.again,
+                session_id=event.session_id,
+                reconnected=self.again,
                 config=event.config,
                 profile=protocol.profile,
             )
@@ -304,46 +310,46 @@ class Dialogue:
         if isinstance(event, AudioPiece):
             self._audio(event)
         elif isinstance(event, TextPiece):
-            self._text(event.response, event.item, event.text)
+            self._text(event.response_id, event.item_id, event.text)
         elif isinstance(event, WordTimed):
             self._word(event)
         elif isinstance(event, ItemOver):
             self._item_over(event)
         elif isinstance(event, ResponseBegan):
-            if event.response not in self._responses:  # its first piece may have come before
-                self._begin(event.response, event.request)
+            if event.response_id not in self._responses:  # its first piece may have come before
+                self._begin(event.response_id, event.request)
         elif isinstance(event, ResponseOver):
             self._response_over(event)
         elif isinstance(event, SpeechBegan):
             self._speech_began(event)
         elif isinstance(event, SpeechOver):
             self.user_speaking = False
-            self.emit(SpeechStopped(item=event.item, pts=self.outbox.pts(event.ms)))
+            self.emit(SpeechStopped(item_id=event.item_id, pts=self.outbox.pts(event.ms)))
         elif isinstance(event, AudioCommitted):
-            self.history.begin(event.item)
+            self.history.begin(event.item_id)
             self._expected = self._expected or event.answered
         elif isinstance(event, Transcribed):
-            if event.item in self._final and not event.final:
+            if event.item_id in self._final and not event.final:
                 return
             if event.final:
-                self._final.append(event.item)
+                self._final.append(event.item_id)
                 self.outbox.understood()
-            self.history.user(event.text, event.item)
-            self.emit(Transcript(text=event.text, item=event.item, final=event.final))
+            self.history.user(event.text, event.item_id)
+            self.emit(Transcript(text=event.text, item_id=event.item_id, final=event.final))
         elif isinstance(event, ToolCallReceived):
             self._call(event)
         elif isinstance(event, ToolCallWithdrawn):
-            self._call_off(event.call)
+            self._call_off(event.call_id)
         elif isinstance(event, SessionReady):
             self._began(event)
         elif isinstance(event, Interrupted):
-            response = self._responses.get(event.response)
+            response = self._responses.get(event.response_id)
             if response is not None and not response.dropped:
                 self._interrupt("the user spoke", cancelled=True)
         elif isinstance(event, ItemCorrected):
-            self.history.corrected(event.text, event.item, event.response)
+            self.history.corrected(event.text, event.item_id, event.response_id)
         elif isinstance(event, UsageReported):
-            self.emit(Usage(response=event.response, **event.usage))
+            self.emit(Usage(response_id=event.response_id, **event.usage))
         elif isinstance(event, Resumable):
             self.resumption = event.handle
             self._kept = next(reversed(list(self.history)), None)
@@ -377,7 +383,7 @@ class Dialogue:
         if called_off:
             self._cancel(response)
         else:
-            self.emit(ResponseStarted(response=name, protected=protected))
+            self.emit(ResponseStarted(response_id=name, protected=protected))
         return response
 
     def _of(self, name: str) -> Response | None:
@@ -393,20 +399,20 @@ class Dialogue:
         return response.items[name]
 
     def _audio(self, event: AudioPiece) -> None:
-        response = self._of(event.response)
+        response = self._of(event.response_id)
         if self.protocol is None:
             return
         rate = self.protocol.profile.output_rate
         self._sounds_until = max(self._sounds_until, anyio.current_time()) + len(event.pcm) / 2 / rate
         if response is None:
             return
-        item = self._item(response, event.item)
+        item = self._item(response, event.item_id)
         samples = item.sound(event.pcm)
         if samples is None:
             return
         pts = item.samples * SECOND // rate
         item.samples += len(samples)
-        frame = Audio(samples=samples, rate=rate, pts=pts, response=event.response, item=event.item)
+        frame = Audio(samples=samples, rate=rate, pts=pts, response_id=event.response_id, item_id=event.item_id)
         item.alignment.sounds(frame)
         self.emit(frame, response.outlet)
         if self.give.waiting_ms > self._waiting_most:
@@ -423,37 +429,37 @@ class Dialogue:
         item.text = True
         item.alignment.says(text, False)
         self.history.assistant(text, item_name, name)
-        self.emit(Text(text=text, response=name, item=item_name), response.outlet)
+        self.emit(Text(text=text, response_id=name, item_id=item_name), response.outlet)
 
     def _word(self, event: WordTimed) -> None:
-        response = self._of(event.response)
+        response = self._of(event.response_id)
         if response is None:
             return
-        self._item(response, event.item).alignment.times(event.text, event.start_ms, event.end_ms)
+        self._item(response, event.item_id).alignment.times(event.text, event.start_ms, event.end_ms)
         timing = Timing(
             text=event.text,
             start_ms=event.start_ms,
             end_ms=event.end_ms,
-            response=event.response,
-            item=event.item,
+            response_id=event.response_id,
+            item_id=event.item_id,
         )
         self.emit(timing, response.outlet)
 
     def _item_over(self, event: ItemOver) -> None:
-        response = self._responses.get(event.response)
+        response = self._responses.get(event.response_id)
         if response is None or response.dropped or not response.active:
             return
-        item = self._item(response, event.item)
+        item = self._item(response, event.item_id)
         if item.final:
             return
         if event.text and not item.text:
-            self._text(event.response, event.item, event.text)
+            self._text(event.response_id, event.item_id, event.text)
         if item.text:
             item.final = True
-            self.emit(Text(text="", response=event.response, item=event.item, final=True), response.outlet)
+            self.emit(Text(text="", response_id=event.response_id, item_id=event.item_id, final=True), response.outlet)
 
     def _response_over(self, event: ResponseOver) -> None:
-        response = self._responses.get(event.response)
+        response = self._responses.get(event.response_id)
         if response is None or not response.active:
             if response is None and event.outcome != "completed" and self._active is None:
                 self._requested = None  # it was over before it began
@@ -461,7 +467,7 @@ class Dialogue:
             self._ask()  # one that was given up here is over at the provider, too
             return
         if event.usage:
-            self.emit(Usage(response=event.response, **event.usage))
+            self.emit(Usage(response_id=event.response_id, **event.usage))
         interrupted = event.outcome == "interrupted" and not response.dropped
         self._over(response, event.outcome, event.reason)
         if interrupted and response.outlet is not None:
@@ -481,14 +487,14 @@ class Dialogue:
             self.memory.failed(response)
         if response.dropped and outcome == "completed":
             outcome = "interrupted"
-        self.emit(ResponseEnded(response=response.name, outcome=outcome, reason=reason))
+        self.emit(ResponseEnded(response_id=response.name, outcome=outcome, reason=reason))
         self._results_complete(response)
 
     # Speech and interruption --------------------------------------------------------------------------------------
 
     def _speech_began(self, event: SpeechBegan) -> None:
         self.user_speaking = True
-        self.emit(SpeechStarted(item=event.item, pts=self.outbox.pts(event.ms)))
+        self.emit(SpeechStarted(item_id=event.item_id, pts=self.outbox.pts(event.ms)))
         if event.interrupts:
             self._expected = False
             self._interrupt("the user spoke", cancelled=True)
@@ -518,7 +524,7 @@ class Dialogue:
     def _cancel(self, response: Response) -> None:
         protocol = self.protocol
         response.cancelled = True
-        if protocol is not None and protocol.profile.cancels and self.ready:
+        if protocol is not None and protocol.profile.supports_cancel and self.ready:
             self.outbox.post(protocol.cancel(response.name))
 
     # What the application asks for --------------------------------------------------------------------------------
@@ -548,9 +554,9 @@ class Dialogue:
 
     def remember(self, frame: Remember) -> None:
         """Part of the conversation that was not said in it: the provider is told, once it is whole."""
-        entry = self.history.remember(frame.role, frame.text, frame.item, call=frame.call, name=frame.name)
+        entry = self.history.remember(frame.role, frame.text, frame.item_id, call=frame.call_id, name=frame.name)
         protocol = self.protocol if self.ready else None  # a new connection is told of all there is
-        if entry is not None and entry.worth and protocol is not None and protocol.profile.seeds:
+        if entry is not None and entry.worth and protocol is not None and protocol.profile.supports_history_seeding:
             self.outbox.post(protocol.seed([entry]))
 
     def show(self, picture: Picture) -> None:
@@ -565,7 +571,7 @@ class Dialogue:
                 self._typed.remove(entry)
             if picture is not None:
                 return protocol.image(picture.data, picture.media.removeprefix("image/"), picture.detail)
-            return protocol.text(entry.text, entry.item)
+            return protocol.text(entry.text, entry.item_id)
 
         self._typed.append(entry)
         self.outbox.command(make)
@@ -589,16 +595,16 @@ class Dialogue:
         wanted = self._says[0] if self._says else self._wanted
         if wanted is None or not self.ready or self.protocol is None:
             return
-        if not self.protocol.profile.asks and not isinstance(wanted, Say):
+        if not self.protocol.profile.supports_response_requests and not isinstance(wanted, Say):
             self._wanted = None
             self._expected = self._active is None and not self.calls.unanswered
             self.heard_at = anyio.current_time()
             return
         if self._requested is not None or self.calls.unanswered:
             return
-        asked = wanted is COMMITTED and self.protocol.profile.answers_commits
+        asked = wanted is COMMITTED and self.protocol.profile.responds_to_commit
         active = self._responses.get(self._active or "")
-        if active is not None and not asked and (self.protocol.profile.cancels or not active.dropped):
+        if active is not None and not asked and (self.protocol.profile.supports_cancel or not active.dropped):
             return  # one that is dropped and cannot be cancelled is not waited for: the next takes its place
         self._requested = wanted
         self._cancel_next = False
@@ -617,7 +623,7 @@ class Dialogue:
     # Tools --------------------------------------------------------------------------------------------------------
 
     def _call(self, event: ToolCallReceived) -> None:
-        response = self._responses.get(event.response) or self._begin(event.response)
+        response = self._responses.get(event.response_id) or self._begin(event.response_id)
         if response.outlet is None:
             return  # it was called off before it began
         call = self.calls.made(event, response)
@@ -628,25 +634,25 @@ class Dialogue:
 
     def result(self, frame: ToolResult) -> None:
         """A tool has answered: the model hears of it before its next response."""
-        entry, calls = self.history.result(frame.call, frame.output), self.calls
-        if entry is None or not (calls.awaited(frame.call) or calls.foreign(frame.call)):
+        entry, calls = self.history.result(frame.call_id, frame.output), self.calls
+        if entry is None or not (calls.awaited(frame.call_id) or calls.foreign(frame.call_id)):
             return
-        known = calls.known(frame.call)
+        known = calls.known(frame.call_id)
         if self.ready and self.protocol is not None:
             self.heard_at = anyio.current_time()
             if known:
-                self.outbox.post(self.protocol.tool_result(frame.call, frame.output))
+                self.outbox.post(self.protocol.tool_result(frame.call_id, frame.output))
             else:  # it was called on another connection, or by another brain: this one must be told of the call, too
-                calls.tell(frame.call)
+                calls.tell(frame.call_id)
                 self.outbox.post(self.protocol.seed([entry]))
-        self._answered(frame.call, known=known)
+        self._answered(frame.call_id, known=known)
 
     def _call_off(self, call: str) -> None:
         """The provider does not want an answer: whoever works on it is told, and it is never answered."""
         entry = self.history.called(call)
         awaited = self.calls.awaited(call)
         if not self._cancel_tool(call) and awaited and entry is not None:
-            self.emit(ToolFinished(call=call, name=entry.name, cancelled=True))
+            self.emit(ToolFinished(call_id=call, name=entry.name, cancelled=True))
         self._answered(call)
 
     def _answered(self, call: str, *, known: bool = True) -> None:
@@ -669,9 +675,9 @@ class Dialogue:
         if response.active or response.calls or not response.called:
             return
         response.called = False
-        continues = known and self.protocol is not None and self.protocol.profile.continues
+        continues = known and self.protocol is not None and self.protocol.profile.responds_to_tool_results
         if not response.dropped and self._wanted is None and not continues:
-            if self.ready or self._profile is None or self._profile.asks:
+            if self.ready or self._profile is None or self._profile.supports_response_requests:
                 self._wanted = Respond()
             else:
                 self._tell_again()

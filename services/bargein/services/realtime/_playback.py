@@ -62,29 +62,29 @@ class PlaybackTracker:
 
     def played(self, frame: Played) -> None:
         """The sink reports how far an item was heard."""
-        response, item = self._find(frame.response, frame.item)
+        response, item = self._find(frame.response_id, frame.item_id)
         if response is None or item is None:
             return
         if not item.alignment.audio_ms:
             return  # its text is spoken by another voice: `Heard` will say what became of it
         item.alignment.plays(frame.ms, frame.done)
         if frame.done:
-            self._settle(response, frame.item, item)
-        elif (key := (frame.response, frame.item)) in self._deadlines:
+            self._settle(response, frame.item_id, item)
+        elif (key := (frame.response_id, frame.item_id)) in self._deadlines:
             self._deadlines[key] = max(self._deadlines[key], anyio.current_time() + UNHEARD_S)
 
     def heard(self, frame: Heard) -> None:
         """`Spoken` says which words were heard: what a voice of one's own made of the text."""
-        response, item = self._find(frame.response, frame.item)
+        response, item = self._find(frame.response_id, frame.item_id)
         if response is None or item is None:
             return
         item.heard = frame.text
         if not frame.done or item.alignment.audio_ms:
             return
-        if not frame.coming.strip():
+        if not frame.remaining.strip():
             item.settled = True  # all of it
             return
-        self._replace(response, frame.item, item, frame.text)
+        self._replace(response, frame.item_id, item, frame.text)
 
     def next_deadline(self) -> float:
         """When `due` has something to do."""
@@ -143,5 +143,5 @@ class PlaybackTracker:
     def _knows(self, response: Response) -> bool:
         """The provider can be told: it made the response on this connection, and its memory can be corrected."""
         outbox = self._outbox
-        truncates = outbox.protocol is not None and outbox.protocol.profile.truncates
+        truncates = outbox.protocol is not None and outbox.protocol.profile.supports_truncation
         return truncates and outbox.open and response.connection == outbox.number

@@ -23,7 +23,7 @@ class PendingToolCalls:
         self._responses = responses
         self._has_tool = has_tool
         self._here: set[str] = set()  # were made in this session of the provider's
-        self._foreign = {entry.call for entry in history if entry.open}  # of another brain, not yet answered
+        self._foreign = {entry.call_id for entry in history if entry.open}  # of another brain, not yet answered
         self._beside: set[str] = set()  # the conversation does not wait for these
         self._kept: set[str] = set()  # were known when the provider's session could last be taken up again
 
@@ -48,22 +48,26 @@ class PendingToolCalls:
 
     def made(self, event: ToolCallReceived, response: Response) -> ToolCall | None:
         """The provider makes a call; None for one that it has made before."""
-        known, awaited = self._history.called(event.call), self.awaited(event.call)
-        again = known is not None and known.response == event.response
+        known, awaited = self._history.called(event.call_id), self.awaited(event.call_id)
+        again = known is not None and known.response_id == event.response_id
         if awaited or not again:  # asked again, perhaps on another connection: one answer will do
-            response.calls.add(event.call)
+            response.calls.add(event.call_id)
             response.called = True
-            self._here.add(event.call)
+            self._here.add(event.call_id)
         if awaited or again:
             return None
-        self._history.call(event.call, event.name, event.arguments, event.response)
+        self._history.call(event.call_id, event.name, event.arguments, event.response_id)
         handled = self._has_tool(event.name)
         if handled:
-            self.running.add(event.call)
+            self.running.add(event.call_id)
         if not event.waits:
-            self._beside.add(event.call)
+            self._beside.add(event.call_id)
         return ToolCall(
-            call=event.call, name=event.name, arguments=event.arguments, response=event.response, handled=handled
+            call_id=event.call_id,
+            name=event.name,
+            arguments=event.arguments,
+            response_id=event.response_id,
+            handled=handled,
         )
 
     def over(self, call: str) -> list[Response]:
@@ -92,7 +96,7 @@ class PendingToolCalls:
         """It has begun, and been told of these entries; or an earlier one has been taken up."""
         if resumed:
             self._here |= self._kept
-        self._foreign -= {entry.call for entry in told}
+        self._foreign -= {entry.call_id for entry in told}
 
     def tell(self, call: str) -> None:
         """The provider is told of it now, together with its answer."""

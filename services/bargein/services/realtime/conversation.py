@@ -24,7 +24,7 @@ class _Item:
     """One item's audio, as the caller has been given it."""
 
     def __init__(self, frame: Audio) -> None:
-        self.response, self.item = frame.response, frame.item
+        self.response, self.item = frame.response_id, frame.item_id
         self.ms = 0.0
         self.began = anyio.current_time()
 
@@ -99,11 +99,11 @@ class Conversation:
 
     async def __anext__(self) -> Frame:
         frame = self._first.popleft() if self._first else await anext(self._frames)
-        if isinstance(frame, Audio) and frame.response:
-            key = (frame.response, frame.item)
+        if isinstance(frame, Audio) and frame.response_id:
+            key = (frame.response_id, frame.item_id)
             if key not in self._items:
                 self._items[key] = _Item(frame)
-                await self._session.send(Played(response=frame.response, item=frame.item, ms=0.0))
+                await self._session.send(Played(response_id=frame.response_id, item_id=frame.item_id, ms=0.0))
             self._items[key].ms += frame.ms
         return frame
 
@@ -127,21 +127,21 @@ class Conversation:
 
     async def send_text(self, text: str) -> None:
         """What the user writes, which the model answers."""
-        self.profile.require("texts", "send_text()")
+        self.profile.require("supports_text_input", "send_text()")
         await self.send(UserText(text=text))
 
     async def send_image(self, image: bytes | Image, form: str = "jpeg", *, detail: str = "") -> None:
         """A picture, encoded. It is part of the conversation; it is not answered by itself."""
-        self.profile.require("images", "images")
+        self.profile.require("supports_images", "images")
         await self.send(image if isinstance(image, Image) else Image(data=image, format=form, detail=detail))
 
     async def send_tool_result(self, call: str, output: str, *, error: bool = False) -> None:
         """The answer to a `ToolCall` that no tool of the model's answers."""
-        await self.send(ToolResult(call=call, output=output, error=error))
+        await self.send(ToolResult(call_id=call, output=output, error=error))
 
     async def commit(self) -> None:
         """The user's turn is over: answer it. For push to talk."""
-        self.profile.require("commits", "commit()")
+        self.profile.require("supports_commit", "commit()")
         await self.send(Commit())
 
     async def clear(self) -> None:
@@ -150,31 +150,31 @@ class Conversation:
 
     async def respond(self, instructions: str = "") -> None:
         """Answer now. While a response is being made, when that is over."""
-        self.profile.require("asks", "respond()")
+        self.profile.require("supports_response_requests", "respond()")
         await self.send(Respond(instructions=instructions))
 
     async def ask_out_of_band(self, name: str, instructions: str) -> None:
         """Ask something that is no part of the conversation; the answer comes as an `OutOfBand` of that name."""
-        self.profile.require("asides", "ask_apart()")
-        await self.send(Respond(instructions=instructions, apart=name))
+        self.profile.require("supports_out_of_band", "ask_apart()")
+        await self.send(Respond(instructions=instructions, out_of_band=name))
 
     async def say(self, text: str, *, protected: bool = False) -> None:
         """Say these words; `protected`, whatever the user says meanwhile.
 
         Raises `UnsupportedError` where the provider cannot be made to.
         """
-        self.profile.require("says", "say()")
+        self.profile.require("supports_verbatim_speech", "say()")
         await self.send(Say(text=text, protected=protected))
 
     async def update(self, *, instructions: str | None = None, tools: Any = None, voice: str | None = None) -> None:
         """Change the session."""
-        self.profile.require("updates", "update()")
+        self.profile.require("supports_updates", "update()")
         chosen = None if tools is None else tuple(tools)
         await self.send(Configure(instructions=instructions, tools=chosen, voice=voice))
 
     async def played(self, response: str, ms: float, *, item: str = "", done: bool = False) -> None:
         """So much of an item has been heard."""
-        await self.send(Played(response=response, item=item, ms=ms, done=done))
+        await self.send(Played(response_id=response, item_id=item, ms=ms, done=done))
 
     async def interrupt(self, played_ms: float | None = None) -> int:
         """Stop the agent; returns the new epoch. `played_ms` is how much was heard of the item that was playing.
@@ -187,5 +187,5 @@ class Conversation:
         for at, item in enumerate(items):
             elapsed = 1000 * (now - item.began)
             ms = item.ms if at < len(items) - 1 else elapsed if played_ms is None else played_ms
-            self.model.played(Played(response=item.response, item=item.item, ms=min(item.ms, ms), done=True))
+            self.model.played(Played(response_id=item.response, item_id=item.item, ms=min(item.ms, ms), done=True))
         return self._session.interrupt("the application")

@@ -10,19 +10,19 @@ __all__ = ["Profile", "UnsupportedError"]
 
 
 _INSTEAD: Final = {
-    "images": "use a model that takes pictures, or describe them in text",
-    "text_output": "let it speak with its own voice",
-    "cancels": "the rest of its reply is dropped here instead",
-    "commits": "let it find the end of a turn by itself",
-    "asides": "ask a model of its own",
-    "says": "use respond(instructions='Say exactly: ...'), where it can be asked",
-    "updates": "begin another session",
-    "seeds": "give what matters of it in the instructions",
-    "asks": "it answers by itself whatever it hears",
-    "texts": "say it, or use a model that reads",
-    "resumes": "the conversation is given to the new session as text",
-    "truncates": "its own memory keeps what was not heard; `history` does not, and is what a new session is told",
-    "speech": "put a Vad above it, where somebody must know",
+    "supports_images": "use a model that takes pictures, or describe them in text",
+    "supports_text_output": "let it speak with its own voice",
+    "supports_cancel": "the rest of its reply is dropped here instead",
+    "supports_commit": "let it find the end of a turn by itself",
+    "supports_out_of_band": "ask a model of its own",
+    "supports_verbatim_speech": "use respond(instructions='Say exactly: ...'), where it can be asked",
+    "supports_updates": "begin another session",
+    "supports_history_seeding": "give what matters of it in the instructions",
+    "supports_response_requests": "it answers by itself whatever it hears",
+    "supports_text_input": "say it, or use a model that reads",
+    "supports_resumption": "the conversation is given to the new session as text",
+    "supports_truncation": "its own memory keeps what was not heard; `history` does not, and is what a new session is told",
+    "emits_speech_events": "put a Vad above it, where somebody must know",
 }
 
 
@@ -44,49 +44,49 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Samples a second (Hz) that it hears, mono."""
     output_rate: int
     """Samples a second that it speaks, mono."""
-    images: bool = False
+    supports_images: bool = False
     """Pictures can be shown to it."""
-    image_bytes: int | None = None
+    max_image_bytes: int | None = None
     """Bytes of a picture, at most; None where no limit is known."""
-    image_forms: tuple[str, ...] = ()
+    image_formats: tuple[str, ...] = ()
     """How a picture may be encoded: `jpeg`, …; empty where several ways will do."""
-    text_output: bool = False
+    supports_text_output: bool = False
     """It can answer in text only, so that a voice of one's own can follow."""
-    response_ids: bool = True
+    sends_response_ids: bool = True
     """Its audio names the response it belongs to; where not, staleness is decided by order."""
-    cancels: bool = False
+    supports_cancel: bool = False
     """A response can be stopped."""
-    truncates: bool = False
+    supports_truncation: bool = False
     """Its memory of what it said can be cut to what was heard."""
     turn_detection: tuple[str, ...] = ()
     """How it can find the end of a turn by itself: `server_vad`, `semantic_vad`, …"""
-    commits: bool = False
+    supports_commit: bool = False
     """The application can say when the user's turn is over."""
-    asides: bool = False
+    supports_out_of_band: bool = False
     """It can answer apart from the conversation."""
-    says: bool = False
+    supports_verbatim_speech: bool = False
     """It can be made to say given words."""
-    asks: bool = True
+    supports_response_requests: bool = True
     """A response can, and must, be asked for; where not, it answers what it hears, reads, and learns of tools."""
-    texts: bool = True
+    supports_text_input: bool = True
     """It reads what the user writes."""
-    continuous: bool = False
+    needs_continuous_audio: bool = False
     """It must hear without a break: silence is sent where the user's source gives nothing."""
-    answers_commits: bool = False
+    responds_to_commit: bool = False
     """It answers a commit without being asked."""
-    continues: bool = False
+    responds_to_tool_results: bool = False
     """It goes on by itself when a tool has answered; where not, another response is asked for."""
-    speech: bool = False
+    emits_speech_events: bool = False
     """It tells when the user begins and ceases to speak."""
-    updates: bool = False
+    supports_updates: bool = False
     """Instructions and tools can change within a session."""
-    renews: bool = False
+    reconnects_to_update: bool = False
     """Such a change takes a new connection, which is made in the next pause."""
-    seeds: bool = False
+    supports_history_seeding: bool = False
     """An earlier conversation can be given to it."""
-    resumes: bool = False
+    supports_resumption: bool = False
     """A new connection can take up the session of one that was lost."""
-    session_seconds: float | None = None
+    max_session_seconds: float | None = None
     """How long a session may last; None when there is no limit."""
 
     @staticmethod

@@ -95,7 +95,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 class SessionReady(Event, frozen=True, kw_only=True):
     """The session can be used."""
 
-    session: str
+    session_id: str
     config: dict[str, Any] = {}
     seconds: float | None = None
     """How long it may last from now, if the provider says."""
@@ -113,7 +113,7 @@ class Resumable(Event, frozen=True, kw_only=True):
 class SpeechBegan(Event, frozen=True, kw_only=True):
     """The provider hears the user speak."""
 
-    item: str = ""
+    item_id: str = ""
     ms: float = 0.0
     """Where, in milliseconds of the sound that was sent."""
     interrupts: bool = True
@@ -123,14 +123,14 @@ class SpeechBegan(Event, frozen=True, kw_only=True):
 class SpeechOver(Event, frozen=True, kw_only=True):
     """The provider hears the user no more."""
 
-    item: str = ""
+    item_id: str = ""
     ms: float = 0.0
 
 
 class AudioCommitted(Event, frozen=True, kw_only=True):
     """The user's sound has become an item of the conversation."""
 
-    item: str
+    item_id: str
     answered: bool = False
     """A response will follow without being asked for."""
 
@@ -138,7 +138,7 @@ class AudioCommitted(Event, frozen=True, kw_only=True):
 class Transcribed(Event, frozen=True, kw_only=True):
     """What the user said: all that is known of the item so far."""
 
-    item: str
+    item_id: str
     text: str
     final: bool = False
 
@@ -146,7 +146,7 @@ class Transcribed(Event, frozen=True, kw_only=True):
 class ResponseBegan(Event, frozen=True, kw_only=True):
     """A response begins."""
 
-    response: str
+    response_id: str
     request: str | None = None
     """Which request it answers (`Protocol.request`); empty for the provider's own idea, None if that is unknown."""
 
@@ -154,24 +154,24 @@ class ResponseBegan(Event, frozen=True, kw_only=True):
 class AudioPiece(Event, frozen=True, kw_only=True):
     """More of a reply's sound: 16-bit little-endian PCM, mono, at the profile's rate."""
 
-    response: str
-    item: str
+    response_id: str
+    item_id: str
     pcm: bytes
 
 
 class TextPiece(Event, frozen=True, kw_only=True):
     """More of a reply's text, or of what its sound says."""
 
-    response: str
-    item: str
+    response_id: str
+    item_id: str
     text: str
 
 
 class WordTimed(Event, frozen=True, kw_only=True):
     """When a word of a reply's text sounds, or a longer piece, in milliseconds of its item's sound."""
 
-    response: str
-    item: str
+    response_id: str
+    item_id: str
     text: str
     start_ms: float
     end_ms: float
@@ -180,24 +180,24 @@ class WordTimed(Event, frozen=True, kw_only=True):
 class ItemOver(Event, frozen=True, kw_only=True):
     """An item of a reply is complete; `text` is all of it, where the provider repeats it."""
 
-    response: str
-    item: str
+    response_id: str
+    item_id: str
     text: str | None = None
 
 
 class ItemCorrected(Event, frozen=True, kw_only=True):
     """An item that is over was spoken in other words than its text announced: in these."""
 
-    response: str
-    item: str
+    response_id: str
+    item_id: str
     text: str
 
 
 class ToolCallReceived(Event, frozen=True, kw_only=True):
     """The model wants a tool."""
 
-    response: str
-    call: str
+    response_id: str
+    call_id: str
     name: str
     arguments: str
     waits: bool = True
@@ -207,13 +207,13 @@ class ToolCallReceived(Event, frozen=True, kw_only=True):
 class ToolCallWithdrawn(Event, frozen=True, kw_only=True):
     """The model does not want an answer any more."""
 
-    call: str
+    call_id: str
 
 
 class ResponseOver(Event, frozen=True, kw_only=True):
     """A response is over."""
 
-    response: str
+    response_id: str
     outcome: Literal["completed", "interrupted", "failed"] = "completed"
     reason: str = ""
     usage: dict[str, int] = {}
@@ -223,7 +223,7 @@ class ResponseOver(Event, frozen=True, kw_only=True):
 class Interrupted(Event, frozen=True, kw_only=True):
     """The user has interrupted a response, which may be over already: what is still to be heard of it is not wanted."""
 
-    response: str
+    response_id: str
 
 
 class UsageReported(Event, frozen=True, kw_only=True):
@@ -231,7 +231,7 @@ class UsageReported(Event, frozen=True, kw_only=True):
 
     usage: dict[str, int]
     """Fields of `Usage`."""
-    response: str = ""
+    response_id: str = ""
 
 
 class OutOfBandCompleted(Event, frozen=True, kw_only=True):

@@ -187,7 +187,7 @@ class Realtime(Processor):
         if settings.output not in ("audio", "text"):
             raise ValueError(f"{type(self).__name__}(output={settings.output!r}): expected 'audio' or 'text'")
         if settings.output == "text":
-            profile.require("text_output", "output='text'")
+            profile.require("supports_text_output", "output='text'")
         kind = settings.turn_detection.get("type") if settings.turn_detection is not None else None
         if settings.turn_detection is not None and kind not in profile.turn_detection:
             raise ValueError(
@@ -195,7 +195,7 @@ class Realtime(Processor):
                 f"{', '.join(profile.turn_detection) or 'none'}; or None for push to talk, with Commit or Turns above"
             )
         if resume:
-            profile.require("resumes", "resume=...")
+            profile.require("supports_resumption", "resume=...")
         self.profile = profile
         """What the provider can do."""
         self.fps = fps
@@ -316,7 +316,7 @@ class Realtime(Processor):
                 self._do(frame, dialogue)
 
     def _hear(self, frame: Audio, dialogue: Dialogue) -> None:
-        if frame.response:
+        if frame.response_id:
             return  # the agent's own
         if frame.rate != self.profile.input_rate or frame.channels != 1:
             raise ValueError(
@@ -333,20 +333,20 @@ class Realtime(Processor):
 
     def _do(self, frame: Frame, dialogue: Dialogue) -> None:
         if isinstance(frame, UserText):
-            self.profile.require("texts", f"UserText({frame.text!r})")
-            dialogue.text(frame.text, frame.item)
+            self.profile.require("supports_text_input", f"UserText({frame.text!r})")
+            dialogue.text(frame.text, frame.item_id)
         elif isinstance(frame, Commit) or (isinstance(frame, Turn) and frame.reason not in ("typed", "commit")):
             if self.settings.turn_detection is None and not (isinstance(frame, Turn) and frame.revision):
                 dialogue.commit()
         elif isinstance(frame, Respond):
-            if frame.apart:
-                self.profile.require("asides", "Respond(apart=...)")
-                dialogue.aside(frame.apart, frame.instructions)
+            if frame.out_of_band:
+                self.profile.require("supports_out_of_band", "Respond(apart=...)")
+                dialogue.aside(frame.out_of_band, frame.instructions)
             else:
-                self.profile.require("asks", "Respond()")
+                self.profile.require("supports_response_requests", "Respond()")
                 dialogue.ask(frame)
         elif isinstance(frame, Say):
-            self.profile.require("says", f"Say({frame.text!r})")
+            self.profile.require("supports_verbatim_speech", f"Say({frame.text!r})")
             dialogue.say(frame)
         elif isinstance(frame, ClearAudio):
             dialogue.outbox.command(lambda protocol: protocol.clear())
@@ -361,18 +361,20 @@ class Realtime(Processor):
 
     def _leave_turns(self, frame: TurnControl, dialogue: Dialogue) -> None:
         """Somebody above says when it is the model's turn, if it can be told so; or it finds out by itself, as ever."""
-        taken = None if frame.above else self._turn_detection
-        if self.profile.commits and taken != self.settings.turn_detection:
+        taken = None if frame.external else self._turn_detection
+        if self.profile.supports_commit and taken != self.settings.turn_detection:
             self.settings = msgspec.structs.replace(self.settings, turn_detection=taken)
-            if dialogue.ready and self.profile.renews:
+            if dialogue.ready and self.profile.reconnects_to_update:
                 dialogue.renew("the turns are taken by another", self.reconnect.renew_seconds)
-            elif self.profile.updates and not self.profile.renews:  # the opening may be on its way
+            elif (
+                self.profile.supports_updates and not self.profile.reconnects_to_update
+            ):  # the opening may be on its way
                 dialogue.outbox.command(lambda protocol: protocol.update(self.settings))
 
     def _show(self, frame: Image | Video, dialogue: Dialogue) -> None:
-        self.profile.require("images", type(frame).__name__)
+        self.profile.require("supports_images", type(frame).__name__)
         picture = picture_of(frame, type(self).__name__)
-        most, forms = self.profile.image_bytes, self.profile.image_forms
+        most, forms = self.profile.max_image_bytes, self.profile.image_formats
         form = picture.media.removeprefix("image/")
         if forms and form not in forms:
             said = f"a picture in {form}, where {self.provider} takes {' or '.join(forms)}, was not shown"
@@ -384,7 +386,7 @@ class Realtime(Processor):
             dialogue.show(picture)
 
     def _configure(self, frame: Configure, dialogue: Dialogue) -> None:
-        self.profile.require("updates", "changing a session")
+        self.profile.require("supports_updates", "changing a session")
         if frame.tools is not None:
             self.runner.toolbox = Toolbox(frame.tools)
         if frame.schemas is not None:
@@ -400,17 +402,19 @@ class Realtime(Processor):
         )
         if not dialogue.ready:
             return  # a session to come is told by its opening
-        if self.profile.renews:
+        if self.profile.reconnects_to_update:
             dialogue.renew("the settings have changed", self.reconnect.renew_seconds)
         else:
             dialogue.outbox.command(lambda protocol: protocol.update(self.settings))
 
     async def _finish(self, dialogue: Dialogue) -> None:
         """Nothing more comes from the user: what is under way is answered, and given."""
-        if dialogue.user_speaking and self.profile.commits:
+        if dialogue.user_speaking and self.profile.supports_commit:
             dialogue.commit()
         dialogue.quiet()
-        if dialogue.may_answer and not self.profile.speech:  # it does not say whether it has heard anything
+        if (
+            dialogue.may_answer and not self.profile.emits_speech_events
+        ):  # it does not say whether it has heard anything
             with anyio.move_on_after(ANSWER_S):
                 while dialogue.may_answer:
                     await dialogue.resting.wait()
@@ -465,7 +469,7 @@ class Realtime(Processor):
     async def _tool(self, call: ToolCall, run: Callable[[], Awaitable[ToolResult | None]], dialogue: Dialogue) -> None:
         result = await run()
         if result is None:
-            dialogue.tool_over(call.call)
+            dialogue.tool_over(call.call_id)
         else:
             dialogue.result(result)
 

@@ -99,7 +99,7 @@ class VoiceSender:
             for piece in self._resample.process(frame):
                 if isinstance(piece, Audio):
                     self.playout.add(piece)
-        self.playout.close(None if frame is None else frame.response)
+        self.playout.close(None if frame is None else frame.response_id)
 
     def urgent(self, frame: Interrupt | Hold | Resume, now: float) -> Iterator[Played]:
         """Stop, hold or go on, in the next packet; gives what was heard."""

@@ -105,7 +105,7 @@ class App:
         now = anyio.current_time()
         return self.json(
             [
-                {"name": name, "brain": each.transport.peer.wishes.get("brain", ""), "seconds": now - each.began}
+                {"name": name, "brain": each.transport.peer.params.get("brain", ""), "seconds": now - each.began}
                 for name, each in self.sessions.live.items()
             ]
         )

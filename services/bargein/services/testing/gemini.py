@@ -359,7 +359,7 @@ class GeminiPeerSession:
 
     async def _call(self, turn: ScriptedTurn, calls: list[ToolCall]) -> None:
         """Call tools, and wait for those that must be waited for."""
-        named = [(call.call or f"fc-{next(self.server.called)}", call) for call in calls]
+        named = [(call.call_id or f"fc-{next(self.server.called)}", call) for call in calls]
         made = [{"id": name, "name": call.name, "args": json.loads(call.arguments)} for name, call in named]
         waited = [name for name, call in named if call.name not in self._background]
         self._calls = {name: anyio.Event() for name in waited}

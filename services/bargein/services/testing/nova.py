@@ -189,7 +189,7 @@ class _Session:
 
     async def _call(self, call: ToolCall) -> None:
         block = await self._begin("TOOL", "TOOL")
-        name = call.call or f"tool-{next(self._server.called)}"
+        name = call.call_id or f"tool-{next(self._server.called)}"
         self._calls.add(name)
         await self._send("toolUse", contentId=block, toolName=call.name, toolUseId=name, content=call.arguments)
         await self._send("contentEnd", contentId=block, type="TOOL", stopReason="TOOL_USE")

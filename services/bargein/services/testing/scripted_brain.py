@@ -96,7 +96,7 @@ class ScriptedBrain(Processor):
         """Listen until the end."""
         async for frame in inbox:
             if isinstance(frame, Audio):
-                if not frame.response:
+                if not frame.response_id:
                     self.heard_ms += frame.ms
                 continue
             self.taken.append(frame)
@@ -104,10 +104,10 @@ class ScriptedBrain(Processor):
                 self._turns.clear()
                 await self._stop(out)
             elif isinstance(frame, SpeechStopped):
-                self._item = frame.item
+                self._item = frame.item_id
             elif isinstance(frame, ToolResult):
-                if frame.call in self._calls:
-                    self._calls.discard(frame.call)
+                if frame.call_id in self._calls:
+                    self._calls.discard(frame.call_id)
                     if not self._calls:
                         self._turn(out)
             elif isinstance(frame, UserText | Respond):
@@ -125,8 +125,8 @@ class ScriptedBrain(Processor):
             self._heard += 1
             words = text.split(" ")
             for count in range(1, len(words)):
-                await out.send(Transcript(text=" ".join(words[:count]), item=self._item))
-            await out.send(Transcript(text=text, item=self._item, final=True))
+                await out.send(Transcript(text=" ".join(words[:count]), item_id=self._item))
+            await out.send(Transcript(text=text, item_id=self._item, final=True))
         self._item = ""
 
     def _turn(self, out: Outlet[Given]) -> None:
@@ -145,10 +145,10 @@ class ScriptedBrain(Processor):
     async def _stop(self, out: Outlet[Given]) -> None:
         response, self._speaking = self._speaking, ""
         if response:
-            await out.send(ResponseEnded(response=response, outcome="interrupted"))
+            await out.send(ResponseEnded(response_id=response, outcome="interrupted"))
 
     async def _speak(self, reply: Outlet[Given], out: Outlet[Given], response: str, steps: Sequence[Step]) -> None:
-        await reply.send(ResponseStarted(response=response))
+        await reply.send(ResponseStarted(response_id=response))
         item, words = f"{response}-item", 0
         calls: set[str] = set()
         usage: Usage | None = None
@@ -161,7 +161,7 @@ class ScriptedBrain(Processor):
                 raise step
             elif isinstance(step, Usage):
                 usage = Usage(
-                    response=response,
+                    response_id=response,
                     input_tokens=step.input_tokens,
                     output_tokens=step.output_tokens,
                     input_audio_tokens=step.input_audio_tokens,
@@ -170,34 +170,36 @@ class ScriptedBrain(Processor):
                 )
             elif isinstance(step, ToolCall):
                 self._called += 1
-                call = step.call or f"call_{self._called}"
+                call = step.call_id or f"call_{self._called}"
                 calls.add(call)
-                await reply.send(ToolCall(call=call, name=step.name, arguments=step.arguments, response=response))
+                await reply.send(ToolCall(call_id=call, name=step.name, arguments=step.arguments, response_id=response))
             elif isinstance(step, Text):
-                await reply.send(Text(text=step.text, response=response, item=step.item or item, final=step.final))
+                await reply.send(
+                    Text(text=step.text, response_id=response, item_id=step.item_id or item, final=step.final)
+                )
             else:
-                kept = Audio(samples=step.samples, rate=step.rate, response=response, item=step.item or item)
+                kept = Audio(samples=step.samples, rate=step.rate, response_id=response, item_id=step.item_id or item)
                 await reply.send(kept)
-        await reply.send(usage or Usage(response=response, input_tokens=10, output_tokens=words))
+        await reply.send(usage or Usage(response_id=response, input_tokens=10, output_tokens=words))
         if reply.stale:
             return
         self._calls |= calls
         self._speaking = ""
-        await reply.send(ResponseEnded(response=response))
+        await reply.send(ResponseEnded(response_id=response))
         self._next(out)
 
     async def _say(self, reply: Outlet[Given], text: str, response: str, item: str) -> int:
         words = text.split(" ")
         for at, word in enumerate(words):
-            await reply.send(Text(text=word if not at else f" {word}", response=response, item=item))
+            await reply.send(Text(text=word if not at else f" {word}", response_id=response, item_id=item))
             if self.timed:
                 start = at * self.word_ms
                 await reply.send(
-                    Timing(text=word, start_ms=start, end_ms=start + self.word_ms, response=response, item=item)
+                    Timing(text=word, start_ms=start, end_ms=start + self.word_ms, response_id=response, item_id=item)
                 )
             if self.word_ms:
                 samples = self._tone()
-                await reply.send(Audio(samples=samples, rate=self.rate, response=response, item=item))
+                await reply.send(Audio(samples=samples, rate=self.rate, response_id=response, item_id=item))
             if self.paced:
                 await anyio.sleep(self.word_ms / 1000)
         return len(words)

@@ -67,7 +67,7 @@ class ToolContext:
             if not -ROUNDING <= share <= 1 + ROUNDING:
                 raise ValueError(f"progress(share={share!r}): expected how much is done, from 0 to 1, such as 0.5")
             share = min(1.0, max(0.0, share))
-        frame = ToolProgress(call=self.call, name=self.name, message=message, share=share)
+        frame = ToolProgress(call_id=self.call, name=self.name, message=message, share=share)
         if threading.get_ident() == self._thread:
             self._put(frame)
         elif self._post is not None:

@@ -68,7 +68,7 @@ class Tools(Processor):
         runner = self.runner
         if not runner.knows(call):
             group.start_soon(self._give, partial(runner.finish, runner.begin(call, out.send)), out)
-        elif call.call not in runner.running:  # asked again, for instance after a new connection
+        elif call.call_id not in runner.running:  # asked again, for instance after a new connection
             group.start_soon(self._give, partial(runner.run, call, out.send), out)
 
     async def _give(self, run: Callable[[], Awaitable[ToolResult | None]], out: Outlet[Any]) -> None:

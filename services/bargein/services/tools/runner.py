@@ -44,7 +44,7 @@ class _Call:
         self.call = call
         self.tool = tool
         self.scope = anyio.CancelScope()
-        self.context = ToolContext(call.call, call.name, emit)
+        self.context = ToolContext(call.call_id, call.name, emit)
         self.done = anyio.Event()
         self.result: ToolResult | None = None
 
@@ -80,7 +80,7 @@ class ToolRunner:
     @property
     def running(self) -> tuple[str, ...]:
         """The ids of the calls that are under way."""
-        return tuple(each.call.call for each in self._running.values())
+        return tuple(each.call.call_id for each in self._running.values())
 
     async def run(self, call: ToolCall, emit: Emit) -> ToolResult | None:
         """Run a call, and return what the model should be told, or None when it was called off.
@@ -107,7 +107,7 @@ class ToolRunner:
 
     def cancel(self, call: str) -> bool:
         """Call off the call of an id, as its provider wishes: it is never answered. Whether there was one."""
-        found = [each for each in self._running.values() if each.call.call == call]
+        found = [each for each in self._running.values() if each.call.call_id == call]
         for each in found:
             each.cancel()
         return bool(found)
@@ -122,7 +122,7 @@ class ToolRunner:
             each.context.interrupted = True
             if each.tool is not None and each.tool.cancellable:
                 each.cancel()
-                ended.append(each.call.call)
+                ended.append(each.call.call_id)
         return tuple(ended)
 
     # In two steps, for whoever starts a task for it ---------------------------------------------------------------
@@ -138,13 +138,13 @@ class ToolRunner:
         call, emit = begun.call, begun.context.emit
         since = anyio.current_time()
         try:
-            await emit(ToolStarted(call=call.call, name=call.name, arguments=call.arguments))
+            await emit(ToolStarted(call_id=call.call_id, name=call.name, arguments=call.arguments))
             output, error = "", False
             with begun.scope:
                 output, error = await self._answer(begun)
             called_off = begun.scope.cancel_called
             if not called_off:
-                begun.result = ToolResult(call=call.call, output=output, error=error)
+                begun.result = ToolResult(call_id=call.call_id, output=output, error=error)
             self._remember(begun)
         finally:
             self._running.pop(begun.key, None)
@@ -152,7 +152,7 @@ class ToolRunner:
             begun.done.set()
         await emit(
             ToolFinished(
-                call=call.call,
+                call_id=call.call_id,
                 name=call.name,
                 output="" if called_off else output,
                 error=error and not called_off,
@@ -163,7 +163,7 @@ class ToolRunner:
         return begun.result
 
     def _remember(self, begun: _Call) -> None:
-        if begun.call.call:
+        if begun.call.call_id:
             self._answered[begun.key] = begun.result
             if len(self._answered) > REMEMBERED:
                 del self._answered[next(iter(self._answered))]
@@ -266,7 +266,7 @@ class ToolRunner:
 
 
 def _key(call: ToolCall) -> Hashable:
-    return (call.call, call.name, call.arguments) if call.call else object()
+    return (call.call_id, call.name, call.arguments) if call.call_id else object()
 
 
 async def _awaited(value: Awaitable[object]) -> object:

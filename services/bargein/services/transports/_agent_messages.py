@@ -137,26 +137,26 @@ def told(data: str | bytes) -> Ready | Finish | Frame:
 def _frame(message: Any) -> Frame:
     match message:
         case _Speech(state="started"):
-            return SpeechStarted(item=message.item)
+            return SpeechStarted(item_id=message.item)
         case _Speech():
-            return SpeechStopped(item=message.item)
+            return SpeechStopped(item_id=message.item)
         case _Transcript():
-            return Transcript(text=message.text, final=message.final, item=message.item, speaker=message.speaker)
+            return Transcript(text=message.text, final=message.final, item_id=message.item, speaker=message.speaker)
         case _Response():
             if message.state == "started":
-                return ResponseStarted(response=message.response)
-            return ResponseEnded(response=message.response, outcome=message.state)
+                return ResponseStarted(response_id=message.response)
+            return ResponseEnded(response_id=message.response, outcome=message.state)
         case _Text():
-            return Text(text=message.text, response=message.response, item=message.item, final=message.final)
+            return Text(text=message.text, response_id=message.response, item_id=message.item, final=message.final)
         case _Tool():
             return _tool(message)
         case _Latency():
-            return TurnLatency(ms=message.ms, response=message.response)
+            return TurnLatency(ms=message.ms, response_id=message.response)
         case _Reaction():
             return BargeInLatency(ms=message.ms, interrupted=message.epoch)
         case _Usage():
             return Usage(
-                response=message.response, input_tokens=message.input_tokens, output_tokens=message.output_tokens
+                response_id=message.response, input_tokens=message.input_tokens, output_tokens=message.output_tokens
             )
         case _Flush():
             return Interrupt(reason=message.reason, epoch=message.epoch)
@@ -171,13 +171,13 @@ def _tool(message: _Tool) -> Frame:
     call, name = message.call, message.name
     match message.state:
         case "called":
-            return ToolCall(call=call, name=name, arguments=message.arguments)
+            return ToolCall(call_id=call, name=name, arguments=message.arguments)
         case "started":
-            return ToolStarted(call=call, name=name)
+            return ToolStarted(call_id=call, name=name)
         case "progress":
-            return ToolProgress(call=call, name=name, message=message.message, share=message.share)
+            return ToolProgress(call_id=call, name=name, message=message.message, share=message.share)
     return ToolFinished(
-        call=call,
+        call_id=call,
         name=name,
         output=message.output,
         error=message.error,

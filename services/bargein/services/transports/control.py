@@ -195,26 +195,30 @@ class Ready(_Message, frozen=True, kw_only=True):
     """And channels."""
 
 
+_FIELDS = {"item": "item_id", "response": "response_id"}  # names on the wire that are shorter than the frames' own
+
+
 def _speech(state: str) -> Callable[[Any], dict[str, Any]]:
-    return lambda frame: {"type": "speech", "state": state, "item": frame.item}
+    return lambda frame: {"type": "speech", "state": state, "item": frame.item_id}
 
 
 def _tool(state: str, *names: str) -> Callable[[Any], dict[str, Any]]:
     return lambda frame: (
-        {"type": "tool", "state": state, "call": frame.call} | {name: getattr(frame, name) for name in names}
+        {"type": "tool", "state": state, "call": frame.call_id} | {name: getattr(frame, name) for name in names}
     )
 
 
 def _plain(kind: str, *names: str) -> Callable[[Any], dict[str, Any]]:
-    return lambda frame: {"type": kind} | {name: getattr(frame, name) for name in names}
+    fields = {name: _FIELDS.get(name, name) for name in names}
+    return lambda frame: {"type": kind} | {name: getattr(frame, field) for name, field in fields.items()}
 
 
 _MESSAGES: dict[type[Frame], Callable[[Any], dict[str, Any]]] = {
     SpeechStarted: _speech("started"),
     SpeechStopped: _speech("stopped"),
     Transcript: _plain("transcript", "speaker", "item", "text", "final"),
-    ResponseStarted: lambda frame: {"type": "response", "state": "started", "response": frame.response},
-    ResponseEnded: lambda frame: {"type": "response", "state": frame.outcome, "response": frame.response},
+    ResponseStarted: lambda frame: {"type": "response", "state": "started", "response": frame.response_id},
+    ResponseEnded: lambda frame: {"type": "response", "state": frame.outcome, "response": frame.response_id},
     Text: _plain("text", "response", "item", "text", "final"),
     ToolCall: _tool("called", "name", "arguments"),
     ToolStarted: _tool("started", "name"),

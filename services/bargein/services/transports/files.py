@@ -143,7 +143,7 @@ class _Answer:
     @property
     def over(self) -> bool:
         """It has been said, to the end, and nothing more is on its way."""
-        return self.begun and not self._open and not self._activity.response and not self._activity.calls
+        return self.begun and not self._open and not self._activity.response_id and not self._activity.call_ids
 
     def asked(self) -> None:
         """Something audible was said: what the agent has said until now was no answer to it."""
@@ -155,10 +155,10 @@ class _Answer:
         if isinstance(frame, AgentActivity):
             self._activity = frame
         elif isinstance(frame, ResponseStarted):
-            self._open.add(frame.response)
+            self._open.add(frame.response_id)
             self.begun = True
         else:
-            self._open.discard(frame.response)
+            self._open.discard(frame.response_id)
 
 
 class _Reads(Processor):
@@ -208,15 +208,15 @@ class _Plays(Processor):
         """Pass it on, and say how much that was."""
         if isinstance(frame, Audio):
             yield frame
-            if frame.response:
-                key = (frame.response, frame.item)
+            if frame.response_id:
+                key = (frame.response_id, frame.item_id)
                 self._ms[key] = self._ms.get(key, 0.0) + frame.ms
-                yield Played(response=frame.response, item=frame.item, ms=self._ms[key])
+                yield Played(response_id=frame.response_id, item_id=frame.item_id, ms=self._ms[key])
             return
         for (response, item), ms in list(self._ms.items()):
-            if isinstance(frame, Interrupt) or response == frame.response:
+            if isinstance(frame, Interrupt) or response == frame.response_id:
                 del self._ms[response, item]
-                yield Played(response=response, item=item, ms=ms, done=True)
+                yield Played(response_id=response, item_id=item, ms=ms, done=True)
         if isinstance(frame, ResponseEnded):
             yield frame
 

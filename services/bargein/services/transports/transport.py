@@ -18,7 +18,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     """Tells this peer from all others of its server: `websocket-7`."""
     address: str = ""
     """Where it is, as far as that is known."""
-    wishes: Mapping[str, str] = {}
+    params: Mapping[str, str] = {}
     """What it asked for when it came: the parameters of its address, or of its `start` message."""
 
     def __repr__(self) -> str:

@@ -138,12 +138,12 @@ def test_roles_alternate_and_results_follow_calls() -> None:
     entries = [
         Entry(role="user", text="Hello."),
         Entry(role="user", text="Weather?"),
-        Entry(role="assistant", text="Let me see.", response="r"),
+        Entry(role="assistant", text="Let me see.", response_id="r"),
         called("weather"),
         called("time", arguments="half"),
         called("never", output=None),
         Entry(role="user", text="Well?"),
-        Entry(role="assistant", text="It is sunny and warm.", heard="It is sunny", response="s"),
+        Entry(role="assistant", text="It is sunny and warm.", heard="It is sunny", response_id="s"),
         Entry(role="user", text="Thanks."),
     ]
     assert messages(entries) == [

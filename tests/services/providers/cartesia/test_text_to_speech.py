@@ -270,7 +270,7 @@ async def test_in_a_cascade_words_are_timings_and_faults_failures() -> None:
     peer = Peer(script)
     async with Harness(Speak(Cartesia("v", api_key="secret", connect=peer.connect))) as harness:
         for _ in range(4):
-            await harness.send(Text(text="Hi", response="r", item="i"))
+            await harness.send(Text(text="Hi", response_id="r", item_id="i"))
         await harness.end()
     assert [each.start_ms for each in harness.of(Timing)] == [0, 200, 400, 600]
     assert len(harness.of(Audio)) == 4

@@ -179,7 +179,7 @@ def test_an_answer_in_one() -> None:
 
 
 def called(name: str, output: str | None = "sunny", response: str = "r", arguments: str = '{"city":"Rome"}') -> Entry:
-    return Entry(role="call", call=f"id-{name}", name=name, arguments=arguments, output=output, response=response)
+    return Entry(role="call", call_id=f"id-{name}", name=name, arguments=arguments, output=output, response_id=response)
 
 
 def test_the_conversation_as_messages() -> None:
@@ -187,11 +187,11 @@ def test_the_conversation_as_messages() -> None:
     entries = [
         Entry(role="user", text="Hello."),
         Entry(role="user", text="Weather?"),
-        Entry(role="assistant", text="Let me see.", response="r"),
+        Entry(role="assistant", text="Let me see.", response_id="r"),
         called("weather"),
         called("time", arguments="half"),
         called("never", output=None),
-        Entry(role="assistant", text="It is sunny and warm.", heard="It is sunny", response="r"),
+        Entry(role="assistant", text="It is sunny and warm.", heard="It is sunny", response_id="r"),
         Entry(role="assistant", text="Unheard.", heard=""),
         called("weather", response="s"),
     ]

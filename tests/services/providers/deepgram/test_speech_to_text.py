@@ -343,12 +343,12 @@ async def test_in_a_cascade_a_fault_is_a_failure() -> None:
 
     async with Harness(Transcribe(Deepgram(api_key="secret", connect=Peer(script).connect))) as harness:
         for item in ("a", "b"):
-            await harness.send(SpeechStarted(item=item), *framed(tone(ms=100)))
+            await harness.send(SpeechStarted(item_id=item), *framed(tone(ms=100)))
             await anyio.sleep(0.1)
-            await harness.send(SpeechStopped(item=item))
+            await harness.send(SpeechStopped(item_id=item))
             await anyio.sleep(0.1)
         await harness.end()
-    finals = [(frame.item, frame.text) for frame in harness.of(Transcript) if frame.final]
+    finals = [(frame.item_id, frame.text) for frame in harness.of(Transcript) if frame.final]
     assert finals == [("a", "half"), ("b", "whole")]
     (failure,) = harness.of(Failure)
     assert "Deepgram closed the connection in the middle" in failure.message

@@ -307,7 +307,7 @@ async def test_in_a_cascade_words_are_timings_and_faults_failures() -> None:
     peer = Peer(script)
     async with Harness(Speak(ElevenLabs("v", api_key="secret", rate=RATE, connect=peer.connect))) as harness:
         for _ in range(3):
-            await harness.send(Text(text="Hi", response="r", item="i"))
+            await harness.send(Text(text="Hi", response_id="r", item_id="i"))
         await harness.end()
     assert [(each.start_ms, each.end_ms) for each in harness.of(Timing)] == [(0, 100), (200, 300)]
     assert len(harness.of(Audio)) == 2

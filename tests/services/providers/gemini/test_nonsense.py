@@ -62,7 +62,7 @@ async def step(random: Random, peer: ScriptedGemini, harness: Harness) -> None:
         case "commit":
             await harness.send(Commit())
         case "speech":
-            await harness.send(SpeechStarted(item="v"))
+            await harness.send(SpeechStarted(item_id="v"))
         case "close":
             await peer.close(random.choice((1000, 1006, 1011)))
         case "other":

@@ -82,7 +82,7 @@ class Both:
         """Boundaries and sound, each with the number of its response."""
         kinds = {ResponseBegan: "began", AudioPiece: "sound", TextPiece: "words", ResponseOver: "over"}
         found = [
-            (event.outcome if isinstance(event, ResponseOver) else kinds[type(event)], event.response[-1])  # type: ignore[attr-defined]
+            (event.outcome if isinstance(event, ResponseOver) else kinds[type(event)], event.response_id[-1])  # type: ignore[attr-defined]
             for event in self.events
             if type(event) in kinds
         ]
@@ -150,7 +150,7 @@ def test_what_an_interrupted_turn_cost_comes_with_its_boundary() -> None:
     """Which is told of it, though it is over already."""
     both = Both()
     both(sound(), INTERRUPTED, OVER | {"usageMetadata": {"promptTokenCount": 3}})
-    assert both.of(UsageReported) == [UsageReported(response="turn-1", usage={"input_tokens": 3})]
+    assert both.of(UsageReported) == [UsageReported(response_id="turn-1", usage={"input_tokens": 3})]
 
 
 def test_a_request_that_is_over_before_it_began() -> None:
@@ -160,7 +160,7 @@ def test_a_request_that_is_over_before_it_began() -> None:
     both(INTERRUPTED, OVER)
     list(both.protocol.respond())
     both(OVER)
-    assert [(event.outcome, event.response) for event in both.of(ResponseOver)] == [
+    assert [(event.outcome, event.response_id) for event in both.of(ResponseOver)] == [
         ("interrupted", "turn-1"),
         ("failed", "turn-2"),
     ]
@@ -174,7 +174,7 @@ def test_words_that_come_with_sound_are_of_its_turn() -> None:
     new["serverContent"]["outputTranscription"] = {"text": "new"}
     both(sound(), MADE, words("late"), new)
     assert both.turns[-3:] == [("began", "2"), ("words", "2"), ("sound", "2")]
-    assert [(event.response, event.text) for event in both.of(TextPiece)] == [("turn-1", "late"), ("turn-2", "new")]
+    assert [(event.response_id, event.text) for event in both.of(TextPiece)] == [("turn-1", "late"), ("turn-2", "new")]
 
 
 def test_names_are_given_once() -> None:
@@ -212,7 +212,7 @@ def test_transcripts_are_of_one_item_until_it_is_answered() -> None:
     """Each tells all that is known; it is final when the model begins, and what comes late is of the same."""
     both = Both()
     both(heard("Good"), heard(" morning"), sound(), heard(" to you"), MADE, OVER, heard("Next"))
-    said = [(event.item, event.text, event.final) for event in both.of(Transcribed)]
+    said = [(event.item_id, event.text, event.final) for event in both.of(Transcribed)]
     assert said == [
         ("user-1", "Good", False),
         ("user-1", "Good morning", False),
@@ -226,7 +226,7 @@ def test_what_the_user_says_into_a_reply_is_the_next_item() -> None:
     """Once so much of the reply has been made that it cannot be late."""
     both = Both()
     both(heard("Hello"), sound(LATE_MS + 100), heard("wait"), INTERRUPTED, OVER, heard(" please"), sound())
-    said = [(event.item, event.text, event.final) for event in both.of(Transcribed)]
+    said = [(event.item_id, event.text, event.final) for event in both.of(Transcribed)]
     assert said[2:] == [("user-2", "wait", False), ("user-2", "wait please", False), ("user-2", "wait please", True)]
 
 
@@ -236,7 +236,7 @@ def test_a_transcript_that_comes_after_the_answer_has_its_place() -> None:
     both(sound(), heard("Hello"))
     kinds = [type(event) for event in both.events]
     assert kinds.index(AudioCommitted) < kinds.index(ResponseBegan)
-    assert both.of(Transcribed) == [Transcribed(item="user-1", text="Hello", final=True)]
+    assert both.of(Transcribed) == [Transcribed(item_id="user-1", text="Hello", final=True)]
     written = Both()
     list(written.protocol.respond())
     written(sound())
@@ -247,7 +247,7 @@ def test_what_was_not_answered_is_final_all_the_same() -> None:
     """And the next words are another item."""
     both = Both()
     both(heard("Hm"), OVER, heard("Hello", finished=True))
-    assert [(event.item, event.final) for event in both.of(Transcribed)] == [
+    assert [(event.item_id, event.final) for event in both.of(Transcribed)] == [
         ("user-1", False),
         ("user-1", True),
         ("user-2", True),
@@ -271,9 +271,9 @@ def test_calls() -> None:
     calls = [{"id": "c1", "name": "quick", "args": {"a": 1}}, {"name": "slow"}]
     both({"toolCall": {"functionCalls": calls}}, {"toolCallCancellation": {"ids": ["c1", "c9"]}})
     first, second = both.of(ToolCallReceived)
-    assert (first.call, first.name, json.loads(first.arguments), first.waits) == ("c1", "quick", {"a": 1}, True)
+    assert (first.call_id, first.name, json.loads(first.arguments), first.waits) == ("c1", "quick", {"a": 1}, True)
     assert (second.arguments, second.waits) == ("{}", False)
-    assert [event.call for event in both.of(ToolCallWithdrawn)] == ["c1", "c9"]
+    assert [event.call_id for event in both.of(ToolCallWithdrawn)] == ["c1", "c9"]
     (answer,) = sent(both.protocol.tool_result("c1", "one"))
     assert answer == {
         "tool_response": {"functionResponses": [{"id": "c1", "name": "quick", "response": {"output": "one"}}]}
@@ -295,7 +295,7 @@ def test_sessions() -> None:
     (setup,) = sent(both.protocol.opening(Settings(model="m", turn_detection=AUTOMATIC)))
     assert setup["setup"]["sessionResumption"] == {"handle": "h"}
     assert both({"setupComplete": {"sessionId": "s"}}) == [
-        SessionReady(session="s", config={"sessionId": "s"}, resumed=True)
+        SessionReady(session_id="s", config={"sessionId": "s"}, resumed=True)
     ]
     assert both({"setupComplete": {}}) == []
 
@@ -349,7 +349,7 @@ def test_the_setup() -> None:
 def test_an_earlier_conversation() -> None:
     """As context alone; calls in words, pictures with theirs. Newer models are told in the setup that it will come."""
     both = Both()
-    call = Entry(role="call", call="c", name="clock", arguments="{}", output="noon")
+    call = Entry(role="call", call_id="c", name="clock", arguments="{}", output="noon")
     picture = Picture(media="image/png", data=b"png")
     entries = [
         Entry(role="user", text="hello", pictures=(picture,)),
@@ -517,6 +517,6 @@ def test_text_ends_an_activity() -> None:
 
 def test_the_profile() -> None:
     """What it cannot do is said before anything is sent."""
-    assert not PROFILE.cancels
-    assert not PROFILE.response_ids
-    assert PROFILE.resumes
+    assert not PROFILE.supports_cancel
+    assert not PROFILE.sends_response_ids
+    assert PROFILE.supports_resumption

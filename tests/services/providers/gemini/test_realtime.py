@@ -45,7 +45,7 @@ def session(brain: GeminiLive) -> Harness:
 
 
 def said(harness: Harness, response: str) -> str:
-    return "".join(frame.text for frame in harness.of(Text) if frame.response == response)
+    return "".join(frame.text for frame in harness.of(Text) if frame.response_id == response)
 
 
 async def until(harness: Harness, outcome: str = "completed") -> ResponseEnded:
@@ -74,7 +74,7 @@ async def test_an_interrupt_drops_the_rest_and_the_next_question_takes_its_place
         await harness.send(UserText(text="wait"))
         ended = await until(harness)
         assert peer.turns[0].interrupted, "by the next question"
-        assert said(harness, ended.response) == "Yes?"
+        assert said(harness, ended.response_id) == "Yes?"
         assert [frame.outcome for frame in harness.of(ResponseEnded)] == ["interrupted", "completed"]
         assert harness.session.epoch == 1
         await harness.session.cancel()
@@ -97,7 +97,7 @@ async def test_a_boundary_of_the_old_turn_is_no_boundary_of_the_new() -> None:
         assert len(harness.of(Audio)) <= came + 1, "no more than the fade"
         assert len(harness.of(ResponseStarted)) == 1
         await harness.send(UserText(text="stop"))
-        assert said(harness, (await until(harness)).response) == "Yes?"
+        assert said(harness, (await until(harness)).response_id) == "Yes?"
         await harness.session.cancel()
 
 
@@ -135,7 +135,7 @@ async def test_an_answer_that_is_interrupted_before_it_began() -> None:
         await harness.send(UserText(text="wait"))
         await anyio.sleep(0.1)
         assert len(peer.turns) == 2
-        assert said(harness, (await until(harness)).response) == "Yes?"
+        assert said(harness, (await until(harness)).response_id) == "Yes?"
         assert harness.of(Disconnected) == []
         await harness.session.cancel()
 
@@ -180,7 +180,7 @@ async def test_push_to_talk() -> None:
         for frame in framed(silence(3000, rate=16_000), rate=16_000):
             await harness.send(frame)
             await anyio.sleep(0.02)
-        assert said(harness, (await until(harness)).response) == "Certainly."
+        assert said(harness, (await until(harness)).response_id) == "Certainly."
         fields = [next(iter(each)) for each in peer.sent("realtime_input")]
         assert [each for each in fields if each != "audio"][:2] == ["activityStart", "activityEnd"]
         assert harness.session.epoch == 0
@@ -197,7 +197,7 @@ async def test_an_interrupt_reaches_the_server_where_the_user_says_when_they_spe
         await anyio.sleep(0.1)
         assert peer.turns[0].interrupted
         await harness.send(*framed(tone(300, 500, rate=16_000), rate=16_000), Commit())
-        assert said(harness, (await until(harness)).response) == "Yes?"
+        assert said(harness, (await until(harness)).response_id) == "Yes?"
         await harness.session.cancel()
 
 
@@ -207,7 +207,7 @@ async def test_a_detector_above_begins_the_activity() -> None:
     async with session(model(peer, turn_detection=None)) as harness:
         await harness.next(Connected)
         frames = list(framed(tone(300, 200, rate=16_000), rate=16_000))
-        await harness.send(*frames[:2], SpeechStarted(item="u"), *frames[2:], Commit())
+        await harness.send(*frames[:2], SpeechStarted(item_id="u"), *frames[2:], Commit())
         await until(harness)
         fields = [next(iter(each)) for each in peer.sent("realtime_input")]
         assert fields == ["activityStart", *["audio"] * 10, "activityEnd"]
@@ -223,7 +223,7 @@ async def test_it_ends_when_the_last_question_has_been_answered() -> None:
         await harness.send(*framed(tone(300, 1000, rate=16_000), rate=16_000))
         await harness.end()
         assert [frame.outcome for frame in harness.of(ResponseEnded)] == ["completed"]
-        assert said(harness, harness.of(ResponseEnded)[0].response) == "Certainly."
+        assert said(harness, harness.of(ResponseEnded)[0].response_id) == "Certainly."
     began = anyio.current_time()
     async with session(model(ScriptedGemini())) as harness:
         await harness.next(Connected)
@@ -243,7 +243,7 @@ async def test_a_source_that_pauses() -> None:
         for frame in framed(tone(300, 1000, rate=16_000), rate=16_000):
             await harness.send(frame)
             await anyio.sleep(0.02)
-        assert said(harness, (await until(harness)).response) == "Certainly."
+        assert said(harness, (await until(harness)).response_id) == "Certainly."
         assert peer.sent("realtime_input", "audioStreamEnd") == [True]
         await harness.session.cancel()
 
@@ -268,7 +268,7 @@ async def test_it_writes() -> None:
     async with Harness(model(peer, output="text")) as harness:
         await harness.send(UserText(text="hello"))
         ended = await until(harness)
-        assert said(harness, ended.response) == "Good morning to you."
+        assert said(harness, ended.response_id) == "Good morning to you."
         assert harness.of(Text)[-1].final
         assert harness.of(Audio) == []
         assert peer.sent("setup", "generationConfig", "responseModalities") == [["TEXT"]]
@@ -277,7 +277,7 @@ async def test_it_writes() -> None:
 
 async def test_newer_models_are_written_to_live() -> None:
     """And hear nothing while a call is unanswered."""
-    peer = ScriptedGemini([ToolCall(call="", name="clock", arguments="{}")], "Noon.")
+    peer = ScriptedGemini([ToolCall(call_id="", name="clock", arguments="{}")], "Noon.")
 
     @tool
     async def clock() -> str:
@@ -289,7 +289,7 @@ async def test_newer_models_are_written_to_live() -> None:
         for frame in framed(silence(3000, rate=16_000), rate=16_000):
             await harness.send(frame)
             await anyio.sleep(0.02)
-        assert said(harness, (await until(harness)).response) == "Noon."
+        assert said(harness, (await until(harness)).response_id) == "Noon."
         assert peer.sent("realtime_input", "text") == ["what time is it?"]
         assert harness.of(Disconnected) == []
         assert len(peer.sent("realtime_input", "audio")) == 150, "what waited was sent"
@@ -322,7 +322,7 @@ async def test_a_tool_that_an_interrupt_calls_off() -> None:
         await anyio.sleep(100)
         return "nothing"
 
-    peer = ScriptedGemini([ToolCall(call="", name="look")], "Yes?", hears=["Hello?"])
+    peer = ScriptedGemini([ToolCall(call_id="", name="look")], "Yes?", hears=["Hello?"])
     async with session(model(peer, model="gemini-3.1-flash-live-preview", tools=[look])) as harness:
         await harness.next(Connected)
         await harness.send(UserText(text="Look!"))
@@ -347,7 +347,7 @@ async def test_a_call_that_is_taken_back_when_it_was_called_off() -> None:
         await anyio.sleep(100)
         return "nothing"
 
-    peer = ScriptedGemini([ToolCall(call="", name="look")], "Yes?")
+    peer = ScriptedGemini([ToolCall(call_id="", name="look")], "Yes?")
     async with session(model(peer, tools=[look])) as harness:
         await harness.next(Connected)
         await harness.send(UserText(text="Look!"))
@@ -363,7 +363,7 @@ async def test_a_call_that_is_taken_back_when_it_was_called_off() -> None:
 async def test_a_call_that_the_server_takes_back() -> None:
     """Because the user spoke: the tool is called off, and never answered."""
     ended: list[str] = []
-    peer = ScriptedGemini([ToolCall(call="", name="slow", arguments="{}")], "Yes?")
+    peer = ScriptedGemini([ToolCall(call_id="", name="slow", arguments="{}")], "Yes?")
 
     @tool
     async def slow() -> str:
@@ -385,7 +385,7 @@ async def test_a_call_that_the_server_takes_back() -> None:
         assert ended == ["called off"]
         assert peer.sent("tool_response") == []
         await harness.send(UserText(text="well?"))
-        assert said(harness, (await until(harness)).response) == "Yes?"
+        assert said(harness, (await until(harness)).response_id) == "Yes?"
         await harness.session.cancel()
 
 
@@ -393,7 +393,9 @@ async def test_a_call_that_the_server_takes_back() -> None:
 async def test_tools_that_the_model_talks_beside(when: Any) -> None:
     """The reply goes on, and its answer is spoken of when it should be."""
     peer = ScriptedGemini(
-        ["I will see to it.", ToolCall(call="", name="order", arguments="{}")], "Meanwhile, how are you?", "It is done."
+        ["I will see to it.", ToolCall(call_id="", name="order", arguments="{}")],
+        "Meanwhile, how are you?",
+        "It is done.",
     )
 
     @tool
@@ -404,7 +406,7 @@ async def test_tools_that_the_model_talks_beside(when: Any) -> None:
     async with session(model(peer, tools=[order], background={"order": when})) as harness:
         await harness.send(UserText(text="order it"))
         ended = await until(harness)
-        assert said(harness, ended.response) == "I will see to it. Meanwhile, how are you?"
+        assert said(harness, ended.response_id) == "I will see to it. Meanwhile, how are you?"
         await anyio.sleep(10)
         (answer,) = peer.sent("tool_response", "functionResponses")
         assert answer[0]["scheduling"] == when
@@ -414,7 +416,9 @@ async def test_tools_that_the_model_talks_beside(when: Any) -> None:
 
 async def test_a_question_beside_a_tool() -> None:
     """Is not kept waiting for it."""
-    peer = ScriptedGemini(["Yes.", ToolCall(call="", name="order", arguments="{}")], "Ordered soon.", "Blue.", "Done.")
+    peer = ScriptedGemini(
+        ["Yes.", ToolCall(call_id="", name="order", arguments="{}")], "Ordered soon.", "Blue.", "Done."
+    )
 
     @tool
     async def order() -> str:
@@ -425,16 +429,16 @@ async def test_a_question_beside_a_tool() -> None:
         await harness.send(UserText(text="order it"))
         await until(harness)
         await harness.send(UserText(text="which colour is it?"))
-        assert said(harness, (await until(harness)).response) == "Blue."
+        assert said(harness, (await until(harness)).response_id) == "Blue."
         assert harness.of(ToolFinished) == []
-        assert said(harness, (await until(harness)).response) == "Done."
+        assert said(harness, (await until(harness)).response_id) == "Done."
         assert harness.of(Disconnected) == []
         await harness.session.cancel()
 
 
 async def test_a_slow_tool_is_no_silence_of_the_providers() -> None:
     """Nor is a long reply, which it presumes to play."""
-    peer = ScriptedGemini([ToolCall(call="", name="slow", arguments="{}")], " ".join([STORY] * 4))
+    peer = ScriptedGemini([ToolCall(call_id="", name="slow", arguments="{}")], " ".join([STORY] * 4))
 
     @tool(timeout=60)
     async def slow() -> str:
@@ -464,7 +468,7 @@ async def test_the_session_goes_on_when_the_server_leaves() -> None:
         assert peer.connections == 1, "it speaks"
         await harness.next(Disconnected, within=10)
         await harness.send(UserText(text="go on"))
-        assert said(harness, (await until(harness)).response) == "Seven."
+        assert said(harness, (await until(harness)).response_id) == "Seven."
         assert peer.connections == 2
         setups = peer.sent("setup", "sessionResumption")
         assert setups[0] == {}
@@ -485,7 +489,7 @@ async def test_a_server_that_leaves_while_it_speaks() -> None:
         await harness.next(Disconnected, within=11)
         assert peer.connections >= 1
         await harness.send(UserText(text="go on"))
-        assert said(harness, (await until(harness)).response) == "Yes?"
+        assert said(harness, (await until(harness)).response_id) == "Yes?"
         await harness.session.cancel()
 
 
@@ -512,7 +516,7 @@ async def test_a_handle_that_is_no_good() -> None:
         await peer.close(1011, "internal error")
         await anyio.sleep(3)
         await harness.send(UserText(text="still there?"))
-        assert said(harness, (await until(harness)).response) == "Yes?"
+        assert said(harness, (await until(harness)).response_id) == "Yes?"
         assert peer.connections == 3
         history, question = peer.sent("client_content")[1:]
         assert history["turnComplete"] is False
@@ -622,7 +626,7 @@ async def test_a_session_of_another_day() -> None:
     assert first.resumption == "h-2"
     async with session(model(peer, resume=first.resumption)) as harness:
         await harness.send(UserText(text="again"))
-        assert said(harness, (await until(harness)).response) == "Welcome back."
+        assert said(harness, (await until(harness)).response_id) == "Welcome back."
         assert peer.sent("setup", "sessionResumption", "handle") == ["h-2"]
         await harness.session.cancel()
 
@@ -651,7 +655,7 @@ async def test_what_was_being_said_when_the_connection_broke_is_heard() -> None:
             await anyio.sleep(0.02)
             if at == 20:
                 await peer.close(1006)
-        assert said(harness, (await until(harness)).response) == "Yes?"
+        assert said(harness, (await until(harness)).response_id) == "Yes?"
         assert 100 < len(peer.sent("realtime_input", "audio")) <= 100 + 21
         assert [turn.words for turn in peer.turns] == [["Yes?"]]
         await anyio.sleep(5)
@@ -673,7 +677,7 @@ async def test_a_commit_outlives_its_connection() -> None:
         await anyio.sleep(1)
         assert peer.sent("realtime_input", "activityEnd") == [{}]
         await peer.close(1006)
-        assert said(harness, (await until(harness)).response) == "Certainly."
+        assert said(harness, (await until(harness)).response_id) == "Certainly."
         fields = [next(iter(each)) for each in peer.sent("realtime_input")]
         assert fields == ["activityStart", *["audio"] * 25, "activityEnd"] * 2
         await harness.session.cancel()
@@ -771,4 +775,4 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="characters that no key has"):
         GeminiLive(api_key="k k")
     with pytest.raises(UnsupportedError, match="say"):
-        GeminiLive(api_key="k").profile.require("says", "say()")
+        GeminiLive(api_key="k").profile.require("supports_verbatim_speech", "say()")

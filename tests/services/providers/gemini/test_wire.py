@@ -123,13 +123,15 @@ def test_what_is_received_means_what_it_meant(name: str, binary: bool) -> None:
     assert not [event for event in events if isinstance(event, ProtocolFault)]
     assert isinstance(events[0], SessionReady)
     began, over = ([event for event in events if isinstance(event, kind)] for kind in (ResponseBegan, ResponseOver))
-    assert [event.response for event in began] == [event.response for event in over] == ["turn-1"]
+    assert [event.response_id for event in began] == [event.response_id for event in over] == ["turn-1"]
     pieces = [event for event in events if isinstance(event, AudioPiece | TextPiece | ToolCallReceived)]
-    assert {event.response for event in pieces} == {"turn-1"}
+    assert {event.response_id for event in pieces} == {"turn-1"}
     assert "".join(event.text for event in events if isinstance(event, TextPiece)) == recording.said
     assert b"".join(event.pcm for event in events if isinstance(event, AudioPiece)) == recording.sound
     made = [
-        (event.call, event.name, json.loads(event.arguments)) for event in events if isinstance(event, ToolCallReceived)
+        (event.call_id, event.name, json.loads(event.arguments))
+        for event in events
+        if isinstance(event, ToolCallReceived)
     ]
     assert made == recording.calls
     (ended,) = (event for event in events if isinstance(event, ResponseOver))
@@ -162,12 +164,12 @@ async def test_the_processor_makes_frames_of_it(name: str) -> None:
     assert not harness.of(Interrupt)
     assert not harness.of(Disconnected)
     (started,), (ended,) = harness.of(ResponseStarted), harness.of(ResponseEnded)
-    assert ended.response == started.response
+    assert ended.response_id == started.response_id
     assert ended.outcome == "completed"
     assert "".join(frame.text for frame in harness.of(Text)) == recording.said
     sound = b"".join(frame.to_bytes() for frame in harness.of(Audio))
     assert sound == recording.sound[: len(recording.sound) & ~1]
-    made = [(frame.call, frame.name, json.loads(frame.arguments)) for frame in harness.of(ToolCall)]
+    made = [(frame.call_id, frame.name, json.loads(frame.arguments)) for frame in harness.of(ToolCall)]
     assert made == recording.calls
     assert [frame.output_tokens for frame in harness.of(Usage)] == [recording.used["responseTokenCount"]]
     assert len(player.got) == len(recording.sent)

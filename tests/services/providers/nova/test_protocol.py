@@ -144,7 +144,7 @@ def test_names_are_those_of_a_connection() -> None:
     (one,), (other,) = (
         [event for event in Service().preview("Yes.") if isinstance(event, ResponseBegan)] for _ in range(2)
     )
-    assert one.response != other.response
+    assert one.response_id != other.response_id
 
 
 def test_the_users_words_come_in_pieces() -> None:
@@ -275,7 +275,7 @@ def test_a_call_ends_its_turn(content: str) -> None:
     block, _ = service.begin("TOOL", "TOOL")
     (call,) = service.event("toolUse", contentId=block, toolName="weather", toolUseId="tu-1", content=content)
     assert isinstance(call, ToolCallReceived)
-    assert (call.call, call.name, json.loads(call.arguments)) == ("tu-1", "weather", {"city": "Paris"})
+    assert (call.call_id, call.name, json.loads(call.arguments)) == ("tu-1", "weather", {"city": "Paris"})
     events = service.event("contentEnd", contentId=block, type="TOOL", stopReason="TOOL_USE")
     assert told(events) == ["ItemOver 1", "ResponseOver 1 completed"]
     assert told(service.preview("Sunny."))[0] == "ResponseBegan 2"
@@ -294,7 +294,7 @@ def test_what_it_costs() -> None:
         "input_audio_tokens": 5,
         "output_audio_tokens": 7,
     }
-    assert used.response.endswith("-1")
+    assert used.response_id.endswith("-1")
     assert service.event("usageEvent", details={}) == []
 
 
@@ -403,14 +403,16 @@ def test_sound_opens_the_microphone_once() -> None:
 @pytest.mark.parametrize("profile", [PROFILE, PROFILE_1])
 def test_a_call_of_another_connection(profile: Any) -> None:
     """Before the microphone is open it is history; later it is written, where the model reads."""
-    entry = Entry(role="call", call="c", name="weather", arguments="{}", output="sunny")
+    entry = Entry(role="call", call_id="c", name="weather", arguments="{}", output="sunny")
     protocol = NovaProtocol(url="x", profile=profile)
     (start, content, _) = written(protocol.seed([entry]))
     assert (start[1]["role"], start[1]["interactive"]) == ("USER", False)
     assert content[1]["content"] == "[weather {}: sunny]"
     list(protocol.audio(b"\x00\x00"))
     late = written(protocol.seed([entry]))
-    assert [fields["interactive"] for name, fields in late if name == "contentStart"] == [True] * profile.texts
+    assert [fields["interactive"] for name, fields in late if name == "contentStart"] == [
+        True
+    ] * profile.supports_text_input
 
 
 @settings(deadline=None)

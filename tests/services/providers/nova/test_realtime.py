@@ -80,7 +80,7 @@ async def test_what_is_said_is_answered() -> None:
         (usage,) = harness.of(Usage)
         assert (usage.input_tokens, usage.output_tokens) == (11, 22)
         assert (usage.input_audio_tokens, usage.output_audio_tokens) == (10, 20)
-        assert usage.response == ended.response
+        assert usage.response_id == ended.response_id
         await harness.session.cancel()
     assert not peer.faults
 
@@ -195,7 +195,7 @@ async def test_an_interrupt_of_ones_own() -> None:
         assert names(peer).count("contentStart") == 3
         await harness.send(UserText(text="Wait."))
         started = harness.of(ResponseStarted)[0]
-        while (await harness.next(Audio, within=60)).response == started.response:
+        while (await harness.next(Audio, within=60)).response_id == started.response_id:
             pass
         assert harness.session.epoch == 1
         await harness.session.cancel()
@@ -285,7 +285,7 @@ async def test_a_session_is_replaced_before_its_limit() -> None:
         assert len(peer.sessions) == 2
         gone = next(frame for frame in harness.of(Disconnected))
         assert (gone.clean, gone.final) == (True, False)
-        assert [frame.again for frame in harness.of(Connected)] == [False, True]
+        assert [frame.reconnected for frame in harness.of(Connected)] == [False, True]
         await say(harness)
         await anyio.sleep(20)
         assert "".join(frame.text for frame in harness.of(Text)) == "Good morning.It is sunny."

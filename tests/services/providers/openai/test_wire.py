@@ -267,10 +267,10 @@ def test_what_is_received_means_what_it_meant(name: str) -> None:
 
     ready = [event for event in events if isinstance(event, SessionReady)]
     assert [event.config for event in ready] == [data["session"] for data in recording.of("session.updated")]
-    assert [event.session for event in ready] == [data["session"]["id"] for data in recording.of("session.created")]
+    assert [event.session_id for event in ready] == [data["session"]["id"] for data in recording.of("session.created")]
 
     boundaries = [
-        ("began" if isinstance(event, ResponseBegan) else "over", event.response)
+        ("began" if isinstance(event, ResponseBegan) else "over", event.response_id)
         for event in events
         if isinstance(event, ResponseBegan | ResponseOver)
     ]
@@ -280,27 +280,27 @@ def test_what_is_received_means_what_it_meant(name: str) -> None:
     assert {event.outcome for event in over} == {"completed"}
 
     calls = [event for event in events if isinstance(event, ToolCallReceived)]
-    assert [(call.response, call.call, call.name, call.arguments) for call in calls] == recording.calls
+    assert [(call.response_id, call.call_id, call.name, call.arguments) for call in calls] == recording.calls
 
     said: dict[str, str] = defaultdict(str)
     sound: dict[str, bytes] = defaultdict(bytes)
     for event in events:
         if isinstance(event, TextPiece):
-            said[event.item] += event.text
+            said[event.item_id] += event.text
         elif isinstance(event, AudioPiece):
-            sound[event.item] += event.pcm
+            sound[event.item_id] += event.pcm
     assert said == recording.replies
     assert sound == recording.sound
-    assert {event.item: event.text for event in events if isinstance(event, ItemOver)} == recording.replies
+    assert {event.item_id: event.text for event in events if isinstance(event, ItemOver)} == recording.replies
 
     partials: dict[str, list[str]] = defaultdict(list)
     for event in events:
         if isinstance(event, Transcribed) and not event.final:
-            partials[event.item].append(event.text.strip())
+            partials[event.item_id].append(event.text.strip())
     expected = {item: [text.strip() for text in texts] for item, texts in recording.partials.items()}
     assert partials == expected
     finals = [event for event in events if isinstance(event, Transcribed) and event.final]
-    assert {event.item: event.text for event in finals} == recording.transcripts
+    assert {event.item_id: event.text for event in finals} == recording.transcripts
     assert len(finals) == len(recording.transcripts)
 
     for kind, type_ in (
@@ -308,7 +308,7 @@ def test_what_is_received_means_what_it_meant(name: str) -> None:
         (SpeechOver, "input_audio_buffer.speech_stopped"),
         (AudioCommitted, "input_audio_buffer.committed"),
     ):
-        items = [event.item for event in events if isinstance(event, kind)]
+        items = [event.item_id for event in events if isinstance(event, kind)]
         assert items == [data["item_id"] for data in recording.of(type_)]
     assert all(event.answered for event in events if isinstance(event, AudioCommitted))
     assert all(event.interrupts for event in events if isinstance(event, SpeechBegan))
@@ -322,11 +322,11 @@ def test_each_piece_belongs_to_a_response_that_has_begun(name: str) -> None:
     for data in recording.received:
         for event in ours.receive(json.dumps(data)):
             if isinstance(event, ResponseBegan):
-                open_.add(event.response)
+                open_.add(event.response_id)
             elif isinstance(event, ResponseOver):
-                open_.remove(event.response)
+                open_.remove(event.response_id)
             elif isinstance(event, AudioPiece | TextPiece | ItemOver | ToolCallReceived):
-                assert event.response in open_
+                assert event.response_id in open_
     assert not open_
 
 
@@ -365,35 +365,35 @@ async def test_the_processor_makes_frames_of_it(name: str) -> None:
     assert harness.session.epoch == 0
 
     boundaries = [
-        ("began" if isinstance(frame, ResponseStarted) else "over", frame.response)
+        ("began" if isinstance(frame, ResponseStarted) else "over", frame.response_id)
         for frame in harness.frames
         if isinstance(frame, ResponseStarted | ResponseEnded)
     ]
     assert boundaries == recording.boundaries
     assert {frame.outcome for frame in harness.of(ResponseEnded)} == {"completed"}
     calls = harness.of(ToolCall)
-    assert [(call.response, call.call, call.name, call.arguments) for call in calls] == recording.calls
+    assert [(call.response_id, call.call_id, call.name, call.arguments) for call in calls] == recording.calls
     usage = [{key: getattr(frame, key) for key in recording.usage[0]} for frame in harness.of(Usage)]
     assert usage == recording.usage
-    assert [frame.response for frame in harness.of(Usage)] == [response["id"] for response in recording.responses]
+    assert [frame.response_id for frame in harness.of(Usage)] == [response["id"] for response in recording.responses]
 
     said: dict[str, str] = defaultdict(str)
     for text in harness.of(Text):
-        said[text.item] += text.text
+        said[text.item_id] += text.text
     assert said == recording.replies
-    assert [text.item for text in harness.of(Text) if text.final] == list(recording.replies)
+    assert [text.item_id for text in harness.of(Text) if text.final] == list(recording.replies)
     sound: dict[str, bytes] = defaultdict(bytes)
     for audio in harness.of(Audio):
-        assert audio.pts == len(sound[audio.item]) // 2 * 1_000_000_000 // 24_000
-        sound[audio.item] += audio.to_bytes()
+        assert audio.pts == len(sound[audio.item_id]) // 2 * 1_000_000_000 // 24_000
+        sound[audio.item_id] += audio.to_bytes()
     assert sound == {item: pcm[: len(pcm) & ~1] for item, pcm in recording.sound.items()}
 
-    heard = {frame.item: frame.text for frame in harness.of(Transcript) if frame.final}
+    heard = {frame.item_id: frame.text for frame in harness.of(Transcript) if frame.final}
     assert heard == recording.transcripts
     partial = [frame.text.strip() for frame in harness.of(Transcript) if not frame.final]
     assert partial == [text.strip() for texts in recording.partials.values() for text in texts]
     for kind, type_ in ((SpeechStarted, "speech_started"), (SpeechStopped, "speech_stopped")):
-        items = [frame.item for frame in harness.frames if isinstance(frame, kind)]
+        items = [frame.item_id for frame in harness.frames if isinstance(frame, kind)]
         assert items == [data["item_id"] for data in recording.of(f"input_audio_buffer.{type_}")]
 
     assert [data["type"] for data in player.got] == [data["type"] for data in recording.sent]
@@ -409,7 +409,7 @@ async def test_the_processor_makes_frames_of_it(name: str) -> None:
     asked = [entry.text for entry in model.history if entry.role == "user"]
     typed = [data["item"]["content"][0]["text"] for data in recording.sent if "content" in data.get("item", {})]
     assert asked == [*typed, *recording.transcripts.values()]
-    answered = [(entry.call, entry.output) for entry in model.history if entry.role == "call"]
+    answered = [(entry.call_id, entry.output) for entry in model.history if entry.role == "call"]
     assert answered == list(recording.outputs.items())
 
 

@@ -147,12 +147,14 @@ async def test_several_sessions_share_one(model: Path) -> None:
 async def test_in_a_cascade(model: Path) -> None:
     """Its words are timings; what goes wrong is a failure."""
     async with Harness(Speak(Piper(model))) as harness:
-        await harness.send(Text(text="See me.", response="r", item="i"), Text(text="See me.", response="r", item="i"))
+        await harness.send(
+            Text(text="See me.", response_id="r", item_id="i"), Text(text="See me.", response_id="r", item_id="i")
+        )
         await harness.end()
     assert [each.start_ms for each in harness.of(Timing)] == [20, 120, 250, 350]
     assert sum(frame.ms for frame in harness.of(Audio)) == 460
     async with Harness(Speak(Piper(model, options={"noise_scale": "x"}))) as harness:
-        await harness.send(Text(text="See me.", response="r", item="i"))
+        await harness.send(Text(text="See me.", response_id="r", item_id="i"))
         await harness.end()
     (failure,) = harness.of(Failure)
     assert "Piper failed at 'See me.'" in failure.message

@@ -172,7 +172,7 @@ def test_rules_of_ones_own() -> None:
 )
 def test_results_without_a_sentence(output: str, said: str) -> None:
     """A result that no rule has a sentence for is told as it is."""
-    entries = [Entry(role="user", text="x"), Entry(role="call", call="a", name="other", output=output)]
+    entries = [Entry(role="user", text="x"), Entry(role="call", call_id="a", name="other", output=output)]
     assert Rules().pieces(Prompt(entries=entries)) == [said]
 
 

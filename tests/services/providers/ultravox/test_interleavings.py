@@ -44,7 +44,7 @@ async def converse(seed: int) -> None:
     _remembered_as_heard(harness, peer, model, turns)
     assert not peer.turns[-1].interrupted
     assert harness.of(ResponseEnded)[-1].outcome == "completed", "it is answered, whatever went before"
-    assert turns[harness.of(ResponseEnded)[-1].response] == peer.turns[-1].number
+    assert turns[harness.of(ResponseEnded)[-1].response_id] == peer.turns[-1].number
     assert len(harness.of(ResponseStarted)) == len(harness.of(ResponseEnded))
 
 
@@ -53,31 +53,33 @@ def _turns(harness: Harness) -> dict[str, int]:
     found: dict[str, int] = {}
     for frame in harness.of(Audio):
         if frame.epoch != LIVE:
-            turn = found.setdefault(frame.response, int(frame.samples[0]) - 1)
+            turn = found.setdefault(frame.response_id, int(frame.samples[0]) - 1)
             assert (frame.samples == turn + 1).all(), "two turns in one response"
     return found
 
 
 def _nothing_lost(harness: Harness, peer: UltravoxPeer, turns: dict[str, int]) -> None:
     """Of a response that was heard to its end, every sample comes."""
-    done = {frame.response: frame for frame in harness.of(Played) if frame.done}
+    done = {frame.response_id: frame for frame in harness.of(Played) if frame.done}
     for frame in harness.of(ResponseEnded):
-        if frame.outcome == "completed" and frame.response in done and frame.response in turns:
-            whole = len(peer.turns[turns[frame.response]].words) * WORD_MS
-            if done[frame.response].ms >= whole - 1e-6:
-                pieces = [each for each in harness.of(Audio) if each.response == frame.response and each.epoch != LIVE]
+        if frame.outcome == "completed" and frame.response_id in done and frame.response_id in turns:
+            whole = len(peer.turns[turns[frame.response_id]].words) * WORD_MS
+            if done[frame.response_id].ms >= whole - 1e-6:
+                pieces = [
+                    each for each in harness.of(Audio) if each.response_id == frame.response_id and each.epoch != LIVE
+                ]
                 assert sum(len(each.samples) for each in pieces) == whole * RATE // 1000
 
 
 def _remembered_as_heard(harness: Harness, peer: UltravoxPeer, model: Ultravox, turns: dict[str, int]) -> None:
     """The conversation keeps the words that were heard: a prefix of the turn's, as long as its sound that played."""
-    played = {frame.response: frame.ms for frame in harness.of(Played) if frame.done}
+    played = {frame.response_id: frame.ms for frame in harness.of(Played) if frame.done}
     for entry in model.history:
-        if entry.role == "assistant" and entry.response in turns:
-            said = peer.turns[turns[entry.response]].words
+        if entry.role == "assistant" and entry.response_id in turns:
+            said = peer.turns[turns[entry.response_id]].words
             words = entry.remembered.split()
             assert words == said[: len(words)]
-            assert abs(len(words) - played.get(entry.response, 0.0) / WORD_MS) <= 1.5, entry
+            assert abs(len(words) - played.get(entry.response_id, 0.0) / WORD_MS) <= 1.5, entry
 
 
 @pytest.mark.timeout(120)

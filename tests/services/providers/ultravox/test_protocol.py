@@ -29,9 +29,9 @@ from hypothesis import strategies as st
 
 ONE, TWO = "c:turn-1", "c:turn-2"
 PCM = b"\x01\x00\x02\x00"
-BEGAN, OVER = ResponseBegan(response=ONE), ResponseOver(response=ONE)
-SOUND = AudioPiece(response=ONE, item=ONE, pcm=PCM)
-LOST = ResponseOver(response=ONE, outcome="interrupted")
+BEGAN, OVER = ResponseBegan(response_id=ONE), ResponseOver(response_id=ONE)
+SOUND = AudioPiece(response_id=ONE, item_id=ONE, pcm=PCM)
+LOST = ResponseOver(response_id=ONE, outcome="interrupted")
 INVOKED: dict[str, Any] = {
     "type": "client_tool_invocation",
     "toolName": "get_time",
@@ -46,7 +46,7 @@ def protocol() -> UltravoxProtocol:
         return Endpoint(url="wss://example.invalid")
 
     ours = UltravoxProtocol(join=join)
-    assert list(ours.receive('{"type": "call_started", "callId": "c"}')) == [SessionReady(session="c")]
+    assert list(ours.receive('{"type": "call_started", "callId": "c"}')) == [SessionReady(session_id="c")]
     return ours
 
 
@@ -147,24 +147,24 @@ def test_the_server_interrupts() -> None:
     assert events == [
         BEGAN,
         SOUND,
-        Interrupted(response=ONE),
+        Interrupted(response_id=ONE),
         LOST,
-        ResponseBegan(response=TWO),
-        AudioPiece(response=TWO, item=TWO, pcm=PCM),
+        ResponseBegan(response_id=TWO),
+        AudioPiece(response_id=TWO, item_id=TWO, pcm=PCM),
     ]
 
 
 def test_what_is_over_may_still_be_interrupted() -> None:
     """All was sent, and not all was heard."""
-    assert hears(protocol(), PCM, state("listening"), CLEAR)[2:] == [OVER, Interrupted(response=ONE)]
+    assert hears(protocol(), PCM, state("listening"), CLEAR)[2:] == [OVER, Interrupted(response_id=ONE)]
 
 
 @pytest.mark.parametrize(
     ("boundary", "events"),
     [
-        (CLEAR, [Interrupted(response=ONE), LOST]),
+        (CLEAR, [Interrupted(response_id=ONE), LOST]),
         (state("listening"), [LOST]),
-        (state("thinking"), [LOST, ResponseBegan(response=TWO)]),
+        (state("thinking"), [LOST, ResponseBegan(response_id=TWO)]),
     ],
     ids=["clear", "listening", "thinking"],
 )
@@ -176,7 +176,7 @@ def test_an_interrupt_of_ours_has_a_boundary(boundary: dict[str, Any], events: l
     assert json.loads(told) == {"type": "user_text_message", "text": "", "urgency": "immediate", "deferResponse": True}
     assert hears(ours, state("speaking"), PCM) == [SOUND]
     assert hears(ours, boundary) == events
-    assert hears(ours, PCM)[-1] == AudioPiece(response=TWO, item=TWO, pcm=PCM)
+    assert hears(ours, PCM)[-1] == AudioPiece(response_id=TWO, item_id=TWO, pcm=PCM)
 
 
 def test_a_turn_that_is_over_is_not_cancelled() -> None:
@@ -191,7 +191,7 @@ def test_late_words_go_to_their_turn() -> None:
     ours = protocol()
     hears(ours, said("agent", 1, delta="It"), CLEAR, PCM)
     assert hears(ours, said("agent", 1, text="It is five.", final=True)) == []
-    assert hears(ours, said("agent", 2, delta="Yes")) == [TextPiece(response=TWO, item=TWO, text="Yes")]
+    assert hears(ours, said("agent", 2, delta="Yes")) == [TextPiece(response_id=TWO, item_id=TWO, text="Yes")]
 
 
 def test_what_the_user_says() -> None:
@@ -206,16 +206,16 @@ def test_what_the_user_says() -> None:
         {**said("user", 5, text="typed", final=True), "medium": "text"},
     )
     assert heard == [
-        Transcribed(item="c:user-3", text="What"),
-        Transcribed(item="c:user-3", text="What time"),
-        Transcribed(item="c:user-4", text="Wait.", final=True),
-        Transcribed(item="c:user-3", text="What time?", final=True),
+        Transcribed(item_id="c:user-3", text="What"),
+        Transcribed(item_id="c:user-3", text="What time"),
+        Transcribed(item_id="c:user-4", text="Wait.", final=True),
+        Transcribed(item_id="c:user-3", text="What time?", final=True),
     ]
 
 
 def test_a_call_of_a_tool() -> None:
     """Is part of the turn in which the agent thinks."""
-    made = ToolCallReceived(response=ONE, call="iv-3", name="get_time", arguments='{"city":"Rome"}')
+    made = ToolCallReceived(response_id=ONE, call_id="iv-3", name="get_time", arguments='{"city":"Rome"}')
     assert hears(protocol(), state("thinking"), INVOKED) == [BEGAN, made]
 
 
@@ -234,14 +234,14 @@ def test_turns_follow_each_other(steps: list[str]) -> None:
         for event in hears(ours, messages.get(step, default)):
             if isinstance(event, ResponseBegan):
                 assert not open_
-                assert event.response not in seen
-                open_ = event.response
+                assert event.response_id not in seen
+                open_ = event.response_id
                 seen.append(open_)
             elif isinstance(event, ResponseOver):
-                assert event.response == open_
+                assert event.response_id == open_
                 open_ = ""
             elif isinstance(event, AudioPiece | TextPiece):
-                assert event.response == open_
+                assert event.response_id == open_
 
 
 # What is sent ---------------------------------------------------------------------------------------------------------
@@ -353,7 +353,7 @@ def test_a_tool_that_was_called_off() -> None:
 
 def test_an_answer_for_another_call() -> None:
     """What a tool answers when the call it was for has been replaced is told in words, and spoken of."""
-    entry = Entry(role="call", call="iv-3", name="get_time", arguments="{}", output="noon")
+    entry = Entry(role="call", call_id="iv-3", name="get_time", arguments="{}", output="noon")
     (made,) = protocol().seed([entry])
     told = json.loads(made)
     assert "noon" in told["text"]
@@ -364,7 +364,7 @@ def test_a_conversation_is_told_in_words() -> None:
     """In one message that asks for no answer; of the agent's words those that were heard."""
     entries = [
         Entry(role="user", text="When do you open?"),
-        Entry(role="call", call="c", name="get_time", arguments='{"city":"Rome"}', output="10:05"),
+        Entry(role="call", call_id="c", name="get_time", arguments='{"city":"Rome"}', output="10:05"),
         Entry(role="assistant", text="At nine, as always.", heard="At nine,"),
     ]
     (made,) = protocol().seed(entries)

@@ -151,7 +151,7 @@ async def test_tools_are_run_and_the_agent_goes_on() -> None:
         await anyio.sleep(0.3)
         return f"sunny in {city}"
 
-    calls = [ToolCall(call="", name="weather", arguments='{"city": "Rome"}')] * 2
+    calls = [ToolCall(call_id="", name="weather", arguments='{"city": "Rome"}')] * 2
     async with piped(lambda: ScriptedBrain(calls, "It is sunny."), SPOKEN) as peer:
         async with Harness(Ultravox(join=join, tools=[weather], connect=peer.connect)) as harness:
             await harness.send(UserText(text="How is the weather?"))
@@ -171,7 +171,7 @@ async def test_arguments_that_are_none() -> None:
     async def weather(city: str) -> str:
         return f"sunny in {city}"
 
-    replies = [ToolCall(call="", name="weather", arguments="in Rome, please")], "I cannot say."
+    replies = [ToolCall(call_id="", name="weather", arguments="in Rome, please")], "I cannot say."
     async with piped(lambda: ScriptedBrain(*replies), SPOKEN) as peer:
         async with Harness(Ultravox(join=join, tools=[weather], connect=peer.connect)) as harness:
             await harness.send(UserText(text="How is the weather?"))
@@ -191,7 +191,7 @@ async def test_an_interrupt_while_a_tool_runs() -> None:
         await anyio.sleep(2)
         return "sunny"
 
-    replies = [ToolCall(call="", name="weather", arguments="{}")], "Yes?", "It is sunny."
+    replies = [ToolCall(call_id="", name="weather", arguments="{}")], "Yes?", "It is sunny."
     async with piped(lambda: ScriptedBrain(*replies), SPOKEN) as peer:
         async with Harness(Ultravox(join=join, tools=[weather], connect=peer.connect)) as harness:
             await harness.send(UserText(text="How is the weather?"))
@@ -322,7 +322,7 @@ async def test_a_call_that_lasts_too_long_is_replaced() -> None:
         assert len(peer.calls) == 2
         assert [call["firstSpeaker"] for call in peer.calls] == ["FIRST_SPEAKER_AGENT", "FIRST_SPEAKER_USER"]
         assert {call["maxDuration"] for call in peer.calls} == {"300s"}
-        assert [frame.again for frame in harness.of(Connected)] == [False, True]
+        assert [frame.reconnected for frame in harness.of(Connected)] == [False, True]
         assert harness.of(Disconnected)[0].clean
         told = peer.received[-1]
         assert told["text"].splitlines()[1:] == ["user: hello", f"you: {' '.join(peer.turns[0].words)}"]
@@ -382,7 +382,7 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="up to 3600"):
         Ultravox(join=join, seconds=7200)
     with pytest.raises(UnsupportedError, match="Ultravox cannot do images"):
-        Ultravox(join=join).profile.require("images", "images")
+        Ultravox(join=join).profile.require("supports_images", "images")
 
 
 @pytest.mark.virtual

@@ -124,7 +124,7 @@ async def test_a_call() -> None:
         await phone.press("1")
         await anyio.sleep(2)
         assert phone.played_ms == 1020  # the last piece is filled
-        assert peers[0].wishes["call"] == "CA1"
+        assert peers[0].params["call"] == "CA1"
         assert sum(frame.ms for frame in brain.heard) == pytest.approx(200, abs=2)
         heard = [frame for frame in above.heard if frame.done]
         assert [frame.text for frame in heard] == ["You pressed 1."]

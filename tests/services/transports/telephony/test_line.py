@@ -36,7 +36,7 @@ class Phone:
 
     def says(self, ms: float, *, chunk: float = 20, response: str = "r", item: str = "", epoch: int = 0) -> None:
         for piece in framed(tone(300, ms, rate=8000), ms=chunk, rate=8000, response=response, epoch=epoch):
-            frame = Audio(samples=piece.samples, rate=8000, response=response, item=item, epoch=epoch)
+            frame = Audio(samples=piece.samples, rate=8000, response_id=response, item_id=item, epoch=epoch)
             self.sends(self.line.sound(frame))
 
     def sounds(self) -> list[int]:
@@ -75,7 +75,7 @@ def test_pieces_are_20_ms() -> None:
     phone = Phone()
     phone.says(110, chunk=30)
     assert phone.sounds() == [160] * 5
-    phone.sends(phone.line.news(ResponseEnded(response="r")))
+    phone.sends(phone.line.news(ResponseEnded(response_id="r")))
     assert phone.sounds() == [160] * 6
     last = MULAW.decode(_bytes([each for each in phone.sent if each["event"] == "media"][-1]))
     assert last[:80].any()
@@ -86,11 +86,11 @@ def test_marks_say_what_was_heard() -> None:
     """Every 100 ms, and at the end of the response."""
     phone = Phone()
     phone.says(250)
-    phone.sends(phone.line.news(ResponseEnded(response="r")))
+    phone.sends(phone.line.news(ResponseEnded(response_id="r")))
     assert phone.marks() == ["1", "2", "3"]
-    assert phone.plays("1") == [Played(response="r", ms=100)]
-    assert phone.plays("2") == [Played(response="r", ms=200)]
-    assert phone.plays("3") == [Played(response="r", ms=250, done=True)]
+    assert phone.plays("1") == [Played(response_id="r", ms=100)]
+    assert phone.plays("2") == [Played(response_id="r", ms=200)]
+    assert phone.plays("3") == [Played(response_id="r", ms=250, done=True)]
     assert phone.plays("3") == []
     assert phone.plays("unknown") == []
 
@@ -100,10 +100,10 @@ def test_items_have_marks_of_their_own() -> None:
     phone = Phone()
     phone.says(130, item="a", chunk=130)
     phone.says(100, item="b")
-    phone.sends(phone.line.news(ResponseEnded(response="r")))
+    phone.sends(phone.line.news(ResponseEnded(response_id="r")))
     assert phone.sounds() == [160] * 12
     played = [played for mark in phone.marks() for played in phone.plays(mark)]
-    assert [(each.item, each.ms, each.done) for each in played] == [
+    assert [(each.item_id, each.ms, each.done) for each in played] == [
         ("a", 100, False),
         ("b", 100, False),
         ("a", 130, True),
@@ -119,7 +119,7 @@ def test_an_interrupt_clears_and_says_what_was_heard() -> None:
     phone.plays("1")
     phone.now += 0.05
     assert phone.sends(phone.line.news(Interrupt(epoch=1))) == [{"event": "clear", "streamSid": "MZ1"}]
-    assert list(phone.line.played(Interrupt(epoch=1))) == [Played(response="r", ms=150, done=True)]
+    assert list(phone.line.played(Interrupt(epoch=1))) == [Played(response_id="r", ms=150, done=True)]
     assert phone.plays("2") == []
     assert not phone.sends(phone.line.news(Interrupt(epoch=2)))
     assert not list(phone.line.played(Interrupt(epoch=2)))
@@ -131,7 +131,7 @@ def test_never_more_was_heard_than_was_sent() -> None:
     phone.says(60)
     phone.now += 5
     phone.sends(phone.line.news(Interrupt(epoch=1)))
-    assert list(phone.line.played(Interrupt(epoch=1))) == [Played(response="r", ms=60, done=True)]
+    assert list(phone.line.played(Interrupt(epoch=1))) == [Played(response_id="r", ms=60, done=True)]
 
 
 def test_what_is_newer_than_an_interrupt_is_kept() -> None:
@@ -140,15 +140,15 @@ def test_what_is_newer_than_an_interrupt_is_kept() -> None:
     phone.says(100, response="old", epoch=0)
     phone.says(100, response="new", epoch=1)
     phone.sends(phone.line.news(Interrupt(epoch=1)))
-    assert [each.response for each in phone.line.played(Interrupt(epoch=1))] == ["old"]
-    assert phone.plays(phone.marks()[-1]) == [Played(response="new", ms=100)]
+    assert [each.response_id for each in phone.line.played(Interrupt(epoch=1))] == ["old"]
+    assert phone.plays(phone.marks()[-1]) == [Played(response_id="new", ms=100)]
 
 
 def test_a_mark_that_is_not_confirmed_is_taken_for_played() -> None:
     """Three seconds after its time, as the caller's sound comes: whoever waits for the end must not wait for ever."""
     phone = Phone()
     phone.says(200)
-    phone.sends(phone.line.news(ResponseEnded(response="r")))
+    phone.sends(phone.line.news(ResponseEnded(response_id="r")))
     media = Twilio().media(PhoneCall(stream="MZ1", codec=MULAW, wishes={}), bytes(160))
     phone.now += 3.05
     assert [type(frame) for frame in phone.line.received(media)] == [Audio]
@@ -159,9 +159,9 @@ def test_a_mark_that_is_not_confirmed_is_taken_for_played() -> None:
     while marks := [frame for frame in phone.line.received(media) if isinstance(frame, Marked)]:
         played += phone.plays(marks[0].mark)
     assert played == [
-        Played(response="r", ms=100),
-        Played(response="r", ms=200),
-        Played(response="r", ms=200, done=True),
+        Played(response_id="r", ms=100),
+        Played(response_id="r", ms=200),
+        Played(response_id="r", ms=200, done=True),
     ]
 
 

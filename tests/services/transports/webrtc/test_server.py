@@ -68,7 +68,7 @@ class Agent(Processor):
     ) -> None:
         self.heard.append(frame)
         if isinstance(frame, Video):
-            await out.send(Video(data=frame.data, format=frame.format, response="mirror"))
+            await out.send(Video(data=frame.data, format=frame.format, response_id="mirror"))
         if isinstance(frame, SpeechStarted):
             await out.send(frame)
             await out.send(Interrupt(reason="the user spoke"))
@@ -80,10 +80,10 @@ class Agent(Processor):
 
     async def answer(self, reply: Outlet[ResponseStarted | Audio | ResponseEnded]) -> None:
         samples = np.tile(utterances()["long"].samples[4000:], 3)[: round(16_000 * self.seconds)]
-        await reply.send(ResponseStarted(response="r"))
+        await reply.send(ResponseStarted(response_id="r"))
         for at in range(0, len(samples), 3200):
-            await reply.send(Audio(samples=samples[at : at + 3200], rate=16_000, response="r"))
-        await reply.send(ResponseEnded(response="r"))
+            await reply.send(Audio(samples=samples[at : at + 3200], rate=16_000, response_id="r"))
+        await reply.send(ResponseEnded(response_id="r"))
 
 
 class Room:
@@ -121,7 +121,7 @@ async def test_it_is_asked_and_answers_and_can_be_interrupted() -> None:
         assert played[-1].done
         assert 400 < played[-1].ms < 9000, "a part of it"
         (live,) = room.sessions.live.values()
-        assert dict(live.transport.peer.wishes) == {"brain": "a"}
+        assert dict(live.transport.peer.params) == {"brain": "a"}
     assert not room.sessions.failures
 
 

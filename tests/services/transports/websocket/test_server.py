@@ -72,7 +72,7 @@ async def test_a_turn() -> None:
         frames = await until(client, ResponseEnded)
         assert 1.9 < anyio.current_time() - began < 2.1
         assert heard(frames) == 2000
-        assert [frame.response for frame in frames if isinstance(frame, TurnLatency)] == ["r1"]
+        assert [frame.response_id for frame in frames if isinstance(frame, TurnLatency)] == ["r1"]
         captions = [frame.text for frame in frames if isinstance(frame, Transcript)]
         assert captions[0] == "Once"
         assert [frame.text for frame in frames if isinstance(frame, Text)] == ["Once upon a time."]
@@ -161,7 +161,7 @@ async def test_wishes_and_addresses_reach_the_builder() -> None:
     async with connected(Sessions(build), start, address="here", wishes={"brain": "none", "room": "1"}):
         pass
     (peer,) = peers
-    assert (peer.address, peer.wishes) == ("here", {"brain": "openai", "room": "1"})
+    assert (peer.address, peer.params) == ("here", {"brain": "openai", "room": "1"})
     assert "secret" not in repr(peer)
 
 
@@ -398,7 +398,7 @@ async def test_two_agents_talk() -> None:
             await anyio.sleep(2.5)
             await session.cancel()
     assert sum(frame.ms for frame in heard) == 2000
-    assert not any(frame.response for frame in heard)
+    assert not any(frame.response_id for frame in heard)
     assert sum(frame.ms for frame in brains[0].heard) == 2000
 
 

@@ -60,8 +60,8 @@ def messages(entries: Sequence[Entry], *, images: bool = True) -> list[dict[str,
     for entry in entries:
         if entry.role == "call":
             if entry.output is not None:  # a call without its answer is refused
-                _add_call(made, entry, siblings=entry.response == response)
-                response = entry.response
+                _add_call(made, entry, siblings=entry.response_id == response)
+                response = entry.response_id
             continue
         if entry.role == "system":
             continue
@@ -95,7 +95,7 @@ def _add(made: list[dict[str, Any]], role: str, content: list[dict[str, Any]]) -
 
 
 def _add_call(made: list[dict[str, Any]], entry: Entry, siblings: bool) -> None:
-    call = _NOT_IN_IDS.sub("_", entry.call) or "call"
+    call = _NOT_IN_IDS.sub("_", entry.call_id) or "call"
     use = {"type": "tool_use", "id": call, "name": entry.name, "input": arguments_of(entry.arguments)}
     result = {"type": "tool_result", "tool_use_id": call, "content": entry.output}
     if siblings:

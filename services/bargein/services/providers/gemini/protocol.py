@@ -52,18 +52,18 @@ PROFILE: Final = Profile(
     provider="Gemini",
     input_rate=16_000,
     output_rate=24_000,
-    images=True,
-    text_output=True,
-    response_ids=False,
+    supports_images=True,
+    supports_text_output=True,
+    sends_response_ids=False,
     turn_detection=("server_vad",),
-    commits=True,
-    answers_commits=True,
-    continues=True,
-    updates=True,
-    renews=True,
-    seeds=True,
-    resumes=True,
-    session_seconds=600.0,  # of one connection, about; the server says when it means it
+    supports_commit=True,
+    responds_to_commit=True,
+    responds_to_tool_results=True,
+    supports_updates=True,
+    reconnects_to_update=True,
+    supports_history_seeding=True,
+    supports_resumption=True,
+    max_session_seconds=600.0,  # of one connection, about; the server says when it means it
 )
 BYTES_MS: Final = 32
 """Bytes of a millisecond of the user's sound."""
@@ -191,7 +191,7 @@ class GeminiProtocol(Protocol):
         if message.setup_complete is not None and not self._ready:
             self._ready = True
             session = str(message.setup_complete.get("sessionId") or "")
-            yield SessionReady(session=session, config=message.setup_complete, resumed=bool(self._handle))
+            yield SessionReady(session_id=session, config=message.setup_complete, resumed=bool(self._handle))
         if message.usage_metadata is not None:
             self._uses(message.usage_metadata)
         if message.server_content is not None:
@@ -202,7 +202,7 @@ class GeminiProtocol(Protocol):
         if message.tool_call_cancellation is not None:
             for name in message.tool_call_cancellation.ids or ():
                 self._waiting.discard(name)
-                yield ToolCallWithdrawn(call=name)
+                yield ToolCallWithdrawn(call_id=name)
         update = message.session_resumption_update
         if update is not None and update.resumable and update.new_handle:
             yield Resumable(handle=update.new_handle)
@@ -219,7 +219,7 @@ class GeminiProtocol(Protocol):
         if said is not None and said.text and self._settings.output == "audio":
             yield from self._speaking(sounds=any(part.inline_data is not None for part in parts))
             self._texts = True
-            yield TextPiece(response=self._turn, item=self._turn, text=said.text)
+            yield TextPiece(response_id=self._turn, item_id=self._turn, text=said.text)
         for part in parts:
             yield from self._part(part)
         if content.interrupted:
@@ -229,7 +229,7 @@ class GeminiProtocol(Protocol):
             self._made = True
             if self._settings.output == "text" and self._texts:
                 self._texts = False
-                yield ItemOver(response=self._turn, item=self._turn)
+                yield ItemOver(response_id=self._turn, item_id=self._turn)
         if content.turn_complete:
             yield from self._turn_complete()
 
@@ -239,11 +239,11 @@ class GeminiProtocol(Protocol):
         if part.inline_data is not None and (part.inline_data.mime_type or "audio/pcm").startswith("audio/"):
             yield from self._speaking(sounds=True)
             self._made_ms += len(part.inline_data.data) / 2 / PROFILE.output_rate * 1000
-            yield AudioPiece(response=self._turn, item=self._turn, pcm=part.inline_data.data)
+            yield AudioPiece(response_id=self._turn, item_id=self._turn, pcm=part.inline_data.data)
         elif part.text and self._settings.output == "text":
             yield from self._speaking(sounds=True)
             self._texts = True
-            yield TextPiece(response=self._turn, item=self._turn, text=part.text)
+            yield TextPiece(response_id=self._turn, item_id=self._turn, text=part.text)
 
     def _speaking(self, *, sounds: bool = False) -> Iterator[Event]:
         """Something of a response comes: of the present one, or it begins the next. Without sound it may be late."""
@@ -258,7 +258,7 @@ class GeminiProtocol(Protocol):
             yield from self._user_began()  # what was said will be written down later, and comes before the answer
         self._answered = True
         yield from self._user_over()
-        yield ResponseBegan(response=self._turn)
+        yield ResponseBegan(response_id=self._turn)
 
     def _over(self, outcome: Literal["completed", "interrupted", "failed"], reason: str = "") -> Iterator[Event]:
         """The present response is over; or the one that was asked for, before anything of it has come."""
@@ -268,7 +268,7 @@ class GeminiProtocol(Protocol):
                 return
             self._asked = ""
             name = self._known.turn()
-            yield ResponseOver(response=name, outcome=outcome, reason=reason)
+            yield ResponseOver(response_id=name, outcome=outcome, reason=reason)
             return
         texts, self._texts = self._texts, False
         usage, self._usage = self._usage, {}
@@ -276,8 +276,8 @@ class GeminiProtocol(Protocol):
         if self._answered:
             self._user, self._answered = "", False
         if texts:
-            yield ItemOver(response=name, item=name)
-        yield ResponseOver(response=name, outcome=outcome, reason=reason, usage=usage)
+            yield ItemOver(response_id=name, item_id=name)
+        yield ResponseOver(response_id=name, outcome=outcome, reason=reason, usage=usage)
 
     def _turn_complete(self) -> Iterator[Event]:
         """A turn is over: the present one, or one that was interrupted or followed by another before."""
@@ -290,7 +290,7 @@ class GeminiProtocol(Protocol):
             yield from self._over("completed" if begun else "failed", "" if begun else "there was no answer")
         if self._usage:
             usage, self._usage = self._usage, {}
-            yield UsageReported(response=self._last, usage=usage)
+            yield UsageReported(response_id=self._last, usage=usage)
 
     def _uses(self, usage: Any) -> None:
         """A turn may have several; they are of what was made at a time."""
@@ -303,18 +303,18 @@ class GeminiProtocol(Protocol):
         if waits:
             self._waiting.add(name)
         arguments = msgspec.json.encode(call.args or {}).decode()
-        yield ToolCallReceived(response=self._turn, call=name, name=call.name, arguments=arguments, waits=waits)
+        yield ToolCallReceived(response_id=self._turn, call_id=name, name=call.name, arguments=arguments, waits=waits)
 
     # The user, as the server hears -------------------------------------------------------------------------------
 
     def _user_began(self) -> Iterator[Event]:
         self._user, self._said, self._final, self._answered = self._known.user(), "", False, False
-        yield AudioCommitted(item=self._user)
+        yield AudioCommitted(item_id=self._user)
 
     def _user_over(self) -> Iterator[Event]:
         if self._user and self._said and not self._final:
             self._final = True
-            yield Transcribed(item=self._user, text=self._said.strip(), final=True)
+            yield Transcribed(item_id=self._user, text=self._said.strip(), final=True)
 
     def _transcribed(self, heard: wire.Transcription) -> Iterator[Event]:
         """More of what the user said. It comes when it likes, and has no id."""
@@ -325,7 +325,7 @@ class GeminiProtocol(Protocol):
         if heard.finished or self._answered:
             yield from self._user_over()
         elif heard.text:
-            yield Transcribed(item=self._user, text=self._said.strip())
+            yield Transcribed(item_id=self._user, text=self._said.strip())
 
     def _voice(self, activity: dict[str, Any]) -> Iterator[Event]:
         ms = 1000 * seconds(activity.get("audioOffset"))

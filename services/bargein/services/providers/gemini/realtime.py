@@ -81,7 +81,7 @@ class GeminiLive(Realtime):
                 )
         profile = PROFILE
         if turn_detection is None:  # whoever says when the user speaks can stop the model, and only they can
-            profile = msgspec.structs.replace(profile, cancels=True)
+            profile = msgspec.structs.replace(profile, supports_cancel=True)
         if token is not None:
             checked_token("GeminiLive", token, api_key)
         if project is not None:

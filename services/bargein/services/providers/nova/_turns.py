@@ -135,28 +135,28 @@ class NovaTurns:
                 text = f" {text}"
         block.begun = True
         if not block.final:
-            self._out.append(TextPiece(response=turn.name, item=turn.name, text=text))
+            self._out.append(TextPiece(response_id=turn.name, item_id=turn.name, text=text))
 
     def _user(self, text: str) -> None:
         """The user's words come in pieces, of which nobody says that it is the last."""
         self._said.append(text.strip())
         item = f"{self._name}-u{self._count}"
-        self._out.append(Transcribed(item=item, text=" ".join(self._said)))
+        self._out.append(Transcribed(item_id=item, text=" ".join(self._said)))
         if self._open is None:
-            self._out.append(AudioCommitted(item=item, answered=True))
+            self._out.append(AudioCommitted(item_id=item, answered=True))
 
     def _sound(self, event: wire.AudioOutput) -> None:
         block = self._blocks.get(event.content_id)
         if block is not None and block.turn is not None:
             name = block.turn.name
-            self._out.append(AudioPiece(response=name, item=name, pcm=event.content))
+            self._out.append(AudioPiece(response_id=name, item_id=name, pcm=event.content))
 
     def _call(self, event: wire.ToolUse) -> None:
         block = self._blocks.get(event.content_id)
         turn = (block.turn if block is not None else None) or self._open or self._begin()
         self._out.append(
             ToolCallReceived(
-                response=turn.name, call=event.tool_use_id, name=event.tool_name, arguments=event.arguments
+                response_id=turn.name, call_id=event.tool_use_id, name=event.tool_name, arguments=event.arguments
             )
         )
 
@@ -180,12 +180,12 @@ class NovaTurns:
     def _begin(self) -> _Turn:
         if self._said:
             item = f"{self._name}-u{self._count}"
-            self._out.append(Transcribed(item=item, text=" ".join(self._said), final=True))
+            self._out.append(Transcribed(item_id=item, text=" ".join(self._said), final=True))
             self._said = []
         self._count += 1
         self._before = self._last
         turn = self._open = self._last = _Turn(f"{self._name}-{self._count}")
-        self._out.append(ResponseBegan(response=turn.name))
+        self._out.append(ResponseBegan(response_id=turn.name))
         return turn
 
     def _close(self, outcome: Literal["completed", "interrupted"] = "completed") -> None:
@@ -194,8 +194,8 @@ class NovaTurns:
             return
         if outcome == "completed":
             said = None if turn.previewed else " ".join(turn.spoken).strip()
-            self._out.append(ItemOver(response=turn.name, item=turn.name, text=said))
-        self._out.append(ResponseOver(response=turn.name, outcome=outcome))
+            self._out.append(ItemOver(response_id=turn.name, item_id=turn.name, text=said))
+        self._out.append(ResponseOver(response_id=turn.name, outcome=outcome))
 
     def _interrupted(self, block: _Block | None) -> None:
         """Said up to three times of one interruption, and also of a turn whose sound has come to its end."""
@@ -203,7 +203,7 @@ class NovaTurns:
         if turn is None or turn.interrupted:
             return
         turn.interrupted = True
-        self._out.append(Interrupted(response=turn.name))
+        self._out.append(Interrupted(response_id=turn.name))
         if turn is self._open:
             self._close("interrupted")
 
@@ -213,9 +213,9 @@ class NovaTurns:
             return
         said, announced = (" ".join(text.strip() for text in texts) for texts in (turn.spoken, turn.previewed))
         if said != announced:
-            self._out.append(ItemCorrected(response=turn.name, item=turn.name, text=said))
+            self._out.append(ItemCorrected(response_id=turn.name, item_id=turn.name, text=said))
 
     def _used(self, event: wire.UsageEvent) -> None:
         turn = self._last
         if usage := event.usage:
-            self._out.append(UsageReported(usage=usage, response=turn.name if turn is not None else ""))
+            self._out.append(UsageReported(usage=usage, response_id=turn.name if turn is not None else ""))

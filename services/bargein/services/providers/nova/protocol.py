@@ -28,14 +28,14 @@ PROFILE: Final = Profile(
     input_rate=16_000,
     output_rate=24_000,
     turn_detection=("server_vad",),
-    asks=False,
-    continuous=True,  # muted or not: a stream that hears nothing for about 55 s is given up [general knowledge]
-    updates=True,
-    renews=True,
-    seeds=True,
-    session_seconds=480.0,
+    supports_response_requests=False,
+    needs_continuous_audio=True,  # muted or not: a stream that hears nothing for about 55 s is given up [general knowledge]
+    supports_updates=True,
+    reconnects_to_update=True,
+    supports_history_seeding=True,
+    max_session_seconds=480.0,
 )
-PROFILE_1: Final = msgspec.structs.replace(PROFILE, provider="Nova Sonic", texts=False)
+PROFILE_1: Final = msgspec.structs.replace(PROFILE, provider="Nova Sonic", supports_text_input=False)
 """The first version reads nothing while it listens."""
 VOICE: Final = "tiffany"
 """There must be one; both versions have this."""
@@ -113,7 +113,7 @@ class NovaProtocol(Protocol):
 
     def opened(self) -> Iterable[Event]:
         """The service may say nothing before it hears something, so nobody waits for it."""
-        return (SessionReady(session=self._prompt),)
+        return (SessionReady(session_id=self._prompt),)
 
     def closing(self) -> Iterator[Message]:
         """The user's sound, the prompt and the session are over."""
@@ -127,9 +127,9 @@ class NovaProtocol(Protocol):
     def seed(self, entries: Sequence[Entry]) -> Iterator[Message]:
         """The conversation so far, which has its place before the user's sound; later it is written by the user."""
         if not self._listening:
-            for role, text in _history(entries, HISTORY_BYTES[self.profile.texts]):
+            for role, text in _history(entries, HISTORY_BYTES[self.profile.supports_text_input]):
                 yield from self._block("TEXT", role, "textInput", text)
-        elif self.profile.texts:
+        elif self.profile.supports_text_input:
             for entry in entries:
                 yield from self.text(_note(entry))
 

@@ -40,17 +40,17 @@ PROFILE: Final = Profile(
     provider="Ultravox",
     input_rate=16_000,
     output_rate=24_000,
-    text_output=True,
-    response_ids=False,
-    cancels=True,
+    supports_text_output=True,
+    sends_response_ids=False,
+    supports_cancel=True,
     turn_detection=("server_vad",),
-    asks=False,
-    continues=True,
-    says=True,  # by the vendor's pages
-    updates=True,
-    renews=True,
-    seeds=True,
-    session_seconds=3600.0,
+    supports_response_requests=False,
+    responds_to_tool_results=True,
+    supports_verbatim_speech=True,  # by the vendor's pages
+    supports_updates=True,
+    reconnects_to_update=True,
+    supports_history_seeding=True,
+    max_session_seconds=3600.0,
 )
 """What it can do. Its memory cannot be cut, and a call that was lost cannot be taken up."""
 URGENCY: Final = "soon"
@@ -144,7 +144,7 @@ class UltravoxProtocol(Protocol):
         """The events of a message. Unknown types are ignored; what cannot be read is a fault, and not the end."""
         if isinstance(data, bytes):
             yield from self._speaking()
-            yield AudioPiece(response=self._turn, item=self._turn, pcm=data)
+            yield AudioPiece(response_id=self._turn, item_id=self._turn, pcm=data)
             return
         try:
             message = wire.decode_server(data)
@@ -153,7 +153,7 @@ class UltravoxProtocol(Protocol):
             return
         if isinstance(message, wire.CallStarted):
             self._call = message.call_id
-            yield SessionReady(session=message.call_id)
+            yield SessionReady(session_id=message.call_id)
         elif isinstance(message, wire.State):
             yield from self._state(message.state)
         elif isinstance(message, wire.TranscriptMessage):
@@ -163,11 +163,11 @@ class UltravoxProtocol(Protocol):
             self._calls[message.invocation_id] = self._turn
             arguments = msgspec.json.encode(message.parameters).decode()
             yield ToolCallReceived(
-                response=self._turn, call=message.invocation_id, name=message.tool_name, arguments=arguments
+                response_id=self._turn, call_id=message.invocation_id, name=message.tool_name, arguments=arguments
             )
         elif isinstance(message, wire.PlaybackClearBuffer):
             if self._latest:
-                yield Interrupted(response=self._latest)
+                yield Interrupted(response_id=self._latest)
             yield from self._over("interrupted")
 
     def _state(self, state: str) -> Iterator[Event]:
@@ -184,7 +184,7 @@ class UltravoxProtocol(Protocol):
         if not self._turn:
             self._count += 1
             self._turn = self._latest = f"{self._call}:turn-{self._count}"
-            yield ResponseBegan(response=self._turn)
+            yield ResponseBegan(response_id=self._turn)
 
     def _over(self, outcome: Literal["completed", "interrupted"]) -> Iterator[Event]:
         if not self._turn:
@@ -194,8 +194,8 @@ class UltravoxProtocol(Protocol):
         if outcome == "interrupted":
             self._unwanted(name)
         if texts:
-            yield ItemOver(response=name, item=name)
-        yield ResponseOver(response=name, outcome=outcome)
+            yield ItemOver(response_id=name, item_id=name)
+        yield ResponseOver(response_id=name, outcome=outcome)
 
     def _unwanted(self, turn: str) -> None:
         """Of this turn nothing more is to be said, whatever its calls bring."""
@@ -210,13 +210,13 @@ class UltravoxProtocol(Protocol):
         now = self._now(message)
         if turn == self._turn and len(now) > len(before) and now.startswith(before):
             self._texts = True
-            yield TextPiece(response=turn, item=turn, text=now[len(before) :])
+            yield TextPiece(response_id=turn, item_id=turn, text=now[len(before) :])
 
     def _user(self, message: wire.TranscriptMessage) -> Iterator[Event]:
         text = self._now(message)
         if message.medium == "voice":  # what was typed is known here
             item = f"{self._call}:user-{message.ordinal}"
-            yield Transcribed(item=item, text=text.strip(), final=message.final)
+            yield Transcribed(item_id=item, text=text.strip(), final=message.final)
 
     def _now(self, message: wire.TranscriptMessage) -> str:
         """All that is known of a transcript."""

@@ -64,7 +64,7 @@ class Ultravox(Realtime):
             key = found_key("Ultravox", api_key, "ULTRAVOX_API_KEY")
             join = _Calls(url.rstrip("/"), key, agent).make
         profile = msgspec.structs.replace(
-            PROFILE, input_rate=input_rate, output_rate=output_rate, session_seconds=seconds
+            PROFILE, input_rate=input_rate, output_rate=output_rate, max_session_seconds=seconds
         )
 
         async def joined() -> Endpoint:

@@ -147,7 +147,7 @@ class PhoneLine:
 
     def sound(self, frame: Audio) -> Iterator[Message]:
         """The agent's sound, and marks in it."""
-        key = (frame.response, frame.item)
+        key = (frame.response_id, frame.item_id)
         if key != self._of:
             yield from self._flush()
             self._of = key
@@ -198,10 +198,10 @@ class PhoneLine:
         if isinstance(frame, Interrupt):
             yield from self._interrupt(frame.epoch)
         elif isinstance(frame, ResponseEnded):
-            if self._of[0] == frame.response:
+            if self._of[0] == frame.response_id:
                 yield from self._flush()
             for key, item in self._items.items():
-                if key[0] == frame.response:
+                if key[0] == frame.response_id:
                     yield self._mark(key, item, last=True)
 
     def _interrupt(self, epoch: int) -> Iterator[Message]:
@@ -211,7 +211,7 @@ class PhoneLine:
         for key in gone:
             heard = self._items.pop(key).heard(now)
             if key[0]:
-                self._cut.append(Played(response=key[0], item=key[1], ms=heard, done=True))
+                self._cut.append(Played(response_id=key[0], item_id=key[1], ms=heard, done=True))
         self._marks = {name: mark for name, mark in self._marks.items() if mark.key in self._items}
         self._until = now
         if gone:  # a vendor that has nothing to play need not be told
@@ -226,7 +226,7 @@ class PhoneLine:
                 item.confirmed, item.since = mark.ms, self._clock()
                 if mark.last:
                     del self._items[mark.key]
-                yield Played(response=mark.key[0], item=mark.key[1], ms=mark.ms, done=mark.last)
+                yield Played(response_id=mark.key[0], item_id=mark.key[1], ms=mark.ms, done=mark.last)
         elif self._cut:
             yield from self._cut
             self._cut.clear()

@@ -65,7 +65,7 @@ async def accept(socket: Socket, visit: ConnectionRequest, dialect: MediaStreamF
     if call is None:
         await socket.close(1008, said)
         raise RefusedError(f"{visit!r} was refused: {said}")
-    peer = Peer(name=visit.name, address=visit.address, wishes=visit.wishes | dict(call.wishes))
+    peer = Peer(name=visit.name, address=visit.address, params=visit.wishes | dict(call.wishes))
     line = PhoneLine(dialect, call, anyio.current_time)
     pacer = Pacer(lead_ms=LEAD_MS, fade_ms=0, reports=False)
     try:

@@ -138,7 +138,7 @@ class WebRtcServer:
         assert self._tasks is not None, "the server is not open; use `async with`"
         self.sessions.admit()
         name = secrets.token_urlsafe(12)
-        peer = Peer(name=f"webrtc-{next(_numbers)}", address=address, wishes=wishes or {})
+        peer = Peer(name=f"webrtc-{next(_numbers)}", address=address, params=wishes or {})
         transport = WebRtcTransport(peer, self.sessions.limits, pictures=self.video_fps > 0 or self.show)
         connection = self._library.Connection(
             transport, self._configuration, self._tasks, video_fps=self.video_fps, show=self.show

@@ -109,7 +109,7 @@ async def accept_websocket(socket: Socket, visit: ConnectionRequest) -> SocketTr
     except ControlError as error:
         await _refuse(socket, control.fault(error), 1008, str(error))
         raise RefusedError(f"{visit!r} was refused: {error}") from None
-    peer = Peer(name=visit.name, address=visit.address, wishes=visit.wishes | dict(start.wishes))
+    peer = Peer(name=visit.name, address=visit.address, params=visit.wishes | dict(start.wishes))
     output = (start.output_rate, 1) if start.output_rate else None
     try:
         transport = SocketTransport(socket, AgentWire(), peer, limits=visit.limits, output=output)

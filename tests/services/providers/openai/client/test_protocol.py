@@ -39,7 +39,7 @@ from hypothesis import strategies as st
 PCM = b"\x00\x00\x01\x00\xff\xff\x02\x00"
 OF = {"response_id": "r", "item_id": "i", "output_index": 0, "content_index": 0}
 CALL = {"type": "function_call", "id": "i", "call_id": "c", "name": "get_time", "arguments": '{\n "city": "Rome"\n}'}
-MADE = ToolCallReceived(response="r", call="c", name="get_time", arguments='{\n "city": "Rome"\n}')
+MADE = ToolCallReceived(response_id="r", call_id="c", name="get_time", arguments='{\n "city": "Rome"\n}')
 
 
 def protocol() -> OpenAIProtocol:
@@ -62,7 +62,7 @@ RATES = [{"name": "tokens", "limit": 1000, "remaining": 900, "reset_seconds": 0.
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 MEANINGS: list[tuple[str, dict[str, Any], list[Event]]] = [
     ("session.created", {"session": {"id": "s"}}, []),
-    ("session.updated", {"session": {"id": "s"}}, [SessionReady(session="s", config={"id": "s"})]),
+    ("session.updated", {"session": {"id": "s"}}, [SessionReady(session_id="s", config={"id": "s"})]),
     ("conversation.created", {"conversation": {"id": "c"}}, []),
     ("conversation.item.added", {"item": {"type": "message"}, "previous_item_id": None}, []),
     ("conversation.item.created", {"item": {"type": "message"}}, []),
@@ -70,33 +70,37 @@ MEANINGS: list[tuple[str, dict[str, Any], list[Event]]] = [
     ("conversation.item.retrieved", {"item": {"type": "message"}}, []),
     ("conversation.item.deleted", {"item_id": "i"}, []),
     ("conversation.item.truncated", {"item_id": "i", "content_index": 0, "audio_end_ms": 7}, []),
-    (f"{TRANSCRIPTION}.delta", {"item_id": "u", "delta": "Hel"}, [Transcribed(item="u", text="Hel")]),
+    (f"{TRANSCRIPTION}.delta", {"item_id": "u", "delta": "Hel"}, [Transcribed(item_id="u", text="Hel")]),
     (
         f"{TRANSCRIPTION}.completed",
         {"item_id": "u", "transcript": " Hi.\n"},
-        [Transcribed(item="u", text="Hi.", final=True)],
+        [Transcribed(item_id="u", text="Hi.", final=True)],
     ),
     (
         f"{TRANSCRIPTION}.completed",
         {"item_id": "u", "transcript": " Hi", "status": "in_progress"},  # xAI's way to say that it is not all
-        [Transcribed(item="u", text="Hi")],
+        [Transcribed(item_id="u", text="Hi")],
     ),
-    (f"{TRANSCRIPTION}.updated", {"item_id": "u", "transcript": " Hi"}, [Transcribed(item="u", text="Hi")]),
+    (f"{TRANSCRIPTION}.updated", {"item_id": "u", "transcript": " Hi"}, [Transcribed(item_id="u", text="Hi")]),
     (f"{TRANSCRIPTION}.segment", {"id": "g", "text": "Hi", "speaker": "A", "start": 0, "end": 1}, []),
     (
         f"{TRANSCRIPTION}.failed",
         {"item_id": "u", "error": {"type": "x", "code": "DeploymentNotFound", "message": "no such", "param": None}},
         [
-            Transcribed(item="u", text="", final=True),
+            Transcribed(item_id="u", text="", final=True),
             ProtocolFault(message="what the user said could not be transcribed: no such"),
         ],
     ),
-    ("input_audio_buffer.speech_started", {"audio_start_ms": 3712, "item_id": "u"}, [SpeechBegan(item="u", ms=3712)]),
-    ("input_audio_buffer.speech_stopped", {"audio_end_ms": 4000, "item_id": "u"}, [SpeechOver(item="u", ms=4000)]),
+    (
+        "input_audio_buffer.speech_started",
+        {"audio_start_ms": 3712, "item_id": "u"},
+        [SpeechBegan(item_id="u", ms=3712)],
+    ),
+    ("input_audio_buffer.speech_stopped", {"audio_end_ms": 4000, "item_id": "u"}, [SpeechOver(item_id="u", ms=4000)]),
     (
         "input_audio_buffer.committed",
         {"item_id": "u", "previous_item_id": None},
-        [AudioCommitted(item="u", answered=True)],
+        [AudioCommitted(item_id="u", answered=True)],
     ),
     ("input_audio_buffer.cleared", {}, []),
     ("input_audio_buffer.timeout_triggered", {"audio_start_ms": 0, "audio_end_ms": 9, "item_id": "u"}, []),
@@ -104,7 +108,7 @@ MEANINGS: list[tuple[str, dict[str, Any], list[Event]]] = [
     ("output_audio_buffer.started", {"response_id": "r"}, []),
     ("output_audio_buffer.stopped", {"response_id": "r"}, []),
     ("output_audio_buffer.cleared", {"response_id": "r"}, []),
-    ("response.created", {"response": {"id": "r", "status": "in_progress"}}, [ResponseBegan(response="r")]),
+    ("response.created", {"response": {"id": "r", "status": "in_progress"}}, [ResponseBegan(response_id="r")]),
     ("response.output_item.added", {"response_id": "r", "item": CALL}, []),  # its arguments have not come yet
     ("response.output_item.done", {"response_id": "r", "item": {"type": "message", "id": "i"}}, []),
     ("response.output_item.done", {"response_id": "r", "item": CALL}, [MADE]),
@@ -122,11 +126,11 @@ MEANINGS: list[tuple[str, dict[str, Any], list[Event]]] = [
     ("response.mcp_call_arguments.done", {**OF, "arguments": "{}"}, []),
     ("response.mcp_call.completed", {"item_id": "i"}, []),
     ("mcp_list_tools.failed", {"item_id": "i"}, []),
-    ("response.done", {"response": {"id": "r", "status": "completed"}}, [ResponseOver(response="r")]),
+    ("response.done", {"response": {"id": "r", "status": "completed"}}, [ResponseOver(response_id="r")]),
     (
         "response.audio_timestamp.delta",
         {**OF, "text": "ten", "audio_offset_ms": 490, "audio_duration_ms": 110, "timestamp_type": "word"},
-        [WordTimed(response="r", item="i", text="ten", start_ms=490, end_ms=600)],
+        [WordTimed(response_id="r", item_id="i", text="ten", start_ms=490, end_ms=600)],
     ),
     (
         "rate_limits.updated",
@@ -136,7 +140,7 @@ MEANINGS: list[tuple[str, dict[str, Any], list[Event]]] = [
     ("error", {"error": {"type": "t", "code": "k", "message": "m"}}, [ProtocolFault(message="m", code="k")]),
 ]
 MEANINGS += [
-    (f"response.{name}.delta", {**OF, "delta": "AAABAP//AgA="}, [AudioPiece(response="r", item="i", pcm=PCM)])
+    (f"response.{name}.delta", {**OF, "delta": "AAABAP//AgA="}, [AudioPiece(response_id="r", item_id="i", pcm=PCM)])
     for name in ("output_audio", "audio")
 ]
 for name, field in {
@@ -146,8 +150,8 @@ for name, field in {
     "text": "text",
 }.items():
     MEANINGS += [
-        (f"response.{name}.delta", {**OF, "delta": " ten"}, [TextPiece(response="r", item="i", text=" ten")]),
-        (f"response.{name}.done", {**OF, field: "At ten."}, [ItemOver(response="r", item="i", text="At ten.")]),
+        (f"response.{name}.delta", {**OF, "delta": " ten"}, [TextPiece(response_id="r", item_id="i", text=" ten")]),
+        (f"response.{name}.done", {**OF, field: "At ten."}, [ItemOver(response_id="r", item_id="i", text="At ten.")]),
     ]
 
 
@@ -187,8 +191,8 @@ def test_turn_detection_is_what_the_server_says(turns: Any, interrupts: bool, an
     hears(ours, "session.updated", session=session(turns))
     (began,) = hears(ours, "input_audio_buffer.speech_started", audio_start_ms=1, item_id="u")
     (committed,) = hears(ours, "input_audio_buffer.committed", item_id="u")
-    assert began == SpeechBegan(item="u", ms=1, interrupts=interrupts)
-    assert committed == AudioCommitted(item="u", answered=answered)
+    assert began == SpeechBegan(item_id="u", ms=1, interrupts=interrupts)
+    assert committed == AudioCommitted(item_id="u", answered=answered)
 
 
 def test_it_becomes_ready_once() -> None:
@@ -197,7 +201,7 @@ def test_it_becomes_ready_once() -> None:
     assert len(hears(ours, "session.updated", session=session(None))) == 1
     assert hears(ours, "session.updated", session=session({"type": "server_vad"})) == []
     (began,) = hears(ours, "input_audio_buffer.speech_started", audio_start_ms=1, item_id="u")
-    assert began == SpeechBegan(item="u", ms=1, interrupts=True)
+    assert began == SpeechBegan(item_id="u", ms=1, interrupts=True)
 
 
 def test_the_end_of_the_session_is_told() -> None:
@@ -246,14 +250,14 @@ def test_transcripts_grow_by_item() -> None:
     heard += hears(ours, f"{TRANSCRIPTION}.delta", item_id="b", delta=".")
     heard += hears(ours, f"{TRANSCRIPTION}.completed", item_id="b", transcript="No, wait.")
     assert heard == [
-        Transcribed(item="a", text="What"),
-        Transcribed(item="b", text="No,"),
-        Transcribed(item="a", text="What time"),
-        Transcribed(item="b", text="No, wait"),
-        Transcribed(item="a", text="What time is it"),
-        Transcribed(item="a", text="What time is it?", final=True),
-        Transcribed(item="b", text="No, wait."),
-        Transcribed(item="b", text="No, wait.", final=True),
+        Transcribed(item_id="a", text="What"),
+        Transcribed(item_id="b", text="No,"),
+        Transcribed(item_id="a", text="What time"),
+        Transcribed(item_id="b", text="No, wait"),
+        Transcribed(item_id="a", text="What time is it"),
+        Transcribed(item_id="a", text="What time is it?", final=True),
+        Transcribed(item_id="b", text="No, wait."),
+        Transcribed(item_id="b", text="No, wait.", final=True),
     ]
 
 
@@ -262,7 +266,7 @@ def test_a_transcript_that_fails_keeps_what_was_known() -> None:
     ours = protocol()
     hears(ours, f"{TRANSCRIPTION}.delta", item_id="u", delta="Hello")
     said, fault = hears(ours, f"{TRANSCRIPTION}.failed", item_id="u", error={"message": "too long"})
-    assert said == Transcribed(item="u", text="Hello", final=True)
+    assert said == Transcribed(item_id="u", text="Hello", final=True)
     assert isinstance(fault, ProtocolFault)
     assert not fault.fatal
 
@@ -272,7 +276,7 @@ def test_an_item_may_come_without_its_id() -> None:
     ours = protocol()
     assert hears(ours, "input_audio_buffer.speech_started") == [SpeechBegan()]
     assert hears(ours, "response.output_text.delta", response_id="r", delta="x") == [
-        TextPiece(response="r", item="", text="x")
+        TextPiece(response_id="r", item_id="", text="x")
     ]
 
 
@@ -289,37 +293,37 @@ def over(**response: Any) -> list[Event]:
 @pytest.mark.parametrize(
     ("response", "expected"),
     [
-        ({"status": "completed"}, ResponseOver(response="r")),
-        ({"status": "completed", "status_details": None, "usage": None}, ResponseOver(response="r")),
-        ({}, ResponseOver(response="r")),
+        ({"status": "completed"}, ResponseOver(response_id="r")),
+        ({"status": "completed", "status_details": None, "usage": None}, ResponseOver(response_id="r")),
+        ({}, ResponseOver(response_id="r")),
         (
             {"status": "cancelled", "status_details": {"type": "cancelled", "reason": "turn_detected"}},
-            ResponseOver(response="r", outcome="interrupted", reason="turn_detected"),
+            ResponseOver(response_id="r", outcome="interrupted", reason="turn_detected"),
         ),
         (
             {"status": "cancelled", "status_details": {"type": "cancelled", "reason": "client_cancelled"}},
-            ResponseOver(response="r", outcome="interrupted", reason="client_cancelled"),
+            ResponseOver(response_id="r", outcome="interrupted", reason="client_cancelled"),
         ),
         (
             {"status": "incomplete", "status_details": {"type": "incomplete", "reason": "max_output_tokens"}},
-            ResponseOver(response="r", reason="max_output_tokens"),
+            ResponseOver(response_id="r", reason="max_output_tokens"),
         ),
         (
             {"status": "incomplete", "status_details": {"type": "incomplete", "reason": "content_filter"}},
-            ResponseOver(response="r", reason="content_filter"),
+            ResponseOver(response_id="r", reason="content_filter"),
         ),
         (
             {"status": "failed", "status_details": {"type": "failed", "error": {"type": "server_error", "code": None}}},
-            ResponseOver(response="r", outcome="failed"),
+            ResponseOver(response_id="r", outcome="failed"),
         ),
         (
             {"status": "failed", "status_details": {"error": {"code": "rate_limit_exceeded", "message": "Slower."}}},
-            ResponseOver(response="r", outcome="failed", reason="Slower."),
+            ResponseOver(response_id="r", outcome="failed", reason="Slower."),
         ),
-        ({"status": "failed"}, ResponseOver(response="r", outcome="failed")),
+        ({"status": "failed"}, ResponseOver(response_id="r", outcome="failed")),
         (
             {"status": "completed", "status_details": "unimplemented", "usage": {}},
-            ResponseOver(response="r", usage=NONE),
+            ResponseOver(response_id="r", usage=NONE),
         ),
     ],
 )
@@ -333,7 +337,7 @@ def test_a_response_that_fails_for_good() -> None:
     done, fault = over(
         status="failed", status_details={"error": {"code": "insufficient_quota", "message": "You exceeded it."}}
     )
-    assert done == ResponseOver(response="r", outcome="failed", reason="You exceeded it.")
+    assert done == ResponseOver(response_id="r", outcome="failed", reason="You exceeded it.")
     assert fault == ProtocolFault(message="You exceeded it.", code="insufficient_quota", fatal=True)
 
 
@@ -377,7 +381,7 @@ def test_usage() -> None:
 def test_a_response_is_over_whatever_its_details(details: dict[str, Any]) -> None:
     """Its id is enough: a conversation must not wait for ever over a number."""
     events = over(status="completed", **details)
-    assert [event.response for event in events if isinstance(event, ResponseOver)] == ["r"]
+    assert [event.response_id for event in events if isinstance(event, ResponseOver)] == ["r"]
 
 
 @pytest.mark.parametrize(
@@ -400,7 +404,7 @@ def test_an_answer_apart_from_the_conversation(end: dict[str, Any], reason: str)
     beside = hears(ours, "response.output_text.delta", response_id="s", item_id="j", delta="Hello")
     events += hears(ours, "response.output_text.done", **OF, text="All well.")
     assert events == []
-    assert beside == [TextPiece(response="s", item="j", text="Hello")]
+    assert beside == [TextPiece(response_id="s", item_id="j", text="Hello")]
     events = hears(ours, "response.done", response={**apart, **end})
     assert events == [OutOfBandCompleted(name="summary", text="All well.", reason=reason)]
 
@@ -408,7 +412,7 @@ def test_an_answer_apart_from_the_conversation(end: dict[str, Any], reason: str)
 def test_metadata_of_others_mean_nothing() -> None:
     """A response with metadata of another kind is part of the conversation."""
     created = {"id": "s", "metadata": {"topic": "x"}}
-    assert hears(protocol(), "response.created", response=created) == [ResponseBegan(response="s")]
+    assert hears(protocol(), "response.created", response=created) == [ResponseBegan(response_id="s")]
 
 
 def test_a_call_that_is_no_part_of_the_conversation() -> None:
@@ -456,7 +460,7 @@ def test_several_calls_of_one_response() -> None:
     ours = protocol()
     for number in range(3):
         made = hears(ours, "response.output_item.done", response_id="r", item={**CALL, "call_id": f"c{number}"})
-        assert made == [msgspec.structs.replace(MADE, call=f"c{number}")]
+        assert made == [msgspec.structs.replace(MADE, call_id=f"c{number}")]
 
 
 @pytest.mark.parametrize("status", ["cancelled", "failed", "incomplete"])
@@ -596,7 +600,7 @@ def test_what_cannot_be_read_is_a_fault(data: str | bytes) -> None:
     assert isinstance(fault, ProtocolFault)
     assert fault.message
     assert (fault.fatal, fault.busy, fault.refused) == (False, False, False)
-    assert hears(ours, "response.created", response={"id": "r"}) == [ResponseBegan(response="r")]
+    assert hears(ours, "response.created", response={"id": "r"}) == [ResponseBegan(response_id="r")]
 
 
 ANY = st.recursive(
@@ -829,8 +833,8 @@ def test_a_conversation_is_seeded() -> None:
     ours = protocol()
     entries = [
         Entry(role="system", text="The shop is closed."),
-        Entry(role="user", text="When do you open?", item="item_of_another_session"),
-        Entry(role="call", call="c", name="get_time", arguments='{"city":"Rome"}', output="10:05"),
+        Entry(role="user", text="When do you open?", item_id="item_of_another_session"),
+        Entry(role="call", call_id="c", name="get_time", arguments='{"city":"Rome"}', output="10:05"),
         Entry(role="assistant", text="At nine, as always.", heard="At nine,"),
         Entry(role="assistant", text="Goodbye."),
     ]

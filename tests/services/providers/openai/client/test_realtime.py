@@ -82,7 +82,7 @@ def test_a_connection_that_breaks_in_a_tool_call(backend: str) -> None:
         return "sunny"
 
     async def talk() -> None:
-        brains = [ScriptedBrain([ToolCall(call="c", name="weather", arguments='{"city": "Paris"}'), 30.0])]
+        brains = [ScriptedBrain([ToolCall(call_id="c", name="weather", arguments='{"city": "Paris"}'), 30.0])]
         brains.append(ScriptedBrain(["It is sunny."]))
         async with serve(lambda: brains.pop(0)) as server:
             sockets: list[Socket] = []

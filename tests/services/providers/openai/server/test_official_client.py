@@ -102,7 +102,7 @@ async def test_a_spoken_turn() -> None:
 
 async def test_a_tool_turn() -> None:
     """The tool is called, its result reaches the brain, and the answer follows."""
-    brain = ScriptedBrain([ToolCall(call="", name="clock", arguments='{"city": "Ulm"}')], "It is noon in Ulm.")
+    brain = ScriptedBrain([ToolCall(call_id="", name="clock", arguments='{"city": "Ulm"}')], "It is noon in Ulm.")
     async with talking(brain, output_modalities=["text"], tools=[TOOL]) as connection:
         await say(connection, "What time is it in Ulm?")
         events = await until(connection, "response.done")
@@ -140,7 +140,7 @@ async def test_an_interruption() -> None:
         if not any(each.type == "conversation.item.truncated" for each in events):
             await until(connection, "conversation.item.truncated")
     first = next(frame for frame in brain.taken if isinstance(frame, Played) and frame.done)
-    assert first.response == "reply-1"
+    assert first.response_id == "reply-1"
 
 
 WEATHER = {

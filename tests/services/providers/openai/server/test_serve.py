@@ -93,7 +93,7 @@ async def test_a_spoken_turn() -> None:
 @pytest.mark.virtual
 async def test_a_tool_turn() -> None:
     """The brain's call goes to the client, its result to the brain, and the brain goes on when it is asked to."""
-    made = Made([ToolCall(call="", name="clock", arguments='{"city": "Ulm"}')], "Noon.")
+    made = Made([ToolCall(call_id="", name="clock", arguments='{"city": "Ulm"}')], "Noon.")
     async with piped(made, session=TEXT) as (client, _):
         await client.say("What time is it in Ulm?")
         call = await client.next("response.function_call_arguments.done")
@@ -132,7 +132,7 @@ async def test_a_barge_in() -> None:
     taken = made.brains[0].taken
     assert len([frame for frame in taken if isinstance(frame, Interrupt)]) == 2  # the second: the client has left
     heard = [frame for frame in taken if isinstance(frame, Played)]
-    assert [(frame.response, frame.ms, frame.done) for frame in heard] == [
+    assert [(frame.response_id, frame.ms, frame.done) for frame in heard] == [
         ("reply-1", 0.0, False),
         ("reply-1", 700.0, True),
         ("reply-2", 0.0, False),
@@ -192,9 +192,9 @@ async def test_a_brain_that_ends() -> None:
 
     class Goodbye(Processor):
         async def run(self, out: Outlet[ResponseStarted | Text | ResponseEnded]) -> None:
-            await out.send(ResponseStarted(response="r"))
-            await out.send(Text(text="Bye.", response="r"))
-            await out.send(ResponseEnded(response="r"))
+            await out.send(ResponseStarted(response_id="r"))
+            await out.send(Text(text="Bye.", response_id="r"))
+            await out.send(ResponseEnded(response_id="r"))
 
     async with piped(Goodbye) as (client, served):
         assert (await client.end()).code == 1000
@@ -262,9 +262,9 @@ async def test_a_served_brain_may_be_a_graph_without_turns() -> None:
 
     async def shout(frame: UserText, out: Outlet[ResponseStarted | Text | ResponseEnded]) -> None:
         reply = out.reply()
-        await reply.send(ResponseStarted(response=frame.item))
-        await reply.send(Text(text=frame.text.upper(), response=frame.item))
-        await reply.send(ResponseEnded(response=frame.item))
+        await reply.send(ResponseStarted(response_id=frame.item_id))
+        await reply.send(Text(text=frame.text.upper(), response_id=frame.item_id))
+        await reply.send(ResponseEnded(response_id=frame.item_id))
 
     async with piped(lambda: shout, session=TEXT) as (client, _):
         await client.speak(spoken("time"))
@@ -304,12 +304,12 @@ class Recogniser(Processor):
 
             async def hear(item: str) -> None:
                 await anyio.sleep(0.3)
-                await out.send(Transcript(text="What time is it?", item=item, final=True))
+                await out.send(Transcript(text="What time is it?", item_id=item, final=True))
 
             async for frame in inbox:
                 await out.send(frame)
                 if isinstance(frame, SpeechStopped):
-                    group.start_soon(hear, frame.item)
+                    group.start_soon(hear, frame.item_id)
 
 
 class Answers(Processor):
@@ -317,9 +317,9 @@ class Answers(Processor):
 
     async def process(self, frame: Turn, out: Outlet[ResponseStarted | Text | ResponseEnded]) -> None:
         reply, name = out.reply(), f"answer-{frame.turn}"
-        await reply.send(ResponseStarted(response=name))
-        await reply.send(Text(text=f"You said: {frame.text}", response=name))
-        await reply.send(ResponseEnded(response=name))
+        await reply.send(ResponseStarted(response_id=name))
+        await reply.send(Text(text=f"You said: {frame.text}", response_id=name))
+        await reply.send(ResponseEnded(response_id=name))
 
 
 @pytest.mark.virtual
@@ -373,7 +373,7 @@ async def test_the_scripted_brain_says_and_queues() -> None:
         await harness.send(Respond(), Say(text="Hear, hear."), Respond())
         await anyio.sleep(2)
     assert "".join(frame.text for frame in harness.of(Text)) == "One.Hear, hear.Two."
-    assert [frame.response for frame in harness.of(ResponseEnded)] == ["reply-1", "reply-2", "reply-3"]
+    assert [frame.response_id for frame in harness.of(ResponseEnded)] == ["reply-1", "reply-2", "reply-3"]
 
 
 # Faults ---------------------------------------------------------------------------------------------------------------

@@ -298,7 +298,7 @@ async def test_a_call_through_the_client() -> None:
         await anyio.sleep(3)
         first, second = (frame for frame in harness.of(Heard) if frame.done and frame.text)
         assert first.text.startswith("It is sunny in Paris")
-        assert first.coming
+        assert first.remaining
         assert second.text.strip() == "I am waiting."
         assert [frame.outcome for frame in harness.of(ResponseEnded)][-1] == "completed"
         assert [frame.text for frame in harness.of(Transcript) if frame.final and frame.speaker == "user"] == [
@@ -333,7 +333,7 @@ async def test_the_offline_cascade_through_the_client() -> None:
         assert cities == ["paris"]
         first, *_ = (frame for frame in harness.of(Heard) if frame.done and frame.text)
         assert first.text.startswith("It is sunny and warm")
-        assert first.coming
+        assert first.remaining
         kept = next(entry.remembered for entry in brain.history if entry.role == "assistant")
         assert abs(len(kept.split()) - len(first.text.split())) <= 3, "each side has an estimate of its own"
         await harness.session.cancel()

@@ -68,7 +68,7 @@ async def test_a_spoken_turn_and_a_barge_in() -> None:
 
 async def test_history_and_tools_go_through() -> None:
     """What a client puts in, and a tool of its own, which it answers."""
-    brain = ScriptedBrain([ToolCall(call="c", name="clock", arguments="{}")], "It is noon.", word_ms=0)
+    brain = ScriptedBrain([ToolCall(call_id="c", name="clock", arguments="{}")], "It is noon.", word_ms=0)
     tool = {"type": "function", "name": "clock", "parameters": {"type": "object", "properties": {}}}
     async with relayed(brain) as (client, model):
         await client.send("session.update", session={"type": "realtime", "tools": [tool]})

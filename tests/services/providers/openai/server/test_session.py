@@ -48,13 +48,13 @@ PATIENT = {"audio": {"input": {"turn_detection": {"type": "server_vad", "create_
 
 
 def sound(ms: float = 100, *, response: str = "r", item: str = "i", rate: int = 24_000) -> Audio:
-    return Audio(samples=tone(ms=ms, rate=rate), rate=rate, response=response, item=item)
+    return Audio(samples=tone(ms=ms, rate=rate), rate=rate, response_id=response, item_id=item)
 
 
 def answer(hand: Hand, response: str = "r", *frames: Frame) -> list[Event]:
     """A whole response of the brain's."""
-    said = frames or (Text(text="Hi.", response=response, item="i"), sound(response=response))
-    return hand.brain(ResponseStarted(response=response), *said, ResponseEnded(response=response))
+    said = frames or (Text(text="Hi.", response_id=response, item_id="i"), sound(response=response))
+    return hand.brain(ResponseStarted(response_id=response), *said, ResponseEnded(response_id=response))
 
 
 # Orders ---------------------------------------------------------------------------------------------------------------
@@ -85,11 +85,11 @@ def test_a_text_turn_with_sound_has_the_order_of_the_service() -> None:
     (said,) = hand.frames()
     assert isinstance(said, UserText)
     assert said.text == "hello"
-    assert said.item == events[0]["item"]["id"]
+    assert said.item_id == events[0]["item"]["id"]
     done = events[-1]["response"]
     assert done["status"] == "completed"
     assert done["output"][0]["content"] == [{"type": "output_audio", "transcript": "Hi."}]
-    assert events[4]["previous_item_id"] == said.item
+    assert events[4]["previous_item_id"] == said.item_id
     assert sum(len(each["delta"]) for each in events if each["type"] == "response.output_audio.delta") == 4800
 
 
@@ -142,9 +142,9 @@ def test_a_spoken_turn_has_the_order_of_the_service() -> None:
     kinds = [kind for kind, _ in itertools.groupby(type(frame) for frame in frames)]
     assert kinds[0] is Audio
     assert [kind for kind in kinds if kind not in (Audio, SpeechContinued)] == [SpeechStarted, SpeechStopped, Commit]
-    assert {frame.item for frame in frames if isinstance(frame, SpeechStarted | SpeechStopped | SpeechContinued)} == {
-        events[0]["item_id"]
-    }
+    assert {
+        frame.item_id for frame in frames if isinstance(frame, SpeechStarted | SpeechStopped | SpeechContinued)
+    } == {events[0]["item_id"]}
     assert sum(len(frame.samples) for frame in frames if isinstance(frame, Audio)) == len(spoken("time")) // 2
     assert types(answer(hand))[0] == "response.created"
 
@@ -214,10 +214,10 @@ def test_transcripts_go_to_their_item() -> None:
     hand = Hand(session={"audio": {"input": {"transcription": {"model": "any"}}}})
     item = hand.speak(spoken("time"))[0]["item_id"]
     events = hand.brain(
-        Transcript(text="What", item=item),
-        Transcript(text="What time", item=item),
-        Transcript(text="Which time is it?", item=item, final=True),
-        Transcript(text="late", item=item, final=True),
+        Transcript(text="What", item_id=item),
+        Transcript(text="What time", item_id=item),
+        Transcript(text="Which time is it?", item_id=item, final=True),
+        Transcript(text="late", item_id=item, final=True),
     )
     deltas = [event["delta"] for event in events if event["type"].endswith("transcription.delta")]
     assert deltas == ["What", " time"]
@@ -234,9 +234,9 @@ def test_transcripts_of_items_with_other_names() -> None:
     first = hand.speak(spoken("time"))[0]["item_id"]
     second = hand.speak(spoken("stop"))[0]["item_id"]
     events = hand.brain(
-        Transcript(text="one", item="a", final=True),
-        Transcript(text="two", item="b"),
-        Transcript(text="two!", item="b", final=True),
+        Transcript(text="one", item_id="a", final=True),
+        Transcript(text="two", item_id="b"),
+        Transcript(text="two!", item_id="b", final=True),
     )
     done = [(event["item_id"], event["transcript"]) for event in events if "transcript" in event]
     assert done == [(first, "one"), (second, "two!")]
@@ -246,14 +246,14 @@ def test_without_transcription_there_are_no_transcripts() -> None:
     """They are sent to those only who have asked for them."""
     hand = Hand()
     item = hand.speak(spoken("time"))[0]["item_id"]
-    assert hand.brain(Transcript(text="What", item=item, final=True)) == []
+    assert hand.brain(Transcript(text="What", item_id=item, final=True)) == []
 
 
 def test_a_brain_with_ears_of_its_own() -> None:
     """With `vad=None` the brain's own speech events are the client's, and it takes turns by itself."""
     hand = Hand(vad=None)
     assert hand.speak(spoken("time")) == []
-    events = hand.brain(SpeechStarted(item="x", pts=10**9), SpeechStopped(item="x", pts=2 * 10**9))
+    events = hand.brain(SpeechStarted(item_id="x", pts=10**9), SpeechStopped(item_id="x", pts=2 * 10**9))
     assert types(events)[:3] == [
         "input_audio_buffer.speech_started",
         "input_audio_buffer.speech_stopped",
@@ -272,7 +272,7 @@ def test_a_tool_turn_has_the_order_of_the_service() -> None:
     hand.say()
     hand.client("response.create")
     hand.frames()
-    events = answer(hand, "r", ToolCall(call="c", name="f", arguments='{"a": 1}', response="r"))
+    events = answer(hand, "r", ToolCall(call_id="c", name="f", arguments='{"a": 1}', response_id="r"))
     assert types(events) == [
         "response.output_item.added",
         "conversation.item.added",
@@ -289,7 +289,7 @@ def test_a_tool_turn_has_the_order_of_the_service() -> None:
     ]
     assert hand.frames() == []
     assert types(hand.client("response.create")) == ["response.created"]
-    assert hand.frames() == [ToolResult(call="c", output="42")]
+    assert hand.frames() == [ToolResult(call_id="c", output="42")]
     assert types(answer(hand, "s"))[-1] == "response.done"
 
 
@@ -298,11 +298,13 @@ def test_a_missing_result_does_not_stop_the_conversation() -> None:
     hand = Hand()
     hand.say()
     hand.client("response.create")
-    answer(hand, "r", ToolCall(call="c", name="f", response="r"), ToolCall(call="d", name="f", response="r"))
+    answer(
+        hand, "r", ToolCall(call_id="c", name="f", response_id="r"), ToolCall(call_id="d", name="f", response_id="r")
+    )
     hand.frames()
     hand.client("conversation.item.create", item={"type": "function_call_output", "call_id": "d", "output": "1"})
     hand.client("response.create")
-    assert hand.frames() == [ToolResult(call="d", output="1"), Respond()]
+    assert hand.frames() == [ToolResult(call_id="d", output="1"), Respond()]
 
 
 # The frames for the brain ---------------------------------------------------------------------------------------------
@@ -338,9 +340,9 @@ def test_calls_that_the_brain_answers_are_none_of_the_clients() -> None:
     hand.say()
     hand.client("response.create")
     events = hand.brain(
-        ResponseStarted(response="r"),
-        ToolCall(call="c", name="f", response="r", handled=True),
-        ResponseEnded(response="r"),
+        ResponseStarted(response_id="r"),
+        ToolCall(call_id="c", name="f", response_id="r", handled=True),
+        ResponseEnded(response_id="r"),
     )
     assert types(events) == ["response.done"]
     assert events[0]["response"]["output"] == []
@@ -440,7 +442,7 @@ def test_speech_ends_the_response() -> None:
     hand = Hand()
     hand.say()
     hand.client("response.create")
-    hand.brain(ResponseStarted(response="r"), Text(text="Well,", response="r", item="i"), sound(400))
+    hand.brain(ResponseStarted(response_id="r"), Text(text="Well,", response_id="r", item_id="i"), sound(400))
     hand.frames()
     events = hand.speak(spoken("time", 0))
     assert types(events)[:1] == ["input_audio_buffer.speech_started"]
@@ -450,10 +452,10 @@ def test_speech_ends_the_response() -> None:
     assert done["response"]["output"][0]["status"] == "incomplete"
     assert [type(frame) for frame in hand.frames()][:2] == [Interrupt, SpeechStarted]
     late = hand.brain(
-        Text(text=" no", response="r"),
+        Text(text=" no", response_id="r"),
         sound(),
-        ToolCall(call="c", name="f", response="r"),
-        ResponseEnded(response="r", outcome="interrupted"),
+        ToolCall(call_id="c", name="f", response_id="r"),
+        ResponseEnded(response_id="r", outcome="interrupted"),
     )
     assert late == []
 
@@ -463,11 +465,11 @@ def test_speech_leaves_the_response_alone_if_it_is_told_to() -> None:
     turns = {"type": "server_vad", "interrupt_response": False}
     hand = Hand(session={"audio": {"input": {"turn_detection": turns}}})
     hand.client("response.create")
-    hand.brain(ResponseStarted(response="r"), Text(text="Well,", response="r"))
+    hand.brain(ResponseStarted(response_id="r"), Text(text="Well,", response_id="r"))
     hand.frames()
     hand.speak(spoken("time"))
     assert not [frame for frame in hand.frames() if isinstance(frame, Interrupt | Commit)]
-    assert types(hand.brain(ResponseEnded(response="r")))[-1] == "response.done"
+    assert types(hand.brain(ResponseEnded(response_id="r")))[-1] == "response.done"
     assert hand.frames() == [Commit()]
 
 
@@ -476,7 +478,7 @@ def test_cancel_and_truncate() -> None:
     hand = Hand()
     hand.say()
     response = hand.client("response.create")[0]["response"]["id"]
-    item = hand.brain(ResponseStarted(response="r"), Text(text="Well,", response="r", item="i"), sound(400))[0]
+    item = hand.brain(ResponseStarted(response_id="r"), Text(text="Well,", response_id="r", item_id="i"), sound(400))[0]
     hand.frames()
     events = hand.client("response.cancel", response_id=response)
     assert events[-1]["response"]["status_details"] == {"type": "cancelled", "reason": "client_cancelled"}
@@ -484,7 +486,7 @@ def test_cancel_and_truncate() -> None:
     id = item["item"]["id"]
     (cut,) = hand.client("conversation.item.truncate", item_id=id, content_index=0, audio_end_ms=150)
     assert (cut["item_id"], cut["content_index"], cut["audio_end_ms"]) == (id, 0, 150)
-    assert hand.frames() == [Played(response="r", item="i", ms=150.0, done=True)]
+    assert hand.frames() == [Played(response_id="r", item_id="i", ms=150.0, done=True)]
     (kept,) = hand.client("conversation.item.retrieve", item_id=id)
     assert kept["item"]["content"] == [{"type": "output_audio"}]
     problem = error(hand.client("conversation.item.truncate", item_id=id, content_index=0, audio_end_ms=151))
@@ -501,10 +503,10 @@ def test_what_is_not_cut_was_heard() -> None:
     hand.frames()
     hand.say()
     hand.client("response.create")
-    assert hand.frames()[0] == Played(response="r", item="i", ms=300.0, done=True)
+    assert hand.frames()[0] == Played(response_id="r", item_id="i", ms=300.0, done=True)
     answer(hand, "s", sound(200, response="s"))
     hand.core.close()
-    assert hand.frames() == [Played(response="s", item="i", ms=200.0, done=True)]
+    assert hand.frames() == [Played(response_id="s", item_id="i", ms=200.0, done=True)]
 
 
 def test_an_unplayed_item_that_is_deleted_was_not_heard() -> None:
@@ -514,7 +516,7 @@ def test_an_unplayed_item_that_is_deleted_was_not_heard() -> None:
     item = answer(hand, "r", sound(300))[0]["item"]["id"]
     hand.frames()
     hand.client("conversation.item.delete", item_id=item)
-    assert hand.frames() == [Played(response="r", item="i", ms=0.0, done=True)]
+    assert hand.frames() == [Played(response_id="r", item_id="i", ms=0.0, done=True)]
 
 
 def test_a_cancel_before_the_brain_has_begun() -> None:
@@ -524,7 +526,7 @@ def test_a_cancel_before_the_brain_has_begun() -> None:
     hand.client("response.create")
     assert types(hand.client("response.cancel")) == ["response.done"]
     hand.frames()
-    assert hand.brain(ResponseStarted(response="r"), Text(text="no", response="r")) == []
+    assert hand.brain(ResponseStarted(response_id="r"), Text(text="no", response_id="r")) == []
     assert [type(frame) for frame in hand.frames()] == [Interrupt]
     hand.say("again")
     hand.client("response.create")
@@ -535,10 +537,10 @@ def test_a_late_end_does_not_end_the_next_response() -> None:
     """An interrupted response of the brain's that ends late leaves the one that was asked for meanwhile alone."""
     hand = Hand()
     hand.client("response.create")
-    hand.brain(ResponseStarted(response="r"), Text(text="one", response="r"))
+    hand.brain(ResponseStarted(response_id="r"), Text(text="one", response_id="r"))
     hand.client("response.cancel")
     hand.client("response.create")
-    assert hand.brain(ResponseEnded(response="r", outcome="interrupted")) == []
+    assert hand.brain(ResponseEnded(response_id="r", outcome="interrupted")) == []
     assert answer(hand, "s")[-1]["response"]["status"] == "completed"
 
 
@@ -546,17 +548,17 @@ def test_the_brains_own_interrupt() -> None:
     """A brain that interrupts itself cancels its response; an interrupt of ours that comes back does nothing."""
     hand = Hand()
     hand.client("response.create")
-    hand.brain(ResponseStarted(response="r"), Text(text="one", response="r"))
+    hand.brain(ResponseStarted(response_id="r"), Text(text="one", response_id="r"))
     assert hand.brain(Interrupt(epoch=1))[-1]["response"]["status"] == "cancelled"
     hand.client("response.create")
-    hand.brain(Text(text="two", response="s"))
+    hand.brain(Text(text="two", response_id="s"))
     assert hand.brain(Interrupt(epoch=1)) == []
 
 
 def test_a_response_that_nobody_asked_for() -> None:
     """A brain may speak by itself, also without a `ResponseStarted`, and one response ends the one before it."""
     hand = Hand()
-    events = hand.brain(Text(text="Are you there?", response="a"), ResponseStarted(response="b"))
+    events = hand.brain(Text(text="Are you there?", response_id="a"), ResponseStarted(response_id="b"))
     assert [each["type"] for each in events if each["type"].startswith("response.") and "item" not in each][:1] == [
         "response.created"
     ]
@@ -571,7 +573,9 @@ def test_failures() -> None:
     """A failed response says so; a fatal failure fails it and is an error, and another is an error alone."""
     hand = Hand()
     hand.client("response.create")
-    failed = hand.brain(ResponseStarted(response="r"), ResponseEnded(response="r", outcome="failed", reason="quota"))
+    failed = hand.brain(
+        ResponseStarted(response_id="r"), ResponseEnded(response_id="r", outcome="failed", reason="quota")
+    )
     assert failed[-1]["response"]["status"] == "failed"
     assert failed[-1]["response"]["status_details"]["error"]["code"] == "quota"
     hand.client("response.create")
@@ -583,8 +587,8 @@ def test_usage() -> None:
     """The brain's usage is the response's."""
     hand = Hand()
     hand.client("response.create")
-    used = Usage(response="r", input_tokens=10, output_tokens=5, input_audio_tokens=4, cached_tokens=2)
-    usage = answer(hand, "r", Text(text="x", response="r"), used)[-1]["response"]["usage"]
+    used = Usage(response_id="r", input_tokens=10, output_tokens=5, input_audio_tokens=4, cached_tokens=2)
+    usage = answer(hand, "r", Text(text="x", response_id="r"), used)[-1]["response"]["usage"]
     assert usage["total_tokens"] == 15
     assert usage["input_token_details"]["text_tokens"] == 6
     assert usage["input_token_details"]["cached_tokens"] == 2
@@ -909,7 +913,7 @@ def test_a_result_that_comes_too_late() -> None:
     """A result for a response before the latest reaches the brain, which is asked all the same."""
     hand = Hand()
     hand.client("response.create")
-    answer(hand, "r", ToolCall(call="c", name="f", response="r"))
+    answer(hand, "r", ToolCall(call_id="c", name="f", response_id="r"))
     hand.say()
     hand.client("response.create")
     answer(hand, "s")
@@ -923,7 +927,7 @@ def test_a_result_for_a_cancelled_response_is_history() -> None:
     """The brain does not wait for it, so it is remembered and not given as a result."""
     hand = Hand()
     hand.client("response.create")
-    hand.brain(ResponseStarted(response="r"), ToolCall(call="c", name="f", response="r"))
+    hand.brain(ResponseStarted(response_id="r"), ToolCall(call_id="c", name="f", response_id="r"))
     hand.client("response.cancel")
     hand.frames()
     hand.client("conversation.item.create", item={"type": "function_call_output", "call_id": "c", "output": "1"})
@@ -976,14 +980,14 @@ BRAIN: list[Frame] = [
     frame
     for response in ("r", "s", "")
     for frame in (
-        ResponseStarted(response=response),
-        Text(text="x", response=response, item="i"),
+        ResponseStarted(response_id=response),
+        Text(text="x", response_id=response, item_id="i"),
         sound(20, response=response),
-        ToolCall(call="c", name="f", response=response),
-        Usage(response=response, input_tokens=1),
-        ResponseEnded(response=response),
-        ResponseEnded(response=response, outcome="interrupted"),
-        ResponseEnded(response=response, outcome="failed"),
+        ToolCall(call_id="c", name="f", response_id=response),
+        Usage(response_id=response, input_tokens=1),
+        ResponseEnded(response_id=response),
+        ResponseEnded(response_id=response, outcome="interrupted"),
+        ResponseEnded(response_id=response, outcome="failed"),
     )
 ] + [Transcript(text="x", final=True), Failure(message="x"), Interrupt(epoch=1), Interrupt(epoch=2)]
 STEPS = [("client", at) for at in range(len(CLIENT))] + [("brain", at) for at in range(len(BRAIN))]
@@ -1030,12 +1034,12 @@ def test_whatever_comes_the_order_holds(steps: list[tuple[str, int]]) -> None:
 
 FOLDER = os.environ.get("BARGEIN_RECORDINGS", "")
 SCRIPTS: dict[str, list[tuple[Frame, ...]]] = {
-    "openai_text_in_audio_out": [(Text(text="Hi there!", response="r", item="i"), sound())],
+    "openai_text_in_audio_out": [(Text(text="Hi there!", response_id="r", item_id="i"), sound())],
     "openai_tool_call_round": [
-        (ToolCall(call="call_uMNE0Myi2tDTPu0w", name="get_weather", arguments="{}", response="r"),),
-        (Text(text="Foggy.", response="s", item="i"),),
+        (ToolCall(call_id="call_uMNE0Myi2tDTPu0w", name="get_weather", arguments="{}", response_id="r"),),
+        (Text(text="Foggy.", response_id="s", item_id="i"),),
     ],
-    "openai_audio_in_server_vad": [(Text(text="Hello", response="r", item="i"), sound())],
+    "openai_audio_in_server_vad": [(Text(text="Hello", response_id="r", item_id="i"), sound())],
 }
 
 
@@ -1059,7 +1063,7 @@ def test_the_events_have_the_fields_of_the_recordings(name: str) -> None:
                 answer(hand, response, *next(script))
     if name == "openai_audio_in_server_vad":
         item = hand.speak(spoken("hello"))[0]["item_id"]
-        hand.brain(Transcript(text="Hello", item=item), Transcript(text="Hello, you.", item=item, final=True))
+        hand.brain(Transcript(text="Hello", item_id=item), Transcript(text="Hello, you.", item_id=item, final=True))
         answer(hand, "r", *next(script))
     for type in dict.fromkeys(types(theirs)):
         one = next(event for event in theirs if event["type"] == type)

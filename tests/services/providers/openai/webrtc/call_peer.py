@@ -178,7 +178,7 @@ class Call:
             self.sounding = name
             self.tell({"type": "output_audio_buffer.started", "response_id": name})
         self.voice.add(
-            Audio(samples=np.frombuffer(pcm, "<i2").astype(np.int16), rate=24_000, response=name, epoch=self.epoch)
+            Audio(samples=np.frombuffer(pcm, "<i2").astype(np.int16), rate=24_000, response_id=name, epoch=self.epoch)
         )
         self.track.wake()
 

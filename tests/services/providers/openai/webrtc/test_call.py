@@ -61,8 +61,8 @@ async def test_a_typed_question_is_answered_in_sound() -> None:
         sound = harness.of(Audio)
         assert ended.outcome == "completed"
         assert loud_ms(sound) == pytest.approx(400, abs=60)
-        assert {(frame.response, frame.rate) for frame in sound} == {(ended.response, 24_000)}
-        assert all(frame.item for frame in sound)
+        assert {(frame.response_id, frame.rate) for frame in sound} == {(ended.response_id, 24_000)}
+        assert all(frame.item_id for frame in sound)
         assert harness.timeline.of(Audio)[-1].at < harness.timeline.of(ResponseEnded)[-1].at
         assert server.calls[0].session["model"] == "gpt-realtime"
 
@@ -103,13 +103,13 @@ async def test_an_interrupt_of_ours_clears_what_the_server_has_still_to_play() -
             harness.interrupt()
             await harness.next(ResponseEnded, within=10)
             await harness.send(UserText(text="and?"))
-            started = (await harness.next(ResponseStarted, within=10)).response
+            started = (await harness.next(ResponseStarted, within=10)).response_id
             await harness.end()
         call = server.calls[0]
         sent = [event["type"] for event in call.received]
         assert sent.index("response.cancel") < sent.index("output_audio_buffer.clear")
         assert [frame.outcome for frame in harness.of(ResponseEnded)] == ["interrupted", "completed"]
-        second = [frame for frame in harness.of(Audio) if frame.response == started]
+        second = [frame for frame in harness.of(Audio) if frame.response_id == started]
         assert loud_ms(second) == pytest.approx(200, abs=60)
 
 
@@ -148,7 +148,7 @@ async def test_pictures_may_be_shown_on_a_track() -> None:
 @pytest.mark.real
 async def test_tools_are_called_on_the_channel() -> None:
     """And answered there."""
-    call = ToolCall(call="", name="weather", arguments='{"city": "Paris"}')
+    call = ToolCall(call_id="", name="weather", arguments='{"city": "Paris"}')
     asked = []
 
     def weather(city: str) -> str:
@@ -205,7 +205,7 @@ async def test_a_lost_call_is_made_again() -> None:
             await harness.next(ResponseEnded, within=10)
             await server.calls[0].pc.close()
             again = await harness.next(Connected, within=10)
-            assert again.again
+            assert again.reconnected
             await harness.send(UserText(text="Still there?"))
             await harness.next(Audio, within=10)
             await harness.session.cancel()

@@ -257,7 +257,7 @@ async def test_a_browser_talks_to_the_model_while_tools_run_here() -> None:
         asked.append(city)
         return "sunny"
 
-    call = ToolCall(call="", name="weather", arguments='{"city": "Paris"}')
+    call = ToolCall(call_id="", name="weather", arguments='{"city": "Paris"}')
     async with call_server((call,), "It is sunny.") as server:
         url = server.url.replace("ws:", "http:")
         secret = await mint_secret({"model": "gpt-realtime"}, api_key="key", seconds=60, url=url)

@@ -52,17 +52,17 @@ PROFILE: Final = Profile(
     provider="OpenAI",
     input_rate=24_000,
     output_rate=24_000,
-    images=True,
-    text_output=True,
-    cancels=True,
-    truncates=True,
+    supports_images=True,
+    supports_text_output=True,
+    supports_cancel=True,
+    supports_truncation=True,
     turn_detection=("server_vad", "semantic_vad"),
-    commits=True,
-    speech=True,
-    updates=True,
-    asides=True,
-    seeds=True,
-    session_seconds=3600.0,
+    supports_commit=True,
+    emits_speech_events=True,
+    supports_updates=True,
+    supports_out_of_band=True,
+    supports_history_seeding=True,
+    max_session_seconds=3600.0,
 )
 FATAL: Final = frozenset(
     {
@@ -152,22 +152,26 @@ class OpenAIProtocol(Protocol):
                 pcm = event.delta
                 if self._codec.width == 1:
                     pcm = self._codec.decode(pcm).astype("<i2", copy=False).tobytes()
-                yield AudioPiece(response=event.response_id, item=event.item_id or "", pcm=pcm)
+                yield AudioPiece(response_id=event.response_id, item_id=event.item_id or "", pcm=pcm)
         elif isinstance(event, wire.TranscriptDelta | wire.TextDelta):
             if event.response_id in self._apart:
                 self._apart[event.response_id][1].append(event.delta)
             else:
-                yield TextPiece(response=event.response_id, item=event.item_id or "", text=event.delta)
+                yield TextPiece(response_id=event.response_id, item_id=event.item_id or "", text=event.delta)
         elif isinstance(event, wire.AudioTimestamp):
             if event.response_id not in self._apart:
                 start, end = event.audio_offset_ms, event.audio_offset_ms + event.audio_duration_ms
                 yield WordTimed(
-                    response=event.response_id, item=event.item_id or "", text=event.text, start_ms=start, end_ms=end
+                    response_id=event.response_id,
+                    item_id=event.item_id or "",
+                    text=event.text,
+                    start_ms=start,
+                    end_ms=end,
                 )
         elif isinstance(event, wire.TranscriptDone | wire.TextDone):
             if event.response_id not in self._apart:
                 text = event.transcript if isinstance(event, wire.TranscriptDone) else event.text
-                yield ItemOver(response=event.response_id, item=event.item_id or "", text=text)
+                yield ItemOver(response_id=event.response_id, item_id=event.item_id or "", text=text)
         elif isinstance(event, wire.ArgumentsDone):
             if _complete(event.arguments):  # of an interrupted response they may be cut off
                 yield from self._called_for(event.response_id, event.call_id, event.name, event.arguments)
@@ -181,7 +185,7 @@ class OpenAIProtocol(Protocol):
                 self._apart[event.response.id] = name, []
                 self._asides = {key: each for key, each in self._asides.items() if each != name}
             else:
-                yield ResponseBegan(response=event.response.id, request=self._request(event.response))
+                yield ResponseBegan(response_id=event.response.id, request=self._request(event.response))
         elif isinstance(event, wire.ResponseDone):
             yield from self._done(event.response, event.usage)
         else:
@@ -189,21 +193,21 @@ class OpenAIProtocol(Protocol):
 
     def _about_the_user(self, event: wire.ServerEvent) -> Iterator[Event]:
         if isinstance(event, wire.InputSpeechStarted):
-            yield SpeechBegan(item=event.item_id or "", ms=event.audio_start_ms, interrupts=self._interrupts)
+            yield SpeechBegan(item_id=event.item_id or "", ms=event.audio_start_ms, interrupts=self._interrupts)
         elif isinstance(event, wire.InputSpeechStopped):
-            yield SpeechOver(item=event.item_id or "", ms=event.audio_end_ms)
+            yield SpeechOver(item_id=event.item_id or "", ms=event.audio_end_ms)
         elif isinstance(event, wire.Committed):
-            yield AudioCommitted(item=event.item_id or "", answered=self._answers)
+            yield AudioCommitted(item_id=event.item_id or "", answered=self._answers)
         elif isinstance(event, wire.TranscriptionDelta):
             yield self._partly(event.item_id, self._said.get(event.item_id, "") + event.delta)
         elif isinstance(event, wire.TranscriptionUpdated) or _partial(event):
             yield self._partly(event.item_id, event.transcript)
         elif isinstance(event, wire.TranscriptionCompleted):
             self._said.pop(event.item_id, None)
-            yield Transcribed(item=event.item_id, text=event.transcript.strip(), final=True)
+            yield Transcribed(item_id=event.item_id, text=event.transcript.strip(), final=True)
         elif isinstance(event, wire.TranscriptionFailed):
             text = self._said.pop(event.item_id, "")
-            yield Transcribed(item=event.item_id, text=text, final=True)
+            yield Transcribed(item_id=event.item_id, text=text, final=True)
             yield ProtocolFault(message=f"what the user said could not be transcribed: {event.error.message}")
         elif isinstance(event, wire.SessionCreated):
             self._session = str(event.session.get("id") or "")  # the settings take effect with session.updated
@@ -222,7 +226,7 @@ class OpenAIProtocol(Protocol):
         self._said[item] = text
         if len(self._said) > KEPT:
             del self._said[next(iter(self._said))]
-        return Transcribed(item=item, text=text.lstrip())
+        return Transcribed(item_id=item, text=text.lstrip())
 
     def _updated(self, session: dict[str, Any]) -> Iterator[Event]:
         turns: Any = self._dialect.read_session(session)
@@ -237,7 +241,7 @@ class OpenAIProtocol(Protocol):
             # The one time that is not AnyIO's: the server gives it as a date.
             left = expires - time.time() if isinstance(expires, int | float) and 0 < expires < 1e12 else 0
             name = str(session.get("id") or self._session)
-            yield SessionReady(session=name, config=session, seconds=left if left > 1 else None)
+            yield SessionReady(session_id=name, config=session, seconds=left if left > 1 else None)
 
     def _request(self, response: wire.WireResponse) -> str | None:
         """Which request a response answers; "" for the server's own idea, None where that cannot be told."""
@@ -249,7 +253,7 @@ class OpenAIProtocol(Protocol):
         """Twice on the wire, once here: the arguments are complete, and then the item is."""
         if call and name and call not in self._called and response not in self._apart:
             self._called.append(call)
-            yield ToolCallReceived(response=response, call=call, name=name, arguments=arguments or "{}")
+            yield ToolCallReceived(response_id=response, call_id=call, name=name, arguments=arguments or "{}")
 
     def _done(self, response: wire.WireResponse, usage: wire.TokenUsage | None = None) -> Iterator[Event]:
         if response.id in self._apart:
@@ -267,7 +271,9 @@ class OpenAIProtocol(Protocol):
             outcome = "interrupted"
         elif response.status in ("failed", "incomplete"):
             outcome = "failed" if response.status == "failed" else "completed"
-        yield ResponseOver(response=response.id, outcome=outcome, reason=reason, usage=_usage(usage or response.usage))
+        yield ResponseOver(
+            response_id=response.id, outcome=outcome, reason=reason, usage=_usage(usage or response.usage)
+        )
         code = str(details.error.code or "") if details and details.error else ""
         if response.status == "failed" and code in FATAL:
             yield ProtocolFault(message=reason, code=code, fatal=True)
@@ -334,15 +340,15 @@ class OpenAIProtocol(Protocol):
         for entry in entries:
             if entry.role == "call":
                 call = wire.WireItem(
-                    type="function_call", call_id=entry.call, name=entry.name, arguments=entry.arguments or "{}"
+                    type="function_call", call_id=entry.call_id, name=entry.name, arguments=entry.arguments or "{}"
                 )
                 yield self._create(call)
-                yield from self.tool_result(entry.call, entry.output or "")
-                self._called.append(entry.call)
+                yield from self.tool_result(entry.call_id, entry.output or "")
+                self._called.append(entry.call_id)
             else:
                 kind = "output_text" if entry.role == "assistant" else "input_text"
                 parts = [wire.WirePart(type=kind, text=entry.remembered)] if entry.remembered else []
-                if entry.role == "user" and self.profile.images and not self._dialect.images:
+                if entry.role == "user" and self.profile.supports_images and not self._dialect.images:
                     parts += [_picture(data_uri(each), each.detail) for each in entry.seen]
                 if parts:
                     yield self._create(wire.WireItem(type="message", role=entry.role, content=parts))

@@ -132,7 +132,7 @@ class ReplyAudio:
     def rest(self) -> Iterator[tuple[str, bytes]]:
         """What is held back, when nothing more follows."""
         if self._resample is not None:
-            for each in self._resample.process(ResponseEnded(response="")):
+            for each in self._resample.process(ResponseEnded(response_id="")):
                 if isinstance(each, Audio):
                     yield from self._cut(each)
 
@@ -140,4 +140,4 @@ class ReplyAudio:
         step = self._codec.rate * DELTA_MS // 1000
         samples = frame.samples.reshape(-1)
         for at in range(0, len(samples), step):
-            yield frame.item, self._codec.encode(np.ascontiguousarray(samples[at : at + step]))
+            yield frame.item_id, self._codec.encode(np.ascontiguousarray(samples[at : at + step]))

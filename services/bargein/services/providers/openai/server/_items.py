@@ -55,11 +55,13 @@ class ServerItem:
         """It as history, if it has words."""
         item = self.item
         if item["type"] == "function_call":
-            yield Remember(role="call", text=item["arguments"], item=self.id, call=item["call_id"], name=item["name"])
+            yield Remember(
+                role="call", text=item["arguments"], item_id=self.id, call_id=item["call_id"], name=item["name"]
+            )
         elif item["type"] == "function_call_output":
-            yield Remember(role="result", text=item["output"], item=self.id, call=item["call_id"])
+            yield Remember(role="result", text=item["output"], item_id=self.id, call_id=item["call_id"])
         elif self.text:
-            yield Remember(role=item["role"], text=self.text, item=self.id)
+            yield Remember(role=item["role"], text=self.text, item_id=self.id)
 
     def told_apart(self) -> Iterator[Frame]:
         """It as history, with its pictures."""

@@ -70,9 +70,9 @@ class _Foot(Processor):
         self._begun: deque[tuple[str, str]] = deque(maxlen=64)
 
     def process(self, frame: Audio) -> Iterator[Audio | Played]:
-        if frame.response and (item := (frame.response, frame.item)) not in self._begun:
+        if frame.response_id and (item := (frame.response_id, frame.item_id)) not in self._begun:
             self._begun.append(item)
-            yield Played(response=frame.response, item=frame.item, ms=0.0)
+            yield Played(response_id=frame.response_id, item_id=frame.item_id, ms=0.0)
         yield frame
 
 

@@ -78,7 +78,7 @@ class ReplyWriter:
         """When a word sounds: for sessions that ask for it, as Azure's Voice Live does."""
         self._of_part(
             "response.audio_timestamp.delta",
-            self._message(frame.item),
+            self._message(frame.item_id),
             audio_offset_ms=frame.start_ms,
             audio_duration_ms=frame.end_ms - frame.start_ms,
             text=frame.text,

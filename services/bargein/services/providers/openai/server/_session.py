@@ -178,25 +178,25 @@ class ServerSession:
     def given(self, frame: Frame) -> None:
         """Take a frame of the brain's. What only passed it by is left alone, such as sound without a response."""
         if isinstance(frame, Audio):
-            if frame.response and (reply := self._whose(frame.response)) is not None:
+            if frame.response_id and (reply := self._whose(frame.response_id)) is not None:
                 reply.audio(frame)
         elif isinstance(frame, Text):
-            if (reply := self._whose(frame.response)) is not None:
-                reply.text(frame.text, frame.item)
+            if (reply := self._whose(frame.response_id)) is not None:
+                reply.text(frame.text, frame.item_id)
         elif isinstance(frame, Timing):
             wanted = self.session.get("output_audio_timestamp_types") or ()
-            if "word" in wanted and (reply := self._whose(frame.response)) is not None:
+            if "word" in wanted and (reply := self._whose(frame.response_id)) is not None:
                 reply.timing(frame)
         elif isinstance(frame, ToolCall):
-            if not frame.handled and (reply := self._whose(frame.response)) is not None:
-                self._waiting.called(frame.call)
-                reply.call(frame.call, frame.name, frame.arguments)
+            if not frame.handled and (reply := self._whose(frame.response_id)) is not None:
+                self._waiting.called(frame.call_id)
+                reply.call(frame.call_id, frame.name, frame.arguments)
         elif isinstance(frame, ResponseStarted):
-            self._started(frame.response)
+            self._started(frame.response_id)
         elif isinstance(frame, ResponseEnded):
             self._ended(frame)
         elif isinstance(frame, Usage):
-            if self.reply is not None and self.reply.brain in (None, frame.response):
+            if self.reply is not None and self.reply.brain in (None, frame.response_id):
                 self.reply.usage = frame
         elif isinstance(frame, Transcript):
             self._transcript(frame)
@@ -244,9 +244,9 @@ class ServerSession:
 
     def _ended(self, frame: ResponseEnded) -> None:
         reply = self.reply
-        known = frame.response in self._over
-        self._forget(frame.response)
-        if reply is None or known or reply.brain not in (None, frame.response):
+        known = frame.response_id in self._over
+        self._forget(frame.response_id)
+        if reply is None or known or reply.brain not in (None, frame.response_id):
             return
         if frame.outcome == "completed":
             self._end("completed", None)
@@ -365,7 +365,7 @@ class ServerSession:
                 self._speech_started(frame)
             elif isinstance(frame, SpeechContinued):
                 if self._speech is not None:
-                    self.frames.append(SpeechContinued(pts=frame.pts, ms=frame.ms, item=self._speech.id))
+                    self.frames.append(SpeechContinued(pts=frame.pts, ms=frame.ms, item_id=self._speech.id))
             elif isinstance(frame, SpeechStopped):
                 self._speech_stopped(frame)
             else:
@@ -392,14 +392,14 @@ class ServerSession:
         assert turns is not None
         entry = self._speech = _spoken(self._ids("item"))
         self._quiet_from = None
-        self._name(frame.item, entry)
+        self._name(frame.item_id, entry)
         begin = frame.pts / 1e6 - turns.get("prefix_padding_ms", 0)
         self._from = max(self._from, begin)
         self._say("input_audio_buffer.speech_started", audio_start_ms=max(0, round(begin)), item_id=entry.id)
         if turns["interrupt_response"]:
             self._interrupt("turn_detected")
         if self._own_ears:
-            self.frames.append(SpeechStarted(pts=frame.pts, item=entry.id, lag_ms=frame.lag_ms))
+            self.frames.append(SpeechStarted(pts=frame.pts, item_id=entry.id, lag_ms=frame.lag_ms))
 
     def _speech_stopped(self, frame: SpeechStopped) -> None:
         turns, entry = self._turns, self._speech
@@ -408,7 +408,7 @@ class ServerSession:
         end = frame.pts / 1e6 + frame.lag_ms
         self._say("input_audio_buffer.speech_stopped", audio_end_ms=round(end), item_id=entry.id)
         if self._own_ears:
-            self.frames.append(SpeechStopped(pts=frame.pts, item=entry.id, lag_ms=frame.lag_ms))
+            self.frames.append(SpeechStopped(pts=frame.pts, item_id=entry.id, lag_ms=frame.lag_ms))
         self._heard(end)
         if not turns["create_response"]:
             return
@@ -449,10 +449,10 @@ class ServerSession:
                 del self._names[next(iter(self._names))]
 
     def _transcript(self, frame: Transcript) -> None:
-        entry = self._names.get(frame.item) or self._of_user(frame.item)
+        entry = self._names.get(frame.item_id) or self._of_user(frame.item_id)
         if entry is None or entry.final or frame.speaker != "user":
             return
-        self._name(frame.item, entry)
+        self._name(frame.item_id, entry)
         if frame.final:
             entry.final = True
             if entry in self._unheard:
@@ -557,7 +557,7 @@ class ServerSession:
     def _played(self, entry: ServerItem, ms: float) -> None:
         entry.open = False
         response, item = entry.brain
-        self.frames.append(Played(response=response, item=item, ms=ms, done=True))
+        self.frames.append(Played(response_id=response, item_id=item, ms=ms, done=True))
 
     def _say(self, type: str, **fields: Any) -> None:
         self.events.append({"type": type, "event_id": self._ids("event"), **fields})

@@ -36,7 +36,7 @@ class Waiting:
             self._goes_on = self._goes_on or call in self._calls
             self._calls.discard(call)
             self._late.discard(call)
-            self._results.append(ToolResult(call=call, output=entry.item["output"]))
+            self._results.append(ToolResult(call_id=call, output=entry.item["output"]))
         else:
             self._entries.append(entry)
 
@@ -89,7 +89,7 @@ class Waiting:
                 yield from entry.remembered()
             yield Commit()
         elif texts:
-            yield UserText(text="\n".join(entry.text for entry in texts), item=texts[-1].id)
+            yield UserText(text="\n".join(entry.text for entry in texts), item_id=texts[-1].id)
         elif asks:
             yield Respond(instructions=instructions)
 

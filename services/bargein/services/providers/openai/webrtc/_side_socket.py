@@ -91,4 +91,4 @@ class SideSocket:
 
     def _report(self, response: str, *, done: bool = False) -> Played:
         item = self._wire.items.get(response, "")
-        return Played(response=response, item=item, ms=1000 * self._given / RATE, done=done)
+        return Played(response_id=response, item_id=item, ms=1000 * self._given / RATE, done=done)

@@ -20,7 +20,9 @@ from ._side_socket import SideSocket
 
 __all__ = ["OpenAISideband", "Secret", "mint_secret"]
 
-CALL_PROFILE = msgspec.structs.replace(PROFILE, truncates=False, commits=False, seeds=False, turn_detection=("call",))
+CALL_PROFILE = msgspec.structs.replace(
+    PROFILE, supports_truncation=False, supports_commit=False, supports_history_seeding=False, turn_detection=("call",)
+)
 """The server remembers the call's conversation, and cuts it by itself."""
 
 
