@@ -2,6 +2,7 @@
 
 from .client.protocol import PROFILE, OpenAIProtocol
 from .client.realtime import OpenAIRealtime
+from .client.speech import OpenAISpeech, OpenAITranscription
 from .dialect import BETA, GA, Dialect
 from .server.serve import Faults, Limits, Remember, Server, ServerStatistics, serve, serve_socket
 from .server_language import ServerLanguage
@@ -18,6 +19,8 @@ __all__ = [
     "OpenAIProtocol",
     "OpenAIRealtime",
     "OpenAISideband",
+    "OpenAISpeech",
+    "OpenAITranscription",
     "Remember",
     "Secret",
     "Server",
