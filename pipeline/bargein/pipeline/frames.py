@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from ._samples import SECOND
 from .errors import FrameError
 
 __all__ = [
@@ -48,7 +49,6 @@ __all__ = [
 LIVE: Final = sys.maxsize
 """The epoch of what never expires. The largest index, so that staleness stays one comparison."""
 
-SECOND: Final = 1_000_000_000
 _INT16: Final = np.dtype(np.int16)
 _UINT8: Final = np.dtype(np.uint8)
 _PLANES: Final = {"rgb24": 3, "bgr24": 3, "rgba": 4, "gray8": 0}
