@@ -9,7 +9,8 @@ from typing import Any, Self, TypeVar
 
 import anyio
 from bargein.pipeline._contract import Contract, ProcessorKind
-from bargein.pipeline.frames import SECOND, Delivery, Frame
+from bargein.pipeline._samples import SECOND
+from bargein.pipeline.frames import Delivery, Frame
 from bargein.pipeline.graph import Pipeline, Step
 from bargein.pipeline.processor import Processor
 from bargein.pipeline.session import Session
