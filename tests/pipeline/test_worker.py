@@ -173,6 +173,6 @@ async def test_leaving_takes_the_time_of_draining() -> None:
     slow = Slow()
     slow.go.set()
     slow.linger = 0.1
-    async with Pipeline(slow).session(cancel_within=0.05) as session:
+    async with Pipeline(slow).session(cancel_seconds=0.05) as session:
         await session.send(audio())
     assert slow.log == ["enter", "exit"]

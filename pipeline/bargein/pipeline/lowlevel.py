@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from ._contract import Contract, ProcessorKind
 from ._extras import import_extra
-from ._host import on_trio
-from ._leash import CancellationIgnored, run_cancellable
+from ._backend import on_trio
+from ._cancellation import CancellationIgnored, run_cancellable
 from ._samples import SECOND, Samples, ns, samples_in
 from ._wakeup import Wakeup
 from ._worker import Worker, at_work

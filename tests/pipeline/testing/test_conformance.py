@@ -49,7 +49,7 @@ class Speaks(Processor):
 
 @pytest.mark.parametrize("make", [Plain, Waits, Loops, Resets, InThread, Rechunks])
 async def test_what_is_right_passes(make: Callable[[], Processor]) -> None:
-    """On every rung."""
+    """For every kind of processor."""
     await check_processor(make)
 
 

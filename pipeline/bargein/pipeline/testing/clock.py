@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import anyio
 import trio
-from bargein.pipeline._host import on_trio
+from bargein.pipeline._backend import on_trio
 from bargein.pipeline._worker import set_guard
 from trio.testing import MockClock
 

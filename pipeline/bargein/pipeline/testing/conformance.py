@@ -169,7 +169,7 @@ async def _check_cancellation(make: Callable[[], Processor], frames: Sequence[Fr
     """Cancelled before its first frame, in the middle, and while it is at work, it stops."""
     for cut in (0, len(frames) // 2, len(frames)):
         pipeline = Pipeline(make(), inputs=Frame)
-        async with pipeline.session(cancel_within=5.0) as session:
+        async with pipeline.session(cancel_seconds=5.0) as session:
             for frame in frames[:cut]:
                 session.offer(frame)
             with anyio.move_on_after(frames[-1].pts / SECOND / 2 if frames else 0):

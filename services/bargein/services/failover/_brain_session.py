@@ -169,7 +169,7 @@ class BrainSession:
                 leaf.runner = kept = keep(leaf.runner)  # type: ignore[attr-defined]
                 self.runners.append(kept)
             with self._scope:
-                async with self._graph.session(cancel_within=STOPS_WITHIN) as session:
+                async with self._graph.session(cancel_seconds=STOPS_WITHIN) as session:
                     await self._talk(session)
         except Exception as error:
             self.error = _sole(error)

@@ -186,7 +186,7 @@ class Sessions:
         self._counts["opened"] += 1
         if self.observe is not None:
             graph = Pipeline(_Head(self.observe), graph)
-        async with graph.session(drain_within=self.limits.drain_seconds) as session:
+        async with graph.session(drain_seconds=self.limits.drain_seconds) as session:
             live = self._live[name] = LiveSession(transport, graph, session)
             transport.on_left = partial(self._left, live)
             live.end_within(self.limits.session_seconds)
