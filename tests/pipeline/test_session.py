@@ -22,10 +22,11 @@ from bargein.pipeline import (
     SessionError,
     StuckError,
     Text,
+    Video,
 )
 from bargein.pipeline.testing import Harness, Scripted
 
-from .kit import InThread, Loops, Plain, Sink, Waits, audio, index
+from .kit import VIDEO, InThread, Loops, Plain, Sink, Waits, audio, index
 
 EACH = [Plain, Waits, Loops, InThread]
 
@@ -464,3 +465,17 @@ async def test_an_answer_from_elsewhere_can_be_interrupted() -> None:
         await harness.send(Text(text="wait"))
         await harness.settle()
         assert harness.session.epoch == 1
+
+
+async def test_reading_by_class_is_typed() -> None:
+    """`session.of` gives the frames of the classes that it is asked for, and discards the others."""
+    async with Pipeline(Plain()).session() as session:
+        for frame in (audio(1), Text("a"), audio(2), VIDEO):
+            await session.send(frame)
+        session.end()
+        assert [frame.samples[0] async for frame in session.of(Audio)] == [1, 2]
+    async with Pipeline(Plain()).session() as session:
+        for frame in (audio(1), Text("a"), VIDEO):
+            await session.send(frame)
+        session.end()
+        assert [type(frame) async for frame in session.of(Text, Video)] == [Text, Video]
