@@ -193,6 +193,9 @@ def test_frames_take_their_payload_by_position() -> None:
         (ToolResult, ("c", {"a": 1}), r"ToolResult\.output is dict \{'a': 1\}"),
         (Text, (), r"Text\(\) lacks its text; write Text\(text='...'\)"),
         (ToolCall, ("c",), r"ToolCall\(\) lacks its name"),
+        (Audio, (SOUND,), r"Audio\.rate is missing; expected samples a second"),
+        (Audio, (), r"Audio\.samples is missing; expected a non-empty array"),
+        (Image, (), r"Image\.data is missing; format 'rgb24' expects an array"),
     ],
 )
 def test_a_wrong_payload_is_named(kind: Any, payload: tuple[Any, ...], message: str) -> None:
