@@ -81,7 +81,7 @@ def test_frames_are_frozen() -> None:
 
 
 def test_live_is_the_default_and_the_greatest() -> None:
-    """What is given no epoch never expires."""
+    """A frame without an epoch never expires."""
     assert Text(text="a").epoch == LIVE
     assert Text(text="a", epoch=10**12).epoch < LIVE
 
@@ -151,7 +151,7 @@ def test_scaling_saturates() -> None:
 
 
 def test_a_frame_of_ones_own_is_one_small_class() -> None:
-    """Also without repeating the class options."""
+    """A frame class may leave out the class options."""
 
     class Subtitle(Frame, frozen=True, kw_only=True):
         text: str
