@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import anyio
 import msgspec
 import sniffio
+
 from bargein.pipeline.lowlevel import import_extra
 
 from ._retry import asked_wait

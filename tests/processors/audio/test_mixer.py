@@ -205,7 +205,7 @@ def test_bad_settings_are_refused(name: str, value: float) -> None:
 
 def test_a_short_background_is_refused() -> None:
     """With its length."""
-    with pytest.raises(ValueError, match="a background of 99 ms; expected at least 100 ms"):
+    with pytest.raises(ValueError, match="is 99 ms long; expected at least 100 ms"):
         Mixer(sound(silence(99)))
 
 

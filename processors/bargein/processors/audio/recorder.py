@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from bargein.pipeline import Audio, End, Interrupt, Processor
 
-from ._channels import mixed
 from ._wave_file import LARGEST, WaveFile
+from .channels import mix_channels
 from .resample import Resample
 
 __all__ = ["Recorder"]
@@ -284,7 +284,7 @@ class _Channel:
             self._rate, self._in = frame.rate, 0
         self._in += len(frame.samples)
         self.end = self.sounded = self._start + self._in * self._file.rate // self._rate
-        samples = mixed(frame.samples, 1)
+        samples = mix_channels(frame.samples, 1)
         if frame.rate == self._file.rate:
             self._place(samples)
             return

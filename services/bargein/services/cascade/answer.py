@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import anyio
 import msgspec
+
 from bargein.pipeline import (
     Failure,
     Frame,

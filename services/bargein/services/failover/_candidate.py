@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 import anyio
+
 from bargein.pipeline import (
     Audio,
     AudioFormat,

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import anyio
 import msgspec
+
 from bargein.pipeline import Failure, Frame, Inbox, Interrupt, Outlet, Processor, ResponseEnded, SpeechStopped
 from bargein.pipeline.lowlevel import Wakeup
 from bargein.services.frames import BrainSwitched

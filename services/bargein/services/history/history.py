@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import anyio
 import msgspec
+
 from bargein.services._text import clean
 from bargein.services.cascade.summary import by_model, oldest
 

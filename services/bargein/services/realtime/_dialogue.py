@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 import anyio
+
 from bargein.pipeline import (
     Audio,
     Failure,

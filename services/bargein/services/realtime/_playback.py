@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import anyio
+
 from bargein.pipeline import Played
 from bargein.processors import Alignment, Heard
 from bargein.services.history import Entry, History

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import anyio
+
 from bargein.pipeline import ToolCall, ToolResult
 from bargein.pipeline.lowlevel import CancellationIgnored, Worker, on_trio, run_cancellable
 from bargein.services._text import clean

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 import msgspec
+
 from bargein.pipeline import BargeinError
 from bargein.services._text import clean
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 import anyio
 import msgspec
+
 from bargein.pipeline import Audio, Delivery, Frame, Image, Interrupt, Outlet, Pipeline, Played, Processor, UserText
 from bargein.processors import Commit, Latency, Pacer, Resample
 from bargein.services.sockets import Socket, SocketClosedError

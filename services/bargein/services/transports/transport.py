@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import msgspec
+
 from bargein.pipeline import Delivery, Frame, Processor
 
 __all__ = ["Dtmf", "Peer", "PeerJoined", "PeerLeft", "Transport"]

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any, Final, Literal
 
 import msgspec
+
 from bargein.pipeline import BargeinError
 from bargein.services._retry import asked_wait, pause
 

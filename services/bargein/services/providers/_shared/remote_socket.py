@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 import anyio
 import msgspec
 import numpy as np
+
 from bargein.services._retry import PASSING, pause
 from bargein.services.cascade.parts import Samples
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError

@@ -12,6 +12,7 @@ from uuid import uuid4
 import anyio
 from anyio.abc import TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
 from bargein.services._retry import PASSING, pause
 from bargein.services.cascade.parts import Samples, TextToSpeech, Word
 from bargein.services.sockets import Socket, SocketClosedError

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline import Audio, Frame, ResponseEnded
 from bargein.processors import Resample, Vad
 from bargein.services.g711 import Codec, codec
