@@ -452,7 +452,7 @@ def test_without_sound_it_is_empty(tmp_path: Path) -> None:
 def test_one_session_each(tmp_path: Path) -> None:
     """A second one is refused, while the first runs and afterwards; the recording stays."""
     recorder = Recorder(tmp_path / "call.wav")
-    with recorder.user, pytest.raises(RuntimeError, match="is recording; make a new one"):
+    with recorder.user, pytest.raises(RuntimeError, match="is recording; create a new one"):
         recorder.user.__enter__()
     record(Recorder(tmp_path / "other.wav"), sound(1, 320))
     for end in (recorder.user, recorder.agent):
@@ -464,7 +464,7 @@ def test_what_exists_is_kept(tmp_path: Path) -> None:
     """Unless one says otherwise."""
     path = tmp_path / "call.wav"
     record(Recorder(path), *framed(noise(3000)))
-    with pytest.raises(FileExistsError, match="choose another path, or say overwrite=True"):
+    with pytest.raises(FileExistsError, match="choose another path, or pass overwrite=True"):
         record(Recorder(path), sound(1, 320))
     assert len(read(path)[0]) == 48_000
     record(Recorder(path, overwrite=True), sound(1, 320))
@@ -474,7 +474,7 @@ def test_what_exists_is_kept(tmp_path: Path) -> None:
 async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     """When the session begins, with what to do."""
     recorder = Recorder(tmp_path / "calls" / "call.wav")
-    with pytest.raises(FileNotFoundError, match=r"no folder '.*calls'; make it first"):
+    with pytest.raises(FileNotFoundError, match=r"the folder '.*calls' does not exist; create it first"):
         async with Harness(recorder.user):
             pass
 

@@ -128,11 +128,11 @@ class Spoken(Processor):
         """Give the frame on, and what it changes."""
         if isinstance(frame, Audio | Text | Timing) and (item := self._item(frame)) is not None:
             if isinstance(frame, Audio):
-                item.sounds(frame)
+                item.add_audio(frame)
             elif isinstance(frame, Text):
-                item.says(frame.text, frame.final)
+                item.add_text(frame.text, frame.final)
             else:
-                item.times(frame.text, frame.start_ms, frame.end_ms)
+                item.add_timing(frame.text, frame.start_ms, frame.end_ms)
         if not isinstance(frame, Played | ToolResult | Interrupt | End):
             yield frame
         if isinstance(frame, Played):
@@ -176,7 +176,7 @@ class Spoken(Processor):
         if item is None:
             return
         before = item.heard if item.started else None
-        item.plays(frame.ms, frame.done)
+        item.set_played(frame.ms, frame.done)
         if frame.done:
             yield from self._settle(frame.response_id, frame.item_id)
         elif item.heard != before:
@@ -186,7 +186,7 @@ class Spoken(Processor):
         """Say the last of an item once its audio is over and its text complete, or it was cut short."""
         item = self._items.get((response, name))
         if item is not None and item.settled:
-            self._ms_per_weight = item.learned
+            self._ms_per_weight = item.measured_ms_per_weight
             del self._items[response, name]
             self._settled.append((response, name))
             self._forget(response)
@@ -211,7 +211,7 @@ class Spoken(Processor):
             if item.epoch < frame.epoch:
                 item.cut()
                 if not item.started:
-                    item.plays(0, done=True)
+                    item.set_played(0, done=True)
                 yield from self._settle(response, name)
 
     def _say(self, response: str, name: str, item: Alignment, *, done: bool) -> Iterator[Heard | Transcript]:

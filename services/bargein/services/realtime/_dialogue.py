@@ -414,7 +414,7 @@ class Dialogue:
         pts = item.samples * SECOND // rate
         item.samples += len(samples)
         frame = Audio(samples=samples, rate=rate, pts=pts, response_id=event.response_id, item_id=event.item_id)
-        item.alignment.sounds(frame)
+        item.alignment.add_audio(frame)
         self.emit(frame, response.outlet)
         if self.give.waiting_ms > self._waiting_most:
             self._cancel(response)
@@ -428,7 +428,7 @@ class Dialogue:
             return
         item = self._item(response, item_name)
         item.text = True
-        item.alignment.says(text, False)
+        item.alignment.add_text(text, False)
         self.history.assistant(text, item_name, name)
         self.emit(Text(text=text, response_id=name, item_id=item_name), response.outlet)
 
@@ -436,7 +436,7 @@ class Dialogue:
         response = self._of(event.response_id)
         if response is None:
             return
-        self._item(response, event.item_id).alignment.times(event.text, event.start_ms, event.end_ms)
+        self._item(response, event.item_id).alignment.add_timing(event.text, event.start_ms, event.end_ms)
         timing = Timing(
             text=event.text,
             start_ms=event.start_ms,
