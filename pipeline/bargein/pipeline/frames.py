@@ -206,7 +206,7 @@ class Audio(Frame, frozen=True, kw_only=True, eq=False):
         return hash((Audio, self.pts, self.rate, len(self.samples)))
 
     def __repr__(self) -> str:
-        whose = f", response={self.response_id!r}" if self.response_id else ""
+        whose = f", response_id={self.response_id!r}" if self.response_id else ""
         return f"Audio({self.ms:g} ms, {self.rate} Hz, {self.channels} ch, {_when(self)}{whose})"
 
 

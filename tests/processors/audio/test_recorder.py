@@ -80,7 +80,7 @@ class Brain(Processor):
         start = anyio.current_time()
         for number, at in enumerate(self.at):
             await anyio.sleep_until(start + at)
-            for frame in framed(self.say(number), rate=self.rate, response=f"r{number}"):
+            for frame in framed(self.say(number), rate=self.rate, response_id=f"r{number}"):
                 await reply.send(frame)
 
 
@@ -358,7 +358,7 @@ def test_another_rate_in_the_middle(tmp_path: Path) -> None:
 async def test_frames_pass_as_they_are(tmp_path: Path) -> None:
     """The very same objects, of any format, at both ends."""
     recorder = Recorder(tmp_path / "call.wav")
-    frames = [*framed(tone(ms=100)), *framed(tone(ms=100, rate=24_000), rate=24_000, response="r", epoch=0)]
+    frames = [*framed(tone(ms=100)), *framed(tone(ms=100, rate=24_000), rate=24_000, response_id="r", epoch=0)]
     async with Harness(recorder.user, recorder.agent) as harness:
         await harness.send(*frames)
         await harness.end()
@@ -456,7 +456,7 @@ def test_one_session_each(tmp_path: Path) -> None:
         recorder.user.__enter__()
     record(Recorder(tmp_path / "other.wav"), sound(1, 320))
     for end in (recorder.user, recorder.agent):
-        with pytest.raises(RuntimeError, match="has recorded its session; make a new one, with another path"):
+        with pytest.raises(RuntimeError, match="has recorded its session; create a new one, with another path"):
             end.__enter__()
 
 
@@ -491,7 +491,7 @@ def test_a_full_file_says_so(tmp_path: Path) -> None:
                 errors.append(error)
     (full,) = errors
     assert full.errno == errno.EFBIG
-    assert "the recording is full: after 2 s, 160044 bytes" in str(full)
+    assert "the recording is full after 2 s, at 160044 bytes" in str(full)
     assert np.array_equal(read(recorder.path)[0], noise(5000)[:40_000])
 
 

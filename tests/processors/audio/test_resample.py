@@ -127,21 +127,21 @@ def test_frames_without_times_are_one_stretch() -> None:
 
 def test_the_end_of_a_response_is_a_boundary() -> None:
     """Its last milliseconds come before `ResponseEnded`, with its epoch; the next begins anew."""
-    first = list(framed(sine(400, 24_000, 100), rate=24_000, epoch=0, response="a"))
+    first = list(framed(sine(400, 24_000, 100), rate=24_000, epoch=0, response_id="a"))
     processor = Resample(16_000)
     out: list[Frame] = [each for frame in first for each in processor.process(frame)]
     out += processor.process(ResponseEnded(response_id="a"))
     assert isinstance(out[-1], ResponseEnded)
     assert len(joined(out)) == 1600
     assert {(frame.response_id, frame.epoch) for frame in out if isinstance(frame, Audio)} == {("a", 0)}
-    (second,) = framed(sine(400, 24_000, 20), rate=24_000, epoch=0, response="b")
+    (second,) = framed(sine(400, 24_000, 20), rate=24_000, epoch=0, response_id="b")
     assert {frame.response_id for frame in through(processor, [second])} == {"b"}
 
 
 def test_another_response_flushes_the_one_before() -> None:
     """Also without `ResponseEnded`."""
-    (first,) = framed(sine(400, 24_000, 20), rate=24_000, epoch=0, response="a")
-    (second,) = framed(sine(400, 24_000, 20), rate=24_000, epoch=0, response="b")
+    (first,) = framed(sine(400, 24_000, 20), rate=24_000, epoch=0, response_id="a")
+    (second,) = framed(sine(400, 24_000, 20), rate=24_000, epoch=0, response_id="b")
     out = through(Resample(16_000), [first, second])
     assert [sum(len(each.samples) for each in out if each.response_id == name) for name in "ab"] == [320, 320]
 

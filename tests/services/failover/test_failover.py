@@ -680,7 +680,7 @@ async def test_news_of_what_another_has_said_is_not_taken_for_news_of_its_own() 
         async def answer(self, reply: Outlet[ResponseStarted | Text | Audio | ResponseEnded], words: str) -> None:
             await reply.send(ResponseStarted(response_id="r"))
             await reply.send(Text(text=words, response_id="r", item_id="i", final=True))
-            for frame in framed(silence(2000), response="r"):
+            for frame in framed(silence(2000), response_id="r"):
                 await reply.send(Audio(samples=frame.samples, rate=frame.rate, response_id="r", item_id="i"))
             await reply.send(ResponseEnded(response_id="r"))
 

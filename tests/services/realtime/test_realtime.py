@@ -181,7 +181,7 @@ async def test_text_that_a_voice_of_ones_own_speaks() -> None:
         async def process(self, frame: Text | ResponseEnded, out: Outlet[Text | Audio | ResponseEnded]) -> None:
             await out.send(frame)
             if isinstance(frame, Text) and frame.final:
-                for each in framed(tone(ms=4 * WORD_MS), response=frame.response_id):
+                for each in framed(tone(ms=4 * WORD_MS), response_id=frame.response_id):
                     await out.send(
                         Audio(
                             samples=each.samples, rate=each.rate, response_id=frame.response_id, item_id=frame.item_id
