@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
-from bargein.pipeline.frames import LIVE, SECOND, Audio
+from bargein.pipeline._samples import SECOND
+from bargein.pipeline.frames import LIVE, Audio
 
 __all__ = ["framed", "joined", "noise", "silence", "speech_like", "tone"]
 

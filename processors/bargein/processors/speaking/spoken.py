@@ -21,6 +21,7 @@ from bargein.pipeline import (
     ToolResult,
     Transcript,
 )
+from bargein.pipeline.frames import ReplyFrame, check_text, payload
 
 from .alignment import Alignment
 
@@ -30,7 +31,7 @@ ITEMS = 64
 """How many items are followed at once: without a sink that reports, they would pile up."""
 
 
-class Timing(Frame, frozen=True, kw_only=True):
+class Timing(ReplyFrame, frozen=True):
     """When a piece of the text sounds in the audio of its item: a word, or a sentence where no more is known.
 
     A voice gives it with its audio. Expires with its response.
@@ -42,27 +43,34 @@ class Timing(Frame, frozen=True, kw_only=True):
     """Where its sound begins, in milliseconds from the beginning of the item."""
     end_ms: float
     """Where its sound ends."""
-    response_id: str = ""
-    """Which response it belongs to."""
-    item_id: str = ""
-    """Which item of the response."""
+
+    def __post_init__(self) -> None:
+        check_text(self, "text")
 
 
-class Heard(Frame, frozen=True, kw_only=True):
-    """The words of an item that the listener has heard."""
-
-    delivery: ClassVar[Delivery] = Delivery.UPSTREAM
+class _HeardItem(Frame, frozen=True, kw_only=True):
+    """The keyword-only fields of `Heard`."""
 
     response_id: str
     """The response."""
     item_id: str = ""
     """The item of it."""
-    text: str
+
+
+class Heard(_HeardItem, frozen=True):
+    """The words of an item that the listener has heard."""
+
+    delivery: ClassVar[Delivery] = Delivery.UPSTREAM
+
+    text: str = payload()
     """All that has been heard of it so far, whole words."""
     remaining: str = ""
     """The rest of its text, as far as it is known: still to be heard, or never, when `done`."""
     done: bool = False
     """No more of it will be heard."""
+
+    def __post_init__(self) -> None:
+        check_text(self, "text")
 
 
 class AgentActivity(Frame, frozen=True, kw_only=True):
