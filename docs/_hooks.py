@@ -6,7 +6,7 @@ import importlib
 import inspect
 import shutil
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "build" / "docs-sources"

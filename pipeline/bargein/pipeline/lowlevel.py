@@ -6,6 +6,7 @@ engine, in the way of `trio.lowlevel`.
 
 from __future__ import annotations
 
+from ._checks import check_positive, unwrap_exception
 from ._contract import Contract, ProcessorKind
 from ._extras import import_extra
 from ._host import on_trio
@@ -25,9 +26,11 @@ __all__ = [
     "Worker",
     "as_processor",
     "at_work",
+    "check_positive",
     "import_extra",
     "ns",
     "on_trio",
     "run_cancellable",
     "samples_in",
+    "unwrap_exception",
 ]

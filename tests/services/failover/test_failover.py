@@ -309,7 +309,7 @@ async def test_a_tool_that_runs_goes_on_and_its_result_reaches_the_next(second: 
 
 async def test_the_application_may_answer_after_the_move() -> None:
     """The call of one brain, the result for the other."""
-    first = Cascade(Ears(), Mind([ToolRequest(name="weather", call="c1")]), Voice(), name="first")
+    first = Cascade(Ears(), Mind([ToolRequest(name="weather", call_id="c1")]), Voice(), name="first")
     brain = Failover(first, reserve("It is sunny."))
     async with call(brain) as harness:
         await harness.send(UserText(text="What is the weather?"))

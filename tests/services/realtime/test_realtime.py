@@ -793,7 +793,7 @@ async def test_an_earlier_conversation_is_given_to_the_model() -> None:
     history = History()
     history.user("Hello.", "u1")
     history.assistant("Good morning to you.", "a1", "r1")
-    history.heard("Good morning", "a1", "r1")
+    history.set_heard("Good morning", "a1", "r1")
     history.call("c1", "weather", "{}", "r1")
     history.result("c1", "sunny")
     history.call("c2", "never answered", "{}", "r1")

@@ -348,7 +348,7 @@ class Dialogue:
             if response is not None and not response.dropped:
                 self._interrupt("the user spoke", cancelled=True)
         elif isinstance(event, ItemCorrected):
-            self.history.corrected(event.text, event.item_id, event.response_id)
+            self.history.correct(event.text, event.item_id, event.response_id)
         elif isinstance(event, UsageReported):
             self.emit(Usage(response_id=event.response_id, **event.usage))
         elif isinstance(event, Resumable):
@@ -555,7 +555,7 @@ class Dialogue:
 
     def remember(self, frame: Remember) -> None:
         """Part of the conversation that was not said in it: the provider is told, once it is whole."""
-        entry = self.history.remember(frame.role, frame.text, frame.item_id, call=frame.call_id, name=frame.name)
+        entry = self.history.remember(frame.role, frame.text, frame.item_id, call_id=frame.call_id, name=frame.name)
         protocol = self.protocol if self.ready else None  # a new connection is told of all there is
         if entry is not None and entry.worth and protocol is not None and protocol.profile.supports_history_seeding:
             self.outbox.post(protocol.seed([entry]))
@@ -650,7 +650,7 @@ class Dialogue:
 
     def _call_off(self, call: str) -> None:
         """The provider does not want an answer: whoever works on it is told, and it is never answered."""
-        entry = self.history.called(call)
+        entry = self.history.find_call(call)
         awaited = self.calls.awaited(call)
         if not self._cancel_tool(call) and awaited and entry is not None:
             self.emit(ToolFinished(call_id=call, name=entry.name, cancelled=True))

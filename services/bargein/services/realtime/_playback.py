@@ -130,7 +130,7 @@ class PlaybackTracker:
     def _tell(self, response: Response, name: str, item: ResponseItem, words: str) -> None:
         item.settled = True
         self._deadlines.pop((response.name, name), None)
-        self.history.heard(words, name, response.name)
+        self.history.set_heard(words, name, response.name)
 
     def _replace(self, response: Response, name: str, item: ResponseItem, words: str) -> None:
         """Text cannot be cut: the item is forgotten, and made anew of what was heard."""

@@ -2,37 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, Self
-
 import msgspec
 
+from bargein.services.errors import UnsupportedError
+
 __all__ = ["Profile", "UnsupportedError"]
-
-
-_INSTEAD: Final = {
-    "supports_images": "use a model that takes pictures, or describe them in text",
-    "supports_text_output": "let it speak with its own voice",
-    "supports_cancel": "the rest of its reply is dropped here instead",
-    "supports_commit": "let it find the end of a turn by itself",
-    "supports_out_of_band": "ask a model of its own",
-    "supports_verbatim_speech": "use respond(instructions='Say exactly: ...'), where it can be asked",
-    "supports_updates": "begin another session",
-    "supports_history_seeding": "give what matters of it in the instructions",
-    "supports_response_requests": "it answers by itself whatever it hears",
-    "supports_text_input": "say it, or use a model that reads",
-    "supports_resumption": "the conversation is given to the new session as text",
-    "supports_truncation": "its own memory keeps what was not heard; `history` does not, and is what a new session is told",
-    "emits_speech_events": "put a Vad above it, where somebody must know",
-}
-
-
-class UnsupportedError(ValueError):
-    """The provider cannot do this. Raised before anything is sent; says what to use instead."""
-
-    @classmethod
-    def of(cls, who: str, capability: str, what: str) -> Self:
-        """`who` lacks a capability, and was asked for `what`."""
-        return cls(f"{who} cannot do {what}; {_INSTEAD[capability]}")
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +66,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     @staticmethod
     def instead(capability: str) -> str:
         """What to do where a provider has not a capability; empty where that says itself."""
-        return _INSTEAD.get(capability, "")
+        return UnsupportedError.instead(capability)
 
     def require(self, capability: str, what: str) -> None:
         """Raise `UnsupportedError` unless the provider has a capability; `what` is what was asked for."""
