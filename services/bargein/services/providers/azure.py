@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, Unpack
 import msgspec
 
 from bargein.services.realtime import Message, Realtime, Settings
-from bargein.services.realtime.protocol import named
+from bargein.services.realtime.protocol import named_setting
 
 from ._shared.tokens import Token, checked_token
 from .openai.client.protocol import PROFILE as OPENAI
@@ -184,7 +184,7 @@ class VoiceLive(Realtime):
             own["input_audio_echo_cancellation"] = {"type": echo_cancellation}
         if word_timestamps or (word_timestamps is None and voice is not None and is_azure_voice(voice)):
             own["output_audio_timestamp_types"] = ["word"]
-        turns = named("turn_detection", turn_detection)
+        turns = named_setting("turn_detection", turn_detection)
         if auto_truncate:
             if turns is None:
                 raise ValueError("VoiceLive(auto_truncate=True): it needs a turn_detection, which is what interrupts")

@@ -13,7 +13,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 import msgspec
 
 from bargein.pipeline import BargeinError
-from bargein.services._text import clean
+from bargein.services.sockets.text import clean
 
 from ._schema import Parameters, source_of
 

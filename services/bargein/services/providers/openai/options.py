@@ -13,7 +13,7 @@ import msgspec
 from bargein.services.history import History
 from bargein.services.providers._shared.keys import checked_key
 from bargein.services.realtime import Profile, ReconnectPolicy, Settings
-from bargein.services.realtime.protocol import named
+from bargein.services.realtime.protocol import named_setting
 from bargein.services.sockets import Endpoint, Socket
 from bargein.services.tools import Tool, Toolbox
 
@@ -83,7 +83,7 @@ def settings(
         instructions=instructions,
         voice=voice,
         output=output,
-        turn_detection=named("turn_detection", turn_detection),
-        transcription=named("transcription", transcription, "model"),
+        turn_detection=named_setting("turn_detection", turn_detection),
+        transcription=named_setting("transcription", transcription, "model"),
         extra=dict(session or {}),
     )
