@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 import anyio
 import numpy as np
+
 from bargein.services._retry import PASSING, asked_wait, pause
 from bargein.services.cascade.parts import Samples, SpeechToText, TextToSpeech, Word
 from bargein.services.providers._shared.http import Http, HttpFault
