@@ -177,7 +177,7 @@ async def reserved(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brai
 async def rescued(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]:
     """A failover whose first brain fails as soon as it is needed."""
     async with _served(["..."], faults=Faults(close_after_events=1)) as connect, cascade(replies, tools) as second:
-        first = OpenAIRealtime(api_key="key", connect=connect, reconnect=ReconnectPolicy(attempts=0))
+        first = OpenAIRealtime(api_key="key", connect=connect, reconnect=ReconnectPolicy(max_attempts=0))
         brain = Failover(first, *second.steps)
         yield Brain(brain, history=brain.history)
 

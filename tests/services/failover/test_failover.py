@@ -48,7 +48,7 @@ from tests.speech import utterances
 pytestmark = pytest.mark.virtual
 
 STORY = "Once upon a time there was a king who had three sons and no time to listen to any of them. "
-ONCE = ReconnectPolicy(attempts=0)
+ONCE = ReconnectPolicy(max_attempts=0)
 SEEDS = 40
 """Conversations, on each of two backends."""
 
@@ -918,7 +918,7 @@ async def test_what_is_said_while_there_is_no_connection_is_heard() -> None:
     """By the next one, and no more than is kept is lost."""
     peer, speech = Peer(), utterances()["weather"]
     peer.refuse = [SocketRefusedError("busy", status=503)] * 4
-    policy = ReconnectPolicy(attempts=3, first_seconds=1.0, jitter=0.0)
+    policy = ReconnectPolicy(max_attempts=3, first_seconds=1.0, jitter=0.0)
     first = realtime(peer, reconnect=policy)
     brain = Failover(first, Cascade(Measure(), Mind(["It is sunny."]), Voice(words=True)))
     async with call(brain) as harness:

@@ -36,7 +36,7 @@ LIVE = "https://name.services.ai.azure.com"
 
 def opening(model: Realtime) -> dict[str, Any]:
     """The session object that a model sends."""
-    (message,) = model._protocol().opening(model.settings)
+    (message,) = model._protocol().open_session(model.settings)
     session: dict[str, Any] = json.loads(message)["session"]
     return session
 
@@ -378,7 +378,7 @@ async def test_faults(name: str, faults: Faults) -> None:
     dialect, make = WIRES[name]
     brain = ScriptedBrain("word " * 40, "Yes.", paced=True)
     async with piped(lambda: brain, dialect, faults=faults) as peer:
-        model = make(NAME, api_key="k", connect=peer.connect, reconnect=ReconnectPolicy(attempts=0))
+        model = make(NAME, api_key="k", connect=peer.connect, reconnect=ReconnectPolicy(max_attempts=0))
         async with Harness(model, Spoken(), Pacer()) as harness:
             await harness.send(UserText(text="hello"))
             await harness.next(Audio, within=10)

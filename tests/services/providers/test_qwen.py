@@ -58,7 +58,7 @@ def test_the_session() -> None:
         turn_detection={"type": "server_vad", "threshold": -0.5, "silence_duration_ms": 800},
         extra={"video": {"input": {"representation_compact": True}}},
     )
-    (opening,) = sent(model, lambda protocol: protocol.opening(model.settings))
+    (opening,) = sent(model, lambda protocol: protocol.open_session(model.settings))
     assert opening.pop("event_id")
     tools = opening["session"].pop("tools")
     assert opening == {

@@ -666,7 +666,7 @@ async def test_it_gives_up(refusal: SocketRefusedError, attempts: int, says: str
     peer = Settled()
     peer.refuse = [refusal] * 10
     with pytest.raises(RealtimeError, match=says):
-        async with session(peer.model(reconnect=ReconnectPolicy(attempts=3))):
+        async with session(peer.model(reconnect=ReconnectPolicy(max_attempts=3))):
             await anyio.sleep(60)
     assert 10 - len(peer.refuse) == attempts
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import anyio
 import msgspec
+
 from bargein.pipeline import (
     Failure,
     Frame,
@@ -26,6 +27,7 @@ from bargein.pipeline import (
     Video,
 )
 from bargein.processors import AgentActivity, Heard, SampleFps, Turn
+from bargein.services.errors import UnsupportedError
 from bargein.services.frames import (
     Configure,
     OutOfBand,
@@ -38,7 +40,6 @@ from bargein.services.frames import (
 )
 from bargein.services.history import History, HistoryStatistics
 from bargein.services.history.picture import picture_of
-from bargein.services.realtime.profile import UnsupportedError
 from bargein.services.tools import Tool, Toolbox, ToolRunner
 
 from ._base import Holds, checked, failure_of, positive

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import anyio
 import msgspec
-from bargein.services._text import clean
+
 from bargein.services.cascade.summary import by_model, oldest
+from bargein.services.sockets.text import clean
 
 from . import _json as _history_json
 from . import messages as _history_messages

@@ -9,7 +9,7 @@ import msgspec
 
 from bargein.pipeline.lowlevel import check_options
 from bargein.services.realtime import Message, Realtime, Settings
-from bargein.services.realtime.protocol import named
+from bargein.services.realtime.protocol import named_setting
 
 from ._shared.tokens import Token, checked_token
 from .openai.client.protocol import PROFILE as OPENAI
@@ -173,7 +173,7 @@ class VoiceLive(Realtime):
             own["input_audio_echo_cancellation"] = {"type": echo_cancellation}
         if word_timestamps or (word_timestamps is None and is_azure_voice(options.get("voice") or "")):
             own["output_audio_timestamp_types"] = ["word"]
-        turns = named("turn_detection", options.get("turn_detection", "azure_semantic_vad"))
+        turns = named_setting("turn_detection", options.get("turn_detection", "azure_semantic_vad"))
         if auto_truncate:
             if turns is None:
                 raise ValueError("VoiceLive(auto_truncate=True): it needs a turn_detection, which is what interrupts")

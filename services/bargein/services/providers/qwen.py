@@ -56,13 +56,13 @@ class QwenProtocol(OpenAIProtocol):
         self._sounded = True
         return super().audio(pcm)
 
-    def image(self, data: bytes, form: str, detail: str = "") -> Iterator[Message]:
+    def image(self, data: bytes, image_format: str, detail: str = "") -> Iterator[Message]:
         """A picture the user shows; it is committed with the sound around it."""
         if not self._sounded:
             yield self.audio(bytes(2 * PROFILE.input_rate * SILENCE_MS // 1000))
-        yield from super().image(data, form, detail)
+        yield from super().image(data, image_format, detail)
 
-    def closing(self) -> Iterator[Message]:
+    def close_session(self) -> Iterator[Message]:
         """The session is over."""
         if self._ready:
             yield msgspec.json.encode({"event_id": "finish", "type": "session.finish"}).decode()

@@ -276,8 +276,8 @@ class Dialogue:
         known = [entry for entry in worth if not any(entry is each for each in self._typed)]
         self.calls.begin(known, resumed=event.resumed)
         self.outbox.begin(protocol.seed(known) if known and protocol.profile.supports_history_seeding else ())
-        self.expires = anyio.current_time() + event.seconds if event.seconds else math.inf
-        if not event.seconds and protocol.profile.max_session_seconds:
+        self.expires = anyio.current_time() + event.remaining_seconds if event.remaining_seconds else math.inf
+        if not event.remaining_seconds and protocol.profile.max_session_seconds:
             self.expires = anyio.current_time() + protocol.profile.max_session_seconds
         self.emit(
             Connected(
@@ -301,7 +301,7 @@ class Dialogue:
         self.heard_at = anyio.current_time()
         for event in protocol.receive(data):
             self.handle(event)
-        if pending := list(protocol.pending()):
+        if pending := list(protocol.take_replies()):
             self.outbox.post(pending)
         self.resting.set()
 
@@ -317,7 +317,7 @@ class Dialogue:
             self._item_over(event)
         elif isinstance(event, ResponseBegan):
             if event.response_id not in self._responses:  # its first piece may have come before
-                self._begin(event.response_id, event.request)
+                self._begin(event.response_id, event.request_id)
         elif isinstance(event, ResponseOver):
             self._response_over(event)
         elif isinstance(event, SpeechBegan):
@@ -360,7 +360,7 @@ class Dialogue:
         elif isinstance(event, RateLimitsReported):
             self.emit(RateLimits(provider=self._provider, remaining=event.remaining, reset_seconds=event.reset_seconds))
         elif isinstance(event, GoingAway):
-            self.renew(f"{self._provider} closes the connection", event.seconds)
+            self.renew(f"{self._provider} closes the connection", event.remaining_seconds)
         elif isinstance(event, ProtocolFault):
             self._fault(event)
 
@@ -539,7 +539,7 @@ class Dialogue:
     def quiet(self) -> None:
         """The user's source has given no sound for some time."""
         if self.sound_at != math.inf and self.ready:
-            self.outbox.command(lambda protocol: protocol.pause(), behind_sound=True)
+            self.outbox.command(lambda protocol: protocol.audio_paused(), behind_sound=True)
         self.sound_at = math.inf
 
     def commit(self) -> None:
@@ -579,7 +579,7 @@ class Dialogue:
     def aside(self, name: str, instructions: str) -> None:
         """Ask something apart from the conversation."""
         self._asides.add(name)
-        self.outbox.command(lambda protocol: protocol.aside(name, instructions))
+        self.outbox.command(lambda protocol: protocol.out_of_band(name, instructions))
 
     def say(self, frame: Say) -> None:
         """Have given words said, when that can be: after the response that is being made, one after the other."""
@@ -612,12 +612,12 @@ class Dialogue:
         if isinstance(wanted, Say):
             self._says.popleft()
             self.outbox.post(self.protocol.say(wanted.text, protected=wanted.protected))
-            self._request = self.protocol.request
+            self._request = self.protocol.request_id
         else:
             self._wanted = None
         if isinstance(wanted, Respond) and not asked:
             self.outbox.post(self.protocol.respond(wanted.instructions))
-            self._request = self.protocol.request
+            self._request = self.protocol.request_id
         self.heard_at = anyio.current_time()
 
     # Tools --------------------------------------------------------------------------------------------------------
@@ -664,7 +664,7 @@ class Dialogue:
         """A tool ended without an answer: an interrupt has called it off."""
         calls = self.calls
         if call in calls.running and calls.known(call) and self.ready and self.protocol is not None:
-            self.outbox.post(self.protocol.called_off(call))
+            self.outbox.post(self.protocol.cancel_tool_call(call))
         self._answered(call)
 
     def _results_complete(self, response: Response, known: bool = True) -> None:

@@ -124,7 +124,7 @@ class PlaybackTracker:
         self._tell(response, name, item, alignment.heard if played > 0 else "")
         protocol = self._outbox.protocol
         if protocol is not None and self._knows(response) and (not all_of_it or response.dropped):
-            self._outbox.post(protocol.truncate(name, int(played)) if played >= 1 else protocol.forget(name))
+            self._outbox.post(protocol.truncate(name, int(played)) if played >= 1 else protocol.delete_item(name))
 
     def _tell(self, response: Response, name: str, item: ResponseItem, words: str) -> None:
         item.settled = True
@@ -136,7 +136,7 @@ class PlaybackTracker:
         self._tell(response, name, item, words)
         protocol = self._outbox.protocol
         if protocol is not None and self._knows(response):
-            self._outbox.post(protocol.forget(name))
+            self._outbox.post(protocol.delete_item(name))
             if words.strip():
                 self._outbox.post(protocol.seed([Entry(role="assistant", text=words)]))
 

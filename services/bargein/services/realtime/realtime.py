@@ -146,7 +146,7 @@ async def _farewell(socket: Socket, protocol: Protocol) -> None:
         anyio.move_on_after(FAREWELL_S),
         suppress(SocketClosedError, SocketRefusedError),
     ):
-        for message in protocol.closing():
+        for message in protocol.close_session():
             await socket.send(message)
 
 
@@ -311,7 +311,7 @@ class Realtime(Processor):
                 dialogue.emit(frame)
                 dialogue.detected = isinstance(frame, SpeechStarted)
                 if isinstance(frame, SpeechStarted) and self.settings.turn_detection is None and dialogue.ready:
-                    dialogue.outbox.command(lambda protocol: protocol.speech(), behind_sound=True)
+                    dialogue.outbox.command(lambda protocol: protocol.speech_started(), behind_sound=True)
             else:
                 self._do(frame, dialogue)
 
@@ -349,7 +349,7 @@ class Realtime(Processor):
             self.profile.require("supports_verbatim_speech", f"Say({frame.text!r})")
             dialogue.say(frame)
         elif isinstance(frame, ClearAudio):
-            dialogue.outbox.command(lambda protocol: protocol.clear())
+            dialogue.outbox.command(lambda protocol: protocol.clear_audio())
         elif isinstance(frame, Configure):
             self._configure(frame, dialogue)
         elif isinstance(frame, TurnControl):
@@ -506,7 +506,7 @@ class Realtime(Processor):
             stable = dialogue.ready and anyio.current_time() > began + STABLE_S
             failures = 0 if stable or clean else failures + 1
             dialogue.disconnected(reason)
-            final = fatal or failures > policy.attempts or not policy.attempts
+            final = fatal or failures > policy.max_attempts or not policy.max_attempts
             dialogue.emit(Disconnected(provider=self.provider, reason=reason, clean=clean, final=final))
             if final:
                 raise RealtimeError(

@@ -290,7 +290,7 @@ PASSING: dict[str, list[Step]] = {
 @pytest.mark.parametrize("name", PASSING)
 def test_a_fault_that_passes(backend: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """While nothing has been given, it is asked again."""
-    monkeypatch.setattr("bargein.services._retry.FIRST_SECONDS", 0.001)
+    monkeypatch.setattr("bargein.services.sockets.retry.FIRST_SECONDS", 0.001)
 
     async def talk() -> None:
         async with serving(PASSING[name], GOOD) as server:

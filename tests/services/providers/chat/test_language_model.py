@@ -14,13 +14,13 @@ import anyio
 import anyio.abc
 import pytest
 from bargein.pipeline import Usage
-from bargein.services._retry import asked_wait
 from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history import Entry, Picture
 from bargein.services.providers._shared.model_error import refusal, retry_wait
 from bargein.services.providers._shared.sse import ServerEvent, SseReader
 from bargein.services.providers.chat import ChatCompletions, LanguageModelError
 from bargein.services.providers.chat.protocol import ChatStream, messages, request
+from bargein.services.sockets.retry import retry_after_seconds
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -330,7 +330,7 @@ def test_refusals_are_told_apart(status: int, body: bytes, kind: str) -> None:
 )
 def test_how_long_to_wait(headers: dict[str, str], wait: float | None) -> None:
     """The server's wish is understood in seconds, milliseconds, and as a date beside its own."""
-    assert asked_wait(headers) == wait
+    assert retry_after_seconds(headers) == wait
 
 
 def test_retries_are_bounded_and_scattered() -> None:
@@ -484,7 +484,7 @@ PASSING: dict[str, list[Step]] = {
 @pytest.mark.parametrize("name", PASSING)
 def test_a_fault_that_passes(backend: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """While nothing has been given, it is asked again; whoever asked does not notice."""
-    monkeypatch.setattr("bargein.services._retry.FIRST_SECONDS", 0.001)
+    monkeypatch.setattr("bargein.services.sockets.retry.FIRST_SECONDS", 0.001)
 
     async def talk() -> None:
         async with serving(PASSING[name], GOOD) as server:

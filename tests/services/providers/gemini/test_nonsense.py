@@ -83,7 +83,7 @@ async def converse(seed: int) -> None:
         tools=[look],
         background={"look": "WHEN_IDLE"} if random.random() < 0.5 else None,
         turn_detection=random.choice(("server_vad", None)),
-        reconnect=ReconnectPolicy(attempts=100),  # it may break off often
+        reconnect=ReconnectPolicy(max_attempts=100),  # it may break off often
     )
     async with Harness(model, Spoken(), Pacer()) as harness:
         for _ in range(60):

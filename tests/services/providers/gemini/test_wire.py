@@ -109,7 +109,7 @@ class Recording:
 
 def protocol(**settings: Any) -> GeminiProtocol:
     made = GeminiProtocol(address=lambda: Endpoint(url="wss://example.invalid"))
-    list(made.opening(Settings(model="m", turn_detection={"type": "server_vad"}, transcription={}, **settings)))
+    list(made.open_session(Settings(model="m", turn_detection={"type": "server_vad"}, transcription={}, **settings)))
     return made
 
 

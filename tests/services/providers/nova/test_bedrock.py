@@ -20,7 +20,7 @@ from bargein.services.sockets import Endpoint, SocketRefusedError
 from .bedrock import WHO, BedrockPeer, certificates
 from .peer import Peer, message
 
-PATIENCE = ReconnectPolicy(attempts=3, first_seconds=0.01)
+PATIENCE = ReconnectPolicy(max_attempts=3, first_seconds=0.01)
 
 
 @pytest.fixture(params=["asyncio", "trio"])

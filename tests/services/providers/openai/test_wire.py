@@ -211,7 +211,7 @@ def produced(data: dict[str, Any], ours: OpenAIProtocol, settings: Settings) -> 
     """A recorded command, made by us."""
     item = data.get("item", {})
     if data["type"] == "session.update":
-        made = list(ours.opening(settings))
+        made = list(ours.open_session(settings))
     elif data["type"] == "input_audio_buffer.append":
         made = [ours.audio(base64.b64decode(data["audio"]))]
     elif item.get("type") == "function_call_output":

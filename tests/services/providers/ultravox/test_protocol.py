@@ -322,7 +322,7 @@ def test_commands() -> None:
             "agentReaction": "speaks",
         }
     ]
-    for made in (ours.opening(Settings(model="m")), ours.update(Settings(model="m")), ours.clear()):
+    for made in (ours.open_session(Settings(model="m")), ours.update(Settings(model="m")), ours.clear_audio()):
         assert list(made) == []
 
 
@@ -340,7 +340,7 @@ def test_a_tool_that_was_called_off() -> None:
     """Without an answer the call would stand still: it gets one that nothing is said of."""
     ours = protocol()
     list(ours.receive(json.dumps(INVOKED)))
-    (answer,) = ours.called_off("iv-3")
+    (answer,) = ours.cancel_tool_call("iv-3")
     assert json.loads(answer) == {
         "type": "client_tool_result",
         "invocationId": "iv-3",

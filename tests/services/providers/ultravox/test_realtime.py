@@ -98,7 +98,7 @@ def test_a_call_that_is_refused(backend: str, answer: Any, says: str) -> None:
     async def talk() -> None:
         async with serving(answer) as calls:
             with pytest.raises(RealtimeError, match=says) as error:
-                async with at(calls, reconnect=ReconnectPolicy(attempts=0)).connect():
+                async with at(calls, reconnect=ReconnectPolicy(max_attempts=0)).connect():
                     pass
             assert "s3cret" not in str(error.value)
 
@@ -134,7 +134,7 @@ async def test_a_function_of_ones_own_that_fails() -> None:
         raise KeyError("joinUrl")
 
     with pytest.raises(RealtimeError, match="no call: KeyError: 'joinUrl'; given up after 3 attempts"):
-        async with Ultravox(join=join, reconnect=ReconnectPolicy(attempts=2)).connect():
+        async with Ultravox(join=join, reconnect=ReconnectPolicy(max_attempts=2)).connect():
             pass
     assert asked == 3
 

@@ -8,8 +8,9 @@ from random import Random
 from typing import Any, Final, Literal
 
 import msgspec
+
 from bargein.pipeline import BargeinError
-from bargein.services._retry import asked_wait, pause
+from bargein.services.sockets.retry import backoff_seconds, retry_after_seconds
 
 __all__ = ["FaultKind", "LanguageModelError", "complaint", "refusal", "retry_wait"]
 
@@ -116,7 +117,7 @@ def refusal(who: str, status: int, body: bytes, headers: Mapping[str, str]) -> L
         kind = "server" if status >= 500 else "key" if status in (401, 403) else "address"
     elif 300 <= status < 400:
         said, kind = f"a redirection to {headers.get('location', 'nowhere')}", "address"
-    return _error(f"{who} answers {status}", said, kind, status, asked_wait(headers))
+    return _error(f"{who} answers {status}", said, kind, status, retry_after_seconds(headers))
 
 
 def complaint(who: str, error: Any) -> LanguageModelError:
@@ -177,4 +178,4 @@ def retry_wait(error: LanguageModelError, attempt: int, random: Random) -> float
         return None
     if error.kind == "unreachable" and attempt == 1:
         return 0.0  # most often a connection that was kept too long
-    return pause(attempt, error.wait, random)
+    return backoff_seconds(attempt, error.wait, random)

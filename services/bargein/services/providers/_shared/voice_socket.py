@@ -12,9 +12,10 @@ from uuid import uuid4
 import anyio
 from anyio.abc import TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from bargein.services._retry import PASSING, pause
+
 from bargein.services.cascade.parts import Samples, TextToSpeech, Word
 from bargein.services.sockets import Socket, SocketClosedError
+from bargein.services.sockets.retry import RETRYABLE_STATUSES, backoff_seconds
 
 from .remote_socket import AHEAD, RemoteSocket
 from .voice_protocol import SpeechPiece, VoiceProtocol
@@ -125,7 +126,7 @@ class SocketVoice(RemoteSocket, TextToSpeech):
                 if given or not kept or attempt > 1 + self._retries:  # else it died while nobody spoke, and nobody knew
                     raise
             except _BusyError:
-                wait = pause(attempt, None, self._random)
+                wait = backoff_seconds(attempt, None, self._random)
                 if given or wait is None or attempt > self._retries:
                     raise
                 await anyio.sleep(wait)
@@ -160,7 +161,7 @@ class SocketVoice(RemoteSocket, TextToSpeech):
     def _complaint(self, line: _Line, said: SpeechPiece) -> ConnectionError:
         message = f"{self.service} reports an error: {self._clean(said.fault)}"
         if said.context is not None:
-            return _BusyError(message) if said.status in PASSING else ConnectionError(message)
+            return _BusyError(message) if said.status in RETRYABLE_STATUSES else ConnectionError(message)
         line.abandon()
         return _LineError(message)
 

@@ -124,7 +124,7 @@ class GeminiProtocol(Protocol):
     that an earlier conversation will be given.
     """
 
-    hopeless = frozenset({1007, 1008})
+    fatal_close_codes = frozenset({1007, 1008})
     profile = PROFILE
 
     def __init__(
@@ -207,7 +207,7 @@ class GeminiProtocol(Protocol):
         if update is not None and update.resumable and update.new_handle:
             yield Resumable(handle=update.new_handle)
         if message.go_away is not None:
-            yield GoingAway(seconds=seconds(message.go_away.time_left))
+            yield GoingAway(remaining_seconds=seconds(message.go_away.time_left))
         if isinstance(message.voice_activity, dict):
             yield from self._voice(message.voice_activity)
 
@@ -345,7 +345,7 @@ class GeminiProtocol(Protocol):
 
     # Commands -----------------------------------------------------------------------------------------------------
 
-    def opening(self, settings: Settings) -> Iterator[Message]:
+    def open_session(self, settings: Settings) -> Iterator[Message]:
         """The setup. Nothing else may be sent before it is complete."""
         self._settings = settings
         yield wire.encode({"setup": self.setup(settings)})
@@ -370,7 +370,7 @@ class GeminiProtocol(Protocol):
         setup["sessionResumption"] = {"handle": self._handle} if self._handle else {}
         if self._seeded and self._model_is(SEEDED):
             setup["historyConfig"] = {"initialHistoryInClientContent": True}
-        merged = settings.merged(setup)
+        merged = settings.with_extra(setup)
         if "tools" in settings.extra:  # those of the provider's own beside ours
             merged["tools"] = [*setup.get("tools", ()), *settings.extra["tools"]]
         return merged
@@ -433,7 +433,7 @@ class GeminiProtocol(Protocol):
         self._activity = False
         return [*self._released(), _live(activityEnd={})]
 
-    def speech(self) -> Iterable[Message]:
+    def speech_started(self) -> Iterable[Message]:
         """The user has begun to speak, a moment ago. Whether that interrupts the model is for others to say."""
         if not self._manual or self._activity:
             return ()
@@ -444,7 +444,7 @@ class GeminiProtocol(Protocol):
     def commit(self) -> Iterator[Message]:
         """The user's turn is over: it is answered."""
         if not self._manual:
-            yield from self.pause()
+            yield from self.audio_paused()
             return
         if self._held:
             yield from self._begin_activity()
@@ -454,18 +454,18 @@ class GeminiProtocol(Protocol):
         else:
             yield from self.respond()  # there was no sound
 
-    def pause(self) -> Iterator[Message]:
+    def audio_paused(self) -> Iterator[Message]:
         """The source has paused: the server need not wait for silence."""
         if self._sounding and not self._manual:
             self._sounding = False
             yield _live(audioStreamEnd=True)
 
-    def clear(self) -> Iterable[Message]:
+    def clear_audio(self) -> Iterable[Message]:
         """Forget the sound that has not been sent; what has been cannot be taken back."""
         self._held.take()
         return ()
 
-    def cancel(self, response: str) -> Iterable[Message]:
+    def cancel(self, response_id: str) -> Iterable[Message]:
         """The user wants to speak: where they say so themselves, this is the only way to stop it."""
         if not self._manual or self._activity:
             return ()
@@ -475,7 +475,7 @@ class GeminiProtocol(Protocol):
 
     # The rest
 
-    def text(self, text: str, item: str = "") -> Iterable[Message]:
+    def text(self, text: str, item_id: str = "") -> Iterable[Message]:
         """What the user wrote. It goes with the request for an answer: by itself it would interrupt."""
         self._parts.append({"text": text})
         return ()
@@ -495,17 +495,17 @@ class GeminiProtocol(Protocol):
         content: dict[str, Any] = {"turns": turns} if turns else {}
         yield wire.encode({"client_content": {**content, "turnComplete": True}})
 
-    def image(self, data: bytes, form: str, detail: str = "") -> Iterable[Message]:
+    def image(self, data: bytes, image_format: str, detail: str = "") -> Iterable[Message]:
         """A picture, one of a video or alone: the newest is what the model sees."""
-        message = _live(video={"data": data, "mimeType": MEDIA.get(form.lower(), f"image/{form}")})
+        message = _live(video={"data": data, "mimeType": MEDIA.get(image_format.lower(), f"image/{image_format}")})
         self._held.picture(message)
         return () if self._manual and not self._activity else self._released()
 
-    def tool_result(self, call: str, output: str) -> Iterator[Message]:
+    def tool_result(self, call_id: str, output: str) -> Iterator[Message]:
         """What a tool answered. The model goes on by itself."""
-        self._waiting.discard(call)
-        name = self._known.named.get(call)
-        answer: dict[str, Any] = {} if call in self._known.ours else {"id": call}
+        self._waiting.discard(call_id)
+        name = self._known.named.get(call_id)
+        answer: dict[str, Any] = {} if call_id in self._known.ours else {"id": call_id}
         if name is not None:
             answer["name"] = name
         answer["response"] = {"output": output}
@@ -515,10 +515,10 @@ class GeminiProtocol(Protocol):
         if not self._manual or self._activity:
             yield from self._released()
 
-    def called_off(self, call: str) -> Iterator[Message]:
+    def cancel_tool_call(self, call_id: str) -> Iterator[Message]:
         """No answer will come of a tool. A model that hears nothing while it waits for one must be told."""
-        if call in self._waiting and self._model_is(LIVE_TEXT):
-            yield from self.tool_result(call, CALLED_OFF)
+        if call_id in self._waiting and self._model_is(LIVE_TEXT):
+            yield from self.tool_result(call_id, CALLED_OFF)
 
 
 def _live(**field: Any) -> str:

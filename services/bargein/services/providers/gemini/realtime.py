@@ -12,7 +12,7 @@ from bargein.services.history import History
 from bargein.services.providers._shared.keys import checked_key
 from bargein.services.providers._shared.tokens import Token, checked_token, token_of
 from bargein.services.realtime import Realtime, ReconnectPolicy, Settings
-from bargein.services.realtime.protocol import named
+from bargein.services.realtime.protocol import named_setting
 from bargein.services.sockets import Endpoint, dial
 from bargein.services.tools import Tool, Toolbox
 
@@ -108,7 +108,7 @@ class GeminiLive(Realtime):
             instructions=instructions,
             voice=voice,
             output=output,
-            turn_detection=named("turn_detection", turn_detection),
+            turn_detection=named_setting("turn_detection", turn_detection),
             transcription={} if transcription else None,
             extra={**extra, **(setup or {})},
         )

@@ -15,7 +15,7 @@ from uuid import uuid4
 import msgspec
 from bargein.services.history import Entry
 from bargein.services.realtime import Event, Message, Profile, Protocol, ProtocolFault, SessionReady, Settings
-from bargein.services.realtime.protocol import overlaid
+from bargein.services.realtime.protocol import deep_merge
 from bargein.services.sockets import Endpoint
 
 from . import wire
@@ -91,14 +91,14 @@ class NovaProtocol(Protocol):
 
     # Commands -----------------------------------------------------------------------------------------------------
 
-    def opening(self, settings: Settings) -> Iterator[Message]:
+    def open_session(self, settings: Settings) -> Iterator[Message]:
         """The session, the prompt, the instructions."""
         self._open = True
         session: dict[str, Any] = {"inferenceConfiguration": {}}
         turns = {key: value for key, value in (settings.turn_detection or {}).items() if key != "type"}
         if turns:
             session["turnDetectionConfiguration"] = turns
-        yield wire.event("sessionStart", **overlaid(session, settings.extra.get("sessionStart") or {}))
+        yield wire.event("sessionStart", **deep_merge(session, settings.extra.get("sessionStart") or {}))
         sound = self._sound(self.profile.output_rate) | {"voiceId": settings.voice or VOICE}
         prompt: dict[str, Any] = {
             "promptName": self._prompt,
@@ -108,14 +108,14 @@ class NovaProtocol(Protocol):
         if settings.tools:
             prompt["toolUseOutputConfiguration"] = {"mediaType": "application/json"}
             prompt["toolConfiguration"] = {"tools": [_tool(each) for each in settings.tools]}
-        yield wire.event("promptStart", **overlaid(prompt, settings.extra.get("promptStart") or {}))
+        yield wire.event("promptStart", **deep_merge(prompt, settings.extra.get("promptStart") or {}))
         yield from self._block("TEXT", "SYSTEM", "textInput", settings.instructions or INSTRUCTIONS)
 
-    def opened(self) -> Iterable[Event]:
+    def on_open(self) -> Iterable[Event]:
         """The service may say nothing before it hears something, so nobody waits for it."""
         return (SessionReady(session_id=self._prompt),)
 
-    def closing(self) -> Iterator[Message]:
+    def close_session(self) -> Iterator[Message]:
         """The user's sound, the prompt and the session are over."""
         if not self._open:
             return
@@ -139,19 +139,19 @@ class NovaProtocol(Protocol):
         content = base64.b64encode(pcm).decode()
         yield wire.event("audioInput", promptName=self._prompt, contentName="microphone", content=content)
 
-    def text(self, text: str, item: str = "") -> Iterator[Message]:
+    def text(self, text: str, item_id: str = "") -> Iterator[Message]:
         """The user wrote something, which is answered as if it had been said. Nova 2 only."""
         yield from self._listen()
         if text.strip():  # the service takes no empty text
             yield from self._block("TEXT", "USER", "textInput", text, interactive=True)
 
-    def tool_result(self, call: str, output: str) -> Iterator[Message]:
+    def tool_result(self, call_id: str, output: str) -> Iterator[Message]:
         """A tool has answered."""
         yield from self._listen()
-        result = {"toolUseId": call, "type": "TEXT", "textInputConfiguration": {"mediaType": "text/plain"}}
+        result = {"toolUseId": call_id, "type": "TEXT", "textInputConfiguration": {"mediaType": "text/plain"}}
         yield from self._block("TOOL", "TOOL", "toolResult", _object(output), toolResultInputConfiguration=result)
 
-    def clear(self) -> Iterable[Message]:
+    def clear_audio(self) -> Iterable[Message]:
         """What was heard cannot be taken back."""
         return ()
 

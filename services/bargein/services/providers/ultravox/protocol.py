@@ -91,7 +91,7 @@ def call(
         told["voice"] = settings.voice
     if settings.tools:
         told["selectedTools"] = [{"temporaryTool": _tool(tool)} for tool in settings.tools]
-    return settings.merged(told)
+    return settings.with_extra(told)
 
 
 def of_agent(told: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
@@ -227,7 +227,7 @@ class UltravoxProtocol(Protocol):
 
     # Commands -----------------------------------------------------------------------------------------------------
 
-    def opening(self, settings: Settings) -> Iterable[Message]:
+    def open_session(self, settings: Settings) -> Iterable[Message]:
         """The call was made with all that there is to say."""
         return ()
 
@@ -239,11 +239,11 @@ class UltravoxProtocol(Protocol):
         """More of the user's sound."""
         return pcm
 
-    def clear(self) -> Iterable[Message]:
+    def clear_audio(self) -> Iterable[Message]:
         """What was sent cannot be taken back."""
         return ()
 
-    def text(self, text: str, item: str = "") -> Iterator[Message]:
+    def text(self, text: str, item_id: str = "") -> Iterator[Message]:
         """What the user wrote. An empty one would be an interrupt."""
         if text:
             yield wire.encode(wire.UserTextMessage(text=text, urgency=URGENCY))
@@ -260,25 +260,25 @@ class UltravoxProtocol(Protocol):
         elif said:
             yield wire.encode(wire.UserTextMessage(text=f"{EARLIER}{said}", urgency="later", defer_response=True))
 
-    def tool_result(self, call: str, output: str) -> Iterator[Message]:
+    def tool_result(self, call_id: str, output: str) -> Iterator[Message]:
         """What a tool answered. The model goes on by itself, unless the user has interrupted what it was for."""
-        reaction = REACTION if self._calls.pop(call, "") else SILENT_REACTION
-        yield wire.encode(wire.ClientToolResult(invocation_id=call, result=output, agent_reaction=reaction))
+        reaction = REACTION if self._calls.pop(call_id, "") else SILENT_REACTION
+        yield wire.encode(wire.ClientToolResult(invocation_id=call_id, result=output, agent_reaction=reaction))
 
-    def called_off(self, call: str) -> Iterator[Message]:
+    def cancel_tool_call(self, call_id: str) -> Iterator[Message]:
         """No answer will come of a tool: without one, the call would stand still."""
-        self._calls.pop(call, None)
+        self._calls.pop(call_id, None)
         yield wire.encode(
             wire.ClientToolResult(
-                invocation_id=call, agent_reaction=SILENT_REACTION, error_type=FAILED, error_message=CALLED_OFF
+                invocation_id=call_id, agent_reaction=SILENT_REACTION, error_type=FAILED, error_message=CALLED_OFF
             )
         )
 
-    def cancel(self, response: str) -> Iterator[Message]:
+    def cancel(self, response_id: str) -> Iterator[Message]:
         """Stop the agent: an empty message, at once, that asks for no answer."""
-        if response == self._turn:
+        if response_id == self._turn:
             self._cancelled = True
-            self._unwanted(response)
+            self._unwanted(response_id)
             yield wire.encode(wire.UserTextMessage(text="", urgency="immediate", defer_response=True))
 
 

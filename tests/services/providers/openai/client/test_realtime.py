@@ -143,7 +143,7 @@ def test_a_server_that_refuses(backend: str, faults: Faults, says: str) -> None:
     async def talk() -> None:
         async with serve(lambda: ScriptedBrain(["x"]), faults=faults) as server:
             with pytest.raises(RealtimeError, match=says):
-                async with model(server, reconnect=ReconnectPolicy(attempts=1, first_seconds=0)).connect():
+                async with model(server, reconnect=ReconnectPolicy(max_attempts=1, first_seconds=0)).connect():
                     pass
 
     run(backend, talk)

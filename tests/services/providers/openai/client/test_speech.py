@@ -419,7 +419,7 @@ BROKEN = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\n\r\nno"
 @pytest.mark.parametrize("fault", [BUSY, BROKEN, None], ids=["429", "500", "hung up"])
 def test_a_fault_that_passes_is_asked_again(backend: str, fault: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice, while nothing has come."""
-    monkeypatch.setattr("bargein.services._retry.FIRST_SECONDS", 0.001)
+    monkeypatch.setattr("bargein.services.sockets.retry.FIRST_SECONDS", 0.001)
 
     async def use(server: Server) -> None:
         samples = [

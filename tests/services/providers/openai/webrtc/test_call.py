@@ -31,7 +31,7 @@ from tests.speech import utterances
 
 from .call_peer import CallServer, call_server
 
-ONCE = ReconnectPolicy(attempts=0)
+ONCE = ReconnectPolicy(max_attempts=0)
 
 
 def model(server: CallServer, **options: object) -> OpenAIRealtime:

@@ -10,10 +10,10 @@ from typing import Any, Protocol, Self, TypeVar
 import anyio
 import numpy as np
 
-from bargein.services._retry import PASSING, asked_wait, pause
 from bargein.services.cascade.parts import Samples, SpeechToText, TextToSpeech, Word
 from bargein.services.providers._shared.http import Http, HttpFault
 from bargein.services.providers._shared.remote_socket import RemoteSocket
+from bargein.services.sockets.retry import RETRYABLE_STATUSES, backoff_seconds, retry_after_seconds
 
 from ._speech_protocol import SoundAnswer, WordsAnswer, complaint, wav
 
@@ -102,7 +102,7 @@ class _OverHttp(RemoteSocket):
         async with self._http.post(self._base + path, headers=self._headers, **content) as answer:
             if answer.status != 200:
                 said = await answer.beginning(LARGEST_REFUSAL)
-                raise _RefusedError(answer.status, said, asked_wait(answer.headers))
+                raise _RefusedError(answer.status, said, retry_after_seconds(answer.headers))
             protocol = reads(answer.kind)
             while not protocol.over and (data := await answer.chunk()) is not None:
                 for piece in protocol.feed(data):
@@ -114,10 +114,12 @@ class _OverHttp(RemoteSocket):
     def _wait(self, fault: HttpFault | _RefusedError, attempt: int) -> float | None:
         """Seconds before the next try; None when another would not help, or come too late."""
         if isinstance(fault, _RefusedError):
-            return pause(attempt, fault.wait, self._random) if fault.status in PASSING else None
+            return backoff_seconds(attempt, fault.wait, self._random) if fault.status in RETRYABLE_STATUSES else None
         if fault.kind == "slow":
             return None
-        return pause(attempt, None, self._random) if attempt > 1 else 0.0  # most often one that was kept too long
+        return (
+            backoff_seconds(attempt, None, self._random) if attempt > 1 else 0.0
+        )  # most often one that was kept too long
 
     def _meaning(self, error: Exception) -> Exception:
         error = super()._meaning(error)
