@@ -69,7 +69,6 @@ __all__ = [
     "Server",
     "ServerSession",
     "ServerStatistics",
-    "Step",
     "serve",
     "serve_socket",
     "server_vad",
