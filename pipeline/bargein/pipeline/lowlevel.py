@@ -10,6 +10,7 @@ from ._contract import Contract, ProcessorKind
 from ._extras import import_extra
 from ._host import on_trio
 from ._leash import CancellationIgnored, run_cancellable
+from ._options import check_options
 from ._wakeup import Wakeup
 from ._worker import Worker, at_work
 from .processor import as_processor
@@ -22,6 +23,7 @@ __all__ = [
     "Worker",
     "as_processor",
     "at_work",
+    "check_options",
     "import_extra",
     "on_trio",
     "run_cancellable",

@@ -101,7 +101,7 @@ def test_the_beta_of_azure() -> None:
         api_version=BETA_VERSION,
         voice="alloy",
         audio="audio/pcmu",
-        session={"temperature": 0.7},
+        extra={"temperature": 0.7},
         output="text",
     )
     assert (model.profile.input_rate, model.profile.output_rate) == (8000, 8000)

@@ -56,7 +56,7 @@ def test_the_session() -> None:
         instructions="Be brief.",
         tools=[get_time],
         turn_detection={"type": "server_vad", "threshold": -0.5, "silence_duration_ms": 800},
-        session={"video": {"input": {"representation_compact": True}}},
+        extra={"video": {"input": {"representation_compact": True}}},
     )
     (opening,) = sent(model, lambda protocol: protocol.opening(model.settings))
     assert opening.pop("event_id")

@@ -66,7 +66,7 @@ def test_the_session() -> None:
         rate=16_000,
         built_in=[{"type": "web_search"}],
         transcription={"model": "grok-transcribe", "language_hint": "en"},
-        session={"reasoning": {"effort": "none"}, "audio": {"output": {"speed": 1.2}}},
+        extra={"reasoning": {"effort": "none"}, "audio": {"output": {"speed": 1.2}}},
     )
     (opening,) = sent(model, lambda protocol: protocol.opening(model.settings))
     form = {"type": "audio/pcm", "rate": 16_000}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final, Literal, Unpack
 
 import msgspec
+
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.realtime import Message, Realtime, Settings
 from bargein.services.realtime.protocol import named
 
@@ -13,7 +15,15 @@ from ._shared.tokens import Token, checked_token
 from .openai.client.protocol import PROFILE as OPENAI
 from .openai.client.protocol import AudioForm, OpenAIProtocol
 from .openai.dialect import BETA, GA, Dialect, Move
-from .openai.options import Shared, TurnDetection, address, at_endpoint, found_key, settings, sounding
+from .openai.options import (
+    OpenAIOptions,
+    driver_options,
+    endpoint_url,
+    find_key,
+    model_settings,
+    with_audio_format,
+    with_path,
+)
 
 __all__ = ["AZURE", "AZURE_BETA", "PROFILE", "VOICE_LIVE", "AzureRealtime", "VoiceLive", "VoiceLiveProtocol"]
 
@@ -67,28 +77,22 @@ class AzureRealtime(Realtime):
     The other options are those of `OpenAIRealtime`.
     """
 
+    @check_options
     def __init__(
         self,
         deployment: str,
         endpoint: str,
         *,
-        api_key: str | None = None,
         token: Token | None = None,
         api_version: str | None = None,
-        instructions: str = "",
-        voice: str | None = None,
-        output: Literal["audio", "text"] = "audio",
         audio: AudioForm = "audio/pcm",
-        turn_detection: TurnDetection = "server_vad",
-        transcription: str | Mapping[str, Any] | None = None,
-        session: Mapping[str, Any] | None = None,
-        **shared: Unpack[Shared],
+        **options: Unpack[OpenAIOptions],
     ) -> None:
         dialect = AZURE_BETA if api_version else AZURE
         version = {"api-version": api_version} if api_version else {}
-        where = address("AzureRealtime", at_endpoint(endpoint, dialect), dialect, deployment, **version)
-        sent = _authorization("AzureRealtime", dialect, api_key, "AZURE_OPENAI_API_KEY", token)
-        profile = sounding("AzureRealtime", replace(OPENAI, provider="Azure OpenAI"), audio)
+        where = endpoint_url("AzureRealtime", with_path(endpoint, dialect), dialect, deployment, **version)
+        sent = _authorization("AzureRealtime", dialect, options.get("api_key"), "AZURE_OPENAI_API_KEY", token)
+        profile = with_audio_format("AzureRealtime", replace(OPENAI, provider="Azure OpenAI"), audio)
         if api_version:  # pictures, and answers apart, came later
             profile = replace(
                 profile, supports_images=False, supports_out_of_band=False, turn_detection=("server_vad",)
@@ -98,16 +102,8 @@ class AzureRealtime(Realtime):
             protocol=lambda: OpenAIProtocol(
                 url=where, headers=sent, profile=profile, form=audio, dialect=dialect, token=token
             ),
-            settings=settings(
-                deployment,
-                instructions=instructions,
-                voice=voice,
-                output=output,
-                turn_detection=turn_detection,
-                transcription=transcription,
-                session=session,
-            ),
-            **shared,
+            settings=model_settings(deployment, options),
+            **driver_options(options),
         )
 
 
@@ -148,61 +144,53 @@ class VoiceLive(Realtime):
     interrupted: it assumes that all was played as it was sent, in real time. By default it is told what was heard.
     """
 
+    @check_options
     def __init__(
         self,
         model: str,
         endpoint: str,
         *,
-        api_key: str | None = None,
         token: Token | None = None,
-        instructions: str = "",
-        voice: str | None = None,
-        output: Literal["audio", "text"] = "audio",
         rate: Literal[16_000, 24_000] = 24_000,
-        turn_detection: TurnDetection = "azure_semantic_vad",
-        transcription: str | Mapping[str, Any] | None = "azure-speech",
         noise_reduction: str | None = None,
         echo_cancellation: str | None = None,
         word_timestamps: bool | None = None,
         auto_truncate: bool = False,
         api_version: str = VOICE_LIVE_VERSION,
-        session: Mapping[str, Any] | None = None,
-        **shared: Unpack[Shared],
+        **options: Unpack[OpenAIOptions],
     ) -> None:
         if rate not in (16_000, 24_000):
             raise ValueError(f"VoiceLive(rate={rate}): expected 16000 or 24000")
-        where = address(
-            "VoiceLive", at_endpoint(endpoint, VOICE_LIVE), VOICE_LIVE, model, **{"api-version": api_version}
+        where = endpoint_url(
+            "VoiceLive", with_path(endpoint, VOICE_LIVE), VOICE_LIVE, model, **{"api-version": api_version}
         )
-        sent = _authorization("VoiceLive", VOICE_LIVE, api_key, "AZURE_VOICELIVE_API_KEY", token)
+        sent = _authorization("VoiceLive", VOICE_LIVE, options.get("api_key"), "AZURE_VOICELIVE_API_KEY", token)
         profile = replace(PROFILE, input_rate=rate, supports_truncation=not auto_truncate)
         own: dict[str, Any] = {}
         if noise_reduction is not None:
             own["input_audio_noise_reduction"] = {"type": noise_reduction}
         if echo_cancellation is not None:
             own["input_audio_echo_cancellation"] = {"type": echo_cancellation}
-        if word_timestamps or (word_timestamps is None and voice is not None and is_azure_voice(voice)):
+        if word_timestamps or (word_timestamps is None and is_azure_voice(options.get("voice") or "")):
             own["output_audio_timestamp_types"] = ["word"]
-        turns = named("turn_detection", turn_detection)
+        turns = named("turn_detection", options.get("turn_detection", "azure_semantic_vad"))
         if auto_truncate:
             if turns is None:
                 raise ValueError("VoiceLive(auto_truncate=True): it needs a turn_detection, which is what interrupts")
-            turns = {**turns, "auto_truncate": True}
+            options["turn_detection"] = {**turns, "auto_truncate": True}
         super().__init__(
             profile=profile,
             protocol=lambda: VoiceLiveProtocol(
                 url=where, headers=sent, profile=profile, dialect=VOICE_LIVE, token=token
             ),
-            settings=settings(
+            settings=model_settings(
                 model,
-                instructions=instructions,
-                voice=voice,
-                output=output,
-                turn_detection=turns,
-                transcription=transcription,
-                session={**own, **(session or {})},
+                options,
+                turn_detection="azure_semantic_vad",
+                transcription="azure-speech",
+                extra=own,
             ),
-            **shared,
+            **driver_options(options),
         )
 
 
@@ -211,6 +199,6 @@ def _authorization(
 ) -> dict[str, str]:
     """The headers that say who asks; none where a token is to be had for each connection."""
     if token is None:
-        return dialect.authorization(found_key(who, api_key, variable))
+        return dialect.authorization(find_key(who, api_key, variable))
     checked_token(who, token, api_key)
     return {}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal, Unpack
+from collections.abc import Iterator
+from typing import Final, Unpack
 
 import msgspec
+
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.realtime import Message, Realtime
 
 from .openai.client.protocol import PROFILE as OPENAI
 from .openai.client.protocol import OpenAIProtocol
 from .openai.dialect import BETA
-from .openai.options import Shared, TurnDetection, address, found_key, settings
+from .openai.options import OpenAIOptions, driver_options, endpoint_url, find_key, model_settings
 
 __all__ = ["PROFILE", "QWEN", "QwenOmni", "QwenProtocol"]
 
@@ -79,41 +81,27 @@ class QwenOmni(Realtime):
     other options are those of `OpenAIRealtime`.
     """
 
+    @check_options
     def __init__(
         self,
         model: str = "qwen3-omni-flash-realtime",
         *,
-        api_key: str | None = None,
         workspace: str | None = None,
-        instructions: str = "",
-        voice: str | None = "Cherry",
-        output: Literal["audio", "text"] = "audio",
-        turn_detection: TurnDetection = "server_vad",
-        transcription: str | Mapping[str, Any] | None = "gummy-realtime-v1",
         texts: bool = True,
-        session: Mapping[str, Any] | None = None,
         url: str = "wss://dashscope.aliyuncs.com/api-ws/v1/realtime",
-        **shared: Unpack[Shared],
+        **options: Unpack[OpenAIOptions],
     ) -> None:
-        fps = shared.get("fps", 1.0)
+        fps = options.get("fps", 1.0)
         if fps > MOST_FPS:
             raise ValueError(f"QwenOmni(fps={fps:g}): it takes {MOST_FPS:g} pictures a second at most")
-        where = address("QwenOmni", url, QWEN, model)
-        sent = QWEN.authorization(found_key("QwenOmni", api_key, "DASHSCOPE_API_KEY"))
+        where = endpoint_url("QwenOmni", url, QWEN, model)
+        sent = QWEN.authorization(find_key("QwenOmni", options.get("api_key"), "DASHSCOPE_API_KEY"))
         if workspace is not None:
             sent["X-DashScope-WorkSpace"] = workspace
         profile = msgspec.structs.replace(PROFILE, supports_text_input=texts, supports_history_seeding=texts)
         super().__init__(
             profile=profile,
             protocol=lambda: QwenProtocol(url=where, headers=sent, profile=profile, dialect=QWEN),
-            settings=settings(
-                model,
-                instructions=instructions,
-                voice=voice,
-                output=output,
-                turn_detection=turn_detection,
-                transcription=transcription,
-                session=session,
-            ),
-            **shared,
+            settings=model_settings(model, options, voice="Cherry", transcription="gummy-realtime-v1"),
+            **driver_options(options),
         )

@@ -7,13 +7,15 @@ from typing import Any, Final, Unpack
 from urllib.parse import urlencode
 
 import msgspec
+
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.realtime import Event, Message, Realtime, Resumable, SessionReady, Settings, WordTimed
 
 from .openai import wire
 from .openai.client.protocol import PROFILE as OPENAI
 from .openai.client.protocol import AudioForm, OpenAIProtocol
 from .openai.dialect import Dialect, Move
-from .openai.options import Shared, TurnDetection, address, found_key, settings, sounding
+from .openai.options import OpenAIOptions, driver_options, endpoint_url, find_key, model_settings, with_audio_format
 
 __all__ = ["PROFILE", "XAI", "GrokVoice", "GrokVoiceProtocol"]
 
@@ -114,30 +116,27 @@ class GrokVoice(Realtime):
     is not told. `session` and the other options are those of `OpenAIRealtime`.
     """
 
+    @check_options
     def __init__(
         self,
         model: str = "grok-voice-latest",
         *,
-        api_key: str | None = None,
-        instructions: str = "",
-        voice: str | None = None,
         audio: AudioForm = "audio/pcm",
         rate: int = 24_000,
-        turn_detection: TurnDetection = "server_vad",
-        transcription: str | Mapping[str, Any] | None = "grok-transcribe",
         built_in: Sequence[Mapping[str, Any]] = (),
         resumes: bool = True,
         truncates: bool = False,
-        session: Mapping[str, Any] | None = None,
         url: str = "wss://api.x.ai/v1/realtime",
-        **shared: Unpack[Shared],
+        **options: Unpack[OpenAIOptions],
     ) -> None:
         if not 8_000 <= rate <= 48_000:
             raise ValueError(f"GrokVoice(rate={rate}): expected 8000 to 48000")
-        where = address("GrokVoice", url, XAI, model)
-        sent = XAI.authorization(found_key("GrokVoice", api_key, "XAI_API_KEY"))
+        where = endpoint_url("GrokVoice", url, XAI, model)
+        sent = XAI.authorization(find_key("GrokVoice", options.get("api_key"), "XAI_API_KEY"))
         profile = msgspec.structs.replace(
-            sounding("GrokVoice", PROFILE, audio, rate), supports_truncation=truncates, supports_resumption=resumes
+            with_audio_format("GrokVoice", PROFILE, audio, rate),
+            supports_truncation=truncates,
+            supports_resumption=resumes,
         )
         super().__init__(
             profile=profile,
@@ -150,14 +149,6 @@ class GrokVoice(Realtime):
                 built_in=built_in,
                 resumes=resumes,
             ),
-            settings=settings(
-                model,
-                instructions=instructions,
-                voice=voice,
-                output="audio",
-                turn_detection=turn_detection,
-                transcription=transcription,
-                session=session,
-            ),
-            **shared,
+            settings=model_settings(model, options, transcription="grok-transcribe"),
+            **driver_options(options),
         )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal, Unpack
 from urllib.parse import quote
 
 import msgspec
+
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.providers._shared.http import Http, HttpFault
-from bargein.services.providers.openai.options import Shared, found_key
-from bargein.services.realtime import Realtime, Settings
+from bargein.services.providers.openai.options import ModelOptions, driver_options, find_key, model_settings
+from bargein.services.realtime import Realtime
 from bargein.services.sockets import Endpoint, SocketRefusedError
 
 from .protocol import PROFILE, UltravoxProtocol, call, of_agent
@@ -39,29 +41,25 @@ class Ultravox(Realtime):
     The needed extra is `http`. Raises `ValueError` without a key.
     """
 
+    @check_options
     def __init__(
         self,
         model: str = "fixie-ai/ultravox",
         *,
-        api_key: str | None = None,
         join: Callable[[dict[str, Any]], Awaitable[str]] | None = None,
         agent: str | None = None,
-        instructions: str = "",
-        voice: str | None = None,
-        output: Literal["audio", "text"] = "audio",
         input_rate: int = 16_000,
         output_rate: int = 24_000,
         first: Literal["user", "agent"] = "user",
         seconds: float = MOST_SECONDS,
         buffer_ms: int = 30_000,
-        session: Mapping[str, Any] | None = None,
         url: str = "https://api.ultravox.ai",
-        **shared: Unpack[Shared],
+        **options: Unpack[ModelOptions],
     ) -> None:
         if not 0 < seconds <= MOST_SECONDS:
             raise ValueError(f"Ultravox(seconds={seconds:g}): expected up to {MOST_SECONDS:g}")
         if join is None:
-            key = found_key("Ultravox", api_key, "ULTRAVOX_API_KEY")
+            key = find_key("Ultravox", options.get("api_key"), "ULTRAVOX_API_KEY")
             join = _Calls(url.rstrip("/"), key, agent).make
         profile = msgspec.structs.replace(
             PROFILE, input_rate=input_rate, output_rate=output_rate, max_session_seconds=seconds
@@ -80,15 +78,8 @@ class Ultravox(Realtime):
         super().__init__(
             profile=profile,
             protocol=lambda: UltravoxProtocol(join=joined, profile=profile),
-            settings=Settings(
-                model=model,
-                instructions=instructions,
-                voice=voice,
-                output=output,
-                turn_detection={"type": "server_vad"},
-                extra=dict(session or {}),
-            ),
-            **shared,
+            settings=model_settings(model, options),
+            **driver_options(options),
         )
 
 

@@ -163,3 +163,11 @@ def test_a_server_that_hangs_up(backend: str) -> None:
                         break
 
     run(backend, talk)
+
+
+def test_a_misspelled_option_is_named() -> None:
+    """With the class and the option that was probably meant."""
+    with pytest.raises(TypeError, match=r"^OpenAIRealtime\(modle=\.\.\.\): .*did you mean model=\?$"):
+        OpenAIRealtime(modle="gpt-realtime")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^OpenAIRealtime\(instruction=\.\.\.\): .*did you mean instructions=\?$"):
+        OpenAIRealtime(instruction="Be brief.")  # type: ignore[call-arg]

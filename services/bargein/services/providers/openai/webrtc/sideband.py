@@ -8,10 +8,11 @@ from typing import Any, Unpack
 from urllib.parse import urlencode
 
 import msgspec
+
 from bargein.pipeline import Inbox, Outlet
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.providers.openai.client.protocol import PROFILE, OpenAIProtocol
-from bargein.services.providers.openai.options import Shared, found_key
+from bargein.services.providers.openai.options import DriverOptions, find_key
 from bargein.services.realtime import Message, Realtime, RealtimeError, Settings
 from bargein.services.realtime.realtime import Given, Taken
 from bargein.services.sockets import Endpoint, Socket, SocketRefusedError, dial
@@ -65,9 +66,9 @@ class OpenAISideband(Realtime):
         session: Mapping[str, Any] | None = None,
         url: str = "wss://api.openai.com/v1/realtime",
         headers: Mapping[str, str] | None = None,
-        **shared: Unpack[Shared],
+        **shared: Unpack[DriverOptions],
     ) -> None:
-        key = found_key("OpenAISideband", api_key, "OPENAI_API_KEY")
+        key = find_key("OpenAISideband", api_key, "OPENAI_API_KEY")
         if not call:
             raise ValueError("OpenAISideband(call=''): expected the id of a call, such as 'rtc_u0'")
         self.call = call
@@ -138,7 +139,7 @@ async def mint_secret(
     provider cannot be reached or refuses.
     """
     httpx = import_extra("httpx", "http", "mint_secret()")
-    key = found_key("mint_secret", api_key, "OPENAI_API_KEY") if headers is None else ""
+    key = find_key("mint_secret", api_key, "OPENAI_API_KEY") if headers is None else ""
     sent = {"Authorization": f"Bearer {key}"} if headers is None else dict(headers)
     if not 10 <= seconds <= 7200:
         raise ValueError(f"mint_secret(seconds={seconds}): expected 10 to 7200")
