@@ -30,6 +30,9 @@ from bargein.pipeline import (
 )
 from bargein.processors import Timing, TurnControl
 from bargein.services.frames import Say
+from bargein.processors import SpeechContinued, Timing, TurnControl
+from bargein.services.frames import ClearAudio, Respond, Say
+from bargein.services.media.g711 import codec
 from bargein.services.providers.openai import wire
 
 from ._audio import MakeVad, UserAudio, server_vad
