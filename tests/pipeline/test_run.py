@@ -25,6 +25,7 @@ from bargein.pipeline.testing import Harness
 from .kit import BargesIn, Plain, Resets, Sink, Waits, audio, index
 
 
+@pytest.mark.virtual  # two hundred thousand frames; it waits for nothing, so the clock changes nothing
 async def test_endless_emission_is_a_flood() -> None:
     """A generator that never ends is stopped, whether its frames lie in an inbox or leave the graph."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import wave
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from bargein.services.cascade.parts import Samples, Word
 from bargein.services.flite import Flite
 
-pytestmark = pytest.mark.skipif(shutil.which("flite") is None, reason="the program flite is not installed")
+pytestmark = pytest.mark.needs("flite")
 
 
 async def spoken(voice: Flite, text: str) -> Samples:

@@ -12,12 +12,14 @@ from bargein.pipeline.testing import Harness
 from bargein.processors import Pacer, Spoken
 from bargein.services.gemini import GeminiLive
 
+from tests.environment import amount
+
 from ..upheaval import nothing_stale, seeded, upheaval
 from .peer import WORD_MS, SeededGemini
 
 pytestmark = pytest.mark.virtual
 
-SEEDS = 80
+SEEDS = amount(25, 80)
 """On each of two backends."""
 RATE = 24_000
 

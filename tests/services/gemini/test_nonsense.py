@@ -15,11 +15,13 @@ from bargein.services.frames import ClearAudio, Configure, Respond
 from bargein.services.gemini import GeminiLive, ScriptedGemini
 from bargein.services.realtime import ReconnectPolicy
 
+from tests.environment import amount
+
 from ..upheaval import seeded
 
 pytestmark = pytest.mark.virtual
 
-SEEDS = 15
+SEEDS = amount(6, 15)
 PCM = base64.b64encode(bytes(4800)).decode()
 SOUND = {"serverContent": {"modelTurn": {"parts": [{"inlineData": {"mimeType": "audio/pcm", "data": PCM}}]}}}
 FLAGS = ({"generationComplete": True}, {"turnComplete": True}, {"interrupted": True})

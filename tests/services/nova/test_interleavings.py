@@ -11,12 +11,14 @@ from bargein.pipeline.testing import Harness
 from bargein.processors import Heard, Pacer, Spoken
 from bargein.services.nova import NovaSonic
 
+from tests.environment import amount
+
 from ..upheaval import nothing_stale, seeded, upheaval
 from .peer import RATE, WORD_MS, Peer, Turn
 
 pytestmark = pytest.mark.virtual
 
-SEEDS = 50
+SEEDS = amount(15, 50)
 """On each of two backends."""
 
 

@@ -213,6 +213,7 @@ async def test_a_lost_call_is_made_again() -> None:
         assert texts == ["Hello", "Hello to you.", "Still there?"]
 
 
+@pytest.mark.every_backend
 async def test_another_backend_is_refused() -> None:
     """With what to do instead."""
     if sniffio.current_async_library() == "asyncio":

@@ -17,12 +17,14 @@ from bargein.services.qwen import QWEN, QwenOmni
 from bargein.services.realtime import Realtime
 from bargein.services.xai import XAI, GrokVoice
 
+from tests.environment import amount
+
 from ..upheaval import nothing_stale, seeded, upheaval
 from .peer import RATE, WORD_MS, Peer
 
 pytestmark = pytest.mark.virtual
 
-SEEDS = 500
+SEEDS = amount(100, 500)
 """On each of two backends."""
 
 
@@ -98,4 +100,4 @@ RELATED: dict[str, tuple[Dialect, Callable[..., Realtime]]] = {
 async def test_everything_at_once_in_a_dialect(name: str) -> None:
     """Those of the same protocol, with memories that can be cut and that cannot, cancelled by id and without."""
     dialect, make = RELATED[name]
-    await seeded(partial(converse, dialect=dialect, make=make), range(50))
+    await seeded(partial(converse, dialect=dialect, make=make), range(amount(20, 50)))

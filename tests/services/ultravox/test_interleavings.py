@@ -11,12 +11,14 @@ from bargein.pipeline.testing import Harness
 from bargein.processors import Pacer, Spoken
 from bargein.services.ultravox import Ultravox
 
+from tests.environment import amount
+
 from ..upheaval import nothing_stale, seeded, upheaval
 from .peer import RATE, WORD_MS, UltravoxPeer
 
 pytestmark = pytest.mark.virtual
 
-SEEDS = 60
+SEEDS = amount(20, 60)
 """On each of two backends."""
 
 

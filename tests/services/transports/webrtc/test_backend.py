@@ -9,6 +9,7 @@ from bargein.services.transports import Sessions
 from bargein.services.transports.webrtc import IceServer, WebRtcServer
 
 
+@pytest.mark.every_backend
 async def test_another_backend_is_refused() -> None:
     """With what to do instead."""
     server = WebRtcServer(Sessions(lambda _: Pipeline(Pass())))
