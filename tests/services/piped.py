@@ -69,7 +69,7 @@ class _Watched:
     async def receive(self) -> str | bytes:
         while not self._came:
             data = await self._socket.receive()
-            if self._change is None:
+            if self._change is None or isinstance(data, bytes):
                 return data
             try:
                 event = json.loads(data)
