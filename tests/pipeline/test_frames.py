@@ -7,6 +7,7 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 import pytest
+
 from bargein.pipeline import (
     LIVE,
     Audio,

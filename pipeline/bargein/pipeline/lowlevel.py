@@ -11,8 +11,8 @@ from ._contract import Contract, ProcessorKind
 from ._extras import import_extra
 from ._host import on_trio
 from ._leash import CancellationIgnored, run_cancellable
-from ._samples import SECOND, Samples, ns, samples_in
 from ._options import check_options
+from ._samples import SECOND, Samples, ns, samples_in
 from ._wakeup import Wakeup
 from ._worker import Worker, at_work
 from .processor import as_processor
@@ -27,8 +27,8 @@ __all__ = [
     "Worker",
     "as_processor",
     "at_work",
-    "check_positive",
     "check_options",
+    "check_positive",
     "import_extra",
     "ns",
     "on_trio",

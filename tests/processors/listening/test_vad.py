@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import Audio, End, Frame, LinkError, Pipeline, SpeechStarted, SpeechStopped
 from bargein.pipeline.testing import Harness, check_processor, framed, joined, noise, silence
 from bargein.processors import Resample, SileroVad, SpeechContinued, SpeechProbability, TurnControl, Vad
 from bargein.processors.listening.detectors import Samples
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.speech import utterances
 
 RATE = 16_000

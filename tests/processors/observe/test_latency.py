@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 import pytest
+
 from bargein.pipeline import Audio, Hold, Resume, SpeechStarted, SpeechStopped, UserText
 from bargein.pipeline.testing import Harness, check_processor, framed, silence, tone
 from bargein.processors import BargeInLatency, Latency, TurnLatency

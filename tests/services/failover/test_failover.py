@@ -44,13 +44,22 @@ from bargein.services.tools import tool
 from tests.services.cascade.parts import Ears, Mind, Voice
 from tests.services.realtime.peer import Peer
 from tests.speech import utterances
+from tests.environment import amount
+
+from ..speech import utterances
+from .cascade.parts import Ears, Mind, Voice
+from .realtime.peer import Peer
 
 pytestmark = pytest.mark.virtual
 
 STORY = "Once upon a time there was a king who had three sons and no time to listen to any of them. "
 ONCE = ReconnectPolicy(max_attempts=0)
-SEEDS = 40
-"""Conversations, on each of two backends."""
+SEEDS = amount(20, 200)
+"""Conversations in which everything happens at once."""
+SPOKEN = amount(3, 5)
+"""Spoken questions in each of four tests."""
+MANY = amount(60, 200)
+"""Calls at once."""
 
 
 def reserve(*replies: Any, ears: Ears | None = None, **options: Any) -> Cascade:
@@ -887,7 +896,7 @@ async def speak(seed: int) -> None:
 @pytest.mark.parametrize("block", range(4))
 async def test_what_is_spoken_is_answered_once_whatever_happens_when(block: int) -> None:
     """By whoever has the conversation then, and all of it."""
-    for seed in range(block * 5, block * 5 + 5):
+    for seed in range(block * SPOKEN, (block + 1) * SPOKEN):
         await speak(seed)
 
 
@@ -933,7 +942,7 @@ async def test_what_is_said_while_there_is_no_connection_is_heard() -> None:
         await harness.session.cancel()
 
 
-async def test_two_hundred_calls_at_once() -> None:
+async def test_many_calls_at_once() -> None:
     """Each with its own troubles, and all are answered."""
     answered = []
 
@@ -953,6 +962,6 @@ async def test_two_hundred_calls_at_once() -> None:
             await harness.session.cancel()
 
     async with anyio.create_task_group() as group:
-        for number in range(200):
+        for number in range(MANY):
             group.start_soon(one, number)
-    assert answered == [True] * 200
+    assert answered == [True] * MANY

@@ -8,6 +8,7 @@ import anyio
 import numpy as np
 import pytest
 from aiortc.mediastreams import MediaStreamError
+
 from bargein.pipeline import Audio, Interrupt, Video
 from bargein.pipeline.testing import framed, tone
 from bargein.services.media.tracks import PictureTrack, VoiceTrack

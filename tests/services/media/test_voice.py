@@ -8,6 +8,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 from bargein.pipeline import Audio, Hold, Interrupt, Played, ResponseEnded, Resume
 from bargein.pipeline.testing import framed, tone
 from bargein.services.media.voice import SILENCE, VoiceSender

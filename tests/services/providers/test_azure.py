@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import Audio, Failure, ResponseEnded, ResponseStarted, Text, ToolCall, UserText
 from bargein.pipeline.testing import Harness
 from bargein.processors import Heard, Pacer, Spoken, Timing
@@ -27,7 +28,6 @@ from bargein.services.providers.openai.server.serve import Faults, serve
 from bargein.services.realtime import Realtime, RealtimeError, ReconnectPolicy, Settings, UnsupportedError
 from bargein.services.testing import ScriptedBrain
 from bargein.services.tools import tool
-
 from tests.services.piped import piped
 
 NAME = "https://name.openai.azure.com"

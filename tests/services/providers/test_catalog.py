@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+
 from bargein.services.providers.catalog import PROVIDERS, ROWS, Provider, find_provider, load, markdown, rows, table
 from bargein.services.realtime import Profile, Realtime
 from bargein.services.testing.rehearsal import STAND_INS

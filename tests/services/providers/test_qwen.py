@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Failure,
@@ -30,7 +31,6 @@ from bargein.services.providers.qwen import QWEN, QwenOmni
 from bargein.services.realtime import RealtimeError, ReconnectPolicy, UnsupportedError
 from bargein.services.testing import ScriptedBrain
 from bargein.services.tools import tool
-
 from tests.services.piped import piped
 from tests.speech import utterances
 

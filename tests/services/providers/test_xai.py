@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Failure, ResponseEnded, ResponseStarted, Text, Transcript, Usage, UserText
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Pacer, Resample, Spoken
@@ -19,7 +20,6 @@ from bargein.services.providers.xai import XAI, GrokVoice
 from bargein.services.realtime import RealtimeError, ReconnectPolicy, UnsupportedError, WordTimed
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe
 from bargein.services.testing import ScriptedBrain
-
 from tests.services.piped import piped
 from tests.speech import utterances
 

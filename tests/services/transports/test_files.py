@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Interrupt, Outlet, Pipeline, Processor, ResponseEnded, ResponseStarted, Text
 from bargein.pipeline.testing import framed, noise, silence, tone
 from bargein.processors import Gain, Heard, Spoken, TurnLatency

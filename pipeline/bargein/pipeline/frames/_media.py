@@ -7,6 +7,7 @@ from typing import Final, Self
 import msgspec
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline._samples import SECOND, Samples, ns
 from bargein.pipeline.errors import FrameError
 

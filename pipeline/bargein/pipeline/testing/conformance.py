@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import numpy as np
+
 from bargein.pipeline._contract import ProcessorKind
 from bargein.pipeline._samples import SECOND
 from bargein.pipeline.errors import StuckError

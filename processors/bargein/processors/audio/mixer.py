@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline import Audio, End, Processor
 
 from .channels import mix_channels

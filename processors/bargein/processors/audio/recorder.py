@@ -11,6 +11,7 @@ from typing import Self
 import anyio
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline import Audio, End, Interrupt, Processor
 
 from ._wave_file import MAX_BYTES, WaveFile

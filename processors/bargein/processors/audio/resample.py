@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline import Audio, AudioFormat, End, Interrupt, Processor, ResponseEnded
 from bargein.pipeline.lowlevel import import_extra
 

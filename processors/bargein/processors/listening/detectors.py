@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline.lowlevel import import_extra
 
 __all__ = ["Detector", "SileroVad", "WebRtcVad"]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
+
 from bargein.pipeline import Audio, AudioFormat, Delivery, End, Frame, Processor, SpeechStarted, SpeechStopped
 from bargein.pipeline.frames import ItemFrame
 

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 import numpy as np
+
 from bargein.pipeline import LIVE, Audio, Hold, Interrupt, Played, Resume
 
 __all__ = ["EARLY", "Playout"]

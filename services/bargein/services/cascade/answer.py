@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import anyio
-import msgspec
 
 from bargein.pipeline import (
     Failure,
@@ -39,9 +38,6 @@ from bargein.services.frames import (
 )
 from bargein.services.history import History, HistoryStatistics, Picture
 from bargein.services.tools import CANCELLED_OUTPUT, Tool, Toolbox, ToolRunner
-from bargein.services.history import History, HistoryStatistics
-from bargein.services.history.picture import picture_of
-from bargein.services.tools import Tool, Toolbox, ToolRunner
 
 from ._base import PartProcessor, check_part, failure_from
 from ._generation import Generation

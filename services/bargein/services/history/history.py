@@ -10,7 +10,6 @@ import anyio
 import msgspec
 
 from bargein.services._text import clean
-from bargein.services.cascade.summary import by_model, oldest
 from bargein.services.sockets.text import clean
 
 from .entries import EntryList

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from bargein.pipeline import ToolCall
 from bargein.services.realtime import Profile, Realtime
 
 if TYPE_CHECKING:

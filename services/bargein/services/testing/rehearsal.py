@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 import msgspec
+
 from bargein.pipeline import ToolCall
 from bargein.services.providers.catalog import find_provider, load
 from bargein.services.realtime import Realtime
@@ -61,9 +62,7 @@ STAND_INS: Final[Mapping[str, StandIn]] = {
     "Gemini": StandIn(peer="bargein.services.testing.gemini:rehearsal", options=_KEY),
     "Nova Sonic": StandIn(peer="bargein.services.testing.nova:rehearsal"),
     "Qwen Omni": StandIn(peer=_OPENAI, dialect="bargein.services.providers.qwen:QWEN", options=_KEY),
-    "Ultravox": StandIn(
-        peer=_OPENAI, dialect="bargein.services.providers.ultravox:SPOKEN", options={"join": _join}
-    ),
+    "Ultravox": StandIn(peer=_OPENAI, dialect="bargein.services.providers.ultravox:SPOKEN", options={"join": _join}),
     "xAI Grok": StandIn(peer=_OPENAI, dialect="bargein.services.providers.xai:XAI", options=_KEY),
 }
 """The stand-in of each provider, by the provider's name."""

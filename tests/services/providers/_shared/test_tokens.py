@@ -7,6 +7,7 @@ import threading
 import anyio
 import anyio.lowlevel
 import pytest
+
 from bargein.services.providers._shared.tokens import checked_token, token_of
 from bargein.services.sockets import SocketRefusedError
 

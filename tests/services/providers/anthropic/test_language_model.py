@@ -7,14 +7,14 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import Usage
 from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history import Entry, Picture
 from bargein.services.providers.anthropic import AnthropicMessages, LanguageModelError
 from bargein.services.providers.anthropic._protocol import SILENCE, MessageStream, blocks, messages, request
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.services.providers.chat.test_language_model import (
     BACKENDS,
     END,

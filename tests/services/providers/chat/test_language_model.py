@@ -13,6 +13,9 @@ from typing import Any
 import anyio
 import anyio.abc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import Usage
 from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history import Entry, Picture
@@ -21,8 +24,6 @@ from bargein.services.providers._shared.sse import ServerEvent, SseReader
 from bargein.services.providers.chat import ChatCompletions, LanguageModelError
 from bargein.services.providers.chat.protocol import ChatStream, messages, request
 from bargein.services.sockets.retry import retry_after_seconds
-from hypothesis import given
-from hypothesis import strategies as st
 
 BACKENDS = ["asyncio", "trio"]
 Piece = str | ToolRequest | Usage

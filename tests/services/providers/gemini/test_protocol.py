@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+
 from bargein.services.history import Entry, Picture
 from bargein.services.providers.gemini import PROFILE, GeminiProtocol
 from bargein.services.providers.gemini import _wire as wire

@@ -9,6 +9,10 @@ from uuid import UUID
 from zlib import crc32
 
 import pytest
+from botocore.eventstream import EventStreamBuffer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bargein.services.providers.nova.event_stream import (
     LEAST,
     MOST,
@@ -20,9 +24,6 @@ from bargein.services.providers.nova.event_stream import (
     encode,
     encode_header,
 )
-from botocore.eventstream import EventStreamBuffer
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 NAMES = st.text(min_size=1, max_size=40)
 TIMES = st.datetimes(min_value=datetime(1950, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC)).map(

@@ -7,6 +7,9 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bargein.services.history import Entry
 from bargein.services.providers.nova import PROFILE, PROFILE_1, NovaProtocol
 from bargein.services.realtime import (
@@ -21,8 +24,6 @@ from bargein.services.realtime import (
     ToolCallReceived,
     UsageReported,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from .peer import chunk, event_of, exception, message, parsed
 

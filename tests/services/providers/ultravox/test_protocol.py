@@ -6,6 +6,9 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.services.history import Entry
 from bargein.services.providers.ultravox import PROFILE, UltravoxProtocol
 from bargein.services.providers.ultravox.protocol import call
@@ -24,8 +27,6 @@ from bargein.services.realtime import (
     Transcribed,
 )
 from bargein.services.sockets import Endpoint
-from hypothesis import given
-from hypothesis import strategies as st
 
 ONE, TWO = "c:turn-1", "c:turn-2"
 PCM = b"\x01\x00\x02\x00"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Interrupt, Played, ResponseEnded
 from bargein.pipeline.testing import framed, tone
 from bargein.services.media.g711 import codec

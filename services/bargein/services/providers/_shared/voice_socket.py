@@ -13,7 +13,6 @@ import anyio
 from anyio.abc import TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from bargein.services._retry import PASSING, pause
 from bargein.services.cascade.parts import Samples, TextToSpeech, Word
 from bargein.services.sockets import Socket, SocketClosedError
 from bargein.services.sockets.retry import RETRYABLE_STATUSES, backoff_seconds

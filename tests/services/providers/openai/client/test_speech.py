@@ -13,6 +13,7 @@ import anyio
 import numpy as np
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
+
 from bargein.services.cascade.parts import Samples, Word
 from bargein.services.providers.openai.client._speech_protocol import SoundAnswer, WordsAnswer, wav
 from bargein.services.providers.openai.client.speech import OpenAISpeech, OpenAITranscription

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import ResponseEnded, Transcript
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Heard, Pacer, Resample, Spoken
@@ -18,7 +19,6 @@ from bargein.services.providers.openai import OpenAIRealtime
 from bargein.services.providers.openai.server.serve import serve_socket
 from bargein.services.sockets import Endpoint, Socket, pipe
 from bargein.services.tools import tool
-
 from tests.services.cascade.parts import LETTER_MS, Ears, Mind, Voice
 from tests.speech import utterances
 

@@ -17,6 +17,7 @@ import anyio.abc
 import numpy as np
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
+
 from bargein.pipeline import Audio, Interrupt
 from bargein.processors import Resample
 from bargein.services.media.intake import intercept

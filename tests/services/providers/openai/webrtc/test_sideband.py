@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack
+
 from bargein.pipeline import Audio, Interrupt, Pipeline, ResponseEnded, Text, ToolCall, UserText
 from bargein.pipeline.testing import Harness, framed
 from bargein.services.frames import Connected, Disconnected

@@ -10,7 +10,6 @@ from typing import Any, Protocol, Self, TypeVar
 import anyio
 import numpy as np
 
-from bargein.services._retry import PASSING, asked_wait, pause
 from bargein.services.cascade.parts import Samples, SpeechToText, TextToSpeech, Word
 from bargein.services.providers._shared.http import Http, HttpFault
 from bargein.services.providers._shared.remote_socket import RemoteSocket

@@ -30,15 +30,9 @@ from bargein.pipeline import (
 )
 from bargein.processors import Timing, TurnControl
 from bargein.services.frames import Say
-from bargein.processors import SpeechContinued, Timing, TurnControl
-from bargein.services.frames import ClearAudio, Respond, Say
-from bargein.services.media.g711 import codec
 from bargein.services.providers.openai import wire
 
 from ._audio import MakeVad, UserAudio, server_vad
-from ._config import checked_response, new_session, updated
-from ._errors import RequestError, explained
-from ._items import ServerConversation, ServerItem, checked
 from ._config import new_session, update_session
 from ._errors import RequestError, explain_malformed
 from ._items import ServerConversation, check_item
