@@ -78,7 +78,7 @@ def _is_spare(item: pytest.Item) -> bool:
     """Return whether the same test runs on another backend of the same kind of time, which is enough."""
     call = getattr(item, "callspec", None)
     backend = call.params.get("anyio_backend") if call else None
-    if backend is None or ENGINE in item.path.parents or item.get_closest_marker("every_backend"):
+    if call is None or backend is None or ENGINE in item.path.parents or item.get_closest_marker("every_backend"):
         return False
     # Everything that tells this test from others, but for the backend: each of its backends comes to the same choice.
     others = sorted((name, at) for name, at in call.indices.items() if name != "anyio_backend")

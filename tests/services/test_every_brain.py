@@ -48,10 +48,6 @@ from tests.services.cascade.parts import Ears, Mind, Voice
 from tests.services.providers.nova.peer import Peer as NovaPeer
 from tests.speech import utterances
 
-from ..speech import utterances
-from .cascade.parts import Ears, Mind, Voice
-from .nova.peer import Peer as NovaPeer
-
 pytestmark = pytest.mark.virtual
 
 Reply = str | tuple[str, str]

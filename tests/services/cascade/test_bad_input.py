@@ -36,7 +36,6 @@ from bargein.services.tools import tool
 from tests.environment import need
 from tests.speech import utterances
 
-from ...speech import utterances
 from .parts import Ears, Mind, Voice
 
 pytestmark = pytest.mark.virtual

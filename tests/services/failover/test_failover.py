@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Delivery,
@@ -40,15 +41,10 @@ from bargein.services.history import History
 from bargein.services.realtime import ReconnectPolicy
 from bargein.services.sockets import SocketRefusedError
 from bargein.services.tools import tool
-
+from tests.environment import amount
 from tests.services.cascade.parts import Ears, Mind, Voice
 from tests.services.realtime.peer import Peer
 from tests.speech import utterances
-from tests.environment import amount
-
-from ..speech import utterances
-from .cascade.parts import Ears, Mind, Voice
-from .realtime.peer import Peer
 
 pytestmark = pytest.mark.virtual
 

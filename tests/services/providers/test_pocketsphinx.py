@@ -15,12 +15,9 @@ import numpy as np
 import pytest
 
 from bargein.services.cascade.parts import Samples
-from bargein.services.pocketsphinx import PocketSphinx
 from bargein.services.providers.pocketsphinx import PocketSphinx
 from tests.environment import amount
 from tests.speech import errors, utterances, words
-
-from ..speech import errors, utterances, words
 
 pytest.importorskip("pocketsphinx", reason="the extra 'pocketsphinx' is not installed")
 

@@ -20,7 +20,6 @@ from bargein.services.realtime import Realtime
 from tests.environment import amount
 from tests.services.upheaval import nothing_stale, seeded, upheaval
 
-from ..upheaval import nothing_stale, seeded, upheaval
 from .peer import RATE, WORD_MS, Peer
 
 pytestmark = pytest.mark.virtual

@@ -27,9 +27,7 @@ from bargein.services.transports import RefusedError, SessionLimits, Transport, 
 from bargein.services.transports.control import Start, start
 from bargein.services.transports.websocket._wire import pack
 from tests.environment import amount
-from tests.services.transports.kit import Brain, until
-
-from ..transports.kit import Brain, threads, until
+from tests.services.transports.kit import Brain, threads, until
 
 pytest.importorskip("uvicorn", reason="the extra 'server' is not installed")
 pytestmark = [pytest.mark.timeout(amount(90, 900)), pytest.mark.real]

@@ -26,8 +26,6 @@ from bargein.services.transports import Transport
 from tests.environment import find
 from tests.speech import RATE, errors, utterances, words
 
-from ...speech import RATE, errors, utterances, words
-
 playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
 
 pytestmark = [

@@ -14,11 +14,8 @@ import pytest
 from bargein.pipeline import Audio, Frame, Interrupt, Pipeline, ToolCall, Transcript
 from bargein.processors import BargeInLatency, Resample, Spoken, TurnLatency
 from bargein.services.cascade import Cascade
-from bargein.services.espeak import ESpeak
-from bargein.services.openai import OpenAIRealtime
-from bargein.services.openai.serve import serve_socket
 from bargein.services.providers.espeak import ESpeak
-from bargein.services.providers.openai import OpenAIRealtime
+from bargein.services.providers.openai import OpenAIRealtime, serve_socket
 from bargein.services.sockets import Endpoint, Socket, pipe
 from bargein.services.transports import (
     FileTransport,
@@ -28,7 +25,6 @@ from bargein.services.transports import (
 )
 from tests.speech import FOLDER, utterances
 
-from ...speech import FOLDER, utterances
 from .kit import connected
 
 pytest.importorskip("pocketsphinx", reason="the extra 'pocketsphinx' is not installed")

@@ -9,7 +9,6 @@ from typing import Any, Literal, Self
 import anyio
 import msgspec
 
-from bargein.services._text import clean
 from bargein.services.sockets.text import clean
 
 from .entries import EntryList

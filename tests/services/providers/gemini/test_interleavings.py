@@ -15,7 +15,6 @@ from bargein.services.providers.gemini import GeminiLive
 from tests.environment import amount
 from tests.services.upheaval import nothing_stale, seeded, upheaval
 
-from ..upheaval import nothing_stale, seeded, upheaval
 from .peer import WORD_MS, SeededGemini
 
 pytestmark = pytest.mark.virtual

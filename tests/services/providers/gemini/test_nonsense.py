@@ -19,8 +19,6 @@ from bargein.services.testing import ScriptedGemini
 from tests.environment import amount
 from tests.services.upheaval import seeded
 
-from ..upheaval import seeded
-
 pytestmark = pytest.mark.virtual
 
 SEEDS = amount(6, 15)

@@ -14,7 +14,6 @@ from bargein.services.providers.ultravox import Ultravox
 from tests.environment import amount
 from tests.services.upheaval import nothing_stale, seeded, upheaval
 
-from ..upheaval import nothing_stale, seeded, upheaval
 from .peer import RATE, WORD_MS, UltravoxPeer
 
 pytestmark = pytest.mark.virtual

@@ -202,10 +202,10 @@ async def test_an_interrupt_while_a_tool_runs() -> None:
             assert [each["agentReaction"] for each in peer.of("client_tool_result")] == ["listens"]
             assert not harness.of(Audio)
             await harness.send(UserText(text="Hello?"))
-            answer = (await harness.next(Audio, within=10)).response
+            answer = (await harness.next(Audio, within=10)).response_id
             await harness.next(ResponseEnded, within=10)
             # The scripted brain now gives its reply to the result, too: only the answer to the question counts here.
-            assert "".join(frame.text for frame in harness.of(Text) if frame.response == answer) == "Yes?"
+            assert "".join(frame.text for frame in harness.of(Text) if frame.response_id == answer) == "Yes?"
             await harness.session.cancel()
 
 

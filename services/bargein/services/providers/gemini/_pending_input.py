@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-__all__ = ["Held"]
+__all__ = ["PendingInput"]
 
 
 class PendingInput:

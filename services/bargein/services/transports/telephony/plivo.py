@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import msgspec
 
-from bargein.services.g711 import Codec, codec
 from bargein.services.media.g711 import Codec, codec
 from bargein.services.transports.control import ControlError
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import msgspec
 
-from bargein.services.g711 import codec
 from bargein.services.media.g711 import codec
 from bargein.services.transports.control import ControlError
 

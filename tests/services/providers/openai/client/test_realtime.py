@@ -23,8 +23,6 @@ from bargein.services.tools import tool
 from tests.environment import amount
 from tests.speech import utterances
 
-from ...speech import utterances
-
 BACKENDS = ["asyncio", "trio"]
 MANY = amount(60, 200)
 """Conversations at once."""
