@@ -174,7 +174,7 @@ class SocketTransport(Transport):
                     return
                 if (frame := self._admits(each)) is not None:
                     if isinstance(frame, UserText):
-                        self._latency.asked()
+                        self._latency.note_question()
                     out.offer(frame)
         except ControlError as error:
             self._wrong += 1

@@ -150,7 +150,7 @@ class WebRtcTransport(Transport):
     def arrived(self, frame: Frame) -> None:
         """Something of the peer has come."""
         if isinstance(frame, UserText):
-            self._latency.asked()
+            self._latency.note_question()
         self._heard_at = anyio.current_time()
         pictures = [at for at, each in enumerate(self._arrived) if isinstance(each, Video)]
         if len(pictures) >= PICTURES and isinstance(frame, Video):
