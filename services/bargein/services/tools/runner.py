@@ -9,7 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from contextvars import copy_context
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import anyio
 from bargein.pipeline import ToolCall, ToolResult
@@ -20,7 +20,7 @@ from bargein.services.frames import ToolFinished, ToolStarted
 from .context import Emit, ToolContext
 from .tool import ArgumentsError, Tool, Toolbox, ToolError, encode
 
-__all__ = ["CANCELLED_OUTPUT", "ToolRunner"]
+__all__ = ["CANCELLED_OUTPUT", "BegunCall", "RunsTools", "ToolRunner"]
 
 log = logging.getLogger("bargein")
 
@@ -37,7 +37,7 @@ LONGEST = 500
 """How many characters of an exception's message the model is told."""
 
 
-class _Call:
+class BegunCall:
     """A call that is under way."""
 
     __slots__ = ("call", "context", "done", "key", "result", "scope", "tool")
@@ -75,7 +75,7 @@ class ToolRunner:
         """The tools; another toolbox may be put here at any time, for the calls to come."""
         self.concurrency = concurrency
         """How many run at once."""
-        self._running: dict[Hashable, _Call] = {}
+        self._running: dict[Hashable, BegunCall] = {}
         self._answered: dict[Hashable, ToolResult | None] = {}  # the oldest first
         self._slots: anyio.Semaphore | None = None
         self._threads = threading.BoundedSemaphore(concurrency + ABANDONED)
@@ -130,13 +130,13 @@ class ToolRunner:
 
     # In two steps, for whoever starts a task for it ---------------------------------------------------------------
 
-    def begin(self, call: ToolCall, emit: Emit) -> _Call:
+    def begin(self, call: ToolCall, emit: Emit) -> BegunCall:
         """Take note of a call, so that from now on it can be called off. It must be finished."""
-        begun = _Call(_key(call), call, self.toolbox.get(call.name), emit)
+        begun = BegunCall(_key(call), call, self.toolbox.get(call.name), emit)
         self._running[begun.key] = begun
         return begun
 
-    async def finish(self, begun: _Call) -> ToolResult | None:
+    async def finish(self, begun: BegunCall) -> ToolResult | None:
         """Run what was begun; as `run`."""
         call, emit = begun.call, begun.context.emit
         since = anyio.current_time()
@@ -165,7 +165,7 @@ class ToolRunner:
         )
         return begun.result
 
-    def _remember(self, begun: _Call) -> None:
+    def _remember(self, begun: BegunCall) -> None:
         if begun.call.call_id:
             self._answered[begun.key] = begun.result
             if len(self._answered) > REMEMBERED:
@@ -173,7 +173,7 @@ class ToolRunner:
 
     # One call -----------------------------------------------------------------------------------------------------
 
-    async def _answer(self, begun: _Call) -> tuple[str, bool]:
+    async def _answer(self, begun: BegunCall) -> tuple[str, bool]:
         """What the model should be told, and whether it is an error."""
         tool = begun.tool
         if tool is None:
@@ -190,7 +190,7 @@ class ToolRunner:
                 return await self._within(begun, tool, arguments)
             return await self._reporting(begun, tool, arguments | dict.fromkeys(tool.context, begun.context))
 
-    async def _reporting(self, begun: _Call, tool: Tool[..., Any], arguments: dict[str, Any]) -> tuple[str, bool]:
+    async def _reporting(self, begun: BegunCall, tool: Tool[..., Any], arguments: dict[str, Any]) -> tuple[str, bool]:
         """Run it, and send what it reports meanwhile."""
         begun.context.open()
         answer = "", False
@@ -207,7 +207,7 @@ class ToolRunner:
             raise
         return answer
 
-    async def _within(self, begun: _Call, tool: Tool[..., Any], arguments: dict[str, Any]) -> tuple[str, bool]:
+    async def _within(self, begun: BegunCall, tool: Tool[..., Any], arguments: dict[str, Any]) -> tuple[str, bool]:
         """Run it as long as it may, and answer for it."""
         name = tool.name
         try:
@@ -239,7 +239,7 @@ class ToolRunner:
             return clean(f"{name} ran, but its answer of type {type(value).__name__} has no JSON form: {error}"), True
 
     async def _call(
-        self, begun: _Call, tool: Tool[..., Any], arguments: dict[str, Any], limit: anyio.CancelScope
+        self, begun: BegunCall, tool: Tool[..., Any], arguments: dict[str, Any], limit: anyio.CancelScope
     ) -> object:
         if tool.blocking:
             return await self._in_thread(tool, arguments)
@@ -266,6 +266,13 @@ class ToolRunner:
             with anyio.CancelScope() as scope:  # tell the thread to end after the call, and do not wait for that
                 scope.cancel()
                 await worker.close()
+
+
+@runtime_checkable
+class RunsTools(Protocol):
+    """A processor that runs tools. Another runner may be put in the place of its own before a session starts."""
+
+    runner: ToolRunner
 
 
 def _key(call: ToolCall) -> Hashable:
