@@ -48,7 +48,7 @@ class _RefusedError(Exception):
 
 
 class _OverHttp(RemoteSocket):
-    """A part that sends one request for each utterance or sentence, and retries while no part of the answer has come."""
+    """A part that sends one request for each utterance or sentence, and retries while no answer has begun."""
 
     service = "OpenAI"
 
