@@ -21,7 +21,7 @@ QWEN: Final = msgspec.structs.replace(
     BETA,
     path="/api-ws/v1/realtime",
     # Both formats are called pcm16, whatever their rate; older models called the second one pcm24.
-    begins={"audio": {"input": {"format": {"type": "audio/pcm", "rate": 16_000}}}},
+    session_defaults={"audio": {"input": {"format": {"type": "audio/pcm", "rate": 16_000}}}},
     # Functions are described as in the chat interface, by the vendor's pages; newer models call them.
     nested_tools=True,
     images="input_image_buffer.append",

@@ -12,6 +12,7 @@ import msgspec
 from bargein.pipeline.draw import svg
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.providers.brains import BrainChoice
+from bargein.services.sockets.handshake import bearer_token
 from bargein.services.transports import (
     ConnectionRequest,
     RefusedError,
@@ -20,7 +21,7 @@ from bargein.services.transports import (
     serve_websocket_peer,
 )
 from bargein.services.transports.origin import foreign
-from bargein.services.transports.websocket.server import Authorize, allowed, bearer, lobby
+from bargein.services.transports.websocket.server import Authorize, allowed, lobby
 
 from ._guard import Guard
 from ._socket import AsgiSocket
@@ -294,7 +295,7 @@ def _ice(server: Any) -> dict[str, str]:
 
 
 def _token(connection: Any) -> str:
-    return bearer(connection.headers.get("authorization", "")) or str(connection.query_params.get("token", ""))
+    return bearer_token(connection.headers.get("authorization", "")) or str(connection.query_params.get("token", ""))
 
 
 def _wishes(connection: Any) -> dict[str, str]:

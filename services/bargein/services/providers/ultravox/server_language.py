@@ -45,12 +45,12 @@ class UltravoxLanguage:
         self._said: dict[str, str] = {}  # by the user's item
 
     @property
-    def begins(self) -> Mapping[str, Any]:
+    def session_defaults(self) -> Mapping[str, Any]:
         """Its formats."""
         heard, spoken = ({"format": {"type": "audio/pcm", "rate": rate}} for rate in self._rates)
         return {"audio": {"input": {**heard, "transcription": {"model": "ultravox"}}, "output": spoken}}
 
-    def begin(self) -> UltravoxLanguage:
+    def for_connection(self) -> UltravoxLanguage:
         """For another call."""
         return UltravoxLanguage(input_rate=self._rates[0], output_rate=self._rates[1])
 

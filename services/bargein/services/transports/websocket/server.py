@@ -11,7 +11,6 @@ What is on the wire is told in `docs/transports.md`. A peer's first message is `
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import itertools
 import logging
@@ -25,6 +24,7 @@ import anyio
 from bargein.pipeline import Graph
 from bargein.services import sockets
 from bargein.services.sockets import Socket, SocketClosedError
+from bargein.services.sockets.handshake import bearer_token, http_response, request_path
 from bargein.services.transports import control
 from bargein.services.transports._socket_transport import Message, SocketTransport
 from bargein.services.transports.control import ControlError, Start
@@ -246,12 +246,12 @@ async def serve_websocket(
             raise ValueError(f"serve_websocket(paths={each!r}): expected a path as in an address, such as '/twilio'")
 
     async def check(connection: Any, request: Any) -> Any:
-        if _path(request) not in doors:
-            return _answer(404, "Not Found", f"Nothing is spoken at {_path(request)}.")
+        if request_path(request) not in doors:
+            return _answer(404, "Not Found", f"Nothing is spoken at {request_path(request)}.")
         origin, name = request.headers.get("Origin"), request.headers.get("Host", "")
         if why := foreign(origin, name, origins or (), local=is_loopback(host)):
             return _answer(403, "Forbidden", why)
-        token = bearer(request.headers.get("Authorization", ""))
+        token = bearer_token(request.headers.get("Authorization", ""))
         if authorize is not None and token and not await allowed(authorize, token):
             return _answer(401, "Unauthorized", "This token will not do.")
         try:
@@ -263,10 +263,10 @@ async def serve_websocket(
     accept = lobby(sessions, lambda socket, visit: doors[visit.path](socket, visit))
 
     async def handle(socket: Socket, request: Any) -> None:
-        settled = authorize is None or bearer(request.headers.get("Authorization", ""))
+        settled = authorize is None or bearer_token(request.headers.get("Authorization", ""))
         visit = ConnectionRequest(
             address=getattr(socket, "address", ""),
-            path=_path(request),
+            path=request_path(request),
             wishes=dict(parse_qsl(urlsplit(request.path).query)),
             limits=sessions.limits,
             authorize=None if settled else authorize,
@@ -286,19 +286,5 @@ async def serve_websocket(
         yield server
 
 
-def bearer(header: str) -> str:
-    """The token of an `Authorization` header; empty if there is none."""
-    scheme, _, token = header.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def _path(request: Any) -> str:
-    return urlsplit(request.path).path.rstrip("/") or "/"
-
-
 def _answer(status: int, phrase: str, text: str) -> Any:
-    body = text.encode()
-    headers = importlib.import_module("websockets.datastructures").Headers(
-        {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(body)), "Connection": "close"}
-    )
-    return importlib.import_module("websockets.http11").Response(status, phrase, headers, body)
+    return http_response(status, phrase, text.encode())
