@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 from bargein.services.cascade.parts import Samples
-from bargein.services.providers._shared.remote_socket import Pcm, read
+from bargein.services.providers._shared.remote_speech import PcmDecoder, decode_json
 from bargein.services.providers._shared.sse import EventTooLargeError, SseReader
 
 __all__ = ["SoundAnswer", "WordsAnswer", "complaint", "wav"]
@@ -91,7 +91,7 @@ class WordsAnswer:
         """The last text: no more bytes will come."""
         if not self._streamed:
             self.over = True
-            if text := read(SERVICE, bytes(self._body), _Whole).text.strip():
+            if text := decode_json(SERVICE, bytes(self._body), _Whole).text.strip():
                 yield text
             return
         if not self.over:
@@ -106,7 +106,7 @@ class WordsAnswer:
         if data == "[DONE]":
             self.over = True
             return
-        event, before = read(SERVICE, data, _Event), self._text
+        event, before = decode_json(SERVICE, data, _Event), self._text
         if event.type == "error" or event.error:
             raise ConnectionError(f"{SERVICE} reports an error: {(complaint(data) or data)[:300]}")
         if event.type == "transcript.text.delta":
@@ -132,14 +132,14 @@ class SoundAnswer:
         self._kind = kind
         self._is_text = "json" in kind or kind.startswith("text/")
         self._header = _Header(rate)
-        self._pcm = Pcm()
+        self._pcm = PcmDecoder()
         self._said = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Samples]:
         """The samples that are complete with these bytes."""
         if self._is_text:
             self._said += data[: LARGEST - len(self._said)]
-        elif len(samples := self._pcm.samples(self._header.behind(data))):
+        elif len(samples := self._pcm.decode(self._header.behind(data))):
             yield samples
 
     def end(self) -> Iterator[Samples]:
@@ -147,7 +147,7 @@ class SoundAnswer:
         if self._is_text:
             said = " ".join(self._said.decode("utf-8", "replace").split())[:300]
             raise ConnectionError(f"{SERVICE} sent {self._kind} where sound was expected: {said}")
-        if len(samples := self._pcm.samples(self._header.rest())):
+        if len(samples := self._pcm.decode(self._header.rest())):
             yield samples
 
 

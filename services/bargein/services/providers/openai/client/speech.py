@@ -11,8 +11,8 @@ import anyio
 import numpy as np
 from bargein.services._retry import PASSING, asked_wait, pause
 from bargein.services.cascade.parts import Samples, SpeechToText, TextToSpeech, Word
-from bargein.services.providers._shared.http import Http, HttpFault
-from bargein.services.providers._shared.remote_socket import RemoteSocket
+from bargein.services.providers._shared.http import HttpClient, HttpFault
+from bargein.services.providers._shared.remote_speech import RemoteSpeech
 
 from ._speech_protocol import SoundAnswer, WordsAnswer, complaint, wav
 
@@ -45,7 +45,7 @@ class _RefusedError(Exception):
         self.wait = wait
 
 
-class _OverHttp(RemoteSocket):
+class _OverHttp(RemoteSpeech):
     """A part that asks one request an utterance or a sentence, again while nothing of its answer has come."""
 
     service = "OpenAI"
@@ -54,7 +54,7 @@ class _OverHttp(RemoteSocket):
         super().__init__(api_key, "OPENAI_API_KEY", silence_seconds, retries)
         who = type(self).__name__
         self._base = base_url.rstrip("/")
-        self._http = Http(who, self._base, first_byte_seconds=silence_seconds, silent_seconds=silence_seconds)
+        self._http = HttpClient(who, self._base, first_byte_seconds=silence_seconds, silence_seconds=silence_seconds)
         self._headers = {"authorization": f"Bearer {self._secret}", "accept-encoding": "identity"}
 
     async def __aenter__(self) -> Self:
@@ -100,36 +100,36 @@ class _OverHttp(RemoteSocket):
     ) -> None:
         async with self._http.post(self._base + path, headers=self._headers, **content) as answer:
             if answer.status != 200:
-                said = await answer.beginning(LARGEST_REFUSAL)
+                said = await answer.read_available(LARGEST_REFUSAL)
                 raise _RefusedError(answer.status, said, asked_wait(answer.headers))
-            protocol = reads(answer.kind)
-            while not protocol.over and (data := await answer.chunk()) is not None:
+            protocol = reads(answer.content_type)
+            while not protocol.over and (data := await answer.read_chunk()) is not None:
                 for piece in protocol.feed(data):
                     await put(piece)
             for piece in protocol.end():
                 await put(piece)
-            await answer.linger()
+            await answer.drain()
 
     def _wait(self, fault: HttpFault | _RefusedError, attempt: int) -> float | None:
         """Seconds before the next try; None when another would not help, or come too late."""
         if isinstance(fault, _RefusedError):
             return pause(attempt, fault.wait, self._random) if fault.status in PASSING else None
-        if fault.kind == "slow":
+        if fault.cause == "slow":
             return None
         return pause(attempt, None, self._random) if attempt > 1 else 0.0  # most often one that was kept too long
 
-    def _meaning(self, error: Exception) -> Exception:
-        error = super()._meaning(error)
+    def _to_error(self, error: Exception) -> Exception:
+        error = super()._to_error(error)
         if isinstance(error, _RefusedError):
             # A refused key is repeated in part by what is said of it.
             said = "" if error.status == 401 else complaint(error.body) or error.body
             return ConnectionError(self._refusal(error.status, said))
         if isinstance(error, HttpFault):
-            if error.kind == "slow":
-                return self._silent()
-            if error.kind == "unreachable":
-                return ConnectionError(f"{self._base} cannot be reached: {self._clean(error.said)}")
-            return ConnectionError(f"{self.service} broke off in the middle: {self._clean(error.said)}")
+            if error.cause == "slow":
+                return self._timeout()
+            if error.cause == "unreachable":
+                return ConnectionError(f"{self._base} cannot be reached: {self._clean(error.detail)}")
+            return ConnectionError(f"{self.service} broke off in the middle: {self._clean(error.detail)}")
         if type(error) is ConnectionError:
             return ConnectionError(self._clean(str(error)))
         return error
