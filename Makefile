@@ -7,13 +7,17 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := $(VENV)/.demo
 
+# Two cores and more share the tests; those that need real time stay together on one (tests/conftest.py says which).
+# `make test PARALLEL=` runs them one after the other.
+PARALLEL ?= -n auto --maxprocesses=4 --dist loadgroup
+
 .PHONY: demo test check lint types format bench clean
 
 demo: $(DEMO)
 	@$(BIN)/bargein demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(PARALLEL)
 
 check: lint types test
 

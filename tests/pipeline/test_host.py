@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anyio
+
 from bargein.pipeline._host import close_scopes, on_trio, start_host
 
 from .kit import until

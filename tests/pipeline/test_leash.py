@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import anyio.lowlevel
 import pytest
+
 from bargein.pipeline._leash import PATIENCE, CancellationIgnored, run_cancellable
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import anyio
 import anyio.to_thread
 import pytest
+
 from bargein.pipeline import (
     Audio,
     EmitLimitError,
@@ -25,6 +26,7 @@ from bargein.pipeline.testing import Harness
 from .kit import BargesIn, Plain, Resets, Sink, Waits, audio, index
 
 
+@pytest.mark.virtual  # two hundred thousand frames; it waits for nothing, so the clock changes nothing
 async def test_endless_emission_is_a_flood() -> None:
     """A generator that never ends is stopped, whether its frames lie in an inbox or leave the graph."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 import numpy as np
+
 from bargein.pipeline import Audio, Pipeline
 from bargein.pipeline.draw import svg
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import anyio
 import pytest
+
 from bargein.pipeline import Audio, Interrupt, Pipeline, Processor
 from bargein.pipeline._worker import Worker
 from bargein.pipeline.testing import Harness

@@ -8,9 +8,9 @@ import anyio
 import msgspec
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, End, Inbox, Interrupt, Outlet, Processor, Text, Transcript
 from bargein.pipeline.testing import check_processor
-
 from tests.pipeline.kit import InThread, Loops, Plain, Resets, Waits
 
 pytestmark = pytest.mark.virtual

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import Audio, End, Frame, LinkError, Pipeline, SpeechStarted, SpeechStopped
 from bargein.pipeline.testing import Harness, check_processor, framed, joined, noise, silence
 from bargein.processors import Resample, SileroVad, SpeechContinued, SpeechProbability, TurnControl, Vad
 from bargein.processors.listening.detectors import Samples
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.speech import utterances
 
 RATE = 16_000
@@ -185,7 +185,7 @@ def test_observers_see_the_probability() -> None:
 
 def test_the_agents_own_sound_is_not_listened_to() -> None:
     """Sound of a response passes."""
-    frames = list(framed(loud(1000), response="r"))
+    frames = list(framed(loud(1000), response_id="r"))
     assert through(Vad(Loud()), frames) == frames
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import Audio, Failure, ResponseEnded, ResponseStarted, Text, ToolCall, UserText
 from bargein.pipeline.testing import Harness
 from bargein.processors import Heard, Pacer, Spoken, Timing
@@ -27,7 +28,6 @@ from bargein.services.providers.openai.server.serve import Faults, serve
 from bargein.services.realtime import Realtime, RealtimeError, ReconnectPolicy, Settings, UnsupportedError
 from bargein.services.testing import ScriptedBrain
 from bargein.services.tools import tool
-
 from tests.services.piped import piped
 
 NAME = "https://name.openai.azure.com"
@@ -36,7 +36,7 @@ LIVE = "https://name.services.ai.azure.com"
 
 def opening(model: Realtime) -> dict[str, Any]:
     """The session object that a model sends."""
-    (message,) = model._protocol().opening(model.settings)
+    (message,) = model._protocol().open_session(model.settings)
     session: dict[str, Any] = json.loads(message)["session"]
     return session
 
@@ -378,7 +378,7 @@ async def test_faults(name: str, faults: Faults) -> None:
     dialect, make = WIRES[name]
     brain = ScriptedBrain("word " * 40, "Yes.", paced=True)
     async with piped(lambda: brain, dialect, faults=faults) as peer:
-        model = make(NAME, api_key="k", connect=peer.connect, reconnect=ReconnectPolicy(attempts=0))
+        model = make(NAME, api_key="k", connect=peer.connect, reconnect=ReconnectPolicy(max_attempts=0))
         async with Harness(model, Spoken(), Pacer()) as harness:
             await harness.send(UserText(text="hello"))
             await harness.next(Audio, within=10)

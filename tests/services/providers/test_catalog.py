@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+
 from bargein.services.providers.catalog import PROVIDERS, ROWS, Provider, find_provider, load, markdown, rows, table
 from bargein.services.realtime import Profile, Realtime
 from bargein.services.testing.rehearsal import STAND_INS
@@ -74,7 +75,7 @@ def test_rows_say_what_the_profiles_say() -> None:
 
 def test_the_document_has_the_table() -> None:
     """As it is now: `python -c 'from bargein.services.providers.catalog import markdown; print(markdown())'` prints it."""
-    assert markdown() in (ROOT / "docs/providers.md").read_text()
+    assert markdown() in (ROOT / "docs/guides/providers.md").read_text()
 
 
 def refused(provider: Provider, **options: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Failure,
@@ -30,7 +31,6 @@ from bargein.services.providers.qwen import QWEN, QwenOmni
 from bargein.services.realtime import RealtimeError, ReconnectPolicy, UnsupportedError
 from bargein.services.testing import ScriptedBrain
 from bargein.services.tools import tool
-
 from tests.services.piped import piped
 from tests.speech import utterances
 
@@ -58,7 +58,7 @@ def test_the_session() -> None:
         turn_detection={"type": "server_vad", "threshold": -0.5, "silence_duration_ms": 800},
         extra={"video": {"input": {"representation_compact": True}}},
     )
-    (opening,) = sent(model, lambda protocol: protocol.opening(model.settings))
+    (opening,) = sent(model, lambda protocol: protocol.open_session(model.settings))
     assert opening.pop("event_id")
     tools = opening["session"].pop("tools")
     assert opening == {

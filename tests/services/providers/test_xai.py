@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Failure, ResponseEnded, ResponseStarted, Text, Transcript, Usage, UserText
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Pacer, Resample, Spoken
@@ -19,7 +20,6 @@ from bargein.services.providers.xai import XAI, GrokVoice
 from bargein.services.realtime import RealtimeError, ReconnectPolicy, UnsupportedError, WordTimed
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe
 from bargein.services.testing import ScriptedBrain
-
 from tests.services.piped import piped
 from tests.speech import utterances
 
@@ -68,7 +68,7 @@ def test_the_session() -> None:
         transcription={"model": "grok-transcribe", "language_hint": "en"},
         extra={"reasoning": {"effort": "none"}, "audio": {"output": {"speed": 1.2}}},
     )
-    (opening,) = sent(model, lambda protocol: protocol.opening(model.settings))
+    (opening,) = sent(model, lambda protocol: protocol.open_session(model.settings))
     form = {"type": "audio/pcm", "rate": 16_000}
     assert opening == {
         "type": "session.update",
@@ -90,7 +90,7 @@ def test_the_session() -> None:
 def test_telephone_sound() -> None:
     """G.711 has 8 kHz, whatever the rate."""
     model = GrokVoice(api_key="k", audio="audio/pcma")
-    (opening,) = sent(model, lambda protocol: protocol.opening(model.settings))
+    (opening,) = sent(model, lambda protocol: protocol.open_session(model.settings))
     assert opening["session"]["audio"]["input"]["format"] == {"type": "audio/pcma"}
     assert (model.profile.input_rate, model.profile.output_rate) == (8000, 8000)
     (heard,) = sent(model, lambda protocol: [protocol.audio(bytes(320))])

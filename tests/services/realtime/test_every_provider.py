@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import (
     LIVE,
     Audio,
@@ -33,7 +34,6 @@ from bargein.services.realtime._dialogue import KEPT
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError
 from bargein.services.testing.rehearsal import STAND_INS
 from bargein.services.tools import tool
-
 from tests.services.upheaval import nothing_stale, seeded
 
 pytestmark = pytest.mark.virtual

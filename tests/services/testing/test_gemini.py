@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import Audio, ResponseEnded, Text, ToolCall, UserText, Video
 from bargein.pipeline.testing import Harness, framed, tone
 from bargein.services.frames import Connected, Disconnected, Respond

@@ -6,6 +6,7 @@ import pathlib
 import runpy
 
 import pytest
+
 from bargein.services.providers import PROVIDERS
 from bargein.services.testing.rehearsal import STAND_INS, rehearse
 

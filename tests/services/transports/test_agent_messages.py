@@ -5,6 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import (
     Failure,
     Frame,
@@ -27,8 +30,6 @@ from bargein.services.frames import ToolFinished, ToolProgress, ToolStarted
 from bargein.services.transports import control
 from bargein.services.transports._agent_messages import told
 from bargein.services.transports.control import ControlError, Finish, Ready
-from hypothesis import given
-from hypothesis import strategies as st
 
 FRAMES: list[Frame] = [
     SpeechStarted(item_id="a"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from bargein.services.transports.origin import foreign, is_local, is_loopback
 
 

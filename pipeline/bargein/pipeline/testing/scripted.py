@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import anyio
+
 from bargein.pipeline._contract import Contract, ProcessorKind
 from bargein.pipeline.errors import ContractError
 from bargein.pipeline.frames import Frame

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
+
 from bargein.pipeline import Audio, Delivery, End, Frame, Processor
 
 __all__ = ["Level", "Meter"]

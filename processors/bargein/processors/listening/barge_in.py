@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Literal, NamedTuple
 
 import anyio
+
 from bargein.pipeline import (
     Frame,
     Hold,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import anyio
+
 from bargein.pipeline import (
     Delivery,
     Frame,

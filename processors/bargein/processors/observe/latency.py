@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import anyio
 import numpy as np
+
 from bargein.pipeline import (
     Audio,
     Delivery,

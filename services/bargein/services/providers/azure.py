@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final, Literal, Unpack
 
 import msgspec
+
 from bargein.pipeline.lowlevel import check_options
 from bargein.services.providers._shared.keys import Token, check_token
 from bargein.services.providers.openai.client.protocol import PROFILE as OPENAI
@@ -21,7 +22,7 @@ from bargein.services.providers.openai.options import (
     with_path,
 )
 from bargein.services.realtime import Message, Realtime, Settings
-from bargein.services.realtime.protocol import named
+from bargein.services.realtime.protocol import named_setting
 
 __all__ = [
     "AZURE",
@@ -134,9 +135,7 @@ class VoiceLiveProtocol(OpenAIProtocol):
         voice = settings.voice
         if voice is not None:
             kind = "azure-standard" if is_azure_voice(voice) else "openai"
-            settings = replace(
-                settings, voice=None, extra={"voice": {"type": kind, "name": voice}, **settings.extra}
-            )
+            settings = replace(settings, voice=None, extra={"voice": {"type": kind, "name": voice}, **settings.extra})
         return super().session(settings)
 
     def say(self, text: str, *, protected: bool = False) -> Iterator[Message]:
@@ -206,7 +205,7 @@ class VoiceLive(Realtime):
             fields["input_audio_echo_cancellation"] = {"type": echo_cancellation}
         if word_timestamps or (word_timestamps is None and is_azure_voice(options.get("voice") or "")):
             fields["output_audio_timestamp_types"] = ["word"]
-        turn_detection = named("turn_detection", options.get("turn_detection", "azure_semantic_vad"))
+        turn_detection = named_setting("turn_detection", options.get("turn_detection", "azure_semantic_vad"))
         if auto_truncate:
             if turn_detection is None:
                 raise ValueError("VoiceLive(auto_truncate=True): it needs a turn_detection, which is what interrupts")

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from bargein.services.realtime import Profile, Realtime
+
 if TYPE_CHECKING:
     from bargein.services.realtime import Profile, Realtime
 

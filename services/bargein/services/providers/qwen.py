@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final, Unpack
 
 import msgspec
+
 from bargein.pipeline.lowlevel import check_options
 from bargein.services.providers.openai.client.protocol import PROFILE as OPENAI
 from bargein.services.providers.openai.client.protocol import OpenAIProtocol
@@ -60,13 +61,13 @@ class QwenProtocol(OpenAIProtocol):
         self._has_audio = True
         return super().audio(pcm)
 
-    def image(self, data: bytes, form: str, detail: str = "") -> Iterator[Message]:
+    def image(self, data: bytes, image_format: str, detail: str = "") -> Iterator[Message]:
         """Send a picture, which the server commits together with the audio around it."""
         if not self._has_audio:
             yield self.audio(bytes(2 * PROFILE.input_rate * LEADING_SILENCE_MS // 1000))
-        yield from super().image(data, form, detail)
+        yield from super().image(data, image_format, detail)
 
-    def closing(self) -> Iterator[Message]:
+    def close_session(self) -> Iterator[Message]:
         """End the session."""
         if self._ready:
             yield msgspec.json.encode({"event_id": "finish", "type": "session.finish"}).decode()

@@ -7,6 +7,7 @@ from typing import Any, Final, Unpack
 from urllib.parse import urlencode
 
 import msgspec
+
 from bargein.pipeline.lowlevel import check_options
 from bargein.services.providers.openai import wire
 from bargein.services.providers.openai.client.protocol import PROFILE as OPENAI

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 import msgspec
+
 from bargein.pipeline import ToolCall
 from bargein.services.providers.catalog import find_provider, load
 from bargein.services.realtime import Realtime

@@ -7,6 +7,7 @@ import threading
 import anyio
 import anyio.lowlevel
 import pytest
+
 from bargein.services.providers._shared.keys import check_token, fetch_token
 from bargein.services.sockets import SocketRefusedError
 

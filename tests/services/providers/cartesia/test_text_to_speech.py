@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Failure, Text
 from bargein.pipeline.testing import Harness
 from bargein.processors import Timing
@@ -20,7 +21,6 @@ from bargein.services.cascade.parts import Samples, Word
 from bargein.services.providers.cartesia import Cartesia
 from bargein.services.providers.cartesia._protocol import CartesiaProtocol
 from bargein.services.sockets import Socket
-
 from tests.services.scripted import Peer, refusing
 
 pytestmark = pytest.mark.virtual

@@ -13,16 +13,17 @@ from typing import Any
 import anyio
 import anyio.abc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import Usage
-from bargein.services._retry import asked_wait
 from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history import Entry, Picture
 from bargein.services.providers._shared.model_error import http_error, retry_wait
 from bargein.services.providers._shared.sse import ServerEvent, SseReader
 from bargein.services.providers.chat import ChatCompletions, LanguageModelError
 from bargein.services.providers.chat.protocol import ChatStream, messages, request
-from hypothesis import given
-from hypothesis import strategies as st
+from bargein.services.sockets.retry import retry_after_seconds
 
 BACKENDS = ["asyncio", "trio"]
 Piece = str | ToolRequest | Usage
@@ -96,23 +97,26 @@ CALLS: dict[str, tuple[list[bytes], list[ToolRequest]]] = {
             chunk(call(1, "{}")),
         ],
         [
-            ToolRequest(name="weather", arguments='{"city": "Rome"}', call="a"),
-            ToolRequest(name="time", arguments="{}", call="b"),
+            ToolRequest(name="weather", arguments='{"city": "Rome"}', call_id="a"),
+            ToolRequest(name="time", arguments="{}", call_id="b"),
         ],
     ),
     "always index 0, an id each": (
         [chunk(call(0, '{"n": 1}', id="a", name="x")), chunk(call(0, '{"n": 2}', id="b", name="x"))],
-        [ToolRequest(name="x", arguments='{"n": 1}', call="a"), ToolRequest(name="x", arguments='{"n": 2}', call="b")],
+        [
+            ToolRequest(name="x", arguments='{"n": 1}', call_id="a"),
+            ToolRequest(name="x", arguments='{"n": 2}', call_id="b"),
+        ],
     ),
     "no index": (
         [chunk(call(None, "{", id="a", name="x")), chunk(call(None, "}"))],
-        [ToolRequest(name="x", arguments="{}", call="a")],
+        [ToolRequest(name="x", arguments="{}", call_id="a")],
     ),
     "the id and the name again and again": (
         [chunk(call(0, "{", id="a", name="x")), chunk(call(0, "}", id="a", name="x"))],
-        [ToolRequest(name="x", arguments="{}", call="a")],
+        [ToolRequest(name="x", arguments="{}", call_id="a")],
     ),
-    "no arguments": ([chunk(call(0, id="a", name="x"))], [ToolRequest(name="x", arguments="{}", call="a")]),
+    "no arguments": ([chunk(call(0, id="a", name="x"))], [ToolRequest(name="x", arguments="{}", call_id="a")]),
 }
 
 
@@ -172,7 +176,7 @@ def test_an_answer_in_one() -> None:
     message = {"content": "Hi", "tool_calls": [{"id": "a", "function": {"name": "x", "arguments": "{}"}}]}
     body = {"choices": [{"message": message, "finish_reason": "stop"}], "usage": {"prompt_tokens": 3}}
     pieces = list(ChatStream().read_body(json.dumps(body).encode()))
-    assert pieces == ["Hi", ToolRequest(name="x", call="a"), Usage(input_tokens=3)]
+    assert pieces == ["Hi", ToolRequest(name="x", call_id="a"), Usage(input_tokens=3)]
 
 
 # The request --------------------------------------------------------------------------------------------------------
@@ -330,7 +334,7 @@ def test_refusals_are_told_apart(status: int, body: bytes, kind: str) -> None:
 )
 def test_how_long_to_wait(headers: dict[str, str], wait: float | None) -> None:
     """The server's wish is understood in seconds, milliseconds, and as a date beside its own."""
-    assert asked_wait(headers) == wait
+    assert retry_after_seconds(headers) == wait
 
 
 def test_retries_are_bounded_and_scattered() -> None:
@@ -484,7 +488,7 @@ PASSING: dict[str, list[Step]] = {
 @pytest.mark.parametrize("name", PASSING)
 def test_a_fault_that_passes(backend: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """While nothing has been given, it is asked again; whoever asked does not notice."""
-    monkeypatch.setattr("bargein.services._retry.FIRST_SECONDS", 0.001)
+    monkeypatch.setattr("bargein.services.sockets.retry.FIRST_SECONDS", 0.001)
 
     async def talk() -> None:
         async with serving(PASSING[name], GOOD) as server:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Failure, SpeechStarted, SpeechStopped, Transcript
 from bargein.pipeline.testing import Harness, framed, tone
 from bargein.services.cascade import Transcribe
@@ -18,7 +19,6 @@ from bargein.services.cascade.parts import Samples
 from bargein.services.providers.deepgram import Deepgram
 from bargein.services.providers.deepgram._protocol import DeepgramProtocol
 from bargein.services.sockets import Socket, SocketRefusedError, dial, listen
-
 from tests.services.scripted import Peer, refusing
 
 pytestmark = pytest.mark.virtual

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Any, Literal
 
 import msgspec
+
 from bargein.services.providers.gemini._schema import function_declaration
 from bargein.services.tools import tool
 

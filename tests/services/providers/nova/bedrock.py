@@ -15,12 +15,13 @@ import anyio
 import trustme
 from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSListener
+from botocore.eventstream import EventStreamMessage
+from h2.exceptions import ProtocolError
+
 from bargein.services.providers.nova import NovaSonic
 from bargein.services.providers.nova._bedrock import Bedrock
 from bargein.services.providers.nova._credentials import credentials_provider
 from bargein.services.providers.nova._signing import Credentials
-from botocore.eventstream import EventStreamMessage
-from h2.exceptions import ProtocolError
 
 from .peer import Peer, Session
 from .server import Server

@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.credentials import Credentials as TheirCredentials
+from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
+
 from bargein.services.providers.nova import Credentials
 from bargein.services.providers.nova._credentials import credentials_provider, find_region
 from bargein.services.sockets import SocketRefusedError
-from botocore.credentials import Credentials as TheirCredentials
-from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
 
 WHO = Credentials(access_key="AKID", secret_key="secret", token="token")
 

@@ -9,10 +9,14 @@ from uuid import UUID
 from zlib import crc32
 
 import pytest
+from botocore.eventstream import EventStreamBuffer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bargein.services.providers.nova.event_stream import (
-    MIN_BYTES,
     MAX_BYTES,
     MAX_HEADER_BYTES,
+    MIN_BYTES,
     DamagedError,
     Message,
     MessageSplitter,
@@ -20,9 +24,6 @@ from bargein.services.providers.nova.event_stream import (
     encode,
     encode_header,
 )
-from botocore.eventstream import EventStreamBuffer
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 NAMES = st.text(min_size=1, max_size=40)
 TIMES = st.datetimes(min_value=datetime(1950, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC)).map(
@@ -143,7 +144,8 @@ def test_small_numbers_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "headers"), [(MAX_BYTES + 1, 0), (MIN_BYTES - 1, 0), (MIN_BYTES + 4, 5), (MAX_BYTES, MAX_HEADER_BYTES + 1)]
+    ("length", "headers"),
+    [(MAX_BYTES + 1, 0), (MIN_BYTES - 1, 0), (MIN_BYTES + 4, 5), (MAX_BYTES, MAX_HEADER_BYTES + 1)],
 )
 def test_lengths_that_cannot_be(length: int, headers: int) -> None:
     """Nobody waits for gigabytes that will not come."""

@@ -8,6 +8,7 @@ from random import Random
 
 import anyio
 import pytest
+
 from bargein.services.providers.nova._http2 import MAX_UNSENT_BYTES, WINDOW, Http2Exchange, exchange
 from bargein.services.sockets import SocketClosedError
 

@@ -7,13 +7,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from bargein.services.providers.nova._signing import CONTENT_SHA256, Credentials, EventSigner, SignedRequest, sign_request
-from bargein.services.providers.nova.event_stream import encode
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as TheirCredentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from bargein.services.providers.nova._signing import (
+    CONTENT_SHA256,
+    Credentials,
+    EventSigner,
+    SignedRequest,
+    sign_request,
+)
+from bargein.services.providers.nova.event_stream import encode
 
 from .verifier import RefusedError, Verifier
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 import numpy as np
+
 from bargein.services.providers.ultravox import Ultravox
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, pipe
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from bargein.services.transports.webrtc._fragment import Fragment, credentials, hidden, parse, renewed, written
 
 CANDIDATE = "1387637174 1 udp 2122260223 192.0.2.1 61764 typ host generation 0 ufrag EsAw network-id 1"

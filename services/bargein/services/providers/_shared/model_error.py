@@ -8,8 +8,9 @@ from random import Random
 from typing import Any, Final, Literal
 
 import msgspec
+
 from bargein.pipeline import BargeinError
-from bargein.services._retry import asked_wait, pause
+from bargein.services.sockets.retry import backoff_seconds, retry_after_seconds
 
 from .keys import clean_text
 
@@ -125,7 +126,7 @@ def http_error(source: str, status: int, body: bytes, headers: Mapping[str, str]
         kind = "server" if status >= 500 else "key" if status in (401, 403) else "address"
     elif 300 <= status < 400:
         text, kind = f"a redirection to {headers.get('location', 'nowhere')}", "address"
-    return _error(f"{source} answers {status}", text, kind, status, asked_wait(headers))
+    return _error(f"{source} answers {status}", text, kind, status, retry_after_seconds(headers))
 
 
 def stream_error(source: str, error: Any) -> LanguageModelError:
@@ -201,4 +202,4 @@ def retry_wait(error: LanguageModelError, attempt: int, random: Random) -> float
         return None
     if error.kind == "unreachable" and attempt == 1:
         return 0.0  # most often a kept connection that the server has closed meanwhile
-    return pause(attempt, error.retry_after_seconds, random)
+    return backoff_seconds(attempt, error.retry_after_seconds, random)

@@ -12,6 +12,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import anyio
+
 from bargein.services.cascade.parts import LanguageModel, Prompt
 
 from .http import HttpClient, HttpFault, is_local

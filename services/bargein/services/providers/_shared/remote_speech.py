@@ -13,9 +13,10 @@ from typing import Self, TypeVar
 import anyio
 import msgspec
 import numpy as np
-from bargein.services._retry import PASSING, pause
+
 from bargein.services.cascade.parts import Samples
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError
+from bargein.services.sockets.retry import RETRYABLE_STATUSES, backoff_seconds
 
 from .keys import check_key, clean_text
 
@@ -128,7 +129,11 @@ class RemoteSpeech:
                 try:
                     socket = await stack.enter_async_context(self._connect(self._endpoint))
                 except SocketRefusedError as error:
-                    wait = pause(attempt, error.wait, self._random) if error.status in PASSING else None
+                    wait = (
+                        backoff_seconds(attempt, error.wait, self._random)
+                        if error.status in RETRYABLE_STATUSES
+                        else None
+                    )
                     if wait is None or attempt > self._retries:
                         raise
                 else:

@@ -13,9 +13,10 @@ import anyio
 import msgspec
 from anyio.abc import TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from bargein.services._retry import PASSING, pause
+
 from bargein.services.cascade.parts import Samples, TextToSpeech, Word
 from bargein.services.sockets import Socket, SocketClosedError
+from bargein.services.sockets.retry import RETRYABLE_STATUSES, backoff_seconds
 
 from .remote_speech import MAX_PENDING_PIECES, RemoteSpeech
 
@@ -156,7 +157,7 @@ class SocketVoice(RemoteSpeech, TextToSpeech):
                 if begun or not was_used or attempt > 1 + self._retries:
                     raise
             except _BusyError:
-                wait = pause(attempt, None, self._random)
+                wait = backoff_seconds(attempt, None, self._random)
                 if begun or wait is None or attempt > self._retries:
                     raise
                 await anyio.sleep(wait)
@@ -192,7 +193,7 @@ class SocketVoice(RemoteSpeech, TextToSpeech):
     def _complaint(self, connection: _VoiceConnection, piece: SpeechPiece) -> ConnectionError:
         message = f"{self.service} reports an error: {self._clean(piece.fault)}"
         if piece.context is not None:
-            return _BusyError(message) if piece.status in PASSING else ConnectionError(message)
+            return _BusyError(message) if piece.status in RETRYABLE_STATUSES else ConnectionError(message)
         connection.abandon()
         return _ConnectionFaultError(message)
 

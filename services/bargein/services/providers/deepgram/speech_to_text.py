@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import anyio
 import numpy as np
+
 from bargein.pipeline.lowlevel import check_options
 from bargein.services.cascade.parts import Samples, SpeechToText
 from bargein.services.providers._shared.remote_speech import RemoteSpeech

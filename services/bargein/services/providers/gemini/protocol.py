@@ -79,7 +79,7 @@ class GeminiProtocol(Protocol):
         seeded: Whether an earlier conversation will be sent after the setup.
     """
 
-    hopeless = frozenset({1007, 1008})
+    fatal_close_codes = frozenset({1007, 1008})
     profile = PROFILE
 
     def __init__(
@@ -146,13 +146,13 @@ class GeminiProtocol(Protocol):
         if update is not None and update.resumable and update.new_handle:
             yield Resumable(handle=update.new_handle)
         if message.go_away is not None:
-            yield GoingAway(seconds=parse_duration(message.go_away.time_left))
+            yield GoingAway(remaining_seconds=parse_duration(message.go_away.time_left))
         if isinstance(message.voice_activity, dict):
             yield from self._turns.on_voice_activity(message.voice_activity)
 
     # The setup ----------------------------------------------------------------------------------------------------
 
-    def opening(self, settings: Settings) -> Iterator[Message]:
+    def open_session(self, settings: Settings) -> Iterator[Message]:
         """Return the setup message. Nothing else may be sent until the server has confirmed it."""
         self._settings = self._turns.settings = settings
         yield wire.encode({"setup": self.setup(settings)})
@@ -177,7 +177,7 @@ class GeminiProtocol(Protocol):
         setup["sessionResumption"] = {"handle": self._handle} if self._handle else {}
         if self._seeded and self._is_model(SEEDED_MODELS):
             setup["historyConfig"] = {"initialHistoryInClientContent": True}
-        merged = settings.merged(setup)
+        merged = settings.with_extra(setup)
         if "tools" in settings.extra:  # Google's built-in tools stand beside the application's
             merged["tools"] = [*setup.get("tools", ()), *settings.extra["tools"]]
         return merged
@@ -237,7 +237,7 @@ class GeminiProtocol(Protocol):
         self._in_activity = False
         return [*self._take_pending(), _realtime_input(activityEnd={})]
 
-    def speech(self) -> Iterable[Message]:
+    def speech_started(self) -> Iterable[Message]:
         """Note that a detector has heard the user begin to speak, a moment ago. This alone interrupts nothing."""
         if not self._manual or self._in_activity:
             return ()
@@ -248,7 +248,7 @@ class GeminiProtocol(Protocol):
     def commit(self) -> Iterator[Message]:
         """End the user's turn, which is then answered."""
         if not self._manual:
-            yield from self.pause()
+            yield from self.audio_paused()
             return
         if self._pending:
             yield from self._begin_activity()
@@ -258,18 +258,18 @@ class GeminiProtocol(Protocol):
         else:
             yield from self.respond()  # there was no audio in this turn
 
-    def pause(self) -> Iterator[Message]:
+    def audio_paused(self) -> Iterator[Message]:
         """Tell the server that the source has paused, so that it need not wait for silence."""
         if self._audio_since_pause and not self._manual:
             self._audio_since_pause = False
             yield _realtime_input(audioStreamEnd=True)
 
-    def clear(self) -> Iterable[Message]:
+    def clear_audio(self) -> Iterable[Message]:
         """Drop audio that has not been sent. Audio that was sent cannot be taken back."""
         self._pending.take()
         return ()
 
-    def cancel(self, response: str) -> Iterable[Message]:
+    def cancel(self, response_id: str) -> Iterable[Message]:
         """Stop the response by beginning an activity of the user. The protocol has no other way."""
         if not self._manual or self._in_activity:
             return ()
@@ -279,7 +279,7 @@ class GeminiProtocol(Protocol):
 
     # Text, pictures and tools -------------------------------------------------------------------------------------
 
-    def text(self, text: str, item: str = "") -> Iterable[Message]:
+    def text(self, text: str, item_id: str = "") -> Iterable[Message]:
         """Keep typed text until the next request for a response. Sent alone it would interrupt the model."""
         self._text_parts.append({"text": text})
         return ()
@@ -299,17 +299,19 @@ class GeminiProtocol(Protocol):
         content: dict[str, Any] = {"turns": turns} if turns else {}
         yield wire.encode({"client_content": {**content, "turnComplete": True}})
 
-    def image(self, data: bytes, form: str, detail: str = "") -> Iterable[Message]:
+    def image(self, data: bytes, image_format: str, detail: str = "") -> Iterable[Message]:
         """Send a picture, alone or as a frame of a video. The model looks at the newest."""
-        message = _realtime_input(video={"data": data, "mimeType": MEDIA_TYPES.get(form.lower(), f"image/{form}")})
+        message = _realtime_input(
+            video={"data": data, "mimeType": MEDIA_TYPES.get(image_format.lower(), f"image/{image_format}")}
+        )
         self._pending.set_picture(message)
         return () if self._manual and not self._in_activity else self._take_pending()
 
-    def tool_result(self, call: str, output: str) -> Iterator[Message]:
+    def tool_result(self, call_id: str, output: str) -> Iterator[Message]:
         """Send a tool's result. The model goes on by itself."""
-        self._turns.pending_calls.discard(call)
-        name = self._continuity.tool_names.get(call)
-        response: dict[str, Any] = {} if call in self._continuity.local_ids else {"id": call}
+        self._turns.pending_calls.discard(call_id)
+        name = self._continuity.tool_names.get(call_id)
+        response: dict[str, Any] = {} if call_id in self._continuity.local_ids else {"id": call_id}
         if name is not None:
             response["name"] = name
         response["response"] = {"output": output}
@@ -319,10 +321,10 @@ class GeminiProtocol(Protocol):
         if not self._manual or self._in_activity:
             yield from self._take_pending()
 
-    def called_off(self, call: str) -> Iterator[Message]:
+    def cancel_tool_call(self, call_id: str) -> Iterator[Message]:
         """Send a result for a tool that was cancelled, to models that take no audio while they wait for one."""
-        if call in self._turns.pending_calls and self._is_model(LIVE_TEXT_MODELS):
-            yield from self.tool_result(call, CANCELLED_OUTPUT)
+        if call_id in self._turns.pending_calls and self._is_model(LIVE_TEXT_MODELS):
+            yield from self.tool_result(call_id, CANCELLED_OUTPUT)
 
 
 def _realtime_input(**field: Any) -> str:

@@ -9,11 +9,12 @@ from typing import Any, Final, Literal
 from uuid import uuid4
 
 import msgspec
+
 from bargein.pipeline.lowlevel import check_options
 from bargein.services.history import History
 from bargein.services.providers._shared.keys import Token, check_key, check_token, fetch_token
 from bargein.services.realtime import Profile, Realtime, ReconnectPolicy, Settings
-from bargein.services.realtime.protocol import named
+from bargein.services.realtime.protocol import named_setting
 from bargein.services.sockets import Endpoint, Socket, dial
 from bargein.services.tools import Tool, Toolbox
 
@@ -124,7 +125,7 @@ class GeminiLive(Realtime):
                 instructions=instructions,
                 voice=voice,
                 output=output,
-                turn_detection=named("turn_detection", turn_detection),
+                turn_detection=named_setting("turn_detection", turn_detection),
                 transcription={} if transcription else None,
                 extra={**({"contextWindowCompression": window} if compression else {}), **(extra or {})},
             ),

@@ -29,9 +29,7 @@ CredentialsSource = Credentials | Refreshable | Callable[[], Any | Awaitable[Any
 botocore's default chain."""
 
 
-def credentials_provider(
-    source: CredentialsSource, profile: str | None = None
-) -> Callable[[], Awaitable[Credentials]]:
+def credentials_provider(source: CredentialsSource, profile: str | None = None) -> Callable[[], Awaitable[Credentials]]:
     """Return a function that returns the present credentials, or raises `SocketRefusedError` if there are none.
 
     Args:

@@ -16,9 +16,10 @@ from typing import Any, Final
 from uuid import uuid4
 
 import msgspec
+
 from bargein.services.history import Entry
 from bargein.services.realtime import Event, Message, Profile, Protocol, ProtocolFault, SessionReady, Settings
-from bargein.services.realtime.protocol import overlaid
+from bargein.services.realtime.protocol import deep_merge
 from bargein.services.sockets import Endpoint
 
 from . import wire
@@ -101,14 +102,14 @@ class NovaProtocol(Protocol):
 
     # Commands -----------------------------------------------------------------------------------------------------
 
-    def opening(self, settings: Settings) -> Iterator[Message]:
+    def open_session(self, settings: Settings) -> Iterator[Message]:
         """Open the session and the prompt, and send the instructions."""
         self._prompt_open = True
         session: dict[str, Any] = {"inferenceConfiguration": {}}
         turns = {key: value for key, value in (settings.turn_detection or {}).items() if key != "type"}
         if turns:
             session["turnDetectionConfiguration"] = turns
-        yield wire.encode_event("sessionStart", **overlaid(session, settings.extra.get("sessionStart") or {}))
+        yield wire.encode_event("sessionStart", **deep_merge(session, settings.extra.get("sessionStart") or {}))
         audio = _audio_format(self.profile.output_rate) | {"voiceId": settings.voice or DEFAULT_VOICE}
         prompt: dict[str, Any] = {
             "promptName": self._prompt,
@@ -118,14 +119,14 @@ class NovaProtocol(Protocol):
         if settings.tools:
             prompt["toolUseOutputConfiguration"] = {"mediaType": "application/json"}
             prompt["toolConfiguration"] = {"tools": [_tool(each) for each in settings.tools]}
-        yield wire.encode_event("promptStart", **overlaid(prompt, settings.extra.get("promptStart") or {}))
+        yield wire.encode_event("promptStart", **deep_merge(prompt, settings.extra.get("promptStart") or {}))
         yield from self._block("TEXT", "SYSTEM", "textInput", settings.instructions or DEFAULT_INSTRUCTIONS)
 
-    def opened(self) -> Iterable[Event]:
+    def on_open(self) -> Iterable[Event]:
         """Report the session as ready at once: the service may say nothing before it hears something."""
         return (SessionReady(session_id=self._prompt),)
 
-    def closing(self) -> Iterator[Message]:
+    def close_session(self) -> Iterator[Message]:
         """End the user's audio, the prompt and the session."""
         if not self._prompt_open:
             return
@@ -149,20 +150,20 @@ class NovaProtocol(Protocol):
         content = base64.b64encode(pcm).decode()
         yield wire.encode_event("audioInput", promptName=self._prompt, contentName="microphone", content=content)
 
-    def text(self, text: str, item: str = "") -> Iterator[Message]:
+    def text(self, text: str, item_id: str = "") -> Iterator[Message]:
         """Send typed text, which is answered like spoken words. Nova 2 only."""
         yield from self._open_audio()
         if text.strip():  # the service refuses empty text
             yield from self._block("TEXT", "USER", "textInput", text, interactive=True)
 
-    def tool_result(self, call: str, output: str) -> Iterator[Message]:
+    def tool_result(self, call_id: str, output: str) -> Iterator[Message]:
         """Send a tool's result."""
         yield from self._open_audio()
-        result = {"toolUseId": call, "type": "TEXT", "textInputConfiguration": {"mediaType": "text/plain"}}
+        result = {"toolUseId": call_id, "type": "TEXT", "textInputConfiguration": {"mediaType": "text/plain"}}
         content = _as_object(output)
         yield from self._block("TOOL", "TOOL", "toolResult", content, toolResultInputConfiguration=result)
 
-    def clear(self) -> Iterable[Message]:
+    def clear_audio(self) -> Iterable[Message]:
         """Return nothing: audio that was sent cannot be taken back."""
         return ()
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 import msgspec
+
 from bargein.pipeline.lowlevel import check_options
 from bargein.services.history import History
 from bargein.services.realtime import Realtime, ReconnectPolicy, Settings

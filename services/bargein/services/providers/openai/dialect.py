@@ -12,6 +12,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from .wire import BETA_NAMES
+
 __all__ = ["BETA", "GA", "Dialect", "Move"]
 
 Fields = dict[str, Any]
@@ -254,15 +256,7 @@ BETA: Final = Dialect(
         Move("audio.output.format.type", "output_audio_format", _FORMATS),
     ),
     lacks=frozenset({"type", "audio", "include", "prompt", "tracing", "truncation"}),
-    events={
-        "conversation.item.added": "conversation.item.created",
-        "conversation.item.done": "",
-        **{
-            f"response.output_{kind}.{news}": f"response.{kind}.{news}"
-            for kind in ("audio", "audio_transcript", "text")
-            for news in ("delta", "done")
-        },
-    },
+    events={"conversation.item.done": "", **{ga: beta for beta, ga in BETA_NAMES.items()}},
     parts={"output_text": "text", "output_audio": "audio"},
     # Metadata came to the beta when it was half over: a service of its first days may refuse them. Where requests
     # cannot be told apart by them, responses are matched by their order.

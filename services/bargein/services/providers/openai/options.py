@@ -17,7 +17,7 @@ import msgspec
 from bargein.services.history import History
 from bargein.services.providers._shared.keys import check_key
 from bargein.services.realtime import Profile, ReconnectPolicy, Settings
-from bargein.services.realtime.protocol import named
+from bargein.services.realtime.protocol import named_setting
 from bargein.services.sockets import Endpoint, Socket
 from bargein.services.tools import Tool, Toolbox
 
@@ -116,8 +116,8 @@ def model_settings(
         instructions=given.get("instructions", ""),
         voice=given.get("voice", voice),
         output=given.get("output", "audio"),
-        turn_detection=named("turn_detection", given.get("turn_detection", turn_detection)),
-        transcription=named("transcription", given.get("transcription", transcription), "model"),
+        turn_detection=named_setting("turn_detection", given.get("turn_detection", turn_detection)),
+        transcription=named_setting("transcription", given.get("transcription", transcription), "model"),
         extra={**(extra or {}), **(given.get("extra") or {})},
     )
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
+
 from bargein.services.history import Entry
 from bargein.services.realtime import (
     AudioPiece,
@@ -99,7 +100,7 @@ def call_request(
         body["voice"] = settings.voice
     if settings.tools:
         body["selectedTools"] = [{"temporaryTool": _tool(tool)} for tool in settings.tools]
-    return settings.merged(body)
+    return settings.with_extra(body)
 
 
 def agent_call_request(body: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
@@ -248,7 +249,7 @@ class UltravoxProtocol(Protocol):
 
     # Commands -----------------------------------------------------------------------------------------------------
 
-    def opening(self, settings: Settings) -> Iterable[Message]:
+    def open_session(self, settings: Settings) -> Iterable[Message]:
         """Return nothing: the settings were part of the request that created the call."""
         return ()
 
@@ -260,11 +261,11 @@ class UltravoxProtocol(Protocol):
         """Send audio of the user."""
         return pcm
 
-    def clear(self) -> Iterable[Message]:
+    def clear_audio(self) -> Iterable[Message]:
         """Return nothing: audio that was sent cannot be taken back."""
         return ()
 
-    def text(self, text: str, item: str = "") -> Iterator[Message]:
+    def text(self, text: str, item_id: str = "") -> Iterator[Message]:
         """Send typed text. An empty text is not sent, because it would interrupt the agent."""
         if text:
             yield wire.encode(wire.UserTextMessage(text=text, urgency=URGENCY))
@@ -281,25 +282,25 @@ class UltravoxProtocol(Protocol):
         elif text:
             yield wire.encode(wire.UserTextMessage(text=f"{EARLIER}{text}", urgency="later", defer_response=True))
 
-    def tool_result(self, call: str, output: str) -> Iterator[Message]:
+    def tool_result(self, call_id: str, output: str) -> Iterator[Message]:
         """Send a tool's result. The agent speaks about it, unless the turn of the call was interrupted."""
-        reaction = "speaks" if self._calls.pop(call, "") else "listens"
-        yield wire.encode(wire.ClientToolResult(invocation_id=call, result=output, agent_reaction=reaction))
+        reaction = "speaks" if self._calls.pop(call_id, "") else "listens"
+        yield wire.encode(wire.ClientToolResult(invocation_id=call_id, result=output, agent_reaction=reaction))
 
-    def called_off(self, call: str) -> Iterator[Message]:
+    def cancel_tool_call(self, call_id: str) -> Iterator[Message]:
         """Send an error for a tool that was cancelled. Without a result the call would stand still."""
-        self._calls.pop(call, None)
+        self._calls.pop(call_id, None)
         yield wire.encode(
             wire.ClientToolResult(
-                invocation_id=call, agent_reaction="listens", error_type=FAILED, error_message=CANCELLED_MESSAGE
+                invocation_id=call_id, agent_reaction="listens", error_type=FAILED, error_message=CANCELLED_MESSAGE
             )
         )
 
-    def cancel(self, response: str) -> Iterator[Message]:
+    def cancel(self, response_id: str) -> Iterator[Message]:
         """Stop the agent with an empty text that asks for no answer."""
-        if response == self._turn:
+        if response_id == self._turn:
             self._cancelled = True
-            self._detach_calls(response)
+            self._detach_calls(response_id)
             yield wire.encode(wire.UserTextMessage(text="", urgency="immediate", defer_response=True))
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, Unpack
 from urllib.parse import quote
 
 import msgspec
+
 from bargein.pipeline.lowlevel import check_options
 from bargein.services.providers._shared.http import HttpClient, HttpFault
 from bargein.services.providers._shared.keys import clean_text

@@ -15,6 +15,7 @@ from typing import Any, Self
 import anyio
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline import LIVE, Audio, Frame, Image, Interrupt, UserText
 from bargein.processors import Commit
 from bargein.services import sockets
@@ -125,7 +126,8 @@ async def connect_websocket(
     Raises `SocketRefusedError` when there is no such server or it refuses, and `RefusedError` when the agent does.
     """
     bearing = {"Authorization": f"Bearer {token}"} if token else {}
-    endpoint = Endpoint(url=url, headers=bearing | dict(headers or {}), ssl=ssl)
+    limits = limits or SessionLimits()
+    endpoint = Endpoint(url=url, headers=bearing | dict(headers or {}), ssl=ssl, open_seconds=limits.open_seconds)
     async with sockets.dial(endpoint) as socket:
         start = Start(rate=rate, channels=channels, output_rate=output_rate, token=token, wishes=dict(wishes or {}))
         client = await WebSocketClient.begin(socket, start, address=url, limits=limits)

@@ -13,6 +13,7 @@ import anyio
 import numpy as np
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
+
 from bargein.services.cascade.parts import Samples, Word
 from bargein.services.providers.openai.client._speech_protocol import SoundAnswer, WordsAnswer, wav
 from bargein.services.providers.openai.client.speech import OpenAISpeech, OpenAITranscription
@@ -419,7 +420,7 @@ BROKEN = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\n\r\nno"
 @pytest.mark.parametrize("fault", [BUSY, BROKEN, None], ids=["429", "500", "hung up"])
 def test_a_fault_that_passes_is_asked_again(backend: str, fault: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice, while nothing has come."""
-    monkeypatch.setattr("bargein.services._retry.FIRST_SECONDS", 0.001)
+    monkeypatch.setattr("bargein.services.sockets.retry.FIRST_SECONDS", 0.001)
 
     async def use(server: Server) -> None:
         samples = [

@@ -8,6 +8,7 @@ import anyio
 import numpy as np
 import pytest
 import sniffio
+
 from bargein.pipeline import (
     Audio,
     Frame,
@@ -26,12 +27,11 @@ from bargein.services.frames import Connected
 from bargein.services.providers.openai import OpenAIRealtime, dial_call
 from bargein.services.realtime import RealtimeError, ReconnectPolicy
 from bargein.services.sockets import Endpoint, SocketRefusedError
-
 from tests.speech import utterances
 
 from .call_peer import CallServer, call_server
 
-ONCE = ReconnectPolicy(attempts=0)
+ONCE = ReconnectPolicy(max_attempts=0)
 
 
 def model(server: CallServer, **options: object) -> OpenAIRealtime:
@@ -213,6 +213,7 @@ async def test_a_lost_call_is_made_again() -> None:
         assert texts == ["Hello", "Hello to you.", "Still there?"]
 
 
+@pytest.mark.every_backend
 async def test_another_backend_is_refused() -> None:
     """With what to do instead."""
     if sniffio.current_async_library() == "asyncio":

@@ -14,9 +14,10 @@ from typing import Any, Final, Literal, TypeGuard
 
 import msgspec
 import numpy as np
-from bargein.services.g711 import codec
+
 from bargein.services.history import Entry
 from bargein.services.history.messages import data_uri
+from bargein.services.media.g711 import codec
 from bargein.services.providers._shared.keys import Token, fetch_token
 from bargein.services.providers.openai import wire
 from bargein.services.providers.openai.dialect import GA, Dialect
@@ -185,7 +186,7 @@ class OpenAIProtocol(Protocol):
                 self._apart[event.response.id] = name, []
                 self._asides = {key: each for key, each in self._asides.items() if each != name}
             else:
-                yield ResponseBegan(response_id=event.response.id, request=self._request(event.response))
+                yield ResponseBegan(response_id=event.response.id, request_id=self._request(event.response))
         elif isinstance(event, wire.ResponseDone):
             yield from self._done(event.response, event.usage)
         else:
@@ -241,7 +242,7 @@ class OpenAIProtocol(Protocol):
             # The one time that is not AnyIO's: the server gives it as a date.
             left = expires - time.time() if isinstance(expires, int | float) and 0 < expires < 1e12 else 0
             name = str(session.get("id") or self._session)
-            yield SessionReady(session_id=name, config=session, seconds=left if left > 1 else None)
+            yield SessionReady(session_id=name, config=session, remaining_seconds=left if left > 1 else None)
 
     def _request(self, response: wire.WireResponse) -> str | None:
         """Which request a response answers; "" for the server's own idea, None where that cannot be told."""
@@ -295,7 +296,7 @@ class OpenAIProtocol(Protocol):
 
     # Commands -----------------------------------------------------------------------------------------------------
 
-    def opening(self, settings: Settings) -> Iterator[Message]:
+    def open_session(self, settings: Settings) -> Iterator[Message]:
         """The settings, at once: the server says when they have taken effect."""
         return self.update(settings)
 
@@ -329,7 +330,7 @@ class OpenAIProtocol(Protocol):
             "audio": {"input": sound, "output": spoken},
             "tools": [{"type": "function", **each} for each in settings.tools],
         }
-        return settings.merged(self._dialect.write_session(session))
+        return settings.with_extra(self._dialect.write_session(session))
 
     def _format(self, rate: int) -> dict[str, Any]:
         name = self._codec.name
@@ -363,24 +364,24 @@ class OpenAIProtocol(Protocol):
         """The sound so far is an item. It does not start a response."""
         yield self._message(wire.AudioCommit())
 
-    def clear(self) -> Iterator[Message]:
+    def clear_audio(self) -> Iterator[Message]:
         """Forget the sound that was not committed."""
         yield self._message(wire.AudioClear())
 
-    def text(self, text: str, item: str = "") -> Iterator[Message]:
+    def text(self, text: str, item_id: str = "") -> Iterator[Message]:
         """What the user wrote. Ids of more than 32 characters are left to the server."""
         part = wire.WirePart(type="input_text", text=text)
-        name = item if 0 < len(item) <= 32 else None
+        name = item_id if 0 < len(item_id) <= 32 else None
         yield self._create(wire.WireItem(type="message", role="user", content=[part], id=name))
 
-    def image(self, data: bytes, form: str, detail: str = "") -> Iterator[Message]:
+    def image(self, data: bytes, image_format: str, detail: str = "") -> Iterator[Message]:
         """A picture the user shows."""
-        part = _picture(f"data:image/{form};base64,{base64.b64encode(data).decode()}", detail)
+        part = _picture(f"data:image/{image_format};base64,{base64.b64encode(data).decode()}", detail)
         yield self._create(wire.WireItem(type="message", role="user", content=[part]))
 
-    def tool_result(self, call: str, output: str) -> Iterator[Message]:
+    def tool_result(self, call_id: str, output: str) -> Iterator[Message]:
         """What a tool answered."""
-        yield self._create(wire.WireItem(type="function_call_output", call_id=call, output=output))
+        yield self._create(wire.WireItem(type="function_call_output", call_id=call_id, output=output))
 
     def respond(self, instructions: str = "") -> Iterator[Message]:
         """Answer now."""
@@ -394,11 +395,11 @@ class OpenAIProtocol(Protocol):
         return self._message(wire.ResponseCreate(event_id=self._asked[-1], response=told))
 
     @property
-    def request(self) -> str | None:
+    def request_id(self) -> str | None:
         """The name of the latest request for a response."""
         return self._asked[-1] if self._asked else None
 
-    def aside(self, name: str, instructions: str) -> Iterator[Message]:
+    def out_of_band(self, name: str, instructions: str) -> Iterator[Message]:
         """Answer apart from the conversation, in text; the metadata tell the answer from others."""
         asked = {
             "conversation": "none",
@@ -412,17 +413,17 @@ class OpenAIProtocol(Protocol):
         self._asides[event] = name
         yield self._message(wire.ResponseCreate(event_id=event, response=asked))
 
-    def cancel(self, response: str) -> Iterator[Message]:
+    def cancel(self, response_id: str) -> Iterator[Message]:
         """Stop this response, and no other."""
-        yield self._message(wire.ResponseCancel(response_id=response))
+        yield self._message(wire.ResponseCancel(response_id=response_id))
 
-    def truncate(self, item: str, ms: int) -> Iterator[Message]:
+    def truncate(self, item_id: str, ms: int) -> Iterator[Message]:
         """Only so much of an item was heard."""
-        yield self._message(wire.ItemTruncate(item_id=item, audio_end_ms=ms))
+        yield self._message(wire.ItemTruncate(item_id=item_id, audio_end_ms=ms))
 
-    def forget(self, item: str) -> Iterator[Message]:
+    def delete_item(self, item_id: str) -> Iterator[Message]:
         """An item was not heard at all: truncating to nothing is refused."""
-        yield self._message(wire.ItemDelete(item_id=item))
+        yield self._message(wire.ItemDelete(item_id=item_id))
 
     def _create(self, item: wire.WireItem) -> Message:
         return self._message(wire.ItemCreate(item=item))

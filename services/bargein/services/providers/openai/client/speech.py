@@ -9,10 +9,11 @@ from typing import Any, Protocol, Self, TypeVar
 
 import anyio
 import numpy as np
-from bargein.services._retry import PASSING, asked_wait, pause
+
 from bargein.services.cascade.parts import Samples, SpeechToText, TextToSpeech, Word
 from bargein.services.providers._shared.http import HttpClient, HttpFault
 from bargein.services.providers._shared.remote_speech import RemoteSpeech
+from bargein.services.sockets.retry import RETRYABLE_STATUSES, backoff_seconds, retry_after_seconds
 
 from ._speech_protocol import SoundAnswer, WordsAnswer, complaint, wav
 
@@ -101,7 +102,7 @@ class _OverHttp(RemoteSpeech):
         async with self._http.post(self._base + path, headers=self._headers, **content) as answer:
             if answer.status != 200:
                 said = await answer.read_available(LARGEST_REFUSAL)
-                raise _RefusedError(answer.status, said, asked_wait(answer.headers))
+                raise _RefusedError(answer.status, said, retry_after_seconds(answer.headers))
             protocol = reads(answer.content_type)
             while not protocol.over and (data := await answer.read_chunk()) is not None:
                 for piece in protocol.feed(data):
@@ -113,10 +114,12 @@ class _OverHttp(RemoteSpeech):
     def _wait(self, fault: HttpFault | _RefusedError, attempt: int) -> float | None:
         """Seconds before the next try; None when another would not help, or come too late."""
         if isinstance(fault, _RefusedError):
-            return pause(attempt, fault.wait, self._random) if fault.status in PASSING else None
+            return backoff_seconds(attempt, fault.wait, self._random) if fault.status in RETRYABLE_STATUSES else None
         if fault.cause == "slow":
             return None
-        return pause(attempt, None, self._random) if attempt > 1 else 0.0  # most often one that was kept too long
+        return (
+            backoff_seconds(attempt, None, self._random) if attempt > 1 else 0.0
+        )  # most often one that was kept too long
 
     def _to_error(self, error: Exception) -> Exception:
         error = super()._to_error(error)

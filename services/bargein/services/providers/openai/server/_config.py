@@ -1,4 +1,4 @@
-"""The session object: its defaults, and what an update may change."""
+"""The session object of a served session: its defaults, and what an update may change."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from ._errors import RequestError, missing, wrong_type, wrong_value
 
-__all__ = ["checked_response", "new_session", "updated"]
+__all__ = ["new_session", "response_settings", "update_session"]
 
 Rule = Callable[[Any, Any, str], Any]
-"""Of the new value, the present one and the field's name: what it becomes. Raises `RequestError`."""
+"""Takes a new value, the present one and the field's path; returns what the field becomes. Raises `RequestError`."""
 Schema = Mapping[str, "Rule | Schema"]
 
 OTHERS = "*"
-"""In a schema, what holds for the fields that it does not name; without it there are none."""
+"""The key of a schema for fields that it does not name. Without it, such fields are refused."""
 EAGERNESS = ("low", "medium", "high", "auto")
 PCM = {"type": "audio/pcm", "rate": 24_000}
 
@@ -23,7 +23,18 @@ PCM = {"type": "audio/pcm", "rate": 24_000}
 def new_session(
     id: str, model: str, expires_at: int, changes: Mapping[str, Any] | None = None, *, lenient: bool = False
 ) -> dict[str, Any]:
-    """The object of a session that begins, as the service gives it, with some fields set. Raises `RequestError`."""
+    """Return the object of a session that begins, with the fields that the service gives.
+
+    Args:
+        id: The session's id.
+        model: The model's name.
+        expires_at: When the session ends, in seconds since 1970.
+        changes: Fields that differ from the defaults, as in a `session.update`.
+        lenient: Keep fields that the GA interface does not know.
+
+    Raises:
+        RequestError: `changes` has fields or values that are not allowed.
+    """
     session: dict[str, Any] = {
         "type": "realtime",
         "object": "realtime.session",
@@ -49,16 +60,22 @@ def new_session(
         },
         "include": None,
     }
-    return updated(session, {"type": "realtime", **changes}, lenient=lenient) if changes else session
+    return update_session(session, {"type": "realtime", **changes}, lenient=lenient) if changes else session
 
 
-def updated(
+def update_session(
     session: dict[str, Any], changes: Mapping[str, Any], *, spoken: bool = False, lenient: bool = False
 ) -> dict[str, Any]:
-    """The session after an update; the given one is left alone. What is left out stays, null clears.
+    """Return the session object after an update. Fields that are left out stay; null clears a field.
 
-    `spoken`: the agent has been heard, so its voice is fixed. `lenient`: as in a dialect, where there is more than the
-    GA interface knows, which is kept as it is. Raises `RequestError`.
+    Args:
+        session: The object as it is, which is not changed.
+        changes: The fields of the update.
+        spoken: The agent has been heard, so its voice cannot change.
+        lenient: Keep fields that the GA interface does not know, as dialects have them.
+
+    Raises:
+        RequestError: A field or a value is not allowed. Nothing has changed then.
     """
     kind = changes.get("type")
     if kind is None:
@@ -71,12 +88,13 @@ def updated(
     return result
 
 
-def checked_response(
+def response_settings(
     session: dict[str, Any], changes: Mapping[str, Any] | None, *, lenient: bool = False
 ) -> dict[str, Any]:
-    """What holds for one response: the session's settings, and over them those of `response.create`.
+    """Return what holds for one response: the settings of the session, and over them those of `response.create`.
 
-    Raises `RequestError`.
+    Raises:
+        RequestError: A field or a value is not allowed.
     """
     base = {
         "output_modalities": session["output_modalities"],
@@ -194,7 +212,7 @@ def _format(value: Any, old: Any, path: str) -> dict[str, Any]:
 
 
 def _any_format(value: Any, old: Any, path: str) -> dict[str, Any]:
-    """A format with any rate; what is left out stays."""
+    """Return a format with any rate. Fields that are left out stay."""
     if isinstance(value, Mapping):
         value = {**(old or {}), **value}
         rate = value.get("rate", 24_000)
@@ -282,7 +300,7 @@ def _metadata(value: Any, old: Any, path: str) -> dict[str, str] | None:
 
 
 def _any_turns(value: Any, old: Any, path: str) -> dict[str, Any] | None:
-    """Turn detection of whatever kind: what a provider calls by a name of its own is like `server_vad`."""
+    """Return turn detection of any kind. A kind that only one provider has is treated like `server_vad`."""
     if isinstance(value, Mapping):
         kind = value.get("type")
         if kind is None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import anyio
 import msgspec
+
 from bargein.pipeline import Audio, Failure, Frame, Interrupt, Pipeline, Played, Processor, Session
 from bargein.pipeline.errors import SessionError
 from bargein.processors import Spoken
@@ -18,7 +19,7 @@ from bargein.services.providers.openai.server_language import ServerLanguage
 from bargein.services.sockets import Socket, SocketClosedError
 
 from ._audio import MakeVad, server_vad
-from ._faults import Faults, Faulty
+from ._faults import FaultInjector, Faults
 from ._session import ServerSession
 
 __all__ = ["Ending", "Limits", "Link", "MakeBrain"]
@@ -109,7 +110,7 @@ class Link:
             lenient=dialect is not GA,
         )
         self._faults = faults or Faults()
-        self._faulty = Faulty(faults) if faults is not None else None
+        self._faulty = FaultInjector(faults) if faults is not None else None
         self._session: Session | None = None
         self._out: deque[dict[str, Any] | str] = deque()
         self._in: deque[Frame] = deque()
@@ -185,12 +186,12 @@ class Link:
         if self._ending == "ended":
             self._ending = None  # because it failed, as turns out
         if self._ending is None:
-            self._core.failed(f"The server had an error: {type(error).__name__}.", "server_error")
+            self._core.fail(f"The server had an error: {type(error).__name__}.", "server_error")
             self._pump()
             self._end("failed", 1011, "the session failed")
 
     def _failed(self, frame: Failure) -> None:
-        self._core.given(frame)
+        self._core.on_frame(frame)
         self._pump()
 
     # From the client ------------------------------------------------------------------------------------------------
@@ -214,7 +215,7 @@ class Link:
                 self._end("idle", 1001, f"nothing came for {limits.idle_seconds:g} s")
                 return
             for command in (data,) if self._tongue is GA else self._tongue.read(data):
-                self._core.received(command)
+                self._core.on_message(command)
             self._pump()
             while self._in_ms > 1000 * BEHIND_SECONDS or len(self._in) > WAITING or len(self._out) > 2 * WAITING:
                 await self._change()
@@ -248,7 +249,7 @@ class Link:
         session = self._session
         assert session is not None
         async for frame in session:
-            self._core.given(frame)
+            self._core.on_frame(frame)
             self._pump()
             while self._out_bytes > AHEAD_BYTES or len(self._out) > WAITING:
                 await self._change()
@@ -263,7 +264,7 @@ class Link:
             event = core.events.popleft()
             if event["type"] == "response.done" and event["response"]["status"] == "cancelled":
                 self._silence(event["response"]["id"])
-            for each in (event,) if self._faulty is None else self._faulty.spoil(event):
+            for each in (event,) if self._faulty is None else self._faulty.apply(event):
                 self._out.append(each)
                 self._out_bytes += _size(each)
         while core.frames:

@@ -44,6 +44,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
+
 from bargein.services import sockets
 from bargein.services.frames import Remember
 from bargein.services.providers.openai.dialect import GA
@@ -68,7 +69,6 @@ __all__ = [
     "Server",
     "ServerSession",
     "ServerStatistics",
-    "Step",
     "serve",
     "serve_socket",
     "server_vad",
