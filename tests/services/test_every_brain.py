@@ -37,7 +37,7 @@ from bargein.services.providers.openai.server.serve import serve_socket
 from bargein.services.providers.openai.server_language import ServerLanguage
 from bargein.services.providers.qwen import QWEN, QwenOmni
 from bargein.services.providers.rules import Rule, Rules
-from bargein.services.providers.ultravox import SPOKEN, Ultravox
+from bargein.services.providers.ultravox import ULTRAVOX, Ultravox
 from bargein.services.providers.xai import XAI, GrokVoice
 from bargein.services.realtime import Realtime, ReconnectPolicy
 from bargein.services.sockets import Endpoint, Socket, pipe
@@ -207,7 +207,7 @@ async def joined(told: dict[str, Any]) -> str:
 
 
 def ultravox(api_key: str, **options: Any) -> Realtime:
-    return Ultravox(join=joined, **options)
+    return Ultravox(create_call=joined, **options)
 
 
 def related(dialect: ServerLanguage, make: Callable[..., Realtime]) -> Any:
@@ -233,11 +233,11 @@ BRAINS = {
     "Azure's beta": related(
         AZURE_BETA, partial(AzureRealtime, "d", AZURE, api_version=BETA_VERSION, transcription="whisper-1")
     ),
-    "Voice Live": related(VOICE_LIVE, partial(VoiceLive, "m", AZURE, rate=16_000)),
+    "Voice Live": related(VOICE_LIVE, partial(VoiceLive, "m", AZURE, input_rate=16_000)),
     "Qwen": related(QWEN, QwenOmni),
     "Gemini": gemini,
     "Nova Sonic": nova,
-    "Ultravox": related(SPOKEN, ultravox),
+    "Ultravox": related(ULTRAVOX, ultravox),
     "xAI": related(XAI, partial(GrokVoice, rate=16_000)),
     "failover": reserved,
     "failover, after a failure": rescued,

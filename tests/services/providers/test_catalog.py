@@ -97,8 +97,8 @@ def test_what_cannot_be_is_refused_before_anything_is_sent(provider: Provider, m
     assert "push to talk" in (refused(provider, turn_detection="nobody") or "push to talk")
     assert "'video'" in (refused(provider, output="video") or "'video'")
     for key in ("s3cret\n", b"s3cret"):
-        if "api_key" in known or "join" in known:
-            said = refused(provider, api_key=key, **({"join": None} if "join" in known else {}))
+        if "api_key" in known or "create_call" in known:
+            said = refused(provider, api_key=key, **({"create_call": None} if "create_call" in known else {}))
             assert "the key" in said
             assert "s3cret" not in said
     if "url" in known or provider.name == "Gemini":

@@ -129,7 +129,7 @@ async def test_a_model_that_takes_no_text() -> None:
     history = History()
     history.user("Hello.", "u")
     async with piped(lambda: ScriptedBrain("Hi."), QWEN) as peer:
-        model = QwenOmni(api_key="k", texts=False, history=history, connect=peer.connect)
+        model = QwenOmni(api_key="k", supports_text_input=False, history=history, connect=peer.connect)
         with pytest.raises(UnsupportedError, match="UserText"):
             async with Harness(model) as harness:
                 await anyio.sleep(1)

@@ -64,7 +64,7 @@ def test_the_session() -> None:
         instructions="Be brief.",
         voice="ara",
         rate=16_000,
-        built_in=[{"type": "web_search"}],
+        server_tools=[{"type": "web_search"}],
         transcription={"model": "grok-transcribe", "language_hint": "en"},
         extra={"reasoning": {"effort": "none"}, "audio": {"output": {"speed": 1.2}}},
     )
@@ -255,7 +255,7 @@ async def test_an_interrupt(truncates: bool) -> None:
     faults = Faults(late_deltas_after_cancel=3, late_deltas_after_done=2, malformed_json=True, unknown_events=True)
     brain = ScriptedBrain("word " * 40, paced=True, word_ms=400)
     async with piped(lambda: brain, XAI, change=Quirks(), faults=faults) as peer:
-        model = GrokVoice(api_key="k", truncates=truncates, connect=peer.connect)
+        model = GrokVoice(api_key="k", supports_truncation=truncates, connect=peer.connect)
         async with Harness(model, Spoken(), Pacer()) as harness:
             await harness.send(UserText(text="hello"))
             await harness.next(Audio, within=10)
@@ -399,7 +399,7 @@ async def test_a_conversation_that_is_refused(code: int) -> None:
 async def test_without_resumption_it_is_told_anew() -> None:
     """It is not asked for, then."""
     keeper = Keeper()
-    await twice(keeper, resumes=False)
+    await twice(keeper, supports_resumption=False)
     assert "conversation_id" not in keeper.urls[1]
     assert "resumption" not in keeper.sent[0][0]["session"]
     items = [event["item"] for event in keeper.sent[1] if event["type"] == "conversation.item.create"]

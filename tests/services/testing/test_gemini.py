@@ -121,7 +121,7 @@ async def test_the_wire_is_googles() -> None:
         voice="Puck",
         instructions="Be brief.",
         turn_detection={"type": "server_vad", "silenceDurationMs": 300, "interrupt_response": False},
-        setup={"proactivity": {"proactiveAudio": True}},
+        extra={"proactivity": {"proactiveAudio": True}},
         history=history,
     )
     async with Harness(model) as harness:

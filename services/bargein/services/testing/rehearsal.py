@@ -41,7 +41,7 @@ class StandIn(msgspec.Struct, frozen=True, kw_only=True):
         return server
 
 
-async def _join(call: Mapping[str, Any]) -> str:
+async def _create_call(call: Mapping[str, Any]) -> str:
     return "wss://call.invalid"  # the stand-in's `connect` ignores the address
 
 
@@ -62,7 +62,9 @@ STAND_INS: Final[Mapping[str, StandIn]] = {
     "Gemini": StandIn(peer="bargein.services.testing.gemini:rehearsal", options=_KEY),
     "Nova Sonic": StandIn(peer="bargein.services.testing.nova:rehearsal"),
     "Qwen Omni": StandIn(peer=_OPENAI, dialect="bargein.services.providers.qwen:QWEN", options=_KEY),
-    "Ultravox": StandIn(peer=_OPENAI, dialect="bargein.services.providers.ultravox:SPOKEN", options={"join": _join}),
+    "Ultravox": StandIn(
+        peer=_OPENAI, dialect="bargein.services.providers.ultravox:ULTRAVOX", options={"create_call": _create_call}
+    ),
     "xAI Grok": StandIn(peer=_OPENAI, dialect="bargein.services.providers.xai:XAI", options=_KEY),
 }
 """The stand-in of each provider, by the provider's name."""

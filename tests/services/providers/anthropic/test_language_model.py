@@ -108,7 +108,7 @@ def test_an_answer_in_one() -> None:
     """A server that does not stream is understood too."""
     content = [{"type": "text", "text": "Hi"}, {"type": "tool_use", "id": "a", "name": "x", "input": {"n": 1}}]
     body = {"type": "message", "content": content, "stop_reason": "tool_use", "usage": {"input_tokens": 3}}
-    pieces = list(MessageStream().whole(json.dumps(body).encode()))
+    pieces = list(MessageStream().read_body(json.dumps(body).encode()))
     assert pieces == ["Hi", ToolRequest(name="x", arguments='{"n":1}', call_id="a"), Usage(input_tokens=3)]
 
 
@@ -239,9 +239,9 @@ def test_where_and_as_whom(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "secret")
     model = AnthropicMessages("m")
     assert (model.url, model._headers["x-api-key"]) == ("https://api.anthropic.com/v1/messages", "secret")
-    assert "x-api-key" not in AnthropicMessages("m", base_url="http://localhost:8080/v1")._headers
+    assert "x-api-key" not in AnthropicMessages("m", url="http://localhost:8080/v1")._headers
     with pytest.raises(ValueError, match=r"no key for example\.org"):
-        AnthropicMessages("m", base_url="https://example.org")
+        AnthropicMessages("m", url="https://example.org")
     monkeypatch.delenv("ANTHROPIC_API_KEY")
     with pytest.raises(ValueError, match="or set ANTHROPIC_API_KEY"):
         AnthropicMessages("m")
@@ -259,7 +259,7 @@ GOOD: list[Step] = [
 
 
 async def asked(server: HttpServer, **options: Any) -> list[Piece]:
-    async with AnthropicMessages("m", base_url=server.base_url, api_key="k3y", **options) as model:
+    async with AnthropicMessages("m", url=server.base_url, api_key="k3y", **options) as model:
         return [piece async for piece in model.answer(PROMPT)]
 
 

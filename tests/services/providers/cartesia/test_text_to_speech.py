@@ -137,7 +137,7 @@ async def test_a_sentence_is_spoken() -> None:
         await anyio.sleep_forever()
 
     peer = Peer(script)
-    pieces = await spoken(peer, language="de", options={"generation_config": {"speed": 1.1}})
+    pieces = await spoken(peer, language="de", extra={"generation_config": {"speed": 1.1}})
     (request,) = requests
     assert request.pop("context_id")
     assert request == {

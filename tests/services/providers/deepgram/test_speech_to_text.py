@@ -164,7 +164,7 @@ async def test_it_is_asked_with_the_options_and_the_key() -> None:
     peer = Peer(nothing)
     options = {"keyterm": ["a b", "c"], "smart_format": True, "punctuate": None}
     with pytest.raises(TimeoutError):
-        await heard(peer, language="de", options=options)
+        await heard(peer, language="de", extra=options)
     (endpoint,) = peer.endpoints
     assert endpoint.headers == {"Authorization": "Token secret"}
     assert "secret" not in endpoint.url + repr(endpoint)

@@ -186,7 +186,7 @@ async def test_it_is_asked_with_the_options_and_the_key() -> None:
         await anyio.sleep_forever()
 
     peer = Peer(script)
-    await spoken(peer, language="de", options={"enable_logging": False})
+    await spoken(peer, language="de", extra={"enable_logging": False})
     (endpoint,) = peer.endpoints
     assert endpoint.headers == {"xi-api-key": "secret"}
     address = urlsplit(endpoint.url)

@@ -18,8 +18,7 @@ from bargein.pipeline import Audio, Failure, Interrupt, ResponseEnded, ResponseS
 from bargein.pipeline.testing import Harness
 from bargein.services.frames import Connected, Disconnected
 from bargein.services.history import Entry, History
-from bargein.services.providers.gemini import GeminiLive, GeminiProtocol
-from bargein.services.providers.gemini import _wire as wire
+from bargein.services.providers.gemini import GeminiLive, GeminiProtocol, wire
 from bargein.services.realtime import (
     AudioPiece,
     Event,

@@ -128,7 +128,7 @@ async def test_other_rates_and_settings() -> None:
         "sessionStart": {"inferenceConfiguration": {"maxTokens": 100}},
         "promptStart": {"audioOutputConfiguration": {"voiceId": "amy"}},
     }
-    async with session(peer.model(input_rate=8000, session=extra)) as harness:
+    async with session(peer.model(input_rate=8000, extra=extra)) as harness:
         await anyio.sleep(1)
         start, prompt = (fields for _, fields in peer.session.events[:2])
         begin = next(fields for _, fields in peer.session.events if fields.get("type") == "AUDIO")

@@ -1,4 +1,4 @@
-"""Ultravox's messages, as they stand on the wire. Sound is not among them: it is binary, and has no envelope."""
+"""Ultravox's messages as they are on the wire. Audio is not among them: it is binary, without an envelope."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 
 
 class UserTextMessage(msgspec.Struct, kw_only=True, tag_field="type", tag="user_text_message", rename="camel"):
-    """What the user wrote. Empty and immediate, it stops the agent."""
+    """Text of the user. An empty text with urgency `immediate` stops the agent."""
 
     text: str
     urgency: Literal["immediate", "soon", "later"] = "soon"
@@ -34,11 +34,11 @@ class UserTextMessage(msgspec.Struct, kw_only=True, tag_field="type", tag="user_
 class ClientToolResult(
     msgspec.Struct, kw_only=True, tag_field="type", tag="client_tool_result", rename="camel", omit_defaults=True
 ):
-    """What a tool answered, or why it could not."""
+    """The result of a tool, or the error that it met."""
 
     invocation_id: str
     result: str | None = None
-    # Always on the wire, so that their values are no defaults.
+    # These two must always be on the wire. A default from a factory is not omitted by `omit_defaults`.
     response_type: str = msgspec.field(default_factory=lambda: "tool-response")
     agent_reaction: str = msgspec.field(default_factory=lambda: "speaks")
     error_type: str | None = None
@@ -46,7 +46,7 @@ class ClientToolResult(
 
 
 class ForcedAgentMessage(msgspec.Struct, kw_only=True, tag_field="type", tag="forced_agent_message", rename="camel"):
-    """What the agent says, word for word."""
+    """A text that the agent speaks word for word."""
 
     content: str
     uninterruptible: bool = False
@@ -57,19 +57,19 @@ ClientMessage = UserTextMessage | ClientToolResult | ForcedAgentMessage
 
 
 class CallStarted(msgspec.Struct, kw_only=True, tag_field="type", tag="call_started", rename="camel"):
-    """The call can be used."""
+    """The call is ready."""
 
     call_id: str = ""
 
 
 class State(msgspec.Struct, kw_only=True, tag_field="type", tag="state"):
-    """What the agent does: `listening`, `thinking`, `speaking`, `idle`."""
+    """The state of the agent: `listening`, `thinking`, `speaking` or `idle`."""
 
     state: str
 
 
 class TranscriptMessage(msgspec.Struct, kw_only=True, tag_field="type", tag="transcript", omit_defaults=True):
-    """What either said: all of it so far, or more of it."""
+    """A transcript of the user or the agent: all of it so far (`text`), or the next piece (`delta`)."""
 
     role: str
     medium: str = "voice"
@@ -82,7 +82,7 @@ class TranscriptMessage(msgspec.Struct, kw_only=True, tag_field="type", tag="tra
 class ClientToolInvocation(
     msgspec.Struct, kw_only=True, tag_field="type", tag="client_tool_invocation", rename="camel"
 ):
-    """The model wants a tool; until it is answered, nothing else happens."""
+    """A tool call. The agent waits for its result."""
 
     tool_name: str
     invocation_id: str
@@ -90,48 +90,48 @@ class ClientToolInvocation(
 
 
 class PlaybackClearBuffer(msgspec.Struct, tag_field="type", tag="playback_clear_buffer"):
-    """What was sent and not heard is not wanted any more: the agent was interrupted."""
+    """The agent was interrupted: drop audio that has not been played."""
 
 
 ServerMessage = CallStarted | State | TranscriptMessage | ClientToolInvocation | PlaybackClearBuffer
 
 
-class _Head(msgspec.Struct):
+class _Tag(msgspec.Struct):
     type: str
 
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _encoder = msgspec.json.Encoder()
-_head = msgspec.json.Decoder(_Head)
+_tag = msgspec.json.Decoder(_Tag)
 _client: msgspec.json.Decoder[ClientMessage] = msgspec.json.Decoder(ClientMessage)
 _server: msgspec.json.Decoder[ServerMessage] = msgspec.json.Decoder(ServerMessage)
 _KNOWN = frozenset(str(kind.__struct_config__.tag) for kind in (*ClientMessage.__args__, *ServerMessage.__args__))
 
 
 def encode(message: ClientMessage | ServerMessage) -> str:
-    """A message as text."""
+    """Encode a message as JSON."""
     return _encoder.encode(message).decode()
 
 
 def decode_server(data: str) -> ServerMessage | str:
-    """A message of the server's, or the type of one that is unknown here. Raises `ValueError` for what is none."""
+    """Decode a message of the server; return the type of an unknown one. Raises `ValueError` for other data."""
     try:
         return _server.decode(data)
     except UNREADABLE as error:
-        return _unknown(data, error)
+        return _unknown_type(data, error)
 
 
 def decode_client(data: str) -> ClientMessage | str:
-    """A message of a client's, or the type of one that is unknown here. Raises `ValueError` for what is none."""
+    """Decode a message of a client; return the type of an unknown one. Raises `ValueError` for other data."""
     try:
         return _client.decode(data)
     except UNREADABLE as error:
-        return _unknown(data, error)
+        return _unknown_type(data, error)
 
 
-def _unknown(data: str, error: Exception) -> str:
+def _unknown_type(data: str, error: Exception) -> str:
     try:
-        kind = _head.decode(data).type
+        kind = _tag.decode(data).type
     except UNREADABLE:
         raise ValueError(f"expected a JSON object with a type: {error}") from None
     if kind in _KNOWN:

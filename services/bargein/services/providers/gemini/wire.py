@@ -1,8 +1,8 @@
-"""The messages of the Gemini Live API, as they stand on the wire: those of the server, and how ours are encoded.
+"""The messages of the Gemini Live API as they are on the wire: decoders for the server's, an encoder for the client's.
 
-What nobody here reads is left out, and what is unknown is ignored. What is only told on (usage, voice activity) is not
-looked into before it is used, so that an oddity in it does not cost the rest of a message. Sound is base64 in JSON and
-`bytes` here.
+Unknown fields are ignored, and fields that this project does not read are left out. Usage and voice activity are decoded
+as plain values, so that a surprise in them does not make the rest of the message unreadable. Audio is base64 in the JSON
+and `bytes` here.
 """
 
 from __future__ import annotations
@@ -24,52 +24,52 @@ __all__ = [
 
 
 class MalformedMessageError(ValueError):
-    """A message that is none of the server's: no JSON, no object, or fields of the wrong kind."""
+    """The data is not a message of the server: it is not a JSON object, or a field has the wrong type."""
 
 
 class Blob(msgspec.Struct, rename="camel"):
-    """Media."""
+    """Media data with its type."""
 
     mime_type: str | None = None
     data: bytes = b""
 
 
 class ContentPart(msgspec.Struct, rename="camel"):
-    """A part of what the model makes."""
+    """A part of the model's turn: text or media."""
 
     text: str | None = None
     thought: bool | None = None
-    """It is reasoning, and not to be spoken."""
+    """Whether the part is reasoning, which must not be spoken."""
     inline_data: Blob | None = None
 
 
 class Content(msgspec.Struct, rename="camel"):
-    """What the model makes."""
+    """Parts of the model's turn."""
 
     parts: list[ContentPart] | None = None
 
 
 class Transcription(msgspec.Struct, rename="camel"):
-    """More of what was said."""
+    """The next piece of a transcript."""
 
     text: str | None = None
     finished: bool | None = None
 
 
 class ServerContent(msgspec.Struct, rename="camel"):
-    """The model's turn, and the user's as it was understood. Several may stand in one message."""
+    """The model's turn, and the transcript of the user's turn. One message can hold several of these fields."""
 
     model_turn: Content | None = None
     input_transcription: Transcription | None = None
     output_transcription: Transcription | None = None
     interrupted: bool | None = None
     generation_complete: bool | None = None
-    """All has been made; the server presumes that it still plays."""
+    """Whether the model has generated all of the turn. The server assumes that it is still playing."""
     turn_complete: bool | None = None
 
 
 class FunctionCall(msgspec.Struct, rename="camel"):
-    """The model wants a tool."""
+    """One tool call."""
 
     name: str
     id: str | None = None
@@ -77,33 +77,33 @@ class FunctionCall(msgspec.Struct, rename="camel"):
 
 
 class FunctionCalls(msgspec.Struct, rename="camel"):
-    """The model wants tools."""
+    """Tool calls of the model."""
 
     function_calls: list[FunctionCall] | None = None
 
 
 class Cancellation(msgspec.Struct, rename="camel"):
-    """The model wants no answers to these calls."""
+    """Tool calls that the model has withdrawn."""
 
     ids: list[str] | None = None
 
 
 class GoAway(msgspec.Struct, rename="camel"):
-    """The server will close the connection."""
+    """The notice that the server will close the connection."""
 
     time_left: str | None = None
-    """A duration: `49.5s`."""
+    """A duration such as `49.5s`."""
 
 
 class Resumption(msgspec.Struct, rename="camel"):
-    """The session could be taken up by this handle."""
+    """The handle by which the session can be resumed."""
 
     new_handle: str | None = None
     resumable: bool | None = None
 
 
 class ServerMessage(msgspec.Struct, rename="camel"):
-    """A message of the server's."""
+    """A message of the server."""
 
     setup_complete: dict[str, Any] | None = None
     server_content: ServerContent | None = None
@@ -120,12 +120,12 @@ _encoder = msgspec.json.Encoder()
 
 
 def encode(message: dict[str, Any]) -> str:
-    """A message of ours."""
+    """Encode a message of the client. `bytes` become base64."""
     return _encoder.encode(message).decode()
 
 
 def decode(data: str | bytes) -> ServerMessage:
-    """A message of the server's, from a text or a binary frame. Raises `MalformedMessageError`."""
+    """Decode a message of the server, from a text or a binary frame. Raises `MalformedMessageError`."""
     try:
         return _decoder.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:

@@ -8,7 +8,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from bargein.services.providers._shared.tokens import checked_token, token_of
+from bargein.services.providers._shared.keys import check_token, fetch_token
 from bargein.services.sockets import SocketRefusedError
 
 
@@ -24,10 +24,10 @@ async def test_as_it_stands_or_by_a_function() -> None:
         threads.append(threading.current_thread())
         return "blocking"
 
-    assert await token_of("X", "fixed") == "fixed"
-    assert await token_of("X", later) == "later"
-    assert await token_of("X", lambda: later()) == "later"
-    assert await token_of("X", blocking) == "blocking"
+    assert await fetch_token("X", "fixed") == "fixed"
+    assert await fetch_token("X", later) == "later"
+    assert await fetch_token("X", lambda: later()) == "later"
+    assert await fetch_token("X", blocking) == "blocking"
     assert threads != [threading.current_thread()]
 
 
@@ -35,7 +35,7 @@ async def test_as_it_stands_or_by_a_function() -> None:
 async def test_what_is_no_token(given: object) -> None:
     """Is refused, so that it is asked for again; and what it is, is not printed."""
     with pytest.raises(SocketRefusedError, match="X: no token: ") as refused:
-        await token_of("X", lambda: given)  # type: ignore[arg-type, return-value]
+        await fetch_token("X", lambda: given)  # type: ignore[arg-type, return-value]
     assert "two words" not in str(refused.value)
 
 
@@ -46,17 +46,17 @@ async def test_what_it_raises_is_the_reason() -> None:
         raise KeyError("credentials")
 
     with pytest.raises(SocketRefusedError, match="X: no token: KeyError: 'credentials'"):
-        await token_of("X", fails)
+        await fetch_token("X", fails)
 
 
 def test_what_cannot_be_is_refused_at_once() -> None:
     """A token that is none would be refused with each attempt; and of a key and a token, one is not meant."""
     with pytest.raises(ValueError, match="the token is empty"):
-        checked_token("X", "", None)
+        check_token("X", "", None)
     with pytest.raises(ValueError, match="characters that no key has"):
-        checked_token("X", "s3cret\n", None)
+        check_token("X", "s3cret\n", None)
     with pytest.raises(TypeError, match="of type int; expected a string"):
-        checked_token("X", 5, None)  # type: ignore[arg-type]
+        check_token("X", 5, None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="both api_key and token"):
-        checked_token("X", "token", "key")
-    assert checked_token("X", "token", None) == "token"
+        check_token("X", "token", "key")
+    assert check_token("X", "token", None) == "token"
