@@ -14,7 +14,9 @@ def test_no_server_means_none() -> None:
 
 
 def test_servers() -> None:
-    (stun, turn) = configuration([("stun:a:1", "", ""), ("turn:b:2?transport=udp", "me", "secret")]).iceServers
+    servers = configuration([("stun:a:1", "", ""), ("turn:b:2?transport=udp", "me", "secret")]).iceServers
+    assert servers is not None
+    stun, turn = servers
     assert (stun.urls, stun.username, stun.credential) == ("stun:a:1", None, None)
     assert (turn.urls, turn.username, turn.credential) == ("turn:b:2?transport=udp", "me", "secret")
 
