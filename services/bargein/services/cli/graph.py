@@ -16,9 +16,8 @@ import typer
 from bargein.pipeline import Audio, Graph, Image, Inbox, Interrupt, Outlet, Pipeline, Played, Processor, UserText
 from bargein.pipeline.draw import dot, mermaid, svg
 from bargein.processors import Commit
-from bargein.services.transports import Dtmf, Peer, PeerJoined, PeerLeft, Transport
-from bargein.services.transports._silent import MayBeSilent
-from bargein.services.transports.control import Told
+from bargein.services.transports import Dtmf, MayBeSilent, Peer, PeerJoined, PeerLeft, Transport
+from bargein.services.transports.control import SinkEvent
 
 from ._console import console, errors
 
@@ -139,5 +138,5 @@ class _Source(Processor):
 class _Sink(Processor):
     name = "sink"
 
-    async def run(self, inbox: Inbox[Audio | Told], out: Outlet[Played]) -> None:
+    async def run(self, inbox: Inbox[Audio | SinkEvent], out: Outlet[Played]) -> None:
         """Never runs: it is drawn."""

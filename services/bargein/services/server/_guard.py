@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from bargein.services.transports.origin import misnamed
+from bargein.services.transports.origin import refuse_host
 
 __all__ = ["Guard"]
 
@@ -43,7 +43,7 @@ class Guard:
 
         name = next((value.decode("latin-1") for key, value in scope["headers"] if key == b"host"), "")
         reads = scope["method"] in ("GET", "HEAD")  # without an origin; with one, who comes in is asked for it
-        if reads and self._local and (why := misnamed(name, self._origins)):
+        if reads and self._local and (why := refuse_host(name, self._origins)):
             await guarded({"type": "http.response.start", "status": 421, "headers": [(b"content-type", b"text/plain")]})
             await send({"type": "http.response.body", "body": f"{why}\n".encode()})
             return

@@ -22,6 +22,8 @@ from bargein.services.transports import (
 )
 from bargein.services.transports.origin import foreign
 from bargein.services.transports.websocket.server import Authorize, allowed, lobby
+from bargein.services.transports.origin import refuse_origin
+from bargein.services.transports.websocket.accept import Authorize, bearer_token, is_authorized, limit_waiting
 
 from ._guard import Guard
 from ._socket import AsgiSocket
@@ -70,7 +72,7 @@ class App:
         self.origins = origins
         self.authorize = authorize
         self.local = local
-        self.accept = lobby(sessions, accept_websocket)
+        self.accept = limit_waiting(sessions, accept_websocket)
 
     # What there is to see -----------------------------------------------------------------------------------------
 
@@ -127,7 +129,7 @@ class App:
     async def refusal(self, connection: Any, *, new: bool = True) -> tuple[int, str] | None:
         """Why somebody may not come in: a status and a sentence. Who is `new` needs room as well."""
         origin, name = connection.headers.get("origin"), connection.headers.get("host", "")
-        if why := foreign(origin, name, self.origins, local=self.local):
+        if why := refuse_origin(origin, name, self.origins, local=self.local):
             return 403, why
         if not await self._known(connection):
             return 401, TOKEN
@@ -139,7 +141,7 @@ class App:
         return None
 
     async def _known(self, connection: Any) -> bool:
-        return self.authorize is None or await allowed(self.authorize, _token(connection))
+        return self.authorize is None or await is_authorized(self.authorize, _token(connection))
 
     async def socket(self, websocket: Any) -> None:
         """A conversation over a WebSocket."""
@@ -147,7 +149,7 @@ class App:
             await websocket.send_denial_response(self._problem(*refused))
             return
         await websocket.accept()
-        visit = ConnectionRequest(address=_address(websocket), wishes=_wishes(websocket), limits=self.sessions.limits)
+        visit = ConnectionRequest(address=_address(websocket), params=_wishes(websocket), limits=self.sessions.limits)
         await serve_websocket_peer(AsgiSocket(websocket), self.sessions, visit, accept=self.accept)
 
     async def offer(self, request: Any) -> Any:
@@ -158,7 +160,7 @@ class App:
             offer = _OFFER.decode(await self._body(request))
         except (msgspec.DecodeError, ValueError) as error:
             return self._problem(400, f'expected {{"sdp": ..., "wishes": {{...}}}}: {error}')
-        answered = await self._answer(request, offer.sdp, name=offer.session, wishes=offer.wishes)
+        answered = await self._answer(request, offer.sdp, name=offer.session, params=offer.wishes)
         if isinstance(answered, self.plain):
             return answered
         return self.json({"type": "answer", "sdp": answered.sdp, "session": answered.name})
@@ -171,20 +173,20 @@ class App:
             sdp = (await self._body(request)).decode()
         except ValueError as error:
             return self._problem(400, f"expected an offer, as application/sdp: {error}")
-        answered = await self._answer(request, sdp, wishes=_wishes(request))
+        answered = await self._answer(request, sdp, params=_wishes(request))
         if isinstance(answered, self.plain):
             return answered
         place = f"whip/{answered.name}"  # beside this one, whatever a proxy calls it
         return self.plain(answered.sdp, status_code=201, media_type="application/sdp", headers={"location": place})
 
-    async def _answer(self, request: Any, sdp: str, *, name: str = "", wishes: Mapping[str, str]) -> Any:
+    async def _answer(self, request: Any, sdp: str, *, name: str = "", params: Mapping[str, str]) -> Any:
         """An `Answer`, or the response that says why there is none."""
         if self.webrtc is None:
             return self._problem(501, "this server has no WebRTC; pip install 'bargein[webrtc]', or use its WebSocket")
         try:
             if not name:
                 self.sessions.admit()  # before the offer is looked at
-            return await self.webrtc.offer(sdp, name=name, address=_address(request), wishes=wishes)
+            return await self.webrtc.offer(sdp, name=name, address=_address(request), params=params)
         except RefusedError as error:
             return self._problem(503, str(error))
         except LookupError as error:

@@ -125,7 +125,7 @@ async def serve_page(
             log_level="warning",
             lifespan="off",
             access_log=False,
-            ws_max_size=sessions.limits.message_bytes,
+            ws_max_size=sessions.limits.max_message_bytes,
             timeout_graceful_shutdown=2,
             ssl_certfile=certificate and str(certificate),
             ssl_keyfile=key and str(key),

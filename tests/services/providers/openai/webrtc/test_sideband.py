@@ -18,7 +18,7 @@ from bargein.pipeline import Audio, Interrupt, Pipeline, ResponseEnded, Text, To
 from bargein.pipeline.testing import Harness, framed
 from bargein.services.frames import Connected, Disconnected
 from bargein.services.media.intake import intercept
-from bargein.services.media.voice import SILENCE
+from bargein.services.media.voice_sender import SILENCE
 from bargein.services.providers.openai import OpenAISideband, mint_secret
 from bargein.services.realtime import RealtimeError
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe

@@ -14,9 +14,9 @@ from bargein.pipeline import Audio, Video
 from bargein.processors import DecodePicture, Resample
 from bargein.services.media.ice import configuration
 from bargein.services.media.intake import intercept
-from bargein.services.media.listening import Listening
+from bargein.services.media.voice_receiver import VoiceReceiver
 from bargein.services.media.tracks import PictureTrack, VoiceTrack
-from bargein.services.media.voice import VoiceSender
+from bargein.services.media.voice_sender import VoiceSender
 from bargein.services.sockets import SocketClosedError
 
 from ._call_wire import SOUNDS_SECONDS, CallPicture, CallWire
@@ -46,7 +46,7 @@ class CallSocket:
     ) -> None:
         self._tasks = tasks
         self._wire = CallWire(video=video)
-        self._voice, self._listening, self._resample = VoiceSender(), Listening(), Resample(RATE)
+        self._voice, self._listening, self._resample = VoiceSender(), VoiceReceiver(), Resample(RATE)
         self._pc = RTCPeerConnection(configuration(list(servers)))
         self._track = VoiceTrack(self._voice, self._pulled, steady=True)
         transceiver = self._pc.addTransceiver(self._track, direction="sendrecv")

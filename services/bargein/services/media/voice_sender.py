@@ -1,4 +1,4 @@
-"""The agent's voice: what waits to be played, as an Opus packet for every 20 ms that somebody pulls. No I/O."""
+"""`VoiceSender`: the agent's sound as Opus packets of 20 ms, encoded when they are pulled. No I/O."""
 
 from __future__ import annotations
 
@@ -18,29 +18,35 @@ __all__ = ["BITRATE", "COMPLEXITY", "PACKET_MS", "RATES", "SILENCE", "Encoder", 
 Samples = npt.NDArray[np.int16]
 
 PACKET_MS = 20
-"""How much sound a packet holds."""
+"""Length of a packet's sound."""
 RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
-"""The rates (Hz) that Opus codes without resampling. Whatever it is, the RTP clock counts 48,000 a second."""
+"""Rates in Hz that Opus encodes without resampling. The RTP clock counts 48,000 a second for all of them."""
 BITRATE = 96_000
-"""Bits a second. Opus chooses between two coders by the bits it has; SILK, the one for few, costs two to five times as
-much as the other, and at 32 kbit/s is four times as far from the original."""
+"""Bits a second. Opus chooses between two coders by the bit rate. SILK, the one for low rates, costs two to five times
+as much CPU as the other, and at 32 kbit/s its sound is four times as far from the original."""
 COMPLEXITY = 0
-"""Of 0 to 10. At this rate 10 costs twice as much, for a spectrum that is 0.3 dB nearer; see `benchmarks/opus.py`."""
+"""Opus's complexity, from 0 to 10. At this bit rate 10 costs twice as much CPU, for a spectrum that is 0.3 dB closer to
+the original; see `benchmarks/opus.py`."""
 SILENCE = b"\xf8\xff\xfe"
-"""20 ms of silence in Opus. It costs nothing to make."""
-TAIL = 5
-"""So many packets of silence end a sound: the listener's buffer would keep the last of it, or go on inventing more."""
+"""20 ms of silence in Opus, encoded once and for all."""
+TAIL_PACKETS = 5
+"""Packets of silence after a sound. Without them the listener's jitter buffer keeps the end of the sound, or its
+decoder invents more of it."""
 FULL_MS = 30_000
-"""More than that is not taken from who makes it."""
+"""Sound that may wait before `VoiceSender.full` asks its source to pause."""
 
 
 class Encoder:
-    """Sound of one rate as Opus: mono, 20 ms a packet, without look-ahead (2.5 ms of delay, where 6.5 are usual)."""
+    """Encodes mono sound of one rate as Opus, 20 ms a packet, without look-ahead (2.5 ms of delay, usually 6.5 ms).
+
+    Args:
+        rate: Rate in samples a second (Hz), one of `RATES`.
+    """
 
     def __init__(self, rate: int) -> None:
         self._av = import_extra("av", "webrtc", "WebRTC")
         self.rate = rate
-        """Samples a second (Hz), of `RATES`."""
+        """Rate in samples a second (Hz)."""
         codec: Any = self._av.CodecContext.create("libopus", "w")
         codec.bit_rate, codec.format, codec.layout, codec.sample_rate = BITRATE, "s16", "mono", rate
         codec.time_base = Fraction(1, rate)
@@ -49,7 +55,7 @@ class Encoder:
         self._at = 0
 
     def encode(self, samples: Samples) -> bytes:
-        """Exactly 20 ms of sound, as one packet."""
+        """Return exactly 20 ms of sound as one packet."""
         frame = self._av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = self.rate, self._at, Fraction(1, self.rate)
         self._at += len(samples)
@@ -57,45 +63,45 @@ class Encoder:
 
 
 class VoiceSender:
-    """A `Playout` that is pulled by packets. Nothing is encoded while there is nothing to say.
+    """A `Playout` from which packets are pulled. Nothing is encoded while there is nothing to say.
 
-    After a sound come five packets of silence that were encoded long ago, and then none. An interrupt is obeyed
-    by the next packet: it holds the fade, and then silence.
+    After a sound it gives five packets of silence, and then none. An interrupt takes effect in the next packet, which
+    fades out; the packets after it are silence.
     """
 
     def __init__(self) -> None:
         self.playout = Playout(behind_ms=PACKET_MS)
-        """What waits. A packet is taken for heard while the next is sent."""
+        """The sound that waits. A packet counts as heard when the next one is sent."""
         self.stale: Callable[[Audio], bool] = lambda frame: False
-        """What must not be played any more. An interrupt may be on its way here while the next packet is pulled."""
+        """Returns whether a piece of sound is stale. An interrupt may still be on its way here when a packet is pulled."""
         self._resample: Resample | None = None
         self._encoders: dict[int, Encoder] = {}
         self._fade: Samples | None = None
         self._rate = 0  # of the latest packet
-        self._tail = 0  # packets of silence that are due
+        self._tail = 0  # packets of silence that are still due
 
     @property
     def full(self) -> bool:
-        """No more should be taken for now."""
+        """Whether its source should pause."""
         return self.playout.waiting_ms > FULL_MS
 
     @property
     def silent(self) -> bool:
-        """There is nothing to send."""
+        """Whether there is nothing to send."""
         return not self._tail and self._fade is None and (self.playout.held or not self.playout.waiting)
 
     @property
     def done(self) -> bool:
-        """All has been played, and was reported."""
+        """Whether all sound has been played and reported."""
         return self.silent and not self.playout.waiting and not self.playout.unfinished
 
     def add(self, frame: Audio) -> None:
-        """Sound to be played."""
-        for piece in self._fitted(frame):
+        """Add sound to be played."""
+        for piece in self._convert(frame):
             self.playout.add(piece)
 
     def close(self, frame: ResponseEnded | None = None) -> None:
-        """Nothing more comes of a response, or of any."""
+        """Note that a response has no more sound; None means all responses."""
         if self._resample is not None and frame is not None:
             for piece in self._resample.process(frame):
                 if isinstance(piece, Audio):
@@ -103,32 +109,32 @@ class VoiceSender:
         self.playout.close(None if frame is None else frame.response_id)
 
     def urgent(self, frame: Interrupt | Hold | Resume, now: float) -> Iterator[Played]:
-        """Stop, hold or go on, in the next packet; gives what was heard."""
+        """Stop, hold or resume with the next packet. Give how much was heard."""
         if self._resample is not None and isinstance(frame, Interrupt):
             list(self._resample.process(frame))
-        for made in self.playout.urgent(frame, now):
-            if isinstance(made, Played):
-                yield made
+        for each in self.playout.urgent(frame, now):
+            if isinstance(each, Played):
+                yield each
             else:
-                self._fade, self._rate = made.samples, made.rate
+                self._fade, self._rate = each.samples, each.rate
 
     def pull(self, now: float) -> bytes | None:
-        """The next packet; None if there is nothing to send."""
+        """Return the next packet; None if there is nothing to send."""
         self.playout.forget(self.stale)
-        samples = self._samples(now)
+        samples = self._take_samples(now)
         if samples is None:
             if not self._tail:
                 return None
             self._tail -= 1
             return SILENCE
-        self._tail = TAIL
+        self._tail = TAIL_PACKETS
         encoder = self._encoders.get(self._rate)
         if encoder is None:
             encoder = self._encoders[self._rate] = Encoder(self._rate)
         return encoder.encode(samples)
 
-    def _samples(self, now: float) -> Samples | None:
-        """20 ms of sound, of one rate; the rest is silence when the sound ends."""
+    def _take_samples(self, now: float) -> Samples | None:
+        """Return 20 ms of sound of one rate, padded with silence where the sound ends; None if there is none."""
         pieces: list[Samples] = []
         have = count = 0
         if self._fade is not None:
@@ -150,7 +156,7 @@ class VoiceSender:
             pieces.append(np.zeros(count - have, np.int16))
         return np.concatenate(pieces)[:count]
 
-    def _fitted(self, frame: Audio) -> Iterator[Audio]:
+    def _convert(self, frame: Audio) -> Iterator[Audio]:
         if frame.rate in RATES and frame.channels == 1 and self._resample is None:
             yield frame
             return

@@ -1,4 +1,4 @@
-"""Sound files: read piece by piece whatever PyAV can, and written as WAV. Never more than a piece is in memory."""
+"""Sound files: `SoundReader` reads any format that PyAV knows, `WaveWriter` writes WAV, both in constant memory."""
 
 from __future__ import annotations
 
@@ -22,10 +22,15 @@ Samples = npt.NDArray[np.int16]
 
 
 class SoundReader:
-    """The sound of a file at a rate, cut into pieces. Use it as a context manager.
+    """Reads the sound of a file in pieces, at a given rate. Use it as a context manager.
 
-    Raises `FileNotFoundError`, `PermissionError` and the like, `ValueError` for a file in which there is no sound that
-    can be read, and `ModuleNotFoundError` without PyAV.
+    Entering it raises `OSError` (such as `FileNotFoundError`) for a file that cannot be opened, `ValueError` for a file
+    without readable sound, and `ModuleNotFoundError` without PyAV.
+
+    Args:
+        path: The file.
+        rate: Rate of the sound that is given, in samples a second (Hz).
+        channels: 1 or 2.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, rate: int, channels: int) -> None:
@@ -33,17 +38,17 @@ class SoundReader:
         self.rate = rate
         self.channels = channels
         self.seconds: float | None = None
-        """How long it is, if the file says so."""
+        """Length of the file, if the file states it."""
         self._file: Any = None
 
     def __enter__(self) -> Self:
         self._av = import_extra("av", "audio", "to read a sound file")
         if not os.path.exists(self.path):
-            raise FileNotFoundError(errno.ENOENT, "there is no such file", self.path)
+            raise FileNotFoundError(errno.ENOENT, "this file does not exist", self.path)
         try:
             self._file = self._av.open(self.path)
         except self._av.error.FFmpegError as error:
-            raise self._unreadable(error) from None
+            raise self._unreadable_error(error) from None
         if not self._file.streams.audio:
             self._file.close()
             raise ValueError(f"{self.path!r} has no sound in it")
@@ -57,24 +62,24 @@ class SoundReader:
         self._file.close()
 
     def pieces(self, samples: int) -> Iterator[Audio]:
-        """All of it, so many samples at a time; the last may be shorter."""
-        kept, count = np.empty((0, self.channels), np.int16), 0
-        for array in self._decoded():
-            kept = np.concatenate((kept, array))
-            whole = len(kept) - len(kept) % samples
+        """Give all of the sound, this many samples at a time. The last piece may be shorter."""
+        rest, count = np.empty((0, self.channels), np.int16), 0
+        for array in self._decode():
+            rest = np.concatenate((rest, array))
+            whole = len(rest) - len(rest) % samples
             for at in range(0, whole, samples):
-                yield self._audio(kept[at : at + samples], count)
+                yield self._audio(rest[at : at + samples], count)
                 count += samples
-            kept = kept[whole:]
-        if len(kept):
-            yield self._audio(kept, count)
+            rest = rest[whole:]
+        if len(rest):
+            yield self._audio(rest, count)
 
     def _audio(self, samples: Samples, count: int) -> Audio:
         mono = samples.reshape(-1) if self.channels == 1 else samples
         return Audio(samples=mono, rate=self.rate, pts=count * 1_000_000_000 // self.rate)
 
-    def _decoded(self) -> Iterator[Samples]:
-        """What the decoder gives, at our rate, shape `(n, channels)`."""
+    def _decode(self) -> Iterator[Samples]:
+        """Give the decoder's sound at the wanted rate, in arrays of shape `(n, channels)`."""
         layout = "mono" if self.channels == 1 else "stereo"
         convert = self._av.AudioResampler(format="s16", layout=layout, rate=self.rate)
         try:
@@ -84,19 +89,24 @@ class SoundReader:
             for each in convert.resample(None):
                 yield each.to_ndarray().reshape(-1, self.channels)
         except self._av.error.FFmpegError as error:
-            raise self._unreadable(error) from None
+            raise self._unreadable_error(error) from None
 
-    def _unreadable(self, error: Exception) -> Exception:
+    def _unreadable_error(self, error: Exception) -> Exception:
         if isinstance(error, PermissionError | IsADirectoryError):
             return error
-        return ValueError(f"{self.path!r} is no sound file that can be read: {error}")
+        return ValueError(f"{self.path!r} is not a sound file that can be read: {error}")
 
 
 class WaveWriter:
-    """A WAV file, 16-bit mono, at the rate of what comes first, or at `rate`. Use it as a context manager.
+    """Writes a WAV file of 16-bit mono sound. Use it as a context manager.
 
-    Its header is right at every moment, so that who is killed leaves a file that can be read. Raises `OSError`: when
-    there is such a file, unless `overwrite`, or no such folder, and of the disk.
+    The header is correct at every moment, so a program that is killed leaves a readable file. Entering it raises
+    `OSError` if the file exists (without `overwrite`) or its folder does not; writing raises `OSError` for disk errors.
+
+    Args:
+        path: The file.
+        rate: Rate of the file in samples a second (Hz); None for the rate of the first sound.
+        overwrite: Whether a file that exists may be replaced.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, rate: int | None = None, overwrite: bool = False) -> None:
@@ -104,7 +114,7 @@ class WaveWriter:
         self.rate = rate
         self.overwrite = overwrite
         self.ms = 0.0
-        """How much has been written, in milliseconds."""
+        """Length of the sound written so far, in milliseconds."""
         self._file: wave.Wave_write | None = None
         self._resample: Resample | None = None
 
@@ -112,10 +122,10 @@ class WaveWriter:
         try:
             raw = open(self.path, "wb" if self.overwrite else "xb")
         except FileExistsError as error:
-            what = "there is such a file already; choose another path, or say overwrite=True to replace it"
+            what = "this file exists; choose another path, or give overwrite=True to replace it"
             raise FileExistsError(error.errno, what, self.path) from None
         except FileNotFoundError as error:
-            what = f"there is no folder {os.path.dirname(self.path)!r}; make it first, with os.makedirs()"
+            what = f"the folder {os.path.dirname(self.path)!r} does not exist; make it first, with os.makedirs()"
             raise FileNotFoundError(error.errno, what, self.path) from None
         self._raw = raw
         self._file = wave.open(raw, "wb")
@@ -138,7 +148,7 @@ class WaveWriter:
             self._raw.close()
 
     def write(self, frame: Audio) -> None:
-        """Write sound after what there is."""
+        """Append sound."""
         file = self._file
         if file is None:
             return

@@ -11,7 +11,7 @@ import pytest
 
 from bargein.pipeline import Audio, Hold, Interrupt, Played, ResponseEnded, Resume
 from bargein.pipeline.testing import framed, tone
-from bargein.services.media.voice import SILENCE, VoiceSender
+from bargein.services.media.voice_sender import SILENCE, VoiceSender
 
 LAG = 120
 """What the coder delays, in samples at 48 kHz."""

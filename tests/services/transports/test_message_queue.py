@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bargein.services.transports._send_queue import MessageQueue
+from bargein.services.transports.message_socket._message_queue import MessageQueue
 
 
 def drained(outbox: MessageQueue) -> list[str | bytes]:
@@ -14,18 +14,18 @@ def drained(outbox: MessageQueue) -> list[str | bytes]:
 
 def test_urgent_messages_go_first() -> None:
     """Among themselves and among the others, the order stays."""
-    outbox = MessageQueue(sound_ms=1000, messages=10)
+    outbox = MessageQueue(max_audio_ms=1000, max_messages=10)
     outbox.add("a")
     outbox.add("b")
-    outbox.urgent("1")
-    outbox.urgent("2")
+    outbox.add_urgent("1")
+    outbox.add_urgent("2")
     assert len(outbox) == 4
     assert drained(outbox) == ["1", "2", "a", "b"]
 
 
 def test_a_flush_drops_what_is_older_and_keeps_news() -> None:
     """Sound and words of an epoch that is over; what never expires stays."""
-    outbox = MessageQueue(sound_ms=1000, messages=10)
+    outbox = MessageQueue(max_audio_ms=1000, max_messages=10)
     outbox.add(b"old", epoch=0, ms=20)
     outbox.add("words", epoch=0)
     outbox.add("news")
@@ -37,7 +37,7 @@ def test_a_flush_drops_what_is_older_and_keeps_news() -> None:
 
 def test_sound_pushes_out_the_oldest_sound() -> None:
     """And nothing else; it is counted."""
-    outbox = MessageQueue(sound_ms=60, messages=100)
+    outbox = MessageQueue(max_audio_ms=60, max_messages=100)
     outbox.add("first")
     for number in range(5):
         outbox.add(bytes([number]), epoch=0, ms=20)
@@ -49,18 +49,18 @@ def test_sound_pushes_out_the_oldest_sound() -> None:
 
 def test_too_many_messages_are_noticed() -> None:
     """Who keeps them decides."""
-    outbox = MessageQueue(sound_ms=60, messages=2)
+    outbox = MessageQueue(max_audio_ms=60, max_messages=2)
     outbox.add("a")
     outbox.add("b")
     assert not outbox.overfull
-    outbox.urgent("c")
+    outbox.add_urgent("c")
     assert outbox.overfull
 
 
 def test_what_is_urgent_is_said_to_the_last() -> None:
     """All else is dropped when nobody listens any more."""
-    outbox = MessageQueue(sound_ms=60, messages=2)
+    outbox = MessageQueue(max_audio_ms=60, max_messages=2)
     outbox.add(b"sound", epoch=0, ms=20)
-    outbox.urgent("wrong")
+    outbox.add_urgent("wrong")
     outbox.clear()
     assert drained(outbox) == ["wrong"]

@@ -1,4 +1,4 @@
-"""Listening: packets in, one unbroken stream of sound out."""
+"""VoiceReceiver: packets in, one unbroken stream of sound out."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 
 from bargein.pipeline import Audio
 from bargein.pipeline.testing import joined, tone
-from bargein.services.media.listening import Listening
-from bargein.services.media.voice import SILENCE, Encoder
+from bargein.services.media.voice_receiver import VoiceReceiver
+from bargein.services.media.voice_sender import SILENCE, Encoder
 
 PACKET = 960
 
@@ -18,8 +18,8 @@ def packets(count: int) -> list[bytes]:
     return [encoder.encode(samples[at : at + PACKET]) for at in range(0, len(samples), PACKET)]
 
 
-def listened(*numbers: int, listening: Listening | None = None, first: int = 4_294_966_000) -> list[Audio]:
-    listening = listening or Listening()
+def listened(*numbers: int, listening: VoiceReceiver | None = None, first: int = 4_294_966_000) -> list[Audio]:
+    listening = listening or VoiceReceiver()
     sent = packets(max(numbers) + 1)
     return [
         audio
@@ -57,7 +57,7 @@ def test_order_does_not_matter() -> None:
 
 def test_who_sends_nothing_is_silent_for_two_seconds() -> None:
     """Then nothing is made up any more; and nothing at all before the first sound."""
-    listening = Listening()
+    listening = VoiceReceiver()
     assert not list(listening.quiet(100))
     frames = listened(0, 1, listening=listening)
     for _ in range(30):
@@ -70,7 +70,7 @@ def test_who_sends_nothing_is_silent_for_two_seconds() -> None:
 
 def test_a_long_gap_is_a_gap() -> None:
     """Whoever was muted for a minute has not been silent for a minute of sound."""
-    listening = Listening()
+    listening = VoiceReceiver()
     sent = packets(2)
     (one,) = listening.packet(7, 0, sent[0])
     (other,) = listening.packet(8, 60 * 48_000, sent[1])
@@ -79,7 +79,7 @@ def test_a_long_gap_is_a_gap() -> None:
 
 def test_garbage_is_counted() -> None:
     """And the next packet is heard."""
-    listening = Listening()
+    listening = VoiceReceiver()
     assert not list(listening.packet(0, 0, b""))
     list(listening.packet(1, 960, b"\xff\xff\xff\xff"))
     assert listening.damaged <= 1

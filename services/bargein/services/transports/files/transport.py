@@ -1,9 +1,7 @@
-"""A file in the user's place: a conversation without a microphone, a network, or a person.
+"""`FileTransport`: a conversation without a microphone, a network or a person::
 
-::
-
-    peer = FileTransport("question.wav", "answer.wav")
-    await Pipeline(peer.source, brain, Spoken(), peer.sink).run()
+peer = FileTransport("question.wav", "answer.wav")
+await Pipeline(peer.source, brain, Spoken(), peer.sink).run()
 """
 
 from __future__ import annotations
@@ -19,36 +17,50 @@ import numpy as np
 
 from bargein.pipeline import Audio, Interrupt, Outlet, Pipeline, Played, Processor, ResponseEnded, ResponseStarted
 from bargein.processors import AgentActivity, Latency, Pacer, Recorder, Resample
+from bargein.services.transports.frames import PeerJoined, PeerLeft
+from bargein.services.transports.transport import MayBeSilent, Peer, Transport
 
-from ._silent import MayBeSilent
 from ._sound_file import SoundReader, WaveWriter
-from .transport import Peer, PeerJoined, PeerLeft, Transport
 
 __all__ = ["FileTransport"]
 
 PIECE_MS = 20
+"""Length of the pieces in which the file's sound is given."""
 AUDIBLE = 300
-"""A sample of more than that is heard: what the agent says after the last of them is its answer."""
+"""Samples above this value (of 32,767) are audible. What the agent says after the last of them is its answer."""
+SECOND = 1_000_000_000
 
 
 class FileTransport(Transport):
-    """The user is a sound file: any that PyAV can read (extra `audio`). What the agent says is written as WAV.
+    """The user is a sound file in any format that PyAV reads (extra `audio`). The agent's sound is written as WAV.
 
-    The source gives the file's sound in pieces of 20 ms, at `rate` samples a second (Hz) and in `channels`, at `pace`
-    times the speed at which it would be spoken; `pace=None` as fast as it is taken. Then silence follows, so that
-    whoever listens notices that the question is over, until the agent has answered: a response that began after the
-    last audible sound has been played to its end, no tool runs (as far as a `Spoken` in the graph tells), and
-    `settle_seconds` have passed. If none begins within `wait_seconds` of the end of the file (0: nobody waits for
-    one), the session ends all the same.
+    The source gives the file's sound in pieces of 20 ms, and then silence, so that turn detection notices the end of
+    the question. The session ends when the agent has answered: a response that began after the last audible sound has
+    been played to its end, no tool is running (as far as a `Spoken` in the graph reports), and `settle_seconds` have
+    passed. It also ends when no answer begins within `wait_seconds`.
 
-    The sink writes to `answer`, if given, what is played of the agent's sound and nothing else: no pauses, nothing
-    that was interrupted. With `pace=None` it is not paced, and what is written counts as heard. `output_rate`: of the
-    file; None for the agent's own. `both`: a WAV file with both sides in time with each other, as a `Recorder` makes
-    it. Files that exist are not replaced, unless `overwrite`.
+    The sink writes what is played of the agent's sound: without the pauses, and without what was interrupted. Files of
+    any length are read and written in constant memory.
 
-    Files of any length are read and written in constant memory. When the session begins, raises `OSError` for files
-    that cannot be read or written, and `ValueError` for one in which there is no sound that can be read; at once,
-    `ValueError` for options that cannot be.
+    When the session begins, it raises `OSError` for files that cannot be read or written, and `ValueError` for a file
+    without readable sound.
+
+    Args:
+        question: The file that the user "says".
+        answer: The WAV file for the agent's sound; None to write none.
+        both: A WAV file for both sides, in time with each other, as a `Recorder` makes it; None to write none.
+        pace: Speed at which the question is spoken, as a multiple of real time. With None it is read as fast as the
+            graph takes it, the answer is not paced, and what is written counts as heard.
+        rate: Rate of the sound that the source gives, in samples a second (Hz).
+        channels: 1 or 2.
+        output_rate: Rate of the written file in Hz; None for the rate of the agent's sound.
+        wait_seconds: Longest time from the end of the file to the beginning of an answer. With 0 the session ends with
+            the file.
+        settle_seconds: Time after the answer in which nothing more may begin.
+        overwrite: Whether files that exist may be replaced.
+
+    Raises:
+        ValueError: An option is out of range.
     """
 
     def __init__(
@@ -72,24 +84,27 @@ class FileTransport(Transport):
             raise ValueError(f"FileTransport(rate={rate}, channels={channels}): expected a rate in Hz, and 1 or 2")
         self.peer = Peer(name=os.fspath(question))
         self.pace = pace
+        """Speed at which the question is spoken; None for as fast as the graph takes it."""
         self.wait_seconds = wait_seconds
+        """Longest time from the end of the file to the beginning of an answer."""
         self.settle_seconds = settle_seconds
+        """Time after the answer in which nothing more may begin."""
         self.reader = SoundReader(question, rate=rate, channels=channels)
-        """What is read; its `seconds` are the file's length, once the session has begun."""
+        """Reads the question. Its `seconds` are the file's length, once the session has begun."""
         self.read_ms = 0.0
         """How much of the file has been given, in milliseconds."""
         self.left: PeerLeft | None = None
-        """How it ended, once it has."""
-        self._answer = _Answer()
+        """How the session ended, once it has."""
+        self._answer = _AnswerState()
         recorder = None if both is None else Recorder(both, overwrite=overwrite)
         user = () if recorder is None else (recorder.user,)
         agent = () if recorder is None else (recorder.agent,)
         convert = () if output_rate is None else (Resample(output_rate, channels=1),)
-        player: Processor = _Plays() if pace is None else Pacer()
+        player: Processor = _UnpacedPlayer() if pace is None else Pacer()
         writer = None if answer is None else WaveWriter(answer, rate=output_rate, overwrite=overwrite)
-        self.source = Pipeline(_Reads(self), *user, _Follows(self._answer), name="source")
+        self.source = Pipeline(_FileReader(self), *user, _ActivityWatcher(self._answer), name="source")
         self.sink = Pipeline(
-            MayBeSilent(), *convert, player, *agent, Latency(), _Writes(self._answer, writer), name="sink"
+            MayBeSilent(), *convert, player, *agent, Latency(), _FileWriter(self._answer, writer), name="sink"
         )
 
     def __repr__(self) -> str:
@@ -101,10 +116,10 @@ class FileTransport(Transport):
         began, pts = anyio.current_time(), 0
         for piece in reader.pieces(reader.rate * PIECE_MS // 1000):
             pts = piece.pts + piece.duration
-            if self.pace is not None:  # it has been spoken when its last sample has
+            if self.pace is not None:  # a piece is spoken when its last sample is
                 await anyio.sleep_until(began + pts / (self.pace * 1e9))
             if np.abs(piece.samples.astype(np.int32)).max() > AUDIBLE:
-                self._answer.asked()
+                self._answer.on_question()
             self.read_ms += piece.ms
             await out.send(piece)
         reason = "the file has been read"
@@ -114,55 +129,56 @@ class FileTransport(Transport):
         await out.send(self.left)
 
     async def _wait(self, out: Outlet[PeerJoined | Audio | PeerLeft], pts: int) -> str:
-        """Be silent until the agent has answered."""
+        """Give silence until the agent has answered. Return why the wait is over."""
         rate, channels = self.reader.rate, self.reader.channels
         count = rate * PIECE_MS // 1000
         silence = np.zeros(count if channels == 1 else (count, channels), np.int16)
         began, number, pace = anyio.current_time(), 0, self.pace or 1.0
         while True:
             answer, now = self._answer, anyio.current_time()
-            if answer.over and now - answer.changed >= self.settle_seconds:
+            if answer.complete and now - answer.changed_at >= self.settle_seconds:
                 return "it has been answered"
             if not answer.begun and now - began >= self.wait_seconds:
                 return f"no answer came within {self.wait_seconds:g} s"
-            await out.send(Audio(samples=silence, rate=rate, pts=pts + number * count * 1_000_000_000 // rate))
+            await out.send(Audio(samples=silence, rate=rate, pts=pts + number * count * SECOND // rate))
             number += 1
             await anyio.sleep_until(began + number * count / (rate * pace))
 
 
-class _Answer:
-    """What the agent is doing about the question, as far as is seen above and below it."""
+class _AnswerState:
+    """How far the agent is with its answer, as seen from above and from below it."""
 
     def __init__(self) -> None:
         self.begun = False
-        """A response has begun since the last audible sound of the question, or is still being said."""
-        self.changed = 0.0
-        """When anything of that last changed."""
-        self._open: set[str] = set()
+        """Whether a response has begun since the last audible sound of the question."""
+        self.changed_at = 0.0
+        """When any of this last changed, in seconds."""
+        self._open_responses: set[str] = set()
         self._activity = AgentActivity()
 
     @property
-    def over(self) -> bool:
-        """It has been said, to the end, and nothing more is on its way."""
-        return self.begun and not self._open and not self._activity.response_id and not self._activity.call_ids
+    def complete(self) -> bool:
+        """Whether the answer has been played to its end, and no response or tool is running."""
+        busy = self._open_responses or self._activity.response_id or self._activity.call_ids
+        return self.begun and not busy
 
-    def asked(self) -> None:
-        """Something audible was said: what the agent has said until now was no answer to it."""
+    def on_question(self) -> None:
+        """Note an audible sound of the question: what the agent has said so far was no answer to it."""
         self.begun = False
 
-    def does(self, frame: AgentActivity | ResponseStarted | ResponseEnded) -> None:
-        """Something of the agent's was seen."""
-        self.changed = anyio.current_time()
+    def on_frame(self, frame: AgentActivity | ResponseStarted | ResponseEnded) -> None:
+        """Note what the agent does."""
+        self.changed_at = anyio.current_time()
         if isinstance(frame, AgentActivity):
             self._activity = frame
         elif isinstance(frame, ResponseStarted):
-            self._open.add(frame.response_id)
+            self._open_responses.add(frame.response_id)
             self.begun = True
         else:
-            self._open.discard(frame.response_id)
+            self._open_responses.discard(frame.response_id)
 
 
-class _Reads(Processor):
+class _FileReader(Processor):
     """Gives the file's sound."""
 
     name = "reads"
@@ -180,25 +196,25 @@ class _Reads(Processor):
         self._transport.reader.__exit__(kind, error, trace)
 
     async def run(self, out: Outlet[PeerJoined | Audio | PeerLeft]) -> None:
-        """Until the end of the file, and of the answer."""
+        """Give sound until the file has ended and been answered."""
         await self._transport._read(out)
 
 
-class _Follows(Processor):
-    """Sees from above what the agent does."""
+class _ActivityWatcher(Processor):
+    """Notes what the agent does, as it comes up the graph."""
 
     name = "follows"
 
-    def __init__(self, answer: _Answer) -> None:
+    def __init__(self, answer: _AnswerState) -> None:
         self._answer = answer
 
     def process(self, frame: AgentActivity) -> None:
         """Note it."""
-        self._answer.does(frame)
+        self._answer.on_frame(frame)
 
 
-class _Plays(Processor):
-    """Takes all for heard at once."""
+class _UnpacedPlayer(Processor):
+    """Passes sound on at once and reports it as played."""
 
     name = "plays"
 
@@ -206,7 +222,7 @@ class _Plays(Processor):
         self._ms: dict[tuple[str, str], float] = {}
 
     def process(self, frame: Audio | ResponseEnded | Interrupt) -> Iterator[Audio | ResponseEnded | Played]:
-        """Pass it on, and say how much that was."""
+        """Pass sound on, and report how much of its item has been played."""
         if isinstance(frame, Audio):
             yield frame
             if frame.response_id:
@@ -222,12 +238,12 @@ class _Plays(Processor):
             yield frame
 
 
-class _Writes(Processor):
-    """Writes what is played, and sees from below what the agent does."""
+class _FileWriter(Processor):
+    """Writes what is played, and notes what the agent does, as it comes down the graph."""
 
     name = "writes"
 
-    def __init__(self, answer: _Answer, writer: WaveWriter | None) -> None:
+    def __init__(self, answer: _AnswerState, writer: WaveWriter | None) -> None:
         self._answer = answer
         self._writer = writer
 
@@ -243,8 +259,8 @@ class _Writes(Processor):
             self._writer.__exit__(kind, error, trace)
 
     def process(self, frame: Audio | ResponseStarted | ResponseEnded) -> None:
-        """Write it, or note it."""
+        """Write sound; note anything else."""
         if not isinstance(frame, Audio):
-            self._answer.does(frame)
+            self._answer.on_frame(frame)
         elif self._writer is not None:
             self._writer.write(frame)
