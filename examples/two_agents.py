@@ -28,7 +28,7 @@ class Talker(Processor):
         if self.left:
             self.left -= 1
             print(f"{self.name} speaks")
-            for piece in framed(speech_like(200), response="r"):
+            for piece in framed(speech_like(200), response_id="r"):
                 await reply.send(Audio(samples=piece.samples, rate=piece.rate, response_id="r"))
 
 

@@ -76,7 +76,7 @@ def test_cutting_changes_no_sample(name: str, sizes: list[int]) -> None:
 def test_interrupts_are_idempotent(name: str, at: int, times: int) -> None:
     """Two of the same are as one, and one of an epoch that has passed is nothing."""
     reply: list[Frame] = []
-    for frame in cut([320], response="r", epoch=0):
+    for frame in cut([320], response_id="r", epoch=0):
         reply += [frame, Text(text="Some words. ", response_id="r", epoch=0)]
         reply += [Video(data=np.zeros((2, 2, 3), np.uint8), pts=frame.pts, response_id="r", epoch=0)]
     following = [*(frame.stamped(1) for frame in reply), SpeechStarted(), ResponseEnded(response_id="r"), End()]

@@ -26,7 +26,7 @@ __all__ = [
     "Inbox",
     "Outlet",
     "PassThrough",
-    "flood",
+    "emit_limit_error",
     "not_begun",
 ]
 

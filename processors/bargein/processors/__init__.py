@@ -1,5 +1,6 @@
 """Pure media and turn-taking steps. They import the engine only, and know no service."""
 
+from .audio.channels import mix_channels
 from .audio.gain import Gain
 from .audio.meter import Level, Meter
 from .audio.mixer import Mixer
@@ -63,4 +64,5 @@ __all__ = [
     "Vad",
     "WebRtcVad",
     "decide",
+    "mix_channels",
 ]

@@ -185,7 +185,7 @@ def test_observers_see_the_probability() -> None:
 
 def test_the_agents_own_sound_is_not_listened_to() -> None:
     """Sound of a response passes."""
-    frames = list(framed(loud(1000), response="r"))
+    frames = list(framed(loud(1000), response_id="r"))
     assert through(Vad(Loud()), frames) == frames
 
 

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.virtual
 
 
 async def play(harness: Harness, ms: int, response: str = "r") -> None:
-    for frame in framed(tone(300, ms), response=response):
+    for frame in framed(tone(300, ms), response_id=response):
         await harness.send(frame)
 
 
@@ -31,7 +31,7 @@ async def test_silence_is_no_answer() -> None:
     """The first audible sample counts."""
     async with Harness(Latency()) as harness:
         await harness.send(UserText(text="hello"))
-        for frame in framed(silence(100), response="r"):
+        for frame in framed(silence(100), response_id="r"):
             await harness.send(frame)
         await anyio.sleep(1)
         await play(harness, 20)

@@ -10,7 +10,7 @@ from bargein.processors import Playout
 
 
 def reply(ms: float, *, chunk: float = 20, epoch: int = 0, response: str = "r") -> list[Audio]:
-    return list(framed(tone(200, ms, dbfs=-6), ms=chunk, epoch=epoch, response=response))
+    return list(framed(tone(200, ms, dbfs=-6), ms=chunk, epoch=epoch, response_id=response))
 
 
 def filled(*frames: Audio, behind_ms: float = 0.0) -> Playout:

@@ -257,7 +257,7 @@ async def test_with_a_pacer() -> None:
 async def test_it_conforms() -> None:
     """The conformance suite passes."""
     await check_processor(Spoken)
-    reply = [text("Hello "), *framed(tone(ms=100), response="r"), text("there.", final=True), ENDED]
+    reply = [text("Hello "), *framed(tone(ms=100), response_id="r"), text("there.", final=True), ENDED]
     await check_processor(Spoken, reply)
 
 

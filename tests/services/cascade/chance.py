@@ -130,7 +130,7 @@ class Mind(LanguageModel):
                 await world.pause()
             while world.chance(0.4):
                 name = world.random.choice(("quick", "slow", "never", "fails", "off", "theirs", "unknown"))
-                yield ToolRequest(name=name, call="" if world.chance(0.7) else world.word("id"))
+                yield ToolRequest(name=name, call_id="" if world.chance(0.7) else world.word("id"))
             if world.chance(0.3):
                 yield Usage(input_tokens=1)
         finally:

@@ -58,9 +58,11 @@ def test_its_voice_is_the_best_that_is_there(tmp_path: Path, monkeypatch: pytest
     program.chmod(0o755)
     assert isinstance(voice(Cascade.offline()), Flite)
     mine = Voice()
-    brain = Cascade.offline(tts=mine, llm=Rules(greeting="Ahoy."), tools=[], apology="Oh.", instructions="Be brief.")
+    brain = Cascade.offline(
+        tts=mine, llm=Rules(greeting="Ahoy."), tools=[], error_reply="Oh.", instructions="Be brief."
+    )
     assert voice(brain) is mine
-    assert (brain.answer.apology, brain.answer.instructions, len(brain.answer.runner.toolbox)) == (
+    assert (brain.answer.error_reply, brain.answer.instructions, len(brain.answer.runner.toolbox)) == (
         "Oh.",
         "Be brief.",
         0,

@@ -309,7 +309,7 @@ async def test_a_tool_that_runs_goes_on_and_its_result_reaches_the_next(second: 
 
 async def test_the_application_may_answer_after_the_move() -> None:
     """The call of one brain, the result for the other."""
-    first = Cascade(Ears(), Mind([ToolRequest(name="weather", call="c1")]), Voice(), name="first")
+    first = Cascade(Ears(), Mind([ToolRequest(name="weather", call_id="c1")]), Voice(), name="first")
     brain = Failover(first, reserve("It is sunny."))
     async with call(brain) as harness:
         await harness.send(UserText(text="What is the weather?"))
@@ -680,7 +680,7 @@ async def test_news_of_what_another_has_said_is_not_taken_for_news_of_its_own() 
         async def answer(self, reply: Outlet[ResponseStarted | Text | Audio | ResponseEnded], words: str) -> None:
             await reply.send(ResponseStarted(response_id="r"))
             await reply.send(Text(text=words, response_id="r", item_id="i", final=True))
-            for frame in framed(silence(2000), response="r"):
+            for frame in framed(silence(2000), response_id="r"):
                 await reply.send(Audio(samples=frame.samples, rate=frame.rate, response_id="r", item_id="i"))
             await reply.send(ResponseEnded(response_id="r"))
 

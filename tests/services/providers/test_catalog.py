@@ -61,7 +61,7 @@ def test_rows_say_what_the_profiles_say() -> None:
 
 def test_the_document_has_the_table() -> None:
     """As it is now: `python -c 'from bargein.services.providers.catalog import markdown; print(markdown())'` prints it."""
-    assert markdown() in (ROOT / "docs/providers.md").read_text()
+    assert markdown() in (ROOT / "docs/guides/providers.md").read_text()
 
 
 def refused(provider: Provider, **options: Any) -> str:

@@ -17,7 +17,7 @@ LAG = 120
 
 
 def reply(ms: float, *, rate: int = 24_000, chunk: float = 70, epoch: int = 0, response: str = "r") -> list[Audio]:
-    return list(framed(tone(440, ms, rate=rate, dbfs=-12), rate=rate, ms=chunk, epoch=epoch, response=response))
+    return list(framed(tone(440, ms, rate=rate, dbfs=-12), rate=rate, ms=chunk, epoch=epoch, response_id=response))
 
 
 def speaking(*frames: Audio) -> VoiceSender:

@@ -49,7 +49,7 @@ class Brain(Processor):
     ) -> None:
         await reply.send(ResponseStarted(response_id=response))
         await reply.send(Text(text=words, response_id=response, final=True))
-        for piece in framed(tone(300, self.ms, rate=self.rate), rate=self.rate, response=response):
+        for piece in framed(tone(300, self.ms, rate=self.rate), rate=self.rate, response_id=response):
             await reply.send(
                 Audio(samples=piece.samples, rate=piece.rate, pts=piece.pts, response_id=response, epoch=reply.epoch)
             )

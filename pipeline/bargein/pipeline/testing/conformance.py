@@ -8,8 +8,9 @@ from typing import Any
 import anyio
 import numpy as np
 from bargein.pipeline._contract import ProcessorKind
+from bargein.pipeline._samples import SECOND
 from bargein.pipeline.errors import StuckError
-from bargein.pipeline.frames import LIVE, SECOND, Audio, Delivery, End, Frame, Interrupt
+from bargein.pipeline.frames import LIVE, Audio, Delivery, End, Frame, Interrupt
 from bargein.pipeline.graph import Pipeline
 from bargein.pipeline.processor import Processor
 

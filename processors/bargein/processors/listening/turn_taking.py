@@ -9,7 +9,7 @@ from bargein.pipeline import Delivery, Frame
 __all__ = ["TurnControl"]
 
 
-class TurnControl(Frame, frozen=True, kw_only=True):
+class TurnControl(Frame, frozen=True):
     """Who says from now on when the user speaks, and when it is the agent's turn.
 
     Those who would decide it below, such as `Vad`, `BargeIn`, `Turns` and whole brains, leave it to those above.

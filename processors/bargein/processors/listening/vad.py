@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 from bargein.pipeline import Audio, AudioFormat, Delivery, End, Frame, Processor, SpeechStarted, SpeechStopped
+from bargein.pipeline.frames import ItemFrame
 
 from .detectors import Detector, Samples, WebRtcVad
 from .turn_taking import TurnControl
@@ -21,7 +22,7 @@ TAKES_BACK = 3
 """A window of speech takes back so many of silence: a click in a pause does not prolong it, a word does."""
 
 
-class SpeechContinued(Frame, frozen=True, kw_only=True):
+class SpeechContinued(ItemFrame, frozen=True):
     """The user goes on speaking. Comes with `SpeechStarted`, and after every 50 ms of speech.
 
     `pts` is when the speech began.
@@ -31,8 +32,6 @@ class SpeechContinued(Frame, frozen=True, kw_only=True):
 
     ms: float
     """How much speech there has been, in milliseconds, without the pauses: a cough is short, however late its end."""
-    item_id: str = ""
-    """The item that the speech will become."""
 
 
 class SpeechProbability(Frame, frozen=True, kw_only=True):

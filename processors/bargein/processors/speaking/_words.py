@@ -1,4 +1,4 @@
-"""Words, as they are compared and counted: without case and punctuation, in any script."""
+"""Split text into words for counting and comparing, without case and punctuation."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ UNSPACED = (
     "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # Japanese, Chinese
     "\U00020000-\U0003ffff"
 )
-"""Scripts that put no spaces between words, as a class of a regular expression: there each character counts."""
+"""Scripts without spaces between words, as a regular expression class. There each character counts as a word."""
 
 _WORD = re.compile(rf"[{UNSPACED}]|(?:(?![{UNSPACED}])[\w'’])+")
 
 
 def words(text: str) -> list[str]:
-    """The words of a text: `"Well, don't!"` gives `["well", "don't"]`."""
+    """Return the words of a text: `"Well, don't!"` gives `["well", "don't"]`."""
     folded = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
     return [word for match in _WORD.findall(folded) if (word := match.strip("'_"))]

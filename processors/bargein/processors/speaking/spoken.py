@@ -21,6 +21,7 @@ from bargein.pipeline import (
     ToolResult,
     Transcript,
 )
+from bargein.pipeline.frames import ReplyFrame, check_text, payload
 
 from .alignment import Alignment
 
@@ -30,7 +31,7 @@ ITEMS = 64
 """How many items are followed at once: without a sink that reports, they would pile up."""
 
 
-class Timing(Frame, frozen=True, kw_only=True):
+class Timing(ReplyFrame, frozen=True):
     """When a piece of the text sounds in the audio of its item: a word, or a sentence where no more is known.
 
     A voice gives it with its audio. Expires with its response.
@@ -42,27 +43,34 @@ class Timing(Frame, frozen=True, kw_only=True):
     """Where its sound begins, in milliseconds from the beginning of the item."""
     end_ms: float
     """Where its sound ends."""
-    response_id: str = ""
-    """Which response it belongs to."""
-    item_id: str = ""
-    """Which item of the response."""
+
+    def __post_init__(self) -> None:
+        check_text(self, "text")
 
 
-class Heard(Frame, frozen=True, kw_only=True):
-    """The words of an item that the listener has heard."""
-
-    delivery: ClassVar[Delivery] = Delivery.UPSTREAM
+class _HeardItem(Frame, frozen=True, kw_only=True):
+    """The keyword-only fields of `Heard`."""
 
     response_id: str
     """The response."""
     item_id: str = ""
     """The item of it."""
-    text: str
+
+
+class Heard(_HeardItem, frozen=True):
+    """The words of an item that the listener has heard."""
+
+    delivery: ClassVar[Delivery] = Delivery.UPSTREAM
+
+    text: str = payload()
     """All that has been heard of it so far, whole words."""
     remaining: str = ""
     """The rest of its text, as far as it is known: still to be heard, or never, when `done`."""
     done: bool = False
     """No more of it will be heard."""
+
+    def __post_init__(self) -> None:
+        check_text(self, "text")
 
 
 class AgentActivity(Frame, frozen=True, kw_only=True):
@@ -128,11 +136,11 @@ class Spoken(Processor):
         """Give the frame on, and what it changes."""
         if isinstance(frame, Audio | Text | Timing) and (item := self._item(frame)) is not None:
             if isinstance(frame, Audio):
-                item.sounds(frame)
+                item.add_audio(frame)
             elif isinstance(frame, Text):
-                item.says(frame.text, frame.final)
+                item.add_text(frame.text, frame.final)
             else:
-                item.times(frame.text, frame.start_ms, frame.end_ms)
+                item.add_timing(frame.text, frame.start_ms, frame.end_ms)
         if not isinstance(frame, Played | ToolResult | Interrupt | End):
             yield frame
         if isinstance(frame, Played):
@@ -176,7 +184,7 @@ class Spoken(Processor):
         if item is None:
             return
         before = item.heard if item.started else None
-        item.plays(frame.ms, frame.done)
+        item.set_played(frame.ms, frame.done)
         if frame.done:
             yield from self._settle(frame.response_id, frame.item_id)
         elif item.heard != before:
@@ -186,7 +194,7 @@ class Spoken(Processor):
         """Say the last of an item once its audio is over and its text complete, or it was cut short."""
         item = self._items.get((response, name))
         if item is not None and item.settled:
-            self._ms_per_weight = item.learned
+            self._ms_per_weight = item.measured_ms_per_weight
             del self._items[response, name]
             self._settled.append((response, name))
             self._forget(response)
@@ -211,7 +219,7 @@ class Spoken(Processor):
             if item.epoch < frame.epoch:
                 item.cut()
                 if not item.started:
-                    item.plays(0, done=True)
+                    item.set_played(0, done=True)
                 yield from self._settle(response, name)
 
     def _say(self, response: str, name: str, item: Alignment, *, done: bool) -> Iterator[Heard | Transcript]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
 from bargein.services.providers.brains import choice, choices
 
 from ._agent import agent

@@ -9,7 +9,7 @@ from bargein.pipeline import Audio, Frame, SpeechStarted, SpeechStopped, Video
 from bargein.processors import Commit, SpeechContinued, Turn
 from bargein.services.frames import ClearAudio
 
-__all__ = ["Kept"]
+__all__ = ["Backlog"]
 
 TAIL_MS = 1000.0
 """So much sound is kept in any case: speech is noticed late."""

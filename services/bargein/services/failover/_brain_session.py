@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 import anyio
+
 from bargein.pipeline import (
     LIVE,
     Audio,

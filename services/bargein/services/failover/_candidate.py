@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 import anyio
+
 from bargein.pipeline import (
     Audio,
     AudioFormat,
@@ -82,7 +83,7 @@ class Candidate:
         if self._used and self._make is not None:
             self.processor = as_processor(self._make())
         elif self._used and isinstance(self.processor, Cascade):
-            self.processor = self.processor.again()  # its processors keep the state of a call
+            self.processor = self.processor.fresh()  # its processors keep the state of a call
         self._used = True
         return self.processor
 

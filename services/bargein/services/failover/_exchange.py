@@ -6,6 +6,7 @@ from collections import deque
 from typing import Any
 
 import anyio
+
 from bargein.pipeline import (
     Audio,
     Delivery,
@@ -28,8 +29,8 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.lowlevel import Wakeup
 from bargein.processors import AgentActivity, Heard, TurnControl
-from bargein.services.cascade._tool_calls import CALLED_OFF
 from bargein.services.frames import Configure, Disconnected, Respond, Say
+from bargein.services.tools import CANCELLED_OUTPUT
 
 from ._backlog import Backlog
 from ._brain_session import BrainSession
@@ -300,7 +301,7 @@ class FailoverExchange:
         self._pending.discard(call)
         run = self.active
         if result is None:
-            self._history.result(call, CALLED_OFF)
+            self._history.result(call, CANCELLED_OUTPUT)
         else:
             self._history.result(call, result.output)
             if run is not None:

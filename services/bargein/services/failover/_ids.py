@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import msgspec
+
 from bargein.pipeline import Frame, Played
 from bargein.processors import AgentActivity, Heard
 from bargein.services.history import Entry, History, Picture
@@ -122,18 +123,18 @@ class HistoryView:
         ids = self._ids
         return self._noted(self._target.assistant(text, ids.outward(item), ids.outward(response)))
 
-    def heard(self, text: str, item: str = "", response: str = "") -> None:
-        """As `History.heard`."""
-        self._target.heard(text, self._ids.outward(item), self._ids.outward(response))
+    def set_heard(self, text: str, item: str = "", response: str = "") -> None:
+        """As `History.set_heard`."""
+        self._target.set_heard(text, self._ids.outward(item), self._ids.outward(response))
 
     def call(self, call: str, name: str, arguments: str, response: str = "") -> Entry:
         """As `History.call`."""
         ids = self._ids
         return self._noted(self._target.call(ids.outward(call), name, arguments, ids.outward(response)))
 
-    def called(self, call: str) -> Entry | None:
-        """As `History.called`, of this run's calls."""
-        found: Entry | None = self._target.called(self._ids.outward(call))
+    def find_call(self, call: str) -> Entry | None:
+        """As `History.find_call`, of this run's calls."""
+        found: Entry | None = self._target.find_call(self._ids.outward(call))
         return found
 
     def result(self, call: str, output: str) -> Entry | None:

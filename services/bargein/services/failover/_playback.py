@@ -9,7 +9,7 @@ from bargein.services.history import Entry
 
 from ._ids import HistoryView
 
-__all__ = ["Ledger"]
+__all__ = ["PlaybackLedger"]
 
 ITEMS = 64
 """How many items are followed."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import anyio
+
 from bargein.pipeline import (
     Audio,
     Frame,
@@ -21,7 +22,7 @@ from bargein.pipeline import (
 from bargein.processors import Commit, Turn
 from bargein.services.frames import Connected, Disconnected, Respond, Say, ToolFinished, ToolProgress, ToolStarted
 
-__all__ = ["DEAF", "Talk"]
+__all__ = ["DEAF", "TurnState"]
 
 DEAF = "it failed to hear the user"
 

@@ -9,10 +9,13 @@ from typing import Any, Literal
 
 import anyio
 import msgspec
+
 from bargein.pipeline import Failure, Frame, Inbox, Interrupt, Outlet, Processor, ResponseEnded, SpeechStopped
 from bargein.pipeline.lowlevel import Wakeup
+from bargein.services.brain import find_brain
 from bargein.services.frames import BrainSwitched
 from bargein.services.history import History
+from bargein.services.tools import Toolbox
 
 from ._backlog import Backlog
 from ._brain_session import BrainSession, leaves
@@ -148,6 +151,18 @@ class Failover(Processor):
     def active(self) -> str:
         """The name of the one that has the conversation."""
         return self._choices[self._index].name
+
+    @property
+    def toolbox(self) -> Toolbox:
+        """The tools of the brain that has the conversation; empty if that has none."""
+        brain = find_brain(self._choices[self._index].processor)
+        return Toolbox() if brain is None else brain.toolbox
+
+    @property
+    def ready(self) -> bool:
+        """Whether the brain that has the conversation can act on the user's input now."""
+        run = self._choices[self._index].run
+        return run is not None and not run.left and run.ready
 
     @property
     def dropped_ms(self) -> float:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 
 import msgspec
+
 from bargein.pipeline import Image, Pipeline, Processor, Video
 from bargein.processors import EncodeJpeg, Resample, Turns
 from bargein.services.cascade import Answer, Cascade

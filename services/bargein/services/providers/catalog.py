@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
+
 from bargein.pipeline import ToolCall
 from bargein.services.realtime import Profile, Realtime
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import anyio
 import numpy as np
+
 from bargein.pipeline.lowlevel import Worker, import_extra
 from bargein.services.cascade.parts import Samples, SpeechToText
 

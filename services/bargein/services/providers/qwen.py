@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, Unpack
 
 import msgspec
+
 from bargein.services.realtime import Message, Realtime
 
 from .openai.client.protocol import PROFILE as OPENAI

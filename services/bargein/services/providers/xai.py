@@ -7,6 +7,7 @@ from typing import Any, Final, Unpack
 from urllib.parse import urlencode
 
 import msgspec
+
 from bargein.services.realtime import Event, Message, Realtime, Resumable, SessionReady, Settings, WordTimed
 
 from .openai import wire

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anyio
+
 from bargein.services.sockets import Socket, SocketClosedError, SocketRefusedError
 
 from ._dialogue import Dialogue

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 import anyio
+
 from bargein.pipeline import (
     Audio,
     Failure,
@@ -347,7 +348,7 @@ class Dialogue:
             if response is not None and not response.dropped:
                 self._interrupt("the user spoke", cancelled=True)
         elif isinstance(event, ItemCorrected):
-            self.history.corrected(event.text, event.item_id, event.response_id)
+            self.history.correct(event.text, event.item_id, event.response_id)
         elif isinstance(event, UsageReported):
             self.emit(Usage(response_id=event.response_id, **event.usage))
         elif isinstance(event, Resumable):
@@ -413,7 +414,7 @@ class Dialogue:
         pts = item.samples * SECOND // rate
         item.samples += len(samples)
         frame = Audio(samples=samples, rate=rate, pts=pts, response_id=event.response_id, item_id=event.item_id)
-        item.alignment.sounds(frame)
+        item.alignment.add_audio(frame)
         self.emit(frame, response.outlet)
         if self.give.waiting_ms > self._waiting_most:
             self._cancel(response)
@@ -427,7 +428,7 @@ class Dialogue:
             return
         item = self._item(response, item_name)
         item.text = True
-        item.alignment.says(text, False)
+        item.alignment.add_text(text, False)
         self.history.assistant(text, item_name, name)
         self.emit(Text(text=text, response_id=name, item_id=item_name), response.outlet)
 
@@ -435,7 +436,7 @@ class Dialogue:
         response = self._of(event.response_id)
         if response is None:
             return
-        self._item(response, event.item_id).alignment.times(event.text, event.start_ms, event.end_ms)
+        self._item(response, event.item_id).alignment.add_timing(event.text, event.start_ms, event.end_ms)
         timing = Timing(
             text=event.text,
             start_ms=event.start_ms,
@@ -554,7 +555,7 @@ class Dialogue:
 
     def remember(self, frame: Remember) -> None:
         """Part of the conversation that was not said in it: the provider is told, once it is whole."""
-        entry = self.history.remember(frame.role, frame.text, frame.item_id, call=frame.call_id, name=frame.name)
+        entry = self.history.remember(frame.role, frame.text, frame.item_id, call_id=frame.call_id, name=frame.name)
         protocol = self.protocol if self.ready else None  # a new connection is told of all there is
         if entry is not None and entry.worth and protocol is not None and protocol.profile.supports_history_seeding:
             self.outbox.post(protocol.seed([entry]))
@@ -649,7 +650,7 @@ class Dialogue:
 
     def _call_off(self, call: str) -> None:
         """The provider does not want an answer: whoever works on it is told, and it is never answered."""
-        entry = self.history.called(call)
+        entry = self.history.find_call(call)
         awaited = self.calls.awaited(call)
         if not self._cancel_tool(call) and awaited and entry is not None:
             self.emit(ToolFinished(call_id=call, name=entry.name, cancelled=True))

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import msgspec
+
 from bargein.services.history import Entry
 from bargein.services.sockets import Endpoint
 

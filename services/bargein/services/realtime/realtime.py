@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 import msgspec
+
 from bargein.pipeline import (
     Audio,
     AudioFormat,
@@ -51,11 +52,9 @@ from bargein.services.frames import (
     ToolProgress,
     ToolStarted,
 )
-from bargein.services.history import History, HistoryStatistics
-from bargein.services.history.picture import picture_of
+from bargein.services.history import History, HistoryStatistics, Picture
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, dial
-from bargein.services.tools import Tool, Toolbox, ToolRunner
-from bargein.services.tools._schema import completed
+from bargein.services.tools import Tool, Toolbox, ToolRunner, complete_schema
 
 from ._connection import Connection
 from ._dialogue import Dialogue
@@ -235,6 +234,16 @@ class Realtime(Processor):
         return self._dialogue is not None and self._dialogue.ready
 
     @property
+    def ready(self) -> bool:
+        """Whether the provider has a session that takes the user's input now."""
+        return self.connected
+
+    @property
+    def toolbox(self) -> Toolbox:
+        """The tools that run here; the application's own are not among them."""
+        return self.runner.toolbox
+
+    @property
     def session_id(self) -> str:
         """The session's id at the provider; empty before the first."""
         return self._dialogue.session if self._dialogue is not None else ""
@@ -373,7 +382,7 @@ class Realtime(Processor):
 
     def _show(self, frame: Image | Video, dialogue: Dialogue) -> None:
         self.profile.require("supports_images", type(frame).__name__)
-        picture = picture_of(frame, type(self).__name__)
+        picture = Picture.from_frame(frame, type(self).__name__)
         most, forms = self.profile.max_image_bytes, self.profile.image_formats
         form = picture.media.removeprefix("image/")
         if forms and form not in forms:
@@ -390,7 +399,7 @@ class Realtime(Processor):
         if frame.tools is not None:
             self.runner.toolbox = Toolbox(frame.tools)
         if frame.schemas is not None:
-            self._theirs = {each["name"]: completed(each) for each in frame.schemas}
+            self._theirs = {each["name"]: complete_schema(each) for each in frame.schemas}
         settings = self.settings
         ours = [each for each in self.runner.toolbox.schemas if each["name"] not in self._theirs]
         told = settings.instructions if frame.instructions is None else frame.instructions or self._made_with

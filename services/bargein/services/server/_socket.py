@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import anyio
+
 from bargein.services.sockets import SocketClosedError
 
 __all__ = ["AsgiSocket"]

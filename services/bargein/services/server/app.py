@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import msgspec
+
 from bargein.pipeline.draw import svg
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.providers.brains import BrainChoice

@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio
 import sniffio
+
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.providers.brains import BrainChoice
 from bargein.services.transports import SessionLimits, Sessions, drain_on_signal

@@ -13,7 +13,7 @@ import msgspec
 from ._docstring import read_docstring
 from .context import ToolContext
 
-__all__ = ["Parameters", "completed", "source_of"]
+__all__ = ["Parameters", "complete_schema", "source_of"]
 
 _MAPS = ("properties", "patternProperties", "$defs")
 _LISTS = ("anyOf", "allOf", "oneOf", "prefixItems")
@@ -231,7 +231,11 @@ def _inlined(schema: Any, defs: Mapping[str, Any], endless: set[str]) -> Any:
     return made
 
 
-def completed(told: Mapping[str, Any]) -> dict[str, Any]:
-    """What an application tells of a tool of its own, with what it may leave out."""
-    parameters = told.get("parameters") or {"type": "object", "properties": {}}
-    return {"name": told["name"], "description": told.get("description") or "", "parameters": parameters}
+def complete_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of an application's tool with the parts that it may leave out.
+
+    Args:
+        schema: `name`, and optionally `description` and `parameters`, a JSON schema.
+    """
+    parameters = schema.get("parameters") or {"type": "object", "properties": {}}
+    return {"name": schema["name"], "description": schema.get("description") or "", "parameters": parameters}

@@ -21,9 +21,12 @@ from bargein.services.sockets.text import clean
 from .context import Emit, ToolContext
 from .tool import ArgumentsError, Tool, Toolbox, ToolError, encode
 
-__all__ = ["ToolRunner"]
+__all__ = ["CANCELLED_OUTPUT", "ToolRunner"]
 
 log = logging.getLogger("bargein")
+
+CANCELLED_OUTPUT = '"called off: the user went on"'
+"""The result that a model sees for a call that an interrupt cancelled."""
 
 REMEMBERED = 256
 """How many answered calls are known by their ids."""

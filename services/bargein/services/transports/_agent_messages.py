@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import msgspec
+
 from bargein.pipeline import (
     Failure,
     Frame,

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 import anyio
 import msgspec
+
 from bargein.pipeline import Audio, Delivery, Frame, Image, Interrupt, Outlet, Pipeline, Played, Processor, UserText
 from bargein.processors import Commit, Latency, Pacer, Resample
 from bargein.services.sockets import Socket, SocketClosedError
@@ -34,7 +35,7 @@ LAZY = 0.1
 """A deadline is moved when it would move by more than this share of its bound: to move one costs as much as to send."""
 
 
-class Marked(Frame, frozen=True, kw_only=True):
+class Marked(Frame, frozen=True):
     """The peer has played up to a mark: from the source to the sink of the same peer, which made the mark."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT

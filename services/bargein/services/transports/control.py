@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
+
 from bargein.pipeline import (
     Failure,
     Frame,

@@ -10,6 +10,7 @@ from typing import Literal
 
 import anyio
 import msgspec
+
 from bargein.pipeline import Failure, Frame, Graph, Pipeline, Processor, Session
 from bargein.processors import BargeInLatency, TurnLatency
 

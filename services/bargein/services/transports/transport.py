@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import msgspec
+
 from bargein.pipeline import Delivery, Frame, Processor
+from bargein.pipeline.frames import check_text, payload
 
 __all__ = ["Dtmf", "Peer", "PeerJoined", "PeerLeft", "Transport"]
 
@@ -25,7 +27,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
         return f"Peer({self.name}{f', {self.address}' if self.address else ''})"  # wishes may hold a token
 
 
-class PeerJoined(Frame, frozen=True, kw_only=True):
+class PeerJoined(Frame, frozen=True):
     """The peer is there: the first frame of a source."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
@@ -34,7 +36,7 @@ class PeerJoined(Frame, frozen=True, kw_only=True):
     """Who."""
 
 
-class PeerLeft(Frame, frozen=True, kw_only=True):
+class PeerLeft(Frame, frozen=True):
     """The peer is gone: the last frame of a source, before the graph ends."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
@@ -47,13 +49,16 @@ class PeerLeft(Frame, frozen=True, kw_only=True):
     """It said goodbye."""
 
 
-class Dtmf(Frame, frozen=True, kw_only=True):
+class Dtmf(Frame, frozen=True):
     """The peer pressed a key of its telephone."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
-    digit: str
+    digit: str = payload()
     """`0` to `9`, `*`, `#`, or `A` to `D`."""
+
+    def __post_init__(self) -> None:
+        check_text(self, "digit")
 
 
 class Transport:

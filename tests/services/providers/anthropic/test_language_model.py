@@ -67,7 +67,7 @@ TOOL = [
 OVER = event("message_stop")
 WHOLE = b"".join([START, *TEXT, *TOOL, stop("tool_use", 7), OVER])
 COST = Usage(input_tokens=10, output_tokens=7, cached_tokens=5)
-PIECES = ["Hel", "lo ü", ToolRequest(name="weather", arguments='{"city": "Rome"}', call="toolu_1"), COST]
+PIECES = ["Hel", "lo ü", ToolRequest(name="weather", arguments='{"city": "Rome"}', call_id="toolu_1"), COST]
 
 
 def read(*wire: bytes, end: bool = True) -> list[Piece]:
@@ -93,7 +93,7 @@ def test_thinking_is_not_said() -> None:
 def test_a_call_without_arguments() -> None:
     """A tool that takes nothing is called with an empty object."""
     wire = [block(0, type="tool_use", id="a", name="x", input={}), stop("tool_use", 1), OVER]
-    assert read(*wire)[0] == ToolRequest(name="x", arguments="{}", call="a")
+    assert read(*wire)[0] == ToolRequest(name="x", arguments="{}", call_id="a")
 
 
 def test_a_cut_answer_calls_nothing() -> None:
@@ -109,7 +109,7 @@ def test_an_answer_in_one() -> None:
     content = [{"type": "text", "text": "Hi"}, {"type": "tool_use", "id": "a", "name": "x", "input": {"n": 1}}]
     body = {"type": "message", "content": content, "stop_reason": "tool_use", "usage": {"input_tokens": 3}}
     pieces = list(MessageStream().whole(json.dumps(body).encode()))
-    assert pieces == ["Hi", ToolRequest(name="x", arguments='{"n":1}', call="a"), Usage(input_tokens=3)]
+    assert pieces == ["Hi", ToolRequest(name="x", arguments='{"n":1}', call_id="a"), Usage(input_tokens=3)]
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,8 @@ ENTRIES = st.lists(
         role=st.sampled_from(["user", "assistant", "call", "system"]),
         text=st.sampled_from(["", " ", "a"]),
         heard=st.sampled_from([None, "", "b"]),
-        response=st.sampled_from(["r", "s"]),
-        call=st.sampled_from(["a", "é", ""]),
+        response_id=st.sampled_from(["r", "s"]),
+        call_id=st.sampled_from(["a", "é", ""]),
         name=st.just("x"),
         output=st.sampled_from([None, "", "c"]),
     )

@@ -96,23 +96,26 @@ CALLS: dict[str, tuple[list[bytes], list[ToolRequest]]] = {
             chunk(call(1, "{}")),
         ],
         [
-            ToolRequest(name="weather", arguments='{"city": "Rome"}', call="a"),
-            ToolRequest(name="time", arguments="{}", call="b"),
+            ToolRequest(name="weather", arguments='{"city": "Rome"}', call_id="a"),
+            ToolRequest(name="time", arguments="{}", call_id="b"),
         ],
     ),
     "always index 0, an id each": (
         [chunk(call(0, '{"n": 1}', id="a", name="x")), chunk(call(0, '{"n": 2}', id="b", name="x"))],
-        [ToolRequest(name="x", arguments='{"n": 1}', call="a"), ToolRequest(name="x", arguments='{"n": 2}', call="b")],
+        [
+            ToolRequest(name="x", arguments='{"n": 1}', call_id="a"),
+            ToolRequest(name="x", arguments='{"n": 2}', call_id="b"),
+        ],
     ),
     "no index": (
         [chunk(call(None, "{", id="a", name="x")), chunk(call(None, "}"))],
-        [ToolRequest(name="x", arguments="{}", call="a")],
+        [ToolRequest(name="x", arguments="{}", call_id="a")],
     ),
     "the id and the name again and again": (
         [chunk(call(0, "{", id="a", name="x")), chunk(call(0, "}", id="a", name="x"))],
-        [ToolRequest(name="x", arguments="{}", call="a")],
+        [ToolRequest(name="x", arguments="{}", call_id="a")],
     ),
-    "no arguments": ([chunk(call(0, id="a", name="x"))], [ToolRequest(name="x", arguments="{}", call="a")]),
+    "no arguments": ([chunk(call(0, id="a", name="x"))], [ToolRequest(name="x", arguments="{}", call_id="a")]),
 }
 
 
@@ -172,7 +175,7 @@ def test_an_answer_in_one() -> None:
     message = {"content": "Hi", "tool_calls": [{"id": "a", "function": {"name": "x", "arguments": "{}"}}]}
     body = {"choices": [{"message": message, "finish_reason": "stop"}], "usage": {"prompt_tokens": 3}}
     pieces = list(ChatStream().whole(json.dumps(body).encode()))
-    assert pieces == ["Hi", ToolRequest(name="x", call="a"), Usage(input_tokens=3)]
+    assert pieces == ["Hi", ToolRequest(name="x", call_id="a"), Usage(input_tokens=3)]
 
 
 # The request --------------------------------------------------------------------------------------------------------

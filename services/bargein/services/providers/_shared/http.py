@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import anyio
+
 from bargein.pipeline.lowlevel import import_extra
 
 __all__ = ["Http", "HttpFault", "HttpResponse", "is_local"]

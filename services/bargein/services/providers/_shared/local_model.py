@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar
 
 import anyio
 import msgspec
+
 from bargein.pipeline.lowlevel import Worker
 
 __all__ = ["LocalModel", "LocalStatistics"]

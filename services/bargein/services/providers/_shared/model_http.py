@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import anyio
+
 from bargein.services.cascade.parts import LanguageModel, Prompt
 
 from .http import Http, HttpFault

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
+
 from bargein.pipeline import Usage
 from bargein.services.cascade.parts import ToolRequest
 

@@ -7,6 +7,7 @@ from inspect import isawaitable, iscoroutinefunction
 from typing import Any
 
 import anyio
+
 from bargein.pipeline.lowlevel import Worker
 from bargein.services.sockets import SocketRefusedError
 

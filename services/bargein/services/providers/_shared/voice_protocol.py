@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
+
 from bargein.services.cascade.parts import Samples, Word
 
 __all__ = ["SpeechPiece", "VoiceProtocol"]

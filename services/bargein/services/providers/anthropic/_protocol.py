@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
+
 from bargein.pipeline import Usage
 from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history import Entry, Picture
@@ -120,7 +121,7 @@ class _Block:
         arguments = "".join(self.pieces)
         if not arguments:
             arguments = msgspec.json.encode(self.input if isinstance(self.input, dict) else {}).decode()
-        return ToolRequest(name=self.name, arguments=arguments, call=self.call)
+        return ToolRequest(name=self.name, arguments=arguments, call_id=self.call)
 
 
 class MessageStream(AnswerStream):

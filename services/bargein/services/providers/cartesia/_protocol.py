@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
+
 from bargein.services.cascade.parts import Samples, Word
 from bargein.services.providers._shared.remote_socket import Pcm, read
 from bargein.services.providers._shared.voice_protocol import SpeechPiece

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
+
 from bargein.pipeline import Usage
 from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history.messages import to_messages
@@ -115,7 +116,7 @@ class ChatStream(AnswerStream):
         """The calls, and the usage."""
         for each in self._calls:
             if each.name:
-                yield ToolRequest(name=each.name, arguments="".join(each.arguments) or "{}", call=each.call)
+                yield ToolRequest(name=each.name, arguments="".join(each.arguments) or "{}", call_id=each.call)
         if self._usage is not None:
             details = self._usage.get("prompt_tokens_details")
             yield Usage(

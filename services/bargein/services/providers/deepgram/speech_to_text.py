@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import anyio
 import numpy as np
+
 from bargein.services.cascade.parts import Samples, SpeechToText
 from bargein.services.providers._shared.remote_socket import RemoteSocket
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, dial

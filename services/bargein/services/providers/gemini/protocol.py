@@ -12,6 +12,7 @@ from itertools import count
 from typing import Any, Final, Literal
 
 import msgspec
+
 from bargein.services.history import Entry
 from bargein.services.realtime import (
     AudioCommitted,

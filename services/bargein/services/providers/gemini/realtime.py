@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from uuid import uuid4
 
 import msgspec
+
 from bargein.services.history import History
 from bargein.services.providers._shared.keys import checked_key
 from bargein.services.providers._shared.tokens import Token, checked_token, token_of

@@ -15,6 +15,7 @@ import anyio
 import anyio.abc
 import msgspec
 from anyio.streams.tls import TLSAttribute
+
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError
 

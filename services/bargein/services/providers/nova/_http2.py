@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import anyio.abc
+
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.sockets import SocketClosedError
 

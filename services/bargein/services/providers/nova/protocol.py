@@ -13,6 +13,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 import msgspec
+
 from bargein.services.history import Entry
 from bargein.services.realtime import Event, Message, Profile, Protocol, ProtocolFault, SessionReady, Settings
 from bargein.services.realtime.protocol import deep_merge

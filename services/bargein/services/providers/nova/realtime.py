@@ -9,6 +9,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 import msgspec
+
 from bargein.services.history import History
 from bargein.services.realtime import Realtime, ReconnectPolicy, Settings
 from bargein.services.sockets import Endpoint, Socket

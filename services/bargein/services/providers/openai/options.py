@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict, get_args
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import msgspec
+
 from bargein.services.history import History
 from bargein.services.providers._shared.keys import checked_key
 from bargein.services.realtime import Profile, ReconnectPolicy, Settings

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
+
 from bargein.services.history import Entry
 from bargein.services.realtime import (
     AudioPiece,

@@ -7,6 +7,7 @@ from typing import Any, Literal, Unpack
 from urllib.parse import quote
 
 import msgspec
+
 from bargein.services.providers._shared.http import Http, HttpFault
 from bargein.services.providers.openai.options import Shared, found_key
 from bargein.services.realtime import Realtime, Settings

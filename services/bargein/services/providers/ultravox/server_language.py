@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
+
 from bargein.services.providers.openai import wire as openai
 
 from . import _wire as wire

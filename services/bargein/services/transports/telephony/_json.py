@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import msgspec
+
 from bargein.services.transports.control import ControlError
 
 __all__ = ["made", "parsed"]

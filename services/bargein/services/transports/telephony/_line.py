@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline import Audio, Frame, Interrupt, Played, ResponseEnded
 from bargein.services.g711 import Codec
 from bargein.services.transports._socket_transport import Marked

@@ -22,6 +22,7 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcicetransport import connection_kwargs
 from aiortc.sdp import SessionDescription, candidate_from_sdp
+
 from bargein.pipeline import Video
 from bargein.services.rtp.intake import intercept
 from bargein.services.rtp.listening import RATE

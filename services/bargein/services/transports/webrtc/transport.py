@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import anyio
 import msgspec
+
 from bargein.pipeline import (
     Audio,
     End,

@@ -15,6 +15,7 @@ from typing import Any, Self
 import anyio
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline import LIVE, Audio, Frame, Image, Interrupt, UserText
 from bargein.processors import Commit
 from bargein.services import sockets

@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import anyio
+
 from bargein.pipeline import Graph
 from bargein.services import sockets
 from bargein.services.sockets import Socket, SocketClosedError

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+
 from bargein.services.cascade.parts import Samples
 from bargein.services.providers._shared.remote_socket import Pcm, read
 from bargein.services.providers._shared.sse import EventTooLargeError, SseReader

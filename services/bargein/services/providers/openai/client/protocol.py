@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeGuard
 
 import msgspec
 import numpy as np
+
 from bargein.services.g711 import codec
 from bargein.services.history import Entry
 from bargein.services.history.messages import data_uri

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline import Audio, Frame, ResponseEnded
 from bargein.processors import Resample, Vad
 from bargein.services.g711 import Codec, codec
 
-__all__ = ["UserAudio", "ReplyAudio", "MakeVad", "server_vad"]
+__all__ = ["MakeVad", "ReplyAudio", "UserAudio", "server_vad"]
 
 Samples = npt.NDArray[np.int16]
 MakeVad = Callable[[Mapping[str, Any]], Vad]

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import msgspec
+
 from bargein.services.providers.openai import wire
 
 __all__ = ["RequestError", "explained", "missing", "wrong_type", "wrong_value"]

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import anyio
 import msgspec
+
 from bargein.pipeline import Audio, Failure, Frame, Interrupt, Pipeline, Played, Processor, Session
 from bargein.pipeline.errors import SessionError
 from bargein.processors import Spoken

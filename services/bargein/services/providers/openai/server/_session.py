@@ -34,7 +34,7 @@ from bargein.services.frames import ClearAudio, Respond, Say
 from bargein.services.g711 import codec
 from bargein.services.providers.openai import wire
 
-from ._audio import UserAudio, MakeVad, server_vad
+from ._audio import MakeVad, UserAudio, server_vad
 from ._config import checked_response, new_session, updated
 from ._errors import RequestError, explained
 from ._items import ServerConversation, ServerItem, checked

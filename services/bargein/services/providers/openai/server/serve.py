@@ -44,6 +44,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
+
 from bargein.services import sockets
 from bargein.services.frames import Remember
 from bargein.services.providers.openai.dialect import GA

@@ -9,6 +9,7 @@ import anyio
 import anyio.abc
 from aiortc import RTCDataChannel, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.exceptions import InvalidStateError
+
 from bargein.pipeline import Audio, Video
 from bargein.processors import DecodePicture, Resample
 from bargein.services.rtp.intake import intercept

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 import anyio
+
 from bargein.pipeline import Played
 from bargein.services.sockets import Socket, SocketClosedError
 

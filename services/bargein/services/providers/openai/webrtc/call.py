@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 import anyio
 import msgspec
 import sniffio
+
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.sockets import Endpoint, Socket, SocketRefusedError
 from bargein.services.transports.webrtc import IceServer

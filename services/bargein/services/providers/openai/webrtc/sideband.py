@@ -8,6 +8,7 @@ from typing import Any, Unpack
 from urllib.parse import urlencode
 
 import msgspec
+
 from bargein.pipeline import Inbox, Outlet
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.providers.openai.client.protocol import PROFILE, OpenAIProtocol

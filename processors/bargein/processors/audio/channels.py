@@ -1,17 +1,24 @@
-"""Mono and stereo."""
+"""Convert between mono and stereo."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["mixed"]
+__all__ = ["mix_channels"]
 
 Samples = npt.NDArray[np.int16]
 
 
-def mixed(samples: Samples, channels: int) -> Samples:
-    """Mono from the mean of both sides, or both sides from mono."""
+def mix_channels(samples: Samples, channels: int) -> Samples:
+    """Return the samples with another number of channels.
+
+    Mono is the mean of all channels; stereo is mono on both sides.
+
+    Args:
+        samples: `int16` of shape `(n,)` or `(n, channels)`.
+        channels: 1 or 2.
+    """
     have = 1 if samples.ndim == 1 else samples.shape[1]
     if have == channels:
         return samples if samples.ndim == 1 or channels > 1 else samples.reshape(-1)
