@@ -1,9 +1,9 @@
 """The end of a test that hangs, so that it fails with the place where it waits, and the next test runs.
 
-pytest-timeout has two ways, and each leaves something behind. Its thread ends the whole process; pytest-xdist then hangs
-or fails itself. Its signal raises an exception wherever the main thread is, which may be the inside of an event loop:
-trio and uvloop do not end by it, nor does a test that spins through checkpoints. So an async test is cancelled instead,
-from inside its loop. What blocks the loop itself, and any other test, gets the exception.
+pytest-timeout has two ways to end it. Its thread ends the whole process, and pytest-xdist, whose worker that is, hangs or
+fails itself. Its signal raises an exception wherever the main thread is, which may be inside an event loop: a test that
+waits on trio or uvloop, or spins through checkpoints, does not end by it. So an async test is cancelled here, from
+inside its loop. What blocks the loop itself, and any other test, gets the exception.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PATIENCE = 5.0
 class Watch:
     """What is to be done when the time of the running test is over."""
 
-    cancel: Callable[[], None] | None = None
+    cancel: Callable[[], object] | None = None
     """Cancels the test in its event loop; `None` where it runs in none."""
     over = False
     """Whether the time was over."""
@@ -94,7 +94,7 @@ def _cancellable(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitabl
     return run
 
 
-def _from_a_signal(scope: anyio.CancelScope) -> Callable[[], None]:
+def _from_a_signal(scope: anyio.CancelScope) -> Callable[[], object]:
     """Return what cancels the scope from a signal's handler, which may interrupt the event loop anywhere."""
     if sniffio.current_async_library() == "trio":
         return functools.partial(trio.lowlevel.current_trio_token().run_sync_soon, scope.cancel)
