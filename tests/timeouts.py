@@ -1,8 +1,8 @@
 """The end of a test that hangs, so that it fails with the place where it waits, and the next test runs.
 
-pytest-timeout has two ways to end it. Its thread ends the whole process, and pytest-xdist, whose worker that is, hangs or
-fails itself. Its signal raises an exception wherever the main thread is, which may be inside an event loop: a test that
-waits on trio or uvloop, or spins through checkpoints, does not end by it. So an async test is cancelled here, from
+pytest-timeout has two ways to end it. Its thread ends the whole process, and pytest-xdist, whose worker that is, hangs
+or fails itself. Its signal raises an exception wherever the main thread is, which may be inside an event loop: a test
+that waits on trio or uvloop, or spins through checkpoints, does not end by it. So an async test is cancelled here, from
 inside its loop. What blocks the loop itself, and any other test, gets the exception.
 """
 
