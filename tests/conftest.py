@@ -24,6 +24,7 @@ from typing import Any
 import hypothesis
 import pytest
 import uvloop
+
 from bargein.pipeline.testing import virtual_asyncio, virtual_trio
 
 from .environment import EXTENDED, need

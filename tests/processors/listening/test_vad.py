@@ -14,10 +14,8 @@ from bargein.pipeline import Audio, End, Frame, LinkError, Pipeline, SpeechStart
 from bargein.pipeline.testing import Harness, check_processor, framed, joined, noise, silence
 from bargein.processors import Resample, SileroVad, SpeechContinued, SpeechProbability, TurnControl, Vad
 from bargein.processors.listening.detectors import Samples
-from tests.speech import utterances
 from tests.environment import amount
-
-from ..speech import utterances
+from tests.speech import utterances
 
 RATE = 16_000
 

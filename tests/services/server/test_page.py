@@ -15,9 +15,7 @@ import pytest
 
 from bargein.pipeline import Audio, Pipeline, Processor, Video
 from bargein.pipeline.testing import joined, silence
-from bargein.processors import Resample, Spoken
 from bargein.processors import Resample, Spoken, Turns
-from bargein.services.brains import Choice
 from bargein.services.cascade import Cascade, LanguageModel, Prompt
 from bargein.services.providers.brains import BrainChoice
 from bargein.services.providers.espeak import ESpeak

@@ -28,11 +28,7 @@ from bargein.pipeline import (
 from bargein.processors import BargeInLatency, Commit, TurnLatency
 from bargein.services.frames import ToolFinished, ToolProgress, ToolStarted
 from bargein.services.transports import control
-from bargein.services.transports._agent_messages import told
-from bargein.services.transports.control import ControlError, Finish, Ready
 from bargein.services.transports.control import ControlError, Finish, Ready, decode_agent_message
-from hypothesis import given
-from hypothesis import strategies as st
 
 FRAMES: list[Frame] = [
     SpeechStarted(item_id="a"),

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from bargein.services.transports._device_sound import Microphone, Speaker
 from bargein.services.transports.local._device_sound import Microphone, Speaker
 
 RATE = 8_000

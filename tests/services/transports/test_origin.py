@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from bargein.services.transports.origin import foreign, is_local, is_loopback
 from bargein.services.transports.origin import is_address_or_localhost, is_loopback, refuse_origin
 
 

@@ -22,9 +22,8 @@ from bargein.pipeline import Audio, Interrupt, Pipeline, ResponseEnded, UserText
 from bargein.processors import Spoken
 from bargein.services.sockets import Endpoint, SocketClosedError, dial
 from bargein.services.transports import SessionLimits, Transport, connect_websocket, serve_websocket
-from bargein.services.transports.control import Start, start
-from tests.environment import amount
 from bargein.services.transports.control import Start, encode_start
+from tests.environment import amount
 
 from .kit import Brain, threads, until
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import anyio
-
 from bargein.pipeline import (
     Audio,
     AudioFormat,

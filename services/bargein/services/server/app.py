@@ -20,8 +20,6 @@ from bargein.services.transports import (
     accept_websocket,
     serve_websocket_peer,
 )
-from bargein.services.transports.origin import foreign
-from bargein.services.transports.websocket.server import Authorize, allowed, lobby
 from bargein.services.transports.origin import refuse_origin
 from bargein.services.transports.websocket.accept import Authorize, bearer_token, is_authorized, limit_waiting
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from bargein.services.transports.webrtc._fragment import Fragment, credentials, hidden, parse, renewed, written
 from bargein.services.transports.webrtc._fragment import (
     Fragment,
     credentials_of,

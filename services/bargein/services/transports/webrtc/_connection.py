@@ -19,9 +19,8 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
-from aiortc.sdp import SessionDescription, candidate_from_sdp
-
 from aiortc.sdp import candidate_from_sdp
+
 from bargein.pipeline import Video
 from bargein.services.media.intake import intercept
 from bargein.services.media.tracks import PictureTrack, VoiceTrack

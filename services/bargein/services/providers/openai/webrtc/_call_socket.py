@@ -14,8 +14,8 @@ from bargein.pipeline import Audio, Video
 from bargein.processors import DecodePicture, Resample
 from bargein.services.media.ice import configuration
 from bargein.services.media.intake import intercept
-from bargein.services.media.voice_receiver import VoiceReceiver
 from bargein.services.media.tracks import PictureTrack, VoiceTrack
+from bargein.services.media.voice_receiver import VoiceReceiver
 from bargein.services.media.voice_sender import VoiceSender
 from bargein.services.sockets import SocketClosedError
 
