@@ -174,7 +174,7 @@ def test_garbage_on_every_endpoint() -> None:
 
     async def main() -> None:
         limits = SessionLimits(max_wrong_messages=1_000, max_message_bytes=2_000, open_seconds=1)
-        async with serve_page(agent, limits=limits) as server:
+        async with serve_page(agent, port=0, limits=limits) as server:
             await ask(server)
             before = await held()
             async with anyio.create_task_group() as group:
@@ -197,7 +197,7 @@ def test_a_hundred_at_once() -> None:
     """Each is answered, and who comes when it is full is told so."""
 
     async def main() -> None:
-        async with serve_page(agent, limits=SessionLimits(max_sessions=100)) as server:
+        async with serve_page(agent, port=0, limits=SessionLimits(max_sessions=100)) as server:
             there, done = 0, anyio.Event()
 
             async def one() -> None:
@@ -246,7 +246,7 @@ def test_sessions_leave_nothing_behind() -> None:
                     await stream.receive()
 
     async def main() -> None:
-        async with serve_page(agent) as server:
+        async with serve_page(agent, port=0) as server:
 
             async def some(count: int) -> None:
                 for number in range(count):

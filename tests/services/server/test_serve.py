@@ -52,7 +52,7 @@ def agent(peer: Transport) -> Pipeline:
 
 
 def served(**options: Any) -> AbstractAsyncContextManager[PageServer]:
-    return serve_page(agent, **options)
+    return serve_page(agent, **({"port": 0} | options))
 
 
 async def get(server: PageServer, path: str, **options: Any) -> httpx.Response:

@@ -1,7 +1,7 @@
 """`MediaStreamFormat`: what the media streams of telephone vendors share, and where they differ. No I/O.
 
-All three vendors send JSON with an `event`, and sound in base64. They differ in the names of their fields, in the codecs
-they offer, and in how they confirm that sound has been played.
+All three vendors send JSON with an `event`, and sound in base64. They differ in the names of their fields, in the
+codecs they offer, and in how they confirm that sound has been played.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`PhoneLine`: the wire of a telephone call. It cuts sound into pieces, and learns from marks what was heard. No I/O."""
+"""`PhoneLine`: the wire of a telephone call. It cuts sound into pieces and learns from marks what was heard. No I/O."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Twilio Media Streams, bidirectional (`<Connect><Stream url="wss://...">`).
 
 Source: https://www.twilio.com/docs/voice/media-streams/websocket-messages. The sound is µ-law at 8 kHz in both
-directions. A mark comes back when all before it has been played, and at once when it was cleared. `<Parameter>` elements
-become the peer's `params`; Twilio does not allow a query in the URL.
+directions. A mark comes back when all before it has been played, and at once when it was cleared. `<Parameter>`
+elements become the peer's `params`; Twilio does not allow a query in the URL.
 """
 
 from __future__ import annotations

@@ -259,7 +259,7 @@ class RtcConnection:
             self._spawn(self._take_pictures, track)
 
     async def _take_pictures(self, track: MediaStreamTrack) -> None:
-        """Give `video_fps` pictures of the camera a second. All are fetched, because aiortc keeps those that are not."""
+        """Give `video_fps` camera pictures a second. All are fetched, because aiortc keeps those that are not."""
         period, due = 1 / self._video_fps, 0.0
         while True:
             try:

@@ -1,4 +1,4 @@
-"""`WebRtcServer`: signalling for WebRTC without an HTTP framework. Offers in, answers out, one session for each peer."""
+"""`WebRtcServer`: signalling for WebRTC without an HTTP framework. Offers in, answers out, a session for each peer."""
 
 from __future__ import annotations
 

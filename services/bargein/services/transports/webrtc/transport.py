@@ -260,8 +260,8 @@ SinkFrame = Audio | ResponseEnded | Hold | Resume | Interrupt | End | control.Si
 class _WithPictures(Processor):
     """A loop that takes and gives `Video` only if its peer has pictures.
 
-    A source that promised `Video` above a sink that takes it would pass the link check in a graph between them that does
-    nothing with pictures; and then the user would see the own camera. So what never comes is not declared.
+    A source that declares `Video` above a sink that takes it passes the link check even if nothing between them uses
+    pictures; then users would see their own camera. So a peer without pictures does not declare them.
     """
 
     def __init__(self, *, pictures: bool) -> None:

@@ -1,4 +1,4 @@
-"""A conversation, written down as it goes."""
+"""`ConversationPrinter`: a conversation, printed as it goes."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ from bargein.services.frames import ToolFinished
 
 from ._console import console
 
-__all__ = ["Notes"]
+__all__ = ["ConversationPrinter"]
 
 
-class Notes(Processor):
-    """Stands before a sink, and prints what was said, by whom, and how long the answers took."""
+class ConversationPrinter(Processor):
+    """Stands before a sink and prints what was said, by whom, and how long the answers took."""
 
     name = "notes"
 
     def __init__(self) -> None:
-        self.speaking = False
-        """The agent is being heard."""
+        self.agent_speaks = False
+        """Whether the agent is being heard."""
+        self.printed = 0
+        """Number of utterances printed, of the user and of the agent."""
 
     def process(
         self, frame: Transcript | ToolFinished | TurnLatency | BargeInLatency | Failure
     ) -> Iterator[Transcript | ToolFinished]:
-        """Print what comes by, and what comes up."""
+        """Print what goes down, and the events that come up."""
         if isinstance(frame, Transcript):
-            self.speaking = frame.speaker == "agent" and not frame.final
+            self.agent_speaks = frame.speaker == "agent" and not frame.final
             if frame.final and frame.text.strip():
+                self.printed += 1
                 _print(f"{'agent' if frame.speaker == 'agent' else 'you':>6}: {frame.text.strip()}")
         elif isinstance(frame, ToolFinished):
             _print(f"        {frame.name} -> {frame.output}")
