@@ -17,8 +17,8 @@ import anyio.to_thread
 import av
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from bargein.pipeline.testing import speech_like
-from bargein.services.rtp.intake import intercept
-from bargein.services.rtp.voice import SILENCE, Encoder
+from bargein.services.media.intake import intercept
+from bargein.services.media.voice import SILENCE, Encoder
 
 STEP = 960
 

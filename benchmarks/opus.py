@@ -21,7 +21,7 @@ import numpy.typing as npt
 from _kit import options, show
 from bargein.pipeline import Audio
 from bargein.processors import Resample
-from bargein.services.rtp.voice import BITRATE, COMPLEXITY
+from bargein.services.media.voice import BITRATE, COMPLEXITY
 
 Samples = npt.NDArray[np.int16]
 Floats = npt.NDArray[np.float64]

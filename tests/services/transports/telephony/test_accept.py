@@ -14,7 +14,7 @@ import pytest
 from bargein.pipeline import Outlet, Pipeline, Played, Processor, UserText
 from bargein.pipeline.testing import tone
 from bargein.processors import Heard, Resample, Spoken
-from bargein.services.g711 import codec
+from bargein.services.media.g711 import codec
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, dial, pipe
 from bargein.services.transports import (
     ConnectionRequest,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from bargein.pipeline import Audio, Interrupt, Played, ResponseEnded
 from bargein.pipeline.testing import framed, tone
-from bargein.services.g711 import codec
+from bargein.services.media.g711 import codec
 from bargein.services.transports._socket_transport import Marked
 from bargein.services.transports.control import ControlError, Finish
 from bargein.services.transports.telephony._line import PhoneCall, PhoneLine

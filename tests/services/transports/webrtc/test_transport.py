@@ -6,7 +6,7 @@ import anyio
 import numpy as np
 import pytest
 from bargein.pipeline import Audio, Frame, Pass, Pipeline, UserText, Video
-from bargein.services.rtp.voice import Encoder
+from bargein.services.media.voice import Encoder
 from bargein.services.transports import Peer, PeerJoined, PeerLeft, SessionLimits
 from bargein.services.transports.webrtc import WebRtcTransport
 

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from bargein.pipeline import Audio, Frame, Interrupt, Played, ResponseEnded
-from bargein.services.g711 import Codec
+from bargein.services.media.g711 import Codec
 from bargein.services.transports._socket_transport import Marked
 from bargein.services.transports.control import ControlError, Finish
 from bargein.services.transports.transport import Dtmf

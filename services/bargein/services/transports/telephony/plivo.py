@@ -9,7 +9,7 @@ been played, and not at all when it was cleared. `extraHeaders` arrive as wishes
 from __future__ import annotations
 
 import msgspec
-from bargein.services.g711 import Codec, codec
+from bargein.services.media.g711 import Codec, codec
 from bargein.services.transports.control import ControlError
 
 from ._json import made, parsed

@@ -9,7 +9,7 @@ than 20 ms. A mark comes back when all before it has been played, and at once wh
 from __future__ import annotations
 
 import msgspec
-from bargein.services.g711 import codec
+from bargein.services.media.g711 import codec
 from bargein.services.transports.control import ControlError
 
 from ._json import made, parsed

@@ -8,7 +8,7 @@ wishes; an address has no query there.
 from __future__ import annotations
 
 import msgspec
-from bargein.services.g711 import codec
+from bargein.services.media.g711 import codec
 from bargein.services.transports.control import ControlError
 
 from ._json import made, parsed

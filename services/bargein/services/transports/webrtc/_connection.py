@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVarTuple
 
 import anyio
@@ -13,26 +13,24 @@ from aiortc import (
     RTCConfiguration,
     RTCDataChannel,
     RTCDtlsTransport,
-    RTCIceServer,
     RTCPeerConnection,
     RTCRtpSender,
     RTCRtpTransceiver,
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
-from aiortc.rtcicetransport import connection_kwargs
 from aiortc.sdp import SessionDescription, candidate_from_sdp
 from bargein.pipeline import Video
-from bargein.services.rtp.intake import intercept
-from bargein.services.rtp.listening import RATE
-from bargein.services.rtp.tracks import PictureTrack, VoiceTrack
+from bargein.services.media.intake import intercept
+from bargein.services.media.listening import RATE
+from bargein.services.media.tracks import PictureTrack, VoiceTrack
 from bargein.services.transports import control
 
 from ._fragment import Fragment, credentials, hidden, renewed
 from ._path import Path
 from .transport import BEHIND_BYTES, WebRtcTransport
 
-__all__ = ["RtcConnection", "configuration", "parsed"]
+__all__ = ["RtcConnection", "parsed"]
 
 Args = TypeVarTuple("Args")
 
@@ -43,22 +41,6 @@ GOODBYE_SECONDS = 0.5
 """How long the last message may take to be on its way."""
 RESTART_SECONDS = 30.0
 """How long an ICE restart may look for a way."""
-
-
-def configuration(servers: Sequence[tuple[str, str, str]]) -> RTCConfiguration:
-    """Of the addresses, users and passwords of ICE servers; none of them means none, and not aiortc's default.
-
-    Raises `ValueError` for an address that is none.
-    """
-    made = [RTCIceServer(url, user or None, word or None) for url, user, word in servers]
-    for each in made:
-        try:
-            connection_kwargs([each])
-        except ValueError as error:
-            raise ValueError(
-                f"ICE server {each.urls!r}: {error}; expected stun:host:port, or turn:host:port?transport=udp"
-            ) from None
-    return RTCConfiguration(iceServers=made)
 
 
 def parsed(offer: str) -> SessionDescription:

@@ -16,6 +16,7 @@ import msgspec
 import sniffio
 from anyio.lowlevel import checkpoint
 from bargein.pipeline.lowlevel import import_extra
+from bargein.services.media.ice import IceServer, configuration
 from bargein.services.transports.sessions import RefusedError, Sessions
 from bargein.services.transports.transport import Peer
 
@@ -25,7 +26,7 @@ from .transport import WebRtcTransport
 if TYPE_CHECKING:
     from ._connection import RtcConnection
 
-__all__ = ["IceServer", "SdpAnswer", "SignallingError", "WebRtcServer"]
+__all__ = ["SdpAnswer", "SignallingError", "WebRtcServer"]
 
 log = logging.getLogger("bargein.webrtc")
 
@@ -36,20 +37,6 @@ CLOSE_SECONDS = 5.0
 
 class SignallingError(ValueError):
     """An offer or a candidate that cannot be understood; says why, for the peer's eyes."""
-
-
-class IceServer(msgspec.Struct, frozen=True, kw_only=True):
-    """A STUN or TURN server, for peers that are not on the same network."""
-
-    url: str
-    """`stun:host:port`, `turn:host:port?transport=udp`, or `turns:`."""
-    username: str = ""
-    """For TURN."""
-    credential: str = ""
-    """For TURN."""
-
-    def __repr__(self) -> str:
-        return f"IceServer({self.url})"  # never the credential
 
 
 class SdpAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +95,7 @@ class WebRtcServer:
             raise RuntimeError(f"WebRTC runs on asyncio only, as aiortc does; this is {backend}: use anyio.run(main)")
         self._library = importlib.import_module("._connection", __package__)
         servers = [(each.url, each.username, each.credential) for each in self.ice_servers]
-        self._configuration = self._library.configuration(servers)
+        self._configuration = configuration(servers)
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         return self
@@ -140,7 +127,7 @@ class WebRtcServer:
         name = secrets.token_urlsafe(12)
         peer = Peer(name=f"webrtc-{next(_numbers)}", address=address, params=wishes or {})
         transport = WebRtcTransport(peer, self.sessions.limits, pictures=self.video_fps > 0 or self.show)
-        connection = self._library.Connection(
+        connection = self._library.RtcConnection(
             transport, self._configuration, self._tasks, video_fps=self.video_fps, show=self.show
         )
         transport.line = connection

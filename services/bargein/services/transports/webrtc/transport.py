@@ -27,8 +27,8 @@ from bargein.pipeline import (
     Video,
 )
 from bargein.processors import Commit, Latency
-from bargein.services.rtp.listening import Listening
-from bargein.services.rtp.voice import VoiceSender
+from bargein.services.media.listening import Listening
+from bargein.services.media.voice import VoiceSender
 from bargein.services.transports import control
 from bargein.services.transports.sessions import SessionLimits
 from bargein.services.transports.transport import Peer, PeerJoined, PeerLeft, Transport

@@ -32,7 +32,7 @@ from bargein.pipeline import (
 from bargein.pipeline.testing import tone
 from bargein.processors import SpeechContinued, TurnControl
 from bargein.services.frames import ClearAudio, Commit, Configure, Respond
-from bargein.services.g711 import Codec, codec
+from bargein.services.media.g711 import Codec, codec
 from bargein.services.providers.openai import wire
 from bargein.services.providers.openai.server._audio import UserAudio
 from bargein.services.providers.openai.server._session import random_id

@@ -19,11 +19,11 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCDataChannel, RTCPeerCo
 from aiortc.mediastreams import MediaStreamError
 from bargein.pipeline import Audio, Interrupt
 from bargein.processors import Resample
+from bargein.services.media.intake import intercept
+from bargein.services.media.listening import Listening
+from bargein.services.media.tracks import VoiceTrack
+from bargein.services.media.voice import VoiceSender
 from bargein.services.providers.openai import serve_socket, wire
-from bargein.services.rtp.intake import intercept
-from bargein.services.rtp.listening import Listening
-from bargein.services.rtp.tracks import VoiceTrack
-from bargein.services.rtp.voice import VoiceSender
 from bargein.services.sockets import Socket, SocketClosedError, pipe
 from bargein.services.testing import ScriptedBrain
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from bargein.services.g711 import Codec
+from bargein.services.media.g711 import Codec
 from bargein.services.providers.openai import wire
 from bargein.services.providers.openai.dialect import Dialect
 from bargein.services.realtime import (

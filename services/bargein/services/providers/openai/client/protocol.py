@@ -13,9 +13,9 @@ from typing import Any, Final, Literal
 import msgspec
 import numpy as np
 
-from bargein.services.g711 import codec
 from bargein.services.history import Entry
 from bargein.services.history.messages import data_uri
+from bargein.services.media.g711 import codec
 from bargein.services.providers._shared.tokens import Token, token_of
 from bargein.services.providers.openai import wire
 from bargein.services.providers.openai.dialect import GA, Dialect

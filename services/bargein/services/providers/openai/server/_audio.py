@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bargein.pipeline import Audio, Frame, ResponseEnded
 from bargein.processors import Resample, Vad
-from bargein.services.g711 import Codec, codec
+from bargein.services.media.g711 import Codec, codec
 
 __all__ = ["MakeVad", "ReplyAudio", "UserAudio", "server_vad"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from bargein.pipeline import Audio, Usage
 from bargein.processors import Timing
-from bargein.services.g711 import codec
+from bargein.services.media.g711 import codec
 
 from ._audio import ReplyAudio
 from ._items import ServerConversation, ServerItem

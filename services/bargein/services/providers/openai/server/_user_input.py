@@ -7,7 +7,7 @@ from collections import deque
 from bargein.pipeline import SpeechStarted, SpeechStopped, Transcript
 from bargein.processors import SpeechContinued
 from bargein.services.frames import ClearAudio, Respond
-from bargein.services.g711 import codec
+from bargein.services.media.g711 import codec
 
 from ._errors import RequestError
 from ._items import ServerItem

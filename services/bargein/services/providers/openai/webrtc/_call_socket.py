@@ -12,12 +12,12 @@ from aiortc.exceptions import InvalidStateError
 
 from bargein.pipeline import Audio, Video
 from bargein.processors import DecodePicture, Resample
-from bargein.services.rtp.intake import intercept
-from bargein.services.rtp.listening import Listening
-from bargein.services.rtp.tracks import PictureTrack, VoiceTrack
-from bargein.services.rtp.voice import VoiceSender
+from bargein.services.media.ice import configuration
+from bargein.services.media.intake import intercept
+from bargein.services.media.listening import Listening
+from bargein.services.media.tracks import PictureTrack, VoiceTrack
+from bargein.services.media.voice import VoiceSender
 from bargein.services.sockets import SocketClosedError
-from bargein.services.transports.webrtc._connection import configuration
 
 from ._call_wire import SOUNDS_SECONDS, CallPicture, CallWire
 

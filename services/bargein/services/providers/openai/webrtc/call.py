@@ -13,8 +13,8 @@ import msgspec
 import sniffio
 
 from bargein.pipeline.lowlevel import import_extra
+from bargein.services.media.ice import IceServer
 from bargein.services.sockets import Endpoint, Socket, SocketRefusedError
-from bargein.services.transports.webrtc import IceServer
 
 __all__ = ["dial_call"]
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from bargein.pipeline import Audio, Hold, Interrupt, Played, ResponseEnded, Resume
 from bargein.pipeline.testing import framed, tone
-from bargein.services.rtp.voice import SILENCE, VoiceSender
+from bargein.services.media.voice import SILENCE, VoiceSender
 
 LAG = 120
 """What the coder delays, in samples at 48 kHz."""

@@ -10,8 +10,8 @@ import pytest
 from aiortc.mediastreams import MediaStreamError
 from bargein.pipeline import Audio, Interrupt, Video
 from bargein.pipeline.testing import framed, tone
-from bargein.services.rtp.tracks import PictureTrack, VoiceTrack
-from bargein.services.rtp.voice import SILENCE, VoiceSender
+from bargein.services.media.tracks import PictureTrack, VoiceTrack
+from bargein.services.media.voice import SILENCE, VoiceSender
 
 pytestmark = pytest.mark.virtual
 

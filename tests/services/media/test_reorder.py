@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from bargein.services.rtp.reorder import Reorder
+from bargein.services.media.reorder import Reorder
 from hypothesis import given
 from hypothesis import strategies as st
 

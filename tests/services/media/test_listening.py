@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from bargein.pipeline import Audio
 from bargein.pipeline.testing import joined, tone
-from bargein.services.rtp.listening import Listening
-from bargein.services.rtp.voice import SILENCE, Encoder
+from bargein.services.media.listening import Listening
+from bargein.services.media.voice import SILENCE, Encoder
 
 PACKET = 960
 
