@@ -319,7 +319,7 @@ async def test_no_secret_without_a_key() -> None:
         with pytest.raises(ConnectionError, match="answers 401"):
             await mint_secret({}, headers={"api-key": "azure's"}, url=url)
         server.refuse = (200, "[]")
-        with pytest.raises(ConnectionError, match="no secret|not a secret"):
+        with pytest.raises(ConnectionError, match="is not a secret"):
             await mint_secret({}, api_key="key", url=url)
         with pytest.raises(ValueError, match="seconds=5"):
             await mint_secret({}, api_key="key", seconds=5, url=url)

@@ -95,7 +95,7 @@ class CallWire:
     # What is sent ---------------------------------------------------------------------------------------------------
 
     def send(self, data: str) -> Iterator[str | bytes | CallPicture]:
-        """Return what to send for a message: text for the channel, 16-bit PCM at 24 kHz for the voice, pictures for video.
+        """Return what to send for a message: text for the channel, 16-bit PCM at 24 kHz, pictures for video.
 
         Pictures go to the video track where `video` is set and they have no `detail`.
         """
