@@ -15,7 +15,7 @@ import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
 from bargein.services.cascade.parts import Samples, Word
-from bargein.services.providers.openai.client._speech_protocol import SoundReader, TranscriptReader, wav
+from bargein.services.providers.openai.client._speech_protocol import SpeechReader, TranscriptReader, wav
 from bargein.services.providers.openai.client.speech import OpenAISpeech, OpenAITranscription
 
 Script = Callable[[SocketStream], Awaitable[None]]
@@ -189,7 +189,7 @@ def test_a_cut_stream_is_an_error() -> None:
     assert list(words.feed(b'data: {"type":"transcript.text.delta","delta":"Yes"}\n\n')) == ["Yes"]
     with pytest.raises(ConnectionError, match="the last words did not come"):
         list(words.end())
-    sound = SoundReader("audio/pcm", 24_000)
+    sound = SpeechReader("audio/pcm", 24_000)
     assert [piece.tolist() for data in (b"\x01", bytes(11), b"\x02") for piece in sound.feed(data)] == [[1, *[0] * 5]]
     assert list(sound.end()) == []
 
@@ -202,7 +202,7 @@ def test_a_wav_file_is_taken_for_what_is_in_it(size: int) -> None:
         (b"RIFFsamples!", np.frombuffer(b"RIFFsamples!", "<i2").tolist()),
         (b"RIFF", np.frombuffer(b"RIFF", "<i2").tolist()),
     ):
-        sound = SoundReader("audio/wav", 24_000)
+        sound = SpeechReader("audio/wav", 24_000)
         pieces = [piece for at in range(0, len(data), size) for piece in sound.feed(data[at : at + size])]
         assert [sample for piece in [*pieces, *sound.end()] for sample in piece.tolist()] == expected
 
@@ -211,9 +211,9 @@ def test_sound_of_another_kind_is_told() -> None:
     """It would be noise, or too slow."""
     for beginning in (b"ID3\x04", b"\xff\xfb\x90\x64", b"OggS"):
         with pytest.raises(ConnectionError, match="sent encoded sound where raw samples were asked for"):
-            list(SoundReader("audio/pcm", 24_000).feed(beginning + bytes(20)))
+            list(SpeechReader("audio/pcm", 24_000).feed(beginning + bytes(20)))
     with pytest.raises(ConnectionError, match=r"16 bits at 16000 Hz with 1 channel.*24000 Hz mono"):
-        list(SoundReader("audio/wav", 24_000).feed(wav(PIECE, 16_000)))
+        list(SpeechReader("audio/wav", 24_000).feed(wav(PIECE, 16_000)))
 
 
 def test_a_file_is_never_too_short() -> None:

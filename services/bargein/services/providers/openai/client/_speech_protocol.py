@@ -15,7 +15,7 @@ from bargein.services.cascade.parts import Samples
 from bargein.services.providers._shared.remote_speech import PcmDecoder, decode_json
 from bargein.services.providers._shared.sse import EventTooLargeError, SseReader
 
-__all__ = ["SoundReader", "TranscriptReader", "error_message", "wav"]
+__all__ = ["SpeechReader", "TranscriptReader", "error_message", "wav"]
 
 SERVICE: Final = "OpenAI"
 MIN_SECONDS: Final = 0.1
@@ -123,7 +123,7 @@ class TranscriptReader:
             yield self._text
 
 
-class SoundReader:
+class SpeechReader:
     """Reads sound: takes bytes, gives samples.
 
     Some servers send a WAV file although raw samples were asked for; its header is skipped.

@@ -16,7 +16,7 @@ from bargein.services.providers._shared.http import HttpClient, HttpFault
 from bargein.services.providers._shared.remote_speech import RemoteSpeech
 from bargein.services.sockets.retry import RETRYABLE_STATUSES, backoff_seconds, retry_after_seconds
 
-from ._speech_protocol import SoundReader, TranscriptReader, error_message, wav
+from ._speech_protocol import SpeechReader, TranscriptReader, error_message, wav
 
 __all__ = ["OpenAISpeech", "OpenAITranscription"]
 
@@ -255,5 +255,5 @@ class OpenAISpeech(_OverHttp, TextToSpeech):
         if not text.strip():
             return
         await self._ask(
-            "/audio/speech", partial(SoundReader, rate=self.rate), put, json={**self._fields, "input": text}
+            "/audio/speech", partial(SpeechReader, rate=self.rate), put, json={**self._fields, "input": text}
         )

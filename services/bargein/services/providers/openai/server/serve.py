@@ -145,8 +145,7 @@ async def serve(
 ) -> AsyncIterator[Server]:
     """Serve brains at `/v1/realtime` for the time of the block, on asyncio or trio.
 
-    Each connection is a session with its own brain. A session that fails ends with an `error` event, and the others go
-    on.
+    Each connection is a session with its own brain. One that fails ends with an `error` event; the others go on.
 
     Args:
         make_brain: Makes the brain of a session; the module says what it has to do.
@@ -170,8 +169,7 @@ async def serve(
     server = Server(host, language.path)
 
     def check(connection: Any, request: Any) -> Any:
-        full = server._open >= max_sessions
-        response = _refusal(request, api_keys, full, options.get("faults"), language)
+        response = _refusal(request, api_keys, server._open >= max_sessions, options.get("faults"), language)
         if response is not None:
             server._counts["refused"] += 1
         return response
