@@ -9,8 +9,8 @@ import numpy as np
 from bargein.pipeline import Audio, Pipeline
 from bargein.pipeline.draw import svg
 
-from .kit import Plain
-from .test_draw import graph
+from tests.pipeline.kit import Plain
+from .test_text import graph
 
 
 def test_svg_is_a_picture_of_every_processor() -> None:

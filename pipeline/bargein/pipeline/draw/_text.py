@@ -1,23 +1,25 @@
-"""Drawing a graph, as Mermaid, DOT or SVG: fused groups, inboxes, declared latencies and the longest path."""
+"""Drawings in text: Mermaid and DOT."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bargein.pipeline._contract import names
+from bargein.pipeline._plan import Node, Plan
+from bargein.pipeline.graph import Graph
 
-from ._contract import names
-from ._plan import Node, Plan
-from ._svg import picture
-from .graph import Graph
-from .statistics import SessionStatistics
+from ._latency import describe_latency
 
-__all__ = ["dot", "latency_ms", "mermaid", "svg"]
+__all__ = ["dot", "mermaid"]
 
 
 def mermaid(graph: Graph, *, capacity: int = 64) -> str:
-    """The graph as a Mermaid flowchart, for Markdown pages that render it.
+    """Return the graph as a Mermaid flowchart, for Markdown pages that render it.
 
-    Boxes with round ends run fused, inside one frame with those they are fused with; boxes with double sides have an
-    inbox and a task. `capacity` is the session's default for inboxes.
+    Boxes with round ends are fused, and share a frame with the boxes that they are fused with. Boxes with double sides
+    have an inbox and a task.
+
+    Args:
+        graph: The graph.
+        capacity: The session's default capacity of inboxes. Default 64.
     """
     plan = graph.plan
     lines = ["flowchart LR", "  n0([in])", f"  n{plan.exit.index}([out])"]
@@ -26,19 +28,24 @@ def mermaid(graph: Graph, *, capacity: int = 64) -> str:
         lines += [f'    n{node.index}("{_label(node, capacity, "<br/>")}")' for node in nodes]
         lines.append("  end")
     for node in plan.processors:
-        if not node.plain:
+        if not node.fused:
             lines.append(f'  n{node.index}[["{_label(node, capacity, "<br/>")}"]]')
     lines += [f"  n{source.index} --> n{target.index}" for source, target in _links(plan)]
-    lines.append(f'  total["{_total(plan)}"]:::note')
+    lines.append(f'  total["{describe_latency(plan)}"]:::note')
     lines.append("  classDef note fill:none,stroke:none")
     return "\n".join(lines) + "\n"
 
 
 def dot(graph: Graph, *, capacity: int = 64) -> str:
-    """The graph in Graphviz's DOT language; the same picture as `mermaid`."""
+    """Return the graph in Graphviz's DOT language: the same picture as `mermaid`.
+
+    Args:
+        graph: The graph.
+        capacity: The session's default capacity of inboxes. Default 64.
+    """
     plan = graph.plan
     lines = ["digraph bargein {", "  rankdir=LR;", '  node [shape=box, fontname="sans-serif"];']
-    lines.append(f'  label="{_total(plan)}";')
+    lines.append(f'  label="{describe_latency(plan)}";')
     lines += [f'  n{end.index} [shape=oval, label="{end.name}"];' for end in (plan.entry, plan.exit)]
     for group, nodes in enumerate(_fused_groups(plan), 1):
         lines.append(f'  subgraph cluster_{group} {{ label="fused"; style=rounded;')
@@ -47,23 +54,10 @@ def dot(graph: Graph, *, capacity: int = 64) -> str:
         ]
         lines.append("  }")
     for node in plan.processors:
-        if not node.plain:
+        if not node.fused:
             lines.append(f'  n{node.index} [peripheries=2, label="{_label(node, capacity, chr(92) + "n")}"];')
     lines += [f"  n{source.index} -> n{target.index};" for source, target in _links(plan)]
     return "\n".join([*lines, "}"]) + "\n"
-
-
-def svg(graph: Graph, statistics: SessionStatistics | None = None) -> str:
-    """The graph as an SVG picture that needs no other program; with `statistics`, what a session has counted so far.
-
-    White boxes are fused, green ones have a task, amber ones a thread of their own.
-    """
-    return picture(graph.plan, _total(graph.plan), statistics)
-
-
-def latency_ms(graph: Graph) -> float:
-    """The longest way through the graph, in milliseconds, as its processors declare their delays."""
-    return _longest(graph.plan)[0]
 
 
 def _links(plan: Plan) -> list[tuple[Node, Node]]:
@@ -75,7 +69,7 @@ def _label(node: Node, capacity: int, newline: str) -> str:
     assert processor is not None
     assert contract is not None
     rows = [node.name, f"{names(contract.takes)} → {names(contract.gives)}"]
-    if not node.plain:
+    if not node.fused:
         kind = "thread" if processor.blocking else contract.kind.value
         rows.append(f"{kind}, inbox {processor.capacity or capacity}")
     if processor.latency_ms:
@@ -84,40 +78,19 @@ def _label(node: Node, capacity: int, newline: str) -> str:
 
 
 def _fused_groups(plan: Plan) -> list[list[Node]]:
-    """Plain processors that are linked with each other: one sweep runs through all of them."""
+    """Return groups of fused processors that are linked with each other: one sweep runs through each group."""
     groups: list[list[Node]] = []
     seen: set[int] = set()
     for node in plan.processors:
-        if not node.plain or node.index in seen:
+        if not node.fused or node.index in seen:
             continue
         group: list[Node] = []
         waiting = [node]
         while waiting:
             each = waiting.pop()
-            if each.plain and each.index not in seen:
+            if each.fused and each.index not in seen:
                 seen.add(each.index)
                 group.append(each)
                 waiting += [*each.before, *each.after]
         groups.append(sorted(group, key=lambda each: each.index))
     return groups
-
-
-def _longest(plan: Plan) -> tuple[float, Sequence[Node]]:
-    best: dict[int, tuple[float, list[Node]]] = {}
-    for node in plan.nodes:
-        before = max((best[each.index] for each in node.before), key=lambda pair: pair[0], default=(0.0, []))
-        own = node.processor.latency_ms if node.processor else 0.0
-        best[node.index] = (before[0] + own, [*before[1], node])
-    return best[plan.exit.index]
-
-
-def _total(plan: Plan) -> str:
-    total, way = _longest(plan)
-    slow: Iterable[str] = (
-        f"{node.name} {node.processor.latency_ms:g}" for node in way if _slow(node) and node.processor
-    )
-    return f"declared latency: {total:g} ms" + (f" ({' + '.join(slow)})" if total else "")
-
-
-def _slow(node: Node) -> bool:
-    return bool(node.processor and node.processor.latency_ms)

@@ -1,4 +1,4 @@
-"""The head of a switch: the one processor that chooses among branches."""
+"""The head of a switch: the processor that chooses among branches."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from .processor import Processor
 __all__ = ["Route", "Router"]
 
 Route = str | Mapping[type[Frame], str] | Callable[[Frame], str]
-"""How a switch chooses: one branch for all, a branch for each frame class, or a function from frame to branch."""
+"""How a switch chooses: one branch for all frames, a branch for each frame class, or a function from frame to
+branch."""
 
 
 class Router(Processor):
-    """The head of a switch: sends each frame down one branch."""
+    """The head of a switch: it sends each frame down one branch."""
 
     def __init__(self, route: Route, branches: Mapping[str, Processor]) -> None:
         self.branches = branches
@@ -23,30 +24,38 @@ class Router(Processor):
         self.route: Route = route
 
     def process(self, frame: Frame) -> Iterator[Frame]:
-        """Give the frame on; the engine asks `choose` where to."""
+        """Yield the frame. The engine asks `choose` for its branch."""
         yield frame
 
     def choose(self, frame: Frame) -> str:
-        """The name of the branch for a frame. Raises `LinkError` when there is none."""
+        """Return the name of the branch for a frame.
+
+        Raises:
+            LinkError: There is no branch for it.
+        """
         route = self.route
         if isinstance(route, str):
             return route
         if callable(route):
             branch = route(frame)
         else:
-            found = route.get(type(frame)) or route.get(Frame)
-            if found is None:
+            listed = route.get(type(frame)) or route.get(Frame)
+            if listed is None:
                 raise LinkError(
                     f"the switch has no branch for {type(frame).__name__}; "
                     f"name one for `Frame` to catch what is not listed: {{..., Frame: {next(iter(self.branches))!r}}}"
                 )
-            branch = found
+            branch = listed
         if branch not in self.branches:
             raise self._unknown(branch)
         return branch
 
     def check(self, route: Route) -> None:
-        """Raise `LinkError` when a route names a branch that is not there."""
+        """Check that a route names branches that exist.
+
+        Raises:
+            LinkError: A branch does not exist.
+        """
         named = [route] if isinstance(route, str) else list(route.values()) if isinstance(route, Mapping) else []
         for branch in named:
             if branch not in self.branches:

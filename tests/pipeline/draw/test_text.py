@@ -8,7 +8,7 @@ from bargein.pipeline import Branch, Pipeline
 from bargein.pipeline.draw import dot, latency_ms, mermaid
 from tests.environment import need
 
-from .kit import InThread, Loops, Plain, Waits
+from tests.pipeline.kit import InThread, Loops, Plain, Waits
 
 
 def graph() -> Pipeline:
@@ -38,7 +38,7 @@ MERMAID = """flowchart LR
   subgraph g2["fused"]
     n6("Plain-3<br/>Audio → Audio")
   end
-  n3[["Waits<br/>Audio → Audio<br/>waiting, inbox 9<br/>30 ms"]]
+  n3[["Waits<br/>Audio → Audio<br/>async, inbox 9<br/>30 ms"]]
   n4[["Loops<br/>Audio → Audio<br/>loop, inbox 64<br/>12.5 ms"]]
   n5[["InThread<br/>Audio → Audio<br/>thread, inbox 64"]]
   n0 --> n1

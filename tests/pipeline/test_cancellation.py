@@ -7,6 +7,7 @@ import anyio.lowlevel
 import pytest
 
 from bargein.pipeline._leash import PATIENCE, CancellationIgnored, run_cancellable
+from bargein.pipeline._cancellation import MAX_AWAITS_AFTER_CANCEL, CancellationIgnored, run_cancellable
 
 
 async def test_it_is_transparent() -> None:
@@ -35,7 +36,7 @@ async def test_a_clean_up_is_let_finish() -> None:
             await anyio.sleep_forever()
         finally:
             with anyio.CancelScope(shield=True):
-                for _ in range(PATIENCE // 2):
+                for _ in range(MAX_AWAITS_AFTER_CANCEL // 2):
                     await anyio.lowlevel.checkpoint()
             cleaned.append(True)
 
@@ -63,4 +64,4 @@ async def test_one_that_never_stops_is_closed() -> None:
         with pytest.raises(CancellationIgnored):
             await run_cancellable(work(), scope, lambda: scope.cancel_called)
     assert seen[-1] == "closed"
-    assert len(seen) <= PATIENCE + 2
+    assert len(seen) <= MAX_AWAITS_AFTER_CANCEL + 2
