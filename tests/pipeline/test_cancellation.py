@@ -6,7 +6,6 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from bargein.pipeline._leash import PATIENCE, CancellationIgnored, run_cancellable
 from bargein.pipeline._cancellation import MAX_AWAITS_AFTER_CANCEL, CancellationIgnored, run_cancellable
 
 

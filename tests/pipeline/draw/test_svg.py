@@ -8,8 +8,8 @@ import numpy as np
 
 from bargein.pipeline import Audio, Pipeline
 from bargein.pipeline.draw import svg
-
 from tests.pipeline.kit import Plain
+
 from .test_text import graph
 
 

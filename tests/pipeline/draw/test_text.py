@@ -7,7 +7,6 @@ import subprocess
 from bargein.pipeline import Branch, Pipeline
 from bargein.pipeline.draw import dot, latency_ms, mermaid
 from tests.environment import need
-
 from tests.pipeline.kit import InThread, Loops, Plain, Waits
 
 

@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from bargein.pipeline import Audio, End, Inbox, Interrupt, Outlet, Processor, Text, Transcript
 from bargein.pipeline import (
     Audio,
     End,

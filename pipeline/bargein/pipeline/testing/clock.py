@@ -12,7 +12,6 @@ import anyio
 import trio
 from trio.testing import MockClock
 
-from bargein.pipeline._host import on_trio
 from bargein.pipeline._backend import on_trio
 from bargein.pipeline._worker import set_guard
 

@@ -11,7 +11,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bargein.services.transports import FileTransport, Sessions
 
-from ._agent import agent
 from ._agent import make_agent
 from ._console import errors, run_async
 from ._printer import ConversationPrinter

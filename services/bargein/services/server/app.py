@@ -29,11 +29,12 @@ from ._socket import AsgiSocket
 from .metrics import Metrics
 
 if TYPE_CHECKING:
-    from bargein.services.transports.webrtc import SdpAnswer, WebRtcServer
     from starlette.applications import Starlette
     from starlette.requests import HTTPConnection, Request
     from starlette.responses import Response
     from starlette.websockets import WebSocket
+
+    from bargein.services.transports.webrtc import SdpAnswer, WebRtcServer
 
 __all__ = ["make_app"]
 

@@ -8,8 +8,8 @@ import anyio
 import numpy as np
 import pytest
 import sniffio
-
 from aiortc import RTCPeerConnection
+
 from bargein.pipeline import (
     Audio,
     Frame,
