@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 from _kit import audio, best, clock, options, run, show
+
 from bargein.pipeline import Audio, Inbox, Interrupt, Outlet, Pipeline, Processor
 
 STAGES = 10

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+
 from bargein.pipeline import Audio, Pipeline, Processor
 from bargein.pipeline.testing import Scripted, framed, tone
 

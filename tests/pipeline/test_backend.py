@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 import pytest
+
 from bargein.pipeline._backend import close_scopes, on_trio, start_host
 
 from .kit import until

@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import anyio.lowlevel
 import pytest
+
 from bargein.pipeline._cancellation import MAX_AWAITS_AFTER_CANCEL, CancellationIgnored, run_cancellable
 
 

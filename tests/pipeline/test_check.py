@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 
 import pytest
+
 from bargein.pipeline import (
     Audio,
     AudioFormat,

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Generator, Iterable, Iterator
 from typing import Any, Never, Union
 
 import pytest
+
 from bargein.pipeline import (
     Audio,
     ContractError,

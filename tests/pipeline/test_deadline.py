@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 import pytest
+
 from bargein.pipeline import Inbox, Outlet, Pipeline, Processor, StuckError, Text
 from bargein.pipeline._deadline import wait_at_most
 from bargein.pipeline.testing import stand_still

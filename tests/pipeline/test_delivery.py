@@ -8,6 +8,7 @@ from typing import Never
 import anyio
 import anyio.to_thread
 import pytest
+
 from bargein.pipeline import Audio, ContractError, Outlet, Pipeline, Processor, Text
 
 from .kit import audio

@@ -7,6 +7,7 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 import pytest
+
 from bargein.pipeline import (
     LIVE,
     Audio,
@@ -120,7 +121,7 @@ def test_reprs_tell_size_and_time_and_no_contents() -> None:
     """They are short enough for logs, and never contain the user's media."""
     assert repr(Audio(samples=SOUND, rate=16_000, pts=1_500_000_000)) == "Audio(20 ms, 16000 Hz, 1 ch, pts=1.500s)"
     assert repr(Audio(samples=SOUND, rate=16_000, epoch=3, response_id="r")).endswith(
-        "pts=0.000s, epoch=3, response='r')"
+        "pts=0.000s, epoch=3, response_id='r')"
     )
     assert repr(Video(data=PIXELS)) == "Video(6x4, rgb24, pts=0.000s)"
     assert repr(Image(data=b"abc", format="jpeg")) == "Image(3 bytes, jpeg, pts=0.000s)"

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import anyio
 import anyio.to_thread
 import pytest
+
 from bargein.pipeline import (
     LIVE,
     Audio,

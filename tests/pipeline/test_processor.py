@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, AudioFormat, ContractError, FrameError, Pass, Pipeline, Processor, Text
 from bargein.pipeline.processor import as_processor
 

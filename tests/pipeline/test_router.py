@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from bargein.pipeline import Audio, Frame, LinkError, Pipeline, Switch, Text
 from bargein.pipeline.testing import Harness
 

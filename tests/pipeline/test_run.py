@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import anyio
 import anyio.to_thread
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Hop,

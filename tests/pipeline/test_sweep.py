@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from bargein.pipeline import (
     Audio,
     EmitLimitError,
@@ -18,6 +19,7 @@ from bargein.pipeline.testing import Harness
 from .kit import Plain, Waits, audio, index
 
 
+@pytest.mark.virtual  # two hundred thousand frames; it waits for nothing, so the clock changes nothing
 async def test_endless_emission_is_stopped() -> None:
     """A generator that never ends is stopped, whether its frames lie in an inbox or leave the graph."""
 

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 
 import anyio
 import pytest
+
 from bargein.pipeline import Audio, Interrupt, Pipeline, Processor, Text
 from bargein.pipeline._worker import Worker
 from bargein.pipeline.testing import Harness

@@ -5,10 +5,12 @@ Applications do not need this module. It is public and stable, like `trio.lowlev
 
 from __future__ import annotations
 
-from ._contract import Contract, ProcessorKind
-from ._extras import import_extra
 from ._backend import on_trio
 from ._cancellation import CancellationIgnored, run_cancellable
+from ._checks import check_positive, unwrap_exception
+from ._contract import Contract, ProcessorKind
+from ._extras import import_extra
+from ._options import check_options
 from ._samples import SECOND, Samples, ns, samples_in
 from ._wakeup import Wakeup
 from ._worker import Worker, at_work
@@ -24,9 +26,12 @@ __all__ = [
     "Worker",
     "as_processor",
     "at_work",
+    "check_options",
+    "check_positive",
     "import_extra",
     "ns",
     "on_trio",
     "run_cancellable",
     "samples_in",
+    "unwrap_exception",
 ]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 import numpy as np
+
 from bargein.pipeline import Audio, Pipeline
 from bargein.pipeline.draw import svg
-
 from tests.pipeline.kit import Plain
+
 from .test_text import graph
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 
-import pytest
 from bargein.pipeline import Branch, Pipeline
 from bargein.pipeline.draw import dot, latency_ms, mermaid
-
+from tests.environment import need
 from tests.pipeline.kit import InThread, Loops, Plain, Waits
 
 
@@ -66,6 +64,5 @@ def test_dot_is_understood_by_graphviz() -> None:
         "declared latency: 42.5 ms (Waits 30 + Loops 12.5)",
     ):
         assert part in drawn
-    if shutil.which("dot") is None:
-        pytest.skip("Graphviz's dot is not installed")
+    need("graphviz")
     subprocess.run(["dot", "-Tsvg"], input=drawn.encode(), check=True, capture_output=True, timeout=20)

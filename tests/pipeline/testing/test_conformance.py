@@ -8,6 +8,7 @@ import anyio
 import msgspec
 import numpy as np
 import pytest
+
 from bargein.pipeline import (
     Audio,
     End,
@@ -22,7 +23,6 @@ from bargein.pipeline import (
     Usage,
 )
 from bargein.pipeline.testing import check_processor
-
 from tests.pipeline.kit import InThread, Loops, Plain, Resets, Waits
 
 pytestmark = pytest.mark.virtual

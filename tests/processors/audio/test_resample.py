@@ -10,11 +10,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
-from bargein.pipeline import Audio, End, Frame, Interrupt, LinkError, Pipeline, Processor, ResponseEnded
-from bargein.pipeline.testing import Harness, check_processor, framed, joined, tone
-from bargein.processors import Resample
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from bargein.pipeline import Audio, End, Frame, Interrupt, LinkError, Pipeline, Processor, ResponseEnded
+from bargein.pipeline.testing import check_processor, framed, joined, tone
+from bargein.processors import Resample
 
 RATES = [8000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000]
 PAIRS = list(itertools.permutations(RATES, 2))
@@ -190,12 +191,18 @@ def test_bad_settings_are_refused(arguments: tuple[int, ...], message: str) -> N
         Resample(*arguments)
 
 
-async def test_too_many_channels_are_refused() -> None:
-    """With what to insert."""
-    surround = Audio(samples=np.zeros((320, 6), np.int16), rate=48_000)
-    with pytest.raises(ValueError, match="got 6 channels; insert a processor that mixes them down"):
-        async with Harness(Resample(16_000)) as harness:
-            await harness.send(surround)
+def test_many_channels_become_one() -> None:
+    """The sound of a microphone with four channels is their mean, at the new rate as at the old one."""
+    four = np.tile(np.array([400, 800, 1200, 1600], np.int16), (1600, 1))
+    same = next(Resample(16_000, 1).process(Audio(samples=four, rate=16_000)))
+    assert isinstance(same, Audio)
+    assert same.samples.shape == (1600,)
+    assert set(same.samples) == {1000}
+    resample = Resample(8000)
+    frames = [Audio(samples=four[at : at + 320], rate=16_000, pts=at * 62_500) for at in range(0, 1600, 320)] + [End()]
+    out = [each for frame in frames for each in resample.process(frame) if isinstance(each, Audio)]
+    assert sum(len(each.samples) for each in out) == 800
+    assert all(each.channels == 1 for each in out)
 
 
 def test_without_pyav_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

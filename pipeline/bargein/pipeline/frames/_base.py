@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import msgspec
+
 from bargein.pipeline.errors import FrameError
 
 __all__ = ["LIVE", "Delivery", "Frame", "ItemFrame", "ReplyFrame", "check_text", "describe", "payload"]

@@ -7,6 +7,7 @@ from typing import Final, Self
 import msgspec
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline._samples import SECOND, Samples, ns
 from bargein.pipeline.errors import FrameError
 
@@ -142,7 +143,7 @@ class Audio(ReplyFrame, frozen=True, eq=False):
         return hash((Audio, self.pts, self.rate, len(self.samples)))
 
     def __repr__(self) -> str:
-        response = f", response={self.response_id!r}" if self.response_id else ""
+        response = f", response_id={self.response_id!r}" if self.response_id else ""
         return f"Audio({self.ms:g} ms, {self.rate} Hz, {self.channels} ch, {_timing(self)}{response})"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+
 from bargein.pipeline._contract import Contract
 from bargein.pipeline.frames import (
     Audio,

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 import anyio
 import trio
+from trio.testing import MockClock
+
 from bargein.pipeline._backend import on_trio
 from bargein.pipeline._worker import set_guard
-from trio.testing import MockClock
 
 __all__ = ["VirtualLoop", "hold_clock", "run_virtual", "stand_still", "virtual_asyncio", "virtual_trio"]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import numpy as np
+
 from bargein.pipeline._contract import ProcessorKind, names
 from bargein.pipeline._samples import SECOND
 from bargein.pipeline.errors import StuckError
@@ -14,8 +15,8 @@ from bargein.pipeline.frames import LIVE, Audio, Delivery, End, Frame, Interrupt
 from bargein.pipeline.graph import Pipeline
 from bargein.pipeline.processor import Processor
 
-from .harness import Harness
 from ._sample_input import sample_input
+from .harness import Harness
 from .signals import framed, joined
 
 __all__ = ["check_processor"]

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
 import anyio
+
 from bargein.pipeline._contract import Contract, ProcessorKind
 from bargein.pipeline._samples import SECOND
 from bargein.pipeline.frames import Delivery, Frame

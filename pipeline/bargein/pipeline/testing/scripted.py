@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+
 import anyio
+
 from bargein.pipeline._contract import Contract, ProcessorKind
-from bargein.pipeline.errors import ContractError
-from bargein.pipeline.frames import Frame
 from bargein.pipeline._inbox import Inbox
 from bargein.pipeline._outlet import Outlet
+from bargein.pipeline.errors import ContractError
+from bargein.pipeline.frames import Frame
 from bargein.pipeline.processor import Processor
 
 __all__ = ["Reply", "Scripted"]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline._samples import Samples, ns
 from bargein.pipeline.frames import LIVE, Audio
 
