@@ -74,7 +74,8 @@ def test_rows_say_what_the_profiles_say() -> None:
 
 
 def test_the_document_has_the_table() -> None:
-    """As it is now: `python -c 'from bargein.services.providers.catalog import markdown; print(markdown())'` prints it."""
+    """As it is now: `python -c 'from bargein.services.providers.catalog import markdown; print(markdown())'` prints
+    it."""
     assert markdown() in (ROOT / "docs/guides/providers.md").read_text()
 
 
