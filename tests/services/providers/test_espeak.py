@@ -179,7 +179,7 @@ async def test_the_library_is_as_relied_on() -> None:
         assert hasattr(library, name), f"espeak-ng has no function {name} any more; look at espeak.py"
     pointer = ctypes.sizeof(ctypes.c_void_p)
     assert ctypes.sizeof(espeak._Event) == 24 + pointer + 8, "espeak_EVENT has another layout than in speak_lib.h"
-    assert all(re.fullmatch(r"[a-z]{2,3}(-[\w-]+)?", each.language) for each in voices()), (
+    assert all(re.fullmatch(r"[a-z]{2,4}(-[\w-]+)?", each.language) for each in voices()), (
         "espeak_VOICE has other first fields than a name and a list of languages"
     )
     _, words = await spoken(ESpeak(), "one two three")

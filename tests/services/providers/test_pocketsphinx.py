@@ -21,7 +21,7 @@ from tests.speech import errors, utterances, words
 
 pytest.importorskip("pocketsphinx", reason="the extra 'pocketsphinx' is not installed")
 
-ROBOT = Path(__file__).parents[1] / "data" / "robot"
+ROBOT = Path(__file__).parents[2] / "data" / "robot"
 """Two questions, spoken by eSpeak at 140 words a minute, at 16 kHz."""
 GRAMMAR = """#JSGF V1.0;
 grammar city;

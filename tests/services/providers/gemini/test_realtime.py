@@ -547,7 +547,7 @@ async def test_closes_that_do_not(code: int, reason: str) -> None:
     """Before the session was ready: the reason is told, and it is not tried again."""
 
     class Refusing(ScriptedGemini):
-        async def talk(self, socket: Any) -> None:
+        async def serve_socket(self, socket: Any) -> None:
             self.connections += 1
             await socket.receive()
             await socket.close(code, reason)
@@ -563,7 +563,7 @@ async def test_errors_without_end_are_given_up() -> None:
     """After the attempts of the policy."""
 
     class Failing(ScriptedGemini):
-        async def talk(self, socket: Any) -> None:
+        async def serve_socket(self, socket: Any) -> None:
             self.connections += 1
             await socket.receive()
             await socket.close(1011, "quota")
