@@ -19,7 +19,7 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSes
 
 from bargein.pipeline.testing import speech_like
 from bargein.services.media.intake import intercept
-from bargein.services.media.voice import SILENCE, Encoder
+from bargein.services.media.voice_sender import SILENCE, Encoder
 
 STEP = 960
 

@@ -22,7 +22,7 @@ from _kit import options, show
 
 from bargein.pipeline import Audio
 from bargein.processors import Resample
-from bargein.services.media.voice import BITRATE, COMPLEXITY
+from bargein.services.media.voice_sender import BITRATE, COMPLEXITY
 
 Samples = npt.NDArray[np.int16]
 Floats = npt.NDArray[np.float64]

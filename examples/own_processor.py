@@ -1,4 +1,4 @@
-"""A processor of one's own on the first rung, and its unit test: no engine, no mock, no event loop."""
+"""Your own sync processor, and its unit test: no engine, no mock, no event loop."""
 
 from collections.abc import Iterator
 

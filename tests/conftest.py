@@ -28,6 +28,9 @@ import uvloop
 from bargein.pipeline.testing import virtual_asyncio, virtual_trio
 
 from .environment import EXTENDED, need
+from .timeouts import pytest_pyfunc_call, pytest_timeout_cancel_timer, pytest_timeout_set_timer
+
+__all__ = ["pytest_pyfunc_call", "pytest_timeout_cancel_timer", "pytest_timeout_set_timer"]
 
 Backend = tuple[str, dict[str, Any]]
 
@@ -77,8 +80,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _is_spare(item: pytest.Item) -> bool:
     """Return whether the same test runs on another backend of the same kind of time, which is enough."""
     call = getattr(item, "callspec", None)
-    backend = call.params.get("anyio_backend") if call else None
-    if call is None or backend is None or ENGINE in item.path.parents or item.get_closest_marker("every_backend"):
+    if call is None or (backend := call.params.get("anyio_backend")) is None:
+        return False
+    if ENGINE in item.path.parents or item.get_closest_marker("every_backend"):
         return False
     # Everything that tells this test from others, but for the backend: each of its backends comes to the same choice.
     others = sorted((name, at) for name, at in call.indices.items() if name != "anyio_backend")

@@ -15,7 +15,7 @@ from .kit import audio
 
 
 def test_what_a_processor_emits_must_be_promised() -> None:
-    """An undeclared class, or no frame at all, is a clear error, whichever rung emits it."""
+    """An undeclared class, or no frame at all, is a clear error, whichever kind emits it."""
 
     class Lies(Processor):
         def process(self, frame: Audio) -> Iterator[Audio]:

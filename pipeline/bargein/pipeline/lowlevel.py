@@ -6,11 +6,11 @@ engine, in the way of `trio.lowlevel`.
 
 from __future__ import annotations
 
+from ._backend import on_trio
+from ._cancellation import CancellationIgnored, run_cancellable
 from ._checks import check_positive, unwrap_exception
 from ._contract import Contract, ProcessorKind
 from ._extras import import_extra
-from ._host import on_trio
-from ._leash import CancellationIgnored, run_cancellable
 from ._options import check_options
 from ._samples import SECOND, Samples, ns, samples_in
 from ._wakeup import Wakeup

@@ -33,7 +33,8 @@ def test_a_question_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize(
-    ("question", "said"), [("nowhere.wav", "there is no such file"), ("text.wav", "is no sound file that can be read")]
+    ("question", "said"),
+    [("nowhere.wav", "this file does not exist"), ("text.wav", "is not a sound file that can be read")],
 )
 def test_what_cannot_be_asked_is_a_sentence(
     question: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -12,7 +12,7 @@ from aiortc.mediastreams import MediaStreamError
 from bargein.pipeline import Audio, Interrupt, Video
 from bargein.pipeline.testing import framed, tone
 from bargein.services.media.tracks import PictureTrack, VoiceTrack
-from bargein.services.media.voice import SILENCE, VoiceSender
+from bargein.services.media.voice_sender import SILENCE, VoiceSender
 
 pytestmark = pytest.mark.virtual
 

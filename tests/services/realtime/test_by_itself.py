@@ -345,7 +345,7 @@ async def test_what_is_kept_is_bounded() -> None:
         assert len(dialogue._responses) <= UNANSWERED
         assert len(dialogue.calls._here) <= UNANSWERED
         assert not dialogue.give
-        assert len(model.history) <= 500
+        assert len(model.history) <= model.history.entries.max_entries
         await harness.session.cancel()
 
 

@@ -24,7 +24,7 @@ from bargein.processors import Spoken
 from bargein.services.server import PageServer, serve_page
 from bargein.services.sockets import Endpoint, SocketClosedError, SocketRefusedError, dial
 from bargein.services.transports import RefusedError, SessionLimits, Transport, connect_websocket
-from bargein.services.transports.control import Start, start
+from bargein.services.transports.control import Start, encode_start
 from bargein.services.transports.websocket._wire import pack
 from tests.environment import amount
 from tests.services.transports.kit import Brain, threads, until
@@ -133,7 +133,9 @@ async def frames(server: PageServer, chance: random.Random, count: int) -> None:
     while count > 0:
         try:
             async with dial(Endpoint(url=ws(server))) as socket:
-                await socket.send(start(Start()) if chance.randrange(9) else spoiled(chance, start(Start()).encode()))
+                await socket.send(
+                    encode_start(Start()) if chance.randrange(9) else spoiled(chance, encode_start(Start()).encode())
+                )
                 for _ in range(min(count, 500)):
                     count -= 1
                     if chance.randrange(3):
@@ -171,8 +173,8 @@ def test_garbage_on_every_endpoint() -> None:
     """The server serves on, no session fails for it, all end, and nothing is left of them."""
 
     async def main() -> None:
-        limits = SessionLimits(wrong_messages=1_000, message_bytes=2_000, open_seconds=1)
-        async with serve_page(agent, limits=limits) as server:
+        limits = SessionLimits(max_wrong_messages=1_000, max_message_bytes=2_000, open_seconds=1)
+        async with serve_page(agent, port=0, limits=limits) as server:
             await ask(server)
             before = await held()
             async with anyio.create_task_group() as group:
@@ -195,7 +197,7 @@ def test_a_hundred_at_once() -> None:
     """Each is answered, and who comes when it is full is told so."""
 
     async def main() -> None:
-        async with serve_page(agent, limits=SessionLimits(sessions=100)) as server:
+        async with serve_page(agent, port=0, limits=SessionLimits(max_sessions=100)) as server:
             there, done = 0, anyio.Event()
 
             async def one() -> None:
@@ -235,7 +237,7 @@ def test_sessions_leave_nothing_behind() -> None:
                     await until(client, Interrupt)
             elif manner == 2:  # vanishes
                 async with dial(Endpoint(url=ws(server))) as socket:
-                    await socket.send(start(Start()))
+                    await socket.send(encode_start(Start()))
                     await socket.send(MESSAGES[0])
                     await socket.receive()
             else:  # tears it off in the middle of a frame
@@ -244,7 +246,7 @@ def test_sessions_leave_nothing_behind() -> None:
                     await stream.receive()
 
     async def main() -> None:
-        async with serve_page(agent) as server:
+        async with serve_page(agent, port=0) as server:
 
             async def some(count: int) -> None:
                 for number in range(count):

@@ -15,7 +15,7 @@ import pytest
 
 from bargein.pipeline import Audio, Pipeline, Processor, Video
 from bargein.pipeline.testing import joined, silence
-from bargein.processors import Resample, Spoken
+from bargein.processors import Resample, Spoken, Turns
 from bargein.services.cascade import Cascade, LanguageModel, Prompt
 from bargein.services.providers.brains import BrainChoice
 from bargein.services.providers.espeak import ESpeak
@@ -58,7 +58,8 @@ class Weather(LanguageModel):
 
 
 def agent(peer: Transport) -> Pipeline:
-    return Pipeline(peer.source, Cascade(PocketSphinx(), Weather(), ESpeak()), Spoken(), peer.sink)
+    turns = Turns(silence_ms=500, transcript_ms=30_000)  # a busy machine takes longer to hear what was said
+    return Pipeline(peer.source, Cascade(PocketSphinx(), Weather(), ESpeak(), turns=turns), Spoken(), peer.sink)
 
 
 def choice() -> BrainChoice:

@@ -52,7 +52,7 @@ def agent(peer: Transport) -> Pipeline:
 
 
 def served(**options: Any) -> AbstractAsyncContextManager[PageServer]:
-    return serve_page(agent, **options)
+    return serve_page(agent, **({"port": 0} | options))
 
 
 async def get(server: PageServer, path: str, **options: Any) -> httpx.Response:
@@ -144,7 +144,7 @@ async def test_a_client_may_go_at_any_moment() -> None:
 
 async def test_who_may_not_come_in_is_told_why() -> None:
     """Before anything is made for them."""
-    async with served(limits=SessionLimits(sessions=1), origins=["https://friend.example"]) as server:
+    async with served(limits=SessionLimits(max_sessions=1), origins=["https://friend.example"]) as server:
         with pytest.raises(SocketRefusedError, match="403"):
             async with connect_websocket(ws(server), headers={"Origin": "https://evil.example"}):
                 pass
@@ -208,7 +208,7 @@ async def test_what_browsers_must_not_do_with_the_page() -> None:
 
 async def test_who_says_nothing_takes_no_room_for_ever() -> None:
     """As many may wait as there may be sessions; the next is told so, and a body that does not come is given up."""
-    async with served(limits=SessionLimits(sessions=2, open_seconds=2)) as server:
+    async with served(limits=SessionLimits(max_sessions=2, open_seconds=2)) as server:
         silent = Endpoint(url=ws(server))
         async with dial(silent), dial(silent), dial(silent) as late:
             with pytest.raises(SocketClosedError, match="1013"):

@@ -113,7 +113,7 @@ async def test_progress_comes_as_it_is_made() -> None:
         context.report("first")
         await context.progress("half", share=0.5)
         context.report(share=sum([0.1] * 10) + 1e-9)
-        return f"{context.name} {context.call}"
+        return f"{context.name} {context.call_id}"
 
     told = Told()
     result = await answer(dig, told)

@@ -131,7 +131,7 @@ async def test_who_builds_may_refuse() -> None:
 
 async def test_there_is_room_for_so_many() -> None:
     """The next is told why not, and gets a place when there is one."""
-    sessions = Sessions(agent, limits=SessionLimits(sessions=2))
+    sessions = Sessions(agent, limits=SessionLimits(max_sessions=2))
     first = Line("one", stays=True)
     async with anyio.create_task_group() as group:
         group.start_soon(sessions.run, first)
@@ -160,7 +160,7 @@ async def test_a_name_is_one_peers() -> None:
 
 async def test_time_runs_out() -> None:
     """A session is ended gracefully, whatever its peer does."""
-    sessions = Sessions(agent, limits=SessionLimits(session_seconds=90))
+    sessions = Sessions(agent, limits=SessionLimits(max_session_seconds=90))
     line = Line("one", "hello", stays=True)
     began = anyio.current_time()
     assert await sessions.run(line) == "expired"
@@ -233,7 +233,7 @@ async def test_how_it_goes_is_told() -> None:
 def test_limits_are_positive() -> None:
     """Others are refused, with the value."""
     with pytest.raises(ValueError, match="sessions=0"):
-        SessionLimits(sessions=0)
+        SessionLimits(max_sessions=0)
 
 
 async def test_draining_ends_also_what_does_not_stop() -> None:

@@ -22,7 +22,7 @@ from bargein.pipeline import Audio, Interrupt, Pipeline, ResponseEnded, UserText
 from bargein.processors import Spoken
 from bargein.services.sockets import Endpoint, SocketClosedError, dial
 from bargein.services.transports import SessionLimits, Transport, connect_websocket, serve_websocket
-from bargein.services.transports.control import Start, start
+from bargein.services.transports.control import Start, encode_start
 from tests.environment import amount
 
 from .kit import Brain, threads, until
@@ -59,7 +59,7 @@ async def visit(url: str, number: int) -> None:
         async with dial(Endpoint(url=url)) as socket:
             with suppress(SocketClosedError):
                 if manner == 3:
-                    await socket.send(start(Start()))
+                    await socket.send(encode_start(Start()))
                     await socket.send('{"type": "text", "text": "Hello."}')
                     await socket.receive()
                 else:
@@ -102,7 +102,7 @@ def test_nothing_is_left_behind(backend: str) -> None:
                 group.start_soon(one, number)
 
     async def soak() -> None:
-        async with serve_websocket(agent, limits=SessionLimits(sessions=2 * AT_ONCE)) as server:
+        async with serve_websocket(agent, limits=SessionLimits(max_sessions=2 * AT_ONCE)) as server:
 
             async def settled(*least: int) -> list[int]:
                 """What is there when the last of them has closed its socket, which may take a moment."""

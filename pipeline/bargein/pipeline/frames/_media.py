@@ -198,8 +198,8 @@ class Video(_Picture, frozen=True, eq=False):
     data: npt.NDArray[np.uint8] | bytes
     """Pixels as `uint8`, or the bytes of one jpeg, png or webp.
 
-    The shape of pixels is `(height, width, 3)` for rgb24 and bgr24, `(height, width, 4)` for rgba, `(height, width)` for
-    gray8.
+    The shape of pixels is `(height, width, 3)` for rgb24 and bgr24, `(height, width, 4)` for rgba, `(height, width)`
+    for gray8.
     """
     format: str = "rgb24"
     """`rgb24`, `bgr24`, `rgba`, `gray8`, `jpeg`, `png` or `webp`."""
@@ -238,8 +238,8 @@ class Image(_Picture, frozen=True, eq=False):
     data: npt.NDArray[np.uint8] | bytes
     """Pixels as `uint8`, or the bytes of one jpeg, png or webp.
 
-    The shape of pixels is `(height, width, 3)` for rgb24 and bgr24, `(height, width, 4)` for rgba, `(height, width)` for
-    gray8.
+    The shape of pixels is `(height, width, 3)` for rgb24 and bgr24, `(height, width, 4)` for rgba, `(height, width)`
+    for gray8.
     """
     format: str = "rgb24"
     """`rgb24`, `bgr24`, `rgba`, `gray8`, `jpeg`, `png` or `webp`."""

@@ -8,8 +8,7 @@ from functools import cache
 from typing import ClassVar
 
 from bargein.pipeline import Audio
-
-from ._words import UNSPACED
+from bargein.processors.words import UNSPACED
 
 __all__ = ["Alignment"]
 

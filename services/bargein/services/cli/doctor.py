@@ -1,4 +1,4 @@
-"""`bargein doctor`: what is installed, which keys, devices and ports there are, and the remedy for what is missing."""
+"""`bargein doctor`: what is installed, which keys, devices and ports there are, and how to get what is missing."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from ._console import console
 
 __all__ = ["Finding", "doctor", "examine"]
 
-PORT = 8080
-"""Where the demo listens, unless it is told another."""
+DEMO_PORT = 8080
+"""The port at which `bargein demo` listens by default."""
 PROGRAMS = {
     "flite": ("a better voice for the offline brain", "apt install flite"),
     "dot": ("drawings by Graphviz", "apt install graphviz"),
@@ -35,14 +35,14 @@ SIGNS = {"good": "[green]✓[/]", "missing": "[yellow]–[/]", "bad": "[red]✗[
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that was looked at."""
+    """One thing that `doctor` has looked at."""
 
     part: str
-    """What it belongs to."""
+    """The group in which it is printed."""
     name: str
-    """The thing."""
+    """What was looked at."""
     state: Literal["good", "missing", "bad"]
-    """`missing` is what one may do without; `bad` must be mended."""
+    """`missing`: it is optional. `bad`: it must be mended."""
     found: str = ""
     """What was found."""
     remedy: str = ""
@@ -50,9 +50,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def doctor(
-    models: Annotated[bool, typer.Option("--models", help="What each realtime model can do.")] = False,
+    models: Annotated[bool, typer.Option("--models", help="Print what each realtime model can do.")] = False,
 ) -> None:
-    """Say what is installed and what is missing, and how to get it."""
+    """Print what is installed and what is missing, and how to get it."""
     if models:
         heading, *rows = capabilities()
         console.print(_table(heading, rows))
@@ -81,36 +81,48 @@ def _table(heading: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
     return table
 
 
-def examine(environ: Mapping[str, str], port: int = PORT) -> Iterator[Finding]:
-    """Look at everything, one thing after the other. Keys are looked for, and never shown."""
-    yield from _core()
-    yield from _extras()
-    yield from _programs()
-    yield from _brains(environ)
-    yield _device()
-    yield _port(port)
+def examine(environ: Mapping[str, str], port: int = DEMO_PORT) -> Iterator[Finding]:
+    """Give a finding for everything that is looked at. Keys are looked for and never shown.
+
+    Args:
+        environ: The environment variables.
+        port: The port that `bargein demo` would take.
+    """
+    yield from _examine_core()
+    yield from _examine_extras()
+    yield from _examine_programs()
+    yield from _examine_brains(environ)
+    yield _examine_sound_device()
+    yield _examine_port(port)
 
 
-def _core() -> Iterator[Finding]:
-    fits = sys.version_info >= (3, 11)
+def _examine_core() -> Iterator[Finding]:
+    supported = sys.version_info >= (3, 11)
     yield Finding(
         part="Engine",
         name="Python",
-        state="good" if fits else "bad",
+        state="good" if supported else "bad",
         found=platform.python_version(),
-        remedy="" if fits else "install Python 3.11 or newer",
+        remedy="" if supported else "install Python 3.11 or newer",
     )
     for name, extra in _requirements():
         if not extra:
-            yield _distribution("Engine", name, "bad", f"pip install {name}")
+            found = _version(name)
+            yield Finding(
+                part="Engine",
+                name=name,
+                state="good" if found else "bad",
+                found=found or "not installed",
+                remedy="" if found else f"pip install {name}",
+            )
 
 
-def _extras() -> Iterator[Finding]:
-    parts: dict[str, list[str]] = {}
+def _examine_extras() -> Iterator[Finding]:
+    extras: dict[str, list[str]] = {}
     for name, extra in _requirements():
         if extra and extra not in ("all", "dev") and name != "bargein":
-            parts.setdefault(extra, []).append(name)
-    for extra, names in sorted(parts.items()):
+            extras.setdefault(extra, []).append(name)
+    for extra, names in sorted(extras.items()):
         missing = [name for name in names if _version(name) is None]
         found = ", ".join(f"{name} {_version(name)}" for name in names if name not in missing)
         yield Finding(
@@ -122,19 +134,19 @@ def _extras() -> Iterator[Finding]:
         )
 
 
-def _programs() -> Iterator[Finding]:
-    for name, (what, remedy) in PROGRAMS.items():
+def _examine_programs() -> Iterator[Finding]:
+    for name, (purpose, remedy) in PROGRAMS.items():
         path = shutil.which(name)
         yield Finding(
             part="Programs",
             name=name,
             state="good" if path else "missing",
-            found=path or f"none; it gives {what}",
+            found=path or f"not installed; it gives {purpose}",
             remedy="" if path else remedy,
         )
 
 
-def _brains(environ: Mapping[str, str]) -> Iterator[Finding]:
+def _examine_brains(environ: Mapping[str, str]) -> Iterator[Finding]:
     for choice in choices(environ):
         yield Finding(
             part="Brains",
@@ -145,25 +157,26 @@ def _brains(environ: Mapping[str, str]) -> Iterator[Finding]:
         )
 
 
-def _device() -> Finding:
-    remedy = "pip install 'bargein[local]', and apt install libportaudio2 on Linux"
+def _examine_sound_device() -> Finding:
+    remedy = "pip install 'bargein[local]', and on Linux apt install libportaudio2"
     try:
         sounddevice: Any = importlib.import_module("sounddevice")
         devices = list(sounddevice.query_devices())
     except (ImportError, OSError) as error:
         return Finding(part="Machine", name="sound", state="missing", found=str(error), remedy=remedy)
-    ways = {way: sum(1 for each in devices if each[f"max_{way}_channels"]) for way in ("input", "output")}
-    good = all(ways.values())
+    inputs = sum(1 for each in devices if each["max_input_channels"])
+    outputs = sum(1 for each in devices if each["max_output_channels"])
+    good = bool(inputs and outputs)
     return Finding(
         part="Machine",
         name="sound",
         state="good" if good else "missing",
-        found=f"{ways['input']} to hear, {ways['output']} to speak",
+        found=f"{inputs} microphones, {outputs} loudspeakers",
         remedy="" if good else "plug in a microphone and a loudspeaker; only `bargein talk` needs them",
     )
 
 
-def _port(port: int) -> Finding:
+def _examine_port(port: int) -> Finding:
     with socket.socket() as probe:
         free = probe.connect_ex(("127.0.0.1", port)) != 0
     return Finding(
@@ -176,7 +189,7 @@ def _port(port: int) -> Finding:
 
 
 def _requirements() -> list[tuple[str, str]]:
-    """Each library that this distribution asks for, and the extra that it is for."""
+    """Return each library that this distribution requires, with the extra that requires it."""
     pairs = []
     for line in importlib.metadata.requires("bargein") or ():
         name = re.match(r"[\w.-]+", line)
@@ -191,14 +204,3 @@ def _version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _distribution(part: str, name: str, otherwise: Literal["missing", "bad"], remedy: str) -> Finding:
-    found = _version(name)
-    return Finding(
-        part=part,
-        name=name,
-        state="good" if found else otherwise,
-        found=found or "not installed",
-        remedy="" if found else remedy,
-    )

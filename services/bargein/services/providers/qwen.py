@@ -26,7 +26,7 @@ QWEN: Final = msgspec.structs.replace(
     BETA,
     path="/api-ws/v1/realtime",
     # Both formats are called pcm16, whatever their rate; older models call the output pcm24.
-    begins={"audio": {"input": {"format": {"type": "audio/pcm", "rate": 16_000}}}},
+    session_defaults={"audio": {"input": {"format": {"type": "audio/pcm", "rate": 16_000}}}},
     # The vendor's pages describe functions as in the chat interface. Newer models call them.
     nested_tools=True,
     images="input_image_buffer.append",

@@ -68,7 +68,7 @@ def test_what_is_written_is_read_again(dialect: Dialect, session: dict[str, Any]
 @every
 def test_a_whole_session(dialect: Dialect) -> None:
     """A server's session object survives, too, and nothing of GA's is left where the dialect has another place."""
-    session = new_session("s", "m", 0, dialect.begins, lenient=True)
+    session = new_session("s", "m", 0, dialect.session_defaults, lenient=True)
     written = dialect.write_session(session)
     assert not set(written) & dialect.lacks
     assert dialect.read_session(written)["audio"]["input"]["turn_detection"]["type"] == "server_vad"

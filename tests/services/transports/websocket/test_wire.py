@@ -65,7 +65,7 @@ def test_sound_has_its_place_in_time() -> None:
     ms20 = Audio(samples=np.zeros(320, np.int16), rate=16_000)
     ms10 = Audio(samples=np.zeros(480, np.int16), rate=48_000)
     sequences = [(ms20, 0), (ms20, 1), (ms20, 4), (ms10, 5), (ms10, 6), (ms10, 0)]
-    frames = [frame for sound, sequence in sequences for frame in wire.received(pack(sound, sequence, 0))]
+    frames = [frame for sound, sequence in sequences for frame in wire.decode(pack(sound, sequence, 0))]
     assert [frame.pts // 10**6 for frame in frames if isinstance(frame, Audio)] == [0, 20, 80, 100, 110, 120]
     assert wire.missing == 2
 
@@ -73,33 +73,33 @@ def test_sound_has_its_place_in_time() -> None:
 def test_the_agent_hears_frames() -> None:
     """Words and goodbyes; a second start is refused."""
     wire = AgentWire()
-    assert list(wire.received('{"type": "text", "text": "hi"}')) == [UserText(text="hi")]
-    assert list(wire.received('{"type": "end"}')) == [Finish()]
+    assert list(wire.decode('{"type": "text", "text": "hi"}')) == [UserText(text="hi")]
+    assert list(wire.decode('{"type": "end"}')) == [Finish()]
     with pytest.raises(ControlError, match="no time to start"):
-        list(wire.received(control.start(Start())))
+        list(wire.decode(control.encode_start(Start())))
 
 
 def test_sound_that_never_expires_belongs_to_the_present() -> None:
     """A player that compares epochs plays it."""
     wire = AgentWire()
-    (message,) = wire.news(Interrupt(epoch=4, reason="x"))
+    (message,) = wire.encode_event(Interrupt(epoch=4, reason="x"))
     assert json.loads(message)["epoch"] == 4
-    (live,) = wire.sound(SOUND)
-    (mine,) = wire.sound(SOUND.stamped(5))
+    (live,) = wire.encode_audio(SOUND)
+    (mine,) = wire.encode_audio(SOUND.stamped(5))
     assert isinstance(live, bytes)
     assert isinstance(mine, bytes)
     assert [unpack(live)[1:], unpack(mine)[1:]] == [(0, 4), (1, 5)]
-    assert wire.news(Text(text="x"))
-    assert not wire.news(SOUND)
+    assert wire.encode_event(Text(text="x"))
+    assert not wire.encode_event(SOUND)
 
 
 def test_the_user_drops_what_has_expired() -> None:
     """Older sound that comes after a flush is not given, and counted."""
     agent, user = AgentWire(), UserWire()
-    (old,) = agent.sound(SOUND.stamped(0))
-    (flush,) = agent.news(Interrupt(epoch=1, reason="the user spoke"))
-    (new,) = agent.sound(SOUND.stamped(1))
-    given = [frame for data in (old, flush, old, new) for frame in user.received(data)]
+    (old,) = agent.encode_audio(SOUND.stamped(0))
+    (flush,) = agent.encode_event(Interrupt(epoch=1, reason="the user spoke"))
+    (new,) = agent.encode_audio(SOUND.stamped(1))
+    given = [frame for data in (old, flush, old, new) for frame in user.decode(data)]
     assert given == [SOUND.stamped(0), Interrupt(epoch=1, reason="the user spoke"), given[2]]
     assert isinstance(given[2], Audio)
     assert given[2].epoch == 1
@@ -108,10 +108,10 @@ def test_the_user_drops_what_has_expired() -> None:
 
 def test_the_users_sound_is_live() -> None:
     """It has no epoch of the agent's."""
-    (data,) = UserWire().sound(SOUND)
+    (data,) = UserWire().encode_audio(SOUND)
     assert isinstance(data, bytes)
     assert unpack(data) == (SOUND, 0, 0)
-    (frame,) = AgentWire().received(data)
+    (frame,) = AgentWire().decode(data)
     assert isinstance(frame, Audio)
     assert frame.epoch == LIVE
 
@@ -126,9 +126,9 @@ def test_garbage_is_an_error_and_nothing_else() -> None:
         pack(SOUND, 1, 2),
         b'{"type": "text", "text": "hello"}',
         b'{"type": "image", "data": "AAAA", "format": "jpeg"}',
-        control.start(Start()).encode(),
-        str(control.encode(Transcript(text="hello"))).encode(),
-        str(control.encode(Interrupt(epoch=2))).encode(),
+        control.encode_start(Start()).encode(),
+        str(control.encode_agent_message(Transcript(text="hello"))).encode(),
+        str(control.encode_agent_message(Interrupt(epoch=2))).encode(),
     ]
     agent, user = AgentWire(), UserWire()
     wrong = 0
@@ -140,7 +140,7 @@ def test_garbage_is_an_error_and_nothing_else() -> None:
         message = bytes(data) if number % 3 else bytes(data).decode("utf-8", "replace")
         for wire in (agent, user):
             try:
-                list(wire.received(message))
+                list(wire.decode(message))
             except ControlError:
                 wrong += 1
     assert wrong > COUNT // 2

@@ -50,12 +50,12 @@ class UltravoxLanguage:
         self._transcripts: dict[str, str] = {}  # of the user, by item
 
     @property
-    def begins(self) -> Mapping[str, Any]:
+    def session_defaults(self) -> Mapping[str, Any]:
         """The session settings that a connection begins with: the audio formats."""
         user, agent = ({"format": {"type": "audio/pcm", "rate": rate}} for rate in self._rates)
         return {"audio": {"input": {**user, "transcription": {"model": "ultravox"}}, "output": agent}}
 
-    def begin(self) -> UltravoxLanguage:
+    def for_connection(self) -> UltravoxLanguage:
         """Return a new one for another call."""
         return UltravoxLanguage(input_rate=self._rates[0], output_rate=self._rates[1])
 

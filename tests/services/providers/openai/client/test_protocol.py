@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from bargein.services.history import Entry
 from bargein.services.providers.openai import wire
-from bargein.services.providers.openai.client.protocol import BUSY, FATAL, HARMLESS, PROFILE, AudioForm, OpenAIProtocol
+from bargein.services.providers.openai.client._event_reader import BUSY_CODE, FATAL_CODES, HARMLESS_CODES
+from bargein.services.providers.openai.client.protocol import PROFILE, AudioForm, OpenAIProtocol
 from bargein.services.realtime import (
     AudioCommitted,
     AudioPiece,
@@ -503,7 +504,7 @@ def complains(ours: OpenAIProtocol, **error: Any) -> list[Event]:
     return hears(ours, "error", error={"type": "invalid_request_error", "message": "m", "param": None, **error})
 
 
-@pytest.mark.parametrize("code", sorted(FATAL))
+@pytest.mark.parametrize("code", sorted(FATAL_CODES))
 def test_fatal_errors(code: str) -> None:
     """What no other try would change."""
     assert complains(protocol(), code=code) == [ProtocolFault(message="m", code=code, fatal=True)]
@@ -512,8 +513,8 @@ def test_fatal_errors(code: str) -> None:
 def test_the_fatal_errors_are_those_of_the_interface() -> None:
     """At least the four that are documented."""
     known = {"insufficient_quota", "invalid_api_key", "account_deactivated", "billing_hard_limit_reached"}
-    assert known <= FATAL
-    assert not FATAL & (HARMLESS | {BUSY, "session_expired", "rate_limit_exceeded"})
+    assert known <= FATAL_CODES
+    assert not FATAL_CODES & (HARMLESS_CODES | {BUSY_CODE, "session_expired", "rate_limit_exceeded"})
 
 
 @pytest.mark.parametrize("code", ["response_cancel_not_active", "input_audio_buffer_commit_empty"])
@@ -527,7 +528,7 @@ def test_busy() -> None:
     ours = protocol()
     ask = message(next(iter(ours.respond())))
     assert complains(ours, code="conversation_already_has_active_response", event_id=ask["event_id"]) == [
-        ProtocolFault(message="m", code=BUSY, busy=True)
+        ProtocolFault(message="m", code=BUSY_CODE, busy=True)
     ]
 
 
@@ -711,7 +712,7 @@ COMMANDS: dict[str, tuple[Any, list[dict[str, Any]]]] = {
         [
             {
                 "type": "response.create",
-                "event_id": "aside-1",
+                "event_id": "out-of-band-1",
                 "response": {
                     "conversation": "none",
                     "output_modalities": ["text"],

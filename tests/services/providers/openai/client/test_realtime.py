@@ -115,7 +115,7 @@ def test_many_at_once(backend: str) -> None:
     """In one process, server and clients: each gets its own answer."""
 
     async def one(server: Server, number: int, heard: dict[int, str]) -> None:
-        async with model(server).connect(cancel_within=30.0) as conversation:  # all of them end at once, too
+        async with model(server).connect(cancel_seconds=30.0) as conversation:  # all of them end at once, too
             await conversation.send_text(str(number))
             words = ""
             async for event in conversation:

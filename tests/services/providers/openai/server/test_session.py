@@ -674,7 +674,6 @@ UPDATES: list[tuple[dict[str, Any], str, str]] = [
     ({}, "missing_required_parameter", "session.type"),
     ({"type": "transcription"}, "invalid_value", "session.type"),
     ({"type": "realtime", "temperature": 1}, "unknown_parameter", "session.temperature"),
-    ({"type": "realtime", "model": "another"}, "invalid_value", "session.model"),
     ({"type": "realtime", "output_modalities": ["text", "audio"]}, "invalid_value", "session.output_modalities"),
     ({"type": "realtime", "instructions": 1}, "invalid_type", "session.instructions"),
     ({"type": "realtime", "max_output_tokens": 5000}, "integer_out_of_range", "session.max_output_tokens"),
@@ -726,6 +725,32 @@ def test_an_update_that_cannot_be_changes_nothing(session: dict[str, Any], code:
     assert problem["event_id"] == "mine"
     assert hand.core.session is before
     assert hand.frames() == []
+
+
+@pytest.mark.parametrize("field", ["model", "id", "object", "expires_at"])
+def test_fields_that_only_the_server_sets_are_ignored(field: str) -> None:
+    """The rest of the update takes effect, and there is no error: the Agents SDKs always name a model."""
+    hand = Hand()
+    before = hand.core.session
+    (updated,) = hand.update(**{field: "another"}, instructions="Be brief.")
+    assert updated["session"] == {**before, "instructions": "Be brief."}
+    assert hand.frames() == [Configure(instructions="Be brief.")]
+
+
+def test_one_odd_field_does_not_sink_the_rest() -> None:
+    """The others take effect; each odd one is an error that names it and the client's event."""
+    hand = Hand()
+    odd = {"temperature": 0.8, "audio": {"input": {"noise_reduction": {"type": "loud"}}, "output": {"speed": 1.2}}}
+    events = hand.client(
+        "session.update", session={"type": "realtime", "instructions": "Be brief.", **odd}, event_id="mine"
+    )
+    assert types(events) == ["session.updated", "error", "error"]
+    assert events[0]["session"]["instructions"] == "Be brief."
+    assert events[0]["session"]["audio"]["output"]["speed"] == 1.2
+    assert events[0]["session"]["audio"]["input"]["noise_reduction"] is None
+    fields = [(each["error"]["param"], each["error"]["event_id"]) for each in events[1:]]
+    assert fields == [("session.temperature", "mine"), ("session.audio.input.noise_reduction.type", "mine")]
+    assert hand.frames() == [Configure(instructions="Be brief.")]
 
 
 MESSAGE = {"type": "message", "role": "user"}

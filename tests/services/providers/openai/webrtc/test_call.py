@@ -8,6 +8,7 @@ import anyio
 import numpy as np
 import pytest
 import sniffio
+from aiortc import RTCPeerConnection
 
 from bargein.pipeline import (
     Audio,
@@ -221,3 +222,15 @@ async def test_another_backend_is_refused() -> None:
     with pytest.raises(RuntimeError, match="asyncio only"):
         async with dial_call(Endpoint(url="ws://127.0.0.1:9/v1/realtime")):
             pass
+
+
+async def test_aiortc_keeps_its_jitter_buffer_where_calls_replace_it() -> None:
+    """The one private attribute of aiortc that calls rely on (1.13 to 1.x)."""
+    pc = RTCPeerConnection()
+    try:
+        receiver = pc.addTransceiver("audio").receiver
+        assert hasattr(receiver, "_RTCRtpReceiver__jitter_buffer"), (
+            "aiortc has moved the jitter buffer of its receivers: bargein.services.media.intake must replace it elsewhere"
+        )
+    finally:
+        await pc.close()

@@ -64,7 +64,12 @@ def new_session(
 
 
 def update_session(
-    session: dict[str, Any], changes: Mapping[str, Any], *, spoken: bool = False, lenient: bool = False
+    session: dict[str, Any],
+    changes: Mapping[str, Any],
+    *,
+    spoken: bool = False,
+    lenient: bool = False,
+    problems: list[RequestError] | None = None,
 ) -> dict[str, Any]:
     """Return the session object after an update. Fields that are left out stay; null clears a field.
 
@@ -73,18 +78,28 @@ def update_session(
         changes: The fields of the update.
         spoken: The agent has been heard, so its voice cannot change.
         lenient: Keep fields that the GA interface does not know, as dialects have them.
+        problems: Takes the error of each field that is not allowed, and the other fields are updated; with None the
+            first such field is raised.
 
     Raises:
-        RequestError: A field or a value is not allowed. Nothing has changed then.
+        RequestError: `type` is missing or wrong, or a field or a value is not allowed and `problems` is None.
     """
     kind = changes.get("type")
     if kind is None:
         raise missing("session.type")
     if kind != "realtime":
         raise wrong_value("session.type", kind, "Value must be 'realtime'.")
-    result: dict[str, Any] = _merged(session, changes, "session", _LENIENT if lenient else _SESSION)
-    if spoken and result["audio"]["output"]["voice"] != session["audio"]["output"]["voice"]:
-        raise RequestError("cannot_update_voice", "Cannot update a conversation's voice if assistant audio is present.")
+    schema = _LENIENT if lenient else _SESSION
+    result: dict[str, Any] = _merged(session, changes, "session", schema, problems)
+    output, voice = result["audio"]["output"], session["audio"]["output"]["voice"]
+    if spoken and output["voice"] != voice:
+        error = RequestError(
+            "cannot_update_voice", "Cannot update a conversation's voice if assistant audio is present."
+        )
+        if problems is None:
+            raise error
+        problems.append(error)
+        output["voice"] = voice
     return result
 
 
@@ -112,19 +127,26 @@ def response_settings(
     return result
 
 
-def _merged(old: Mapping[str, Any], new: Any, path: str, schema: Schema) -> Any:
+def _merged(
+    old: Mapping[str, Any], new: Any, path: str, schema: Schema, problems: list[RequestError] | None = None
+) -> Any:
+    """Return an object after an update of some fields; errors of single fields go to `problems`, if that is given."""
     if not isinstance(new, Mapping):
         raise wrong_type(path, new, "an object")
     result = copy.deepcopy(dict(old))
     for name, value in new.items():
         rule, where = schema.get(name) or schema.get(OTHERS), f"{path}.{name}"
-        if rule is None:
-            raise RequestError("unknown_parameter", f"Unknown parameter: '{where}'.", where)
-        if isinstance(rule, Mapping):
-            if value is not None:
-                result[name] = _merged(result.get(name) or {}, value, where, rule)
-        else:
-            result[name] = rule(value, result.get(name), where)
+        try:
+            if rule is None:
+                raise RequestError("unknown_parameter", f"Unknown parameter: '{where}'.", where)
+            if not isinstance(rule, Mapping):
+                result[name] = rule(value, result.get(name), where)
+            elif value is not None:
+                result[name] = _merged(result.get(name) or {}, value, where, rule, problems)
+        except RequestError as error:
+            if problems is None:
+                raise
+            problems.append(error)
     return result
 
 
@@ -139,9 +161,8 @@ def _text(value: Any, old: Any, path: str) -> str:
     return value
 
 
-def _same(value: Any, old: Any, path: str) -> Any:
-    if value != old:
-        raise wrong_value(path, value, f"It cannot be changed; it is {old!r}.")
+def _read_only(value: Any, old: Any, path: str) -> Any:
+    # Ignored and not refused, as by the service: the Agents SDKs send their model's name in each update.
     return old
 
 
@@ -333,10 +354,10 @@ _SHARED: Schema = {
 _SESSION: Schema = {
     **_SHARED,
     "type": _any,
-    "id": _same,
-    "object": _same,
-    "model": _same,
-    "expires_at": _same,
+    "id": _read_only,
+    "object": _read_only,
+    "model": _read_only,
+    "expires_at": _read_only,
     "tracing": _any,
     "truncation": _any,
     "include": _any,

@@ -100,7 +100,7 @@ class ServerSession:
             wire.AudioAppend: lambda event: user.append(event.audio),
             wire.AudioCommit: lambda event: user.commit(),
             wire.AudioClear: lambda event: user.clear(),
-            wire.SessionUpdate: lambda event: self._update(event.session),
+            wire.SessionUpdate: lambda event: self._update(event.session, event.event_id),
             wire.ItemCreate: self._create_item,
             wire.ItemRetrieve: self._retrieve_item,
             wire.ItemDelete: self._delete_item,
@@ -217,14 +217,24 @@ class ServerSession:
         except RecursionError:
             self.error("The event is nested too deeply.", kind="invalid_request_error", code="invalid_json")
         except RequestError as error:
-            self.error(error.message, kind="invalid_request_error", code=error.code, param=error.param, about=event_id)
+            self._refuse(error, event_id)
 
-    def _update(self, changes: dict[str, Any]) -> None:
+    def _refuse(self, error: RequestError, event_id: str | None) -> None:
+        self.error(error.message, kind="invalid_request_error", code=error.code, param=error.param, about=event_id)
+
+    def _update(self, changes: dict[str, Any], event_id: str | None) -> None:
+        """Change the session. A field that is not allowed becomes an `error` event, and the others take effect."""
         state, before = self._state, self._state.session
-        state.session = update_session(before, changes, spoken=self._responses.spoken, lenient=state.lenient)
-        self._configure_brain(before, state.session)
-        self._user.configure()
-        state.send("session.updated", session=state.session)
+        problems: list[RequestError] = []
+        after = update_session(before, changes, spoken=self._responses.spoken, lenient=state.lenient, problems=problems)
+        if after != before or not problems:
+            state.session = after
+            self._configure_brain(before, after)
+            self._user.configure()
+            # Before the errors: a client that waits for its session learns first that it has one.
+            state.send("session.updated", session=after)
+        for problem in problems:
+            self._refuse(problem, event_id)
 
     def _configure_brain(self, before: dict[str, Any], after: dict[str, Any]) -> None:
         """Tell the brain what has changed of its instructions, tools and voice."""
