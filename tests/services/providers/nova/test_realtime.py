@@ -485,7 +485,7 @@ async def test_nothing_can_be_asked_for() -> None:
     async with peer.model().connect() as conversation:
         with pytest.raises(UnsupportedError, match="it answers by itself"):
             await conversation.respond("Say hello.")
-        with pytest.raises(UnsupportedError, match="let it find the end of a turn by itself"):
+        with pytest.raises(UnsupportedError, match="let it find the end of a turn itself"):
             await conversation.commit()
         await conversation.clear()
         await anyio.sleep(1)

@@ -33,7 +33,8 @@ class _NotInSubsetError(Exception):
 def function_declaration(tool: dict[str, Any]) -> dict[str, Any]:
     """Return the declaration of a tool.
 
-    A schema that the subset cannot express is passed on as JSON schema (`parametersJsonSchema`). Newer models take that.
+    A schema that the subset cannot express is passed on as JSON schema (`parametersJsonSchema`). Newer models take
+    that.
     """
     declaration: dict[str, Any] = {"name": tool["name"], "description": tool.get("description") or ""}
     schema = tool.get("parameters") or {}

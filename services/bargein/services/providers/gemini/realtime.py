@@ -36,8 +36,8 @@ GetAddress = Callable[[], Endpoint | Awaitable[Endpoint]]
 class GeminiLive(Realtime):
     """A Gemini Live model: a brain that takes 16 kHz mono audio and speaks 24 kHz mono.
 
-    Access is given in one of three ways: `api_key` for AI Studio, `token` for AI Studio (an ephemeral token), or `token`
-    together with `project` for Vertex AI (a bearer token of Google Cloud).
+    Access is given in one of three ways: `api_key` for AI Studio, `token` for AI Studio (an ephemeral token), or
+    `token` together with `project` for Vertex AI (a bearer token of Google Cloud).
 
     Args:
         model: The model's name.
@@ -52,8 +52,8 @@ class GeminiLive(Realtime):
         background: Names of tools that the model does not wait for, each with when it speaks about the result:
             `"WHEN_IDLE"`, `"INTERRUPT"` or `"SILENT"`.
         output: `"audio"`, or `"text"` for models that answer in text.
-        turn_detection: `"server_vad"`; a dictionary of that `type` with the settings of `automaticActivityDetection` and
-            `interrupt_response`; or None for push to talk, where a `Commit` or a `Turn` ends the user's turn.
+        turn_detection: `"server_vad"`; a dictionary of that `type` with the settings of `automaticActivityDetection`
+            and `interrupt_response`; or None for push to talk, where a `Commit` or a `Turn` ends the user's turn.
         transcription: Whether the user's words are transcribed.
         compression: Whether old turns are dropped when the context is full, or the settings of
             `contextWindowCompression`. Without it a session ends after about 15 minutes, with video after two.
@@ -183,8 +183,8 @@ def _vertex_address(
 ) -> GetAddress:
     if token is None:
         raise ValueError(
-            "GeminiLive(project=...): no token; give token=a function that returns a bearer token of Google Cloud, such "
-            "as one that refreshes google.auth's default credentials"
+            "GeminiLive(project=...): no token; give token=a function that returns a bearer token of Google Cloud, "
+            "such as one that refreshes google.auth's default credentials"
         )
     host = "aiplatform.googleapis.com" if location == "global" else f"{location}-aiplatform.googleapis.com"
 
