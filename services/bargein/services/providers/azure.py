@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, Unpack
 import msgspec
 
 from bargein.services.realtime import Message, Realtime, Settings
-from bargein.services.realtime.protocol import named_setting
+from bargein.services.realtime.settings import named_setting
 
 from ._shared.tokens import Token, checked_token
 from .openai.client.protocol import PROFILE as OPENAI

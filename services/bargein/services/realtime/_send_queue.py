@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import anyio
 
@@ -12,23 +12,24 @@ from bargein.pipeline.lowlevel import Wakeup
 
 from .protocol import Message, Protocol
 
-__all__ = ["COMMANDS", "SendQueue"]
+__all__ = ["MAX_COMMANDS", "SendQueue"]
 
-RECENT_MS = 5000.0
-"""How much of the sound that was sent last is sent again when a connection breaks before anything has come of it."""
-COMMANDS = 64
-"""How many commands wait for a connection, at most."""
+RECENT_MS: Final = 5000.0
+"""How much of the audio that was sent last is sent again when a connection breaks before it had any effect."""
 
-
-class _Late(NamedTuple):
-    """A command that waits for a protocol to put it in words."""
-
-    make: Callable[[Protocol], Iterable[Message]]
-    behind_sound: bool
+MAX_COMMANDS: Final = 64
+"""Maximum number of commands that wait for a connection. Of more, the oldest are dropped."""
 
 
-class _Sound(NamedTuple):
-    """Sound that waits: for a connection, or for the socket."""
+class _Command(NamedTuple):
+    """A command that waits for a protocol to turn it into messages."""
+
+    make_messages: Callable[[Protocol], Iterable[Message]]
+    behind_audio: bool
+
+
+class _Audio(NamedTuple):
+    """Audio that waits for a connection or for the socket."""
 
     pcm: bytes
     ms: float
@@ -36,27 +37,33 @@ class _Sound(NamedTuple):
 
 
 class SendQueue:
-    """Messages for one provider, over however many connections. Of sound, at most so many seconds wait."""
+    """Messages for one provider, over all connections of a conversation.
 
-    def __init__(self, seconds: float) -> None:
-        self.bell = Wakeup()
-        """Rings when there is something to send."""
-        self.number = 0
-        """Of the connection, from 1."""
+    Messages belong to one connection and are dropped with it. Audio and commands outlive it.
+
+    Args:
+        max_audio_seconds: How much audio may wait, in seconds. Of more, the oldest is dropped and counted.
+    """
+
+    def __init__(self, max_audio_seconds: float) -> None:
+        self.wakeup = Wakeup()
+        """Set when there is something to send."""
+        self.connection = 0
+        """Number of the connection, from 1."""
         self.protocol: Protocol | None = None
-        """What puts things in words; None without a connection."""
+        """The protocol of the present connection; None without one."""
         self.open = False
         """There is a session that can be used."""
-        self._lost_ms = 0.0
-        self.heard_until = anyio.current_time()
-        """Until when what was heard lasts, if it is played as it comes."""
-        self._most = seconds * 1000
+        self.audio_until = anyio.current_time()
+        """Until when the queued audio lasts, if the provider plays it as it comes."""
+        self._dropped_ms = 0.0
+        self._max_audio_ms = max_audio_seconds * 1000
         self._waiting_ms = 0.0
-        self._queue: deque[Message | _Sound | _Late] = deque()
-        self._taken: _Sound | None = None  # and perhaps not sent
-        self._recent: deque[_Sound] = deque()  # was sent, and nothing has come of it
+        self._queue: deque[Message | _Audio | _Command] = deque()
+        self._taken: _Audio | None = None  # is being sent
+        self._recent: deque[_Audio] = deque()  # was sent, and has had no effect yet
         self._recent_ms = 0.0
-        self._origin: int | None = None  # pts of the first sound sent on this connection
+        self._origin: int | None = None  # pts of the first audio sent on this connection
 
     def __bool__(self) -> bool:
         return self.open and bool(self._queue)
@@ -66,87 +73,111 @@ class SendQueue:
 
     @property
     def dropped_ms(self) -> float:
-        """How much sound was lost because it could not be sent in time."""
-        return self._lost_ms + (self.protocol.dropped_ms if self.protocol is not None else 0.0)
+        """How much audio was dropped because it could not be sent in time, in milliseconds."""
+        return self._dropped_ms + (self.protocol.dropped_ms if self.protocol is not None else 0.0)
+
+    # Connections --------------------------------------------------------------------------------------------------
 
     def connect(self, protocol: Protocol) -> None:
-        """A new connection, of which nothing is known but its language."""
+        """Begin a new connection, whose session is not ready yet."""
         self.protocol, self.open = protocol, False
-        self.number += 1
+        self.connection += 1
         self._origin = None
 
     def disconnect(self) -> None:
-        """The connection is gone, and with it the messages that were meant for it; sound and commands are kept."""
-        self._lost_ms = self.dropped_ms
+        """Drop the connection and the messages that were meant for it. Audio and commands are kept."""
+        self._dropped_ms = self.dropped_ms
         self.protocol, self.open = None, False
-        kept = [each for each in self._queue if isinstance(each, _Sound | _Late)]
+        kept = [each for each in self._queue if isinstance(each, _Audio | _Command)]
         self._queue.clear()
-        lost = [*self._recent, *([self._taken] if self._taken is not None else [])]
-        self._waiting_ms += sum(each.ms for each in lost)
-        self._queue.extend((*lost, *kept))
-        self.understood()
+        again = [*self._recent, *([self._taken] if self._taken is not None else [])]
+        self._waiting_ms += sum(each.ms for each in again)
+        self._queue.extend((*again, *kept))
+        self.acknowledge()
         self._taken = None
 
     def begin(self, first: Iterable[Message]) -> None:
-        """The session can be used: `first` goes before all that has waited for it."""
+        """Open the queue, because the session is ready.
+
+        Args:
+            first: Messages to send before everything that has waited.
+        """
         waiting = list(self._queue)
         self._queue.clear()
         self._queue.extend(first)
-        for each in waiting:  # in words now, before what is asked for next
-            self._queue.extend([each] if not isinstance(each, _Late) or each.behind_sound else self._made(each))
+        for each in waiting:
+            if isinstance(each, _Command) and not each.behind_audio:  # its messages go before those of later commands
+                self._queue.extend(self._make_messages(each))
+            else:
+                self._queue.append(each)
         self.open = True
-        self.bell.set()
+        self.wakeup.set()
+
+    # Adding -------------------------------------------------------------------------------------------------------
 
     def post(self, messages: Iterable[Message]) -> None:
         """Send messages of this connection."""
         self._queue.extend(messages)
-        self.bell.set()
+        self.wakeup.set()
 
-    def command(self, make: Callable[[Protocol], Iterable[Message]], *, behind_sound: bool = False) -> None:
-        """Send a command now, or when there is a session; put in words `behind_sound`, if that must come first."""
-        if self.open and self.protocol is not None and not (behind_sound and self._waiting_ms):
-            self.post(make(self.protocol))
+    def command(self, make_messages: Callable[[Protocol], Iterable[Message]], *, behind_audio: bool = False) -> None:
+        """Send a command now, or when there is a session.
+
+        Args:
+            make_messages: Returns the messages of the command in a protocol.
+            behind_audio: Call it only when all audio that waits has been sent, because its messages depend on that.
+        """
+        if self.open and self.protocol is not None and not (behind_audio and self._waiting_ms):
+            self.post(make_messages(self.protocol))
             return
-        self._queue.append(_Late(make, behind_sound))
-        self.bell.set()
-        if sum(isinstance(each, _Late) for each in self._queue) > COMMANDS:
-            self._queue.remove(next(each for each in self._queue if isinstance(each, _Late)))
+        self._queue.append(_Command(make_messages, behind_audio))
+        self.wakeup.set()
+        if sum(isinstance(each, _Command) for each in self._queue) > MAX_COMMANDS:
+            self._queue.remove(next(each for each in self._queue if isinstance(each, _Command)))
 
-    def sound(self, pcm: bytes, ms: float, pts: int) -> None:
-        """Send the user's sound. Where too much of it waits, the oldest is lost and counted."""
-        self._queue.append(_Sound(pcm, ms, pts))
+    def add_audio(self, pcm: bytes, ms: float, pts: int) -> None:
+        """Send the user's audio. If too much of it waits, the oldest is dropped and counted.
+
+        Args:
+            pcm: 16-bit little-endian PCM, mono, at the rate of the provider.
+            ms: Its length in milliseconds.
+            pts: Its media time in nanoseconds.
+        """
+        self._queue.append(_Audio(pcm, ms, pts))
         self._waiting_ms += ms
-        self.heard_until = max(self.heard_until, anyio.current_time()) + ms / 1000
-        while self._waiting_ms > self._most:
-            oldest = next(each for each in self._queue if isinstance(each, _Sound))
+        self.audio_until = max(self.audio_until, anyio.current_time()) + ms / 1000
+        while self._waiting_ms > self._max_audio_ms:
+            oldest = next(each for each in self._queue if isinstance(each, _Audio))
             self._queue.remove(oldest)
             self._waiting_ms -= oldest.ms
-            self._lost_ms += oldest.ms
-        self.bell.set()
+            self._dropped_ms += oldest.ms
+        self.wakeup.set()
 
-    def quiet(self, pcm: bytes, ms: float) -> None:
-        """Send silence where there was no sound, unless the socket is behind already."""
-        self.heard_until = max(self.heard_until, anyio.current_time() - 2 * ms / 1000) + ms / 1000
+    def add_silence(self, pcm: bytes, ms: float) -> None:
+        """Send silence where there was no audio, unless something waits to be sent already."""
+        self.audio_until = max(self.audio_until, anyio.current_time() - 2 * ms / 1000) + ms / 1000
         if self.open and self.protocol is not None and not self._queue:
-            self.post(_messages(self.protocol.audio(pcm)))
+            self.post(_as_messages(self.protocol.audio(pcm)))
+
+    # Sending ------------------------------------------------------------------------------------------------------
 
     def take(self) -> Iterable[Message]:
-        """The next thing to send, in words; nothing when there is none."""
+        """Return the messages to send next; none when nothing waits. Call `on_sent` once they are sent."""
         if not self or self.protocol is None:
             return ()
         first = self._queue.popleft()
-        self._taken = first if isinstance(first, _Sound) else None
-        if isinstance(first, _Late):
-            return self._made(first)
-        if isinstance(first, _Sound):
+        self._taken = first if isinstance(first, _Audio) else None
+        if isinstance(first, _Command):
+            return self._make_messages(first)
+        if isinstance(first, _Audio):
             self._waiting_ms -= first.ms
             if self._origin is None:
                 self._origin = first.pts
-            return _messages(self.protocol.audio(first.pcm))
+            return _as_messages(self.protocol.audio(first.pcm))
         return (first,)
 
-    def sent(self) -> None:
-        """What was taken has been sent."""
+    def on_sent(self) -> None:
+        """Note that what was taken has been sent."""
         if self._taken is not None:
             self._recent.append(self._taken)
             self._recent_ms += self._taken.ms
@@ -155,23 +186,23 @@ class SendQueue:
                 self._recent_ms -= self._recent.popleft().ms
 
     @property
-    def unheard(self) -> bool:
-        """Sound has been sent of which nothing has come yet."""
+    def has_unacknowledged(self) -> bool:
+        """Whether audio was sent that has had no effect yet."""
         return bool(self._recent)
 
-    def understood(self) -> None:
-        """Something has come of the sound: if the connection breaks, it need not be sent again."""
+    def acknowledge(self) -> None:
+        """Note that the audio has had an effect. It is not sent again if the connection breaks."""
         self._recent.clear()
         self._recent_ms = 0.0
 
-    def _made(self, late: _Late) -> Iterable[Message]:
-        assert self.protocol is not None
-        return late.make(self.protocol)
-
     def pts(self, ms: float) -> int:
-        """Media time of a position in the sound that was sent on this connection."""
+        """Return the media time of a position in the audio that was sent on this connection, in nanoseconds."""
         return (self._origin or 0) + round(ms * 1e6)
 
+    def _make_messages(self, command: _Command) -> Iterable[Message]:
+        assert self.protocol is not None
+        return command.make_messages(self.protocol)
 
-def _messages(made: Message | Iterable[Message]) -> Iterable[Message]:
-    return (made,) if isinstance(made, str | bytes) else made
+
+def _as_messages(messages: Message | Iterable[Message]) -> Iterable[Message]:
+    return (messages,) if isinstance(messages, str | bytes) else messages

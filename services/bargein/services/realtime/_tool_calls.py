@@ -1,67 +1,83 @@
-"""Calls of tools: who works on them, what the next response waits for, and which of them the provider knows."""
+"""Tool calls: which of them run, which the next response waits for, and which the provider knows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 from bargein.pipeline import ToolCall
 from bargein.services.history import Entry, History
 
 from ._responses import Response
-from .protocol import ToolCallReceived
+from .events import ToolCallReceived
 
 __all__ = ["PendingToolCalls"]
 
 
 class PendingToolCalls:
-    """The calls of one conversation that are not over, over however many connections."""
+    """The tool calls of a conversation that have no answer yet, over all its connections.
 
-    def __init__(self, history: History, responses: dict[str, Response], has_tool: Callable[[str], bool]) -> None:
+    Args:
+        history: The conversation. Its open calls were made by another brain.
+        responses: The responses of the conversation, by id.
+        has_tool: Returns whether a tool of this name runs here. If not, the application answers.
+    """
+
+    def __init__(self, history: History, responses: Mapping[str, Response], has_tool: Callable[[str], bool]) -> None:
         self.running: set[str] = set()
-        """Tools of ours work on these."""
+        """Ids of the calls whose tools run here."""
         self._history = history
         self._responses = responses
         self._has_tool = has_tool
-        self._here: set[str] = set()  # were made in this session of the provider's
-        self._foreign = {entry.call_id for entry in history if entry.open}  # of another brain, not yet answered
-        self._beside: set[str] = set()  # the conversation does not wait for these
-        self._kept: set[str] = set()  # were known when the provider's session could last be taken up again
+        self._known: set[str] = set()  # the provider's present session knows them
+        self._foreign = {entry.call_id for entry in history if entry.open}  # made by another brain, and not reported
+        self._parallel: set[str] = set()  # the conversation does not wait for these
+        self._resumable: set[str] = set()  # were known when the session could last be taken up
 
     @property
     def unanswered(self) -> set[str]:
-        """What the next response must wait for; not the calls of an interrupted one that we do not run."""
+        """Ids of the calls that the next response waits for.
+
+        Not among them: calls that the conversation does not wait for, and calls of an interrupted response that the
+        application would answer, because it may never do so.
+        """
         responses = self._responses.values()
         calls = {call for each in responses for call in each.calls if call in self.running or not each.dropped}
-        return calls - self._beside
+        return calls - self._parallel
 
-    def awaited(self, call: str) -> bool:
-        """Some response wants its answer."""
-        return any(call in response.calls for response in self._responses.values())
+    def is_awaited(self, call_id: str) -> bool:
+        """Return whether a response wants the answer to a call."""
+        return any(call_id in response.calls for response in self._responses.values())
 
-    def foreign(self, call: str) -> bool:
-        """Another brain made it, and nobody here was told of it."""
-        return call in self._foreign
+    def is_foreign(self, call_id: str) -> bool:
+        """Return whether another brain made a call, and the provider does not know of it."""
+        return call_id in self._foreign
 
-    def known(self, call: str) -> bool:
-        """The provider's present session knows it."""
-        return call in self._here
+    def is_known(self, call_id: str) -> bool:
+        """Return whether the provider's present session knows a call."""
+        return call_id in self._known
 
-    def made(self, event: ToolCallReceived, response: Response) -> ToolCall | None:
-        """The provider makes a call; None for one that it has made before."""
-        known, awaited = self._history.find_call(event.call_id), self.awaited(event.call_id)
-        again = known is not None and known.response_id == event.response_id
-        if awaited or not again:  # asked again, perhaps on another connection: one answer will do
+    # Calls --------------------------------------------------------------------------------------------------------
+
+    def receive(self, event: ToolCallReceived, response: Response) -> ToolCall | None:
+        """Register a call that the provider makes.
+
+        Returns:
+            The call; None if the provider has made it before, perhaps on another connection. One answer will do.
+        """
+        known, awaited = self._history.find_call(event.call_id), self.is_awaited(event.call_id)
+        repeated = known is not None and known.response_id == event.response_id
+        if awaited or not repeated:
             response.calls.add(event.call_id)
-            response.called = True
-            self._here.add(event.call_id)
-        if awaited or again:
+            response.needs_follow_up = True
+            self._known.add(event.call_id)
+        if awaited or repeated:
             return None
         self._history.call(event.call_id, event.name, event.arguments, event.response_id)
         handled = self._has_tool(event.name)
         if handled:
             self.running.add(event.call_id)
         if not event.waits:
-            self._beside.add(event.call_id)
+            self._parallel.add(event.call_id)
         return ToolCall(
             call_id=event.call_id,
             name=event.name,
@@ -70,34 +86,42 @@ class PendingToolCalls:
             handled=handled,
         )
 
-    def over(self, call: str) -> list[Response]:
-        """It is answered, or never will be. Gives the responses that made it."""
-        for calls in (self._beside, self.running, self._here):
-            calls.discard(call)
-        made = [response for response in self._responses.values() if call in response.calls]
-        for response in made:
-            response.calls.discard(call)
-        return made
+    def close(self, call_id: str) -> list[Response]:
+        """Note that a call is answered, or never will be. Returns the responses that made it."""
+        for calls in (self._parallel, self.running, self._known):
+            calls.discard(call_id)
+        callers = [response for response in self._responses.values() if call_id in response.calls]
+        for response in callers:
+            response.calls.discard(call_id)
+        return callers
 
-    def forget(self, response: Response) -> None:
-        """A response is forgotten, and with it its calls."""
-        self._here -= response.calls
-        self._beside -= response.calls
+    def report(self, call_id: str) -> None:
+        """Note that the provider is told of another brain's call, together with its answer."""
+        self._foreign.discard(call_id)
 
-    def keep(self) -> None:
-        """From now on the provider's session can be taken up again as it is."""
-        self._kept = set(self._here)
+    def forget(self, responses: Iterable[Response]) -> None:
+        """Forget the calls of responses that are forgotten."""
+        for response in responses:
+            self._known -= response.calls
+            self._parallel -= response.calls
+
+    # Sessions of the provider -------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Note that the provider's session can be taken up in its present state."""
+        self._resumable = set(self._known)
 
     def connect(self) -> None:
-        """Another session knows none of them."""
-        self._here.clear()
+        """Note that a new connection is made: its session knows none of the calls."""
+        self._known.clear()
 
-    def begin(self, told: list[Entry], *, resumed: bool) -> None:
-        """It has begun, and been told of these entries; or an earlier one has been taken up."""
+    def begin(self, reported: Iterable[Entry], *, resumed: bool) -> None:
+        """Note that a session is ready.
+
+        Args:
+            reported: Entries of the history that the provider was given.
+            resumed: It is a session of before, in the state of the last `save`.
+        """
         if resumed:
-            self._here |= self._kept
-        self._foreign -= {entry.call_id for entry in told}
-
-    def tell(self, call: str) -> None:
-        """The provider is told of it now, together with its answer."""
-        self._foreign.discard(call)
+            self._known |= self._resumable
+        self._foreign -= {entry.call_id for entry in reported}

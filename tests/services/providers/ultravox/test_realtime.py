@@ -381,7 +381,7 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         Ultravox()
     with pytest.raises(ValueError, match="up to 3600"):
         Ultravox(join=join, seconds=7200)
-    with pytest.raises(UnsupportedError, match="Ultravox cannot do images"):
+    with pytest.raises(UnsupportedError, match="Ultravox cannot do send_image"):
         Ultravox(join=join).profile.require("supports_images", "images")
 
 

@@ -13,7 +13,7 @@ from bargein.services.history import History
 from bargein.services.providers._shared.keys import checked_key
 from bargein.services.providers._shared.tokens import Token, checked_token, token_of
 from bargein.services.realtime import Realtime, ReconnectPolicy, Settings
-from bargein.services.realtime.protocol import named_setting
+from bargein.services.realtime.settings import named_setting
 from bargein.services.sockets import Endpoint, dial
 from bargein.services.tools import Tool, Toolbox
 

@@ -13,8 +13,7 @@ from bargein.pipeline import Inbox, Outlet
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.providers.openai.client.protocol import PROFILE, OpenAIProtocol
 from bargein.services.providers.openai.options import Shared, found_key
-from bargein.services.realtime import Message, Realtime, RealtimeError, Settings
-from bargein.services.realtime.realtime import Given, Taken
+from bargein.services.realtime import Message, Realtime, RealtimeError, RealtimeInput, RealtimeOutput, Settings
 from bargein.services.sockets import Endpoint, Socket, SocketRefusedError, dial
 
 from ._side_socket import SideSocket
@@ -98,7 +97,7 @@ class OpenAISideband(Realtime):
             finally:
                 self._over = side.over
 
-    async def run(self, inbox: Inbox[Taken], out: Outlet[Given]) -> None:
+    async def run(self, inbox: Inbox[RealtimeInput], out: Outlet[RealtimeOutput]) -> None:
         """Until the call is over, or nobody is there any more to hear of it."""
         try:
             await super().run(inbox, out)
