@@ -44,7 +44,7 @@ from bargein.services.realtime import (
     UnsupportedError,
     UsageReported,
 )
-from bargein.services.realtime._responses import MAX_UNANSWERED
+from bargein.services.realtime._dialogue.responses import MAX_UNANSWERED
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe
 
 pytestmark = pytest.mark.virtual

@@ -29,7 +29,7 @@ from bargein.processors import Commit, Heard, Pacer, Spoken
 from bargein.services.frames import Configure, Respond, Say, ToolFinished, ToolStarted
 from bargein.services.providers.catalog import PROVIDERS, Provider, _named
 from bargein.services.realtime import Realtime
-from bargein.services.realtime._responses import MAX_RESPONSES
+from bargein.services.realtime._dialogue.responses import MAX_RESPONSES
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError
 from bargein.services.tools import tool
 

@@ -24,8 +24,7 @@ from bargein.services.history import Picture
 from bargein.services.tools import ToolRunner
 
 from ._configuration import Configuration
-from ._dialogue import Dialogue
-from ._requests import Request
+from ._dialogue import Dialogue, Request
 from .profile import Profile
 
 __all__ = ["InputFrames"]

@@ -15,13 +15,13 @@ import anyio
 from bargein.pipeline import Failure, Outlet, SpeechStarted, SpeechStopped, ToolCall, Transcript, Usage
 from bargein.services.frames import Connected, OutOfBand, RateLimits, Respond, Say
 from bargein.services.history import Entry, History
+from bargein.services.realtime import events
+from bargein.services.realtime.protocol import Message, Protocol
 
-from . import events
-from ._replies import Replies
-from ._requests import AnswerAction, Request
-from ._state import DialogueState
-from ._tool_exchange import ToolExchange
-from .protocol import Message, Protocol
+from .replies import Replies
+from .requests import AnswerAction, Request
+from .state import DialogueState
+from .tool_exchange import ToolExchange
 
 __all__ = ["Dialogue"]
 

@@ -8,10 +8,10 @@ import anyio
 
 from bargein.pipeline import ToolCall, ToolResult
 from bargein.services.frames import ToolFinished
+from bargein.services.realtime import events
 
-from . import events
-from ._replies import Replies
-from ._state import DialogueState
+from .replies import Replies
+from .state import DialogueState
 
 __all__ = ["ToolExchange"]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from bargein.pipeline import ToolCall
 from bargein.services.history import Entry, History
+from bargein.services.realtime.events import ToolCallReceived
 
-from ._responses import Response
-from .events import ToolCallReceived
+from .responses import Response
 
 __all__ = ["PendingToolCalls"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bargein.services.history import History
-from bargein.services.realtime._responses import Response
-from bargein.services.realtime._tool_calls import PendingToolCalls
+from bargein.services.realtime._dialogue.responses import Response
+from bargein.services.realtime._dialogue.tool_calls import PendingToolCalls
 from bargein.services.realtime.events import ToolCallReceived
 
 

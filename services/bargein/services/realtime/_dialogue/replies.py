@@ -8,11 +8,11 @@ import anyio
 
 from bargein.pipeline import Interrupt, ResponseStarted, Usage
 from bargein.services.frames import Respond, Say
+from bargein.services.realtime import events
 
-from . import events
-from ._requests import AnswerAction, Request
-from ._responses import Response
-from ._state import DialogueState
+from .requests import AnswerAction, Request
+from .responses import Response
+from .state import DialogueState
 
 __all__ = ["Replies"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from bargein.pipeline import Audio, Frame, Text, Transcript
-from bargein.services.realtime._output_queue import OutputQueue
+from bargein.services.realtime._dialogue.output_queue import OutputQueue
 
 
 class Outlet:

@@ -13,8 +13,7 @@ from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from bargein.services.frames import Respond, Say
-
-from .profile import Profile
+from bargein.services.realtime.profile import Profile
 
 __all__ = ["TABLE", "AnswerAction", "AnswerEvent", "AnswerState", "Request", "Requests"]
 

@@ -11,8 +11,8 @@ from bargein.pipeline import Played
 from bargein.processors import Heard
 from bargein.services.history import Entry, History
 
-from ._responses import Response, ResponseItem, Responses
-from ._send_queue import SendQueue
+from .responses import Response, ResponseItem, Responses
+from .send_queue import SendQueue
 
 __all__ = ["PlaybackTracker"]
 

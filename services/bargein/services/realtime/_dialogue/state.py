@@ -10,16 +10,16 @@ import anyio
 from bargein.pipeline import Frame, Outlet
 from bargein.pipeline.lowlevel import Wakeup
 from bargein.services.history import History
+from bargein.services.realtime.profile import Profile
+from bargein.services.realtime.protocol import Protocol
 
-from ._output_queue import OutputQueue
-from ._playback import PlaybackTracker
-from ._requests import Requests
-from ._responses import Responses
-from ._send_queue import SendQueue
-from ._tool_calls import PendingToolCalls
-from ._user_input import UserInput
-from .profile import Profile
-from .protocol import Protocol
+from .output_queue import OutputQueue
+from .playback import PlaybackTracker
+from .requests import Requests
+from .responses import Responses
+from .send_queue import SendQueue
+from .tool_calls import PendingToolCalls
+from .user_input import UserInput
 
 __all__ = ["DialogueState"]
 

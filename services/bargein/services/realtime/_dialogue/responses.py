@@ -10,9 +10,9 @@ from bargein.pipeline import Audio, Outlet, ResponseEnded, Text
 from bargein.pipeline.lowlevel import Samples, ns
 from bargein.processors import Alignment, Timing
 from bargein.services.history import History
+from bargein.services.realtime.events import AudioPiece, ItemOver, TextPiece, WordTimed
 
-from ._output_queue import OutputQueue
-from .events import AudioPiece, ItemOver, TextPiece, WordTimed
+from .output_queue import OutputQueue
 
 __all__ = ["MAX_RESPONSES", "MAX_UNANSWERED", "Response", "ResponseItem", "Responses"]
 

@@ -14,10 +14,10 @@ from bargein.pipeline import Audio
 from bargein.pipeline.lowlevel import ns
 from bargein.services.frames import Remember
 from bargein.services.history import Entry, History, Picture
+from bargein.services.realtime.events import Transcribed
+from bargein.services.realtime.protocol import Message, Protocol
 
-from ._send_queue import MAX_COMMANDS, SendQueue
-from .events import Transcribed
-from .protocol import Message, Protocol
+from .send_queue import MAX_COMMANDS, SendQueue
 
 __all__ = ["UserInput"]
 

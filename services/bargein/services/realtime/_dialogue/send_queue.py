@@ -9,8 +9,7 @@ from typing import Final, NamedTuple
 import anyio
 
 from bargein.pipeline.lowlevel import Wakeup
-
-from .protocol import Message, Protocol
+from bargein.services.realtime.protocol import Message, Protocol
 
 __all__ = ["MAX_COMMANDS", "SendQueue"]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from bargein.services.frames import Respond, Say
 from bargein.services.realtime import Profile
-from bargein.services.realtime._requests import (
+from bargein.services.realtime._dialogue.requests import (
     MAX_SAYINGS,
     TABLE,
     AnswerAction,
@@ -19,7 +19,7 @@ from bargein.services.realtime._requests import (
 )
 
 S, E, A = AnswerState, AnswerEvent, AnswerAction
-DESIGN = pathlib.Path(__file__).parents[3] / "docs/design.md"
+DESIGN = pathlib.Path(__file__).parents[4] / "docs/design.md"
 PROFILE = Profile(provider="Test", input_rate=16_000, output_rate=16_000, supports_cancel=True)
 NO_REQUESTS = Profile(provider="Test", input_rate=16_000, output_rate=16_000, supports_response_requests=False)
 NO_CANCEL = Profile(provider="Test", input_rate=16_000, output_rate=16_000)
