@@ -16,6 +16,11 @@ from bargein.services.providers._shared.keys import Token, check_key, check_toke
 from bargein.services.realtime import Profile, Realtime, ReconnectPolicy, Settings
 from bargein.services.realtime.protocol import named_setting
 from bargein.services.sockets import Endpoint, Socket, dial
+from bargein.services.providers._shared.keys import checked_key
+from bargein.services.providers._shared.tokens import Token, checked_token, token_of
+from bargein.services.realtime import Realtime, ReconnectPolicy, Settings
+from bargein.services.realtime.settings import named_setting
+from bargein.services.sockets import Endpoint, dial
 from bargein.services.tools import Tool, Toolbox
 
 from ._turns import Continuity
