@@ -43,6 +43,17 @@ class HeardTracker:
         """Return whether anything of a response was heard."""
         return response_id in self._heard_responses
 
+    @property
+    def playing(self) -> str:
+        """The newest response of which a part is still to be heard; empty if there is none, or nothing reports it."""
+        return next(reversed(self._unsettled), ("", ""))[0] if self._has_reporter else ""
+
+    def split(self, response_id: str) -> tuple[str, str]:
+        """Return the text of a response that was heard, and the text that was not."""
+        entries = [entry for entry in self.history if entry.role == "assistant" and entry.response_id == response_id]
+        heard = "".join(entry.remembered for entry in entries)
+        return heard, "".join(entry.text[len(entry.remembered) :] for entry in entries)
+
     def on_heard(self, frame: Heard) -> None:
         """Take a report."""
         if frame.text:
