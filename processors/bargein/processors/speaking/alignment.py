@@ -51,7 +51,8 @@ class Alignment:
         self._samples: dict[int, int] = {}  # how many, by rate
         self._weights: list[float] = [0.0]  # of the text up to each character
         self._anchors: list[tuple[int, float]] = [(0, 0.0)]  # characters and milliseconds that belong together
-        self._pending: list[tuple[str, float, float]] = []  # timings whose text has not come yet
+        self._unspoken: list[tuple[int, int]] = []  # characters that the voice failed to say, from and to
+        self._pending: list[tuple[str, float, float, bool]] = []  # timings whose text has not come yet
         self.played_ms = 0.0
         """How far it has been heard."""
         self.is_cut = False
@@ -75,7 +76,7 @@ class Alignment:
         """More of the audio."""
         self._samples[frame.rate] = self._samples.get(frame.rate, 0) + len(frame.samples)
 
-    def times(self, text: str, start_ms: float, end_ms: float) -> None:
+    def times(self, text: str, start_ms: float, end_ms: float, spoken: bool = True) -> None:
         """When a piece of the text sounds. Pieces come in order.
 
         What cannot be found may be text that has not come yet, and is tried again, or may be spelled in another way
@@ -87,20 +88,22 @@ class Alignment:
         found = _words_in(near, piece) if piece else None
         if found is None:
             if piece and len(self._pending) < 1000:
-                self._pending.append((text, start_ms, end_ms))
+                self._pending.append((text, start_ms, end_ms, spoken))
             return
         self._pending.clear()
         start, end = max(ms, start_ms), character + found[1]
         while end < len(self.text) and not self.text[end].isspace() and not self.text[end].isalnum():
             end += 1  # punctuation belongs to the word before it
         self._anchors += [(character + found[0], start), (end, max(start, end_ms))]
+        if not spoken:
+            self._unspoken.append((character + found[0], end))
 
     def plays(self, ms: float, done: bool) -> None:
         """How far it has been heard; `done` when no more of it will be."""
         self.played_ms = max(self.played_ms, ms)
         self.started, self._done = True, self._done or done
         self._audio_over = self._audio_over or (done and not self.is_cut)
-        self._least = max(self._least, len(self.heard))
+        self._least = max(self._least, self._end)
 
     def complete(self) -> None:
         """All its text and all its audio have come."""
@@ -137,15 +140,32 @@ class Alignment:
 
     @property
     def heard(self) -> str:
-        """The whole words up to the listener's position."""
+        """The whole words up to the listener's position, without those that the voice failed to say."""
+        end, parts, at = self._end, list[str](), 0
+        for start, stop in self._unspoken:
+            if start < end:
+                parts.append(self.text[at:start])
+                at = min(stop, end)
+                while at < end and self.text[at].isspace() and (not any(parts) or "".join(parts)[-1].isspace()):
+                    at += 1  # one space is left between the words before and after
+        return "".join((*parts, self.text[at:end])) if parts else self.text[:end]
+
+    @property
+    def remaining(self) -> str:
+        """The text behind the listener's position."""
+        return self.text[self._end :]
+
+    @property
+    def _end(self) -> int:
+        """How many characters lie before the listener's position, up to the end of a word."""
         if self.whole and not self.silent:
-            return self.text
+            return len(self.text)
         position, end = max(self._position(), self._least), 0
         for unit in _UNIT.finditer(self.text):
             if unit.end() > position:
                 break
             end = unit.end()
-        return self.text[:end]
+        return end
 
     @property
     def audio_ms(self) -> float:

@@ -42,6 +42,8 @@ class Timing(Frame, frozen=True, kw_only=True):
     """Where its sound begins, in milliseconds from the beginning of the item."""
     end_ms: float
     """Where its sound ends."""
+    spoken: bool = True
+    """Whether it sounds at all. False: the voice failed, and nobody will hear this piece."""
     response_id: str = ""
     """Which response it belongs to."""
     item_id: str = ""
@@ -132,7 +134,7 @@ class Spoken(Processor):
             elif isinstance(frame, Text):
                 item.says(frame.text, frame.final)
             else:
-                item.times(frame.text, frame.start_ms, frame.end_ms)
+                item.times(frame.text, frame.start_ms, frame.end_ms, frame.spoken)
         if not isinstance(frame, Played | ToolResult | Interrupt | End):
             yield frame
         if isinstance(frame, Played):
@@ -216,7 +218,7 @@ class Spoken(Processor):
 
     def _say(self, response: str, name: str, item: Alignment, *, done: bool) -> Iterator[Heard | Transcript]:
         heard = item.heard
-        yield Heard(response_id=response, item_id=name, text=heard, remaining=item.text[len(heard) :], done=done)
+        yield Heard(response_id=response, item_id=name, text=heard, remaining=item.remaining, done=done)
         if heard:
             yield Transcript(text=heard, final=done, item_id=name or response, speaker="agent")
 
