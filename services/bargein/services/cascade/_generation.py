@@ -15,6 +15,7 @@ from bargein.services.frames import OutOfBand, Respond
 
 from ._base import failure_from
 from ._heard import HeardTracker
+from ._thoughts import ThoughtFilter, strip_thoughts
 from ._tool_calls import CascadeToolCalls
 from .parts import LanguageModel, Prompt, ToolRequest
 
@@ -102,7 +103,8 @@ class Generation:
         try:
             with anyio.fail_after(self._silent_seconds):
                 async with aclosing(self._part.answer(self._prompt(request.instructions))) as pieces:  # type: ignore[type-var]
-                    text = "".join([piece async for piece in pieces if isinstance(piece, str)])
+                    raw = "".join([piece async for piece in pieces if isinstance(piece, str)])
+                    text = strip_thoughts(raw)
         except Exception as error:
             reason = failure_from(self._part, error).message
         return OutOfBand(name=request.out_of_band, text=text, reason=reason)
@@ -115,7 +117,14 @@ class Generation:
         self, reply: Reply, response_id: str, item_id: str, instructions: str
     ) -> tuple[list[ToolCall], bool]:
         """Ask the model once. Returns its tool calls, and whether it wrote text."""
-        calls, wrote = list[ToolCall](), False
+        calls, wrote, thoughts = list[ToolCall](), False, ThoughtFilter()
+
+        async def write(text: str) -> bool:
+            if text:
+                self._heard.write(text, item_id, response_id)
+                await reply.send(Text(text=text, response_id=response_id, item_id=item_id))
+            return bool(text)
+
         prompt = self._prompt(instructions, self._calls.schemas if self.rounds < MAX_ROUNDS else ())
         # One scope around the whole stream: the part may hold cancel scopes of its own from piece to piece.
         with anyio.CancelScope() as patience:
@@ -127,11 +136,9 @@ class Generation:
                         calls.append(self._calls.make_call(piece, response_id))
                     elif isinstance(piece, Usage):
                         await reply.send(msgspec.structs.replace(piece, response_id=response_id))
-                    elif piece:
-                        wrote = True
-                        self._heard.write(piece, item_id, response_id)
-                        await reply.send(Text(text=piece, response_id=response_id, item_id=item_id))
+                    else:
+                        wrote = await write(thoughts.feed(piece)) or wrote
                     patience.deadline = anyio.current_time() + self._silent_seconds
         if patience.cancelled_caught:
             raise TimeoutError(f"it has said nothing for {self._silent_seconds:g} s")
-        return calls, wrote
+        return calls, await write(thoughts.finish()) or wrote
