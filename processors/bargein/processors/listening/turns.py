@@ -384,6 +384,8 @@ class Turns(Processor):
     def _next(self) -> float:
         """When there will be something to do if nothing comes."""
         if (turn := self._open) is not None:
+            if self._above and turn.over == math.inf:
+                return math.inf  # only the owner of the turn ends it: no timer does
             limit = turn.began + self.longest_ms / 1000
             if turn.over == math.inf or turn.over > limit:
                 lost = turn.news + LOST_S if self._speaking and turn.counted else math.inf
