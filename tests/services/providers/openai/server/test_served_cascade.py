@@ -89,6 +89,29 @@ async def test_push_to_talk() -> None:
     assert ears.heard_ms == pytest.approx(lengths, abs=5)
 
 
+async def test_what_is_committed_is_transcribed_at_once() -> None:
+    """Also where no response is asked for: push to talk shows the words before the client wants an answer."""
+    ears = Ears("one", "two", "three")
+    brain = Cascade(ears, Mind(["Yes."]), Voice())
+    session = {"audio": {"input": {"turn_detection": None, "transcription": {"model": "any"}}}}
+    async with piped(lambda: brain, session=session) as (client, _):
+        for count, name in enumerate(("yes", "stop"), 1):
+            await client.speak(spoken(name, 0))
+            await client.send("input_audio_buffer.commit")
+            completed = await client.next("conversation.item.input_audio_transcription.completed", count)
+            assert completed["transcript"] == ("one", "two")[count - 1]
+            assert completed["item_id"] == client.of("input_audio_buffer.committed")[count - 1]["item_id"]
+        await anyio.sleep(60)
+        assert not client.of("response.created")
+        await client.send("response.create")
+        await client.next("response.done")
+        await anyio.sleep(5)
+        assert len(client.of("response.done")) == 1
+    assert remembered(brain) == [("user", "one two"), ("assistant", "Yes.")]
+    lengths = [len(spoken(name, 0)) / 48 for name in ("yes", "stop")]
+    assert ears.heard_ms == pytest.approx(lengths, abs=5)
+
+
 async def test_every_commit_is_answered() -> None:
     """Also one in which not a word was heard, and one whose words are late."""
     brain = Cascade(Ears("", "hello there", seconds=2.0), Mind(["Hello."]), Voice(), unheard="Pardon?")

@@ -180,12 +180,13 @@ def test_push_to_talk() -> None:
     """Without turn detection nothing is heard; a commit makes an item, and `response.create` a turn."""
     hand = Hand(session=MANUAL)
     assert hand.speak(spoken("time")) == []
-    assert types(hand.client("input_audio_buffer.commit")) == [
-        "input_audio_buffer.committed",
-        "conversation.item.added",
-        "conversation.item.done",
+    events = hand.client("input_audio_buffer.commit")
+    assert types(events) == ["input_audio_buffer.committed", "conversation.item.added", "conversation.item.done"]
+    item, ms = events[0]["item_id"], len(spoken("time")) / 48
+    assert hand.frames() == [  # the bounds of what is to be transcribed
+        SpeechStarted(pts=0, item_id=item, lag_ms=ms),
+        SpeechStopped(pts=round(ms * 1e6), item_id=item),
     ]
-    assert hand.frames() == []
     hand.client("response.create")
     assert hand.frames() == [Commit()]
 
