@@ -163,28 +163,25 @@ class UserInput:
     # Transcripts --------------------------------------------------------------------------------------------------
 
     def on_transcript(self, frame: Transcript) -> None:
-        """Take a transcript of the user."""
+        """Take a transcript of the user. The client gets complete ones: their deltas together are the transcript."""
         item = self._names.get(frame.item_id) or self._item_of(frame.item_id)
         if item is None or item.final or frame.speaker != "user":
             return
         self._name(frame.item_id, item)
-        if frame.final:
-            item.final = True
-            if item in self._untranscribed:
-                self._untranscribed.remove(item)
+        if not frame.final:
+            return  # a later one may differ from the beginning, and a delta that was sent cannot be taken back
+        item.final = True
+        if item in self._untranscribed:
+            self._untranscribed.remove(item)
         state = self._state
         if state.session["audio"]["input"]["transcription"] is None:
             return
         ids = {"item_id": item.id, "content_index": 0}
-        if frame.text.startswith(item.transcript) and (more := frame.text[len(item.transcript) :]):
-            item.transcript = frame.text
-            state.send("conversation.item.input_audio_transcription.delta", **ids, delta=more)
-        if frame.final:
-            item.item = {**item.item, "content": [{"type": "input_audio", "transcript": frame.text}]}
-            usage = {"type": "duration", "seconds": max(1, round(item.ms / 1000))}
-            state.send(
-                "conversation.item.input_audio_transcription.completed", **ids, transcript=frame.text, usage=usage
-            )
+        if frame.text:
+            state.send("conversation.item.input_audio_transcription.delta", **ids, delta=frame.text)
+        item.item = {**item.item, "content": [{"type": "input_audio", "transcript": frame.text}]}
+        usage = {"type": "duration", "seconds": max(1, round(item.ms / 1000))}
+        state.send("conversation.item.input_audio_transcription.completed", **ids, transcript=frame.text, usage=usage)
 
     def _name(self, brain_id: str, item: ServerItem) -> None:
         if brain_id:
