@@ -495,6 +495,36 @@ def test_cancel_and_truncate() -> None:
     assert "Audio content of 150ms is already shorter than 151ms" in problem["message"]
 
 
+@pytest.mark.parametrize("change", ["truncate", "delete"])
+def test_a_change_of_an_item_in_progress_ends_its_response(change: str) -> None:
+    """A truncation is all that the Agents SDK sends at a barge-in. What was acknowledged stays as it is."""
+    hand = Hand()
+    hand.say()
+    hand.client("response.create")
+    item = hand.brain(ResponseStarted(response_id="r"), Text(text="Well,", response_id="r", item_id="i"), sound(400))[0]
+    hand.frames()
+    item_id = item["item"]["id"]
+    where = {"content_index": 0, "audio_end_ms": 150} if change == "truncate" else {}
+    events = hand.client(f"conversation.item.{change}", item_id=item_id, **where)
+    assert types(events)[-2:] == ["response.done", f"conversation.item.{change}d"]
+    assert events[-2]["response"]["status"] == "cancelled"
+    heard = 150.0 if change == "truncate" else 0.0
+    frames = hand.frames()
+    assert [frame for frame in frames if isinstance(frame, Played)] == [
+        Played(response_id="r", item_id="i", ms=heard, done=True)
+    ]
+    assert [type(frame) for frame in frames if not isinstance(frame, Played)] == [Interrupt]
+    assert hand.brain(Text(text=" the rest", response_id="r", item_id="i"), sound(400)) == []
+    assert hand.brain(ResponseEnded(response_id="r", outcome="interrupted")) == []
+    if change == "truncate":
+        (kept,) = hand.client("conversation.item.retrieve", item_id=item_id)
+        assert kept["item"]["content"] == [{"type": "output_audio"}]
+    else:
+        assert item_id not in hand.core.conversation
+    hand.core.close()
+    assert hand.frames() == []
+
+
 def test_what_is_not_cut_was_heard() -> None:
     """When the next turn comes, what was sent and not truncated counts as played, once."""
     hand = Hand()
