@@ -14,7 +14,6 @@ import msgspec
 import numpy as np
 from _kit import Plain, Sink, Waits, audio, best, clock, options, run, show
 
-from bargein.pipeline import Audio, Pipeline, Processor
 from bargein.pipeline import LIVE, Audio, Pipeline, Processor, Text
 
 LENGTHS = (1, 10, 50)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Failure,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import anyio
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Outlet,

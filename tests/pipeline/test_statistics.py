@@ -5,7 +5,6 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from bargein.pipeline import Interrupt, Pipeline
 from bargein.pipeline import Hop, Interrupt, Pipeline
 from bargein.pipeline.testing import Harness
 

@@ -9,10 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bargein.pipeline import Audio, Failure, ResponseEnded, Text
-from bargein.pipeline.testing import Harness, check_processor, joined
-from bargein.processors import Pacer, Spoken, Timing
-from bargein.services.cascade import Speak
 from bargein.pipeline import Audio, Failure, ResponseEnded, ResponseStarted, Text
 from bargein.pipeline.testing import Harness, check_processor, joined, tone
 from bargein.processors import Heard, Pacer, Spoken, Timing

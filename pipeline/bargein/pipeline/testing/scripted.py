@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+
 import anyio
 
 from bargein.pipeline._contract import Contract, ProcessorKind

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from bargein.pipeline._samples import SECOND
 from bargein.pipeline._samples import Samples, ns
 from bargein.pipeline.frames import LIVE, Audio
 

@@ -10,7 +10,9 @@
 do this:
 
 * It takes the user's `Audio` (16-bit mono, at the rate of the session's input, or at `rate`), and, where it wants to,
-  `SpeechStarted`, `SpeechContinued`, `SpeechStopped`, `Image`, `Configure`, `ClearAudio` and `Remember`.
+  `SpeechStarted`, `SpeechContinued`, `SpeechStopped`, `Image`, `Configure`, `ClearAudio` and `Remember`. Where the
+  client commits sound in which no speech was found, `SpeechStarted` and `SpeechStopped` come together, and give its
+  bounds by their `pts`.
 * It answers each `Commit` (the user has spoken), each `UserText` and each `Respond` with one response, one after the
   other: `ResponseStarted`, then `Text`, `Audio` and `ToolCall` with its id, `Usage` if it knows it, `ResponseEnded`. In
   dialects that have verbatim speech it answers `Say` in the same way. It does not answer `SpeechStopped`, and sound

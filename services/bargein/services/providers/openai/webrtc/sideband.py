@@ -12,10 +12,12 @@ import msgspec
 from bargein.pipeline import Inbox, Outlet
 from bargein.pipeline.lowlevel import check_options, import_extra
 from bargein.services.providers.openai.client.protocol import PROFILE, OpenAIProtocol
-from bargein.services.providers.openai.options import ModelOptions, driver_options, find_key, model_settings
-from bargein.services.realtime import Message, Realtime, RealtimeError, Settings
-from bargein.services.realtime.realtime import Given, Taken
-from bargein.services.providers.openai.options import Shared, found_key
+from bargein.services.providers.openai.options import (
+    ModelOptions,
+    driver_options,
+    find_key,
+    model_settings,
+)
 from bargein.services.realtime import Message, Realtime, RealtimeError, RealtimeInput, RealtimeOutput, Settings
 from bargein.services.sockets import Endpoint, Socket, SocketRefusedError, dial
 
