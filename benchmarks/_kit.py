@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 import numpy as np
+
 from bargein.pipeline import LIVE, Audio, Outlet, Processor
 
 

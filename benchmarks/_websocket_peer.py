@@ -13,6 +13,7 @@ from contextlib import suppress
 
 import anyio
 import numpy as np
+
 from bargein.pipeline import Audio, Interrupt, UserText
 from bargein.pipeline.testing import noise, speech_like
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, dial

@@ -17,6 +17,7 @@ from typing import Any
 
 import anyio
 from _kit import Plain, Waits, audio, best, clock, options, run, show
+
 from bargein.pipeline import Pipeline, Processor, Session
 
 PROCESSORS = 10

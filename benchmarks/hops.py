@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from _kit import Plain, Sink, Waits, audio, best, clock, options, run, show
+
 from bargein.pipeline import Audio, Pipeline, Processor
 
 LENGTHS = (1, 10, 50)

@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 from _kit import audio, best, clock, options, run, show
+
 from bargein.pipeline import Audio, Inbox, Interrupt, Outlet, Pipeline, Processor
 
 STAGES = 10
@@ -68,7 +69,7 @@ async def engine(kind: type[Stage], odd: type[Stage] | None = None) -> float:
         for stage in session._run.stages[1:-1]:  # fill each stage's own inbox, as a settled backlog would
             assert stage.inbox is not None
             for _ in range(QUEUED + 1):
-                stage.inbox.put(audio() if isinstance(stage.processor, Busy) else audio(session.epoch))
+                stage.inbox._put(audio() if isinstance(stage.processor, Busy) else audio(session.epoch))
         session._run.overfull.clear()
         await anyio.wait_all_tasks_blocked()
         asked = [stage for stage in stages if type(stage) is kind]

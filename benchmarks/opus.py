@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from _kit import options, show
+
 from bargein.pipeline import Audio
 from bargein.processors import Resample
 from bargein.services.media.voice_sender import BITRATE, COMPLEXITY

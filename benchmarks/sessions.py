@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 import msgspec
 from _kit import Plain, Waits, audio, clock, options, run, show
+
 from bargein.pipeline import Audio, Pipeline, Processor
 
 BOUND = 0.010

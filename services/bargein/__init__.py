@@ -59,15 +59,22 @@ if TYPE_CHECKING:
     from bargein.processors import Commit as Commit
     from bargein.processors import Gain as Gain
     from bargein.processors import Heard as Heard
+    from bargein.processors import Overlay as Overlay
+    from bargein.processors import Pacer as Pacer
     from bargein.processors import Recorder as Recorder
     from bargein.processors import Resample as Resample
     from bargein.processors import Sentences as Sentences
     from bargein.processors import Spoken as Spoken
     from bargein.processors import Turn as Turn
     from bargein.processors import Turns as Turns
+    from bargein.processors import UserIdle as UserIdle
     from bargein.processors import Vad as Vad
+    from bargein.services.brain import Brain as Brain
     from bargein.services.cascade import Cascade as Cascade
+    from bargein.services.cascade import LanguageModel as LanguageModel
     from bargein.services.cascade import Speak as Speak
+    from bargein.services.cascade import SpeechToText as SpeechToText
+    from bargein.services.cascade import TextToSpeech as TextToSpeech
     from bargein.services.failover import Failover as Failover
     from bargein.services.frames import Configure as Configure
     from bargein.services.frames import Respond as Respond
@@ -115,8 +122,11 @@ _NAMES = {
         "ResponseStarted Session SpeechStarted SpeechStopped Switch Text ToolCall ToolResult Transcript Usage "
         "UserText Video"
     ),
-    "bargein.processors": "BargeIn Commit Gain Heard Recorder Resample Sentences Spoken Turn Turns Vad",
-    f"{_SERVICES}.cascade": "Cascade Speak",
+    "bargein.processors": (
+        "BargeIn Commit Gain Heard Overlay Pacer Recorder Resample Sentences Spoken Turn Turns UserIdle Vad"
+    ),
+    f"{_SERVICES}.brain": "Brain",
+    f"{_SERVICES}.cascade": "Cascade LanguageModel Speak SpeechToText TextToSpeech",
     f"{_SERVICES}.failover": "Failover",
     f"{_SERVICES}.frames": "Configure Respond Say",
     f"{_SERVICES}.history": "History",

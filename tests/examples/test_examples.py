@@ -29,7 +29,7 @@ SAYS = {
     "webrtc": "the agent is heard\ntold: flush",
     "websocket_agent": "then: Very well.\n0 pieces of the old answer came after the flush",
 }
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
 
 def test_every_example_is_known() -> None:

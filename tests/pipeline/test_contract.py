@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Generator, Iterable, Iterator
 from typing import Any, Never, Union
 
 import pytest
+
 from bargein.pipeline import (
     Audio,
     ContractError,
@@ -26,7 +27,7 @@ from bargein.pipeline._contract import ProcessorKind, names
 
 
 def test_a_plain_processor() -> None:
-    """One parameter and an iterable: the first rung."""
+    """One parameter and an iterable: a sync processor."""
 
     class Step(Processor):
         def process(self, frame: Audio | Interrupt) -> Iterator[Audio | Text]:
@@ -97,7 +98,7 @@ def test_unions_and_never() -> None:
 
 
 def test_frame_stands_for_all_data() -> None:
-    """`Frame` takes media, text and news; control and upstream frames must be named."""
+    """`Frame` takes media, text and events; control and upstream frames must be named."""
 
     class Step(Processor):
         def process(self, frame: Frame) -> Iterator[Frame]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from bargein.pipeline import LIVE
 from bargein.pipeline._epoch import Epoch
 

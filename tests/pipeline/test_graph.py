@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Branch,
@@ -156,7 +157,7 @@ async def test_passing_by_never_multiplies() -> None:
 
 
 async def test_unfused_frames_wait_their_turn() -> None:
-    """A plain processor with an inbox of its own lets nothing overtake it, not even what it does not take."""
+    """A sync processor with its own inbox lets nothing overtake it, not even what it does not take."""
     async with Harness(Plain(), Plain(), TagsText(), Plain(), fused=False) as harness:
         frames: list[Frame] = [audio(1), Text(text="a"), VIDEO, audio(2), Transcript(text="b"), audio(3)]
         await harness.send(*frames)

@@ -37,8 +37,8 @@ def test_takers_are_the_nearest() -> None:
 
     assert takers(Audio) == ["Waits"]
     assert takers(Video) == ["out"]
-    ways = laid.ways([by["Answers"]], Audio)
-    assert {node.name: [each.name for each in passed] for node, passed in ways.items()} == {"Pass": ["Answers"]}
+    routes = laid.routes([by["Answers"]], Audio)
+    assert {node.name: [each.name for each in passed] for node, passed in routes.items()} == {"Pass": ["Answers"]}
 
 
 def test_links_are_made_once() -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import anyio
 import pytest
-from bargein.pipeline import LIVE, Branch, End, Frame, Graph, Inbox, Interrupt, Outlet, Pipeline, Processor
-from bargein.pipeline.testing import Harness, virtual_asyncio, virtual_trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from bargein.pipeline import LIVE, Branch, End, Frame, Graph, Inbox, Interrupt, Outlet, Pipeline, Processor
+from bargein.pipeline.testing import Harness, virtual_asyncio, virtual_trio
 
 Spec = Any
 """A processor ("plain", ...), ("line", spec, ...) or ("fork", spec, ...)."""

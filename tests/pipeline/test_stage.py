@@ -8,13 +8,14 @@ from typing import Never
 import anyio
 import anyio.to_thread
 import pytest
+
 from bargein.pipeline import Audio, ContractError, Outlet, Pipeline, Processor, Text
 
 from .kit import audio
 
 
 def test_what_a_processor_emits_must_be_promised() -> None:
-    """An undeclared class, or no frame at all, is a clear error, whichever rung emits it."""
+    """An undeclared class, or no frame at all, is a clear error, whichever kind emits it."""
 
     class Lies(Processor):
         def process(self, frame: Audio) -> Iterator[Audio]:

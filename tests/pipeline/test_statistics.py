@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 import pytest
+
 from bargein.pipeline import Interrupt, Pipeline
 from bargein.pipeline.testing import Harness
 

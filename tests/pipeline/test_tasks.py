@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import anyio
 import pytest
+
 from bargein.pipeline import (
     Audio,
     End,
@@ -224,7 +225,7 @@ async def test_a_lost_reply_is_reported_as_one() -> None:
         async def answer(self, reply: Outlet[Text]) -> None:
             raise ValueError("hiccup")
 
-    async with Harness(Speaks().options(on_error="restart", restarts=0)) as harness:
+    async with Harness(Speaks().options(on_error="restart", max_restarts=0)) as harness:
         await harness.send(audio(), audio())
         await harness.end()
     assert [failure.message for failure in harness.of(Failure)] == ["Speaks lost a reply: ValueError: hiccup"] * 2

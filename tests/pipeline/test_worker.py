@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 
 import anyio
 import pytest
-from bargein.pipeline import Audio, Interrupt, Pipeline, Processor
+
+from bargein.pipeline import Audio, Interrupt, Pipeline, Processor, Text
 from bargein.pipeline._worker import Worker
 from bargein.pipeline.testing import Harness
 
@@ -173,6 +175,23 @@ async def test_leaving_takes_the_time_of_draining() -> None:
     slow = Slow()
     slow.go.set()
     slow.linger = 0.1
-    async with Pipeline(slow).session(cancel_within=0.05) as session:
+    async with Pipeline(slow).session(cancel_seconds=0.05) as session:
         await session.send(audio())
     assert slow.log == ["enter", "exit"]
+
+
+async def test_context_variables_arrive_in_the_thread() -> None:
+    """A trace or request id that is set where the session starts is seen by a blocking processor, as by any other."""
+    trace = ContextVar("trace", default="unset")
+
+    class Traces(Processor):
+        blocking = True
+
+        def process(self, frame: Text) -> Iterator[Text]:
+            yield Text(trace.get())
+
+    token = trace.set("mine")
+    async with Harness(Traces()) as harness:
+        trace.reset(token)
+        await harness.send(Text("a"))
+        assert await harness.end() == [Text("mine")]

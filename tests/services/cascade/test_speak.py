@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Failure, ResponseEnded, Text
 from bargein.pipeline.testing import Harness, check_processor, joined
 from bargein.processors import Pacer, Spoken, Timing

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bargein.services.cli._app import run
 
+from bargein.services.cli._app import run
 from tests.speech import FOLDER
 
 pytest.importorskip("pocketsphinx", reason="the extra 'pocketsphinx' is not installed")

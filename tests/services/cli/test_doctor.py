@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
+
 from bargein.services.cli import doctor as module
 from bargein.services.cli._app import run
 from bargein.services.cli.doctor import examine

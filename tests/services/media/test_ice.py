@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from bargein.services.media.ice import IceServer, configuration
 
 pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")

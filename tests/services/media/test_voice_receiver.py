@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio
 from bargein.pipeline.testing import joined, tone
 from bargein.services.media.voice_receiver import VoiceReceiver

@@ -8,6 +8,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 from bargein.pipeline import Audio, Hold, Interrupt, Played, ResponseEnded, Resume
 from bargein.pipeline.testing import framed, tone
 from bargein.services.media.voice_sender import SILENCE, VoiceSender
@@ -17,7 +18,7 @@ LAG = 120
 
 
 def reply(ms: float, *, rate: int = 24_000, chunk: float = 70, epoch: int = 0, response: str = "r") -> list[Audio]:
-    return list(framed(tone(440, ms, rate=rate, dbfs=-12), rate=rate, ms=chunk, epoch=epoch, response=response))
+    return list(framed(tone(440, ms, rate=rate, dbfs=-12), rate=rate, ms=chunk, epoch=epoch, response_id=response))
 
 
 def speaking(*frames: Audio) -> VoiceSender:

@@ -9,6 +9,7 @@ from itertools import pairwise
 import anyio
 import numpy as np
 import pytest
+
 from bargein.services.cascade.parts import Samples, Word
 from bargein.services.providers import espeak
 from bargein.services.providers.espeak import ESpeak, voices

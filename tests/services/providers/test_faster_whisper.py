@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Failure, SpeechStarted, SpeechStopped, Transcript
 from bargein.pipeline.testing import Harness, framed, noise
 from bargein.services.cascade import Transcribe

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Failure, ResponseEnded, ResponseStarted, Text, Transcript, Usage, UserText
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Pacer, Resample, Spoken
@@ -19,7 +20,6 @@ from bargein.services.providers.xai import XAI, GrokVoice
 from bargein.services.realtime import RealtimeError, ReconnectPolicy, UnsupportedError, WordTimed
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe
 from bargein.services.testing import ScriptedBrain
-
 from tests.services.piped import piped
 from tests.speech import utterances
 
@@ -64,11 +64,11 @@ def test_the_session() -> None:
         instructions="Be brief.",
         voice="ara",
         rate=16_000,
-        built_in=[{"type": "web_search"}],
+        server_tools=[{"type": "web_search"}],
         transcription={"model": "grok-transcribe", "language_hint": "en"},
-        session={"reasoning": {"effort": "none"}, "audio": {"output": {"speed": 1.2}}},
+        extra={"reasoning": {"effort": "none"}, "audio": {"output": {"speed": 1.2}}},
     )
-    (opening,) = sent(model, lambda protocol: protocol.opening(model.settings))
+    (opening,) = sent(model, lambda protocol: protocol.open_session(model.settings))
     form = {"type": "audio/pcm", "rate": 16_000}
     assert opening == {
         "type": "session.update",
@@ -90,7 +90,7 @@ def test_the_session() -> None:
 def test_telephone_sound() -> None:
     """G.711 has 8 kHz, whatever the rate."""
     model = GrokVoice(api_key="k", audio="audio/pcma")
-    (opening,) = sent(model, lambda protocol: protocol.opening(model.settings))
+    (opening,) = sent(model, lambda protocol: protocol.open_session(model.settings))
     assert opening["session"]["audio"]["input"]["format"] == {"type": "audio/pcma"}
     assert (model.profile.input_rate, model.profile.output_rate) == (8000, 8000)
     (heard,) = sent(model, lambda protocol: [protocol.audio(bytes(320))])
@@ -255,7 +255,7 @@ async def test_an_interrupt(truncates: bool) -> None:
     faults = Faults(late_deltas_after_cancel=3, late_deltas_after_done=2, malformed_json=True, unknown_events=True)
     brain = ScriptedBrain("word " * 40, paced=True, word_ms=400)
     async with piped(lambda: brain, XAI, change=Quirks(), faults=faults) as peer:
-        model = GrokVoice(api_key="k", truncates=truncates, connect=peer.connect)
+        model = GrokVoice(api_key="k", supports_truncation=truncates, connect=peer.connect)
         async with Harness(model, Spoken(), Pacer()) as harness:
             await harness.send(UserText(text="hello"))
             await harness.next(Audio, within=10)
@@ -399,7 +399,7 @@ async def test_a_conversation_that_is_refused(code: int) -> None:
 async def test_without_resumption_it_is_told_anew() -> None:
     """It is not asked for, then."""
     keeper = Keeper()
-    await twice(keeper, resumes=False)
+    await twice(keeper, supports_resumption=False)
     assert "conversation_id" not in keeper.urls[1]
     assert "resumption" not in keeper.sent[0][0]["session"]
     items = [event["item"] for event in keeper.sent[1] if event["type"] == "conversation.item.create"]

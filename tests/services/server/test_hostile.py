@@ -10,7 +10,6 @@ import gc
 import logging
 import os
 import random
-import threading
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,6 +18,7 @@ import anyio
 import httpx
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Interrupt, Pipeline, ResponseEnded, UserText
 from bargein.processors import Spoken
 from bargein.services.server import PageServer, serve_page
@@ -26,13 +26,13 @@ from bargein.services.sockets import Endpoint, SocketClosedError, SocketRefusedE
 from bargein.services.transports import RefusedError, SessionLimits, Transport, connect_websocket
 from bargein.services.transports.control import Start, encode_start
 from bargein.services.transports.websocket._wire import pack
-
-from tests.services.transports.kit import Brain, until
+from tests.environment import amount
+from tests.services.transports.kit import Brain, threads, until
 
 pytest.importorskip("uvicorn", reason="the extra 'server' is not installed")
-pytestmark = pytest.mark.timeout(900 if os.environ.get("BARGEIN_EXTENDED") else 90)
+pytestmark = [pytest.mark.timeout(amount(90, 900)), pytest.mark.real]
 
-SHARE = 1 if os.environ.get("BARGEIN_EXTENDED") else 50
+SHARE = amount(50, 1)
 SOUND = pack(Audio(samples=np.zeros(320, np.int16), rate=16_000), 0, 0)
 MESSAGES = (
     '{"type": "text", "text": "Hello."}',
@@ -111,13 +111,13 @@ def files() -> int:
 
 
 async def held() -> tuple[int, int, int]:
-    """Tasks, open files and threads, once nothing changes any more."""
+    """Tasks, open files and threads of our own, once nothing changes any more."""
     before, now = (0, 0, 0), (-1, -1, -1)
     while before != now:
         before = now
         await anyio.sleep(0.5)
         gc.collect()
-        now = len(asyncio.all_tasks()), files(), threading.active_count()
+        now = len(asyncio.all_tasks()), files(), threads()
     return now
 
 
@@ -188,7 +188,7 @@ def test_garbage_on_every_endpoint() -> None:
                     await anyio.sleep(0.1)
             assert server.sessions.statistics().failed == 0
             after = await held()
-            assert after[:2] == before[:2], "tasks and files; threads are the loop's own pool"
+            assert after == before
 
     anyio.run(main)
 

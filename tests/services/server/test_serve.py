@@ -14,6 +14,7 @@ import anyio
 import httpx
 import msgspec
 import pytest
+
 from bargein.pipeline import Audio, Image, Pipeline, Processor, ResponseEnded, Text, UserText, Video
 from bargein.processors import Spoken, Turns
 from bargein.services.cascade import Answer

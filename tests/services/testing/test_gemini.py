@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import Audio, ResponseEnded, Text, ToolCall, UserText, Video
 from bargein.pipeline.testing import Harness, framed, tone
 from bargein.services.frames import Connected, Disconnected, Respond
@@ -120,7 +121,7 @@ async def test_the_wire_is_googles() -> None:
         voice="Puck",
         instructions="Be brief.",
         turn_detection={"type": "server_vad", "silenceDurationMs": 300, "interrupt_response": False},
-        setup={"proactivity": {"proactiveAudio": True}},
+        extra={"proactivity": {"proactiveAudio": True}},
         history=history,
     )
     async with Harness(model) as harness:

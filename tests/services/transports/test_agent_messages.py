@@ -5,6 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import (
     Failure,
     Frame,
@@ -26,8 +29,6 @@ from bargein.processors import BargeInLatency, Commit, TurnLatency
 from bargein.services.frames import ToolFinished, ToolProgress, ToolStarted
 from bargein.services.transports import control
 from bargein.services.transports.control import ControlError, Finish, Ready, decode_agent_message
-from hypothesis import given
-from hypothesis import strategies as st
 
 FRAMES: list[Frame] = [
     SpeechStarted(item_id="a"),

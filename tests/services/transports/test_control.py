@@ -8,13 +8,14 @@ from contextlib import suppress
 from typing import get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import Delivery, Failure, Image, Interrupt, ResponseEnded, Text, Transcript, UserText, Video
 from bargein.processors import Commit
 from bargein.services.frames import ToolFinished
 from bargein.services.transports import control
 from bargein.services.transports.control import ControlError, Finish, Start
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def test_what_a_peer_may_send() -> None:

@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import numpy as np
+
 from bargein.services.transports.local._device_sound import Microphone, Speaker
 
 RATE = 8_000

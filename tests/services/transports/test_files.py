@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Interrupt, Outlet, Pipeline, Processor, ResponseEnded, ResponseStarted, Text
 from bargein.pipeline.testing import framed, noise, silence, tone
 from bargein.processors import Gain, Heard, Spoken, TurnLatency
@@ -76,7 +77,7 @@ class Brain(Processor):
             response = f"r{number}"
             await reply.send(ResponseStarted(response_id=response))
             await reply.send(Text(text="Here you are.", response_id=response, final=True))
-            for piece in framed(tone(300, 1500), response=response):
+            for piece in framed(tone(300, 1500), response_id=response):
                 await reply.send(Audio(samples=piece.samples, rate=RATE, response_id=response, epoch=reply.epoch))
             await reply.send(ResponseEnded(response_id=response))
         if self.interrupted:

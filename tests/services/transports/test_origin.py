@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from bargein.services.transports.origin import is_address_or_localhost, is_loopback, refuse_origin
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import anyio
 import pytest
+
 from bargein.pipeline import Failure, Frame, Inbox, Outlet, Pass, Pipeline, Processor, Text, UserText
 from bargein.services.transports import Peer, PeerJoined, PeerLeft, RefusedError, SessionLimits, Sessions, Transport
 

@@ -7,6 +7,7 @@ import signal
 
 import anyio
 import pytest
+
 from bargein.pipeline import Audio, Pipeline, ResponseEnded, UserText
 from bargein.services.transports import Sessions, drain_on_signal
 

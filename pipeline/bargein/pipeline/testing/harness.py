@@ -8,8 +8,10 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import anyio
+
 from bargein.pipeline._contract import Contract, ProcessorKind
-from bargein.pipeline.frames import SECOND, Delivery, Frame
+from bargein.pipeline._samples import SECOND
+from bargein.pipeline.frames import Delivery, Frame
 from bargein.pipeline.graph import Pipeline, Step
 from bargein.pipeline.processor import Processor
 from bargein.pipeline.session import Session
@@ -59,7 +61,7 @@ class _Eye(Processor):
 
     def __init__(self, harness: Harness, delivery: tuple[Delivery, ...], data: bool) -> None:
         self.harness = harness
-        kinds = {kind for kind in Frame.__subclasses__() if kind.delivery in delivery}
+        kinds = {kind for kind in _all_kinds(Frame) if kind.delivery in delivery}
         takes = frozenset(kinds | ({Frame} if data else set()))
         self.contract_ = Contract(kind=ProcessorKind.SYNC, takes=takes, gives=frozenset())  # type: ignore[misc]
 
@@ -171,3 +173,10 @@ class Harness:
         if self._arrived is not None:
             self._arrived.set()
             self._arrived = None
+
+
+def _all_kinds(base: type[Frame]) -> Iterator[type[Frame]]:
+    """Yield every frame class that exists now, at any depth below `base`."""
+    for kind in base.__subclasses__():
+        yield kind
+        yield from _all_kinds(kind)

@@ -6,10 +6,12 @@ from functools import partial
 from typing import Any
 
 import anyio
+
 from bargein.pipeline._contract import Contract, ProcessorKind
+from bargein.pipeline._inbox import Inbox
+from bargein.pipeline._outlet import Outlet
 from bargein.pipeline.errors import ContractError
 from bargein.pipeline.frames import Frame
-from bargein.pipeline.ports import Inbox, Outlet
 from bargein.pipeline.processor import Processor
 
 __all__ = ["Reply", "Scripted"]

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
-from bargein.pipeline.frames import LIVE, SECOND, Audio
+
+from bargein.pipeline._samples import SECOND
+from bargein.pipeline.frames import LIVE, Audio
 
 __all__ = ["framed", "joined", "noise", "silence", "speech_like", "tone"]
 
@@ -58,7 +60,7 @@ _FORMANTS = ((500, 150), (1500, 250), (2500, 350))
 
 
 def framed(
-    samples: Samples, *, rate: int = 16_000, ms: float = 20.0, epoch: int = LIVE, response: str = "", start: int = 0
+    samples: Samples, *, rate: int = 16_000, ms: float = 20.0, epoch: int = LIVE, response_id: str = "", start: int = 0
 ) -> Iterator[Audio]:
     """Cut samples into frames of `ms` milliseconds, with `pts` counted from samples; the last may be shorter.
 
@@ -67,7 +69,7 @@ def framed(
     step = _count(ms, rate)
     for at in range(0, len(samples), step):
         pts = (start + at) * SECOND // rate
-        yield Audio(samples=samples[at : at + step], rate=rate, pts=pts, epoch=epoch, response_id=response)
+        yield Audio(samples=samples[at : at + step], rate=rate, pts=pts, epoch=epoch, response_id=response_id)
 
 
 def joined(frames: Iterable[object]) -> Samples:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import anyio
 import typer
-from bargein.services.transports import FileTransport, Sessions
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bargein.services.transports import FileTransport, Sessions
 
 from ._agent import make_agent
 from ._console import errors, run_async

@@ -8,6 +8,7 @@ from typing import Annotated
 import anyio
 import typer
 from anyio import to_thread
+
 from bargein.pipeline import Frame, Pipeline, ResponseEnded, Text, UserText
 from bargein.services.frames import ToolFinished
 from bargein.services.providers.brains import choice

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
 from bargein.services.providers.brains import choice, choices
 
 from ._agent import make_agent

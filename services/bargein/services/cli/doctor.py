@@ -15,10 +15,11 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import typer
-from bargein.services.providers.brains import choices
-from bargein.services.providers.catalog import table as capabilities
 from rich.markup import escape
 from rich.table import Table
+
+from bargein.services.providers.brains import choices
+from bargein.services.providers.catalog import table as capabilities
 
 from ._console import console
 

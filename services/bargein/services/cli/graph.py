@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Annotated, Any
 
 import typer
+
 from bargein.pipeline import Audio, Graph, Image, Inbox, Interrupt, Outlet, Pipeline, Played, Processor, UserText
 from bargein.pipeline.draw import dot, mermaid, svg
 from bargein.processors import Commit

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import anyio
 import typer
+
 from bargein.services.providers.brains import choice
 from bargein.services.transports import Sessions, drain_on_signal
 from bargein.services.transports.local import LocalTransport

@@ -10,6 +10,7 @@ import anyio
 import av
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
+
 from bargein.pipeline import Video
 
 from .voice_receiver import RATE

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
 from bargein.pipeline import Audio
 from bargein.pipeline.lowlevel import import_extra
 

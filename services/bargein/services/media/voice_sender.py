@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline import Audio, Hold, Interrupt, Played, ResponseEnded, Resume
 from bargein.pipeline.lowlevel import import_extra
 from bargein.processors import Playout, Resample

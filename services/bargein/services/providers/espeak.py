@@ -13,6 +13,7 @@ import anyio
 import msgspec
 import numpy as np
 from anyio.lowlevel import current_token
+
 from bargein.pipeline import lowlevel
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.cascade.parts import Samples, TextToSpeech, Word

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import anyio
 import numpy as np
+
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.cascade.parts import Samples, SpeechToText
 

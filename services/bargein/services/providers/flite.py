@@ -13,6 +13,7 @@ from pathlib import Path
 
 import anyio
 import numpy as np
+
 from bargein.pipeline import lowlevel
 from bargein.services.cascade.parts import Samples, TextToSpeech, Word
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import anyio
 import numpy as np
+
 from bargein.pipeline.lowlevel import Worker, import_extra
 from bargein.services.cascade.parts import Samples, SpeechToText
 
@@ -25,6 +26,9 @@ STEP = 320
 """How many samples are decoded while nothing else in Python runs: the library never lets go of the interpreter."""
 NOISE = re.compile(r"<[^>\s]*>|\[[^\]\s]*\]|\+\+[^+\s]*\+\+|\(\d+\)")
 """Silences, noises, breaths, and the numbers of other pronunciations."""
+WIDE = {"beam": 1e-80, "pbeam": 1e-80, "wbeam": 1e-60}
+"""Beams for a grammar. Within the library's own (1e-48, 1e-48, 7e-29) the end of a sentence that was spoken clearly is
+at times pruned before the sound reaches it. A grammar has few words, so wider beams take about a seventh more time."""
 
 
 class PocketSphinx(SpeechToText):
@@ -34,7 +38,8 @@ class PocketSphinx(SpeechToText):
     keeps from one utterance to the next, so one serves one speaker; the first utterance is heard least well. What one
     knows of the words makes it far better:
 
-    * `grammar` is JSGF, as text or a `Path`: only its sentences are heard.
+    * `grammar` is JSGF, as text or a `Path`: only its sentences are heard. Of a sentence that is not spoken to its end
+      the words up to there are given.
     * `keyphrases` are listened for in all else that is said, each with its threshold: from 1e-50 (often) to 1 (seldom).
       One that was said once may be given twice.
     * `lm`, `dict`, `hmm` are the library's files: n-grams, pronunciations, acoustic model.
@@ -74,7 +79,7 @@ class PocketSphinx(SpeechToText):
         self._words = {**(words or {})}
         files = {name: str(path) for name, path in (("hmm", hmm), ("lm", lm), ("dict", dict)) if path}
         self._options = {"samprate": self.rate, "loglevel": "FATAL", "fwdflat": thorough, "bestpath": thorough}
-        self._options |= files | options
+        self._options |= (WIDE if grammar else {}) | files | options
         if grammar or keyphrases:
             self._options["lm"] = None
         self._concurrency = concurrency
@@ -119,7 +124,8 @@ class PocketSphinx(SpeechToText):
                             said = heard
                             yield said
                 heard, self._mean = await ear.call(ear.end)
-                if heard != said:
+                # No end of a sentence was reached: what was understood on the way is worth more than nothing.
+                if heard and heard != said:
                     yield heard
             except _Broken as error:
                 self._discard(ear)

@@ -1,8 +1,10 @@
 """Realtime models: one class for all providers. A provider is a `Protocol` and a `Profile`."""
 
+from bargein.services.errors import UnsupportedError
+
 from .conversation import Conversation
 from .policy import ReconnectPolicy
-from .profile import Profile, UnsupportedError
+from .profile import Profile
 from .protocol import (
     AudioCommitted,
     AudioPiece,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anyio
+
 from bargein.services.sockets import Socket, SocketClosedError, SocketRefusedError
 
 from ._dialogue import Dialogue
@@ -55,7 +56,7 @@ class Connection:
             self._scope.cancel()
 
     def _closed(self, error: SocketClosedError) -> None:
-        if error.code in self._protocol.hopeless and not self._dialogue.ready:
+        if error.code in self._protocol.fatal_close_codes and not self._dialogue.ready:
             self._dialogue.fatal = f"the connection was {error}"
         self._end(str(error))
 
@@ -75,9 +76,9 @@ class Connection:
     async def _write(self, settings: Settings) -> None:
         dialogue, socket = self._dialogue, self._socket
         try:
-            for message in self._protocol.opening(settings):
+            for message in self._protocol.open_session(settings):
                 await socket.send(message)
-            for event in self._protocol.opened():
+            for event in self._protocol.on_open():
                 dialogue.handle(event)
             while True:
                 while dialogue.outbox:

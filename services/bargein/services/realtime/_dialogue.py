@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 import anyio
+
 from bargein.pipeline import (
     Audio,
     Failure,
@@ -276,8 +277,8 @@ class Dialogue:
         known = [entry for entry in worth if not any(entry is each for each in self._typed)]
         self.calls.begin(known, resumed=event.resumed)
         self.outbox.begin(protocol.seed(known) if known and protocol.profile.supports_history_seeding else ())
-        self.expires = anyio.current_time() + event.seconds if event.seconds else math.inf
-        if not event.seconds and protocol.profile.max_session_seconds:
+        self.expires = anyio.current_time() + event.remaining_seconds if event.remaining_seconds else math.inf
+        if not event.remaining_seconds and protocol.profile.max_session_seconds:
             self.expires = anyio.current_time() + protocol.profile.max_session_seconds
         self.emit(
             Connected(
@@ -301,7 +302,7 @@ class Dialogue:
         self.heard_at = anyio.current_time()
         for event in protocol.receive(data):
             self.handle(event)
-        if pending := list(protocol.pending()):
+        if pending := list(protocol.take_replies()):
             self.outbox.post(pending)
         self.resting.set()
 
@@ -317,7 +318,7 @@ class Dialogue:
             self._item_over(event)
         elif isinstance(event, ResponseBegan):
             if event.response_id not in self._responses:  # its first piece may have come before
-                self._begin(event.response_id, event.request)
+                self._begin(event.response_id, event.request_id)
         elif isinstance(event, ResponseOver):
             self._response_over(event)
         elif isinstance(event, SpeechBegan):
@@ -347,7 +348,7 @@ class Dialogue:
             if response is not None and not response.dropped:
                 self._interrupt("the user spoke", cancelled=True)
         elif isinstance(event, ItemCorrected):
-            self.history.corrected(event.text, event.item_id, event.response_id)
+            self.history.correct(event.text, event.item_id, event.response_id)
         elif isinstance(event, UsageReported):
             self.emit(Usage(response_id=event.response_id, **event.usage))
         elif isinstance(event, Resumable):
@@ -360,7 +361,7 @@ class Dialogue:
         elif isinstance(event, RateLimitsReported):
             self.emit(RateLimits(provider=self._provider, remaining=event.remaining, reset_seconds=event.reset_seconds))
         elif isinstance(event, GoingAway):
-            self.renew(f"{self._provider} closes the connection", event.seconds)
+            self.renew(f"{self._provider} closes the connection", event.remaining_seconds)
         elif isinstance(event, ProtocolFault):
             self._fault(event)
 
@@ -413,7 +414,7 @@ class Dialogue:
         pts = item.samples * SECOND // rate
         item.samples += len(samples)
         frame = Audio(samples=samples, rate=rate, pts=pts, response_id=event.response_id, item_id=event.item_id)
-        item.alignment.sounds(frame)
+        item.alignment.add_audio(frame)
         self.emit(frame, response.outlet)
         if self.give.waiting_ms > self._waiting_most:
             self._cancel(response)
@@ -427,7 +428,7 @@ class Dialogue:
             return
         item = self._item(response, item_name)
         item.text = True
-        item.alignment.says(text, False)
+        item.alignment.add_text(text, False)
         self.history.assistant(text, item_name, name)
         self.emit(Text(text=text, response_id=name, item_id=item_name), response.outlet)
 
@@ -435,7 +436,7 @@ class Dialogue:
         response = self._of(event.response_id)
         if response is None:
             return
-        self._item(response, event.item_id).alignment.times(event.text, event.start_ms, event.end_ms)
+        self._item(response, event.item_id).alignment.add_timing(event.text, event.start_ms, event.end_ms)
         timing = Timing(
             text=event.text,
             start_ms=event.start_ms,
@@ -539,7 +540,7 @@ class Dialogue:
     def quiet(self) -> None:
         """The user's source has given no sound for some time."""
         if self.sound_at != math.inf and self.ready:
-            self.outbox.command(lambda protocol: protocol.pause(), behind_sound=True)
+            self.outbox.command(lambda protocol: protocol.audio_paused(), behind_sound=True)
         self.sound_at = math.inf
 
     def commit(self) -> None:
@@ -554,7 +555,7 @@ class Dialogue:
 
     def remember(self, frame: Remember) -> None:
         """Part of the conversation that was not said in it: the provider is told, once it is whole."""
-        entry = self.history.remember(frame.role, frame.text, frame.item_id, call=frame.call_id, name=frame.name)
+        entry = self.history.remember(frame.role, frame.text, frame.item_id, call_id=frame.call_id, name=frame.name)
         protocol = self.protocol if self.ready else None  # a new connection is told of all there is
         if entry is not None and entry.worth and protocol is not None and protocol.profile.supports_history_seeding:
             self.outbox.post(protocol.seed([entry]))
@@ -579,7 +580,7 @@ class Dialogue:
     def aside(self, name: str, instructions: str) -> None:
         """Ask something apart from the conversation."""
         self._asides.add(name)
-        self.outbox.command(lambda protocol: protocol.aside(name, instructions))
+        self.outbox.command(lambda protocol: protocol.out_of_band(name, instructions))
 
     def say(self, frame: Say) -> None:
         """Have given words said, when that can be: after the response that is being made, one after the other."""
@@ -612,12 +613,12 @@ class Dialogue:
         if isinstance(wanted, Say):
             self._says.popleft()
             self.outbox.post(self.protocol.say(wanted.text, protected=wanted.protected))
-            self._request = self.protocol.request
+            self._request = self.protocol.request_id
         else:
             self._wanted = None
         if isinstance(wanted, Respond) and not asked:
             self.outbox.post(self.protocol.respond(wanted.instructions))
-            self._request = self.protocol.request
+            self._request = self.protocol.request_id
         self.heard_at = anyio.current_time()
 
     # Tools --------------------------------------------------------------------------------------------------------
@@ -649,7 +650,7 @@ class Dialogue:
 
     def _call_off(self, call: str) -> None:
         """The provider does not want an answer: whoever works on it is told, and it is never answered."""
-        entry = self.history.called(call)
+        entry = self.history.find_call(call)
         awaited = self.calls.awaited(call)
         if not self._cancel_tool(call) and awaited and entry is not None:
             self.emit(ToolFinished(call_id=call, name=entry.name, cancelled=True))
@@ -664,7 +665,7 @@ class Dialogue:
         """A tool ended without an answer: an interrupt has called it off."""
         calls = self.calls
         if call in calls.running and calls.known(call) and self.ready and self.protocol is not None:
-            self.outbox.post(self.protocol.called_off(call))
+            self.outbox.post(self.protocol.cancel_tool_call(call))
         self._answered(call)
 
     def _results_complete(self, response: Response, known: bool = True) -> None:

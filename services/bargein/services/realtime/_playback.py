@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import anyio
+
 from bargein.pipeline import Played
 from bargein.processors import Alignment, Heard
 from bargein.services.history import Entry, History
@@ -67,7 +68,7 @@ class PlaybackTracker:
             return
         if not item.alignment.audio_ms:
             return  # its text is spoken by another voice: `Heard` will say what became of it
-        item.alignment.plays(frame.ms, frame.done)
+        item.alignment.set_played(frame.ms, frame.done)
         if frame.done:
             self._settle(response, frame.item_id, item)
         elif (key := (frame.response_id, frame.item_id)) in self._deadlines:
@@ -101,7 +102,7 @@ class PlaybackTracker:
             if response is None or item is None:
                 continue
             if item.alignment.audio_ms:
-                item.alignment.plays(0, True)
+                item.alignment.set_played(0, True)
                 self._settle(response, item_name, item)
             elif self._speaks or self.told:  # its sound never came, or another voice never got to it
                 self._replace(response, item_name, item, item.heard)
@@ -114,7 +115,7 @@ class PlaybackTracker:
     def _settle(self, response: Response, name: str, item: ResponseItem) -> None:
         """What was heard of an item is known: correct the provider's memory and ours."""
         alignment = item.alignment
-        self.ms_per_weight = alignment.learned
+        self.ms_per_weight = alignment.measured_ms_per_weight
         received, played = alignment.audio_ms, min(alignment.played_ms, alignment.audio_ms)
         all_of_it = played >= received - TOLERANCE_MS
         if all_of_it and not alignment.is_cut:
@@ -124,19 +125,19 @@ class PlaybackTracker:
         self._tell(response, name, item, alignment.heard if played > 0 else "")
         protocol = self._outbox.protocol
         if protocol is not None and self._knows(response) and (not all_of_it or response.dropped):
-            self._outbox.post(protocol.truncate(name, int(played)) if played >= 1 else protocol.forget(name))
+            self._outbox.post(protocol.truncate(name, int(played)) if played >= 1 else protocol.delete_item(name))
 
     def _tell(self, response: Response, name: str, item: ResponseItem, words: str) -> None:
         item.settled = True
         self._deadlines.pop((response.name, name), None)
-        self.history.heard(words, name, response.name)
+        self.history.set_heard(words, name, response.name)
 
     def _replace(self, response: Response, name: str, item: ResponseItem, words: str) -> None:
         """Text cannot be cut: the item is forgotten, and made anew of what was heard."""
         self._tell(response, name, item, words)
         protocol = self._outbox.protocol
         if protocol is not None and self._knows(response):
-            self._outbox.post(protocol.forget(name))
+            self._outbox.post(protocol.delete_item(name))
             if words.strip():
                 self._outbox.post(protocol.seed([Entry(role="assistant", text=words)]))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline import Outlet
 from bargein.processors import Alignment
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import anyio
+
 from bargein.pipeline.lowlevel import Wakeup
 
 from .protocol import Message, Protocol

@@ -48,7 +48,7 @@ class PendingToolCalls:
 
     def made(self, event: ToolCallReceived, response: Response) -> ToolCall | None:
         """The provider makes a call; None for one that it has made before."""
-        known, awaited = self._history.called(event.call_id), self.awaited(event.call_id)
+        known, awaited = self._history.find_call(event.call_id), self.awaited(event.call_id)
         again = known is not None and known.response_id == event.response_id
         if awaited or not again:  # asked again, perhaps on another connection: one answer will do
             response.calls.add(event.call_id)

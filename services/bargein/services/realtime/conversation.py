@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 import numpy as np
+
 from bargein.pipeline import Audio, Frame, Image, Pipeline, Played, ToolResult, UserText
 from bargein.processors import Commit
 from bargein.services.frames import ClearAudio, Configure, Connected, Disconnected, Respond, Say

@@ -13,11 +13,11 @@ __all__ = ["ReconnectPolicy"]
 class ReconnectPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How a lost connection is restored, and when a session is replaced before it runs out."""
 
-    attempts: int = 5
+    max_attempts: int = 5
     """How often in a row, before it is given up. 0 means never again."""
     first_seconds: float = 0.5
     """How long before the second attempt; the first follows at once, unless it is the very first connection."""
-    most_seconds: float = 10.0
+    max_seconds: float = 10.0
     """How long at most."""
     jitter: float = 0.3
     """Each wait is longer or shorter by up to this share, so that a thousand callers do not come back at once."""
@@ -40,5 +40,5 @@ class ReconnectPolicy(msgspec.Struct, frozen=True, kw_only=True):
         """Seconds before an attempt, counted from 1."""
         if attempt <= 1:
             return 0.0
-        wait = min(self.most_seconds, self.first_seconds * 2.0 ** (attempt - 2))
+        wait = min(self.max_seconds, self.first_seconds * 2.0 ** (attempt - 2))
         return wait * random.uniform(1 - self.jitter, 1 + self.jitter)

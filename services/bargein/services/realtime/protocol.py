@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import msgspec
+
 from bargein.services.history import Entry
 from bargein.services.sockets import Endpoint
 
@@ -62,12 +63,12 @@ class Settings(msgspec.Struct, kw_only=True):
     extra: dict[str, Any] = {}
     """More of the provider's own settings, merged over all others."""
 
-    def merged(self, told: Mapping[str, Any]) -> dict[str, Any]:
+    def with_extra(self, told: Mapping[str, Any]) -> dict[str, Any]:
         """What a provider is to be told, with `extra` over it, deep inside dictionaries."""
-        return overlaid(told, self.extra)
+        return deep_merge(told, self.extra)
 
 
-def named(what: str, value: str | Mapping[str, Any] | None, field: str = "type") -> dict[str, Any] | None:
+def named_setting(what: str, value: str | Mapping[str, Any] | None, field: str = "type") -> dict[str, Any] | None:
     """A setting that is a name, or a dictionary in which it is a `field`, or None. Raises `TypeError` for others."""
     if isinstance(value, str):
         return {field: value}
@@ -76,12 +77,12 @@ def named(what: str, value: str | Mapping[str, Any] | None, field: str = "type")
     return None if value is None else dict(value)
 
 
-def overlaid(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+def deep_merge(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     """`more` over `base`, deep inside dictionaries."""
     merged = dict(base)
     for key, value in more.items():
         old = merged.get(key)
-        merged[key] = overlaid(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+        merged[key] = deep_merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
     return merged
 
 
@@ -97,7 +98,7 @@ class SessionReady(Event, frozen=True, kw_only=True):
 
     session_id: str
     config: dict[str, Any] = {}
-    seconds: float | None = None
+    remaining_seconds: float | None = None
     """How long it may last from now, if the provider says."""
     resumed: bool = False
     """It is the session of an earlier connection: the provider remembers the conversation."""
@@ -147,7 +148,7 @@ class ResponseBegan(Event, frozen=True, kw_only=True):
     """A response begins."""
 
     response_id: str
-    request: str | None = None
+    request_id: str | None = None
     """Which request it answers (`Protocol.request`); empty for the provider's own idea, None if that is unknown."""
 
 
@@ -252,7 +253,7 @@ class RateLimitsReported(Event, frozen=True, kw_only=True):
 class GoingAway(Event, frozen=True, kw_only=True):
     """The provider will close the connection in so many seconds."""
 
-    seconds: float = 0.0
+    remaining_seconds: float = 0.0
 
 
 class ProtocolFault(Event, frozen=True, kw_only=True):
@@ -277,7 +278,7 @@ class Protocol:
     """One connection's protocol. Commands return the messages to send, in order; `receive` says what came."""
 
     profile: ClassVar[Profile]
-    hopeless: ClassVar[frozenset[int]] = frozenset()
+    fatal_close_codes: ClassVar[frozenset[int]] = frozenset()
     """Close codes that another try would meet again, where they come before the session is ready."""
 
     @property
@@ -300,24 +301,24 @@ class Protocol:
         """What a message means. Never raises for what a server may send: a `ProtocolFault` says what was wrong."""
         raise NotImplementedError
 
-    def opening(self, settings: Settings) -> Iterable[Message]:
+    def open_session(self, settings: Settings) -> Iterable[Message]:
         """What to send first, once the socket is open. `SessionReady` tells when it took effect."""
         raise NotImplementedError
 
-    def opened(self) -> Iterable[Event]:
+    def on_open(self) -> Iterable[Event]:
         """What is known once the opening has been sent: `SessionReady`, of a provider that does not say so."""
         return ()
 
-    def closing(self) -> Iterable[Message]:
+    def close_session(self) -> Iterable[Message]:
         """What to say before the connection is closed in order."""
         return ()
 
     @property
-    def request(self) -> str | None:
+    def request_id(self) -> str | None:
         """The name of the latest request for a response, where responses tell what they answer."""
         return None
 
-    def pending(self) -> Iterable[Message]:
+    def take_replies(self) -> Iterable[Message]:
         """What the last `receive` made necessary to send. Asked for after every one."""
         return ()
 
@@ -333,11 +334,11 @@ class Protocol:
         """More of the user's sound: 16-bit little-endian PCM, mono, at the profile's rate."""
         raise NotImplementedError
 
-    def speech(self) -> Iterable[Message]:
+    def speech_started(self) -> Iterable[Message]:
         """A detector of the application's own hears the user speak. Told where the provider does not listen for it."""
         return ()
 
-    def pause(self) -> Iterable[Message]:
+    def audio_paused(self) -> Iterable[Message]:
         """For some time now the user's source has given no sound."""
         return ()
 
@@ -345,23 +346,23 @@ class Protocol:
         """The user's turn is over."""
         raise NotImplementedError
 
-    def clear(self) -> Iterable[Message]:
+    def clear_audio(self) -> Iterable[Message]:
         """Forget the sound that was not committed."""
         raise NotImplementedError
 
-    def text(self, text: str, item: str = "") -> Iterable[Message]:
+    def text(self, text: str, item_id: str = "") -> Iterable[Message]:
         """The user wrote something."""
         raise NotImplementedError
 
-    def image(self, data: bytes, form: str, detail: str = "") -> Iterable[Message]:
+    def image(self, data: bytes, image_format: str, detail: str = "") -> Iterable[Message]:
         """The user shows something: an encoded picture."""
         raise NotImplementedError
 
-    def tool_result(self, call: str, output: str) -> Iterable[Message]:
+    def tool_result(self, call_id: str, output: str) -> Iterable[Message]:
         """A tool has answered."""
         raise NotImplementedError
 
-    def called_off(self, call: str) -> Iterable[Message]:
+    def cancel_tool_call(self, call_id: str) -> Iterable[Message]:
         """A tool was called off by an interrupt, and will not answer. Told where the provider would wait for it."""
         return ()
 
@@ -369,7 +370,7 @@ class Protocol:
         """Answer now."""
         raise NotImplementedError
 
-    def aside(self, name: str, instructions: str) -> Iterable[Message]:
+    def out_of_band(self, name: str, instructions: str) -> Iterable[Message]:
         """Answer apart from the conversation, in text."""
         raise NotImplementedError
 
@@ -377,14 +378,14 @@ class Protocol:
         """Say these words; `protected`, whatever the user says meanwhile."""
         raise NotImplementedError
 
-    def cancel(self, response: str) -> Iterable[Message]:
+    def cancel(self, response_id: str) -> Iterable[Message]:
         """Stop a response."""
         raise NotImplementedError
 
-    def truncate(self, item: str, ms: int) -> Iterable[Message]:
+    def truncate(self, item_id: str, ms: int) -> Iterable[Message]:
         """Only so much of an item's sound was heard."""
         raise NotImplementedError
 
-    def forget(self, item: str) -> Iterable[Message]:
+    def delete_item(self, item_id: str) -> Iterable[Message]:
         """An item was not heard at all."""
         raise NotImplementedError

@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 import msgspec
+
 from bargein.pipeline import (
     Audio,
     AudioFormat,
@@ -51,11 +52,9 @@ from bargein.services.frames import (
     ToolProgress,
     ToolStarted,
 )
-from bargein.services.history import History, HistoryStatistics
-from bargein.services.history.picture import picture_of
+from bargein.services.history import History, HistoryStatistics, Picture
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, dial
-from bargein.services.tools import Tool, Toolbox, ToolRunner
-from bargein.services.tools._schema import completed
+from bargein.services.tools import Tool, Toolbox, ToolRunner, complete_schema
 
 from ._connection import Connection
 from ._dialogue import Dialogue
@@ -146,7 +145,7 @@ async def _farewell(socket: Socket, protocol: Protocol) -> None:
         anyio.move_on_after(FAREWELL_S),
         suppress(SocketClosedError, SocketRefusedError),
     ):
-        for message in protocol.closing():
+        for message in protocol.close_session():
             await socket.send(message)
 
 
@@ -235,6 +234,16 @@ class Realtime(Processor):
         return self._dialogue is not None and self._dialogue.ready
 
     @property
+    def ready(self) -> bool:
+        """Whether the provider has a session that takes the user's input now."""
+        return self.connected
+
+    @property
+    def toolbox(self) -> Toolbox:
+        """The tools that run here; the application's own are not among them."""
+        return self.runner.toolbox
+
+    @property
     def session_id(self) -> str:
         """The session's id at the provider; empty before the first."""
         return self._dialogue.session if self._dialogue is not None else ""
@@ -311,7 +320,7 @@ class Realtime(Processor):
                 dialogue.emit(frame)
                 dialogue.detected = isinstance(frame, SpeechStarted)
                 if isinstance(frame, SpeechStarted) and self.settings.turn_detection is None and dialogue.ready:
-                    dialogue.outbox.command(lambda protocol: protocol.speech(), behind_sound=True)
+                    dialogue.outbox.command(lambda protocol: protocol.speech_started(), behind_sound=True)
             else:
                 self._do(frame, dialogue)
 
@@ -349,7 +358,7 @@ class Realtime(Processor):
             self.profile.require("supports_verbatim_speech", f"Say({frame.text!r})")
             dialogue.say(frame)
         elif isinstance(frame, ClearAudio):
-            dialogue.outbox.command(lambda protocol: protocol.clear())
+            dialogue.outbox.command(lambda protocol: protocol.clear_audio())
         elif isinstance(frame, Configure):
             self._configure(frame, dialogue)
         elif isinstance(frame, TurnControl):
@@ -373,7 +382,7 @@ class Realtime(Processor):
 
     def _show(self, frame: Image | Video, dialogue: Dialogue) -> None:
         self.profile.require("supports_images", type(frame).__name__)
-        picture = picture_of(frame, type(self).__name__)
+        picture = Picture.from_frame(frame, type(self).__name__)
         most, forms = self.profile.max_image_bytes, self.profile.image_formats
         form = picture.media.removeprefix("image/")
         if forms and form not in forms:
@@ -390,7 +399,7 @@ class Realtime(Processor):
         if frame.tools is not None:
             self.runner.toolbox = Toolbox(frame.tools)
         if frame.schemas is not None:
-            self._theirs = {each["name"]: completed(each) for each in frame.schemas}
+            self._theirs = {each["name"]: complete_schema(each) for each in frame.schemas}
         settings = self.settings
         ours = [each for each in self.runner.toolbox.schemas if each["name"] not in self._theirs]
         told = settings.instructions if frame.instructions is None else frame.instructions or self._made_with
@@ -506,7 +515,7 @@ class Realtime(Processor):
             stable = dialogue.ready and anyio.current_time() > began + STABLE_S
             failures = 0 if stable or clean else failures + 1
             dialogue.disconnected(reason)
-            final = fatal or failures > policy.attempts or not policy.attempts
+            final = fatal or failures > policy.max_attempts or not policy.max_attempts
             dialogue.emit(Disconnected(provider=self.provider, reason=reason, clean=clean, final=final))
             if final:
                 raise RealtimeError(

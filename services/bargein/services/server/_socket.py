@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
+
 from bargein.services.sockets import SocketClosedError
 
 if TYPE_CHECKING:

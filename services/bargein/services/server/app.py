@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import anyio
 import msgspec
+
 from bargein.pipeline.draw import svg
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.media.ice import IceServer
 from bargein.services.providers.brains import BrainChoice
+from bargein.services.sockets.handshake import bearer_token
 from bargein.services.transports import (
     ConnectionRequest,
     RefusedError,
@@ -27,11 +29,12 @@ from ._socket import AsgiSocket
 from .metrics import Metrics
 
 if TYPE_CHECKING:
-    from bargein.services.transports.webrtc import SdpAnswer, WebRtcServer
     from starlette.applications import Starlette
     from starlette.requests import HTTPConnection, Request
     from starlette.responses import Response
     from starlette.websockets import WebSocket
+
+    from bargein.services.transports.webrtc import SdpAnswer, WebRtcServer
 
 __all__ = ["make_app"]
 

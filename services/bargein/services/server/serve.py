@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import anyio
 import sniffio
+
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.media.ice import IceServer
 from bargein.services.providers.brains import BrainChoice
@@ -29,8 +30,9 @@ from .app import make_app
 from .metrics import Metrics
 
 if TYPE_CHECKING:
-    from bargein.services.transports.webrtc import WebRtcServer
     from starlette.applications import Starlette
+
+    from bargein.services.transports.webrtc import WebRtcServer
 
 __all__ = ["DEFAULT_PORT", "PageOptions", "PageServer", "run_page", "serve_page"]
 

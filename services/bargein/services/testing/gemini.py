@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline import ToolCall
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, listen, pipe
 

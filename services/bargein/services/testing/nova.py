@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import msgspec
 import numpy as np
+
 from bargein.pipeline import ToolCall
 from bargein.services.providers.nova import wire
 from bargein.services.providers.nova.event_stream import decode

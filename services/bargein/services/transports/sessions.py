@@ -10,6 +10,7 @@ from typing import Literal
 
 import anyio
 import msgspec
+
 from bargein.pipeline import Failure, Frame, Graph, Pipeline, Processor, Session
 from bargein.processors import BargeInLatency, TurnLatency
 
@@ -197,7 +198,7 @@ class Sessions:
     async def _run(self, transport: Transport, name: str) -> Ending:
         graph = self._make_graph(transport)
         self._counts["opened"] += 1
-        async with graph.session(drain_within=self.limits.drain_seconds) as session:
+        async with graph.session(drain_seconds=self.limits.drain_seconds) as session:
             live = self._live[name] = LiveSession(transport, graph, session)
             transport.on_left = partial(self._on_left, live)
             live.end_within(self.limits.max_session_seconds)

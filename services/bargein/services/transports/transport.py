@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
+
 from bargein.pipeline import Audio, Interrupt, Processor
 
 __all__ = ["MayBeSilent", "Peer", "Transport"]

@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import numpy as np
 import numpy.typing as npt
+
 from bargein.services.providers.gemini import GeminiLive
 from bargein.services.testing import ScriptedGemini
 

@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Failure,
@@ -569,7 +570,7 @@ async def test_errors_without_end_are_given_up() -> None:
 
     peer = Failing()
     with pytest.raises(RealtimeError, match=r"quota.*given up after 4 attempts"):
-        async with session(model(peer, reconnect=ReconnectPolicy(attempts=3))):
+        async with session(model(peer, reconnect=ReconnectPolicy(max_attempts=3))):
             await anyio.sleep(600)
     assert peer.connections == 4
 
@@ -761,7 +762,7 @@ async def test_a_token_that_cannot_be_had() -> None:
     with pytest.raises(
         RealtimeError, match="no token: OSError: the metadata server is away; given up after 2 attempts"
     ):
-        async with Harness(GeminiLive(project="p", token=fetch, reconnect=ReconnectPolicy(attempts=1))):
+        async with Harness(GeminiLive(project="p", token=fetch, reconnect=ReconnectPolicy(max_attempts=1))):
             await anyio.sleep(60)
     assert len(asks) == 2
 

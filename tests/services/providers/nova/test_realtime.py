@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Failure,
@@ -127,7 +128,7 @@ async def test_other_rates_and_settings() -> None:
         "sessionStart": {"inferenceConfiguration": {"maxTokens": 100}},
         "promptStart": {"audioOutputConfiguration": {"voiceId": "amy"}},
     }
-    async with session(peer.model(input_rate=8000, session=extra)) as harness:
+    async with session(peer.model(input_rate=8000, extra=extra)) as harness:
         await anyio.sleep(1)
         start, prompt = (fields for _, fields in peer.session.events[:2])
         begin = next(fields for _, fields in peer.session.events if fields.get("type") == "AUDIO")
@@ -416,7 +417,7 @@ async def test_too_many_requests() -> None:
         await harness.session.cancel()
     peer.refuse = [SocketRefusedError("it answers 429", 429, "") for _ in range(9)]
     with pytest.raises(RealtimeError, match="given up after 3 attempts"):
-        async with session(peer.model(reconnect=ReconnectPolicy(attempts=2))):
+        async with session(peer.model(reconnect=ReconnectPolicy(max_attempts=2))):
             await anyio.sleep(60)
 
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
-from bargein.services.providers.piper._words import Phrase, placed
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bargein.services.providers.piper._words import Phrase, placed
 
 
 class Length(NamedTuple):

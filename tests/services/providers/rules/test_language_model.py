@@ -8,14 +8,15 @@ from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history import Entry, History
 from bargein.services.providers.rules import SMALL_TALK, TOOLS, Rule, Rules, calculate, current_time, set_timer, weather
 from bargein.services.providers.rules._numbers import calculated, is_sum, number_of, numeral, seconds_of, spoken_seconds
 from bargein.services.tools import Toolbox, ToolError
 from bargein.services.tools.tool import encode
-from hypothesis import given
-from hypothesis import strategies as st
 
 BOX = Toolbox(TOOLS)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Interrupt, Played, ResponseEnded
 from bargein.pipeline.testing import framed, tone
 from bargein.services.media.g711 import codec
@@ -36,7 +37,7 @@ class Phone:
         return sent
 
     def says(self, ms: float, *, chunk: float = 20, response: str = "r", item: str = "", epoch: int = 0) -> None:
-        for piece in framed(tone(300, ms, rate=8000), ms=chunk, rate=8000, response=response, epoch=epoch):
+        for piece in framed(tone(300, ms, rate=8000), ms=chunk, rate=8000, response_id=response, epoch=epoch):
             frame = Audio(samples=piece.samples, rate=8000, response_id=response, item_id=item, epoch=epoch)
             self.sends(self.line.encode_audio(frame))
 

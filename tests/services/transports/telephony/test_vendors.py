@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import random
 from typing import Any
 
 import pytest
+
 from bargein.services.transports.control import ControlError
 from bargein.services.transports.telephony._format import MediaStreamFormat, PhoneCall, VendorEvent
 from bargein.services.transports.telephony.plivo import Plivo
 from bargein.services.transports.telephony.telnyx import Telnyx
 from bargein.services.transports.telephony.twilio import Twilio
+from tests.environment import amount
 
 # As in the vendors' documents, whose addresses are in the modules.
 TWILIO_START = {
@@ -196,7 +197,7 @@ def test_a_token_is_not_printed() -> None:
     assert "sesame" not in repr(opened(Twilio(), TWILIO_START))
 
 
-COUNT = 100_000 if os.environ.get("BARGEIN_EXTENDED") else 5_000
+COUNT = amount(5_000, 100_000)
 
 
 @pytest.mark.parametrize("dialect", [Twilio, Telnyx, Plivo])

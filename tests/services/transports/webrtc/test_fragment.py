@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from bargein.services.transports.webrtc._fragment import (
     Fragment,
     credentials_of,

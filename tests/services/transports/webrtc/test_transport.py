@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Frame, Pass, Pipeline, UserText, Video
 from bargein.services.media.voice_sender import Encoder
 from bargein.services.transports import Peer, PeerJoined, PeerLeft, SessionLimits

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import LIVE, Audio, Interrupt, Text, Transcript, UserText
 from bargein.services.transports import control
 from bargein.services.transports.control import ControlError, Finish, Start
 from bargein.services.transports.websocket._wire import AgentWire, UserWire, pack, unpack
-from hypothesis import given
-from hypothesis import strategies as st
+from tests.environment import amount
 
 SOUND = Audio(samples=np.array([1, -2, 32767], np.int16), rate=16_000)
 
@@ -115,7 +116,7 @@ def test_the_users_sound_is_live() -> None:
     assert frame.epoch == LIVE
 
 
-COUNT = 100_000 if os.environ.get("BARGEIN_EXTENDED") else 10_000
+COUNT = amount(10_000, 100_000)
 
 
 def test_garbage_is_an_error_and_nothing_else() -> None:

@@ -12,6 +12,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 import msgspec
+
 from bargein.services.cascade.parts import Word
 
 __all__ = ["Phrase", "placed"]

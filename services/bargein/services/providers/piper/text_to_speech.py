@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.cascade.parts import Samples, TextToSpeech, Word
 from bargein.services.providers._shared.local_model import LocalModel

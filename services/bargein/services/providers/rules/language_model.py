@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import anyio
 import msgspec
+
 from bargein.services.cascade.parts import LanguageModel, Prompt, ToolRequest
 from bargein.services.history import Entry
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
+
 from bargein.pipeline import (
     Failure,
     Frame,

@@ -7,6 +7,7 @@ import binascii
 from collections.abc import Mapping
 
 import msgspec
+
 from bargein.pipeline import Frame, FrameError, Image, Interrupt, UserText
 from bargein.processors import Commit
 

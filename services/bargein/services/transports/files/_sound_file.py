@@ -11,10 +11,10 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline import Audio, End
 from bargein.pipeline.lowlevel import import_extra
-from bargein.processors import Resample
-from bargein.processors.audio._channels import mixed
+from bargein.processors import Resample, mix_channels
 
 __all__ = ["SoundReader", "WaveWriter"]
 
@@ -157,7 +157,7 @@ class WaveWriter:
         if not self.ms:
             file.setframerate(self.rate)
         self.ms += frame.ms
-        mono = frame.with_samples(mixed(frame.samples, 1))
+        mono = frame.with_samples(mix_channels(frame.samples, 1))
         if frame.rate == self.rate and self._resample is None:
             file.writeframes(mono.to_bytes())
             return

@@ -14,6 +14,7 @@ from typing import Self
 
 import anyio
 import numpy as np
+
 from bargein.pipeline import Audio, Interrupt, Outlet, Pipeline, Played, Processor, ResponseEnded, ResponseStarted
 from bargein.processors import AgentActivity, Latency, Pacer, Recorder, Resample
 from bargein.services.transports.frames import PeerJoined, PeerLeft

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import anyio
 from anyio.lowlevel import current_token
+
 from bargein.pipeline import Audio, Hold, Interrupt, Outlet, Pipeline, Processor, Resume
 from bargein.pipeline.lowlevel import import_extra
 from bargein.processors import Latency, Pacer, Resample

@@ -10,6 +10,7 @@ from typing import Self
 import anyio
 import anyio.abc
 import msgspec
+
 from bargein.pipeline import Audio, Delivery, Frame, Interrupt, Outlet, Pipeline, Played, Processor, UserText
 from bargein.processors import Latency, Pacer, Resample
 from bargein.services.sockets import Socket, SocketClosedError
@@ -147,7 +148,7 @@ class SocketTransport(Transport):
                     return
                 if isinstance(each, Frame) and (frame := self._filter(each)) is not None:
                     if isinstance(frame, UserText):
-                        self._latency.asked()
+                        self._latency.note_question()
                     out.offer(frame)
         except ControlError as error:
             self._wrong += 1

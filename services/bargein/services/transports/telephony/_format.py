@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
+
 from bargein.services.media.g711 import Codec
 from bargein.services.transports.control import ControlError
 from bargein.services.transports.message_socket import Message

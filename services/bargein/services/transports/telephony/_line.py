@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline import Audio, Frame, Interrupt, Played, ResponseEnded
 from bargein.services.transports.control import ControlError, Finish
 from bargein.services.transports.frames import Dtmf

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import anyio
+
 from bargein.processors import Pacer
 from bargein.services.sockets import Socket, SocketClosedError
 from bargein.services.transports.control import ControlError

@@ -9,6 +9,7 @@ been played, and does not answer one that was cleared. `extraHeaders` become the
 from __future__ import annotations
 
 import msgspec
+
 from bargein.services.media.g711 import Codec, codec
 from bargein.services.transports.control import ControlError
 from bargein.services.transports.message_socket import Message

@@ -9,6 +9,7 @@ shorter than 20 ms. A mark comes back when all before it has been played, and at
 from __future__ import annotations
 
 import msgspec
+
 from bargein.services.media.g711 import codec
 from bargein.services.transports.control import ControlError
 from bargein.services.transports.message_socket import Message

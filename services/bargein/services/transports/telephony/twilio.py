@@ -8,6 +8,7 @@ elements become the peer's `params`; Twilio does not allow a query in the URL.
 from __future__ import annotations
 
 import msgspec
+
 from bargein.services.media.g711 import codec
 from bargein.services.transports.message_socket import Message
 

@@ -20,6 +20,7 @@ from aiortc import (
 )
 from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import candidate_from_sdp
+
 from bargein.pipeline import Video
 from bargein.services.media.intake import intercept
 from bargein.services.media.tracks import PictureTrack, VoiceTrack

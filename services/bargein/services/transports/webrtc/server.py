@@ -15,6 +15,7 @@ import anyio.abc
 import msgspec
 import sniffio
 from anyio.lowlevel import checkpoint
+
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.media.ice import IceServer, configuration
 from bargein.services.transports.sessions import RefusedError, Sessions

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import anyio
 import msgspec
+
 from bargein.pipeline import (
     Audio,
     End,
@@ -153,7 +154,7 @@ class WebRtcTransport(Transport):
     def on_frame(self, frame: Frame) -> None:
         """Take a frame of the peer."""
         if isinstance(frame, UserText):
-            self._latency.asked()
+            self._latency.note_question()
         self._heard_at = anyio.current_time()
         pictures = [at for at, each in enumerate(self._arrived) if isinstance(each, Video)]
         if len(pictures) >= MAX_WAITING_PICTURES and isinstance(frame, Video):

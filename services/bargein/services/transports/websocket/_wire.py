@@ -18,6 +18,7 @@ from typing import Final
 
 import msgspec
 import numpy as np
+
 from bargein.pipeline import LIVE, Audio, Frame, Interrupt, Played
 from bargein.services.transports import control
 from bargein.services.transports.control import ControlError, Finish, Ready, Start

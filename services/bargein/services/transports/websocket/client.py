@@ -16,6 +16,7 @@ from typing import Self
 import anyio
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline import LIVE, Audio, Failure, Frame, Image, Interrupt, UserText
 from bargein.processors import Commit
 from bargein.services import sockets

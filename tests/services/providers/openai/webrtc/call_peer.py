@@ -17,11 +17,12 @@ import anyio.abc
 import numpy as np
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
+
 from bargein.pipeline import Audio, Interrupt
 from bargein.processors import Resample
 from bargein.services.media.intake import intercept
-from bargein.services.media.voice_receiver import VoiceReceiver
 from bargein.services.media.tracks import VoiceTrack
+from bargein.services.media.voice_receiver import VoiceReceiver
 from bargein.services.media.voice_sender import VoiceSender
 from bargein.services.providers.openai import serve_socket, wire
 from bargein.services.sockets import Socket, SocketClosedError, pipe
