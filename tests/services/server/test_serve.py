@@ -419,3 +419,19 @@ def test_one_line_serves_an_agent_until_it_is_stopped(tmp_path: Path) -> None:
         served_agent.send_signal(signal.SIGINT)
         _, complaints = served_agent.communicate(timeout=20)
     assert (served_agent.returncode, complaints) == (0, "")
+
+
+def broken_agent(peer: Transport) -> Pipeline:
+    raise KeyError("apple")
+
+
+@pytest.mark.parametrize(("options", "told"), [({}, True), ({"origins": ["https://agent.example"]}, False)])
+async def test_the_developer_is_told_what_went_wrong_and_strangers_are_not(options: dict[str, Any], told: bool) -> None:
+    """On this machine the page shows the reason. Behind a proxy, whose page is in `origins`, it does not."""
+    async with serve_page(broken_agent, port=0, **options) as server:
+        with pytest.raises(RefusedError) as raised:
+            async with connect_websocket(ws(server)):
+                pass
+    assert str(raised.value).removeprefix("the agent refuses: ") == (
+        "the session failed: KeyError: 'apple'" if told else "the session failed"
+    )
