@@ -22,7 +22,7 @@ from bargein.services.transports import (
     serve_websocket_peer,
 )
 from bargein.services.transports.origin import refuse_origin
-from bargein.services.transports.websocket.accept import Authorize, bearer_token, is_authorized, limit_waiting
+from bargein.services.transports.websocket.accept import Authorize, is_authorized, limit_waiting
 
 from ._guard import Guard
 from ._socket import AsgiSocket

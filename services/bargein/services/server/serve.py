@@ -159,7 +159,8 @@ async def serve_page(
     Args:
         agent: Makes the graph for each peer.
         host: Where to listen; `0.0.0.0` for all machines that can reach this one. A server at 127.0.0.1 or `localhost`
-            answers browsers by such names only, and by the names of the `origins`.
+            answers browsers by such names only, and by the names of the `origins`. Without `origins` and `authorize`
+            its peers are told what exception ended a session; others learn only that it failed.
         port: The port. None takes 8080, or the next free one. 0 takes any free one.
         brains: Brains that the page offers; the peer's choice is its parameter `brain`.
         limits: What the server and each peer may use.
@@ -182,7 +183,9 @@ async def serve_page(
     _check_certificate(certificate, key)
     listening = _listen(host, port)
     metrics = Metrics()
-    sessions = Sessions(agent, limits=limits, observe=metrics.observe)
+    # Peers of this machine are the developer. Behind a proxy they are not; but then the proxy's page is in `origins`.
+    show_errors = is_loopback(host) and not origins and authorize is None
+    sessions = Sessions(agent, limits=limits, observe=metrics.observe, show_errors=show_errors)
     metrics.watch(sessions)
     async with _webrtc(sessions, ice_servers, video_fps) as webrtc:
         app = make_app(

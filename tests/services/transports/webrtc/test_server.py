@@ -382,7 +382,7 @@ async def test_who_is_gone_is_not_known() -> None:
 
 async def test_twenty_peers_at_once_and_one_too_many() -> None:
     """Each is answered; then all is given back: tasks, threads, sockets."""
-    room = Room(sessions=20)
+    room = Room(max_sessions=20)
     async with client() as peer, WebRtcServer(room.sessions) as server:
         await peer.join(server)
         await server.delete(peer.name)
