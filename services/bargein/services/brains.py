@@ -18,6 +18,8 @@ __all__ = ["INSTRUCTIONS", "Choice", "choice", "choices"]
 
 INSTRUCTIONS = "You are a friendly voice assistant. Answer in one or two short sentences."
 """What a model is told when nobody says what it should be."""
+SUGGESTIONS = ("What is the weather in Paris?", "Set a timer for ten seconds", "What is twelve times seven?")
+"""Sentences that the tools of `Rules` can answer."""
 OFFLINE = {"pocketsphinx": "pocketsphinx", "espeakng_loader": "espeak", "webrtcvad": "vad", "av": "audio"}
 """What the offline brain imports, and the extras that bring it."""
 
@@ -37,6 +39,8 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """What has to be done before it can be used; empty when it can."""
     sees: bool = False
     """It looks at what a camera shows."""
+    suggestions: tuple[str, ...] = ()
+    """Sentences that one may say to it; a page offers them."""
     make: Callable[[], Processor]
     """A brain, for sound of any rate and any picture: one for each session."""
     write: Callable[[], Processor]
@@ -79,7 +83,15 @@ def _realtime(provider: Provider, environ: Mapping[str, str]) -> Choice:
     missing = "" if any(environ.get(key) for key in provider.keys) else f"set {' or '.join(provider.keys)}"
     if missing_extras := _missing(dict(provider.needs)):
         missing = f"pip install 'bargein[{missing_extras}]'"
-    return Choice(name=name, title=provider.name, missing=missing, sees=profile.images, make=make, write=write)
+    return Choice(
+        name=name,
+        title=provider.name,
+        missing=missing,
+        sees=profile.images,
+        suggestions=SUGGESTIONS,
+        make=make,
+        write=write,
+    )
 
 
 def _offline() -> Choice:
@@ -88,6 +100,7 @@ def _offline() -> Choice:
         name="offline",
         title="PocketSphinx, rules and a synthetic voice: no key, no network",
         missing=f"pip install 'bargein[{extras}]'" if extras else "",
+        suggestions=SUGGESTIONS,
         make=lambda: Pipeline(_Unseen(), Cascade.offline(), inputs=PICTURES),
         write=lambda: Pipeline(Turns(), Answer(Rules(), tools=TOOLS)),
     )

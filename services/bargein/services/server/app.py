@@ -24,7 +24,7 @@ __all__ = ["make_app"]
 PAGE = Path(__file__).parent / "page"
 OFFER_BYTES = 256 * 2**10
 """How long an offer may be: a browser's are about 6 kB."""
-SHOWN = ("name", "title", "missing", "sees")
+SHOWN = ("name", "title", "missing", "sees", "suggestions")
 """What the page is told of a brain."""
 TOKEN = "the token is missing or wrong; give it as Authorization: Bearer, or as ?token="
 TITLES = {"webrtc": "WebRTC", "websocket": "WebSocket"}
@@ -47,6 +47,7 @@ class App:
         sessions: Sessions,
         *,
         brains: Sequence[Choice],
+        suggestions: Sequence[str],
         metrics: Metrics,
         webrtc: Any,
         origins: Sequence[str],
@@ -57,6 +58,7 @@ class App:
         self.json, self.plain = responses.JSONResponse, responses.Response
         self.sessions = sessions
         self.brains = brains
+        self.suggestions = suggestions
         self.metrics = metrics
         self.webrtc = webrtc
         self.origins = origins
@@ -73,6 +75,7 @@ class App:
         return self.json(
             {
                 "brains": [{name: getattr(each, name) for name in SHOWN} for each in self.brains],
+                "suggestions": list(self.suggestions),
                 "transports": [{"name": way, "title": TITLES[way]} for way in ways],
                 "camera": self.webrtc is not None and self.webrtc.video_fps > 0,
                 "iceServers": [_ice(each) for each in self.webrtc.ice_servers] if known else [],
@@ -222,6 +225,7 @@ def make_app(
     sessions: Sessions,
     *,
     brains: Sequence[Choice] = (),
+    suggestions: Sequence[str] = (),
     metrics: Metrics,
     webrtc: Any = None,
     origins: Sequence[str] = (),
@@ -242,7 +246,14 @@ def make_app(
     from starlette.staticfiles import StaticFiles  # noqa: PLC0415
 
     app = App(
-        sessions, brains=brains, metrics=metrics, webrtc=webrtc, origins=origins, authorize=authorize, local=local
+        sessions,
+        brains=brains,
+        suggestions=suggestions,
+        metrics=metrics,
+        webrtc=webrtc,
+        origins=origins,
+        authorize=authorize,
+        local=local,
     )
     before = [Middleware(Guard, origins=origins, local=local)]
     if origins:

@@ -79,6 +79,7 @@ async def serve_page(
     host: str = "127.0.0.1",
     port: int = 0,
     brains: Sequence[Choice] = (),
+    suggestions: Sequence[str] = (),
     limits: SessionLimits | None = None,
     origins: Sequence[str] = (),
     authorize: Authorize | None = None,
@@ -90,6 +91,7 @@ async def serve_page(
     """Serve an agent, with its page, while the block runs: over WebRTC (with the extra) and WebSocket. On asyncio only.
 
     `build(peer)` makes the graph for each peer. `brains` are offered on the page, and come back as the wish `brain`.
+    `suggestions` are sentences that the page offers to say; a brain's own come first.
     `origins`: other pages that may talk to it. `authorize(token)` says who may. `ice_servers` and
     `video_fps`: see `WebRtcServer`.
     `certificate` and `key` are files, for https; a browser gives its microphone to https, and to localhost. `port=0`
@@ -112,6 +114,7 @@ async def serve_page(
         app = make_app(
             sessions,
             brains=brains,
+            suggestions=suggestions,
             metrics=metrics,
             webrtc=webrtc,
             origins=origins,
