@@ -20,6 +20,7 @@ from bargein.services.brains import Choice, choices
 from bargein.services.cascade import Answer
 from bargein.services.rules import Rules
 from bargein.services.server import PageServer, serve_page
+from bargein.services.server.app import PAGE
 from bargein.services.sockets import Endpoint, SocketClosedError, SocketRefusedError, dial
 from bargein.services.transports import RefusedError, SessionLimits, Transport, connect_websocket
 
@@ -80,15 +81,7 @@ async def test_the_page_and_its_parts() -> None:
     async with served() as server:
         page = await get(server, "")
         assert page.headers["content-type"].startswith("text/html")
-        for part in (
-            "page.css",
-            "page.js",
-            "connection.js",
-            "conversation.js",
-            "timeline.js",
-            "worklets.js",
-            "graph.js",
-        ):
+        for part in sorted(each.name for each in PAGE.iterdir()):
             got = await get(server, part)
             assert got.status_code == 200, part
             if part.endswith(".js"):
@@ -101,8 +94,10 @@ async def test_the_page_and_its_parts() -> None:
 async def test_what_there_is_to_choose_from() -> None:
     """Brains with what they lack, and the ways to talk."""
     offered = [each for each in choices({}) if each.name in ("offline", "openai")]
-    async with served(brains=offered) as server:
+    async with served(brains=offered, suggestions=["Good morning"]) as server:
         told = (await get(server, "choices")).json()
+    assert told["suggestions"] == ["Good morning"]
+    assert all(each["suggestions"] for each in told["brains"])
     assert {each["name"]: each["missing"] for each in told["brains"]} == {
         "offline": "",
         "openai": "set OPENAI_API_KEY",
