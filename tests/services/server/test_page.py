@@ -264,9 +264,45 @@ def test_writing_begins_a_call() -> None:
     anyio.run(main)
 
 
+@pytest.mark.parametrize("way", ["webrtc", "websocket"])
+def test_a_microphone_can_be_used_later(way: str) -> None:
+    """A call that began in writing goes on in speech, without a new connection."""
+    if way == "webrtc":
+        pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
+    loudest = [0]
+
+    class Ears(Processor):
+        def process(self, frame: Audio) -> Iterator[Audio]:
+            loudest[0] = max(loudest[0], int(np.abs(frame.samples).max(initial=0)))
+            yield frame
+
+    def hearing(peer: Transport) -> Pipeline:
+        return Pipeline(peer.source, Ears(), Cascade(PocketSphinx(), Weather(), ESpeak()), Spoken(), peer.sink)
+
+    async def main() -> None:
+        async with serve_page(hearing, brains=[choice()]) as server, page_of(server, *DEVICES) as page:
+            await use(page, way)
+            await page.click("#suggestions button")
+            await in_call(page)
+            assert not loudest[0]
+            assert await page.inner_text("#mute-label") == "Use microphone"
+            (name,) = server.sessions.live
+            await page.click("#mute")
+            await true(page, "document.querySelector('#mute-label').textContent === 'Mute'")
+            with anyio.fail_after(20):
+                while loudest[0] < 1000:  # noqa: ASYNC110  # nobody tells
+                    await anyio.sleep(0.05)
+            assert list(server.sessions.live) == [name]
+            await page.evaluate("bargein.page.call.media.stream.getAudioTracks()[0].dispatchEvent(new Event('ended'))")
+            await true(page, "document.querySelector('#mute-label').textContent === 'Use microphone'")
+            assert "disconnected" in await page.inner_text("#notes")
+
+    anyio.run(main)
+
+
 def test_mute_says_what_it_does() -> None:
     """The label of the button is its next effect, and the microphone gives silence meanwhile."""
-    muted = "bargein.page.call.stream.getAudioTracks().every((track) => !track.enabled)"
+    muted = "bargein.page.call.media.stream.getAudioTracks().every((track) => !track.enabled)"
 
     async def main() -> None:
         async with serve_page(agent, brains=[choice()]) as server, page_of(server, *DEVICES) as page:
@@ -285,7 +321,7 @@ def test_mute_says_what_it_does() -> None:
 
 def test_push_to_talk() -> None:
     """The microphone is open while the button or the space bar is held; the release commits the turn."""
-    opened = "bargein.page.call.stream.getAudioTracks()[0].enabled"
+    opened = "bargein.page.call.media.stream.getAudioTracks()[0].enabled"
     commits: list[Commit] = []
 
     class Watch(Processor):

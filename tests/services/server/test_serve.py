@@ -20,7 +20,7 @@ from bargein.services.brains import Choice, choices
 from bargein.services.cascade import Answer
 from bargein.services.rules import Rules
 from bargein.services.server import PageServer, serve_page
-from bargein.services.server.app import PAGE
+from bargein.services.server.app import DRAWN, PAGE
 from bargein.services.sockets import Endpoint, SocketClosedError, SocketRefusedError, dial
 from bargein.services.transports import RefusedError, SessionLimits, Transport, connect_websocket
 
@@ -119,6 +119,7 @@ async def test_a_conversation_and_what_is_counted_of_it() -> None:
         assert live["brain"] == "mine"
         drawn = await get(server, "graph.svg", params={"session": live["name"]})
         assert drawn.headers["content-type"].startswith("image/svg+xml")
+        assert drawn.headers.get_list("content-security-policy") == [DRAWN]
         assert "answer" in drawn.text
         counted = (await get(server, "metrics")).text
         assert "bargein_sessions 1.0" in counted
@@ -195,6 +196,7 @@ async def test_what_browsers_must_not_do_with_the_page() -> None:
         for path in ("", "page.js", "graph", "choices", "nothing"):
             headers = (await get(server, path)).headers
             assert "default-src 'self'" in headers["content-security-policy"]
+            assert "unsafe" not in headers["content-security-policy"]
             assert "frame-ancestors 'self'" in headers["content-security-policy"]
             assert headers["x-content-type-options"] == "nosniff"
             assert headers["referrer-policy"] == "no-referrer"

@@ -21,9 +21,9 @@ class Guard:
         self._headers = [
             (name.encode(), value.encode())
             for name, value in {
-                # Safari before 15.4 does not count ws: among 'self'. A drawn pipeline has its style in it.
-                "content-security-policy": "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
-                "media-src 'self' blob: mediastream:; style-src 'self' 'unsafe-inline'; object-src 'none'; "
+                # Safari before 15.4 does not count ws: among 'self'.
+                "content-security-policy": "default-src 'self'; connect-src 'self' ws: wss:; "
+                "media-src 'self' blob: mediastream:; object-src 'none'; "
                 f"base-uri 'none'; form-action 'self'; frame-ancestors {framing}",
                 "x-content-type-options": "nosniff",
                 "referrer-policy": "no-referrer",  # the page's address may hold a token
@@ -38,7 +38,9 @@ class Guard:
 
         async def guarded(message: Any) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *self._headers]
+                given = message.get("headers", ())
+                own = {name.lower() for name, _ in given}  # an answer may have a policy of its own
+                message["headers"] = [*given, *(each for each in self._headers if each[0] not in own)]
             await send(message)
 
         name = next((value.decode("latin-1") for key, value in scope["headers"] if key == b"host"), "")

@@ -22,6 +22,8 @@ from .metrics import Metrics
 __all__ = ["make_app"]
 
 PAGE = Path(__file__).parent / "page"
+DRAWN = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"
+"""The content security policy of a drawn pipeline, which has its style in it."""
 OFFER_BYTES = 256 * 2**10
 """How long an offer may be: a browser's are about 6 kB."""
 SHOWN = ("name", "title", "missing", "sees", "suggestions")
@@ -115,7 +117,8 @@ class App:
         if live is None:
             return self.plain("there is no such session\n", status_code=404, media_type="text/plain")
         drawn = svg(live.graph, live.session.statistics())
-        return self.plain(drawn, media_type="image/svg+xml")
+        policy = {"content-security-policy": DRAWN}
+        return self.plain(drawn, media_type="image/svg+xml", headers=policy)
 
     # Who comes in -------------------------------------------------------------------------------------------------
 

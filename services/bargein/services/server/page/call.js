@@ -1,9 +1,9 @@
 // One call: its sound, its connection, and what happens when the connection fails.
 
+import { Media, stop } from "./media.js";
 import { WebRtcConnection } from "./webrtc.js";
 import { WebSocketConnection } from "./websocket.js";
 import { pause, ServerError, within } from "./server.js";
-import { meter, prepare } from "./sound.js";
 import { Watch } from "./watch.js";
 
 const PATIENCE_MS = 20000; // how long the page tries to reconnect
@@ -11,22 +11,18 @@ const RESTARTS = 3; // how often it looks for a new way to the same session
 const RETRIED = [0, 404, 408, 429, 502, 503, 504]; // answers after which a new attempt can succeed
 
 export class Call {
-  // `transport` is "webrtc", "websocket", or "auto": the first that works. `on`, to be set before `open`, has the
-  // callbacks `phase(name)`, `message(message)`, `level(who, time, level)`, `sent(message)`, `blocked()`, `reconnected(anew)` and
+  // `transport` is "webrtc", "websocket", or "auto": the first that works. `on` has the callbacks `phase(name)`,
+  // `message(message)`, `level(who, time, level)`, `sent(message)`, `blocked()`, `unplugged()`, `reconnected(anew)` and
   // `failed(error, when)`.
-  constructor({ transport, wishes, speaker }) {
+  constructor({ transport, wishes, speaker, on }) {
     this.transport = transport;
     this.wishes = wishes;
-    this.speaker = speaker;
-    this.on = null;
-    this.context = new (window.AudioContext ?? window.webkitAudioContext)();
+    this.on = on;
+    this.media = new Media(speaker, on);
     this.leaving = new AbortController();
     this.connection = null;
-    this.stream = null; // the microphone
-    this.picture = null; // the camera
     this.recovering = false;
     this.unsent = []; // typed while there was no connection
-    this.meters = {};
   }
 
   get over() {
@@ -35,12 +31,12 @@ export class Call {
 
   async open(microphone) {
     // `microphone()` gives a stream, or null. Throws what makes the call impossible.
-    await prepare(this.context);
+    await this.media.prepare();
     if (microphone) {
       this.on.phase("asking");
       const stream = await microphone();
       if (this.over) return stop(stream);
-      this.#hear(stream);
+      this.media.hear(stream);
     }
     this.on.phase("opening");
     if (await this.#connect(this.leaving.signal)) this.on.phase("open");
@@ -49,6 +45,7 @@ export class Call {
   async #connect(signal) {
     const ways = this.transport === "auto" ? ["webrtc", "websocket"] : [this.transport];
     for (const way of ways) {
+      signal.throwIfAborted();
       const open = way === "webrtc" ? WebRtcConnection.open : WebSocketConnection.open;
       try {
         return this.#use(way, await open({ ...this.#options(), signal }));
@@ -62,12 +59,12 @@ export class Call {
   #options() {
     const mine = () => !this.over && !this.recovering;
     return {
-      stream: this.stream,
-      context: this.context,
-      speaker: this.speaker,
+      stream: this.media.stream,
+      context: this.media.context,
+      speaker: this.media.speaker,
       wishes: this.wishes,
       receive: (message) => this.over || this.on.message(message),
-      heard: (sound) => this.over || this.#meter("agent", sound),
+      heard: (sound) => this.over || this.media.meter("agent", sound),
       blocked: () => this.over || this.on.blocked(),
       doubt: () => mine() && this.#recover(false),
       lost: () => mine() && this.#recover(true),
@@ -97,9 +94,9 @@ export class Call {
     for (let attempt = 0; !limit.aborted; attempt++) {
       try {
         const anew = dead || attempt >= RESTARTS;
-        if (!(await this.#attempt(anew, limit))) return;
+        const connected = await this.#attempt(anew, limit);
         limit.done();
-        this.on.reconnected(anew);
+        if (connected) this.on.reconnected(anew);
         return;
       } catch (error) {
         problem = error;
@@ -109,7 +106,7 @@ export class Call {
       await pause(Math.min(250 * 2 ** attempt, 2000));
     }
     limit.done();
-    if (!this.over) this.on.failed(problem, "reconnecting");
+    if (!this.over) this.on.failed(problem ?? limit.reason, "reconnecting");
   }
 
   async #attempt(anew, limit) {
@@ -117,7 +114,7 @@ export class Call {
     if (anew) {
       this.connection.abandon();
       if (!(await this.#connect(limit))) return false;
-      if (this.picture) await this.connection.camera?.(this.picture.getVideoTracks()[0]);
+      if (this.media.picture) await this.connection.camera?.(this.media.pictures);
       return true;
     }
     await this.connection.restart(limit);
@@ -134,35 +131,13 @@ export class Call {
 
   async microphone(stream) {
     // Use this microphone from now on.
-    stop(this.stream);
-    this.#hear(stream);
+    this.media.hear(stream);
     await this.connection?.microphone(stream);
   }
 
-  #hear(stream) {
-    this.stream = stream;
-    if (stream) this.#meter("user", stream);
-  }
-
-  #meter(who, sound) {
-    this.meters[who]?.();
-    this.meters[who] = meter(this.context, sound, (time, level) => this.on.level(who, time, level));
-  }
-
-  unmute(open) {
-    for (const track of this.stream?.getAudioTracks() ?? []) track.enabled = open;
-  }
-
   async camera(stream) {
-    stop(this.picture);
-    this.picture = stream;
-    await this.connection.camera(stream?.getVideoTracks()[0] ?? null);
-  }
-
-  wake() {
-    // Sound that the browser did not begin by itself, or stopped for a telephone call, goes on at the next touch.
-    if (this.context.state !== "running") this.context.resume().catch(() => {});
-    if (this.speaker.srcObject && this.speaker.paused) this.speaker.play().catch(() => {});
+    this.media.see(stream);
+    await this.connection.camera(this.media.pictures);
   }
 
   close({ leaving = false } = {}) {
@@ -171,14 +146,6 @@ export class Call {
     this.watch?.stop();
     if (leaving) this.connection?.abandon();
     else this.connection?.close();
-    for (const end of Object.values(this.meters)) end();
-    stop(this.stream);
-    stop(this.picture);
-    this.speaker.srcObject = null;
-    if (this.context.state !== "closed") this.context.close();
+    this.media.close();
   }
-}
-
-function stop(stream) {
-  for (const track of stream?.getTracks() ?? []) track.stop();
 }

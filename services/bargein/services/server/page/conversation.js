@@ -1,14 +1,16 @@
 // The conversation as it is heard: who said what, which words are still to come, and which never came.
 
+import { Follower } from "./follow.js";
+
 const MOST = 500; // lines that are kept
 
 export class Conversation {
-  // `list` is an <ol>; its parent scrolls. `changed(empty)` is called when it becomes empty, or no longer is.
-  constructor(list, changed = () => {}) {
+  // `list` is an <ol>; its parent scrolls; `newest` is the button that goes to its end. `changed(empty)` is called when
+  // it becomes empty, or no longer is.
+  constructor(list, newest, changed) {
     this.list = list;
-    this.scroller = list.parentElement;
+    this.follower = new Follower(list.parentElement, newest);
     this.changed = changed;
-    this.call = 0;
     this.clear();
   }
 
@@ -59,7 +61,7 @@ export class Conversation {
     entry.node.classList.toggle("partial", !final);
     entry.node.setAttribute("aria-busy", String(!final)); // read aloud when it is whole, not word by word
     if (final && !text.trim()) this.#remove(entry);
-    this.#follow();
+    this.follower.changed();
   }
 
   written(item, text) {
@@ -117,13 +119,13 @@ export class Conversation {
     code.textContent = `${name}${given && given !== "{}" ? ` ${given}` : ""}`;
     const outcome = cancelled ? "cancelled" : state === "finished" ? output : state === "progress" ? message.message : "...";
     tool.node.replaceChildren(code, ` ${error ? "failed: " : "→ "}${outcome}`);
-    this.#follow();
+    this.follower.changed();
   }
 
   mark(words, kind = "mark") {
     const mark = this.#add({ kind, words }, kind);
     mark.node.textContent = words;
-    this.#follow();
+    this.follower.changed();
     return mark;
   }
 
@@ -172,11 +174,6 @@ export class Conversation {
     coming.textContent = entry.text.slice(entry.heard.length);
     entry.body.replaceChildren(entry.heard, coming);
     entry.node.setAttribute("aria-busy", String(!entry.final && !entry.cut));
-    this.#follow();
-  }
-
-  #follow() {
-    const { scrollHeight, scrollTop, clientHeight } = this.scroller;
-    if (scrollHeight - scrollTop - clientHeight < 200) this.scroller.scrollTop = scrollHeight;
+    this.follower.changed();
   }
 }

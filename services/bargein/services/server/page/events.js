@@ -1,5 +1,7 @@
 // Every message of a call, newest last: the page's own and the agent's.
 
+import { Follower } from "./follow.js";
+
 const KEPT = 1000; // events
 const SHOWN = 200; // of those that fit the filter
 const DELAY_MS = 150; // between two drawings
@@ -7,7 +9,8 @@ const DELAY_MS = 150; // between two drawings
 export class Events {
   // `list` is an <ol>, `scroller` what scrolls around it, `filter` a text field.
   constructor(list, scroller, filter) {
-    Object.assign(this, { list, scroller, filter });
+    Object.assign(this, { list, filter });
+    this.follower = new Follower(scroller);
     this.visible = false;
     this.clear();
     filter.addEventListener("input", () => this.#soon());
@@ -40,12 +43,10 @@ export class Events {
     clearTimeout(this.timer);
     this.timer = undefined;
     const wanted = this.filter.value.trim().toLowerCase();
-    const { scrollHeight, scrollTop, clientHeight } = this.scroller;
-    const following = scrollHeight - scrollTop - clientHeight < 60;
     const lines = this.all.map((event) => [event, JSON.stringify(event.message, short)]);
     const fit = lines.filter(([{ from, type }, text]) => `${from} ${type} ${text}`.toLowerCase().includes(wanted));
     this.list.replaceChildren(...fit.slice(-SHOWN).map(([event, text]) => line(event, text)));
-    if (following) this.scroller.scrollTop = this.scroller.scrollHeight;
+    this.follower.changed();
   }
 }
 

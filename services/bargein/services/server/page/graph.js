@@ -30,6 +30,7 @@ async function draw({ name, brain, seconds }) {
   const [title, article] = section.children;
   const parsed = new DOMParser().parseFromString(await answer.text(), "image/svg+xml").documentElement;
   const drawing = document.importNode(parsed, true);
+  drawing.querySelector("style")?.remove(); // graph.css has the page's own, and the page's policy refuses others
   const foot = [...drawing.children].filter((node) => node.tagName === "text").pop(); // it may be wider than a column
   foot?.remove();
   const about = document.createElement("span");

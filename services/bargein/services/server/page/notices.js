@@ -13,9 +13,10 @@ export function explain(problem, when = "") {
     return { title, remedies: problem.fatal ? ["The server's log has the details."] : [], fatal: Boolean(problem.fatal) };
   }
   if (problem.type === "end") {
-    const failed = /fail/.test(problem.reason ?? "");
+    const failed = Boolean(problem.why) || /fail/.test(problem.reason ?? "");
+    const why = problem.why || problem.reason;
     return {
-      title: problem.reason ? `The agent hung up: ${problem.reason}.` : "The agent hung up.",
+      title: why ? `The agent hung up: ${end(why)}` : "The agent hung up.",
       remedies: failed ? ["The server's log has the details.", "Press Talk to call again."] : ["Press Talk to call again."],
       fatal: failed,
     };
@@ -35,8 +36,11 @@ export function explain(problem, when = "") {
 }
 
 function sentence(words = "") {
-  const first = words.charAt(0).toUpperCase() + words.slice(1);
-  return /[.!?]$/.test(first) ? first : `${first}.`;
+  return end(words.charAt(0).toUpperCase() + words.slice(1));
+}
+
+function end(words) {
+  return /[.!?]$/.test(words) ? words : `${words}.`;
 }
 
 export class Notices {
@@ -66,6 +70,7 @@ export class Notices {
   }
 
   note(words) {
+    if (this.notes.lastChild?.textContent === words) return; // it stands there already
     const line = document.createElement("p");
     line.textContent = words;
     this.notes.append(line);

@@ -18,14 +18,17 @@ import { asJson, asText, save } from "./transcript.js";
 const $ = (id) => document.getElementById(id);
 
 const notices = new Notices($("banner"), $("notes"));
-const conversation = new Conversation($("lines"), (empty) => ($("words").dataset.empty = String(empty)));
+const conversation = new Conversation($("lines"), $("newest"), (empty) => ($("words").dataset.empty = String(empty)));
 const events = new Events($("event-lines"), $("event-scroller"), $("filter"));
 const timeline = new Timeline($("timeline"));
 const figures = new Figures($("figures"));
 const settings = new Settings(change);
+const TURNS = ["listening", "muted", "hearing", "thinking", "speaking"];
 const state = new State((name, words) => {
+  const before = $("status").dataset.state;
   $("status").textContent = words;
   $("status").dataset.state = name;
+  if (!TURNS.includes(name) || !TURNS.includes(before)) $("announced").textContent = words; // not into the conversation
 });
 const meters = new Meters(timeline, state);
 const read = reader({ conversation, timeline, figures, state, notices, ended: (message) => page.ended(message) });
@@ -41,33 +44,35 @@ function update() {
   $("talk-label").textContent = call ? "Hang up" : "Talk";
   $("interrupt").disabled = !open;
   $("mute").disabled = !open;
-  $("mute").hidden = push && !(open && !call.stream);
+  $("mute").hidden = push && !(open && !call.media.stream);
   $("mute").classList.toggle("muted", page.muted);
-  $("mute-label").textContent = open && !call.stream ? "Use microphone" : page.muted ? "Unmute" : "Mute";
+  $("mute-label").textContent = open && !call.media.stream ? "Use microphone" : page.muted ? "Unmute" : "Mute";
   $("hold").hidden = !push;
-  $("hold").disabled = !open || !call.stream;
+  $("hold").disabled = !open || !call.media.stream;
   $("camera").hidden = !settings.camera;
   $("camera").disabled = !open || !call.connection.camera;
-  $("camera").setAttribute("aria-pressed", String(Boolean(call?.picture)));
-  $("hint").textContent = hint(call, push);
+  $("camera").title = open && !call.connection.camera ? "The camera needs WebRTC" : "";
+  $("camera").setAttribute("aria-pressed", String(Boolean(call?.media.picture)));
+  $("hint").textContent = hint(open, call, push);
   $("start-hint").textContent = call ? "Nothing has been said yet." : "Press Talk and speak, or write below. The words appear as they are heard.";
   settings.lock(call !== null);
   if (!call) hold.forget();
-  else call.unmute(push ? page.holding : !page.muted);
-  if (open) state.use(!call.stream ? "deaf" : page.muted && !push ? "muted" : "open");
+  else call.media.unmute(push ? page.holding : !page.muted);
+  if (open) state.use(!call.media.stream ? "deaf" : page.muted && !push ? "muted" : "open");
 }
 
-function hint(call, push) {
-  if (call && !call.stream) return "Write a message. You will hear the answer.";
+function hint(open, call, push) {
+  if (call && !open) return "One moment ...";
+  if (call && !call.media.stream) return "Write a message. You will hear the answer.";
   if (push) return call ? "Hold the button or the space bar while you speak." : "Press Talk, then hold a button while you speak.";
   return call ? "Speak. You can interrupt at any time." : "Press Talk and speak. You can interrupt at any time.";
 }
 
 function change(field) {
   // The user has changed a setting.
-  if (field === "microphone" && page.call?.stream) page.chooseMicrophone();
+  if (field === "microphone" && page.call?.media.stream) page.chooseMicrophone();
   if (field === "loudspeaker") {
-    chooseSpeaker(settings.loudspeaker, $("speaker"), page.call?.context).catch(() => notices.note("This speaker cannot be used."));
+    chooseSpeaker(settings.loudspeaker, $("speaker"), page.call?.media.context).catch(() => notices.note("This speaker cannot be used."));
   }
   if (field === "brain") suggest();
   update();

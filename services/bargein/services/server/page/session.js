@@ -1,6 +1,8 @@
 // The call as the page sees it: it begins, is muted, sees, is lost, and ends.
 
 import { Call } from "./call.js";
+import { stayAwake } from "./awake.js";
+import { stop } from "./media.js";
 import { openCamera, openMicrophone, chooseSpeaker } from "./microphone.js";
 
 const $ = (id) => document.getElementById(id);
@@ -22,20 +24,22 @@ export class PageCall {
     this.figures.clear();
     this.timeline.clear();
     this.muted = false;
+    this.failure = "";
     const { settings, state } = this;
     const wishes = settings.brain ? { brain: settings.brain.name } : {};
-    const call = new Call({ transport: settings.transport, wishes, speaker: $("speaker") });
+    const on = this.#ears(() => this.call === call);
+    const call = new Call({ transport: settings.transport, wishes, speaker: $("speaker"), on });
     this.call = call;
-    call.on = this.#ears(() => this.call === call);
     this.conversation.begin("New call");
-    unlock(call);
+    call.media.unlock();
+    stayAwake(call.leaving.signal);
     this.wake();
     state.enter("opening");
     this.update();
     try {
       await call.open(speaking ? () => this.#microphone() : null);
       if (this.call !== call) return;
-      chooseSpeaker(settings.loudspeaker, $("speaker"), call.context).catch(() => {});
+      chooseSpeaker(settings.loudspeaker, $("speaker"), call.media.context).catch(() => {});
       settings.devices();
     } catch (error) {
       if (this.call === call) this.fail(error);
@@ -54,11 +58,17 @@ export class PageCall {
       message: (message) => {
         if (!mine()) return;
         this.events.add("agent", message);
+        if (message.type === "error" && message.fatal) this.failure = message.message;
         this.read(message);
       },
       level: (who, time, level) => mine() && this.meters.level(who, time, level),
       sent: (message) => this.events.add("page", message),
       blocked: () => mine() && this.notices.note("The browser holds the sound back. Press anywhere to hear the agent."),
+      unplugged: () => {
+        if (!mine()) return;
+        this.notices.note("The microphone was disconnected. You can write, or use another one.");
+        this.update();
+      },
       reconnected: (anew) => mine() && this.#reconnected(anew),
       failed: (error, when) => mine() && this.fail(error, when),
     };
@@ -83,12 +93,14 @@ export class PageCall {
 
   fail(error, when) {
     this.notices.error(error, when);
-    this.stop("lost");
+    const unsent = this.call.unsent.map(({ text }) => text).join(" ");
+    if (unsent) $("text").value ||= unsent; // to be sent again
+    this.stop(when === "reconnecting" ? "lost" : "off");
   }
 
   ended(message) {
     // The agent hung up.
-    this.notices.error(message);
+    this.notices.error({ ...message, why: this.failure });
     this.stop("ended");
   }
 
@@ -123,7 +135,7 @@ export class PageCall {
 
   hold(held) {
     // Push to talk: the microphone is open while the button is held, and the turn ends with its release.
-    if (!this.call?.stream) return;
+    if (!this.call?.media.stream) return;
     if (held && this.state.busy) this.interrupt();
     this.holding = held;
     this.update();
@@ -132,7 +144,7 @@ export class PageCall {
 
   async mute() {
     // Mute or unmute; without a microphone, ask for one.
-    if (!this.call.stream) return this.chooseMicrophone();
+    if (!this.call.media.stream) return this.chooseMicrophone();
     this.muted = !this.muted;
     this.update();
   }
@@ -141,7 +153,7 @@ export class PageCall {
     const { call } = this;
     const stream = await this.#microphone();
     if (!stream) return;
-    if (this.call !== call) return stream.getTracks().forEach((track) => track.stop());
+    if (this.call !== call) return stop(stream);
     this.notices.clear();
     await call.microphone(stream);
     this.settings.devices();
@@ -151,8 +163,8 @@ export class PageCall {
   async camera() {
     const { call } = this;
     try {
-      const stream = call.picture ? null : await openCamera();
-      if (this.call !== call) return stream?.getTracks().forEach((track) => track.stop());
+      const stream = call.media.picture ? null : await openCamera();
+      if (this.call !== call) return stop(stream);
       await call.camera(stream);
       $("preview").hidden = stream === null;
       $("preview").srcObject = stream;
@@ -164,13 +176,6 @@ export class PageCall {
   }
 
   wake() {
-    this.call?.wake();
+    this.call?.media.wake();
   }
-}
-
-function unlock(call) {
-  // Safari lets an element play later only when it has played during a touch: silence, until the agent's sound comes.
-  if (!call.context.createMediaStreamDestination) return;
-  call.speaker.srcObject = call.context.createMediaStreamDestination().stream;
-  call.speaker.play().catch(() => {});
 }

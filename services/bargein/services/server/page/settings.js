@@ -21,7 +21,11 @@ export class Settings {
       this.#describe();
       changed(target.id);
     });
-    this.dialog.addEventListener("click", ({ target }) => target === this.dialog && this.dialog.close?.());
+    this.dialog.addEventListener("click", ({ target }) => target === this.dialog && this.#close());
+    this.dialog.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#close();
+    });
     navigator.mediaDevices?.addEventListener?.("devicechange", () => this.devices());
     this.devices();
   }
@@ -92,6 +96,11 @@ export class Settings {
     this.devices();
     if (this.dialog.showModal) this.dialog.showModal();
     else this.dialog.setAttribute("open", "");
+  }
+
+  #close() {
+    if (this.dialog.showModal) this.dialog.close();
+    else this.dialog.removeAttribute("open");
   }
 
   #remember() {

@@ -3,7 +3,7 @@
 import { ask, askJson, pause, ServerError } from "./server.js";
 
 const OPEN_MS = 15000; // how long a connection may take to open
-const RESTART_MS = 6000; // how long an ICE restart may look for a way
+const RESTART_MS = 6000; // how long an ICE restart may wait for the server's answer, and then look for a way
 const GATHER_MS = 1000; // how long the page waits for a slow STUN or TURN server
 
 export class WebRtcConnection {
@@ -53,7 +53,7 @@ export class WebRtcConnection {
     this.hears.receive(message);
   }
 
-  async #negotiate({ signal, wishes = {}, iceRestart = false }) {
+  async #negotiate({ signal, wishes = {}, iceRestart = false, ms }) {
     await this.peer.setLocalDescription(await this.peer.createOffer({ iceRestart }));
     await gathered(this.peer);
     const offer = { sdp: this.peer.localDescription.sdp, type: "offer", wishes, session: this.session ?? "" };
@@ -62,6 +62,7 @@ export class WebRtcConnection {
       headers: { "content-type": "application/json" },
       body: JSON.stringify(offer),
       signal,
+      ms,
     });
     this.session = session;
     signal.throwIfAborted();
@@ -92,7 +93,7 @@ export class WebRtcConnection {
 
   async restart(signal) {
     // Look for a new way to the same session. Throws `ServerError`; status 404 says that the session is over.
-    await this.#negotiate({ signal, iceRestart: true });
+    await this.#negotiate({ signal, iceRestart: true, ms: RESTART_MS });
     const before = await this.received();
     for (const until = performance.now() + RESTART_MS; performance.now() < until; await pause(100)) {
       signal.throwIfAborted();
@@ -120,6 +121,7 @@ export class WebRtcConnection {
     this.over = true;
     this.peer.close();
     if (this.session) ask(`whip/${this.session}`, { method: "DELETE", keepalive: true }).catch(() => {});
+    this.session = null;
   }
 
   close() {
