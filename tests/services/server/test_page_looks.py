@@ -137,9 +137,68 @@ def test_it_fits(width: int, height: int) -> None:
             await page.click("#views [data-view=conversation]")
             assert await page.evaluate(INSIDE, "newest"), "the log scrolls in its frame"
             assert await page.evaluate(INSIDE, "text")
-            assert await page.evaluate(INSIDE, "timeline") == (width == 1280), "above the fold where there is room"
+            assert await page.evaluate(INSIDE, "timeline") == (min(width, height) > 700), "where there is room"
             await page.click("#settings-button")
             assert await page.evaluate("document.getElementById('settings').scrollWidth") <= width
+
+    anyio.run(main)
+
+
+def test_the_reader_may_scroll() -> None:
+    """New words do not move what is being read; a button leads back to the newest."""
+
+    async def main() -> None:
+        async with serve_page(agent, brains=[choice()]) as server, page_of(server, height=600) as page:
+            say = "(() => { for (let at = 0; at < 30; at++) bargein.conversation.mark(`line ${at}`); })()"
+            bottom = "(() => { const { scrollHeight, scrollTop, clientHeight } = document.getElementById('log');"
+            bottom += " return scrollHeight - scrollTop - clientHeight < 5; })()"
+            await page.evaluate(say)
+            assert await page.evaluate(bottom)
+            assert await page.is_hidden("#newest")
+            await page.evaluate("document.getElementById('log').scrollTop = 0")
+            await page.wait_for_selector("#newest", state="visible")
+            await page.evaluate(say)
+            assert await page.evaluate("document.getElementById('log').scrollTop") == 0
+            await page.click("#newest")
+            assert await page.evaluate(bottom)
+            await page.evaluate("for (let at = 0; at < 600; at++) bargein.conversation.mark(`line ${at}`)")
+            assert await page.evaluate("document.querySelectorAll('#lines li').length") == 500, "it is bounded"
+
+    anyio.run(main)
+
+
+ERRORS = """(async () => {
+  const { explain } = await import("/notices.js");
+  const { ServerError } = await import("/server.js");
+  const said = (...given) => explain(...given).title;
+  return [
+    said({ type: "error", message: "KeyError: 'apple' in Fruit, agent.py line 7", fatal: true }),
+    said({ type: "end", reason: "the session failed", why: "KeyError: 'apple' in Fruit, agent.py line 7" }),
+    said({ type: "end", reason: "the time is up" }),
+    said({ type: "end", reason: "" }),
+    said(new ServerError("The server does not answer.")),
+    said(new ServerError("the server has 3 sessions", 503)),
+    said(Object.assign(new Error("x"), { name: "NotReadableError" }), "microphone"),
+    said(new Error("it is broken"), "camera"),
+  ];
+})()"""
+
+
+def test_errors_are_sentences() -> None:
+    """The server's own words are shown, with what happened; the reason of a failure is not lost at the end."""
+
+    async def main() -> None:
+        async with serve_page(agent, brains=[choice()]) as server, page_of(server) as page:
+            assert await page.evaluate(ERRORS) == [
+                "KeyError: 'apple' in Fruit, agent.py line 7",
+                "The agent hung up: KeyError: 'apple' in Fruit, agent.py line 7.",
+                "The agent hung up: the time is up.",
+                "The agent hung up.",
+                "The call could not begin. The server does not answer.",
+                "The call could not begin. The server has 3 sessions.",
+                "No microphone: another program uses it. You can write.",
+                "The camera cannot be used: It is broken.",
+            ]
 
     anyio.run(main)
 

@@ -69,8 +69,8 @@ export class Timeline {
     if (this.following) this.view = Math.max(0, this.now - span + 1);
     const x = (time) => ((time - this.view) / span) * width;
     this.#seconds(draw, x, width, height, colour);
-    this.#lane(draw, "user", x, height * 0.22, height * 0.17, colour("user"));
-    this.#lane(draw, "agent", x, height * 0.76, height * 0.17, colour("agent"));
+    this.#lane(draw, "user", x, height * 0.27, height * 0.15, colour("user"));
+    this.#lane(draw, "agent", x, height * 0.79, height * 0.15, colour("agent"));
     this.#happenings(draw, x, width, height, colour);
   }
 
@@ -106,7 +106,7 @@ export class Timeline {
   }
 
   #happenings(draw, x, width, height, colour) {
-    const row = { speech: 10, tool: height * 0.46, turn: height * 0.57, cut: height - 14 };
+    const row = { speech: 10, tool: height * 0.52, turn: height * 0.62, cut: height - 14 };
     const tint = { speech: "user", tool: "soft", turn: "ink", cut: "cut" };
     draw.font = "600 10px system-ui, sans-serif";
     for (const { time, kind, label } of this.marks) {
