@@ -144,6 +144,27 @@ def test_it_fits(width: int, height: int) -> None:
     anyio.run(main)
 
 
+LATE = """(() => {
+  const { conversation } = bargein;
+  conversation.written("1", "It is sunny.");
+  conversation.answered(90);
+  conversation.interrupted(1);
+  conversation.answered(120); // before the words that it belongs to
+  conversation.written("2", "Do you mean Paris?");
+  return [...document.querySelectorAll("#lines .who")].map((node) => node.textContent);
+})()"""
+
+
+def test_each_answer_has_its_own_figure() -> None:
+    """A figure that comes before the words of its answer waits for them."""
+
+    async def main() -> None:
+        async with serve_page(agent, brains=[choice()]) as server, page_of(server) as page:
+            assert await page.evaluate(LATE) == ["Agent after 90 ms", "Agent after 120 ms"]
+
+    anyio.run(main)
+
+
 def test_the_reader_may_scroll() -> None:
     """New words do not move what is being read; a button leads back to the newest."""
 

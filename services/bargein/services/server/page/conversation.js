@@ -25,6 +25,7 @@ export class Conversation {
     this.entries = new Map(); // by speaker and item
     this.tools = new Map(); // by call
     this.turn = null; // the agent's last entry, for its figures
+    this.early = ""; // a figure that came before its entry
     this.cuts = new Map(); // marks of interrupts, by epoch
     this.reactions = new Map(); // how fast they were, by epoch: may be known before the interrupt is
   }
@@ -107,6 +108,15 @@ export class Conversation {
     if (ms !== undefined) this.figure(this.cuts.get(epoch), `silent after ${Math.round(ms)} ms`);
   }
 
+  answered(ms) {
+    // The answer's first sound came so long after the question. Its words may come later than this.
+    const words = `after ${Math.round(ms)} ms`;
+    const { turn } = this;
+    if (turn && !turn.cut && !turn.answered) this.figure(turn, words);
+    else this.early = words;
+    if (turn) turn.answered = true;
+  }
+
   tool(message) {
     let tool = this.tools.get(message.call);
     if (!tool) {
@@ -148,6 +158,11 @@ export class Conversation {
     entry.body.className = "words";
     entry.node.append(entry.head, entry.body);
     this.entries.set(key, entry);
+    if (speaker === "agent" && this.early) {
+      this.figure(entry, this.early);
+      entry.answered = true;
+      this.early = "";
+    }
     return entry;
   }
 

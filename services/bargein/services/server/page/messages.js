@@ -31,7 +31,7 @@ export function reader({ conversation, timeline, figures, state, notices, ended 
     },
     latency({ ms }) {
       figures.answered(ms);
-      conversation.figure(conversation.turn, `after ${Math.round(ms)} ms`);
+      conversation.answered(ms);
       timeline.mark("turn", `${Math.round(ms)} ms`);
     },
     reaction({ ms, epoch }) {
