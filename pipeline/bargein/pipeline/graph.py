@@ -8,6 +8,7 @@ from typing import Any, TypedDict, Unpack
 
 from ._check import check, emitted, has_source
 from ._contract import Contract, Kinds, ProcessorKind
+from ._options import check_options
 from ._plan import Node, Plan
 from ._router import Route, Router
 from .errors import LinkError
@@ -111,6 +112,7 @@ class Graph(Processor):
             self._plan = plan
         return self._plan
 
+    @check_options
     def session(
         self,
         *,

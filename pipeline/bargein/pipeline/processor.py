@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Literal, Self, cast
 
 from ._contract import Contract, ProcessorKind, read_contract
+from ._options import check_options
 from .audio_format import AudioFormat
 from .errors import ContractError
 from .frames import Frame
@@ -108,6 +109,7 @@ class Processor:
         """
         return None
 
+    @check_options
     def options(
         self,
         *,
