@@ -213,6 +213,8 @@ class Realtime(Processor):
         dialogue = self._dialogue = Dialogue(
             out=out,
             history=self.history,
+            settings=self.settings,
+            renew_seconds=self.reconnect.renew_seconds,
             has_tool=self._has_tool,
             run_tool=self._start_tool,
             cancel_tool=self.runner.cancel,
@@ -228,7 +230,6 @@ class Realtime(Processor):
             runner=self.runner,
             name=type(self).__name__,
             fps=self.fps,
-            renew_seconds=self.reconnect.renew_seconds,
         )
         try:
             async with anyio.create_task_group() as group:
@@ -250,7 +251,6 @@ class Realtime(Processor):
             policy=self.reconnect,
             make_protocol=self._protocol,
             connect=self._connect,
-            get_settings=lambda: self.settings,
             random=self._random,
         )
 
