@@ -145,7 +145,9 @@ class Provider:
 
     def model(self, profile: Profile = PROFILE, **options: Any) -> Realtime:
         protocol = type("Frail", (Frail,), {"profile": profile})
-        return Realtime(profile=profile, protocol=protocol, settings=Settings(model="m"), connect=self.connect, **options)
+        return Realtime(
+            profile=profile, protocol=protocol, settings=Settings(model="m"), connect=self.connect, **options
+        )
 
 
 async def asked_and_kept(provider: Provider, harness: Harness) -> None:
