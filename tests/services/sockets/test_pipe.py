@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import anyio
 import pytest
-
 from bargein.services.sockets import SocketClosedError, pipe
 
 
