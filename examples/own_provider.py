@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import anyio
+
 from bargein.pipeline import Text
 from bargein.pipeline.testing import run_virtual
 from bargein.services.realtime import (
@@ -26,10 +27,10 @@ class Echo(Protocol):  # no I/O in it, so its tests need no event loop; one inst
     def endpoint(self) -> Endpoint:
         return Endpoint(url="wss://echo.invalid")  # given to `connect`; keys would be in its headers
 
-    def opening(self, settings: Settings) -> Iterable[str]:
+    def open_session(self, settings: Settings) -> Iterable[str]:
         return ()  # this provider greets first, and wants to know nothing
 
-    def text(self, text: str, item: str = "") -> Iterable[str]:
+    def text(self, text: str, item_id: str = "") -> Iterable[str]:
         yield json.dumps({"do": "hear", "text": text})
 
     def respond(self, instructions: str = "") -> Iterable[str]:

@@ -1,43 +1,39 @@
-"""Errors that several services share."""
+"""The error of a brain that cannot do what is asked, with what to use instead of each capability."""
 
 from __future__ import annotations
 
 from typing import Final, Self
 
-__all__ = ["UnsupportedError"]
+__all__ = ["ALTERNATIVES", "UnsupportedError"]
 
-_INSTEAD: Final = {
+ALTERNATIVES: Final = {
     "supports_images": "use a model that takes pictures, or describe them in text",
     "supports_text_output": "let it speak with its own voice",
     "supports_cancel": "the rest of its reply is dropped here instead",
-    "supports_commit": "let it find the end of a turn by itself",
-    "supports_out_of_band": "ask a model of its own",
-    "supports_verbatim_speech": "use respond(instructions='Say exactly: ...'), where it can be asked",
+    "supports_commit": "let it find the end of a turn itself",
+    "supports_out_of_band": "ask a separate model",
+    "supports_verbatim_speech": "use respond(instructions='Say exactly: ...'), if it supports response requests",
     "supports_updates": "begin another session",
-    "supports_history_seeding": "give what matters of it in the instructions",
-    "supports_response_requests": "it answers by itself whatever it hears",
-    "supports_text_input": "say it, or use a model that reads",
+    "supports_history_seeding": "put what matters of the history into the instructions",
+    "supports_response_requests": "it answers by itself what it hears and reads",
+    "supports_text_input": "say it, or use a model that reads text",
     "supports_resumption": "the conversation is given to the new session as text",
-    "supports_truncation": "its memory keeps what was not heard; `history` does not, and is what a new session is told",
-    "emits_speech_events": "put a Vad above it, where somebody must know",
+    "supports_truncation": "the provider remembers its whole reply; `history` keeps what was heard, and seeds the next session",
+    "emits_speech_events": "put a Vad above it where speech events are needed",
 }
+"""What to do instead, by the name of the capability that is missing (a field of `Profile`)."""
 
 
 class UnsupportedError(ValueError):
-    """The provider or the part cannot do this. Raised before anything is sent; says what to do instead."""
+    """A brain or its provider cannot do what is asked. Raised before anything is sent; says what to use instead."""
 
     @classmethod
     def of(cls, who: str, capability: str, what: str) -> Self:
-        """Return the error for a missing capability.
+        """Return the error for a capability that is missing.
 
         Args:
-            who: What lacks it, such as `OpenAI`.
-            capability: The name of a field of `Profile`, such as `supports_images`.
-            what: What was asked for, such as `Image`.
+            who: Name of the provider or the model.
+            capability: The capability, a key of `ALTERNATIVES`.
+            what: What was asked for, such as `say()`.
         """
-        return cls(f"{who} cannot do {what}; {_INSTEAD[capability]}")
-
-    @staticmethod
-    def instead(capability: str) -> str:
-        """Return what to do without a capability; empty if its name says enough."""
-        return _INSTEAD.get(capability, "")
+        return cls(f"{who} cannot do {what}; {ALTERNATIVES[capability]}")

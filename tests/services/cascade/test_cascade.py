@@ -9,13 +9,13 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Hold, Interrupt, ResponseStarted, Resume, Text, Transcript, UserText
 from bargein.pipeline.draw import mermaid
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import BargeIn, Heard, Pacer, Sentences, SileroVad, Spoken, Turn, Turns, Vad
 from bargein.services.cascade import Answer, Cascade, Speak, Transcribe
 from bargein.services.history import History
-
 from tests.speech import utterances
 
 from .parts import Ears, Mind, Voice

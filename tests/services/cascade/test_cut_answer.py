@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Interrupt, SpeechStarted, SpeechStopped, Text, Transcript, UserText
 from bargein.pipeline.testing import Harness, speech_like
 from bargein.processors import Heard, Pacer, Spoken, Turn

@@ -7,17 +7,19 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import LIVE, Audio, Interrupt, ResponseEnded, ResponseStarted, ToolCall
 from bargein.pipeline.statistics import Hop
 from bargein.pipeline.testing import Harness
 from bargein.processors import Heard, Pacer, Spoken, Timing
 from bargein.services.failover import Failover, FailoverError
+from tests.environment import amount
 
 from .chance import User, World, cascade
 
 pytestmark = pytest.mark.virtual
 
-SEEDS = 12
+SEEDS = amount(12, 60)
 LEAD_MS = 40
 
 

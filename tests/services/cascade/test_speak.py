@@ -8,6 +8,7 @@ import anyio
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 from bargein.pipeline import Audio, Failure, ResponseEnded, ResponseStarted, Text
 from bargein.pipeline.testing import Harness, check_processor, joined, tone
 from bargein.processors import Heard, Pacer, Spoken, Timing

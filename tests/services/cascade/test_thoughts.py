@@ -5,13 +5,14 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import Text
 from bargein.pipeline.testing import Harness
 from bargein.processors import Turn
 from bargein.services.cascade import Answer
 from bargein.services.cascade._thoughts import ThoughtFilter, strip_thoughts
-from hypothesis import given
-from hypothesis import strategies as st
 
 from .parts import Mind
 

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Failure, ResponseEnded, ResponseStarted, Text, Transcript, Usage, UserText
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Pacer, Resample, Spoken
@@ -19,16 +20,12 @@ from bargein.services.providers.xai import XAI, GrokVoice
 from bargein.services.realtime import RealtimeError, ReconnectPolicy, UnsupportedError, WordTimed
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe
 from bargein.services.testing import ScriptedBrain
-
 from tests.services.piped import piped
 from tests.speech import utterances
 
 
 class Quirks:
     """What xAI makes of the events of its dialect: usage beside the response, cumulative transcripts, signs of life."""
-
-    def __init__(self) -> None:
-        self.said = ""
 
     def __call__(self, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """An event, or several."""
@@ -38,8 +35,10 @@ class Quirks:
             yield {"type": "conversation.created", "conversation": {"id": "conv-1"}}
             yield {"type": "ping", "timestamp": 1}
         elif kind == "conversation.item.input_audio_transcription.delta":
-            self.said += event.pop("delta")
-            event |= {"type": kind.replace("delta", "updated"), "transcript": self.said}
+            words = event.pop("delta").split(" ")
+            for count in range(1, len(words) + 1):
+                yield {**event, "type": kind.replace("delta", "updated"), "transcript": " ".join(words[:count])}
+            return
         elif kind == "conversation.item.input_audio_transcription.completed":
             yield {**event, "status": "in_progress"}
         elif kind == "response.done":
@@ -64,11 +63,11 @@ def test_the_session() -> None:
         instructions="Be brief.",
         voice="ara",
         rate=16_000,
-        built_in=[{"type": "web_search"}],
+        server_tools=[{"type": "web_search"}],
         transcription={"model": "grok-transcribe", "language_hint": "en"},
-        session={"reasoning": {"effort": "none"}, "audio": {"output": {"speed": 1.2}}},
+        extra={"reasoning": {"effort": "none"}, "audio": {"output": {"speed": 1.2}}},
     )
-    (opening,) = sent(model, lambda protocol: protocol.opening(model.settings))
+    (opening,) = sent(model, lambda protocol: protocol.open_session(model.settings))
     form = {"type": "audio/pcm", "rate": 16_000}
     assert opening == {
         "type": "session.update",
@@ -90,7 +89,7 @@ def test_the_session() -> None:
 def test_telephone_sound() -> None:
     """G.711 has 8 kHz, whatever the rate."""
     model = GrokVoice(api_key="k", audio="audio/pcma")
-    (opening,) = sent(model, lambda protocol: protocol.opening(model.settings))
+    (opening,) = sent(model, lambda protocol: protocol.open_session(model.settings))
     assert opening["session"]["audio"]["input"]["format"] == {"type": "audio/pcma"}
     assert (model.profile.input_rate, model.profile.output_rate) == (8000, 8000)
     (heard,) = sent(model, lambda protocol: [protocol.audio(bytes(320))])
@@ -122,7 +121,7 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         GrokVoice(api_key="k", rate=96_000)
     with pytest.raises(ValueError, match="expected one of audio/pcm"):
         GrokVoice(api_key="k", audio="audio/opus")  # type: ignore[arg-type]
-    with pytest.raises(UnsupportedError, match="xAI cannot do images"):
+    with pytest.raises(UnsupportedError, match="xAI cannot do send_image"):
         GrokVoice(api_key="k").profile.require("supports_images", "images")
 
 
@@ -255,7 +254,7 @@ async def test_an_interrupt(truncates: bool) -> None:
     faults = Faults(late_deltas_after_cancel=3, late_deltas_after_done=2, malformed_json=True, unknown_events=True)
     brain = ScriptedBrain("word " * 40, paced=True, word_ms=400)
     async with piped(lambda: brain, XAI, change=Quirks(), faults=faults) as peer:
-        model = GrokVoice(api_key="k", truncates=truncates, connect=peer.connect)
+        model = GrokVoice(api_key="k", supports_truncation=truncates, connect=peer.connect)
         async with Harness(model, Spoken(), Pacer()) as harness:
             await harness.send(UserText(text="hello"))
             await harness.next(Audio, within=10)
@@ -399,7 +398,7 @@ async def test_a_conversation_that_is_refused(code: int) -> None:
 async def test_without_resumption_it_is_told_anew() -> None:
     """It is not asked for, then."""
     keeper = Keeper()
-    await twice(keeper, resumes=False)
+    await twice(keeper, supports_resumption=False)
     assert "conversation_id" not in keeper.urls[1]
     assert "resumption" not in keeper.sent[0][0]["session"]
     items = [event["item"] for event in keeper.sent[1] if event["type"] == "conversation.item.create"]

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Failure,
@@ -44,7 +45,7 @@ from bargein.services.realtime import (
     UnsupportedError,
     UsageReported,
 )
-from bargein.services.realtime._dialogue import UNANSWERED
+from bargein.services.realtime._dialogue.responses import MAX_UNANSWERED
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe
 
 pytestmark = pytest.mark.virtual
@@ -67,13 +68,13 @@ class Plain(Protocol):
     def endpoint(self) -> Endpoint:
         return Endpoint(url="wss://plain.invalid")
 
-    def opening(self, settings: Settings) -> Iterable[Message]:
+    def open_session(self, settings: Settings) -> Iterable[Message]:
         return ("open",)
 
-    def opened(self) -> Iterable[Event]:
+    def on_open(self) -> Iterable[Event]:
         return (SessionReady(session_id="plain"),)
 
-    def closing(self) -> Iterable[Message]:
+    def close_session(self) -> Iterable[Message]:
         return ("close",)
 
     def seed(self, entries: Sequence[Entry]) -> Iterable[Message]:
@@ -82,11 +83,11 @@ class Plain(Protocol):
     def audio(self, pcm: bytes) -> Message:
         return f"sound {len(pcm) // 32} {'quiet' if not any(pcm) else 'loud'}"
 
-    def text(self, text: str, item: str = "") -> Iterable[Message]:
+    def text(self, text: str, item_id: str = "") -> Iterable[Message]:
         return (f"text {text}",)
 
-    def tool_result(self, call: str, output: str) -> Iterable[Message]:
-        return (f"result {call} {output}",)
+    def tool_result(self, call_id: str, output: str) -> Iterable[Message]:
+        return (f"result {call_id} {output}",)
 
     def receive(self, data: Message) -> Iterable[Event]:
         match json.loads(data):
@@ -341,10 +342,10 @@ async def test_what_is_kept_is_bounded() -> None:
         await harness.settle()
         dialogue = model._dialogue
         assert dialogue is not None
-        assert len(dialogue._responses) <= UNANSWERED
-        assert len(dialogue.calls._here) <= UNANSWERED
-        assert not dialogue.give
-        assert len(model.history) <= model.history.capacity
+        assert len(dialogue.responses.by_id) <= MAX_UNANSWERED
+        assert len(dialogue.tool_calls._known) <= MAX_UNANSWERED
+        assert not dialogue.output
+        assert len(model.history) <= model.history.entries.max_entries
         await harness.session.cancel()
 
 
@@ -358,7 +359,9 @@ async def test_costs_without_a_response() -> None:
         await harness.session.cancel()
 
 
-@pytest.mark.parametrize(("profile", "frame"), [({}, Respond()), ({"texts": False}, UserText(text="hello"))])
+@pytest.mark.parametrize(
+    ("profile", "frame"), [({}, Respond()), ({"supports_text_input": False}, UserText(text="hello"))]
+)
 async def test_what_it_cannot_do_is_refused(profile: dict[str, Any], frame: Any) -> None:
     """Before anything is sent."""
     provider = Provider()

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Failure,
@@ -181,7 +182,7 @@ async def test_text_that_a_voice_of_ones_own_speaks() -> None:
         async def process(self, frame: Text | ResponseEnded, out: Outlet[Text | Audio | ResponseEnded]) -> None:
             await out.send(frame)
             if isinstance(frame, Text) and frame.final:
-                for each in framed(tone(ms=4 * WORD_MS), response=frame.response_id):
+                for each in framed(tone(ms=4 * WORD_MS), response_id=frame.response_id):
                     await out.send(
                         Audio(
                             samples=each.samples, rate=each.rate, response_id=frame.response_id, item_id=frame.item_id
@@ -666,7 +667,7 @@ async def test_it_gives_up(refusal: SocketRefusedError, attempts: int, says: str
     peer = Settled()
     peer.refuse = [refusal] * 10
     with pytest.raises(RealtimeError, match=says):
-        async with session(peer.model(reconnect=ReconnectPolicy(attempts=3))):
+        async with session(peer.model(reconnect=ReconnectPolicy(max_attempts=3))):
             await anyio.sleep(60)
     assert 10 - len(peer.refuse) == attempts
 

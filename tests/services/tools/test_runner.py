@@ -11,13 +11,14 @@ from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import Frame, ToolCall, ToolResult
 from bargein.pipeline.lowlevel import on_trio
 from bargein.pipeline.testing import run_virtual
 from bargein.services.frames import ToolFinished, ToolProgress, ToolStarted
 from bargein.services.tools import Toolbox, ToolContext, ToolError, ToolRunner, tool
-from hypothesis import given
-from hypothesis import strategies as st
 
 from .test_tool import JSON
 

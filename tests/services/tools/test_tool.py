@@ -13,10 +13,11 @@ from typing import Annotated, Any, Literal, Optional
 
 import msgspec
 import pytest
-from bargein.services.tools import ArgumentsError, Tool, Toolbox, ToolContext, tool
-from bargein.services.tools.tool import encode
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bargein.services.tools import ArgumentsError, Tool, Toolbox, ToolContext, tool
+from bargein.services.tools.tool import encode
 
 
 class Unit(enum.Enum):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 import msgspec
+
 from bargein.pipeline import SpeechStarted, Transcript
 from bargein.services.frames import Respond, Say
 

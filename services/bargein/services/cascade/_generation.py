@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import msgspec
+
 from bargein.pipeline import Outlet, ResponseStarted, Text, ToolCall, Usage
 from bargein.services.frames import OutOfBand, Respond
 

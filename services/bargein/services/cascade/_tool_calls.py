@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import anyio
+
 from bargein.pipeline import ToolCall, ToolResult
 from bargein.services.frames import Configure
 from bargein.services.history import History

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import anyio
+
 from bargein.pipeline import (
     Failure,
     Frame,

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline import BargeinError, Usage
 from bargein.services.history import Entry
 

@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 import anyio
 import msgspec
+
 from bargein.pipeline import Audio, AudioFormat, Failure, Interrupt, Outlet, ResponseEnded, Text
 from bargein.pipeline.lowlevel import check_positive
 from bargein.processors import Heard, Timing

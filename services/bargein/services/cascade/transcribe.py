@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import msgspec
 import numpy as np
+
 from bargein.pipeline import Audio, AudioFormat, Failure, Inbox, Outlet, SpeechStarted, SpeechStopped, Transcript
 from bargein.pipeline.lowlevel import check_positive
 from bargein.processors import Commit, TurnControl

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 import anyio
+
 from bargein.pipeline import (
     LIVE,
     Audio,
@@ -205,7 +206,7 @@ class BrainSession:
                 self.runners.append(shared)
                 user.runner = shared
             with self._scope:
-                async with self._graph.session(cancel_within=STOP_SECONDS) as session:
+                async with self._graph.session(cancel_seconds=STOP_SECONDS) as session:
                     await self._serve(session)
         except Exception as error:
             found = unwrap_exception(error)

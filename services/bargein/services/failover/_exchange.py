@@ -6,6 +6,7 @@ from collections import deque
 from typing import Any
 
 import anyio
+
 from bargein.pipeline import (
     Audio,
     Delivery,

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import msgspec
+
 from bargein.pipeline import Frame, Played
 from bargein.processors import AgentActivity, Heard
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import anyio
+
 from bargein.pipeline import Frame, ToolCall, ToolResult
 from bargein.services.tools import Toolbox, ToolRunner
 from bargein.services.tools.runner import BegunCall

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import anyio
+
 from bargein.pipeline import (
     Audio,
     Frame,

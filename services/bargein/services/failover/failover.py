@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import anyio
 import msgspec
+
 from bargein.pipeline import Failure, Frame, Inbox, Interrupt, Outlet, Processor, ResponseEnded, SpeechStopped
 from bargein.pipeline.lowlevel import Wakeup, check_positive
 from bargein.services.brain import find_brain, find_brains

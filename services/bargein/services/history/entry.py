@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, Self
 
 import msgspec
+
 from bargein.pipeline import Image, Video
 
 __all__ = ["Entry", "Picture", "Role"]

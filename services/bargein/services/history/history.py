@@ -8,7 +8,8 @@ from typing import Any, Literal, Self
 
 import anyio
 import msgspec
-from bargein.services._text import clean
+
+from bargein.services.sockets.text import clean
 
 from .entries import EntryList
 from .entry import Entry, Picture

@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 from anyio.lowlevel import current_token
+
 from bargein.pipeline import Frame
 from bargein.services.frames import ToolProgress
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Literal
 
 import anyio
+
 from bargein.pipeline import Inbox, Interrupt, Outlet, Processor, ToolCall, ToolResult
 from bargein.services.frames import Configure, ToolFinished, ToolProgress, ToolStarted
 

@@ -12,10 +12,11 @@ from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import anyio
+
 from bargein.pipeline import ToolCall, ToolResult
 from bargein.pipeline.lowlevel import CancellationIgnored, Worker, on_trio, run_cancellable, unwrap_exception
-from bargein.services._text import clean
 from bargein.services.frames import ToolFinished, ToolStarted
+from bargein.services.sockets.text import clean
 
 from .context import Emit, ToolContext
 from .tool import ArgumentsError, Tool, Toolbox, ToolError, encode

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 import msgspec
+
 from bargein.pipeline import BargeinError
-from bargein.services._text import clean
+from bargein.services.sockets.text import clean
 
 from ._adapters import encode_unknown, validate
 from ._schema import Parameters, source_of

@@ -7,10 +7,11 @@ import json
 from typing import Any
 
 import pytest
+
 from bargein.services.history import Entry, Picture
-from bargein.services.providers.gemini import PROFILE, GeminiProtocol
-from bargein.services.providers.gemini import _wire as wire
-from bargein.services.providers.gemini.protocol import HELD_MS, LATE_MS, Continuity
+from bargein.services.providers.gemini import PROFILE, GeminiProtocol, wire
+from bargein.services.providers.gemini._turns import LATE_MS, Continuity
+from bargein.services.providers.gemini.protocol import MAX_PENDING_MS
 from bargein.services.realtime import (
     AudioCommitted,
     AudioPiece,
@@ -65,7 +66,7 @@ class Both:
     def __init__(self, *, model: str = "models/gemini-2.5", background: Any = None, **settings: Any) -> None:
         self.protocol = GeminiProtocol(address=lambda: Endpoint(url="wss://x.invalid"), background=background)
         told = {"turn_detection": AUTOMATIC, "transcription": {}, **settings}
-        self.opening = [json.loads(each) for each in self.protocol.opening(Settings(model=model, **told))]
+        self.opening = [json.loads(each) for each in self.protocol.open_session(Settings(model=model, **told))]
         self.events: list[Event] = []
 
     def __call__(self, *messages: dict[str, Any]) -> list[Event]:
@@ -191,8 +192,8 @@ def test_names_in_a_history_of_several() -> None:
     """Each conversation's names begin with its mark, so that none is another's."""
     call = wire.FunctionCall(name="clock")
     one, other = Continuity("a-"), Continuity("b-")
-    assert [one.turn(), one.user(), one.call(call)] == ["a-turn-1", "a-user-1", "a-call-1"]
-    assert [other.turn(), other.user(), other.call(call)] == ["b-turn-1", "b-user-1", "b-call-1"]
+    assert [one.next_turn(), one.next_user_item(), one.add_call(call)] == ["a-turn-1", "a-user-1", "a-call-1"]
+    assert [other.next_turn(), other.next_user_item(), other.add_call(call)] == ["b-turn-1", "b-user-1", "b-call-1"]
 
 
 def test_reasoning_is_not_spoken() -> None:
@@ -278,7 +279,7 @@ def test_calls() -> None:
     assert answer == {
         "tool_response": {"functionResponses": [{"id": "c1", "name": "quick", "response": {"output": "one"}}]}
     }
-    (answer,) = sent(both.protocol.tool_result(second.call, "two"))
+    (answer,) = sent(both.protocol.tool_result(second.call_id, "two"))
     assert answer["tool_response"]["functionResponses"] == [
         {"name": "slow", "response": {"output": "two"}, "scheduling": "WHEN_IDLE"}
     ]
@@ -289,10 +290,10 @@ def test_sessions() -> None:
     both = Both()
     both({"sessionResumptionUpdate": {"newHandle": "h", "resumable": True}}, {"goAway": {"timeLeft": "49.5s"}})
     both({"sessionResumptionUpdate": {"newHandle": "", "resumable": False}}, {"goAway": {"timeLeft": "soon"}})
-    assert both.events == [Resumable(handle="h"), GoingAway(seconds=49.5), GoingAway(seconds=0.0)]
+    assert both.events == [Resumable(handle="h"), GoingAway(remaining_seconds=49.5), GoingAway(remaining_seconds=0.0)]
     assert "sessionResumption" in both.opening[0]["setup"]
     both.protocol.resume("h")
-    (setup,) = sent(both.protocol.opening(Settings(model="m", turn_detection=AUTOMATIC)))
+    (setup,) = sent(both.protocol.open_session(Settings(model="m", turn_detection=AUTOMATIC)))
     assert setup["setup"]["sessionResumption"] == {"handle": "h"}
     assert both({"setupComplete": {"sessionId": "s"}}) == [
         SessionReady(session_id="s", config={"sessionId": "s"}, resumed=True)
@@ -370,7 +371,7 @@ def test_an_earlier_conversation() -> None:
     ]
     for model, told in (("models/gemini-2.5-flash", False), ("models/gemini-3.1-flash-live", True)):
         seeded = GeminiProtocol(address=lambda: Endpoint(url="wss://x.invalid"), seeded=True)
-        (setup,) = sent(seeded.opening(Settings(model=model)))
+        (setup,) = sent(seeded.open_session(Settings(model=model)))
         assert ("historyConfig" in setup["setup"]) is told
 
 
@@ -403,21 +404,21 @@ def test_sound_and_pictures() -> None:
     assert base64.b64decode(message["realtime_input"]["audio"]["data"]) == PCM
     (message,) = sent(protocol.image(b"jpeg", "jpg"))
     assert message["realtime_input"]["video"]["mimeType"] == "image/jpeg"
-    assert live(protocol.pause()) == ["audioStreamEnd"]
-    assert live(protocol.pause()) == []
-    assert live(protocol.speech()) + live(protocol.clear()) == []
+    assert live(protocol.audio_paused()) == ["audioStreamEnd"]
+    assert live(protocol.audio_paused()) == []
+    assert live(protocol.speech_started()) + live(protocol.clear_audio()) == []
 
 
 def test_newer_models_hear_nothing_while_a_call_is_unanswered() -> None:
     """It would close the connection: sound waits, at most half a minute of it."""
     both = Both(model="models/gemini-3.1-flash-live-preview")
     both({"toolCall": {"functionCalls": [{"id": "c1", "name": "clock"}]}})
-    for _ in range(2 * HELD_MS // 20):
+    for _ in range(2 * MAX_PENDING_MS // 20):
         assert live(both.protocol.audio(PCM)) == []
     answer, *rest = sent(both.protocol.tool_result("c1", "noon"))
     assert "tool_response" in answer
-    assert 20 * len(rest) == HELD_MS
-    assert both.protocol.dropped_ms == HELD_MS
+    assert 20 * len(rest) == MAX_PENDING_MS
+    assert both.protocol.dropped_ms == MAX_PENDING_MS
     assert live(both.protocol.audio(PCM)) == ["audio"]
 
 
@@ -432,7 +433,7 @@ def test_an_activity_lasts_until_the_commit() -> None:
     assert live(protocol.audio(PCM)) == ["activityStart", "audio"]
     assert live(protocol.audio(PCM)) == ["audio"]
     assert live(protocol.commit()) == ["activityEnd"]
-    assert live(protocol.pause()) == []
+    assert live(protocol.audio_paused()) == []
 
 
 def test_sound_waits_while_the_model_speaks() -> None:
@@ -458,7 +459,7 @@ def test_an_interrupt_begins_an_activity() -> None:
     for _ in range(100):
         list(protocol.audio(PCM))
     assert live(protocol.cancel("turn-1")) == ["activityStart", *["audio"] * 50]
-    assert live(protocol.speech()) == live(protocol.cancel("turn-1")) == []
+    assert live(protocol.speech_started()) == live(protocol.cancel("turn-1")) == []
     assert live(protocol.audio(PCM)) == ["audio"]
 
 
@@ -471,7 +472,7 @@ def test_speech_does_not_interrupt_by_itself() -> None:
         both(sound())
         for _ in range(100):
             list(protocol.audio(PCM))
-        assert live(protocol.speech()) == []
+        assert live(protocol.speech_started()) == []
         for _ in range(20):
             assert live(protocol.audio(PCM)) == []
         if not interrupted:
@@ -484,13 +485,13 @@ def test_a_detector_of_ones_own_decides() -> None:
     """Once it has spoken, sound alone begins nothing."""
     both = Both(turn_detection=None)
     protocol = both.protocol
-    list(protocol.speech())
+    list(protocol.speech_started())
     list(protocol.audio(PCM))
     list(protocol.commit())
     both(sound(), MADE, OVER)
     assert live(protocol.audio(PCM)) == []
-    assert live(protocol.clear()) == []
-    assert live(protocol.speech()) == ["activityStart"], "what was cleared is forgotten"
+    assert live(protocol.clear_audio()) == []
+    assert live(protocol.speech_started()) == ["activityStart"], "what was cleared is forgotten"
 
 
 def test_a_commit_without_sound_asks_all_the_same() -> None:

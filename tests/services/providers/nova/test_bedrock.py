@@ -10,6 +10,7 @@ import anyio
 import numpy as np
 import pytest
 from anyio.abc import SocketAttribute
+
 from bargein.pipeline import Audio, ResponseEnded, Text, UserText
 from bargein.pipeline.testing import Harness
 from bargein.services.frames import Connected, Disconnected
@@ -20,7 +21,7 @@ from bargein.services.sockets import Endpoint, SocketRefusedError
 from .bedrock import WHO, BedrockPeer, certificates
 from .peer import Peer, message
 
-PATIENCE = ReconnectPolicy(attempts=3, first_seconds=0.01)
+PATIENCE = ReconnectPolicy(max_attempts=3, first_seconds=0.01)
 
 
 @pytest.fixture(params=["asyncio", "trio"])

@@ -7,6 +7,9 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bargein.services.history import Entry
 from bargein.services.providers.nova import PROFILE, PROFILE_1, NovaProtocol
 from bargein.services.realtime import (
@@ -21,8 +24,6 @@ from bargein.services.realtime import (
     ToolCallReceived,
     UsageReported,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from .peer import chunk, event_of, exception, message, parsed
 
@@ -74,7 +75,7 @@ def told(events: list[Event]) -> list[str]:
     """Events in short, with the numbers of their turns."""
     lines = []
     for event in events:
-        name = getattr(event, "response", "") or getattr(event, "item", "")
+        name = getattr(event, "response_id", "") or getattr(event, "item_id", "")
         what = [type(event).__name__, name.partition("-")[2]]
         for field in ("text", "outcome", "final", "answered"):
             if getattr(event, field, None):
@@ -370,17 +371,17 @@ def written(messages: Any) -> list[tuple[str, dict[str, Any]]]:
 def test_the_opening_and_the_end() -> None:
     """The session, the prompt, the instructions; a microphone that was never opened is not closed."""
     protocol = NovaProtocol(url="x")
-    assert list(protocol.closing()) == []
-    opening = written(protocol.opening(Settings(model="m")))
+    assert list(protocol.close_session()) == []
+    opening = written(protocol.open_session(Settings(model="m")))
     assert [name for name, _ in opening] == ["sessionStart", "promptStart", "contentStart", "textInput", "contentEnd"]
     assert opening[3][1]["content"].startswith("You are")
-    (ready,) = protocol.opened()
+    (ready,) = protocol.on_open()
     assert isinstance(ready, SessionReady)
-    assert [name for name, _ in written(protocol.closing())] == ["promptEnd", "sessionEnd"]
+    assert [name for name, _ in written(protocol.close_session())] == ["promptEnd", "sessionEnd"]
     list(protocol.audio(b"\x00\x00"))
-    assert [name for name, _ in written(protocol.closing())] == ["contentEnd", "promptEnd", "sessionEnd"]
+    assert [name for name, _ in written(protocol.close_session())] == ["contentEnd", "promptEnd", "sessionEnd"]
     list(protocol.receive(exception("throttlingException", "")))
-    assert list(protocol.closing()) == [], "nobody listens"
+    assert list(protocol.close_session()) == [], "nobody listens"
 
 
 def test_sound_opens_the_microphone_once() -> None:

@@ -13,6 +13,9 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import (
     Audio,
     Failure,
@@ -52,9 +55,6 @@ from bargein.services.realtime import (
     ToolCallReceived,
     Transcribed,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.services.recordings import Player, matches, steps
 from tests.services.recordings import recorded as recorded_of
 
@@ -211,7 +211,7 @@ def produced(data: dict[str, Any], ours: OpenAIProtocol, settings: Settings) -> 
     """A recorded command, made by us."""
     item = data.get("item", {})
     if data["type"] == "session.update":
-        made = list(ours.opening(settings))
+        made = list(ours.open_session(settings))
     elif data["type"] == "input_audio_buffer.append":
         made = [ours.audio(base64.b64decode(data["audio"]))]
     elif item.get("type") == "function_call_output":

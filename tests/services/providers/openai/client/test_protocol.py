@@ -10,9 +10,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.services.history import Entry
 from bargein.services.providers.openai import wire
-from bargein.services.providers.openai.client.protocol import BUSY, FATAL, HARMLESS, PROFILE, AudioForm, OpenAIProtocol
+from bargein.services.providers.openai.client._event_reader import BUSY_CODE, FATAL_CODES, HARMLESS_CODES
+from bargein.services.providers.openai.client.protocol import PROFILE, AudioForm, OpenAIProtocol
 from bargein.services.realtime import (
     AudioCommitted,
     AudioPiece,
@@ -33,8 +37,6 @@ from bargein.services.realtime import (
     WordTimed,
 )
 from bargein.services.sockets import Endpoint
-from hypothesis import given
-from hypothesis import strategies as st
 
 PCM = b"\x00\x00\x01\x00\xff\xff\x02\x00"
 OF = {"response_id": "r", "item_id": "i", "output_index": 0, "content_index": 0}
@@ -208,11 +210,11 @@ def test_the_end_of_the_session_is_told() -> None:
     """The server's date becomes seconds from now; none, and one that has passed, become nothing."""
     (event,) = hears(protocol(), "session.updated", session={"expires_at": int(time.time()) + 3600})
     assert isinstance(event, SessionReady)
-    assert event.seconds == pytest.approx(3600, abs=60)
+    assert event.remaining_seconds == pytest.approx(3600, abs=60)
     for past in (None, 1, "soon", True, -1e300):
         (event,) = hears(protocol(), "session.updated", session={"expires_at": past})
         assert isinstance(event, SessionReady)
-        assert event.seconds is None
+        assert event.remaining_seconds is None
 
 
 BENT = [
@@ -395,7 +397,7 @@ def test_a_response_is_over_whatever_its_details(details: dict[str, Any]) -> Non
 def test_an_answer_apart_from_the_conversation(end: dict[str, Any], reason: str) -> None:
     """Known by the metadata it was asked for with, it is one event, and touches no response that goes on beside it."""
     ours = protocol()
-    (ask,) = (message(each) for each in ours.aside("summary", "Sum it up."))
+    (ask,) = (message(each) for each in ours.out_of_band("summary", "Sum it up."))
     apart = {"id": "r", "conversation_id": None, "metadata": ask["response"]["metadata"]}
     events = hears(ours, "response.created", response=apart)
     events += hears(ours, "response.output_text.delta", **OF, delta="All ")
@@ -502,7 +504,7 @@ def complains(ours: OpenAIProtocol, **error: Any) -> list[Event]:
     return hears(ours, "error", error={"type": "invalid_request_error", "message": "m", "param": None, **error})
 
 
-@pytest.mark.parametrize("code", sorted(FATAL))
+@pytest.mark.parametrize("code", sorted(FATAL_CODES))
 def test_fatal_errors(code: str) -> None:
     """What no other try would change."""
     assert complains(protocol(), code=code) == [ProtocolFault(message="m", code=code, fatal=True)]
@@ -511,8 +513,8 @@ def test_fatal_errors(code: str) -> None:
 def test_the_fatal_errors_are_those_of_the_interface() -> None:
     """At least the four that are documented."""
     known = {"insufficient_quota", "invalid_api_key", "account_deactivated", "billing_hard_limit_reached"}
-    assert known <= FATAL
-    assert not FATAL & (HARMLESS | {BUSY, "session_expired", "rate_limit_exceeded"})
+    assert known <= FATAL_CODES
+    assert not FATAL_CODES & (HARMLESS_CODES | {BUSY_CODE, "session_expired", "rate_limit_exceeded"})
 
 
 @pytest.mark.parametrize("code", ["response_cancel_not_active", "input_audio_buffer_commit_empty"])
@@ -526,7 +528,7 @@ def test_busy() -> None:
     ours = protocol()
     ask = message(next(iter(ours.respond())))
     assert complains(ours, code="conversation_already_has_active_response", event_id=ask["event_id"]) == [
-        ProtocolFault(message="m", code=BUSY, busy=True)
+        ProtocolFault(message="m", code=BUSY_CODE, busy=True)
     ]
 
 
@@ -652,7 +654,7 @@ def text_item(role: str, kind: str, text: str) -> dict[str, Any]:
 COMMANDS: dict[str, tuple[Any, list[dict[str, Any]]]] = {
     "audio": (lambda p: [p.audio(PCM)], [{"type": "input_audio_buffer.append", "audio": "AAABAP//AgA="}]),
     "commit": (lambda p: p.commit(), [{"type": "input_audio_buffer.commit"}]),
-    "clear": (lambda p: p.clear(), [{"type": "input_audio_buffer.clear"}]),
+    "clear": (lambda p: p.clear_audio(), [{"type": "input_audio_buffer.clear"}]),
     "text": (lambda p: p.text("hello"), [text_item("user", "input_text", "hello")]),
     "image": (
         lambda p: p.image(b"\xff\xd8\xff\xe0", "jpeg"),
@@ -706,11 +708,11 @@ COMMANDS: dict[str, tuple[Any, list[dict[str, Any]]]] = {
         ],
     ),
     "aside": (
-        lambda p: p.aside("summary", "Sum it up."),
+        lambda p: p.out_of_band("summary", "Sum it up."),
         [
             {
                 "type": "response.create",
-                "event_id": "aside-1",
+                "event_id": "out-of-band-1",
                 "response": {
                     "conversation": "none",
                     "output_modalities": ["text"],
@@ -726,9 +728,9 @@ COMMANDS: dict[str, tuple[Any, list[dict[str, Any]]]] = {
         lambda p: p.truncate("item_A", 1480),
         [{"type": "conversation.item.truncate", "item_id": "item_A", "content_index": 0, "audio_end_ms": 1480}],
     ),
-    "forget": (lambda p: p.forget("item_A"), [{"type": "conversation.item.delete", "item_id": "item_A"}]),
+    "forget": (lambda p: p.delete_item("item_A"), [{"type": "conversation.item.delete", "item_id": "item_A"}]),
     "opening": (
-        lambda p: p.opening(SETTINGS),
+        lambda p: p.open_session(SETTINGS),
         [
             {
                 "type": "session.update",
@@ -745,7 +747,7 @@ COMMANDS: dict[str, tuple[Any, list[dict[str, Any]]]] = {
             }
         ],
     ),
-    "nothing pending": (lambda p: p.pending(), []),
+    "no replies": (lambda p: p.take_replies(), []),
     "no history": (lambda p: p.seed([]), []),
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Interrupt, Pipeline, ResponseEnded, ResponseStarted, SpeechStarted, Text, ToolCall
 from bargein.pipeline.testing import framed, silence
 from bargein.processors import Pacer, Resample, Spoken
@@ -19,10 +20,12 @@ from bargein.services.realtime import RealtimeError, ReconnectPolicy
 from bargein.services.sockets import Endpoint, Socket, dial
 from bargein.services.testing import ScriptedBrain
 from bargein.services.tools import tool
-
+from tests.environment import amount
 from tests.speech import utterances
 
 BACKENDS = ["asyncio", "trio"]
+MANY = amount(60, 200)
+"""Conversations at once."""
 
 
 def run(backend: str, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
@@ -108,11 +111,11 @@ def test_a_connection_that_breaks_in_a_tool_call(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_two_hundred_at_once(backend: str) -> None:
+def test_many_at_once(backend: str) -> None:
     """In one process, server and clients: each gets its own answer."""
 
     async def one(server: Server, number: int, heard: dict[int, str]) -> None:
-        async with model(server).connect(cancel_within=30.0) as conversation:  # two hundred end at once, too
+        async with model(server).connect(cancel_seconds=30.0) as conversation:  # all of them end at once, too
             await conversation.send_text(str(number))
             words = ""
             async for event in conversation:
@@ -125,9 +128,9 @@ def test_two_hundred_at_once(backend: str) -> None:
         heard: dict[int, str] = {}
         async with serve(lambda: ScriptedBrain(["I hear you."]), max_sessions=300) as server:
             async with anyio.create_task_group() as group:
-                for number in range(200):
+                for number in range(MANY):
                     group.start_soon(one, server, number, heard)
-        assert heard == dict.fromkeys(range(200), "I hear you.")
+        assert heard == dict.fromkeys(range(MANY), "I hear you.")
 
     run(backend, talk)
 
@@ -143,7 +146,7 @@ def test_a_server_that_refuses(backend: str, faults: Faults, says: str) -> None:
     async def talk() -> None:
         async with serve(lambda: ScriptedBrain(["x"]), faults=faults) as server:
             with pytest.raises(RealtimeError, match=says):
-                async with model(server, reconnect=ReconnectPolicy(attempts=1, first_seconds=0)).connect():
+                async with model(server, reconnect=ReconnectPolicy(max_attempts=1, first_seconds=0)).connect():
                     pass
 
     run(backend, talk)
@@ -163,3 +166,11 @@ def test_a_server_that_hangs_up(backend: str) -> None:
                         break
 
     run(backend, talk)
+
+
+def test_a_misspelled_option_is_named() -> None:
+    """With the class and the option that was probably meant."""
+    with pytest.raises(TypeError, match=r"^OpenAIRealtime\(modle=\.\.\.\): .*did you mean model=\?$"):
+        OpenAIRealtime(modle="gpt-realtime")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^OpenAIRealtime\(instruction=\.\.\.\): .*did you mean instructions=\?$"):
+        OpenAIRealtime(instruction="Be brief.")  # type: ignore[call-arg]
