@@ -5,6 +5,7 @@ import wave
 from pathlib import Path
 
 import anyio
+
 from bargein.pipeline import Audio, Outlet, Pipeline, Processor, ResponseEnded, ResponseStarted, SpeechStopped
 from bargein.pipeline.testing import framed, speech_like, tone
 from bargein.processors import Gain, Spoken, Vad
@@ -17,7 +18,7 @@ class Answer(Processor):
     async def process(self, frame: SpeechStopped, out: Outlet[ResponseStarted | Audio | ResponseEnded]) -> None:
         reply = out.reply()
         await reply.send(ResponseStarted(response_id="r"))
-        for piece in framed(tone(440, 1000), response="r"):
+        for piece in framed(tone(440, 1000), response_id="r"):
             await reply.send(Audio(samples=piece.samples, rate=piece.rate, response_id="r"))
         await reply.send(ResponseEnded(response_id="r"))
 

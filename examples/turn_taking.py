@@ -5,6 +5,7 @@ The agent reads a sentence; at 1 s the user coughs, at 3 s the user speaks. All 
 
 import anyio
 import numpy as np
+
 from bargein.pipeline import (
     Audio,
     Hold,
@@ -36,7 +37,7 @@ class Agent(Processor):
     async def speak(self, reply: Outlet[Reply]) -> None:
         await reply.send(ResponseStarted(response_id="r"))
         await reply.send(Text(text=SENTENCE, response_id="r", final=True))
-        for frame in framed(tone(200, 5000), response="r"):
+        for frame in framed(tone(200, 5000), response_id="r"):
             await reply.send(Audio(samples=frame.samples, rate=frame.rate, response_id="r"))
         await reply.send(ResponseEnded(response_id="r"))
 

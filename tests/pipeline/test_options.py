@@ -42,7 +42,8 @@ def test_options_that_exist_are_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "nearest"), [("modle", "model"), ("instruction", "instructions"), ("vioce", "voice"), ("base_url", "url")]
+    ("option", "nearest"),
+    [("modle", "model"), ("instruction", "instructions"), ("vioce", "voice"), ("base_url", "url")],
 )
 def test_a_typo_names_the_class_and_the_nearest_option(option: str, nearest: str) -> None:
     with pytest.raises(TypeError, match=rf"^Model\({option}=\.\.\.\): .*did you mean {nearest}=\?$"):

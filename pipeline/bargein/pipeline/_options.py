@@ -67,7 +67,7 @@ def _option_names(function: Callable[..., Any]) -> frozenset[str] | None:
                 # Only this annotation is evaluated: the others may name what is imported for type checkers alone.
                 annotation = eval(annotation, getattr(inspect.unwrap(function), "__globals__", {}))
             options = next(iter(get_args(annotation)), None)
-            if not hasattr(options, "__required_keys__"):  # not a TypedDict
+            if options is None or not hasattr(options, "__required_keys__"):  # not a TypedDict
                 return None
             names |= options.__required_keys__ | options.__optional_keys__
         elif parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from bargein.pipeline import Delivery, Frame
+from bargein.pipeline.frames import ItemFrame, check_text, payload
 from bargein.processors import Commit
 
 __all__ = [
@@ -25,7 +26,7 @@ __all__ = [
 ]
 
 
-class Respond(Frame, frozen=True, kw_only=True):
+class Respond(Frame, frozen=True):
     """Answer now, whoever's turn it is. While a response is being made, it waits for its end."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
@@ -64,15 +65,18 @@ class RateLimits(Frame, frozen=True, kw_only=True):
     """In how many seconds it is full again."""
 
 
-class Say(Frame, frozen=True, kw_only=True):
+class Say(Frame, frozen=True):
     """Say this, word for word."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
-    text: str
+    text: str = payload()
     """The words."""
     protected: bool = False
     """The user's speech must not interrupt it."""
+
+    def __post_init__(self) -> None:
+        check_text(self, "text")
 
 
 class ClearAudio(Frame, frozen=True, kw_only=True):
@@ -96,21 +100,27 @@ class Configure(Frame, frozen=True, kw_only=True):
     """Which voice it has, in the provider's words."""
 
 
-class Remember(Frame, frozen=True, kw_only=True):
+class _Remembered(ItemFrame, frozen=True, kw_only=True):
+    """The keyword-only fields of `Remember`."""
+
+    call_id: str = ""
+    """The id of the call."""
+
+
+class Remember(_Remembered, frozen=True):
     """Part of the conversation that was not said in it, such as the history of an earlier one. Nobody answers it."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
-    role: Literal["system", "user", "assistant", "call", "result"]
+    role: Literal["system", "user", "assistant", "call", "result"] = payload()
     """Whose words; `call` and `result` are of a tool."""
-    text: str
+    text: str = payload()
     """The words, the arguments of the call, or its result."""
-    item_id: str = ""
-    """Its id in the conversation."""
-    call_id: str = ""
-    """The id of the call."""
     name: str = ""
     """Which tool."""
+
+    def __post_init__(self) -> None:
+        check_text(self, "role", "text")
 
 
 class Connected(Frame, frozen=True, kw_only=True):

@@ -9,12 +9,13 @@ import anyio
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bargein.pipeline import Audio
 from bargein.pipeline.testing import Harness, check_processor, framed, joined, noise, silence, tone
 from bargein.processors.audio.mixer import Mixer
 from bargein.processors.speaking.pacer import Pacer
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 RATE = 16_000
 FLAT = np.full(RATE, 10_000, np.int16)
@@ -47,20 +48,20 @@ def test_it_makes_way_for_the_voice() -> None:
     """Under a response it is lower by what is asked, and the voice itself is unchanged."""
     mixer = Mixer(sound(tone(dbfs=-6)), gain_db=-20, duck_db=-12)
     voice = tone(150, ms=2000, dbfs=-3)
-    out = joined(through(mixer, framed(voice, response="r")))
+    out = joined(through(mixer, framed(voice, response_id="r")))
     assert decibels((out - voice)[RATE:]) == pytest.approx(-38, abs=0.1)
 
 
 def test_the_ramps_have_their_lengths() -> None:
     """Down in 50 ms and up in 400, in a straight line, to the sample; it turns back where it is."""
     mixer = flat(gain_db=0, duck_db=-20, attack_ms=50, release_ms=400)
-    out = joined(through(mixer, [*framed(silence(100)), *framed(silence(100), response="r"), *framed(silence(500))]))
+    out = joined(through(mixer, [*framed(silence(100)), *framed(silence(100), response_id="r"), *framed(silence(500))]))
     assert set(out[:1600]) == {10_000}
     assert set(out[1600 + 799 : 3200]) == {1000}
     assert set(out[3200 + 6399 :]) == {10_000}
     assert np.allclose(out[1600:2400], 10_000 - 9000 * np.arange(1, 801) / 800, atol=0.6)
     assert np.allclose(out[3200:9600], 1000 + 9000 * np.arange(1, 6401) / 6400, atol=0.6)
-    short = joined(through(mixer, [*framed(silence(25), ms=25, response="r"), *framed(silence(300))]))
+    short = joined(through(mixer, [*framed(silence(25), ms=25, response_id="r"), *framed(silence(300))]))
     assert short[399] == 5500
     assert np.allclose(short[400:3600], 5500 + 4500 * np.arange(1, 3201) / 3200, atol=0.6)
     assert set(short[3600:]) == {10_000}
@@ -69,7 +70,7 @@ def test_the_ramps_have_their_lengths() -> None:
 def test_without_ramps_it_steps() -> None:
     """0 ms is one sample."""
     mixer = flat(gain_db=0, duck_db=-20, attack_ms=0, release_ms=0)
-    out = joined(through(mixer, [*framed(silence(20), response="r"), *framed(silence(20))]))
+    out = joined(through(mixer, [*framed(silence(20), response_id="r"), *framed(silence(20))]))
     assert np.array_equal(out, [1000] * 320 + [10_000] * 320)
 
 
@@ -205,7 +206,7 @@ def test_bad_settings_are_refused(name: str, value: float) -> None:
 
 def test_a_short_background_is_refused() -> None:
     """With its length."""
-    with pytest.raises(ValueError, match="a background of 99 ms; expected at least 100 ms"):
+    with pytest.raises(ValueError, match="is 99 ms long; expected at least 100 ms"):
         Mixer(sound(silence(99)))
 
 

@@ -17,12 +17,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bargein.pipeline import Audio, Failure, Interrupt, Outlet, Pipeline, Processor, SpeechStarted
 from bargein.pipeline.testing import Harness, check_processor, framed, noise, silence, tone
 from bargein.processors.audio.recorder import Recorder
 from bargein.processors.speaking.pacer import Pacer
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 RATE = 16_000
 Samples = npt.NDArray[np.int16]
@@ -80,7 +81,7 @@ class Brain(Processor):
         start = anyio.current_time()
         for number, at in enumerate(self.at):
             await anyio.sleep_until(start + at)
-            for frame in framed(self.say(number), rate=self.rate, response=f"r{number}"):
+            for frame in framed(self.say(number), rate=self.rate, response_id=f"r{number}"):
                 await reply.send(frame)
 
 
@@ -358,7 +359,7 @@ def test_another_rate_in_the_middle(tmp_path: Path) -> None:
 async def test_frames_pass_as_they_are(tmp_path: Path) -> None:
     """The very same objects, of any format, at both ends."""
     recorder = Recorder(tmp_path / "call.wav")
-    frames = [*framed(tone(ms=100)), *framed(tone(ms=100, rate=24_000), rate=24_000, response="r", epoch=0)]
+    frames = [*framed(tone(ms=100)), *framed(tone(ms=100, rate=24_000), rate=24_000, response_id="r", epoch=0)]
     async with Harness(recorder.user, recorder.agent) as harness:
         await harness.send(*frames)
         await harness.end()
@@ -452,11 +453,11 @@ def test_without_sound_it_is_empty(tmp_path: Path) -> None:
 def test_one_session_each(tmp_path: Path) -> None:
     """A second one is refused, while the first runs and afterwards; the recording stays."""
     recorder = Recorder(tmp_path / "call.wav")
-    with recorder.user, pytest.raises(RuntimeError, match="is recording; make a new one"):
+    with recorder.user, pytest.raises(RuntimeError, match="is recording; create a new one"):
         recorder.user.__enter__()
     record(Recorder(tmp_path / "other.wav"), sound(1, 320))
     for end in (recorder.user, recorder.agent):
-        with pytest.raises(RuntimeError, match="has recorded its session; make a new one, with another path"):
+        with pytest.raises(RuntimeError, match="has recorded its session; create a new one, with another path"):
             end.__enter__()
 
 
@@ -464,7 +465,7 @@ def test_what_exists_is_kept(tmp_path: Path) -> None:
     """Unless one says otherwise."""
     path = tmp_path / "call.wav"
     record(Recorder(path), *framed(noise(3000)))
-    with pytest.raises(FileExistsError, match="choose another path, or say overwrite=True"):
+    with pytest.raises(FileExistsError, match="choose another path, or pass overwrite=True"):
         record(Recorder(path), sound(1, 320))
     assert len(read(path)[0]) == 48_000
     record(Recorder(path, overwrite=True), sound(1, 320))
@@ -474,7 +475,7 @@ def test_what_exists_is_kept(tmp_path: Path) -> None:
 async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     """When the session begins, with what to do."""
     recorder = Recorder(tmp_path / "calls" / "call.wav")
-    with pytest.raises(FileNotFoundError, match=r"no folder '.*calls'; make it first"):
+    with pytest.raises(FileNotFoundError, match=r"the folder '.*calls' does not exist; create it first"):
         async with Harness(recorder.user):
             pass
 
@@ -491,7 +492,7 @@ def test_a_full_file_says_so(tmp_path: Path) -> None:
                 errors.append(error)
     (full,) = errors
     assert full.errno == errno.EFBIG
-    assert "the recording is full: after 2 s, 160044 bytes" in str(full)
+    assert "the recording is full after 2 s, at 160044 bytes" in str(full)
     assert np.array_equal(read(recorder.path)[0], noise(5000)[:40_000])
 
 

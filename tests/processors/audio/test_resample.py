@@ -10,11 +10,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
-from bargein.pipeline import Audio, End, Frame, Interrupt, LinkError, Pipeline, Processor, ResponseEnded
-from bargein.pipeline.testing import Harness, check_processor, framed, joined, tone
-from bargein.processors import Resample
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from bargein.pipeline import Audio, End, Frame, Interrupt, LinkError, Pipeline, Processor, ResponseEnded
+from bargein.pipeline.testing import check_processor, framed, joined, tone
+from bargein.processors import Resample
 
 RATES = [8000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000]
 PAIRS = list(itertools.permutations(RATES, 2))
@@ -127,21 +128,21 @@ def test_frames_without_times_are_one_stretch() -> None:
 
 def test_the_end_of_a_response_is_a_boundary() -> None:
     """Its last milliseconds come before `ResponseEnded`, with its epoch; the next begins anew."""
-    first = list(framed(sine(400, 24_000, 100), rate=24_000, epoch=0, response="a"))
+    first = list(framed(sine(400, 24_000, 100), rate=24_000, epoch=0, response_id="a"))
     processor = Resample(16_000)
     out: list[Frame] = [each for frame in first for each in processor.process(frame)]
     out += processor.process(ResponseEnded(response_id="a"))
     assert isinstance(out[-1], ResponseEnded)
     assert len(joined(out)) == 1600
     assert {(frame.response_id, frame.epoch) for frame in out if isinstance(frame, Audio)} == {("a", 0)}
-    (second,) = framed(sine(400, 24_000, 20), rate=24_000, epoch=0, response="b")
+    (second,) = framed(sine(400, 24_000, 20), rate=24_000, epoch=0, response_id="b")
     assert {frame.response_id for frame in through(processor, [second])} == {"b"}
 
 
 def test_another_response_flushes_the_one_before() -> None:
     """Also without `ResponseEnded`."""
-    (first,) = framed(sine(400, 24_000, 20), rate=24_000, epoch=0, response="a")
-    (second,) = framed(sine(400, 24_000, 20), rate=24_000, epoch=0, response="b")
+    (first,) = framed(sine(400, 24_000, 20), rate=24_000, epoch=0, response_id="a")
+    (second,) = framed(sine(400, 24_000, 20), rate=24_000, epoch=0, response_id="b")
     out = through(Resample(16_000), [first, second])
     assert [sum(len(each.samples) for each in out if each.response_id == name) for name in "ab"] == [320, 320]
 
@@ -190,12 +191,18 @@ def test_bad_settings_are_refused(arguments: tuple[int, ...], message: str) -> N
         Resample(*arguments)
 
 
-async def test_too_many_channels_are_refused() -> None:
-    """With what to insert."""
-    surround = Audio(samples=np.zeros((320, 6), np.int16), rate=48_000)
-    with pytest.raises(ValueError, match="got 6 channels; insert a processor that mixes them down"):
-        async with Harness(Resample(16_000)) as harness:
-            await harness.send(surround)
+def test_many_channels_become_one() -> None:
+    """The sound of a microphone with four channels is their mean, at the new rate as at the old one."""
+    four = np.tile(np.array([400, 800, 1200, 1600], np.int16), (1600, 1))
+    same = next(Resample(16_000, 1).process(Audio(samples=four, rate=16_000)))
+    assert isinstance(same, Audio)
+    assert same.samples.shape == (1600,)
+    assert set(same.samples) == {1000}
+    resample = Resample(8000)
+    frames = [Audio(samples=four[at : at + 320], rate=16_000, pts=at * 62_500) for at in range(0, 1600, 320)] + [End()]
+    out = [each for frame in frames for each in resample.process(frame) if isinstance(each, Audio)]
+    assert sum(len(each.samples) for each in out) == 800
+    assert all(each.channels == 1 for each in out)
 
 
 def test_without_pyav_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import (
     Frame,
     Hold,
@@ -110,7 +111,7 @@ def test_the_documented_table_is_the_decision() -> None:
     """The rows of the docstring, read from it."""
     rows = [line.strip().strip("|").split("|") for line in (decide.__doc__ or "").splitlines() if "|" in line][2:]
     cells = [[cell.strip() for cell in row] for row in rows]
-    names = {"resume if held": R, "interrupt": I, "nothing: stay as it is": N}
+    names = {"resume if held": R, "interrupt": I, "nothing: wait for the transcript": N}
     for values in itertools.product((True, False), (True, False), (True, False, None), *[(True, False)] * 5):
         evidence = Evidence(*values)  # type: ignore[arg-type]
         facts = [
@@ -455,7 +456,7 @@ async def test_with_spoken() -> None:
     said = "Thank you for calling the tea house, what can I do for you?"
     async with Harness(BargeIn(echo_guard=True), Spoken(), Pacer()) as harness:
         await harness.send(ResponseStarted(response_id="r"), Text(text=said, response_id="r", epoch=0))
-        await harness.send(*framed(tone(ms=4000), response="r", epoch=0))
+        await harness.send(*framed(tone(ms=4000), response_id="r", epoch=0))
         await anyio.sleep(1)
         await harness.send(SpeechStarted(item_id="s", lag_ms=100), heard("you for calling", final=False))
         await anyio.sleep(0.5)
@@ -513,7 +514,7 @@ async def test_a_late_final_of_a_foreign_item_is_late() -> None:
 async def test_it_leaves_it_to_somebody_above() -> None:
     """Nothing is put on hold then, and what is on hold goes on."""
     async with Harness(BargeIn(), Spoken(), Pacer()) as harness:
-        await harness.send(ResponseStarted(response_id="r"), *framed(tone(300, 5000), response="r"))
+        await harness.send(ResponseStarted(response_id="r"), *framed(tone(300, 5000), response_id="r"))
         await anyio.sleep(0.5)
         await harness.send(SpeechStarted(item_id="a"))
         await harness.next(Hold)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from bargein.pipeline.testing import noise, silence
 from bargein.processors import Detector, SileroVad, WebRtcVad
-
 from tests.speech import utterances
 
 BOTH = {"webrtc": WebRtcVad, "silero": SileroVad}
@@ -69,5 +69,5 @@ def test_after_a_reset_it_is_like_new(name: str) -> None:
 @pytest.mark.parametrize("bad", [{"strictness": 4}, {"window_ms": 25}, {"above_noise_db": -1}])
 def test_bad_settings_are_refused(bad: dict[str, int]) -> None:
     """With what was given."""
-    with pytest.raises(ValueError, match=r"WebRtc\(.*expected"):
+    with pytest.raises(ValueError, match=r"WebRtcVad\(.*expected"):
         WebRtcVad(**bad)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 import pytest
+
 from bargein.pipeline import Audio, Hold, Resume, SpeechStarted, SpeechStopped, UserText
 from bargein.pipeline.testing import Harness, check_processor, framed, silence, tone
 from bargein.processors import BargeInLatency, Latency, TurnLatency
@@ -12,7 +13,7 @@ pytestmark = pytest.mark.virtual
 
 
 async def play(harness: Harness, ms: int, response: str = "r") -> None:
-    for frame in framed(tone(300, ms), response=response):
+    for frame in framed(tone(300, ms), response_id=response):
         await harness.send(frame)
 
 
@@ -31,7 +32,7 @@ async def test_silence_is_no_answer() -> None:
     """The first audible sample counts."""
     async with Harness(Latency()) as harness:
         await harness.send(UserText(text="hello"))
-        for frame in framed(silence(100), response="r"):
+        for frame in framed(silence(100), response_id="r"):
             await harness.send(frame)
         await anyio.sleep(1)
         await play(harness, 20)
@@ -130,7 +131,7 @@ async def test_who_typed_is_answered_from_then_on() -> None:
     """Also where a brain above has taken what was typed."""
     latency = Latency()
     async with Harness(latency) as harness:
-        latency.asked()
+        latency.note_question()
         await anyio.sleep(0.3)
         await play(harness, 100)
         assert [turn.ms for turn in harness.of(TurnLatency)] == [pytest.approx(300)]

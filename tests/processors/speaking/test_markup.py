@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from bargein.processors.speaking._markup import LONGEST, Markup
+
+from bargein.processors.speaking._markup import MAX_HELD, Markup
 
 MARKUP = [
     (
@@ -32,7 +33,7 @@ HARMLESS = [
     "-5 degrees\n+1 for it\n#hashtag\n1. one",
     "[unclosed and\nthe next line",
     '<unclosed tag="x\nthe next line',
-    "[" * (LONGEST + 5) + "a",
+    "[" * (MAX_HELD + 5) + "a",
     "C# and a|b || c = d",
     "\\",
 ]

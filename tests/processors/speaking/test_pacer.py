@@ -6,6 +6,7 @@ import anyio
 import msgspec
 import numpy as np
 import pytest
+
 from bargein.pipeline import LIVE, Audio, Hold, Played, ResponseEnded, Resume
 from bargein.pipeline.testing import Harness, check_processor, framed, joined, tone
 from bargein.processors import Pacer
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.virtual
 
 
 def reply(ms: float, *, response: str = "r", chunk: float = 20, epoch: int = 0) -> list[Audio]:
-    return list(framed(tone(200, ms, dbfs=-6), ms=chunk, epoch=epoch, response=response))
+    return list(framed(tone(200, ms, dbfs=-6), ms=chunk, epoch=epoch, response_id=response))
 
 
 def times(harness: Harness) -> list[float]:
@@ -162,7 +163,7 @@ async def test_gaps_can_be_filled() -> None:
 async def test_due_times_do_not_drift() -> None:
     """Ten minutes of odd frames end to the sample when they should."""
     async with Harness(Pacer(lead_ms=40)) as harness:
-        for frame in framed(np.ones(16_000 * 600, np.int16), ms=33.3125, epoch=0, response="r"):
+        for frame in framed(np.ones(16_000 * 600, np.int16), ms=33.3125, epoch=0, response_id="r"):
             await harness.send(frame)
         await harness.end()
     assert harness.timeline[-1].at == pytest.approx(600, abs=1e-6)
@@ -262,7 +263,7 @@ async def test_an_interrupt_leaves_alone_what_is_live() -> None:
 async def test_the_filled_stream_is_steady(rate: int) -> None:
     """On hold too; neither ahead nor behind after ten minutes, and no reply has to queue behind silence."""
     async with Harness(Pacer(fill="silence", lead_ms=500)) as harness:
-        for frame in framed(tone(200, 1000, rate=rate), rate=rate, epoch=0, response="r"):
+        for frame in framed(tone(200, 1000, rate=rate), rate=rate, epoch=0, response_id="r"):
             await harness.send(frame)
         await anyio.sleep(0.2)
         harness.session.offer(Hold())
@@ -271,7 +272,7 @@ async def test_the_filled_stream_is_steady(rate: int) -> None:
         await anyio.sleep(60)
         sent = sum(len(frame.samples) for frame in harness.of(Audio))
         assert sent / rate == pytest.approx(62.2, abs=0.05)
-        await harness.send(*framed(tone(ms=20, rate=rate), rate=rate, epoch=0, response="s"))
+        await harness.send(*framed(tone(ms=20, rate=rate), rate=rate, epoch=0, response_id="s"))
         await harness.settle()
         assert harness.of(Audio)[-1].response_id == "s"
         await harness.session.cancel()

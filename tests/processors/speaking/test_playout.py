@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Hold, Interrupt, Played, Resume
 from bargein.pipeline.testing import framed, joined, tone
 from bargein.processors import Playout
 
 
 def reply(ms: float, *, chunk: float = 20, epoch: int = 0, response: str = "r") -> list[Audio]:
-    return list(framed(tone(200, ms, dbfs=-6), ms=chunk, epoch=epoch, response=response))
+    return list(framed(tone(200, ms, dbfs=-6), ms=chunk, epoch=epoch, response_id=response))
 
 
 def filled(*frames: Audio, behind_ms: float = 0.0) -> Playout:

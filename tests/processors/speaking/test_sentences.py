@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import LIVE, End, Interrupt, ResponseEnded, Text, ToolCall
 from bargein.pipeline.testing import Harness, check_processor
 from bargein.processors.speaking.sentences import Sentences
-from hypothesis import given
-from hypothesis import strategies as st
 
 NASTY = st.text(
     st.sampled_from(
@@ -202,7 +203,7 @@ def test_frames_keep_what_they_belong_to() -> None:
     got: list[Any] = []
     for number, text in enumerate(deltas):
         got += processor.process(Text(text=text, response_id="r", item_id="i", epoch=3, pts=number, final=number == 2))
-    common: dict[str, Any] = {"response": "r", "item": "i", "epoch": 3}
+    common: dict[str, Any] = {"response_id": "r", "item_id": "i", "epoch": 3}
     assert got == [
         Text(text="Hello there. ", pts=0, **common),
         Text(text="How are you?", pts=1, final=True, **common),

@@ -7,6 +7,9 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import (
     Audio,
     Frame,
@@ -23,8 +26,6 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.testing import Harness, check_processor, framed, tone
 from bargein.processors import AgentActivity, Heard, Pacer, Spoken, Timing
-from hypothesis import given
-from hypothesis import strategies as st
 
 SENTENCE = "One two three four five six seven eight nine ten."
 
@@ -257,7 +258,7 @@ async def test_with_a_pacer() -> None:
 async def test_it_conforms() -> None:
     """The conformance suite passes."""
     await check_processor(Spoken)
-    reply = [text("Hello "), *framed(tone(ms=100), response="r"), text("there.", final=True), ENDED]
+    reply = [text("Hello "), *framed(tone(ms=100), response_id="r"), text("there.", final=True), ENDED]
     await check_processor(Spoken, reply)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from bargein.pipeline import Video
 from bargein.pipeline.testing import Harness, check_processor
 from bargein.processors.video._pictures import Pixels
@@ -133,7 +134,7 @@ async def _later(pixels: Pixels, frame: Video) -> None: ...
 @pytest.mark.parametrize("bad", [3, None, _later])
 def test_what_is_no_function_is_refused(bad: Any) -> None:
     """Nor is an async one: it could not wait here."""
-    with pytest.raises(ValueError, match=r"Overlay\(.*expected a plain function of \(pixels, frame\)"):
+    with pytest.raises(ValueError, match=r"Overlay\(.*expected a sync function draw\(pixels, frame\)"):
         Overlay(bad)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import numpy as np
+
 from bargein.pipeline import (
     Audio,
     Hold,
@@ -130,7 +131,7 @@ class Mind(LanguageModel):
                 await world.pause()
             while world.chance(0.4):
                 name = world.random.choice(("quick", "slow", "never", "fails", "off", "theirs", "unknown"))
-                yield ToolRequest(name=name, call="" if world.chance(0.7) else world.word("id"))
+                yield ToolRequest(name=name, call_id="" if world.chance(0.7) else world.word("id"))
             if world.chance(0.3):
                 yield Usage(input_tokens=1)
         finally:

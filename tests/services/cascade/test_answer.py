@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import (
     Failure,
     Image,
@@ -89,7 +90,7 @@ async def test_tools_are_run_and_the_model_goes_on() -> None:
 
 async def test_the_application_may_answer_calls() -> None:
     """Where there are no tools: in a response of its own, which another one follows when all are answered."""
-    calls = [ToolRequest(name="theirs", call="c"), ToolRequest(name="theirs", call="d")]
+    calls = [ToolRequest(name="theirs", call_id="c"), ToolRequest(name="theirs", call_id="d")]
     mind = Mind(["Let me ask. ", *calls], ["Thank you."])
     async with Harness(Answer(mind)) as harness:
         await harness.send(turn("Go."))
@@ -321,7 +322,7 @@ async def test_a_model_may_use_the_same_id_again() -> None:
     def double(x: int) -> int:
         return 2 * x
 
-    calls = [[ToolRequest(name="double", arguments=f'{{"x": {x}}}', call="call_0")] for x in (1, 2, 2)]
+    calls = [[ToolRequest(name="double", arguments=f'{{"x": {x}}}', call_id="call_0")] for x in (1, 2, 2)]
     mind = Mind(calls[0], calls[1], calls[2], ["Done."])
     async with Harness(Answer(mind, tools=[double])) as harness:
         await harness.send(turn("Go."))
@@ -395,7 +396,7 @@ async def test_words_that_turn_out_to_be_others_are_answered_anew() -> None:
 async def test_a_model_that_fails_is_apologised_for() -> None:
     """A failure for who watches, words for who listens, and the conversation goes on."""
     mind = Mind(["I ", RuntimeError("the model is on fire")], ["Better now."])
-    async with Harness(Answer(mind, apology="Sorry.")) as harness:
+    async with Harness(Answer(mind, error_reply="Sorry.")) as harness:
         await harness.send(turn("Hello."))
         ended = await harness.next(ResponseEnded)
         await harness.send(turn("Again.", 2))
@@ -427,7 +428,7 @@ async def test_and_where_it_cannot_even_then_that_is_told() -> None:
     def again() -> str:
         return "again"
 
-    async with Harness(Answer(Mind([ToolRequest(name="again")]), tools=[again], apology="Sorry.")) as harness:
+    async with Harness(Answer(Mind([ToolRequest(name="again")]), tools=[again], error_reply="Sorry.")) as harness:
         await harness.send(turn("Go."))
         await harness.end()
     assert said(harness) == ["Sorry."]
@@ -437,7 +438,7 @@ async def test_and_where_it_cannot_even_then_that_is_told() -> None:
 async def test_a_turn_without_words_is_not_left_unanswered() -> None:
     """One whose words may yet come is answered when they do."""
     mind = Mind(["I see."])
-    async with Harness(Answer(mind, unheard="Pardon?")) as harness:
+    async with Harness(Answer(mind, no_speech_reply="Pardon?")) as harness:
         await harness.send(turn("", final=True))
         await harness.next(ResponseEnded)
         assert said(harness) == ["Pardon?"]
@@ -481,7 +482,7 @@ async def test_what_the_user_shows_is_in_the_prompt() -> None:
         await harness.next(ResponseEnded)
         (entry, _) = mind.prompts[0].entries
         assert entry.seen == (Picture(media="image/jpeg", data=b"jpeg", detail="low"),)
-        await harness.send(photo(response="r"))
+        await harness.send(photo(response_id="r"))
         for number in range(50):
             await harness.send(Video(data=b"frame", format="jpeg", pts=number * 40_000_000))
         await harness.send(turn("And that?", 2))
@@ -565,7 +566,7 @@ async def test_a_long_conversation_is_summarised_beside_it() -> None:
         return "Before."
 
     mind = Mind(["Yes, indeed."])
-    history = History(capacity=12, summarise=summarise)
+    history = History(max_entries=12, summarise=summarise)
     async with Harness(Answer(mind, history=history)) as harness:
         for number in range(1, 7):
             await harness.send(turn("A question.", number))
@@ -580,7 +581,7 @@ async def test_a_long_conversation_is_summarised_beside_it() -> None:
             await harness.next(ResponseEnded)
         assert mind.said[0] == ("system", "Before.")
         await harness.session.cancel()
-    slow = History(capacity=4, summarise=summarise)
+    slow = History(max_entries=4, summarise=summarise)
     async with Harness(Answer(mind, history=slow)) as harness:
         await harness.send(turn("One."), turn("Two.", 2), turn("Three.", 3))
         before = anyio.current_time()

@@ -9,13 +9,13 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Hold, Interrupt, ResponseStarted, Resume, Text, Transcript, UserText
 from bargein.pipeline.draw import mermaid
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import BargeIn, Heard, Pacer, Sentences, SileroVad, Spoken, Turn, Turns, Vad
 from bargein.services.cascade import Answer, Cascade, Speak, Transcribe
 from bargein.services.history import History
-
 from tests.speech import utterances
 
 from .parts import Ears, Mind, Voice
@@ -67,11 +67,11 @@ def test_its_processors_are_refused_durations_that_cannot_be(seconds: float) -> 
     """By name, with what they may be."""
     for make in (
         lambda: Transcribe(Ears(), finish_seconds=seconds),
-        lambda: Transcribe(Ears(), longest_seconds=seconds),
+        lambda: Transcribe(Ears(), max_utterance_seconds=seconds),
         lambda: Answer(Mind(["x"]), silent_seconds=seconds),
         lambda: Speak(Voice(), silent_seconds=seconds),
     ):
-        with pytest.raises(ValueError, match=f"_seconds={seconds}: expected a positive number"):
+        with pytest.raises(ValueError, match=rf"_seconds={seconds}\): expected a positive number"):
             make()
 
 
@@ -79,7 +79,7 @@ async def test_another_of_the_same_parts_goes_on_in_the_next_session() -> None:
     """As new, in the same conversation."""
     mind = Mind(["One."], ["Two."])
     brain = Cascade(Ears(), mind, Voice(), instructions="Be brief.", barge_in=None, name="it")
-    for each, words in ((brain, "One?"), (brain.again(), "Two?")):
+    for each, words in ((brain, "One?"), (brain.fresh(), "Two?")):
         async with Harness(each) as harness:
             await harness.send(UserText(text=words))
             await harness.next(ResponseStarted)

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Failure, Frame, SpeechStarted, SpeechStopped, Transcript
 from bargein.pipeline.testing import Harness, check_processor, framed, tone
 from bargein.processors import Commit, TurnControl, Vad
 from bargein.services.cascade import SpeechToText, Transcribe
 from bargein.services.cascade.parts import Samples
 from bargein.services.frames import ClearAudio
-
 from tests.speech import utterances
 
 from .parts import Ears
@@ -46,7 +46,7 @@ async def test_what_is_not_speech_is_not_heard() -> None:
     ears = Ears("yes")
     async with Harness(Transcribe(ears)) as harness:
         await harness.send(*framed(tone(ms=100)), SpeechStarted(item_id="a"), *framed(tone(ms=60)))
-        await harness.send(*framed(tone(ms=100), response="r"), SpeechStopped(item_id="a"), *framed(tone(ms=100)))
+        await harness.send(*framed(tone(ms=100), response_id="r"), SpeechStopped(item_id="a"), *framed(tone(ms=100)))
         await harness.end()
     assert ears.heard_ms == [60]
 
@@ -86,7 +86,7 @@ async def test_an_utterance_always_ends() -> None:
 async def test_a_very_long_utterance_is_bounded() -> None:
     """Its beginning is heard."""
     ears = Ears("x")
-    async with Harness(Transcribe(ears, longest_seconds=1)) as harness:
+    async with Harness(Transcribe(ears, max_utterance_seconds=1)) as harness:
         await harness.send(SpeechStarted(item_id="a"), *framed(tone(ms=5000)), SpeechStopped(item_id="a"))
         await harness.end()
     assert ears.heard_ms == [1000]

@@ -8,10 +8,11 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
-from bargein.services.cascade import LanguageModel, Prompt
-from bargein.services.history import Entry, History, Picture
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bargein.services.cascade import LanguageModel, Prompt, summarise_with
+from bargein.services.history import Entry, History, Picture
 
 
 def test_it_keeps_what_was_heard() -> None:
@@ -21,9 +22,9 @@ def test_it_keeps_what_was_heard() -> None:
     history.assistant("Good ", "a", "r")
     history.assistant("morning.", "a", "r")
     assert [entry.remembered for entry in history] == ["Hello.", "Good morning."]
-    history.heard("Good", "a", "r")
+    history.set_heard("Good", "a", "r")
     assert [entry.remembered for entry in history.remembered] == ["Hello.", "Good"]
-    history.heard("", "a", "r")
+    history.set_heard("", "a", "r")
     assert [entry.text for entry in history.remembered] == ["Hello."]
 
 
@@ -51,9 +52,9 @@ def test_a_call_is_found_by_its_id() -> None:
     """The same one again is no second."""
     history = History()
     made = history.call("c1", "weather", "{}")
-    assert history.called("c1") is made
+    assert history.find_call("c1") is made
     assert history.call("c1", "weather", "{}") is made
-    assert history.called("c2") is None
+    assert history.find_call("c2") is None
 
 
 def test_an_id_may_be_given_again() -> None:
@@ -63,7 +64,7 @@ def test_an_id_may_be_given_again() -> None:
     history.call("call_1", "clock", "{}", "r2")
     history.result("call_1", "noon")
     history.call("call_1", "clock", "{}", "r1")
-    history.remember("call", "{}", call="call_1", name="clock")
+    history.remember("call", "{}", call_id="call_1", name="clock")
     assert len(history) == 1
     history.call("call_1", "clock", "{}", "r3")
     assert [entry.output for entry in history] == ["noon", None]
@@ -84,14 +85,14 @@ def test_an_item_can_be_forgotten() -> None:
 @given(st.lists(st.tuples(st.sampled_from("uah"), st.sampled_from("123"), st.text(max_size=3)), max_size=60))
 def test_it_is_bounded(script: list[tuple[str, str, str]]) -> None:
     """Whatever is said, the newest entries are kept, each item once."""
-    history = History(capacity=5)
+    history = History(max_entries=5)
     for kind, item, text in script:
         if kind == "u":
             history.user(text, item)
         elif kind == "a":
             history.assistant(text, item, "r")
         else:
-            history.heard(text, item, "r")
+            history.set_heard(text, item, "r")
     assert len(history) <= 5
     keys = [(entry.role, entry.item_id) for entry in history]
     assert len(keys) == len(set(keys))
@@ -99,7 +100,7 @@ def test_it_is_bounded(script: list[tuple[str, str, str]]) -> None:
 
 def test_bounds_that_cannot_be_are_refused() -> None:
     """With what was given."""
-    several: list[dict[str, Any]] = [{"capacity": 0}, {"most_characters": 0}, {"pictures": -1}]
+    several: list[dict[str, Any]] = [{"max_entries": 0}, {"max_characters": 0}, {"max_pictures": -1}]
     for wrong in several:
         with pytest.raises(ValueError, match=rf"History\({next(iter(wrong))}="):
             History(**wrong)
@@ -118,10 +119,10 @@ def talk(history: History, turns: int, words: str = "word " * 10) -> None:
 
 def test_characters_are_bounded() -> None:
     """The newest entry stays, however long it is; what is not remembered does not count."""
-    history = History(most_characters=100)
+    history = History(max_characters=100)
     history.user("x" * 60)
     history.assistant("y" * 60, "a", "r")
-    history.heard("y", "a", "r")
+    history.set_heard("y", "a", "r")
     history.user("z" * 30)
     assert [entry.remembered[0] for entry in history] == ["x", "y", "z"]
     history.user("w" * 300)
@@ -131,7 +132,7 @@ def test_characters_are_bounded() -> None:
 
 def test_what_somebody_waits_for_is_forgotten_last() -> None:
     """What the model should know, and a call whose answer is under way."""
-    history = History(capacity=4)
+    history = History(max_entries=4)
     history.system("Be kind.")
     history.call("c", "slow", "{}")
     talk(history, 10)
@@ -150,7 +151,7 @@ def picture(number: int = 0, size: int = 10) -> Picture:
 
 def test_pictures_are_bounded() -> None:
     """The newest are kept; an entry that had nothing else is gone."""
-    history = History(pictures=2)
+    history = History(max_pictures=2)
     history.show(picture(1), "with words")
     history.user("Look at this.", "with words")
     for number in (2, 3, 4):
@@ -161,7 +162,7 @@ def test_pictures_are_bounded() -> None:
     assert [entry.seen[0].data[0] for entry in history.remembered if entry.seen] == [3, 4]
     statistics = history.statistics()
     assert (statistics.pictures, statistics.picture_bytes, statistics.forgotten) == (2, 20, 1)
-    assert not [*History(pictures=0)]
+    assert not [*History(max_pictures=0)]
 
 
 def test_statistics_are_a_snapshot() -> None:
@@ -169,7 +170,7 @@ def test_statistics_are_a_snapshot() -> None:
     history = History()
     history.user("Hello.", "u")
     history.assistant("Good morning.", "a", "r")
-    history.heard("Good", "a", "r")
+    history.set_heard("Good", "a", "r")
     history.call("c", "weather", "{}")
     before = history.statistics()
     history.user("more")
@@ -197,7 +198,7 @@ async def test_the_older_half_is_summarised() -> None:
         await anyio.sleep(0.01)
         return "They talked."
 
-    history = History(capacity=20, summarise=summarise)
+    history = History(max_entries=20, summarise=summarise)
     history.system("Be kind.")
     talk(history, 6)
     assert not crowded(history)
@@ -227,7 +228,7 @@ async def test_a_call_is_never_parted_from_its_result() -> None:
         taken.extend(entries)
         return "."
 
-    history = History(capacity=10, summarise=summarise)
+    history = History(max_entries=10, summarise=summarise)
     history.user("What is it?")
     history.call("c", "slow", "{}")
     talk(history, 4)
@@ -250,7 +251,7 @@ async def test_a_summary_that_fails_changes_nothing(how: str) -> None:
             await anyio.sleep_forever()
         return {"is silent": "  ", "is no shorter": "x" * 9999, "gives no text": None}[how]
 
-    history = History(capacity=16, summarise=summarise)
+    history = History(max_entries=16, summarise=summarise)
     talk(history, 7)
     before = list(history)
     assert crowded(history)
@@ -279,7 +280,7 @@ async def test_a_language_model_may_summarise() -> None:
             yield "The user "
             yield "counts."
 
-    history = History(capacity=8, most_characters=400, summarise=Model())
+    history = History(max_entries=8, max_characters=400, summarise=summarise_with(Model()))
     talk(history, 3)
     assert crowded(history)
     assert await history.condense()
@@ -295,14 +296,14 @@ texts = st.text(max_size=8)
 entries = st.builds(
     Entry,
     role=st.sampled_from(["system", "user", "assistant", "call"]),
-    item=texts,
+    item_id=texts,
     text=texts,
     heard=st.none() | texts,
     pictures=st.lists(
         st.builds(Picture, media=st.just("image/png"), data=st.binary(min_size=1, max_size=9)), max_size=2
     ).map(tuple),
-    response=texts,
-    call=texts,
+    response_id=texts,
+    call_id=texts,
     name=texts,
     arguments=texts,
     output=st.none() | texts,
@@ -313,12 +314,12 @@ entries = st.builds(
 @given(st.lists(entries, max_size=12))
 def test_json_there_and_back(made: list[Entry]) -> None:
     """Nothing is lost."""
-    history = History(pictures=99)
-    history._with(made, 3)
-    again = History.from_json(history.to_json(), pictures=99)
+    history = History(max_pictures=99)
+    history.entries.extend(made, 3)
+    again = History.from_json(history.to_json(), max_pictures=99)
     assert list(again) == made
     assert again.statistics() == history.statistics()
-    assert History.from_json(history.to_json().decode(), pictures=99).to_json() == history.to_json()
+    assert History.from_json(history.to_json().decode(), max_pictures=99).to_json() == history.to_json()
 
 
 def test_half_a_character_is_kept_out() -> None:

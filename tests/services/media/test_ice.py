@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from bargein.services.media.ice import IceServer, configuration
 
 pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
@@ -14,7 +15,9 @@ def test_no_server_means_none() -> None:
 
 
 def test_servers() -> None:
-    (stun, turn) = configuration([("stun:a:1", "", ""), ("turn:b:2?transport=udp", "me", "secret")]).iceServers
+    servers = configuration([("stun:a:1", "", ""), ("turn:b:2?transport=udp", "me", "secret")]).iceServers
+    assert servers is not None
+    stun, turn = servers
     assert (stun.urls, stun.username, stun.credential) == ("stun:a:1", None, None)
     assert (turn.urls, turn.username, turn.credential) == ("turn:b:2?transport=udp", "me", "secret")
 

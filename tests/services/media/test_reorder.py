@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from bargein.services.media.reorder import Reorder
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bargein.services.media.reorder import Reorder
 
 
 def fed(reorder: Reorder, *numbers: int) -> list[int]:

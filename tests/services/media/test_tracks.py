@@ -8,10 +8,11 @@ import anyio
 import numpy as np
 import pytest
 from aiortc.mediastreams import MediaStreamError
+
 from bargein.pipeline import Audio, Interrupt, Video
 from bargein.pipeline.testing import framed, tone
 from bargein.services.media.tracks import PictureTrack, VoiceTrack
-from bargein.services.media.voice import SILENCE, VoiceSender
+from bargein.services.media.voice_sender import SILENCE, VoiceSender
 
 pytestmark = pytest.mark.virtual
 
@@ -33,7 +34,7 @@ class Puller:
 
 
 def speech(ms: float) -> list[Audio]:
-    return list(framed(tone(440, ms, rate=24_000), rate=24_000, ms=20, epoch=0, response="r"))
+    return list(framed(tone(440, ms, rate=24_000), rate=24_000, ms=20, epoch=0, response_id="r"))
 
 
 async def test_silence_is_a_packet_now_and_then() -> None:

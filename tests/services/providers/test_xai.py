@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Failure, ResponseEnded, ResponseStarted, Text, Transcript, Usage, UserText
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Pacer, Resample, Spoken
@@ -19,7 +20,6 @@ from bargein.services.providers.xai import XAI, GrokVoice
 from bargein.services.realtime import RealtimeError, ReconnectPolicy, UnsupportedError, WordTimed
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe
 from bargein.services.testing import ScriptedBrain
-
 from tests.services.piped import piped
 from tests.speech import utterances
 
@@ -63,7 +63,7 @@ def test_the_session() -> None:
         instructions="Be brief.",
         voice="ara",
         rate=16_000,
-        built_in=[{"type": "web_search"}],
+        server_tools=[{"type": "web_search"}],
         transcription={"model": "grok-transcribe", "language_hint": "en"},
         extra={"reasoning": {"effort": "none"}, "audio": {"output": {"speed": 1.2}}},
     )
@@ -122,7 +122,7 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         GrokVoice(api_key="k", rate=96_000)
     with pytest.raises(ValueError, match="expected one of audio/pcm"):
         GrokVoice(api_key="k", audio="audio/opus")  # type: ignore[arg-type]
-    with pytest.raises(UnsupportedError, match="xAI cannot do images"):
+    with pytest.raises(UnsupportedError, match="xAI cannot do send_image"):
         GrokVoice(api_key="k").profile.require("supports_images", "images")
 
 
@@ -255,7 +255,7 @@ async def test_an_interrupt(truncates: bool) -> None:
     faults = Faults(late_deltas_after_cancel=3, late_deltas_after_done=2, malformed_json=True, unknown_events=True)
     brain = ScriptedBrain("word " * 40, paced=True, word_ms=400)
     async with piped(lambda: brain, XAI, change=Quirks(), faults=faults) as peer:
-        model = GrokVoice(api_key="k", truncates=truncates, connect=peer.connect)
+        model = GrokVoice(api_key="k", supports_truncation=truncates, connect=peer.connect)
         async with Harness(model, Spoken(), Pacer()) as harness:
             await harness.send(UserText(text="hello"))
             await harness.next(Audio, within=10)
@@ -399,7 +399,7 @@ async def test_a_conversation_that_is_refused(code: int) -> None:
 async def test_without_resumption_it_is_told_anew() -> None:
     """It is not asked for, then."""
     keeper = Keeper()
-    await twice(keeper, resumes=False)
+    await twice(keeper, supports_resumption=False)
     assert "conversation_id" not in keeper.urls[1]
     assert "resumption" not in keeper.sent[0][0]["session"]
     items = [event["item"] for event in keeper.sent[1] if event["type"] == "conversation.item.create"]

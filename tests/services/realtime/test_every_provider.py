@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import (
     LIVE,
     Audio,
@@ -27,12 +28,12 @@ from bargein.pipeline import (
 from bargein.pipeline.testing import Harness, framed, silence, speech_like
 from bargein.processors import Commit, Heard, Pacer, Spoken
 from bargein.services.frames import Configure, Respond, Say, ToolFinished, ToolStarted
-from bargein.services.providers.catalog import PROVIDERS, Provider, _named
+from bargein.services.providers.catalog import PROVIDERS, Provider
 from bargein.services.realtime import Realtime
-from bargein.services.realtime._dialogue import KEPT
+from bargein.services.realtime._dialogue.responses import MAX_RESPONSES
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError
+from bargein.services.testing.rehearsal import STAND_INS
 from bargein.services.tools import tool
-
 from tests.services.upheaval import nothing_stale, seeded
 
 pytestmark = pytest.mark.virtual
@@ -126,14 +127,14 @@ def tools(random: Random) -> list[Any]:
 async def converse(provider: Provider, seed: int) -> None:
     """One conversation, and what must hold of it."""
     random = Random(seed)
-    spoken = {"dialect": _named(provider.dialect)} if provider.dialect else {}
-    async with _named(provider.peer)(*REPLIES, **spoken) as connect:
+    stand_in = STAND_INS[provider.name]
+    async with stand_in.serve(*REPLIES) as connect:
         wire = Wire(connect, random)
-        options: dict[str, Any] = dict(provider.options)
+        options: dict[str, Any] = dict(stand_in.options)
         if provider.capabilities.supports_commit and random.random() < 0.3:
             options["turn_detection"] = None
         ours = tools(random) if random.random() < 0.7 else ()
-        model = provider.make(**options, tools=ours, connect=wire.connect)
+        model = provider.create(**options, tools=ours, connect=wire.connect)
         model._random = Random(seed)
         async with Harness(model, Spoken(), Pacer(lead_ms=40)) as harness, anyio.create_task_group() as group:
             if not ours:
@@ -219,12 +220,12 @@ def _at_rest(model: Realtime) -> None:
     dialogue = model._dialogue
     assert dialogue is not None
     assert not dialogue.busy
-    assert not dialogue.give
-    assert not dialogue.outbox or model.profile.needs_continuous_audio
-    assert not dialogue.calls.running
-    assert not dialogue.calls._beside
-    assert not dialogue.memory._deadlines
-    assert len(dialogue._responses) <= KEPT + 1
+    assert not dialogue.output
+    assert not dialogue.send_queue or model.profile.needs_continuous_audio
+    assert not dialogue.tool_calls.running
+    assert not dialogue.tool_calls._parallel
+    assert not dialogue.playback._deadlines
+    assert len(dialogue.responses.by_id) <= MAX_RESPONSES + 1
 
 
 def _whole(harness: Harness) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Failure,
@@ -181,7 +182,7 @@ async def test_text_that_a_voice_of_ones_own_speaks() -> None:
         async def process(self, frame: Text | ResponseEnded, out: Outlet[Text | Audio | ResponseEnded]) -> None:
             await out.send(frame)
             if isinstance(frame, Text) and frame.final:
-                for each in framed(tone(ms=4 * WORD_MS), response=frame.response_id):
+                for each in framed(tone(ms=4 * WORD_MS), response_id=frame.response_id):
                     await out.send(
                         Audio(
                             samples=each.samples, rate=each.rate, response_id=frame.response_id, item_id=frame.item_id
@@ -793,7 +794,7 @@ async def test_an_earlier_conversation_is_given_to_the_model() -> None:
     history = History()
     history.user("Hello.", "u1")
     history.assistant("Good morning to you.", "a1", "r1")
-    history.heard("Good morning", "a1", "r1")
+    history.set_heard("Good morning", "a1", "r1")
     history.call("c1", "weather", "{}", "r1")
     history.result("c1", "sunny")
     history.call("c2", "never answered", "{}", "r1")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import wave
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,9 +12,10 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Pipeline, Processor, Video
 from bargein.pipeline.testing import joined, silence
-from bargein.processors import Resample, Spoken
+from bargein.processors import Resample, Spoken, Turns
 from bargein.services.cascade import Cascade, LanguageModel, Prompt
 from bargein.services.providers.brains import BrainChoice
 from bargein.services.providers.espeak import ESpeak
@@ -24,15 +23,15 @@ from bargein.services.providers.pocketsphinx import PocketSphinx
 from bargein.services.server import PageServer, serve_page
 from bargein.services.server.app import PAGE
 from bargein.services.transports import Transport
-
+from tests.environment import find
 from tests.speech import RATE, errors, utterances, words
 
 playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.timeout(120),
-    pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="there is no Chromium; apt install chromium"),
+    pytest.mark.needs("chromium"),
+    pytest.mark.real,
 ]
 SHOTS = Path(__file__).parents[3] / "build" / "screenshots"
 FLAGS = (
@@ -59,7 +58,8 @@ class Weather(LanguageModel):
 
 
 def agent(peer: Transport) -> Pipeline:
-    return Pipeline(peer.source, Cascade(PocketSphinx(), Weather(), ESpeak()), Spoken(), peer.sink)
+    turns = Turns(silence_ms=500, transcript_ms=30_000)  # a busy machine takes longer to hear what was said
+    return Pipeline(peer.source, Cascade(PocketSphinx(), Weather(), ESpeak(), turns=turns), Spoken(), peer.sink)
 
 
 def choice() -> BrainChoice:
@@ -88,7 +88,7 @@ async def page_of(server: PageServer, *flags: str, **options: Any) -> AsyncItera
     """The page, open in a browser of its own; what goes wrong in it fails the test."""
     complaints: list[str] = []
     async with playwright.async_playwright() as play:
-        browser = await play.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
+        browser = await play.chromium.launch(executable_path=find("chromium"), args=[*FLAGS, *flags])
         context = await browser.new_context(viewport={"width": 1200, "height": 900}, **options)
         page = await context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
+
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, dial, listen
 
 

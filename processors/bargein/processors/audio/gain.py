@@ -1,4 +1,4 @@
-"""Louder or softer."""
+"""Make audio louder or quieter."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ __all__ = ["Gain"]
 
 
 class Gain(Processor):
-    """Scale audio by a fixed number of decibels, saturating at full scale.
+    """Scales audio by a fixed number of decibels. Samples beyond full scale are clipped.
 
-    Raises `ValueError` when the number is not finite; to silence something, leave it out.
+    Args:
+        decibels: The gain. Negative values make the audio quieter: -6 halves its amplitude. With 0 the frames pass
+            unchanged.
+
+    Raises:
+        ValueError: `decibels` is not finite.
     """
 
     def __init__(self, decibels: float) -> None:
@@ -23,5 +28,5 @@ class Gain(Processor):
         self._factor = 10 ** (decibels / 20)
 
     def process(self, frame: Audio) -> Iterator[Audio]:
-        """Give the frame scaled; unchanged, the very same frame, at 0 dB."""
+        """Yield the scaled frame, or the same frame object at 0 dB."""
         yield frame.scaled(self._factor) if self.decibels else frame

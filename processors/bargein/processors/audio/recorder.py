@@ -1,4 +1,4 @@
-"""The conversation as a file: the user on the left, the agent on the right, in time with each other."""
+"""Record a conversation: the user on the left channel, the agent on the right, synchronised."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import Self
 import anyio
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline import Audio, End, Interrupt, Processor
 
-from ._channels import mixed
-from ._wave_file import LARGEST, WaveFile
+from ._wave_file import MAX_BYTES, WaveFile
+from .channels import mix_channels
 from .resample import Resample
 
 __all__ = ["Recorder"]
@@ -22,50 +23,51 @@ __all__ = ["Recorder"]
 Samples = npt.NDArray[np.int16]
 SECOND = 1_000_000_000
 USER, AGENT = 0, 1
-JITTER = 0.001
-"""Seconds by which a `pts` may be ahead of the samples before it is a gap."""
-BACK = 1.0
-"""Seconds by which a `pts` may be behind the samples before it is a new count."""
-LATE = 3.0
-"""Seconds by which a user frame may be late before it is a microphone that paused."""
-SLACK = 0.02
-"""Seconds of silence in the agent's sound before what follows is a new run."""
-AHEAD = 60.0
-"""Seconds by which anything may be ahead of the clock."""
+MAX_JITTER_SECONDS = 0.001
+"""A `pts` further ahead of the samples than this is a gap."""
+MAX_BACK_SECONDS = 1.0
+"""A `pts` further behind the samples than this starts a new count."""
+MAX_LATE_SECONDS = 3.0
+"""A user frame later than this comes from a microphone that paused without counting."""
+MIN_GAP_SECONDS = 0.02
+"""After this much silence the agent's next audio starts at the present moment."""
+MAX_AHEAD_SECONDS = 60.0
+"""Nothing may be further ahead of the clock than this."""
 
 
 class Recorder:
-    """Record both sides of a session as the two channels of one WAV file: the user left, the agent right, 16 bit.
+    """Records a session as one WAV file of 16 bits: the user on the left channel, the agent on the right.
 
-    It offers two processors, which record every audio frame and pass on the very same::
+    It has two processors, which record every audio frame and pass it on unchanged::
 
         recorder = Recorder("call.wav")
         Pipeline(microphone, recorder.user, vad, brain, Pacer(), recorder.agent, speaker)
 
-    The user's sample clock is the master, so nothing drifts. The recording begins when the session does, and the first
-    user frame ends when it comes. Every other stands where its `pts` says: a gap of more than 1 ms is exactly that
-    much silence; a `pts` that does not move, or goes back, continues the sound, as does one that jumps more than 60 s
-    past the clock. A frame that comes more than 3 s after its time is from a microphone that paused without counting
-    it, and stands at the present.
+    The user's sample clock is the master, so the channels do not drift apart. The recording begins with the session.
+    User frames stand where their `pts` says: a gap of more than 1 ms becomes silence of that length. A `pts` that does
+    not advance, goes back, or jumps more than 60 s ahead continues the sound. A frame that is more than 3 s late comes
+    from a microphone that paused, and stands at the present.
 
-    An agent frame continues the agent's sound while that lasts; after more than 20 ms of silence it stands at the
-    present moment of the user's clock, which is the end of the user's sound and the time since that came. What an
-    interrupt flushes is erased: the recording is what was heard.
+    Agent frames continue the agent's sound. After more than 20 ms of silence they stand at the present moment of the
+    user's clock. What an interrupt flushes is erased, so the recording contains what was heard.
 
-    The file is opened when the first end is entered and closed when the last is left; one end alone may be in the
-    graph, and outside a session both only pass frames on. Once a second of media it is brought up to date on disk, so
-    a process that is killed leaves a recording that can be read, up to its last second. Sound of other rates and
-    channels is converted to `rate` samples a second (another rate needs PyAV, extra `audio`). The disk is written to
-    in the event loop: have a local one.
+    The file is created when the first processor starts and closed when the last one ends. Either may be used alone. The
+    file on disk is updated once a second of media, so a killed process leaves a readable recording. Audio of other
+    formats is converted (another rate needs PyAV, extra `audio`). Writing happens in the event loop: use a local disk.
 
-    `overwrite=True` replaces a file that exists. `max_bytes` is how large it may get, by default what a WAV file can
-    hold: 18 hours at 16 kHz.
+    Args:
+        path: Where to create the WAV file.
+        rate: Sampling rate of the file in Hz.
+        overwrite: Whether an existing file is replaced.
+        max_bytes: Maximum size of the file in bytes, 1024 to 4294967295 (18 hours at 16 kHz).
 
-    Raises `ValueError` for a rate or a size that cannot be. The ends raise, on entry, `FileExistsError`,
-    `FileNotFoundError` when there is no such folder, and `RuntimeError` for a second session; while it records,
-    `OSError` of the disk, or when the file is full (what cannot be written is left out, and all that is written stays
-    in place: with `on_error="drop"` the session goes on), and `ValueError` for an agent more than 60 s ahead. A
-    file that gets full in its last second is no error.
+    Raises:
+        ValueError: `rate` or `max_bytes` is out of its range; in the session, the agent is more than 60 s ahead.
+        FileExistsError: The file exists and `overwrite` is False (when the session starts).
+        FileNotFoundError: The folder does not exist (when the session starts).
+        RuntimeError: The recorder is used for a second session (when it starts).
+        OSError: While recording, the disk refused or the file is full. With `.options(on_error="drop")` on both
+            processors the session continues, and what was written stays.
     """
 
     def __init__(
@@ -74,28 +76,28 @@ class Recorder:
         *,
         rate: int = 16_000,
         overwrite: bool = False,
-        max_bytes: int = LARGEST,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         if type(rate) is not int or rate <= 0:
             raise ValueError(f"Recorder(rate={rate!r}): expected samples a second as a positive int, such as 16000")
-        if not 1024 <= max_bytes <= LARGEST:
-            raise ValueError(f"Recorder(max_bytes={max_bytes}): expected 1024 to {LARGEST}, what a WAV file can hold")
+        if not 1024 <= max_bytes <= MAX_BYTES:
+            raise ValueError(f"Recorder(max_bytes={max_bytes}): expected 1024 to {MAX_BYTES}, what a WAV file can hold")
         self.path = os.fspath(path)
         self.rate = rate
         self.overwrite = overwrite
         self.max_bytes = max_bytes
         self.user = _User(self)
-        """Takes what the user says. It stands where the user's sound comes in."""
+        """Records the user. Place it directly after the source."""
         self.agent = _Agent(self)
-        """Takes what the agent says. It stands below the `Pacer`, next to the sink."""
+        """Records the agent. Place it below the `Pacer`, directly before the sink."""
         self._inside: set[Processor] = set()
         self._file: WaveFile | None = None
         self._channels: tuple[_Channel, _Channel] | None = None
         self._finished = False
-        self._came: float | None = None  # when the latest user frame came; at first, when the session began
-        self._zero: int | None = None  # where the user's pts 0 stands
-        self._run: int | None = None  # where the agent's run began
-        self._lead = 0  # and how far ahead of the clock it is sent
+        self._came: float | None = None  # arrival of the latest user frame, or start of the session
+        self._zero: int | None = None  # position of the user's pts 0
+        self._run: int | None = None  # start of the agent's current stretch
+        self._lead = 0  # samples by which the agent is ahead of the clock
 
     # Beginning and end --------------------------------------------------------------------------------------------
 
@@ -103,7 +105,7 @@ class Recorder:
         if self._finished or end in self._inside:
             raise RuntimeError(
                 f"Recorder({self.path!r}) {'has recorded its session' if self._finished else 'is recording'}; "
-                "make a new one, with another path, for each session"
+                "create a new one, with another path, for each session"
             )
         if self._file is None:
             self._file = self._open()
@@ -115,10 +117,11 @@ class Recorder:
         try:
             return WaveFile(self.path, self.rate, overwrite=self.overwrite, max_bytes=self.max_bytes)
         except FileExistsError as error:
-            what = "there is such a file already; choose another path, or say overwrite=True to replace it"
+            what = "the file exists; choose another path, or pass overwrite=True to replace it"
             raise FileExistsError(error.errno, what, self.path) from None
         except FileNotFoundError as error:
-            what = f"there is no folder {os.path.dirname(self.path)!r}; make it first, with os.makedirs()"
+            folder = os.path.dirname(self.path)
+            what = f"the folder {folder!r} does not exist; create it first, for example with os.makedirs()"
             raise FileNotFoundError(error.errno, what, self.path) from None
 
     def _leave(self, end: Processor) -> None:
@@ -133,7 +136,7 @@ class Recorder:
                 channel.finish()
             file.flush(max(channel.sounded for channel in channels))
         except OSError as error:
-            if error.errno != errno.EFBIG:  # full: what could not be written is left out, as it is while it records
+            if error.errno != errno.EFBIG:  # a full file loses its last second silently
                 raise
         finally:
             file.close()
@@ -141,7 +144,7 @@ class Recorder:
     # The clock ----------------------------------------------------------------------------------------------------
 
     def _now(self, user: _Channel) -> int:
-        """The present position: the end of the user's sound, and the time since that came."""
+        """Return the present position: the end of the user's audio plus the time since it arrived."""
         now = _time()
         if now is None or self._came is None:
             return user.end
@@ -153,7 +156,7 @@ class Recorder:
 
     # Both ends ----------------------------------------------------------------------------------------------------
 
-    def _heard(self, frame: Audio) -> None:
+    def record_user(self, frame: Audio) -> None:
         """Record a user frame."""
         if self._channels is None:
             return
@@ -166,39 +169,39 @@ class Recorder:
             user.add(frame, at)
 
     def _place(self, frame: Audio, user: _Channel, now: int) -> int:
-        """Where a user frame begins."""
+        """Return the position at which a user frame begins."""
         offset = (frame.pts * self.rate + SECOND // 2) // SECOND
         length = -(-len(frame.samples) * self.rate // frame.rate)
         if self._zero is None:
             at = max(0, now - length)
         else:
             at = self._zero + offset
-            if user.end - BACK * self.rate <= at <= user.end + JITTER * self.rate:
+            if user.end - MAX_BACK_SECONDS * self.rate <= at <= user.end + MAX_JITTER_SECONDS * self.rate:
                 at = user.end
-            elif not user.end < at <= now + AHEAD * self.rate:
+            elif not user.end < at <= now + MAX_AHEAD_SECONDS * self.rate:
                 at = user.end
                 self._zero = None
-            if at + length < now - LATE * self.rate:
+            if at + length < now - MAX_LATE_SECONDS * self.rate:
                 at = now - length
                 self._zero = None
         if self._zero is None:
             self._zero = at - offset
         return at
 
-    def _said(self, frame: Audio) -> None:
+    def record_agent(self, frame: Audio) -> None:
         """Record an agent frame."""
         if self._channels is None:
             return
         user, agent = self._channels
         now = self._now(user)
         at = agent.end
-        if self._run is None or at + SLACK * self.rate < now:
+        if self._run is None or at + MIN_GAP_SECONDS * self.rate < now:
             at = self._run = now
             self._lead = 0
-        if at > now + AHEAD * self.rate:
+        if at > now + MAX_AHEAD_SECONDS * self.rate:
             raise ValueError(
                 f"Recorder: the agent is {(at - now) / self.rate:.0f} s ahead of the user; put recorder.agent below "
-                "the Pacer, where sound comes when it is due (and let a microphone that pauses count that in its pts)"
+                "the Pacer, where sound comes when it is due (and let a microphone that pauses advance its pts)"
             )
         if at < self._run + self.rate:
             self._lead = max(self._lead, at - now)
@@ -208,11 +211,11 @@ class Recorder:
             if frame.response_id or frame.samples.any():
                 agent.add(frame, at)
             else:
-                # What fills gaps is elastic: it keeps a stream that never ends in time with the user's clock.
+                # Silence between responses is elastic: it keeps an endless stream aligned with the user's clock.
                 agent.pause(now + self._lead + len(frame.samples) * self.rate // frame.rate)
 
-    def _interrupted(self) -> None:
-        """Erase what the agent will not say."""
+    def erase_unplayed(self) -> None:
+        """Erase agent audio after the present moment: it will not be played."""
         if self._channels is None:
             return
         user, agent = self._channels
@@ -222,7 +225,7 @@ class Recorder:
 
 
 class _Side(Processor):
-    """One end of a recorder."""
+    """One processor of a recorder."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
@@ -241,9 +244,9 @@ class _User(_Side):
     name = "recorder.user"
 
     def process(self, frame: Audio) -> Iterator[Audio]:
-        """Record the frame and give it on, also when it could not be recorded."""
+        """Record the frame and yield it, even if recording fails."""
         try:
-            self.recorder._heard(frame)
+            self.recorder.record_user(frame)
         finally:
             yield frame
 
@@ -252,54 +255,54 @@ class _Agent(_Side):
     name = "recorder.agent"
 
     def process(self, frame: Audio | Interrupt) -> Iterator[Audio]:
-        """Record the frame and give it on, also when it could not be recorded; erase what an interrupt has flushed."""
+        """Record the frame and yield it, even if recording fails. At an interrupt, erase what was flushed."""
         if isinstance(frame, Interrupt):
-            self.recorder._interrupted()
+            self.recorder.erase_unplayed()
             return
         try:
-            self.recorder._said(frame)
+            self.recorder.record_agent(frame)
         finally:
             yield frame
 
 
 class _Channel:
-    """One channel: stretches of sound, each as long as what came in, whatever its rate."""
+    """One channel of the file, made of stretches that are exactly as long as their input, at any rate."""
 
     def __init__(self, file: WaveFile, index: int) -> None:
         self.end = 0
-        """Where its sound ends, silence that was said to be included."""
+        """End of its audio, including silence added by `pause`."""
         self.sounded = 0
-        """The same without that silence."""
+        """End of its audio without that silence."""
         self._file = file
         self._index = index
         self._resample: Resample | None = None
-        self._rate = 0  # of the present stretch
-        self._start = self._put = self._in = 0  # where it began, how far it is placed, and samples in since
+        self._rate = 0  # of the current stretch
+        self._start = self._put = self._in = 0  # its start, the end of what is written, and the input samples since
 
     def add(self, frame: Audio, at: int) -> None:
-        """Record a frame at a position; at `end`, it continues the stretch."""
+        """Record a frame at a position. At `end` it continues the stretch."""
         if at != self.end or frame.rate != self._rate:
             self.finish()
             self._start = self._put = at
             self._rate, self._in = frame.rate, 0
         self._in += len(frame.samples)
         self.end = self.sounded = self._start + self._in * self._file.rate // self._rate
-        samples = mixed(frame.samples, 1)
+        samples = mix_channels(frame.samples, 1)
         if frame.rate == self._file.rate:
             self._place(samples)
             return
         if self._resample is None:
             self._resample = Resample(self._file.rate)
-        # Without a pts or a response the resampler sees one stretch: where it ends is known here.
+        # Without pts and response the resampler sees one stretch; this class knows where it ends.
         self._convert(Audio(samples=samples, rate=frame.rate))
 
     def pause(self, until: int) -> None:
-        """Let silence be said."""
+        """Extend the channel with silence up to a position."""
         self.finish()
         self.end = max(self.sounded, until)
 
     def cut(self, at: int) -> None:
-        """Erase what stands beyond a position."""
+        """Erase everything from a position on."""
         self.finish()
         if at < self.sounded:
             self._file.place(self._index, at, np.zeros(self.sounded - at, np.int16))
@@ -307,7 +310,7 @@ class _Channel:
         self.end = min(self.end, at)
 
     def finish(self) -> None:
-        """End the stretch with what the resampler holds back."""
+        """End the stretch and write what the resampler holds back."""
         if self._resample is not None:
             self._convert(End())
         self._rate = 0
@@ -325,8 +328,8 @@ class _Channel:
 
 
 def _time() -> float | None:
-    """Seconds by AnyIO's clock; None outside an event loop, where no time passes."""
+    """Return AnyIO's time in seconds, or None outside an event loop."""
     try:
         return anyio.current_time()
-    except RuntimeError:  # its class depends on AnyIO's version
+    except RuntimeError:  # the exception class depends on the version of AnyIO
         return None

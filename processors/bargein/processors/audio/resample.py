@@ -1,4 +1,4 @@
-"""Another sampling rate, another number of channels, without losing or inventing a sample."""
+"""Convert the sampling rate and the number of channels of a stream."""
 
 from __future__ import annotations
 
@@ -7,29 +7,38 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline import Audio, AudioFormat, End, Interrupt, Processor, ResponseEnded
 from bargein.pipeline.lowlevel import import_extra
 
-from ._channels import mixed
+from .channels import mix_channels
 
 __all__ = ["Resample"]
 
 Samples = npt.NDArray[np.int16]
 SECOND = 1_000_000_000
-GAP = 1_000_000
-"""A `pts` that is more than so many nanoseconds ahead of the samples so far begins a new stretch."""
+GAP_NS = 1_000_000
+"""A frame whose `pts` is more than this many nanoseconds after the previous samples starts a new stretch."""
 
 
 class Resample(Processor):
-    """Streaming conversion to `rate` samples a second and, if given, 1 or 2 `channels`.
+    """Converts a stream of audio to another sampling rate and, optionally, to mono or stereo.
 
-    The sound is that of libswresample (through PyAV, extra `audio`): delay of 1 to 2 ms and constant, about 90 dB of
-    signal to noise, and as many samples out as in, by the ratio of the rates, to within one. What it holds back comes
-    out at a boundary: the end, the end of a response, another response, another input format, or a gap in `pts`. An
-    interrupt drops what belonged to the reply; the user's own sound is never dropped. Frames that fit already pass as
-    they are.
+    It uses libswresample through PyAV (extra `audio`): a constant delay of 1 to 2 ms and about 90 dB signal to noise.
+    The number of samples that leave is exact to one sample, however long the stream is. Frames that have the right
+    format already pass unchanged.
 
-    Raises `ValueError` for a rate or a number of channels that cannot be, and `ModuleNotFoundError` without PyAV.
+    The last samples, which are held back for the filter, come out at a boundary: the end, the end of a response,
+    another response, another input format, or a gap in `pts`. An interrupt drops held-back samples of the reply, but
+    never the user's.
+
+    Args:
+        rate: Samples a second (Hz) of the output.
+        channels: 1 for mono, 2 for stereo, or None to keep the channels of the input. Mono is the mean of all channels.
+
+    Raises:
+        ValueError: `rate` or `channels` is out of its range.
+        ModuleNotFoundError: PyAV is not installed.
     """
 
     latency_ms = 2.0
@@ -48,7 +57,7 @@ class Resample(Processor):
         self._start = self._in = self._out = 0  # its pts, and samples in and out since
 
     def process(self, frame: Audio | ResponseEnded | Interrupt | End) -> Iterator[Audio | ResponseEnded]:
-        """Convert a frame; give the tail at a boundary."""
+        """Yield the converted frame, and the held-back samples at a boundary."""
         if isinstance(frame, Audio):
             yield from self._convert(frame)
         elif isinstance(frame, Interrupt):
@@ -60,16 +69,13 @@ class Resample(Processor):
                 yield frame
 
     def _convert(self, frame: Audio) -> Iterator[Audio]:
+        if frame.channels > 2:  # microphone arrays; libswresample would need to know where each channel stands
+            frame = frame.with_samples(mix_channels(frame.samples, 1))
         if self._last is not None and not self._continues(self._last, frame):
             yield from self._flush()
-        if frame.channels > 2:
-            raise ValueError(
-                f"Resample takes mono or stereo, and got {frame.channels} channels; "
-                "insert a processor that mixes them down before it"
-            )
         wanted = self.channels or frame.channels
         if frame.rate == self.rate:
-            yield frame if frame.channels == wanted else frame.with_samples(mixed(frame.samples, wanted))
+            yield frame if frame.channels == wanted else frame.with_samples(mix_channels(frame.samples, wanted))
             return
         if self._swr is None:
             layout = "mono" if min(wanted, frame.channels) == 1 else "stereo"
@@ -77,18 +83,21 @@ class Resample(Processor):
             self._start, self._in, self._out = frame.pts, 0, 0
         self._last = frame
         self._in += len(frame.samples)
-        narrow = mixed(frame.samples, min(wanted, frame.channels))
-        yield from self._framed(self._swr.resample(self._packed(narrow, frame.rate)), frame)
+        narrow = mix_channels(frame.samples, min(wanted, frame.channels))
+        yield from self._make_frames(self._swr.resample(self._pack(narrow, frame.rate)), frame)
 
     def _flush(self) -> Iterator[Audio]:
-        """What is held back, as the end of its stretch; the next frame begins another."""
+        """Yield what is held back. The next frame starts a new stretch."""
         swr, last = self._swr, self._last
         self._swr = self._last = None
         if swr is not None and last is not None:
-            yield from self._framed(swr.resample(None), last)
+            yield from self._make_frames(swr.resample(None), last)
 
     def _continues(self, last: Audio, frame: Audio) -> bool:
-        """Whether a frame belongs to the same stretch of sound. A `pts` that does not move says nothing."""
+        """Return whether a frame continues the stretch of `last`.
+
+        A `pts` that does not advance is no gap: sources without a clock leave it at 0.
+        """
         ahead = frame.pts - (self._start + self._in * SECOND // last.rate)
         return (
             frame.rate == last.rate
@@ -96,10 +105,10 @@ class Resample(Processor):
             and frame.response_id == last.response_id
             and frame.item_id == last.item_id
             and frame.epoch == last.epoch
-            and ahead <= GAP
+            and ahead <= GAP_NS
         )
 
-    def _packed(self, samples: Samples, rate: int) -> Any:
+    def _pack(self, samples: Samples, rate: int) -> Any:
         layout = "mono" if samples.ndim == 1 else "stereo"
         packed = self._av.AudioFrame.from_ndarray(
             np.ascontiguousarray(samples).reshape(1, -1), format="s16", layout=layout
@@ -107,8 +116,8 @@ class Resample(Processor):
         packed.sample_rate = rate
         return packed
 
-    def _framed(self, made: list[Any], like: Audio) -> Iterator[Audio]:
-        for piece in made:
+    def _make_frames(self, pieces: list[Any], like: Audio) -> Iterator[Audio]:
+        for piece in pieces:
             samples: Samples = piece.to_ndarray().reshape(-1)
             if piece.layout.nb_channels == 2:
                 samples = samples.reshape(-1, 2)
@@ -117,7 +126,7 @@ class Resample(Processor):
             pts = self._start + self._out * SECOND // self.rate
             self._out += len(samples)
             yield Audio(
-                samples=mixed(samples, self.channels or like.channels),
+                samples=mix_channels(samples, self.channels or like.channels),
                 rate=self.rate,
                 pts=pts,
                 epoch=like.epoch,

@@ -1,4 +1,4 @@
-"""Looking at what passes."""
+"""Observe frames as they pass."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ __all__ = ["Tap"]
 
 
 class Tap(Pass):
-    """Call a function with every frame of the given classes (all data, when none is given), and pass it on.
+    """Calls a function with every frame of some classes, and passes the frame on.
 
-    The function must not wait, and must not change the frame; what it raises is the processor's exception. To see
-    every hop of a session from outside, use `session.tap`.
+    To observe every hop of a session from outside, use `session.tap`.
+
+    Args:
+        look: A sync function of the frame. It must not block and must not change the frame. An exception of it is the
+            processor's exception.
+        kinds: Frame classes to observe; all media, text and events when none is given.
     """
 
     def __init__(self, look: Callable[[Any], object], *kinds: type[Frame]) -> None:
@@ -22,6 +26,6 @@ class Tap(Pass):
         self.look = look
 
     def process(self, frame: Frame) -> Iterator[Frame]:
-        """Look, and give the frame on."""
+        """Call the function and yield the frame."""
         self.look(frame)
         yield frame

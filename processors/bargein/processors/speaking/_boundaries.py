@@ -1,4 +1,4 @@
-"""What lies between two words: nothing to stop at, a space, the end of a clause, of a sentence, of a line."""
+"""Judge the gap between two words: a space, the end of a clause, of a sentence, or of a line."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from typing import Final
 
 from ._abbreviations import MAY_END, NEVER_END, NUMBERED, ORDINAL_BEFORE, SINGLE, TITLES
 
-__all__ = ["KINDS", "BoundaryKind", "BoundaryLevel", "joined", "judge"]
+__all__ = ["KINDS", "BoundaryKind", "BoundaryLevel", "is_one_character", "judge"]
 
 THAI_SENTENCE: Final = 40
-"""Thai and Lao have no stop: from so many characters on, a space ends a sentence."""
+"""Thai and Lao have no full stop. After this many characters a space ends a sentence."""
 
-_DENSE_STOPS = "。｡！？．।॥።፧፨။។៕༎"  # these end a sentence without a space behind them
+_DENSE_STOPS = "。｡！？．।॥።፧፨။។៕༎"  # end a sentence without a following space
 _STOPS = ".!?…‥؟۔։\u037e" + _DENSE_STOPS
-_RIGHT = "»›”’)\\]}"  # closing even behind a space
-_CLOSING = f"(?:[{_RIGHT}\"'*_`~」』）】》〉〕］｝＂＇]|[«‹“‘](?=\\s))"  # the latter in German, and never before a word
+_RIGHT = "»›”’)\\]}"  # close even after a space
+# The second group closes a quotation in German, and never stands before a word.
+_CLOSING = f"(?:[{_RIGHT}\"'*_`~」』）】》〉〕］｝＂＇]|[«‹“‘](?=\\s))"
 _PICTURES = "\u2600-\u27bf\u2b00-\u2bff\ufe0f\u200d\U0001f000-\U0001faff"
 _LEADING = " \t\"'“‘«„([{*_#>-–•·"
 _LINE = re.compile(r"(?s).*[\n\r\x0b\x0c\x85\u2028\u2029]")
 _STOP = re.compile(rf"(?s).*[{_STOPS}]{_CLOSING}*(?:\s*[{_RIGHT}{_PICTURES}])*\s*")
 _PAUSE = re.compile(rf"(?s).*(?:[,;:،؛·՝፣፤፥]{_CLOSING}*\s+|\s[-–—]+\s+|[、，；：､၊—]\s*)")
-_SPACE = re.compile(r"(?s).*[^\S\xa0\u202f\u2007]")  # where it may break
-_SPEAKABLE = "%&@#§"  # of the punctuation, what has a name that is read out
-_SILENT = "|~^`"  # of the symbols, what has none
+_SPACE = re.compile(r"(?s).*[^\S\xa0\u202f\u2007]")  # white space that allows a break
+_SPEAKABLE = "%&@#§"  # punctuation that is read aloud
+_SILENT = "|~^`"  # symbols that are not read aloud
 
 
 class BoundaryKind(IntEnum):
-    """What a character is to a voice."""
+    """What a character means for a voice."""
 
     GAP = 0  # spaces, punctuation, pictures
     MARK = 1  # belongs to the character before it
@@ -38,7 +39,7 @@ class BoundaryKind(IntEnum):
 
 
 class BoundaryLevel(IntEnum):
-    """How good a place to stop a gap is."""
+    """How good a gap is for a pause, in ascending order."""
 
     NONE = 0
     SPACE = 1
@@ -56,7 +57,7 @@ class _Kinds(dict[str, BoundaryKind]):
             kind = BoundaryKind.DENSE if _dense(char) and group[0] in "LN" else BoundaryKind.WORD
         else:
             kind = BoundaryKind.GAP
-        self[char] = kind  # there are only so many characters
+        self[char] = kind  # bounded by the size of Unicode
         return kind
 
 
@@ -65,11 +66,11 @@ KINDS: Final = _Kinds()
 
 
 def judge(before: str, gap: str, char: str) -> tuple[BoundaryLevel, int]:
-    """What the gap between `before` and `char` is, and where in it the next piece would begin."""
+    """Return the level of the gap between `before` and `char`, and where in the gap the next piece would begin."""
     if found := _LINE.match(gap):
         return BoundaryLevel.LINE, found.end()
     if _within(before[-1], "\u0370\u03ff\u1f00\u1fff"):
-        gap = gap.replace(";", "?")  # as it is in Greek
+        gap = gap.replace(";", "?")  # the Greek question mark
     if found := _STOP.match(gap):
         level = _stop(before, found[0], char)
         if level is not BoundaryLevel.CLAUSE:
@@ -85,7 +86,7 @@ def judge(before: str, gap: str, char: str) -> tuple[BoundaryLevel, int]:
 
 
 def _stop(before: str, gap: str, char: str) -> BoundaryLevel:
-    """What a gap is that begins with a stop; `CLAUSE` leaves it to the other marks in it."""
+    """Return the level of a gap that begins with a stop. `CLAUSE` leaves the decision to its other marks."""
     stops = [each for each in gap if each in _STOPS]
     spaced = gap[-1].isspace()
     if stops[-1] in _DENSE_STOPS:
@@ -107,7 +108,7 @@ def _stop(before: str, gap: str, char: str) -> BoundaryLevel:
 
 
 def _abbreviates(before: str, char: str) -> bool:
-    """Whether the stop behind `before` belongs to its last word, and what begins with `char` goes on with it."""
+    """Return whether the full stop after `before` belongs to an abbreviation, so that `char` continues the sentence."""
     words = before.rsplit(None, 3)
     token = words[-1].lstrip(_LEADING)
     if not token:
@@ -142,8 +143,8 @@ def _dense(char: str) -> bool:
     )
 
 
-def joined(one: str, other: str) -> bool:
-    """Whether a cut between these two characters would tear what is one character to the reader."""
+def is_one_character(one: str, other: str) -> bool:
+    """Return whether the reader sees both code points as one character, which must not be cut."""
     return (
         one == "\u200d"
         or unicodedata.combining(one) == 9  # a virama, which joins consonants

@@ -1,7 +1,7 @@
-"""Leaving out what is written for the eye: markup and code blocks, character by character.
+"""Remove markup and code blocks from streaming text.
 
-Where the next characters decide what something is, it is held back until they are there: at most `LONGEST`
-characters, and never beyond the line.
+Text is held back while the following characters decide what it is: at most `MAX_HELD` characters, and never beyond the
+line.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Final
 
 __all__ = ["Markup"]
 
-LONGEST: Final = 400
-"""How many characters are held back at most. What is longer is no markup, and is given as it is."""
+MAX_HELD: Final = 400
+"""Maximum number of characters held back. Anything longer is treated as text."""
 
 _RULE = re.compile(r"[ \t]*([-*_=])(?:[ \t]*\1){2,}[ \t]*|[ \t]*[|:-](?=[^-]*-)(?=[^|]*\|)[ \t|:-]*")
 _FENCE = re.compile(r"[ \t]*(`{3,}[^`\n]*|~{3,}[^\n]*)")
@@ -32,7 +32,7 @@ _ESCAPED = frozenset(string.punctuation)
 _BLOCKS = frozenset(
     re.findall(r"\S+", "br p div li ul ol tr table hr h1 h2 h3 h4 h5 h6 blockquote pre section paragraph s sentence")
 )
-"""Tags that stand where a line ends."""
+"""Tags that end a line."""
 _TAGS = _BLOCKS | frozenset(
     re.findall(
         r"\S+",
@@ -41,11 +41,11 @@ _TAGS = _BLOCKS | frozenset(
         "w token lang mark desc lexicon lookup metadata amazon:effect mstts:express-as think thinking",
     )
 )
-"""Those of HTML and SSML that models write. Others, such as `Vec<int>`, are text."""
+"""HTML and SSML tags that models write. Anything else, such as `Vec<int>`, is text."""
 
 
 class Markup:
-    """A filter for "markup", "code" or both, for one item after another. `flush` gives what `feed` held back."""
+    """Removes "markup", "code" or both from one item after another. `flush` returns what `feed` held back."""
 
     _held: str
     _fence: str
@@ -57,7 +57,7 @@ class Markup:
         self._begin()
 
     def feed(self, text: str) -> str:
-        """What is left of `text`, and of what was held back."""
+        """Return what remains of the held-back text and `text`."""
         if self._markup or self._code:
             for char in text:
                 self._add(char)
@@ -66,7 +66,7 @@ class Markup:
         return text
 
     def flush(self) -> str:
-        """What is left of what was held back, and begin anew."""
+        """Return what remains of the held-back text, and start a new item."""
         held = self._held
         if self._fence:
             if not self._code and not self._closes(held):
@@ -84,17 +84,17 @@ class Markup:
         return text
 
     def _begin(self) -> None:
-        self._held = ""  # what is not decided
-        self._fence = ""  # the marks that opened the code block we are in
-        self._starting = True  # nothing but marks since the line began
+        self._held = ""  # undecided text
+        self._fence = ""  # marks that opened the current code block
+        self._starting = True  # only marks since the line began
         self._line()
-        self._before = "\n"  # the last character given
+        self._before = "\n"  # the last character passed on
         self._out: list[str] = []
 
     def _line(self) -> None:
-        self._ticks = ""  # what opened the code that we are in, within the line
-        self._open = dict.fromkeys("*_~", 0)  # how many marks of emphasis wait for their counterparts
-        self._row = False  # of a table
+        self._ticks = ""  # marks that opened the current inline code
+        self._open = dict.fromkeys("*_~", 0)  # open marks of emphasis
+        self._row = False  # inside a table row
 
     def _give(self, text: str) -> None:
         self._out.append(text)
@@ -120,7 +120,7 @@ class Markup:
 
     def _in_fence(self, char: str) -> None:
         line = self._held + char
-        if char == "\n" or len(line) >= LONGEST:
+        if char == "\n" or len(line) >= MAX_HELD:
             self._held = ""
             if self._closes(line):
                 self._fence = ""
@@ -129,7 +129,7 @@ class Markup:
         elif not self._code or not line.strip(" \t`~"):
             self._held = line
         else:
-            self._held = "x"  # content: cannot close any more
+            self._held = "x"  # the line has content, so it cannot close the block
 
     def _closes(self, line: str) -> bool:
         return line.strip().startswith(self._fence) and not line.strip().strip(self._fence[0])
@@ -142,14 +142,14 @@ class Markup:
             self._held = ""
         elif char == "\n" and self._markup and _RULE.fullmatch(self._held):
             self._held = ""
-        elif len(line) < LONGEST and (_FENCE.fullmatch(line) or not line.strip(self._leading)):
+        elif len(line) < MAX_HELD and (_FENCE.fullmatch(line) or not line.strip(self._leading)):
             self._held = line
         else:
             self._decide()
             self._add(char)
 
     def _decide(self) -> None:
-        """What the line began with is no fence and no rule: drop the marks of headings, lists and quotes."""
+        """Drop the marks of headings, lists and quotes: the line is neither a fence nor a rule."""
         lead, self._held, self._starting = self._held, "", False
         if self._markup:
             if found := _LEAD.match(lead):
@@ -161,7 +161,7 @@ class Markup:
     def _undecided(self, char: str) -> None:
         held, self._held = self._held, ""
         first, grown = held[0], held + char
-        if len(grown) > LONGEST:
+        if len(grown) > MAX_HELD:
             self._give(held)
             self._add(char)
         elif first in "*_`~":
@@ -184,14 +184,14 @@ class Markup:
         elif char != "\n" and (_TAG_BEGUN if first == "<" else _LINK_BEGUN).fullmatch(grown):
             self._held = grown
         elif held in ("[ ]", "[x]", "[X]") and char == " ":
-            pass  # a box to tick
+            pass  # a check box
         else:
             self._give(first)
             for each in grown[1:]:
                 self._add(each)
 
     def _tag(self, tag: str, address: str | None) -> None:
-        """Drop a tag, but for the line that it ends or the address that it encloses."""
+        """Drop a tag. A block tag leaves a line break, an autolink its address."""
         name = re.split(r"[\s/>]", tag.lstrip("</"), maxsplit=1)[0].lower()
         if address:
             for each in address:
@@ -202,7 +202,7 @@ class Markup:
             self._give(tag)
 
     def _run(self, run: str, after: str) -> None:
-        """Drop marks of emphasis, and give those that are none."""
+        """Drop marks of emphasis, and pass on marks that are text."""
         mark, before = run[0], self._before
         if mark == "`":
             if not self._ticks:
@@ -213,7 +213,7 @@ class Markup:
                 self._give(run)
             return
         inside = before.isalnum() and after.isalnum()
-        ascii_inside = inside and (before + after).isascii()  # scripts without spaces emphasise inside
+        ascii_inside = inside and (before + after).isascii()  # scripts without spaces allow emphasis inside a word
         if (mark == "~" and len(run) != 2) or (mark == "_" and inside):
             self._give(run)
         elif self._open[mark] and not before.isspace():

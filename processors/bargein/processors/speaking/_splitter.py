@@ -1,8 +1,8 @@
-"""Where a voice may stop: text in, character by character, and out in pieces that are speakable by themselves.
+"""Split streaming text into pieces that can be spoken on their own.
 
-Text is words and gaps between words. A gap is judged once, when the first character of the word behind it is there:
-the word before, the gap and that one character are all that a decision needs. Hence any cutting of the text gives
-the same pieces, no piece lacks a word, and the delay is one character, which language models send with the space.
+Text consists of words and the gaps between them. Each gap is judged once, when the first character after it has
+arrived. The word before, the gap and that character are all that the decision needs. Therefore the pieces do not depend
+on how the text is cut, and the delay is one character, which language models send together with the space.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Final
 
-from ._boundaries import KINDS, BoundaryKind, BoundaryLevel, joined, judge
+from ._boundaries import KINDS, BoundaryKind, BoundaryLevel, is_one_character, judge
 
 __all__ = ["Splitter"]
 
-LONGEST_GAP: Final = 1000
-"""How many characters beyond the limit are held for the sake of a word; what exceeds it nobody can speak."""
+MAX_GAP: Final = 1000
+"""Characters beyond `max_chars` that are held back to keep a word whole; what is longer cannot be spoken anyway."""
 _WHITE = re.compile(r"\s")
 
 
 class Splitter:
-    """Cuts one item of text after another. `begin` it, `feed` it, and `flush` it for the rest."""
+    """Splits one item of text after another: call `begin`, `feed` for each piece of text, and `flush` at the end."""
 
     _held: str
     _end: int
@@ -34,17 +34,17 @@ class Splitter:
         self.begin(opening=True)
 
     def begin(self, *, opening: bool) -> None:
-        """Forget what is held. `opening`: the next piece is the first that is heard, so it may end with a clause."""
+        """Start a new item. With `opening`, its first piece is the first of the response and may end with a clause."""
         self._opening = opening
         self._restart()
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is held."""
+        """Whether no text is held back."""
         return not self._held
 
     def feed(self, text: str) -> Iterator[str]:
-        """The pieces that `text` completes."""
+        """Yield the pieces that `text` completes."""
         for char in text:
             kind = KINDS[char]
             if kind >= BoundaryKind.WORD:
@@ -62,13 +62,13 @@ class Splitter:
                     self._weight += 2
                 self._held += char
                 self._end = len(self._held)
-            elif len(self._held) < self._max + LONGEST_GAP:
+            elif len(self._held) < self._max + MAX_GAP:
                 if kind is BoundaryKind.MARK and 0 < self._end == len(self._held):
                     self._end += 1
                 self._held += char
 
     def flush(self) -> str:
-        """The rest, if there is something to speak in it."""
+        """Return the rest if it contains something to speak, else an empty string."""
         rest = self._held
         speakable = self._end or any(unicodedata.category(char)[0] == "S" for char in rest)
         self._restart()
@@ -76,9 +76,9 @@ class Splitter:
 
     def _restart(self, held: str = "") -> None:
         self._held = held
-        self._end = 0  # where the last word ends; the present gap begins there
+        self._end = 0  # end of the last word, which is the start of the current gap
         self._weight = 0  # two for a word, one for a character of a script without spaces
-        self._clause = self._space = 0  # where the last gaps of these levels may be cut
+        self._clause = self._space = 0  # positions of the last gaps of these levels
 
     def _take(self, cut: int) -> str:
         piece = self._held[:cut]
@@ -87,7 +87,7 @@ class Splitter:
         return piece
 
     def _gap(self, char: str) -> int:
-        """Where to cut the gap before `char`; 0 for not at all."""
+        """Return where to cut the gap before `char`, or 0 for no cut."""
         level, at = judge(self._held[: self._end], self._held[self._end :], char)
         cut = self._end + at
         if (
@@ -103,9 +103,9 @@ class Splitter:
         return 0
 
     def _excess(self, char: str) -> int:
-        """Where to cut what has become too long; 0 if it must wait for the next character."""
+        """Return where to cut text that is too long, or 0 to wait for the next character."""
         if cut := self._clause or self._space:
             return cut
-        if not self._end or (joined(self._held[-1], char) and len(self._held) < self._max + LONGEST_GAP):
+        if not self._end or (is_one_character(self._held[-1], char) and len(self._held) < self._max + MAX_GAP):
             return 0
         return len(self._held)

@@ -1,4 +1,4 @@
-"""One item of a reply: its text laid along its audio."""
+"""Align the text of one reply item with its audio."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from functools import cache
 from typing import ClassVar
 
 from bargein.pipeline import Audio
-
-from ._words import UNSPACED
+from bargein.processors.words import UNSPACED
 
 __all__ = ["Alignment"]
 
 _UNIT = re.compile(rf"[{UNSPACED}]\W*|(?:(?![{UNSPACED}])\S)+")
-"""What is heard or not heard as a whole: a word with its punctuation; where no spaces are, a character."""
+"""The smallest unit that counts as heard: a word with its punctuation, or one character in scripts without spaces."""
 _UNSPACED = re.compile(f"[{UNSPACED}]")
-_JOINS = re.compile(rf"[^\W{UNSPACED}]")
-"""What beside a piece says that it is not a word of its own, but in the middle of one."""
+_WORD_CHARACTER = re.compile(rf"[^\W{UNSPACED}]")
+"""Next to a match, it shows that the match lies inside a longer word."""
 _PAUSES = {
     ",": 3.0,
     ";": 4.0,
@@ -32,128 +31,156 @@ _PAUSES = {
     "？": 6.0,
 }
 TOLERANCE_MS = 1.0
-NEAR = 40
-"""How many characters beyond the last piece the next one is looked for."""
+"""Rounding of reports: audio counts as played completely up to this many milliseconds before its end."""
+SEARCH_CHARACTERS = 40
+"""How far beyond the last timed piece, in characters, the next one is searched for."""
 
 
 class Alignment:
-    """Text, audio, timings and the position of the listener. Says which whole words lie before that position."""
+    """Computes which words of an item have been heard, from its text, its audio, word times and the playback position.
+
+    Between known word times the text is spread over the audio by the estimated length of each character.
+
+    Args:
+        epoch: The epoch of the item's response.
+        ms_per_weight: Speaking rate to assume until the item's own is known: milliseconds a letter.
+    """
 
     MS_PER_WEIGHT: ClassVar[float] = 65.0
-    """What a letter takes, until the voice has been heard: English at about 160 words a minute."""
+    """Default speaking rate in milliseconds a letter: English at about 160 words a minute."""
 
     def __init__(self, epoch: int, ms_per_weight: float) -> None:
         self.epoch = epoch
         self.text = ""
         self.started = False
-        """Some of it has been played."""
+        """Whether playback of the item has begun."""
         self._ms_per_weight = ms_per_weight
-        self._samples: dict[int, int] = {}  # how many, by rate
-        self._weights: list[float] = [0.0]  # of the text up to each character
-        self._anchors: list[tuple[int, float]] = [(0, 0.0)]  # characters and milliseconds that belong together
-        self._pending: list[tuple[str, float, float]] = []  # timings whose text has not come yet
+        self._samples: dict[int, int] = {}  # number of samples received, by sampling rate
+        self._weights: list[float] = [0.0]  # cumulated speaking time of the text, in letters, for each character
+        self._anchors: list[tuple[int, float]] = [(0, 0.0)]  # pairs of (character, milliseconds) known from word times
+        self._unspoken: list[tuple[int, int]] = []  # (start, end) characters of pieces that the voice failed to say
+        self._pending: list[tuple[str, float, float, bool]] = []  # word times whose text has not arrived yet
         self.played_ms = 0.0
-        """How far it has been heard."""
+        """How much of the audio has been heard, in milliseconds."""
         self.is_cut = False
-        """It was interrupted before all of it had come."""
+        """Whether it was interrupted before all of it had arrived."""
         self._text_over = self._audio_over = self._done = False
-        self._least = 0  # so many characters have been said to be heard: an estimate may change, the past does not
+        self._min_heard = 0  # characters already reported as heard: a better estimate later must not take them back
 
-    # What comes ---------------------------------------------------------------------------------------------------
+    # Input ---------------------------------------------------------------------------------------------------
 
-    def says(self, text: str, final: bool) -> None:
-        """More of the text."""
+    def add_text(self, text: str, final: bool) -> None:
+        """Append text; `final` when the text is complete."""
         for character in text:
             self._weights.append(self._weights[-1] + _weight(character))
         self.text += text
         self._text_over = self._text_over or final
         pending, self._pending = self._pending, []
         for timing in pending:
-            self.times(*timing)
+            self.add_timing(*timing)
 
-    def sounds(self, frame: Audio) -> None:
-        """More of the audio."""
+    def add_audio(self, frame: Audio) -> None:
+        """Count another frame of the audio."""
         self._samples[frame.rate] = self._samples.get(frame.rate, 0) + len(frame.samples)
 
-    def times(self, text: str, start_ms: float, end_ms: float) -> None:
-        """When a piece of the text sounds. Pieces come in order.
+    def add_timing(self, text: str, start_ms: float, end_ms: float, spoken: bool = True) -> None:
+        """Note when a piece of the text sounds, or that it never will. Pieces arrive in order.
 
-        What cannot be found may be text that has not come yet, and is tried again, or may be spelled in another way
-        (12, twelve), and is given up when a later piece is found.
+        A piece that is not found may belong to text that has not arrived yet, so it is tried again. It may also be
+        spelled differently in the text (12, twelve): then it is dropped when a later piece is found.
         """
         piece = text.strip()
         character, ms = self._anchors[-1]
-        near = self.text[character : character + len(piece) + NEAR]
-        found = _words_in(near, piece) if piece else None
+        near = self.text[character : character + len(piece) + SEARCH_CHARACTERS]
+        found = _find_words(near, piece) if piece else None
         if found is None:
             if piece and len(self._pending) < 1000:
-                self._pending.append((text, start_ms, end_ms))
+                self._pending.append((text, start_ms, end_ms, spoken))
             return
         self._pending.clear()
         start, end = max(ms, start_ms), character + found[1]
         while end < len(self.text) and not self.text[end].isspace() and not self.text[end].isalnum():
-            end += 1  # punctuation belongs to the word before it
+            end += 1  # include the punctuation after the word
         self._anchors += [(character + found[0], start), (end, max(start, end_ms))]
+        if not spoken:
+            self._unspoken.append((character + found[0], end))
 
-    def plays(self, ms: float, done: bool) -> None:
-        """How far it has been heard; `done` when no more of it will be."""
+    def set_played(self, ms: float, done: bool) -> None:
+        """Note how many milliseconds have been heard; `done` when nothing more will be played."""
         self.played_ms = max(self.played_ms, ms)
         self.started, self._done = True, self._done or done
         self._audio_over = self._audio_over or (done and not self.is_cut)
-        self._least = max(self._least, len(self.heard))
+        self._min_heard = max(self._min_heard, self._end)
 
     def complete(self) -> None:
-        """All its text and all its audio have come."""
+        """Note that all text and all audio have arrived."""
         if not self.is_cut:
             self._text_over = self._audio_over = True
 
     def cut(self) -> None:
-        """It was interrupted: what has not come yet never will."""
+        """Note an interrupt: nothing more will arrive."""
         self.is_cut = not (self._text_over and self._audio_over)
 
-    # What it means ------------------------------------------------------------------------------------------------
+    # Results ------------------------------------------------------------------------------------------------
 
     @property
     def settled(self) -> bool:
-        """Nothing about it can change any more."""
+        """Whether the result is final."""
         return self._done and (self._text_over or self.is_cut)
 
     @property
     def silent(self) -> bool:
-        """It has no audio."""
+        """Whether no audio has arrived."""
         return not self._samples
 
     @property
     def whole(self) -> bool:
-        """All of it has come, and all its audio has been heard."""
+        """Whether all of it has arrived and all its audio has been heard."""
         over = self._text_over and self._audio_over and not self.is_cut
         return over and self.played_ms >= self.audio_ms - TOLERANCE_MS
 
     @property
-    def learned(self) -> float:
-        """Milliseconds a unit of weight, as spoken."""
+    def measured_ms_per_weight(self) -> float:
+        """The speaking rate of this item if it was heard completely, else the assumed one."""
         weight = self._weights[-1]
         return self.audio_ms / weight if self.whole and weight > 20 else self._ms_per_weight
 
     @property
     def heard(self) -> str:
-        """The whole words up to the listener's position."""
+        """The text up to the last word that has been heard, without pieces that the voice failed to say."""
+        end, parts, at = self._end, list[str](), 0
+        for start, stop in self._unspoken:
+            if start < end:
+                parts.append(self.text[at:start])
+                at = min(stop, end)
+                while at < end and self.text[at].isspace() and (not any(parts) or "".join(parts)[-1].isspace()):
+                    at += 1  # one space is left between the words before and after
+        return "".join((*parts, self.text[at:end])) if parts else self.text[:end]
+
+    @property
+    def remaining(self) -> str:
+        """The text that has not been heard yet."""
+        return self.text[self._end :]
+
+    @property
+    def _end(self) -> int:
+        """Number of characters up to the last word that has been heard completely."""
         if self.whole and not self.silent:
-            return self.text
-        position, end = max(self._position(), self._least), 0
+            return len(self.text)
+        position, end = max(self._position(), self._min_heard), 0
         for unit in _UNIT.finditer(self.text):
             if unit.end() > position:
                 break
             end = unit.end()
-        return self.text[:end]
+        return end
 
     @property
     def audio_ms(self) -> float:
-        """How much of its audio has come."""
+        """Length of the received audio in milliseconds."""
         return sum(1000 * count / rate for rate, count in self._samples.items())
 
     def _position(self) -> int:
-        """How many characters have been heard."""
+        """Return the estimated number of characters that have been heard."""
         played = self.played_ms + TOLERANCE_MS
         reached = bisect_right(self._anchors, played, key=lambda anchor: anchor[1]) - 1
         if reached < 0:
@@ -170,7 +197,7 @@ class Alignment:
         return min(until, bisect_right(self._weights, weight + 1e-9) - 1)
 
     def _end_ms(self, character: int, ms: float) -> float:
-        """When the last of the text that is known will have sounded."""
+        """Return when the known text ends, in milliseconds of the item's audio."""
         if self._audio_over and not self.is_cut:
             return max(self.audio_ms, ms)
         rest = (self._weights[-1] - self._weights[character]) * self._ms_per_weight
@@ -179,19 +206,19 @@ class Alignment:
 
 @cache
 def _weight(character: str) -> float:
-    """About how long a character takes to say, in letters."""
+    """Return how long a character takes to speak, in units of one letter."""
     if character in _PAUSES:
         return _PAUSES[character]
     return 3.0 if character.isdigit() or _UNSPACED.match(character) else 1.0
 
 
-def _words_in(text: str, piece: str) -> tuple[int, int] | None:
-    """Where a piece stands in a text as words of their own, in whatever capitals."""
-    # One pattern with the bounds in it takes milliseconds to compile, for every word that is spoken.
+def _find_words(text: str, piece: str) -> tuple[int, int] | None:
+    """Return start and end of a piece that stands in the text as whole words, ignoring case."""
+    # Putting the word boundaries into the pattern would cost milliseconds of compiling for every spoken word.
     pattern, at = re.compile(re.escape(piece), re.I), 0
     while (found := pattern.search(text, at)) is not None:
         start, end = found.span()
-        if not (start and _JOINS.match(text, start - 1)) and not _JOINS.match(text, end):
+        if not (start and _WORD_CHARACTER.match(text, start - 1)) and not _WORD_CHARACTER.match(text, end):
             return start, end
         at = start + 1
     return None

@@ -1,4 +1,4 @@
-"""Releasing reply audio when it is due, and telling how much of it was heard."""
+"""Release reply audio at the pace at which it is heard, and report what was heard."""
 
 from __future__ import annotations
 
@@ -7,39 +7,49 @@ from contextlib import suppress
 from typing import Literal
 
 import anyio
+
 from bargein.pipeline import Audio, Hold, Inbox, Interrupt, Outlet, Played, Processor, ResponseEnded, Resume
 
 from .playout import EARLY, Playout
 
 __all__ = ["Pacer"]
 
-Taken = Audio | ResponseEnded | Interrupt | Hold | Resume
-Given = Audio | ResponseEnded | Played
+PacerInput = Audio | ResponseEnded | Interrupt | Hold | Resume
+PacerOutput = Audio | ResponseEnded | Played
 
 
 class Pacer(Processor):
-    """Give audio at the pace at which it is heard, at most `lead_ms` ahead, in pieces of `chunk_ms`.
+    """Releases audio at the speed of playback, slightly ahead, in small pieces, and reports `Played` upstream.
 
-    A model speaks faster than anybody listens; whoever flushes on an interrupt must not have everything already. Here
-    an interrupt is silence within one piece: what waits is dropped, a fade of `fade_ms` milliseconds ends the sound
-    without a click, and `Played` says, upstream, what was heard of it. `Hold` fades out and keeps everything, `Resume`
-    fades in where it stopped, and so does the end of the stream, so that nobody is left on hold. A sink plays what it
-    was given; on an `Interrupt` (not on a `Hold`) it drops what it has not played yet.
+    Models produce audio faster than it is heard. The pacer keeps what is not due, so that an interrupt takes effect
+    within one piece: waiting audio is dropped, the sound fades out without a click, and a last `Played` says how much
+    was heard. `Hold` fades out and keeps the audio; `Resume`, or the end of the stream, fades in where it stopped. On
+    an `Interrupt` (not on a `Hold`) the sink below drops what it has not played yet.
 
-    `Played` reports, when an item begins, at most every `report_ms` milliseconds of it, and when it ends, is held or
-    interrupted, what the listener has heard of it, not what has been released. The last one of an item has `done`: an
-    item ends with its response (`ResponseEnded`), with the stream, or by an interrupt.
+    `Played` counts what the listener has heard, not what was released. It comes when an item begins, at intervals, and
+    when the item ends, is held or is interrupted. The last one of an item has `done`. An item ends with its response,
+    with the stream, or by an interrupt.
 
-    Due times are counted from samples since the sound began, so they do not drift; `late_ms` is how late, at most, a
-    piece went out. With `fill="silence"` gaps are filled, a chunk ahead, for sinks that need a steady stream. With
-    `fade_ms=0` nothing fades: for a sink whose player is told of interrupts and holds, and sees to that itself. With
-    `reports=False` it sends no `Played`: for a sink that is told by its player, and reports it. `behind_ms` is how long
-    after its release sound is heard at the earliest, part of the lead: the latency of a device.
+    Due times are counted in samples since the sound began, so they do not drift. The attribute `late_ms` is the
+    greatest delay of a piece so far, in milliseconds.
 
-    Raises `ValueError` for durations that are not positive.
+    The sink of a transport paces by itself. Use a pacer only above a sink of your own.
+
+    Args:
+        lead_ms: How far ahead of playback audio is released, in milliseconds.
+        chunk_ms: Maximum length of a released piece in milliseconds.
+        fade_ms: Length of the fades in milliseconds. Use 0 where the player below fades by itself.
+        report_ms: Maximum interval between two `Played` of an item, in milliseconds of its audio.
+        fill: `"silence"` fills gaps with silence, for sinks that need a steady stream.
+        reports: Whether to send `Played`. Use False for a sink that reports what its player confirms.
+        behind_ms: Latency of the device below, in milliseconds: audio is heard this long after its release. It must
+            be less than `lead_ms`.
+
+    Raises:
+        ValueError: A duration is out of its range, or `fill` has another value.
     """
 
-    capacity = 1500  # half a minute of 20 ms frames: a model is ahead of its listener
+    capacity = 1500  # half a minute in frames of 20 ms: models are that far ahead
     latency_ms = 0.0
 
     def __init__(
@@ -70,8 +80,8 @@ class Pacer(Processor):
         self.late_ms = 0.0
         self._playout = Playout(fade_ms=fade_ms, report_ms=report_ms, behind_ms=behind_ms)
 
-    async def run(self, inbox: Inbox[Taken], out: Outlet[Given]) -> None:
-        """Release until the end, and stay until the last of it has been heard."""
+    async def run(self, inbox: Inbox[PacerInput], out: Outlet[PacerOutput]) -> None:
+        """Release until the end, and stay until everything has been heard."""
         playout = self._playout
         while True:
             frame = inbox.urgent_nowait()
@@ -80,24 +90,24 @@ class Pacer(Processor):
                 frame = await self._next(inbox, out)
             if isinstance(frame, Audio):
                 playout.add(frame)
-                continue  # nothing has been heard by that
+                continue  # its arrival changes nothing about what was heard
             if isinstance(frame, ResponseEnded):
                 playout.close(frame.response_id)
                 await out.send(frame)
             elif frame is not None:
-                for made in playout.urgent(frame, anyio.current_time()):
-                    if self.reports or isinstance(made, Audio):
-                        await out.send(made)
+                for output in playout.urgent(frame, anyio.current_time()):
+                    if self.reports or isinstance(output, Audio):
+                        await out.send(output)
             elif inbox.ended:
                 break
             await self._report(out)
-        playout.close()  # the end came while there was nothing to release: the last of the lead is heard
+        playout.close()  # the end came when nothing was left to release: wait until the lead has been heard
         while playout.unfinished:
             await anyio.sleep(max(0.0, playout.next_end - anyio.current_time()))
             await self._report(out)
 
-    async def _next(self, inbox: Inbox[Taken], out: Outlet[Given]) -> Taken | None:
-        """Do what is due, or wait for that or for a frame."""
+    async def _next(self, inbox: Inbox[PacerInput], out: Outlet[PacerOutput]) -> PacerInput | None:
+        """Do what is due, or wait until something is due or a frame arrives. Return the frame, if any."""
         playout, now = self._playout, anyio.current_time()
         if playout.held and inbox.ending:
             playout.resume(now)
@@ -110,19 +120,21 @@ class Pacer(Processor):
             silent = playout.due - min(self.chunk_ms, self.lead_ms) / 1000
             if silent <= now + EARLY:
                 if not playout.held and (frame := inbox.receive_nowait()) is not None:
-                    return frame  # there is sound after all
+                    return frame  # audio has arrived in time
                 if (silence := playout.silence(now, self.chunk_ms)) is not None:
                     await out.send(silence)
                 return None
         wait = max(min(due, silent, playout.next_end) - now, 0.0)
-        if playout.waiting or playout.held:  # data stays where it is: a hold or an interrupt must not wait behind it
+        if (
+            playout.waiting or playout.held
+        ):  # leave data in the inbox, so that a hold or an interrupt never waits behind it
             frame = await inbox.urgent(wait)
             if frame is None and due <= (now := anyio.current_time()) + EARLY:
                 await self._release(out, now)
             return frame
         if inbox.ending and not len(inbox):
             playout.close()
-            if playout.unfinished:  # stay until the last has been heard, or somebody interrupts it
+            if playout.unfinished:  # stay until everything has been heard or is interrupted
                 return await inbox.urgent(max(0.0, playout.finishes - now))
         with suppress(anyio.EndOfStream):
             if wait == math.inf:
@@ -131,14 +143,14 @@ class Pacer(Processor):
                 return await inbox.receive()
         return None
 
-    async def _release(self, out: Outlet[Given], now: float) -> None:
+    async def _release(self, out: Outlet[PacerOutput], now: float) -> None:
         playout = self._playout
         if playout.sent:
             self.late_ms = max(self.late_ms, 1000 * (now - max(playout.began, playout.due - self.lead_ms / 1000)))
         if (piece := playout.release(now, self.chunk_ms)) is not None:
             await out.send(piece)
 
-    async def _report(self, out: Outlet[Given]) -> None:
+    async def _report(self, out: Outlet[PacerOutput]) -> None:
         for played in self._playout.reports(anyio.current_time()):
             if self.reports:
                 await out.send(played)

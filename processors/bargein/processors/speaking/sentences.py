@@ -1,4 +1,4 @@
-"""Cutting a streaming reply into pieces that a voice can speak, the first of them as early as is safe."""
+"""Cut a streaming reply into pieces that a voice can speak."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from typing import Literal
 
 import msgspec
+
 from bargein.pipeline import LIVE, End, Interrupt, Processor, ResponseEnded, Text, ToolCall
 
 from ._emoji import Emoji
@@ -18,25 +19,29 @@ KINDS = ("markup", "code", "emoji")
 
 
 class Sentences(Processor):
-    """Take a reply as it is written, give it in sentences: for a text-to-speech voice, which needs whole ones.
+    """Turns the `Text` frames of a reply into whole sentences, which text-to-speech needs.
 
-    The pieces are the same however the text is cut, and joined they are the text. A sentence ends when the next one
-    begins, so that each piece has its trailing space and none is punctuation only; of an item without a speakable
-    character nothing is given. Lines end pieces too. The last piece of an item is `final`, an empty one if the rest had
-    been given before; an item that another one follows before it has ended is given as it is.
+    The pieces do not depend on how the reply is cut into frames, and joined they are the reply. A sentence is complete
+    when the next one begins, so a piece keeps its trailing space. A line break also ends a piece. The last piece of an
+    item is marked `final`; it is empty if everything was passed on before. An item without any speakable character
+    gives no piece.
 
-    The first piece of a response sets the time until sound is heard: it may be a single word (`Hi!`), and from
-    `first_words` words on it ends with its first clause (two characters count as a word where words have no spaces).
-    Afterwards a sentence of one word is given together with the next. One of more than `max_chars` characters is cut
-    behind its last clause, else behind its last word, else anywhere between two characters.
+    The first piece decides how soon the user hears something, so it may be short: a single word such as `Hi!`, or the
+    first clause. Later, a sentence of one word is joined with the next one.
 
-    `skip` names what is left out: "markup" (Markdown, HTML and SSML tags; links leave their text, images their
-    description), "code" (fenced blocks), "emoji". An interrupt drops what is held; a tool call, which takes its time,
-    lets it go (`Let me see.`).
+    An interrupt drops the text that is held back. A tool call releases it (`Let me see.`), because the tool may take
+    long.
 
-    `pts` of a piece is that of the frame in which it began, or of the one that completed the piece before.
+    Args:
+        first_words: Minimum number of words after which the first piece may end with a clause. In scripts without
+            spaces two characters count as a word.
+        max_chars: Maximum length of a piece in characters. A longer sentence is cut after its last clause, else after
+            its last word, else between two characters.
+        skip: What to leave out: `"markup"` (Markdown, HTML and SSML; links keep their text, images their description),
+            `"code"` (fenced blocks), `"emoji"`.
 
-    Raises `ValueError` for limits that are not positive and for other names in `skip`.
+    Raises:
+        ValueError: A limit is not a positive int, or `skip` contains another name.
     """
 
     def __init__(
@@ -58,15 +63,15 @@ class Sentences(Processor):
         self._filters: list[Markup | Emoji] = [Markup(self.skip)] if self.skip & {"markup", "code"} else []
         if "emoji" in self.skip:
             self._filters.append(Emoji())
-        self._item: Text | None = None  # the newest frame of the present item
+        self._item: Text | None = None  # the newest frame of the current item
         self._pts = 0
-        self._begun: tuple[str, int] | None = None  # response and epoch of the last piece
-        self._open: Text | None = None  # the last piece, as long as its item has not ended
+        self._begun: tuple[str, int] | None = None  # response and epoch of the last piece that was passed on
+        self._open: Text | None = None  # the last piece, until its item has ended
 
     def process(
         self, frame: Text | ToolCall | Interrupt | ResponseEnded | End
     ) -> Iterator[Text | ToolCall | ResponseEnded]:
-        """Give the pieces that the frame completes; at an end, the rest."""
+        """Yield the pieces that the frame completes; at an end, the rest."""
         item = self._item
         if isinstance(frame, Text):
             if item is not None and _key(item) != _key(frame):
@@ -96,7 +101,7 @@ class Sentences(Processor):
         self._item = frame
         if self._splitter.empty:
             self._pts = frame.pts
-        for piece in self._splitter.feed(self._filtered(frame.text)):
+        for piece in self._splitter.feed(self._filter(frame.text)):
             yield self._piece(frame, piece)
         if frame.final:
             yield from self._close(frame, final=True)
@@ -107,20 +112,20 @@ class Sentences(Processor):
         return self._open is not None and self._open.response_id == response
 
     def _end(self) -> Iterator[Text]:
-        """The last piece of an item was given before it was known to be the last."""
+        """Yield an empty final piece, because the last one was passed on before the item's end was known."""
         last, self._open = self._open, None
         if last is not None:
             yield msgspec.structs.replace(last, text="", final=True)
 
     def _close(self, frame: Text, *, final: bool) -> Iterator[Text]:
-        """Give what is held. After a cut there always is something, so the last piece can say that it is the last."""
-        for piece in self._splitter.feed(self._filtered(flush=True)):
+        """Yield what is held back."""
+        for piece in self._splitter.feed(self._filter(flush=True)):
             yield self._piece(frame, piece)
         if rest := self._splitter.flush():
             yield self._piece(frame, rest, final=final)
         self._forget()
 
-    def _filtered(self, text: str = "", *, flush: bool = False) -> str:
+    def _filter(self, text: str = "", *, flush: bool = False) -> str:
         for each in self._filters:
             text = each.feed(text) + (each.flush() if flush else "")
         return text
@@ -135,7 +140,7 @@ class Sentences(Processor):
     def _forget(self) -> None:
         self._item = None
         self._splitter.begin(opening=True)
-        self._filtered(flush=True)
+        self._filter(flush=True)
 
 
 def _key(frame: Text) -> tuple[str, str, int]:

@@ -1,4 +1,4 @@
-"""JPEG, PNG and WebP as pixels; and pixels in another order."""
+"""Decode JPEG, PNG and WebP pictures to pixels."""
 
 from __future__ import annotations
 
@@ -8,31 +8,35 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+
 from bargein.pipeline import Image, Processor, Video
 
-from ._pictures import RAW, Pixels, RawFormat, in_mode, pillow, to_picture, to_pixels
+from ._pictures import RAW, Pixels, RawFormat, convert_mode, pillow, to_picture, to_pixels
 
 __all__ = ["DecodePicture"]
 
 MAX_PIXELS = 25_000_000
-"""The photograph of a telephone (24 megapixels) fits; in rgba it takes 100 MB."""
+"""A phone camera's 24 megapixels fit. In rgba that is 100 MB."""
 _PLUGINS = {"jpeg": "Jpeg", "png": "Png", "webp": "WebP"}
 _HINT = 'on_error="drop" loses the frame instead of the session'
 
 
 class DecodePicture(Processor):
-    """Decode jpeg, png and webp pictures to the raw `format`, in a worker thread.
+    """Decodes jpeg, png and webp pictures to raw pixels, in a worker thread (Pillow, extra `video`).
 
-    Raw frames of that format pass as they are; of another one they are converted, with the weights of BT.601 for grey.
-    What is transparent is laid over black, unless the format is rgba. A picture is turned as its EXIF orientation says:
-    cameras that are held upright write it. Of an animation the first picture is given. Arrays are C-contiguous and
-    read-only. Through Pillow (extra `video`).
+    Raw frames of the wanted format pass unchanged; other raw frames are converted (grey with the weights of BT.601).
+    Transparency becomes black, unless the format is rgba. The EXIF orientation is applied. Of an animation only the
+    first picture is decoded. The resulting arrays are C-contiguous and read-only.
 
-    What comes from outside can be anything. Raises `ValueError` for bytes that are truncated, corrupt, or not what
-    their format says, and for a picture of more than `max_pixels` pixels, which is told from its header, before memory
-    is spent on it. These end the session, or with `DecodePicture().options(on_error="drop")` lose the frame.
+    Args:
+        format: The raw format of the result: `"rgb24"`, `"bgr24"`, `"rgba"` or `"gray8"`.
+        max_pixels: Maximum width times height. Larger pictures are refused by their header, before memory is spent.
 
-    Raises `ValueError` for options that cannot be, and `ModuleNotFoundError` without Pillow.
+    Raises:
+        ValueError: An option is out of its range. In the session: the bytes are truncated, corrupt or of another
+            format, or the picture is too large. This ends the session; with `.options(on_error="drop")` only the
+            frame is lost.
+        ModuleNotFoundError: Pillow is not installed.
     """
 
     blocking = True
@@ -46,14 +50,14 @@ class DecodePicture(Processor):
         self.max_pixels = max_pixels
         self._pillow = pillow("DecodePicture")
         self._turn = pillow("DecodePicture", "ImageOps").exif_transpose
-        # The classes, not Image.open: that one judges large pictures by a limit that is global, and only warns.
+        # Not Image.open: its size limit is a global of Pillow, and only warns below twice its value.
         self._files = {
             form: getattr(pillow("DecodePicture", f"{name}ImagePlugin"), f"{name}ImageFile")
             for form, name in _PLUGINS.items()
         }
 
     def process(self, frame: Video | Image) -> Iterator[Video | Image]:
-        """Give the frame with pixels of the wanted format in it."""
+        """Yield the frame with pixels in the wanted format."""
         if frame.format == self.format:
             yield frame
         else:
@@ -62,8 +66,8 @@ class DecodePicture(Processor):
     def _pixels(self, frame: Video | Image) -> Pixels:
         if not isinstance(frame.data, bytes):
             picture = to_picture(self._pillow, frame.data, frame.format)
-            return to_pixels(in_mode(self._pillow, picture, self.format), self.format)
-        kind = _kind(frame.data)
+            return to_pixels(convert_mode(self._pillow, picture, self.format), self.format)
+        kind = _detect_format(frame.data)
         if kind and kind != frame.format:
             raise ValueError(f"{frame!r} holds a {kind}; set format={kind!r} where the frame is made, or {_HINT}")
         try:
@@ -78,18 +82,18 @@ class DecodePicture(Processor):
             )
         try:
             return self._decoded(picture)
-        except Exception as error:  # decoders raise whatever they stumble over: OSError, SyntaxError, struct.error ...
+        except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error and others
             raise _broken(frame, error) from error
 
     def _decoded(self, picture: Any) -> Pixels:
         picture.load()
-        with contextlib.suppress(Exception):  # a picture is not lost for EXIF that cannot be read
+        with contextlib.suppress(Exception):  # unreadable EXIF data must not cost the picture
             self._turn(picture, in_place=True)
-        return to_pixels(in_mode(self._pillow, picture, self.format), self.format)
+        return to_pixels(convert_mode(self._pillow, picture, self.format), self.format)
 
 
-def _kind(data: bytes) -> str:
-    """What the first bytes say it is; empty when they say nothing known."""
+def _detect_format(data: bytes) -> str:
+    """Return the format that the first bytes announce, or an empty string."""
     if data.startswith(b"\xff\xd8\xff"):
         return "jpeg"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -99,6 +103,6 @@ def _kind(data: bytes) -> str:
 
 def _broken(frame: Video | Image, error: Exception) -> ValueError:
     return ValueError(
-        f"{frame!r} cannot be decoded: its {len(frame.data)} bytes are truncated, corrupt, or no {frame.format} "
-        f"({type(error).__name__}: {error}); ask whoever sends it, or {_HINT}"
+        f"{frame!r} cannot be decoded: its {len(frame.data)} bytes are truncated, corrupt, or not {frame.format} "
+        f"({type(error).__name__}: {error}); check the sender, or {_HINT}"
     )

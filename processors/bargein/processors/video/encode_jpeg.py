@@ -1,4 +1,4 @@
-"""Raw pictures as JPEG, for what talks to the network."""
+"""Encode raw pictures as JPEG."""
 
 from __future__ import annotations
 
@@ -6,24 +6,30 @@ import io
 from collections.abc import Iterator
 
 import msgspec
+
 from bargein.pipeline import Image, Processor, Video
 
-from ._pictures import in_mode, pillow, pixels_of, to_picture
+from ._pictures import convert_mode, pillow, raw_pixels, to_picture
 
 __all__ = ["EncodeJpeg"]
 
-LONGEST = 65_500
-"""How many pixels libjpeg takes on a side."""
+MAX_SIDE = 65_500
+"""Maximum pixels a side in libjpeg."""
 
 
 class EncodeJpeg(Processor):
-    """Encode raw pictures as `jpeg`, in a worker thread. What is `jpeg` already passes as it is.
+    """Encodes raw pictures as JPEG, in a worker thread (Pillow, extra `video`).
 
-    `quality` is that of libjpeg, 1 to 95; colour has half the resolution (4:2:0). gray8 stays grey, and rgba is laid
-    over black: JPEG has no transparency. Through Pillow (extra `video`).
+    JPEG frames pass unchanged. Colour is stored at half resolution (4:2:0), gray8 stays grey, and the transparency of
+    rgba becomes black.
 
-    Raises `ValueError` for a quality that cannot be, for png and webp, and for a side of more than 65,500 pixels, and
-    `ModuleNotFoundError` without Pillow.
+    Args:
+        quality: Quality of libjpeg, from 1 (smallest) to 95 (best).
+
+    Raises:
+        ValueError: `quality` is out of its range. In the session: the frame is png or webp (insert `DecodePicture`),
+            or a side is longer than 65,500 pixels.
+        ModuleNotFoundError: Pillow is not installed.
     """
 
     blocking = True
@@ -35,15 +41,15 @@ class EncodeJpeg(Processor):
         self._pillow = pillow("EncodeJpeg")
 
     def process(self, frame: Video | Image) -> Iterator[Video | Image]:
-        """Give the frame with the bytes of a JPEG in it."""
+        """Yield the frame with JPEG bytes as its data."""
         if frame.format == "jpeg":
             yield frame
             return
-        pixels = pixels_of(frame, "EncodeJpeg")
-        if max(pixels.shape[:2]) > LONGEST:
-            raise ValueError(f"{frame!r} is too large for JPEG ({LONGEST} pixels a side); insert Scale(...) before it")
+        pixels = raw_pixels(frame, "EncodeJpeg")
+        if max(pixels.shape[:2]) > MAX_SIDE:
+            raise ValueError(f"{frame!r} is too large for JPEG ({MAX_SIDE} pixels a side); insert Scale(...) before it")
         picture = to_picture(self._pillow, pixels, frame.format)
-        flat = in_mode(self._pillow, picture, "gray8" if frame.format == "gray8" else "rgb24")
+        flat = convert_mode(self._pillow, picture, "gray8" if frame.format == "gray8" else "rgb24")
         file = io.BytesIO()
         flat.save(file, "JPEG", quality=self.quality)
         yield msgspec.structs.replace(frame, data=file.getvalue(), format="jpeg")

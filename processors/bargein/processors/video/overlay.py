@@ -1,4 +1,4 @@
-"""A function of one's own that draws on the video."""
+"""Draw on video frames with your own function."""
 
 from __future__ import annotations
 
@@ -7,48 +7,52 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 import numpy as np
+
 from bargein.pipeline import Processor, Video
 
-from ._pictures import Pixels, pixels_of
+from ._pictures import Pixels, raw_pixels
 
 __all__ = ["Overlay"]
 
 
 class Overlay(Processor):
-    """Let `draw(pixels, frame)` draw on every raw video frame, in a worker thread.
+    """Calls your function with every raw video frame, in a worker thread, one frame at a time.
 
-    `pixels` is a copy of the frame's, to be written to: `uint8` of shape `(height, width, 3)`, `(…, 4)` for rgba or
-    `(height, width)` for gray8, in the order that `frame.format` says. `draw` returns None when it has drawn there, or
-    an array of the same shape that takes its place, which is copied. It is called for one frame at a time, in order.
+    Args:
+        draw: A sync function `draw(pixels, frame)`. `pixels` is a copy of the frame's pixels that it may write to:
+            `uint8` of shape `(height, width, 3)`, `(height, width, 4)` for rgba or `(height, width)` for gray8, in the
+            byte order of `frame.format`. It returns None, or another array of the same shape and type, which replaces
+            the pixels.
 
-    Raises `ValueError` for an encoded frame, for what is no plain function, and when `draw` returns anything else; what
-    `draw` raises goes its way.
+    Raises:
+        ValueError: `draw` is not a sync function. In the session: the frame is encoded (insert `DecodePicture`), or
+            `draw` returned something else. Exceptions of `draw` itself are passed on.
     """
 
     blocking = True
 
     def __init__(self, draw: Callable[[Pixels, Video], Pixels | None]) -> None:
-        call = getattr(draw, "__call__", draw)  # noqa: B004 - an object may be callable, and that async
+        call = getattr(draw, "__call__", draw)  # noqa: B004 - an object may have an async __call__
         if not callable(draw) or inspect.iscoroutinefunction(draw) or inspect.iscoroutinefunction(call):
-            raise ValueError(f"Overlay({draw!r}): expected a plain function of (pixels, frame)")
+            raise ValueError(f"Overlay({draw!r}): expected a sync function draw(pixels, frame)")
         self.draw = draw
 
     def process(self, frame: Video) -> Iterator[Video]:
-        """Give the frame with what was drawn."""
-        source = pixels_of(frame, "Overlay")
+        """Yield the frame with the drawn pixels."""
+        source = raw_pixels(frame, "Overlay")
         pixels = source.copy()
-        drawn = self.draw(pixels, frame)
-        if drawn is not None and drawn is not pixels:
-            pixels = self._checked(drawn, source).copy()  # it may be the input, or a buffer that is drawn on again
+        result = self.draw(pixels, frame)
+        if result is not None and result is not pixels:
+            pixels = self._check(result, source).copy()  # it may be the input, or a buffer that `draw` uses again
         yield msgspec.structs.replace(frame, data=pixels)
 
-    def _checked(self, drawn: object, source: Pixels) -> Pixels:
-        if isinstance(drawn, np.ndarray) and drawn.dtype == np.uint8 and drawn.shape == source.shape:
-            return drawn
+    def _check(self, result: object, source: Pixels) -> Pixels:
+        if isinstance(result, np.ndarray) and result.dtype == np.uint8 and result.shape == source.shape:
+            return result
         what = (
-            f"an array of {drawn.dtype} with shape {drawn.shape}"
-            if isinstance(drawn, np.ndarray)
-            else f"{type(drawn).__name__} {drawn!r:.60}"
+            f"an array of {result.dtype} with shape {result.shape}"
+            if isinstance(result, np.ndarray)
+            else f"{type(result).__name__} {result!r:.60}"
         )
         raise ValueError(
             f"Overlay: {getattr(self.draw, '__qualname__', repr(self.draw))} returned {what}; expected None, when it "

@@ -1,4 +1,4 @@
-"""Fewer frames a second, for whoever pays by the frame."""
+"""Reduce the frame rate of a video stream."""
 
 from __future__ import annotations
 
@@ -13,31 +13,34 @@ SECOND = 1_000_000_000
 
 
 class _Stream:
-    """Where a stream stands on its grid. The grid begins with its first frame."""
+    """The position of one stream on its grid of due times, which begins with the first frame."""
 
     def __init__(self, first: Video) -> None:
         self.start = self.latest = first.pts
         self.epoch = first.epoch
-        self.slot = 0  # which point of the grid the last frame given stands for
+        self.slot = 0  # the grid point of the last frame that passed
 
 
 class SampleFps(Processor):
-    """Give at most `fps` frames a second by media time (`pts`), without delay, and drop the others.
+    """Passes at most `fps` video frames a second of media time (`pts`) and drops the others, without delay.
 
-    Frames are due on a grid of `1 / fps` seconds that begins with the first frame. One is given when it is the nearest
-    to a due time that can be expected: later, or earlier by at most half the present interval between frames. So 30
-    frames a second become 10 by taking every third, 25 become 10 by taking the second and the third in turn, and a
-    stream of the right rate passes whole although its times jitter by a sixth of the period either way. Nothing is
-    held back or made up: a slower stream stays as slow as it is.
+    Frames are due at multiples of `1 / fps` seconds after the first frame. The frame nearest to a due time passes: one
+    that is later, or earlier by at most half the current interval between frames. So 30 frames a second become 10 by
+    taking every third, and a stream of the right rate passes completely although its times jitter. A slower stream
+    passes as it is; no frame is invented.
 
-    While `pts` does not run backwards, any closed window of `n / fps` seconds has at most `n + 1` of the frames given,
-    and two of them are at least a third of the period apart. A `pts` that goes back begins a new stream, whose first
-    frame is given; frames without times are all one moment, of which the first is given.
+    Any window of `n / fps` seconds contains at most `n + 1` frames that passed, and two of them are at least a third of
+    the period apart. A `pts` that goes backwards starts a new stream, whose first frame passes. Of frames that all
+    carry the same `pts`, only the first passes.
 
-    The user's video (no `response`) and the agent's are counted apart. An interrupt forgets what has expired by it, so
-    that the next reply is seen from its first frame; a live camera stays on its grid.
+    The user's video and the agent's (with a `response_id`) are counted separately. After an interrupt the next reply
+    starts a new grid; a live camera keeps its own.
 
-    Raises `ValueError` unless `fps` is finite and positive; 0.5 is one frame in two seconds.
+    Args:
+        fps: Maximum number of frames a second; 0.5 is one frame in two seconds.
+
+    Raises:
+        ValueError: `fps` is not a positive finite number.
     """
 
     def __init__(self, fps: float) -> None:
@@ -48,7 +51,7 @@ class SampleFps(Processor):
         self._streams: dict[bool, _Stream] = {}  # by whether it is the agent's
 
     def process(self, frame: Video | Interrupt) -> Iterator[Video]:
-        """Give the frame, the very same, if it is due."""
+        """Yield the same frame object if it is due."""
         if isinstance(frame, Interrupt):
             self._streams = {key: each for key, each in self._streams.items() if each.epoch >= frame.epoch}
         elif self._due(frame):

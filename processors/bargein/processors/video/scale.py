@@ -1,4 +1,4 @@
-"""Pictures of one size, whatever comes in."""
+"""Scale pictures to one size."""
 
 from __future__ import annotations
 
@@ -7,27 +7,34 @@ from typing import Literal, get_args
 
 import msgspec
 import numpy as np
+
 from bargein.pipeline import Image, Processor, Video
 
-from ._pictures import Pixels, pillow, pixels_of, to_picture, to_pixels
+from ._pictures import Pixels, pillow, raw_pixels, to_picture, to_pixels
 
 __all__ = ["Fit", "Scale"]
 
 Fit = Literal["letterbox", "crop", "stretch"]
-"""What becomes of another aspect ratio: bars, a cut, or a distortion."""
+"""How another aspect ratio is handled: with bars, by cutting, or by distorting."""
 
 
 class Scale(Processor):
-    """Give raw pictures a size of `width` x `height` pixels, in a worker thread.
+    """Scales raw pictures to `width` x `height` pixels, in a worker thread (Pillow, extra `video`).
 
-    `letterbox` shows the whole picture in the middle, between bars of the `background` colour (red, green, blue; grey
-    pictures have its brightness, rgba ones are opaque there). `crop` fills everything and cuts what stands out, the
-    same on both sides. `stretch` fills everything and distorts. The aspect ratio of the first is right to half a pixel
-    of the picture made, that of the second exactly. What is made smaller is filtered, not thinned (bilinear, by
-    Pillow, extra `video`). The format stays what it was; the arrays are C-contiguous and read-only. A frame that fits
-    already passes as it is.
+    The format of the frame stays the same. The resulting arrays are C-contiguous and read-only. Smaller pictures are
+    filtered (bilinear). A frame of the right size passes unchanged.
 
-    Raises `ValueError` for options that cannot be and for encoded frames, and `ModuleNotFoundError` without Pillow.
+    Args:
+        width: Width of the result in pixels.
+        height: Height of the result in pixels.
+        fit: `"letterbox"` shows the whole picture between bars, `"crop"` fills the area and cuts both sides equally,
+            `"stretch"` fills the area and distorts.
+        background: Colour of the bars as (red, green, blue), each 0 to 255. Grey pictures get its brightness, rgba
+            pictures an opaque bar.
+
+    Raises:
+        ValueError: An option is out of its range; in the session, a frame is encoded (insert `DecodePicture`).
+        ModuleNotFoundError: Pillow is not installed.
     """
 
     blocking = True
@@ -57,26 +64,26 @@ class Scale(Processor):
         self._pillow = pillow("Scale")
 
     def process(self, frame: Video | Image) -> Iterator[Video | Image]:
-        """Give the frame in the wanted size; unchanged, the very same frame, if it has it."""
-        pixels = pixels_of(frame, "Scale")
+        """Yield the scaled frame, or the same frame object if it has the size."""
+        pixels = raw_pixels(frame, "Scale")
         if pixels.shape[:2] == (self.height, self.width):
             yield frame
         else:
-            yield msgspec.structs.replace(frame, data=self._scaled(pixels, frame.format))
+            yield msgspec.structs.replace(frame, data=self._resize(pixels, frame.format))
 
-    def _scaled(self, pixels: Pixels, form: str) -> Pixels:
+    def _resize(self, pixels: Pixels, form: str) -> Pixels:
         height, width = pixels.shape[:2]
         size, box = (self.width, self.height), (0.0, 0.0, float(width), float(height))
         if self.fit == "letterbox":
-            size = _inside(width, height, *size)
+            size = _fit_inside(width, height, *size)
         elif self.fit == "crop":
-            box = _middle(width, height, *size)
+            box = _crop_box(width, height, *size)
         picture = to_picture(self._pillow, pixels, form)
         scaled = to_pixels(picture.resize(size, self._pillow.Resampling.BILINEAR, box), form)
-        return scaled if size == (self.width, self.height) else self._framed(scaled, form)
+        return scaled if size == (self.width, self.height) else self._add_bars(scaled, form)
 
-    def _framed(self, pixels: Pixels, form: str) -> Pixels:
-        """The picture in the middle of the background."""
+    def _add_bars(self, pixels: Pixels, form: str) -> Pixels:
+        """Return the picture centred on the background."""
         height, width = pixels.shape[:2]
         top, left = (self.height - height) // 2, (self.width - width) // 2
         red, green, blue = self.background
@@ -89,15 +96,15 @@ class Scale(Processor):
         return canvas
 
 
-def _inside(width: int, height: int, most_wide: int, most_high: int) -> tuple[int, int]:
-    """The largest size of the picture's shape that fits, at least one pixel."""
-    if width * most_high >= height * most_wide:
-        return most_wide, max(1, round(height * most_wide / width))
-    return max(1, round(width * most_high / height)), most_high
+def _fit_inside(width: int, height: int, max_width: int, max_height: int) -> tuple[int, int]:
+    """Return the largest size with the picture's aspect ratio that fits, at least one pixel a side."""
+    if width * max_height >= height * max_width:
+        return max_width, max(1, round(height * max_width / width))
+    return max(1, round(width * max_height / height)), max_height
 
 
-def _middle(width: int, height: int, wide: int, high: int) -> tuple[float, float, float, float]:
-    """The largest part of the wanted shape in the middle of the picture: left, top, right, bottom."""
-    kept_wide, kept_high = min(width, height * wide / high), min(height, width * high / wide)
-    left, top = (width - kept_wide) / 2, (height - kept_high) / 2
-    return left, top, left + kept_wide, top + kept_high
+def _crop_box(width: int, height: int, wide: int, high: int) -> tuple[float, float, float, float]:
+    """Return the largest centred part with the wanted aspect ratio: left, top, right, bottom."""
+    box_width, box_height = min(width, height * wide / high), min(height, width * high / wide)
+    left, top = (width - box_width) / 2, (height - box_height) / 2
+    return left, top, left + box_width, top + box_height

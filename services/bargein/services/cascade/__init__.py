@@ -4,6 +4,7 @@ from .answer import Answer
 from .cascade import Cascade
 from .parts import LanguageModel, Prompt, SpeechToText, TextToSpeech, ToolRequest, UnspeakableError, Word
 from .speak import Speak
+from .summary import summarise_with
 from .transcribe import Transcribe, TranscriptionStatistics
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "TranscriptionStatistics",
     "UnspeakableError",
     "Word",
+    "summarise_with",
 ]

@@ -1,32 +1,29 @@
-"""A part inside its processor."""
+"""What the three processors of a cascade share: each holds one part."""
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
 from bargein.pipeline import Failure, Processor
 
-__all__ = ["Holds", "checked", "failure_of", "positive"]
+__all__ = ["PartProcessor", "check_part", "enter_part", "failure_from"]
 
 
-class Holds(Processor):
-    """A processor that holds a part: if that is a context manager, it is entered and left with the processor."""
+class PartProcessor(Processor):
+    """A processor that holds a part. A part that is a context manager is entered and left with the processor."""
 
     part: Any
 
     def statistics(self) -> Any:
-        """What the part counts itself: what its `statistics()` gives, if it has that."""
+        """Return what the part counts: the result of its `statistics()`, or None if it has no such method."""
         count = getattr(self.part, "statistics", None)
         return None if count is None else count()
 
     async def __aenter__(self) -> Self:
         self._stack = AsyncExitStack()
-        if hasattr(self.part, "__aenter__"):
-            await self._stack.enter_async_context(self.part)
-        elif hasattr(self.part, "__enter__"):
-            self._stack.enter_context(self.part)
+        await enter_part(self.part, self._stack)
         return self
 
     async def __aexit__(
@@ -35,8 +32,20 @@ class Holds(Processor):
         await self._stack.aclose()
 
 
-def checked(part: Any, kind: type[Any], method: str) -> Any:
-    """The part, if it is one: an object that has the method. Raises `TypeError` if it is not."""
+async def enter_part(part: object, stack: AsyncExitStack) -> None:
+    """Enter a part if it is a context manager, asynchronous or not. The stack leaves it."""
+    if isinstance(part, AbstractAsyncContextManager):
+        await stack.enter_async_context(part)
+    elif isinstance(part, AbstractContextManager):
+        stack.enter_context(part)
+
+
+def check_part(part: Any, kind: type[Any], method: str) -> Any:
+    """Return a part if it has the method that its kind needs.
+
+    Raises:
+        TypeError: It is a class, or an object without that method.
+    """
     if isinstance(part, type):
         raise TypeError(f"{part.__name__} is a class; expected an object, {part.__name__}(), for the {kind.__name__}")
     if not callable(getattr(part, method, None)):
@@ -44,14 +53,7 @@ def checked(part: Any, kind: type[Any], method: str) -> Any:
     return part
 
 
-def positive(**seconds: float) -> None:
-    """Raises `ValueError` for durations that cannot be."""
-    for name, value in seconds.items():
-        if not value > 0:
-            raise ValueError(f"{name}={value}: expected a positive number of seconds, or math.inf for no limit")
-
-
-def failure_of(part: object, error: Exception) -> Failure:
-    """What a part raised, for who watches."""
+def failure_from(part: object, error: Exception) -> Failure:
+    """Return the `Failure` that reports what a part raised."""
     name = type(part).__name__
     return Failure(message=f"{name}: {error or type(error).__name__}", processor=name, error=error)

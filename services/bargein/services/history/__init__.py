@@ -1,5 +1,7 @@
 """The conversation that a brain remembers."""
 
-from .history import Entry, History, HistoryStatistics, Picture, Summarise
+from .entries import EntryList
+from .entry import Entry, Picture, Role
+from .history import History, HistoryStatistics, Summarise
 
-__all__ = ["Entry", "History", "HistoryStatistics", "Picture", "Summarise"]
+__all__ = ["Entry", "EntryList", "History", "HistoryStatistics", "Picture", "Role", "Summarise"]

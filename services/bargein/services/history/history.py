@@ -4,253 +4,193 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import anyio
 import msgspec
 
-from bargein.services.cascade.summary import by_model, oldest
 from bargein.services.sockets.text import clean
 
-from . import _json as _history_json
-from . import messages as _history_messages
+from .entries import EntryList
+from .entry import Entry, Picture
+from .json import decode_entries, encode_entries
+from .messages import from_messages, to_messages
 
-if TYPE_CHECKING:
-    from bargein.services.cascade.parts import LanguageModel
-
-__all__ = ["Entry", "History", "HistoryStatistics", "Picture", "Summarise"]
+__all__ = ["History", "HistoryStatistics", "Summarise"]
 
 log = logging.getLogger("bargein.history")
 
-Role = Literal["system", "user", "assistant", "call"]
-SUMMARY_S = 30.0
-"""How long a summary may take."""
-AGAIN = 10
-"""How many entries after one that failed the next summary is tried."""
-
-
-class Picture(msgspec.Struct, frozen=True, kw_only=True):
-    """An encoded picture."""
-
-    media: str
-    """Its media type, such as `image/jpeg`."""
-    data: bytes
-    """The encoded picture; empty when it has been forgotten."""
-    detail: str = ""
-    """How closely a model should look, in its own words (`low`, `high`); empty for its default."""
-
-
-class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One message or tool call."""
-
-    role: Role
-    item_id: str = ""
-    """Its id; transcripts and corrections find it by that."""
-    text: str = ""
-    """What was said: by the agent, as far as it was written."""
-    heard: str | None = None
-    """What of the agent's text was heard; None as long as nobody has said."""
-    pictures: tuple[Picture, ...] = ()
-    """What the user showed."""
-    response_id: str = ""
-    """Which response it belongs to."""
-    call_id: str = ""
-    """The id of a tool call."""
-    name: str = ""
-    """The tool."""
-    arguments: str = "{}"
-    """What it was called with."""
-    output: str | None = None
-    """What it answered; None until then."""
-    summarises: int = 0
-    """How many entries it stands for, if it is a summary."""
-
-    @property
-    def remembered(self) -> str:
-        """What a model should remember of it."""
-        return self.text if self.heard is None else self.heard
-
-    @property
-    def seen(self) -> tuple[Picture, ...]:
-        """The pictures that have not been forgotten."""
-        return tuple(each for each in self.pictures if each.data)
-
-    @property
-    def worth(self) -> bool:
-        """There is something in it to remember: words, a picture, or a call with its answer."""
-        return self.output is not None if self.role == "call" else bool(self.remembered.strip() or self.seen)
-
-    def worth_to(self, *, images: bool) -> bool:
-        """The same for a model that looks at pictures, or does not."""
-        return self.worth and (images or self.role == "call" or bool(self.remembered.strip()))
-
-    @property
-    def open(self) -> bool:
-        """It is a call that has not been answered."""
-        return self.role == "call" and self.output is None
-
-    @property
-    def characters(self) -> int:
-        """How much there is to read in it; about four are a token, in English."""
-        return len(self.remembered) + (len(self.arguments) + len(self.output or "")) * (self.role == "call")
-
+SUMMARY_SECONDS = 30.0
+"""Maximum time for a summary."""
+ENTRIES_BETWEEN_SUMMARIES = 10
+"""How many entries must be added before the next summary is tried."""
 
 Summarise = Callable[[Sequence[Entry]], Awaitable[str]]
-"""Makes of a conversation's oldest entries a text that stands for them."""
+"""An async function that turns the oldest entries into a text that replaces them. `cascade.summarise_with(llm)` makes
+one from a language model."""
 
 
 class HistoryStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """A conversation, so far."""
+    """What a conversation holds now, and what it has dropped."""
 
     entries: dict[str, int]
-    """How many there are, by role."""
+    """The number of entries, by role."""
     characters: int
-    """How much there is to read in them."""
+    """Characters that a model has to read in them."""
     forgotten: int
-    """Entries that there was no room for, the oldest."""
+    """Entries that were dropped because there was no room, the oldest first."""
     summarised: int
-    """Entries that a summary stands for."""
+    """Entries that were replaced by a summary."""
     failed: int
-    """Summaries that did not come about."""
+    """Summaries that failed."""
     pictures: int
     """Pictures that are kept."""
     picture_bytes: int
-    """How many bytes they have."""
+    """Bytes of those pictures."""
 
 
 class History:
-    """The entries in the order in which they began, each once.
+    """A conversation: its messages and tool calls, in the order in which they began.
 
-    It is bounded: beyond `capacity` entries, or `most_characters` when the next one begins, the oldest are forgotten,
-    `system` entries and calls without their answer last; and of all but the newest `pictures` pictures the bytes.
+    Of the agent's words it keeps those that the user heard. It is bounded: when there is no room, the oldest entries
+    are dropped. With `summarise`, the brain has the older half replaced by a summary before that happens, in a task
+    beside the dialogue. If a summary fails, or takes more than 30 seconds, the entries stay as they are.
 
-    With `summarise`, an async function of entries or a language model, nothing need be forgotten: whoever answers has
-    the older half turned into one `system` entry, beside the dialogue, when three quarters of the room are taken
-    (`crowded`, `condense`). If that fails or takes longer than half a minute, everything stays as it was.
+    Args:
+        max_entries: Maximum number of entries. `system` entries and calls without a result are dropped last.
+        max_characters: Maximum number of characters in all entries; None for no limit.
+        max_pictures: How many of the newest pictures keep their data.
+        summarise: An async function that turns entries into a text. It is called when three quarters of the room are
+            taken. None: the oldest entries are dropped without a summary.
 
-    Raises `ValueError` for limits that are not positive.
+    Raises:
+        ValueError: A limit is not positive.
     """
 
     def __init__(
         self,
-        capacity: int = 500,
+        max_entries: int = 500,
         *,
-        most_characters: int | None = None,
-        pictures: int = 8,
-        summarise: Summarise | LanguageModel | None = None,
+        max_characters: int | None = None,
+        max_pictures: int = 8,
+        summarise: Summarise | None = None,
     ) -> None:
-        if capacity < 1:
-            raise ValueError(f"History(capacity={capacity}): expected a positive number of entries")
-        if most_characters is not None and most_characters < 1:
-            raise ValueError(f"History(most_characters={most_characters}): expected a positive number, or None")
-        if pictures < 0:
-            raise ValueError(f"History(pictures={pictures}): expected a number of pictures, 0 or more")
-        self.capacity = capacity
-        self.most_characters = most_characters
-        self.pictures = pictures
-        model: Any = summarise
-        self._summarise: Summarise | None = by_model(model) if hasattr(summarise, "answer") else model
-        self._entries: list[Entry] = []
-        self._forgotten = self._failed = self._added = self._again = 0
+        self.entries = EntryList(max_entries, max_characters, max_pictures)
+        """The stored entries. Read them by iterating over the history; change them with the methods below."""
+        self._summarise = summarise
+        self._failed = self._next_summary_at = 0
         self._condensing = False
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(self._entries)
+        return iter(self.entries)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.entries)
 
     def __repr__(self) -> str:
         return f"<History of {len(self)} entries>"
 
     @property
     def last(self) -> Entry | None:
-        """The latest entry."""
-        return self._entries[-1] if self._entries else None
+        """The newest entry; None if there is no entry."""
+        return next(reversed(self.entries), None)
 
     @property
     def remembered(self) -> list[Entry]:
-        """What is worth to be given to a model: heard words, pictures, and calls that were answered."""
-        return [entry for entry in self._entries if entry.worth]
+        """The entries that tell a model something: heard words, pictures, and calls that have a result."""
+        return [entry for entry in self.entries if entry.worth]
 
     def for_model(self, *, images: bool) -> list[Entry]:
-        """The same, without entries that are pictures alone where a model cannot look at them."""
-        return [entry for entry in self._entries if entry.worth_to(images=images)]
+        """Return the entries that tell a model something.
+
+        Args:
+            images: Whether the model can look at pictures. If not, entries that hold only pictures are left out.
+        """
+        return [entry for entry in self.entries if entry.worth_to(images=images)]
 
     def statistics(self) -> HistoryStatistics:
-        """What there is, and what is no more."""
-        roles = [entry.role for entry in self._entries]
-        kept = [picture for entry in self._entries for picture in entry.seen]
+        """Return what the conversation holds now, and what it has dropped."""
+        roles = [entry.role for entry in self.entries]
+        kept = [picture for entry in self.entries for picture in entry.seen]
         return HistoryStatistics(
             entries={role: roles.count(role) for role in dict.fromkeys(roles)},
-            characters=self._characters,
-            forgotten=self._forgotten,
-            summarised=sum(entry.summarises for entry in self._entries),
+            characters=self.entries.characters,
+            forgotten=self.entries.forgotten,
+            summarised=sum(entry.summarises for entry in self.entries),
             failed=self._failed,
             pictures=len(kept),
             picture_bytes=sum(len(picture.data) for picture in kept),
         )
 
-    # What is said -------------------------------------------------------------------------------------------------
+    # Writing it down ----------------------------------------------------------------------------------------------
 
-    def system(self, text: str, item: str = "") -> Entry:
-        """What the model should know, and nobody has said."""
-        return self._add(Entry(role="system", item_id=item, text=clean(text)))
+    def system(self, text: str, item_id: str = "") -> Entry:
+        """Add something that the model should know and that nobody has said."""
+        return self.entries.add(Entry(role="system", item_id=item_id, text=clean(text)))
 
-    def user(self, text: str, item: str = "") -> Entry:
-        """The user said or wrote this; again with the same item, it replaces what was known."""
-        entry = self._of("user", item) if item else None
+    def user(self, text: str, item_id: str = "") -> Entry:
+        """Write down what the user said or typed.
+
+        Args:
+            text: The words.
+            item_id: The item. If it is known already, the text replaces what was known of it.
+        """
+        entry = self.entries.find("user", item_id) if item_id else None
         if entry is None:
-            return self._add(Entry(role="user", item_id=item, text=clean(text)))
+            return self.entries.add(Entry(role="user", item_id=item_id, text=clean(text)))
         entry.text = clean(text)
         return entry
 
-    def begin(self, item: str) -> Entry:
-        """The user has said something; what, may be known already."""
-        return (self._of("user", item) if item else None) or self._add(Entry(role="user", item_id=item))
+    def begin(self, item_id: str) -> Entry:
+        """Keep a place for an item of the user whose words are not known yet."""
+        known = self.entries.find("user", item_id) if item_id else None
+        return known or self.entries.add(Entry(role="user", item_id=item_id))
 
-    def show(self, picture: Picture, item: str = "") -> Entry:
-        """The user showed a picture."""
-        entry = self._add(Entry(role="user", item_id=item, pictures=(picture,)))
-        self._look_away()
+    def show(self, picture: Picture, item_id: str = "") -> Entry:
+        """Add a picture that the user showed."""
+        entry = self.entries.add(Entry(role="user", item_id=item_id, pictures=(picture,)))
+        self.entries.drop_old_pictures()
         return entry
 
-    def assistant(self, text: str, item: str = "", response: str = "") -> Entry:
-        """The agent goes on with an item."""
-        entry = self._of("assistant", item, response)
+    def assistant(self, text: str, item_id: str = "", response_id: str = "") -> Entry:
+        """Append text to an item of the agent; the item begins with its first text."""
+        entry = self.entries.find("assistant", item_id, response_id)
         if entry is None:
-            entry = self._add(Entry(role="assistant", item_id=item, response_id=response))
+            entry = self.entries.add(Entry(role="assistant", item_id=item_id, response_id=response_id))
         entry.text += clean(text)
         return entry
 
-    def corrected(self, text: str, item: str = "", response: str = "") -> None:
-        """An item of the agent's was spoken in these words, and not in those that were announced."""
-        entry = self._of("assistant", item, response)
+    def correct(self, text: str, item_id: str = "", response_id: str = "") -> None:
+        """Replace the text of an item of the agent: it was spoken in other words than announced."""
+        entry = self.entries.find("assistant", item_id, response_id)
         if entry is not None:
-            entry.text = text
+            entry.text = clean(text)
 
-    def heard(self, text: str, item: str = "", response: str = "") -> None:
-        """Of an item of the agent's, this was heard."""
-        entry = self._of("assistant", item, response)
+    def set_heard(self, text: str, item_id: str = "", response_id: str = "") -> None:
+        """Write down which part of an item of the agent was heard."""
+        entry = self.entries.find("assistant", item_id, response_id)
         if entry is not None:
             entry.heard = clean(text)
 
-    def call(self, call: str, name: str, arguments: str, response: str = "") -> Entry:
-        """The agent called a tool. An id that another response gave before, and that was answered, is a new call."""
-        known = self.called(call)
-        if known is not None and (known.open or not response or known.response_id == response):
+    def call(self, call_id: str, name: str, arguments: str, response_id: str = "") -> Entry:
+        """Write down a tool call of the agent.
+
+        An id that is known already is the same call. But if another response made that call, and it has a result, this
+        is a new call.
+        """
+        known = self.find_call(call_id)
+        if known is not None and (known.open or not response_id or known.response_id == response_id):
             return known
-        return self._add(Entry(role="call", call_id=call, name=name, arguments=clean(arguments), response_id=response))
+        entry = Entry(role="call", call_id=call_id, name=name, arguments=clean(arguments), response_id=response_id)
+        return self.entries.add(entry)
 
-    def called(self, call: str) -> Entry | None:
-        """The call of an id; None when nobody made it."""
-        return next(
-            (entry for entry in reversed(self._entries) if entry.role == "call" and entry.call_id == call), None
-        )
+    def find_call(self, call_id: str) -> Entry | None:
+        """Return the newest call of an id, or None."""
+        return self.entries.find_call(call_id)
 
-    def result(self, call: str, output: str) -> Entry | None:
-        """A tool answered; None when nobody called it."""
-        entry = self.called(call)
+    def result(self, call_id: str, output: str) -> Entry | None:
+        """Write down the result of a call. Returns its entry, or None if there is no such call."""
+        entry = self.find_call(call_id)
         if entry is not None:
             entry.output = clean(output)
         return entry
@@ -259,142 +199,104 @@ class History:
         self,
         role: Literal["system", "user", "assistant", "call", "result"],
         text: str,
-        item: str = "",
+        item_id: str = "",
         *,
-        call: str = "",
+        call_id: str = "",
         name: str = "",
     ) -> Entry | None:
-        """What was not said here, but is part of the conversation: words, a call's arguments, or its result."""
+        """Add something that was not said here but belongs to the conversation.
+
+        Args:
+            role: Who said it; `call` for a tool call, `result` for the result of one.
+            text: The words, the arguments of the call, or its result.
+            item_id: The item of the words.
+            call_id: The call.
+            name: The tool that was called.
+
+        Returns:
+            The entry; None for the result of a call that does not exist.
+        """
         if role == "call":
-            return self.call(call, name, text)
+            return self.call(call_id, name, text)
         if role == "result":
-            return self.result(call, text)
+            return self.result(call_id, text)
         if role == "user":
-            return self.user(text, item)
+            return self.user(text, item_id)
         if role == "system":
-            return self.system(text, item)
-        return self.assistant(text, item, f"remembered-{item}")
+            return self.system(text, item_id)
+        return self.assistant(text, item_id, f"remembered-{item_id}")
 
-    def forget(self, item: str) -> None:
-        """An item is no part of the conversation."""
-        self._entries = [entry for entry in self._entries if not item or entry.item_id != item]
+    def forget(self, item_id: str) -> None:
+        """Remove an item."""
+        self.entries.remove_item(item_id)
 
-    # In and out ---------------------------------------------------------------------------------------------------
+    # Saving and loading -------------------------------------------------------------------------------------------
 
     def to_json(self) -> bytes:
-        """All of it as JSON, pictures in base64; `from_json` makes the same of it."""
-        return _history_json.saved(self._entries, self._forgotten)
+        """Return the whole conversation as JSON, pictures in base64. `from_json` reads it."""
+        return encode_entries(self.entries, self.entries.forgotten)
 
     @classmethod
     def from_json(cls, data: bytes | str, **options: Any) -> Self:
-        """The conversation that `to_json` has saved, with the options of a new one.
+        """Return a conversation that `to_json` saved.
 
-        Raises `ValueError` for what is none, with the place.
+        Args:
+            data: What `to_json` returned.
+            options: Those of a new `History`.
+
+        Raises:
+            ValueError: The data is something else; the message says what is wrong, and where.
         """
-        entries, forgotten = _history_json.loaded(data)
-        return cls(**options)._with(entries, forgotten)
+        history = cls(**options)
+        history.entries.extend(*decode_entries(data))
+        return history
 
     def to_messages(self) -> list[dict[str, Any]]:
-        """What is remembered as messages of OpenAI's chat completions: roles, `tool_calls`, pictures as data URIs."""
-        return _history_messages.to_messages(self.remembered)
+        """Return what a model should remember as messages of OpenAI's chat completions."""
+        return to_messages(self.remembered)
 
     @classmethod
     def from_messages(cls, messages: Iterable[dict[str, Any]], **options: Any) -> Self:
-        """A conversation of such messages, with the options of a new one. Other fields of theirs are ignored.
+        """Return a conversation made of messages of OpenAI's chat completions.
 
-        Raises `ValueError` for a message that is none, with its number.
+        Args:
+            messages: Dictionaries with `role` and `content`. Fields that are not known are ignored.
+            options: Those of a new `History`.
+
+        Raises:
+            ValueError: A message cannot be read; the error says which one, counted from 0.
         """
-        return cls(**options)._with(_history_messages.from_messages(messages), 0)
+        history = cls(**options)
+        history.entries.extend(from_messages(messages), 0)
+        return history
 
-    def _with(self, entries: Iterable[Entry], forgotten: int) -> Self:
-        self._forgotten = forgotten
-        for entry in entries:
-            self._add(entry)
-        self._look_away()
-        return self
-
-    # Bounds -------------------------------------------------------------------------------------------------------
+    # Summaries ----------------------------------------------------------------------------------------------------
 
     @property
     def crowded(self) -> bool:
-        """It is time to `condense`: there is somebody who summarises, and three quarters of the room are taken."""
-        if self._summarise is None or self._condensing or self._added < self._again:
+        """Whether it is time to call `condense`."""
+        if self._summarise is None or self._condensing or self.entries.added < self._next_summary_at:
             return False
-        full = 4 * len(self._entries) > 3 * self.capacity
-        return full or (self.most_characters is not None and 4 * self._characters > 3 * self.most_characters)
+        return self.entries.crowded
 
     async def condense(self) -> bool:
-        """Turn the older half into a summary; returns whether that came about. The conversation may go on meanwhile.
+        """Replace the older half by a summary. The conversation may go on meanwhile.
 
-        What is taken ends before a turn of the user's, and has no call without its answer. `crowded` says when.
+        Returns:
+            Whether it was replaced.
         """
-        taken = oldest(self._entries)
+        taken = self.entries.older_half()
         if self._summarise is None or self._condensing or not taken:
             return False
         self._condensing, text = True, ""
         try:
-            with anyio.move_on_after(SUMMARY_S):
+            with anyio.move_on_after(SUMMARY_SECONDS):
                 text = (await self._summarise(tuple(taken))).strip()
-        except Exception as error:  # whatever it is: the conversation is more important
+        except Exception as error:  # a summary is the user's code or a provider; the call must not end for it
             log.warning("a summary of the conversation failed: %s", type(error).__name__)
         finally:
-            self._condensing, self._again = False, self._added + AGAIN
-        return self._replace(taken, text)
-
-    def _replace(self, taken: list[Entry], text: str) -> bool:
-        """Put a summary where the entries were that it stands for, if it is one: shorter than they are."""
-        there = [at for at, entry in enumerate(self._entries) if any(entry is each for each in taken)]
-        if not there or not 0 < len(text) < sum(entry.characters for entry in taken):
-            self._failed += 1
-            return False
-        stands = sum(entry.summarises or 1 for entry in taken)
-        self._entries[there[0]] = Entry(role="system", text=text, summarises=stands)
-        for at in reversed(there[1:]):
-            del self._entries[at]
-        return True
-
-    @property
-    def _characters(self) -> int:
-        return sum(entry.characters for entry in self._entries)
-
-    def _of(self, role: Role, item: str, response: str = "") -> Entry | None:
-        for entry in reversed(self._entries):
-            if entry.role == role and entry.item_id == item and entry.response_id == response:
-                return entry
-        return None
-
-    def _add(self, entry: Entry) -> Entry:
-        self._entries.append(entry)
-        self._added += 1
-        while len(self._entries) > 1 and self._full:
-            old = self._entries.pop(self._least())
-            self._forgotten += old.summarises or 1
-        return entry
-
-    @property
-    def _full(self) -> bool:
-        if len(self._entries) > self.capacity:
-            return True
-        return self.most_characters is not None and self._characters > self.most_characters
-
-    def _least(self) -> int:
-        """The oldest entry but the newest, what somebody waits for last."""
-        for spared in ({"system", "open"}, {"open"}, set[str]()):
-            for at, entry in enumerate(self._entries[:-1]):
-                if entry.role not in spared and not ("open" in spared and entry.open):
-                    return at
-        return 0
-
-    def _look_away(self) -> None:
-        """Forget the bytes of older pictures, and entries that are nothing else."""
-        room = self.pictures
-        for entry in reversed(self._entries):
-            if entry.pictures:
-                kept = [msgspec.structs.replace(each, data=b"") for each in entry.pictures]
-                for at in reversed(range(len(kept))):
-                    if entry.pictures[at].data and room:
-                        kept[at], room = entry.pictures[at], room - 1
-                entry.pictures = tuple(kept)
-        empty = [each for each in self._entries if each.pictures and not each.seen and not each.remembered.strip()]
-        self._forgotten += len(empty)
-        self._entries = [entry for entry in self._entries if not any(entry is each for each in empty)]
+            self._condensing = False
+            self._next_summary_at = self.entries.added + ENTRIES_BETWEEN_SUMMARIES
+        replaced = self.entries.replace(taken, text)
+        self._failed += not replaced
+        return replaced

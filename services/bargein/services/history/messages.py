@@ -1,16 +1,15 @@
-"""A conversation as messages of OpenAI's chat completions, and back. No I/O."""
+"""A conversation as messages of OpenAI's chat completions, and back."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-if TYPE_CHECKING:
-    from .history import Entry, Picture
+from .entry import Entry, Picture
 
 __all__ = ["arguments_of", "data_uri", "from_messages", "to_messages"]
 
@@ -22,29 +21,37 @@ PICTURES = ("image_url", "input_image")
 
 
 def to_messages(entries: Iterable[Entry], *, images: bool = True) -> list[dict[str, Any]]:
-    """What is worth of the entries; neighbours of one role are one message, since some models insist on that."""
-    made: list[dict[str, Any]] = []
-    response: str | None = None  # the one whose calls are still being gathered
+    """Return entries as messages.
+
+    Neighbours of one role become one message, because some models refuse two messages of one role in a row. Calls
+    without a result are left out, because every provider refuses them.
+
+    Args:
+        entries: The entries, oldest first.
+        images: Whether pictures are included, as data URIs.
+    """
+    messages: list[dict[str, Any]] = []
+    response: str | None = None  # calls of this response go into one message
     for entry in entries:
         if entry.role == "call":
-            if entry.output is not None:  # a call without its answer is refused
-                _add_call(made, entry, response)
+            if entry.output is not None:
+                _add_call(messages, entry, response)
                 response = entry.response_id
             continue
         pictures = entry.seen if images else ()
         if entry.remembered.strip() or pictures:
             response = None
-            _add(made, entry.role, _content(entry.remembered, pictures))
-    return made
+            _add(messages, entry.role, _content(entry.remembered, pictures))
+    return messages
 
 
 def data_uri(picture: Picture) -> str:
-    """A picture as an address that holds it."""
+    """Return a picture as a `data:` URI."""
     return f"data:{picture.media};base64,{base64.b64encode(picture.data).decode()}"
 
 
 def _content(text: str, pictures: Sequence[Picture]) -> str | list[dict[str, Any]]:
-    """A message's content: a string, or with pictures a list of parts."""
+    """Return the content of a message: a string, or a list of parts if there are pictures."""
     if not pictures:
         return text
     parts: list[dict[str, Any]] = [{"type": "text", "text": text}] if text.strip() else []
@@ -54,40 +61,40 @@ def _content(text: str, pictures: Sequence[Picture]) -> str | list[dict[str, Any
     return parts
 
 
-def _add(made: list[dict[str, Any]], role: str, said: str | list[dict[str, Any]]) -> None:
-    last = made[-1] if made else {}
+def _add(messages: list[dict[str, Any]], role: str, content: str | list[dict[str, Any]]) -> None:
+    last = messages[-1] if messages else {}
     old = last.get("content")
     if last.get("role") != role or role == "system" or not old:
-        made.append({"role": role, "content": said})
-    elif isinstance(old, str) and isinstance(said, str):
-        last["content"] = f"{old}\n{said}"
+        messages.append({"role": role, "content": content})
+    elif isinstance(old, str) and isinstance(content, str):
+        last["content"] = f"{old}\n{content}"
     else:
-        last["content"] = [*_parts(old), *_parts(said)]
+        last["content"] = [*_parts(old), *_parts(content)]
 
 
 def _parts(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
-def _add_call(made: list[dict[str, Any]], entry: Entry, response: str | None) -> None:
-    """A call goes to its siblings, or to the words before it; its answer behind the others."""
-    place = len(made)
-    while place and made[place - 1]["role"] == "tool":
+def _add_call(messages: list[dict[str, Any]], entry: Entry, response: str | None) -> None:
+    """Add a call to the message with the other calls of its response, and its result behind theirs."""
+    place = len(messages)
+    while place and messages[place - 1]["role"] == "tool":
         place -= 1
-    siblings = place < len(made) and entry.response_id == response
+    siblings = place < len(messages) and entry.response_id == response
     if not siblings:
-        place = len(made)
-    if not siblings and (not made or made[-1]["role"] != "assistant" or "tool_calls" in made[-1]):
-        made.append({"role": "assistant", "content": None})
+        place = len(messages)
+    if not siblings and (not messages or messages[-1]["role"] != "assistant" or "tool_calls" in messages[-1]):
+        messages.append({"role": "assistant", "content": None})
         place += 1
     function = {"name": entry.name, "arguments": msgspec.json.encode(arguments_of(entry.arguments)).decode()}
     call = {"id": entry.call_id, "type": "function", "function": function}
-    made[place - 1].setdefault("tool_calls", []).append(call)
-    made.append({"role": "tool", "tool_call_id": entry.call_id, "content": entry.output})
+    messages[place - 1].setdefault("tool_calls", []).append(call)
+    messages.append({"role": "tool", "tool_call_id": entry.call_id, "content": entry.output})
 
 
 def arguments_of(text: str) -> dict[str, Any]:
-    """A call's arguments; none where the model wrote no JSON object, which no provider takes back."""
+    """Return the arguments of a call; empty if they are not a JSON object, which providers refuse."""
     try:
         found = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
@@ -99,44 +106,46 @@ def arguments_of(text: str) -> dict[str, Any]:
 
 
 def from_messages(messages: Iterable[Mapping[str, Any]]) -> list[Entry]:
-    """The entries of some messages. Raises `ValueError` for one that is none, with its number from 0."""
-    made: list[Entry] = []
+    """Return the entries of messages.
+
+    Raises:
+        ValueError: A message cannot be read; the error says which one, counted from 0.
+    """
+    entries: list[Entry] = []
     for number, message in enumerate(messages):
         try:
-            _read(message, number, made)
+            _read(message, number, entries)
         except (ValueError, TypeError) as error:
             raise ValueError(f"History.from_messages: message {number}: {error}") from None
-    return made
+    return entries
 
 
-def _read(message: Any, number: int, made: list[Entry]) -> None:
-    from .history import Entry
-
+def _read(message: Any, number: int, entries: list[Entry]) -> None:
     if not isinstance(message, Mapping):
         raise ValueError(f"{type(message).__name__} {message!r:.40}; expected a dictionary with role and content")
     role, content = message.get("role"), message.get("content")
     if role == "tool":
         call = message.get("tool_call_id")
-        entry = next((each for each in reversed(made) if each.role == "call" and each.call_id == call), None)
+        entry = next((each for each in reversed(entries) if each.role == "call" and each.call_id == call), None)
         if entry is None:
-            raise ValueError(f"tool_call_id {call!r:.40}: no message before it has made that call")
-        entry.output = _words(content)[0]
+            raise ValueError(f"tool_call_id {call!r:.40}: no message before it makes that call")
+        entry.output = _split_content(content)[0]
     elif role in ("system", "developer"):
-        made.append(Entry(role="system", text=_words(content)[0]))
+        entries.append(Entry(role="system", text=_split_content(content)[0]))
     elif role == "user":
-        text, pictures = _words(content)
-        made.append(Entry(role="user", text=text, pictures=pictures))
+        text, pictures = _split_content(content)
+        entries.append(Entry(role="user", text=text, pictures=pictures))
     elif role == "assistant":
-        response, text = f"message-{number}", _words(content)[0]
+        response, text = f"message-{number}", _split_content(content)[0]
         if text:
-            made.append(Entry(role="assistant", text=text, response_id=response))
-        made += [_call(each, response) for each in message.get("tool_calls") or ()]
+            entries.append(Entry(role="assistant", text=text, response_id=response))
+        entries += [_call(each, response) for each in message.get("tool_calls") or ()]
     else:
         raise ValueError(f"role {role!r:.40}; expected 'system', 'developer', 'user', 'assistant' or 'tool'")
 
 
-def _words(content: Any) -> tuple[str, tuple[Picture, ...]]:
-    """The text and the pictures of a content. A picture that is elsewhere is kept as the address that it has."""
+def _split_content(content: Any) -> tuple[str, tuple[Picture, ...]]:
+    """Return the text and the pictures of a content. Of a picture behind a URL, the text keeps the URL."""
     if content is None or isinstance(content, str):
         return content or "", ()
     if not isinstance(content, Sequence):
@@ -161,8 +170,6 @@ def _words(content: Any) -> tuple[str, tuple[Picture, ...]]:
 
 
 def _picture(address: str, detail: str) -> Picture:
-    from .history import Picture
-
     head, _, data = address.partition(",")
     try:
         raw = base64.b64decode(data, validate=True)
@@ -174,8 +181,6 @@ def _picture(address: str, detail: str) -> Picture:
 
 
 def _call(found: Any, response: str) -> Entry:
-    from .history import Entry
-
     function = found.get("function") if isinstance(found, Mapping) else None
     if not isinstance(function, Mapping):
         raise ValueError(f"tool_calls holds {found!r:.40}; expected an id and a function")

@@ -1,4 +1,4 @@
-"""The formats of sound on the wire: 16-bit PCM, and G.711 for telephones."""
+"""`Codec`: the formats of sound on the wire, 16-bit PCM and the telephone's G.711."""
 
 from __future__ import annotations
 
@@ -15,40 +15,50 @@ Samples = npt.NDArray[np.int16]
 
 
 class Codec:
-    """A format of the wire."""
+    """A format of sound on the wire.
+
+    Args:
+        name: `audio/pcm`, `audio/pcmu` (µ-law) or `audio/pcma` (A-law).
+        rate: Rate in samples a second (Hz).
+        width: Bytes of a sample.
+    """
 
     def __init__(self, name: str, rate: int, width: int) -> None:
         self.name = name
         """`audio/pcm`, `audio/pcmu` or `audio/pcma`."""
         self.rate = rate
-        """Samples a second (Hz)."""
+        """Rate in samples a second (Hz)."""
         self.width = width
         """Bytes of a sample."""
 
     def ms(self, size: int) -> float:
-        """How long so many bytes sound."""
+        """Return how long this many bytes sound, in milliseconds."""
         return 1000 * size / (self.width * self.rate)
 
     def decode(self, data: bytes) -> Samples:
-        """Bytes as samples."""
+        """Return the samples of encoded sound."""
         if self.width == 2:
             return np.frombuffer(data, "<i2").astype(np.int16, copy=False)
-        return _decoding(self.name)[np.frombuffer(data, np.uint8)]
+        return _decoding_table(self.name)[np.frombuffer(data, np.uint8)]
 
     def encode(self, samples: Samples) -> bytes:
-        """Samples as bytes."""
+        """Return samples as encoded sound."""
         if self.width == 2:
             return samples.astype("<i2", copy=False).tobytes()
-        return _encoding(self.name)[samples.view(np.uint16)].tobytes()
+        return _encoding_table(self.name)[samples.view(np.uint16)].tobytes()
 
 
 _WIDTHS = {"audio/pcm": 2, "audio/pcmu": 1, "audio/pcma": 1}
 
 
-def codec(form: Mapping[str, Any]) -> Codec:
-    """The codec of a session's `format`: PCM has 24 kHz unless it says otherwise, G.711 8 kHz. Always the same."""
-    name = form["type"]
-    return _codec(name, form.get("rate", 24_000) if name == "audio/pcm" else 8_000)
+def codec(audio_format: Mapping[str, Any]) -> Codec:
+    """Return the codec of a session's `format`, always the same object for the same format.
+
+    Args:
+        audio_format: `type`, and for PCM perhaps `rate`. PCM has 24 kHz by default, G.711 always 8 kHz.
+    """
+    name = audio_format["type"]
+    return _codec(name, audio_format.get("rate", 24_000) if name == "audio/pcm" else 8_000)
 
 
 @cache
@@ -57,8 +67,8 @@ def _codec(name: str, rate: int) -> Codec:
 
 
 @cache
-def _decoding(name: str) -> Samples:
-    """The sample of each of 256 bytes (ITU-T G.711)."""
+def _decoding_table(name: str) -> Samples:
+    """Return the sample of each of the 256 bytes (ITU-T G.711)."""
     code = np.arange(256, dtype=np.int32)
     if name == "audio/pcmu":
         code = ~code & 0xFF
@@ -71,8 +81,8 @@ def _decoding(name: str) -> Samples:
 
 
 @cache
-def _encoding(name: str) -> npt.NDArray[np.uint8]:
-    """The byte of each of 65,536 samples, by their bits as a number without sign."""
+def _encoding_table(name: str) -> npt.NDArray[np.uint8]:
+    """Return the byte of each of the 65,536 samples, indexed by the sample's bits as an unsigned number."""
     sample = np.arange(65_536, dtype=np.uint16).view(np.int16).astype(np.int32)
     if name == "audio/pcmu":
         size = np.minimum(np.abs(sample), 32_635) + 132

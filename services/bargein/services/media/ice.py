@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
+
 from bargein.pipeline.lowlevel import import_extra
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import anyio
+
 from bargein.services.providers.openai.dialect import GA
 from bargein.services.providers.openai.server.serve import serve_socket
 from bargein.services.providers.openai.server_language import ServerLanguage

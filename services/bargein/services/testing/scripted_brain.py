@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import anyio
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline import (
     Audio,
     Frame,

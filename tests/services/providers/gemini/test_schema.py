@@ -6,7 +6,8 @@ from enum import Enum
 from typing import Any, Literal
 
 import msgspec
-from bargein.services.providers.gemini._schema import declaration
+
+from bargein.services.providers.gemini._schema import function_declaration
 from bargein.services.tools import tool
 
 
@@ -25,7 +26,7 @@ class Kind(Enum):
 
 
 def declared(function: Any) -> dict[str, Any]:
-    return declaration(tool(function).schema)
+    return function_declaration(tool(function).schema)
 
 
 def test_types_are_in_capitals() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Failure,
@@ -127,7 +128,7 @@ async def test_other_rates_and_settings() -> None:
         "sessionStart": {"inferenceConfiguration": {"maxTokens": 100}},
         "promptStart": {"audioOutputConfiguration": {"voiceId": "amy"}},
     }
-    async with session(peer.model(input_rate=8000, session=extra)) as harness:
+    async with session(peer.model(input_rate=8000, extra=extra)) as harness:
         await anyio.sleep(1)
         start, prompt = (fields for _, fields in peer.session.events[:2])
         begin = next(fields for _, fields in peer.session.events if fields.get("type") == "AUDIO")
@@ -391,7 +392,7 @@ async def test_a_request_that_goes_wrong_in_the_middle() -> None:
         (403, "ExpiredTokenException: The security token included in the request is expired", "is expired"),
         (403, "AccessDeniedException: You don't have access to the model", "the key may not do this"),
         (404, "ResourceNotFoundException: no such model", "there is no such model"),
-        (400, "ValidationException: the model id is invalid", "this cannot be asked of it"),
+        (400, "ValidationException: the model id is invalid", "it does not accept the request"),
     ],
 )
 async def test_refusals_that_are_final(status: int, body: str, says: str) -> None:
@@ -484,7 +485,7 @@ async def test_nothing_can_be_asked_for() -> None:
     async with peer.model().connect() as conversation:
         with pytest.raises(UnsupportedError, match="it answers by itself"):
             await conversation.respond("Say hello.")
-        with pytest.raises(UnsupportedError, match="let it find the end of a turn by itself"):
+        with pytest.raises(UnsupportedError, match="let it find the end of a turn itself"):
             await conversation.commit()
         await conversation.clear()
         await anyio.sleep(1)

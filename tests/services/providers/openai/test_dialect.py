@@ -6,6 +6,9 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bargein.services.history import Entry, Picture
 from bargein.services.providers.azure import AZURE, AZURE_BETA, VOICE_LIVE, AzureRealtime, VoiceLive
 from bargein.services.providers.openai.client.protocol import OpenAIProtocol
@@ -15,8 +18,6 @@ from bargein.services.providers.openai.server._config import new_session
 from bargein.services.providers.qwen import QWEN, QwenOmni
 from bargein.services.providers.xai import XAI, GrokVoice
 from bargein.services.realtime import Realtime, SessionReady
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 DIALECTS = {
     "GA": GA,

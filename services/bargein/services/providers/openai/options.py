@@ -15,9 +15,9 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 import msgspec
 
 from bargein.services.history import History
-from bargein.services.providers._shared.keys import checked_key
+from bargein.services.providers._shared.keys import check_key
 from bargein.services.realtime import Profile, ReconnectPolicy, Settings
-from bargein.services.realtime.protocol import named_setting
+from bargein.services.realtime.settings import named_setting
 from bargein.services.sockets import Endpoint, Socket
 from bargein.services.tools import Tool, Toolbox
 
@@ -136,7 +136,7 @@ def find_key(owner: str, api_key: str | None, variable: str) -> str:
     key = api_key or os.environ.get(variable, "")
     if not key:
         raise ValueError(f"{owner}: there is no API key; give api_key=..., or set {variable}")
-    return checked_key(owner, key, variable)
+    return check_key(owner, key, variable)
 
 
 def endpoint_url(owner: str, url: str, dialect: Dialect, model: str, **query: str) -> str:

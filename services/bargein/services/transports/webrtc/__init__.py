@@ -1,4 +1,4 @@
-"""WebRTC: a browser, or any other peer of that kind, talks to an agent (extra `webrtc`, asyncio only)."""
+"""WebRTC: a browser, or another WebRTC peer, talks to an agent (extra `webrtc`, asyncio only)."""
 
 from bargein.services.media.ice import IceServer
 

@@ -10,6 +10,9 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.services.history import Entry
 from bargein.services.providers.openai import wire
 from bargein.services.providers.openai.client._event_reader import BUSY_CODE, FATAL_CODES, HARMLESS_CODES
@@ -34,8 +37,6 @@ from bargein.services.realtime import (
     WordTimed,
 )
 from bargein.services.sockets import Endpoint
-from hypothesis import given
-from hypothesis import strategies as st
 
 PCM = b"\x00\x00\x01\x00\xff\xff\x02\x00"
 OF = {"response_id": "r", "item_id": "i", "output_index": 0, "content_index": 0}

@@ -13,6 +13,7 @@ import anyio
 import numpy as np
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
+
 from bargein.services.cascade.parts import Samples, Word
 from bargein.services.providers.openai.client._speech_protocol import SpeechReader, TranscriptReader, wav
 from bargein.services.providers.openai.client.speech import OpenAISpeech, OpenAITranscription
@@ -170,7 +171,7 @@ def test_nonsense_is_an_error(data: str) -> None:
 
 def test_an_event_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that never ends is a fault, not a full memory."""
-    monkeypatch.setattr("bargein.services.providers._shared.sse.LARGEST", 100)
+    monkeypatch.setattr("bargein.services.providers._shared.sse.MAX_EVENT_BYTES", 100)
     with pytest.raises(ConnectionError, match="OpenAI sent an event of more than 100 bytes"):
         list(stream().feed(b"data: " + b"x" * 200))
 

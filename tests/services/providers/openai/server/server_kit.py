@@ -11,13 +11,13 @@ from typing import Any
 import anyio
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline import Audio, End, Frame
 from bargein.pipeline.testing import framed
 from bargein.processors import Resample
 from bargein.services.providers.openai import wire
 from bargein.services.providers.openai.server.serve import Ending, Event, ServerSession, serve_socket
 from bargein.services.sockets import Socket, SocketClosedError, pipe
-
 from tests.speech import utterances
 
 

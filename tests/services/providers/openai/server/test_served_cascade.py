@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import ResponseEnded, Transcript
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Heard, Pacer, Resample, Spoken
@@ -19,7 +20,6 @@ from bargein.services.providers.openai import OpenAIRealtime
 from bargein.services.providers.openai.server.serve import serve_socket
 from bargein.services.sockets import Endpoint, Socket, pipe
 from bargein.services.tools import tool
-
 from tests.services.cascade.parts import LETTER_MS, Ears, Mind, Voice
 from tests.speech import utterances
 
@@ -114,7 +114,7 @@ async def test_what_is_committed_is_transcribed_at_once() -> None:
 
 async def test_every_commit_is_answered() -> None:
     """Also one in which not a word was heard, and one whose words are late."""
-    brain = Cascade(Ears("", "hello there", seconds=2.0), Mind(["Hello."]), Voice(), unheard="Pardon?")
+    brain = Cascade(Ears("", "hello there", seconds=2.0), Mind(["Hello."]), Voice(), no_speech_reply="Pardon?")
     session = {"audio": {"input": {"turn_detection": None}}}
     async with piped(lambda: brain, session=session) as (client, _):
         for count in (1, 2):
@@ -196,7 +196,9 @@ async def test_tools_of_the_client() -> None:
     def here() -> str:
         return "from here"
 
-    mind = Mind([ToolRequest(name="here")], [ToolRequest(name="clock", call="c")], ["It is noon."], ["Nothing more."])
+    mind = Mind(
+        [ToolRequest(name="here")], [ToolRequest(name="clock", call_id="c")], ["It is noon."], ["Nothing more."]
+    )
     brain = Cascade(Ears(), mind, Voice(), tools=[here], instructions="Be kind.")
     async with piped(lambda: brain, session={"tools": [TOOL]}) as (client, _):
         await client.send("session.update", session={"type": "realtime", "tools": [TOOL]})
@@ -220,7 +222,7 @@ async def test_tools_of_the_client() -> None:
 
 async def test_a_call_that_the_client_does_not_answer() -> None:
     """Holds up nobody: the next question is answered at once."""
-    mind = Mind([ToolRequest(name="clock", call="c")], ["I do not know."])
+    mind = Mind([ToolRequest(name="clock", call_id="c")], ["I do not know."])
     async with piped(lambda: Cascade(Ears(), mind, Voice())) as (client, _):
         await client.send("session.update", session={"type": "realtime", "tools": [TOOL]})
         await client.say("What time is it?")
@@ -261,7 +263,9 @@ async def test_history_pictures_and_text() -> None:
 
 async def test_what_goes_wrong_is_told() -> None:
     """The client gets an error event, and an apology; the session goes on."""
-    brain = Cascade(Ears(RuntimeError("no ear")), Mind([RuntimeError("no mind")], ["Better."]), Voice(), apology="Oh.")
+    brain = Cascade(
+        Ears(RuntimeError("no ear")), Mind([RuntimeError("no mind")], ["Better."]), Voice(), error_reply="Oh."
+    )
     async with piped(lambda: brain) as (client, _):
         await client.say("Hello?")
         done = await client.next("response.done")

@@ -11,6 +11,9 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bargein.pipeline import (
     Audio,
     Failure,
@@ -37,8 +40,6 @@ from bargein.services.providers.openai import wire
 from bargein.services.providers.openai.server._audio import UserAudio
 from bargein.services.providers.openai.server._session import random_id
 from bargein.services.providers.openai.server.serve import Event, Remember, server_vad
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from .server_kit import Hand, error, keys, spoken, types
 

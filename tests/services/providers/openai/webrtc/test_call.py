@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import sniffio
 from aiortc import RTCPeerConnection
+
 from bargein.pipeline import (
     Audio,
     Frame,
@@ -27,7 +28,6 @@ from bargein.services.frames import Connected
 from bargein.services.providers.openai import OpenAIRealtime, dial_call
 from bargein.services.realtime import RealtimeError, ReconnectPolicy
 from bargein.services.sockets import Endpoint, SocketRefusedError
-
 from tests.speech import utterances
 
 from .call_peer import CallServer, call_server
@@ -214,6 +214,7 @@ async def test_a_lost_call_is_made_again() -> None:
         assert texts == ["Hello", "Hello to you.", "Still there?"]
 
 
+@pytest.mark.every_backend
 async def test_another_backend_is_refused() -> None:
     """With what to do instead."""
     if sniffio.current_async_library() == "asyncio":

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+
 from bargein.services.providers.openai.webrtc._call_wire import SOUND_STARTS_SECONDS, CallWire
 
 LOUD = b"\x00\x10" * 480

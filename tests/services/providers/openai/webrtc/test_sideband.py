@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack
+
 from bargein.pipeline import Audio, Interrupt, Pipeline, ResponseEnded, Text, ToolCall, UserText
 from bargein.pipeline.testing import Harness, framed
 from bargein.services.frames import Connected, Disconnected
 from bargein.services.media.intake import intercept
-from bargein.services.media.voice import SILENCE
+from bargein.services.media.voice_sender import SILENCE
 from bargein.services.providers.openai import OpenAISideband, mint_secret
 from bargein.services.realtime import RealtimeError
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe

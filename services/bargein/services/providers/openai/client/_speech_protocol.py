@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from bargein.services.cascade.parts import Samples
-from bargein.services.providers._shared.remote_socket import Pcm, read
+from bargein.services.providers._shared.remote_speech import PcmDecoder, decode_json
 from bargein.services.providers._shared.sse import EventTooLargeError, SseReader
 
 __all__ = ["SpeechReader", "TranscriptReader", "error_message", "wav"]
@@ -96,7 +96,7 @@ class TranscriptReader:
         """Return the last text, when no more bytes will come."""
         if not self._streamed:
             self.over = True
-            if text := read(SERVICE, bytes(self._body), _Whole).text.strip():
+            if text := decode_json(SERVICE, bytes(self._body), _Whole).text.strip():
                 yield text
             return
         if not self.over:
@@ -111,7 +111,7 @@ class TranscriptReader:
         if data == "[DONE]":
             self.over = True
             return
-        event, before = read(SERVICE, data, _Event), self._text
+        event, before = decode_json(SERVICE, data, _Event), self._text
         if event.type == "error" or event.error:
             raise ConnectionError(f"{SERVICE} reports an error: {(error_message(data) or data)[:300]}")
         if event.type == "transcript.text.delta":
@@ -143,14 +143,14 @@ class SpeechReader:
         self._kind = kind
         self._is_text = "json" in kind or kind.startswith("text/")
         self._header = _Header(rate)
-        self._pcm = Pcm()
+        self._pcm = PcmDecoder()
         self._text = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Samples]:
         """Return the samples that are complete with these bytes."""
         if self._is_text:
             self._text += data[: MAX_BYTES - len(self._text)]
-        elif len(samples := self._pcm.samples(self._header.skip(data))):
+        elif len(samples := self._pcm.decode(self._header.skip(data))):
             yield samples
 
     def end(self) -> Iterator[Samples]:
@@ -158,7 +158,7 @@ class SpeechReader:
         if self._is_text:
             message = " ".join(self._text.decode("utf-8", "replace").split())[:300]
             raise ConnectionError(f"{SERVICE} sent {self._kind} where sound was expected: {message}")
-        if len(samples := self._pcm.samples(self._header.rest())):
+        if len(samples := self._pcm.decode(self._header.rest())):
             yield samples
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from bargein.services.history import Entry
 from bargein.services.history.messages import data_uri
 from bargein.services.media.g711 import codec
-from bargein.services.providers._shared.tokens import Token, token_of
+from bargein.services.providers._shared.keys import Token, fetch_token
 from bargein.services.providers.openai import wire
 from bargein.services.providers.openai.dialect import GA, Dialect
 from bargein.services.realtime import Message, Profile, Settings
@@ -85,7 +85,7 @@ class OpenAIProtocol(EventReader):
         return self._endpoint if self._token is None else self._authorized(self._token)
 
     async def _authorized(self, token: Token) -> Endpoint:
-        bearer = {"Authorization": f"Bearer {await token_of(self.profile.provider, token)}"}
+        bearer = {"Authorization": f"Bearer {await fetch_token(self.profile.provider, token)}"}
         return msgspec.structs.replace(self._endpoint, headers={**self._endpoint.headers, **bearer})
 
     # Commands -----------------------------------------------------------------------------------------------------

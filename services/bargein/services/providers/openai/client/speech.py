@@ -12,8 +12,8 @@ import numpy as np
 
 from bargein.pipeline.lowlevel import check_options
 from bargein.services.cascade.parts import Samples, SpeechToText, TextToSpeech, Word
-from bargein.services.providers._shared.http import Http, HttpFault
-from bargein.services.providers._shared.remote_socket import RemoteSocket
+from bargein.services.providers._shared.http import HttpClient, HttpFault
+from bargein.services.providers._shared.remote_speech import RemoteSpeech
 from bargein.services.sockets.retry import RETRYABLE_STATUSES, backoff_seconds, retry_after_seconds
 
 from ._speech_protocol import SpeechReader, TranscriptReader, error_message, wav
@@ -47,7 +47,7 @@ class _RefusedError(Exception):
         self.wait = wait
 
 
-class _OverHttp(RemoteSocket):
+class _OverHttp(RemoteSpeech):
     """A part that sends one request for each utterance or sentence, and retries while no answer has begun."""
 
     service = "OpenAI"
@@ -55,8 +55,8 @@ class _OverHttp(RemoteSocket):
     def __init__(self, api_key: str | None, url: str, silence_seconds: float, retries: int) -> None:
         super().__init__(api_key, "OPENAI_API_KEY", silence_seconds, retries)
         self._base = url.rstrip("/")
-        self._http = Http(
-            type(self).__name__, self._base, first_byte_seconds=silence_seconds, silent_seconds=silence_seconds
+        self._http = HttpClient(
+            type(self).__name__, self._base, first_byte_seconds=silence_seconds, silence_seconds=silence_seconds
         )
         self._headers = {"authorization": f"Bearer {self._secret}", "accept-encoding": "identity"}
 
@@ -107,38 +107,38 @@ class _OverHttp(RemoteSocket):
     ) -> None:
         async with self._http.post(self._base + path, headers=self._headers, **content) as answer:
             if answer.status != 200:
-                body = await answer.beginning(MAX_REFUSAL_BYTES)
+                body = await answer.read_available(MAX_REFUSAL_BYTES)
                 raise _RefusedError(answer.status, body, retry_after_seconds(answer.headers))
-            protocol = reader(answer.kind)
-            while not protocol.over and (data := await answer.chunk()) is not None:
+            protocol = reader(answer.content_type)
+            while not protocol.over and (data := await answer.read_chunk()) is not None:
                 for piece in protocol.feed(data):
                     await put(piece)
             for piece in protocol.end():
                 await put(piece)
-            await answer.linger()
+            await answer.drain()
 
     def _wait(self, fault: HttpFault | _RefusedError, attempt: int) -> float | None:
         """Return the seconds before the next attempt; None where another one cannot help or would come too late."""
         if isinstance(fault, _RefusedError):
             return backoff_seconds(attempt, fault.wait, self._random) if fault.status in RETRYABLE_STATUSES else None
-        if fault.kind == "slow":
+        if fault.cause == "slow":
             return None
         return (
             backoff_seconds(attempt, None, self._random) if attempt > 1 else 0.0
         )  # mostly a connection of the pool that the server has closed
 
-    def _meaning(self, error: Exception) -> Exception:
-        error = super()._meaning(error)
+    def _to_error(self, error: Exception) -> Exception:
+        error = super()._to_error(error)
         if isinstance(error, _RefusedError):
             # The message for a refused key repeats a part of the key.
             message = "" if error.status == 401 else error_message(error.body) or error.body
             return ConnectionError(self._refusal(error.status, message))
         if isinstance(error, HttpFault):
-            if error.kind == "slow":
-                return self._silent()
-            if error.kind == "unreachable":
-                return ConnectionError(f"{self._base} cannot be reached: {self._clean(error.said)}")
-            return ConnectionError(f"{self.service} broke off in the middle: {self._clean(error.said)}")
+            if error.cause == "slow":
+                return self._timeout()
+            if error.cause == "unreachable":
+                return ConnectionError(f"{self._base} cannot be reached: {self._clean(error.detail)}")
+            return ConnectionError(f"{self.service} broke off in the middle: {self._clean(error.detail)}")
         if type(error) is ConnectionError:
             return ConnectionError(self._clean(str(error)))
         return error

@@ -18,9 +18,9 @@ from bargein.pipeline import Audio, Video
 from bargein.processors import DecodePicture, Resample
 from bargein.services.media.ice import configuration
 from bargein.services.media.intake import intercept
-from bargein.services.media.listening import Listening
 from bargein.services.media.tracks import PictureTrack, VoiceTrack
-from bargein.services.media.voice import VoiceSender
+from bargein.services.media.voice_receiver import VoiceReceiver
+from bargein.services.media.voice_sender import VoiceSender
 from bargein.services.sockets import SocketClosedError
 
 from ._call_wire import SOUND_STARTS_SECONDS, CallPicture, CallWire
@@ -56,7 +56,7 @@ class CallSocket:
     ) -> None:
         self._tasks = tasks
         self._wire = CallWire(video=video)
-        self._voice, self._listening, self._resample = VoiceSender(), Listening(), Resample(RATE)
+        self._voice, self._listening, self._resample = VoiceSender(), VoiceReceiver(), Resample(RATE)
         self._pc = RTCPeerConnection(configuration(list(servers)))
         self._track = VoiceTrack(self._voice, self._packet_sent, steady=True)
         transceiver = self._pc.addTransceiver(self._track, direction="sendrecv")
