@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import anyio
+
 from bargein.pipeline import Audio, Outlet, Processor, ResponseEnded, ResponseStarted, UserText
 from bargein.pipeline.testing import framed, speech_like
 from bargein.services.transports import PeerJoined
@@ -20,7 +21,7 @@ class Echo(Processor):
     """Says what it hears."""
 
     def process(self, frame: Audio) -> Iterator[Audio]:
-        yield Audio(samples=frame.samples, rate=frame.rate, pts=frame.pts, response="r")
+        yield Audio(samples=frame.samples, rate=frame.rate, pts=frame.pts, response_id="r")
 
 
 class Talks(Processor):
@@ -44,7 +45,7 @@ class Talks(Processor):
             await anyio.sleep(TURN_SECONDS)
 
     async def say(self, reply: Outlet[Reply], pieces: int) -> None:
-        await reply.send(ResponseStarted(response="r"))
+        await reply.send(ResponseStarted(response_id="r"))
         for samples in self.speech[:pieces]:
-            await reply.send(Audio(samples=samples, rate=self.rate, response="r"))
-        await reply.send(ResponseEnded(response="r"))
+            await reply.send(Audio(samples=samples, rate=self.rate, response_id="r"))
+        await reply.send(ResponseEnded(response_id="r"))

@@ -2,8 +2,8 @@
 
 It reads nothing but the type of a message. To a `response.create` it gives `SECONDS` of sound in deltas of 100 ms, with
 a word for every other: one delta for every five pieces of the user's 20 ms, so that both sides speak equally long at
-any speed; or, for the model `flood`, as fast as they are read, until `response.cancel`. Prints its port, and ends with
-its standard input.
+any speed; or, for the model `emit_limit_error`, as fast as they are read, until `response.cancel`. Prints its port, and
+ends with its standard input.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Peer:
     def __init__(self, connection: ServerConnection) -> None:
         assert connection.request is not None
         self.connection = connection
-        self.flood = "model=flood" in connection.request.path
+        self.emit_limit_error = "model=flood" in connection.request.path
         self.heard = 0  # pieces of the user's sound that no delta was given for
         self.count = 0
         self.name = ""
@@ -52,7 +52,7 @@ class Peer:
                 self.heard += 1
             elif kind == b"response.create":
                 self.count += 1
-                self.name, self.left = f"r{self.count}", SECONDS * 10 * (10 if self.flood else 1)
+                self.name, self.left = f"r{self.count}", SECONDS * 10 * (10 if self.emit_limit_error else 1)
                 await self.connection.send(CREATED % self.name)
             elif kind == b"response.cancel" and self.left:
                 self.left = 0
@@ -65,7 +65,7 @@ class Peer:
         while True:
             await self.changed.wait()
             self.changed.clear()
-            while self.left and (self.flood or self.heard >= PIECES):
+            while self.left and (self.emit_limit_error or self.heard >= PIECES):
                 self.heard -= PIECES
                 self.left -= 1
                 of, last = OF % (self.name, self.name), not self.left
@@ -75,7 +75,7 @@ class Peer:
                 if last:
                     await self.connection.send(SAID % of)
                     await self.connection.send(DONE % (self.name, "completed"))
-                elif self.flood:
+                elif self.emit_limit_error:
                     await asyncio.sleep(0)
 
 

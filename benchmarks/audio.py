@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from _kit import Plain, best, clock, options, show
+
 from bargein.pipeline import Audio, End, Frame, Text, Video
 from bargein.pipeline.testing import framed, joined, speech_like, tone
 from bargein.processors import (
@@ -29,18 +30,18 @@ from bargein.processors import (
     SampleFps,
     Scale,
     Sentences,
-    Silero,
+    SileroVad,
     Spoken,
     Tap,
     Vad,
-    WebRtc,
+    WebRtcVad,
 )
 
 RATES = (8000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 SPEECH = list(framed(speech_like(1000)))
-REPLY = list(framed(speech_like(1000), response="r"))
+REPLY = list(framed(speech_like(1000), response_id="r"))
 LETTERS = "It is raining in Paris today, so take an umbrella with you. " * 4
-WRITTEN = [Text(text=LETTERS[at : at + 4], response="r") for at in range(0, len(LETTERS), 4)]
+WRITTEN = [Text(text=LETTERS[at : at + 4], response_id="r") for at in range(0, len(LETTERS), 4)]
 PIXELS = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8).repeat(10, 0).repeat(10, 1)
 PICTURES = [Video(data=PIXELS, pts=at * 33_333_333) for at in range(10)]
 JPEGS = [Video(data=next(iter(EncodeJpeg().process(each))).data, format="jpeg", pts=each.pts) for each in PICTURES]
@@ -57,8 +58,8 @@ WORK: dict[str, tuple[Callable[[], Any], list[Any]]] = {
     "Sentences": (Sentences, WRITTEN),
     "Spoken": (Spoken, REPLY),
     "Tap": (lambda: Tap(lambda frame: None, Audio), SPEECH),
-    "Vad (Silero)": (lambda: Vad(Silero()), SPEECH),
-    "Vad (WebRTC)": (lambda: Vad(WebRtc()), SPEECH),
+    "Vad (Silero)": (lambda: Vad(SileroVad()), SPEECH),
+    "Vad (WebRTC)": (lambda: Vad(WebRtcVad()), SPEECH),
     "DecodePicture": (DecodePicture, JPEGS),
     "EncodeJpeg": (EncodeJpeg, PICTURES),
     "Overlay": (lambda: Overlay(lambda pixels, frame: None), PICTURES),

@@ -24,6 +24,7 @@ from typing import Any
 import anyio
 import numpy as np
 from _kit import best, clock, options, run, show
+
 from bargein.pipeline import Audio, Frame, Pipeline, SpeechStopped, Text, Transcript
 from bargein.pipeline.statistics import Hop
 from bargein.pipeline.testing import framed, silence
@@ -31,8 +32,8 @@ from bargein.processors import Pacer, Spoken, Turn, Turns, Vad
 from bargein.services.cascade import Cascade
 from bargein.services.cascade.cascade import SILENCE_MS
 from bargein.services.cascade.parts import Samples
-from bargein.services.espeak import ESpeak
-from bargein.services.pocketsphinx import PocketSphinx
+from bargein.services.providers.espeak import ESpeak
+from bargein.services.providers.pocketsphinx import PocketSphinx
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

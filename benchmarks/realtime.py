@@ -32,11 +32,12 @@ import numpy as np
 import numpy.typing as npt
 import sniffio
 from _kit import best, clock, options, run, show
+
 from bargein.pipeline import Audio, Pipeline, Processor, ResponseEnded, ResponseStarted, Session, Text, Transcript
 from bargein.processors import Pacer, Resample, Spoken
 from bargein.services.frames import Connected, Respond
-from bargein.services.openai import _wire
-from bargein.services.openai.realtime import OpenAIRealtime
+from bargein.services.providers.openai import wire as _wire
+from bargein.services.providers.openai.client.realtime import OpenAIRealtime
 
 MICROPHONE, WIRE, SPEAKER = 16_000, 24_000, 16_000
 FRAME, PIECES = 0.020, 5
@@ -305,7 +306,7 @@ class Notes(Processor):
         self.count = 0
 
     def process(self, frame: Audio | Text | Transcript | ResponseStarted | ResponseEnded | Connected) -> None:
-        if isinstance(frame, Audio) and frame.response:
+        if isinstance(frame, Audio) and frame.response_id:
             self.latest[frame.epoch] = clock()
             self.count += 1
             if self.count == 4:

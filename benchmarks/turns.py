@@ -16,15 +16,16 @@ from pathlib import Path
 
 import numpy as np
 from _kit import clock, options, show
+
 from bargein.pipeline import Audio, End, SpeechStarted, SpeechStopped
 from bargein.pipeline.testing import framed
-from bargein.processors import Silero, Turns, Vad, WebRtc
+from bargein.processors import SileroVad, Turns, Vad, WebRtcVad
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.speech import Utterance, utterances
 
-DETECTORS = {"WebRTC alone": lambda: WebRtc(above_noise_db=0), "WebRTC": WebRtc, "Silero": Silero}
+DETECTORS = {"WebRTC alone": lambda: WebRtcVad(above_noise_db=0), "WebRTC": WebRtcVad, "Silero": SileroVad}
 LEVELS: tuple[float | None, ...] = (None, 20, 10, 5, 0)
 BEFORE, AFTER = 2000, 1500
 NEAR = 150

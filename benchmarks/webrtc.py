@@ -27,8 +27,9 @@ import anyio.to_thread
 from _agents import Echo, Talks
 from _kit import best, clock, options, run, show
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+
 from bargein.pipeline import Pipeline, Processor
-from bargein.processors import Resample, Vad, WebRtc
+from bargein.processors import Resample, Vad, WebRtcVad
 from bargein.services.transports import Sessions, Transport
 from bargein.services.transports.webrtc import WebRtcServer
 
@@ -138,7 +139,7 @@ async def reaction(times: int) -> list[float]:
             return await others.reactions(times)
 
 
-ear = (lambda: Resample(16_000, channels=1), lambda: Vad(WebRtc()))
+ear = (lambda: Resample(16_000, channels=1), lambda: Vad(WebRtcVad()))
 SCENES: dict[str, Callable[[], Any]] = {
     "aiortc's echo": bare,
     "echo": served(Echo),

@@ -22,8 +22,9 @@ from typing import Any
 import anyio
 from _agents import Echo, Talks
 from _kit import options, run, show
+
 from bargein.pipeline import Pipeline, Processor
-from bargein.processors import BargeIn, Spoken, Vad, WebRtc
+from bargein.processors import BargeIn, Spoken, Vad, WebRtcVad
 from bargein.services.sockets import Socket, SocketClosedError, listen
 from bargein.services.transports import Transport, serve_websocket
 
@@ -85,7 +86,7 @@ AGENTS: dict[str, Callable[[], list[Processor]]] = {
     "echoes": lambda: [Echo()],
     "speaks half of the time": lambda: [Talks(0.5, rate=RATE, asked=ASKED)],
     "only listens": lambda: [Talks(0, rate=RATE, asked=ASKED)],
-    "only listens, with an ear": lambda: [Vad(WebRtc()), Talks(0, rate=RATE, asked=ASKED)],
+    "only listens, with an ear": lambda: [Vad(WebRtcVad()), Talks(0, rate=RATE, asked=ASKED)],
 }
 
 
@@ -101,7 +102,7 @@ async def main(arguments: Any) -> None:
             f"an agent that {name}: {used:.2f} ms, {used / floor:.1f} x the floor, "
             f"{1000 / used:.0f} sessions a core ({went} messages)"
         )
-    async with agent(lambda: [Vad(WebRtc()), BargeIn(), Talks(0, rate=RATE, asked=ASKED), Spoken()]) as url:
+    async with agent(lambda: [Vad(WebRtcVad()), BargeIn(), Talks(0, rate=RATE, asked=ASKED), Spoken()]) as url:
         for kind, what in (("cut", "an interrupt"), ("speak", "the beginning of speech")):
             reactions = await peers(kind, url, times)
             result[f"{kind}_ms"] = statistics.median(reactions)

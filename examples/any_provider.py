@@ -3,15 +3,16 @@
 import sys
 
 import anyio
+
 from bargein.pipeline import Audio, Pipeline, ToolCall, UserText
 from bargein.pipeline.testing import Harness, run_virtual
 from bargein.processors import Pacer, Resample, Spoken
-from bargein.services.providers import rehearse
 from bargein.services.realtime import Realtime
+from bargein.services.testing.rehearsal import rehearse
 from bargein.services.tools import tool
 
-PROVIDER = "OpenAI"  # or "Gemini", or any other of `bargein.services.providers.PROVIDERS`
-ASKS = [ToolCall(call="", name="clock", arguments='{"city": "Paris"}')]
+PROVIDER = "OpenAI"  # or "Gemini", or any other of `bargein.services.providers.catalog.PROVIDERS`
+ASKS = [ToolCall(call_id="", name="clock", arguments='{"city": "Paris"}')]
 STORY = "It is noon in Paris, and the bells are ringing all over the town while we speak."
 
 

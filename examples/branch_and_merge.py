@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import anyio
 import numpy as np
+
 from bargein.pipeline import Audio, Branch, Frame, Pipeline, Processor
 from bargein.pipeline.testing import Scripted, framed, tone
 
 
-class Level(Frame, frozen=True, kw_only=True):
+class Level(Frame, frozen=True):
     """A frame of one's own is one small class."""
 
     what: str

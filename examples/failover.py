@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import anyio
 import numpy as np
+
 from bargein.pipeline import UserText
 from bargein.pipeline.testing import Harness, run_virtual, tone
 from bargein.processors import Heard, Pacer, Spoken
@@ -45,7 +46,7 @@ async def main() -> None:
             if isinstance(frame, BrainSwitched):
                 print(f"{at * 1000:6.0f} ms  {frame.before} -> {frame.name}: {frame.reason}")
             elif isinstance(frame, Heard) and frame.done and frame.text:
-                print(f"{at * 1000:6.0f} ms  heard: {frame.text!r}, never: {frame.coming!r}")
+                print(f"{at * 1000:6.0f} ms  heard: {frame.text!r}, never: {frame.remaining!r}")
         print([f"{entry.role}: {entry.remembered.strip()}" for entry in brain.history.remembered])
 
 

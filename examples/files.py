@@ -5,6 +5,7 @@ import wave
 from pathlib import Path
 
 import anyio
+
 from bargein.pipeline import Audio, Outlet, Pipeline, Processor, ResponseEnded, ResponseStarted, SpeechStopped
 from bargein.pipeline.testing import framed, speech_like, tone
 from bargein.processors import Gain, Spoken, Vad
@@ -16,10 +17,10 @@ class Answer(Processor):
 
     async def process(self, frame: SpeechStopped, out: Outlet[ResponseStarted | Audio | ResponseEnded]) -> None:
         reply = out.reply()
-        await reply.send(ResponseStarted(response="r"))
-        for piece in framed(tone(440, 1000), response="r"):
-            await reply.send(Audio(samples=piece.samples, rate=piece.rate, response="r"))
-        await reply.send(ResponseEnded(response="r"))
+        await reply.send(ResponseStarted(response_id="r"))
+        for piece in framed(tone(440, 1000), response_id="r"):
+            await reply.send(Audio(samples=piece.samples, rate=piece.rate, response_id="r"))
+        await reply.send(ResponseEnded(response_id="r"))
 
 
 class Ear(Processor):

@@ -5,9 +5,19 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import anyio
+
 from bargein.pipeline import Text
 from bargein.pipeline.testing import run_virtual
-from bargein.services.realtime import Event, Profile, Protocol, Ready, Realtime, ResponseOver, Settings, TextPiece
+from bargein.services.realtime import (
+    Event,
+    Profile,
+    Protocol,
+    Realtime,
+    ResponseOver,
+    SessionReady,
+    Settings,
+    TextPiece,
+)
 from bargein.services.sockets import Endpoint, Socket, pipe
 
 
@@ -17,10 +27,10 @@ class Echo(Protocol):  # no I/O in it, so its tests need no event loop; one inst
     def endpoint(self) -> Endpoint:
         return Endpoint(url="wss://echo.invalid")  # given to `connect`; keys would be in its headers
 
-    def opening(self, settings: Settings) -> Iterable[str]:
+    def open_session(self, settings: Settings) -> Iterable[str]:
         return ()  # this provider greets first, and wants to know nothing
 
-    def text(self, text: str, item: str = "") -> Iterable[str]:
+    def text(self, text: str, item_id: str = "") -> Iterable[str]:
         yield json.dumps({"do": "hear", "text": text})
 
     def respond(self, instructions: str = "") -> Iterable[str]:
@@ -29,10 +39,10 @@ class Echo(Protocol):  # no I/O in it, so its tests need no event loop; one inst
     def receive(self, data: str | bytes) -> Iterable[Event]:  # a real one gives a ProtocolFault for what is no JSON
         match json.loads(data):  # what is unknown matches nothing, so that the provider may learn new words
             case {"is": "ready"}:
-                yield Ready(session="echo")  # nothing but the opening is sent before this
+                yield SessionReady(session_id="echo")  # nothing but the opening is sent before this
             case {"is": "reply", "id": str(name), "text": str(text)}:
-                yield TextPiece(response=name, item="", text=text)  # the first of a new name begins the response
-                yield ResponseOver(response=name)
+                yield TextPiece(response_id=name, item_id="", text=text)  # the first of a new name begins the response
+                yield ResponseOver(response_id=name)
 
 
 @asynccontextmanager

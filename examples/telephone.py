@@ -4,9 +4,10 @@ import base64
 import json
 
 import anyio
+
 from bargein.pipeline import Outlet, Pipeline, Processor, UserText
-from bargein.services.openai import ScriptedBrain
 from bargein.services.sockets import Endpoint, Socket, dial
+from bargein.services.testing import ScriptedBrain
 from bargein.services.transports import Dtmf, Transport, serve_websocket
 from bargein.services.transports.telephony import accept_twilio
 
@@ -20,7 +21,7 @@ class Keys(Processor):
 
 
 def agent(call: Transport) -> Pipeline:
-    print("a call from", call.peer.wishes["name"])
+    print("a call from", call.peer.params["name"])
     return Pipeline(call.source, Keys(), ScriptedBrain("You have no new messages."), call.sink)
 
 

@@ -5,6 +5,7 @@ The agent reads a sentence; at 1 s the user coughs, at 3 s the user speaks. All 
 
 import anyio
 import numpy as np
+
 from bargein.pipeline import (
     Audio,
     Hold,
@@ -34,11 +35,11 @@ class Agent(Processor):
                 out.respond(self.speak)
 
     async def speak(self, reply: Outlet[Reply]) -> None:
-        await reply.send(ResponseStarted(response="r"))
-        await reply.send(Text(text=SENTENCE, response="r", final=True))
-        for frame in framed(tone(200, 5000), response="r"):
-            await reply.send(Audio(samples=frame.samples, rate=frame.rate, response="r"))
-        await reply.send(ResponseEnded(response="r"))
+        await reply.send(ResponseStarted(response_id="r"))
+        await reply.send(Text(text=SENTENCE, response_id="r", final=True))
+        for frame in framed(tone(200, 5000), response_id="r"):
+            await reply.send(Audio(samples=frame.samples, rate=frame.rate, response_id="r"))
+        await reply.send(ResponseEnded(response_id="r"))
 
 
 async def main() -> None:
@@ -51,7 +52,7 @@ async def main() -> None:
             if isinstance(frame, Hold | Resume | Interrupt | Turn):
                 print(f"{at * 1000:6.0f} ms  {frame!r}")
             elif isinstance(frame, Heard) and frame.done:
-                print(f"{at * 1000:6.0f} ms  heard: {frame.text!r}\n           never: {frame.coming!r}")
+                print(f"{at * 1000:6.0f} ms  heard: {frame.text!r}\n           never: {frame.remaining!r}")
 
 
 if __name__ == "__main__":

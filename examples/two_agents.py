@@ -4,6 +4,7 @@ Each hears the other's voice, waits until it is silent, and says its next senten
 """
 
 import anyio
+
 from bargein.pipeline import Audio, Outlet, Pipeline, Processor
 from bargein.pipeline.testing import framed, speech_like
 from bargein.services.transports import connect_websocket, serve_websocket
@@ -28,8 +29,8 @@ class Talker(Processor):
         if self.left:
             self.left -= 1
             print(f"{self.name} speaks")
-            for piece in framed(speech_like(200), response="r"):
-                await reply.send(Audio(samples=piece.samples, rate=piece.rate, response="r"))
+            for piece in framed(speech_like(200), response_id="r"):
+                await reply.send(Audio(samples=piece.samples, rate=piece.rate, response_id="r"))
 
 
 async def main() -> None:

@@ -11,8 +11,9 @@ import anyio
 import numpy as np
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack
+
 from bargein.pipeline import Pipeline
-from bargein.services.openai import ScriptedBrain
+from bargein.services.testing import ScriptedBrain
 from bargein.services.transports import Sessions, Transport
 from bargein.services.transports.webrtc import WebRtcServer
 

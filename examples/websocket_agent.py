@@ -5,9 +5,10 @@ after the flush. A page in its place needs what docs/transports.md says about th
 """
 
 import anyio
+
 from bargein.pipeline import Audio, Interrupt, Pipeline, Transcript, UserText
 from bargein.processors import Spoken
-from bargein.services.openai import ScriptedBrain
+from bargein.services.testing import ScriptedBrain
 from bargein.services.transports import Transport, connect_websocket, serve_websocket
 
 

@@ -7,18 +7,24 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 import pytest
+
 from bargein.pipeline import (
     LIVE,
     Audio,
+    Delivery,
     End,
+    Failure,
     Frame,
     FrameError,
     Image,
     Interrupt,
     Played,
+    ResponseStarted,
     Text,
+    ToolCall,
+    ToolResult,
     Transcript,
-    Travels,
+    UserText,
     Video,
 )
 
@@ -76,13 +82,13 @@ def test_frames_are_frozen() -> None:
 
 
 def test_live_is_the_default_and_the_greatest() -> None:
-    """What is given no epoch never expires."""
+    """A frame without an epoch never expires."""
     assert Text(text="a").epoch == LIVE
     assert Text(text="a", epoch=10**12).epoch < LIVE
 
 
-@pytest.mark.parametrize("frame", [Transcript(text="a"), Played(response="r", ms=1), End()])
-def test_news_never_expires(frame: Frame) -> None:
+@pytest.mark.parametrize("frame", [Transcript(text="a"), Played(response_id="r", ms=1), End()])
+def test_events_never_expire(frame: Frame) -> None:
     """Only media, text and urgent frames can carry an epoch."""
     with pytest.raises(FrameError, match="never expire"):
         msgspec.structs.replace(frame, epoch=3)
@@ -90,7 +96,7 @@ def test_news_never_expires(frame: Frame) -> None:
 
 def test_stamping_leaves_the_original() -> None:
     """A stamped frame is another frame with the same contents."""
-    frame = Audio(samples=SOUND, rate=16_000, pts=5, response="r")
+    frame = Audio(samples=SOUND, rate=16_000, pts=5, response_id="r")
     stamped = frame.stamped(3)
     assert (stamped.epoch, frame.epoch) == (3, LIVE)
     assert stamped.samples is frame.samples
@@ -114,7 +120,9 @@ def test_equality_compares_contents() -> None:
 def test_reprs_tell_size_and_time_and_no_contents() -> None:
     """They are short enough for logs, and never contain the user's media."""
     assert repr(Audio(samples=SOUND, rate=16_000, pts=1_500_000_000)) == "Audio(20 ms, 16000 Hz, 1 ch, pts=1.500s)"
-    assert repr(Audio(samples=SOUND, rate=16_000, epoch=3, response="r")).endswith("pts=0.000s, epoch=3, response='r')")
+    assert repr(Audio(samples=SOUND, rate=16_000, epoch=3, response_id="r")).endswith(
+        "pts=0.000s, epoch=3, response_id='r')"
+    )
     assert repr(Video(data=PIXELS)) == "Video(6x4, rgb24, pts=0.000s)"
     assert repr(Image(data=b"abc", format="jpeg")) == "Image(3 bytes, jpeg, pts=0.000s)"
 
@@ -144,7 +152,7 @@ def test_scaling_saturates() -> None:
 
 
 def test_a_frame_of_ones_own_is_one_small_class() -> None:
-    """Also without repeating the class options."""
+    """A frame class may leave out the class options."""
 
     class Subtitle(Frame, frozen=True, kw_only=True):
         text: str
@@ -153,7 +161,7 @@ def test_a_frame_of_ones_own_is_one_small_class() -> None:
         happy: bool
 
     assert Subtitle(text="a", epoch=2).epoch == 2
-    assert Mood(happy=True).travels is Travels.STREAM
+    assert Mood(happy=True).delivery is Delivery.STREAM
     with pytest.raises(AttributeError):
         Mood(happy=True).happy = False
 
@@ -162,3 +170,45 @@ def test_interrupts_may_carry_an_epoch() -> None:
     """It says which response they are about; the engine numbers them."""
     assert Interrupt(epoch=4).epoch == 4
     assert Interrupt().epoch == LIVE
+
+
+def test_frames_take_their_payload_by_position() -> None:
+    """The ids, `pts` and `epoch` stay keyword-only."""
+    assert Text("hi") == Text(text="hi")
+    assert Audio(SOUND, 16_000) == Audio(samples=SOUND, rate=16_000)
+    assert Image(b"x", "png") == Image(data=b"x", format="png")
+    assert ToolResult("call-1", "{}") == ToolResult(call_id="call-1", output="{}")
+    for kind, payload in ((Text, ("hi", False)), (Audio, (SOUND, 16_000)), (ToolCall, ("call-1", "name", "{}"))):
+        with pytest.raises(TypeError, match="positional"):
+            cast("Any", kind)(*payload, "an-id")
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "message"),
+    [
+        (Text, (3,), r"Text\.text is int 3; expected a str"),
+        (UserText, (b"hi",), r"UserText\.text is bytes b'hi'; expected a str, or decode it"),
+        (Transcript, (None,), r"Transcript\.text is NoneType None"),
+        (Failure, (ValueError("x"),), r"Failure\.message is ValueError"),
+        (ResponseStarted, (7,), r"ResponseStarted\.response_id is int 7"),
+        (ToolResult, ("c", {"a": 1}), r"ToolResult\.output is dict \{'a': 1\}"),
+        (Text, (), r"Text\(\) lacks its text; write Text\(text='...'\)"),
+        (ToolCall, ("c",), r"ToolCall\(\) lacks its name"),
+        (Audio, (SOUND,), r"Audio\.rate is missing; expected samples a second"),
+        (Audio, (), r"Audio\.samples is missing; expected a non-empty array"),
+        (Image, (), r"Image\.data is missing; format 'rgb24' expects an array"),
+    ],
+)
+def test_a_wrong_payload_is_named(kind: Any, payload: tuple[Any, ...], message: str) -> None:
+    """The error says which class, which field and which value."""
+    with pytest.raises(FrameError, match=message):
+        kind(*payload)
+
+
+def test_a_string_of_a_subclass_is_a_string() -> None:
+    """Enumerations of strings, for instance, are accepted."""
+
+    class Name(str):
+        pass
+
+    assert Text(Name("hi")).text == "hi"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Branch,
@@ -69,7 +70,7 @@ async def test_waiting_branches_end_once() -> None:
 
 
 async def test_order_within_a_branch_is_kept() -> None:
-    """Whatever the others do, each branch's frames stay in order."""
+    """The frames of each branch stay in order, independent of the other branches."""
     got = await sent(Branch(Pipeline(Waits(), Tags(100)), Pipeline(Loops(), Tags(200))), *(audio(i) for i in range(50)))
     for base in (100, 200):
         assert [n for n in numbers(got) if base <= n < base + 100] == list(range(base, base + 50))
@@ -116,14 +117,14 @@ def test_using_a_processor_twice_is_found() -> None:
 
 
 def test_empty_graphs_are_found() -> None:
-    """They have a remedy too."""
+    """The errors say what to do."""
     with pytest.raises(LinkError, match=r"has no processors; .*use Pass\(\)"):
         _ = Pipeline().plan
 
 
 async def test_sources_in_the_middle() -> None:
     """A source that stands behind others lets their frames pass and adds its own."""
-    source = Scripted(audio(7), Played(response="r", ms=1))
+    source = Scripted(audio(7), Played(response_id="r", ms=1))
     got = await sent(Pipeline(Plain(), source, Waits()), audio(1))
     assert sorted(numbers(got)) == [1, 7]
 
@@ -136,7 +137,7 @@ def test_what_comes_out_is_known() -> None:
 
 
 async def test_passing_by_never_multiplies() -> None:
-    """Neither unfused, nor behind two hundred fused steps, nor in a switch whose branch forks."""
+    """Order holds unfused, behind two hundred fused steps, and in a switch whose branch forks."""
     text = Text(text="a")
 
     def fork() -> Branch:
@@ -156,7 +157,7 @@ async def test_passing_by_never_multiplies() -> None:
 
 
 async def test_unfused_frames_wait_their_turn() -> None:
-    """A plain processor with an inbox of its own lets nothing overtake it, not even what it does not take."""
+    """A sync processor with its own inbox lets nothing overtake it, not even what it does not take."""
     async with Harness(Plain(), Plain(), TagsText(), Plain(), fused=False) as harness:
         frames: list[Frame] = [audio(1), Text(text="a"), VIDEO, audio(2), Transcript(text="b"), audio(3)]
         await harness.send(*frames)
@@ -176,6 +177,6 @@ def test_nothing_is_lost_in_nesting() -> None:
 
 
 def test_names_are_unique() -> None:
-    """Whatever the author called them."""
+    """Names are unique even if the author gave the same name twice."""
     graph = Graph(*(Plain().options(name=name) for name in ("X-2", "X", "X", "X")))
     assert [node.name for node in graph.plan.processors] == ["X-2", "X", "X-3", "X-4"]

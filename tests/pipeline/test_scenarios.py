@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import anyio
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Hold,
@@ -173,7 +174,7 @@ class Provider(Processor):
             await second.send(audio(200 + at))
         await first.send(Interrupt(reason="the first one's cancellation, late"))
         await second.send(audio(299))
-        await out.send(ResponseEnded(response="first", outcome="interrupted"))
+        await out.send(ResponseEnded(response_id="first", outcome="interrupted"))
 
 
 async def test_7_late_deltas_of_a_cancelled_response() -> None:
@@ -238,7 +239,7 @@ async def test_9_cancel_after_a_lost_end() -> None:
 @pytest.mark.parametrize("make", [lambda: Plain(), lambda: Waits(), lambda: Waits(0.03)])
 async def test_what_an_interrupt_must_not_destroy(make: Callable[[], Processor]) -> None:
     """Transcripts, tool calls, boundaries and the user's own sound pass; only the reply is flushed."""
-    kept = [Transcript(text="late", final=True), ToolCall(call="c", name="n"), SpeechStarted(), audio(7)]
+    kept = [Transcript(text="late", final=True), ToolCall(call_id="c", name="n"), SpeechStarted(), audio(7)]
     async with Harness(make(), Waits(0.01), Plain()) as harness:
         for frame in kept:
             harness.session.offer(frame)

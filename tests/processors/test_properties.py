@@ -8,22 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bargein.pipeline import Audio, End, Frame, Interrupt, ResponseEnded, SpeechStarted, Text, Video
-from bargein.pipeline.testing import framed, joined, speech_like, tone
-from bargein.processors import (
-    Gain,
-    Meter,
-    Mixer,
-    Recorder,
-    Resample,
-    SampleFps,
-    Sentences,
-    Spoken,
-    Tap,
-    Vad,
-)
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bargein.pipeline import Audio, End, Frame, Interrupt, ResponseEnded, SpeechStarted, Text, Video
+from bargein.pipeline.testing import framed, joined, speech_like, tone
+from bargein.processors import Gain, Meter, Mixer, Recorder, Resample, SampleFps, Sentences, Spoken, Tap, Vad
 
 ROOM = Audio(samples=tone(100, 500, dbfs=-30), rate=16_000)
 SOUND = speech_like(600)
@@ -87,10 +77,10 @@ def test_cutting_changes_no_sample(name: str, sizes: list[int]) -> None:
 def test_interrupts_are_idempotent(name: str, at: int, times: int) -> None:
     """Two of the same are as one, and one of an epoch that has passed is nothing."""
     reply: list[Frame] = []
-    for frame in cut([320], response="r", epoch=0):
-        reply += [frame, Text(text="Some words. ", response="r", epoch=0)]
-        reply += [Video(data=np.zeros((2, 2, 3), np.uint8), pts=frame.pts, response="r", epoch=0)]
-    following = [*(frame.stamped(1) for frame in reply), SpeechStarted(), ResponseEnded(response="r"), End()]
+    for frame in cut([320], response_id="r", epoch=0):
+        reply += [frame, Text(text="Some words. ", response_id="r", epoch=0)]
+        reply += [Video(data=np.zeros((2, 2, 3), np.uint8), pts=frame.pts, response_id="r", epoch=0)]
+    following = [*(frame.stamped(1) for frame in reply), SpeechStarted(), ResponseEnded(response_id="r"), End()]
     interrupt = Interrupt(epoch=1)
 
     def after(interrupts: list[Interrupt]) -> list[Frame]:

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
-from bargein.services.openai.dialect import GA
-from bargein.services.openai.serve import serve_socket
-from bargein.services.openai.tongue import Tongue
+
+from bargein.services.providers.openai.dialect import GA
+from bargein.services.providers.openai.server.serve import serve_socket
+from bargein.services.providers.openai.server_language import ServerLanguage
 from bargein.services.sockets import Endpoint, Socket, pipe
 
 Change = Callable[[dict[str, Any]], Iterable[dict[str, Any]]]
@@ -20,7 +21,7 @@ class Piped:
     """What connects, what was sent, and where to. `change` is what a provider makes of an event beyond its dialect."""
 
     def __init__(
-        self, group: anyio.abc.TaskGroup, make_brain: Any, dialect: Tongue, change: Change | None, options: Any
+        self, group: anyio.abc.TaskGroup, make_brain: Any, dialect: ServerLanguage, change: Change | None, options: Any
     ) -> None:
         self.endpoints: list[Endpoint] = []
         self.sent: list[dict[str, Any]] = []
@@ -69,7 +70,7 @@ class _Watched:
     async def receive(self) -> str | bytes:
         while not self._came:
             data = await self._socket.receive()
-            if self._change is None:
+            if self._change is None or isinstance(data, bytes):
                 return data
             try:
                 event = json.loads(data)
@@ -84,7 +85,7 @@ class _Watched:
 
 @asynccontextmanager
 async def piped(
-    make_brain: Any, dialect: Tongue = GA, *, change: Change | None = None, **options: Any
+    make_brain: Any, dialect: ServerLanguage = GA, *, change: Change | None = None, **options: Any
 ) -> AsyncIterator[Piped]:
     """A server of brains while the block runs; the options are those of `serve_socket`."""
     async with anyio.create_task_group() as group:

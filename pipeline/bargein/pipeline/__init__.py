@@ -1,9 +1,12 @@
 """The engine: frames, processors, graphs, epochs and sessions."""
 
+from ._inbox import Inbox
+from ._outlet import Outlet
+from .audio_format import AudioFormat
 from .errors import (
     BargeinError,
     ContractError,
-    FloodError,
+    EmitLimitError,
     FrameError,
     LinkError,
     LinkWarning,
@@ -13,6 +16,7 @@ from .errors import (
 from .frames import (
     LIVE,
     Audio,
+    Delivery,
     End,
     Failure,
     Frame,
@@ -29,14 +33,12 @@ from .frames import (
     ToolCall,
     ToolResult,
     Transcript,
-    Travels,
     Usage,
     UserText,
     Video,
 )
 from .graph import Branch, Graph, Pipeline, Switch
-from .ports import Inbox, Outlet
-from .processor import AudioFormat, Pass, Processor
+from .processor import Pass, Processor
 from .session import Session
 from .statistics import Hop, ProcessorStatistics, SessionStatistics
 
@@ -47,9 +49,10 @@ __all__ = [
     "BargeinError",
     "Branch",
     "ContractError",
+    "Delivery",
+    "EmitLimitError",
     "End",
     "Failure",
-    "FloodError",
     "Frame",
     "FrameError",
     "Graph",
@@ -80,7 +83,6 @@ __all__ = [
     "ToolCall",
     "ToolResult",
     "Transcript",
-    "Travels",
     "Usage",
     "UserText",
     "Video",

@@ -1,34 +1,49 @@
-"""Pure media and turn-taking steps. They import the engine only, and know no service."""
+"""Processors for media and turn-taking. They build on the engine and know no service."""
 
-from .alignment import Alignment
-from .barge_in import BACKCHANNELS, BargeIn, Decision, Evidence, decide
-from .decode_picture import DecodePicture
-from .detectors import Detector, Silero, WebRtc
-from .encode_jpeg import EncodeJpeg
-from .gain import Gain
-from .latency import BargeInReaction, Latency, TurnLatency
-from .meter import Level, Meter
-from .mixer import Mixer
-from .overlay import Overlay
-from .pacer import Pacer
-from .playout import Playout
-from .recorder import Recorder
-from .resample import Resample
-from .sample_fps import SampleFps
-from .scale import Scale
-from .sentences import Sentences
-from .spoken import AgentActivity, Heard, Spoken, Timing
-from .tap import Tap
-from .turn_taking import TurnTaking
-from .turns import Commit, Turn, Turns, UserIdle
-from .vad import SpeechContinued, SpeechProbability, Vad
+from .audio.channels import mix_channels
+from .audio.gain import Gain
+from .audio.meter import Meter
+from .audio.mixer import Mixer
+from .audio.recorder import Recorder
+from .audio.resample import Resample
+from .frames import (
+    AgentActivity,
+    BargeInLatency,
+    Commit,
+    Heard,
+    Level,
+    SpeechContinued,
+    SpeechProbability,
+    Timing,
+    Turn,
+    TurnControl,
+    TurnEnd,
+    TurnLatency,
+    UserIdle,
+)
+from .listening.barge_in import BACKCHANNELS, BargeIn, Decision, Evidence, decide
+from .listening.detectors import Detector, SileroVad, WebRtcVad
+from .listening.turns import Turns
+from .listening.vad import Vad
+from .observe.latency import Latency
+from .observe.tap import Tap
+from .speaking.alignment import Alignment
+from .speaking.pacer import Pacer
+from .speaking.playout import Playout
+from .speaking.sentences import Sentences
+from .speaking.spoken import Spoken
+from .video.decode_picture import DecodePicture
+from .video.encode_jpeg import EncodeJpeg
+from .video.overlay import Overlay
+from .video.sample_fps import SampleFps
+from .video.scale import Scale
 
 __all__ = [
     "BACKCHANNELS",
     "AgentActivity",
     "Alignment",
     "BargeIn",
-    "BargeInReaction",
+    "BargeInLatency",
     "Commit",
     "Decision",
     "DecodePicture",
@@ -49,18 +64,20 @@ __all__ = [
     "SampleFps",
     "Scale",
     "Sentences",
-    "Silero",
+    "SileroVad",
     "SpeechContinued",
     "SpeechProbability",
     "Spoken",
     "Tap",
     "Timing",
     "Turn",
+    "TurnControl",
+    "TurnEnd",
     "TurnLatency",
-    "TurnTaking",
     "Turns",
     "UserIdle",
     "Vad",
-    "WebRtc",
+    "WebRtcVad",
     "decide",
+    "mix_channels",
 ]

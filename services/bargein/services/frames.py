@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from bargein.pipeline import Frame, Travels
+from bargein.pipeline import Delivery, Frame
+from bargein.pipeline.frames import ItemFrame, check_text, payload
 from bargein.processors import Commit
 
 __all__ = [
-    "Aside",
     "BrainSwitched",
     "ClearAudio",
     "Commit",
     "Configure",
     "Connected",
     "Disconnected",
+    "OutOfBand",
     "RateLimits",
     "Remember",
     "Respond",
@@ -25,23 +26,23 @@ __all__ = [
 ]
 
 
-class Respond(Frame, frozen=True, kw_only=True):
+class Respond(Frame, frozen=True):
     """Answer now, whoever's turn it is. While a response is being made, it waits for its end."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     instructions: str = ""
     """In place of the session's, for this response."""
     protected: bool = False
     """The user's speech must not interrupt it."""
-    apart: str = ""
-    """A name for an answer that is no part of the conversation: text, which comes as an `Aside` of that name."""
+    out_of_band: str = ""
+    """A name for an answer that is no part of the conversation: text, which comes as an `OutOfBand` of that name."""
 
 
-class Aside(Frame, frozen=True, kw_only=True):
+class OutOfBand(Frame, frozen=True, kw_only=True):
     """The answer to a `Respond` that was asked `apart`."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     name: str
     """The name it was asked by."""
@@ -54,7 +55,7 @@ class Aside(Frame, frozen=True, kw_only=True):
 class RateLimits(Frame, frozen=True, kw_only=True):
     """What is left of the provider's limits."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     provider: str
     """Whose."""
@@ -64,27 +65,30 @@ class RateLimits(Frame, frozen=True, kw_only=True):
     """In how many seconds it is full again."""
 
 
-class Say(Frame, frozen=True, kw_only=True):
+class Say(Frame, frozen=True):
     """Say this, word for word."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
-    text: str
+    text: str = payload()
     """The words."""
     protected: bool = False
     """The user's speech must not interrupt it."""
+
+    def __post_init__(self) -> None:
+        check_text(self, "text")
 
 
 class ClearAudio(Frame, frozen=True, kw_only=True):
     """Forget the user's sound that has not been committed."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
 
 class Configure(Frame, frozen=True, kw_only=True):
     """Change the session; what is None stays as it is."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     instructions: str | None = None
     """What the model should do and be; empty for what it was made with."""
@@ -96,33 +100,39 @@ class Configure(Frame, frozen=True, kw_only=True):
     """Which voice it has, in the provider's words."""
 
 
-class Remember(Frame, frozen=True, kw_only=True):
+class _Remembered(ItemFrame, frozen=True, kw_only=True):
+    """The keyword-only fields of `Remember`."""
+
+    call_id: str = ""
+    """The id of the call."""
+
+
+class Remember(_Remembered, frozen=True):
     """Part of the conversation that was not said in it, such as the history of an earlier one. Nobody answers it."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
-    role: Literal["system", "user", "assistant", "call", "result"]
+    role: Literal["system", "user", "assistant", "call", "result"] = payload()
     """Whose words; `call` and `result` are of a tool."""
-    text: str
+    text: str = payload()
     """The words, the arguments of the call, or its result."""
-    item: str = ""
-    """Its id in the conversation."""
-    call: str = ""
-    """The id of the call."""
     name: str = ""
     """Which tool."""
+
+    def __post_init__(self) -> None:
+        check_text(self, "role", "text")
 
 
 class Connected(Frame, frozen=True, kw_only=True):
     """A session with the provider is ready."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     provider: str
     """Whose."""
-    session: str = ""
+    session_id: str = ""
     """Its id there."""
-    again: bool = False
+    reconnected: bool = False
     """It replaces one that was lost or had to end."""
     config: Any = None
     """The session's configuration, as the provider states it."""
@@ -133,7 +143,7 @@ class Connected(Frame, frozen=True, kw_only=True):
 class Disconnected(Frame, frozen=True, kw_only=True):
     """The connection with the provider is gone."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     provider: str
     """Whose."""
@@ -148,7 +158,7 @@ class Disconnected(Frame, frozen=True, kw_only=True):
 class BrainSwitched(Frame, frozen=True, kw_only=True):
     """Another brain has taken over the conversation."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
     name: str
     """Which."""
@@ -163,9 +173,9 @@ class BrainSwitched(Frame, frozen=True, kw_only=True):
 class ToolStarted(Frame, frozen=True, kw_only=True):
     """A tool runs."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
-    call: str
+    call_id: str
     """The call's id."""
     name: str
     """The tool."""
@@ -176,9 +186,9 @@ class ToolStarted(Frame, frozen=True, kw_only=True):
 class ToolProgress(Frame, frozen=True, kw_only=True):
     """A tool tells how far it has come."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
-    call: str
+    call_id: str
     """The call's id."""
     name: str
     """The tool."""
@@ -191,9 +201,9 @@ class ToolProgress(Frame, frozen=True, kw_only=True):
 class ToolFinished(Frame, frozen=True, kw_only=True):
     """A tool has answered, failed, or was called off."""
 
-    travels: ClassVar[Travels] = Travels.NEWS
+    delivery: ClassVar[Delivery] = Delivery.EVENT
 
-    call: str
+    call_id: str
     """The call's id."""
     name: str
     """The tool."""

@@ -6,23 +6,23 @@ from collections.abc import Iterator
 
 import anyio
 import pytest
+
 from bargein.pipeline import Audio, End, Interrupt, Pipeline, Played, Processor, SpeechStarted, Text
 from bargein.pipeline.testing import Arrival, Harness, Timeline, framed, tone
-
-from ..kit import Plain, Waits, audio, index
+from tests.pipeline.kit import Plain, Waits, audio, index
 
 
 class Reports(Processor):
     def process(self, frame: Audio) -> Iterator[Audio | Played]:
         yield frame
-        yield Played(response="r", ms=20)
+        yield Played(response_id="r", ms=20)
 
 
 async def test_it_sees_both_ends() -> None:
     """What comes out below and what comes out above, in one timeline."""
     async with Harness(Reports()) as harness:
         await harness.send(audio(1), Text(text="passes"), SpeechStarted())
-        assert await harness.end() == [audio(1), Played(response="r", ms=20), Text(text="passes"), SpeechStarted()]
+        assert await harness.end() == [audio(1), Played(response_id="r", ms=20), Text(text="passes"), SpeechStarted()]
         assert harness.of(Audio) == [audio(1)]
 
 

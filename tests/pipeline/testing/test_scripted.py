@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+
 from bargein.pipeline import Audio, ContractError, Interrupt, Pipeline, Text, Transcript
 from bargein.pipeline.testing import Harness, Reply, Scripted
-
-from ..kit import Sink, audio, index
+from tests.pipeline.kit import Sink, audio, index
 
 pytestmark = pytest.mark.virtual
 

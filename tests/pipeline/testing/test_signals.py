@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from bargein.pipeline import Text
 from bargein.pipeline.testing import framed, joined, noise, silence, speech_like, tone
 
@@ -46,9 +47,9 @@ def test_the_same_arguments_give_the_same_samples() -> None:
 def test_framing() -> None:
     """Times are counted from samples, nothing is lost, the last may be shorter."""
     samples = tone(ms=50)
-    frames = list(framed(samples, ms=20, epoch=3, response="r", start=160))
+    frames = list(framed(samples, ms=20, epoch=3, response_id="r", start=160))
     assert [len(frame.samples) for frame in frames] == [320, 320, 160]
     assert [frame.pts for frame in frames] == [10_000_000, 30_000_000, 50_000_000]
-    assert {(frame.epoch, frame.response) for frame in frames} == {(3, "r")}
+    assert {(frame.epoch, frame.response_id) for frame in frames} == {(3, "r")}
     assert np.array_equal(joined([*frames, Text(text="not sound")]), samples)
     assert len(joined([])) == 0

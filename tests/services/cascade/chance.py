@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import numpy as np
+
 from bargein.pipeline import (
     Audio,
     Hold,
@@ -23,7 +24,7 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.testing import Harness
 from bargein.processors import SpeechContinued, Turns
-from bargein.services.cascade import Call, Cascade, LanguageModel, Prompt, SpeechToText, TextToSpeech, Word
+from bargein.services.cascade import Cascade, LanguageModel, Prompt, SpeechToText, TextToSpeech, ToolRequest, Word
 from bargein.services.cascade.parts import Samples
 from bargein.services.frames import Configure, Respond, Say
 from bargein.services.tools import tool
@@ -112,7 +113,7 @@ class Mind(LanguageModel):
         self.asked: list[str] = []
         self.open = 0
 
-    async def answer(self, prompt: Prompt) -> AsyncIterator[str | Call | Usage]:
+    async def answer(self, prompt: Prompt) -> AsyncIterator[str | ToolRequest | Usage]:
         world = self.world
         self.asked.append(" ".join(entry.text for entry in prompt.entries if entry.role == "user"))
         assert all(entry.output is not None for entry in prompt.entries if entry.role == "call"), "half a pair"
@@ -130,7 +131,7 @@ class Mind(LanguageModel):
                 await world.pause()
             while world.chance(0.4):
                 name = world.random.choice(("quick", "slow", "never", "fails", "off", "theirs", "unknown"))
-                yield Call(name=name, call="" if world.chance(0.7) else world.word("id"))
+                yield ToolRequest(name=name, call_id="" if world.chance(0.7) else world.word("id"))
             if world.chance(0.3):
                 yield Usage(input_tokens=1)
         finally:
@@ -257,14 +258,14 @@ class User:
         """An utterance, of so many pieces of 50 ms."""
         self._count += 1
         item, began = f"speech-{self._count}", self._now
-        await self.harness.send(SpeechStarted(item=item, pts=began, lag_ms=100))
+        await self.harness.send(SpeechStarted(item_id=item, pts=began, lag_ms=100))
         for piece in range(pieces):
             self._now += 50_000_000
             samples = np.full(RATE // 20, 500, np.int16)
             await self.harness.send(Audio(samples=samples, rate=RATE, pts=self._now))
-            await self.harness.send(SpeechContinued(item=item, pts=began, ms=50.0 * (piece + 1)))
+            await self.harness.send(SpeechContinued(item_id=item, pts=began, ms=50.0 * (piece + 1)))
             await anyio.sleep(wait)
-        await self.harness.send(SpeechStopped(item=item, pts=self._now, lag_ms=self.world.random.choice((0, 200))))
+        await self.harness.send(SpeechStopped(item_id=item, pts=self._now, lag_ms=self.world.random.choice((0, 200))))
 
     async def types(self) -> str:
         text = self.world.word("t")
@@ -275,6 +276,6 @@ class User:
     async def answers(self) -> None:
         """Some calls that are left to the application."""
         for call in self.harness.of(ToolCall):
-            if not call.handled and call.call not in self._answered and self.world.chance(0.5):
-                self._answered.add(call.call)
-                await self.harness.send(ToolResult(call=call.call, output='"there"'))
+            if not call.handled and call.call_id not in self._answered and self.world.chance(0.5):
+                self._answered.add(call.call_id)
+                await self.harness.send(ToolResult(call_id=call.call_id, output='"there"'))

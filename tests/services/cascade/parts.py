@@ -7,9 +7,10 @@ from typing import Any
 
 import anyio
 import numpy as np
+
 from bargein.pipeline import Usage
 from bargein.pipeline.testing import tone
-from bargein.services.cascade import Call, LanguageModel, Prompt, SpeechToText, TextToSpeech, Word
+from bargein.services.cascade import LanguageModel, Prompt, SpeechToText, TextToSpeech, ToolRequest, Word
 from bargein.services.cascade.parts import Samples
 
 LETTER_MS = 50.0
@@ -39,7 +40,7 @@ class Ears(SpeechToText):
             yield " ".join(words[:at])
 
 
-Says = str | Call | Usage | float | Exception
+Says = str | ToolRequest | Usage | float | Exception
 
 
 class Mind(LanguageModel):
@@ -58,7 +59,7 @@ class Mind(LanguageModel):
     async def __aexit__(self, *error: Any) -> None:
         self.entered -= 1
 
-    async def answer(self, prompt: Prompt) -> AsyncIterator[str | Call | Usage]:
+    async def answer(self, prompt: Prompt) -> AsyncIterator[str | ToolRequest | Usage]:
         self.prompts.append(prompt)
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         try:

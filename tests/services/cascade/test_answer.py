@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import (
     Failure,
     Image,
@@ -22,8 +23,8 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.testing import Harness
 from bargein.processors import Heard, Pacer, Sentences, Spoken, Turn
-from bargein.services.cascade import Answer, Call, Prompt, Speak
-from bargein.services.frames import Aside, Configure, Remember, Respond, Say, ToolFinished
+from bargein.services.cascade import Answer, Prompt, Speak, ToolRequest
+from bargein.services.frames import Configure, OutOfBand, Remember, Respond, Say, ToolFinished
 from bargein.services.history import Entry, History, HistoryStatistics, Picture
 from bargein.services.tools import tool
 
@@ -40,7 +41,7 @@ def said(harness: Harness) -> list[str]:
     """What was written, by response."""
     texts: dict[str, str] = {}
     for frame in harness.of(Text):
-        texts[frame.response] = texts.get(frame.response, "") + frame.text
+        texts[frame.response_id] = texts.get(frame.response_id, "") + frame.text
     return list(texts.values())
 
 
@@ -55,7 +56,7 @@ async def test_a_turn_is_answered() -> None:
     assert [frame.final for frame in harness.of(Text)] == [False, False, False, True]
     assert mind.said == [("user", "Hello.")]
     assert mind.prompts[0].instructions == "Be kind."
-    assert harness.of(Usage)[0].response == "response-1"
+    assert harness.of(Usage)[0].response_id == "response-1"
     assert mind.entered == 0
 
 
@@ -67,7 +68,10 @@ async def test_tools_are_run_and_the_model_goes_on() -> None:
         await anyio.sleep(1)
         return f"sunny in {city}"
 
-    calls = [Call(name="weather", arguments='{"city": "Paris"}'), Call(name="weather", arguments='{"city": "Rome"}')]
+    calls = [
+        ToolRequest(name="weather", arguments='{"city": "Paris"}'),
+        ToolRequest(name="weather", arguments='{"city": "Rome"}'),
+    ]
     mind = Mind(["Let me see. ", *calls], ["It is sunny in both."])
     async with Harness(Answer(mind, tools=[weather])) as harness:
         await harness.send(turn("What is the weather?"))
@@ -86,15 +90,15 @@ async def test_tools_are_run_and_the_model_goes_on() -> None:
 
 async def test_the_application_may_answer_calls() -> None:
     """Where there are no tools: in a response of its own, which another one follows when all are answered."""
-    calls = [Call(name="theirs", call="c"), Call(name="theirs", call="d")]
+    calls = [ToolRequest(name="theirs", call_id="c"), ToolRequest(name="theirs", call_id="d")]
     mind = Mind(["Let me ask. ", *calls], ["Thank you."])
     async with Harness(Answer(mind)) as harness:
         await harness.send(turn("Go."))
         await harness.next(ResponseEnded)
-        await harness.send(ToolResult(call="d", output="7"))
+        await harness.send(ToolResult(call_id="d", output="7"))
         await anyio.sleep(1)
         assert len(mind.prompts) == 1
-        await harness.send(ToolResult(call="c", output="42"), ToolResult(call="who?", output=""))
+        await harness.send(ToolResult(call_id="c", output="42"), ToolResult(call_id="who?", output=""))
         await harness.next(ResponseEnded)
         assert mind.said[1:] == [("assistant", "Let me ask. "), ("call", "42"), ("call", "7")]
         assert said(harness) == ["Let me ask. ", "Thank you."]
@@ -104,7 +108,7 @@ async def test_the_application_may_answer_calls() -> None:
 
 async def test_a_call_that_nobody_answers_holds_up_nobody() -> None:
     """The model goes on after a minute, and a user at once; what comes late is kept."""
-    mind = Mind([Call(name="theirs")], ["Never mind."], [Call(name="theirs")], ["Yes?"], ["Now I know."])
+    mind = Mind([ToolRequest(name="theirs")], ["Never mind."], [ToolRequest(name="theirs")], ["Yes?"], ["Now I know."])
     async with Harness(Answer(mind)) as harness:
         await harness.send(turn("Go."))
         await harness.next(Text, within=100)
@@ -116,7 +120,7 @@ async def test_a_call_that_nobody_answers_holds_up_nobody() -> None:
         await harness.send(turn("Hello?", 3))
         await harness.next(Text)
         assert harness.timeline[-1].at == pytest.approx(61)
-        await harness.send(ToolResult(call=call.call, output="late"))
+        await harness.send(ToolResult(call_id=call.call_id, output="late"))
         await anyio.sleep(100)
         assert len(mind.prompts) == 4
         await harness.send(turn("So?", 4))
@@ -127,7 +131,7 @@ async def test_a_call_that_nobody_answers_holds_up_nobody() -> None:
 
 async def test_at_the_end_nobody_answers_calls_any_more() -> None:
     """So they are not waited for."""
-    mind = Mind([Call(name="theirs")], ["Never."])
+    mind = Mind([ToolRequest(name="theirs")], ["Never."])
     async with Harness(Answer(mind)) as harness:
         await harness.send(turn("Go."))
         await harness.next(ResponseEnded)
@@ -141,15 +145,15 @@ async def test_something_may_be_asked_apart() -> None:
     mind = Mind([1.0, "They said ", "hello."], ["Hello."], [ValueError("broken")])
     answer = Answer(mind)
     async with Harness(answer) as harness:
-        await harness.send(Respond(apart="summary", instructions="Sum up."))
+        await harness.send(Respond(out_of_band="summary", instructions="Sum up."))
         await harness.settle()
         await harness.send(turn("Hello."))
         await harness.next(ResponseEnded)
         assert harness.timeline[-1].at < 0.5
-        assert await harness.next(Aside) == Aside(name="summary", text="They said hello.")
+        assert await harness.next(OutOfBand) == OutOfBand(name="summary", text="They said hello.")
         assert mind.prompts[0].instructions == "Sum up."
-        await harness.send(Respond(apart="again"))
-        assert (await harness.next(Aside)).reason == "Mind: broken"
+        await harness.send(Respond(out_of_band="again"))
+        assert (await harness.next(OutOfBand)).reason == "Mind: broken"
         await harness.end()
     assert said(harness) == ["Hello."]
     assert [entry.remembered for entry in answer.history] == ["Hello.", "Hello."]
@@ -166,7 +170,11 @@ async def test_the_application_may_have_tools_beside_ours() -> None:
     def both() -> str:
         return "never"
 
-    mind = Mind([Call(name="here", arguments='{"x": 1}')], [Call(name="there"), Call(name="both")], ["Done."])
+    mind = Mind(
+        [ToolRequest(name="here", arguments='{"x": 1}')],
+        [ToolRequest(name="there"), ToolRequest(name="both")],
+        ["Done."],
+    )
     theirs = {"type": "function", "name": "there"}, {"name": "both", "description": "Both.", "parameters": {"a": 1}}
     async with Harness(Answer(mind, tools=[here, both])) as harness:
         await harness.send(Configure(schemas=theirs), turn("Go."))
@@ -177,7 +185,7 @@ async def test_the_application_may_have_tools_beside_ours() -> None:
         assert [each["name"] for each in mind.prompts[0].tools] == ["here", "there", "both"]
         assert mind.prompts[0].tools[1]["parameters"] == {"type": "object", "properties": {}}
         for call in harness.of(ToolCall)[1:]:
-            await harness.send(ToolResult(call=call.call, output="from there"))
+            await harness.send(ToolResult(call_id=call.call_id, output="from there"))
         await harness.next(ResponseEnded)
         assert [each[1] for each in mind.said[1:]] == ["from here", "from there", "from there"]
         await harness.send(Configure(schemas=()), turn("And now?", 2))
@@ -216,7 +224,7 @@ async def test_tools_survive_an_interrupt() -> None:
         await anyio.sleep(2)
         return "done"
 
-    mind = Mind([Call(name="slow")], ["So."])
+    mind = Mind([ToolRequest(name="slow")], ["So."])
     async with Harness(Answer(mind, tools=[slow])) as harness:
         await harness.send(turn("Go."))
         await harness.next(ToolCall)
@@ -237,7 +245,7 @@ async def test_a_tool_that_an_interrupt_calls_off_is_told_to_the_model() -> None
         await anyio.sleep(2)
         return "done"
 
-    mind = Mind([Call(name="slow")], ["So."])
+    mind = Mind([ToolRequest(name="slow")], ["So."])
     async with Harness(Answer(mind, tools=[slow])) as harness:
         await harness.send(turn("Go."))
         await harness.next(ToolCall)
@@ -250,14 +258,14 @@ async def test_a_tool_that_an_interrupt_calls_off_is_told_to_the_model() -> None
 
 async def test_a_call_that_is_left_behind_does_not_stay_open() -> None:
     """The application has not answered it a minute after, whoever went on meanwhile."""
-    mind = Mind([Call(name="theirs")], ["Yes?"], ["Well."])
+    mind = Mind([ToolRequest(name="theirs")], ["Yes?"], ["Well."])
     async with Harness(answer := Answer(mind)) as harness:
         await harness.send(turn("Go."))
         call = await harness.next(ToolCall)
         await harness.send(turn("Hello?", 2))
         await anyio.sleep(61)
         assert [entry.output for entry in answer.history if entry.role == "call"] == ['"nobody answered"']
-        await harness.send(ToolResult(call=call.call, output="late"), turn("So?", 3))
+        await harness.send(ToolResult(call_id=call.call_id, output="late"), turn("So?", 3))
         await harness.end()
     assert ("call", "late") in mind.said
     assert said(harness) == ["Yes?", "Well."]
@@ -272,9 +280,9 @@ async def test_an_interrupt_between_a_call_and_its_tool_holds_up_nobody() -> Non
 
     async with Harness(answer := Answer(mind := Mind(["Yes."]), tools=[quick])) as harness:
 
-        def pieces(prompt: Prompt) -> Iterator[Call]:
+        def pieces(prompt: Prompt) -> Iterator[ToolRequest]:
             for _ in range(40):
-                yield Call(name="quick")
+                yield ToolRequest(name="quick")
             harness.interrupt()
 
         mind.replies.insert(0, pieces)
@@ -314,13 +322,13 @@ async def test_a_model_may_use_the_same_id_again() -> None:
     def double(x: int) -> int:
         return 2 * x
 
-    calls = [[Call(name="double", arguments=f'{{"x": {x}}}', call="call_0")] for x in (1, 2, 2)]
+    calls = [[ToolRequest(name="double", arguments=f'{{"x": {x}}}', call_id="call_0")] for x in (1, 2, 2)]
     mind = Mind(calls[0], calls[1], calls[2], ["Done."])
     async with Harness(Answer(mind, tools=[double])) as harness:
         await harness.send(turn("Go."))
         await harness.end()
     assert mind.said == [("user", "Go."), ("call", "2"), ("call", "4"), ("call", "4")]
-    assert len({frame.call for frame in harness.of(ToolFinished)}) == 3
+    assert len({frame.call_id for frame in harness.of(ToolFinished)}) == 3
 
 
 @pytest.mark.parametrize("steps", range(8))
@@ -388,7 +396,7 @@ async def test_words_that_turn_out_to_be_others_are_answered_anew() -> None:
 async def test_a_model_that_fails_is_apologised_for() -> None:
     """A failure for who watches, words for who listens, and the conversation goes on."""
     mind = Mind(["I ", RuntimeError("the model is on fire")], ["Better now."])
-    async with Harness(Answer(mind, apology="Sorry.")) as harness:
+    async with Harness(Answer(mind, error_reply="Sorry.")) as harness:
         await harness.send(turn("Hello."))
         ended = await harness.next(ResponseEnded)
         await harness.send(turn("Again.", 2))
@@ -405,7 +413,7 @@ async def test_a_model_that_only_calls_tools_is_made_to_answer() -> None:
     def again() -> str:
         return "again"
 
-    mind = Mind(lambda prompt: [Call(name="again")] if prompt.tools else ["Enough."])
+    mind = Mind(lambda prompt: [ToolRequest(name="again")] if prompt.tools else ["Enough."])
     async with Harness(Answer(mind, tools=[again])) as harness:
         await harness.send(turn("Go."))
         await harness.end()
@@ -420,7 +428,7 @@ async def test_and_where_it_cannot_even_then_that_is_told() -> None:
     def again() -> str:
         return "again"
 
-    async with Harness(Answer(Mind([Call(name="again")]), tools=[again], apology="Sorry.")) as harness:
+    async with Harness(Answer(Mind([ToolRequest(name="again")]), tools=[again], error_reply="Sorry.")) as harness:
         await harness.send(turn("Go."))
         await harness.end()
     assert said(harness) == ["Sorry."]
@@ -430,7 +438,7 @@ async def test_and_where_it_cannot_even_then_that_is_told() -> None:
 async def test_a_turn_without_words_is_not_left_unanswered() -> None:
     """One whose words may yet come is answered when they do."""
     mind = Mind(["I see."])
-    async with Harness(Answer(mind, unheard="Pardon?")) as harness:
+    async with Harness(Answer(mind, no_speech_reply="Pardon?")) as harness:
         await harness.send(turn("", final=True))
         await harness.next(ResponseEnded)
         assert said(harness) == ["Pardon?"]
@@ -453,7 +461,7 @@ async def test_a_conversation_goes_on_in_another_session() -> None:
         return "again"
 
     for _ in range(2):
-        mind = Mind([Call(name="again")], ["Yes."])
+        mind = Mind([ToolRequest(name="again")], ["Yes."])
         async with Harness(Answer(mind, history=history, tools=[again])) as harness:
             await harness.send(turn("Hello."))
             await harness.end()
@@ -474,7 +482,7 @@ async def test_what_the_user_shows_is_in_the_prompt() -> None:
         await harness.next(ResponseEnded)
         (entry, _) = mind.prompts[0].entries
         assert entry.seen == (Picture(media="image/jpeg", data=b"jpeg", detail="low"),)
-        await harness.send(photo(response="r"))
+        await harness.send(photo(response_id="r"))
         for number in range(50):
             await harness.send(Video(data=b"frame", format="jpeg", pts=number * 40_000_000))
         await harness.send(turn("And that?", 2))
@@ -515,10 +523,10 @@ async def test_what_was_not_said_may_be_remembered() -> None:
     async with Harness(Answer(mind)) as harness:
         await harness.send(
             Remember(role="system", text="Be kind."),
-            Remember(role="user", text="Hello.", item="u"),
-            Remember(role="assistant", text="Hi.", item="a"),
-            Remember(role="call", text="{}", call="c", name="f"),
-            Remember(role="result", text="42", call="c"),
+            Remember(role="user", text="Hello.", item_id="u"),
+            Remember(role="assistant", text="Hi.", item_id="a"),
+            Remember(role="call", text="{}", call_id="c", name="f"),
+            Remember(role="result", text="42", call_id="c"),
         )
         await anyio.sleep(1)
         assert not mind.prompts
@@ -558,7 +566,7 @@ async def test_a_long_conversation_is_summarised_beside_it() -> None:
         return "Before."
 
     mind = Mind(["Yes, indeed."])
-    history = History(capacity=12, summarise=summarise)
+    history = History(max_entries=12, summarise=summarise)
     async with Harness(Answer(mind, history=history)) as harness:
         for number in range(1, 7):
             await harness.send(turn("A question.", number))
@@ -573,7 +581,7 @@ async def test_a_long_conversation_is_summarised_beside_it() -> None:
             await harness.next(ResponseEnded)
         assert mind.said[0] == ("system", "Before.")
         await harness.session.cancel()
-    slow = History(capacity=4, summarise=summarise)
+    slow = History(max_entries=4, summarise=summarise)
     async with Harness(Answer(mind, history=slow)) as harness:
         await harness.send(turn("One."), turn("Two.", 2), turn("Three.", 3))
         before = anyio.current_time()

@@ -8,39 +8,41 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Failure, Frame, ResponseEnded, Text, Transcript, UserText
 from bargein.pipeline.testing import Harness, framed, noise, silence
 from bargein.processors import Heard, Pacer, Spoken, Turn
-from bargein.services.anthropic import Messages
-from bargein.services.cartesia import Cartesia
 from bargein.services.cascade import (
-    Call,
     Cascade,
     LanguageModel,
     Prompt,
     SpeechToText,
     TextToSpeech,
-    UnsayableError,
+    ToolRequest,
+    UnspeakableError,
     Word,
 )
 from bargein.services.cascade.parts import Samples
-from bargein.services.chat import ChatCompletions
-from bargein.services.deepgram import Deepgram
-from bargein.services.elevenlabs import ElevenLabs
-from bargein.services.espeak import ESpeak
-from bargein.services.flite import Flite
-from bargein.services.openai.speech import OpenAISpeech, OpenAITranscription
-from bargein.services.rules import TOOLS, Rules
+from bargein.services.providers.anthropic import AnthropicMessages
+from bargein.services.providers.cartesia import Cartesia
+from bargein.services.providers.chat import ChatCompletions
+from bargein.services.providers.deepgram import Deepgram
+from bargein.services.providers.elevenlabs import ElevenLabs
+from bargein.services.providers.espeak import ESpeak
+from bargein.services.providers.flite import Flite
+from bargein.services.providers.openai.client.speech import OpenAISpeech, OpenAITranscription
+from bargein.services.providers.rules import TOOLS, Rules
 from bargein.services.tools import tool
+from tests.environment import need
+from tests.speech import utterances
 
-from ...speech import utterances
 from .parts import Ears, Mind, Voice
 
 pytestmark = pytest.mark.virtual
 
-APOLOGY = "Sorry, something went wrong. Could you say that again?"
-UNHEARD = "Sorry, I did not hear you."
-UNSAYABLE = "Sorry, I cannot say that."
+ERROR_REPLY = "Sorry, something went wrong. Could you say that again?"
+NO_SPEECH_REPLY = "Sorry, I did not hear you."
+UNSPEAKABLE_REPLY = "Sorry, I cannot say that."
 
 
 def call(brain: Cascade) -> Harness:
@@ -67,7 +69,7 @@ async def typed(brain: Cascade, *texts: str) -> tuple[list[str], list[Failure]]:
 
 REMOTE: dict[str, Callable[[], Any]] = {
     "OPENAI_API_KEY, to think": lambda: ChatCompletions("gpt-4.1-mini"),
-    "ANTHROPIC_API_KEY": lambda: Messages("claude-haiku-4-5"),
+    "ANTHROPIC_API_KEY": lambda: AnthropicMessages("claude-haiku-4-5"),
     "DEEPGRAM_API_KEY": Deepgram,
     "OPENAI_API_KEY, to hear": OpenAITranscription,
     "ELEVENLABS_API_KEY": lambda: ElevenLabs("voice"),
@@ -104,11 +106,11 @@ async def test_a_model_that_is_not_there_is_apologised_for() -> None:
     minds: list[LanguageModel] = [Mind([LookupError("no such model")]), Mind([]), Mind(["", ""]), stuck]
     for mind in minds:
         said, failures = await typed(Cascade(Ears(), mind, Voice()), "Hello.")
-        assert said == [APOLOGY]
+        assert said == [ERROR_REPLY]
         assert len(failures) == 1
         assert isinstance(failures[0].error, Exception)
     said, failures = await typed(Cascade(Ears(), Mind(["Well, ", ValueError("nonsense")]), Voice()), "Hello.")
-    assert said == ["Well,", APOLOGY]
+    assert said == ["Well,", ERROR_REPLY]
     assert [failure.message for failure in failures] == ["Mind: nonsense"]
 
 
@@ -125,7 +127,7 @@ async def test_an_ear_that_fails_is_told_to_who_spoke() -> None:
             await harness.play(list(framed(said)))
         await anyio.sleep(5)
         assert [frame.message for frame in harness.of(Failure)] == ["Ears: no network"]
-        assert heard(harness) == [UNHEARD, "I can."]
+        assert heard(harness) == [NO_SPEECH_REPLY, "I can."]
         await harness.session.cancel()
 
 
@@ -197,7 +199,7 @@ async def test_whatever_is_typed_is_answered(script: str, voice: Callable[[], Te
     """By rules that know a little English, and say so aloud; and the next question is answered."""
     pytest.importorskip("espeakng_loader", reason="the extra 'espeak' is not installed")
     if voice is Flite:
-        pytest.importorskip("shutil").which("flite") or pytest.skip("the program flite is not installed")
+        need("flite")
     brain = Cascade(Ears(), Rules(), voice(), tools=TOOLS)
     said, _ = await typed(brain, SCRIPTS[script], "thank you")
     assert len(said) >= 2
@@ -207,11 +209,11 @@ async def test_whatever_is_typed_is_answered(script: str, voice: Callable[[], Te
 @pytest.mark.parametrize("text", ["こんにちは。", "Привет, как дела?", "你好。"])
 async def test_what_a_voice_has_no_sound_for_is_told(text: str) -> None:
     """Flite knows ASCII alone: a typed failure, words in its place, and no memory of what was not heard."""
-    pytest.importorskip("shutil").which("flite") or pytest.skip("the program flite is not installed")
+    need("flite")
     brain = Cascade(Ears(), Mind([text], ["Hello."]), Flite())
     said, failures = await typed(brain, "Hello?", "And now?")
-    assert said == [UNSAYABLE, "Hello."]
-    assert [type(failure.error) for failure in failures] == [UnsayableError]
+    assert said == [UNSPEAKABLE_REPLY, "Hello."]
+    assert [type(failure.error) for failure in failures] == [UnspeakableError]
     assert text[:4] in failures[0].message
     assert [entry.remembered for entry in brain.history if entry.role == "assistant"] == ["", "Hello."]
 
@@ -232,7 +234,7 @@ async def test_a_voice_that_cannot_say_anything_does_not_stop_the_call() -> None
         rate = 16_000
 
         async def speak(self, text: str) -> AsyncIterator[Samples | Word]:
-            if text != UNSAYABLE:
+            if text != UNSPEAKABLE_REPLY:
                 raise OSError("no loudspeaker")
             await anyio.sleep_forever()
             yield silence(20)
@@ -273,7 +275,7 @@ async def test_a_tool_that_fails_is_told_in_words() -> None:
         def told(prompt: Prompt) -> list[str]:
             return [str(prompt.entries[-1].output)]
 
-        mind = Mind([Call(name=name.strip(), arguments=arguments)], told)
+        mind = Mind([ToolRequest(name=name.strip(), arguments=arguments)], told)
         said, failures = await typed(Cascade(Ears(), mind, Voice(), tools=[broken, slow]), "Hello?")
         assert "".join(said).startswith(says)
         assert said
@@ -301,7 +303,7 @@ async def test_a_stuck_ear_does_not_stop_the_call() -> None:
     async with call(Cascade(Stuck(), Mind(["Hello."]), Voice())) as harness:
         await harness.play(list(framed(np.concatenate([utterances()["time"].samples, silence(12_000)]))))
         await anyio.sleep(5)
-        assert heard(harness) == [UNHEARD]
+        assert heard(harness) == [NO_SPEECH_REPLY]
         assert [frame.message for frame in harness.of(Failure)] == ["Stuck: no final words within 10 s"]
         frames: list[Frame] = [*harness.of(Turn), *harness.of(Transcript)]
         assert [frame for frame in frames if isinstance(frame, Turn)] == []

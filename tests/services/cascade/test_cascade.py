@@ -9,14 +9,15 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Hold, Interrupt, ResponseStarted, Resume, Text, Transcript, UserText
 from bargein.pipeline.draw import mermaid
 from bargein.pipeline.testing import Harness, framed, silence
-from bargein.processors import BargeIn, Heard, Pacer, Sentences, Silero, Spoken, Turn, Turns, Vad
+from bargein.processors import BargeIn, Heard, Pacer, Sentences, SileroVad, Spoken, Turn, Turns, Vad
 from bargein.services.cascade import Answer, Cascade, Speak, Transcribe
 from bargein.services.history import History
+from tests.speech import utterances
 
-from ...speech import utterances
 from .parts import Ears, Mind, Voice
 
 pytestmark = pytest.mark.virtual
@@ -37,7 +38,7 @@ def test_it_can_be_drawn() -> None:
 
 def test_its_parts_can_be_replaced() -> None:
     """Each processor by one of the same kind; barging in may be left out."""
-    vad, turns, sentences = Vad(Silero(), speech_only=True), Turns("commit"), Sentences()
+    vad, turns, sentences = Vad(SileroVad(), speech_only=True), Turns("commit"), Sentences()
     history = History()
     brain = Cascade(
         Ears(), Mind(["x"]), Voice(), vad=vad, turns=turns, sentences=sentences, barge_in=None, history=history
@@ -66,11 +67,11 @@ def test_its_processors_are_refused_durations_that_cannot_be(seconds: float) -> 
     """By name, with what they may be."""
     for make in (
         lambda: Transcribe(Ears(), finish_seconds=seconds),
-        lambda: Transcribe(Ears(), longest_seconds=seconds),
+        lambda: Transcribe(Ears(), max_utterance_seconds=seconds),
         lambda: Answer(Mind(["x"]), silent_seconds=seconds),
         lambda: Speak(Voice(), silent_seconds=seconds),
     ):
-        with pytest.raises(ValueError, match=f"_seconds={seconds}: expected a positive number"):
+        with pytest.raises(ValueError, match=rf"_seconds={seconds}\): expected a positive number"):
             make()
 
 
@@ -78,7 +79,7 @@ async def test_another_of_the_same_parts_goes_on_in_the_next_session() -> None:
     """As new, in the same conversation."""
     mind = Mind(["One."], ["Two."])
     brain = Cascade(Ears(), mind, Voice(), instructions="Be brief.", barge_in=None, name="it")
-    for each, words in ((brain, "One?"), (brain.again(), "Two?")):
+    for each, words in ((brain, "One?"), (brain.fresh(), "Two?")):
         async with Harness(each) as harness:
             await harness.send(UserText(text=words))
             await harness.next(ResponseStarted)
@@ -118,7 +119,7 @@ async def test_a_barge_in_from_the_microphone() -> None:
         assert 6 <= len(heard.text.split()) <= 20
         assert [frame.text for frame in harness.of(Turn)] == ["Count.", "No, wait."]
         assert (
-            "".join(frame.text for frame in harness.of(Text) if frame.response == "response-2").strip()
+            "".join(frame.text for frame in harness.of(Text) if frame.response_id == "response-2").strip()
             == "I am waiting."
         )
         assert [entry.remembered.strip() for entry in brain.history][1:] == [
@@ -146,7 +147,7 @@ async def test_a_short_word_is_forgiven() -> None:
     mind = Mind(["One two three four five six seven eight nine ten."])
     brain = Cascade(Ears("Yeah."), mind, Voice(words=True), barge_in=BargeIn(min_words=1))
     async with Harness(brain, Spoken(), Pacer()) as harness:
-        await harness.send(Transcript(text="hello", final=True, item="before"))
+        await harness.send(Transcript(text="hello", final=True, item_id="before"))
         await harness.send(UserText(text="Count."))
         await harness.play([*talk(1000.0, "yes", 4000.0)])
         await anyio.sleep(3)
@@ -166,7 +167,7 @@ async def test_an_eager_answer_is_discarded_when_the_words_were_others() -> None
         await harness.play([*talk(500.0, "stop", 6000.0)])
         await anyio.sleep(5)
         final = "".join(
-            frame.text for frame in harness.of(Text) if frame.response == harness.of(ResponseStarted)[-1].response
+            frame.text for frame in harness.of(Text) if frame.response_id == harness.of(ResponseStarted)[-1].response_id
         )
         assert final.strip() == "You said a cable a table for two. Did you?"
         assert len(mind.prompts) > 1

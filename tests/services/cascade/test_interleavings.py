@@ -7,17 +7,19 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import LIVE, Audio, Interrupt, ResponseEnded, ResponseStarted, ToolCall
 from bargein.pipeline.statistics import Hop
 from bargein.pipeline.testing import Harness
 from bargein.processors import Heard, Pacer, Spoken, Timing
 from bargein.services.failover import Failover, FailoverError
+from tests.environment import amount
 
 from .chance import User, World, cascade
 
 pytestmark = pytest.mark.virtual
 
-SEEDS = 12
+SEEDS = amount(12, 60)
 LEAD_MS = 40
 
 
@@ -34,9 +36,9 @@ class Watch:
         if hop.source.endswith("speak"):
             frame = hop.frame
             if isinstance(frame, Timing):
-                self.timings.setdefault((frame.response, frame.item), []).append(frame)
+                self.timings.setdefault((frame.response_id, frame.item_id), []).append(frame)
             elif isinstance(frame, Audio):
-                key = frame.response, frame.item
+                key = frame.response_id, frame.item_id
                 self.made[key] = self.made.get(key, 0.0) + frame.ms
 
 
@@ -51,7 +53,9 @@ async def move(seed: int) -> None:
     """The same call where one cascade takes over from the other when that fails, or by hand."""
     world = World(seed, 0.3)
     first, second = cascade(world, name="first"), cascade(world, name="second")
-    brain = Failover(first, second, cooldown=world.random.choice((1, 20, 60)), silence=world.random.choice((5, 60)))
+    brain = Failover(
+        first, second, cooldown_seconds=world.random.choice((1, 20, 60)), silence_seconds=world.random.choice((5, 60))
+    )
     try:
         await call(world, brain, [first.answer.part, second.answer.part], brain.switch)
     except* FailoverError:
@@ -106,12 +110,12 @@ def _each_response_ends(harness: Harness) -> None:
     over: list[str] = []
     for _, frame in harness.timeline:
         if isinstance(frame, ResponseStarted):
-            assert frame.response not in (*open_, *over)
-            open_.append(frame.response)
+            assert frame.response_id not in (*open_, *over)
+            open_.append(frame.response_id)
         elif isinstance(frame, ResponseEnded):
-            assert frame.response in open_, f"{frame} of what has not begun"
-            open_.remove(frame.response)
-            over.append(frame.response)
+            assert frame.response_id in open_, f"{frame} of what has not begun"
+            open_.remove(frame.response_id)
+            over.append(frame.response_id)
     assert not open_
 
 
@@ -123,12 +127,12 @@ def _lost(brain: Any, words: list[str]) -> list[str]:
 def _remembered_as_heard(brain: Any, harness: Harness, watch: Watch) -> None:
     released: dict[tuple[str, str], float] = {}
     for frame in harness.of(Audio):
-        key = frame.response, frame.item
+        key = frame.response_id, frame.item_id
         released[key] = released.get(key, 0.0) + frame.ms
     for entry in brain.history:
         if entry.role != "assistant":
             continue
-        key = entry.response, entry.item
+        key = entry.response_id, entry.item_id
         timed = watch.timings.get(key, [])
         spoken = [each.text.strip() for each in timed]
         ends = [each.end_ms for each in timed]
@@ -142,10 +146,10 @@ def _remembered_as_heard(brain: Any, harness: Harness, watch: Watch) -> None:
 
 
 def _pairs(brain: Any, harness: Harness) -> None:
-    known = {entry.call: entry for entry in brain.history if entry.role == "call"}
+    known = {entry.call_id: entry for entry in brain.history if entry.role == "call"}
     for call in harness.of(ToolCall):
-        assert call.call in known
-        if call.handled and known[call.call].output is None:
+        assert call.call_id in known
+        if call.handled and known[call.call_id].output is None:
             raise AssertionError(f"{call} was never answered")
 
 

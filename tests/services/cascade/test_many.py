@@ -8,12 +8,13 @@ from pathlib import Path
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Failure, Frame, SessionStatistics, Transcript, UserText
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Heard, Pacer, Spoken, Turn
-from bargein.services.cascade import Cascade, HearingStatistics
+from bargein.services.cascade import Cascade, TranscriptionStatistics
+from tests.speech import utterances
 
-from ...speech import utterances
 from .parts import Ears, Mind, Voice
 
 pytestmark = [pytest.mark.virtual, pytest.mark.timeout(180)]  # fifty conversations, on whatever machine
@@ -91,7 +92,7 @@ async def test_sound_waits_for_an_ear_that_cannot_follow() -> None:
             async for text in super().transcribe(sound):
                 yield text
 
-    waiting: list[HearingStatistics] = []
+    waiting: list[TranscriptionStatistics] = []
     samples = np.concatenate([silence(500), utterances()["weather"].samples, silence(1000)])
 
     async def call() -> None:
@@ -118,10 +119,10 @@ async def test_fifty_share_one_ear_and_one_voice(tmp_path: Path) -> None:
     """Real parts with a model each: calls queue for it, in as many threads as it has, and every caller is answered."""
     pytest.importorskip("faster_whisper", reason="the extra 'faster-whisper' is not installed")
     pytest.importorskip("onnx", reason="the extra 'piper' is not installed")
-    from bargein.services.faster_whisper import FasterWhisper  # noqa: PLC0415
-    from bargein.services.piper import Piper  # noqa: PLC0415
-
-    from .. import tiny_piper, tiny_whisper  # noqa: PLC0415
+    from bargein.services.providers.faster_whisper import FasterWhisper
+    from bargein.services.providers.piper import Piper
+    from tests.services.providers import tiny_whisper
+    from tests.services.providers.piper import tiny_piper
 
     ear = FasterWhisper(tiny_whisper.make(tmp_path), partial_seconds=0, threads=1)
     voice = Piper(tiny_piper.make(tmp_path))
@@ -129,10 +130,12 @@ async def test_fifty_share_one_ear_and_one_voice(tmp_path: Path) -> None:
     samples = np.concatenate([silence(500), utterances()["weather"].samples, silence(1000)])
 
     async def call(number: int) -> None:
-        mind = Mind(lambda prompt: [f"Caller {number} said {prompt.entries[-1].text}. Is that right?"])
+        # Virtual time stands still while the ear works through its queue. A second later all callers have been heard,
+        # and all answers want the voice at once, however fast either of them is on this machine.
+        mind = Mind(lambda prompt: [1.0, f"Caller {number} said {prompt.entries[-1].text}. Is that right?"])
 
         async def done(harness: Harness) -> None:
-            await anyio.sleep(4)
+            await anyio.sleep(5)
 
         harness, statistics = await talk(Cascade(ear, mind, voice), list(framed(samples)), "", done)
         bounded(statistics)

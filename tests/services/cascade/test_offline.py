@@ -8,15 +8,16 @@ from pathlib import Path
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, ToolCall
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Heard, Pacer, Spoken, Turn
 from bargein.services.cascade import Cascade, Speak, TextToSpeech
-from bargein.services.espeak import ESpeak
-from bargein.services.flite import Flite
-from bargein.services.rules import Rules
+from bargein.services.providers.espeak import ESpeak
+from bargein.services.providers.flite import Flite
+from bargein.services.providers.rules import Rules
+from tests.speech import utterances
 
-from ...speech import utterances
 from .parts import Voice
 
 pytest.importorskip("pocketsphinx", reason="the extra 'pocketsphinx' is not installed")
@@ -39,7 +40,7 @@ async def test_the_weather_in_paris(voice: Callable[[], TextToSpeech | None]) ->
         (heard,) = [frame.text for frame in harness.of(Heard) if frame.done and frame.text]
         assert "Paris" in heard
         assert "degrees" in heard
-        assert any(np.any(frame.samples) for frame in harness.of(Audio) if frame.response)
+        assert any(np.any(frame.samples) for frame in harness.of(Audio) if frame.response_id)
         await harness.session.cancel()
 
 
@@ -57,9 +58,11 @@ def test_its_voice_is_the_best_that_is_there(tmp_path: Path, monkeypatch: pytest
     program.chmod(0o755)
     assert isinstance(voice(Cascade.offline()), Flite)
     mine = Voice()
-    brain = Cascade.offline(tts=mine, llm=Rules(greeting="Ahoy."), tools=[], apology="Oh.", instructions="Be brief.")
+    brain = Cascade.offline(
+        tts=mine, llm=Rules(greeting="Ahoy."), tools=[], error_reply="Oh.", instructions="Be brief."
+    )
     assert voice(brain) is mine
-    assert (brain.answer.apology, brain.answer.instructions, len(brain.answer.runner.toolbox)) == (
+    assert (brain.answer.error_reply, brain.answer.instructions, len(brain.answer.runner.toolbox)) == (
         "Oh.",
         "Be brief.",
         0,

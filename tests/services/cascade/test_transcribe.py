@@ -7,25 +7,26 @@ from collections.abc import AsyncIterator
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Failure, Frame, SpeechStarted, SpeechStopped, Transcript
 from bargein.pipeline.testing import Harness, check_processor, framed, tone
-from bargein.processors import Commit, TurnTaking, Vad
+from bargein.processors import Commit, TurnControl, Vad
 from bargein.services.cascade import SpeechToText, Transcribe
 from bargein.services.cascade.parts import Samples
 from bargein.services.frames import ClearAudio
+from tests.speech import utterances
 
-from ...speech import utterances
 from .parts import Ears
 
 pytestmark = pytest.mark.virtual
 
 
 def spoken(item: str, ms: float = 200) -> list[Frame]:
-    return [SpeechStarted(item=item), *framed(tone(ms=ms)), SpeechStopped(item=item)]
+    return [SpeechStarted(item_id=item), *framed(tone(ms=ms)), SpeechStopped(item_id=item)]
 
 
 def words(harness: Harness) -> list[tuple[str, str, bool]]:
-    return [(frame.item, frame.text, frame.final) for frame in harness.of(Transcript)]
+    return [(frame.item_id, frame.text, frame.final) for frame in harness.of(Transcript)]
 
 
 async def test_partials_grow_and_the_last_is_final() -> None:
@@ -44,8 +45,8 @@ async def test_what_is_not_speech_is_not_heard() -> None:
     """Nor is the agent's own sound."""
     ears = Ears("yes")
     async with Harness(Transcribe(ears)) as harness:
-        await harness.send(*framed(tone(ms=100)), SpeechStarted(item="a"), *framed(tone(ms=60)))
-        await harness.send(*framed(tone(ms=100), response="r"), SpeechStopped(item="a"), *framed(tone(ms=100)))
+        await harness.send(*framed(tone(ms=100)), SpeechStarted(item_id="a"), *framed(tone(ms=60)))
+        await harness.send(*framed(tone(ms=100), response_id="r"), SpeechStopped(item_id="a"), *framed(tone(ms=100)))
         await harness.end()
     assert ears.heard_ms == [60]
 
@@ -85,8 +86,8 @@ async def test_an_utterance_always_ends() -> None:
 async def test_a_very_long_utterance_is_bounded() -> None:
     """Its beginning is heard."""
     ears = Ears("x")
-    async with Harness(Transcribe(ears, longest_seconds=1)) as harness:
-        await harness.send(SpeechStarted(item="a"), *framed(tone(ms=5000)), SpeechStopped(item="a"))
+    async with Harness(Transcribe(ears, max_utterance_seconds=1)) as harness:
+        await harness.send(SpeechStarted(item_id="a"), *framed(tone(ms=5000)), SpeechStopped(item_id="a"))
         await harness.end()
     assert ears.heard_ms == [1000]
 
@@ -95,7 +96,7 @@ async def test_sound_of_another_rate_is_refused() -> None:
     """With the processor to insert."""
     with pytest.raises(ValueError, match=r"Ears got 8000 Hz.*insert Resample\(16000, channels=1\)"):
         async with Harness(Transcribe(Ears("x"))) as harness:
-            await harness.send(SpeechStarted(item="a"), Audio(samples=np.zeros(80, np.int16), rate=8000))
+            await harness.send(SpeechStarted(item_id="a"), Audio(samples=np.zeros(80, np.int16), rate=8000))
             await harness.end()
 
 
@@ -123,16 +124,16 @@ async def test_somebody_above_may_say_when_it_is_a_turn() -> None:
     """Sound is heard from a little before its speech; without news of speech, all since the last commit."""
     ears = Ears("one", "two", "three")
     async with Harness(Transcribe(ears)) as harness:
-        await harness.send(TurnTaking(), *heard_sound(1000), SpeechStarted(item="a", pts=900_000_000))
-        await harness.send(*heard_sound(500, 1000), SpeechStopped(item="a"), *heard_sound(60, 1500), Commit())
+        await harness.send(TurnControl(), *heard_sound(1000), SpeechStarted(item_id="a", pts=900_000_000))
+        await harness.send(*heard_sound(500, 1000), SpeechStopped(item_id="a"), *heard_sound(60, 1500), Commit())
         await harness.send(*heard_sound(700, 1560), Commit())
-        await harness.send(*heard_sound(300, 2260), SpeechStarted(item="b", pts=2_560_000_000))
+        await harness.send(*heard_sound(300, 2260), SpeechStarted(item_id="b", pts=2_560_000_000))
         await harness.send(*heard_sound(100, 2560), Commit(), Commit())
         await harness.end()
     assert ears.heard_ms == [900, 700, 400]
     kinds = [type(frame).__name__ for frame in harness.frames if not isinstance(frame, Transcript)]
     spoken = ["SpeechStarted", "SpeechStopped", "Commit"]
-    assert kinds == ["TurnTaking", *spoken * 4]
+    assert kinds == ["TurnControl", *spoken * 4]
     finals = {item: text for item, text, final in words(harness) if final}
     assert finals == {"a": "one", "commit-1": "two", "b": "three", "commit-2": ""}
 
@@ -141,11 +142,11 @@ async def test_what_is_cleared_was_not_said() -> None:
     """Neither what is kept nor what is being heard; the utterance still ends."""
     ears = Ears("never never never", "this", seconds=0.1)
     async with Harness(Transcribe(ears)) as harness:
-        await harness.send(SpeechStarted(item="a"), *heard_sound(500), SpeechStopped(item="a"))
-        await harness.send(SpeechStarted(item="b"), *heard_sound(500))
+        await harness.send(SpeechStarted(item_id="a"), *heard_sound(500), SpeechStopped(item_id="a"))
+        await harness.send(SpeechStarted(item_id="b"), *heard_sound(500))
         await harness.settle()
         await harness.send(ClearAudio(), *heard_sound(500))
-        await harness.send(TurnTaking(), *heard_sound(500), ClearAudio(), *heard_sound(100), Commit())
+        await harness.send(TurnControl(), *heard_sound(500), ClearAudio(), *heard_sound(100), Commit())
         await harness.end()
     finals = {item: text for item, text, final in words(harness) if final}
     assert finals == {"a": "never never never", "b": "", "commit-1": "this"}
@@ -161,9 +162,9 @@ async def test_a_part_that_is_stuck_in_the_middle_of_speech() -> None:
             await anyio.sleep_forever()
 
     async with Harness(Transcribe(Stuck(), finish_seconds=2)) as harness:
-        await harness.send(SpeechStarted(item="a"), *heard_sound(100))
+        await harness.send(SpeechStarted(item_id="a"), *heard_sound(100))
         await anyio.sleep(5)
-        await harness.send(SpeechStopped(item="a"))
+        await harness.send(SpeechStopped(item_id="a"))
         await harness.end()
         assert harness.timeline.of(Transcript)[-1].at == pytest.approx(7)
     assert words(harness)[-1] == ("a", "so far", True)

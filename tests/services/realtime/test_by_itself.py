@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Failure,
@@ -27,7 +28,6 @@ from bargein.services.frames import Connected, Disconnected, Respond
 from bargein.services.history import Entry
 from bargein.services.realtime import (
     AudioPiece,
-    CallMade,
     Event,
     Interrupted,
     ItemCorrected,
@@ -35,21 +35,29 @@ from bargein.services.realtime import (
     Profile,
     Protocol,
     ProtocolFault,
-    Ready,
     Realtime,
     RealtimeError,
     ResponseOver,
+    SessionReady,
     Settings,
     TextPiece,
+    ToolCallReceived,
     UnsupportedError,
-    Used,
+    UsageReported,
 )
-from bargein.services.realtime._dialogue import UNANSWERED
+from bargein.services.realtime._dialogue.responses import MAX_UNANSWERED
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe
 
 pytestmark = pytest.mark.virtual
 
-PROFILE = Profile(provider="Plain", input_rate=16_000, output_rate=16_000, asks=False, continuous=True, seeds=True)
+PROFILE = Profile(
+    provider="Plain",
+    input_rate=16_000,
+    output_rate=16_000,
+    supports_response_requests=False,
+    needs_continuous_audio=True,
+    supports_history_seeding=True,
+)
 
 
 class Plain(Protocol):
@@ -60,13 +68,13 @@ class Plain(Protocol):
     def endpoint(self) -> Endpoint:
         return Endpoint(url="wss://plain.invalid")
 
-    def opening(self, settings: Settings) -> Iterable[Message]:
+    def open_session(self, settings: Settings) -> Iterable[Message]:
         return ("open",)
 
-    def opened(self) -> Iterable[Event]:
-        return (Ready(session="plain"),)
+    def on_open(self) -> Iterable[Event]:
+        return (SessionReady(session_id="plain"),)
 
-    def closing(self) -> Iterable[Message]:
+    def close_session(self) -> Iterable[Message]:
         return ("close",)
 
     def seed(self, entries: Sequence[Entry]) -> Iterable[Message]:
@@ -75,30 +83,30 @@ class Plain(Protocol):
     def audio(self, pcm: bytes) -> Message:
         return f"sound {len(pcm) // 32} {'quiet' if not any(pcm) else 'loud'}"
 
-    def text(self, text: str, item: str = "") -> Iterable[Message]:
+    def text(self, text: str, item_id: str = "") -> Iterable[Message]:
         return (f"text {text}",)
 
-    def tool_result(self, call: str, output: str) -> Iterable[Message]:
-        return (f"result {call} {output}",)
+    def tool_result(self, call_id: str, output: str) -> Iterable[Message]:
+        return (f"result {call_id} {output}",)
 
     def receive(self, data: Message) -> Iterable[Event]:
         match json.loads(data):
             case ["sound", response]:
-                yield AudioPiece(response=response, item="", pcm=bytes(32_000))
+                yield AudioPiece(response_id=response, item_id="", pcm=bytes(32_000))
             case ["words", response, text]:
-                yield TextPiece(response=response, item="", text=text)
+                yield TextPiece(response_id=response, item_id="", text=text)
             case ["over", response]:
-                yield ResponseOver(response=response)
+                yield ResponseOver(response_id=response)
             case ["interrupted", response]:
-                yield Interrupted(response=response)
+                yield Interrupted(response_id=response)
             case ["corrected", response, text]:
-                yield ItemCorrected(response=response, item="", text=text)
+                yield ItemCorrected(response_id=response, item_id="", text=text)
             case ["broken", reason]:
                 yield ProtocolFault(message=reason, broken=True)
             case ["call", response, name]:
-                yield CallMade(response=response, call=name, name="clock", arguments="{}")
+                yield ToolCallReceived(response_id=response, call_id=name, name="clock", arguments="{}")
             case ["used", tokens]:
-                yield Used(usage={"input_tokens": tokens})
+                yield UsageReported(usage={"input_tokens": tokens})
 
 
 class Provider:
@@ -219,7 +227,7 @@ async def test_what_a_tool_was_for_is_told_again() -> None:
         await harness.next(Connected)
         await provider.say("call", "r1", "c1")
         call = await harness.next(ToolCall)
-        await harness.send(ToolResult(call=call.call, output="noon"))
+        await harness.send(ToolResult(call_id=call.call_id, output="noon"))
         await anyio.sleep(1)
         assert provider.words() == ["open", "text what time is it?", "result c1 noon"]
         assert provider.socket is not None
@@ -242,7 +250,7 @@ async def test_a_tool_that_answers_without_a_connection() -> None:
         assert provider.socket is not None
         await provider.socket.close(1006)
         await anyio.sleep(1)
-        await harness.send(ToolResult(call=call.call, output="noon"))
+        await harness.send(ToolResult(call_id=call.call_id, output="noon"))
         await anyio.sleep(1)
         refuse.set()
         await harness.next(Connected)
@@ -334,10 +342,10 @@ async def test_what_is_kept_is_bounded() -> None:
         await harness.settle()
         dialogue = model._dialogue
         assert dialogue is not None
-        assert len(dialogue._responses) <= UNANSWERED
-        assert len(dialogue.calls._here) <= UNANSWERED
-        assert not dialogue.give
-        assert len(model.history) <= model.history.capacity
+        assert len(dialogue.responses.by_id) <= MAX_UNANSWERED
+        assert len(dialogue.tool_calls._known) <= MAX_UNANSWERED
+        assert not dialogue.output
+        assert len(model.history) <= model.history.entries.max_entries
         await harness.session.cancel()
 
 
@@ -351,7 +359,9 @@ async def test_costs_without_a_response() -> None:
         await harness.session.cancel()
 
 
-@pytest.mark.parametrize(("profile", "frame"), [({}, Respond()), ({"texts": False}, UserText(text="hello"))])
+@pytest.mark.parametrize(
+    ("profile", "frame"), [({}, Respond()), ({"supports_text_input": False}, UserText(text="hello"))]
+)
 async def test_what_it_cannot_do_is_refused(profile: dict[str, Any], frame: Any) -> None:
     """Before anything is sent."""
     provider = Provider()

@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import (
     LIVE,
     Audio,
@@ -27,13 +28,13 @@ from bargein.pipeline import (
 from bargein.pipeline.testing import Harness, framed, silence, speech_like
 from bargein.processors import Commit, Heard, Pacer, Spoken
 from bargein.services.frames import Configure, Respond, Say, ToolFinished, ToolStarted
-from bargein.services.providers import PROVIDERS, Provider, _named
+from bargein.services.providers.catalog import PROVIDERS, Provider
 from bargein.services.realtime import Realtime
-from bargein.services.realtime._dialogue import KEPT
+from bargein.services.realtime._dialogue.responses import MAX_RESPONSES
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError
+from bargein.services.testing.rehearsal import STAND_INS
 from bargein.services.tools import tool
-
-from ..upheaval import nothing_stale, seeded
+from tests.services.upheaval import nothing_stale, seeded
 
 pytestmark = pytest.mark.virtual
 
@@ -43,9 +44,9 @@ BREAKS = 4
 """So many connections may break."""
 REPLIES: tuple[Any, ...] = (
     "one two three four five six seven eight",
-    [ToolCall(call="", name="look", arguments='{"at": "it"}'), ToolCall(call="", name="wait", arguments="{}")],
+    [ToolCall(call_id="", name="look", arguments='{"at": "it"}'), ToolCall(call_id="", name="wait", arguments="{}")],
     "nine ten",
-    ["a word, and", ToolCall(call="", name="fail", arguments="{}")],
+    ["a word, and", ToolCall(call_id="", name="fail", arguments="{}")],
     "eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty",
 )
 BENT = ("no JSON", "[]", "{}", '{"type": 7}', '{"type": "unheard.of", "response": 3}', '{"serverContent": []}', '{"a":')
@@ -126,14 +127,14 @@ def tools(random: Random) -> list[Any]:
 async def converse(provider: Provider, seed: int) -> None:
     """One conversation, and what must hold of it."""
     random = Random(seed)
-    spoken = {"dialect": _named(provider.dialect)} if provider.dialect else {}
-    async with _named(provider.peer)(*REPLIES, **spoken) as connect:
+    stand_in = STAND_INS[provider.name]
+    async with stand_in.serve(*REPLIES) as connect:
         wire = Wire(connect, random)
-        options: dict[str, Any] = dict(provider.options)
-        if provider.capabilities.commits and random.random() < 0.3:
+        options: dict[str, Any] = dict(stand_in.options)
+        if provider.capabilities.supports_commit and random.random() < 0.3:
             options["turn_detection"] = None
         ours = tools(random) if random.random() < 0.7 else ()
-        model = provider.make(**options, tools=ours, connect=wire.connect)
+        model = provider.create(**options, tools=ours, connect=wire.connect)
         model._random = Random(seed)
         async with Harness(model, Spoken(), Pacer(lead_ms=40)) as harness, anyio.create_task_group() as group:
             if not ours:
@@ -166,7 +167,7 @@ async def _answer_calls(random: Random, harness: Harness) -> None:
     while True:
         call = await harness.next(ToolCall, within=10_000)
         await anyio.sleep(random.choice((0, 0.2, 2)))
-        await harness.send(ToolResult(call=call.call, output="done"))
+        await harness.send(ToolResult(call_id=call.call_id, output="done"))
 
 
 async def _something(random: Random, harness: Harness, model: Realtime) -> None:
@@ -191,12 +192,12 @@ async def _something(random: Random, harness: Harness, model: Realtime) -> None:
             await _speak(random, harness, model, ended=False)
             harness.interrupt()
             await _quiet(harness, model)
-        case "ask" if can.asks:
+        case "ask" if can.supports_response_requests:
             for _ in range(random.randint(1, 3)):
                 await harness.send(Respond())
-        case "change" if can.updates:
+        case "change" if can.supports_updates:
             await harness.send(Configure(instructions=f"be brief {random.random()}"))
-        case "say" if can.says:
+        case "say" if can.supports_verbatim_speech:
             await harness.send(Say(text="given words", protected=random.random() < 0.3))
 
 
@@ -219,12 +220,12 @@ def _at_rest(model: Realtime) -> None:
     dialogue = model._dialogue
     assert dialogue is not None
     assert not dialogue.busy
-    assert not dialogue.give
-    assert not dialogue.outbox or model.profile.continuous
-    assert not dialogue.calls.running
-    assert not dialogue.calls._beside
-    assert not dialogue.memory._deadlines
-    assert len(dialogue._responses) <= KEPT + 1
+    assert not dialogue.output
+    assert not dialogue.send_queue or model.profile.needs_continuous_audio
+    assert not dialogue.tool_calls.running
+    assert not dialogue.tool_calls._parallel
+    assert not dialogue.playback._deadlines
+    assert len(dialogue.responses.by_id) <= MAX_RESPONSES + 1
 
 
 def _whole(harness: Harness) -> None:
@@ -234,35 +235,35 @@ def _whole(harness: Harness) -> None:
     speaking = 0
     for _, frame in harness.timeline:
         if isinstance(frame, ResponseStarted):
-            began[frame.response] += 1
+            began[frame.response_id] += 1
         elif isinstance(frame, ResponseEnded):
-            ended[frame.response] += 1
+            ended[frame.response_id] += 1
         elif (isinstance(frame, Audio | Text) and frame.epoch != LIVE) or isinstance(frame, ToolCall):
-            assert began[frame.response]
+            assert began[frame.response_id]
         elif isinstance(frame, SpeechStarted | SpeechStopped):
             speaking += 1 if isinstance(frame, SpeechStarted) else -1
             assert 0 <= speaking <= 1
     assert began == ended
     assert not began or max(began.values()) == 1
-    called = {frame.call for frame in harness.of(ToolCall) if frame.handled}
-    begun = Counter(frame.call for frame in harness.of(ToolStarted))
+    called = {frame.call_id for frame in harness.of(ToolCall) if frame.handled}
+    begun = Counter(frame.call_id for frame in harness.of(ToolStarted))
     assert set(begun) == called
-    finished = Counter(frame.call for frame in harness.of(ToolFinished))
+    finished = Counter(frame.call_id for frame in harness.of(ToolFinished))
     assert begun == Counter({call: count for call, count in finished.items() if call in called})
 
 
 def _remembered_as_heard(harness: Harness, model: Realtime) -> None:
     """Of each item the history keeps what was heard: a beginning of what was said, and all of it if all was played."""
-    heard = {(frame.response, frame.item): frame for frame in harness.of(Heard) if frame.done}
-    played = {(frame.response, frame.item): frame.ms for frame in harness.of(Played) if frame.done}
-    outcomes = {frame.response: frame.outcome for frame in harness.of(ResponseEnded)}
+    heard = {(frame.response_id, frame.item_id): frame for frame in harness.of(Heard) if frame.done}
+    played = {(frame.response_id, frame.item_id): frame.ms for frame in harness.of(Played) if frame.done}
+    outcomes = {frame.response_id: frame.outcome for frame in harness.of(ResponseEnded)}
     for entry in model.history:
         if entry.role == "call":
-            assert entry.output is not None or outcomes.get(entry.response) != "completed" or entry.name == "wait"
+            assert entry.output is not None or outcomes.get(entry.response_id) != "completed" or entry.name == "wait"
         if entry.role != "assistant":
             continue
         assert entry.text.strip().startswith(entry.remembered.strip()) or not entry.remembered.strip(), entry
-        key = entry.response, entry.item
+        key = entry.response_id, entry.item_id
         if not played.get(key):
             assert not entry.remembered.strip(), f"{entry} was not heard"
         elif key in heard:

@@ -8,21 +8,23 @@ from random import Random
 
 import anyio
 import pytest
+
 from bargein.pipeline import LIVE, Audio, Played, ResponseEnded
 from bargein.pipeline.testing import Harness
 from bargein.processors import Heard, Pacer, Spoken
-from bargein.services.azure import VOICE_LIVE, VoiceLive
-from bargein.services.openai import GA, Dialect, OpenAIRealtime
-from bargein.services.qwen import QWEN, QwenOmni
+from bargein.services.providers.azure import VOICE_LIVE, VoiceLive
+from bargein.services.providers.openai import GA, Dialect, OpenAIRealtime
+from bargein.services.providers.qwen import QWEN, QwenOmni
+from bargein.services.providers.xai import XAI, GrokVoice
 from bargein.services.realtime import Realtime
-from bargein.services.xai import XAI, GrokVoice
+from tests.environment import amount
+from tests.services.upheaval import nothing_stale, seeded, upheaval
 
-from ..upheaval import nothing_stale, seeded, upheaval
 from .peer import RATE, WORD_MS, Peer
 
 pytestmark = pytest.mark.virtual
 
-SEEDS = 500
+SEEDS = amount(100, 500)
 """On each of two backends."""
 
 
@@ -43,10 +45,10 @@ async def converse(seed: int, dialect: Dialect = GA, make: Callable[..., Realtim
 
 def _nothing_lost(harness: Harness, peer: Peer) -> None:
     """Of a response that completed, and whose epoch did not pass while it was heard, every sample comes, in order."""
-    done = {frame.response: frame for frame in harness.of(Played) if frame.done}
+    done = {frame.response_id: frame for frame in harness.of(Played) if frame.done}
     for frame in harness.of(ResponseEnded):
-        reply = peer.replies[int(frame.response.split("-")[1])]
-        pieces = [each for each in harness.of(Audio) if each.response == reply.name and each.epoch != LIVE]
+        reply = peer.replies[int(frame.response_id.split("-")[1])]
+        pieces = [each for each in harness.of(Audio) if each.response_id == reply.name and each.epoch != LIVE]
         assert all((each.samples == reply.number + 1).all() for each in pieces)
         samples = sum(len(each.samples) for each in pieces)
         whole = len(reply.words) * WORD_MS
@@ -56,26 +58,26 @@ def _nothing_lost(harness: Harness, peer: Peer) -> None:
 
 def _remembered_as_heard(harness: Harness, peer: Peer, model: Realtime) -> None:
     """The conversation and the provider keep what was heard: no word more, and none less."""
-    heard = {frame.response: frame for frame in harness.of(Heard) if frame.done}
-    played = {frame.response: frame.ms for frame in harness.of(Played) if frame.done}
-    finished = {frame.response: frame.outcome for frame in harness.of(ResponseEnded)}
+    heard = {frame.response_id: frame for frame in harness.of(Heard) if frame.done}
+    played = {frame.response_id: frame.ms for frame in harness.of(Played) if frame.done}
+    finished = {frame.response_id: frame.outcome for frame in harness.of(ResponseEnded)}
     for entry in model.history:
         if entry.role != "assistant":
             continue
-        reply = peer.replies[int(entry.response.split("-")[1])]
-        ms = played.get(entry.response, 0.0)
+        reply = peer.replies[int(entry.response_id.split("-")[1])]
+        ms = played.get(entry.response_id, 0.0)
         words = entry.remembered.split()
         assert words == reply.words[: len(words)]
         assert abs(len(words) - ms / WORD_MS) <= 1.5, (entry, ms)
-        if entry.response in heard:
-            assert entry.remembered.strip() == heard[entry.response].text.strip(), entry
-        if entry.response in finished and not reply.cancelled and ms >= len(reply.words) * WORD_MS:
+        if entry.response_id in heard:
+            assert entry.remembered.strip() == heard[entry.response_id].text.strip(), entry
+        if entry.response_id in finished and not reply.cancelled and ms >= len(reply.words) * WORD_MS:
             assert len(words) == len(reply.words)
         if reply.truncated is not None:
             assert abs(reply.truncated - ms) <= 1
         assert not (reply.deleted and ms >= 1)
-        told = model.profile.truncates and reply.connection == peer.connections
-        assert model.profile.truncates or not (reply.deleted or reply.truncated)
+        told = model.profile.supports_truncation and reply.connection == peer.connections
+        assert model.profile.supports_truncation or not (reply.deleted or reply.truncated)
         if told and ms < reply.sent * WORD_MS - 1:
             assert reply.deleted or reply.truncated is not None, "the provider remembers what was not heard"
 
@@ -98,4 +100,4 @@ RELATED: dict[str, tuple[Dialect, Callable[..., Realtime]]] = {
 async def test_everything_at_once_in_a_dialect(name: str) -> None:
     """Those of the same protocol, with memories that can be cut and that cannot, cancelled by id and without."""
     dialect, make = RELATED[name]
-    await seeded(partial(converse, dialect=dialect, make=make), range(50))
+    await seeded(partial(converse, dialect=dialect, make=make), range(amount(20, 50)))

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Failure,
@@ -27,10 +28,10 @@ from bargein.pipeline import (
     Video,
 )
 from bargein.pipeline.testing import Harness, framed, tone
-from bargein.processors import Commit, Pacer, Spoken, TurnTaking
-from bargein.services.frames import Aside, Configure, Connected, Disconnected, RateLimits, Respond, ToolFinished
+from bargein.processors import Commit, Pacer, Spoken, TurnControl
+from bargein.services.frames import Configure, Connected, Disconnected, OutOfBand, RateLimits, Respond, ToolFinished
 from bargein.services.history import History
-from bargein.services.openai.realtime import OpenAIRealtime
+from bargein.services.providers.openai.client.realtime import OpenAIRealtime
 from bargein.services.realtime import RealtimeError, ReconnectPolicy, UnsupportedError
 from bargein.services.sockets import SocketRefusedError
 from bargein.services.tools import tool
@@ -141,7 +142,7 @@ async def test_a_cancel_that_beats_the_response_is_remembered() -> None:
         assert harness.of(ResponseStarted) == []
         await harness.send(UserText(text="again"))
         await harness.next(ResponseEnded)
-        assert [frame.response for frame in harness.of(ResponseStarted)] == ["resp-1"]
+        assert [frame.response_id for frame in harness.of(ResponseStarted)] == ["resp-1"]
         await harness.session.cancel()
 
 
@@ -181,9 +182,11 @@ async def test_text_that_a_voice_of_ones_own_speaks() -> None:
         async def process(self, frame: Text | ResponseEnded, out: Outlet[Text | Audio | ResponseEnded]) -> None:
             await out.send(frame)
             if isinstance(frame, Text) and frame.final:
-                for each in framed(tone(ms=4 * WORD_MS), response=frame.response):
+                for each in framed(tone(ms=4 * WORD_MS), response_id=frame.response_id):
                     await out.send(
-                        Audio(samples=each.samples, rate=each.rate, response=frame.response, item=frame.item)
+                        Audio(
+                            samples=each.samples, rate=each.rate, response_id=frame.response_id, item_id=frame.item_id
+                        )
                     )
 
     peer = Settled()
@@ -227,7 +230,7 @@ async def test_transcripts_are_told_by_item() -> None:
         harness.interrupt()
         await peer.send("conversation.item.input_audio_transcription.completed", item_id="u1", transcript="Hello. ")
         await anyio.sleep(0.1)
-        assert [(frame.item, frame.text, frame.final) for frame in harness.of(Transcript)] == [
+        assert [(frame.item_id, frame.text, frame.final) for frame in harness.of(Transcript)] == [
             ("u1", "Hel", False),
             ("u2", "By", False),
             ("u1", "Hello", False),
@@ -460,7 +463,7 @@ async def test_the_application_may_answer_calls() -> None:
     async with session(peer.model()) as harness:
         await harness.send(UserText(text="go"))
         call = await harness.next(ToolCall)
-        await harness.send(ToolResult(call=call.call, output="42"))
+        await harness.send(ToolResult(call_id=call.call_id, output="42"))
         await harness.next(ResponseStarted)
         assert peer.of("conversation.item.create")[-1]["item"]["output"] == "42"
         await harness.session.cancel()
@@ -477,7 +480,9 @@ async def test_a_call_that_another_brain_made_is_told_with_its_result() -> None:
     async with session(model) as harness:
         await harness.next(Connected)
         for _ in range(2):
-            await harness.send(ToolResult(call="second", output="rainy"), ToolResult(call="third", output="windy"))
+            await harness.send(
+                ToolResult(call_id="second", output="rainy"), ToolResult(call_id="third", output="windy")
+            )
         await anyio.sleep(1)
         items = [event["item"] for event in peer.of("conversation.item.create")]
         outputs = [(item["call_id"], item["output"]) for item in items if item["type"] == "function_call_output"]
@@ -512,13 +517,13 @@ async def test_an_aside_calls_nothing() -> None:
 
     peer.on_event = answers
     async with session(peer.model()) as harness:
-        await harness.send(Respond(apart="one", instructions="refused"))
-        first = await harness.next(Aside)
+        await harness.send(Respond(out_of_band="one", instructions="refused"))
+        first = await harness.next(OutOfBand)
         assert (first.name, first.text, first.reason) == ("one", "", "I will not")
-        await harness.send(Respond(apart="two", instructions="lost"))
+        await harness.send(Respond(out_of_band="two", instructions="lost"))
         await until_sent(peer, "response.create", 2)
         await peer.close()
-        assert (await harness.next(Aside)).name == "two"
+        assert (await harness.next(OutOfBand)).name == "two"
         await harness.session.cancel()
 
 
@@ -564,8 +569,8 @@ async def test_a_lost_connection_is_restored() -> None:
         await harness.next(Disconnected)
         connected = await harness.next(Connected, within=30)
         await anyio.sleep(0.1)
-        assert connected.again
-        assert connected.session == "sess-2"
+        assert connected.reconnected
+        assert connected.session_id == "sess-2"
         assert peer.received[0]["session"]["instructions"] == "Be brief."
         said = [event["item"]["content"][0] for event in peer.of("conversation.item.create")]
         assert [part["type"] for part in said] == ["input_text", "output_text"]
@@ -662,7 +667,7 @@ async def test_it_gives_up(refusal: SocketRefusedError, attempts: int, says: str
     peer = Settled()
     peer.refuse = [refusal] * 10
     with pytest.raises(RealtimeError, match=says):
-        async with session(peer.model(reconnect=ReconnectPolicy(attempts=3))):
+        async with session(peer.model(reconnect=ReconnectPolicy(max_attempts=3))):
             await anyio.sleep(60)
     assert 10 - len(peer.refuse) == attempts
 
@@ -789,7 +794,7 @@ async def test_an_earlier_conversation_is_given_to_the_model() -> None:
     history = History()
     history.user("Hello.", "u1")
     history.assistant("Good morning to you.", "a1", "r1")
-    history.heard("Good morning", "a1", "r1")
+    history.set_heard("Good morning", "a1", "r1")
     history.call("c1", "weather", "{}", "r1")
     history.result("c1", "sunny")
     history.call("c2", "never answered", "{}", "r1")
@@ -819,8 +824,8 @@ async def test_an_answer_apart() -> None:
 
     peer.on_event = answers
     async with session(peer.model()) as harness:
-        await harness.send(Respond(apart="mood", instructions="How does the user feel?"))
-        aside = await harness.next(Aside)
+        await harness.send(Respond(out_of_band="mood", instructions="How does the user feel?"))
+        aside = await harness.next(OutOfBand)
         assert (aside.name, aside.text) == ("mood", "angry")
         assert not harness.of(ResponseStarted)
         assert not harness.of(Text)
@@ -920,7 +925,7 @@ async def test_the_turns_may_be_taken_by_another() -> None:
     peer = Settled()
     async with session(peer.model()) as harness:
         await harness.next(Connected)
-        await harness.send(TurnTaking(), Commit(), TurnTaking(above=False), Commit())
+        await harness.send(TurnControl(), Commit(), TurnControl(external=False), Commit())
         await until_sent(peer, "session.update", 3)
         told = [event["session"]["audio"]["input"]["turn_detection"] for event in peer.of("session.update")]
         assert told == [{"type": "server_vad"}, None, {"type": "server_vad"}]

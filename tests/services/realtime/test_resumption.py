@@ -9,50 +9,51 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import Failure, ToolResult, UserText
 from bargein.pipeline.testing import Harness
 from bargein.services.frames import Configure, Connected, Disconnected, ToolFinished
 from bargein.services.history import Entry, History
 from bargein.services.realtime import (
-    CallCancelled,
-    CallMade,
     Event,
     GoingAway,
     Profile,
     Protocol,
-    Ready,
     Realtime,
     RealtimeError,
     ReconnectPolicy,
     ResponseOver,
     Resumable,
+    SessionReady,
     Settings,
     TextPiece,
+    ToolCallReceived,
+    ToolCallWithdrawn,
     UnsupportedError,
 )
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe
 
 pytestmark = pytest.mark.virtual
 
-PLAIN = Profile(provider="Plain", input_rate=16_000, output_rate=16_000, seeds=True)
+PLAIN = Profile(provider="Plain", input_rate=16_000, output_rate=16_000, supports_history_seeding=True)
 PROFILE = Profile(
     provider="Frail",
     input_rate=16_000,
     output_rate=16_000,
-    seeds=True,
-    resumes=True,
-    updates=True,
-    renews=True,
-    continues=True,
+    supports_history_seeding=True,
+    supports_resumption=True,
+    supports_updates=True,
+    reconnects_to_update=True,
+    responds_to_tool_results=True,
 )
 EVENTS: dict[str, type[Event]] = {
-    "ready": Ready,
+    "ready": SessionReady,
     "text": TextPiece,
     "over": ResponseOver,
     "keep": Resumable,
     "leave": GoingAway,
-    "call": CallMade,
-    "off": CallCancelled,
+    "call": ToolCallReceived,
+    "off": ToolCallWithdrawn,
 }
 
 
@@ -60,7 +61,7 @@ class Frail(Protocol):
     """Messages are events, and commands their own names."""
 
     profile = PROFILE
-    hopeless = frozenset({1007})
+    fatal_close_codes = frozenset({1007})
 
     def __init__(self) -> None:
         self.handle = ""
@@ -76,19 +77,19 @@ class Frail(Protocol):
         name, fields = json.loads(data)
         yield EVENTS[name](**fields)
 
-    def opening(self, settings: Settings) -> Iterable[str]:
+    def open_session(self, settings: Settings) -> Iterable[str]:
         yield f"open {settings.instructions}"
 
     def seed(self, entries: Sequence[Entry]) -> Iterable[str]:
         return [f"seed {entry.remembered or entry.output}" for entry in entries]
 
-    def text(self, text: str, item: str = "") -> Iterable[str]:
+    def text(self, text: str, item_id: str = "") -> Iterable[str]:
         yield f"text {text}"
 
     def respond(self, instructions: str = "") -> Iterable[str]:
         yield "respond"
 
-    def tool_result(self, call: str, output: str) -> Iterable[str]:
+    def tool_result(self, call_id: str, output: str) -> Iterable[str]:
         yield f"result {output}"
 
 
@@ -128,7 +129,7 @@ class Provider:
                 if got[-1].startswith("open"):
                     if handle and not self.resumes:
                         await socket.close(1007, "no such session")
-                    await self.send("ready", session="s", resumed=bool(handle))
+                    await self.send("ready", session_id="s", resumed=bool(handle))
         except SocketClosedError:
             pass
 
@@ -143,8 +144,8 @@ async def asked_and_kept(provider: Provider, harness: Harness) -> None:
     """One question was asked and answered, and the session could be taken up; then another question was asked."""
     await harness.send(UserText(text="first"))
     await anyio.sleep(1)
-    await provider.send("text", response="r", item="i", text="answer")
-    await provider.send("over", response="r")
+    await provider.send("text", response_id="r", item_id="i", text="answer")
+    await provider.send("over", response_id="r")
     await provider.send("keep", handle="h")
     await anyio.sleep(1)
     await harness.send(UserText(text="second"))
@@ -185,14 +186,14 @@ async def test_calls_outlive_a_connection() -> None:
     provider, history = Provider(), History()
     async with Harness(provider.model(history=history)) as harness:
         await harness.next(Connected)
-        await provider.send("call", response="r", call="c1", name="old", arguments="{}")
+        await provider.send("call", response_id="r", call_id="c1", name="old", arguments="{}")
         await anyio.sleep(1)
         await provider.send("keep", handle="h")
-        await provider.send("call", response="r", call="c2", name="new", arguments="{}")
+        await provider.send("call", response_id="r", call_id="c2", name="new", arguments="{}")
         await anyio.sleep(1)
         await provider.socket.close(1006)
         await anyio.sleep(5)
-        await harness.send(ToolResult(call="c1", output="one"), ToolResult(call="c2", output="two"))
+        await harness.send(ToolResult(call_id="c1", output="one"), ToolResult(call_id="c2", output="two"))
         await anyio.sleep(1)
         assert provider.got[1] == ["open ", "result one", "seed two", "respond"]
         await harness.session.cancel()
@@ -203,11 +204,11 @@ async def test_a_call_that_is_called_off_is_never_answered() -> None:
     provider = Provider()
     async with Harness(provider.model()) as harness:
         await harness.next(Connected)
-        await provider.send("call", response="r", call="c1", name="look", arguments="{}")
-        await provider.send("off", call="c1")
+        await provider.send("call", response_id="r", call_id="c1", name="look", arguments="{}")
+        await provider.send("off", call_id="c1")
         finished = await harness.next(ToolFinished)
-        assert (finished.call, finished.name, finished.cancelled) == ("c1", "look", True)
-        await harness.send(ToolResult(call="c1", output="one"))
+        assert (finished.call_id, finished.name, finished.cancelled) == ("c1", "look", True)
+        await harness.send(ToolResult(call_id="c1", output="one"))
         await anyio.sleep(1)
         assert provider.got == [["open "]]
         await harness.session.cancel()
@@ -219,12 +220,12 @@ async def test_a_provider_that_leaves_is_left_in_the_first_pause() -> None:
     async with Harness(provider.model()) as harness:
         await harness.next(Connected)
         await provider.send("keep", handle="h")
-        await provider.send("leave", seconds=50.0)
+        await provider.send("leave", remaining_seconds=50.0)
         await harness.next(Disconnected, within=3)
         await anyio.sleep(3)
         assert provider.asked == ["", "h"]
-        await provider.send("text", response="r", item="i", text="a long answer")
-        await provider.send("leave", seconds=20.0)
+        await provider.send("text", response_id="r", item_id="i", text="a long answer")
+        await provider.send("leave", remaining_seconds=20.0)
         await anyio.sleep(15)
         assert len(provider.asked) == 2
         await anyio.sleep(8)
@@ -291,7 +292,7 @@ async def test_an_address_that_does_not_come() -> None:
         profile=PROFILE,
         protocol=Slow,
         settings=Settings(model="m"),
-        reconnect=ReconnectPolicy(attempts=1, ready_seconds=3),
+        reconnect=ReconnectPolicy(max_attempts=1, ready_seconds=3),
     )
     with pytest.raises(RealtimeError, match="no address or token within 3 s; given up after 2 attempts"):
         async with Harness(model):

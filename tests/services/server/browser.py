@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,20 +9,18 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import Pipeline
-from bargein.processors import Spoken
-from bargein.services.brains import Choice
+from bargein.processors import Spoken, Turns
 from bargein.services.cascade import Cascade, LanguageModel, Prompt
-from bargein.services.espeak import ESpeak
-from bargein.services.pocketsphinx import PocketSphinx
+from bargein.services.providers.brains import BrainChoice
+from bargein.services.providers.espeak import ESpeak
+from bargein.services.providers.pocketsphinx import PocketSphinx
 from bargein.services.server import PageServer
 from bargein.services.transports import Transport
+from tests.environment import find
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-BROWSER = [
-    pytest.mark.timeout(120),
-    pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="there is no Chromium; apt install chromium"),
-]
+BROWSER = [pytest.mark.timeout(120), pytest.mark.needs("chromium"), pytest.mark.real]
 """Marks of a test that opens a browser."""
 SHOTS = Path(__file__).parents[3] / "build" / "screenshots"
 FLAGS = (
@@ -52,12 +48,18 @@ class Weather(LanguageModel):
 
 def agent(peer: Transport) -> Pipeline:
     """Build an agent that talks about the weather."""
-    return Pipeline(peer.source, Cascade(PocketSphinx(), Weather(), ESpeak()), Spoken(), peer.sink)
+    return Pipeline(peer.source, brain(), Spoken(), peer.sink)
 
 
-def choice() -> Choice:
+def brain() -> Cascade:
+    """Return a cascade that talks about the weather."""
+    turns = Turns(silence_ms=500, transcript_ms=30_000)  # a busy machine takes longer to hear what was said
+    return Cascade(PocketSphinx(), Weather(), ESpeak(), turns=turns)
+
+
+def choice() -> BrainChoice:
     """Return the weather agent as a choice of the page."""
-    return Choice(
+    return BrainChoice(
         name="weather",
         title="Talks of the weather",
         sees=True,
@@ -75,7 +77,7 @@ async def page_at(
     playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
     complaints: list[str] = []
     async with playwright.async_playwright() as play:
-        browser = await play.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
+        browser = await play.chromium.launch(executable_path=find("chromium"), args=[*FLAGS, *flags])
         context = await browser.new_context(viewport={"width": width, "height": height}, **options)
         await context.add_init_script(script)
         page = await context.new_page()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import anyio
+
 from bargein.services.server import serve_page
 
 from .browser import agent, choice

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
@@ -14,13 +17,14 @@ import anyio
 import httpx
 import msgspec
 import pytest
+
 from bargein.pipeline import Audio, Image, Pipeline, Processor, ResponseEnded, Text, UserText, Video
 from bargein.processors import Spoken, Turns
-from bargein.services.brains import Choice, choices
 from bargein.services.cascade import Answer
-from bargein.services.rules import Rules
+from bargein.services.providers.brains import BrainChoice, choices
+from bargein.services.providers.rules import Rules
 from bargein.services.server import PageServer, serve_page
-from bargein.services.server.app import DRAWN, PAGE
+from bargein.services.server.app import DRAWING_POLICY, PAGE
 from bargein.services.sockets import Endpoint, SocketClosedError, SocketRefusedError, dial
 from bargein.services.transports import RefusedError, SessionLimits, Transport, connect_websocket
 
@@ -46,13 +50,13 @@ SCRIPTS = ("page", "connection", "conversation", "timeline", "worklets", "graph"
 
 
 def agent(peer: Transport) -> Pipeline:
-    if peer.peer.wishes.get("brain") == "nobody":
+    if peer.peer.params.get("brain") == "nobody":
         raise RefusedError("there is no brain called nobody")
     return Pipeline(peer.source, Deaf(), Turns(), Answer(Rules()), Spoken(), peer.sink)
 
 
 def served(**options: Any) -> AbstractAsyncContextManager[PageServer]:
-    return serve_page(agent, **options)
+    return serve_page(agent, **({"port": 0} | options))
 
 
 async def get(server: PageServer, path: str, **options: Any) -> httpx.Response:
@@ -119,7 +123,7 @@ async def test_a_conversation_and_what_is_counted_of_it() -> None:
         assert live["brain"] == "mine"
         drawn = await get(server, "graph.svg", params={"session": live["name"]})
         assert drawn.headers["content-type"].startswith("image/svg+xml")
-        assert drawn.headers.get_list("content-security-policy") == [DRAWN]
+        assert drawn.headers.get_list("content-security-policy") == [DRAWING_POLICY]
         assert "answer" in drawn.text
         counted = (await get(server, "metrics")).text
         assert "bargein_sessions 1.0" in counted
@@ -139,7 +143,7 @@ async def test_a_client_may_go_at_any_moment() -> None:
 
 async def test_who_may_not_come_in_is_told_why() -> None:
     """Before anything is made for them."""
-    async with served(limits=SessionLimits(sessions=1), origins=["https://friend.example"]) as server:
+    async with served(limits=SessionLimits(max_sessions=1), origins=["https://friend.example"]) as server:
         with pytest.raises(SocketRefusedError, match="403"):
             async with connect_websocket(ws(server), headers={"Origin": "https://evil.example"}):
                 pass
@@ -204,7 +208,7 @@ async def test_what_browsers_must_not_do_with_the_page() -> None:
 
 async def test_who_says_nothing_takes_no_room_for_ever() -> None:
     """As many may wait as there may be sessions; the next is told so, and a body that does not come is given up."""
-    async with served(limits=SessionLimits(sessions=2, open_seconds=2)) as server:
+    async with served(limits=SessionLimits(max_sessions=2, open_seconds=2)) as server:
         silent = Endpoint(url=ws(server))
         async with dial(silent), dial(silent), dial(silent) as late:
             with pytest.raises(SocketClosedError, match="1013"):
@@ -243,7 +247,7 @@ async def test_tokens() -> None:
         async with connect_websocket(ws(server, "?token=secret")), connect_websocket(ws(server), token="secret"):
             live = server.sessions.live.values()
             assert len(live) == 2
-            assert all(each.transport.peer.wishes == {} for each in live)
+            assert all(each.transport.peer.params == {} for each in live)
             secret = {"Authorization": "Bearer secret"}
             for path in ("sessions", "graph.svg?session=x"):
                 assert (await get(server, path)).status_code == 401
@@ -374,5 +378,57 @@ async def test_files_that_will_not_do_for_https(files: tuple[str | None, str | N
 
 def test_choices_are_data() -> None:
     """What is chosen is made only when it is needed."""
-    assert all(isinstance(each, Choice) and each.name and each.title for each in choices({}))
+    assert all(isinstance(each, BrainChoice) and each.name and each.title for each in choices({}))
     assert msgspec.json.encode([each.name for each in choices({})])
+
+
+@pytest.mark.real
+async def test_a_page_has_a_known_port_and_takes_the_next_if_it_is_taken(caplog: pytest.LogCaptureFixture) -> None:
+    """8080 unless another is given. The log says which port it is instead; a given port is never replaced."""
+    async with serve_page(agent) as first, serve_page(agent) as second:
+        assert 8080 <= first.port < second.port < 8100
+        assert f"listening at port {second.port}" in caplog.text
+        with pytest.raises(OSError, match="choose another port"):
+            async with serve_page(agent, port=first.port):
+                pass
+
+
+AGENT = """
+from bargein.pipeline import Pass, Pipeline
+from bargein.services.server import run_page
+
+run_page(lambda peer: Pipeline(peer.source, Pass(), peer.sink), port=0)
+"""
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(sys.platform == "win32", reason="signals as on Unix")
+def test_one_line_serves_an_agent_until_it_is_stopped(tmp_path: Path) -> None:
+    """It prints the page's URL, and Ctrl+C ends it without a traceback."""
+    program = tmp_path / "agent.py"
+    program.write_text(AGENT)
+    with subprocess.Popen(
+        [sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as served_agent:
+        assert served_agent.stdout is not None
+        url = served_agent.stdout.readline().split()[4]
+        assert httpx.get(f"{url}healthz").text == "ok\n"
+        served_agent.send_signal(signal.SIGINT)
+        _, complaints = served_agent.communicate(timeout=20)
+    assert (served_agent.returncode, complaints) == (0, "")
+
+
+def broken_agent(peer: Transport) -> Pipeline:
+    raise KeyError("apple")
+
+
+@pytest.mark.parametrize(("options", "told"), [({}, True), ({"origins": ["https://agent.example"]}, False)])
+async def test_the_developer_is_told_what_went_wrong_and_strangers_are_not(options: dict[str, Any], told: bool) -> None:
+    """On this machine the page shows the reason. Behind a proxy, whose page is in `origins`, it does not."""
+    async with serve_page(broken_agent, port=0, **options) as server:
+        with pytest.raises(RefusedError) as raised:
+            async with connect_websocket(ws(server)):
+                pass
+    assert str(raised.value).removeprefix("the agent refuses: ") == (
+        "the session failed: KeyError: 'apple'" if told else "the session failed"
+    )

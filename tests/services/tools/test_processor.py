@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 import pytest
+
 from bargein.pipeline import Frame, Processor, ToolCall, ToolResult
 from bargein.pipeline.testing import Harness, check_processor
 from bargein.services.frames import Configure, ToolFinished, ToolProgress, ToolStarted
@@ -28,7 +29,7 @@ async def search(what: str = "") -> str:
 
 
 def call(name: str, id: str = "c", arguments: str = '{"what": "tea"}') -> ToolCall:
-    return ToolCall(call=id, name=name, arguments=arguments)
+    return ToolCall(call_id=id, name=name, arguments=arguments)
 
 
 async def test_a_call_is_answered_upstream() -> None:
@@ -44,7 +45,7 @@ async def test_a_call_is_answered_upstream() -> None:
         (2, ToolFinished),
         (2, ToolResult),
     ]
-    assert harness.of(ToolResult) == [ToolResult(call="c", output="tea is coming")]
+    assert harness.of(ToolResult) == [ToolResult(call_id="c", output="tea is coming")]
 
 
 async def test_calls_run_side_by_side() -> None:
@@ -52,7 +53,7 @@ async def test_calls_run_side_by_side() -> None:
     async with Harness(Tools([order, search])) as harness:
         await harness.send(call("order", "a"), call("search", "b"), call("nothing", "c"))
         await anyio.sleep(3)
-    answered = [frame.call for frame in harness.of(ToolResult)]
+    answered = [frame.call_id for frame in harness.of(ToolResult)]
     assert (answered[0], sorted(answered)) == ("c", ["a", "b", "c"])
 
 
@@ -65,8 +66,8 @@ async def test_an_interrupt_leaves_what_was_begun() -> None:
         harness.interrupt()
         await anyio.sleep(3)
         assert harness.session.epoch == 1
-    assert [frame.call for frame in harness.of(ToolResult)] == ["a"]
-    ended = {frame.call: frame.cancelled for frame in harness.of(ToolFinished)}
+    assert [frame.call_id for frame in harness.of(ToolResult)] == ["a"]
+    ended = {frame.call_id: frame.cancelled for frame in harness.of(ToolFinished)}
     assert ended == {"a": False, "b": True}
 
 
@@ -75,7 +76,7 @@ async def test_the_end_waits_for_the_running() -> None:
     async with Harness(Tools([order])) as harness:
         await harness.send(call("order"))
         await harness.end()
-    assert harness.of(ToolResult) == [ToolResult(call="c", output="tea is coming")]
+    assert harness.of(ToolResult) == [ToolResult(call_id="c", output="tea is coming")]
 
 
 async def test_a_session_that_is_cancelled_ends_at_once() -> None:
@@ -101,8 +102,8 @@ async def test_other_tools_are_refused_or_left_alone() -> None:
     async with Harness(Tools([order], others="pass"), Tools(Toolbox([search]), others="pass")) as harness:
         await harness.send(call("fly", "a"), call("search", "b"), call("order", "c"))
         await harness.end()
-    assert sorted(frame.call for frame in harness.of(ToolResult)) == ["b", "c"]
-    assert [frame.call for frame in harness.of(ToolCall)] == ["a", "b", "c"]
+    assert sorted(frame.call_id for frame in harness.of(ToolResult)) == ["b", "c"]
+    assert [frame.call_id for frame in harness.of(ToolCall)] == ["a", "b", "c"]
     with pytest.raises(ValueError, match=r"Tools\(others='drop'\): expected 'refuse' or 'pass'"):
         Tools(others="drop")  # type: ignore[arg-type]
 
@@ -115,7 +116,7 @@ async def test_a_call_that_comes_again_is_not_run_again() -> None:
         assert len(harness.of(ToolResult)) == 1
         await harness.send(call("order"))
         await harness.end()
-    assert harness.of(ToolResult) == [ToolResult(call="c", output="tea is coming")] * 2
+    assert harness.of(ToolResult) == [ToolResult(call_id="c", output="tea is coming")] * 2
     assert len(harness.of(ToolStarted)) == 1
 
 

@@ -11,13 +11,14 @@ from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import Frame, ToolCall, ToolResult
-from bargein.pipeline._host import on_trio
+from bargein.pipeline.lowlevel import on_trio
 from bargein.pipeline.testing import run_virtual
 from bargein.services.frames import ToolFinished, ToolProgress, ToolStarted
 from bargein.services.tools import Toolbox, ToolContext, ToolError, ToolRunner, tool
-from hypothesis import given
-from hypothesis import strategies as st
 
 from .test_tool import JSON
 
@@ -40,7 +41,7 @@ class Told(list[Frame]):
 
 
 def call(name: str, id: str = "c", **arguments: Any) -> ToolCall:
-    return ToolCall(call=id, name=name, arguments=json.dumps(arguments))
+    return ToolCall(call_id=id, name=name, arguments=json.dumps(arguments))
 
 
 async def answer(function: Any, told: Told | None = None, **arguments: Any) -> ToolResult | None:
@@ -56,11 +57,11 @@ async def test_a_call_is_run() -> None:
         return {city: "rain"}
 
     told = Told()
-    assert await answer(weather, told, city="Riga") == ToolResult(call="c", output='{"Riga":"rain"}')
+    assert await answer(weather, told, city="Riga") == ToolResult(call_id="c", output='{"Riga":"rain"}')
     output, seconds = told.finished.output, told.finished.seconds
     assert told == [
-        ToolStarted(call="c", name="weather", arguments='{"city": "Riga"}'),
-        ToolFinished(call="c", name="weather", output=output, seconds=seconds),
+        ToolStarted(call_id="c", name="weather", arguments='{"city": "Riga"}'),
+        ToolFinished(call_id="c", name="weather", output=output, seconds=seconds),
     ]
     assert output == '{"Riga":"rain"}'
 
@@ -74,8 +75,8 @@ async def test_plain_functions_run_where_they_are() -> None:
     async def later() -> str:
         return "later"
 
-    assert await answer(plain) == ToolResult(call="c", output="true")
-    assert await answer(tool(lambda: later(), name="delayed")) == ToolResult(call="c", output="later")
+    assert await answer(plain) == ToolResult(call_id="c", output="true")
+    assert await answer(tool(lambda: later(), name="delayed")) == ToolResult(call_id="c", output="later")
 
 
 async def test_blocking_ones_run_in_a_thread() -> None:
@@ -112,11 +113,11 @@ async def test_progress_comes_as_it_is_made() -> None:
         context.report("first")
         await context.progress("half", share=0.5)
         context.report(share=sum([0.1] * 10) + 1e-9)
-        return f"{context.name} {context.call}"
+        return f"{context.name} {context.call_id}"
 
     told = Told()
     result = await answer(dig, told)
-    assert result == ToolResult(call="c", output="dig c")
+    assert result == ToolResult(call_id="c", output="dig c")
     assert told.progress == [("first", None), ("half", 0.5), ("", 1.0)]
     await kept[0].progress("late")
     assert len(told.progress) == 3
@@ -128,13 +129,13 @@ async def test_more_reports_than_can_be_sent_are_dropped_and_counted() -> None:
     """The newest are kept."""
     kept: list[ToolContext] = []
 
-    def flood(context: ToolContext) -> None:
+    def emit_limit_error(context: ToolContext) -> None:
         kept.append(context)
         for i in range(300):
             context.report(str(i))
 
     told = Told()
-    await answer(flood, told)
+    await answer(emit_limit_error, told)
     assert [message for message, _ in told.progress] == [str(i) for i in range(44, 300)]
     assert kept[0].lost == 44
 
@@ -212,7 +213,7 @@ async def test_what_goes_wrong_is_said_to_the_model(
 async def test_the_same_in_a_thread() -> None:
     """Exceptions come over."""
     result = await answer(tool(explode, blocking=True))
-    assert result == ToolResult(call="c", output="explode failed: KeyError: 'x'", error=True)
+    assert result == ToolResult(call_id="c", output="explode failed: KeyError: 'x'", error=True)
 
 
 async def test_a_tool_may_word_its_own_errors(caplog: pytest.LogCaptureFixture) -> None:
@@ -222,7 +223,9 @@ async def test_a_tool_may_word_its_own_errors(caplog: pytest.LogCaptureFixture) 
         raise ToolError("No table is free; ask for another day.")
 
     told = Told()
-    assert await answer(book, told) == ToolResult(call="c", output="No table is free; ask for another day.", error=True)
+    assert await answer(book, told) == ToolResult(
+        call_id="c", output="No table is free; ask for another day.", error=True
+    )
     assert told.finished.error
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
@@ -231,12 +234,12 @@ async def test_wrong_arguments_and_unknown_tools_are_answered() -> None:
     """With what would be right."""
     result = await answer(tool(lambda: 1, name="one"), x=1)
     assert result == ToolResult(
-        call="c", output="one: contains unknown field `x`. It takes no arguments: {}", error=True
+        call_id="c", output="one: contains unknown field `x`. It takes no arguments: {}", error=True
     )
     told = Told()
     result = await ToolRunner([explode, silent]).run(call("explod"), told.emit)
     assert result == ToolResult(
-        call="c", output="there is no tool 'explod'; the tools are: explode, silent", error=True
+        call_id="c", output="there is no tool 'explod'; the tools are: explode, silent", error=True
     )
     assert (len(told), told.finished.error) == (2, True)
     nothing = await ToolRunner().run(call("x"), told.emit)
@@ -252,7 +255,7 @@ def test_nothing_that_a_model_writes_raises(arguments: str, name: str) -> None:
         return {"x": x, "y": y}
 
     async def ask() -> ToolResult | None:
-        return await ToolRunner([take]).run(ToolCall(call="c", name=name, arguments=arguments), Told().emit)
+        return await ToolRunner([take]).run(ToolCall(call_id="c", name=name, arguments=arguments), Told().emit)
 
     result = run_virtual(ask)
     assert result is not None
@@ -269,7 +272,7 @@ async def test_a_tool_that_takes_too_long_is_stopped() -> None:
 
     told = Told()
     result = await answer(slow, told)
-    assert result == ToolResult(call="c", output="slow did not answer within 2 s and was stopped", error=True)
+    assert result == ToolResult(call_id="c", output="slow did not answer within 2 s and was stopped", error=True)
     assert told.finished.seconds == pytest.approx(2)
 
 
@@ -288,7 +291,7 @@ async def test_a_thread_that_takes_too_long_is_left_behind() -> None:
     told = Told()
     result = await answer(slow, told)
     go.set()
-    assert result == ToolResult(call="c", output="slow did not answer within 0.01 s and was stopped", error=True)
+    assert result == ToolResult(call_id="c", output="slow did not answer within 0.01 s and was stopped", error=True)
     await anyio.to_thread.run_sync(seen.wait, 10)
     assert seen.is_set()
     assert told.progress == []
@@ -327,7 +330,7 @@ async def test_a_tool_that_swallows_its_cancellation_is_let_go() -> None:
                     raise
 
     result = await answer(stubborn)
-    assert result == ToolResult(call="c", output="stubborn did not answer within 1 s and was stopped", error=True)
+    assert result == ToolResult(call_id="c", output="stubborn did not answer within 1 s and was stopped", error=True)
 
 
 async def test_a_cancellation_that_nobody_asked_for_is_a_failure() -> None:
@@ -341,7 +344,7 @@ async def test_a_cancellation_that_nobody_asked_for_is_a_failure() -> None:
         await task
 
     result = await answer(wait)
-    assert result == ToolResult(call="c", output="wait failed: what it waited for was cancelled", error=True)
+    assert result == ToolResult(call_id="c", output="wait failed: what it waited for was cancelled", error=True)
 
 
 async def test_one_that_somebody_asked_for_passes() -> None:
@@ -401,11 +404,11 @@ async def test_the_same_call_is_run_once() -> None:
         group.start_soon(ask)
         group.start_soon(ask)
     await ask()
-    assert results == [ToolResult(call="c", output="1")] * 3
+    assert results == [ToolResult(call_id="c", output="1")] * 3
     assert len(told) == 2
-    assert await runner.run(call("once", x=1), told.emit) == ToolResult(call="c", output="2")
+    assert await runner.run(call("once", x=1), told.emit) == ToolResult(call_id="c", output="2")
     for expected in ("3", "4"):  # without an id there is nothing to go by
-        assert await runner.run(call("once", ""), told.emit) == ToolResult(call="", output=expected)
+        assert await runner.run(call("once", ""), told.emit) == ToolResult(call_id="", output=expected)
 
 
 async def test_only_so_many_answers_are_remembered() -> None:
@@ -445,7 +448,7 @@ async def test_a_call_is_called_off() -> None:
         assert not runner.cancel("c")
     await ask("a")
     assert (results, began, runner.running) == ([None] * 3, ["a"], ())
-    ended = [(frame.call, frame.cancelled, frame.error) for frame in told if isinstance(frame, ToolFinished)]
+    ended = [(frame.call_id, frame.cancelled, frame.error) for frame in told if isinstance(frame, ToolFinished)]
     assert ended == [("b", True, False), ("a", True, False)]
 
 
@@ -472,7 +475,7 @@ async def test_an_interrupt_calls_off_what_says_so() -> None:
         group.start_soon(ask, "search")
         await anyio.sleep(1)
         assert runner.interrupt() == ("search",)
-    assert results == [None, ToolResult(call="order", output="true")]
+    assert results == [None, ToolResult(call_id="order", output="true")]
 
 
 async def test_what_is_called_off_before_it_runs_never_runs() -> None:
@@ -519,4 +522,4 @@ async def test_whoever_is_cancelled_leaves_nothing_behind() -> None:
         await runner.run(call("work"), told.emit)
     assert runner.running == ()
     assert not runner.knows(call("work"))
-    assert await runner.run(call("work"), told.emit) == ToolResult(call="c", output="null")
+    assert await runner.run(call("work"), told.emit) == ToolResult(call_id="c", output="null")

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
-from bargein.pipeline import (
-    Audio,
-    Frame,
-    Outlet,
-    Pipeline,
-    Processor,
-    ResponseEnded,
-    ResponseStarted,
-    Text,
-    UserText,
-)
+
+from bargein.pipeline import Audio, Frame, Outlet, Pipeline, Processor, ResponseEnded, ResponseStarted, Text, UserText
 from bargein.pipeline.testing import framed, tone
 from bargein.processors import Spoken
 from bargein.services.sockets import Socket, SocketClosedError, pipe
-from bargein.services.transports import Ending, Sessions, Transport, Visit, WebSocketClient, serve_websocket_peer
+from bargein.services.transports import (
+    ConnectionRequest,
+    Ending,
+    Sessions,
+    Transport,
+    WebSocketClient,
+    serve_websocket_peer,
+)
 from bargein.services.transports.control import Start
 
 SPOKEN_MS = 2_000
@@ -50,13 +49,13 @@ class Brain(Processor):
     async def speak(
         self, reply: Outlet[ResponseStarted | Text | Audio | ResponseEnded], response: str, words: str
     ) -> None:
-        await reply.send(ResponseStarted(response=response))
-        await reply.send(Text(text=words, response=response, final=True))
-        for piece in framed(tone(300, self.ms, rate=self.rate), rate=self.rate, response=response):
+        await reply.send(ResponseStarted(response_id=response))
+        await reply.send(Text(text=words, response_id=response, final=True))
+        for piece in framed(tone(300, self.ms, rate=self.rate), rate=self.rate, response_id=response):
             await reply.send(
-                Audio(samples=piece.samples, rate=piece.rate, pts=piece.pts, response=response, epoch=reply.epoch)
+                Audio(samples=piece.samples, rate=piece.rate, pts=piece.pts, response_id=response, epoch=reply.epoch)
             )
-        await reply.send(ResponseEnded(response=response))
+        await reply.send(ResponseEnded(response_id=response))
 
 
 def agent(transport: Transport) -> Pipeline:
@@ -79,7 +78,7 @@ async def served(sessions: Sessions, *, capacity: int = 64, **options: Any) -> A
     each = Served(ours)
 
     async def serve() -> None:
-        each.ending = await serve_websocket_peer(theirs, sessions, Visit(limits=sessions.limits, **options))
+        each.ending = await serve_websocket_peer(theirs, sessions, ConnectionRequest(limits=sessions.limits, **options))
         each.over.set()
 
     async with anyio.create_task_group() as group:
@@ -97,6 +96,15 @@ async def connected(sessions: Sessions, start: Start | None = None, **options: A
     """A client whose session runs."""
     async with served(sessions, **options) as each:
         yield await WebSocketClient.begin(each.socket, start)
+
+
+POOLS = ("asyncio_", "AnyIO worker thread", "Trio thread ")
+"""How the names of the threads begin that an event loop keeps for a while, to look up addresses and the like."""
+
+
+def threads() -> int:
+    """Return how many threads run, but for the pools of the event loops: their size depends on what came at once."""
+    return sum(not each.name.startswith(POOLS) for each in threading.enumerate())
 
 
 async def rest(client: WebSocketClient) -> list[Frame]:

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Pipeline, Played, Processor, UserText
 from bargein.pipeline.testing import tone
 from bargein.services.transports import PeerLeft
@@ -103,7 +104,7 @@ async def test_a_conversation_in_a_terminal() -> None:
         assert [frame.pts // 10**6 for frame in brain.heard[:3]] == [0, 20, 40]
         heard = np.trim_zeros(sound.heard, "b")[-24_000:]
         assert np.array_equal(heard[120:], tone(300, 1000, rate=24_000)[120:]), "but for the rise of 5 ms"
-        assert above.played[-1] == Played(response="r1", ms=1000, done=True)
+        assert above.played[-1] == Played(response_id="r1", ms=1000, done=True)
         await session.cancel()
     assert {stream.state for stream in sound.streams.values()} == {"closed"}
 

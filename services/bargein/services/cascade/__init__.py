@@ -2,21 +2,23 @@
 
 from .answer import Answer
 from .cascade import Cascade
-from .parts import Call, LanguageModel, Prompt, SpeechToText, TextToSpeech, UnsayableError, Word
+from .parts import LanguageModel, Prompt, SpeechToText, TextToSpeech, ToolRequest, UnspeakableError, Word
 from .speak import Speak
-from .transcribe import HearingStatistics, Transcribe
+from .summary import summarise_with
+from .transcribe import Transcribe, TranscriptionStatistics
 
 __all__ = [
     "Answer",
-    "Call",
     "Cascade",
-    "HearingStatistics",
     "LanguageModel",
     "Prompt",
     "Speak",
     "SpeechToText",
     "TextToSpeech",
+    "ToolRequest",
     "Transcribe",
-    "UnsayableError",
+    "TranscriptionStatistics",
+    "UnspeakableError",
     "Word",
+    "summarise_with",
 ]

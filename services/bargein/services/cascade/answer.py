@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable
-from contextlib import aclosing
 from typing import Any, Literal
 
 import anyio
-import msgspec
+
 from bargein.pipeline import (
     Failure,
     Frame,
@@ -19,43 +17,73 @@ from bargein.pipeline import (
     Outlet,
     ResponseEnded,
     ResponseStarted,
+    SpeechStarted,
     Text,
     ToolCall,
     ToolResult,
+    Transcript,
     Usage,
     Video,
 )
+from bargein.pipeline.lowlevel import check_positive
 from bargein.processors import AgentActivity, Heard, SampleFps, Turn
+from bargein.services.errors import UnsupportedError
+from bargein.services.frames import (
+    Configure,
+    OutOfBand,
+    Remember,
+    Respond,
+    Say,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+)
+from bargein.services.history import History, HistoryStatistics, Picture
+from bargein.services.tools import CANCELLED_OUTPUT, Tool, Toolbox, ToolRunner
 
-from .._shown import picture_of
-from ..frames import Aside, Configure, Remember, Respond, Say, ToolFinished, ToolProgress, ToolStarted
-from ..history import History, HistoryStatistics
-from ..realtime.profile import UnsupportedError
-from ..tools import Tool, Toolbox, ToolRunner
-from ._calls import CALLED_OFF, Calls
-from ._part import Holds, checked, failure_of, positive
-from .parts import Call, LanguageModel, Prompt
+from ._base import PartProcessor, check_part, failure_from
+from ._cut_answer import CutAnswer, CutAnswerWatch
+from ._generation import Generation
+from ._heard import HeardTracker
+from ._tool_calls import CascadeToolCalls
+from .parts import LanguageModel
 
-__all__ = ["APOLOGY", "UNHEARD", "Answer"]
+__all__ = ["ERROR_REPLY", "NO_SPEECH_REPLY", "Answer"]
 
-APOLOGY = "Sorry, something went wrong. Could you say that again?"
-"""What is said where the model fails."""
-UNHEARD = "Sorry, I did not hear you."
-"""What is said where the user has spoken, and no words are known."""
+ERROR_REPLY = "Sorry, something went wrong. Could you say that again?"
+"""What is said when the model fails."""
+NO_SPEECH_REPLY = "Sorry, I did not hear you."
+"""What is said when the user spoke and no words are known."""
 TURN = Respond()
-"""A turn of the user's is to be answered: with words, or calls at least."""
+"""The request that a turn of the user makes. It must be answered with words, or at least with tool calls."""
 
-ROUNDS = 8
-"""How often for one turn tools may be called, before the model is made to answer."""
-OPEN = 64
-"""Of how many items it is awaited what was heard."""
-LOOK_S = 1.0
-"""How often it is looked, after the end, whether an interrupt came before the last response began: nobody says so."""
-UNANSWERED_S = 60.0
-"""How long the application may take to answer a call, while the user says nothing."""
-Taken = Turn | Respond | Say | Configure | Remember | Image | Video | ToolResult | Heard | AgentActivity | Interrupt
+CONTINUE = "A noise interrupted you. Go on with your answer from where it stopped, without repeating what was heard."
+"""Added to the instructions when an answer is continued."""
+
+CHECK_SECONDS = 1.0
+"""How often the end of a session checks for an interrupt that came before the last response began: no event tells."""
+APPLICATION_SECONDS = 60.0
+"""Maximum time in which the application may answer a tool call, while the user says nothing."""
+
+Taken = (
+    Turn
+    | SpeechStarted
+    | Transcript
+    | Respond
+    | Say
+    | Configure
+    | Remember
+    | Image
+    | Video
+    | ToolResult
+    | Heard
+    | AgentActivity
+    | Interrupt
+)
 Given = (
     Turn
+    | SpeechStarted
+    | Transcript
     | Image
     | Video
     | ResponseStarted
@@ -68,29 +96,42 @@ Given = (
     | ResponseEnded
     | Interrupt
     | Failure
-    | Aside
+    | OutOfBand
 )
 
 
-class Answer(Holds):
-    """Answer each `Turn` of the user's.
+class Answer(PartProcessor):
+    """Answers each `Turn` of the user with a language model.
 
-    The conversation is the `history`, which keeps of the agent's words those that were heard (`Heard`, from a `Spoken`
-    below), and what the user shows: each `Image`, and of a `Video` at most `fps` pictures a second, all encoded. A
-    model that cannot look at them is not shown them; that is a `Failure`. Each answer is a response: `ResponseStarted`,
-    `Text` as it is written, calls of tools, `ResponseEnded`. A turn that comes `meanwhile` is answered next, together
-    with all that came until then (`"queue"`), or ends the present answer and is answered at once (`"interrupt"`). An
-    interrupt ends the answer, and lets tools finish that are not `cancellable`: their results reach the model before
-    its next response.
+    Each answer is a response: `ResponseStarted`, `Text` as it is written, tool calls, `ResponseEnded`. An interrupt
+    ends it, and lets tools finish that are not `cancellable`: their results reach the model before its next response.
+    If the user's speech interrupts, and turns out to have no words (a cough, a door), the answer goes on.
+    If the words of a turn change afterwards, and nothing of the answer was heard, the turn is answered anew.
 
-    Calls are left to the application (`ToolResult`) if there are no `tools`, or if it has given the tool's schema
-    (`Configure`). Then the response ends with them, and another one follows when all have been answered, or after a
-    minute; a user who goes on before that is answered without. What is asked `apart` is answered beside all that, with
-    an `Aside`.
+    The conversation is the `history`. Of the agent's words it keeps those that were heard (`Heard`, from a `Spoken`
+    below). It also keeps what the user shows, encoded. A picture for a model that cannot look at it is a `Failure`.
 
-    A turn whose words turn out to be others is answered anew, if nothing of the answer has been heard; one without
-    words, with `unheard`. Where the model fails, has nothing to say to a turn, or is silent for `silent_seconds`, that
-    is a `Failure`, and `apology` is said in its place, so that no call goes dead.
+    If there are no `tools`, or the application has given a tool's schema (`Configure`), the application answers the
+    tool call with a `ToolResult`. The response then ends with the call, and another one follows when all calls are
+    answered, or after a minute. If the user goes on before that, the answer does not wait.
+
+    A `Respond` with a name (`out_of_band`) is answered beside the conversation, with an `OutOfBand`.
+
+    Args:
+        llm: The language model.
+        instructions: The system prompt. `Configure` replaces it.
+        tools: Functions that the model may call, or a `Toolbox`.
+        history: The conversation to go on with; a new one by default.
+        meanwhile: What becomes of a turn that comes during an answer. `"queue"`: it is answered next, together with
+            all turns until then. `"interrupt"`: it ends the answer, and is answered at once.
+        error_reply: What is said if the model fails, or has nothing to say to a turn. Empty: nothing.
+        no_speech_reply: What is said to a turn without words.
+        fps: Maximum number of pictures a second that are kept of a `Video`.
+        silent_seconds: Maximum time without a sign of the model, in seconds. After that it has failed.
+
+    Raises:
+        TypeError: `llm` is not a language model.
+        ValueError: An option is out of range.
     """
 
     name = "answer"
@@ -103,50 +144,51 @@ class Answer(Holds):
         tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox = (),
         history: History | None = None,
         meanwhile: Literal["queue", "interrupt"] = "queue",
-        apology: str = APOLOGY,
-        unheard: str = UNHEARD,
+        error_reply: str = ERROR_REPLY,
+        no_speech_reply: str = NO_SPEECH_REPLY,
         fps: float = 1.0,
         silent_seconds: float = 60.0,
     ) -> None:
         if meanwhile not in ("queue", "interrupt"):
             raise ValueError(f"Answer(meanwhile={meanwhile!r}): expected 'queue' or 'interrupt'")
-        positive(silent_seconds=silent_seconds)
-        self.part = checked(llm, LanguageModel, "answer")
+        check_positive("Answer", infinite=True, silent_seconds=silent_seconds)
+        self.part = check_part(llm, LanguageModel, "answer")
         self.instructions = instructions
         self.meanwhile = meanwhile
-        self.apology = apology
-        self.unheard = unheard
-        self.silent_seconds = silent_seconds
-        self._made_with = instructions
-        self._sampled = SampleFps(fps)
-        self._blind = False  # it was told that the model cannot look
-        self._calls = Calls(tools, History() if history is None else history)
-        self._count = 0
-        self._earlier = 0  # turns of earlier sessions with this conversation
-        self._asked: Respond | None = None  # to be answered next
-        self._then: tuple[Respond, Outlet[Given]] | None = None  # to be gone on with, when all calls are answered
-        self._say: list[Say] = []
+        self.error_reply = error_reply
+        self.no_speech_reply = no_speech_reply
+        self._first_instructions = instructions
+        self._sampler = SampleFps(fps)
+        self._video_refused = False  # the Failure for video was given; once is enough
+        self._calls = CascadeToolCalls(tools, History() if history is None else history)
+        self._heard = HeardTracker(self._calls.history)
+        self._generation = Generation(self.part, self._calls, self._heard, silent_seconds)
+        self._count = 0  # of responses
+        self._earlier_turns = 0  # the number of the last turn of earlier sessions with this conversation
+        self._request: Respond | None = None  # to be answered next
+        self._continuation: tuple[Respond, Outlet[Given]] | None = None  # goes on when all calls are answered
+        self._sayings: list[Say] = []
         self._current = ""  # the response that is being made
-        self._begun = False  # its task has
+        self._current_request: Respond | Say = TURN
+        self._cut_watch = CutAnswerWatch()
+        self._last_cut: CutAnswer | None = None  # a response that was cancelled before its interrupt came to us
+        self._cut_response = ""  # the response that an interrupt has ended, as far as that has come to us
+        self._task_started = False
         self._reply: Outlet[Given] | None = None
-        self._of = 0  # the latest turn that it answers
-        self._turn = 0
-        self._wordless = 0  # the latest turn of which no words are known yet
-        self._rounds = 0  # how often the model was asked for the present turn
-        self._heard: set[str] = set()  # responses of which something was heard
-        self._open: dict[tuple[str, str], str] = {}  # what was heard so far of items that are not done
-        self._told = self._doubtful = False  # somebody says what was heard
-        self._group: anyio.abc.TaskGroup | None = None
-        self._beside: anyio.abc.TaskGroup | None = None
+        self._answered_turn = 0  # the latest turn that the current response answers
+        self._latest_turn = 0
+        self._wordless_turn = 0  # the latest turn whose words are not known yet
+        self._tool_group: anyio.abc.TaskGroup | None = None  # its tasks are waited for at the end
+        self._side_group: anyio.abc.TaskGroup | None = None  # its tasks are cancelled at the end
 
     @property
     def history(self) -> History:
-        """The conversation, as it was heard."""
+        """The conversation. It keeps of the agent's words those that were heard."""
         return self._calls.history
 
     @history.setter
     def history(self, history: History) -> None:
-        self._calls.history = history
+        self._calls.history = self._heard.history = history
 
     @property
     def runner(self) -> ToolRunner:
@@ -157,266 +199,264 @@ class Answer(Holds):
     def runner(self, runner: ToolRunner) -> None:
         self._calls.runner = runner
 
+    @property
+    def toolbox(self) -> Toolbox:
+        """The tools that run here; the application's own are not among them."""
+        return self.runner.toolbox
+
+    @property
+    def ready(self) -> bool:
+        """Always true: the parts of a cascade connect by themselves, when they are needed."""
+        return True
+
     def statistics(self) -> HistoryStatistics:
-        """The conversation's."""
+        """Return the statistics of the conversation."""
         return self.history.statistics()
 
     async def run(self, inbox: Inbox[Taken], out: Outlet[Given]) -> None:
         """Answer until the end, and finish the last answer."""
-        self._count = _latest(self.history, "response")  # a conversation may have been begun by another
-        self._earlier = _latest(self.history, "turn")
-        self._calls.begin(_latest(self.history, "call"))
-        async with anyio.create_task_group() as group, anyio.create_task_group() as beside:
-            self._group, self._beside, self._idle = group, beside, anyio.Event()
+        self._count = _highest_number(self.history, "response")  # the conversation may be older than this session
+        self._earlier_turns = _highest_number(self.history, "turn")
+        self._calls.begin(_highest_number(self.history, "call"))
+        async with anyio.create_task_group() as tool_group, anyio.create_task_group() as side_group:
+            self._tool_group, self._side_group, self._idle = tool_group, side_group, anyio.Event()
             try:
                 async for frame in inbox:
                     await self._take(frame, out)
+                    self._start_next(out)
                     if self.history.crowded:
-                        beside.start_soon(self.history.condense)
-                if self._calls.theirs:
-                    self._then = None  # nobody will answer any more
-                # each of these ends: models and tools have limits
-                while self._current or self._asked or self._say or self._then:
+                        side_group.start_soon(self.history.condense)
+                if self._calls.waits_for_application:
+                    self._continuation = None  # no frame can come any more, so no result either
+                # This loop ends: models and tools have time limits.
+                while self._current or self._request or self._sayings or self._continuation:
                     self._idle = anyio.Event()
-                    with anyio.move_on_after(LOOK_S):
+                    with anyio.move_on_after(CHECK_SECONDS):
                         await self._idle.wait()
-                    self._next(out)
-                beside.cancel_scope.cancel()
+                    self._start_next(out)
+                side_group.cancel_scope.cancel()
             finally:
-                self._group = self._beside = None  # a response that is cancelled with it starts nothing any more
+                self._tool_group = self._side_group = None  # a response that is cancelled now starts nothing more
+
+    # What comes in ------------------------------------------------------------------------------------------------
 
     async def _take(self, frame: Frame, out: Outlet[Given]) -> None:
         if isinstance(frame, Turn):
-            await out.send(frame)  # for whoever watches
-            await self._hear(frame, out)
+            await out.send(frame)  # other processors below may show it
+            await self._on_turn(frame, out)
+        elif isinstance(frame, SpeechStarted):
+            await out.send(frame)
+            self._cut_watch.on_speech_started(frame)
+        elif isinstance(frame, Transcript):
+            await out.send(frame)
+            if (cut := self._cut_watch.on_transcript(frame)) is not None:
+                self._go_on_with(cut)
         elif isinstance(frame, Image | Video):
-            await self._see(frame, out)
+            await self._on_picture(frame, out)
         elif isinstance(frame, Respond):
-            if not frame.apart:
-                self._asked = frame
-            elif self._beside is not None:
-                self._beside.start_soon(self._aside, frame, out)
+            if not frame.out_of_band:
+                self._request = frame
+                self._cut_watch.clear()
+            elif self._side_group is not None:
+                self._side_group.start_soon(self._answer_out_of_band, frame, out)
         elif isinstance(frame, Say):
-            self._say.append(frame)
+            self._sayings.append(frame)
+            self._cut_watch.clear()
         elif isinstance(frame, Configure):
             if frame.instructions is not None:
-                self.instructions = frame.instructions or self._made_with
+                self.instructions = frame.instructions or self._first_instructions
             self._calls.configure(frame)
         elif isinstance(frame, Remember):
-            self.history.remember(frame.role, frame.text, frame.item, call=frame.call, name=frame.name)
+            self.history.remember(frame.role, frame.text, frame.item_id, call_id=frame.call_id, name=frame.name)
         elif isinstance(frame, ToolResult):
-            self._calls.result(frame)
+            self._calls.add_result(frame)
         elif isinstance(frame, AgentActivity):
-            self._told = True  # there is a Spoken below, which will say what is heard
-            if self._doubtful:
-                self._forget()
+            self._heard.on_activity(self._current)
         elif isinstance(frame, Heard):
-            if frame.text:
-                self._heard.add(frame.response)
-            key = (frame.response, frame.item)
-            if frame.done:
-                self._open.pop(key, None)
-                self.history.heard(frame.text, frame.item, frame.response)
-            elif key in self._open:
-                self._open[key] = frame.text
+            self._heard.on_heard(frame)
         elif isinstance(frame, Interrupt):
-            self._forget()
-            self._asked = self._then = None  # the present answer is being cancelled; what comes next waits for its end
-            self._say.clear()
-            self._calls.let_go()
-            for call in self.runner.interrupt():
-                self._calls.result(ToolResult(call=call, output=CALLED_OFF))
-        self._next(out)
+            self._on_interrupt()
 
-    def _forget(self) -> None:
-        """Of what is interrupted nothing more will be heard; what is still on its way, nobody else knows of."""
-        for (response, item), heard in list(self._open.items()):
-            if self._told or response == self._current:
-                del self._open[response, item]
-                self.history.heard(heard, item, response)
-        self._doubtful = bool(self._open)  # is it read, or will somebody yet say that it is listened to?
+    def _on_interrupt(self) -> None:
+        cut = self._what_is_cut()
+        if cut is not None:
+            self._cut_watch.on_interrupt(cut)
+        self._heard.settle(self._current if cut is None else cut.response_id)
+        # The current answer is being cancelled, and what comes next waits for its end.
+        self._request = self._continuation = None
+        self._sayings.clear()
+        self._calls.stop_waiting_for_application()
+        for call_id in self.runner.interrupt():
+            self._calls.add_result(ToolResult(call_id=call_id, output=CANCELLED_OUTPUT))
 
-    async def _hear(self, frame: Turn, out: Outlet[Given]) -> None:
-        self.history.user(frame.text, f"turn-{self._earlier + frame.turn}")
-        self._turn = max(self._turn, frame.turn)
-        first = not frame.revision or frame.turn == self._wordless
-        self._wordless = 0 if frame.text.strip() or frame.final else frame.turn
-        if self._wordless:
-            return  # they are on their way
+    def _what_is_cut(self) -> CutAnswer | None:
+        """Return what an interrupt ends now, if there is anything."""
+        last, self._last_cut = self._last_cut, None
+        if last is not None:
+            return last
+        if self._current:
+            self._cut_response = self._current
+            return CutAnswer(self._current_request, self._current)
+        if self._request is not None:
+            return CutAnswer(self._request, "")
+        if self._sayings:
+            return CutAnswer(self._sayings[0], "")
+        if self._continuation is not None:
+            return CutAnswer(self._continuation[0], "")
+        return CutAnswer(None, self._heard.playing) if self._heard.playing else None
+
+    def _go_on_with(self, cut: CutAnswer) -> None:
+        """Go on with an answer that a noise cut short: say the rest if it is known, and else ask the model again."""
+        heard, rest = self._heard.split(cut.response_id)
+        request = cut.request
+        if isinstance(request, Respond):
+            if heard.strip():
+                instructions = f"{request.instructions or self.instructions}\n\n{CONTINUE}".strip()
+                request = Respond(instructions=instructions, protected=request.protected)
+            self._request = request
+        elif rest := rest or (request.text if request is not None and not heard else ""):
+            self._sayings.append(Say(text=rest.lstrip(), protected=request is not None and request.protected))
+
+    async def _on_turn(self, frame: Turn, out: Outlet[Given]) -> None:
+        self.history.user(frame.text, f"turn-{self._earlier_turns + frame.turn}")
+        self._latest_turn = max(self._latest_turn, frame.turn)
+        first = not frame.revision or frame.turn == self._wordless_turn
+        self._wordless_turn = 0 if frame.text.strip() or frame.final else frame.turn
+        if self._wordless_turn:
+            return  # its words are still to come
+        self._cut_watch.clear()
         if first:
             if self._current and self.meanwhile == "interrupt":
-                await out.send(Interrupt(reason="the user went on"))
-                self._forget()
+                await self._interrupt(out, "the user went on")
             if frame.text.strip():
-                self._asked = TURN
+                self._request = TURN
             else:
-                self._say.append(Say(text=self.unheard))
-        elif frame.turn == self._of and self._current and self._current not in self._heard:
-            await out.send(Interrupt(reason="the user's words turned out to be others"))
-            self._forget()
-            self._asked = TURN
+                self._sayings.append(Say(text=self.no_speech_reply))
+        elif frame.turn == self._answered_turn and self._current and not self._heard.was_heard(self._current):
+            await self._interrupt(out, "the words of the turn changed")
+            self._request = TURN
 
-    async def _see(self, frame: Image | Video, out: Outlet[Given]) -> None:
-        """Keep what the user shows."""
-        if frame.response:
+    async def _interrupt(self, out: Outlet[Given], reason: str) -> None:
+        """End the current response, because the user said something else."""
+        self._cut_response = self._current
+        await out.send(Interrupt(reason=reason))
+        self._heard.settle(self._current)
+
+    async def _on_picture(self, frame: Image | Video, out: Outlet[Given]) -> None:
+        if frame.response_id:
             await out.send(frame)  # the agent's own
             return
-        picture = picture_of(frame, type(self.part).__name__)
-        moving = isinstance(frame, Video)
+        receiver = type(self.part).__name__
+        picture = Picture.from_frame(frame, receiver)
+        is_video = isinstance(frame, Video)
         if not self.part.images:
-            if not (moving and self._blind):  # of a video once is enough
-                who = type(self.part).__name__
-                out.offer(failure_of(self.part, UnsupportedError.of(who, "images", type(frame).__name__)))
-            self._blind = self._blind or moving
-        elif not isinstance(frame, Video) or any(self._sampled.process(frame)):
+            if not (is_video and self._video_refused):
+                error = UnsupportedError.of(receiver, "supports_images", type(frame).__name__)
+                out.offer(failure_from(self.part, error))
+            self._video_refused = self._video_refused or is_video
+        elif not isinstance(frame, Video) or any(self._sampler.process(frame)):
             self.history.show(picture)
-
-    def _next(self, out: Outlet[Given]) -> None:
-        """Begin the next answer, if there is one to give and none is being given."""
-        if self._current and not self._begun and self._reply is not None and self._reply.stale:
-            self._current = ""  # an interrupt came before its task began, which never will
-        if self._current:
-            return
-        if self._say:
-            self._begin(out, self._say.pop(0))
-        elif self._asked is not None:
-            asked, self._asked, self._then, self._rounds = self._asked, None, None, 0
-            self._calls.let_go()
-            self._begin(out, asked)
-        elif self._then is not None and self._calls.all_answered:
-            (asked, before), self._then = self._then, None
-            if not before.stale:
-                self._begin(out, asked)
-            self._idle.set()
-
-    def _begin(self, out: Outlet[Given], asked: Respond | Say) -> None:
-        self._count += 1
-        self._current, self._of = f"response-{self._count}", self._turn
-        self._heard.intersection_update({self._current})
-        self._begun = False
-        self._reply = out.respond(self._respond, self._current, asked, out)
 
     # One response -------------------------------------------------------------------------------------------------
 
-    async def _respond(self, reply: Outlet[Given], name: str, asked: Respond | Say, out: Outlet[Given]) -> None:
-        self._begun = True
+    def _start_next(self, out: Outlet[Given]) -> None:
+        """Start the next response, if there is one to give and none is being given."""
+        if self._current and not self._task_started and self._reply is not None and self._reply.stale:
+            self._current = ""  # an interrupt came before its task started, so the task never runs
+        if self._current:
+            return
+        if self._sayings:
+            self._start(out, self._sayings.pop(0))
+        elif self._request is not None:
+            request, self._request, self._continuation = self._request, None, None
+            self._generation.rounds = 0
+            self._calls.stop_waiting_for_application()
+            self._start(out, request)
+        elif self._continuation is not None and self._calls.all_answered:
+            (request, before), self._continuation = self._continuation, None
+            if not before.stale:
+                self._start(out, request)
+            self._idle.set()
+
+    def _start(self, out: Outlet[Given], request: Respond | Say) -> None:
+        self._count += 1
+        self._current_request = request
+        self._current, self._answered_turn = f"response-{self._count}", self._latest_turn
+        self._heard.begin_response(self._current)
+        self._task_started = False
+        self._reply = out.respond(self._respond, self._current, request, out)
+
+    async def _respond(
+        self, reply: Outlet[Given], response_id: str, request: Respond | Say, out: Outlet[Given]
+    ) -> None:
+        self._task_started = True
         ended: ResponseEnded | None = None
-        then: tuple[Respond, Outlet[Given]] | None = None
+        continuation: tuple[Respond, Outlet[Given]] | None = None
         try:
-            await reply.send(ResponseStarted(response=name, protected=asked.protected))
-            if isinstance(asked, Say):
-                await self._write(reply, name, f"{name}-1", asked.text)
-            elif not await self._answer(reply, name, asked, out):
-                then = asked, reply
-            ended = ResponseEnded(response=name)
+            await reply.send(ResponseStarted(response_id=response_id, protected=request.protected))
+            if isinstance(request, Say):
+                await self._generation.say(reply, response_id, f"{response_id}-1", request.text)
+            elif not await self._answer(reply, response_id, request, out):
+                continuation = request, reply
+            ended = ResponseEnded(response_id=response_id)
         except Exception as error:
-            out.offer(failure_of(self.part, error))
-            await self._write(reply, name, f"{name}-apology", self.apology)
-            ended = ResponseEnded(response=name, outcome="failed", reason=str(error))
+            out.offer(failure_from(self.part, error))
+            await self._generation.say(reply, response_id, f"{response_id}-apology", self.error_reply)
+            ended = ResponseEnded(response_id=response_id, outcome="failed", reason=str(error))
         finally:
-            if ended is None:  # interrupted, while it is cancelled: there is no time to wait
-                out.offer(ResponseEnded(response=name, outcome="interrupted"))
-                self._finished(name, out)
+            if ended is None:  # interrupted: the task is being cancelled, so nothing can be awaited
+                if response_id != self._cut_response:
+                    self._last_cut = CutAnswer(request, response_id)
+                out.offer(ResponseEnded(response_id=response_id, outcome="interrupted"))
+                self._finish(response_id, out)
         try:
             await out.send(ended)
-            if then is not None and not reply.stale:
-                self._then = then
+            if continuation is not None and not reply.stale:
+                self._continuation = continuation
         finally:  # an interrupt may come even now
-            self._finished(name, out)
+            self._finish(response_id, out)
 
-    def _finished(self, name: str, out: Outlet[Given]) -> None:
-        if self._current == name:
+    async def _answer(self, reply: Outlet[Given], response_id: str, request: Respond, out: Outlet[Given]) -> bool:
+        async def start_call(call: ToolCall) -> None:
+            await self._start_call(call, reply, out)
+
+        instructions = request.instructions or self.instructions
+        return await self._generation.answer(reply, response_id, instructions, start_call, must_answer=request is TURN)
+
+    def _finish(self, response_id: str, out: Outlet[Given]) -> None:
+        if self._current == response_id:
             self._current = ""
-            self._next(out)
+            self._start_next(out)
         self._idle.set()
 
-    async def _write(self, reply: Outlet[Given], name: str, item: str, text: str) -> None:
-        if text:
-            self._wrote(text, item, name)
-            await reply.send(Text(text=text, response=name, item=item, final=True))
-
-    def _wrote(self, text: str, item: str, response: str) -> None:
-        self.history.assistant(text, item, response)
-        self._open.setdefault((response, item), "")
-        while len(self._open) > OPEN:
-            del self._open[next(iter(self._open))]
-
-    async def _answer(self, reply: Outlet[Given], name: str, asked: Respond, out: Outlet[Given]) -> bool:
-        """Write, and run tools; returns whether all has been said, or the application must answer first."""
-        instructions = asked.instructions or self.instructions
-        while self._rounds < ROUNDS:
-            await self._calls.settled()
-            self._rounds += 1
-            item, wrote, calls = f"{name}-{self._rounds}", False, list[ToolCall]()
-            tools = self._calls.schemas if self._rounds < ROUNDS else ()
-            entries = self.history.for_model(images=self.part.images)
-            prompt = Prompt(entries=entries, instructions=instructions, tools=tools)
-            with anyio.CancelScope() as patience:  # one around all: the part may hold scopes from piece to piece
-                async with aclosing(self.part.answer(prompt)) as pieces:
-                    patience.deadline = anyio.current_time() + self.silent_seconds
-                    async for piece in pieces:
-                        patience.deadline = math.inf
-                        if isinstance(piece, Call):
-                            calls.append(self._calls.made(piece, name))
-                        elif isinstance(piece, Usage):
-                            await reply.send(msgspec.structs.replace(piece, response=name))
-                        elif piece:
-                            wrote = True
-                            self._wrote(piece, item, name)
-                            await reply.send(Text(text=piece, response=name, item=item))
-                        patience.deadline = anyio.current_time() + self.silent_seconds
-            if patience.cancelled_caught:
-                raise TimeoutError(f"it has said nothing for {self.silent_seconds:g} s")
-            if wrote:
-                await reply.send(Text(text="", response=name, item=item, final=True))
-            elif not calls and asked is TURN and self._rounds == 1:
-                raise RuntimeError("it has not answered")
-            if not calls:
-                return True
-            if self._rounds == ROUNDS:
-                break
-            for call in calls:
-                await self._call(call, reply, out)
-            if not all(call.handled for call in calls):
-                return False
-        raise RuntimeError(f"it has called tools {ROUNDS} times, and not answered")
-
-    async def _aside(self, asked: Respond, out: Outlet[Given]) -> None:
-        """Answer apart from the conversation, beside it, in text."""
-        text, reason = "", ""
-        prompt = Prompt(entries=self.history.for_model(images=self.part.images), instructions=asked.instructions)
-        try:
-            with anyio.fail_after(self.silent_seconds):
-                async with aclosing(self.part.answer(prompt)) as pieces:
-                    text = "".join([piece async for piece in pieces if isinstance(piece, str)])
-        except Exception as error:
-            reason = failure_of(self.part, error).message
-        await out.send(Aside(name=asked.apart, text=text, reason=reason))
+    async def _answer_out_of_band(self, request: Respond, out: Outlet[Given]) -> None:
+        await out.send(await self._generation.answer_out_of_band(request))
 
     # Tools --------------------------------------------------------------------------------------------------------
 
-    async def _call(self, call: ToolCall, reply: Outlet[Given], out: Outlet[Given]) -> None:
-        """Run a tool where an interrupt does not reach it, or leave it to the application, for some time."""
+    async def _start_call(self, call: ToolCall, reply: Outlet[Given], out: Outlet[Given]) -> None:
+        """Run a tool where an interrupt does not cancel it, or give the application time to answer the call."""
         self._calls.open(call)
         try:
             await reply.send(call)
-        finally:  # even if an interrupt comes right now: somebody waits for the answer
-            group = self._group if call.handled else self._beside
-            if group is not None:
-                group.start_soon(self._run_tool if call.handled else self._wait_for, call, reply, out)
+        finally:  # even if an interrupt comes right now: the history waits for a result
+            if call.handled and self._tool_group is not None:
+                self._tool_group.start_soon(self._run_tool, call, reply, out)
+            elif not call.handled and self._side_group is not None:
+                self._side_group.start_soon(self._expire_call, call, out)
 
     async def _run_tool(self, call: ToolCall, reply: Outlet[Any], out: Outlet[Given]) -> None:
         result = await self.runner.run(call, reply.send)
-        self._calls.result(result or ToolResult(call=call.call, output=CALLED_OFF))
-        self._next(out)
+        self._calls.add_result(result or ToolResult(call_id=call.call_id, output=CANCELLED_OUTPUT))
+        self._start_next(out)
 
-    async def _wait_for(self, call: ToolCall, reply: Outlet[Any], out: Outlet[Given]) -> None:
-        await anyio.sleep(UNANSWERED_S)
-        if self._calls.give_up(call.call):
-            self._next(out)
+    async def _expire_call(self, call: ToolCall, out: Outlet[Given]) -> None:
+        await anyio.sleep(APPLICATION_SECONDS)
+        if self._calls.expire(call.call_id):
+            self._start_next(out)
 
 
-def _latest(history: History, kind: str) -> int:
-    """The highest number that names of a kind have in a conversation: `turn-3`."""
-    names = (name for entry in history for name in (entry.item, entry.response, entry.call))
-    return max((int(found[1]) for name in names if (found := re.fullmatch(rf"{kind}-(\d+)", name))), default=0)
+def _highest_number(history: History, kind: str) -> int:
+    """Return the highest number in the ids of a kind, such as `turn-3`, in a conversation; 0 if there is none."""
+    ids = (each for entry in history for each in (entry.item_id, entry.response_id, entry.call_id))
+    return max((int(found[1]) for each in ids if (found := re.fullmatch(rf"{kind}-(\d+)", each))), default=0)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, Self
 
 from bargein.pipeline import Pipeline
 from bargein.processors import BargeIn, Resample, Sentences, Turns, Vad
+from bargein.services.history import History
+from bargein.services.tools import Tool, Toolbox
 
-from ..history import History
-from ..tools import Tool, Toolbox
-from ._part import checked
-from .answer import APOLOGY, UNHEARD, Answer
+from ._base import check_part
+from .answer import ERROR_REPLY, NO_SPEECH_REPLY, Answer
 from .parts import LanguageModel, SpeechToText, TextToSpeech
-from .speak import UNSAYABLE, Speak
+from .speak import UNSPEAKABLE_REPLY, Speak
 from .transcribe import Transcribe
 
 __all__ = ["Cascade"]
 
 SILENCE_MS = 500.0
-"""After so much silence it is the agent's turn. A `Vad` needs as much to know that speech has ended: who waits longer
-waits only for more words. `benchmarks/cascade.py` has figures for other lengths."""
+"""After this much silence it is the agent's turn. A `Vad` needs as long to know that speech has ended, so a longer wait
+only collects more words. `benchmarks/cascade.py` measures other lengths."""
 
 
 class Cascade(Pipeline):
@@ -30,15 +29,33 @@ class Cascade(Pipeline):
         brain = Cascade(Deepgram(), ChatCompletions("gpt-4.1-mini"), ElevenLabs("JBFqnCBsd6RMkjVDRZzb"))
         brain = Cascade.offline()
 
-    It takes and gives the same frames as a realtime model, and is the graph that it looks like: it can be drawn, and
-    `vad`, `barge_in`, `turns` and `sentences` are processors that may be replaced, `barge_in=None` among them. Sound of
-    any rate is taken. Stand `Spoken()` and `Pacer()` below it, as below any brain.
+    It takes and gives the same frames as a realtime model. It is a graph of processors that can be drawn, and some of
+    them can be replaced. It takes sound of any rate. Put `Spoken()` and `Pacer()` below it, as below any brain.
 
-    `meanwhile` and `fps` are those of `Answer`. No call goes dead: `apology` is said where the model fails, `unheard`
-    where the user spoke and could not be understood, `unsayable` for what the voice has no sound for. To greet the
-    user, send a `Say`.
+    The user always gets an answer: if a part fails, one of the three replies below is spoken. To greet the user, send a
+    `Say`.
 
-    Raises `TypeError` for a part that is none, or in another's place.
+    Args:
+        stt: The part that hears.
+        llm: The part that thinks.
+        tts: The part that speaks.
+        instructions: The system prompt.
+        tools: Functions that the model may call, or a `Toolbox`.
+        history: The conversation to go on with; a new one by default.
+        vad: Detects speech; `Vad(speech_only=True)` by default.
+        barge_in: Decides when the user interrupts the agent. True: `BargeIn()`. False or None: never.
+        turns: Decides when it is the agent's turn; by default after half a second of silence.
+        sentences: Cuts the answer into pieces for the voice; by default without markup, code and emoji.
+        meanwhile: What becomes of a turn that comes during an answer. `"queue"`: it is answered next. `"interrupt"`: it
+            ends the answer, and is answered at once.
+        error_reply: What is said if the model fails.
+        no_speech_reply: What is said if the user spoke and could not be understood.
+        unspeakable_reply: What is said in place of something that the voice cannot say.
+        fps: Maximum number of pictures a second that the model sees of a `Video`.
+        name: The name of the brain, in drawings and statistics.
+
+    Raises:
+        TypeError: A part is missing, or stands in the place of another.
     """
 
     def __init__(
@@ -55,9 +72,9 @@ class Cascade(Pipeline):
         turns: Turns | None = None,
         sentences: Sentences | None = None,
         meanwhile: Literal["queue", "interrupt"] = "queue",
-        apology: str = APOLOGY,
-        unheard: str = UNHEARD,
-        unsayable: str = UNSAYABLE,
+        error_reply: str = ERROR_REPLY,
+        no_speech_reply: str = NO_SPEECH_REPLY,
+        unspeakable_reply: str = UNSPEAKABLE_REPLY,
         fps: float = 1.0,
         name: str = "cascade",
     ) -> None:
@@ -67,12 +84,12 @@ class Cascade(Pipeline):
             tools=tools,
             history=history,
             meanwhile=meanwhile,
-            apology=apology,
-            unheard=unheard,
+            error_reply=error_reply,
+            no_speech_reply=no_speech_reply,
             fps=fps,
         )
-        """What answers: its `history` is the conversation."""
-        checked(stt, SpeechToText, "transcribe")  # before its rate is asked for
+        """The processor that answers."""
+        check_part(stt, SpeechToText, "transcribe")  # before its rate is read
         self._made_of = stt, llm, tts
         self._options: dict[str, Any] = {
             "vad": vad,
@@ -80,9 +97,9 @@ class Cascade(Pipeline):
             "turns": turns,
             "sentences": sentences,
             "meanwhile": meanwhile,
-            "apology": apology,
-            "unheard": unheard,
-            "unsayable": unsayable,
+            "error_reply": error_reply,
+            "no_speech_reply": no_speech_reply,
+            "unspeakable_reply": unspeakable_reply,
             "fps": fps,
             "name": name,
         }
@@ -90,12 +107,12 @@ class Cascade(Pipeline):
         super().__init__(
             Resample(stt.rate, channels=1),
             Vad(speech_only=True) if vad is None else vad,
-            Transcribe(stt, unheard=unheard),
+            Transcribe(stt, no_speech_reply=no_speech_reply),
             *([interrupts] if isinstance(interrupts, BargeIn) else []),
             Turns(silence_ms=SILENCE_MS) if turns is None else turns,
             self.answer,
             Sentences(skip=("markup", "code", "emoji")) if sentences is None else sentences,
-            Speak(tts, unsayable=unsayable),
+            Speak(tts, unspeakable_reply=unspeakable_reply),
             name=name,
         )
 
@@ -109,41 +126,56 @@ class Cascade(Pipeline):
         tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox | None = None,
         **options: Any,
     ) -> Self:
-        """A brain that needs neither key nor network: `PocketSphinx`, `Rules` with their `TOOLS`, and a voice.
+        """Return a brain that needs neither a key nor a network.
 
-        The voice is `Flite` where that program is installed, else `ESpeak`. Each part can be another; the options are
-        those of a cascade. To make one costs next to nothing: what has to be loaded is loaded when its session begins.
+        Nothing is loaded before its session begins.
 
-        Raises `ModuleNotFoundError` where the extras `pocketsphinx` and `espeak` are needed and not installed.
+        Args:
+            stt: The part that hears; `PocketSphinx` by default.
+            llm: The part that thinks; `Rules` by default.
+            tts: The part that speaks; by default `Flite` if that program is installed, and `ESpeak` if not.
+            tools: The tools; by default those of `Rules`.
+            options: Those of `Cascade`.
+
+        Raises:
+            ModuleNotFoundError: The extra `pocketsphinx` or `espeak` is needed and not installed.
         """
-        from ..espeak import ESpeak  # noqa: PLC0415  # what it needs may not be installed
-        from ..flite import Flite  # noqa: PLC0415
-        from ..pocketsphinx import PocketSphinx  # noqa: PLC0415
-        from ..rules import TOOLS, Rules  # noqa: PLC0415
+        # The one import that points up: the parts are providers, and stand above this package.
+        from bargein.services.providers.offline import offline_parts  # noqa: PLC0415
 
-        return cls(
-            stt or PocketSphinx(),
-            llm or Rules(),
-            tts or (Flite() if shutil.which("flite") else ESpeak()),
-            tools=TOOLS if tools is None else tools,
-            **options,
-        )
+        parts = offline_parts(stt, llm, tts, tools)
+        return cls(parts.stt, parts.llm, parts.tts, tools=parts.tools, **options)
 
-    def again(self) -> Cascade:
-        """Another one of the same parts, with the same tools and conversation, for the next session.
+    def fresh(self) -> Cascade:
+        """Return another cascade of the same parts, tools and conversation, for the next session.
 
-        Processors that were given to this one are shared.
+        The state of a call is in its processors, so the new cascade has new ones. Processors that were passed to this
+        one are shared.
         """
         answer = self.answer
         return Cascade(
             *self._made_of,
             instructions=answer.instructions,
-            tools=answer.runner.toolbox,
+            tools=answer.toolbox,
             history=answer.history,
             **self._options,
         )
 
     @property
     def history(self) -> History:
-        """The conversation, as it was heard."""
+        """The conversation. It keeps of the agent's words those that were heard."""
         return self.answer.history
+
+    @history.setter
+    def history(self, history: History) -> None:
+        self.answer.history = history
+
+    @property
+    def toolbox(self) -> Toolbox:
+        """The tools that run here; the application's own are not among them."""
+        return self.answer.toolbox
+
+    @property
+    def ready(self) -> bool:
+        """Always true: the parts of a cascade connect by themselves, when they are needed."""
+        return self.answer.ready

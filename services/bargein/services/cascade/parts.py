@@ -1,4 +1,4 @@
-"""The three parts of a cascade: who hears, who thinks, who speaks. Each is a class with one method to write."""
+"""The three parts of a cascade: speech-to-text, language model, text-to-speech. Each has one method to write."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline import BargeinError, Usage
+from bargein.services.history import Entry
 
-from ..history import Entry
-
-__all__ = ["Call", "LanguageModel", "Prompt", "SpeechToText", "TextToSpeech", "UnsayableError", "Word"]
+__all__ = ["LanguageModel", "Prompt", "SpeechToText", "TextToSpeech", "ToolRequest", "UnspeakableError", "Word"]
 
 Samples = npt.NDArray[np.int16]
 
 
 class SpeechToText:
-    """Who hears. Write `transcribe`::
+    """The part that hears. Write `transcribe`::
 
         class Mine(SpeechToText):
             async def transcribe(self, sound):
@@ -29,68 +29,79 @@ class SpeechToText:
                 yield await self.client.finish()
 
     A part that is a context manager is entered before the first utterance and left after the last. Several utterances
-    may be open at once, when one is still being finished while the next begins.
+    may be open at once: the next one may begin while one is still being finished.
     """
 
     rate: int = 16_000
-    """Samples a second (Hz) that it hears, mono."""
+    """Samples a second (Hz) of the sound that it takes, mono."""
     language: str = ""
-    """BCP 47 tag of what it understands, when that is known."""
+    """BCP 47 tag of the language that it understands; empty if that is not known."""
 
     def transcribe(self, sound: AsyncIterator[Samples]) -> AsyncIterator[str]:
-        """Hear one utterance: `sound` gives `int16` arrays of shape `(n,)` until it is over.
+        """Transcribe one utterance.
 
-        Give the text so far as often as it changes; the last one is final. Nothing means that nothing was said.
+        Args:
+            sound: `int16` arrays of shape `(n,)`, until the utterance is over.
+
+        Returns:
+            The text so far, each time that it changes; the last one is final. No text means that nothing was said.
         """
         raise NotImplementedError
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool that a language model wants to be called."""
+class ToolRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool call that a language model asks for."""
 
     name: str
     """The tool."""
     arguments: str = "{}"
-    """JSON, as the model wrote it."""
-    call: str = ""
-    """The model's own id for it; one is made when it is empty."""
+    """The arguments: JSON, as the model wrote it."""
+    call_id: str = ""
+    """The model's id for the call. If it is empty, an id is made."""
 
 
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a language model is asked with."""
+    """Everything that a language model is given for one answer."""
 
     entries: Sequence[Entry]
-    """The conversation, oldest first: what users said and what was heard of the agent (`remembered`), tool calls with
+    """The conversation, oldest first: what the user said, what was heard of the agent (`remembered`), tool calls with
     their results, pictures."""
     instructions: str = ""
-    """What it should do and be."""
+    """The system prompt."""
     tools: Sequence[dict[str, Any]] = ()
-    """Each with `name`, `description` and `parameters`, a JSON schema."""
+    """The tools, each with `name`, `description` and `parameters`, a JSON schema."""
 
 
 class LanguageModel:
-    """Who thinks. Write `answer`::
+    """The part that thinks. Write `answer`::
 
         class Mine(LanguageModel):
             async def answer(self, prompt):
                 async for piece in self.client.stream(prompt.instructions, prompt.entries):
                     yield piece           # text, in pieces of any size
-                yield Call(name="weather", arguments='{"city": "Paris"}')
+                yield ToolRequest(name="weather", arguments='{"city": "Paris"}')
 
-    Pieces are joined without adding anything. After calls it is asked again, with their results. It is cancelled when
-    the user interrupts. A part that is a context manager is entered before the first question.
+    Pieces are joined without adding anything. After tool calls it is asked again, with their results. An interrupt
+    cancels it. A part that is a context manager is entered before the first prompt.
     """
 
     images: bool = False
-    """It looks at the pictures in a prompt."""
+    """Whether it can look at the pictures of a prompt."""
 
-    def answer(self, prompt: Prompt) -> AsyncIterator[str | Call | Usage]:
-        """Answer: text as it is written, calls of tools, and what it cost if that is known."""
+    def answer(self, prompt: Prompt) -> AsyncIterator[str | ToolRequest | Usage]:
+        """Answer a prompt.
+
+        Args:
+            prompt: The conversation, the instructions and the tools.
+
+        Returns:
+            Text as it is written, tool calls, and what the answer cost if that is known.
+        """
         raise NotImplementedError
 
 
 class Word(msgspec.Struct, frozen=True, kw_only=True):
-    """When a piece of a text sounds, from the beginning of that text's sound."""
+    """When a piece of a text sounds, counted from the beginning of that text's sound."""
 
     text: str
     """The piece, as it stands in the text."""
@@ -100,12 +111,12 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
     """Where its sound ends."""
 
 
-class UnsayableError(BargeinError, ValueError):
-    """A voice has no sound for this."""
+class UnspeakableError(BargeinError, ValueError):
+    """A voice has no sound for a text."""
 
 
 class TextToSpeech:
-    """Who speaks. Write `speak`::
+    """The part that speaks. Write `speak`::
 
         class Mine(TextToSpeech):
             rate = 24_000
@@ -114,13 +125,20 @@ class TextToSpeech:
                 async for samples in self.client.synthesise(text):
                     yield samples         # int16, mono, at `rate`
 
-    Where it knows when its words sound, it gives a `Word` for each, before or after their sound. It is cancelled when
-    the user interrupts. A part that is a context manager is entered before the first sentence.
+    If it knows when its words sound, it also yields a `Word` for each, before or after the word's sound. An interrupt
+    cancels it. A part that is a context manager is entered before the first sentence.
     """
 
     rate: int = 24_000
-    """Samples a second (Hz) that it speaks, mono."""
+    """Samples a second (Hz) of the sound that it makes, mono."""
 
     def speak(self, text: str) -> AsyncIterator[Samples | Word]:
-        """Speak a sentence or a part of one: `int16` arrays of shape `(n,)`, as soon as there is sound."""
+        """Speak a sentence, or a part of one.
+
+        Args:
+            text: What to say.
+
+        Returns:
+            `int16` arrays of shape `(n,)`, as soon as there is sound, and the times of the words if they are known.
+        """
         raise NotImplementedError

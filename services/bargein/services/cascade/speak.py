@@ -7,98 +7,181 @@ from contextlib import aclosing
 
 import anyio
 import msgspec
+
 from bargein.pipeline import Audio, AudioFormat, Failure, Interrupt, Outlet, ResponseEnded, Text
+from bargein.pipeline.lowlevel import check_positive
 from bargein.processors import Heard, Timing
+from bargein.processors.speaking.alignment import Alignment
 
-from ._part import Holds, checked, failure_of, positive
-from .parts import TextToSpeech, UnsayableError, Word
+from ._base import PartProcessor, check_part, failure_from
+from .parts import TextToSpeech, UnspeakableError, Word
 
-__all__ = ["UNSAYABLE", "Speak"]
+__all__ = ["UNSPEAKABLE_REPLY", "Speak"]
 
 SECOND = 1_000_000_000
-UNSAYABLE = "Sorry, I cannot say that."
-"""What is said in place of what the voice cannot say."""
+UNSPEAKABLE_REPLY = "Sorry, I cannot say that."
+"""What is said in place of an item that the voice cannot say."""
 Given = Text | ResponseEnded | Audio | Timing | Heard | Failure
 
 
-class Speak(Holds):
-    """Give each piece of a reply's text, and then its sound.
+class Speak(PartProcessor):
+    """Sends each piece of a reply's text on, followed by its sound.
 
-    Stands below `Sentences` and above `Spoken`: a `Timing` for each word, or for the whole piece where the voice does
-    not say, lets that tell exactly what was heard. The first piece is heard while the rest is being written. An
-    interrupt cancels the voice. What the part raises is a `Failure`, and the piece stays unspoken; so is it where the
-    part has no sound for a piece with words (`UnsayableError`), or is silent for `silent_seconds`. An item of which
-    nothing could be said was not heard, and `unsayable` is said in its place.
+    Put it below `Sentences` and above `Spoken`. It also gives a `Timing` for each word, or one for the whole piece if
+    the voice does not report words; from these `Spoken` tells exactly what was heard. The first piece is heard while
+    the rest is still being written. An interrupt cancels the voice.
+
+    If the voice raises, is silent for too long, or has no sound for a piece with words (`UnspeakableError`), that is a
+    `Failure`. What was not said of the piece is marked (`Timing` with `spoken=False`), so that it does not count as
+    heard. An item of which nothing could be said counts as not heard.
+
+    Args:
+        tts: The text-to-speech part.
+        unspeakable_reply: What is said in place of an item of which nothing could be said.
+        silent_seconds: Maximum time without sound from the voice, in seconds. After that it has failed.
+
+    Raises:
+        TypeError: `tts` is not a text-to-speech part.
+        ValueError: `silent_seconds` is not positive.
     """
 
     name = "speak"
     capacity = 256
 
-    def __init__(self, tts: TextToSpeech, *, unsayable: str = UNSAYABLE, silent_seconds: float = 15.0) -> None:
-        positive(silent_seconds=silent_seconds)
-        self.part = checked(tts, TextToSpeech, "speak")
-        self.unsayable = unsayable
+    def __init__(
+        self, tts: TextToSpeech, *, unspeakable_reply: str = UNSPEAKABLE_REPLY, silent_seconds: float = 15.0
+    ) -> None:
+        check_positive("Speak", infinite=True, silent_seconds=silent_seconds)
+        self.part = check_part(tts, TextToSpeech, "speak")
+        self.unspeakable_reply = unspeakable_reply
         self.silent_seconds = silent_seconds
         self.audio_out = AudioFormat(tts.rate, 1)
-        self._key = ("", "")
-        self._samples = 0  # of the present item
-        self._unsaid = ""  # what could not be said of it
+        self._key = ("", "")  # response and item
+        self._samples = 0  # spoken of the current item
+        self._unspoken = ""  # text of the current item that could not be said
+        self._ms_per_character = Alignment.MS_PER_WEIGHT
 
     async def process(self, frame: Text | ResponseEnded | Interrupt, out: Outlet[Given]) -> None:
         """Speak one piece."""
         if isinstance(frame, Interrupt):
-            self._begin("", "")
+            self._begin_item("", "")
             return
         await out.send(frame)
         if isinstance(frame, Text):
-            if self._key != (frame.response, frame.item):
-                self._begin(frame.response, frame.item)
-            await self._try(frame, out)
-            if frame.final and self._unsaid and not self._samples:
-                response, item = self._key
-                await out.send(Heard(response=response, item=item, text="", coming=self._unsaid, done=True))
-                self._begin(response, f"{item}-unsaid")
-                instead = msgspec.structs.replace(frame, text=self.unsayable, item=f"{item}-unsaid")
-                await out.send(instead)
-                await self._try(instead, out)
+            if self._key != (frame.response_id, frame.item_id):
+                self._begin_item(frame.response_id, frame.item_id)
+            await self._try_to_speak(frame, out)
+            if frame.final and self._unspoken and not self._samples:
+                await self._speak_instead(frame, out)
 
-    def _begin(self, response: str, item: str) -> None:
-        self._key, self._samples, self._unsaid = (response, item), 0, ""
+    async def _speak_instead(self, frame: Text, out: Outlet[Given]) -> None:
+        """Report that nothing of the item was heard, and say something else."""
+        response_id, item_id = self._key
+        await out.send(Heard(response_id=response_id, item_id=item_id, text="", remaining=self._unspoken, done=True))
+        self._begin_item(response_id, f"{item_id}-unsaid")
+        instead = msgspec.structs.replace(frame, text=self.unspeakable_reply, item_id=f"{item_id}-unsaid")
+        await out.send(instead)
+        await self._try_to_speak(instead, out)
 
-    async def _try(self, frame: Text, out: Outlet[Given]) -> None:
-        """Say it, if there is anything to say, and tell if that did not work."""
+    def _begin_item(self, response_id: str, item_id: str) -> None:
+        self._key, self._samples, self._unspoken = (response_id, item_id), 0, ""
+
+    async def _try_to_speak(self, frame: Text, out: Outlet[Given]) -> None:
+        """Speak a piece, and report if that fails."""
         if not frame.text.strip():
             return
-        before = self._samples
+        before, words = self._samples, list[Word]()
         try:
-            await self._say(frame, out)
+            await self._speak(frame, words, out)
             if self._samples == before and any(map(str.isalnum, frame.text)):
-                raise UnsayableError(f"it has no sound for {frame.text.strip()[:80]!r}")
+                raise UnspeakableError(f"it has no sound for {frame.text.strip()[:80]!r}")
         except Exception as error:
-            self._unsaid += frame.text
-            await out.send(failure_of(self.part, error))
+            await self._mark_unspoken(frame, words, before, out)
+            await out.send(failure_from(self.part, error))
 
-    async def _say(self, frame: Text, out: Outlet[Given]) -> None:
-        rate, start, words = self.part.rate, self._samples, 0
-        response, item = frame.response, frame.item
-        offset = 1000 * start / rate
-        with anyio.CancelScope() as patience:  # one around all: the part may hold scopes from piece to piece
+    async def _mark_unspoken(self, frame: Text, words: list[Word], before: int, out: Outlet[Given]) -> None:
+        """Report which part of a piece was not said, when the voice failed."""
+        start_ms, end_ms = 1000 * before / self.part.rate, 1000 * self._samples / self.part.rate
+        said = _said_of(frame.text, words, end_ms - start_ms, self._ms_per_character)
+        self._unspoken += frame.text[said:]
+        for text, spoken in ((frame.text[:said], True), (frame.text[said:], False)):
+            if text.strip() and not (spoken and words):  # the words of the voice have their own times
+                begin_ms = start_ms if spoken else end_ms
+                await out.send(
+                    Timing(
+                        text=text,
+                        start_ms=begin_ms,
+                        end_ms=end_ms,
+                        spoken=spoken,
+                        response_id=frame.response_id,
+                        item_id=frame.item_id,
+                    )
+                )
+
+    async def _speak(self, frame: Text, words: list[Word], out: Outlet[Given]) -> None:
+        """Speak a piece. The words that the voice reports are added to `words`."""
+        rate, start, timed = self.part.rate, self._samples, 0
+        response_id, item_id = frame.response_id, frame.item_id
+        start_ms = 1000 * start / rate
+        # One scope around the whole sound: the part may hold cancel scopes of its own from piece to piece.
+        with anyio.CancelScope() as patience:
             async with aclosing(self.part.speak(frame.text)) as sound:
                 patience.deadline = anyio.current_time() + self.silent_seconds
                 async for piece in sound:
                     patience.deadline = math.inf
                     if isinstance(piece, Word):
-                        words += 1
-                        begin, end = offset + piece.start_ms, offset + piece.end_ms
-                        timing = Timing(text=piece.text, start_ms=begin, end_ms=end, response=response, item=item)
-                        await out.send(timing)
+                        words.append(piece)
                     elif len(piece):
                         pts = self._samples * SECOND // rate
                         self._samples += len(piece)
-                        await out.send(Audio(samples=piece, rate=rate, pts=pts, response=response, item=item))
+                        await out.send(
+                            Audio(samples=piece, rate=rate, pts=pts, response_id=response_id, item_id=item_id)
+                        )
+                    # A word is reported with its sound, and not before: the voice may still fail.
+                    while timed < len(words) and words[timed].end_ms <= 1000 * (self._samples - start) / rate:
+                        await out.send(_timing(frame, words[timed], start_ms))
+                        timed += 1
                     patience.deadline = anyio.current_time() + self.silent_seconds
         if patience.cancelled_caught:
             raise TimeoutError(f"it has given no sound for {self.silent_seconds:g} s")
+        for word in words[timed:]:
+            await out.send(_timing(frame, word, start_ms))
+        end_ms = 1000 * self._samples / rate
+        if self._samples > start:
+            self._ms_per_character = (end_ms - start_ms) / len(frame.text)
         if not words and self._samples > start:
-            end = 1000 * self._samples / rate
-            await out.send(Timing(text=frame.text, start_ms=offset, end_ms=end, response=response, item=item))
+            await out.send(
+                Timing(text=frame.text, start_ms=start_ms, end_ms=end_ms, response_id=response_id, item_id=item_id)
+            )
+
+
+def _timing(frame: Text, word: Word, start_ms: float) -> Timing:
+    """Return when a word of a piece sounds, counted from the beginning of the item."""
+    return Timing(
+        text=word.text,
+        start_ms=start_ms + word.start_ms,
+        end_ms=start_ms + word.end_ms,
+        response_id=frame.response_id,
+        item_id=frame.item_id,
+    )
+
+
+def _said_of(text: str, words: list[Word], ms: float, ms_per_character: float) -> int:
+    """Return how many characters of a text were said, when the voice failed after a time.
+
+    Args:
+        text: The text.
+        words: What the voice reported of its words; if it reports none, its pace decides.
+        ms: How much sound there is.
+        ms_per_character: The pace of the voice.
+    """
+    if words:
+        end = 0
+        for word in words:
+            at = text.find(word.text, end)
+            if word.end_ms > ms or at < 0:
+                break
+            end = at + len(word.text)
+        return end
+    count = int(ms / ms_per_character)
+    return len(text) if count >= len(text) else text.rfind(" ", 0, count + 1) + 1

@@ -1,8 +1,8 @@
-"""`python -m bargein.services.cli` is `bargein`."""
+"""`python -m bargein.services.cli` is the program `bargein`."""
 
 from __future__ import annotations
 
-from . import main
+from bargein.services.cli import main
 
 __all__ = ["main"]
 

@@ -1,67 +1,73 @@
 """Realtime models: one class for all providers. A provider is a `Protocol` and a `Profile`."""
 
+from bargein.services.errors import UnsupportedError
+
+from .contract import RealtimeInput, RealtimeOutput
 from .conversation import Conversation
-from .policy import ReconnectPolicy
-from .profile import Profile, UnsupportedError
-from .protocol import (
-    AsideOver,
+from .events import (
     AudioCommitted,
     AudioPiece,
-    CallCancelled,
-    CallMade,
     Event,
     GoingAway,
     Interrupted,
     ItemCorrected,
     ItemOver,
-    Limited,
-    Message,
-    Protocol,
+    OutOfBandCompleted,
     ProtocolFault,
-    Ready,
+    RateLimitsReported,
     ResponseBegan,
     ResponseOver,
     Resumable,
-    Settings,
+    SessionReady,
     SpeechBegan,
     SpeechOver,
     TextPiece,
+    ToolCallReceived,
+    ToolCallWithdrawn,
     Transcribed,
-    Used,
+    UsageReported,
     WordTimed,
 )
+from .policy import ReconnectPolicy
+from .profile import Profile
+from .protocol import Message, Protocol
 from .realtime import Realtime, RealtimeError
+from .settings import Settings, deep_merge, named_setting
 
 __all__ = [
-    "AsideOver",
     "AudioCommitted",
     "AudioPiece",
-    "CallCancelled",
-    "CallMade",
     "Conversation",
     "Event",
     "GoingAway",
     "Interrupted",
     "ItemCorrected",
     "ItemOver",
-    "Limited",
     "Message",
+    "OutOfBandCompleted",
     "Profile",
     "Protocol",
     "ProtocolFault",
-    "Ready",
+    "RateLimitsReported",
     "Realtime",
     "RealtimeError",
+    "RealtimeInput",
+    "RealtimeOutput",
     "ReconnectPolicy",
     "ResponseBegan",
     "ResponseOver",
     "Resumable",
+    "SessionReady",
     "Settings",
     "SpeechBegan",
     "SpeechOver",
     "TextPiece",
+    "ToolCallReceived",
+    "ToolCallWithdrawn",
     "Transcribed",
     "UnsupportedError",
-    "Used",
+    "UsageReported",
     "WordTimed",
+    "deep_merge",
+    "named_setting",
 ]

@@ -1,100 +1,82 @@
-"""What a provider can do, as data."""
+"""What a realtime provider can do, as data."""
 
 from __future__ import annotations
 
-from typing import Final, Self
-
 import msgspec
 
-__all__ = ["Profile", "UnsupportedError"]
+from bargein.services.errors import ALTERNATIVES, UnsupportedError
 
-
-_INSTEAD: Final = {
-    "images": "use a model that takes pictures, or describe them in text",
-    "text_output": "let it speak with its own voice",
-    "cancels": "the rest of its reply is dropped here instead",
-    "commits": "let it find the end of a turn by itself",
-    "asides": "ask a model of its own",
-    "says": "use respond(instructions='Say exactly: ...'), where it can be asked",
-    "updates": "begin another session",
-    "seeds": "give what matters of it in the instructions",
-    "asks": "it answers by itself whatever it hears",
-    "texts": "say it, or use a model that reads",
-    "resumes": "the conversation is given to the new session as text",
-    "truncates": "its own memory keeps what was not heard; `history` does not, and is what a new session is told",
-    "speech": "put a Vad above it, where somebody must know",
-}
-
-
-class UnsupportedError(ValueError):
-    """The provider cannot do this. Raised before anything is sent; says what to use instead."""
-
-    @classmethod
-    def of(cls, who: str, capability: str, what: str) -> Self:
-        """`who` lacks a capability, and was asked for `what`."""
-        return cls(f"{who} cannot do {what}; {_INSTEAD[capability]}")
+__all__ = ["Profile"]
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """The capabilities of a provider. What is not said, it cannot do."""
+    """The capabilities of a provider. A capability that is not named here is one that it does not have.
+
+    Each field is an argument of the constructor; its own docstring says what it means.
+    """
 
     provider: str
-    """Its name, as users know it."""
+    """Name of the provider, as its users know it."""
     input_rate: int
-    """Samples a second (Hz) that it hears, mono."""
+    """Sample rate of the audio that it takes, in Hz (mono)."""
     output_rate: int
-    """Samples a second that it speaks, mono."""
-    images: bool = False
+    """Sample rate of the audio that it gives, in Hz (mono)."""
+    supports_images: bool = False
     """Pictures can be shown to it."""
-    image_bytes: int | None = None
-    """Bytes of a picture, at most; None where no limit is known."""
-    image_forms: tuple[str, ...] = ()
-    """How a picture may be encoded: `jpeg`, …; empty where several ways will do."""
-    text_output: bool = False
-    """It can answer in text only, so that a voice of one's own can follow."""
-    response_ids: bool = True
-    """Its audio names the response it belongs to; where not, staleness is decided by order."""
-    cancels: bool = False
+    max_image_bytes: int | None = None
+    """Maximum size of an encoded picture, in bytes; None if no limit is known."""
+    image_formats: tuple[str, ...] = ()
+    """Accepted encodings of a picture, such as `jpeg`; empty if the usual ones are accepted."""
+    supports_text_output: bool = False
+    """It can answer in text only, so that a separate voice can speak the answer."""
+    sends_response_ids: bool = True
+    """Its audio names the response that it belongs to. If not, order decides which audio is stale."""
+    supports_cancel: bool = False
     """A response can be stopped."""
-    truncates: bool = False
-    """Its memory of what it said can be cut to what was heard."""
+    supports_truncation: bool = False
+    """What it remembers of its reply can be cut to what was heard."""
     turn_detection: tuple[str, ...] = ()
-    """How it can find the end of a turn by itself: `server_vad`, `semantic_vad`, …"""
-    commits: bool = False
-    """The application can say when the user's turn is over."""
-    asides: bool = False
-    """It can answer apart from the conversation."""
-    says: bool = False
-    """It can be made to say given words."""
-    asks: bool = True
-    """A response can, and must, be asked for; where not, it answers what it hears, reads, and learns of tools."""
-    texts: bool = True
+    """Ways in which it finds the end of a turn itself: `server_vad`, `semantic_vad`, ..."""
+    supports_commit: bool = False
+    """The application can say that the user's turn is over."""
+    supports_out_of_band: bool = False
+    """It can answer a question that is not part of the conversation."""
+    supports_verbatim_speech: bool = False
+    """It can say given words exactly."""
+    supports_response_requests: bool = True
+    """A response is requested by the client. If not, it answers by itself what it hears, reads and gets from tools."""
+    supports_text_input: bool = True
     """It reads what the user writes."""
-    continuous: bool = False
-    """It must hear without a break: silence is sent where the user's source gives nothing."""
-    answers_commits: bool = False
-    """It answers a commit without being asked."""
-    continues: bool = False
-    """It goes on by itself when a tool has answered; where not, another response is asked for."""
-    speech: bool = False
-    """It tells when the user begins and ceases to speak."""
-    updates: bool = False
-    """Instructions and tools can change within a session."""
-    renews: bool = False
-    """Such a change takes a new connection, which is made in the next pause."""
-    seeds: bool = False
+    needs_continuous_audio: bool = False
+    """It needs audio without a break: silence is sent while the user's source gives nothing."""
+    responds_to_commit: bool = False
+    """It answers a commit without a request."""
+    responds_to_tool_results: bool = False
+    """It goes on by itself once a tool has answered. If not, another response is requested."""
+    emits_speech_events: bool = False
+    """It reports when the user starts and stops speaking."""
+    supports_updates: bool = False
+    """Instructions and tools can change during a session."""
+    reconnects_to_update: bool = False
+    """A change of the settings needs a new connection, which is made in the next pause."""
+    supports_history_seeding: bool = False
     """An earlier conversation can be given to it."""
-    resumes: bool = False
-    """A new connection can take up the session of one that was lost."""
-    session_seconds: float | None = None
-    """How long a session may last; None when there is no limit."""
+    supports_resumption: bool = False
+    """A new connection can take up the session of a lost one."""
+    max_session_seconds: float | None = None
+    """Maximum length of a session, in seconds; None if there is no limit."""
 
     @staticmethod
     def instead(capability: str) -> str:
-        """What to do where a provider has not a capability; empty where that says itself."""
-        return _INSTEAD.get(capability, "")
+        """Return what to do where a provider lacks a capability; empty for a capability that needs no advice."""
+        return ALTERNATIVES.get(capability, "")
 
     def require(self, capability: str, what: str) -> None:
-        """Raise `UnsupportedError` unless the provider has a capability; `what` is what was asked for."""
+        """Raise `UnsupportedError` unless the provider has a capability.
+
+        Args:
+            capability: Name of a field of this class.
+            what: What was asked for, for the message.
+        """
         if not getattr(self, capability):
             raise UnsupportedError.of(self.provider, capability, what)

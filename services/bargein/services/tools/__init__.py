@@ -1,8 +1,21 @@
 """Tools: plain Python functions that a model may call, and what runs them."""
 
+from ._schema import complete_schema
 from .context import ToolContext
 from .processor import Tools
-from .runner import ToolRunner
+from .runner import CANCELLED_OUTPUT, RunsTools, ToolRunner
 from .tool import ArgumentsError, Tool, Toolbox, ToolError, tool
 
-__all__ = ["ArgumentsError", "Tool", "ToolContext", "ToolError", "ToolRunner", "Toolbox", "Tools", "tool"]
+__all__ = [
+    "CANCELLED_OUTPUT",
+    "ArgumentsError",
+    "RunsTools",
+    "Tool",
+    "ToolContext",
+    "ToolError",
+    "ToolRunner",
+    "Toolbox",
+    "Tools",
+    "complete_schema",
+    "tool",
+]

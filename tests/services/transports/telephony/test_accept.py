@@ -11,23 +11,24 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import Outlet, Pipeline, Played, Processor, UserText
 from bargein.pipeline.testing import tone
 from bargein.processors import Heard, Resample, Spoken
-from bargein.services._codec import codec
+from bargein.services.media.g711 import codec
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, dial, pipe
 from bargein.services.transports import (
+    ConnectionRequest,
     Dtmf,
     SessionLimits,
     Sessions,
     Transport,
-    Visit,
     serve_websocket,
     serve_websocket_peer,
 )
 from bargein.services.transports.telephony import accept_plivo, accept_telnyx, accept_twilio
+from tests.services.transports.kit import Brain
 
-from ..kit import Brain
 from .test_vendors import PLIVO_START, TELNYX_CONNECTED, TELNYX_START, TWILIO_START
 
 MULAW = codec({"type": "audio/pcmu"})
@@ -123,7 +124,7 @@ async def test_a_call() -> None:
         await phone.press("1")
         await anyio.sleep(2)
         assert phone.played_ms == 1020  # the last piece is filled
-        assert peers[0].wishes["call"] == "CA1"
+        assert peers[0].params["call"] == "CA1"
         assert sum(frame.ms for frame in brain.heard) == pytest.approx(200, abs=2)
         heard = [frame for frame in above.heard if frame.done]
         assert [frame.text for frame in heard] == ["You pressed 1."]
@@ -151,7 +152,9 @@ async def test_a_caller_interrupts() -> None:
     ours, theirs = pipe()
     sessions, phone = Sessions(build), Phone(ours)
     async with anyio.create_task_group() as group:
-        group.start_soon(lambda: serve_websocket_peer(theirs, sessions, Visit(name="call"), accept=accept_twilio))
+        group.start_soon(
+            lambda: serve_websocket_peer(theirs, sessions, ConnectionRequest(name="call"), accept=accept_twilio)
+        )
         group.start_soon(phone.listen)
         group.start_soon(phone.play)
         await phone.send(**TWILIO_START)

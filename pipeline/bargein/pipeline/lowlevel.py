@@ -1,0 +1,37 @@
+"""The inside of the engine, for code that extends Bargein: services, transports, test kits.
+
+Applications do not need this module. It is public and stable, like `trio.lowlevel`.
+"""
+
+from __future__ import annotations
+
+from ._backend import on_trio
+from ._cancellation import CancellationIgnored, run_cancellable
+from ._checks import check_positive, unwrap_exception
+from ._contract import Contract, ProcessorKind
+from ._extras import import_extra
+from ._options import check_options
+from ._samples import SECOND, Samples, ns, samples_in
+from ._wakeup import Wakeup
+from ._worker import Worker, at_work
+from .processor import as_processor
+
+__all__ = [
+    "SECOND",
+    "CancellationIgnored",
+    "Contract",
+    "ProcessorKind",
+    "Samples",
+    "Wakeup",
+    "Worker",
+    "as_processor",
+    "at_work",
+    "check_options",
+    "check_positive",
+    "import_extra",
+    "ns",
+    "on_trio",
+    "run_cancellable",
+    "samples_in",
+    "unwrap_exception",
+]

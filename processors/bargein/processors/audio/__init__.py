@@ -1,0 +1,3 @@
+"""Audio processors."""
+
+__all__: list[str] = []

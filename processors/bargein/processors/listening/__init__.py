@@ -1,0 +1,3 @@
+"""Voice activity, barge-in and turns."""
+
+__all__: list[str] = []

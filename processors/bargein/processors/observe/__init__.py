@@ -1,0 +1,3 @@
+"""Measure and watch what flows."""
+
+__all__: list[str] = []

@@ -1,0 +1,224 @@
+"""Align the text of one reply item with its audio."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from functools import cache
+from typing import ClassVar
+
+from bargein.pipeline import Audio
+from bargein.processors.words import UNSPACED
+
+__all__ = ["Alignment"]
+
+_UNIT = re.compile(rf"[{UNSPACED}]\W*|(?:(?![{UNSPACED}])\S)+")
+"""The smallest unit that counts as heard: a word with its punctuation, or one character in scripts without spaces."""
+_UNSPACED = re.compile(f"[{UNSPACED}]")
+_WORD_CHARACTER = re.compile(rf"[^\W{UNSPACED}]")
+"""Next to a match, it shows that the match lies inside a longer word."""
+_PAUSES = {
+    ",": 3.0,
+    ";": 4.0,
+    ":": 4.0,
+    ".": 6.0,
+    "!": 6.0,
+    "?": 6.0,
+    "、": 3.0,
+    "，": 3.0,
+    "。": 6.0,
+    "！": 6.0,
+    "？": 6.0,
+}
+TOLERANCE_MS = 1.0
+"""Rounding of reports: audio counts as played completely up to this many milliseconds before its end."""
+SEARCH_CHARACTERS = 40
+"""How far beyond the last timed piece, in characters, the next one is searched for."""
+
+
+class Alignment:
+    """Computes which words of an item have been heard, from its text, its audio, word times and the playback position.
+
+    Between known word times the text is spread over the audio by the estimated length of each character.
+
+    Args:
+        epoch: The epoch of the item's response.
+        ms_per_weight: Speaking rate to assume until the item's own is known: milliseconds a letter.
+    """
+
+    MS_PER_WEIGHT: ClassVar[float] = 65.0
+    """Default speaking rate in milliseconds a letter: English at about 160 words a minute."""
+
+    def __init__(self, epoch: int, ms_per_weight: float) -> None:
+        self.epoch = epoch
+        self.text = ""
+        self.started = False
+        """Whether playback of the item has begun."""
+        self._ms_per_weight = ms_per_weight
+        self._samples: dict[int, int] = {}  # number of samples received, by sampling rate
+        self._weights: list[float] = [0.0]  # cumulated speaking time of the text, in letters, for each character
+        self._anchors: list[tuple[int, float]] = [(0, 0.0)]  # pairs of (character, milliseconds) known from word times
+        self._unspoken: list[tuple[int, int]] = []  # (start, end) characters of pieces that the voice failed to say
+        self._pending: list[tuple[str, float, float, bool]] = []  # word times whose text has not arrived yet
+        self.played_ms = 0.0
+        """How much of the audio has been heard, in milliseconds."""
+        self.is_cut = False
+        """Whether it was interrupted before all of it had arrived."""
+        self._text_over = self._audio_over = self._done = False
+        self._min_heard = 0  # characters already reported as heard: a better estimate later must not take them back
+
+    # Input ---------------------------------------------------------------------------------------------------
+
+    def add_text(self, text: str, final: bool) -> None:
+        """Append text; `final` when the text is complete."""
+        for character in text:
+            self._weights.append(self._weights[-1] + _weight(character))
+        self.text += text
+        self._text_over = self._text_over or final
+        pending, self._pending = self._pending, []
+        for timing in pending:
+            self.add_timing(*timing)
+
+    def add_audio(self, frame: Audio) -> None:
+        """Count another frame of the audio."""
+        self._samples[frame.rate] = self._samples.get(frame.rate, 0) + len(frame.samples)
+
+    def add_timing(self, text: str, start_ms: float, end_ms: float, spoken: bool = True) -> None:
+        """Note when a piece of the text sounds, or that it never will. Pieces arrive in order.
+
+        A piece that is not found may belong to text that has not arrived yet, so it is tried again. It may also be
+        spelled differently in the text (12, twelve): then it is dropped when a later piece is found.
+        """
+        piece = text.strip()
+        character, ms = self._anchors[-1]
+        near = self.text[character : character + len(piece) + SEARCH_CHARACTERS]
+        found = _find_words(near, piece) if piece else None
+        if found is None:
+            if piece and len(self._pending) < 1000:
+                self._pending.append((text, start_ms, end_ms, spoken))
+            return
+        self._pending.clear()
+        start, end = max(ms, start_ms), character + found[1]
+        while end < len(self.text) and not self.text[end].isspace() and not self.text[end].isalnum():
+            end += 1  # include the punctuation after the word
+        self._anchors += [(character + found[0], start), (end, max(start, end_ms))]
+        if not spoken:
+            self._unspoken.append((character + found[0], end))
+
+    def set_played(self, ms: float, done: bool) -> None:
+        """Note how many milliseconds have been heard; `done` when nothing more will be played."""
+        self.played_ms = max(self.played_ms, ms)
+        self.started, self._done = True, self._done or done
+        self._audio_over = self._audio_over or (done and not self.is_cut)
+        self._min_heard = max(self._min_heard, self._end)
+
+    def complete(self) -> None:
+        """Note that all text and all audio have arrived."""
+        if not self.is_cut:
+            self._text_over = self._audio_over = True
+
+    def cut(self) -> None:
+        """Note an interrupt: nothing more will arrive."""
+        self.is_cut = not (self._text_over and self._audio_over)
+
+    # Results ------------------------------------------------------------------------------------------------
+
+    @property
+    def settled(self) -> bool:
+        """Whether the result is final."""
+        return self._done and (self._text_over or self.is_cut)
+
+    @property
+    def silent(self) -> bool:
+        """Whether no audio has arrived."""
+        return not self._samples
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it has arrived and all its audio has been heard."""
+        over = self._text_over and self._audio_over and not self.is_cut
+        return over and self.played_ms >= self.audio_ms - TOLERANCE_MS
+
+    @property
+    def measured_ms_per_weight(self) -> float:
+        """The speaking rate of this item if it was heard completely, else the assumed one."""
+        weight = self._weights[-1]
+        return self.audio_ms / weight if self.whole and weight > 20 else self._ms_per_weight
+
+    @property
+    def heard(self) -> str:
+        """The text up to the last word that has been heard, without pieces that the voice failed to say."""
+        end, parts, at = self._end, list[str](), 0
+        for start, stop in self._unspoken:
+            if start < end:
+                parts.append(self.text[at:start])
+                at = min(stop, end)
+                while at < end and self.text[at].isspace() and (not any(parts) or "".join(parts)[-1].isspace()):
+                    at += 1  # one space is left between the words before and after
+        return "".join((*parts, self.text[at:end])) if parts else self.text[:end]
+
+    @property
+    def remaining(self) -> str:
+        """The text that has not been heard yet."""
+        return self.text[self._end :]
+
+    @property
+    def _end(self) -> int:
+        """Number of characters up to the last word that has been heard completely."""
+        if self.whole and not self.silent:
+            return len(self.text)
+        position, end = max(self._position(), self._min_heard), 0
+        for unit in _UNIT.finditer(self.text):
+            if unit.end() > position:
+                break
+            end = unit.end()
+        return end
+
+    @property
+    def audio_ms(self) -> float:
+        """Length of the received audio in milliseconds."""
+        return sum(1000 * count / rate for rate, count in self._samples.items())
+
+    def _position(self) -> int:
+        """Return the estimated number of characters that have been heard."""
+        played = self.played_ms + TOLERANCE_MS
+        reached = bisect_right(self._anchors, played, key=lambda anchor: anchor[1]) - 1
+        if reached < 0:
+            return 0
+        character, ms = self._anchors[reached]
+        if reached + 1 < len(self._anchors):
+            until, end = self._anchors[reached + 1]
+        else:
+            until, end = len(self.text), self._end_ms(character, ms)
+        if end <= ms:
+            return character
+        first, last = self._weights[character], self._weights[until]
+        weight = first + (last - first) * (played - ms) / (end - ms)
+        return min(until, bisect_right(self._weights, weight + 1e-9) - 1)
+
+    def _end_ms(self, character: int, ms: float) -> float:
+        """Return when the known text ends, in milliseconds of the item's audio."""
+        if self._audio_over and not self.is_cut:
+            return max(self.audio_ms, ms)
+        rest = (self._weights[-1] - self._weights[character]) * self._ms_per_weight
+        return max(self.audio_ms, ms + rest)
+
+
+@cache
+def _weight(character: str) -> float:
+    """Return how long a character takes to speak, in units of one letter."""
+    if character in _PAUSES:
+        return _PAUSES[character]
+    return 3.0 if character.isdigit() or _UNSPACED.match(character) else 1.0
+
+
+def _find_words(text: str, piece: str) -> tuple[int, int] | None:
+    """Return start and end of a piece that stands in the text as whole words, ignoring case."""
+    # Putting the word boundaries into the pattern would cost milliseconds of compiling for every spoken word.
+    pattern, at = re.compile(re.escape(piece), re.I), 0
+    while (found := pattern.search(text, at)) is not None:
+        start, end = found.span()
+        if not (start and _WORD_CHARACTER.match(text, start - 1)) and not _WORD_CHARACTER.match(text, end):
+            return start, end
+        at = start + 1
+    return None

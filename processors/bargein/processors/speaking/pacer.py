@@ -1,0 +1,156 @@
+"""Release reply audio at the pace at which it is heard, and report what was heard."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from typing import Literal
+
+import anyio
+
+from bargein.pipeline import Audio, Hold, Inbox, Interrupt, Outlet, Played, Processor, ResponseEnded, Resume
+
+from .playout import EARLY, Playout
+
+__all__ = ["Pacer"]
+
+PacerInput = Audio | ResponseEnded | Interrupt | Hold | Resume
+PacerOutput = Audio | ResponseEnded | Played
+
+
+class Pacer(Processor):
+    """Releases audio at the speed of playback, slightly ahead, in small pieces, and reports `Played` upstream.
+
+    Models produce audio faster than it is heard. The pacer keeps what is not due, so that an interrupt takes effect
+    within one piece: waiting audio is dropped, the sound fades out without a click, and a last `Played` says how much
+    was heard. `Hold` fades out and keeps the audio; `Resume`, or the end of the stream, fades in where it stopped. On
+    an `Interrupt` (not on a `Hold`) the sink below drops what it has not played yet.
+
+    `Played` counts what the listener has heard, not what was released. It comes when an item begins, at intervals, and
+    when the item ends, is held or is interrupted. The last one of an item has `done`. An item ends with its response,
+    with the stream, or by an interrupt.
+
+    Due times are counted in samples since the sound began, so they do not drift. The attribute `late_ms` is the
+    greatest delay of a piece so far, in milliseconds.
+
+    The sink of a transport paces by itself. Use a pacer only above a sink of your own.
+
+    Args:
+        lead_ms: How far ahead of playback audio is released, in milliseconds.
+        chunk_ms: Maximum length of a released piece in milliseconds.
+        fade_ms: Length of the fades in milliseconds. Use 0 where the player below fades by itself.
+        report_ms: Maximum interval between two `Played` of an item, in milliseconds of its audio.
+        fill: `"silence"` fills gaps with silence, for sinks that need a steady stream.
+        reports: Whether to send `Played`. Use False for a sink that reports what its player confirms.
+        behind_ms: Latency of the device below, in milliseconds: audio is heard this long after its release. It must
+            be less than `lead_ms`.
+
+    Raises:
+        ValueError: A duration is out of its range, or `fill` has another value.
+    """
+
+    capacity = 1500  # half a minute in frames of 20 ms: models are that far ahead
+    latency_ms = 0.0
+
+    def __init__(
+        self,
+        *,
+        lead_ms: float = 40.0,
+        chunk_ms: float = 20.0,
+        fade_ms: float = 5.0,
+        report_ms: float = 100.0,
+        fill: Literal["nothing", "silence"] = "nothing",
+        reports: bool = True,
+        behind_ms: float = 0.0,
+    ) -> None:
+        durations = {"lead_ms": lead_ms, "chunk_ms": chunk_ms, "fade_ms": fade_ms, "report_ms": report_ms}
+        for name, value in durations.items():
+            if not (math.isfinite(value) and (value > 0 or (value == 0 and name == "fade_ms"))):
+                raise ValueError(f"Pacer({name}={value}): expected a positive number of milliseconds")
+        if not 0 <= behind_ms < lead_ms:
+            raise ValueError(
+                f"Pacer(behind_ms={behind_ms}): expected less than the lead of {lead_ms:g} ms, and not less than 0"
+            )
+        if fill not in ("nothing", "silence"):
+            raise ValueError(f"Pacer(fill={fill!r}): expected 'nothing' or 'silence'")
+        self.lead_ms = lead_ms
+        self.chunk_ms = chunk_ms
+        self.fill = fill
+        self.reports = reports
+        self.late_ms = 0.0
+        self._playout = Playout(fade_ms=fade_ms, report_ms=report_ms, behind_ms=behind_ms)
+
+    async def run(self, inbox: Inbox[PacerInput], out: Outlet[PacerOutput]) -> None:
+        """Release until the end, and stay until everything has been heard."""
+        playout = self._playout
+        while True:
+            frame = inbox.urgent_nowait()
+            if frame is None:
+                playout.forget(inbox.stale)
+                frame = await self._next(inbox, out)
+            if isinstance(frame, Audio):
+                playout.add(frame)
+                continue  # its arrival changes nothing about what was heard
+            if isinstance(frame, ResponseEnded):
+                playout.close(frame.response_id)
+                await out.send(frame)
+            elif frame is not None:
+                for output in playout.urgent(frame, anyio.current_time()):
+                    if self.reports or isinstance(output, Audio):
+                        await out.send(output)
+            elif inbox.ended:
+                break
+            await self._report(out)
+        playout.close()  # the end came when nothing was left to release: wait until the lead has been heard
+        while playout.unfinished:
+            await anyio.sleep(max(0.0, playout.next_end - anyio.current_time()))
+            await self._report(out)
+
+    async def _next(self, inbox: Inbox[PacerInput], out: Outlet[PacerOutput]) -> PacerInput | None:
+        """Do what is due, or wait until something is due or a frame arrives. Return the frame, if any."""
+        playout, now = self._playout, anyio.current_time()
+        if playout.held and inbox.ending:
+            playout.resume(now)
+        due = playout.due - self.lead_ms / 1000 if playout.waiting and not playout.held else math.inf
+        if due <= now + EARLY:
+            await self._release(out, now)
+            return None
+        silent = math.inf
+        if self.fill == "silence" and playout.last is not None and due == math.inf and not inbox.ending:
+            silent = playout.due - min(self.chunk_ms, self.lead_ms) / 1000
+            if silent <= now + EARLY:
+                if not playout.held and (frame := inbox.receive_nowait()) is not None:
+                    return frame  # audio has arrived in time
+                if (silence := playout.silence(now, self.chunk_ms)) is not None:
+                    await out.send(silence)
+                return None
+        wait = max(min(due, silent, playout.next_end) - now, 0.0)
+        if (
+            playout.waiting or playout.held
+        ):  # leave data in the inbox, so that a hold or an interrupt never waits behind it
+            frame = await inbox.urgent(wait)
+            if frame is None and due <= (now := anyio.current_time()) + EARLY:
+                await self._release(out, now)
+            return frame
+        if inbox.ending and not len(inbox):
+            playout.close()
+            if playout.unfinished:  # stay until everything has been heard or is interrupted
+                return await inbox.urgent(max(0.0, playout.finishes - now))
+        with suppress(anyio.EndOfStream):
+            if wait == math.inf:
+                return await inbox.receive()
+            with anyio.move_on_after(wait):
+                return await inbox.receive()
+        return None
+
+    async def _release(self, out: Outlet[PacerOutput], now: float) -> None:
+        playout = self._playout
+        if playout.sent:
+            self.late_ms = max(self.late_ms, 1000 * (now - max(playout.began, playout.due - self.lead_ms / 1000)))
+        if (piece := playout.release(now, self.chunk_ms)) is not None:
+            await out.send(piece)
+
+    async def _report(self, out: Outlet[PacerOutput]) -> None:
+        for played in self._playout.reports(anyio.current_time()):
+            if self.reports:
+                await out.send(played)

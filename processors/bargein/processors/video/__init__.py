@@ -1,0 +1,3 @@
+"""Video processors."""
+
+__all__: list[str] = []

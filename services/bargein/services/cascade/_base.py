@@ -1,0 +1,59 @@
+"""What the three processors of a cascade share: each holds one part."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
+from types import TracebackType
+from typing import Any, Self
+
+from bargein.pipeline import Failure, Processor
+
+__all__ = ["PartProcessor", "check_part", "enter_part", "failure_from"]
+
+
+class PartProcessor(Processor):
+    """A processor that holds a part. A part that is a context manager is entered and left with the processor."""
+
+    part: Any
+
+    def statistics(self) -> Any:
+        """Return what the part counts: the result of its `statistics()`, or None if it has no such method."""
+        count = getattr(self.part, "statistics", None)
+        return None if count is None else count()
+
+    async def __aenter__(self) -> Self:
+        self._stack = AsyncExitStack()
+        await enter_part(self.part, self._stack)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+
+async def enter_part(part: object, stack: AsyncExitStack) -> None:
+    """Enter a part if it is a context manager, asynchronous or not. The stack leaves it."""
+    if isinstance(part, AbstractAsyncContextManager):
+        await stack.enter_async_context(part)
+    elif isinstance(part, AbstractContextManager):
+        stack.enter_context(part)
+
+
+def check_part(part: Any, kind: type[Any], method: str) -> Any:
+    """Return a part if it has the method that its kind needs.
+
+    Raises:
+        TypeError: It is a class, or an object without that method.
+    """
+    if isinstance(part, type):
+        raise TypeError(f"{part.__name__} is a class; expected an object, {part.__name__}(), for the {kind.__name__}")
+    if not callable(getattr(part, method, None)):
+        raise TypeError(f"a {type(part).__name__} has no {method}(); expected a {kind.__name__}")
+    return part
+
+
+def failure_from(part: object, error: Exception) -> Failure:
+    """Return the `Failure` that reports what a part raised."""
+    name = type(part).__name__
+    return Failure(message=f"{name}: {error or type(error).__name__}", processor=name, error=error)

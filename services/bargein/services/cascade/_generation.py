@@ -1,0 +1,144 @@
+"""What the model says in one response, with the tools that it calls on the way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+import anyio
+import msgspec
+
+from bargein.pipeline import Outlet, ResponseStarted, Text, ToolCall, Usage
+from bargein.services.frames import OutOfBand, Respond
+
+from ._base import failure_from
+from ._heard import HeardTracker
+from ._thoughts import ThoughtFilter, strip_thoughts
+from ._tool_calls import CascadeToolCalls
+from .parts import LanguageModel, Prompt, ToolRequest
+
+__all__ = ["Generation"]
+
+MAX_ROUNDS = 8
+"""How often the model may be asked for one turn. The last time it is given no tools, so that it has to answer."""
+
+Reply = Outlet[ResponseStarted | Text | ToolCall | Usage]
+
+
+class Generation:
+    """Asks the model, and sends what it says as frames of a response.
+
+    Args:
+        part: The language model.
+        calls: The tool calls of the conversation.
+        heard: Writes the agent's words into the history.
+        silent_seconds: Maximum time without a sign of the model, in seconds.
+    """
+
+    def __init__(
+        self, part: LanguageModel, calls: CascadeToolCalls, heard: HeardTracker, silent_seconds: float
+    ) -> None:
+        self.rounds = 0
+        """How often the model was asked for the present turn."""
+        self._part = part
+        self._calls = calls
+        self._heard = heard
+        self._silent_seconds = silent_seconds
+
+    async def say(self, reply: Reply, response_id: str, item_id: str, text: str) -> None:
+        """Say a text that is known already; nothing if it is empty."""
+        if text:
+            self._heard.write(text, item_id, response_id)
+            await reply.send(Text(text=text, response_id=response_id, item_id=item_id, final=True))
+
+    async def answer(
+        self,
+        reply: Reply,
+        response_id: str,
+        instructions: str,
+        start_call: Callable[[ToolCall], Awaitable[None]],
+        *,
+        must_answer: bool,
+    ) -> bool:
+        """Have the model answer, and run tools until it does.
+
+        Args:
+            reply: Where the frames go.
+            response_id: The response.
+            instructions: The system prompt.
+            start_call: Starts a tool call, or hands it to the application.
+            must_answer: Whether an answer without text and calls is an error.
+
+        Returns:
+            Whether everything is said. False: the application must first give results of tool calls.
+
+        Raises:
+            TimeoutError: The model gave no sign for too long.
+            RuntimeError: The model did not answer, or went on calling tools.
+        """
+        while self.rounds < MAX_ROUNDS:
+            await self._calls.wait_for_own()
+            self.rounds += 1
+            item_id = f"{response_id}-{self.rounds}"
+            calls, wrote = await self._ask(reply, response_id, item_id, instructions)
+            if wrote:
+                await reply.send(Text(text="", response_id=response_id, item_id=item_id, final=True))
+            elif not calls and must_answer and self.rounds == 1:
+                raise RuntimeError("it has not answered")
+            if not calls:
+                return True
+            if self.rounds == MAX_ROUNDS:
+                break
+            for call in calls:
+                await start_call(call)
+            if not all(call.handled for call in calls):
+                return False
+        raise RuntimeError(f"it has called tools {MAX_ROUNDS} times, and not answered")
+
+    async def answer_out_of_band(self, request: Respond) -> OutOfBand:
+        """Answer beside the conversation, in text. An error is part of the result."""
+        text, reason = "", ""
+        try:
+            with anyio.fail_after(self._silent_seconds):
+                async with aclosing(self._part.answer(self._prompt(request.instructions))) as pieces:  # type: ignore[type-var]
+                    raw = "".join([piece async for piece in pieces if isinstance(piece, str)])
+                    text = strip_thoughts(raw)
+        except Exception as error:
+            reason = failure_from(self._part, error).message
+        return OutOfBand(name=request.out_of_band, text=text, reason=reason)
+
+    def _prompt(self, instructions: str, tools: tuple[dict[str, Any], ...] = ()) -> Prompt:
+        entries = self._calls.history.for_model(images=self._part.images)
+        return Prompt(entries=entries, instructions=instructions, tools=tools)
+
+    async def _ask(
+        self, reply: Reply, response_id: str, item_id: str, instructions: str
+    ) -> tuple[list[ToolCall], bool]:
+        """Ask the model once. Returns its tool calls, and whether it wrote text."""
+        calls, wrote, thoughts = list[ToolCall](), False, ThoughtFilter()
+
+        async def write(text: str) -> bool:
+            if text:
+                self._heard.write(text, item_id, response_id)
+                await reply.send(Text(text=text, response_id=response_id, item_id=item_id))
+            return bool(text)
+
+        prompt = self._prompt(instructions, self._calls.schemas if self.rounds < MAX_ROUNDS else ())
+        # One scope around the whole stream: the part may hold cancel scopes of its own from piece to piece.
+        with anyio.CancelScope() as patience:
+            async with aclosing(self._part.answer(prompt)) as pieces:  # type: ignore[type-var]  # a generator
+                patience.deadline = anyio.current_time() + self._silent_seconds
+                async for piece in pieces:
+                    patience.deadline = math.inf
+                    if isinstance(piece, ToolRequest):
+                        calls.append(self._calls.make_call(piece, response_id))
+                    elif isinstance(piece, Usage):
+                        await reply.send(msgspec.structs.replace(piece, response_id=response_id))
+                    else:
+                        wrote = await write(thoughts.feed(piece)) or wrote
+                    patience.deadline = anyio.current_time() + self._silent_seconds
+        if patience.cancelled_caught:
+            raise TimeoutError(f"it has said nothing for {self._silent_seconds:g} s")
+        return calls, await write(thoughts.finish()) or wrote

@@ -1,0 +1,129 @@
+"""The tool calls of a conversation: which side answers them, and which have no answer yet."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import anyio
+
+from bargein.pipeline import ToolCall, ToolResult
+from bargein.services.frames import Configure
+from bargein.services.history import History
+from bargein.services.tools import Tool, Toolbox, ToolRunner, complete_schema
+
+from .parts import ToolRequest
+
+__all__ = ["CascadeToolCalls"]
+
+MAX_LATE_CALLS = 64
+"""Maximum number of the application's calls whose results are still taken after the conversation has gone on."""
+NO_ANSWER_OUTPUT = '"nobody answered"'
+"""The result that the model sees for a call that the application did not answer in time."""
+
+
+class CascadeToolCalls:
+    """The calls of our own tools, which run here, and of the application's, of which only the schema is known.
+
+    If both have a tool of one name, the application's is used. If there are no tools at all, the application answers
+    every call.
+
+    Args:
+        tools: The tools that run here.
+        history: Where the calls are written down.
+    """
+
+    def __init__(self, tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox, history: History) -> None:
+        self.runner = ToolRunner(tools)
+        self.history = history
+        self._external: dict[str, dict[str, Any]] = {}  # schemas of the application's tools, by name
+        self._count = 0
+        self._open: dict[str, bool] = {}  # calls without a result, and whether we run them
+        self._late: deque[str] = deque(maxlen=MAX_LATE_CALLS)  # their results are written down, and not waited for
+        self._changed = anyio.Event()
+
+    def begin(self, count: int) -> None:
+        """Start a session.
+
+        Args:
+            count: The highest number of a call that the conversation holds already.
+        """
+        self._open.clear()
+        self._late.clear()
+        self._count = count
+
+    @property
+    def schemas(self) -> tuple[dict[str, Any], ...]:
+        """The schemas of all tools, for the model."""
+        own = [schema for schema in self.runner.toolbox.schemas if schema["name"] not in self._external]
+        return (*own, *self._external.values())
+
+    @property
+    def all_answered(self) -> bool:
+        """Whether no result is waited for."""
+        return not self._open
+
+    @property
+    def waits_for_application(self) -> bool:
+        """Whether a result of the application is waited for."""
+        return not all(self._open.values())
+
+    def configure(self, frame: Configure) -> None:
+        """Replace the tools by those of a `Configure`."""
+        if frame.tools is not None:
+            self.runner.toolbox = Toolbox(frame.tools)
+        if frame.schemas is not None:
+            self._external = {schema["name"]: complete_schema(schema) for schema in frame.schemas}
+
+    def make_call(self, request: ToolRequest, response_id: str) -> ToolCall:
+        """Return the frame of a call that the model asks for."""
+        self._count += 1
+        own = request.name not in self._external and bool(len(self.runner.toolbox) or self._external)
+        call_id = request.call_id
+        if not call_id or self.history.find_call(call_id) is not None:  # some servers count anew in every answer
+            call_id = f"call-{self._count}"
+        return ToolCall(
+            call_id=call_id, name=request.name, arguments=request.arguments, response_id=response_id, handled=own
+        )
+
+    def open(self, call: ToolCall) -> None:
+        """Write down a call, and wait for its result from now on."""
+        self.history.call(call.call_id, call.name, call.arguments, call.response_id)
+        self._open[call.call_id] = call.handled
+
+    def add_result(self, frame: ToolResult) -> None:
+        """Write down a result, if its call is known."""
+        if frame.call_id in self._open or frame.call_id in self._late:
+            self.history.result(frame.call_id, frame.output)
+            self.close(frame.call_id)
+
+    def close(self, call_id: str) -> None:
+        """Stop waiting for the result of a call."""
+        if self._open.pop(call_id, None) is not None:
+            self._changed.set()
+            self._changed = anyio.Event()
+
+    def stop_waiting_for_application(self) -> None:
+        """Stop waiting for the application's results, because the conversation goes on. Late ones are written down."""
+        external = [call_id for call_id, own in self._open.items() if not own]
+        self._late.extend(external)
+        for call_id in external:
+            self.close(call_id)
+
+    def expire(self, call_id: str) -> bool:
+        """End the time that the application has for a result.
+
+        Returns:
+            Whether the call was still waited for.
+        """
+        waited, entry = call_id in self._open, self.history.find_call(call_id)
+        if entry is not None and entry.open:  # also if it is not waited for: the model needs some result
+            entry.output = NO_ANSWER_OUTPUT
+        self.close(call_id)
+        return waited
+
+    async def wait_for_own(self) -> None:
+        """Wait until our own tools have given their results. Each of them has a timeout."""
+        while any(self._open.values()):
+            await self._changed.wait()

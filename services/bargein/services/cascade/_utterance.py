@@ -1,0 +1,84 @@
+"""One utterance of the user, on its way to a speech-to-text part."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import anyio
+
+from .parts import Samples
+
+__all__ = ["Utterance"]
+
+
+class Utterance:
+    """The sound of one utterance. The part reads it by iterating.
+
+    Args:
+        item_id: The item of the user's speech.
+        max_samples: Maximum length. What comes after that is left out: the beginning says what it is about.
+        finish_seconds: Maximum time between words once the sound is over, in seconds.
+    """
+
+    def __init__(self, item_id: str, max_samples: int, finish_seconds: float) -> None:
+        self.item_id = item_id
+        self.over = False
+        """Whether the sound is complete."""
+        self.waiting = 0
+        """Samples that the part has not taken yet."""
+        self.cancelled = False
+        """Whether it counts as not said."""
+        self.scope = anyio.CancelScope()
+        """Around the part's whole work: the part may hold cancel scopes of its own from word to word."""
+        self._max_samples = max_samples
+        self._finish_seconds = finish_seconds
+        self._count = 0
+        self._pieces: deque[Samples] = deque()
+        self._changed = anyio.Event()
+
+    @property
+    def empty(self) -> bool:
+        """Whether it is complete without a single sample."""
+        return self.over and not self._count
+
+    def add(self, samples: Samples) -> bool:
+        """Add sound. Returns whether there was room."""
+        if self._count >= self._max_samples:
+            return False
+        self._count += len(samples)
+        self.waiting += len(samples)
+        self._pieces.append(samples)
+        self._wake()
+        return True
+
+    def end(self) -> None:
+        """Mark the sound as complete. From now on the words have a deadline."""
+        self.over = True
+        self.restart_deadline()
+        self._wake()
+
+    def cancel(self) -> None:
+        """Treat it as not said."""
+        self.cancelled = True
+        self.scope.cancel()
+
+    def restart_deadline(self) -> None:
+        """Give the part `finish_seconds` for the next words, if the sound is complete."""
+        if self.over:
+            self.scope.deadline = anyio.current_time() + self._finish_seconds
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    def __aiter__(self) -> Utterance:
+        return self
+
+    async def __anext__(self) -> Samples:
+        while not self._pieces:
+            if self.over:
+                raise StopAsyncIteration
+            await self._changed.wait()
+        samples = self._pieces.popleft()
+        self.waiting -= len(samples)
+        return samples

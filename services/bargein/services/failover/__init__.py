@@ -1,0 +1,5 @@
+"""A brain that moves a running call to another brain when one fails."""
+
+from .failover import Failover, FailoverError, FailoverStatistics
+
+__all__ = ["Failover", "FailoverError", "FailoverStatistics"]

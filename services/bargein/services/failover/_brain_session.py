@@ -1,0 +1,388 @@
+"""One run of one brain: a session inside the session, whose failure is its own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, Protocol
+
+import anyio
+
+from bargein.pipeline import (
+    LIVE,
+    Audio,
+    AudioFormat,
+    Delivery,
+    Failure,
+    Frame,
+    Graph,
+    Hold,
+    Interrupt,
+    Outlet,
+    Pipeline,
+    Processor,
+    ResponseEnded,
+    ResponseStarted,
+    Resume,
+    Session,
+    SpeechStarted,
+    SpeechStopped,
+    ToolCall,
+)
+from bargein.pipeline.lowlevel import Wakeup, unwrap_exception
+from bargein.processors import Resample
+from bargein.services.brain import find_brains
+from bargein.services.frames import Respond
+from bargein.services.history import History
+from bargein.services.realtime import Realtime
+from bargein.services.tools import RunsTools, ToolRunner
+
+from ._history_view import HistoryView
+from ._ids import RunIds
+from ._tool_runner import SharedToolRunner
+
+__all__ = ["BrainSession", "SessionHost", "parts_of"]
+
+MAX_WAITING = 256
+"""How many frames of the user may wait for a brain. After that the user waits."""
+MAX_EARLY_REPORTS = 64
+"""How many frames from below are kept until the brain's session has begun."""
+STOP_SECONDS = 0.5
+"""Maximum time in which a brain has to stop."""
+
+
+class SessionHost(Protocol):
+    """What a run needs of its failover. All methods but `forward` are called in the step in which the brain acts."""
+
+    changed: Wakeup
+    """Set when there is something to decide."""
+
+    def on_frame(self, run: BrainSession, frame: Frame) -> None:
+        """Note a frame that the brain has made; it is still on its way."""
+
+    def on_interrupt(self, run: BrainSession, frame: Interrupt | Hold | Resume) -> None:
+        """Pass on an interrupt, a hold or a resume of the brain."""
+
+    def on_part_failed(self, run: BrainSession, frame: Failure) -> None:
+        """Note that a part of the brain has failed."""
+
+    def on_user_entry(self, run: BrainSession) -> None:
+        """Note that the brain has written down something new of the user."""
+
+    async def forward(self, run: BrainSession, frame: Frame, outlet: Outlet[Any] | None) -> None:
+        """Send a frame into the graph; through the outlet of its response, if it belongs to one."""
+
+    def begin_reply(self) -> Outlet[Any]:
+        """Begin a response in the graph."""
+
+
+class BrainSession:
+    """A brain at work, from its start until it is left, fails, or ends.
+
+    Args:
+        host: The failover's exchange.
+        index: The number of the brain among the candidates.
+        brain: The processor that runs.
+        ids: The ids of this run.
+        history: The conversation that all brains share.
+        before: The run before of the same brain. Processors serve one session at a time, so this one waits for its end.
+    """
+
+    def __init__(
+        self,
+        host: SessionHost,
+        index: int,
+        brain: Processor,
+        ids: RunIds,
+        history: History,
+        before: BrainSession | None,
+    ) -> None:
+        self.index = index
+        self.error: Exception | None = None
+        """What it failed with."""
+        self.started = False
+        """Whether its task has been started."""
+        self.is_probe = False
+        """Whether it only has to show that it could take the conversation."""
+        self.over = False
+        """Whether it has ended, for any reason."""
+        self.left = False
+        """Whether the failover has left it. None of its frames are forwarded then."""
+        self.blocked = False
+        """Whether it waits for room below."""
+        self.started_at = anyio.current_time()
+        self.open_responses: dict[str, None] = {}
+        """Responses that were begun below, and have neither ended nor been interrupted."""
+        self.unended_responses: dict[str, None] = {}
+        """Responses that were begun below, and whose end has not been sent."""
+        self.last_response_failed = False
+        """Whether the latest response to end there had failed."""
+        self.open_speech: dict[str, None] = {}
+        """Items of the user's speech that it began below, and has not ended."""
+        self.ids = ids
+        self.history = HistoryView(history, ids, lambda: host.on_user_entry(self))
+        self.application_calls: set[str] = set()
+        """Tool calls that the application has been told of."""
+        self.parts = parts_of(brain)
+        self.runners: list[SharedToolRunner] = []
+        self._brains = find_brains(brain)
+        self._before = before if before is not None and before.started else None
+        self._gone = anyio.Event()
+        self._host = host
+        self._shared_history = history
+        self._queue: deque[Frame] = deque()
+        self._queue_changed = Wakeup()
+        self._early: deque[Frame] = deque(maxlen=MAX_EARLY_REPORTS)
+        self._ending = False
+        self._scope = anyio.CancelScope()
+        self._session: Session | None = None
+        self._epoch = -1  # the epoch of the brain's session that the outlet belongs to
+        self._outlet: Outlet[Any] | None = None
+        self._interrupting = False
+        audio_in = next((part.audio_in for part in self.parts if part.contract.accepts(Audio)), None)
+        self._graph = Pipeline(self._watch_failures, _FitAudio(audio_in), brain, _Below(self), inputs=Frame)
+
+    @property
+    def reconnecting(self) -> bool:
+        """Whether it has no connection, and works on it."""
+        return not all(brain.ready for brain in self._brains)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can take part in the conversation now."""
+        return self._session is not None and not self.reconnecting
+
+    @property
+    def waiting(self) -> tuple[Frame, ...]:
+        """Frames of the user that it has not taken."""
+        return tuple(self._queue)
+
+    @property
+    def full(self) -> bool:
+        """Whether too many frames wait for it."""
+        return len(self._queue) > MAX_WAITING
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it has a voice."""
+        voices = [part for part in self.parts if part.contract.promises(Audio)]
+        if not voices:
+            return False
+        last = voices[-1]
+        return not isinstance(last, Realtime) or last.settings.output == "audio"
+
+    @property
+    def answers_requests(self) -> bool:
+        """Whether a `Respond` makes it answer from the conversation."""
+        models = [part for part in self.parts if isinstance(part, Realtime)]
+        return self.accepts(Respond) and all(
+            model.profile.supports_response_requests and model.profile.supports_history_seeding for model in models
+        )
+
+    def accepts(self, kind: type[Frame]) -> bool:
+        """Return whether the brain takes frames of a class."""
+        return any(part.contract.accepts(kind) for part in self.parts)
+
+    # Its life -----------------------------------------------------------------------------------------------------
+
+    async def run(self, share_runner: Callable[[ToolRunner], SharedToolRunner]) -> None:
+        """Run until it is over. What it raises is stored in `error`.
+
+        Args:
+            share_runner: Makes the runner that the brain is lent in the place of its own.
+        """
+        if self._before is not None:
+            await self._before._gone.wait()
+            self._before = None
+        tool_users = [
+            part for part in self.parts if isinstance(part, RunsTools) and isinstance(part.runner, ToolRunner)
+        ]
+        try:
+            for brain in self._brains:
+                brain.history = self.history
+            for user in tool_users:
+                shared = share_runner(user.runner)
+                self.runners.append(shared)
+                user.runner = shared
+            with self._scope:
+                async with self._graph.session(cancel_seconds=STOP_SECONDS) as session:
+                    await self._serve(session)
+        except Exception as error:
+            found = unwrap_exception(error)
+            self.error = found if isinstance(found, Exception) else error
+        finally:
+            for brain in self._brains:
+                brain.history = self._shared_history
+            for user, shared in zip(tool_users, self.runners, strict=False):
+                user.runner = shared.runner
+            self.over = True
+            self._gone.set()
+            self._host.changed.set()
+
+    async def _serve(self, session: Session) -> None:
+        if not self.ids.is_first:
+            session.interrupt("another run begins")  # a brain that has run before drops what it was about
+            session.begin_response()  # what another brain has said may still be heard, and be interrupted
+        self._session = session
+        self._host.changed.set()
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._feed, session)
+            for frame in self._early:
+                self.report(frame)
+            async for frame in session:
+                await self._forward(frame)
+            group.cancel_scope.cancel()
+
+    async def _feed(self, session: Session) -> None:
+        while True:
+            while self._queue:
+                await session.send(self.ids.frame_inward(self._queue.popleft()))
+            if self._ending:
+                session.end()
+                return
+            await self._queue_changed.wait()
+
+    def leave(self) -> None:
+        """Stop it. From now on nothing of it counts."""
+        self.left = self.history.closed = True
+        for runner in self.runners:
+            runner.leave()
+        self._scope.cancel()
+
+    def end(self) -> None:
+        """Tell it that nothing more comes from the user. It finishes what is under way."""
+        self._ending = True
+        self._queue_changed.set()
+
+    # From the graph -----------------------------------------------------------------------------------------------
+
+    def put(self, frame: Frame) -> None:
+        """Give it a frame of the user."""
+        self._queue.append(frame)
+        self._queue_changed.set()
+
+    def report(self, frame: Frame) -> None:
+        """Give it a frame from below, if it takes such frames."""
+        if not self.accepts(type(frame)):
+            return
+        if self._session is None:
+            self._early.append(frame)
+            return
+        with suppress(Exception):  # the session has failed or ended; its own task reports that
+            self._session.offer(self.ids.frame_inward(frame))
+
+    def interrupt(self, reason: str) -> None:
+        """Interrupt it: the graph was interrupted above."""
+        self.open_responses.clear()
+        if self._session is None:
+            return
+        self._interrupting = True
+        try:
+            with suppress(Exception):  # as above
+                self._session.interrupt(reason)
+        finally:
+            self._interrupting = False
+
+    # From the brain -----------------------------------------------------------------------------------------------
+
+    def on_frame(self, frame: Frame) -> None:
+        """Note a frame that the brain has made."""
+        if not self.left:
+            self._host.on_frame(self, frame)
+
+    def on_urgent(self, frame: Interrupt | Hold | Resume) -> None:
+        """Pass on an interrupt, a hold or a resume; but not an interrupt that comes from above."""
+        if not (self.left or self._interrupting or self._session is None):
+            if isinstance(frame, Interrupt):
+                self.open_responses.clear()
+            self._host.on_interrupt(self, frame)
+
+    def _watch_failures(self, frame: Failure) -> None:
+        """Stand above the brain as a processor: failures go upstream."""
+        if not self.left:
+            self._host.on_part_failed(self, frame)
+
+    async def _forward(self, frame: Frame) -> None:
+        """Send a frame into the graph, in the graph's epochs: one epoch here is one response there."""
+        if self.left or isinstance(frame, Interrupt | Hold | Resume):  # these were passed on at once
+            return
+        if isinstance(frame, Audio) and not frame.response_id:
+            return  # the user's own
+        outlet = None
+        if frame.delivery is Delivery.STREAM and frame.epoch != LIVE:
+            outlet = self._outlet_for(frame.epoch)
+            frame = frame.stamped(outlet.epoch)
+            if outlet.stale:
+                return
+        elif isinstance(frame, ResponseStarted) and self._session is not None:
+            self._outlet_for(self._session.epoch)
+        self._note(frame)
+        self.blocked = True
+        await self._host.forward(self, frame, outlet)
+        self.blocked = False
+
+    def _note(self, frame: Frame) -> None:
+        if isinstance(frame, ResponseStarted):
+            self.open_responses[frame.response_id] = self.unended_responses[frame.response_id] = None
+            self.last_response_failed = False
+        elif isinstance(frame, ResponseEnded):
+            self.open_responses.pop(frame.response_id, None)
+            self.unended_responses.pop(frame.response_id, None)
+            self.last_response_failed = frame.outcome == "failed"
+        elif isinstance(frame, ToolCall):
+            self.application_calls.add(frame.call_id)
+        elif isinstance(frame, SpeechStarted):
+            self.open_speech[frame.item_id] = None
+        elif isinstance(frame, SpeechStopped):
+            for item_id in [frame.item_id] if frame.item_id else list(self.open_speech):
+                self.open_speech.pop(item_id, None)
+
+    def _outlet_for(self, epoch: int) -> Outlet[Any]:
+        if self._outlet is None or epoch != self._epoch:
+            self._epoch, self._outlet = epoch, self._host.begin_reply()
+        return self._outlet
+
+
+class _FitAudio(Processor):
+    """Converts the user's sound to a format that the brain takes."""
+
+    name = "failover fit"
+
+    def __init__(self, audio_format: AudioFormat | None) -> None:
+        self._format = audio_format or AudioFormat()
+        self._resample: Resample | None = None
+
+    def process(self, frame: Audio) -> Iterator[Audio]:
+        rates, channels = self._format.rates, self._format.channels
+        allowed = (rates,) if isinstance(rates, int) else rates
+        if (allowed is None or frame.rate in allowed) and channels in (None, frame.channels):
+            yield frame
+            return
+        if self._resample is None:
+            self._resample = Resample(frame.rate if allowed is None else allowed[0], channels)
+        for each in self._resample.process(frame):
+            if isinstance(each, Audio):
+                yield each
+
+
+class _Below(Processor):
+    """Stands below the brain, and sees its frames in the step in which they are made."""
+
+    name = "failover below"
+
+    def __init__(self, run: BrainSession) -> None:
+        self._run = run
+
+    def process(self, frame: Frame | Interrupt | Hold | Resume) -> Iterator[Frame]:
+        if isinstance(frame, Interrupt | Hold | Resume):
+            self._run.on_urgent(frame)
+            return
+        frame = self._run.ids.frame_outward(frame)
+        self._run.on_frame(frame)
+        yield frame
+
+
+def parts_of(brain: Processor) -> tuple[Processor, ...]:
+    """Return the processors that a brain is made of, from the top down."""
+    return brain.processors if isinstance(brain, Graph) else (brain,)

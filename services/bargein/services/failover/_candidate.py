@@ -1,0 +1,98 @@
+"""The brains of a failover: the processors that run, and what all of them take and give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from bargein.pipeline import (
+    Audio,
+    AudioFormat,
+    Delivery,
+    Failure,
+    Frame,
+    Interrupt,
+    Played,
+    Processor,
+    ResponseEnded,
+    SpeechStopped,
+    ToolResult,
+)
+from bargein.pipeline.lowlevel import Contract, ProcessorKind, as_processor
+from bargein.processors import AgentActivity, Heard
+from bargein.services.cascade import Cascade
+from bargein.services.frames import BrainSwitched
+
+from ._brain_session import BrainSession
+from ._breaker import Breaker
+
+__all__ = ["BrainSource", "Candidate", "output_format", "union_contract"]
+
+BrainSource = Processor | Callable[[], Processor]
+"""A brain, or a function that makes one."""
+
+
+class Candidate:
+    """One of the brains of a failover.
+
+    Args:
+        source: The brain, or a function that makes one for each run.
+    """
+
+    def __init__(self, source: BrainSource) -> None:
+        self.breaker = Breaker(1, 1.0, 1.0)
+        """Replaced at the start of each session."""
+        self.run: BrainSession | None = None
+        """The latest run."""
+        self._make = None if isinstance(source, Processor) else source
+        self.processor = as_processor(source if isinstance(source, Processor) else source())
+        self.name = self.processor.name or type(self.processor).__name__
+        self._used = False
+
+    def take_processor(self) -> Processor:
+        """Return the processor for the next run."""
+        if self._used and self._make is not None:
+            self.processor = as_processor(self._make())
+        elif self._used and isinstance(self.processor, Cascade):
+            self.processor = self.processor.fresh()  # its processors keep the state of a call
+        self._used = True
+        return self.processor
+
+
+def union_contract(parts: Sequence[Processor]) -> Contract:
+    """Return what all processors of all brains take and give together, with what a failover adds."""
+    kinds = {kind for part in parts for kind in part.contract.takes}
+    takes = {kind for kind in kinds if kind.delivery not in (Delivery.URGENT, Delivery.LAST)}
+    gives = {kind for part in parts for kind in part.contract.gives if kind.delivery is not Delivery.LAST}
+    own: set[type[Frame]] = {Interrupt, Failure, ResponseEnded, SpeechStopped, BrainSwitched}
+    passing = {kind for kind in takes if kind.delivery is not Delivery.UPSTREAM}
+    needed: set[type[Frame]] = {Played, Heard, AgentActivity, ToolResult, Interrupt}
+    return Contract(
+        kind=ProcessorKind.LOOP,
+        takes=frozenset(takes - {Failure} | needed),
+        gives=frozenset(gives | own | passing),
+        ports=("inbox", "out"),
+    )
+
+
+def output_format(brains: Sequence[Sequence[Processor]]) -> AudioFormat | None:
+    """Return the format of the sound that comes out of brains.
+
+    Args:
+        brains: The processors of each brain, from the top down.
+
+    Returns:
+        One rate, or all rates that occur; None if the format of a brain is not known.
+    """
+    voices = [
+        next((part.audio_out for part in reversed(parts) if part.contract.promises(Audio)), None) for parts in brains
+    ]
+    known = [voice for voice in voices if voice is not None]
+    if len(known) < len(voices):
+        return None
+    rates = [rate for each in known for rate in ((each.rates,) if isinstance(each.rates, int) else each.rates or ())]
+    channels = {each.channels for each in known}
+    distinct = tuple(dict.fromkeys(rates))
+    return AudioFormat(
+        rates=distinct[0] if len(distinct) == 1 else distinct or None,
+        channels=channels.pop() if len(channels) == 1 else None,
+    )

@@ -1,0 +1,155 @@
+"""The stored entries of a conversation, within their bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from .entry import Entry, Role
+
+__all__ = ["EntryList"]
+
+
+class EntryList:
+    """Entries in the order in which they began, bounded in number, characters and pictures.
+
+    When there is no room, the oldest entries are dropped. `system` entries and calls without a result are dropped last.
+    Of all but the newest pictures the data is dropped.
+    """
+
+    def __init__(self, max_entries: int, max_characters: int | None, max_pictures: int) -> None:
+        if max_entries < 1:
+            raise ValueError(f"History(max_entries={max_entries}): expected a positive number of entries")
+        if max_characters is not None and max_characters < 1:
+            raise ValueError(f"History(max_characters={max_characters}): expected a positive number, or None")
+        if max_pictures < 0:
+            raise ValueError(f"History(max_pictures={max_pictures}): expected a number of pictures, 0 or more")
+        self.max_entries = max_entries
+        self.max_characters = max_characters
+        self.max_pictures = max_pictures
+        self.forgotten = 0
+        """Entries that were dropped because there was no room."""
+        self.added = 0
+        """Entries that were ever added."""
+        self._entries: list[Entry] = []
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries)
+
+    def __reversed__(self) -> Iterator[Entry]:
+        return reversed(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def characters(self) -> int:
+        """How many characters a model has to read in all entries."""
+        return sum(entry.characters for entry in self._entries)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether more than three quarters of the room are taken."""
+        if 4 * len(self._entries) > 3 * self.max_entries:
+            return True
+        return self.max_characters is not None and 4 * self.characters > 3 * self.max_characters
+
+    def find(self, role: Role, item_id: str, response_id: str = "") -> Entry | None:
+        """Return the newest entry of a role with these ids, or None."""
+        for entry in reversed(self._entries):
+            if entry.role == role and entry.item_id == item_id and entry.response_id == response_id:
+                return entry
+        return None
+
+    def find_call(self, call_id: str) -> Entry | None:
+        """Return the newest call of an id, or None."""
+        return next((entry for entry in reversed(self) if entry.role == "call" and entry.call_id == call_id), None)
+
+    def add(self, entry: Entry) -> Entry:
+        """Add an entry at the end, and drop the oldest ones if there is no room."""
+        self._entries.append(entry)
+        self.added += 1
+        while len(self._entries) > 1 and self._full:
+            dropped = self._entries.pop(self._next_to_drop())
+            self.forgotten += dropped.summarises or 1
+        return entry
+
+    def extend(self, entries: Iterable[Entry], forgotten: int) -> None:
+        """Add the entries of another conversation, which had already dropped some."""
+        self.forgotten = forgotten
+        for entry in entries:
+            self.add(entry)
+        self.drop_old_pictures()
+
+    def remove_item(self, item_id: str) -> None:
+        """Remove all entries of an item."""
+        if item_id:
+            self._entries[:] = [entry for entry in self._entries if entry.item_id != item_id]
+
+    def drop_old_pictures(self) -> None:
+        """Drop the data of all but the newest pictures, and the entries that held nothing else."""
+        room = self.max_pictures
+        for entry in reversed(self._entries):
+            if entry.pictures:
+                kept = [msgspec.structs.replace(picture, data=b"") for picture in entry.pictures]
+                for at in reversed(range(len(kept))):
+                    if entry.pictures[at].data and room:
+                        kept[at], room = entry.pictures[at], room - 1
+                entry.pictures = tuple(kept)
+        empty = [entry for entry in self._entries if entry.pictures and not entry.seen and not entry.remembered.strip()]
+        self.forgotten += len(empty)
+        self._entries[:] = [entry for entry in self._entries if not any(entry is other for other in empty)]
+
+    def older_half(self) -> list[Entry]:
+        """Return the entries that a summary should replace: about the older half.
+
+        It ends before a turn of the user. Earlier summaries are part of it; other `system` entries are not. It is empty
+        if there is no such half: a call in it has no result yet, or everything is one turn.
+        """
+        entries = self._entries
+        first_open = next((at for at, entry in enumerate(entries) if entry.open), len(entries))
+        ends = [at for at, entry in enumerate(entries[: first_open + 1]) if at and entry.role == "user"]
+        if not ends:
+            return []
+        half, read, middle = self.characters / 2, 0, 0
+        for middle, entry in enumerate(entries):  # noqa: B007  # the loop looks for the entry that holds the middle
+            read += entry.characters
+            if read > half:
+                break
+        middle = min(middle, len(entries) // 2)
+        end = min(ends, key=lambda at: abs(at - middle))
+        return [entry for entry in entries[:end] if entry.role != "system" or entry.summarises]
+
+    def replace(self, taken: list[Entry], summary: str) -> bool:
+        """Put a summary in the place of entries.
+
+        Args:
+            taken: The entries that it stands for. Some may have been dropped meanwhile.
+            summary: The text. It is refused unless it is shorter than the entries.
+
+        Returns:
+            Whether the entries were replaced.
+        """
+        places = [at for at, entry in enumerate(self._entries) if any(entry is other for other in taken)]
+        if not places or not 0 < len(summary) < sum(entry.characters for entry in taken):
+            return False
+        count = sum(entry.summarises or 1 for entry in taken)
+        self._entries[places[0]] = Entry(role="system", text=summary, summarises=count)
+        for at in reversed(places[1:]):
+            del self._entries[at]
+        return True
+
+    @property
+    def _full(self) -> bool:
+        if len(self._entries) > self.max_entries:
+            return True
+        return self.max_characters is not None and self.characters > self.max_characters
+
+    def _next_to_drop(self) -> int:
+        """Return the place of the oldest entry that is not spared; the newest entry always stays."""
+        for spared in ({"system", "open"}, {"open"}, set[str]()):
+            for at, entry in enumerate(self._entries[:-1]):
+                if entry.role not in spared and not ("open" in spared and entry.open):
+                    return at
+        return 0

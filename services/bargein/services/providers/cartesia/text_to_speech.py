@@ -1,0 +1,82 @@
+"""Cartesia's text-to-speech: each sentence is a context of one WebSocket, with the time of every word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+from urllib.parse import urlencode
+
+from bargein.pipeline.lowlevel import check_options
+from bargein.services.providers._shared.voice_socket import SocketVoice
+from bargein.services.sockets import Endpoint, Socket, dial
+
+from ._protocol import CartesiaProtocol
+
+__all__ = ["Cartesia"]
+
+
+class Cartesia(SocketVoice):
+    """Text-to-speech by Cartesia, with the time of every word.
+
+    Example::
+
+        Cascade(..., ..., Cartesia("a0e99841-438c-4a64-b679-ae501e7d6091"))
+
+    One socket serves all sentences; an interrupt cancels the present one. Cartesia closes a socket after five minutes
+    without a word; it is opened again when it is needed. The iterator of `speak` raises `ConnectionError` when Cartesia
+    refuses, reports an error or closes the connection, and `TimeoutError` when it is silent.
+
+    Args:
+        voice: The id of the voice.
+        model: The model's name.
+        api_key: The key; by default that of `CARTESIA_API_KEY`.
+        language: An ISO 639-1 code.
+        rate: The rate of the audio in Hz.
+        extra: Other fields of a request, merged over all of the above: `{"generation_config": {"speed": 1.1}}`.
+        api_version: The version of the API, a date.
+        url: The address of the API.
+        silence_seconds: How long the server may be silent, in seconds.
+        retries: How often a busy or failing server is asked again.
+        connect: Opens a socket; replaceable for tests.
+
+    Raises:
+        ValueError: There is no key, or an argument has no possible value.
+    """
+
+    service = "Cartesia"
+
+    @check_options
+    def __init__(
+        self,
+        voice: str,
+        *,
+        model: str = "sonic-3",
+        api_key: str | None = None,
+        language: str = "en",
+        rate: int = 24_000,
+        extra: Mapping[str, Any] | None = None,
+        api_version: str = "2026-03-01",
+        url: str = "wss://api.cartesia.ai/tts/websocket",
+        silence_seconds: float = 10.0,
+        retries: int = 2,
+        connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]] = dial,
+    ) -> None:
+        super().__init__(api_key, "CARTESIA_API_KEY", silence_seconds, retries)
+        self.rate = rate
+        self._request: dict[str, Any] = {
+            "model_id": model,
+            "voice": {"mode": "id", "id": voice},
+            "language": language,
+            "output_format": {"container": "raw", "encoding": "pcm_s16le", "sample_rate": rate},
+            "add_timestamps": True,
+            "continue": False,
+            **(extra or {}),
+        }
+        address = f"{url}{'&' if '?' in url else '?'}{urlencode({'cartesia_version': api_version})}"
+        self._endpoint = Endpoint(url=address, headers={"X-API-Key": self._secret})
+        self._connect = connect
+
+    def protocol(self) -> CartesiaProtocol:
+        """Return the protocol of a new connection."""
+        return CartesiaProtocol(self._request)

@@ -1,0 +1,121 @@
+"""Language models behind the chat-completions protocol: OpenAI, Azure, local servers and many others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from bargein.pipeline.lowlevel import check_options
+from bargein.services.cascade.parts import Prompt
+from bargein.services.providers._shared.model_error import FaultKind, LanguageModelError
+from bargein.services.providers._shared.model_http import HttpModel, find_model_key
+
+from . import protocol
+
+__all__ = ["ChatCompletions", "FaultKind", "LanguageModelError"]
+
+
+class ChatCompletions(HttpModel):
+    """A language model behind a server of the chat-completions protocol. Needs the extra `http`.
+
+    | where | how |
+    |---|---|
+    | OpenAI | `ChatCompletions("gpt-4.1-mini")` |
+    | Azure | `ChatCompletions("deployment", url="https://name.openai.azure.com", api_version="2024-10-21")` |
+    | Ollama | `ChatCompletions("llama3.2", url="http://localhost:11434/v1")` |
+    | vLLM | `ChatCompletions("name", url="http://localhost:8000/v1")` |
+    | llama.cpp | `ChatCompletions("", url="http://localhost:8080/v1")` |
+    | LM Studio | `ChatCompletions("name", url="http://localhost:1234/v1")` |
+    | OpenRouter | `ChatCompletions("vendor/name", url="https://openrouter.ai/api/v1", api_key=...)` |
+    | Groq | `ChatCompletions("name", url="https://api.groq.com/openai/v1", api_key=...)` |
+
+    A server that is busy, fails or hangs up is asked again while nothing of its answer has arrived.
+
+    Args:
+        model: The model's name; on Azure the deployment.
+        api_key: The key. By default that of `OPENAI_API_KEY` for OpenAI and of `AZURE_OPENAI_API_KEY` for Azure; these
+            are sent to nobody else. A server in the local network needs none, and `""` sends none anywhere.
+        url: The address of the API. A query is kept. Of Azure, the address of the resource suffices.
+        api_version: The `api-version` of Azure; None for Azure's API without versions.
+        max_tokens: Most tokens of an answer; None for the server's limit.
+        temperature: The model's temperature; None for the server's default.
+        extra: Other fields of the request, merged over all of the above. A None value removes a field:
+            `extra={"stream_options": None}` for a server that does not know it.
+        headers: Other HTTP headers.
+        images: Whether pictures are sent; False for models that cannot see.
+        retries: How often an answer is requested again.
+        first_byte_seconds: How long the beginning of an answer may take, in seconds.
+        silence_seconds: How long the server may be silent within an answer, in seconds.
+
+    Raises:
+        ValueError: There is no key where one is needed, or an argument has no possible value.
+    """
+
+    @check_options
+    def __init__(
+        self,
+        model: str,
+        *,
+        api_key: str | None = None,
+        url: str = "https://api.openai.com/v1",
+        api_version: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        extra: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        images: bool = True,
+        retries: int = 2,
+        first_byte_seconds: float = 15.0,
+        silence_seconds: float = 15.0,
+    ) -> None:
+        host = urlsplit(url).hostname or ""
+        is_azure = host.endswith(".azure.com")
+        is_openai = host == "openai.com" or host.endswith(".openai.com")
+        variable = "AZURE_OPENAI_API_KEY" if is_azure else "OPENAI_API_KEY" if is_openai else ""
+        key = find_model_key("ChatCompletions", api_key, variable, url)
+        sent = {"content-type": "application/json"}
+        if key:
+            sent |= {"api-key": key} if is_azure else {"authorization": f"Bearer {key}"}
+        base = _azure_base(url, model, api_version) if is_azure else url
+        super().__init__(
+            url=_endpoint(base, api_version),
+            headers={**sent, **{name.lower(): value for name, value in (headers or {}).items()}},
+            secret=key,
+            retries=retries,
+            first_byte_seconds=first_byte_seconds,
+            silence_seconds=silence_seconds,
+        )
+        self.model = model
+        """The model's name; on Azure the deployment."""
+        self.images = images
+        # OpenAI's newer models refuse the old name of the limit; most other servers do not know the new one.
+        limit = "max_completion_tokens" if is_azure or is_openai else "max_tokens"
+        self._limits = {limit: max_tokens, "temperature": temperature}
+        self._extra = dict(extra or {})
+
+    def request(self, prompt: Prompt) -> dict[str, Any]:
+        """Return the JSON body of the request for a prompt."""
+        return protocol.build_request(prompt, self.model, images=self.images, limits=self._limits, extra=self._extra)
+
+    def stream(self) -> protocol.ChatStream:
+        """Return the protocol of one answer."""
+        return protocol.ChatStream(self._source)
+
+
+def _azure_base(url: str, model: str, api_version: str | None) -> str:
+    """Return the base address of a deployment; `url` itself if it already has a path."""
+    if urlsplit(url).path.strip("/"):
+        return url
+    root = url.rstrip("/")
+    return f"{root}/openai/deployments/{quote(model, safe='')}" if api_version else f"{root}/openai/v1"
+
+
+def _endpoint(base: str, api_version: str | None) -> str:
+    """Return the address of the endpoint for a base address, which may have a query or end with the endpoint's path."""
+    parts = urlsplit(base)
+    path = parts.path.rstrip("/").removesuffix("/chat/completions") + "/chat/completions"
+    query = parts.query
+    if api_version and "api-version=" not in query:
+        query = f"{query}&" * bool(query) + f"api-version={quote(api_version)}"
+    return urlunsplit((parts.scheme, parts.netloc, path, query, ""))

@@ -1,0 +1,3 @@
+"""Clients of OpenAI: the realtime model, transcription and speech."""
+
+__all__: list[str] = []

@@ -1,0 +1,81 @@
+"""Connecting to a WebSocket server."""
+
+from __future__ import annotations
+
+import importlib
+import ssl as tls
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+
+from ._websocket import MAX_BYTES, WebSocket, import_websockets, log
+from .retry import retry_after_seconds
+from .socket import Endpoint, Socket, SocketRefusedError
+
+__all__ = ["dial"]
+
+MIN_SECRET_CHARACTERS: Final = 8
+"""A word of a header is taken for a secret if it has at least this many characters."""
+
+
+@asynccontextmanager
+async def dial(endpoint: Endpoint) -> AsyncIterator[Socket]:
+    """Open a WebSocket for the time of the block, on asyncio or trio.
+
+    Args:
+        endpoint: Where to connect to.
+
+    Raises:
+        SocketRefusedError: The connection could not be made. The message says why.
+    """
+    client, exceptions = import_websockets("client", "dial()")
+    options: dict[str, Any] = {
+        "additional_headers": dict(endpoint.headers),
+        "subprotocols": list(endpoint.subprotocols) or None,
+        "max_size": MAX_BYTES,
+        "open_timeout": endpoint.open_seconds,
+        "ping_timeout": endpoint.pong_seconds,
+        "close_timeout": 1,
+        "compression": None,  # it costs more than it saves on base64 of noise
+        "logger": log,
+    }
+    if endpoint.ssl is not None:
+        options["ssl"] = endpoint.ssl
+    async with AsyncExitStack() as stack:
+        socket = WebSocket(await _open(stack, client.connect, endpoint, options, exceptions), exceptions)
+        try:
+            yield socket
+        finally:
+            await socket.close()
+
+
+async def _open(
+    stack: AsyncExitStack, connect: Any, endpoint: Endpoint, options: dict[str, Any], exceptions: Any
+) -> Any:
+    """Return an open connection, or raise `SocketRefusedError` for any way in which opening it fails."""
+    where = repr(endpoint)
+    try:
+        return await stack.enter_async_context(connect(endpoint.url, **options))
+    except exceptions.InvalidStatus as error:
+        response = error.response
+        body = _without_secrets(bytes(response.body or b"")[:1000].decode("utf-8", "replace"), endpoint)
+        wait = retry_after_seconds({name.lower(): value for name, value in response.headers.raw_items()})
+        raise SocketRefusedError(f"{where} answers {response.status_code}", response.status_code, body, wait) from None
+    except (exceptions.InvalidHandshake, exceptions.InvalidURI) as error:
+        raise SocketRefusedError(f"{where} is no WebSocket: {error}") from None
+    except TimeoutError:
+        raise SocketRefusedError(f"{where} does not answer within {endpoint.open_seconds:g} s") from None
+    except tls.SSLError as error:
+        raise SocketRefusedError(f"{where}: {error}") from None
+    except (OSError, EOFError) as error:
+        raise SocketRefusedError(f"{where} cannot be reached: {error}") from None
+    except importlib.import_module("trio").BrokenResourceError as error:  # trio's wrapper of an OSError or EOFError
+        raise SocketRefusedError(f"{where}: {error.__cause__ or 'the connection broke'}") from None
+
+
+def _without_secrets(text: str, endpoint: Endpoint) -> str:
+    """Return a server's text without the header values that it may repeat, such as a refused key."""
+    for part in " ".join(endpoint.headers.values()).split():
+        if len(part) >= MIN_SECRET_CHARACTERS:
+            text = text.replace(part, "***")
+    return text

@@ -1,0 +1,67 @@
+"""Serving WebSockets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import sniffio
+
+from ._websocket import MAX_BYTES, WebSocket, import_websockets, log
+from .socket import Socket
+
+__all__ = ["listen"]
+
+
+@asynccontextmanager
+async def listen(
+    handler: Callable[[Socket, Any], Awaitable[None]],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    process_request: Callable[[Any, Any], Any] | None = None,
+    **options: Any,
+) -> AsyncIterator[int]:
+    """Serve WebSockets for the time of the block, on asyncio or trio. The block gets the port.
+
+    Args:
+        handler: Called for each connection with its socket and its HTTP request (`websockets.http11.Request`). The
+            socket is closed when the handler returns.
+        host: Address to listen at; the default is this machine only.
+        port: Port to listen at; 0 takes a free one.
+        process_request: Called with the connection and the HTTP request before the WebSocket opens. It returns an HTTP
+            response to refuse the connection, or None to accept it.
+        options: Further options of `websockets`' `serve`.
+    """
+    server, exceptions = import_websockets("server", "listen()")
+
+    async def handle(connection: Any) -> None:
+        await handler(WebSocket(connection, exceptions), connection.request)
+
+    options = {
+        "max_size": MAX_BYTES,
+        "compression": None,  # it costs more than it saves on base64 of noise
+        "close_timeout": 1,
+        "logger": log,
+        "process_request": process_request,
+        **options,
+    }
+    if sniffio.current_async_library() == "asyncio":
+        async with server.serve(handle, host, port, **options) as running:
+            yield running.sockets[0].getsockname()[1]
+        return
+    try:
+        async with anyio.create_task_group() as group:
+
+            async def serve(*, task_status: anyio.abc.TaskStatus[Any]) -> None:
+                await server.serve(handle, port, host=host, task_status=task_status, **options)
+
+            running = await group.start(serve)
+            yield running.listeners[0].socket.getsockname()[1]
+            group.cancel_scope.cancel()
+    except BaseExceptionGroup as error:  # a single exception leaves as itself, as on asyncio
+        if len(error.exceptions) > 1:
+            raise
+        raise error.exceptions[0] from None

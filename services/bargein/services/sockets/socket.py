@@ -1,0 +1,107 @@
+"""What a socket is, where it connects to, and how it ends."""
+
+from __future__ import annotations
+
+import ssl as tls
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+__all__ = ["Endpoint", "Socket", "SocketClosedError", "SocketRefusedError"]
+
+
+class SocketClosedError(ConnectionError):
+    """The socket was closed by one of its two ends.
+
+    Args:
+        code: WebSocket close code; 1006 if the connection ended without one.
+        reason: Reason that the other end gave.
+    """
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(f"closed with {code}{f' ({reason})' if reason else ''}")
+        self.code = code
+        """WebSocket close code; 1006 if the connection ended without one."""
+        self.reason = reason
+        """Reason that the other end gave; empty if it gave none."""
+
+
+class SocketRefusedError(ConnectionError):
+    """The connection could not be made: nothing answers at the address, or the server refuses.
+
+    Args:
+        message: What happened, in a sentence.
+        status: HTTP status of the answer, if there was one.
+        body: Beginning of the answer's body.
+        wait: For how many seconds the server asks the client to wait before the next attempt.
+        final: Retrying cannot succeed, whatever the status.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        status: int | None = None,
+        body: str = "",
+        wait: float | None = None,
+        *,
+        final: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        """HTTP status of the answer; None if there was no answer."""
+        self.body = body
+        """Beginning of the answer's body."""
+        self.wait = wait
+        """For how many seconds the server asks the client to wait; None if it does not say."""
+        self.final = final
+        """Retrying cannot succeed, whatever the status."""
+
+
+class Socket(Protocol):
+    """A connection that carries whole messages both ways. One task may send while another task receives."""
+
+    async def send(self, data: str | bytes) -> None:
+        """Send a message: text as `str`, binary as `bytes`. Raises `SocketClosedError`."""
+
+    async def receive(self) -> str | bytes:
+        """Return the next message. Raises `SocketClosedError` when no message will come any more."""
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close the connection. Never raises, and may be called again.
+
+        Args:
+            code: WebSocket close code.
+            reason: Reason for the other end; at most 120 bytes of it are sent.
+        """
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """An address to connect to, with its headers and time limits.
+
+    Its `repr` shows neither headers nor the query of the URL, because both may hold keys.
+
+    Args:
+        url: Address, `ws://...` or `wss://...`.
+        headers: HTTP headers for the opening request.
+        subprotocols: WebSocket subprotocols to offer.
+        ssl: TLS settings; None for those of the system.
+        open_seconds: How long connecting may take.
+        pong_seconds: How long a pong may take before the connection counts as dead; None for no limit.
+    """
+
+    url: str
+    """Address, `ws://...` or `wss://...`."""
+    headers: Mapping[str, str] = {}
+    """HTTP headers for the opening request."""
+    subprotocols: Sequence[str] = ()
+    """WebSocket subprotocols to offer."""
+    ssl: tls.SSLContext | None = None
+    """TLS settings; None for those of the system."""
+    open_seconds: float = 10.0
+    """How long connecting may take, in seconds."""
+    pong_seconds: float | None = 20.0
+    """How long a pong may take before the connection counts as dead, in seconds; None for no limit."""
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.url.split('?')[0]})"

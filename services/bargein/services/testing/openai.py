@@ -1,0 +1,42 @@
+"""A stand-in for any provider of this protocol, in memory: for rehearsals without key and network."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any
+
+import anyio
+
+from bargein.services.providers.openai.dialect import GA
+from bargein.services.providers.openai.server.serve import serve_socket
+from bargein.services.providers.openai.server_language import ServerLanguage
+from bargein.services.sockets import Endpoint, Socket, pipe
+from bargein.services.testing import ScriptedBrain
+
+__all__ = ["rehearsal"]
+
+
+@asynccontextmanager
+async def rehearsal(
+    *replies: str | Sequence[Any], dialect: ServerLanguage = GA, **options: Any
+) -> AsyncIterator[Callable[[Endpoint], AbstractAsyncContextManager[Socket]]]:
+    """What to `connect` with: a server of the dialect, whose brain gives these replies on each connection.
+
+    The options are those of `ScriptedBrain`.
+    """
+    make = partial(ScriptedBrain, *replies, **{"word_ms": 400, **options})
+    async with anyio.create_task_group() as group:
+
+        @asynccontextmanager
+        async def connect(endpoint: Endpoint) -> AsyncIterator[Socket]:
+            ours, theirs = pipe()
+            group.start_soon(partial(serve_socket, theirs, make, dialect=dialect))
+            try:
+                yield ours
+            finally:
+                await ours.close()
+
+        yield connect
+        group.cancel_scope.cancel()

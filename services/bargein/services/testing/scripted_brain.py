@@ -1,0 +1,213 @@
+"""A brain that plays its part: for tests and demonstrations of whatever talks to one."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import anyio
+import numpy as np
+import numpy.typing as npt
+
+from bargein.pipeline import (
+    Audio,
+    Frame,
+    Image,
+    Inbox,
+    Interrupt,
+    Outlet,
+    Played,
+    Processor,
+    ResponseEnded,
+    ResponseStarted,
+    SpeechStarted,
+    SpeechStopped,
+    Text,
+    ToolCall,
+    ToolResult,
+    Transcript,
+    Usage,
+    UserText,
+)
+from bargein.processors import Commit, Timing
+from bargein.services.frames import Configure, Remember, Respond, Say
+
+__all__ = ["ScriptedBrain", "Step"]
+
+Step = str | float | Text | Audio | ToolCall | Usage | Exception
+"""A part of a reply: words, a pause in seconds, a frame, or an exception to raise."""
+Taken = (
+    Audio
+    | UserText
+    | Image
+    | SpeechStarted
+    | SpeechStopped
+    | Commit
+    | Respond
+    | Say
+    | Configure
+    | Remember
+    | ToolResult
+    | Played
+    | Interrupt
+)
+Given = ResponseStarted | Text | Timing | Audio | Transcript | ToolCall | Usage | ResponseEnded
+
+
+class ScriptedBrain(Processor):
+    """Gives its replies in order, over and over: one for each turn, and one when all results of its tools have come.
+
+    A turn is a `UserText`, a `Commit` or a `Respond`; a `Say` is said as it is. A reply is a string or a sequence of
+    steps. Of a string each word is a `Text` and `word_ms` of a tone in `Audio` at `rate`, at once or, when `paced`, as
+    fast as it is spoken; without `word_ms` there is no sound; when `timed`, with its `Timing`. A `ToolCall`
+    without an id gets one. `hears` are the transcripts of what is spoken, in turn, by the item of the latest
+    `SpeechStopped`.
+
+    `taken` keeps what came, but for sound, of which `heard_ms` is the length.
+    """
+
+    name = "brain"
+
+    def __init__(
+        self,
+        *replies: str | Sequence[Step],
+        hears: Sequence[str] = (),
+        word_ms: float = 100.0,
+        rate: int = 24_000,
+        paced: bool = False,
+        timed: bool = False,
+    ) -> None:
+        self.replies = replies or ("Hello.",)
+        self.hears = tuple(hears)
+        self.word_ms = word_ms
+        self.rate = rate
+        self.paced = paced
+        self.timed = timed
+        self.taken: deque[Frame] = deque(maxlen=4096)
+        """What came, but for sound."""
+        self.heard_ms = 0.0
+        """How much sound came."""
+        self._turns: deque[Sequence[Step]] = deque()
+        self._calls: set[str] = set()
+        self._count = self._replied = self._heard = self._called = 0
+        self._speaking = ""  # the response in progress
+        self._item = ""
+
+    async def run(self, inbox: Inbox[Taken], out: Outlet[Given]) -> None:
+        """Listen until the end."""
+        async for frame in inbox:
+            if isinstance(frame, Audio):
+                if not frame.response_id:
+                    self.heard_ms += frame.ms
+                continue
+            self.taken.append(frame)
+            if isinstance(frame, Interrupt):
+                self._turns.clear()
+                await self._stop(out)
+            elif isinstance(frame, SpeechStopped):
+                self._item = frame.item_id
+            elif isinstance(frame, ToolResult):
+                if frame.call_id in self._calls:
+                    self._calls.discard(frame.call_id)
+                    if not self._calls:
+                        self._turn(out)
+            elif isinstance(frame, UserText | Respond):
+                self._turn(out)
+            elif isinstance(frame, Say):
+                self._turns.append((frame.text,))
+                self._next(out)
+            elif isinstance(frame, Commit):
+                await self._transcribe(out)
+                self._turn(out)
+
+    async def _transcribe(self, out: Outlet[Given]) -> None:
+        if self.hears:
+            text = self.hears[self._heard % len(self.hears)]
+            self._heard += 1
+            words = text.split(" ")
+            for count in range(1, len(words)):
+                await out.send(Transcript(text=" ".join(words[:count]), item_id=self._item))
+            await out.send(Transcript(text=text, item_id=self._item, final=True))
+        self._item = ""
+
+    def _turn(self, out: Outlet[Given]) -> None:
+        reply = self.replies[self._replied % len(self.replies)]
+        self._replied += 1
+        self._turns.append((reply,) if isinstance(reply, str) else reply)
+        self._next(out)
+
+    def _next(self, out: Outlet[Given]) -> None:
+        if self._turns and not self._speaking:
+            self._count += 1
+            self._calls.clear()
+            self._speaking = f"reply-{self._count}"
+            out.respond(self._speak, out, self._speaking, self._turns.popleft())
+
+    async def _stop(self, out: Outlet[Given]) -> None:
+        response, self._speaking = self._speaking, ""
+        if response:
+            await out.send(ResponseEnded(response_id=response, outcome="interrupted"))
+
+    async def _speak(self, reply: Outlet[Given], out: Outlet[Given], response: str, steps: Sequence[Step]) -> None:
+        await reply.send(ResponseStarted(response_id=response))
+        item, words = f"{response}-item", 0
+        calls: set[str] = set()
+        usage: Usage | None = None
+        for step in steps:
+            if isinstance(step, str):
+                words += await self._say(reply, step, response, item)
+            elif isinstance(step, int | float):
+                await anyio.sleep(step)
+            elif isinstance(step, Exception):
+                raise step
+            elif isinstance(step, Usage):
+                usage = Usage(
+                    response_id=response,
+                    input_tokens=step.input_tokens,
+                    output_tokens=step.output_tokens,
+                    input_audio_tokens=step.input_audio_tokens,
+                    output_audio_tokens=step.output_audio_tokens,
+                    cached_tokens=step.cached_tokens,
+                )
+            elif isinstance(step, ToolCall):
+                self._called += 1
+                call = step.call_id or f"call_{self._called}"
+                calls.add(call)
+                await reply.send(ToolCall(call_id=call, name=step.name, arguments=step.arguments, response_id=response))
+            elif isinstance(step, Text):
+                await reply.send(
+                    Text(text=step.text, response_id=response, item_id=step.item_id or item, final=step.final)
+                )
+            else:
+                kept = Audio(samples=step.samples, rate=step.rate, response_id=response, item_id=step.item_id or item)
+                await reply.send(kept)
+        await reply.send(usage or Usage(response_id=response, input_tokens=10, output_tokens=words))
+        if reply.stale:
+            return
+        self._calls |= calls
+        self._speaking = ""
+        await reply.send(ResponseEnded(response_id=response))
+        self._next(out)
+
+    async def _say(self, reply: Outlet[Given], text: str, response: str, item: str) -> int:
+        words = text.split(" ")
+        for at, word in enumerate(words):
+            await reply.send(Text(text=word if not at else f" {word}", response_id=response, item_id=item))
+            if self.timed:
+                start = at * self.word_ms
+                await reply.send(
+                    Timing(text=word, start_ms=start, end_ms=start + self.word_ms, response_id=response, item_id=item)
+                )
+            if self.word_ms:
+                samples = self._tone()
+                await reply.send(Audio(samples=samples, rate=self.rate, response_id=response, item_id=item))
+            if self.paced:
+                await anyio.sleep(self.word_ms / 1000)
+        return len(words)
+
+    def _tone(self) -> npt.NDArray[np.int16]:
+        """A word's worth of 440 Hz, which begins and ends in silence."""
+        count = max(1, round(self.word_ms * self.rate / 1000))
+        at = np.arange(count)
+        wave = 8000 * np.sin(np.pi * at / count) * np.sin(2 * np.pi * 440 * at / self.rate)
+        return np.asarray(np.rint(wave), np.int16)

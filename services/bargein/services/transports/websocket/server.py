@@ -1,0 +1,167 @@
+"""A WebSocket server that runs a session for each peer::
+
+    async with serve_websocket(lambda peer: Pipeline(peer.source, brain(), Spoken(), peer.sink)) as server:
+        print(server.url)
+        await drain_on_signal(server.sessions)
+
+`docs/transports.md` describes the messages on the wire.
+"""
+
+from __future__ import annotations
+
+import importlib
+import ssl as tls
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from bargein.services import sockets
+from bargein.services.sockets import Socket
+from bargein.services.sockets.handshake import bearer_token
+from bargein.services.transports.message_socket import SocketTransport
+from bargein.services.transports.origin import is_loopback, refuse_origin
+from bargein.services.transports.sessions import BuildAgent, RefusedError, SessionLimits, Sessions
+
+from .accept import (
+    Accept,
+    Authorize,
+    ConnectionRequest,
+    accept_websocket,
+    is_authorized,
+    limit_waiting,
+    serve_websocket_peer,
+)
+
+__all__ = ["WebSocketServer", "serve_websocket"]
+
+
+class WebSocketServer:
+    """A running server, as `serve_websocket` gives it."""
+
+    def __init__(self, sessions: Sessions, host: str, *, secure: bool) -> None:
+        self.sessions = sessions
+        """The sessions of its peers; `drain()` ends them."""
+        self.port = 0
+        """The port at which it listens."""
+        self._host = f"[{host}]" if ":" in host else host
+        self._scheme = "wss" if secure else "ws"
+
+    @property
+    def url(self) -> str:
+        """The URL for clients on the same machine."""
+        return f"{self._scheme}://{self._host}:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"<WebSocketServer {self.url}, {self.sessions.statistics().open} open>"
+
+
+@asynccontextmanager
+async def serve_websocket(
+    agent: BuildAgent | Sessions,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    paths: Mapping[str, Accept] | None = None,
+    limits: SessionLimits | None = None,
+    authorize: Authorize | None = None,
+    origins: Collection[str] | None = None,
+    ssl: tls.SSLContext | None = None,
+) -> AsyncIterator[WebSocketServer]:
+    """Serve peers while the block runs, on asyncio or trio.
+
+    Leaving the block cancels all sessions. To let them finish first, `await server.sessions.drain()`.
+
+    Args:
+        agent: Makes the graph for each peer. `Sessions` that several servers share may be given instead.
+        host: Where to listen.
+        port: The port; 0 for a free one.
+        paths: What is spoken at each path; by default `accept_websocket` at `/`.
+        limits: What the server and each peer may use; not with `Sessions`, which have their own.
+        authorize: Decides by a token who may connect. The token is the bearer token of the `Authorization` header, or
+            where there is none (browsers cannot set it) the `token` of the first message.
+        origins: Web pages that may connect besides this server's own, such as `https://example.com`; `*` for all.
+            Programs send no origin, and may connect.
+        ssl: The TLS context for `wss`; None for no encryption.
+
+    Raises:
+        ModuleNotFoundError: websockets is not installed.
+        ValueError: A path does not begin with `/`, or ends with one.
+        OSError: The port is taken.
+    """
+    sessions = agent if isinstance(agent, Sessions) else Sessions(agent, limits=limits)
+    server = WebSocketServer(sessions, host, secure=ssl is not None)
+    accepts = dict(paths) if paths is not None else {"/": accept_websocket}
+    for path in accepts:
+        if not path.startswith("/") or path != (path.rstrip("/") or "/"):
+            raise ValueError(f"serve_websocket(paths={path!r}): expected a path such as '/twilio'")
+
+    async def check(connection: Any, request: Any) -> Any:
+        return await _refuse_request(
+            request, accepts, sessions, origins=origins or (), authorize=authorize, local=is_loopback(host)
+        )
+
+    async def accept_path(socket: Socket, request: ConnectionRequest) -> SocketTransport:
+        return await accepts[request.path](socket, request)
+
+    accept = limit_waiting(sessions, accept_path)
+
+    async def handle(socket: Socket, request: Any) -> None:
+        decided = authorize is None or bearer_token(request.headers.get("Authorization", ""))
+        connection = ConnectionRequest(
+            address=getattr(socket, "address", ""),
+            path=_path(request),
+            params=dict(parse_qsl(urlsplit(request.path).query)),
+            limits=sessions.limits,
+            authorize=None if decided else authorize,
+        )
+        await serve_websocket_peer(socket, sessions, connection, accept=accept)
+
+    options: dict[str, Any] = {} if ssl is None else {"ssl": ssl}
+    async with sockets.listen(
+        handle,
+        host=host,
+        port=port,
+        process_request=check,
+        max_size=sessions.limits.max_message_bytes,
+        open_timeout=sessions.limits.open_seconds,
+        **options,
+    ) as server.port:
+        yield server
+
+
+async def _refuse_request(
+    request: Any,
+    paths: Collection[str],
+    sessions: Sessions,
+    *,
+    origins: Collection[str],
+    authorize: Authorize | None,
+    local: bool,
+) -> Any:
+    """Return the HTTP response that refuses a request; None if it may go on."""
+    if _path(request) not in paths:
+        return _response(404, "Not Found", f"Nothing is served at {_path(request)}.")
+    origin, name = request.headers.get("Origin"), request.headers.get("Host", "")
+    if reason := refuse_origin(origin, name, origins, local=local):
+        return _response(403, "Forbidden", reason)
+    token = bearer_token(request.headers.get("Authorization", ""))
+    if authorize is not None and token and not await is_authorized(authorize, token):
+        return _response(401, "Unauthorized", "This token is wrong.")
+    try:
+        sessions.admit()
+    except RefusedError as error:
+        return _response(503, "Service Unavailable", str(error))
+    return None
+
+
+def _path(request: Any) -> str:
+    return urlsplit(request.path).path.rstrip("/") or "/"
+
+
+def _response(status: int, phrase: str, text: str) -> Any:
+    body = text.encode()
+    headers = importlib.import_module("websockets.datastructures").Headers(
+        {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(body)), "Connection": "close"}
+    )
+    return importlib.import_module("websockets.http11").Response(status, phrase, headers, body)

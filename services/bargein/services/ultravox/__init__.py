@@ -1,7 +1,0 @@
-"""Ultravox: `Ultravox` is a client; `SPOKEN` lets this project's `serve` answer as it does."""
-
-from .protocol import PROFILE, UltravoxProtocol
-from .realtime import Ultravox
-from .served import SPOKEN, UltravoxTongue
-
-__all__ = ["PROFILE", "SPOKEN", "Ultravox", "UltravoxProtocol", "UltravoxTongue"]

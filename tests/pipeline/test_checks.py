@@ -1,0 +1,36 @@
+"""The checks that constructors share."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from bargein.pipeline.lowlevel import check_positive, unwrap_exception
+
+
+@pytest.mark.parametrize("value", [0, -1, -0.5, math.nan, math.inf, -math.inf])
+def test_values_that_are_not_positive(value: float) -> None:
+    with pytest.raises(ValueError, match=r"Part\(wait_seconds=.*\): expected a positive number of seconds"):
+        check_positive("Part", wait_seconds=value)
+
+
+def test_positive_values_pass() -> None:
+    check_positive("Part", count=1, wait_ms=0.001, limit=None)
+    check_positive("Part", infinite=True, wait_seconds=math.inf)
+
+
+def test_the_unit_and_the_way_out_are_named() -> None:
+    with pytest.raises(ValueError, match=r"Part\(fade_ms=0\): expected a positive number of milliseconds, or math.inf"):
+        check_positive("Part", infinite=True, fade_ms=0)
+
+
+def test_a_group_of_one_is_unwrapped() -> None:
+    inner = OSError("no route")
+    assert unwrap_exception(inner) is inner
+    assert unwrap_exception(ExceptionGroup("outer", [ExceptionGroup("inner", [inner])])) is inner
+
+
+def test_a_group_of_several_stays() -> None:
+    several = ExceptionGroup("both", [OSError("one"), OSError("two")])
+    assert unwrap_exception(ExceptionGroup("outer", [several])) is several

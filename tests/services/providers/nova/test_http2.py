@@ -1,0 +1,323 @@
+"""A request of HTTP/2 that flows both ways, against h2's server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from random import Random
+
+import anyio
+import pytest
+
+from bargein.services.providers.nova._http2 import MAX_UNSENT_BYTES, WINDOW, Http2Exchange, exchange
+from bargein.services.sockets import SocketClosedError
+
+from .server import Handler, Server, in_memory
+
+pytestmark = pytest.mark.virtual
+
+URL = "https://example.invalid/model/a%3A0/talk?x=1"
+
+
+@asynccontextmanager
+async def talking(handler: Handler) -> AsyncIterator[Http2Exchange]:
+    with anyio.fail_after(60):
+        async with in_memory(handler) as stream:
+            async with exchange(stream, URL, {"host": "example.invalid", "x-who": "me"}) as talk:
+                yield talk
+
+
+async def all_of(talk: Http2Exchange) -> bytes:
+    data = b""
+    while more := await talk.receive():
+        data += more
+    return data
+
+
+async def test_a_request_and_its_answer() -> None:
+    """The headers, the body and its end, both ways."""
+
+    async def serve(server: Server) -> None:
+        assert await server.requested() == {
+            ":method": "POST",
+            ":scheme": "https",
+            ":authority": "example.invalid",
+            ":path": "/model/a%3A0/talk?x=1",
+            "x-who": "me",
+        }
+        await server.answer(200, x_id="7")
+        assert await server.take(5) == b"hello"
+        await server.say(b"hi")
+        await server.until(lambda: server.ended)
+        await server.end()
+
+    async with talking(serve) as talk:
+        assert await talk.answered() == 200
+        assert talk.headers["x-id"] == "7"
+        await talk.send(b"hello")
+        assert await talk.receive() == b"hi"
+        await talk.send(b"", end=True)
+        assert await all_of(talk) == b""
+        with pytest.raises(SocketClosedError, match="said all"):
+            await talk.send(b"more")
+
+
+async def test_both_flow_at_once() -> None:
+    """Megabytes each way, in pieces of any size, while neither waits for the other."""
+    random = Random(7)
+    up, down = random.randbytes(3_000_000), random.randbytes(3_000_000)
+    came = bytearray()
+
+    async def serve(server: Server) -> None:
+        await server.answer()
+        async with anyio.create_task_group() as group:
+            group.start_soon(server.say, down)
+            while len(came) < len(up):
+                came.extend(await server.take())
+        await server.end()
+
+    async def send(talk: Http2Exchange) -> None:
+        at = 0
+        while at < len(up):
+            size = random.choice((1, 100, 16_384, 70_000))
+            await talk.send(up[at : at + size])
+            at += size
+
+    async with talking(serve) as talk, anyio.create_task_group() as group:
+        group.start_soon(send, talk)
+        assert await all_of(talk) == down
+    assert came == up
+
+
+async def test_a_sender_waits_for_the_peer() -> None:
+    """Who does not read gets no more than it asked for; when it reads, the rest comes."""
+    sent: list[int] = []
+
+    async def serve(server: Server) -> None:
+        server.reads = False
+        await server.answer()
+        await anyio.sleep(10)
+        assert len(server.body) == 65_535
+        assert sum(sent) <= 65_535
+        server.reads = True
+        server.make_room()
+        await server.flush()
+        await server.until(lambda: len(server.body) == 200_000)
+        await server.end()
+
+    async with talking(serve) as talk:
+        for _ in range(20):
+            await talk.send(bytes(10_000))
+            sent.append(10_000)
+        assert await all_of(talk) == b""
+
+
+async def test_a_slow_reader_is_waited_for() -> None:
+    """What nobody has taken is bounded by the window, and what is taken makes room for more."""
+    said = 0
+
+    async def serve(server: Server) -> None:
+        nonlocal said
+        await server.answer()
+        for _ in range(300):
+            await server.say(bytes(10_000))
+            said += 10_000
+        await server.end()
+
+    async with talking(serve) as talk:
+        await talk.answered()
+        await anyio.sleep(10)
+        assert said <= WINDOW
+        assert len(await all_of(talk)) == 3_000_000
+
+
+async def test_a_stuck_socket_is_waited_for() -> None:
+    """However wide the peer's window, little waits for the socket."""
+
+    async def serve(server: Server) -> None:
+        await server.requested()
+
+    async with in_memory(serve) as stream:
+        stuck = anyio.Event()
+
+        class Stuck:
+            async def send(self, data: bytes) -> None:
+                await stuck.wait()
+
+            async def receive(self) -> bytes:
+                return bytes(await stream.receive())
+
+        async with exchange(Stuck(), URL, {}) as talk:  # type: ignore[arg-type]
+            talk._h2.remote_settings[4] = 2**30
+            with anyio.move_on_after(5) as scope:
+                for _ in range(1000):
+                    await talk.send(bytes(10_000))
+            assert scope.cancelled_caught
+            assert len(talk._unsent) <= MAX_UNSENT_BYTES + 20_000
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("reset", "the server broke the stream off: INTERNAL_ERROR"),
+        ("unknown code", "the server broke the stream off: error 4711"),
+        ("goaway", r"the server goes away: NO_ERROR \(see you\)"),
+        ("calm", "the server goes away: ENHANCE_YOUR_CALM"),
+        ("hang up", "the connection is lost"),
+        ("nonsense", "does not speak HTTP/2 as it should"),
+        ("settings", "does not speak HTTP/2 as it should"),
+    ],
+)
+async def test_how_it_can_break(fault: str, says: str) -> None:
+    """What came before is received; then receiver and sender are told why nothing more comes."""
+
+    async def serve(server: Server) -> None:
+        await server.answer()
+        await server.say(b"the last words")
+        await anyio.sleep(1)
+        match fault:
+            case "reset":
+                await server.reset(2)
+            case "unknown code":
+                await server.raw(bytes((0, 0, 4, 3, 0, 0, 0, 0, 1)) + (4711).to_bytes(4, "big"))
+            case "goaway":
+                await server.go_away(0, b"see you")
+            case "calm":
+                await server.go_away(11)
+            case "hang up":
+                await server.hang_up()
+            case "nonsense":
+                await server.raw(bytes((0, 0, 1, 0, 0, 0, 0, 0, 0, 65)))  # data of no stream
+            case "settings":
+                await server.raw(bytes((0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 5)) + (1).to_bytes(4, "big"))
+        await anyio.sleep_forever()
+
+    async with talking(serve) as talk:
+        await anyio.sleep(5)
+        assert await talk.receive() == b"the last words"
+        with pytest.raises(SocketClosedError, match=says):
+            await talk.receive()
+        with pytest.raises(SocketClosedError, match=says):
+            await talk.send(b"hello?")
+
+
+async def test_whatever_the_server_sends() -> None:
+    """Frames of any kind with any content, and no frames at all: it ends with the one error that is expected."""
+    for seed in range(150):
+        random = Random(seed)
+
+        def frame(random: Random = random) -> bytes:
+            size = random.randint(0, 40)
+            head = bytes((random.randint(0, 11), random.randint(0, 255), 0, 0, 0, random.choice((0, 1, 1, 2, 3))))
+            return size.to_bytes(3, "big") + head + random.randbytes(size)
+
+        async def serve(server: Server, random: Random = random, frame: Callable[[], bytes] = frame) -> None:
+            await server.answer()
+            for _ in range(random.randint(1, 5)):
+                await server.raw(frame() if random.random() < 0.7 else random.randbytes(random.randint(1, 60)))
+            await anyio.sleep(0.01)
+            await server.hang_up()
+
+        async with talking(serve) as talk:
+            try:
+                await all_of(talk)
+            except SocketClosedError:
+                pass
+            except BaseException as error:
+                error.add_note(f"with seed {seed}")
+                raise
+
+
+async def test_it_breaks_while_somebody_waits() -> None:
+    """A sender without room, a receiver, and whoever waits for the answer's beginning."""
+
+    async def serve(server: Server) -> None:
+        server.reads = False
+        await server.requested()
+        await anyio.sleep(1)
+        await server.reset(8)
+
+    async with talking(serve) as talk:
+        told: list[str] = []
+
+        async def wait(how: str) -> None:
+            with pytest.raises(SocketClosedError, match="CANCEL"):
+                await (talk.send(bytes(200_000)) if how == "send" else getattr(talk, how)())
+            told.append(how)
+
+        async with anyio.create_task_group() as group:
+            for how in ("send", "receive", "answered"):
+                group.start_soon(wait, how)
+        assert sorted(told) == ["answered", "receive", "send"]
+
+
+async def test_a_peer_that_is_not_there_any_more() -> None:
+    """Is noticed, though nothing is sent and nothing is lost; one that only has nothing to say is not taken for it."""
+    deaf = anyio.Event()
+
+    async def serve(server: Server) -> None:
+        await server.answer()
+        await deaf.wait()
+        server.deaf = True
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(600):
+        async with in_memory(serve) as stream, exchange(stream, URL, {}) as talk:
+            await talk.answered()
+            with anyio.move_on_after(300):
+                await talk.receive()
+            deaf.set()
+            with pytest.raises(SocketClosedError, match="has not answered for 20 s"):
+                await talk.receive()
+
+
+async def test_what_is_not_wanted_any_more() -> None:
+    """A complete answer, and then a reset: the rest of our body is superfluous, the answer is whole."""
+
+    async def serve(server: Server) -> None:
+        await server.answer(403)
+        await server.say(b"no")
+        await server.end()
+        await server.reset(0)
+
+    async with talking(serve) as talk:
+        assert await talk.answered() == 403
+        assert await all_of(talk) == b"no"
+
+
+async def test_pings_are_answered_and_empty_data_harms_nobody() -> None:
+    """Also padding, which counts in the windows."""
+
+    async def serve(server: Server) -> None:
+        await server.answer()
+        server.h2.ping(b"12345678")
+        for _ in range(10_000):
+            server.h2.send_data(1, b"", pad_length=200)
+            if server.h2.local_flow_control_window(1) < 1000:
+                await server.flush()
+                await server.until(lambda: server.h2.local_flow_control_window(1) > 1000)
+        await server.say(b"done")
+        await server.end()
+
+    async with talking(serve) as talk:
+        assert await all_of(talk) == b"done"
+
+
+async def test_a_farewell_after_the_block_was_called_off() -> None:
+    """The tasks that carry the bytes end with the block, and not with who called it off."""
+    farewell = b""
+
+    async def serve(server: Server) -> None:
+        nonlocal farewell
+        await server.until(lambda: server.ended)
+        farewell = bytes(server.body)
+
+    with anyio.move_on_after(1):
+        async with talking(serve) as talk:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await talk.send(b"goodbye", end=True)
+                    await anyio.sleep(0.1)
+    assert farewell == b"goodbye"

@@ -1,0 +1,236 @@
+"""Calls over WebRTC: the same driver, the same brain, on tracks and a data channel."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import anyio
+import numpy as np
+import pytest
+import sniffio
+from aiortc import RTCPeerConnection
+
+from bargein.pipeline import (
+    Audio,
+    Frame,
+    Image,
+    Interrupt,
+    ResponseEnded,
+    ResponseStarted,
+    ToolCall,
+    Transcript,
+    UserText,
+    Video,
+)
+from bargein.pipeline.testing import Harness, framed
+from bargein.processors import Commit, EncodeJpeg, Resample
+from bargein.services.frames import Connected
+from bargein.services.providers.openai import OpenAIRealtime, dial_call
+from bargein.services.realtime import RealtimeError, ReconnectPolicy
+from bargein.services.sockets import Endpoint, SocketRefusedError
+from tests.speech import utterances
+
+from .call_peer import CallServer, call_server
+
+ONCE = ReconnectPolicy(max_attempts=0)
+
+
+def model(server: CallServer, **options: object) -> OpenAIRealtime:
+    return OpenAIRealtime(api_key="key", url=server.url, connect=dial_call, **options)  # type: ignore[arg-type]
+
+
+def loud_ms(frames: list[Audio]) -> float:
+    """How much can be heard: beside it there may be silence, before the end is noticed."""
+    return sum(frame.ms for frame in frames if np.abs(frame.samples.astype(np.int32)).max() > 1000)
+
+
+def said(name: str, silence_ms: int = 800) -> list[Frame]:
+    """An utterance at 24 kHz, as from a microphone."""
+    samples = np.concatenate([utterances()[name].samples, np.zeros(16 * silence_ms, np.int16)])
+    made = [each for frame in framed(samples) for each in Resample(24_000).process(frame)]
+    return [each for each in made if isinstance(each, Audio)]
+
+
+@pytest.mark.real
+async def test_a_typed_question_is_answered_in_sound() -> None:
+    """It comes on a track, belongs to the response that sounds, and its end is told when it has been heard."""
+    async with call_server("One two three four.") as server:
+        async with Harness(model(server)) as harness:
+            await harness.next(Connected, within=10)
+            await harness.send(UserText(text="count"))
+            ended = await harness.next(ResponseEnded, within=10)
+        sound = harness.of(Audio)
+        assert ended.outcome == "completed"
+        assert loud_ms(sound) == pytest.approx(400, abs=60)
+        assert {(frame.response_id, frame.rate) for frame in sound} == {(ended.response_id, 24_000)}
+        assert all(frame.item_id for frame in sound)
+        assert harness.timeline.of(Audio)[-1].at < harness.timeline.of(ResponseEnded)[-1].at
+        assert server.calls[0].session["model"] == "gpt-realtime"
+
+
+@pytest.mark.real
+async def test_a_spoken_question_is_heard_and_the_answer_interrupted_by_speech() -> None:
+    """The server notices both; it falls silent by itself, and is not told what was heard."""
+    async with call_server("One two three four five six seven eight nine ten. " * 5, hears=["Yes."]) as server:
+        async with Harness(model(server)) as harness:
+            await harness.next(Connected, within=10)
+            await harness.play(said("yes"))
+            await harness.next(Audio, within=10)
+            await anyio.sleep(0.3)
+            await harness.play(said("stop", 0))
+            await harness.settle()
+            await harness.next(ResponseEnded, within=10)
+            await harness.session.cancel()
+        assert "Yes." in [frame.text for frame in harness.of(Transcript)]
+        assert harness.of(ResponseEnded)[0].outcome == "interrupted"
+        assert harness.session.epoch == 1
+        (interrupted,) = [at for at, frame in harness.timeline if isinstance(frame, Interrupt)]
+        assert not [at for at, frame in harness.timeline if isinstance(frame, Audio) and at > interrupted]
+        sent = [event["type"] for event in server.calls[0].received]
+        assert "conversation.item.truncate" not in sent
+        assert "input_audio_buffer.append" not in sent, "sound goes on the track"
+    assert [event["type"] for event in server.calls[0].sent].count("output_audio_buffer.cleared") == 1
+
+
+@pytest.mark.real
+async def test_an_interrupt_of_ours_clears_what_the_server_has_still_to_play() -> None:
+    """Though it has made all of it long ago; and the next answer sounds."""
+    async with call_server("One two three four five six seven eight nine ten. " * 5, "Yes indeed.") as server:
+        async with Harness(model(server)) as harness:
+            await harness.next(Connected, within=10)
+            await harness.send(UserText(text="count"))
+            await harness.next(Audio, within=10)
+            await anyio.sleep(0.3)
+            harness.interrupt()
+            await harness.next(ResponseEnded, within=10)
+            await harness.send(UserText(text="and?"))
+            started = (await harness.next(ResponseStarted, within=10)).response_id
+            await harness.end()
+        call = server.calls[0]
+        sent = [event["type"] for event in call.received]
+        assert sent.index("response.cancel") < sent.index("output_audio_buffer.clear")
+        assert [frame.outcome for frame in harness.of(ResponseEnded)] == ["interrupted", "completed"]
+        second = [frame for frame in harness.of(Audio) if frame.response_id == started]
+        assert loud_ms(second) == pytest.approx(200, abs=60)
+
+
+@pytest.mark.real
+async def test_a_commit_comes_behind_the_sound() -> None:
+    """Though the channel is faster than the track."""
+    async with call_server("Yes.") as server:
+        async with Harness(model(server, turn_detection=None)) as harness:
+            await harness.next(Connected, within=10)
+            await harness.send(*said("yes", 0), Commit())
+            await harness.next(Audio, within=10)
+            await harness.session.cancel()
+        brain = server.calls[0].brain
+        assert brain.heard_ms >= utterances()["yes"].ms - 20
+
+
+@pytest.mark.real
+async def test_pictures_may_be_shown_on_a_track() -> None:
+    """Those with a detail are items of the conversation."""
+    (jpeg,) = EncodeJpeg().process(Video(data=np.full((48, 64, 3), 99, np.uint8)))
+    assert isinstance(jpeg, Video)
+    async with call_server("Yes.") as server:
+        brain = OpenAIRealtime(api_key="key", url=server.url, connect=partial(dial_call, video=True))
+        async with Harness(brain) as harness:
+            await harness.next(Connected, within=10)
+            await harness.send(jpeg, Image(data=jpeg.data, format="jpeg", detail="low"))
+            call = server.calls[0]
+            with anyio.fail_after(60):
+                while not call.pictures:  # noqa: ASYNC110  # a hand on the other side
+                    await anyio.sleep(0.01)
+            await harness.session.cancel()
+        items = [event["item"]["content"][0] for event in call.received if "item" in event]
+        assert [item["detail"] for item in items] == ["low"]
+
+
+@pytest.mark.real
+async def test_tools_are_called_on_the_channel() -> None:
+    """And answered there."""
+    call = ToolCall(call_id="", name="weather", arguments='{"city": "Paris"}')
+    asked = []
+
+    def weather(city: str) -> str:
+        """The weather somewhere."""
+        asked.append(city)
+        return "sunny"
+
+    async with call_server((call,), "It is sunny.") as server:
+        async with Harness(model(server, tools=[weather])) as harness:
+            await harness.next(Connected, within=10)
+            await harness.send(UserText(text="What is the weather in Paris?"))
+            await harness.next(Audio, within=10)
+            await harness.session.cancel()
+    assert asked == ["Paris"]
+
+
+@pytest.mark.real
+async def test_a_call_may_be_refused() -> None:
+    """The error has what the server said."""
+    async with call_server() as server:
+        for refusal, why in [((401, "wrong key"), "the key is not accepted"), ((503, "busy"), "answers 503")]:
+            server.refuse = refusal
+            with pytest.raises(RealtimeError, match=why):
+                async with Harness(model(server, reconnect=ONCE)) as harness:
+                    await harness.next(Connected, within=10)
+        for answer in ("no sdp", "v=0"):
+            server.mangle = answer
+            with pytest.raises(SocketRefusedError, match="gives no answer to the offer"):
+                async with dial_call(Endpoint(url=server.url, headers={"Authorization": "Bearer key"})):
+                    pass
+    with pytest.raises(SocketRefusedError, match="cannot be reached"):
+        async with dial_call(Endpoint(url=server.url)):
+            pass
+
+
+@pytest.mark.real
+async def test_a_call_that_comes_to_nothing_is_given_up() -> None:
+    """It was answered, and no packet passed."""
+    async with call_server() as server:
+        server.unreachable = True
+        with pytest.raises(SocketRefusedError, match=r"no connection within 0\.3 s"):
+            async with dial_call(Endpoint(url=server.url, headers={"Authorization": "Bearer key"}, open_seconds=0.3)):
+                pass
+
+
+@pytest.mark.real
+async def test_a_lost_call_is_made_again() -> None:
+    """With the conversation so far."""
+    async with call_server("Hello to you.") as server:
+        policy = ReconnectPolicy(first_seconds=0.05)
+        async with Harness(model(server, reconnect=policy)) as harness:
+            await harness.next(Connected, within=10)
+            await harness.send(UserText(text="Hello"))
+            await harness.next(ResponseEnded, within=10)
+            await server.calls[0].pc.close()
+            again = await harness.next(Connected, within=10)
+            assert again.reconnected
+            await harness.send(UserText(text="Still there?"))
+            await harness.next(Audio, within=10)
+            await harness.session.cancel()
+        texts = [event["item"]["content"][0]["text"] for event in server.calls[1].received if "item" in event]
+        assert texts == ["Hello", "Hello to you.", "Still there?"]
+
+
+@pytest.mark.every_backend
+async def test_another_backend_is_refused() -> None:
+    """With what to do instead."""
+    if sniffio.current_async_library() == "asyncio":
+        return
+    with pytest.raises(RuntimeError, match="asyncio only"):
+        async with dial_call(Endpoint(url="ws://127.0.0.1:9/v1/realtime")):
+            pass
+
+
+async def test_aiortc_keeps_its_jitter_buffer_where_calls_replace_it() -> None:
+    """The one private attribute of aiortc that calls rely on (1.13 to 1.x)."""
+    pc = RTCPeerConnection()
+    try:
+        receiver = pc.addTransceiver("audio").receiver
+        assert hasattr(receiver, "_RTCRtpReceiver__jitter_buffer"), (
+            "aiortc has moved the jitter buffer of its receivers: bargein.services.media.intake must replace it elsewhere"
+        )
+    finally:
+        await pc.close()

@@ -1,0 +1,104 @@
+"""WebSockets on both backends: messages both ways, and clear errors where there is no connection."""
+
+from __future__ import annotations
+
+import http
+import logging
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+
+from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, dial, listen
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_websocket_carries_messages(backend: str) -> None:
+    """And the code with which it is closed."""
+
+    async def echo(socket: Socket, request: Any) -> None:
+        assert request.headers["X-Who"] == "me"
+        await socket.send(await socket.receive())
+        await socket.close(4001, "done")
+
+    async def talk() -> None:
+        with anyio.fail_after(60):
+            async with listen(echo) as port:
+                async with dial(Endpoint(url=f"ws://127.0.0.1:{port}/", headers={"X-Who": "me"})) as socket:
+                    await socket.send("hello")
+                    assert await socket.receive() == "hello"
+                    with pytest.raises(SocketClosedError) as closed:
+                        await socket.receive()
+                    assert (closed.value.code, closed.value.reason) == (4001, "done")
+
+    anyio.run(talk, backend=backend)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("ws://127.0.0.1:9/path?key=secret", "cannot be reached"),
+        ("http://127.0.0.1:9/", "is no WebSocket"),
+        ("nonsense", "is no WebSocket"),
+    ],
+)
+def test_where_nobody_answers(backend: str, url: str, says: str) -> None:
+    """The reason, and the address without what may be secret in it."""
+
+    async def talk() -> None:
+        with pytest.raises(SocketRefusedError, match=says) as refused:
+            async with dial(Endpoint(url=url)):
+                pass
+        assert "secret" not in repr(Endpoint(url=url))
+        assert says in str(refused.value)
+
+    anyio.run(talk, backend=backend)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_server_that_does_not_answer(backend: str) -> None:
+    """Is waited for no longer than was said."""
+
+    async def talk() -> None:
+        async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
+            port = listener.extra(anyio.abc.SocketAttribute.local_port)
+            with pytest.raises(SocketRefusedError, match=r"does not answer within 0.2 s"):
+                async with dial(Endpoint(url=f"ws://127.0.0.1:{port}/", open_seconds=0.2)):
+                    pass
+
+    anyio.run(talk, backend=backend)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_key_is_written_nowhere(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither in the logs, whatever their level, nor in an error, whatever a server repeats; nor is what was said."""
+    endpoint = Endpoint(url="", headers={"Authorization": "Bearer s3cret-key", "X-Who": "me"})
+
+    def refuse(connection: Any, request: Any) -> Any:
+        if request.path == "/no":
+            return connection.respond(http.HTTPStatus.UNAUTHORIZED, f"no: {request.headers['Authorization']}, me")
+        return None
+
+    async def hear(socket: Socket, request: Any) -> None:
+        assert await socket.receive() == "words"
+
+    async def talk() -> None:
+        with anyio.fail_after(60):
+            async with listen(hear, process_request=refuse) as port:
+                url = f"ws://127.0.0.1:{port}/"
+                async with dial(msgspec.structs.replace(endpoint, url=url)) as socket:
+                    await socket.send("words")
+                with pytest.raises(SocketRefusedError) as refused:
+                    async with dial(msgspec.structs.replace(endpoint, url=f"{url}no")):
+                        pass
+                assert refused.value.body == "no: Bearer ***, me"
+
+    with caplog.at_level(logging.WARNING):
+        anyio.run(talk, backend=backend)
+    assert not caplog.records, "who wants warnings is not told of every connection"
+    with caplog.at_level(logging.DEBUG):
+        anyio.run(talk, backend=backend)
+    assert "s3cret" not in caplog.text
+    assert "words" not in caplog.text
