@@ -296,7 +296,7 @@ async def test_files_are_not_replaced_unless_it_is_said(tmp_path: Path) -> None:
     await Pipeline(peer.source, peer.sink).run()
     assert np.array_equal(read(out)[0], noise(100))
     peer = FileTransport(source, tmp_path / "no" / "out.wav", pace=None, wait_seconds=0)
-    with pytest.raises(FileNotFoundError, match="there is no folder"):
+    with pytest.raises(FileNotFoundError, match="does not exist; make it first"):
         await Pipeline(peer.source, peer.sink).run()
 
 

@@ -54,6 +54,7 @@ class PageOptions(TypedDict, total=False):
     host: str
     port: int | None
     brains: Sequence[BrainChoice]
+    suggestions: Sequence[str]
     limits: SessionLimits | None
     origins: Sequence[str]
     authorize: Authorize | None
@@ -139,6 +140,7 @@ async def serve_page(
     host: str = "127.0.0.1",
     port: int | None = None,
     brains: Sequence[BrainChoice] = (),
+    suggestions: Sequence[str] = (),
     limits: SessionLimits | None = None,
     origins: Sequence[str] = (),
     authorize: Authorize | None = None,
@@ -159,9 +161,11 @@ async def serve_page(
     Args:
         agent: Makes the graph for each peer.
         host: Where to listen; `0.0.0.0` for all machines that can reach this one. A server at 127.0.0.1 or `localhost`
-            answers browsers by such names only, and by the names of the `origins`.
+            answers browsers by such names only, and by the names of the `origins`. Without `origins` and `authorize`
+            its peers are told what exception ended a session; others learn only that it failed.
         port: The port. None takes 8080, or the next free one. 0 takes any free one.
         brains: Brains that the page offers; the peer's choice is its parameter `brain`.
+        suggestions: Sentences that the page offers to say. A brain's own suggestions come first.
         limits: What the server and each peer may use.
         origins: Other pages that may talk to this server, such as `https://example.com`; `*` for all.
         authorize: Decides by a token who may connect; None for everybody.
@@ -182,12 +186,15 @@ async def serve_page(
     _check_certificate(certificate, key)
     listening = _listen(host, port)
     metrics = Metrics()
-    sessions = Sessions(agent, limits=limits, observe=metrics.observe)
+    # Peers of this machine are the developer. Behind a proxy they are not; but then the proxy's page is in `origins`.
+    show_errors = is_loopback(host) and not origins and authorize is None
+    sessions = Sessions(agent, limits=limits, observe=metrics.observe, show_errors=show_errors)
     metrics.watch(sessions)
     async with _webrtc(sessions, ice_servers, video_fps) as webrtc:
         app = make_app(
             sessions,
             brains=brains,
+            suggestions=suggestions,
             metrics=metrics,
             webrtc=webrtc,
             origins=origins,

@@ -256,6 +256,8 @@ class SocketTransport(Transport):
     async def close_after(self, ending: Ending) -> None:
         """Tell the peer why the session is over, and close the socket. Call it when the session has ended."""
         code, reason = _CLOSE_CODES[ending] if self.left is None else (self.code, self.left.reason)
+        if self.failure and self.left is None:
+            reason = f"{reason}: {self.failure}"
         await self.close(code, reason, tell=self.left is None or self.code != 1000)
 
     async def close(self, code: int, reason: str, *, tell: bool = True) -> None:

@@ -224,6 +224,8 @@ class WebRtcServer:
         try:
             ending = await self.sessions.run(transport)
             reason = {"failed": "the session failed", "expired": "the time is up"}.get(ending, reason)
+            if transport.failure:
+                reason = f"{reason}: {transport.failure}"
         except RefusedError as error:
             refusals.append(error)
         finally:

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from bargein.services import sockets
 from bargein.services.sockets import Socket
+from bargein.services.sockets.handshake import bearer_token
 from bargein.services.transports.message_socket import SocketTransport
 from bargein.services.transports.origin import is_loopback, refuse_origin
 from bargein.services.transports.sessions import BuildAgent, RefusedError, SessionLimits, Sessions
@@ -27,7 +28,6 @@ from .accept import (
     Authorize,
     ConnectionRequest,
     accept_websocket,
-    bearer_token,
     is_authorized,
     limit_waiting,
     serve_websocket_peer,

@@ -1,4 +1,4 @@
-"""The rules that come with the house: small talk, and how to call its tools."""
+"""The built-in rules: small talk, and when to call the tools of `TOOLS`."""
 
 from __future__ import annotations
 
@@ -6,38 +6,41 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ._numbers import is_sum, numeral, seconds_of, spoken_seconds
+from ._numbers import format_number, format_seconds, is_sum, parse_seconds
 
-__all__ = ["SMALL_TALK", "Rule"]
+__all__ = ["HELP", "SMALL_TALK", "Rule"]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What to answer to what, or which tool to call for it::
+    """What to answer to a sentence, or which tool to call for it.
+
+    Example::
 
         Rule("my name is {name}", "Nice to meet you, {name}.")
-        Rule("what is the weather in {city}", call="weather", said="It is {sky} in {city}, {degrees} degrees.")
+        Rule("what is the weather in {city}", call="weather", result="It is {sky} in {city}, {degrees} degrees.")
 
-    A slot `{name}` takes up to three words, `{name...}` any number. Of a pattern most must be there, but not all, and
-    not exactly. A user's slots are remembered: an answer may use those of earlier turns.
+    A slot `{name}` takes up to three words, `{name...}` any number. Most of a pattern must be said, but not all, and
+    not exactly. What users have said in slots is remembered: an answer may use slots of earlier turns.
     """
 
     pattern: str | tuple[str, ...]
-    """What the user says; several ways to say it are a tuple."""
+    """What the user says; a tuple for several ways to say it."""
     answer: str = ""
-    """What is said, before a call if there is one. `{name!t}` is a slot with capitals."""
+    """The answer, spoken before a tool call if there is one. `{name!t}` is a slot in title case."""
     call: str = field(default="", kw_only=True)
-    """The tool to call; the slots are its arguments."""
+    """The name of the tool to call. The slots are its arguments."""
     arguments: Callable[[dict[str, str]], Mapping[str, Any] | None] | None = field(default=None, kw_only=True)
-    """Makes the arguments of the slots; None where the slots are none, so that the rule does not fit."""
-    said: str | Callable[[Mapping[str, Any]], str] = field(default="", kw_only=True)
-    """The sentence of the tool's result: its fields and the slots fill it; one that is no object is `{result}`."""
-    follow: str = field(default="", kw_only=True)
-    """The slot that "and in Rome?" fills anew; by default the pattern's first."""
+    """Returns the arguments for some slots; None if the rule does not fit these slots."""
+    result: str | Callable[[Mapping[str, Any]], str] = field(default="", kw_only=True)
+    """The sentence for the tool's result, filled with its fields and the slots. `{result}` is a result without
+    fields."""
+    follow_up: str = field(default="", kw_only=True)
+    """The slot that "and in Rome?" fills anew; by default the first of the pattern."""
     asks: str = field(default="", kw_only=True)
-    """The answer is a question: what the user says next is understood as these words and theirs."""
+    """For an answer that is a question: the words that, before the user's reply, make a sentence of another rule."""
     unknown: str = field(default="", kw_only=True)
-    """What is said where a slot that the answer needs was never filled."""
+    """The answer if a slot that `answer` needs was never filled."""
 
     @property
     def patterns(self) -> tuple[str, ...]:
@@ -51,20 +54,21 @@ def _expression(slots: dict[str, str]) -> dict[str, Any] | None:
 
 
 def _seconds(slots: dict[str, str]) -> dict[str, Any] | None:
-    seconds = seconds_of(slots.get("duration", ""))
+    seconds = parse_seconds(slots.get("duration", ""))
     return None if seconds is None else {"seconds": seconds}
 
 
-def _time_said(found: Mapping[str, Any]) -> str:
-    return f"It is {found['time']} in {found['city']}." if found.get("city") else f"It is {found['time']}."
+def _time_sentence(result: Mapping[str, Any]) -> str:
+    return f"It is {result['time']} in {result['city']}." if result.get("city") else f"It is {result['time']}."
 
 
-def _sum_said(found: Mapping[str, Any]) -> str:
-    return f"{found['expression']} is {numeral(float(found['result']))}."
+def _sum_sentence(result: Mapping[str, Any]) -> str:
+    return f"{result['expression']} is {format_number(float(result['result']))}."
 
 
-def _timer_said(found: Mapping[str, Any]) -> str:
-    return f"{spoken_seconds(float(found['seconds']))} from now it will be {found['until']}. I cannot ring by myself."
+def _timer_sentence(result: Mapping[str, Any]) -> str:
+    duration = format_seconds(float(result["seconds"]))
+    return f"{duration} from now it will be {result['until']}. I cannot ring by myself."
 
 
 HELP: Final = "I can tell the time and the weather, work out sums, set a timer, and talk a little."
@@ -77,26 +81,28 @@ SMALL_TALK: Final[tuple[Rule, ...]] = (
             "what is the forecast for {city}",
         ),
         call="weather",
-        said="It is {sky} in {city}, {degrees} degrees.",
+        result="It is {sky} in {city}, {degrees} degrees.",
     ),
-    Rule(("how warm is it in {city}", "how cold is it in {city}"), call="weather", said="{degrees} degrees in {city}."),
-    Rule(("is it raining in {city}", "is it sunny in {city}"), call="weather", said="It is {sky} in {city}."),
+    Rule(
+        ("how warm is it in {city}", "how cold is it in {city}"), call="weather", result="{degrees} degrees in {city}."
+    ),
+    Rule(("is it raining in {city}", "is it sunny in {city}"), call="weather", result="It is {sky} in {city}."),
     Rule(("what is the weather", "how is the weather"), "In which city?", asks="what is the weather in"),
     Rule("is that the real weather", "No, it is from a small table of mine, and always the same."),
-    Rule(("what time is it in {city}", "what is the time in {city}"), call="current_time", said=_time_said),
-    Rule(("what time is it", "what is the time"), call="current_time", said=_time_said, follow="city"),
+    Rule(("what time is it in {city}", "what is the time in {city}"), call="current_time", result=_time_sentence),
+    Rule(("what time is it", "what is the time"), call="current_time", result=_time_sentence, follow_up="city"),
     Rule(
         ("set a timer for {duration...}", "timer {duration...}", "wake me in {duration...}"),
         call="set_timer",
         arguments=_seconds,
-        said=_timer_said,
+        result=_timer_sentence,
     ),
     Rule(("set a timer", "start a timer"), "For how long?", asks="set a timer for"),
     Rule(
         ("what is {expression...}", "calculate {expression...}", "how much is {expression...}", "{expression...}"),
         call="calculate",
         arguments=_expression,
-        said=_sum_said,
+        result=_sum_sentence,
     ),
     Rule(("my name is {name}", "call me {name}"), "Nice to meet you, {name!t}."),
     Rule("what is my name", "You told me: {name!t}.", unknown="You have not told me your name."),
@@ -116,4 +122,4 @@ SMALL_TALK: Final[tuple[Rule, ...]] = (
     Rule("yes", "Good. What else?"),
     Rule("no", "All right."),
 )
-"""Greetings, names, thanks, and the calls of `TOOLS`."""
+"""Greetings, names, thanks, and calls of `TOOLS`."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from bargein.services.history import History
-from bargein.services.realtime._responses import Response
-from bargein.services.realtime._tool_calls import PendingToolCalls
-from bargein.services.realtime.protocol import ToolCallReceived
+from bargein.services.realtime._dialogue.responses import Response
+from bargein.services.realtime._dialogue.tool_calls import PendingToolCalls
+from bargein.services.realtime.events import ToolCallReceived
 
 
 class Outlet:
@@ -17,7 +17,7 @@ class Outlet:
         self.epoch, self.stale = 0, stale
 
 
-def made(*names: str) -> tuple[PendingToolCalls, dict[str, Response]]:
+def make(*names: str) -> tuple[PendingToolCalls, dict[str, Response]]:
     outlet: Any = Outlet()
     responses = {name: Response(name, outlet, 1) for name in names}
     return PendingToolCalls(History(), responses, lambda name: name == "ours"), responses
@@ -29,32 +29,32 @@ def call(name: str = "ours", *, response: str = "r", waits: bool = True) -> Tool
 
 def test_a_call_is_made_once_and_waited_for() -> None:
     """Made again, it is no other."""
-    calls, responses = made("r")
-    first = calls.made(call(), responses["r"])
+    calls, responses = make("r")
+    first = calls.receive(call(), responses["r"])
     assert first is not None
     assert first.handled
-    assert calls.made(call(), responses["r"]) is None
+    assert calls.receive(call(), responses["r"]) is None
     assert calls.unanswered == {"call-ours"}
     assert calls.running == {"call-ours"}
-    assert calls.over("call-ours") == [responses["r"]]
+    assert calls.close("call-ours") == [responses["r"]]
     assert not calls.unanswered
     assert not calls.running
-    assert not calls.known("call-ours")
+    assert not calls.is_known("call-ours")
 
 
 def test_what_runs_beside_the_conversation_is_not_waited_for() -> None:
     """Its answer is wanted all the same."""
-    calls, responses = made("r")
-    calls.made(call(waits=False), responses["r"])
+    calls, responses = make("r")
+    calls.receive(call(waits=False), responses["r"])
     assert not calls.unanswered
-    assert calls.awaited("call-ours")
+    assert calls.is_awaited("call-ours")
 
 
 def test_an_interrupted_response_waits_only_for_what_runs_here() -> None:
     """What the application was to answer need not come any more."""
-    calls, responses = made("r")
-    calls.made(call("ours"), responses["r"])
-    calls.made(call("theirs"), responses["r"])
+    calls, responses = make("r")
+    calls.receive(call("ours"), responses["r"])
+    calls.receive(call("theirs"), responses["r"])
     assert calls.unanswered == {"call-ours", "call-theirs"}
     responses["r"].outlet = None
     assert calls.unanswered == {"call-ours"}
@@ -62,15 +62,15 @@ def test_an_interrupted_response_waits_only_for_what_runs_here() -> None:
 
 def test_another_session_knows_no_call_unless_it_is_taken_up() -> None:
     """What was made since the handle was given is not known either."""
-    calls, responses = made("r")
-    calls.made(call("ours"), responses["r"])
-    calls.keep()
-    calls.made(call("theirs"), responses["r"])
+    calls, responses = make("r")
+    calls.receive(call("ours"), responses["r"])
+    calls.save()
+    calls.receive(call("theirs"), responses["r"])
     calls.connect()
-    assert not calls.known("call-ours")
+    assert not calls.is_known("call-ours")
     calls.begin([], resumed=True)
-    assert calls.known("call-ours")
-    assert not calls.known("call-theirs")
+    assert calls.is_known("call-ours")
+    assert not calls.is_known("call-theirs")
 
 
 def test_an_open_call_of_another_brain_is_foreign_until_it_is_told_of() -> None:
@@ -79,8 +79,8 @@ def test_an_open_call_of_another_brain_is_foreign_until_it_is_told_of() -> None:
     history.call("a", "theirs", "{}", "other")
     history.call("b", "theirs", "{}", "other")
     calls = PendingToolCalls(history, {}, lambda name: True)
-    assert calls.foreign("a")
-    calls.tell("a")
-    assert not calls.foreign("a")
+    assert calls.is_foreign("a")
+    calls.report("a")
+    assert not calls.is_foreign("a")
     calls.begin([entry for entry in history if entry.call_id == "b"], resumed=False)
-    assert not calls.foreign("b")
+    assert not calls.is_foreign("b")

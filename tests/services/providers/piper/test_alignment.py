@@ -10,7 +10,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bargein.services.providers.piper._words import Phrase, placed
+from bargein.services.providers.piper._alignment import Phrase, align_words
 
 
 class Length(NamedTuple):
@@ -20,7 +20,7 @@ class Length(NamedTuple):
 def placed_in(text: str, alone: Mapping[str, str], *sentences: str) -> list[Phrase]:
     """The words of a text, each with what it sounds like alone, in sentences of one-letter phonemes."""
     words = [(*match.span(), list(alone.get(match.group(), ""))) for match in re.finditer(r"\S+", text)]
-    return placed(text, words, [list(each) for each in sentences])
+    return align_words(text, words, [list(each) for each in sentences])
 
 
 def pieces(phrases: list[Phrase]) -> list[list[tuple[str, str]]]:
@@ -55,7 +55,7 @@ def test_sentences_have_their_own_words() -> None:
 
 
 def test_what_makes_no_sound() -> None:
-    """Nothing is placed in nothing, and what is not found at all is one piece."""
+    """Nothing is align_words in nothing, and what is not found at all is one piece."""
     assert pieces(placed_in("", {}, "")) == [[]]
     assert pieces(placed_in("x y", {"x": "", "y": ""}, "abc")) == [[("x y", "abc")]]
 

@@ -1,4 +1,4 @@
-"""What is to be given to the graph: in order, and without what an interrupt has expired."""
+"""Frames that wait for room in the graph: in order, and without those that an interrupt made stale."""
 
 from __future__ import annotations
 
@@ -15,24 +15,29 @@ class OutputQueue:
     """Frames for the graph, each with the outlet that stamps it."""
 
     def __init__(self) -> None:
-        self.bell = Wakeup()
-        """Rings when there is something to give."""
+        self.wakeup = Wakeup()
+        """Set when there is a frame to send."""
         self.waiting_ms = 0.0
-        """So much sound waits for room in the graph."""
+        """How much audio waits for room in the graph, in milliseconds."""
         self._queue: deque[tuple[Outlet[Any], Frame]] = deque()
 
     def __len__(self) -> int:
         return len(self._queue)
 
     def add(self, frame: Frame, outlet: Outlet[Any]) -> None:
-        """Give it after all that waits."""
+        """Append a frame.
+
+        Args:
+            frame: The frame.
+            outlet: Where to send it; that of a response stamps it with the response's epoch.
+        """
         self._queue.append((outlet, frame))
         if isinstance(frame, Audio):
             self.waiting_ms += frame.ms
-        self.bell.set()
+        self.wakeup.set()
 
-    async def next(self) -> Frame:
-        """Give the next one, and wait until there is room for more."""
+    async def send_next(self) -> Frame:
+        """Send the first frame, wait until the graph has taken it, and return it."""
         outlet, frame = self._queue.popleft()
         await outlet.send(frame)
         if isinstance(frame, Audio):
@@ -40,12 +45,13 @@ class OutputQueue:
         return frame
 
     def expire(self) -> None:
-        """Drop the sound and the text of responses that are stale."""
+        """Drop the audio and the text of responses that are stale."""
         kept = [
             (outlet, frame)
             for outlet, frame in self._queue
             if not (outlet.stale and frame.epoch == LIVE and isinstance(frame, Audio | Text))
         ]
+        # Subtracted and added, not set: `send_next` holds a frame that is no longer in the queue, and still counts.
         self.waiting_ms -= sum(frame.ms for _, frame in self._queue if isinstance(frame, Audio))
         self.waiting_ms += sum(frame.ms for _, frame in kept if isinstance(frame, Audio))
         self._queue = deque(kept)
