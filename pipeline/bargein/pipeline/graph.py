@@ -16,13 +16,13 @@ from .frames import Frame
 from .processor import Processor, as_processor
 from .session import Session
 
-__all__ = ["Branch", "Graph", "Pipeline", "Route", "RunOptions", "Step", "Switch"]
+__all__ = ["Branch", "Graph", "Pipeline", "Route", "SessionOptions", "Step", "Switch"]
 
 Step = Processor | Callable[..., Any]
 """A part of a graph: a processor, which may be a graph, or an annotated function."""
 
 
-class RunOptions(TypedDict, total=False):
+class SessionOptions(TypedDict, total=False):
     """The options of `Graph.session` and `Graph.run`."""
 
     capacity: int
@@ -140,7 +140,7 @@ class Graph(Processor):
             fused=fused,
         )
 
-    async def run(self, **options: Unpack[RunOptions]) -> None:
+    async def run(self, **options: Unpack[SessionOptions]) -> None:
         """Run until every source has ended and everything has drained. What leaves the graph is discarded.
 
         Args:

@@ -12,7 +12,7 @@ import anyio
 from bargein.pipeline._contract import Contract, ProcessorKind
 from bargein.pipeline._samples import SECOND
 from bargein.pipeline.frames import Delivery, Frame
-from bargein.pipeline.graph import Pipeline, RunOptions, Step
+from bargein.pipeline.graph import Pipeline, SessionOptions, Step
 from bargein.pipeline.processor import Processor
 from bargein.pipeline.session import Session
 from bargein.pipeline.statistics import Hop, SessionStatistics
@@ -88,7 +88,7 @@ class Harness:
         options: The options of `Graph.session`.
     """
 
-    def __init__(self, *steps: Step, **options: Unpack[RunOptions]) -> None:
+    def __init__(self, *steps: Step, **options: Unpack[SessionOptions]) -> None:
         self.timeline = Timeline()
         """Everything that came out so far, at both ends, in order."""
         above = _Recorder(self, (Delivery.UPSTREAM,), data=False).options(name="above")
