@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import decimal
+import uuid
 from enum import Enum
 from typing import Any, Literal
 
 import msgspec
+import pytest
 
 from bargein.services.providers.gemini._schema import function_declaration
-from bargein.services.tools import tool
+from bargein.services.tools import Tool, tool
 
 
 class Size(msgspec.Struct):
@@ -85,3 +89,50 @@ def test_no_arguments() -> None:
         return ""
 
     assert declared(now) == {"name": "now", "description": "The time."}
+
+
+@tool
+def ordinary(
+    day: dt.date, order: uuid.UUID, amount: decimal.Decimal, length: dt.timedelta, moment: dt.datetime, count: int
+) -> str:
+    """Take ordinary types of Python."""
+    return ""
+
+
+def test_formats_that_the_api_refuses_are_described() -> None:
+    """It takes two formats of strings, and closes the session for others; the model learns of them in words."""
+    properties = function_declaration(ordinary.schema)["parameters"]["properties"]
+    assert {name: each["type"] for name, each in properties.items()} == {
+        **dict.fromkeys(("day", "order", "amount", "length", "moment"), "STRING"),
+        "count": "INTEGER",
+    }
+    assert properties["day"] == {"type": "STRING", "description": "Format: date"}
+    kept = {"type": "string", "format": "date-time", "description": "When."}
+    translated = function_declaration({"name": "f", "parameters": {"properties": {"at": kept}, "type": "object"}})
+    assert translated["parameters"]["properties"]["at"] == {**kept, "type": "STRING"}
+
+
+@tool
+def anything(value: Any) -> str:
+    """Take anything."""
+    return ""
+
+
+@tool
+def tags(values: list) -> str:  # type: ignore[type-arg]
+    """Take a list."""
+    return ""
+
+
+@tool
+def data(values: dict) -> str:  # type: ignore[type-arg]
+    """Take a dictionary."""
+    return ""
+
+
+@pytest.mark.parametrize("given", [anything, tags, data], ids=lambda each: each.name)
+def test_a_schema_of_unknown_type_is_given_as_it_stands(given: Tool[..., Any]) -> None:
+    """The subset has no schema without a type, no array without items and no object without properties."""
+    declaration = function_declaration(given.schema)
+    assert "parameters" not in declaration
+    assert declaration["parametersJsonSchema"] == given.schema["parameters"]

@@ -9,7 +9,6 @@ __all__ = ["function_declaration"]
 SAME: Final = (
     "description",
     "enum",
-    "format",
     "pattern",
     "minimum",
     "maximum",
@@ -20,9 +19,18 @@ SAME: Final = (
     "required",
 )
 """Keywords that mean the same in both forms."""
+FORMATS: Final = {
+    "string": frozenset({"enum", "date-time"}),
+    "integer": frozenset({"int32", "int64"}),
+    "number": frozenset({"float", "double"}),
+}
+"""The formats of each type that the API takes; it closes the session for others. Other formats go into the description.
+
+Sources: the API's `Schema`, and google-gemini/gemini-cli#3178.
+"""
 IGNORED: Final = {"title", "default", "additionalProperties", "examples"}
 """Keywords that are left out, because the model does not need them."""
-TRANSLATED: Final = {"type", "properties", "items", "anyOf"}
+TRANSLATED: Final = {"type", "format", "properties", "items", "anyOf"}
 """Keywords that are translated."""
 
 
@@ -48,12 +56,16 @@ def function_declaration(tool: dict[str, Any]) -> dict[str, Any]:
 
 
 def _translate(schema: dict[str, Any]) -> dict[str, Any]:
-    """Translate one schema. Raises `_NotInSubsetError` for references, constants, tuples and typed dictionaries."""
+    """Translate one schema.
+
+    Raises `_NotInSubsetError` for references, constants, tuples and dictionaries, and for a value, a list or an object
+    of unknown type: the API refuses a schema without a type, an array without items and an object without properties.
+    """
     if schema.keys() - TRANSLATED - IGNORED - set(SAME) or isinstance(schema.get("additionalProperties"), dict):
         raise _NotInSubsetError
     if not all(isinstance(each, str) for each in schema.get("enum", ())):
         raise _NotInSubsetError  # an enum of the subset holds strings only
-    result: dict[str, Any] = {key: schema[key] for key in SAME if key in schema}
+    result: dict[str, Any] = {key: schema[key] for key in SAME if key in schema} | _format(schema)
     choices = schema.get("anyOf", ())
     types = schema.get("type", ())
     if isinstance(types, list | tuple):
@@ -73,4 +85,22 @@ def _translate(schema: dict[str, Any]) -> dict[str, Any]:
         result["properties"] = {name: _translate(each) for name, each in properties.items()}
     if not result.get("required", True):
         del result["required"]
+    kind = result.get("type", "")
+    if not (kind or "anyOf" in result) or (kind, True) in (
+        ("ARRAY", "items" not in result),
+        ("OBJECT", "properties" not in result),
+    ):
+        raise _NotInSubsetError
     return result
+
+
+def _format(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the format of a schema, if the API takes it, or else the description with the format in it."""
+    name = schema.get("format")
+    if name is None:
+        return {}
+    kinds = schema.get("type", ())
+    if name in FORMATS.get(kinds if isinstance(kinds, str) else "", ()):
+        return {"format": name}
+    described = schema.get("description")
+    return {"description": f"{described} (format: {name})" if described else f"Format: {name}"}
