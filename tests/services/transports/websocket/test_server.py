@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import ssl
 import sys
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from bargein.pipeline import (
@@ -30,7 +33,8 @@ from bargein.pipeline import (
     UserText,
 )
 from bargein.pipeline.testing import tone
-from bargein.processors import TurnLatency
+from bargein.processors import Spoken, TurnLatency
+from bargein.services.cascade import Cascade, LanguageModel, Prompt, SpeechToText, TextToSpeech, Word
 from bargein.services.sockets import Endpoint, SocketClosedError, SocketRefusedError, dial, pipe
 from bargein.services.transports import (
     ConnectionRequest,
@@ -701,3 +705,49 @@ async def test_an_agent_may_be_silent() -> None:
         await client.send(UserText(text="hello"))
         (text,) = await until(client, Text)
         assert text == Text(text="HELLO")
+
+
+WORDS = [f"w{chr(97 + number)}" for number in range(20)]
+WORD_MS = 500
+
+
+class Counting(LanguageModel):
+    async def answer(self, prompt: Prompt) -> AsyncIterator[str]:
+        yield " ".join(WORDS)
+
+
+class Constant(TextToSpeech):
+    """Says each word as samples of one value, by which its sound can be told."""
+
+    rate = 16_000
+
+    async def speak(self, text: str) -> AsyncIterator[Word | npt.NDArray[np.int16]]:
+        for number, word in enumerate(text.split()):
+            yield Word(text=word, start_ms=WORD_MS * number, end_ms=WORD_MS * (number + 1))
+            yield np.full(WORD_MS * 16, 1000 + 100 * number, np.int16)
+
+
+@pytest.mark.virtual
+async def test_what_was_dropped_for_a_peer_that_does_not_read_was_not_heard() -> None:
+    """Its words are not remembered: only what was written without a gap counts as heard."""
+    brain = Cascade(SpeechToText(), Counting(), Constant())
+    came: dict[int, float] = {}
+    async with served(Sessions(lambda peer: Pipeline(peer.source, brain, Spoken(), peer.sink)), capacity=8) as each:
+        client = await WebSocketClient.begin(each.socket)
+        await client.send(UserText(text="Hello."))
+        began = math.inf
+        with anyio.move_on_after(25):
+            async for frame in client:
+                if not isinstance(frame, Audio):
+                    continue
+                began = min(began, anyio.current_time())
+                number = (int(np.median(frame.samples)) - 1000) // 100
+                came[number] = came.get(number, 0) + frame.ms
+                if began + 1 < anyio.current_time() < began + 2:
+                    await anyio.sleep(7)  # the network stalls
+    arrived = {WORDS[number] for number, ms in came.items() if ms > WORD_MS / 2}
+    assert len(arrived) < len(WORDS)
+    (said,) = [entry for entry in brain.history if entry.role == "assistant"]
+    remembered = said.remembered.split()
+    assert remembered
+    assert len(set(remembered) - arrived) <= 1, "at most the word that was cut"
