@@ -435,3 +435,31 @@ async def test_the_developer_is_told_what_went_wrong_and_strangers_are_not(optio
     assert str(raised.value).removeprefix("the agent refuses: ") == (
         "the session failed: KeyError: 'apple'" if told else "the session failed"
     )
+
+
+@pytest.mark.parametrize("path", ["/ws", "/offer"])
+@pytest.mark.parametrize("header", ["Host", "Origin", "Authorization"])
+async def test_a_header_that_decides_must_not_come_twice(path: str, header: str) -> None:
+    """It is refused with a sentence, as the others are, and the server does not fail."""
+    async with (
+        served(authorize=lambda token: True) as server,
+        await anyio.connect_tcp("127.0.0.1", server.port) as stream,
+    ):
+        lines = [
+            f"{'GET' if path == '/ws' else 'POST'} {path} HTTP/1.1",
+            *([] if header == "Host" else [f"Host: 127.0.0.1:{server.port}"]),
+            *[f"{header}: 127.0.0.1:{server.port}"] * 2,
+        ]
+        lines += (
+            [
+                "Upgrade: websocket",
+                "Connection: Upgrade",
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+                "Sec-WebSocket-Version: 13",
+            ]
+            if path == "/ws"
+            else ["Content-Length: 0"]
+        )
+        await stream.send("\r\n".join([*lines, "", ""]).encode())
+        answer = (await stream.receive()).decode()
+    assert answer.startswith("HTTP/1.1 400 "), answer

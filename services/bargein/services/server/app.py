@@ -142,6 +142,10 @@ class App:
 
     async def _check(self, connection: HTTPConnection, *, new: bool = True) -> None:
         """Raise `_ProblemError` if a peer may not connect. A `new` one needs room as well."""
+        # With two of them, a proxy before this server may have checked the other one than is read here.
+        for header in ("host", "origin", "authorization"):
+            if len(connection.headers.getlist(header)) > 1:
+                raise _ProblemError(400, f"there is more than one {header} header")
         origin, name = connection.headers.get("origin"), connection.headers.get("host", "")
         if reason := refuse_origin(origin, name, self._origins, local=self._local):
             raise _ProblemError(403, reason)

@@ -751,3 +751,26 @@ async def test_what_was_dropped_for_a_peer_that_does_not_read_was_not_heard() ->
     remembered = said.remembered.split()
     assert remembered
     assert len(set(remembered) - arrived) <= 1, "at most the word that was cut"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("header", ["Host", "Origin", "Authorization"])
+async def test_a_header_that_decides_must_not_come_twice(header: str) -> None:
+    """It is refused with a sentence, as the others are, and the server does not fail."""
+    async with (
+        serve_websocket(agent, authorize=lambda token: True) as server,
+        await anyio.connect_tcp("127.0.0.1", server.port) as stream,
+    ):
+        lines = [
+            "GET / HTTP/1.1",
+            *([] if header == "Host" else [f"Host: 127.0.0.1:{server.port}"]),
+            *[f"{header}: 127.0.0.1:{server.port}"] * 2,
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            "Sec-WebSocket-Version: 13",
+        ]
+        await stream.send("\r\n".join([*lines, "", ""]).encode())
+        answer = (await stream.receive()).decode()
+    assert answer.startswith("HTTP/1.1 400 ")
+    assert f"more than one {header}" in answer
