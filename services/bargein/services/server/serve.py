@@ -26,6 +26,7 @@ from bargein.services.transports import BuildAgent, SessionLimits, Sessions, dra
 from bargein.services.transports.origin import is_loopback
 from bargein.services.transports.websocket import Authorize
 
+from ._connections import default_max_connections, make_protocol
 from .app import make_app
 from .metrics import Metrics
 
@@ -268,9 +269,11 @@ def _listen_at(host: str, port: int) -> socket.socket:
 
 def _uvicorn_server(app: Starlette, limits: SessionLimits, certificate: FilePath | None, key: FilePath | None) -> Any:
     uvicorn = import_extra("uvicorn", "server", "serve_page()")
+    # It is based on h11, which bounds how much of an unfinished head it keeps; httptools does not.
+    protocol = make_protocol(head_seconds=limits.open_seconds, max_connections=default_max_connections())
     config = uvicorn.Config(
         app,
-        http="h11",  # unlike httptools, it bounds how much of an unfinished request head it keeps
+        http=protocol,
         log_level="warning",
         lifespan="off",
         access_log=False,
