@@ -159,9 +159,10 @@ async def serve_page(
 
     Args:
         agent: Makes the graph for each peer.
-        host: Where to listen; `0.0.0.0` for all machines that can reach this one. A server at 127.0.0.1 or `localhost`
-            answers browsers by such names only, and by the names of the `origins`. Without `origins` and `authorize`
-            its peers are told what exception ended a session; others learn only that it failed.
+        host: Where to listen; `0.0.0.0` for all machines that can reach this one. A server at 127.0.0.1 or without
+            `authorize` answers browsers that call it by an address, by the name of this machine, or by a name in
+            `origins`; other names may be a hostile page's (DNS rebinding). At 127.0.0.1 without `origins` and
+            `authorize`, peers are told what exception ended a session; others learn only that it failed.
         port: The port. None takes 8080, or the next free one. 0 takes any free one.
         brains: Brains that the page offers; the peer's choice is its parameter `brain`.
         limits: What the server and each peer may use.

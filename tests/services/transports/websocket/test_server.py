@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import random
+import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import anyio
@@ -774,3 +775,12 @@ async def test_a_header_that_decides_must_not_come_twice(header: str) -> None:
         answer = (await stream.receive()).decode()
     assert answer.startswith("HTTP/1.1 400 ")
     assert f"more than one {header}" in answer
+
+
+@pytest.mark.real
+async def test_a_burst_of_connections_finds_room() -> None:
+    """They wait while the loop is busy, and none has to try again, which takes a second or more."""
+    async with serve_websocket(agent) as server:
+        with ExitStack() as stack:  # without a checkpoint, so that nothing is accepted meanwhile
+            for _ in range(300):
+                stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=0.5))

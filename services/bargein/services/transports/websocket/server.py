@@ -34,6 +34,8 @@ from .accept import (
 
 __all__ = ["WebSocketServer", "serve_websocket"]
 
+BACKLOG = 1024
+"""Connections that may wait to be accepted. With the usual 100, a burst of clients waits for seconds."""
 SINGLE_HEADERS = ("Host", "Origin", "Authorization")
 """Headers that decide whether a peer may connect, and must not be there twice."""
 
@@ -98,9 +100,11 @@ async def serve_websocket(
         if not path.startswith("/") or path != (path.rstrip("/") or "/"):
             raise ValueError(f"serve_websocket(paths={path!r}): expected a path such as '/twilio'")
 
+    local = is_loopback(host) or authorize is None  # a hostile page may have its name resolved to this server
+
     async def check(connection: Any, request: Any) -> Any:
         return await _refuse_request(
-            request, accepts, sessions, origins=origins or (), authorize=authorize, local=is_loopback(host)
+            request, accepts, sessions, origins=origins or (), authorize=authorize, local=local
         )
 
     async def accept_path(socket: Socket, request: ConnectionRequest) -> SocketTransport:
@@ -127,6 +131,7 @@ async def serve_websocket(
         process_request=check,
         max_size=sessions.limits.max_message_bytes,
         open_timeout=sessions.limits.open_seconds,
+        backlog=BACKLOG,
         **options,
     ) as server.port:
         yield server
