@@ -44,13 +44,13 @@ async def main(session: Session) -> None:
 '''
 """Each `reveal_type` is followed by the type that it must show."""
 
-WRONG = '''
+WRONG = """
 from bargein import OpenAIRealtime, Pipeline, serve_page
 
 OpenAIRealtime(modle="gpt-realtime")
 serve_page("agent")
 Pipeline().session().of(int)
-'''
+"""
 """Each statement must be refused."""
 
 
@@ -80,7 +80,9 @@ def check(command: list[str], folder: pathlib.Path) -> str:
 
 
 def mypy(python: pathlib.Path, file: pathlib.Path) -> list[str]:
-    output = check([sys.executable, "-m", "mypy", "--strict", "--python-executable", str(python), str(file)], file.parent)
+    output = check(
+        [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(python), str(file)], file.parent
+    )
     return output.splitlines()
 
 
@@ -88,7 +90,10 @@ def pyright(python: pathlib.Path, file: pathlib.Path) -> list[str]:
     return check([sys.executable, "-m", "pyright", "--pythonpath", str(python), str(file)], file.parent).splitlines()
 
 
-CHECKERS = {"mypy": (mypy, r":(\d+): note: Revealed type is (.+)"), "pyright": (pyright, r":(\d+):\d+ - information: Type of .* is (.+)")}
+CHECKERS = {
+    "mypy": (mypy, r":(\d+): note: Revealed type is (.+)"),
+    "pyright": (pyright, r":(\d+):\d+ - information: Type of .* is (.+)"),
+}
 
 
 @pytest.mark.parametrize("checker", CHECKERS)
@@ -114,5 +119,7 @@ def test_what_an_editor_refuses(checker: str, python: pathlib.Path, tmp_path: pa
     run, _ = CHECKERS[checker]
     file = tmp_path / "wrong.py"
     file.write_text(WRONG)
-    errors = [int(match[1]) for line in run(python, file) if (match := re.search(r":(\d+)(?::\d+)?(?: -|:) error", line))]
+    errors = [
+        int(match[1]) for line in run(python, file) if (match := re.search(r":(\d+)(?::\d+)?(?: -|:) error", line))
+    ]
     assert sorted(set(errors)) == [4, 5, 6]

@@ -2,7 +2,7 @@
 
 The names of everyday use are here, so that a first program needs one import line::
 
-    from bargein import Cascade, Pipeline, Spoken, Transport, serve_page
+    from bargein import Cascade, Pipeline, Spoken, Transport, run_page
 
 Each is imported when it is first used: `import bargein` alone loads nothing else and needs no extra. Everything else
 has one full path, such as `bargein.services.transports.telephony`.
@@ -99,6 +99,7 @@ if TYPE_CHECKING:
     from bargein.services.providers.rules import Rules as Rules
     from bargein.services.providers.ultravox import Ultravox as Ultravox
     from bargein.services.providers.xai import GrokVoice as GrokVoice
+    from bargein.services.server import run_page as run_page
     from bargein.services.server import serve_page as serve_page
     from bargein.services.tools import Tool as Tool
     from bargein.services.tools import ToolContext as ToolContext
@@ -145,7 +146,7 @@ _NAMES = {
     f"{_PROVIDERS}.rules": "Rules",
     f"{_PROVIDERS}.ultravox": "Ultravox",
     f"{_PROVIDERS}.xai": "GrokVoice",
-    f"{_SERVICES}.server": "serve_page",
+    f"{_SERVICES}.server": "run_page serve_page",
     f"{_SERVICES}.tools": "Tool ToolContext tool",
     f"{_SERVICES}.transports": "FileTransport Sessions Transport connect_websocket serve_websocket",
     f"{_SERVICES}.transports.local": "LocalTransport",
@@ -154,7 +155,7 @@ _NAMES = {
 
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-_EXTRAS = {"WebRtcServer": "webrtc", "serve_page": "server"}
+_EXTRAS = {"WebRtcServer": "webrtc", "run_page": "server", "serve_page": "server"}
 """Names whose module imports a library of an extra at once. The others import theirs when they are constructed."""
 
 __all__ = ["__version__", *sorted(_MODULES)]  # noqa: PLE0604 - strings, as `dict` keys

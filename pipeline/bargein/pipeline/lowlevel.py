@@ -1,7 +1,6 @@
-"""The engine's inside, for code that extends Bargein: services, transports, test kits.
+"""The inside of the engine, for code that extends Bargein: services, transports, test kits.
 
-Applications do not need this module. It is public and kept stable for those who write parts of an engine around the
-engine, in the way of `trio.lowlevel`.
+Applications do not need this module. It is public and stable, like `trio.lowlevel`.
 """
 
 from __future__ import annotations

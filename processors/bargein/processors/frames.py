@@ -115,6 +115,8 @@ class Timing(ReplyFrame, frozen=True):
     """Start of its sound, in milliseconds from the beginning of the item."""
     end_ms: float
     """End of its sound, in milliseconds from the beginning of the item."""
+    spoken: bool = True
+    """Whether it sounds at all. False: the voice failed, and nobody will hear this piece."""
 
     def __post_init__(self) -> None:
         check_text(self, "text")

@@ -53,7 +53,9 @@ async def move(seed: int) -> None:
     """The same call where one cascade takes over from the other when that fails, or by hand."""
     world = World(seed, 0.3)
     first, second = cascade(world, name="first"), cascade(world, name="second")
-    brain = Failover(first, second, cooldown_seconds=world.random.choice((1, 20, 60)), silence_seconds=world.random.choice((5, 60)))
+    brain = Failover(
+        first, second, cooldown_seconds=world.random.choice((1, 20, 60)), silence_seconds=world.random.choice((5, 60))
+    )
     try:
         await call(world, brain, [first.answer.part, second.answer.part], brain.switch)
     except* FailoverError:

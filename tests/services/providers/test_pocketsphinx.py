@@ -21,7 +21,7 @@ from tests.speech import errors, utterances, words
 
 pytest.importorskip("pocketsphinx", reason="the extra 'pocketsphinx' is not installed")
 
-ROBOT = Path(__file__).parents[1] / "data" / "robot"
+ROBOT = Path(__file__).parents[2] / "data" / "robot"
 """Two questions, spoken by eSpeak at 140 words a minute, at 16 kHz."""
 GRAMMAR = """#JSGF V1.0;
 grammar city;
@@ -166,7 +166,7 @@ async def test_a_sentence_without_its_end() -> None:
     ("options", "match"),
     [
         ({"hmm": "no-such-folder"}, "no-such-folder"),
-        ({"no_such_option": 1}, "no_such_option"),
+        ({"extra": {"no_such_option": 1}}, "no_such_option"),
         ({"grammar": "#JSGF V1.0; grammar x; public <x> = flibbertigibbetish;"}, "words= with its pronunciation"),
         ({"grammar": "nonsense"}, "its grammar"),
         ({"keyphrases": {"flibbertigibbetish": 1e-20}}, "its keyphrases"),
@@ -210,7 +210,7 @@ async def test_a_decoder_that_breaks() -> None:
     async with PocketSphinx(grammar=GRAMMAR) as ear:
         texts = ear.transcribe(framed(utterances()["weather"].samples))
         await anext(texts)
-        ear._ears[0]._decoder = None  # as if it had gone wrong
+        ear._decoders[0]._decoder = None  # as if it had gone wrong
         with pytest.raises(RuntimeError, match=r"PocketSphinx failed while it listened: .*; the next utterance"):
             [text async for text in texts]
         assert (await heard(ear, "yes"))[-1] == "yes"

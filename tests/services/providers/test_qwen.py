@@ -115,7 +115,7 @@ def test_where_it_connects() -> None:
 
 def test_what_cannot_be_is_refused() -> None:
     """Before anything is sent, with what to use instead."""
-    with pytest.raises(ValueError, match="2 pictures a second at most"):
+    with pytest.raises(ValueError, match="at most 2 pictures per second"):
         QwenOmni(api_key="k", fps=5)
     with pytest.raises(ValueError, match="Qwen Omni has server_vad"):
         QwenOmni(api_key="k", turn_detection="semantic_vad")

@@ -45,7 +45,7 @@ from bargein.services.realtime import (
     UnsupportedError,
     UsageReported,
 )
-from bargein.services.realtime._dialogue import UNANSWERED
+from bargein.services.realtime._dialogue.responses import MAX_UNANSWERED
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe
 
 pytestmark = pytest.mark.virtual
@@ -342,9 +342,9 @@ async def test_what_is_kept_is_bounded() -> None:
         await harness.settle()
         dialogue = model._dialogue
         assert dialogue is not None
-        assert len(dialogue._responses) <= UNANSWERED
-        assert len(dialogue.calls._here) <= UNANSWERED
-        assert not dialogue.give
+        assert len(dialogue.responses.by_id) <= MAX_UNANSWERED
+        assert len(dialogue.tool_calls._known) <= MAX_UNANSWERED
+        assert not dialogue.output
         assert len(model.history) <= model.history.entries.max_entries
         await harness.session.cancel()
 

@@ -67,7 +67,7 @@ async def converse(url: str, peer: ScriptedGemini, **options: Any) -> list[Any]:
 async def test_over_a_real_socket() -> None:
     """Binary frames, a tool, and a connection that breaks and is taken up again."""
     asks = [ToolCall(call_id="", name="clock", arguments='{"city": "Paris"}')]
-    peer = ScriptedGemini(asks, "It is noon.", "You are welcome.", word_ms=5, pace=0)
+    peer = ScriptedGemini(asks, "It is noon.", "You are welcome.", word_ms=5, pace_seconds=0)
     with anyio.fail_after(60):
         async with peer.serve() as url:
             frames = await converse(url, peer)

@@ -295,6 +295,8 @@ class Turns(Processor):
     def _next_deadline(self) -> float:
         """Return the time of the next deadline, or infinity."""
         if (turn := self._open) is not None:
+            if self._external_control and turn.ends_at == math.inf:
+                return math.inf  # only the owner of the turn ends it: no timer does
             limit = turn.began + self.max_ms / 1000
             if turn.ends_at == math.inf or turn.ends_at > limit:
                 lost = turn.last_sign + LOST_SECONDS if self._speaking and turn.speech_ms else math.inf

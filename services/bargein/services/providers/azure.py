@@ -22,7 +22,7 @@ from bargein.services.providers.openai.options import (
     with_path,
 )
 from bargein.services.realtime import Message, Realtime, Settings
-from bargein.services.realtime.protocol import named_setting
+from bargein.services.realtime.settings import named_setting
 
 __all__ = [
     "AZURE",
@@ -90,8 +90,9 @@ class AzureRealtime(Realtime):
             connection, such as `azure.identity`'s `get_bearer_token_provider(...)`.
         api_version: The `api-version` of a preview deployment, which speaks the beta dialect; None for the GA dialect.
         audio: The audio format on the wire: `"audio/pcm"`, or `"audio/pcmu"` or `"audio/pcma"` (G.711 at 8 kHz).
-        **options: The options of `OpenAIRealtime`. The key is by default that of `AZURE_OPENAI_API_KEY`. `transcription`
-            names a *deployment* and is None by default: a deployment that does not exist causes a `Failure` in each turn.
+        **options: The options of `OpenAIRealtime`. The key is by default that of `AZURE_OPENAI_API_KEY`.
+            `transcription` names a *deployment* and is None by default: a deployment that does not exist causes a
+            `Failure` in each turn.
 
     Raises:
         ValueError: There is no key or token, or an argument has no possible value.
@@ -165,12 +166,12 @@ class VoiceLive(Realtime):
         echo_cancellation: The server's echo cancellation, such as `"server_echo_cancellation"`; None for none.
         word_timestamps: Whether the server sends the time of each word, which arrives as `Timing` and makes the record
             of what was heard exact; None to ask for them if the voice is Azure's, which has them.
-        auto_truncate: Whether the server cuts its memory by itself when it is interrupted. It then assumes that all audio
-            was played in real time as it was sent. By default it is told what was heard.
+        auto_truncate: Whether the server cuts its memory by itself when it is interrupted. It then assumes that all
+            audio was played in real time as it was sent. By default it is told what was heard.
         api_version: The `api-version` of the interface.
         **options: The options of `OpenAIRealtime`. The key is by default that of `AZURE_VOICELIVE_API_KEY`,
-            `turn_detection` `"azure_semantic_vad"`, and `transcription` `"azure-speech"`. `voice` is a voice of OpenAI or
-            of Azure; voices of another type are objects in `extra`.
+            `turn_detection` `"azure_semantic_vad"`, and `transcription` `"azure-speech"`. `voice` is a voice of OpenAI
+            or of Azure; voices of another type are objects in `extra`.
 
     Raises:
         ValueError: There is no key or token, or an argument has no possible value.

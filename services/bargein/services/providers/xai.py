@@ -130,7 +130,8 @@ class GrokVoice(Realtime):
         audio: The audio format on the wire: `"audio/pcm"`, or `"audio/pcmu"` or `"audio/pcma"` (G.711 at 8 kHz).
         rate: The sample rate of `"audio/pcm"` in both directions, 8,000 to 48,000 Hz.
         server_tools: Tools that run at xAI, such as `{"type": "web_search"}`.
-        supports_resumption: Whether a lost connection is resumed. The server keeps a conversation for about half an hour.
+        supports_resumption: Whether a lost connection is resumed. The server keeps a conversation for about half an
+            hour.
         supports_truncation: Whether the server is told what was heard, so that its memory can be cut to that. It is not
             certain that every model takes this, so it is off by default.
         url: The address of the server.

@@ -14,7 +14,13 @@ from bargein.pipeline import Usage
 from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history import Entry, Picture
 from bargein.services.providers.anthropic import AnthropicMessages, LanguageModelError
-from bargein.services.providers.anthropic._protocol import SILENCE, MessageStream, blocks, messages, request
+from bargein.services.providers.anthropic._protocol import (
+    SILENCE,
+    MessageStream,
+    build_request,
+    content_blocks,
+    messages,
+)
 from tests.services.providers.chat.test_language_model import (
     BACKENDS,
     END,
@@ -205,7 +211,7 @@ def test_an_agent_that_speaks_first() -> None:
 def test_pictures_come_before_words() -> None:
     """A picture is a block of its own."""
     source = {"type": "base64", "media_type": "image/png", "data": "AA=="}
-    assert blocks("Look.", [Picture(media="image/png", data=b"\0")]) == [
+    assert content_blocks("Look.", [Picture(media="image/png", data=b"\0")]) == [
         {"type": "image", "source": source},
         {"type": "text", "text": "Look."},
     ]
@@ -216,7 +222,7 @@ def test_options_of_the_request() -> None:
     entries = [Entry(role="system", text="The user is Anna."), Entry(role="user", text="x")]
     tool = {"name": "t", "description": "d", "parameters": {"type": "object"}}
     prompt = Prompt(entries=entries, instructions="Be brief.", tools=[tool])
-    body = request(prompt, "m", limit={"max_tokens": 9, "temperature": None}, extra={"top_k": 1, "stream": None})
+    body = build_request(prompt, "m", limits={"max_tokens": 9, "temperature": None}, extra={"top_k": 1, "stream": None})
     assert body == {
         "model": "m",
         "system": "Be brief.\n\nThe user is Anna.",
@@ -229,7 +235,7 @@ def test_options_of_the_request() -> None:
 
 def test_calls_without_tools() -> None:
     """A conversation with calls names their tools even when none may be called any more."""
-    body = request(Prompt(entries=[called("weather")]), "m")
+    body = build_request(Prompt(entries=[called("weather")]), "m")
     assert [each["name"] for each in body["tools"]] == ["weather"]
     assert body["tool_choice"] == {"type": "none"}
 

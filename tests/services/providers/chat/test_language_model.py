@@ -22,7 +22,7 @@ from bargein.services.history import Entry, Picture
 from bargein.services.providers._shared.model_error import http_error, retry_wait
 from bargein.services.providers._shared.sse import ServerEvent, SseReader
 from bargein.services.providers.chat import ChatCompletions, LanguageModelError
-from bargein.services.providers.chat.protocol import ChatStream, messages, request
+from bargein.services.providers.chat.protocol import ChatStream, build_request, messages
 from bargein.services.sockets.retry import retry_after_seconds
 
 BACKENDS = ["asyncio", "trio"]
@@ -235,7 +235,9 @@ def test_pictures_are_data_uris() -> None:
 def test_options_of_the_request() -> None:
     """Tools are wrapped, what is None is left out, and `extra` has the last word."""
     prompt = Prompt(entries=[Entry(role="user", text="x")], tools=[{"name": "t"}])
-    body = request(prompt, "m", limit={"max_tokens": 9, "temperature": None}, extra={"stream_options": None, "seed": 1})
+    body = build_request(
+        prompt, "m", limits={"max_tokens": 9, "temperature": None}, extra={"stream_options": None, "seed": 1}
+    )
     assert body == {
         "model": "m",
         "messages": [{"role": "user", "content": "x"}],
@@ -562,7 +564,10 @@ def test_a_server_that_falls_silent(backend: str, script: list[Step]) -> None:
             begins = script == [head() + part(HELLO[1])]
             with pytest.raises(LanguageModelError, match=r"says nothing for 0\.05 s") as caught:
                 await asked(server, first_byte_seconds=5 if begins else 0.05, silence_seconds=0.05)
-            assert (caught.value.kind, len(server.requests)) == ("slow", 1)
+            assert caught.value.kind == "slow"
+            while not server.requests:  # noqa: ASYNC110  # on a busy machine the server reads it only now
+                await anyio.sleep(0.01)
+            assert len(server.requests) == 1, "it is not asked again"
 
     run(backend, talk)
 

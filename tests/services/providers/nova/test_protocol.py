@@ -75,7 +75,7 @@ def told(events: list[Event]) -> list[str]:
     """Events in short, with the numbers of their turns."""
     lines = []
     for event in events:
-        name = getattr(event, "response", "") or getattr(event, "item", "")
+        name = getattr(event, "response_id", "") or getattr(event, "item_id", "")
         what = [type(event).__name__, name.partition("-")[2]]
         for field in ("text", "outcome", "final", "answered"):
             if getattr(event, field, None):

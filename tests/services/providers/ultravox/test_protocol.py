@@ -116,7 +116,7 @@ def test_a_turn() -> None:
         said("agent", 1, text="It is five.", final=True),
         state("listening"),
     )
-    of = {"response": ONE, "item": ONE}
+    of = {"response_id": ONE, "item_id": ONE}
     assert events == [
         BEGAN,
         TextPiece(**of, text="It is"),

@@ -137,7 +137,8 @@ class _Block:
 class MessageStream(AnswerStream):
     """The protocol of one answer.
 
-    Tool calls are yielded when the answer is complete, so that an answer that breaks off calls nothing. The usage is last.
+    Tool calls are yielded when the answer is complete, so that an answer that breaks off calls nothing. The usage is
+    last.
     """
 
     def __init__(self, source: str = "the model") -> None:

@@ -29,8 +29,8 @@ class AnthropicMessages(HttpModel):
 
     Args:
         model: The model's name.
-        api_key: The key; by default that of `ANTHROPIC_API_KEY` for Anthropic, which is sent to nobody else. A server in
-            the local network needs none, and `""` sends none anywhere.
+        api_key: The key; by default that of `ANTHROPIC_API_KEY` for Anthropic, which is sent to nobody else. A server
+            in the local network needs none, and `""` sends none anywhere.
         url: The address of the API, with or without `/v1`.
         max_tokens: Most tokens of an answer. The protocol requires a limit.
         temperature: The model's temperature; None for the provider's default.

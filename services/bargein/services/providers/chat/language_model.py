@@ -34,8 +34,8 @@ class ChatCompletions(HttpModel):
 
     Args:
         model: The model's name; on Azure the deployment.
-        api_key: The key. By default that of `OPENAI_API_KEY` for OpenAI and of `AZURE_OPENAI_API_KEY` for Azure; these are
-            sent to nobody else. A server in the local network needs none, and `""` sends none anywhere.
+        api_key: The key. By default that of `OPENAI_API_KEY` for OpenAI and of `AZURE_OPENAI_API_KEY` for Azure; these
+            are sent to nobody else. A server in the local network needs none, and `""` sends none anywhere.
         url: The address of the API. A query is kept. Of Azure, the address of the resource suffices.
         api_version: The `api-version` of Azure; None for Azure's API without versions.
         max_tokens: Most tokens of an answer; None for the server's limit.

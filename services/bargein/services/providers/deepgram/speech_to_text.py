@@ -33,8 +33,8 @@ class Deepgram(RemoteSpeech, SpeechToText):
 
         Cascade(Deepgram(), ..., ...)
 
-    Each utterance has a socket of its own. While a busy or failing server is asked again, the audio waits. The iterator of
-    `transcribe` raises `ConnectionError` when Deepgram refuses, reports an error or closes the connection, and
+    Each utterance has a socket of its own. While a busy or failing server is asked again, the audio waits. The iterator
+    of `transcribe` raises `ConnectionError` when Deepgram refuses, reports an error or closes the connection, and
     `TimeoutError` when it is silent.
 
     Args:
@@ -130,8 +130,8 @@ class Deepgram(RemoteSpeech, SpeechToText):
                             await self._send(socket, message)
                 group.cancel_scope.cancel()
             limit.deadline = anyio.current_time() + self._silence_seconds
-            for message in protocol.end():
-                await self._send(socket, message)
+            for ending in protocol.end():
+                await self._send(socket, ending)
 
 
 def _query_values(query: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from bargein.services.providers._shared.voice_socket import SpeechPiece
 __all__ = ["ElevenLabsProtocol"]
 
 CLEAR_OFFSET_MS: Final = 500.0
-"""Audio that must have come before it is clear whether times count from the message or from the sentence's beginning."""
+"""Audio that must have come before it is clear whether times count from the message or from the sentence's
+beginning."""
 
 
 class _Alignment(msgspec.Struct, rename="camel"):

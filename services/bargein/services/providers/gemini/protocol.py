@@ -68,8 +68,8 @@ MEDIA_TYPES: Final = {"jpeg": "image/jpeg", "jpg": "image/jpeg", "png": "image/p
 class GeminiProtocol(Protocol):
     """The protocol of one connection to the Gemini Live API.
 
-    With `turn_detection=None` the client marks the user's turns itself (`activityStart`, `activityEnd`). Audio outside of
-    such an activity waits in a queue.
+    With `turn_detection=None` the client marks the user's turns itself (`activityStart`, `activityEnd`). Audio outside
+    of such an activity waits in a queue.
 
     Args:
         address: Returns the endpoint with its credentials, directly or as an awaitable; called for each connection.

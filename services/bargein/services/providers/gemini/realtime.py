@@ -14,7 +14,7 @@ from bargein.pipeline.lowlevel import check_options
 from bargein.services.history import History
 from bargein.services.providers._shared.keys import Token, check_key, check_token, fetch_token
 from bargein.services.realtime import Profile, Realtime, ReconnectPolicy, Settings
-from bargein.services.realtime.protocol import named_setting
+from bargein.services.realtime.settings import named_setting
 from bargein.services.sockets import Endpoint, Socket, dial
 from bargein.services.tools import Tool, Toolbox
 
@@ -36,8 +36,8 @@ GetAddress = Callable[[], Endpoint | Awaitable[Endpoint]]
 class GeminiLive(Realtime):
     """A Gemini Live model: a brain that takes 16 kHz mono audio and speaks 24 kHz mono.
 
-    Access is given in one of three ways: `api_key` for AI Studio, `token` for AI Studio (an ephemeral token), or `token`
-    together with `project` for Vertex AI (a bearer token of Google Cloud).
+    Access is given in one of three ways: `api_key` for AI Studio, `token` for AI Studio (an ephemeral token), or
+    `token` together with `project` for Vertex AI (a bearer token of Google Cloud).
 
     Args:
         model: The model's name.
@@ -52,8 +52,8 @@ class GeminiLive(Realtime):
         background: Names of tools that the model does not wait for, each with when it speaks about the result:
             `"WHEN_IDLE"`, `"INTERRUPT"` or `"SILENT"`.
         output: `"audio"`, or `"text"` for models that answer in text.
-        turn_detection: `"server_vad"`; a dictionary of that `type` with the settings of `automaticActivityDetection` and
-            `interrupt_response`; or None for push to talk, where a `Commit` or a `Turn` ends the user's turn.
+        turn_detection: `"server_vad"`; a dictionary of that `type` with the settings of `automaticActivityDetection`
+            and `interrupt_response`; or None for push to talk, where a `Commit` or a `Turn` ends the user's turn.
         transcription: Whether the user's words are transcribed.
         compression: Whether old turns are dropped when the context is full, or the settings of
             `contextWindowCompression`. Without it a session ends after about 15 minutes, with video after two.
@@ -99,35 +99,32 @@ class GeminiLive(Realtime):
         resume: str = "",
         connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]] = dial,
     ) -> None:
-        _check_background(background or {})
-        if token is not None:
-            check_token("GeminiLive", token, api_key)
+        _check_arguments(background or {}, token, api_key)
         profile = _profile(on_vertex=project is not None, manual=turn_detection is None)
         if project is not None:
-            address = _vertex_address(location, token, api_version or "v1beta1", url, headers or {})
-            path = f"projects/{project}/locations/{location}/publishers/google/models/{model}"
+            path = f"projects/{project}/locations/{location}/publishers/google/models/"
+            address = _vertex_address(location, token, api_version, url, headers or {})
         else:
+            path = "models/"
             address = _studio_address(_find_key(api_key, token), token, api_version, url, headers or {})
-            path = f"models/{model}"
-        window = dict(compression) if isinstance(compression, Mapping) else {"slidingWindow": {}}
-        continuity = Continuity(f"{uuid4().hex[:8]}-")
+        ids = Continuity(uuid4().hex[:8] + "-")
         super().__init__(
             profile=profile,
             protocol=lambda: GeminiProtocol(
                 address=address,
                 profile=profile,
-                continuity=continuity,
+                continuity=ids,
                 background=background,
                 seeded=bool(self.history.remembered),
             ),
             settings=Settings(
-                model=model if "/" in model else path,
+                model=model if "/" in model else path + model,
                 instructions=instructions,
                 voice=voice,
                 output=output,
                 turn_detection=named_setting("turn_detection", turn_detection),
                 transcription={} if transcription else None,
-                extra={**({"contextWindowCompression": window} if compression else {}), **(extra or {})},
+                extra=_compression(compression) | dict(extra or {}),
             ),
             tools=tools,
             fps=fps,
@@ -145,11 +142,21 @@ def _profile(*, on_vertex: bool, manual: bool) -> Profile:
     return msgspec.structs.replace(profile, provider="Gemini on Vertex AI") if on_vertex else profile
 
 
-def _check_background(background: Mapping[str, str]) -> None:
+def _compression(compression: bool | Mapping[str, Any]) -> dict[str, Any]:
+    if not compression:
+        return {}
+    return {
+        "contextWindowCompression": dict(compression) if isinstance(compression, Mapping) else {"slidingWindow": {}}
+    }
+
+
+def _check_arguments(background: Mapping[str, str], token: Token | None, api_key: str | None) -> None:
     for name, scheduling in background.items():
         if scheduling not in SCHEDULINGS:
             expected = "'WHEN_IDLE', 'INTERRUPT' or 'SILENT'"
             raise ValueError(f"GeminiLive(background={{{name!r}: {scheduling!r}}}): expected {expected}")
+    if token is not None:
+        check_token("GeminiLive", token, api_key)
 
 
 def _find_key(api_key: str | None, token: Token | None) -> str:
@@ -179,19 +186,19 @@ def _studio_address(
 
 
 def _vertex_address(
-    location: str, token: Token | None, api_version: str, url: str | None, headers: Mapping[str, str]
+    location: str, token: Token | None, api_version: str | None, url: str | None, headers: Mapping[str, str]
 ) -> GetAddress:
     if token is None:
         raise ValueError(
-            "GeminiLive(project=...): no token; give token=a function that returns a bearer token of Google Cloud, such "
-            "as one that refreshes google.auth's default credentials"
+            "GeminiLive(project=...): no token; give token=a function that returns a bearer token of Google Cloud, "
+            "such as one that refreshes google.auth's default credentials"
         )
     host = "aiplatform.googleapis.com" if location == "global" else f"{location}-aiplatform.googleapis.com"
 
     async def address() -> Endpoint:
         value = await fetch_token("Gemini on Vertex AI", token)
         return Endpoint(
-            url=url or f"wss://{host}{VERTEX_PATH.format(version=api_version)}",
+            url=url or f"wss://{host}{VERTEX_PATH.format(version=api_version or 'v1beta1')}",
             headers={"Authorization": f"Bearer {value}", **headers},
             pong_seconds=PONG_SECONDS,
         )

@@ -1,8 +1,8 @@
 """The messages of the Gemini Live API as they are on the wire: decoders for the server's, an encoder for the client's.
 
-Unknown fields are ignored, and fields that this project does not read are left out. Usage and voice activity are decoded
-as plain values, so that a surprise in them does not make the rest of the message unreadable. Audio is base64 in the JSON
-and `bytes` here.
+Unknown fields are ignored, and fields that this project does not read are left out. Usage and voice activity are
+decoded as plain values, so that a surprise in them does not make the rest of the message unreadable. Audio is base64 in
+the JSON and `bytes` here.
 """
 
 from __future__ import annotations

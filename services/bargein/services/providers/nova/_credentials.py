@@ -25,8 +25,8 @@ class Refreshable(Protocol):
 
 
 CredentialsSource = Credentials | Refreshable | Callable[[], Any | Awaitable[Any]] | None
-"""Credentials, botocore's credentials, or a function that returns either (async, or plain and run in a thread); None for
-botocore's default chain."""
+"""Credentials, botocore's credentials, or a function that returns either (async, or plain and run in a thread); None
+for botocore's default chain."""
 
 
 def credentials_provider(source: CredentialsSource, profile: str | None = None) -> Callable[[], Awaitable[Credentials]]:

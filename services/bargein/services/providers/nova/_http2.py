@@ -44,7 +44,8 @@ CONNECTION_ERRORS: Final = (
 
 
 def _h2(module: str) -> ModuleType:
-    return import_extra(f"h2.{module}", "nova", "NovaSonic()")
+    found: ModuleType = import_extra(f"h2.{module}", "nova", "NovaSonic()")
+    return found
 
 
 class Http2Exchange:

@@ -19,7 +19,7 @@ import msgspec
 
 from bargein.services.history import Entry
 from bargein.services.realtime import Event, Message, Profile, Protocol, ProtocolFault, SessionReady, Settings
-from bargein.services.realtime.protocol import deep_merge
+from bargein.services.realtime.settings import deep_merge
 from bargein.services.sockets import Endpoint
 
 from . import wire
@@ -53,7 +53,8 @@ MAX_HISTORY_MESSAGE_BYTES: Final = {True: 50_000, False: 1_000}
 MAX_HISTORY_BYTES: Final = 200_000
 """Bytes of all such messages together [third party]."""
 RESULT_KEY: Final = "result"
-"""The key under which a tool's result is sent if it is not a JSON object. It is not certain that plain text is taken."""
+"""The key under which a tool's result is sent if it is not a JSON object. It is not certain that plain text is
+taken."""
 FATAL_KINDS: Final = frozenset({"validationException", "accessDeniedException", "resourceNotFoundException"})
 """Failures where retrying cannot succeed, if they are the first message of a connection."""
 

@@ -32,15 +32,16 @@ class NovaSonic(Realtime):
     """Nova Sonic: a brain that takes 16 kHz and speaks 24 kHz mono audio by default. Needs the extra `nova`.
 
     The model detects turns by itself. It cannot be asked for a response, stopped or corrected: it answers what it hears
-    and, with Nova 2, what is typed. An interrupt silences the reply on this side, and the rest of it is dropped. A session
-    ends after eight minutes; before that, the next one takes over in a pause, with the conversation as it was heard.
+    and, with Nova 2, what is typed. An interrupt silences the reply on this side, and the rest of it is dropped. A
+    session ends after eight minutes; before that, the next one takes over in a pause, with the conversation as it was
+    heard.
 
     Args:
         model: The Bedrock model id.
-        region: The AWS region; by default that of `AWS_REGION` or of AWS's configuration files. Not every region has the
-            models.
-        credentials: `Credentials`, those of botocore or boto3, or a function that returns either (async, or plain and run
-            in a thread). None for botocore's default chain. They are looked up anew for every connection.
+        region: The AWS region; by default that of `AWS_REGION` or of AWS's configuration files. Not every region has
+            the models.
+        credentials: `Credentials`, those of botocore or boto3, or a function that returns either (async, or plain and
+            run in a thread). None for botocore's default chain. They are looked up anew for every connection.
         aws_profile: The AWS profile for the default chain and the region; None for the default profile.
         instructions: The system prompt.
         voice: The voice id; None for `tiffany`.

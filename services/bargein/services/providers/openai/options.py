@@ -17,7 +17,7 @@ import msgspec
 from bargein.services.history import History
 from bargein.services.providers._shared.keys import check_key
 from bargein.services.realtime import Profile, ReconnectPolicy, Settings
-from bargein.services.realtime.protocol import named_setting
+from bargein.services.realtime.settings import named_setting
 from bargein.services.sockets import Endpoint, Socket
 from bargein.services.tools import Tool, Toolbox
 

@@ -1,8 +1,9 @@
 """The client's side of Ultravox's protocol: commands to messages, messages to events. No I/O.
 
-A call is created by HTTP with all of its settings, then joined over a WebSocket. Audio has no ids, so ids of the agent's
-turns are made here. A turn begins when the agent thinks or speaks, and ends when the agent listens again or the server
-says that it was interrupted. The order on the socket decides what belongs to which turn, also after an interrupt.
+A call is created by HTTP with all of its settings, then joined over a WebSocket. Audio has no ids, so ids of the
+agent's turns are made here. A turn begins when the agent thinks or speaks, and ends when the agent listens again or the
+server says that it was interrupted. The order on the socket decides what belongs to which turn, also after an
+interrupt.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ FAILED: Final = "implementation-error"
 """The error type of a tool that failed."""
 CANCELLED_MESSAGE: Final = "The user interrupted, and it was called off."
 EARLIER: Final = "For you to know, and not to answer, this is what has been said so far.\n"
-"""Introduction of an earlier conversation, which is sent as text of the user that asks for no answer. A call request can
-hold initial messages, but their form is not certain."""
+"""Introduction of an earlier conversation, which is sent as text of the user that asks for no answer. A call request
+can hold initial messages, but their form is not certain."""
 
 
 def call_request(

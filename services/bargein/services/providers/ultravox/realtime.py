@@ -31,8 +31,8 @@ class Ultravox(Realtime):
 
     Args:
         model: The model's name.
-        create_call: Creates a call in place of the key, for applications whose key is kept elsewhere. It gets the body of
-            the request and returns the `joinUrl`.
+        create_call: Creates a call in place of the key, for applications whose key is kept elsewhere. It gets the body
+            of the request and returns the `joinUrl`.
         agent: The id of an agent that is set up at Ultravox. The agent has its own model and greeting.
         input_rate: The rate of the user's audio in Hz.
         output_rate: The rate of the agent's audio in Hz.

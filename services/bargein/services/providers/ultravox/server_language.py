@@ -5,8 +5,8 @@
     async with serve(make_brain, dialect=ULTRAVOX) as server:
         ...  # server.url is the `joinUrl` of every call
 
-Creating calls by HTTP is not part of it. It is a peer for tests and demonstrations: where the vendor's documentation does
-not say which state follows when, the order here is a guess.
+Creating calls by HTTP is not part of it. It is a peer for tests and demonstrations: where the vendor's documentation
+does not say which state follows when, the order here is a guess.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class UltravoxLanguage:
     # Messages of the client ---------------------------------------------------------------------------------------
 
     def read(self, data: str | bytes) -> Iterator[str | bytes]:
-        """Translate a client's message to commands. A message that cannot be read is passed on, for the server to refuse."""
+        """Translate a client's message to commands. A message that cannot be read is passed on, for the server to
+        refuse."""
         if isinstance(data, bytes):
             yield openai.encode(openai.AudioAppend(audio=data))
             return

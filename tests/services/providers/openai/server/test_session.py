@@ -181,12 +181,13 @@ def test_push_to_talk() -> None:
     """Without turn detection nothing is heard; a commit makes an item, and `response.create` a turn."""
     hand = Hand(session=MANUAL)
     assert hand.speak(spoken("time")) == []
-    assert types(hand.client("input_audio_buffer.commit")) == [
-        "input_audio_buffer.committed",
-        "conversation.item.added",
-        "conversation.item.done",
+    events = hand.client("input_audio_buffer.commit")
+    assert types(events) == ["input_audio_buffer.committed", "conversation.item.added", "conversation.item.done"]
+    item, ms = events[0]["item_id"], len(spoken("time")) / 48
+    assert hand.frames() == [  # the bounds of what is to be transcribed
+        SpeechStarted(pts=0, item_id=item, lag_ms=ms),
+        SpeechStopped(pts=round(ms * 1e6), item_id=item),
     ]
-    assert hand.frames() == []
     hand.client("response.create")
     assert hand.frames() == [Commit()]
 
@@ -211,7 +212,7 @@ def test_a_sound_cut_through_a_sample_is_put_together() -> None:
 
 
 def test_transcripts_go_to_their_item() -> None:
-    """Partial transcripts become deltas, the final one completes; an item is told of by its own id."""
+    """The deltas together are the final transcript, however much the partial ones differed from it."""
     hand = Hand(session={"audio": {"input": {"transcription": {"model": "any"}}}})
     item = hand.speak(spoken("time"))[0]["item_id"]
     events = hand.brain(
@@ -221,7 +222,7 @@ def test_transcripts_go_to_their_item() -> None:
         Transcript(text="late", item_id=item, final=True),
     )
     deltas = [event["delta"] for event in events if event["type"].endswith("transcription.delta")]
-    assert deltas == ["What", " time"]
+    assert deltas == ["Which time is it?"]
     assert events[-1]["type"].endswith("transcription.completed")
     assert events[-1]["transcript"] == "Which time is it?"
     assert {event["item_id"] for event in events} == {item}
@@ -493,6 +494,36 @@ def test_cancel_and_truncate() -> None:
     problem = error(hand.client("conversation.item.truncate", item_id=id, content_index=0, audio_end_ms=151))
     assert problem["code"] == "invalid_value"
     assert "Audio content of 150ms is already shorter than 151ms" in problem["message"]
+
+
+@pytest.mark.parametrize("change", ["truncate", "delete"])
+def test_a_change_of_an_item_in_progress_ends_its_response(change: str) -> None:
+    """A truncation is all that the Agents SDK sends at a barge-in. What was acknowledged stays as it is."""
+    hand = Hand()
+    hand.say()
+    hand.client("response.create")
+    item = hand.brain(ResponseStarted(response_id="r"), Text(text="Well,", response_id="r", item_id="i"), sound(400))[0]
+    hand.frames()
+    item_id = item["item"]["id"]
+    where = {"content_index": 0, "audio_end_ms": 150} if change == "truncate" else {}
+    events = hand.client(f"conversation.item.{change}", item_id=item_id, **where)
+    assert types(events)[-2:] == ["response.done", f"conversation.item.{change}d"]
+    assert events[-2]["response"]["status"] == "cancelled"
+    heard = 150.0 if change == "truncate" else 0.0
+    frames = hand.frames()
+    assert [frame for frame in frames if isinstance(frame, Played)] == [
+        Played(response_id="r", item_id="i", ms=heard, done=True)
+    ]
+    assert [type(frame) for frame in frames if not isinstance(frame, Played)] == [Interrupt]
+    assert hand.brain(Text(text=" the rest", response_id="r", item_id="i"), sound(400)) == []
+    assert hand.brain(ResponseEnded(response_id="r", outcome="interrupted")) == []
+    if change == "truncate":
+        (kept,) = hand.client("conversation.item.retrieve", item_id=item_id)
+        assert kept["item"]["content"] == [{"type": "output_audio"}]
+    else:
+        assert item_id not in hand.core.conversation
+    hand.core.close()
+    assert hand.frames() == []
 
 
 def test_what_is_not_cut_was_heard() -> None:

@@ -37,8 +37,6 @@ class ServerItem:
         """Sound that came with the item."""
         self.ms = 0.0
         """Length of the user's sound, or of the agent's as far as it was sent, in milliseconds."""
-        self.transcript = ""
-        """The part of its transcript that the client has."""
         self.final = False
         """Its transcript is complete."""
         self.brain_ids = ("", "")

@@ -10,7 +10,9 @@
 do this:
 
 * It takes the user's `Audio` (16-bit mono, at the rate of the session's input, or at `rate`), and, where it wants to,
-  `SpeechStarted`, `SpeechContinued`, `SpeechStopped`, `Image`, `Configure`, `ClearAudio` and `Remember`.
+  `SpeechStarted`, `SpeechContinued`, `SpeechStopped`, `Image`, `Configure`, `ClearAudio` and `Remember`. Where the
+  client commits sound in which no speech was found, `SpeechStarted` and `SpeechStopped` come together, and give its
+  bounds by their `pts`.
 * It answers each `Commit` (the user has spoken), each `UserText` and each `Respond` with one response, one after the
   other: `ResponseStarted`, then `Text`, `Audio` and `ToolCall` with its id, `Usage` if it knows it, `ResponseEnded`. In
   dialects that have verbatim speech it answers `Say` in the same way. It does not answer `SpeechStopped`, and sound
@@ -56,7 +58,7 @@ from ._config import new_session
 from ._errors import RequestError
 from ._faults import Faults
 from ._session import Event, ServerSession
-from ._socket_session import Ending, Limits, MakeBrain, SessionOptions, SocketSession
+from ._socket_session import Ending, Limits, MakeBrain, ServedSessionOptions, SocketSession
 
 __all__ = [
     "Ending",
@@ -66,10 +68,10 @@ __all__ = [
     "MakeBrain",
     "MakeVad",
     "Remember",
+    "ServedSessionOptions",
     "Server",
     "ServerSession",
     "ServerStatistics",
-    "SessionOptions",
     "serve",
     "serve_socket",
     "server_vad",
@@ -141,7 +143,7 @@ async def serve(
     port: int = 0,
     api_keys: Collection[str] | None = None,
     max_sessions: int = 100,
-    **options: Unpack[SessionOptions],
+    **options: Unpack[ServedSessionOptions],
 ) -> AsyncIterator[Server]:
     """Serve brains at `/v1/realtime` for the time of the block, on asyncio or trio.
 
@@ -153,7 +155,7 @@ async def serve(
         port: Port to listen at; 0 takes a free one.
         api_keys: Keys that are accepted; None accepts clients without a key.
         max_sessions: Sessions at a time, at most.
-        options: Options of each session, see `SessionOptions`: `session` (fields it begins with), `rate` (Hz that the
+        options: Options of each session, see `ServedSessionOptions`: `session` (fields it begins with), `rate` (Hz that the
             brain wants), `vad`, `limits`, `faults`, `dialect`.
 
     Raises:
@@ -198,7 +200,7 @@ async def serve(
 
 @check_options
 async def serve_socket(
-    socket: Socket, make_brain: MakeBrain, *, model: str = "bargein", **options: Unpack[SessionOptions]
+    socket: Socket, make_brain: MakeBrain, *, model: str = "bargein", **options: Unpack[ServedSessionOptions]
 ) -> Ending:
     """Serve one session on a socket, such as one end of `sockets.pipe()`.
 
