@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bargein.services.transports.origin import is_address_or_localhost, is_loopback, refuse_origin
+from bargein.services.sockets.origin import is_address_or_localhost, is_loopback, refuse_origin
 
 
 @pytest.mark.parametrize(
