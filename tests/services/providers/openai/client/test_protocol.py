@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bargein.services.history import Entry
+from bargein.services.history import History
 from bargein.services.providers.openai import wire
 from bargein.services.providers.openai.client._event_reader import BUSY_CODE, FATAL_CODES, HARMLESS_CODES
 from bargein.services.providers.openai.client.protocol import PROFILE, AudioForm, OpenAIProtocol
@@ -885,3 +886,22 @@ def test_profiles_are_kept_apart() -> None:
     azure = msgspec.structs.replace(PROFILE, provider="Azure OpenAI")
     assert OpenAIProtocol(url="wss://example.invalid", headers={}, profile=azure).profile.provider == "Azure OpenAI"
     assert OpenAIProtocol.profile.provider == protocol().profile.provider == "OpenAI"
+
+
+def test_ids_of_earlier_calls_are_made_to_fit() -> None:
+    """Other providers have longer ids: a call and its results keep one id, and two calls keep two."""
+    ours, history = protocol(), History()
+    ids = [f"call-6f1c2a3b-1111-2222-3333-444455556666-{at}" for at in (0, 1)]
+    for call_id in (*ids, "call_short"):
+        history.call(call_id, "weather", "{}", "r1")
+        history.result(call_id, "sunny")
+    items = [message(each)["item"] for each in ours.seed(history.remembered)]
+    late = message(next(iter(ours.tool_result(ids[0], "rain"))))["item"]
+    calls = [item["call_id"] for item in items if item["type"] == "function_call"]
+    assert all(len(call_id) <= 32 for call_id in calls)
+    assert calls[2] == "call_short"
+    assert len(set(calls)) == 3
+    assert [item["call_id"] for item in items if item["type"] == "function_call_output"] == calls
+    assert late["call_id"] == calls[0]
+    own = message(next(iter(ours.tool_result("call-of-this-provider-with-a-very-long-id", "x"))))["item"]
+    assert own["call_id"] == "call-of-this-provider-with-a-very-long-id"
