@@ -155,6 +155,21 @@ async def test_sound_that_stops_in_the_middle_of_speech_is_not_answered(create_r
         assert not client.of("response.created")
 
 
+async def test_a_response_outside_the_conversation() -> None:
+    """The cascade's model answers in text, and the history stays as it is."""
+    brain = Cascade(Ears(), Mind(["Hello!"], ["No."]), Voice())
+    async with piped(lambda: brain) as (client, _):
+        await client.say("Hi.")
+        await client.next("response.done")
+        wanted = {"conversation": "none", "instructions": "Is it about billing?", "metadata": {"topic": "billing"}}
+        await client.send("response.create", response=wanted)
+        done = (await client.next("response.done", 2))["response"]
+        assert (done["status"], done["metadata"]) == ("completed", {"topic": "billing"})
+        assert done["output"][0]["content"][0]["text"] == "No."
+        assert not client.of("error")
+    assert remembered(brain) == [("user", "Hi."), ("assistant", "Hello!")]
+
+
 async def test_a_barge_in() -> None:
     """Speech ends the answer; what the client says was heard is what the cascade remembers, to the word."""
     brain = Cascade(Ears("wait"), Mind([STORY], ["I am waiting."]), Voice(words=True))
