@@ -58,7 +58,7 @@ from ._errors import RequestError
 from ._faults import Faults
 from ._handshake import Handshake, choose_subprotocol
 from ._session import Event, ServerSession
-from ._socket_session import Ending, Limits, MakeBrain, SessionOptions, SocketSession
+from ._socket_session import Ending, Limits, MakeBrain, ServedSessionOptions, SocketSession
 
 __all__ = [
     "Ending",
@@ -68,10 +68,10 @@ __all__ = [
     "MakeBrain",
     "MakeVad",
     "Remember",
+    "ServedSessionOptions",
     "Server",
     "ServerSession",
     "ServerStatistics",
-    "SessionOptions",
     "serve",
     "serve_socket",
     "server_vad",
@@ -155,7 +155,7 @@ async def serve(
     origins: Collection[str] | None = None,
     ssl: tls.SSLContext | None = None,
     max_sessions: int = 100,
-    **options: Unpack[SessionOptions],
+    **options: Unpack[ServedSessionOptions],
 ) -> AsyncIterator[Server]:
     """Serve brains at `/v1/realtime` and `/realtime` for the time of the block, on asyncio or trio.
 
@@ -170,7 +170,7 @@ async def serve(
             Programs send no origin, and may connect.
         ssl: The TLS context for `wss`; None for no encryption.
         max_sessions: Sessions at a time, at most.
-        options: Options of each session, see `SessionOptions`: `session` (fields it begins with), `rate` (Hz that the
+        options: Options of each session, see `ServedSessionOptions`: `session` (fields it begins with), `rate` (Hz that the
             brain wants), `vad`, `limits`, `faults`, `dialect`.
 
     Raises:
@@ -208,7 +208,7 @@ async def serve(
 
 @check_options
 async def serve_socket(
-    socket: Socket, make_brain: MakeBrain, *, model: str = "bargein", **options: Unpack[SessionOptions]
+    socket: Socket, make_brain: MakeBrain, *, model: str = "bargein", **options: Unpack[ServedSessionOptions]
 ) -> Ending:
     """Serve one session on a socket, such as one end of `sockets.pipe()`.
 
