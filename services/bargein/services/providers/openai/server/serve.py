@@ -170,8 +170,8 @@ async def serve(
             Programs send no origin, and may connect.
         ssl: The TLS context for `wss`; None for no encryption.
         max_sessions: Sessions at a time, at most.
-        options: Options of each session, see `ServedSessionOptions`: `session` (fields it begins with), `rate` (Hz that the
-            brain wants), `vad`, `limits`, `faults`, `dialect`.
+        options: Options of each session, see `ServedSessionOptions`: `session` (fields it begins with), `rate` (Hz that
+            the brain wants), `vad`, `limits`, `faults`, `dialect`.
 
     Raises:
         ModuleNotFoundError: The extra `websockets` is not installed.
