@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bargein.services.history import Entry
-from bargein.services.history import History
+from bargein.services.history import Entry, History
 from bargein.services.providers.openai import wire
 from bargein.services.providers.openai.client._event_reader import BUSY_CODE, FATAL_CODES, HARMLESS_CODES
 from bargein.services.providers.openai.client.protocol import PROFILE, AudioForm, OpenAIProtocol
@@ -846,7 +845,7 @@ def test_telephone_sound(form: AudioForm) -> None:
 
 
 def test_a_conversation_is_seeded() -> None:
-    """Words by their role, of the agent's those that were heard; a call goes with its answer, and is not made again."""
+    """Words by their role, of the agent's those that were heard; a call goes with its answer."""
     ours = protocol()
     entries = [
         Entry(role="system", text="The shop is closed."),
@@ -867,7 +866,6 @@ def test_a_conversation_is_seeded() -> None:
         text_item("assistant", "output_text", "At nine,"),
         text_item("assistant", "output_text", "Goodbye."),
     ]
-    assert hears(ours, "response.output_item.done", response_id="r", item=CALL) == []
 
 
 def test_where_it_connects() -> None:
@@ -905,3 +903,20 @@ def test_ids_of_earlier_calls_are_made_to_fit() -> None:
     assert late["call_id"] == calls[0]
     own = message(next(iter(ours.tool_result("call-of-this-provider-with-a-very-long-id", "x"))))["item"]
     assert own["call_id"] == "call-of-this-provider-with-a-very-long-id"
+
+
+def test_a_call_id_may_be_used_again_in_another_response() -> None:
+    """Within a response a call is reported once, however often it is sent; the same id later is another call."""
+    ours = protocol()
+
+    def calls(response_id: str) -> list[Event]:
+        item = {"type": "function_call", "call_id": "call_1", "name": "clock", "arguments": "{}", "status": "completed"}
+        fields = {"response_id": response_id, "item_id": "i", "output_index": 0}
+        events = hears(ours, "response.function_call_arguments.done", **fields, call_id="call_1", name="clock")
+        events += hears(ours, "response.output_item.done", **fields, item=item)
+        events += hears(ours, "response.done", response={"id": response_id, "status": "completed", "output": [item]})
+        return [event for event in events if isinstance(event, ToolCallReceived)]
+
+    for response_id in ("r1", "r2"):
+        (call,) = calls(response_id)
+        assert call == ToolCallReceived(response_id=response_id, call_id="call_1", name="clock", arguments="{}")

@@ -532,11 +532,11 @@ def test_a_response_outside_the_conversation() -> None:
     hand.client("response.create")
     hand.frames()
     note = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Is it about billing?"}]}
-    wanted = {"conversation": "none", "instructions": "Say yes or no.", "input": [note], "metadata": {"topic": "billing"}}
+    wanted = {"conversation": "none", "instructions": "Say yes or no.", "input": [note], "metadata": {"topic": "b"}}
     (created,) = hand.client("response.create", response=wanted)
     response = created["response"]
     assert (response["conversation_id"], response["output_modalities"]) == (None, ["text"])
-    assert response["metadata"] == {"topic": "billing"}
+    assert response["metadata"] == {"topic": "b"}
     assert hand.frames() == [
         Respond(instructions="Say yes or no.\n\nIs it about billing?", out_of_band=response["id"])
     ]

@@ -234,4 +234,5 @@ def test_aiortc_keeps_its_jitter_buffer_where_calls_replace_it() -> None:
         finally:
             await pc.close()
 
-    assert anyio.run(has_buffer), "aiortc has moved its receivers' jitter buffer: bargein.services.media.intake must follow"
+    sentence = "aiortc has moved the jitter buffer of its receivers: bargein.services.media.intake must follow it"
+    assert anyio.run(has_buffer), sentence

@@ -142,7 +142,6 @@ class OpenAIProtocol(EventReader):
                     wire.WireItem(type="function_call", call_id=call_id, name=entry.name, arguments=arguments)
                 )
                 yield from self.tool_result(entry.call_id, entry.output or "")
-                self._calls.append(entry.call_id)
             else:
                 kind = "output_text" if entry.role == "assistant" else "input_text"
                 parts = [wire.WirePart(type=kind, text=entry.remembered)] if entry.remembered else []
@@ -208,7 +207,7 @@ class OpenAIProtocol(EventReader):
 
     def out_of_band(self, name: str, instructions: str) -> Iterator[Message]:
         """Request a response in text outside the conversation. Its metadata tell it from others."""
-        asked = {
+        response = {
             "conversation": "none",
             "output_modalities": ["text"],
             "tool_choice": "none",
@@ -218,7 +217,7 @@ class OpenAIProtocol(EventReader):
         self._count += 1
         event = f"out-of-band-{self._count}"
         self._out_of_band_requests[event] = name
-        yield self._message(wire.ResponseCreate(event_id=event, response=asked))
+        yield self._message(wire.ResponseCreate(event_id=event, response=response))
 
     def cancel(self, response_id: str) -> Iterator[Message]:
         """Cancel this response and no other."""
