@@ -113,15 +113,15 @@ def model_settings(
     Raises:
         TypeError: Turn detection or transcription is neither a name, a dictionary nor None.
     """
-    given = cast(OpenAIOptions, options)
+    chosen = cast(OpenAIOptions, options)
     return Settings(
         model=model,
-        instructions=given.get("instructions", ""),
-        voice=given.get("voice", voice),
-        output=given.get("output", "audio"),
-        turn_detection=named_setting("turn_detection", given.get("turn_detection", turn_detection)),
-        transcription=named_setting("transcription", given.get("transcription", transcription), "model"),
-        extra={**(extra or {}), **(given.get("extra") or {})},
+        instructions=chosen.get("instructions", ""),
+        voice=chosen.get("voice", voice),
+        output=chosen.get("output", "audio"),
+        turn_detection=named_setting("turn_detection", chosen.get("turn_detection", turn_detection)),
+        transcription=named_setting("transcription", chosen.get("transcription", transcription), "model"),
+        extra={**(extra or {}), **(chosen.get("extra") or {})},
     )
 
 
