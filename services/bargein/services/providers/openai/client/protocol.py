@@ -7,7 +7,6 @@ understood as it is, and what they are told is put in their words by a `Dialect`
 from __future__ import annotations
 
 import base64
-import time
 from collections import deque
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypeGuard
@@ -238,9 +237,9 @@ class OpenAIProtocol(Protocol):
         self._answers = detects and bool(turns.get("create_response", True))
         if not self._ready:
             self._ready = True
-            expires = session.get("expires_at")
-            # The one time that is not AnyIO's: the server gives it as a date.
-            left = expires - time.time() if isinstance(expires, int | float) and 0 < expires < 1e12 else 0
+            expires, now = session.get("expires_at"), self.server_time
+            # A date of the server counts only as a difference to the server's own clock.
+            left = expires - now if isinstance(expires, int | float) and 0 < expires < 1e12 and now is not None else 0
             name = str(session.get("id") or self._session)
             yield SessionReady(session_id=name, config=session, remaining_seconds=left if left > 1 else None)
 
