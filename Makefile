@@ -7,15 +7,19 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := $(VENV)/.demo
 
-.PHONY: demo test check lint types format bench clean
+# Two cores and more share the tests; those that need real time stay together on one (tests/conftest.py says which).
+# `make test PARALLEL=` runs them one after the other.
+PARALLEL ?= -n auto --maxprocesses=4 --dist loadgroup
+
+.PHONY: demo test check lint types docs format bench clean
 
 demo: $(DEMO)
 	@$(BIN)/bargein demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(PARALLEL)
 
-check: lint types test
+check: lint types docs test
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -23,6 +27,10 @@ lint: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy pipeline processors services tests examples benchmarks
+
+# The site, strict: a broken link or a page that nobody links to is an error. Open build/site/index.html.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import anyio
+
 from bargein.pipeline import Audio, Outlet, Processor, ResponseEnded, ResponseStarted, UserText
 from bargein.pipeline.testing import framed, speech_like
 from bargein.services.transports import PeerJoined

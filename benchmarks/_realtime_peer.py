@@ -2,8 +2,8 @@
 
 It reads nothing but the type of a message. To a `response.create` it gives `SECONDS` of sound in deltas of 100 ms, with
 a word for every other: one delta for every five pieces of the user's 20 ms, so that both sides speak equally long at
-any speed; or, for the model `emit_limit_error`, as fast as they are read, until `response.cancel`. Prints its port, and ends with
-its standard input.
+any speed; or, for the model `emit_limit_error`, as fast as they are read, until `response.cancel`. Prints its port, and
+ends with its standard input.
 """
 
 from __future__ import annotations

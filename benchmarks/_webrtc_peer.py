@@ -16,9 +16,10 @@ import anyio
 import anyio.to_thread
 import av
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+
 from bargein.pipeline.testing import speech_like
-from bargein.services.rtp.intake import intercept
-from bargein.services.rtp.voice import SILENCE, Encoder
+from bargein.services.media.intake import intercept
+from bargein.services.media.voice_sender import SILENCE, Encoder
 
 STEP = 960
 

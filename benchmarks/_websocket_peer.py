@@ -13,11 +13,12 @@ from contextlib import suppress
 
 import anyio
 import numpy as np
+
 from bargein.pipeline import Audio, Interrupt, UserText
 from bargein.pipeline.testing import noise, speech_like
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, dial
 from bargein.services.transports import WebSocketClient, connect_websocket
-from bargein.services.transports.control import Start, start
+from bargein.services.transports.control import Start, encode_start
 from bargein.services.transports.websocket._wire import pack
 
 RATE, PIECE = 16_000, 320
@@ -37,7 +38,7 @@ async def load(url: str, count: int, seconds: float) -> int:
     async def one(number: int) -> None:
         await anyio.sleep(0.02 * number / count)
         async with dial(Endpoint(url=url)) as socket, anyio.create_task_group() as group:
-            await socket.send(start(Start()))
+            await socket.send(encode_start(Start()))
             group.start_soon(read, socket)
             began = anyio.current_time()
             for piece in range(round(seconds * 50)):

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from _kit import Plain, best, clock, options, show
+
 from bargein.pipeline import Audio, End, Frame, Text, Video
 from bargein.pipeline.testing import framed, joined, speech_like, tone
 from bargein.processors import (

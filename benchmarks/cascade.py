@@ -24,6 +24,7 @@ from typing import Any
 import anyio
 import numpy as np
 from _kit import best, clock, options, run, show
+
 from bargein.pipeline import Audio, Frame, Pipeline, SpeechStopped, Text, Transcript
 from bargein.pipeline.statistics import Hop
 from bargein.pipeline.testing import framed, silence

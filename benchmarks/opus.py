@@ -19,9 +19,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from _kit import options, show
+
 from bargein.pipeline import Audio
 from bargein.processors import Resample
-from bargein.services.rtp.voice import BITRATE, COMPLEXITY
+from bargein.services.media.voice_sender import BITRATE, COMPLEXITY
 
 Samples = npt.NDArray[np.int16]
 Floats = npt.NDArray[np.float64]

@@ -32,6 +32,7 @@ import numpy as np
 import numpy.typing as npt
 import sniffio
 from _kit import best, clock, options, run, show
+
 from bargein.pipeline import Audio, Pipeline, Processor, ResponseEnded, ResponseStarted, Session, Text, Transcript
 from bargein.processors import Pacer, Resample, Spoken
 from bargein.services.frames import Connected, Respond

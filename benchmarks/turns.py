@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from _kit import clock, options, show
+
 from bargein.pipeline import Audio, End, SpeechStarted, SpeechStopped
 from bargein.pipeline.testing import framed
 from bargein.processors import SileroVad, Turns, Vad, WebRtcVad

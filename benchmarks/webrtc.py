@@ -27,6 +27,7 @@ import anyio.to_thread
 from _agents import Echo, Talks
 from _kit import best, clock, options, run, show
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+
 from bargein.pipeline import Pipeline, Processor
 from bargein.processors import Resample, Vad, WebRtcVad
 from bargein.services.transports import Sessions, Transport

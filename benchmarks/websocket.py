@@ -22,6 +22,7 @@ from typing import Any
 import anyio
 from _agents import Echo, Talks
 from _kit import options, run, show
+
 from bargein.pipeline import Pipeline, Processor
 from bargein.processors import BargeIn, Spoken, Vad, WebRtcVad
 from bargein.services.sockets import Socket, SocketClosedError, listen

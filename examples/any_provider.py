@@ -3,11 +3,12 @@
 import sys
 
 import anyio
+
 from bargein.pipeline import Audio, Pipeline, ToolCall, UserText
 from bargein.pipeline.testing import Harness, run_virtual
 from bargein.processors import Pacer, Resample, Spoken
-from bargein.services.providers.catalog import rehearse
 from bargein.services.realtime import Realtime
+from bargein.services.testing.rehearsal import rehearse
 from bargein.services.tools import tool
 
 PROVIDER = "OpenAI"  # or "Gemini", or any other of `bargein.services.providers.catalog.PROVIDERS`

@@ -1,6 +1,7 @@
 """A barge-in, on a virtual clock: the user speaks while the agent does, and not one stale word comes out."""
 
 import anyio
+
 from bargein.pipeline import Interrupt, Outlet, Pipeline, Processor, Text, Transcript
 from bargein.pipeline.testing import Harness, run_virtual
 

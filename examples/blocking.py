@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 
 import anyio
+
 from bargein.pipeline import Pipeline, Processor, Text
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import anyio
 import numpy as np
+
 from bargein.pipeline import Audio, Branch, Frame, Pipeline, Processor
 from bargein.pipeline.testing import Scripted, framed, tone
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import anyio
 import numpy as np
+
 from bargein.pipeline import UserText
 from bargein.pipeline.testing import Harness, run_virtual, tone
 from bargein.processors import Heard, Pacer, Spoken

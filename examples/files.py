@@ -5,6 +5,7 @@ import wave
 from pathlib import Path
 
 import anyio
+
 from bargein.pipeline import Audio, Outlet, Pipeline, Processor, ResponseEnded, ResponseStarted, SpeechStopped
 from bargein.pipeline.testing import framed, speech_like, tone
 from bargein.processors import Gain, Spoken, Vad

@@ -1,8 +1,9 @@
-"""A processor of one's own on the first rung, and its unit test: no engine, no mock, no event loop."""
+"""Your own sync processor, and its unit test: no engine, no mock, no event loop."""
 
 from collections.abc import Iterator
 
 import numpy as np
+
 from bargein.pipeline import Audio, Pipeline, Processor
 from bargein.pipeline.testing import Scripted, framed, tone
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import anyio
+
 from bargein.pipeline import Text
 from bargein.pipeline.testing import run_virtual
 from bargein.services.realtime import (

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import anyio
+
 from bargein.pipeline import Pipeline, Switch, Text
 
 

@@ -4,6 +4,7 @@ import base64
 import json
 
 import anyio
+
 from bargein.pipeline import Outlet, Pipeline, Processor, UserText
 from bargein.services.sockets import Endpoint, Socket, dial
 from bargein.services.testing import ScriptedBrain

@@ -5,6 +5,7 @@ The agent reads a sentence; at 1 s the user coughs, at 3 s the user speaks. All 
 
 import anyio
 import numpy as np
+
 from bargein.pipeline import (
     Audio,
     Hold,

@@ -4,6 +4,7 @@ Each hears the other's voice, waits until it is silent, and says its next senten
 """
 
 import anyio
+
 from bargein.pipeline import Audio, Outlet, Pipeline, Processor
 from bargein.pipeline.testing import framed, speech_like
 from bargein.services.transports import connect_websocket, serve_websocket

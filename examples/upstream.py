@@ -1,8 +1,9 @@
-"""News against the stream: the speaker reports what was heard, and the model above it hears of it, without a link."""
+"""Frames against the stream: the speaker reports what was played, and the model above receives it without a link."""
 
 from collections.abc import Iterator
 
 import anyio
+
 from bargein.pipeline import Inbox, Outlet, Pipeline, Played, Processor, Text, Transcript
 
 

@@ -11,6 +11,7 @@ import anyio
 import numpy as np
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack
+
 from bargein.pipeline import Pipeline
 from bargein.services.testing import ScriptedBrain
 from bargein.services.transports import Sessions, Transport

@@ -5,6 +5,7 @@ after the flush. A page in its place needs what docs/transports.md says about th
 """
 
 import anyio
+
 from bargein.pipeline import Audio, Interrupt, Pipeline, Transcript, UserText
 from bargein.processors import Spoken
 from bargein.services.testing import ScriptedBrain

@@ -1,13 +1,36 @@
-"""Every async test runs on all backends; those marked `virtual` or `real` on the two whose time is so."""
+"""Which backends a test runs on, which tests must not run side by side, and which programs they need.
+
+A test that is `async` runs on an event loop, of which there are four here: trio and asyncio with a clock that jumps to
+the next deadline (virtual time), and asyncio and uvloop with the clock of the machine (real time). A test marked
+`virtual` runs in virtual time only, one marked `real` in real time only, and one without a mark in both.
+
+* In `tests/pipeline`, where the engine is what a loop can change, every such test runs on both loops of each kind.
+* Elsewhere it runs on one loop of each kind. A hash of its name says which, so that it is the same one in every run,
+  and so that about half of the tests run on either. `every_backend` marks those that must run on both all the same.
+* A test that is named on the command line (`pytest tests/x.py::test_y`) runs on all.
+* With `BARGEIN_EXTENDED=1` every test runs on all.
+
+Under pytest-xdist, the tests that need real time share one worker, so that no two of them compete for the machine.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import uvloop
+
 from bargein.pipeline.testing import virtual_asyncio, virtual_trio
+
+from .environment import EXTENDED, need
+from .timeouts import pytest_pyfunc_call, pytest_timeout_cancel_timer, pytest_timeout_set_timer
+
+__all__ = ["pytest_pyfunc_call", "pytest_timeout_cancel_timer", "pytest_timeout_set_timer"]
 
 Backend = tuple[str, dict[str, Any]]
 
@@ -17,13 +40,61 @@ REAL: dict[str, Callable[[], Backend]] = {
     "uvloop": lambda: ("asyncio", {"loop_factory": uvloop.new_event_loop}),
 }
 BACKENDS = VIRTUAL | REAL
+ENGINE = Path(__file__).parent / "pipeline"
+"""The folder whose tests run on every backend."""
+
+# GNU readline, which pytest imports, puts the size of the terminal into the environment of the workers. What a command
+# prints must not depend on it.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
+
+# How long an example takes depends on what else the machine does, and says nothing about the code. On CI the examples
+# are the same each time: a run that fails is a run that can be repeated.
+hypothesis.settings.register_profile("bargein", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.load_profile("bargein")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give an async test its backends."""
     if "anyio_backend" in metafunc.fixturenames:
         marked = metafunc.definition.get_closest_marker
         chosen = VIRTUAL if marked("virtual") else REAL if marked("real") else BACKENDS
         metafunc.parametrize("anyio_backend", list(chosen), indirect=True)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the backends that a test need not run on, and put those that need real time into one group."""
+    named = any("::" in str(each) for each in config.args)
+    left_out = [] if EXTENDED or named else [item for item in items if _is_spare(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        spare = set(left_out)
+        items[:] = [item for item in items if item not in spare]
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            if item.get_closest_marker("real"):
+                item.add_marker(pytest.mark.xdist_group("real-time"))
+
+
+def _is_spare(item: pytest.Item) -> bool:
+    """Return whether the same test runs on another backend of the same kind of time, which is enough."""
+    call = getattr(item, "callspec", None)
+    if call is None or (backend := call.params.get("anyio_backend")) is None:
+        return False
+    if ENGINE in item.path.parents or item.get_closest_marker("every_backend"):
+        return False
+    # Everything that tells this test from others, but for the backend: each of its backends comes to the same choice.
+    others = sorted((name, at) for name, at in call.indices.items() if name != "anyio_backend")
+    digest = hashlib.sha256(f"{item.originalname} {others}".encode()).digest()  # type: ignore[attr-defined]
+    kind = list(VIRTUAL if backend in VIRTUAL else REAL)
+    return bool(backend != kind[digest[0] % len(kind)])
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose program is not installed."""
+    for mark in item.iter_markers("needs"):
+        need(*mark.args)
 
 
 @pytest.fixture

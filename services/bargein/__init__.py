@@ -2,7 +2,7 @@
 
 The names of everyday use are here, so that a first program needs one import line::
 
-    from bargein import Cascade, Pipeline, Spoken, Transport, serve_page
+    from bargein import Cascade, Pipeline, Spoken, Transport, run_page
 
 Each is imported when it is first used: `import bargein` alone loads nothing else and needs no extra. Everything else
 has one full path, such as `bargein.services.transports.telephony`.
@@ -59,15 +59,22 @@ if TYPE_CHECKING:
     from bargein.processors import Commit as Commit
     from bargein.processors import Gain as Gain
     from bargein.processors import Heard as Heard
+    from bargein.processors import Overlay as Overlay
+    from bargein.processors import Pacer as Pacer
     from bargein.processors import Recorder as Recorder
     from bargein.processors import Resample as Resample
     from bargein.processors import Sentences as Sentences
     from bargein.processors import Spoken as Spoken
     from bargein.processors import Turn as Turn
     from bargein.processors import Turns as Turns
+    from bargein.processors import UserIdle as UserIdle
     from bargein.processors import Vad as Vad
+    from bargein.services.brain import Brain as Brain
     from bargein.services.cascade import Cascade as Cascade
+    from bargein.services.cascade import LanguageModel as LanguageModel
     from bargein.services.cascade import Speak as Speak
+    from bargein.services.cascade import SpeechToText as SpeechToText
+    from bargein.services.cascade import TextToSpeech as TextToSpeech
     from bargein.services.failover import Failover as Failover
     from bargein.services.frames import Configure as Configure
     from bargein.services.frames import Respond as Respond
@@ -92,6 +99,7 @@ if TYPE_CHECKING:
     from bargein.services.providers.rules import Rules as Rules
     from bargein.services.providers.ultravox import Ultravox as Ultravox
     from bargein.services.providers.xai import GrokVoice as GrokVoice
+    from bargein.services.server import run_page as run_page
     from bargein.services.server import serve_page as serve_page
     from bargein.services.tools import Tool as Tool
     from bargein.services.tools import ToolContext as ToolContext
@@ -115,8 +123,11 @@ _NAMES = {
         "ResponseStarted Session SpeechStarted SpeechStopped Switch Text ToolCall ToolResult Transcript Usage "
         "UserText Video"
     ),
-    "bargein.processors": "BargeIn Commit Gain Heard Recorder Resample Sentences Spoken Turn Turns Vad",
-    f"{_SERVICES}.cascade": "Cascade Speak",
+    "bargein.processors": (
+        "BargeIn Commit Gain Heard Overlay Pacer Recorder Resample Sentences Spoken Turn Turns UserIdle Vad"
+    ),
+    f"{_SERVICES}.brain": "Brain",
+    f"{_SERVICES}.cascade": "Cascade LanguageModel Speak SpeechToText TextToSpeech",
     f"{_SERVICES}.failover": "Failover",
     f"{_SERVICES}.frames": "Configure Respond Say",
     f"{_SERVICES}.history": "History",
@@ -135,7 +146,7 @@ _NAMES = {
     f"{_PROVIDERS}.rules": "Rules",
     f"{_PROVIDERS}.ultravox": "Ultravox",
     f"{_PROVIDERS}.xai": "GrokVoice",
-    f"{_SERVICES}.server": "serve_page",
+    f"{_SERVICES}.server": "run_page serve_page",
     f"{_SERVICES}.tools": "Tool ToolContext tool",
     f"{_SERVICES}.transports": "FileTransport Sessions Transport connect_websocket serve_websocket",
     f"{_SERVICES}.transports.local": "LocalTransport",
@@ -144,7 +155,7 @@ _NAMES = {
 
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-_EXTRAS = {"WebRtcServer": "webrtc", "serve_page": "server"}
+_EXTRAS = {"WebRtcServer": "webrtc", "run_page": "server", "serve_page": "server"}
 """Names whose module imports a library of an extra at once. The others import theirs when they are constructed."""
 
 __all__ = ["__version__", *sorted(_MODULES)]  # noqa: PLE0604 - strings, as `dict` keys

@@ -1,9 +1,8 @@
-"""Every example runs, says what it should, and is short; every code block in the documents runs."""
+"""Every example runs, prints what it should, and is short."""
 
 from __future__ import annotations
 
 import pathlib
-import re
 import subprocess
 import sys
 
@@ -29,7 +28,6 @@ SAYS = {
     "webrtc": "the agent is heard\ntold: flush",
     "websocket_agent": "then: Very well.\n0 pieces of the old answer came after the flush",
 }
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
 
 def test_every_example_is_known() -> None:
@@ -45,21 +43,3 @@ def test_examples_run(name: str) -> None:
     run = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=80, check=False)
     assert run.returncode == 0, run.stderr
     assert SAYS[name] in run.stdout
-
-
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_documents_run(path: pathlib.Path) -> None:
-    """The Python blocks of a document, one after the other, as one program."""
-    blocks = re.findall(r"^```python\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
-    program = "\n".join(blocks)
-    if not program:
-        pytest.skip("no Python in it")
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=80, check=False)
-    assert run.returncode == 0, f"{path.name}: {run.stderr}"
-
-
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_links_lead_somewhere(path: pathlib.Path) -> None:
-    """Relative links in a document name files that exist."""
-    for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", path.read_text()):
-        assert (path.parent / target).exists(), f"{path.name} links to {target}"

@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import numpy as np
+
 from bargein.pipeline import LIVE, Audio, Frame, Graph, Inbox, Interrupt, Outlet, Processor, Text, Transcript, Video
 from bargein.pipeline.testing import Harness
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 
 import pytest
+
 from bargein.pipeline import (
     Audio,
     AudioFormat,
@@ -90,7 +91,7 @@ def test_cycles_are_found() -> None:
     a, b, c, d = Plain(), Loops(), Waits(), Sink()
     refused(
         Graph().link(a, b, c, b).link(c, d),
-        re.escape("a cycle: 'Loops' -> 'Waits' -> 'Loops'. To send news back") + ".*Delivery.UPSTREAM",
+        re.escape("a cycle: 'Loops' -> 'Waits' -> 'Loops'. To send something back") + ".*Delivery.UPSTREAM",
     )
     refused(Graph().link(a, a), "a cycle: 'Plain' -> 'Plain'")
 
@@ -105,7 +106,7 @@ def test_cycles_are_found() -> None:
     ],
 )
 def test_policies_must_fit(processor: Processor, message: str) -> None:
-    """A policy that the rung cannot carry out is refused."""
+    """A policy that the kind cannot carry out is refused."""
     refused(Pipeline(processor), message)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+
 from bargein.pipeline.lowlevel import check_positive, unwrap_exception
 
 

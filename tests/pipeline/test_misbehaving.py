@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import anyio
 import anyio.to_thread
 import pytest
+
 from bargein.pipeline import (
     LIVE,
     Audio,
@@ -100,8 +101,8 @@ async def test_cleaning_up_is_waited_for() -> None:
 
 @pytest.mark.parametrize("kind", [Swallows, SwallowsInLoop])
 async def test_swallowing_cancellation_is_named(kind: type[Processor]) -> None:
-    """It is let go, named, and leaves nothing running."""
-    async with Pipeline(Plain(), kind().options(name="culprit")).session(cancel_within=5) as session:
+    """A processor that never stops is abandoned and named, and leaves nothing running."""
+    async with Pipeline(Plain(), kind().options(name="culprit")).session(cancel_seconds=5) as session:
         await session.send(audio())
         await anyio.wait_all_tasks_blocked()
         with pytest.raises(StuckError, match="'culprit' did not stop within 5 s") as caught:
@@ -113,7 +114,7 @@ async def test_swallowing_cancellation_is_named(kind: type[Processor]) -> None:
 async def test_an_uncancellable_call_does_not_hold_the_session() -> None:
     """A shielded wait is named and left behind; when it ends, nothing of the session is left."""
     free = anyio.Event()
-    async with Pipeline(Shields(free)).session(cancel_within=0.01) as session:
+    async with Pipeline(Shields(free)).session(cancel_seconds=0.01) as session:
         await session.send(audio())
         await anyio.wait_all_tasks_blocked()
         with pytest.raises(StuckError, match="'Shields' did not stop"):
@@ -126,7 +127,7 @@ async def test_an_uncancellable_call_does_not_hold_the_session() -> None:
 async def test_a_stuck_thread_does_not_hold_the_session() -> None:
     """A blocking call that does not return is named; its thread ends when the call does."""
     stuck = StuckInThread()
-    async with Pipeline(stuck).session(cancel_within=0.05) as session:
+    async with Pipeline(stuck).session(cancel_seconds=0.05) as session:
         await session.send(audio())
         await anyio.wait_all_tasks_blocked()
         with pytest.raises(StuckError, match="'StuckInThread' did not stop"):
@@ -235,7 +236,7 @@ class _NoFrames(Processor):
 
 
 class SwallowsEverything(Processor):
-    """Not even a `GeneratorExit` gets through, and each round has a cancel scope of its own."""
+    """A processor that swallows even `GeneratorExit`, with a new cancel scope in each round."""
 
     async def process(self, frame: Audio, out: Outlet[Audio]) -> None:
         while True:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, AudioFormat, ContractError, FrameError, Pass, Pipeline, Processor, Text
 from bargein.pipeline.processor import as_processor
 
@@ -51,8 +52,8 @@ def test_what_is_no_processor_is_refused() -> None:
 def test_options_return_the_processor() -> None:
     """They are set where it stands in the chain."""
     plain = Plain()
-    assert plain.options(name="front", on_error="drop", restarts=1, capacity=5) is plain
-    assert (plain.name, plain.on_error, plain.restarts, plain.capacity) == ("front", "drop", 1, 5)
+    assert plain.options(name="front", on_error="drop", max_restarts=1, capacity=5) is plain
+    assert (plain.name, plain.on_error, plain.max_restarts, plain.capacity) == ("front", "drop", 1, 5)
     assert repr(plain) == "<Plain 'front'>"
     assert repr(Plain()) == "<Plain>"
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import anyio
 import pytest
-from bargein.pipeline import LIVE, Branch, End, Frame, Graph, Inbox, Interrupt, Outlet, Pipeline, Processor
-from bargein.pipeline.testing import Harness, virtual_asyncio, virtual_trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from bargein.pipeline import LIVE, Branch, End, Frame, Graph, Inbox, Interrupt, Outlet, Pipeline, Processor
+from bargein.pipeline.testing import Harness, virtual_asyncio, virtual_trio
 
 Spec = Any
 """A processor ("plain", ...), ("line", spec, ...) or ("fork", spec, ...)."""
@@ -240,7 +241,7 @@ def test_the_rules_hold_in_any_graph(
     script=actions,
 )
 def test_fused_or_not_is_no_meaning(parts: list[Spec], script: list[tuple[str, int]]) -> None:
-    """The same plain graph gives the same frames either way, in the same order for each way through it.
+    """The same fused graph gives the same frames either way, in the same order for each way through it.
 
     No branch interrupts beside another: which of two branches comes first is nobody's promise.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from bargein.pipeline.lowlevel import SECOND, ns, samples_in
 
 

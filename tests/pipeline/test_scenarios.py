@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import anyio
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Hold,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import anyio
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Branch,
@@ -22,17 +23,18 @@ from bargein.pipeline import (
     SessionError,
     StuckError,
     Text,
+    Video,
 )
 from bargein.pipeline.testing import Harness, Scripted
 
-from .kit import InThread, Loops, Plain, Sink, Waits, audio, index
+from .kit import VIDEO, InThread, Loops, Plain, Sink, Waits, audio, index
 
 EACH = [Plain, Waits, Loops, InThread]
 
 
 @pytest.mark.parametrize("kind", EACH)
 async def test_frames_come_out_in_order(kind: type[Processor]) -> None:
-    """Whatever the rung, what goes in comes out, in order, and the session ends."""
+    """Whatever the kind, what goes in comes out, in order, and the session ends."""
     async with Pipeline(kind(), kind()).session() as session:
         for at in range(100):
             await session.send(audio(at))
@@ -55,7 +57,7 @@ async def test_leaving_the_block_drains(kind: type[Processor]) -> None:
 
 
 async def test_a_fused_session_has_no_tasks() -> None:
-    """Ten plain processors run in their sender's task."""
+    """Ten sync processors run in their sender's task."""
     async with Pipeline(*(Plain() for _ in range(10))).session() as session:
         await session.send(audio())
         assert session.statistics().tasks == 0
@@ -90,7 +92,7 @@ async def test_a_session_runs_once() -> None:
 
 
 async def test_send_takes_frames_only() -> None:
-    """Something else is named in the error."""
+    """A value that is not a frame is named in the error."""
     async with Pipeline(Plain()).session() as session:
         with pytest.raises(SessionError, match="takes a Frame, not int 3"):
             await session.send(3)  # type: ignore[arg-type]
@@ -101,7 +103,7 @@ async def test_bounds_are_checked() -> None:
     with pytest.raises(SessionError, match="capacity=0"):
         Pipeline(Plain()).session(capacity=0)
     with pytest.raises(SessionError, match="every wait ends"):
-        Pipeline(Plain()).session(drain_within=float("inf"))
+        Pipeline(Plain()).session(drain_seconds=float("inf"))
 
 
 async def test_a_processor_runs_in_one_session_at_a_time() -> None:
@@ -166,14 +168,14 @@ async def test_drop_loses_one_frame(kind: type[Processor]) -> None:
 
 async def test_restart_starts_the_loop_anew() -> None:
     """With on_error="restart" the loop begins again, up to its limit, and then the exception ends the session."""
-    loop = RaisesInLoop().options(on_error="restart", restarts=2, name="culprit")
+    loop = RaisesInLoop().options(on_error="restart", max_restarts=2, name="culprit")
     async with Harness(loop) as harness:
         await harness.send(audio(1), audio(0), audio(1), audio(2))
         await harness.end()
     assert [index(frame) for frame in harness.of(Audio)] == [0, 2]
     assert harness.statistics().processors["culprit"].restarts == 2
     with pytest.raises(ValueError, match="no ones"):
-        async with Harness(RaisesInLoop().options(on_error="restart", restarts=2)) as harness:
+        async with Harness(RaisesInLoop().options(on_error="restart", max_restarts=2)) as harness:
             await harness.send(audio(1), audio(1), audio(1))
             await harness.end()
 
@@ -201,7 +203,7 @@ async def test_cancelling_the_caller_cancels_the_session() -> None:
 async def test_draining_is_bounded() -> None:
     """A processor that takes too long at the end is cancelled and named."""
     with pytest.raises(StuckError, match=r"'Waits' did not drain within 2 s") as caught:
-        async with Pipeline(Waits(50)).session(drain_within=2) as session:
+        async with Pipeline(Waits(50)).session(drain_seconds=2) as session:
             await session.send(audio())
     assert caught.value.processors == ("Waits",)
 
@@ -227,11 +229,11 @@ async def test_cancel_keeps_nothing_running() -> None:
 
 async def test_unread_output_keeps_the_newest() -> None:
     """Frames that nobody reads do not block the graph: the oldest are dropped, counted, and reported on reading."""
-    async with Pipeline(Plain()).session(outputs=10) as session:
+    async with Pipeline(Plain()).session(output_capacity=10) as session:
         for at in range(25):
             await session.send(audio(at))
         session.end()
-        with pytest.warns(RuntimeWarning, match="15 frames left the graph before anybody read them"):
+        with pytest.warns(RuntimeWarning, match="15 frames left the graph before there was a reader"):
             got = [index(frame) async for frame in session]
     assert got == list(range(15, 25))
     assert session.statistics().discarded == 15
@@ -241,7 +243,7 @@ async def test_a_reader_is_waited_for() -> None:
     """Once somebody reads, nothing is lost: the sender waits."""
     got: list[int] = []
 
-    async with Pipeline(Plain()).session(outputs=4) as session, anyio.create_task_group() as group:
+    async with Pipeline(Plain()).session(output_capacity=4) as session, anyio.create_task_group() as group:
 
         async def read() -> None:
             async for frame in session:
@@ -355,7 +357,7 @@ async def test_leaving_waits_for_a_cancel_under_way() -> None:
 
 async def test_nobody_reading_never_blocks() -> None:
     """Not on the sweeps that are watched or timed either."""
-    async with Pipeline(Plain()).session(outputs=4) as session:
+    async with Pipeline(Plain()).session(output_capacity=4) as session:
         for at in range(600):
             await session.send(audio(at))
         with session.tap(lambda hop: None):
@@ -389,14 +391,14 @@ async def test_a_failure_while_draining_is_bounded_by_cancelling() -> None:
 
     before = anyio.current_time()
     with pytest.raises(ValueError, match="soon"):
-        async with Branch(Shields(), FailsSoon()).session(cancel_within=0.5, drain_within=100) as session:
+        async with Branch(Shields(), FailsSoon()).session(cancel_seconds=0.5, drain_seconds=100) as session:
             await session.send(audio())
     assert anyio.current_time() - before == pytest.approx(0.6)
     await anyio.sleep(30)
 
 
 async def test_what_has_not_begun_says_so() -> None:
-    """Whatever is asked of it, and also while it is beginning."""
+    """Each method of a session that has not begun says so, even while the session begins."""
     session = Pipeline(Plain()).session()
     for ask in (session.cancel, session.drained, session.__anext__):
         with pytest.raises(SessionError, match="has not begun"):
@@ -423,7 +425,7 @@ async def test_what_has_not_begun_says_so() -> None:
 
 
 async def test_nothing_enters_a_graph_that_has_ended() -> None:
-    """A graph may end by itself; whoever sends then is told."""
+    """A graph may end by itself. Sending to it then is an error."""
 
     class TakesOne(Processor):
         async def run(self, inbox: Inbox[Audio]) -> None:
@@ -464,3 +466,17 @@ async def test_an_answer_from_elsewhere_can_be_interrupted() -> None:
         await harness.send(Text(text="wait"))
         await harness.settle()
         assert harness.session.epoch == 1
+
+
+async def test_reading_by_class_is_typed() -> None:
+    """`session.of` gives the frames of the classes that it is asked for, and discards the others."""
+    async with Pipeline(Plain()).session() as session:
+        for frame in (audio(1), Text("a"), audio(2), VIDEO):
+            await session.send(frame)
+        session.end()
+        assert [frame.samples[0] async for frame in session.of(Audio)] == [1, 2]
+    async with Pipeline(Plain()).session() as session:
+        for frame in (audio(1), Text("a"), VIDEO):
+            await session.send(frame)
+        session.end()
+        assert [type(frame) async for frame in session.of(Text, Video)] == [Text, Video]

@@ -33,6 +33,8 @@ async def test_frames_keep_their_types() -> None:
         session.end()
         async for frame in session:
             assert_type(frame, Frame)
+        async for sound in session.of(Audio):
+            assert_type(sound, Audio)
     async with Harness(Plain()) as harness:
         await harness.send(audio())
         assert_type(harness.of(Audio), list[Audio])

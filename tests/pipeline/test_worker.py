@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 
 import anyio
 import pytest
-from bargein.pipeline import Audio, Interrupt, Pipeline, Processor
+
+from bargein.pipeline import Audio, Interrupt, Pipeline, Processor, Text
 from bargein.pipeline._worker import Worker
 from bargein.pipeline.testing import Harness
 
@@ -72,7 +74,7 @@ async def test_an_interrupt_overtakes_a_batch() -> None:
 
 
 async def test_threads_are_gone_after_the_session() -> None:
-    """Whether it ended or was cancelled."""
+    """The thread ends with its session, whether that ended or was cancelled."""
     for how in ("end", "cancel"):
         async with Pipeline(Threaded(), Threaded()).session() as session:
             await session.send(audio())
@@ -107,7 +109,7 @@ class Slow(Processor):
 
 
 async def test_what_was_entered_is_left() -> None:
-    """Also when the session was cancelled while the thread was entering."""
+    """A context is left even when the session was cancelled while the thread entered it."""
     slow = Slow()
     async with Pipeline(slow).session() as session:
         await until(lambda: slow.log == ["enter"])
@@ -119,7 +121,7 @@ async def test_what_was_entered_is_left() -> None:
 
 
 async def test_a_thread_ends_although_leaving_fails() -> None:
-    """And the failure is the session's."""
+    """A failure while leaving the context fails the session."""
     slow = Slow(fail=True)
     slow.go.set()
     with pytest.raises(OSError, match="cannot close"):
@@ -129,7 +131,7 @@ async def test_a_thread_ends_although_leaving_fails() -> None:
 
 
 async def test_an_async_context_of_a_blocking_processor_is_entered() -> None:
-    """In the event loop, as it must be."""
+    """An async context of a blocking processor is entered in the event loop."""
 
     class Both(Processor):
         blocking = True
@@ -173,6 +175,23 @@ async def test_leaving_takes_the_time_of_draining() -> None:
     slow = Slow()
     slow.go.set()
     slow.linger = 0.1
-    async with Pipeline(slow).session(cancel_within=0.05) as session:
+    async with Pipeline(slow).session(cancel_seconds=0.05) as session:
         await session.send(audio())
     assert slow.log == ["enter", "exit"]
+
+
+async def test_context_variables_arrive_in_the_thread() -> None:
+    """A trace or request id that is set where the session starts is seen by a blocking processor, as by any other."""
+    trace = ContextVar("trace", default="unset")
+
+    class Traces(Processor):
+        blocking = True
+
+        def process(self, frame: Text) -> Iterator[Text]:
+            yield Text(trace.get())
+
+    token = trace.set("mine")
+    async with Harness(Traces()) as harness:
+        trace.reset(token)
+        await harness.send(Text("a"))
+        assert await harness.end() == [Text("mine")]

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import Audio, End, Frame, Interrupt, ResponseEnded, SpeechStarted, Text, Video
 from bargein.pipeline.testing import framed, joined, speech_like, tone
 from bargein.processors import Gain, Meter, Mixer, Recorder, Resample, SampleFps, Sentences, Spoken, Tap, Vad
-from hypothesis import given
-from hypothesis import strategies as st
 
 ROOM = Audio(samples=tone(100, 500, dbfs=-30), rate=16_000)
 SOUND = speech_like(600)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+
 from bargein.services.providers.openai.dialect import GA
 from bargein.services.providers.openai.server.serve import serve_socket
 from bargein.services.providers.openai.server_language import ServerLanguage
@@ -69,7 +70,7 @@ class _Watched:
     async def receive(self) -> str | bytes:
         while not self._came:
             data = await self._socket.receive()
-            if self._change is None:
+            if self._change is None or isinstance(data, bytes):
                 return data
             try:
                 event = json.loads(data)

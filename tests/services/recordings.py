@@ -12,6 +12,7 @@ from typing import Any, Literal
 import anyio
 import pytest
 import yaml
+
 from bargein.services.sockets import Endpoint, Socket, pipe
 
 FOLDER = pathlib.Path(os.environ.get("BARGEIN_RECORDINGS", "")).absolute()

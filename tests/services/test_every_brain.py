@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Frame,
@@ -36,13 +37,13 @@ from bargein.services.providers.openai.server.serve import serve_socket
 from bargein.services.providers.openai.server_language import ServerLanguage
 from bargein.services.providers.qwen import QWEN, QwenOmni
 from bargein.services.providers.rules import Rule, Rules
-from bargein.services.providers.ultravox import SPOKEN, Ultravox
+from bargein.services.providers.ultravox import ULTRAVOX, Ultravox
 from bargein.services.providers.xai import XAI, GrokVoice
 from bargein.services.realtime import Realtime, ReconnectPolicy
 from bargein.services.sockets import Endpoint, Socket, pipe
 from bargein.services.testing import ScriptedBrain, ScriptedGemini
 from bargein.services.tools import tool
-
+from tests.environment import amount
 from tests.services.cascade.parts import Ears, Mind, Voice
 from tests.services.providers.nova.peer import Peer as NovaPeer
 from tests.speech import utterances
@@ -137,7 +138,7 @@ async def rules(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]:
         made = [Rule("wait", last), Rule("{all...}", first)]
     else:
         said = f"{last}{{result:.0}}"  # whatever the result is
-        made = [Rule("what is {all...}", call=first[0], arguments=lambda _: json.loads(first[1]), said=said)]
+        made = [Rule("what is {all...}", call=first[0], arguments=lambda _: json.loads(first[1]), result=said)]
     brain = Cascade(Ears(ASKED), Rules(made), Voice(words=True), tools=tools)
     offers = [Offer(first[0])] if not isinstance(first, str) and not tools else []
     yield Brain(*offers, brain, history=brain.history)
@@ -206,7 +207,7 @@ async def joined(told: dict[str, Any]) -> str:
 
 
 def ultravox(api_key: str, **options: Any) -> Realtime:
-    return Ultravox(join=joined, **options)
+    return Ultravox(create_call=joined, **options)
 
 
 def related(dialect: ServerLanguage, make: Callable[..., Realtime]) -> Any:
@@ -232,11 +233,11 @@ BRAINS = {
     "Azure's beta": related(
         AZURE_BETA, partial(AzureRealtime, "d", AZURE, api_version=BETA_VERSION, transcription="whisper-1")
     ),
-    "Voice Live": related(VOICE_LIVE, partial(VoiceLive, "m", AZURE, rate=16_000)),
+    "Voice Live": related(VOICE_LIVE, partial(VoiceLive, "m", AZURE, input_rate=16_000)),
     "Qwen": related(QWEN, QwenOmni),
     "Gemini": gemini,
     "Nova Sonic": nova,
-    "Ultravox": related(SPOKEN, ultravox),
+    "Ultravox": related(ULTRAVOX, ultravox),
     "xAI": related(XAI, partial(GrokVoice, rate=16_000)),
     "failover": reserved,
     "failover, after a failure": rescued,
@@ -367,10 +368,12 @@ async def test_it_ends_when_the_user_does(make: Any) -> None:
 
 SAYS = "This that them. Thin thaw thud."
 """Words of the same length, so that each sounds for the same time."""
+EVERY_MS = amount(111, 37)
+"""How far apart the moments are at which they are interrupted: about three in each word, or ten."""
 
 
 async def test_at_any_millisecond_the_memory_is_what_was_released(make: Any) -> None:
-    """To within one word: the answer is interrupted every 37 ms, from its first sound until after its last."""
+    """To within one word: the answer is interrupted at moments all through it, and after its last sound."""
     async with make([SAYS] * 100, []) as brain, session(brain) as harness:
 
         async def answered(seconds: float) -> tuple[float, str]:
@@ -389,7 +392,7 @@ async def test_at_any_millisecond_the_memory_is_what_was_released(make: Any) -> 
         whole, text = await answered(20)
         assert text == SAYS
         each = whole / len(SAYS.split())
-        for ms in range(0, round(whole) + 100, 37):
+        for ms in range(0, round(whole) + 100, EVERY_MS):
             released, text = await answered(ms / 1000)
             assert SAYS.startswith(text)
             assert abs(len(text.split()) - released // each) <= 1, f"after {ms} ms, {released} ms of it: {text!r}"

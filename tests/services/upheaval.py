@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from random import Random
 
 import anyio
+
 from bargein.pipeline import LIVE, Audio, Interrupt, Text, UserText
 from bargein.pipeline.testing import Harness
 

@@ -1,5 +1,8 @@
 """The engine: frames, processors, graphs, epochs and sessions."""
 
+from ._inbox import Inbox
+from ._outlet import Outlet
+from .audio_format import AudioFormat
 from .errors import (
     BargeinError,
     ContractError,
@@ -35,8 +38,7 @@ from .frames import (
     Video,
 )
 from .graph import Branch, Graph, Pipeline, Switch
-from .ports import Inbox, Outlet
-from .processor import AudioFormat, Pass, Processor
+from .processor import Pass, Processor
 from .session import Session
 from .statistics import Hop, ProcessorStatistics, SessionStatistics
 

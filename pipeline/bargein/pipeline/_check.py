@@ -1,4 +1,4 @@
-"""The link check: what flows where, and what cannot work, before anything runs."""
+"""The link check: which frames flow where, and what cannot work, before anything runs."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from collections.abc import Iterable
 
 from ._contract import Kinds, ProcessorKind, names
 from ._plan import Node, Plan
+from .audio_format import AudioFormat
 from .errors import LinkError, LinkWarning
 from .frames import Audio, Delivery, Frame, Video
-from .processor import AudioFormat
 
-__all__ = ["check", "given", "starts_itself"]
+__all__ = ["check", "emitted", "has_source"]
 
 
 def check(plan: Plan, inputs: Kinds) -> None:
-    """Raise `LinkError` for what cannot work, and warn of what is probably not meant."""
+    """Check a graph, and warn of what is probably not meant.
+
+    Raises:
+        LinkError: The graph cannot work.
+    """
     for node in plan.processors:
         _check_policy(node)
     flows = _flows(plan, inputs)
@@ -25,13 +29,13 @@ def check(plan: Plan, inputs: Kinds) -> None:
     _check_loopback(plan)
 
 
-def given(plan: Plan, inputs: Kinds) -> Kinds:
-    """Which classes may leave the graph."""
+def emitted(plan: Plan, inputs: Kinds) -> Kinds:
+    """Return the classes that may leave the graph."""
     return _flows(plan, inputs)[plan.exit.index]
 
 
-def starts_itself(plan: Plan) -> bool:
-    """Whether anything comes in without the application sending it."""
+def has_source(plan: Plan) -> bool:
+    """Return whether frames come in without the application sending them."""
     return any(node.source for node in plan.processors)
 
 
@@ -40,7 +44,7 @@ def _data(kinds: Iterable[type[Frame]]) -> Kinds:
 
 
 def _flows(plan: Plan, inputs: Kinds) -> list[Kinds]:
-    """For each node, the classes that may come down to it, whether it takes them or not."""
+    """Return for each node the classes that may come down to it, whether it takes them or not."""
     sent = _data(inputs).union(*(node.contract.data for node in plan.entry.after if node.contract))
     arriving: list[Kinds] = [frozenset()] * len(plan.nodes)
     for node in plan.nodes:
@@ -48,11 +52,11 @@ def _flows(plan: Plan, inputs: Kinds) -> list[Kinds]:
         if contract is None:
             leaving = sent if node is plan.entry else frozenset()
         else:
-            here = arriving[node.index]
-            passing = frozenset(kind for kind in here if kind is Frame or not contract.accepts(kind))
+            arrived = arriving[node.index]
+            passing = frozenset(kind for kind in arrived if kind is Frame or not contract.accepts(kind))
             leaving = passing | _data(contract.gives)
             if Frame in contract.takes and Frame in contract.gives:
-                leaving = here  # it gives on what it gets, whatever that is
+                leaving = arrived  # it gives on what it gets, whatever that is
         for after in node.after:
             arriving[after.index] |= leaving
     return arriving
@@ -74,14 +78,14 @@ def _check_policy(node: Node) -> None:
 
 
 def _check_fed(plan: Plan, node: Node, flows: list[Kinds]) -> None:
-    """Something of what a processor takes must be able to come to it."""
+    """Check that at least one class that the processor takes can come to it."""
     contract = node.contract
     if contract is None or not contract.data or plan.entry in node.before:
         return
     arriving = flows[node.index]
     if Frame in arriving or Frame in contract.data:
         return
-    if any(issubclass(kind, taken) or issubclass(taken, kind) for kind in arriving for taken in contract.data):
+    if any(issubclass(kind, want) or issubclass(want, kind) for kind in arriving for want in contract.data):
         return
     before = " and ".join(f"{each.name!r} gives {names(each.contract.gives)}" for each in node.before if each.contract)
     near = next((each for each in node.before if each.contract), None)
@@ -94,27 +98,26 @@ def _check_fed(plan: Plan, node: Node, flows: list[Kinds]) -> None:
 
 
 def _check_formats(plan: Plan) -> None:
-    """Rates and channels along the way of the sound, as far as processors declare them."""
-    coming: dict[int, list[tuple[Node, AudioFormat]]] = {node.index: [] for node in plan.nodes}
+    """Check rates and channels along the path of the sound, as far as processors declare them."""
+    incoming: dict[int, list[tuple[Node, AudioFormat]]] = {node.index: [] for node in plan.nodes}
     for node in plan.processors:
         processor, contract = node.processor, node.contract
         if processor is None or contract is None:
             continue
-        for source, form in coming[node.index]:
+        for source, form in incoming[node.index]:
             _check_format(source, form, node, processor.audio_in)
         if not contract.promises(Audio):
             continue
-        # Without a format of its own it leaves the sound as it came, in each of the ways it came.
-        forms = {processor.audio_out} if processor.audio_out else {form for _, form in coming[node.index]}
+        # A processor without an audio_out leaves the sound in each format in which it came.
+        forms = {processor.audio_out} if processor.audio_out else {form for _, form in incoming[node.index]}
         for target in plan.takers(node, Audio):
-            coming[target.index] += [(node, form) for form in forms]
+            incoming[target.index] += [(node, form) for form in forms]
 
 
 def _check_format(source: Node, have: AudioFormat, target: Node, want: AudioFormat | None) -> None:
     if want is None:
         return
-    rates = (want.rates,) if isinstance(want.rates, int) else want.rates
-    offered = (have.rates,) if isinstance(have.rates, int) else have.rates
+    rates, offered = want.listed_rates, have.listed_rates
     wrong_rate = rates is not None and offered is not None and not set(offered) <= set(rates)
     wrong_channels = want.channels is not None and have.channels is not None and want.channels != have.channels
     if not (wrong_rate or wrong_channels):
@@ -128,7 +131,7 @@ def _check_format(source: Node, have: AudioFormat, target: Node, want: AudioForm
 
 
 def _check_loopback(plan: Plan) -> None:
-    """A microphone that passes everything by and comes out at the speaker: a graph that lacks its brain."""
+    """Warn of a source whose media bypasses everything and comes out at the sink: the graph lacks its brain."""
     for source in plan.processors:
         if not source.source or source.contract is None:
             continue
@@ -137,9 +140,9 @@ def _check_loopback(plan: Plan) -> None:
                 if sink.contract is None or kind not in sink.contract.takes or sink.contract.promises(kind):
                     continue
                 if sink.after == [plan.exit] and sink not in source.after:
-                    passed = [each.name for each in plan.below(source) if each.below >> sink.index & 1]
+                    bypassed = [each.name for each in plan.below(source) if each.below >> sink.index & 1]
                     warnings.warn(
-                        f"the {kind.__name__} of {source.name!r} passes {', '.join(map(repr, passed))} by and goes "
+                        f"the {kind.__name__} of {source.name!r} passes {', '.join(map(repr, bypassed))} by and goes "
                         f"straight to {sink.name!r}: is a processor missing that takes it? "
                         f"If it is meant, insert Pass({kind.__name__})",
                         LinkWarning,

@@ -1,4 +1,4 @@
-"""A processor's contract, read from its annotations: which rung it stands on, what it takes, what it gives."""
+"""The contract of a processor, read from its annotations: its kind, what it takes, what it gives."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from typing import Any
 
 import msgspec
 
+from ._inbox import Inbox
+from ._outlet import Outlet
 from .errors import ContractError
 from .frames import Delivery, Frame
-from .ports import Inbox, Outlet
 
 __all__ = ["Contract", "Kinds", "ProcessorKind", "names", "read_contract"]
 
 Kinds = frozenset[type[Frame]]
-"""Classes of frames."""
+"""A set of frame classes."""
 
 _ITERABLES = (collections.abc.Iterator, collections.abc.Iterable, collections.abc.Generator, list, tuple)
 
 
 class ProcessorKind(enum.Enum):
-    """The three ways to write a processor, each adding one power."""
+    """The three kinds of processors. Each adds one power."""
 
     SYNC = "sync"
     """A generator: `process(frame)`. No task and no queue of its own."""
@@ -36,40 +37,40 @@ class ProcessorKind(enum.Enum):
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True):
-    """What a processor takes and gives."""
+    """The frame classes that a processor takes and gives."""
 
     kind: ProcessorKind
-    """Which of the three."""
+    """The kind of the processor."""
     takes: Kinds
-    """Frame classes it is given. All others pass it by."""
+    """Frame classes that are delivered to it. All others bypass it."""
     gives: Kinds
-    """Frame classes it may emit. Empty: it is a sink, and what it returns is ignored."""
+    """Frame classes that it may emit. Empty for a sink, whose return value is ignored."""
     ports: tuple[str, ...] = ()
-    """For a loop: which of `inbox` and `out` it asks for, in order."""
+    """For a loop: which of `inbox` and `out` its parameters are, in order."""
 
     def accepts(self, kind: type[Frame]) -> bool:
-        """Whether frames of this class are delivered to it. `Frame` stands for all data: stream and news."""
+        """Return whether frames of this class are delivered to it. `Frame` stands for all data: stream and events."""
         if kind.delivery in (Delivery.STREAM, Delivery.EVENT):
             return any(issubclass(kind, taken) for taken in self.takes)
         return any(issubclass(kind, taken) for taken in self.takes if taken is not Frame)
 
     def promises(self, kind: type[Frame]) -> bool:
-        """Whether it may emit frames of this class."""
-        return any(issubclass(kind, given) for given in self.gives)
+        """Return whether it may emit frames of this class."""
+        return any(issubclass(kind, promised) for promised in self.gives)
 
     @property
     def data(self) -> Kinds:
-        """What it takes of what flows downstream in order."""
+        """The classes that it takes which flow downstream in order."""
         return frozenset(kind for kind in self.takes if kind.delivery in (Delivery.STREAM, Delivery.EVENT))
 
     @property
     def source(self) -> bool:
-        """Whether data begins here: a loop that takes none."""
+        """Whether data begins here: it is a loop that takes no data."""
         return self.kind is ProcessorKind.LOOP and not self.data
 
 
 def names(kinds: collections.abc.Iterable[type[Frame]]) -> str:
-    """`Audio, Text or Transcript`: frame classes in words."""
+    """Return frame classes in words: `Audio, Text or Transcript`."""
     listed = sorted(kind.__name__ for kind in kinds)
     if not listed:
         return "nothing"
@@ -79,15 +80,21 @@ def names(kinds: collections.abc.Iterable[type[Frame]]) -> str:
 def read_contract(
     owner: str, process: Any, run: Any, local: Mapping[str, Any] | None = None, *, bound: bool = True
 ) -> Contract | None:
-    """The contract of what `owner` defines, or None where it defines neither `process` nor `run`.
+    """Return the contract that a class or function declares, or None if there is neither `process` nor `run`.
 
-    `bound` says that the first parameter is `self`; `local` holds the names around the class statement.
+    Args:
+        owner: Name of the class or function, for error messages.
+        process: Its `process` method, or the function itself.
+        run: Its `run` method.
+        local: The names around the class statement.
+        bound: Whether the first parameter is `self`. Default True.
 
-    Raises `ContractError` when the annotations are missing or wrong, and `NameError` when one names something that
-    does not exist yet.
+    Raises:
+        ContractError: Annotations are missing or wrong.
+        NameError: An annotation names something that does not exist yet.
     """
     if process is not None and run is not None:
-        raise ContractError(f"{owner} defines both process() and run(); a processor is one or the other")
+        raise ContractError(f"{owner} defines both process() and run(); a processor has one of them")
     if run is not None:
         return _read_loop(owner, run, local)
     return None if process is None else _read_step(owner, process, local, bound)
@@ -103,29 +110,31 @@ def _hints(owner: str, function: Callable[..., Any], local: Mapping[str, Any] | 
 
 
 def _parameters(function: Callable[..., Any], bound: bool) -> list[str]:
-    found = list(inspect.signature(function).parameters)
-    return found[1:] if bound else found
+    parameters = list(inspect.signature(function).parameters)
+    return parameters[1:] if bound else parameters
 
 
 def _read_step(owner: str, function: Any, local: Mapping[str, Any] | None, bound: bool) -> Contract:
     where = f"{owner}.process" if bound else owner
     parameters = _parameters(function, bound)
-    waits = inspect.iscoroutinefunction(function)
+    is_async = inspect.iscoroutinefunction(function)
     if inspect.isasyncgenfunction(function):
         raise ContractError(
             f"{where} is an async generator, which nothing could interrupt between its yields. "
             "Write `async def process(self, frame: X, out: Outlet[Y]) -> None` and `await out.send(...)`"
         )
-    wanted = ["frame", "out"] if waits else ["frame"]
-    if len(parameters) != len(wanted):
-        shape = "async def process(self, frame: X, out: Outlet[Y]) -> None" if waits else "def process(self, frame: X)"
+    expected = ["frame", "out"] if is_async else ["frame"]
+    if len(parameters) != len(expected):
+        shape = (
+            "async def process(self, frame: X, out: Outlet[Y]) -> None" if is_async else "def process(self, frame: X)"
+        )
         raise ContractError(f"{where} takes ({', '.join(parameters) or 'nothing'}); expected `{shape}`")
     hints = _hints(where, function, local)
     for parameter in parameters:
         if parameter not in hints:
-            raise ContractError(f"{where}: parameter {parameter!r} has no annotation; {_EXAMPLES[waits]}")
+            raise ContractError(f"{where}: parameter {parameter!r} has no annotation; {_EXAMPLES[is_async]}")
     takes = _kinds(where, f"parameter {parameters[0]!r}", hints[parameters[0]])
-    if waits:
+    if is_async:
         gives = _port(where, parameters[1], hints[parameters[1]], Outlet)
         return Contract(kind=ProcessorKind.ASYNC, takes=takes, gives=gives)
     if "return" not in hints:
@@ -187,7 +196,7 @@ def _yields(where: str, hint: Any) -> Kinds:
 
 
 def _kinds(where: str, what: str, hint: Any) -> Kinds:
-    """The frame classes a hint names: one, a union of them, or `Never` for none."""
+    """Return the frame classes that a hint names: one, a union of them, or `Never` for none."""
     if hint in (typing.Never, typing.NoReturn):
         return frozenset()
     if typing.get_origin(hint) in (types.UnionType, typing.Union):

@@ -1,4 +1,4 @@
-"""A graph laid flat: its nodes in topological order, who reaches whom, and who gets which frame."""
+"""A graph laid flat: its nodes in topological order, which node reaches which, and where each frame class goes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ __all__ = ["Node", "Plan"]
 
 
 class Node:
-    """One processor's place in a graph. Two more stand for the application: `in` above all heads, `out` below."""
+    """The place of one processor in a graph.
+
+    Two more nodes stand for the application: `in` above all heads, `out` below all tails.
+    """
 
     __slots__ = ("above", "after", "before", "below", "contract", "group", "index", "name", "processor")
 
@@ -25,13 +28,13 @@ class Node:
         self.contract: Contract | None = processor.contract if processor else None
         self.before: list[Node] = []
         self.after: list[Node] = []
-        self.below = 0  # bit masks over indexes: whom it reaches, and who reaches it
-        self.above = 0
+        self.below = 0  # bit mask of the indexes of the nodes that it reaches
+        self.above = 0  # bit mask of the indexes of the nodes that reach it
         self.group: tuple[str, ...] = ()  # names of the nested graphs it stands in, outermost first
 
     @property
-    def plain(self) -> bool:
-        """Whether it is fused by default: a generator that does not block."""
+    def fused(self) -> bool:
+        """Whether it is fused by default: a sync processor that does not block."""
         contract = self.contract
         return (
             contract is not None
@@ -45,9 +48,9 @@ class Node:
         return self.contract is not None and self.contract.source
 
     def accepts(self, kind: type[Frame]) -> bool:
-        """Whether frames of this class are delivered here rather than passing by."""
+        """Return whether frames of this class are delivered here and do not bypass it."""
         if self.contract is None:
-            return not self.after  # `out` takes whatever comes down to it
+            return not self.after  # `out` takes everything that comes down to it
         return self.contract.accepts(kind)
 
     def __repr__(self) -> str:
@@ -55,7 +58,7 @@ class Node:
 
 
 class Plan:
-    """The nodes in an order in which every link points forward; `in` first, `out` last."""
+    """The nodes of a graph in an order in which every link points forward, with `in` first and `out` last."""
 
     def __init__(
         self, processors: Sequence[tuple[str, Processor, tuple[str, ...]]], links: Sequence[tuple[int, int]]
@@ -82,25 +85,25 @@ class Plan:
         return self.nodes[1:-1]
 
     def below(self, node: Node) -> Iterator[Node]:
-        """Everything a node reaches, in order."""
+        """Return the nodes that a node reaches, in order."""
         return (each for each in self.nodes if node.below >> each.index & 1)
 
     def above(self, node: Node) -> Iterator[Node]:
-        """Everything that reaches a node, in order."""
+        """Return the nodes that reach a node, in order."""
         return (each for each in self.nodes if node.above >> each.index & 1)
 
     def takers(self, node: Node, kind: type[Frame]) -> list[Node]:
-        """Who gets a frame of this class that `node` emits: the nearest that take it."""
-        return list(self.ways(node.after, kind))
+        """Return the nodes to which a frame of this class goes when `node` emits it: the nearest that take it."""
+        return list(self.routes(node.after, kind))
 
-    def ways(self, heads: Iterable[Node], kind: type[Frame]) -> dict[Node, tuple[Node, ...]]:
-        """Who gets a frame of this class that comes to `heads`, and whom it passes on its way there.
+    def routes(self, heads: Iterable[Node], kind: type[Frame]) -> dict[Node, tuple[Node, ...]]:
+        """Return the nodes to which a frame of this class goes from `heads`, each with the nodes that it bypasses.
 
-        A frame passes by whoever does not take it. Where branches run side by side it goes to each that takes it;
-        one that lies behind another of them gets it only from that one, so that passing by one branch never doubles
-        what another has taken.
+        A frame bypasses the nodes that do not take it. Where branches run side by side it goes to each that takes it. A
+        taker behind another taker gets the frame only from that one: otherwise bypassing one branch would double what
+        another branch has taken.
         """
-        found: dict[Node, tuple[Node, ...]] = {}
+        takers: dict[Node, tuple[Node, ...]] = {}
         waiting: deque[tuple[Node, tuple[Node, ...]]] = deque((head, ()) for head in heads)
         seen = hidden = 0
         while waiting:
@@ -109,11 +112,11 @@ class Plan:
                 continue
             seen |= 1 << each.index
             if each.accepts(kind):
-                found[each] = passed
+                takers[each] = passed
                 hidden |= each.below
             else:
                 waiting.extend((after, (*passed, each)) for after in each.after)
-        return {each: passed for each, passed in found.items() if not hidden >> each.index & 1}
+        return {each: passed for each, passed in takers.items() if not hidden >> each.index & 1}
 
     def _join(self, source: Node, target: Node) -> None:
         if target not in source.after:
@@ -132,7 +135,11 @@ class Plan:
 def _sorted(
     processors: Sequence[tuple[str, Processor, tuple[str, ...]]], links: Sequence[tuple[int, int]]
 ) -> list[int]:
-    """The processors so that every link points forward (Kahn's algorithm, stable). Raises on a cycle."""
+    """Return the indexes in an order in which every link points forward (Kahn's algorithm, stable).
+
+    Raises:
+        LinkError: The links form a cycle.
+    """
     incoming = [0] * len(processors)
     outgoing: list[list[int]] = [[] for _ in processors]
     for source, target in dict.fromkeys(links):
@@ -149,16 +156,16 @@ def _sorted(
                 ready.append(target)
     if len(order) < len(processors):
         circle = _circle([at for at in range(len(processors)) if at not in set(order)], outgoing)
-        way = " -> ".join(repr(processors[at][0]) for at in [*circle, circle[0]])
+        path = " -> ".join(repr(processors[at][0]) for at in [*circle, circle[0]])
         raise LinkError(
-            f"a cycle: {way}. To send news back, drop the last link and give the frame a class that travels upstream "
-            "(`delivery = Delivery.UPSTREAM`): it finds the processors above that take it by itself"
+            f"a cycle: {path}. To send something back, drop the last link and give its frame class "
+            "`delivery = Delivery.UPSTREAM`: such frames find the processors above that take them"
         )
     return order
 
 
 def _circle(left: list[int], outgoing: list[list[int]]) -> list[int]:
-    """One cycle among the nodes that could not be sorted."""
+    """Return one cycle among the nodes that could not be sorted."""
     remaining = set(left)
     while dead := {at for at in remaining if not remaining.intersection(outgoing[at])}:
         remaining -= dead  # these lie behind the cycle

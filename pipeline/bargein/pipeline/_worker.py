@@ -1,15 +1,18 @@
-"""A worker thread of its own for a processor that blocks."""
+"""A worker thread for a processor that blocks."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import anyio
 from anyio.lowlevel import current_token
+
+from ._deadline import wait_at_most
 
 __all__ = ["Worker", "at_work", "set_guard"]
 
@@ -27,15 +30,19 @@ def at_work() -> AbstractContextManager[Any]:
 
 
 def set_guard(guard: Callable[[], AbstractContextManager[Any]]) -> None:
-    """Set what `at_work` returns; the test kit's clock is the only caller."""
+    """Set what `at_work` returns. Only the test kit's clock calls this."""
     global _guard
     _guard = guard
 
 
 class Worker:
-    """Runs one call at a time, in order, always in the same thread.
+    """A thread that runs one call at a time, in order.
 
-    The thread is a daemon: one that never returns from its call keeps neither the session nor the program.
+    The thread is a daemon: a call that never returns keeps neither the session nor the program from ending. All calls
+    run in one copy of the context variables, taken when the worker is made.
+
+    Args:
+        name: The name of the thread, for debuggers.
     """
 
     def __init__(self, name: str) -> None:
@@ -46,11 +53,15 @@ class Worker:
             getattr(loop, "run_sync_soon", None) or loop.call_soon_threadsafe
         )
         self._ended = anyio.Event()
+        self._context = copy_context()
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
     async def call(self, function: Callable[[], T]) -> T:
-        """Run `function` in the thread. When cancelled, the thread is left to finish on its own."""
+        """Run a function in the thread, and return its result or raise its exception.
+
+        When the call is cancelled, the thread is left to finish on its own.
+        """
         done = anyio.Event()
         outcome: list[Any] = []
         self._calls.put((function, done, outcome))
@@ -62,29 +73,49 @@ class Worker:
         return value  # type: ignore[no-any-return]
 
     def dismiss(self) -> None:
-        """Let the thread end after the calls it has, and do not wait for it."""
+        """Let the thread end after the calls that it has, and do not wait for it."""
         self._calls.put(None)
 
     async def close(self) -> None:
-        """Let the thread end after the call it is in, and wait for it."""
+        """Let the thread end after the calls that it has, and wait for it."""
         self.dismiss()
         with at_work():
             await self._ended.wait()
+
+    async def finish(self, last: Callable[[], object] | None, seconds: float) -> bool:
+        """Run a last function in the thread, let the thread end, and wait for it within a bound.
+
+        Args:
+            last: The last call, or None. Its exception is raised.
+            seconds: How long to wait, counting the time in which the event loop runs. `math.inf` for no bound.
+
+        Returns:
+            Whether the thread has ended.
+        """
+        outcome: list[Any] = []
+        if last is not None:
+            self._calls.put((last, anyio.Event(), outcome))
+        self.dismiss()
+        with at_work():
+            ended = await wait_at_most(self._ended, seconds)
+        if outcome and outcome[1] is not None:
+            raise outcome[1]
+        return ended
 
     def _serve(self) -> None:
         while (call := self._calls.get()) is not None:
             function, done, outcome = call
             try:
-                outcome[:] = (function(), None)
+                outcome[:] = (self._context.run(function), None)
             except BaseException as error:
                 outcome[:] = (None, error)
-            if not self._tell(done):
+            if not self._notify(done):
                 return
-        self._tell(self._ended)
+        self._notify(self._ended)
 
-    def _tell(self, event: anyio.Event) -> bool:
+    def _notify(self, event: anyio.Event) -> bool:
         try:
             self._post(event.set)
-        except RuntimeError:  # the event loop is gone: nobody waits any more
+        except RuntimeError:  # the event loop is gone, so no task waits any more
             return False
         return True

@@ -4,47 +4,74 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
-from ._check import check, given, starts_itself
+from ._check import check, emitted, has_source
 from ._contract import Contract, Kinds, ProcessorKind
-from ._gate import Route, Router
-from ._plan import Plan
+from ._options import check_options
+from ._plan import Node, Plan
+from ._router import Route, Router
 from .errors import LinkError
 from .frames import Frame
 from .processor import Processor, as_processor
 from .session import Session
 
-__all__ = ["Branch", "Graph", "Pipeline", "Route", "Step", "Switch"]
+__all__ = ["Branch", "Graph", "Pipeline", "Route", "SessionOptions", "Step", "Switch"]
 
 Step = Processor | Callable[..., Any]
-"""What a graph is made of: processors (graphs among them), and annotated functions."""
+"""A part of a graph: a processor, which may be a graph, or an annotated function."""
+
+
+class SessionOptions(TypedDict, total=False):
+    """The options of `Graph.session`."""
+
+    capacity: int
+    output_capacity: int
+    cancel_seconds: float
+    drain_seconds: float
+    fused: bool
 
 
 class Graph(Processor):
     """Processors and links, checked before they run.
 
-    Its parts stand side by side until `link` joins them. A graph is itself a processor: inside another one, what
-    comes in goes to its heads (parts that nothing leads to), and its tails lead on.
+    Its parts stand side by side until `link` joins them. A graph is itself a processor. Inside another graph, incoming
+    frames go to its heads (the parts without a link before them), and its tails (the parts without a link after them)
+    lead on.
 
-    Raises `LinkError` for a processor used twice, and `ContractError` for what is no processor.
+    Args:
+        parts: Processors, graphs and annotated functions.
+        name: Prefix of its processors' names in errors, statistics and drawings.
+        inputs: Frame classes that the application will send, beyond those that the heads take. Only the link check
+            reads them.
+
+    Raises:
+        LinkError: A processor is used twice.
+        ContractError: A part is not a processor.
     """
 
     def __init__(self, *parts: Step, name: str = "", inputs: type[Frame] | tuple[type[Frame], ...] = ()) -> None:
         self.name = name
         self.inputs: Kinds = frozenset(inputs if isinstance(inputs, tuple) else (inputs,))
-        """What the application will send, beyond what the heads take. Only the link check reads it."""
+        """Frame classes that the application will send, beyond those that the heads take."""
         self._leaves: list[Processor] = []
         self._groups: list[tuple[str, ...]] = []
         self._links: list[tuple[int, int]] = []
-        self._parts: dict[int, Processor] = {}  # by identity of the step as written; wrapped functions are kept here
+        self._parts: dict[int, tuple[Processor, list[int]]] = {}  # by identity of the step as written, with its leaves
         self._plan: Plan | None = None
         self._inside: Graph | None = None
         for part in parts:
             self._add(part)
 
     def link(self, *chain: Step) -> Graph:
-        """Join parts in a row, adding those that are new. Every tail of one leads to every head of the next."""
+        """Join parts in a row, adding those that are new. Every tail of one leads to every head of the next.
+
+        Args:
+            chain: Processors, graphs and annotated functions.
+
+        Returns:
+            The graph itself.
+        """
         if self._inside is not None:
             raise LinkError(f"{self!r} has become a part of {self._inside!r}; link it before, or link the parts there")
         steps = [self._add(part) for part in chain]
@@ -55,20 +82,25 @@ class Graph(Processor):
 
     @property
     def processors(self) -> tuple[Processor, ...]:
-        """The processors themselves, nested graphs laid flat."""
+        """The processors, with nested graphs laid flat."""
         return tuple(self._leaves)
 
     @property
     def contract(self) -> Contract:
-        """What its heads take, and what may come out at its tails."""
+        """The classes that its heads take, and those that may come out at its tails."""
         plan = self.plan
         return Contract(
-            kind=ProcessorKind.LOOP, takes=_union(plan.entry.after, "takes"), gives=given(plan, self.inputs)
+            kind=ProcessorKind.LOOP, takes=_union(plan.entry.after, "takes"), gives=emitted(plan, self.inputs)
         )
 
     @property
     def plan(self) -> Plan:
-        """The graph laid flat and checked. Raises `LinkError` or `ContractError`; warns with `LinkWarning`."""
+        """The graph laid flat and checked.
+
+        Raises:
+            LinkError: The graph cannot work.
+            ContractError: The annotations of a processor cannot be read.
+        """
         if self._plan is None:
             if not self._leaves:
                 raise LinkError(
@@ -80,32 +112,45 @@ class Graph(Processor):
             self._plan = plan
         return self._plan
 
+    @check_options
     def session(
         self,
         *,
         capacity: int = 64,
-        outputs: int = 1024,
-        cancel_within: float = 1.0,
-        drain_within: float = 30.0,
+        output_capacity: int = 1024,
+        cancel_seconds: float = 1.0,
+        drain_seconds: float = 30.0,
         fused: bool = True,
     ) -> Session:
-        """A session that runs this graph: `async with graph.session() as session`. See `Session` for the options."""
+        """Return a session that runs this graph: `async with graph.session() as session`.
+
+        Args:
+            capacity: How many frames an inbox holds, at least 1. Default 64.
+            output_capacity: How many frames that have left the graph wait for a reader, at least 1. Default 1024.
+            cancel_seconds: How long a cancelled session may take to stop. Default 1.
+            drain_seconds: How long a session that ends gracefully may take to drain. Default 30.
+            fused: Whether sync processors run in the task of their sender. Default True. False is for comparisons.
+        """
         return Session(
             self,
             capacity=capacity,
-            outputs=outputs,
-            cancel_within=cancel_within,
-            drain_within=drain_within,
+            output_capacity=output_capacity,
+            cancel_seconds=cancel_seconds,
+            drain_seconds=drain_seconds,
             fused=fused,
         )
 
-    async def run(self, **options: Any) -> None:
+    async def run(self, **options: Unpack[SessionOptions]) -> None:
         """Run until every source has ended and everything has drained. What leaves the graph is discarded.
 
-        Takes the options of `session`. Raises what a processor raised, and `LinkError` when nothing would ever
-        come in because no head is a source.
+        Args:
+            options: The options of `session`.
+
+        Raises:
+            LinkError: No processor is a source, so that nothing would ever come in.
+            Exception: What a processor raised.
         """
-        if not starts_itself(self.plan):
+        if not has_source(self.plan):
             raise LinkError(
                 f"{self!r} has no source, so run() would wait for ever. Put a source first, "
                 "or send frames yourself: `async with graph.session() as session: await session.send(frame)`"
@@ -114,22 +159,21 @@ class Graph(Processor):
             await session.drained()
 
     def __repr__(self) -> str:
-        called = f"{self.name!r}: " if self.name else ""
-        return f"<{type(self).__name__} {called}{', '.join(each.name or type(each).__name__ for each in self._leaves)}>"
+        name = f"{self.name!r}: " if self.name else ""
+        return f"<{type(self).__name__} {name}{', '.join(each.name or type(each).__name__ for each in self._leaves)}>"
 
     def _add(self, step: Step) -> list[int]:
-        """The indexes of a step's processors, after adding them if they are new."""
-        known = self._parts.get(id(step))
-        if known is not None:
-            mine = known.processors if isinstance(known, Graph) else (known,)
-            return [at for at, leaf in enumerate(self._leaves) if any(leaf is each for each in mine)]
+        """Return the indexes of a step's processors, after adding them if they are new."""
+        if (known := self._parts.get(id(step))) is not None:
+            return known[1]
         part = as_processor(step)
         if isinstance(part, Graph):
             if not part.processors:
                 raise LinkError(f"{part!r} has no processors; to let frames through unchanged use Pass()")
             part._inside = self
         first = len(self._leaves)
-        for leaf in part.processors if isinstance(part, Graph) else (part,):
+        leaves = part.processors if isinstance(part, Graph) else (*part.adapters(), part)
+        for leaf in leaves:
             if any(leaf is other for other in self._leaves):
                 raise LinkError(
                     f"{leaf!r} is used twice in {type(self).__name__}; a processor keeps state and stands in one "
@@ -142,26 +186,36 @@ class Graph(Processor):
             self._links += [(first + source, first + target) for source, target in part._links]
             self.inputs |= part.inputs
         else:
-            self._groups.append(())
-        self._parts[id(step)] = part
-        if part is not step:
-            self._parts[id(part)] = part
+            self._groups += [()] * len(leaves)
+            self._links += pairwise(range(first, first + len(leaves)))
+        added = list(range(first, len(self._leaves)))
+        self._parts[id(step)] = self._parts[id(part)] = part, added
         self._plan = None
-        return list(range(first, len(self._leaves)))
+        return added
 
     def _heads(self, part: list[int]) -> list[int]:
         inside = set(part)
-        led = {target for source, target in self._links if source in inside}
-        return [at for at in part if at not in led]
+        targets = {target for source, target in self._links if source in inside}
+        return [at for at in part if at not in targets]
 
     def _tails(self, part: list[int]) -> list[int]:
         inside = set(part)
-        leading = {source for source, target in self._links if target in inside}
-        return [at for at in part if at not in leading]
+        sources = {source for source, target in self._links if target in inside}
+        return [at for at in part if at not in sources]
 
 
 class Pipeline(Graph):
-    """The linear graph: each step leads to the next. Steps are processors, annotated functions, and other graphs."""
+    """The linear graph: each step leads to the next.
+
+    Args:
+        steps: Processors, annotated functions and other graphs, in order.
+        name: Prefix of its processors' names in errors, statistics and drawings.
+        inputs: Frame classes that the application will send, beyond those that the heads take.
+
+    Raises:
+        LinkError: A step is used twice.
+        ContractError: A step is not a processor.
+    """
 
     def __init__(self, *steps: Step, name: str = "", inputs: type[Frame] | tuple[type[Frame], ...] = ()) -> None:
         super().__init__(name=name, inputs=inputs)
@@ -175,15 +229,15 @@ class Pipeline(Graph):
 
 
 class Branch(Graph):
-    """Steps side by side. A frame goes to every branch that takes it; what none takes passes once.
+    """Steps side by side. A frame goes to every branch that takes it; a frame that no branch takes passes once.
 
-    Behind the branch its tails merge, in the order in which frames arrive. To keep a dry path beside a processed one,
-    let `Pass()` be a branch.
+    Behind the branches their tails merge, in the order in which frames arrive. To keep an unprocessed path beside a
+    processed one, make `Pass()` a branch.
     """
 
 
 class Switch(Graph):
-    """Branches of which each frame takes one. Which one may change while the session runs.
+    """Branches of which each frame takes one. The choice may change while the session runs.
 
     ::
 
@@ -192,36 +246,43 @@ class Switch(Graph):
         Switch({Audio: "sound", Frame: "rest"}, sound=a, rest=b)        # by class
         Switch(lambda frame: "loud" if ... else "soft", loud=a, soft=b) # by predicate
 
-    What the chosen branch does not take passes it by and goes on behind the switch. Frames already inside a branch
-    finish there. Raises `LinkError` when a route names no branch.
+    A frame that the chosen branch does not take bypasses it and goes on behind the switch. Frames that are already
+    inside a branch finish there.
+
+    Args:
+        route: One branch's name for all frames, a branch for each frame class, or a function from frame to name.
+        branches: The branches by name.
+
+    Raises:
+        LinkError: There are no branches, or a route names a branch that does not exist.
     """
 
     def __init__(self, route: Route, /, **branches: Step) -> None:
         if not branches:
             raise LinkError("Switch(route) has no branches; name them: Switch(route, left=a, right=b)")
         parts = {name: as_processor(step) for name, step in branches.items()}
-        self._gate = Router(route, parts).options(name="switch")
+        self._router = Router(route, parts).options(name="switch")
         super().__init__()
         for part in parts.values():
-            self.link(self._gate, part)
+            self.link(self._router, part)
 
     @property
     def route(self) -> Route:
-        """How it chooses now. Assign to change it; the next frame goes the new way."""
-        return self._gate.route
+        """How it chooses now. Assign to change it; the next frame takes the new route."""
+        return self._router.route
 
     @route.setter
     def route(self, route: Route) -> None:
-        self._gate.check(route)
-        self._gate.route = route
+        self._router.check(route)
+        self._router.route = route
 
 
-def _union(nodes: list[Any], side: str) -> Kinds:
+def _union(nodes: list[Node], side: str) -> Kinds:
     return frozenset().union(*(getattr(node.contract, side) for node in nodes if node.contract))
 
 
 def _unique_names(leaves: list[Processor], groups: list[tuple[str, ...]]) -> list[str]:
-    """`Gain`, `Gain-2`, `front/Gain`: what each processor is called in this graph."""
+    """Return what each processor is called in this graph: `Gain`, `Gain-2`, `front/Gain`."""
     names: dict[str, None] = {}
     for leaf, group in zip(leaves, groups, strict=True):
         name = base = "/".join([*group, leaf.name or type(leaf).__name__])

@@ -1,16 +1,16 @@
-"""The engine's inside, for code that extends Bargein: services, transports, test kits.
+"""The inside of the engine, for code that extends Bargein: services, transports, test kits.
 
-Applications do not need this module. It is public and kept stable for those who write parts of an engine around the
-engine, in the way of `trio.lowlevel`.
+Applications do not need this module. It is public and stable, like `trio.lowlevel`.
 """
 
 from __future__ import annotations
 
+from ._backend import on_trio
+from ._cancellation import CancellationIgnored, run_cancellable
 from ._checks import check_positive, unwrap_exception
 from ._contract import Contract, ProcessorKind
 from ._extras import import_extra
-from ._host import on_trio
-from ._leash import CancellationIgnored, run_cancellable
+from ._options import check_options
 from ._samples import SECOND, Samples, ns, samples_in
 from ._wakeup import Wakeup
 from ._worker import Worker, at_work
@@ -26,6 +26,7 @@ __all__ = [
     "Worker",
     "as_processor",
     "at_work",
+    "check_options",
     "check_positive",
     "import_extra",
     "ns",

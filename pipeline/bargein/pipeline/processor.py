@@ -1,84 +1,70 @@
-"""A processor: a function from one frame to frames, on one of three rungs."""
+"""The base class of processors: functions from one frame to frames, of one of three kinds."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Literal, Self, cast
 
-import msgspec
-
 from ._contract import Contract, ProcessorKind, read_contract
-from .errors import ContractError, FrameError
+from ._options import check_options
+from .audio_format import AudioFormat
+from .errors import ContractError
 from .frames import Frame
 
-__all__ = ["AudioFormat", "OnError", "Pass", "Processor", "as_processor"]
+__all__ = ["OnError", "Pass", "Processor", "as_processor"]
 
 OnError = Literal["raise", "drop", "restart"]
 """What an exception in a processor does: end the session, lose one frame, or start the processor anew."""
 
 
-class AudioFormat(msgspec.Struct, frozen=True):
-    """What sound a processor wants or makes; checked when a graph is linked. None leaves a side open."""
-
-    rates: int | tuple[int, ...] | None = None
-    """Samples a second (Hz): the one, or those it can choose among."""
-    channels: int | None = None
-    """How many channels."""
-
-    def __post_init__(self) -> None:
-        for rate in (self.rates,) if isinstance(self.rates, int) else self.rates or ():
-            if rate <= 0:
-                raise FrameError(f"AudioFormat: a rate of {rate} Hz; expected a positive number of samples a second")
-
-    def __str__(self) -> str:
-        rates = () if self.rates is None else (self.rates,) if isinstance(self.rates, int) else self.rates
-        words = [" or ".join(str(rate) for rate in rates) + " Hz"] if rates else []
-        if self.channels:
-            words.append({1: "mono", 2: "stereo"}.get(self.channels, f"{self.channels} channels"))
-        return ", ".join(words) or "any audio"
-
-
 class Processor:
     """One step of a graph. Its annotations are its contract.
 
-    Define one of::
+    Define one of three methods, each of which adds one power::
 
-        def process(self, frame: Audio) -> Iterator[Audio]:                          # plain: no task, no queue
-        async def process(self, frame: Transcript, out: Outlet[Text]) -> None:       # it waits
-        async def run(self, inbox: Inbox[Audio], out: Outlet[Audio]) -> None:        # it owns its loop
+        # Sync: a generator. No task and no queue.
+        def process(self, frame: Audio) -> Iterator[Audio]: ...
 
-    A processor that is a context manager (plain or async) is entered before its first frame and left after its last,
+        # Async: it awaits. One frame at a time, in a task of its own.
+        async def process(self, frame: Transcript, out: Outlet[Text]) -> None: ...
+
+        # Loop: it owns its loop.
+        async def run(self, inbox: Inbox[Audio], out: Outlet[Audio]) -> None: ...
+
+    A processor that is a context manager (sync or async) is entered before its first frame and left after its last,
     however the session ends. Subclasses need not call `super().__init__()`.
 
-    Raises `ContractError` at the `class` statement when an annotation is missing or names no frame class.
+    Raises:
+        ContractError: At the `class` statement, when an annotation is missing or names no frame class.
     """
 
     name: str = ""
-    """What it is called in errors, statistics and drawings; its class name when empty."""
+    """Its name in errors, statistics and drawings. Empty for its class name."""
     blocking: bool = False
-    """Run this plain processor in a worker thread of its own, because it computes for long or blocks."""
+    """Whether to run this sync processor in its own worker thread, because it computes for long or blocks."""
     on_error: OnError = "raise"
-    """What an exception does. `drop` is for processors that take frames, `restart` for those with a loop."""
-    restarts: int = 3
+    """What an exception does. `drop` is for processors that define `process`, `restart` for those that define `run`."""
+    max_restarts: int = 3
     """How many restarts one session allows before the exception ends it."""
     capacity: int | None = None
-    """How many frames its inbox holds; None for the session's default. Only where it has an inbox."""
+    """How many frames its inbox holds. None for the session's default. Without effect on fused processors."""
     latency_ms: float = 0.0
-    """The delay it adds, in milliseconds, as its author declares it. Drawn, and summed along the path."""
+    """The delay that it adds, in milliseconds, as its author declares it. Drawn, and summed along the path."""
     audio_in: AudioFormat | None = None
-    """The sound it can take, when not any."""
+    """The sound that it can take. None for any."""
     audio_out: AudioFormat | None = None
-    """The sound it makes; None when it is what came in."""
+    """The sound that it gives. None when it gives the sound as it came in."""
 
     contract_: ClassVar[Contract | None] = None
+    _session: object = None  # the session that runs it, which alone may use it
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if cls.contract is not Processor.contract:
-            return  # a graph: its contract is made of its parts'
+            return  # a graph, which makes its contract from its parts
         if not {"process", "run", "blocking"} & vars(cls).keys() and cls.contract_ is not None:
-            return  # inherited with what it is read from
+            return  # inherited, with the method that it is read from
         # Annotations may name classes of the function that contains the class statement: look there too.
         try:
             cls.contract_ = _read(cls, sys._getframe(1).f_locals)
@@ -87,7 +73,11 @@ class Processor:
 
     @property
     def contract(self) -> Contract:
-        """What it takes and gives. Raises `ContractError` when it cannot be told."""
+        """The frame classes that it takes and gives.
+
+        Raises:
+            ContractError: An annotation names something that cannot be found, or there is no method to read.
+        """
         if self.contract_ is not None:
             return self.contract_
         cls = type(self)
@@ -103,32 +93,54 @@ class Processor:
         cls.contract_ = contract
         return contract
 
+    def adapters(self) -> Sequence[Processor]:
+        """Return new processors that a graph places directly above this one, in order.
+
+        A processor that is particular about its input overrides this, so that its users need not convert for it. For
+        example, a model that hears 24 kHz brings a `Resample`. Adapters are ordinary processors: they are checked,
+        counted and drawn like the others. The default returns none.
+        """
+        return ()
+
     def statistics(self) -> Any:
-        """What it counts itself: a frozen snapshot, shown in the session's statistics as `own`; None for nothing."""
+        """Return what the processor itself counts: a frozen snapshot, shown in the session's statistics as `own`.
+
+        The default returns None.
+        """
         return None
 
+    @check_options
     def options(
         self,
         *,
         name: str | None = None,
         on_error: OnError | None = None,
-        restarts: int | None = None,
+        max_restarts: int | None = None,
         capacity: int | None = None,
     ) -> Self:
-        """Set what the session should know about this one processor, and return it, for use inside a chain."""
+        """Set how the session treats this processor, and return the processor, for use inside a chain.
+
+        What is None stays as it is.
+
+        Args:
+            name: Its name in errors, statistics and drawings.
+            on_error: What an exception does: `raise`, `drop` or `restart`.
+            max_restarts: How many restarts one session allows.
+            capacity: How many frames its inbox holds, at least 1.
+        """
         if name is not None:
             self.name = name
         if on_error is not None:
             self.on_error = on_error
-        if restarts is not None:
-            self.restarts = restarts
+        if max_restarts is not None:
+            self.max_restarts = max_restarts
         if capacity is not None:
             self.capacity = capacity
         return self
 
     def __repr__(self) -> str:
-        called = f" {self.name!r}" if self.name else ""
-        return f"<{type(self).__name__}{called}>"
+        name = f" {self.name!r}" if self.name else ""
+        return f"<{type(self).__name__}{name}>"
 
 
 def _read(cls: type[Processor], local: dict[str, Any] | None) -> Contract | None:
@@ -142,9 +154,12 @@ def _read(cls: type[Processor], local: dict[str, Any] | None) -> Contract | None
 
 
 class Pass(Processor):
-    """Take frames of the given classes (all data, when none is given) and give them on unchanged.
+    """Take frames and give them on unchanged.
 
-    It changes nothing on a line; as one branch among others it is the dry path beside the processed one.
+    In a line it changes nothing. As one branch among others it is the unprocessed path beside the processed one.
+
+    Args:
+        kinds: The frame classes to take. Default: all data.
     """
 
     def __init__(self, *kinds: type[Frame]) -> None:
@@ -152,12 +167,12 @@ class Pass(Processor):
         self.contract_ = Contract(kind=ProcessorKind.SYNC, takes=takes, gives=takes)  # type: ignore[misc]
 
     def process(self, frame: Frame) -> Iterator[Frame]:
-        """Give the frame on."""
+        """Yield the frame."""
         yield frame
 
 
 class _Function(Processor):
-    """A plain annotated function as a processor."""
+    """An annotated function as a processor."""
 
     def __init__(self, function: Callable[..., Any], contract: Contract) -> None:
         self.name = getattr(function, "__name__", "function")
@@ -166,9 +181,10 @@ class _Function(Processor):
 
 
 def as_processor(step: object) -> Processor:
-    """A step of a graph as a processor: a processor as it is, an annotated function wrapped.
+    """Return a step of a graph as a processor: a processor as it is, an annotated function wrapped.
 
-    Raises `ContractError` for anything else, with what it was.
+    Raises:
+        ContractError: The step is something else. The message shows it.
     """
     if isinstance(step, Processor):
         return step

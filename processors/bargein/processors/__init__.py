@@ -1,25 +1,40 @@
-"""Pure media and turn-taking steps. They import the engine only, and know no service."""
+"""Processors for media and turn-taking. They build on the engine and know no service."""
 
 from .audio.channels import mix_channels
 from .audio.gain import Gain
-from .audio.meter import Level, Meter
+from .audio.meter import Meter
 from .audio.mixer import Mixer
 from .audio.recorder import Recorder
 from .audio.resample import Resample
+from .frames import (
+    AgentActivity,
+    BargeInLatency,
+    Commit,
+    Heard,
+    Level,
+    SpeechContinued,
+    SpeechProbability,
+    Timing,
+    Turn,
+    TurnControl,
+    TurnEnd,
+    TurnLatency,
+    UserIdle,
+)
 from .listening.barge_in import BACKCHANNELS, BargeIn, Decision, Evidence, decide
 from .listening.detectors import Detector, SileroVad, WebRtcVad
-from .listening.turn_taking import TurnControl
-from .listening.turns import Commit, Turn, Turns, UserIdle
-from .listening.vad import SpeechContinued, SpeechProbability, Vad
-from .observe.latency import BargeInLatency, Latency, TurnLatency
+from .listening.turns import Turns
+from .listening.vad import Vad
+from .observe.latency import Latency
 from .observe.tap import Tap
 from .speaking.alignment import Alignment
 from .speaking.pacer import Pacer
 from .speaking.playout import Playout
 from .speaking.sentences import Sentences
-from .speaking.spoken import AgentActivity, Heard, Spoken, Timing
+from .speaking.spoken import Spoken
 from .video.decode_picture import DecodePicture
 from .video.encode_jpeg import EncodeJpeg
+from .video.fit_picture import DropPictures, FitPicture
 from .video.overlay import Overlay
 from .video.sample_fps import SampleFps
 from .video.scale import Scale
@@ -34,8 +49,10 @@ __all__ = [
     "Decision",
     "DecodePicture",
     "Detector",
+    "DropPictures",
     "EncodeJpeg",
     "Evidence",
+    "FitPicture",
     "Gain",
     "Heard",
     "Latency",
@@ -58,6 +75,7 @@ __all__ = [
     "Timing",
     "Turn",
     "TurnControl",
+    "TurnEnd",
     "TurnLatency",
     "Turns",
     "UserIdle",

@@ -8,6 +8,7 @@ import threading
 import anyio
 import anyio.to_thread
 import pytest
+
 from bargein.pipeline.testing import VirtualLoop, hold_clock, run_virtual
 
 pytestmark = pytest.mark.virtual

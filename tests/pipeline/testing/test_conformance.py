@@ -8,9 +8,21 @@ import anyio
 import msgspec
 import numpy as np
 import pytest
-from bargein.pipeline import Audio, End, Inbox, Interrupt, Outlet, Processor, Text, Transcript
-from bargein.pipeline.testing import check_processor
 
+from bargein.pipeline import (
+    Audio,
+    End,
+    Frame,
+    Inbox,
+    Interrupt,
+    Outlet,
+    Played,
+    Processor,
+    Text,
+    Transcript,
+    Usage,
+)
+from bargein.pipeline.testing import check_processor
 from tests.pipeline.kit import InThread, Loops, Plain, Resets, Waits
 
 pytestmark = pytest.mark.virtual
@@ -49,15 +61,54 @@ class Speaks(Processor):
 
 @pytest.mark.parametrize("make", [Plain, Waits, Loops, Resets, InThread, Rechunks])
 async def test_what_is_right_passes(make: Callable[[], Processor]) -> None:
-    """On every rung."""
+    """For every kind of processor."""
     await check_processor(make)
 
 
 async def test_other_frames_than_audio() -> None:
     """The author gives a representative input."""
     await check_processor(Speaks, [Transcript(text="a b c", final=True)], resets=False)
-    with pytest.raises(AssertionError, match="takes none of the frames given: \\['Audio'\\]"):
-        await check_processor(Speaks)
+    with pytest.raises(AssertionError, match="Speaks> takes Transcript, and none of the input: Text"):
+        await check_processor(Speaks, [Text("a")])
+
+
+class Poem(Frame, frozen=True):
+    title: str
+    lines: int
+
+
+class Wraps(Processor):
+    def process(self, frame: Text) -> Iterator[Text]:
+        yield Text(frame.text.upper())
+
+
+class Reads(Processor):
+    def process(self, frame: Poem | Transcript | Usage | Played) -> Iterator[Text]:
+        if isinstance(frame, Poem):
+            yield Text(frame.title * frame.lines)
+        elif isinstance(frame, Transcript):
+            yield Text(frame.text)
+
+
+@pytest.mark.parametrize("make", [Wraps, Reads])
+async def test_the_input_is_what_the_contract_takes(make: Callable[[], Processor]) -> None:
+    """Without frames of the author, a processor gets some of each class that it takes, its own classes included."""
+    await check_processor(make, resets=False)
+
+
+async def test_a_class_that_cannot_be_made_up_must_be_given() -> None:
+    """The error says what the processor takes, and how to give it."""
+
+    class Odd(Frame, frozen=True):
+        shape: tuple[int, int]
+
+    class TakesOdd(Processor):
+        def process(self, frame: Odd) -> Iterator[Odd]:
+            yield frame
+
+    with pytest.raises(AssertionError, match=r"takes Odd, and none of the input: nothing; give frames that it takes"):
+        await check_processor(TakesOdd)
+    await check_processor(TakesOdd, [Odd((1, 2))])
 
 
 class Writes(Processor):
@@ -117,7 +168,7 @@ class Holds(Processor):
         (Shares, "it gives other frames"),
         (PerFrame, "in frames of 10 ms .* and not the same ones"),
         (Remembers, "take Interrupt and reset there"),
-        (KeepsOne, "which it must have kept"),
+        (KeepsOne, "which it has kept from before"),
         (Holds, "it did not stop"),
     ],
 )

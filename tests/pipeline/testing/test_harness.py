@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import anyio
 import pytest
+
 from bargein.pipeline import Audio, End, Interrupt, Pipeline, Played, Processor, SpeechStarted, Text
 from bargein.pipeline.testing import Arrival, Harness, Timeline, framed, tone
-
 from tests.pipeline.kit import Plain, Waits, audio, index
 
 

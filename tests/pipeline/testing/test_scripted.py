@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+
 from bargein.pipeline import Audio, ContractError, Interrupt, Pipeline, Text, Transcript
 from bargein.pipeline.testing import Harness, Reply, Scripted
-
 from tests.pipeline.kit import Sink, audio, index
 
 pytestmark = pytest.mark.virtual

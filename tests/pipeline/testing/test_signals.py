@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from bargein.pipeline import Text
 from bargein.pipeline.testing import framed, joined, noise, silence, speech_like, tone
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from bargein.pipeline.testing import check_processor, framed, tone
 from bargein.processors import Gain
 

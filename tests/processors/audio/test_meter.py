@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import Audio, End
 from bargein.pipeline.testing import check_processor, framed, silence, tone
 from bargein.processors import Level, Meter
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def levels(meter: Meter, frames: list[Audio]) -> list[Level]:

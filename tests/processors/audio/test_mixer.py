@@ -9,12 +9,13 @@ import anyio
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bargein.pipeline import Audio
 from bargein.pipeline.testing import Harness, check_processor, framed, joined, noise, silence, tone
 from bargein.processors.audio.mixer import Mixer
 from bargein.processors.speaking.pacer import Pacer
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 RATE = 16_000
 FLAT = np.full(RATE, 10_000, np.int16)

@@ -17,12 +17,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bargein.pipeline import Audio, Failure, Interrupt, Outlet, Pipeline, Processor, SpeechStarted
 from bargein.pipeline.testing import Harness, check_processor, framed, noise, silence, tone
 from bargein.processors.audio.recorder import Recorder
 from bargein.processors.speaking.pacer import Pacer
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 RATE = 16_000
 Samples = npt.NDArray[np.int16]

@@ -10,11 +10,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bargein.pipeline import Audio, End, Frame, Interrupt, LinkError, Pipeline, Processor, ResponseEnded
 from bargein.pipeline.testing import check_processor, framed, joined, tone
 from bargein.processors import Resample
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 RATES = [8000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000]
 PAIRS = list(itertools.permutations(RATES, 2))

@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import (
     Frame,
     Hold,
@@ -110,7 +111,7 @@ def test_the_documented_table_is_the_decision() -> None:
     """The rows of the docstring, read from it."""
     rows = [line.strip().strip("|").split("|") for line in (decide.__doc__ or "").splitlines() if "|" in line][2:]
     cells = [[cell.strip() for cell in row] for row in rows]
-    names = {"resume if held": R, "interrupt": I, "nothing: stay as it is": N}
+    names = {"resume if held": R, "interrupt": I, "nothing: wait for the transcript": N}
     for values in itertools.product((True, False), (True, False), (True, False, None), *[(True, False)] * 5):
         evidence = Evidence(*values)  # type: ignore[arg-type]
         facts = [

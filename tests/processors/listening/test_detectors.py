@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from bargein.pipeline.testing import noise, silence
 from bargein.processors import Detector, SileroVad, WebRtcVad
-
 from tests.speech import utterances
 
 BOTH = {"webrtc": WebRtcVad, "silero": SileroVad}

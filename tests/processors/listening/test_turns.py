@@ -6,6 +6,7 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import (
     Frame,
     Inbox,
@@ -196,7 +197,7 @@ async def test_a_model_that_takes_turns_itself() -> None:
 
 async def test_a_turn_that_never_ends_is_ended() -> None:
     """A muted microphone must not stop the conversation."""
-    ((at, turn),) = await told(Turns(longest_ms=30_000), started(), said("and then"), 40_000)
+    ((at, turn),) = await told(Turns(max_ms=30_000), started(), said("and then"), 40_000)
     assert (at, turn.text, turn.reason) == (30_000, "and then", "length")
 
 
@@ -290,7 +291,7 @@ async def test_who_listens_is_not_idle() -> None:
         {"transcript_ms": float("nan")},
         {"min_ms": -1},
         {"idle_ms": 0},
-        {"longest_ms": 0},
+        {"max_ms": 0},
     ],
 )
 async def test_bad_settings_are_refused(bad: dict[str, Any]) -> None:
@@ -351,7 +352,7 @@ async def test_speech_that_goes_on_after_the_key() -> None:
 async def test_a_recogniser_alone_cannot_prolong_a_turn_for_ever() -> None:
     """The longest there is holds for it, too."""
     script = [step for at in range(40) for step in (said(f"word {at}", str(at)), 500)]
-    turns = await told(Turns(longest_ms=5000), *script)
+    turns = await told(Turns(max_ms=5000), *script)
     assert [at for at, _ in turns][:3] == [5000, 10_000, 15_000]
 
 

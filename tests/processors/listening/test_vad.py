@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bargein.pipeline import Audio, End, Frame, LinkError, Pipeline, SpeechStarted, SpeechStopped
-from bargein.pipeline.testing import Harness, check_processor, framed, joined, noise, silence
-from bargein.processors import Resample, SileroVad, SpeechContinued, SpeechProbability, TurnControl, Vad
-from bargein.processors.listening.detectors import Samples
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bargein.pipeline import Audio, End, Frame, LinkError, Pipeline, SpeechStarted, SpeechStopped
+from bargein.pipeline.lowlevel import Samples
+from bargein.pipeline.testing import Harness, check_processor, framed, joined, noise, silence
+from bargein.processors import Resample, SileroVad, SpeechContinued, SpeechProbability, TurnControl, Vad
+from tests.environment import amount
 from tests.speech import utterances
 
 RATE = 16_000
@@ -218,9 +219,10 @@ def test_bad_settings_are_refused(bad: dict[str, Any]) -> None:
 def test_real_speech_is_heard_where_it_is(make: Any, snr: float | None) -> None:
     """Every utterance, its beginning within 200 ms and its end within 400, and nothing else, in noise too.
 
+    In the daily run it is every other utterance; all of them are there with `BARGEIN_EXTENDED=1`.
     At 10 dB the noise covers the last quiet syllables: there its end is within 600.
     """
-    for seed, each in enumerate(utterances().values()):
+    for seed, each in list(enumerate(utterances().values()))[:: amount(2, 1)]:
         said = np.concatenate([silence(1500), each.samples, silence(1200)]).astype(float)
         power = np.mean(np.concatenate([each.samples[a * 16 : b * 16] for a, b in each.speech_ms]).astype(float) ** 2)
         if snr is not None:

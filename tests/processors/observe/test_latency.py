@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 import pytest
+
 from bargein.pipeline import Audio, Hold, Resume, SpeechStarted, SpeechStopped, UserText
 from bargein.pipeline.testing import Harness, check_processor, framed, silence, tone
 from bargein.processors import BargeInLatency, Latency, TurnLatency
@@ -130,7 +131,7 @@ async def test_who_typed_is_answered_from_then_on() -> None:
     """Also where a brain above has taken what was typed."""
     latency = Latency()
     async with Harness(latency) as harness:
-        latency.asked()
+        latency.note_question()
         await anyio.sleep(0.3)
         await play(harness, 100)
         assert [turn.ms for turn in harness.of(TurnLatency)] == [pytest.approx(300)]

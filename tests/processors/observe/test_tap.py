@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from bargein.pipeline import Audio, Interrupt, Text
 from bargein.pipeline.testing import Harness, check_processor, framed, tone
 from bargein.processors import Tap

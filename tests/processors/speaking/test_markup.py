@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from bargein.processors.speaking._markup import MAX_HELD, Markup
 
 MARKUP = [

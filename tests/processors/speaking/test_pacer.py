@@ -6,6 +6,7 @@ import anyio
 import msgspec
 import numpy as np
 import pytest
+
 from bargein.pipeline import LIVE, Audio, Hold, Played, ResponseEnded, Resume
 from bargein.pipeline.testing import Harness, check_processor, framed, joined, tone
 from bargein.processors import Pacer

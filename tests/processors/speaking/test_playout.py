@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Hold, Interrupt, Played, Resume
 from bargein.pipeline.testing import framed, joined, tone
 from bargein.processors import Playout

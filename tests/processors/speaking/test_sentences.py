@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import LIVE, End, Interrupt, ResponseEnded, Text, ToolCall
 from bargein.pipeline.testing import Harness, check_processor
 from bargein.processors.speaking.sentences import Sentences
-from hypothesis import given
-from hypothesis import strategies as st
 
 NASTY = st.text(
     st.sampled_from(

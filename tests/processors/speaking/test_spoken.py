@@ -7,6 +7,9 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import (
     Audio,
     Frame,
@@ -23,8 +26,6 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.testing import Harness, check_processor, framed, tone
 from bargein.processors import AgentActivity, Heard, Pacer, Spoken, Timing
-from hypothesis import given
-from hypothesis import strategies as st
 
 SENTENCE = "One two three four five six seven eight nine ten."
 

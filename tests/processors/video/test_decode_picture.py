@@ -11,13 +11,14 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image as Pillow
+
 from bargein.pipeline import Failure, Image, Video
 from bargein.pipeline.testing import Harness, check_processor
 from bargein.processors.video._pictures import RawFormat
 from bargein.processors.video.decode_picture import DecodePicture
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from PIL import Image as Pillow
 
 ENCODINGS = ["jpeg", "png", "webp"]
 FORMATS: tuple[RawFormat, ...] = get_args(RawFormat)

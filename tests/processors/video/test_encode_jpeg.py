@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image as Pillow
+
 from bargein.pipeline import Image, Video
 from bargein.pipeline.testing import check_processor
 from bargein.processors.video.decode_picture import DecodePicture
 from bargein.processors.video.encode_jpeg import EncodeJpeg
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from PIL import Image as Pillow
 
 
 def encoded(frame: Video | Image, quality: int = 80) -> bytes:

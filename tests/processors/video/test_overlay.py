@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from bargein.pipeline import Video
 from bargein.pipeline.testing import Harness, check_processor
 from bargein.processors.video._pictures import Pixels

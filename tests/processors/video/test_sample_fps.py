@@ -8,13 +8,14 @@ from collections.abc import Iterable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import Interrupt, Video
 from bargein.pipeline.testing import Harness, check_processor
 from bargein.processors.video.encode_jpeg import EncodeJpeg
 from bargein.processors.video.sample_fps import SampleFps
 from bargein.processors.video.scale import Scale
-from hypothesis import given
-from hypothesis import strategies as st
 
 SECOND = 1_000_000_000
 PIXELS = np.zeros((2, 2, 3), np.uint8)

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import Image, Video
 from bargein.pipeline.testing import Harness, check_processor
 from bargein.processors.video.scale import Fit, Scale
-from hypothesis import given
-from hypothesis import strategies as st
 
 SHAPES = {"rgb24": (3,), "bgr24": (3,), "rgba": (4,), "gray8": ()}
 SIDES = st.integers(1, 90)

@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import numpy as np
+
 from bargein.pipeline import (
     Audio,
     Hold,

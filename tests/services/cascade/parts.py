@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import numpy as np
+
 from bargein.pipeline import Usage
 from bargein.pipeline.testing import tone
 from bargein.services.cascade import LanguageModel, Prompt, SpeechToText, TextToSpeech, ToolRequest, Word

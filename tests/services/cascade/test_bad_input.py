@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Failure, Frame, ResponseEnded, Text, Transcript, UserText
 from bargein.pipeline.testing import Harness, framed, noise, silence
 from bargein.processors import Heard, Pacer, Spoken, Turn
@@ -32,7 +33,7 @@ from bargein.services.providers.flite import Flite
 from bargein.services.providers.openai.client.speech import OpenAISpeech, OpenAITranscription
 from bargein.services.providers.rules import TOOLS, Rules
 from bargein.services.tools import tool
-
+from tests.environment import need
 from tests.speech import utterances
 
 from .parts import Ears, Mind, Voice
@@ -198,7 +199,7 @@ async def test_whatever_is_typed_is_answered(script: str, voice: Callable[[], Te
     """By rules that know a little English, and say so aloud; and the next question is answered."""
     pytest.importorskip("espeakng_loader", reason="the extra 'espeak' is not installed")
     if voice is Flite:
-        pytest.importorskip("shutil").which("flite") or pytest.skip("the program flite is not installed")
+        need("flite")
     brain = Cascade(Ears(), Rules(), voice(), tools=TOOLS)
     said, _ = await typed(brain, SCRIPTS[script], "thank you")
     assert len(said) >= 2
@@ -208,7 +209,7 @@ async def test_whatever_is_typed_is_answered(script: str, voice: Callable[[], Te
 @pytest.mark.parametrize("text", ["こんにちは。", "Привет, как дела?", "你好。"])
 async def test_what_a_voice_has_no_sound_for_is_told(text: str) -> None:
     """Flite knows ASCII alone: a typed failure, words in its place, and no memory of what was not heard."""
-    pytest.importorskip("shutil").which("flite") or pytest.skip("the program flite is not installed")
+    need("flite")
     brain = Cascade(Ears(), Mind([text], ["Hello."]), Flite())
     said, failures = await typed(brain, "Hello?", "And now?")
     assert said == [UNSPEAKABLE_REPLY, "Hello."]

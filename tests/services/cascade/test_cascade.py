@@ -9,13 +9,13 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Hold, Interrupt, ResponseStarted, Resume, Text, Transcript, UserText
 from bargein.pipeline.draw import mermaid
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import BargeIn, Heard, Pacer, Sentences, SileroVad, Spoken, Turn, Turns, Vad
 from bargein.services.cascade import Answer, Cascade, Speak, Transcribe
 from bargein.services.history import History
-
 from tests.speech import utterances
 
 from .parts import Ears, Mind, Voice
@@ -71,7 +71,7 @@ def test_its_processors_are_refused_durations_that_cannot_be(seconds: float) -> 
         lambda: Answer(Mind(["x"]), silent_seconds=seconds),
         lambda: Speak(Voice(), silent_seconds=seconds),
     ):
-        with pytest.raises(ValueError, match=f"_seconds={seconds}: expected a positive number"):
+        with pytest.raises(ValueError, match=rf"_seconds={seconds}\): expected a positive number"):
             make()
 
 

@@ -7,17 +7,19 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import LIVE, Audio, Interrupt, ResponseEnded, ResponseStarted, ToolCall
 from bargein.pipeline.statistics import Hop
 from bargein.pipeline.testing import Harness
 from bargein.processors import Heard, Pacer, Spoken, Timing
 from bargein.services.failover import Failover, FailoverError
+from tests.environment import amount
 
 from .chance import User, World, cascade
 
 pytestmark = pytest.mark.virtual
 
-SEEDS = 12
+SEEDS = amount(12, 60)
 LEAD_MS = 40
 
 
@@ -51,7 +53,9 @@ async def move(seed: int) -> None:
     """The same call where one cascade takes over from the other when that fails, or by hand."""
     world = World(seed, 0.3)
     first, second = cascade(world, name="first"), cascade(world, name="second")
-    brain = Failover(first, second, cooldown=world.random.choice((1, 20, 60)), silence=world.random.choice((5, 60)))
+    brain = Failover(
+        first, second, cooldown_seconds=world.random.choice((1, 20, 60)), silence_seconds=world.random.choice((5, 60))
+    )
     try:
         await call(world, brain, [first.answer.part, second.answer.part], brain.switch)
     except* FailoverError:

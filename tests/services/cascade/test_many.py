@@ -8,11 +8,11 @@ from pathlib import Path
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Failure, Frame, SessionStatistics, Transcript, UserText
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Heard, Pacer, Spoken, Turn
 from bargein.services.cascade import Cascade, TranscriptionStatistics
-
 from tests.speech import utterances
 
 from .parts import Ears, Mind, Voice
@@ -121,7 +121,6 @@ async def test_fifty_share_one_ear_and_one_voice(tmp_path: Path) -> None:
     pytest.importorskip("onnx", reason="the extra 'piper' is not installed")
     from bargein.services.providers.faster_whisper import FasterWhisper
     from bargein.services.providers.piper import Piper
-
     from tests.services.providers import tiny_whisper
     from tests.services.providers.piper import tiny_piper
 
@@ -131,10 +130,12 @@ async def test_fifty_share_one_ear_and_one_voice(tmp_path: Path) -> None:
     samples = np.concatenate([silence(500), utterances()["weather"].samples, silence(1000)])
 
     async def call(number: int) -> None:
-        mind = Mind(lambda prompt: [f"Caller {number} said {prompt.entries[-1].text}. Is that right?"])
+        # Virtual time stands still while the ear works through its queue. A second later all callers have been heard,
+        # and all answers want the voice at once, however fast either of them is on this machine.
+        mind = Mind(lambda prompt: [1.0, f"Caller {number} said {prompt.entries[-1].text}. Is that right?"])
 
         async def done(harness: Harness) -> None:
-            await anyio.sleep(4)
+            await anyio.sleep(5)
 
         harness, statistics = await talk(Cascade(ear, mind, voice), list(framed(samples)), "", done)
         bounded(statistics)

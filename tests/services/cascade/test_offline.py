@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, ToolCall
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Heard, Pacer, Spoken, Turn
@@ -15,7 +16,6 @@ from bargein.services.cascade import Cascade, Speak, TextToSpeech
 from bargein.services.providers.espeak import ESpeak
 from bargein.services.providers.flite import Flite
 from bargein.services.providers.rules import Rules
-
 from tests.speech import utterances
 
 from .parts import Voice

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Failure, Frame, SpeechStarted, SpeechStopped, Transcript
 from bargein.pipeline.testing import Harness, check_processor, framed, tone
 from bargein.processors import Commit, TurnControl, Vad
 from bargein.services.cascade import SpeechToText, Transcribe
 from bargein.services.cascade.parts import Samples
 from bargein.services.frames import ClearAudio
-
 from tests.speech import utterances
 
 from .parts import Ears

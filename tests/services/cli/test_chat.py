@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+
 from bargein.services.cli._app import run
 
 
@@ -36,6 +37,7 @@ def test_it_ends_with_its_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.real
 @pytest.mark.timeout(60)
 @pytest.mark.skipif(sys.platform == "win32", reason="terminals and signals as on Unix")
 def test_a_terminal_and_ctrl_c() -> None:

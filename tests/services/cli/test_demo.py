@@ -9,11 +9,13 @@ import sys
 from urllib.request import Request, urlopen
 
 import pytest
+
 from bargein.services.cli._app import run
 
 pytest.importorskip("uvicorn", reason="the extra 'server' is not installed")
 
 
+@pytest.mark.real
 @pytest.mark.timeout(60)
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as on Unix")
 def test_a_page_until_a_signal_comes() -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
-from bargein.services.cascade import LanguageModel, Prompt, summarise_with
-from bargein.services.history import Entry, History, Picture
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bargein.services.cascade import LanguageModel, Prompt, summarise_with
+from bargein.services.history import Entry, History, Picture
 
 
 def test_it_keeps_what_was_heard() -> None:

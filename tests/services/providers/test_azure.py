@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import Audio, Failure, ResponseEnded, ResponseStarted, Text, ToolCall, UserText
 from bargein.pipeline.testing import Harness
 from bargein.processors import Heard, Pacer, Spoken, Timing
@@ -27,7 +28,6 @@ from bargein.services.providers.openai.server.serve import Faults, serve
 from bargein.services.realtime import Realtime, RealtimeError, ReconnectPolicy, Settings, UnsupportedError
 from bargein.services.testing import ScriptedBrain
 from bargein.services.tools import tool
-
 from tests.services.piped import piped
 
 NAME = "https://name.openai.azure.com"
@@ -101,7 +101,7 @@ def test_the_beta_of_azure() -> None:
         api_version=BETA_VERSION,
         voice="alloy",
         audio="audio/pcmu",
-        session={"temperature": 0.7},
+        extra={"temperature": 0.7},
         output="text",
     )
     assert (model.profile.input_rate, model.profile.output_rate) == (8000, 8000)
@@ -125,7 +125,7 @@ def test_all_of_voice_live() -> None:
         api_key="k",
         instructions="Be brief.",
         voice="en-US-AvaNeural",
-        rate=16_000,
+        input_rate=16_000,
         turn_detection={"type": "azure_semantic_vad", "speech_duration_ms": 80},
         transcription={"model": "azure-speech", "phrase_list": ["Bargein"]},
         noise_reduction="azure_deep_noise_suppression",
@@ -181,7 +181,7 @@ def test_word_timestamps_are_asked_for() -> None:
 def test_what_cannot_be_is_refused() -> None:
     """Before anything is sent, with what to use instead."""
     with pytest.raises(ValueError, match="expected 16000 or 24000"):
-        VoiceLive("m", LIVE, api_key="k", rate=8000)  # type: ignore[arg-type]
+        VoiceLive("m", LIVE, api_key="k", input_rate=8000)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="azure_semantic_vad"):
         VoiceLive("m", LIVE, api_key="k", turn_detection="semantic_vad")
     with pytest.raises(ValueError, match="auto_truncate"):

@@ -6,6 +6,7 @@ import importlib.util
 from importlib.machinery import ModuleSpec
 
 import pytest
+
 from bargein.pipeline import Pipeline
 from bargein.services.providers.brains import choice, choices
 from bargein.services.providers.catalog import PROVIDERS

@@ -1,20 +1,29 @@
-"""The table of providers: whole, true, in the documents; and one program runs with each of them."""
+"""The table of providers is complete, says what the profiles say, and is in the documentation."""
 
 from __future__ import annotations
 
 import pathlib
 import re
-import runpy
 from typing import Any
 
 import pytest
-from bargein.services.providers.catalog import PROVIDERS, ROWS, Provider, _named, markdown, rehearse, rows, table
-from bargein.services.realtime import Profile, Realtime
 
-ROOT = pathlib.Path(__file__).parents[2]
+from bargein.services.providers.catalog import PROVIDERS, ROWS, Provider, find_provider, load, markdown, rows, table
+from bargein.services.realtime import Profile, Realtime
+from bargein.services.testing.rehearsal import STAND_INS
+
+ROOT = pathlib.Path(__file__).parents[3]
 NAMES = [provider.name for provider in PROVIDERS]
-INNER = {"provider", "image_bytes", "image_forms", "continuous", "answers_commits", "continues", "renews"}
-"""Fields of a profile that are for the shared class, or told in another row."""
+INNER = {
+    "provider",
+    "max_image_bytes",
+    "image_formats",
+    "needs_continuous_audio",
+    "responds_to_commit",
+    "responds_to_tool_results",
+    "reconnects_to_update",
+}
+"""Fields of a profile that have no row: they are for the shared class, or part of another row."""
 
 
 def test_no_provider_is_forgotten() -> None:
@@ -32,10 +41,15 @@ def test_no_capability_is_forgotten() -> None:
 
 @pytest.mark.parametrize("provider", PROVIDERS, ids=NAMES)
 def test_paths_lead_somewhere(provider: Provider) -> None:
-    """To a class, what it can do, and its stand-in."""
-    assert issubclass(_named(provider.model), Realtime)
-    assert isinstance(_named(provider.profile), Profile)
-    assert not provider.peer or callable(_named(provider.peer))
+    """Each provider's paths lead to a realtime model and to its profile."""
+    assert issubclass(load(provider.model), Realtime)
+    assert isinstance(load(provider.profile), Profile)
+
+
+def test_an_unknown_provider_is_refused_with_all_names() -> None:
+    """The error lists the names of the table."""
+    with pytest.raises(ValueError, match="'Nobody'; there are OpenAI, "):
+        find_provider("Nobody")
 
 
 def test_rows_say_what_the_profiles_say() -> None:
@@ -50,26 +64,27 @@ def test_rows_say_what_the_profiles_say() -> None:
     )
     cannot = Profile(provider="Cannot", input_rate=16_000, output_rate=24_000, turn_detection=("a", "b"))
     told = {row[0]: row[1:] for row in rows([can, cannot])}
-    assert told["hears, Hz"] == ["8000", "16000", ""]
-    assert told["sees pictures and video"][:2] == ["yes", "no"]
-    assert "describe them" in told["sees pictures and video"][2]
+    assert told["input rate, Hz"] == ["8000", "16000", ""]
+    assert told["takes pictures and video"][:2] == ["yes", "no"]
+    assert "describe them" in told["takes pictures and video"][2]
     assert told["instructions and tools can change"][:2] == ["yes", "no"]
-    assert told["finds the end of a turn by"][:2] == ["no", "a, b"]
-    assert told["a connection lasts, minutes"][:2] == ["8", "no limit known"]
+    assert told["detects the end of a turn by"][:2] == ["no", "a, b"]
+    assert told["longest connection, minutes"][:2] == ["8", "no limit known"]
     assert [len(row) for row in table()] == [len(PROVIDERS) + 2] * (len(ROWS) + 1)
 
 
 def test_the_document_has_the_table() -> None:
-    """As it is now: `python -c 'from bargein.services.providers.catalog import markdown; print(markdown())'` prints it."""
+    """As it is now: `python -c 'from bargein.services.providers.catalog import markdown; print(markdown())'` prints
+    it."""
     assert markdown() in (ROOT / "docs/guides/providers.md").read_text()
 
 
 def refused(provider: Provider, **options: Any) -> str:
     """Why a model cannot be made so; empty where it has no such option."""
     try:
-        provider.make(**{**provider.options, **options})
+        provider.create(**{**STAND_INS[provider.name].options, **options})
     except (ValueError, TypeError) as error:
-        return "" if "unexpected keyword argument" in str(error) else str(error)
+        return "" if "there is no such option" in str(error) else str(error)
     raise AssertionError(f"{provider.name} takes {options}")
 
 
@@ -77,34 +92,15 @@ def refused(provider: Provider, **options: Any) -> str:
 def test_what_cannot_be_is_refused_before_anything_is_sent(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what was given, and what is expected; a key is never shown."""
     monkeypatch.setenv("AWS_REGION", "us-east-1")
+    known = STAND_INS[provider.name].options
     assert "or None" in (refused(provider, turn_detection=5) or "or None")
     assert "'threshold': 1" in (refused(provider, turn_detection={"threshold": 1}) or "'threshold': 1")
     assert "push to talk" in (refused(provider, turn_detection="nobody") or "push to talk")
     assert "'video'" in (refused(provider, output="video") or "'video'")
     for key in ("s3cret\n", b"s3cret"):
-        if "api_key" in provider.options or "join" in provider.options:
-            said = refused(provider, api_key=key, **({"join": None} if "join" in provider.options else {}))
+        if "api_key" in known or "create_call" in known:
+            said = refused(provider, api_key=key, **({"create_call": None} if "create_call" in known else {}))
             assert "the key" in said
             assert "s3cret" not in said
-    if "endpoint" in provider.options or provider.name == "Gemini":
+    if "url" in known or provider.name == "Gemini":
         assert "both api_key and token" in refused(provider, token="token")
-
-
-@pytest.mark.virtual
-async def test_who_is_not_known_cannot_be_rehearsed() -> None:
-    """The error names all that are."""
-    with pytest.raises(ValueError, match="there are OpenAI, "):
-        async with rehearse("Nobody", "Hello."):
-            pass
-
-
-@pytest.mark.virtual
-@pytest.mark.parametrize("name", [provider.name for provider in PROVIDERS if provider.peer])
-async def test_one_program_runs_with_each(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The example: a tool is run, an answer is heard in part, and no more of it is remembered."""
-    example = runpy.run_path(str(ROOT / "examples/any_provider.py"))
-    async with rehearse(name, example["ASKS"], example["STORY"], tools=[example["clock"]]) as model:
-        await example["converse"](model)
-    said = capsys.readouterr().out
-    assert said == f"{model.provider} said: It is noon | and wanted to say: {example['STORY']}\n"
-    assert [entry.output for entry in model.history if entry.role == "call"] == ["noon in Paris"]

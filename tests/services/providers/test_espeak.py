@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 from contextlib import aclosing
 from itertools import pairwise
@@ -9,6 +10,7 @@ from itertools import pairwise
 import anyio
 import numpy as np
 import pytest
+
 from bargein.services.cascade.parts import Samples, Word
 from bargein.services.providers import espeak
 from bargein.services.providers.espeak import ESpeak, voices
@@ -158,3 +160,27 @@ def test_the_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "espeakng_loader", None)
     with pytest.raises(ModuleNotFoundError, match=r"bargein\[espeak\]"):
         espeak.ESpeak()
+
+
+FUNCTIONS = (
+    "espeak_Initialize",
+    "espeak_SetSynthCallback",
+    "espeak_SetVoiceByName",
+    "espeak_SetParameter",
+    "espeak_Synth",
+    "espeak_ListVoices",
+)
+
+
+async def test_the_library_is_as_relied_on() -> None:
+    """What `espeak.py` says it relies on is so in the installed version; a sentence says what has changed."""
+    library = espeak._library()
+    for name in FUNCTIONS:
+        assert hasattr(library, name), f"espeak-ng has no function {name} any more; look at espeak.py"
+    pointer = ctypes.sizeof(ctypes.c_void_p)
+    assert ctypes.sizeof(espeak._Event) == 24 + pointer + 8, "espeak_EVENT has another layout than in speak_lib.h"
+    assert all(re.fullmatch(r"[a-z]{2,4}(-[\w-]+)?", each.language) for each in voices()), (
+        "espeak_VOICE has other first fields than a name and a list of languages"
+    )
+    _, words = await spoken(ESpeak(), "one two three")
+    assert [word.text for word in words] == ["one", "two", "three"], "the events of espeak_EVENT are read wrongly"

@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Failure, SpeechStarted, SpeechStopped, Transcript
 from bargein.pipeline.testing import Harness, framed, noise
 from bargein.services.cascade import Transcribe
@@ -166,7 +167,7 @@ async def test_in_a_cascade(folder: Path) -> None:
         await harness.send(SpeechStarted(item_id="a"), *framed(noise(700)), SpeechStopped(item_id="a"))
         await harness.end()
     assert [(frame.text, frame.final) for frame in harness.of(Transcript)][-1] == ("one", True)
-    async with Harness(Transcribe(FasterWhisper(folder, options={"beam_size": 0}))) as harness:
+    async with Harness(Transcribe(FasterWhisper(folder, extra={"beam_size": 0}))) as harness:
         await harness.send(SpeechStarted(item_id="a"), *framed(noise(700)), SpeechStopped(item_id="a"))
         await harness.end()
     (failure,) = harness.of(Failure)
@@ -175,7 +176,7 @@ async def test_in_a_cascade(folder: Path) -> None:
 
 async def test_an_option_is_the_librarys(folder: Path) -> None:
     """It is laid over ours."""
-    async with FasterWhisper(folder, options={"max_new_tokens": 2}) as ear:
+    async with FasterWhisper(folder, extra={"max_new_tokens": 2}) as ear:
         assert await heard(ear, 3, pace=0) == ["one two"]
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-import shutil
 import wave
 from pathlib import Path
 
 import anyio
 import numpy as np
 import pytest
+
 from bargein.services.cascade.parts import Samples, Word
 from bargein.services.providers.flite import Flite
 
-pytestmark = pytest.mark.skipif(shutil.which("flite") is None, reason="the program flite is not installed")
+pytestmark = pytest.mark.needs("flite")
 
 
 async def spoken(voice: Flite, text: str) -> Samples:

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Failure,
@@ -30,7 +31,6 @@ from bargein.services.providers.qwen import QWEN, QwenOmni
 from bargein.services.realtime import RealtimeError, ReconnectPolicy, UnsupportedError
 from bargein.services.testing import ScriptedBrain
 from bargein.services.tools import tool
-
 from tests.services.piped import piped
 from tests.speech import utterances
 
@@ -56,7 +56,7 @@ def test_the_session() -> None:
         instructions="Be brief.",
         tools=[get_time],
         turn_detection={"type": "server_vad", "threshold": -0.5, "silence_duration_ms": 800},
-        session={"video": {"input": {"representation_compact": True}}},
+        extra={"video": {"input": {"representation_compact": True}}},
     )
     (opening,) = sent(model, lambda protocol: protocol.open_session(model.settings))
     assert opening.pop("event_id")
@@ -115,7 +115,7 @@ def test_where_it_connects() -> None:
 
 def test_what_cannot_be_is_refused() -> None:
     """Before anything is sent, with what to use instead."""
-    with pytest.raises(ValueError, match="2 pictures a second at most"):
+    with pytest.raises(ValueError, match="at most 2 pictures per second"):
         QwenOmni(api_key="k", fps=5)
     with pytest.raises(ValueError, match="Qwen Omni has server_vad"):
         QwenOmni(api_key="k", turn_detection="semantic_vad")
@@ -129,7 +129,7 @@ async def test_a_model_that_takes_no_text() -> None:
     history = History()
     history.user("Hello.", "u")
     async with piped(lambda: ScriptedBrain("Hi."), QWEN) as peer:
-        model = QwenOmni(api_key="k", texts=False, history=history, connect=peer.connect)
+        model = QwenOmni(api_key="k", supports_text_input=False, history=history, connect=peer.connect)
         with pytest.raises(UnsupportedError, match="UserText"):
             async with Harness(model) as harness:
                 await anyio.sleep(1)

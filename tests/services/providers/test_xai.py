@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Failure, ResponseEnded, ResponseStarted, Text, Transcript, Usage, UserText
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Pacer, Resample, Spoken
@@ -19,16 +20,12 @@ from bargein.services.providers.xai import XAI, GrokVoice
 from bargein.services.realtime import RealtimeError, ReconnectPolicy, UnsupportedError, WordTimed
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe
 from bargein.services.testing import ScriptedBrain
-
 from tests.services.piped import piped
 from tests.speech import utterances
 
 
 class Quirks:
     """What xAI makes of the events of its dialect: usage beside the response, cumulative transcripts, signs of life."""
-
-    def __init__(self) -> None:
-        self.said = ""
 
     def __call__(self, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """An event, or several."""
@@ -38,8 +35,10 @@ class Quirks:
             yield {"type": "conversation.created", "conversation": {"id": "conv-1"}}
             yield {"type": "ping", "timestamp": 1}
         elif kind == "conversation.item.input_audio_transcription.delta":
-            self.said += event.pop("delta")
-            event |= {"type": kind.replace("delta", "updated"), "transcript": self.said}
+            words = event.pop("delta").split(" ")
+            for count in range(1, len(words) + 1):
+                yield {**event, "type": kind.replace("delta", "updated"), "transcript": " ".join(words[:count])}
+            return
         elif kind == "conversation.item.input_audio_transcription.completed":
             yield {**event, "status": "in_progress"}
         elif kind == "response.done":
@@ -64,14 +63,15 @@ def test_the_session() -> None:
         instructions="Be brief.",
         voice="ara",
         rate=16_000,
-        built_in=[{"type": "web_search"}],
+        server_tools=[{"type": "web_search"}],
         transcription={"model": "grok-transcribe", "language_hint": "en"},
-        session={"reasoning": {"effort": "none"}, "audio": {"output": {"speed": 1.2}}},
+        extra={"reasoning": {"effort": "none"}, "audio": {"output": {"speed": 1.2}}},
     )
     (opening,) = sent(model, lambda protocol: protocol.open_session(model.settings))
     form = {"type": "audio/pcm", "rate": 16_000}
     assert opening == {
         "type": "session.update",
+        "event_id": "settings",
         "session": {
             "instructions": "Be brief.",
             "voice": "ara",
@@ -255,7 +255,7 @@ async def test_an_interrupt(truncates: bool) -> None:
     faults = Faults(late_deltas_after_cancel=3, late_deltas_after_done=2, malformed_json=True, unknown_events=True)
     brain = ScriptedBrain("word " * 40, paced=True, word_ms=400)
     async with piped(lambda: brain, XAI, change=Quirks(), faults=faults) as peer:
-        model = GrokVoice(api_key="k", truncates=truncates, connect=peer.connect)
+        model = GrokVoice(api_key="k", supports_truncation=truncates, connect=peer.connect)
         async with Harness(model, Spoken(), Pacer()) as harness:
             await harness.send(UserText(text="hello"))
             await harness.next(Audio, within=10)
@@ -399,7 +399,7 @@ async def test_a_conversation_that_is_refused(code: int) -> None:
 async def test_without_resumption_it_is_told_anew() -> None:
     """It is not asked for, then."""
     keeper = Keeper()
-    await twice(keeper, resumes=False)
+    await twice(keeper, supports_resumption=False)
     assert "conversation_id" not in keeper.urls[1]
     assert "resumption" not in keeper.sent[0][0]["session"]
     items = [event["item"] for event in keeper.sent[1] if event["type"] == "conversation.item.create"]

@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio
 import numpy as np
+
 from bargein.services.providers.openai.client.realtime import OpenAIRealtime
 from bargein.services.providers.openai.dialect import GA, Dialect
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe

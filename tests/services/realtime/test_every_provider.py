@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import (
     LIVE,
     Audio,
@@ -27,12 +28,12 @@ from bargein.pipeline import (
 from bargein.pipeline.testing import Harness, framed, silence, speech_like
 from bargein.processors import Commit, Heard, Pacer, Spoken
 from bargein.services.frames import Configure, Respond, Say, ToolFinished, ToolStarted
-from bargein.services.providers.catalog import PROVIDERS, Provider, _named
+from bargein.services.providers.catalog import PROVIDERS, Provider
 from bargein.services.realtime import Realtime
 from bargein.services.realtime._dialogue.responses import MAX_RESPONSES
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError
+from bargein.services.testing.rehearsal import STAND_INS
 from bargein.services.tools import tool
-
 from tests.services.upheaval import nothing_stale, seeded
 
 pytestmark = pytest.mark.virtual
@@ -126,14 +127,14 @@ def tools(random: Random) -> list[Any]:
 async def converse(provider: Provider, seed: int) -> None:
     """One conversation, and what must hold of it."""
     random = Random(seed)
-    spoken = {"dialect": _named(provider.dialect)} if provider.dialect else {}
-    async with _named(provider.peer)(*REPLIES, **spoken) as connect:
+    stand_in = STAND_INS[provider.name]
+    async with stand_in.serve(*REPLIES) as connect:
         wire = Wire(connect, random)
-        options: dict[str, Any] = dict(provider.options)
+        options: dict[str, Any] = dict(stand_in.options)
         if provider.capabilities.supports_commit and random.random() < 0.3:
             options["turn_detection"] = None
         ours = tools(random) if random.random() < 0.7 else ()
-        model = provider.make(**options, tools=ours, connect=wire.connect)
+        model = provider.create(**options, tools=ours, connect=wire.connect)
         model._random = Random(seed)
         async with Harness(model, Spoken(), Pacer(lead_ms=40)) as harness, anyio.create_task_group() as group:
             if not ours:

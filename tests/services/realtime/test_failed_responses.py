@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import Failure, ResponseEnded, ResponseStarted, UserText
 from bargein.pipeline.testing import Harness
 from bargein.processors import Pacer, Spoken

@@ -8,6 +8,7 @@ from random import Random
 
 import anyio
 import pytest
+
 from bargein.pipeline import LIVE, Audio, Played, ResponseEnded
 from bargein.pipeline.testing import Harness
 from bargein.processors import Heard, Pacer, Spoken
@@ -16,14 +17,14 @@ from bargein.services.providers.openai import GA, Dialect, OpenAIRealtime
 from bargein.services.providers.qwen import QWEN, QwenOmni
 from bargein.services.providers.xai import XAI, GrokVoice
 from bargein.services.realtime import Realtime
-
+from tests.environment import amount
 from tests.services.upheaval import nothing_stale, seeded, upheaval
 
 from .peer import RATE, WORD_MS, Peer
 
 pytestmark = pytest.mark.virtual
 
-SEEDS = 500
+SEEDS = amount(100, 500)
 """On each of two backends."""
 
 
@@ -99,4 +100,4 @@ RELATED: dict[str, tuple[Dialect, Callable[..., Realtime]]] = {
 async def test_everything_at_once_in_a_dialect(name: str) -> None:
     """Those of the same protocol, with memories that can be cut and that cannot, cancelled by id and without."""
     dialect, make = RELATED[name]
-    await seeded(partial(converse, dialect=dialect, make=make), range(50))
+    await seeded(partial(converse, dialect=dialect, make=make), range(amount(20, 50)))

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
+
 from bargein.pipeline import Failure, ToolResult, UserText
 from bargein.pipeline.testing import Harness
 from bargein.services.frames import Configure, Connected, Disconnected, ToolFinished

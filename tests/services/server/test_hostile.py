@@ -10,7 +10,6 @@ import gc
 import logging
 import os
 import random
-import threading
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,20 +18,21 @@ import anyio
 import httpx
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Interrupt, Pipeline, ResponseEnded, UserText
 from bargein.processors import Spoken
 from bargein.services.server import PageServer, serve_page
 from bargein.services.sockets import Endpoint, SocketClosedError, SocketRefusedError, dial
 from bargein.services.transports import RefusedError, SessionLimits, Transport, connect_websocket
-from bargein.services.transports.control import Start, start
+from bargein.services.transports.control import Start, encode_start
 from bargein.services.transports.websocket._wire import pack
-
-from tests.services.transports.kit import Brain, until
+from tests.environment import amount
+from tests.services.transports.kit import Brain, threads, until
 
 pytest.importorskip("uvicorn", reason="the extra 'server' is not installed")
-pytestmark = pytest.mark.timeout(900 if os.environ.get("BARGEIN_EXTENDED") else 90)
+pytestmark = [pytest.mark.timeout(amount(90, 900)), pytest.mark.real]
 
-SHARE = 1 if os.environ.get("BARGEIN_EXTENDED") else 50
+SHARE = amount(50, 1)
 SOUND = pack(Audio(samples=np.zeros(320, np.int16), rate=16_000), 0, 0)
 MESSAGES = (
     '{"type": "text", "text": "Hello."}',
@@ -111,13 +111,13 @@ def files() -> int:
 
 
 async def held() -> tuple[int, int, int]:
-    """Tasks, open files and threads, once nothing changes any more."""
+    """Tasks, open files and threads of our own, once nothing changes any more."""
     before, now = (0, 0, 0), (-1, -1, -1)
     while before != now:
         before = now
         await anyio.sleep(0.5)
         gc.collect()
-        now = len(asyncio.all_tasks()), files(), threading.active_count()
+        now = len(asyncio.all_tasks()), files(), threads()
     return now
 
 
@@ -133,7 +133,9 @@ async def frames(server: PageServer, chance: random.Random, count: int) -> None:
     while count > 0:
         try:
             async with dial(Endpoint(url=ws(server))) as socket:
-                await socket.send(start(Start()) if chance.randrange(9) else spoiled(chance, start(Start()).encode()))
+                await socket.send(
+                    encode_start(Start()) if chance.randrange(9) else spoiled(chance, encode_start(Start()).encode())
+                )
                 for _ in range(min(count, 500)):
                     count -= 1
                     if chance.randrange(3):
@@ -171,8 +173,8 @@ def test_garbage_on_every_endpoint() -> None:
     """The server serves on, no session fails for it, all end, and nothing is left of them."""
 
     async def main() -> None:
-        limits = SessionLimits(wrong_messages=1_000, message_bytes=2_000, open_seconds=1)
-        async with serve_page(agent, limits=limits) as server:
+        limits = SessionLimits(max_wrong_messages=1_000, max_message_bytes=2_000, open_seconds=1)
+        async with serve_page(agent, port=0, limits=limits) as server:
             await ask(server)
             before = await held()
             async with anyio.create_task_group() as group:
@@ -186,7 +188,7 @@ def test_garbage_on_every_endpoint() -> None:
                     await anyio.sleep(0.1)
             assert server.sessions.statistics().failed == 0
             after = await held()
-            assert after[:2] == before[:2], "tasks and files; threads are the loop's own pool"
+            assert after == before
 
     anyio.run(main)
 
@@ -195,7 +197,7 @@ def test_a_hundred_at_once() -> None:
     """Each is answered, and who comes when it is full is told so."""
 
     async def main() -> None:
-        async with serve_page(agent, limits=SessionLimits(sessions=100)) as server:
+        async with serve_page(agent, port=0, limits=SessionLimits(max_sessions=100)) as server:
             there, done = 0, anyio.Event()
 
             async def one() -> None:
@@ -235,7 +237,7 @@ def test_sessions_leave_nothing_behind() -> None:
                     await until(client, Interrupt)
             elif manner == 2:  # vanishes
                 async with dial(Endpoint(url=ws(server))) as socket:
-                    await socket.send(start(Start()))
+                    await socket.send(encode_start(Start()))
                     await socket.send(MESSAGES[0])
                     await socket.receive()
             else:  # tears it off in the middle of a frame
@@ -244,7 +246,7 @@ def test_sessions_leave_nothing_behind() -> None:
                     await stream.receive()
 
     async def main() -> None:
-        async with serve_page(agent) as server:
+        async with serve_page(agent, port=0) as server:
 
             async def some(count: int) -> None:
                 for number in range(count):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
@@ -14,12 +17,14 @@ import anyio
 import httpx
 import msgspec
 import pytest
+
 from bargein.pipeline import Audio, Image, Pipeline, Processor, ResponseEnded, Text, UserText, Video
 from bargein.processors import Spoken, Turns
 from bargein.services.cascade import Answer
 from bargein.services.providers.brains import BrainChoice, choices
 from bargein.services.providers.rules import Rules
 from bargein.services.server import PageServer, serve_page
+from bargein.services.server.app import DRAWING_POLICY, PAGE
 from bargein.services.sockets import Endpoint, SocketClosedError, SocketRefusedError, dial
 from bargein.services.transports import RefusedError, SessionLimits, Transport, connect_websocket
 
@@ -51,7 +56,7 @@ def agent(peer: Transport) -> Pipeline:
 
 
 def served(**options: Any) -> AbstractAsyncContextManager[PageServer]:
-    return serve_page(agent, **options)
+    return serve_page(agent, **({"port": 0} | options))
 
 
 async def get(server: PageServer, path: str, **options: Any) -> httpx.Response:
@@ -80,15 +85,7 @@ async def test_the_page_and_its_parts() -> None:
     async with served() as server:
         page = await get(server, "")
         assert page.headers["content-type"].startswith("text/html")
-        for part in (
-            "page.css",
-            "page.js",
-            "connection.js",
-            "conversation.js",
-            "timeline.js",
-            "worklets.js",
-            "graph.js",
-        ):
+        for part in sorted(each.name for each in PAGE.iterdir()):
             got = await get(server, part)
             assert got.status_code == 200, part
             if part.endswith(".js"):
@@ -101,8 +98,10 @@ async def test_the_page_and_its_parts() -> None:
 async def test_what_there_is_to_choose_from() -> None:
     """Brains with what they lack, and the ways to talk."""
     offered = [each for each in choices({}) if each.name in ("offline", "openai")]
-    async with served(brains=offered) as server:
+    async with served(brains=offered, suggestions=["Good morning"]) as server:
         told = (await get(server, "choices")).json()
+    assert told["suggestions"] == ["Good morning"]
+    assert all(each["suggestions"] for each in told["brains"])
     assert {each["name"]: each["missing"] for each in told["brains"]} == {
         "offline": "",
         "openai": "set OPENAI_API_KEY",
@@ -124,6 +123,7 @@ async def test_a_conversation_and_what_is_counted_of_it() -> None:
         assert live["brain"] == "mine"
         drawn = await get(server, "graph.svg", params={"session": live["name"]})
         assert drawn.headers["content-type"].startswith("image/svg+xml")
+        assert drawn.headers.get_list("content-security-policy") == [DRAWING_POLICY]
         assert "answer" in drawn.text
         counted = (await get(server, "metrics")).text
         assert "bargein_sessions 1.0" in counted
@@ -143,7 +143,7 @@ async def test_a_client_may_go_at_any_moment() -> None:
 
 async def test_who_may_not_come_in_is_told_why() -> None:
     """Before anything is made for them."""
-    async with served(limits=SessionLimits(sessions=1), origins=["https://friend.example"]) as server:
+    async with served(limits=SessionLimits(max_sessions=1), origins=["https://friend.example"]) as server:
         with pytest.raises(SocketRefusedError, match="403"):
             async with connect_websocket(ws(server), headers={"Origin": "https://evil.example"}):
                 pass
@@ -200,6 +200,7 @@ async def test_what_browsers_must_not_do_with_the_page() -> None:
         for path in ("", "page.js", "graph", "choices", "nothing"):
             headers = (await get(server, path)).headers
             assert "default-src 'self'" in headers["content-security-policy"]
+            assert "unsafe" not in headers["content-security-policy"]
             assert "frame-ancestors 'self'" in headers["content-security-policy"]
             assert headers["x-content-type-options"] == "nosniff"
             assert headers["referrer-policy"] == "no-referrer"
@@ -207,7 +208,7 @@ async def test_what_browsers_must_not_do_with_the_page() -> None:
 
 async def test_who_says_nothing_takes_no_room_for_ever() -> None:
     """As many may wait as there may be sessions; the next is told so, and a body that does not come is given up."""
-    async with served(limits=SessionLimits(sessions=2, open_seconds=2)) as server:
+    async with served(limits=SessionLimits(max_sessions=2, open_seconds=2)) as server:
         silent = Endpoint(url=ws(server))
         async with dial(silent), dial(silent), dial(silent) as late:
             with pytest.raises(SocketClosedError, match="1013"):
@@ -379,3 +380,55 @@ def test_choices_are_data() -> None:
     """What is chosen is made only when it is needed."""
     assert all(isinstance(each, BrainChoice) and each.name and each.title for each in choices({}))
     assert msgspec.json.encode([each.name for each in choices({})])
+
+
+@pytest.mark.real
+async def test_a_page_has_a_known_port_and_takes_the_next_if_it_is_taken(caplog: pytest.LogCaptureFixture) -> None:
+    """8080 unless another is given. The log says which port it is instead; a given port is never replaced."""
+    async with serve_page(agent) as first, serve_page(agent) as second:
+        assert 8080 <= first.port < second.port < 8100
+        assert f"listening at port {second.port}" in caplog.text
+        with pytest.raises(OSError, match="choose another port"):
+            async with serve_page(agent, port=first.port):
+                pass
+
+
+AGENT = """
+from bargein.pipeline import Pass, Pipeline
+from bargein.services.server import run_page
+
+run_page(lambda peer: Pipeline(peer.source, Pass(), peer.sink), port=0)
+"""
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(sys.platform == "win32", reason="signals as on Unix")
+def test_one_line_serves_an_agent_until_it_is_stopped(tmp_path: Path) -> None:
+    """It prints the page's URL, and Ctrl+C ends it without a traceback."""
+    program = tmp_path / "agent.py"
+    program.write_text(AGENT)
+    with subprocess.Popen(
+        [sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as served_agent:
+        assert served_agent.stdout is not None
+        url = served_agent.stdout.readline().split()[4]
+        assert httpx.get(f"{url}healthz").text == "ok\n"
+        served_agent.send_signal(signal.SIGINT)
+        _, complaints = served_agent.communicate(timeout=20)
+    assert (served_agent.returncode, complaints) == (0, "")
+
+
+def broken_agent(peer: Transport) -> Pipeline:
+    raise KeyError("apple")
+
+
+@pytest.mark.parametrize(("options", "told"), [({}, True), ({"origins": ["https://agent.example"]}, False)])
+async def test_the_developer_is_told_what_went_wrong_and_strangers_are_not(options: dict[str, Any], told: bool) -> None:
+    """On this machine the page shows the reason. Behind a proxy, whose page is in `origins`, it does not."""
+    async with serve_page(broken_agent, port=0, **options) as server:
+        with pytest.raises(RefusedError) as raised:
+            async with connect_websocket(ws(server)):
+                pass
+    assert str(raised.value).removeprefix("the agent refuses: ") == (
+        "the session failed: KeyError: 'apple'" if told else "the session failed"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+
 from bargein.services.sockets.retry import JITTER, MAX_SECONDS, backoff_seconds, retry_after_seconds
 from bargein.services.sockets.text import clean
 

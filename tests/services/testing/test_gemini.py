@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import Audio, ResponseEnded, Text, ToolCall, UserText, Video
 from bargein.pipeline.testing import Harness, framed, tone
 from bargein.services.frames import Connected, Disconnected, Respond
@@ -66,7 +67,7 @@ async def converse(url: str, peer: ScriptedGemini, **options: Any) -> list[Any]:
 async def test_over_a_real_socket() -> None:
     """Binary frames, a tool, and a connection that breaks and is taken up again."""
     asks = [ToolCall(call_id="", name="clock", arguments='{"city": "Paris"}')]
-    peer = ScriptedGemini(asks, "It is noon.", "You are welcome.", word_ms=5, pace=0)
+    peer = ScriptedGemini(asks, "It is noon.", "You are welcome.", word_ms=5, pace_seconds=0)
     with anyio.fail_after(60):
         async with peer.serve() as url:
             frames = await converse(url, peer)
@@ -120,7 +121,7 @@ async def test_the_wire_is_googles() -> None:
         voice="Puck",
         instructions="Be brief.",
         turn_detection={"type": "server_vad", "silenceDurationMs": 300, "interrupt_response": False},
-        setup={"proactivity": {"proactiveAudio": True}},
+        extra={"proactivity": {"proactiveAudio": True}},
         history=history,
     )
     async with Harness(model) as harness:

@@ -6,6 +6,7 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import Audio, Interrupt, ResponseEnded, Text, ToolCall, ToolResult, Transcript, Usage, UserText
 from bargein.pipeline.testing import Harness, framed, silence, speech_like
 from bargein.processors import Pacer, Spoken

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 import pytest
+
 from bargein.pipeline import Frame, Processor, ToolCall, ToolResult
 from bargein.pipeline.testing import Harness, check_processor
 from bargein.services.frames import Configure, ToolFinished, ToolProgress, ToolStarted

@@ -11,13 +11,14 @@ from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import Frame, ToolCall, ToolResult
 from bargein.pipeline.lowlevel import on_trio
 from bargein.pipeline.testing import run_virtual
 from bargein.services.frames import ToolFinished, ToolProgress, ToolStarted
 from bargein.services.tools import Toolbox, ToolContext, ToolError, ToolRunner, tool
-from hypothesis import given
-from hypothesis import strategies as st
 
 from .test_tool import JSON
 
@@ -112,7 +113,7 @@ async def test_progress_comes_as_it_is_made() -> None:
         context.report("first")
         await context.progress("half", share=0.5)
         context.report(share=sum([0.1] * 10) + 1e-9)
-        return f"{context.name} {context.call}"
+        return f"{context.name} {context.call_id}"
 
     told = Told()
     result = await answer(dig, told)

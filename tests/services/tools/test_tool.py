@@ -13,10 +13,11 @@ from typing import Annotated, Any, Literal, Optional
 
 import msgspec
 import pytest
-from bargein.services.tools import ArgumentsError, Tool, Toolbox, ToolContext, tool
-from bargein.services.tools.tool import encode
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bargein.services.tools import ArgumentsError, Tool, Toolbox, ToolContext, tool
+from bargein.services.tools.tool import encode
 
 
 class Unit(enum.Enum):
@@ -262,7 +263,7 @@ def test_the_context_is_none_of_the_models_business() -> None:
         ("[]", "weather: `the arguments`: expected `object`, got `array`"),
         ('{"city": ', "weather: the arguments are not valid JSON (Input data was truncated)"),
         ("Riga", "weather: the arguments are not valid JSON (invalid character)"),
-        ('{"city": "\ud800"}', "weather: the arguments are no text that can be read"),
+        ('{"city": "\ud800"}', "weather: the arguments cannot be read"),
         ('{"city": null}', "weather: `city`: expected `str`, got `null`"),
     ],
 )
@@ -318,17 +319,17 @@ async def coroutine(city: str) -> None: ...
     ("function", "options", "said"),
     [
         (missing, {}, "tool 'missing': parameter 'city' has no annotation; write `city: str`"),
-        (starred, {}, r"tool 'starred' takes \*cities.*; name its parameters"),
-        (keyworded, {}, r"tool 'keyworded' takes \*\*cities.*; name its parameters"),
+        (starred, {}, r"tool 'starred' takes \*cities.*; name the parameters"),
+        (keyworded, {}, r"tool 'keyworded' takes \*\*cities.*; name the parameters"),
         (placed, {}, "tool 'placed': parameter 'city' is positional only"),
         (strange, {}, "tool 'strange': parameter 'city' is annotated with .*Callable.* has no JSON form"),
         (unknown, {}, "tool 'unknown': an annotation names 'Nowhere', which cannot be found. Define it above"),
-        (yielding, {}, "tool 'yielding' yields, but a call has one answer; return it"),
+        (yielding, {}, "tool 'yielding' yields, but a call has one result; return it"),
         (coroutine, {"blocking": True}, "tool 'coroutine' is async, so it cannot be blocking"),
         (weather, {}, "it is a tool already"),
         (3, {}, r"tool\(3\): expected a function"),
-        (google, {"timeout": 0}, "tool 'google': timeout=0; expected a positive number"),
-        (google, {"timeout": math.inf}, "tool 'google': timeout=inf; expected a positive number"),
+        (google, {"timeout": 0}, "tool 'google': timeout=0; expected a positive, finite number"),
+        (google, {"timeout": math.inf}, "tool 'google': timeout=inf; expected a positive, finite number"),
         (google, {"name": "add up"}, "a tool named 'add up': expected up to 64"),
         (lambda: 1, {}, "a tool named '<lambda>': expected up to 64"),
     ],
@@ -406,7 +407,7 @@ def test_a_toolbox_has_each_name_once() -> None:
         Toolbox([google, google])
     with pytest.raises(TypeError, match=r"write Toolbox\(\[...\]\)"):
         Toolbox(weather)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"Lights\.switch is the method of a class; give that of an object"):
+    with pytest.raises(TypeError, match=r"Lights\.switch is a method of a class; pass the method of an object"):
         Toolbox([Lights.switch])
 
 

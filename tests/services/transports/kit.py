@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+
 from bargein.pipeline import Audio, Frame, Outlet, Pipeline, Processor, ResponseEnded, ResponseStarted, Text, UserText
 from bargein.pipeline.testing import framed, tone
 from bargein.processors import Spoken
@@ -94,6 +96,15 @@ async def connected(sessions: Sessions, start: Start | None = None, **options: A
     """A client whose session runs."""
     async with served(sessions, **options) as each:
         yield await WebSocketClient.begin(each.socket, start)
+
+
+POOLS = ("asyncio_", "AnyIO worker thread", "Trio thread ")
+"""How the names of the threads begin that an event loop keeps for a while, to look up addresses and the like."""
+
+
+def threads() -> int:
+    """Return how many threads run, but for the pools of the event loops: their size depends on what came at once."""
+    return sum(not each.name.startswith(POOLS) for each in threading.enumerate())
 
 
 async def rest(client: WebSocketClient) -> list[Frame]:

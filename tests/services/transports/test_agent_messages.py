@@ -5,6 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import (
     Failure,
     Frame,
@@ -25,10 +28,7 @@ from bargein.pipeline import (
 from bargein.processors import BargeInLatency, Commit, TurnLatency
 from bargein.services.frames import ToolFinished, ToolProgress, ToolStarted
 from bargein.services.transports import control
-from bargein.services.transports._agent_messages import told
-from bargein.services.transports.control import ControlError, Finish, Ready
-from hypothesis import given
-from hypothesis import strategies as st
+from bargein.services.transports.control import ControlError, Finish, Ready, decode_agent_message
 
 FRAMES: list[Frame] = [
     SpeechStarted(item_id="a"),
@@ -54,21 +54,23 @@ FRAMES: list[Frame] = [
 @pytest.mark.parametrize("frame", FRAMES, ids=lambda frame: type(frame).__name__)
 def test_what_is_told_is_understood(frame: Frame) -> None:
     """Each frame that has a message comes out of it again."""
-    message = control.encode(frame)
+    message = control.encode_agent_message(frame)
     assert message is not None
-    assert told(message) == frame
+    assert decode_agent_message(message) == frame
 
 
 def test_every_message_is_among_them() -> None:
     """So that none is forgotten here."""
-    assert {type(frame) for frame in FRAMES} == set(control._MESSAGES)
+    assert {type(frame) for frame in FRAMES} == set(control.agent_messages._ENCODERS)
 
 
 def test_what_is_between_the_two_ends() -> None:
     """The first message, the last, and an error."""
-    assert told(control.ready("one", 24_000)) == Ready(session="one", rate=24_000)
-    assert told(control.ending("done")) == Finish(reason="done")
-    assert told(control.fault(ControlError("this is no sound"))) == Failure(message="this is no sound")
+    assert decode_agent_message(control.encode_ready("one", 24_000)) == Ready(session="one", rate=24_000)
+    assert decode_agent_message(control.encode_end("done")) == Finish(reason="done")
+    assert decode_agent_message(control.encode_error(ControlError("this is not sound"))) == Failure(
+        message="this is not sound"
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,11 +78,11 @@ def test_what_is_between_the_two_ends() -> None:
 )
 def test_what_a_peer_says_is_understood(frame: UserText | Commit | Interrupt | Image) -> None:
     """The other way as well."""
-    assert control.decode(control.said(frame)) == frame
+    assert control.decode_user_message(control.encode_user_message(frame)) == frame
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200))
 def test_garbage_is_never_more_than_an_error(data: str | bytes) -> None:
     """Nothing else is raised."""
     with suppress(ControlError):
-        told(data)
+        decode_agent_message(data)

@@ -6,7 +6,8 @@ import threading
 from typing import Any
 
 import numpy as np
-from bargein.services.transports._device_sound import Microphone, Speaker
+
+from bargein.services.transports.local._device_sound import Microphone, Speaker
 
 RATE = 8_000
 LEVEL = 10_000
@@ -95,7 +96,7 @@ def test_a_hold_may_end_in_a_cut() -> None:
 
 def test_what_a_device_does_not_take_is_bounded() -> None:
     """And counted."""
-    speaker = Speaker(RATE, longest_ms=100)
+    speaker = Speaker(RATE, max_ms=100)
     for _ in range(10):
         speaker.play(loud(160))
     assert speaker.waiting == 800
@@ -105,7 +106,7 @@ def test_what_a_device_does_not_take_is_bounded() -> None:
 def test_the_microphone_drops_the_oldest() -> None:
     """Each piece knows its place all the same."""
     woken = []
-    microphone = Microphone(pieces=3, wake=lambda: woken.append(1))
+    microphone = Microphone(max_pieces=3, wake=lambda: woken.append(1))
     for number in range(5):
         microphone.record(np.full(160, number, np.int16))
     pieces = []
@@ -118,7 +119,7 @@ def test_the_microphone_drops_the_oldest() -> None:
 
 def test_two_threads_lose_nothing() -> None:
     """Whoever is faster."""
-    speaker = Speaker(RATE, fade_ms=0.001, longest_ms=1e6)
+    speaker = Speaker(RATE, fade_ms=0.001, max_ms=1e6)
     samples = np.arange(1, 30_001, dtype=np.int16)
 
     def play() -> None:

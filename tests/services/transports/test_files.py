@@ -11,17 +11,18 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Interrupt, Outlet, Pipeline, Processor, ResponseEnded, ResponseStarted, Text
 from bargein.pipeline.testing import framed, noise, silence, tone
 from bargein.processors import Gain, Heard, Spoken, TurnLatency
 from bargein.services.transports import PeerJoined, PeerLeft
-from bargein.services.transports._sound_file import SoundReader, WaveWriter
 from bargein.services.transports.files import FileTransport
+from bargein.services.transports.files._sound_file import SoundReader, WaveWriter
 
 RATE = 16_000
 
 
-def written(path: Path, samples: Any, rate: int = RATE) -> Path:
+def encode_fragment(path: Path, samples: Any, rate: int = RATE) -> Path:
     with wave.open(str(path), "wb") as file:
         file.setparams((1 if samples.ndim == 1 else 2, 2, rate, 0, "NONE", ""))
         file.writeframes(samples.astype("<i2").tobytes())
@@ -91,7 +92,7 @@ class Brain(Processor):
 async def test_a_file_comes_at_the_pace_of_speech(tmp_path: Path) -> None:
     """Each piece when its last sample has been spoken, and all of it, once."""
     samples = noise(1010)
-    peer = FileTransport(written(tmp_path / "in.wav", samples), wait_seconds=0)
+    peer = FileTransport(encode_fragment(tmp_path / "in.wav", samples), wait_seconds=0)
     ear = Ear()
     began = anyio.current_time()
     await Pipeline(peer.source, ear, peer.sink).run()
@@ -108,7 +109,7 @@ async def test_a_file_comes_at_the_pace_of_speech(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("pace", "seconds"), [(None, 0.0), (4.0, 0.5), (0.5, 4.0)])
 async def test_the_pace_is_ones_choice(tmp_path: Path, pace: float | None, seconds: float) -> None:
     """As fast as it is taken, or by a factor."""
-    peer = FileTransport(written(tmp_path / "in.wav", noise(2000)), pace=pace, wait_seconds=0)
+    peer = FileTransport(encode_fragment(tmp_path / "in.wav", noise(2000)), pace=pace, wait_seconds=0)
     ear = Ear()
     began = anyio.current_time()
     await Pipeline(peer.source, ear, peer.sink).run()
@@ -120,7 +121,7 @@ async def test_the_pace_is_ones_choice(tmp_path: Path, pace: float | None, secon
 def test_any_format_will_do(tmp_path: Path, rate: int, channels: int) -> None:
     """It comes in the one that was asked for, as long as it was."""
     samples = np.stack([tone(200, 1000, rate=44_100)] * 2, axis=1)
-    path = written(tmp_path / "in.wav", samples, 44_100)
+    path = encode_fragment(tmp_path / "in.wav", samples, 44_100)
     with SoundReader(path, rate=rate, channels=channels) as reader:
         pieces = list(reader.pieces(rate // 50))
     assert {(piece.rate, piece.channels) for piece in pieces} == {(rate, channels)}
@@ -151,9 +152,9 @@ def test_length_costs_no_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "error", "said"),
     [
-        (None, FileNotFoundError, "no such file"),
-        (b"", ValueError, "no sound file that can be read"),
-        (b"hello " * 100, ValueError, "no sound file that can be read"),
+        (None, FileNotFoundError, "does not exist"),
+        (b"", ValueError, "not a sound file that can be read"),
+        (b"hello " * 100, ValueError, "not a sound file that can be read"),
     ],
 )
 async def test_what_cannot_be_read_is_said(
@@ -183,7 +184,7 @@ def test_options_are_checked(options: dict[str, Any]) -> None:
 async def test_the_answer_is_waited_for_and_written(tmp_path: Path) -> None:
     """Silence follows the question, and the session ends when the answer has been heard."""
     out = tmp_path / "out.wav"
-    peer = FileTransport(written(tmp_path / "in.wav", noise(1000)), out)
+    peer = FileTransport(encode_fragment(tmp_path / "in.wav", noise(1000)), out)
     heard: list[Heard] = []
     latency: list[TurnLatency] = []
 
@@ -205,7 +206,7 @@ async def test_the_answer_is_waited_for_and_written(tmp_path: Path) -> None:
 async def test_an_answer_may_have_several_parts(tmp_path: Path) -> None:
     """Each that begins before the last has settled is waited for."""
     out = tmp_path / "out.wav"
-    peer = FileTransport(written(tmp_path / "in.wav", noise(1000)), out)
+    peer = FileTransport(encode_fragment(tmp_path / "in.wav", noise(1000)), out)
     await Pipeline(peer.source, Brain(think=0.8, answers=3), Spoken(), peer.sink).run()
     assert len(read(out)[0]) == 3 * 1.5 * RATE
 
@@ -215,7 +216,7 @@ async def test_what_was_said_before_the_question_is_no_answer(tmp_path: Path) ->
     """Only what begins after its last sound."""
     samples = np.concatenate([noise(500), silence(3000), noise(500)])
     out = tmp_path / "out.wav"
-    peer = FileTransport(written(tmp_path / "in.wav", samples), out)
+    peer = FileTransport(encode_fragment(tmp_path / "in.wav", samples), out)
     await Pipeline(peer.source, Brain(), peer.sink).run()
     assert len(read(out)[0]) == 2 * 1.5 * RATE
 
@@ -224,7 +225,7 @@ async def test_what_was_said_before_the_question_is_no_answer(tmp_path: Path) ->
 async def test_nobody_waits_for_ever(tmp_path: Path) -> None:
     """Without an answer there is an empty file, and a reason."""
     out = tmp_path / "out.wav"
-    peer = FileTransport(written(tmp_path / "in.wav", noise(1000)), out, wait_seconds=5)
+    peer = FileTransport(encode_fragment(tmp_path / "in.wav", noise(1000)), out, wait_seconds=5)
     began = anyio.current_time()
     await Pipeline(peer.source, Ear(), peer.sink).run()
     assert anyio.current_time() - began == pytest.approx(6, abs=0.1)
@@ -237,7 +238,7 @@ async def test_nobody_waits_for_ever(tmp_path: Path) -> None:
 async def test_what_was_interrupted_is_not_written(tmp_path: Path) -> None:
     """The file has what was heard, to within a lead."""
     out = tmp_path / "out.wav"
-    peer = FileTransport(written(tmp_path / "in.wav", noise(1000)), out)
+    peer = FileTransport(encode_fragment(tmp_path / "in.wav", noise(1000)), out)
     await Pipeline(peer.source, Brain(interrupted=0.7), peer.sink).run()
     assert 700 <= 1000 * len(read(out)[0]) / RATE <= 760
 
@@ -246,7 +247,7 @@ async def test_what_was_interrupted_is_not_written(tmp_path: Path) -> None:
 async def test_both_sides_in_one_file(tmp_path: Path) -> None:
     """The user left, the agent right, each when it was."""
     both = tmp_path / "both.wav"
-    peer = FileTransport(written(tmp_path / "in.wav", noise(1000)), both=both)
+    peer = FileTransport(encode_fragment(tmp_path / "in.wav", noise(1000)), both=both)
     await Pipeline(peer.source, Brain(), peer.sink).run()
     samples, rate = read(both)
     user, agent = samples[:, 0], samples[:, 1]
@@ -260,7 +261,7 @@ async def test_both_sides_in_one_file(tmp_path: Path) -> None:
 async def test_a_file_is_converted(tmp_path: Path) -> None:
     """Without a brain, as fast as it goes: what comes in goes out."""
     out = tmp_path / "out.wav"
-    source = written(tmp_path / "in.wav", tone(200, 1000))
+    source = encode_fragment(tmp_path / "in.wav", tone(200, 1000))
     peer = FileTransport(source, out, pace=None, wait_seconds=0, output_rate=8_000)
     await Pipeline(peer.source, Gain(6), peer.sink).run()
     samples, rate = read(out)
@@ -277,7 +278,7 @@ async def test_as_fast_as_possible_counts_as_heard(tmp_path: Path) -> None:
         def process(self, frame: Heard) -> None:
             heard.append(frame)
 
-    peer = FileTransport(written(tmp_path / "in.wav", noise(1000)), out, pace=None)
+    peer = FileTransport(encode_fragment(tmp_path / "in.wav", noise(1000)), out, pace=None)
     await Pipeline(peer.source, Above(), Brain(), Spoken(), peer.sink).run()
     assert [frame.text for frame in heard if frame.done] == ["Here you are."]
     assert len(read(out)[0]) == 1.5 * RATE
@@ -285,7 +286,7 @@ async def test_as_fast_as_possible_counts_as_heard(tmp_path: Path) -> None:
 
 async def test_files_are_not_replaced_unless_it_is_said(tmp_path: Path) -> None:
     """Nor made in folders that are not there."""
-    source, out = written(tmp_path / "in.wav", noise(100)), tmp_path / "out.wav"
+    source, out = encode_fragment(tmp_path / "in.wav", noise(100)), tmp_path / "out.wav"
     out.write_text("mine")
     peer = FileTransport(source, out, pace=None, wait_seconds=0)
     with pytest.raises(FileExistsError, match="overwrite=True"):
@@ -295,7 +296,7 @@ async def test_files_are_not_replaced_unless_it_is_said(tmp_path: Path) -> None:
     await Pipeline(peer.source, peer.sink).run()
     assert np.array_equal(read(out)[0], noise(100))
     peer = FileTransport(source, tmp_path / "no" / "out.wav", pace=None, wait_seconds=0)
-    with pytest.raises(FileNotFoundError, match="there is no folder"):
+    with pytest.raises(FileNotFoundError, match="does not exist; make it first"):
         await Pipeline(peer.source, peer.sink).run()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import anyio
 import pytest
+
 from bargein.pipeline import Failure, Frame, Inbox, Outlet, Pass, Pipeline, Processor, Text, UserText
 from bargein.services.transports import Peer, PeerJoined, PeerLeft, RefusedError, SessionLimits, Sessions, Transport
 
@@ -92,15 +93,41 @@ async def test_a_failure_harms_no_other() -> None:
     assert [str(error) for error in sessions.failures] == ["as asked"]
 
 
-async def test_a_failure_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever a stranger had a part in it."""
+async def test_a_failure_in_the_log_forges_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever a stranger had a part in it: below its one line are only places in the code, which are indented."""
 
     def build(peer: Transport) -> Pipeline:
         raise ValueError("no brain called x\nbargein.sessions: all is well\r\n")
 
     await Sessions(build).run(Line("one"))
     (record,) = caplog.records
-    assert record.getMessage() == "one: the session failed: ValueError: no brain called x bargein.sessions: all is well"
+    first, *rest = record.getMessage().splitlines()
+    assert first == "one: the session failed: ValueError: no brain called x bargein.sessions: all is well"
+    assert all(line.startswith("  ") for line in rest)
+
+
+class Buggy(Processor):
+    name = "buggy"
+
+    def process(self, frame: PeerJoined) -> Iterator[Text]:
+        yield Text(text="before")
+        raise KeyError("apple")
+
+
+@pytest.mark.parametrize("show_errors", [False, True])
+async def test_a_failure_leads_to_its_line(show_errors: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """The log has the processor and the place in the code, and the peer has the reason if it may."""
+    line = Line("one")
+    sessions = Sessions(lambda peer: Pipeline(peer.source, Buggy(), peer.sink), show_errors=show_errors)
+    assert await sessions.run(line) == "failed"
+    (record,) = caplog.records
+    assert "KeyError: 'apple'" in record.getMessage()
+    assert "buggy" in record.getMessage().splitlines()[0]
+    assert "PeerJoined" in record.getMessage().splitlines()[0]
+    assert f'{__file__}", line' in record.getMessage()
+    assert 'raise KeyError("apple")' in record.getMessage()
+    assert line.failure.startswith("KeyError: 'apple'") == show_errors
+    assert bool(line.failure) == show_errors
 
 
 async def test_what_cannot_be_built_fails_alone() -> None:
@@ -130,7 +157,7 @@ async def test_who_builds_may_refuse() -> None:
 
 async def test_there_is_room_for_so_many() -> None:
     """The next is told why not, and gets a place when there is one."""
-    sessions = Sessions(agent, limits=SessionLimits(sessions=2))
+    sessions = Sessions(agent, limits=SessionLimits(max_sessions=2))
     first = Line("one", stays=True)
     async with anyio.create_task_group() as group:
         group.start_soon(sessions.run, first)
@@ -159,7 +186,7 @@ async def test_a_name_is_one_peers() -> None:
 
 async def test_time_runs_out() -> None:
     """A session is ended gracefully, whatever its peer does."""
-    sessions = Sessions(agent, limits=SessionLimits(session_seconds=90))
+    sessions = Sessions(agent, limits=SessionLimits(max_session_seconds=90))
     line = Line("one", "hello", stays=True)
     began = anyio.current_time()
     assert await sessions.run(line) == "expired"
@@ -232,7 +259,7 @@ async def test_how_it_goes_is_told() -> None:
 def test_limits_are_positive() -> None:
     """Others are refused, with the value."""
     with pytest.raises(ValueError, match="sessions=0"):
-        SessionLimits(sessions=0)
+        SessionLimits(max_sessions=0)
 
 
 async def test_draining_ends_also_what_does_not_stop() -> None:

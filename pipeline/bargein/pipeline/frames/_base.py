@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import msgspec
+
 from bargein.pipeline.errors import FrameError
 
 __all__ = ["LIVE", "Delivery", "Frame", "ItemFrame", "ReplyFrame", "check_text", "describe", "payload"]
@@ -135,4 +136,4 @@ def check_text(frame: Frame, *fields: str) -> None:
 
 def describe(value: object) -> str:
     """Return the type of a wrong value and the beginning of its repr, for an error message."""
-    return f"{type(value).__name__} {value!r:.60}"
+    return "missing" if value is MISSING else f"{type(value).__name__} {value!r:.60}"

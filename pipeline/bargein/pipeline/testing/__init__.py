@@ -1,6 +1,6 @@
-"""The test kit: a harness, virtual time, signals, scripted peers, and a conformance suite for processors."""
+"""The test kit: a harness, virtual time, test signals, scripted peers, and a conformance suite for processors."""
 
-from .clock import VirtualLoop, hold_clock, run_virtual, virtual_asyncio, virtual_trio
+from .clock import VirtualLoop, hold_clock, run_virtual, stand_still, virtual_asyncio, virtual_trio
 from .conformance import check_processor
 from .harness import Arrival, Harness, Timeline
 from .scripted import Reply, Scripted
@@ -21,6 +21,7 @@ __all__ = [
     "run_virtual",
     "silence",
     "speech_like",
+    "stand_still",
     "tone",
     "virtual_asyncio",
     "virtual_trio",

@@ -1,4 +1,4 @@
-"""Virtual time: a ten-minute conversation in a moment, and twice the same."""
+"""Virtual time: a ten-minute conversation runs in a moment, and twice the same."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from typing import Any, TypeVar
 
 import anyio
 import trio
-from bargein.pipeline._host import on_trio
-from bargein.pipeline._worker import set_guard
 from trio.testing import MockClock
 
-__all__ = ["VirtualLoop", "hold_clock", "run_virtual", "virtual_asyncio", "virtual_trio"]
+from bargein.pipeline._backend import on_trio
+from bargein.pipeline._worker import set_guard
+
+__all__ = ["VirtualLoop", "hold_clock", "run_virtual", "stand_still", "virtual_asyncio", "virtual_trio"]
 
 T = TypeVar("T")
 
-PATIENCE = 2.0
-"""For how many real seconds a held clock waits for the world before it jumps after all, so that a thread that never
-returns cannot stop the time, and with it every bound."""
+HOLD_SECONDS = 2.0
+"""How long a held clock waits for the real world, in real seconds, before it jumps after all. Without this bound, a
+thread that never returns would stop the time, and with it every bound of a test."""
 
 
 def virtual_trio() -> tuple[str, dict[str, Any]]:
-    """An AnyIO backend for one test: trio on a clock that jumps to the next deadline when nothing else can happen.
+    """Return an AnyIO backend for one test: trio on a clock that jumps to the next deadline when all tasks wait.
 
     Make a new one for each test::
 
@@ -32,24 +33,32 @@ def virtual_trio() -> tuple[str, dict[str, Any]]:
         def anyio_backend():
             return virtual_trio()
 
-    A test that deadlocks under such a clock may spin: give every test a timeout.
+    A test that deadlocks under such a clock may use a whole processor core for ever: give every test a timeout.
     """
     return "trio", {"clock": MockClock(autojump_threshold=0)}
 
 
 def virtual_asyncio() -> tuple[str, dict[str, Any]]:
-    """The same for asyncio: a loop whose time jumps. For parts that run on asyncio only."""
+    """Return an AnyIO backend for one test: asyncio on a clock that jumps, for code that runs on asyncio only."""
     return "asyncio", {"loop_factory": VirtualLoop}
 
 
 def run_virtual(function: Callable[..., Awaitable[T]], *args: Any) -> T:
-    """Run an async function in virtual time, and return what it returns. The clock starts at zero."""
+    """Run an async function in virtual time on trio. The clock starts at zero.
+
+    Args:
+        function: The async function.
+        args: Its arguments.
+
+    Returns:
+        What the function returns.
+    """
     name, options = virtual_trio()
     return anyio.run(function, *args, backend=name, backend_options=options)
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """A selector that, when no file is ready, moves the time instead of waiting."""
+    """A selector that advances the time when no file is ready, and does not wait."""
 
     now = 0.0
     held = 0
@@ -58,23 +67,23 @@ class _JumpingSelector(selectors.DefaultSelector):
         ready = super().select(0)
         if ready or timeout == 0:
             return ready
-        if timeout is None:  # nothing is due: only the real world can go on
+        if timeout is None:  # nothing is due: only the real world can continue
             return super().select(None)
-        if self.held and (ready := super().select(min(timeout, PATIENCE))):
+        if self.held and (ready := super().select(min(timeout, HOLD_SECONDS))):
             return ready
         self.now += timeout
         return []
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An asyncio loop in virtual time: it starts at zero and jumps to the next deadline when nothing is ready."""
+    """An asyncio loop in virtual time. It starts at zero and jumps to the next deadline when nothing is ready."""
 
     def __init__(self) -> None:
         self._virtual = _JumpingSelector()
         super().__init__(self._virtual)
 
     def time(self) -> float:
-        """Virtual seconds since the loop was made."""
+        """Return the virtual seconds since the loop was made."""
         return self._virtual.now
 
 
@@ -83,9 +92,9 @@ _holds: dict[MockClock, int] = {}
 
 @contextmanager
 def hold_clock() -> Iterator[None]:
-    """Keep a virtual clock from jumping while something real is awaited. Does nothing on a real clock.
+    """Keep a virtual clock from jumping while the block awaits something real. It does nothing on a real clock.
 
-    The engine's worker threads are held by this already; wrap your own `anyio.to_thread.run_sync` calls in it.
+    The engine uses it for its worker threads. Wrap your own `anyio.to_thread.run_sync` calls in it.
     """
     if on_trio():
         clock = trio.lowlevel.current_clock()
@@ -93,7 +102,7 @@ def hold_clock() -> Iterator[None]:
             yield
             return
         _holds[clock] = _holds.get(clock, 0) + 1
-        clock.autojump_threshold = PATIENCE
+        clock.autojump_threshold = HOLD_SECONDS
         try:
             yield
         finally:
@@ -111,6 +120,22 @@ def hold_clock() -> Iterator[None]:
             yield
         finally:
             loop._virtual.held -= 1
+
+
+def stand_still(seconds: float) -> None:
+    """Let virtual time pass at once, as if the event loop had stood still: a long garbage collection, a blocking call.
+
+    Args:
+        seconds: How long the loop stands still, in virtual seconds.
+    """
+    if on_trio():
+        clock = trio.lowlevel.current_clock()
+        assert isinstance(clock, MockClock), "stand_still() needs virtual time"
+        clock.jump(seconds)
+    else:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop), "stand_still() needs virtual time"
+        loop._virtual.now += seconds
 
 
 set_guard(hold_clock)

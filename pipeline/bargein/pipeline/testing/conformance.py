@@ -1,4 +1,4 @@
-"""A conformance suite for processors: what the engine promises about every one of them, checked on yours."""
+"""A conformance suite for processors: it checks on your processor what the engine promises about every one."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from typing import Any
 
 import anyio
 import numpy as np
-from bargein.pipeline._contract import ProcessorKind
+
+from bargein.pipeline._contract import ProcessorKind, names
 from bargein.pipeline._samples import SECOND
 from bargein.pipeline.errors import StuckError
 from bargein.pipeline.frames import LIVE, Audio, Delivery, End, Frame, Interrupt
 from bargein.pipeline.graph import Pipeline
 from bargein.pipeline.processor import Processor
 
+from ._sample_input import sample_input
 from .harness import Harness
-from .signals import framed, joined, speech_like
+from .signals import framed, joined
 
 __all__ = ["check_processor"]
 
 CHUNKS_MS = (10.0, 20.0, 7.3, 60.0)
-"""How the same sound is cut in the chunking check; 20 ms is the reference."""
+"""Lengths of the frames into which the chunking check cuts the same sound. 20 ms is the reference."""
 
 
 async def check_processor(
@@ -31,24 +33,35 @@ async def check_processor(
     rechunk: bool = True,
     resets: bool = True,
 ) -> None:
-    """Run the conformance suite on the processors that `make` makes. Raises `AssertionError` with the first breach.
+    """Run the conformance suite on a processor.
 
-    `frames` is a representative input; by default half a second of speech-like sound at `rate` Hz in 20 ms frames,
-    which fits processors that take `Audio`. `rechunk=False` leaves out the comparison of chunkings, for processors
-    that work on each frame as a unit; `resets=False` leaves out the comparison after an interrupt, for processors
-    that keep state about what never expires (a voice-activity detector on the user's sound).
+    It checks that the processor gives the same frames fused and unfused; that any chunking of the sound gives the same
+    sound; that it does not write to its input; that two of them at once do not influence each other; that after an
+    interrupt it is like new and emits nothing of an older epoch; that it drains at the end; and that it stops when it
+    is cancelled, at any moment.
 
-    What is checked: it runs fused as it runs unfused; any chunking of the sound gives the same sound; input frames
-    are not written to; two of them at once do not influence each other; after an interrupt it is like new, and emits
-    nothing of an older epoch; it drains at the end; it stops when it is cancelled, at any moment.
+    Args:
+        make: Makes a new processor at each call.
+        frames: A representative input. Default: half a second of speech-like sound in 20 ms frames for a processor that
+            takes `Audio`, and otherwise a few frames of each class that it takes.
+        rate: Samples a second (Hz) of the default sound. Default 16,000.
+        rechunk: Whether to compare chunkings of the sound. Give False for processors that work on each frame as a unit.
+        resets: Whether to compare the frames after an interrupt with those of a new processor. Give False for
+        processors
+            that keep state about what never expires, such as a voice-activity detector on the user's sound.
+
+    Raises:
+        AssertionError: The processor fails a check. The message says which.
     """
     first = make()
     contract = first.contract
     assert make() is not first, "make() must make a new processor each time"
-    sample = list(frames) if frames is not None else _speech(rate)
+    sample = list(frames) if frames is not None else sample_input(contract, rate)
     taken = [frame for frame in sample if contract.accepts(type(frame))]
     assert taken or contract.source, (
-        f"{first!r} takes none of the frames given: {sorted({type(frame).__name__ for frame in sample})}"
+        f"{first!r} takes {names(contract.takes)}, and none of the input: "
+        f"{', '.join(sorted({type(frame).__name__ for frame in sample})) or 'nothing'}; "
+        "give frames that it takes: check_processor(make, frames)"
     )
     await _check_untouched(make, sample)
     expected = await _through(make, sample)
@@ -65,10 +78,6 @@ async def check_processor(
     await _check_cancellation(make, sample)
 
 
-def _speech(rate: int) -> list[Frame]:
-    return list(framed(speech_like(500, rate=rate), rate=rate))
-
-
 def _stamped(frames: Sequence[Frame], epoch: int) -> list[Frame]:
     return [frame.stamped(epoch) if frame.delivery is Delivery.STREAM else frame for frame in frames]
 
@@ -80,7 +89,7 @@ async def _through(make: Callable[[], Processor], frames: Sequence[Frame], **opt
 
 
 def _by_end(frames: list[Frame]) -> list[Frame]:
-    """What came out below, then what came out above: between the two ends there is no order to compare."""
+    """Return what came out below, then what came out above: between the two ends there is no order to compare."""
     return sorted(frames, key=lambda frame: frame.delivery is Delivery.UPSTREAM)
 
 
@@ -90,7 +99,7 @@ async def _check_isolated(make: Callable[[], Processor], frames: Sequence[Frame]
             await one.send(frame)
             await other.send(frame)
         for harness in (one, other):
-            assert _by_end(await harness.end()) == expected, "a second one at work beside it changes what it gives"
+            assert _by_end(await harness.end()) == expected, "a second one beside it changes what it gives"
 
 
 async def _check_untouched(make: Callable[[], Processor], frames: Sequence[Frame]) -> None:
@@ -126,7 +135,7 @@ async def _check_epochs(make: Callable[[], Processor], frames: Sequence[Frame]) 
 
 
 async def _check_reset(make: Callable[[], Processor], frames: Sequence[Frame]) -> None:
-    """After an interrupt in the middle of a reply, the next reply comes out as from a new one."""
+    """Check that after an interrupt in a reply, the next reply comes out as from a new processor."""
     async with Harness(make()) as fresh:
         fresh.interrupt()
         await fresh.settle()
@@ -149,7 +158,7 @@ async def _check_reset(make: Callable[[], Processor], frames: Sequence[Frame]) -
 
 
 def _check_alone(processor: Processor, frames: Sequence[Frame], epochs: tuple[int, int]) -> None:
-    """A plain processor works without an engine, and holds nothing back across an interrupt."""
+    """Check that a sync processor works without an engine, and holds nothing back across an interrupt."""
     before, after = epochs
     process: Any = processor.process  # type: ignore[attr-defined]
     for frame in _stamped(frames, before):
@@ -162,14 +171,14 @@ def _check_alone(processor: Processor, frames: Sequence[Frame], epochs: tuple[in
     if processor.contract.accepts(End):
         late += process(End()) or ()
     for frame in late:
-        assert frame.epoch in (LIVE, 1), f"after Interrupt(epoch=1) it yielded {frame!r}, which it must have kept"
+        assert frame.epoch in (LIVE, 1), f"after Interrupt(epoch=1) it yielded {frame!r}, which it has kept from before"
 
 
 async def _check_cancellation(make: Callable[[], Processor], frames: Sequence[Frame]) -> None:
-    """Cancelled before its first frame, in the middle, and while it is at work, it stops."""
+    """Check that it stops when it is cancelled before its first frame, in the middle, and at work."""
     for cut in (0, len(frames) // 2, len(frames)):
         pipeline = Pipeline(make(), inputs=Frame)
-        async with pipeline.session(cancel_within=5.0) as session:
+        async with pipeline.session(cancel_seconds=5.0) as session:
             for frame in frames[:cut]:
                 session.offer(frame)
             with anyio.move_on_after(frames[-1].pts / SECOND / 2 if frames else 0):

@@ -8,11 +8,11 @@ import struct
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
+
+from bargein.pipeline.lowlevel import Samples
 
 __all__ = ["MAX_BYTES", "WaveFile"]
 
-Samples = npt.NDArray[np.int16]
 CHANNELS: Final = 2
 FRAME_BYTES: Final = 2 * CHANNELS
 """Bytes of one sample of all channels."""
@@ -85,8 +85,8 @@ class WaveFile:
             self._full = True
             raise OSError(
                 errno.EFBIG,
-                f"the recording is full after {end / self.rate:.0f} s, at {HEADER_BYTES + end * FRAME_BYTES} bytes, and "
-                "later audio is left out; use one recording for each session, or a lower rate",
+                f"the recording is full after {end / self.rate:.0f} s, at {HEADER_BYTES + end * FRAME_BYTES} bytes; "
+                "later audio is left out. Use one recording for each session, or a lower rate",
                 self.path,
             )
 

@@ -1,43 +1,32 @@
-"""How loud it is, whether it clips, whether it is silent."""
+"""Measure the level of audio."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import ClassVar
 
 import numpy as np
-from bargein.pipeline import Audio, Delivery, End, Frame, Processor
 
-__all__ = ["Level", "Meter"]
+from bargein.pipeline import Audio, End, Processor
+from bargein.pipeline.lowlevel import ns
+from bargein.processors.frames import Level
+
+__all__ = ["Meter"]
 
 FULL_SCALE = 32767
 SILENCE_DBFS = -120.0
-"""What stands for the level of digital silence, which has none."""
-
-
-class Level(Frame, frozen=True, kw_only=True):
-    """The level of a stretch of sound. `pts` is where the stretch begins."""
-
-    delivery: ClassVar[Delivery] = Delivery.EVENT
-
-    rms_dbfs: float
-    """Root mean square in decibels; 0 is that of a full-scale sine. At least -120."""
-    peak_dbfs: float
-    """Greatest sample in decibels below full scale. At least -120."""
-    clipped: int
-    """How many samples stand at full scale: a few in a row are heard as distortion."""
-    silent: bool
-    """Whether it stayed below the meter's threshold."""
-    ms: float
-    """How long the stretch is, in milliseconds."""
+"""Reported level of digital silence, which would be minus infinity."""
 
 
 class Meter(Processor):
-    """Pass audio, and give a `Level` for every `ms` milliseconds of it, counted in samples, however it is cut.
+    """Passes audio, and sends a `Level` for every stretch of it. All channels are measured together.
 
-    `silence_dbfs` is the root mean square below which a stretch counts as silent. All channels are measured together.
-    Raises `ValueError` for a stretch that is not positive or a threshold that is not finite.
+    Args:
+        ms: Length of a stretch in milliseconds, counted in samples.
+        silence_dbfs: Root mean square in decibels below which a stretch counts as silent.
+
+    Raises:
+        ValueError: `ms` is not positive, or `silence_dbfs` is not finite.
     """
 
     def __init__(self, ms: float = 100.0, *, silence_dbfs: float = -50.0) -> None:
@@ -51,7 +40,7 @@ class Meter(Processor):
         self._begin()
 
     def process(self, frame: Audio | End) -> Iterator[Audio | Level]:
-        """Give the frame on, then the levels of the stretches that it completes."""
+        """Yield the frame, then the levels of the stretches that it completes."""
         if isinstance(frame, End):
             if self._count:
                 yield self._level()
@@ -63,7 +52,7 @@ class Meter(Processor):
         length = max(1, round(self.ms * frame.rate / 1000))
         while done < len(samples):
             if not self._count:
-                self._pts, self._rate = frame.pts + done * 1_000_000_000 // frame.rate, frame.rate
+                self._pts, self._rate = frame.pts + ns(done, frame.rate), frame.rate
             piece = samples[done : done + length - self._count]
             self._add(piece)
             done += len(piece)

@@ -1,4 +1,4 @@
-"""Deciding when the user's speech interrupts the agent."""
+"""Decide when the user's speech interrupts the agent."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Literal, NamedTuple
 
 import anyio
+
 from bargein.pipeline import (
     Frame,
     Hold,
@@ -25,11 +26,8 @@ from bargein.pipeline import (
     Transcript,
     UserText,
 )
-from bargein.processors.speaking._words import words
-from bargein.processors.speaking.spoken import AgentActivity, Heard
-
-from .turn_taking import TurnControl
-from .vad import SpeechContinued
+from bargein.processors.frames import AgentActivity, Heard, SpeechContinued, TurnControl
+from bargein.processors.words import words
 
 __all__ = ["BACKCHANNELS", "BargeIn", "Decision", "Evidence", "decide"]
 
@@ -38,12 +36,12 @@ Mute = Literal["always", "first response", "tools"]
 BACKCHANNELS = frozenset(
     {"uh", "huh", "mm", "mhm", "mmhm", "hmm", "hm", "yeah", "yep", "ok", "okay", "right", "aha", "ah"}
 )
-"""What listeners say without wanting the floor, in English."""
+"""Words with which English listeners show attention without wanting to speak."""
 
-SAID = 60
-"""So many of the agent's latest words can come back as an echo."""
-AHEAD = 8
-"""And so many that are about to be heard: a recogniser may be faster than the report of what was played."""
+ECHO_WORDS = 60
+"""Number of the agent's latest words that may come back as an echo."""
+ECHO_WORDS_AHEAD = 8
+"""Number of words about to be played that count as echo, too: a recogniser may be faster than the playback report."""
 
 
 class Decision(Enum):
@@ -56,36 +54,40 @@ class Decision(Enum):
 
 
 class Evidence(NamedTuple):
-    """What is known of one stretch of the user's speech."""
+    """What is known about one stretch of the user's speech."""
 
     speaking: bool
-    """It goes on."""
+    """The user is still speaking."""
     long_enough: bool
-    """It has lasted the minimum duration."""
+    """The speech has reached the minimum duration."""
     enough_words: bool | None
-    """It has the minimum of words that are no echo; None where words do not count."""
+    """It has the minimum number of words, not counting echo and backchannels. None if words are not required."""
     transcript_due: bool
-    """It is over, and its transcript may still come."""
+    """The speech has ended, and its transcript may still arrive."""
     muted: bool
-    """Nothing may interrupt now."""
+    """Interruptions are not allowed now."""
     heard: bool
     """The agent is being heard."""
     echo: bool
-    """It may be the agent's own sound: that is guarded against, and no word of the user's own has come."""
+    """It may be the agent's own sound: the echo guard is on, and no word of the user has been recognised."""
     held: bool
     """The agent is on hold."""
 
 
 def decide(evidence: Evidence, *, tentative: bool = True) -> Decision:
-    """The one decision, from top to bottom.
+    """Return what to do. The first row of the table that applies decides.
 
-    | muted | long and words enough | speaking | transcript due | | decision |
-    |---|---|---|---|---|---|
-    | yes | | | | | resume if held |
-    | no | yes | | | | interrupt |
-    | no | no | yes | | | hold, if tentative and the agent is heard, but for what may be its echo |
-    | no | no | no | yes | | nothing: stay as it is |
-    | no | no | no | no | | resume if held |
+    | muted | long enough and enough words | speaking | transcript due | decision |
+    |---|---|---|---|---|
+    | yes | | | | resume if held |
+    | no | yes | | | interrupt |
+    | no | no | yes | | hold if `tentative`, the agent is heard and it cannot be echo |
+    | no | no | no | yes | nothing: wait for the transcript |
+    | no | no | no | no | resume if held |
+
+    Args:
+        evidence: What is known about the speech.
+        tentative: Whether to put the agent on hold before the speech is known to be an interruption.
     """
     if not evidence.muted:
         if evidence.long_enough and evidence.enough_words is not False:
@@ -99,44 +101,51 @@ def decide(evidence: Evidence, *, tentative: bool = True) -> Decision:
 
 
 class _Speech:
-    """One stretch of the user's speech."""
+    """The state of one stretch of the user's speech."""
 
     def __init__(self, frame: SpeechStarted, now: float) -> None:
         self.item = frame.item_id
-        self.began = now - frame.lag_ms / 1000
-        self.counted: float | None = None  # milliseconds of speech without pauses, where somebody counts them
-        self.ended: float | None = None  # when the news of its end came
-        self.ms = 0.0  # how long it was
+        self.began_at = now - frame.lag_ms / 1000
+        self.speech_ms: float | None = None  # speech without pauses, if a `Vad` counts it
+        self.ended_at: float | None = None  # time at which its end was reported
+        self.ms = 0.0  # its length, once it has ended
         self.transcript: Transcript | None = None
-        self.response = ""  # what the agent was saying while it went on
-        self.items = {frame.item_id}  # under which its transcripts come
-        self.news = now  # when anything was last heard of it
-        self.nothing: tuple[str, bool] | None = None  # what the agent did when an interrupt found nothing to interrupt
+        self.response = ""  # the agent's response during the speech
+        self.items = {frame.item_id}  # ids of its transcripts
+        self.last_sign = now  # time of the latest sign of it
+        self.no_effect: tuple[str, bool] | None = None  # the agent's state when an interrupt had no effect
 
 
 class BargeIn(Processor):
-    """Turn the user's speech into an `Interrupt`, when it is one.
+    """Sends an `Interrupt` when the user's speech interrupts the agent.
 
-    Stands between whatever hears speech (`Vad`, and a recogniser where there is one) and whatever answers. Speech
-    interrupts once it has lasted `min_ms` milliseconds and, where transcripts come, has `min_words` words, those of
-    `backchannels` not counted. A `Vad` counts speech without its pauses; with other sources the clock is asked.
+    Place it below the speech detector and the recogniser, and above the brain. Speech is an interruption when it is
+    long enough and, if `min_words` is set and transcripts arrive, has enough words. Typed text interrupts at once.
 
-    Until that is known a `Hold` silences the agent at once, if `tentative`. It ends in the `Interrupt`, or in a
-    `Resume` when the speech is over: at once without `min_words`, else with its final transcript, or `transcript_ms`
-    later; in any case after `hold_ms` without a sign of the speech. A transcript that is later still may yet interrupt
-    the same response, but never the reply to it. What is typed interrupts at once. Where nobody says when speech
-    starts, transcripts do, and one word is needed.
+    While that is not known yet, a `Hold` silences the agent. It is followed by the `Interrupt`, or by a `Resume` when
+    the speech turns out to be something else. A transcript that arrives later may still interrupt the same response,
+    but never the answer to it. Without speech events the transcripts show when somebody speaks, and one word is
+    needed.
 
-    Nothing interrupts a response that is `protected`, nor while a rule of `mute` holds: `"always"`, `"first response"`
-    (until it has been heard), `"tools"` (while a tool runs). Speech that lasts until then interrupts then.
+    A response that is `protected` is not interrupted. Speech that lasts longer than the protection interrupts then.
+    While a `TurnControl` from above is in force, nothing is held or interrupted here.
 
-    With `echo_guard`, for where the agent's sound comes back through the microphone, words that it is just saying do
-    not count, at least one word of the user's own is needed, and nothing is put on hold before. It needs transcripts.
+    It learns from a `Spoken` below what the agent says and does, and from `Played` that the agent is heard.
 
-    While somebody above takes the turns (`TurnControl`), nothing is held or interrupted here.
+    Args:
+        min_ms: Minimum speech in milliseconds. A `Vad` counts it without pauses; otherwise the clock decides.
+        min_words: Minimum number of words, not counting `backchannels`. 0 for none.
+        tentative: Whether to hold the agent before it is known whether the speech is an interruption.
+        mute: When the user cannot interrupt: `"always"`, `"first response"` (until it has been heard), `"tools"` (while
+            a tool runs).
+        echo_guard: For agents whose sound comes back through the microphone. Words that the agent is just saying do
+            not count, one word of the user is needed, and nothing is held before. It needs transcripts.
+        backchannels: Words that do not count as an interruption.
+        transcript_ms: How long to wait for the final transcript after the speech has ended, in milliseconds.
+        hold_ms: Maximum length of a hold without a further sign of speech, in milliseconds.
 
-    What the agent says and does it learns from a `Spoken` below; that it is heard at all, from `Played`. Raises
-    `ValueError` for numbers that cannot be.
+    Raises:
+        ValueError: A number or a rule is out of its range.
     """
 
     def __init__(
@@ -169,21 +178,21 @@ class BargeIn(Processor):
         self.backchannels = frozenset(word for each in backchannels for word in words(each))
         self.transcript_ms = transcript_ms
         self.hold_ms = hold_ms
-        self._heard_speech = False  # somebody says when speech starts
-        self._speech: _Speech | None = None  # until it is decided
-        self._earlier: deque[str] = deque(maxlen=32)  # items of speech before that
+        self._has_speech_events = False  # speech events arrive
+        self._speech: _Speech | None = None  # until it has been decided about
+        self._earlier: deque[str] = deque(maxlen=32)  # items of earlier speech
         self._epoch = 0
-        self._transcripts = False  # some have been seen
+        self._has_transcripts = False  # transcripts arrive
         self._agent: AgentActivity = AgentActivity()
-        self._told = False  # somebody tells what the agent does
-        self._answered: set[str] = set()  # tool calls
-        self._first: str | None = None  # the first response, once there is one
-        self._first_over = False
+        self._has_activity = False  # a `Spoken` reports what the agent does
+        self._answered_calls: set[str] = set()  # tool calls that have a result
+        self._first_response: str | None = None  # id of the first response
+        self._first_is_over = False
         self._playing: set[tuple[str, str]] = set()
-        self._held = False
-        self._said: deque[str] = deque(maxlen=SAID)
-        self._saying: dict[tuple[str, str], Heard] = {}
-        self._above = False
+        self._on_hold = False
+        self._agent_words: deque[str] = deque(maxlen=ECHO_WORDS)
+        self._agent_items: dict[tuple[str, str], Heard] = {}
+        self._external_control = False
 
     async def run(
         self,
@@ -212,217 +221,217 @@ class BargeIn(Processor):
             | Interrupt
         ],
     ) -> None:
-        """Listen until the end, and leave nobody on hold."""
+        """Decide until the end, and leave nothing on hold."""
         while True:
             frame = None
-            with anyio.move_on_after(max(0.0, self._next() - anyio.current_time())):
+            with anyio.move_on_after(max(0.0, self._next_deadline() - anyio.current_time())):
                 try:
                     frame = await inbox.receive()
                 except anyio.EndOfStream:
                     break
-            if inbox.epoch != self._epoch:  # whoever interrupted, all of that is over
-                self._epoch, self._held = inbox.epoch, False
+            if inbox.epoch != self._epoch:  # after any interrupt, the old state is void
+                self._epoch, self._on_hold = inbox.epoch, False
                 self._playing.clear()
-                self._saying.clear()
+                self._agent_items.clear()
             if isinstance(frame, TurnControl):
-                self._above = frame.external
-                self._decided()
+                self._external_control = frame.external
+                self._finish_speech()
                 await self._resume(out)
             elif frame is not None:
-                self._take(frame)
-            if not self._above:
+                self._handle(frame)
+            if not self._external_control:
                 await self._act(inbox, out, typed=isinstance(frame, UserText))
             if isinstance(frame, SpeechStarted | SpeechContinued | SpeechStopped | Transcript | UserText | TurnControl):
-                await out.send(frame)  # behind what it causes: an interrupt is no later for it, and the words survive
+                await out.send(frame)  # after its interrupt, which must not wait for room
         await self._resume(out)
 
-    # What is known ------------------------------------------------------------------------------------------------
+    # Evidence ------------------------------------------------------------------------------------------------
 
-    def _take(self, frame: Frame) -> None:
+    def _handle(self, frame: Frame) -> None:
         now = anyio.current_time()
         speech = self._speech
         if isinstance(frame, SpeechStarted):
-            self._heard_speech = True
+            self._has_speech_events = True
             self._begin(frame, now)
         elif isinstance(frame, SpeechContinued):
-            if speech is not None and speech.ended is None:
-                speech.counted, speech.news = frame.ms, now
+            if speech is not None and speech.ended_at is None:
+                speech.speech_ms, speech.last_sign = frame.ms, now
         elif isinstance(frame, SpeechStopped):
-            if speech is not None and speech.ended is None:
-                speech.ended = now
-                speech.ms = (now - speech.began) * 1000 - frame.lag_ms
+            if speech is not None and speech.ended_at is None:
+                speech.ended_at = now
+                speech.ms = (now - speech.began_at) * 1000 - frame.lag_ms
         elif isinstance(frame, Transcript):
-            self._hears(frame)
+            self._on_transcript(frame)
         elif isinstance(frame, Played):
-            self._plays(frame)
+            self._on_played(frame)
         elif isinstance(frame, Heard):
-            self._says(frame)
+            self._on_heard(frame)
         elif isinstance(frame, AgentActivity):
-            self._does(frame)
+            self._on_activity(frame)
         elif isinstance(frame, ToolResult) and frame.call_id in self._agent.call_ids:
-            self._answered.add(frame.call_id)
+            self._answered_calls.add(frame.call_id)
 
-    def _hears(self, frame: Transcript) -> None:
-        """A transcript belongs to its speech by its item; a recogniser with items of its own means the latest."""
+    def _on_transcript(self, frame: Transcript) -> None:
+        """Add a transcript to its speech, by item. Without a known item it belongs to the latest speech."""
         if frame.speaker != "user":
             return
-        self._transcripts = True
+        self._has_transcripts = True
         if frame.item_id and frame.item_id in self._earlier:
             return
-        if not self._heard_speech:  # its words are the only sign of speech
+        if not self._has_speech_events:  # the words are the only sign of speech
             if self._speech is None:
-                self._begin(SpeechStarted(item_id=frame.item_id), anyio.current_time()).counted = math.inf
-            if frame.final and self._speech is not None and self._speech.ended is None:
-                self._speech.ended = anyio.current_time()
+                self._begin(SpeechStarted(item_id=frame.item_id), anyio.current_time()).speech_ms = math.inf
+            if frame.final and self._speech is not None and self._speech.ended_at is None:
+                self._speech.ended_at = anyio.current_time()
         speech = self._speech
         if speech is None:
             if frame.item_id:
                 self._earlier.append(frame.item_id)
             return
-        speech.transcript, speech.news = frame, anyio.current_time()
+        speech.transcript, speech.last_sign = frame, anyio.current_time()
         speech.items.add(frame.item_id)
 
     def _begin(self, frame: SpeechStarted, now: float) -> _Speech:
-        self._decided()
+        self._finish_speech()
         self._speech = _Speech(frame, now)
         self._speech.response = self._agent.response_id
         return self._speech
 
-    def _decided(self) -> None:
-        """There is nothing more to decide about the present speech; what still comes of it is late."""
+    def _finish_speech(self) -> None:
+        """Finish with the current speech. Its transcripts that still arrive are late."""
         if self._speech is not None:
             self._earlier.extend(item for item in self._speech.items if item)
         self._speech = None
 
-    def _plays(self, frame: Played) -> None:
+    def _on_played(self, frame: Played) -> None:
         (self._playing.discard if frame.done else self._playing.add)((frame.response_id, frame.item_id))
-        if not self._told:  # without a Spoken the first response is over when its first item is
-            self._first = self._first or frame.response_id
-            self._first_over = self._first_over or frame.done or frame.response_id != self._first
+        if not self._has_activity:  # without a `Spoken`, the first response ends with its first item
+            self._first_response = self._first_response or frame.response_id
+            self._first_is_over = self._first_is_over or frame.done or frame.response_id != self._first_response
 
-    def _does(self, frame: AgentActivity) -> None:
-        self._agent, self._told = frame, True
-        self._answered &= set(frame.call_ids)
-        if self._speech is not None and self._speech.ended is None:
+    def _on_activity(self, frame: AgentActivity) -> None:
+        self._agent, self._has_activity = frame, True
+        self._answered_calls &= set(frame.call_ids)
+        if self._speech is not None and self._speech.ended_at is None:
             self._speech.response = frame.response_id
-        if frame.response_id and self._first is None:
-            self._first = frame.response_id
-        elif self._first is not None and frame.response_id != self._first:
-            self._first_over = True
+        if frame.response_id and self._first_response is None:
+            self._first_response = frame.response_id
+        elif self._first_response is not None and frame.response_id != self._first_response:
+            self._first_is_over = True
 
-    def _says(self, frame: Heard) -> None:
-        """Keep the agent's latest words, and those that come next."""
+    def _on_heard(self, frame: Heard) -> None:
+        """Note the agent's latest words, and the next ones."""
         key = (frame.response_id, frame.item_id)
-        before = self._saying.pop(key, None)
+        before = self._agent_items.pop(key, None)
         known = len(words(before.text)) if before is not None else 0
-        self._said.extend(words(frame.text)[known:])
+        self._agent_words.extend(words(frame.text)[known:])
         if not frame.done:
-            self._saying[key] = frame
+            self._agent_items[key] = frame
 
     @property
-    def _muted(self) -> bool:
+    def _is_muted(self) -> bool:
         return (
             "always" in self.mute
             or self._agent.protected
-            or ("first response" in self.mute and not self._first_over)
-            or ("tools" in self.mute and bool(set(self._agent.call_ids) - self._answered))
+            or ("first response" in self.mute and not self._first_is_over)
+            or ("tools" in self.mute and bool(set(self._agent.call_ids) - self._answered_calls))
         )
 
-    def _count(self, text: str) -> int:
-        """How many words are the user's own, and not meant as a nod."""
+    def _count_words(self, text: str) -> int:
+        """Return the number of words that are neither echo nor backchannel."""
         own = words(text)
         if self.echo_guard:
-            coming = [word for each in self._saying.values() for word in words(each.remaining)[:AHEAD]]
-            own = _without_echo(own, [*self._said, *coming])
+            coming = [word for each in self._agent_items.values() for word in words(each.remaining)[:ECHO_WORDS_AHEAD]]
+            own = _without_echo(own, [*self._agent_words, *coming])
         return sum(word not in self.backchannels for word in own)
 
     def _evidence(self, speech: _Speech) -> Evidence:
         now = anyio.current_time()
-        speaking = speech.ended is None
-        ms = (now - speech.began) * 1000 if speaking else speech.ms
-        least = self.min_words if self._heard_speech else max(1, self.min_words)
-        counts = bool(least) and (self._transcripts or self.echo_guard)
+        speaking = speech.ended_at is None
+        ms = (now - speech.began_at) * 1000 if speaking else speech.ms
+        least = self.min_words if self._has_speech_events else max(1, self.min_words)
+        counts = bool(least) and (self._has_transcripts or self.echo_guard)
         transcript = speech.transcript
-        own = self._count(transcript.text) if counts and transcript is not None else 0
+        own = self._count_words(transcript.text) if counts and transcript is not None else 0
         final = transcript is not None and transcript.final
-        due = counts and not final and speech.ended is not None and now < speech.ended + self.transcript_ms / 1000
+        due = counts and not final and speech.ended_at is not None and now < speech.ended_at + self.transcript_ms / 1000
         return Evidence(
             speaking=speaking,
-            long_enough=(ms if speech.counted is None else speech.counted) >= self.min_ms - 1e-6,
+            long_enough=(ms if speech.speech_ms is None else speech.speech_ms) >= self.min_ms - 1e-6,
             enough_words=own >= least if counts else None,
             transcript_due=due,
-            muted=self._muted,
-            heard=bool(self._playing) and now < speech.news + self.hold_ms / 1000,
+            muted=self._is_muted,
+            heard=bool(self._playing) and now < speech.last_sign + self.hold_ms / 1000,
             echo=self.echo_guard and not own,
-            held=self._held,
+            held=self._on_hold,
         )
 
-    # What is done -------------------------------------------------------------------------------------------------
+    # Decisions -------------------------------------------------------------------------------------------------
 
-    def _next(self) -> float:
-        """When something will have changed if nothing comes."""
+    def _next_deadline(self) -> float:
+        """Return the time of the next deadline, or infinity."""
         speech, now = self._speech, anyio.current_time()
-        if speech is None or self._above:
+        if speech is None or self._external_control:
             return math.inf
-        hold = speech.news + self.hold_ms / 1000 if self._held else math.inf
-        if speech.ended is not None:
-            due = speech.ended + self.transcript_ms / 1000
+        hold = speech.last_sign + self.hold_ms / 1000 if self._on_hold else math.inf
+        if speech.ended_at is not None:
+            due = speech.ended_at + self.transcript_ms / 1000
         else:
-            due = speech.began + self.min_ms / 1000 if speech.counted is None else math.inf
+            due = speech.began_at + self.min_ms / 1000 if speech.speech_ms is None else math.inf
         return min((each for each in (due, hold) if each > now), default=math.inf)
 
     async def _act(self, inbox: Inbox[Frame], out: Outlet[Hold | Resume | Interrupt], *, typed: bool) -> None:
-        if typed and not self._muted:
+        if typed and not self._is_muted:
             await self._interrupt(inbox, out, "the user wrote")
         speech = self._speech
         if speech is None:
             return
-        if speech.ended is not None and self._agent.response_id not in ("", speech.response):
-            self._decided()  # the agent answers already: what comes now must not interrupt the answer
+        if speech.ended_at is not None and self._agent.response_id not in ("", speech.response):
+            self._finish_speech()  # the agent is answering already: late words must not interrupt the answer
             await self._resume(out)
             return
         evidence = self._evidence(speech)
         decision = decide(evidence, tentative=self.tentative)
         agent = (self._agent.response_id, bool(self._playing))
         if decision is Decision.HOLD:
-            self._held = True
+            self._on_hold = True
             await out.send(Hold())
         elif decision is Decision.INTERRUPT:
-            if speech.nothing is None or (speech.nothing != agent and any(agent)):
-                if await self._interrupt(inbox, out, "the user spoke") or speech.counted == math.inf:
-                    self._decided()
-                else:  # what the agent begins before the user has finished is interrupted then
-                    speech.nothing = agent
+            if speech.no_effect is None or (speech.no_effect != agent and any(agent)):
+                if await self._interrupt(inbox, out, "the user spoke") or speech.speech_ms == math.inf:
+                    self._finish_speech()
+                else:  # a response that begins before the user has finished is interrupted then
+                    speech.no_effect = agent
         elif decision is Decision.RESUME:
             await self._resume(out)
-        if self._held and anyio.current_time() >= speech.news + self.hold_ms / 1000:
+        if self._on_hold and anyio.current_time() >= speech.last_sign + self.hold_ms / 1000:
             await self._resume(out)
         if not evidence.speaking and not evidence.transcript_due:
             final = speech.transcript is not None and speech.transcript.final
             late = evidence.enough_words is False and not final
             if not (late and speech.response):
-                self._decided()
+                self._finish_speech()
 
     async def _interrupt(self, inbox: Inbox[Frame], out: Outlet[Hold | Resume | Interrupt], why: str) -> bool:
-        """Interrupt; False if there was nothing to interrupt. Either way nothing is on hold afterwards."""
+        """Send an interrupt, and end any hold. Return False if there was nothing to interrupt."""
         epoch = inbox.epoch
         await out.send(Interrupt(reason=why))
         if inbox.epoch == epoch:
             await self._resume(out)
-        self._held = False
+        self._on_hold = False
         return inbox.epoch != epoch
 
     async def _resume(self, out: Outlet[Hold | Resume | Interrupt]) -> None:
-        if self._held:
-            self._held = False
+        if self._on_hold:
+            self._on_hold = False
             await out.send(Resume())
 
 
 def _without_echo(own: list[str], said: list[str]) -> list[str]:
-    """The words that are not a repetition of what was said: two or more in a row, or all there are, come back."""
+    """Return the words that do not repeat the agent: an echo is two or more words in a row, or all words."""
     matcher = SequenceMatcher(None, said, own, autojunk=False)
     echo = [block for block in matcher.get_matching_blocks() if block.size >= min(2, len(own)) > 0]
     repeated = {at for block in echo for at in range(block.b, block.b + block.size)}
-    if len(repeated) >= 0.75 * len(own):  # a recogniser mishears some of an echo, too
+    if len(repeated) >= 0.75 * len(own):  # recognisers mishear parts of an echo
         return []
     return [word for at, word in enumerate(own) if at not in repeated]

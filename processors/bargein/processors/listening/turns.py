@@ -1,15 +1,15 @@
-"""The user's turn: from speech and transcripts to one thing that was said."""
+"""Put speech and transcripts together into the user's turns."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import Literal
 
 import anyio
+
 from bargein.pipeline import (
-    Delivery,
     Frame,
     Inbox,
     Interrupt,
@@ -23,152 +23,51 @@ from bargein.pipeline import (
     Transcript,
     UserText,
 )
-from bargein.processors.speaking.spoken import AgentActivity
+from bargein.processors.frames import AgentActivity, Commit, SpeechContinued, Turn, TurnControl, TurnEnd, UserIdle
 
-from .turn_taking import TurnControl
-from .vad import SpeechContinued
+from ._open_turn import OpenTurn
 
-__all__ = ["Commit", "Turn", "Turns", "UserIdle"]
-
-Reason = Literal["silence", "transcript", "commit", "model", "typed", "length", "end"]
-
-LATE_S = 3.0
-"""For how many seconds after a turn a transcript of no known item may still be taken for it."""
-LOST_S = 3.0
-"""Speech that nobody has counted for so many seconds is over, though nobody said so: its sound has stopped coming."""
+__all__ = [
+    "Turns",
+]
 
 
-class Commit(Frame, frozen=True, kw_only=True):
-    """The user's turn is over, now: a key was released, a button pressed."""
-
-    delivery: ClassVar[Delivery] = Delivery.EVENT
-
-
-class Turn(Frame, frozen=True, kw_only=True):
-    """What the user said before letting the agent speak. `pts` is when the turn began."""
-
-    delivery: ClassVar[Delivery] = Delivery.EVENT
-
-    turn: int
-    """Its number in the session, from 1. A turn that is given again, because more of it became known, keeps it."""
-    text: str
-    """All its transcripts, joined by spaces."""
-    item_ids: tuple[str, ...] = ()
-    """The items it is made of."""
-    reason: Reason = "silence"
-    """What ended it."""
-    end_pts: int = 0
-    """When the user's speech ended, in nanoseconds of media time, as far as it is known."""
-    final: bool = True
-    """Whether all its transcripts are final."""
-    revision: int = 0
-    """How often it has been given before."""
-
-
-class UserIdle(Frame, frozen=True, kw_only=True):
-    """Nobody has said anything for too long."""
-
-    delivery: ClassVar[Delivery] = Delivery.EVENT
-
-    ms: float
-    """How long."""
-    count: int
-    """The how-many-eth time since the user's last words, from 1."""
-
-
-class _Open:
-    """A turn while it is being put together."""
-
-    def __init__(self, pts: int) -> None:
-        self.number = 0  # when it has been given
-        self.pts = self.until = pts
-        self.began = anyio.current_time()
-        self.spoken = False  # somebody says when speech starts and stops
-        self.speech: set[str] = set()  # items of speech whose final transcript has not come
-        self.counted: dict[str, float] = {}  # milliseconds of speech, by item, where somebody counts them
-        self.items: dict[str, Transcript] = {}
-        self.news = self.began  # when anything was last heard of its speech
-        self.reason: Reason = "silence"
-        self.over = math.inf  # when it ended, or will if nobody speaks
-        self.closed = 0.0
-        self.given = 0
-        self.said = ""
-
-    @property
-    def waits(self) -> bool:
-        """A transcript of it may still change."""
-        return bool(self.speech) or not all(each.final for each in self.items.values())
-
-    def short(self, least_ms: float) -> bool:
-        """It is known to have less speech than that."""
-        if self.counted:
-            return sum(self.counted.values()) < least_ms
-        return 0 < (self.until - self.pts) / 1e6 < least_ms
-
-    def answered_by(self, frame: Transcript) -> bool:
-        """A transcript of an item that nobody has named may be what this turn waits for."""
-        unnamed = any(not each.item_id and not each.final for each in self.items.values())
-        return bool(self.speech) or (not frame.item_id and unnamed)
-
-    def hear(self, frame: Transcript) -> None:
-        """Take a transcript, which replaces what was known of its item."""
-        name = frame.item_id
-        if not name:  # from a recogniser that knows no items: partials replace each other until one is final
-            name = f" {sum(each.final for each in self.items.values() if not each.item_id)}"
-        if name in self.items and self.items[name].final and not frame.final:
-            return
-        self.items[name] = frame
-        if frame.final:
-            if frame.item_id in self.speech:
-                self.speech.remove(frame.item_id)
-            else:
-                self.speech.clear()  # the recogniser counts in its own way: this answers what was said until now
-
-    @property
-    def text(self) -> str:
-        """All that was said."""
-        return " ".join(text for each in self.items.values() if (text := each.text.strip()))
-
-    def told(self) -> Turn:
-        """What is known of it."""
-        return Turn(
-            pts=self.pts,
-            turn=self.number,
-            text=self.text,
-            item_ids=tuple(each.item_id for each in self.items.values() if each.item_id),
-            reason=self.reason,
-            end_pts=self.until,
-            final=not self.waits,
-            revision=self.given,
-        )
+MAX_LATE_SECONDS = 3.0
+"""A transcript of an unknown item may belong to a turn that ended up to this many seconds ago."""
+LOST_SECONDS = 3.0
+"""Speech without `SpeechContinued` for this many seconds has ended: its audio has stopped arriving."""
 
 
 class Turns(Processor):
-    """Put the user's speech and transcripts together, and give a `Turn` when it is the agent's.
+    """Collects the user's speech and transcripts, and sends a `Turn` when it is the agent's turn to speak.
 
-    What ends a turn is `end`:
+    When a turn has ended, `Turns` waits for its final transcripts. A transcript that comes later still is added to its
+    turn, which is then sent again with the next `revision`. Speech that continues before the turn is sent belongs to
+    the same turn. Typed text (`UserText`) is a turn of its own, and a `Commit` ends a turn in every mode.
 
-    * `"silence"`: nobody has spoken for `silence_ms`, counted from when speech stopped, not from when that was
-      noticed; it may be a function of the words so far, for those who know when a sentence is complete;
-    * `"transcript"`: a final transcript, for recognisers that find the end themselves;
-    * `"commit"`: a `Commit` (which also ends it in the other cases), for push to talk;
-    * `"model"`: a `SpeechStopped` or the `ResponseStarted` of a model that takes turns itself, which stands above.
+    A turn without words is not sent, so a cough is not a turn. With `transcript_ms=0`, for models that hear by
+    themselves, the amount of speech decides instead.
 
-    Then the final transcripts of what was said are waited for, at most `transcript_ms`. One that is later still goes to
-    the turn whose item it is: that `Turn` is given again, with the next `revision`. With `transcript_ms=0` a turn is
-    given at once, even without a word, if its speech lasted `min_ms` milliseconds (as a `Vad` counts them); otherwise
-    only with words. So a cough is no turn. Speech that goes on before a turn is given belongs to it. A turn that lasts
-    longer than `longest_ms` is ended, and one whose sound has stopped coming. What is typed (`UserText`) is a turn of
-    its own.
+    While a `TurnControl` from above is in force, only a `Commit` ends a turn. Each commit is answered by one turn, even
+    without words, as soon as its transcripts are final. If an `Interrupt` comes first, the words go to the next turn.
 
-    While somebody above takes the turns (`TurnControl`), what ends one is a `Commit`. Each is answered by a turn, even
-    without words, once their transcript is final; but for one that an `Interrupt` has overtaken: its words belong to
-    the next turn.
+    All frames that it takes from above are passed on, before the `Turn` that they cause.
 
-    With `idle_ms` a `UserIdle` is given after so long without anything said by the user or heard of the agent, and
-    again after the same time. All that is taken passes, before what it causes.
+    Args:
+        end: What ends a turn. `"silence"`: nobody has spoken for `silence_ms`. `"transcript"`: a final transcript, for
+            recognisers that find the end themselves. `"commit"`: a `Commit`, for push to talk. `"model"`: a
+            `SpeechStopped` or `ResponseStarted` of a model above that decides turns itself.
+        silence_ms: Silence in milliseconds that ends a turn, counted from the end of speech. It may be a function of
+            the words so far, to wait longer after an unfinished sentence.
+        transcript_ms: Maximum time in milliseconds to wait for final transcripts after the end of a turn. With 0 the
+            turn is sent at once, even without words, if it contains `min_ms` of speech.
+        min_ms: Minimum speech in milliseconds, as counted by a `Vad`, for a turn without words.
+        max_ms: Maximum length of a turn in milliseconds. A longer one is ended.
+        idle_ms: Send a `UserIdle` after this many milliseconds without speech of the user or the agent, and again
+            after each further period. None for never.
 
-    Raises `ValueError` for durations that cannot be.
+    Raises:
+        ValueError: `end` has another value, or a duration is out of its range.
     """
 
     def __init__(
@@ -178,7 +77,7 @@ class Turns(Processor):
         silence_ms: float | Callable[[str], float] = 700.0,
         transcript_ms: float = 1500.0,
         min_ms: float = 300.0,
-        longest_ms: float = 120_000.0,
+        max_ms: float = 120_000.0,
         idle_ms: float | None = None,
     ) -> None:
         if end not in ("silence", "transcript", "commit", "model"):
@@ -186,25 +85,25 @@ class Turns(Processor):
         for name, value in {"silence_ms": silence_ms, "transcript_ms": transcript_ms, "min_ms": min_ms}.items():
             if not callable(value) and not 0 <= value < math.inf:
                 raise ValueError(f"Turns({name}={value}): expected milliseconds, 0 or more")
-        for name, length in {"longest_ms": longest_ms, "idle_ms": idle_ms}.items():
+        for name, length in {"max_ms": max_ms, "idle_ms": idle_ms}.items():
             if length is not None and not 0 < length < math.inf:
                 raise ValueError(f"Turns({name}={length}): expected a positive number of milliseconds")
         self.end: Literal["silence", "transcript", "commit", "model"] = end
         self.silence_ms = silence_ms
         self.transcript_ms = transcript_ms
         self.min_ms = min_ms
-        self.longest_ms = longest_ms
+        self.max_ms = max_ms
         self.idle_ms = idle_ms
-        self._count = 0
-        self._open: _Open | None = None
-        self._closed: deque[_Open] = deque(maxlen=8)  # for transcripts that come late
+        self._turn_count = 0
+        self._open: OpenTurn | None = None
+        self._closed: deque[OpenTurn] = deque(maxlen=8)  # recent turns, for late transcripts
         self._speaking = False
-        self._counted: dict[str, float] = {}  # what belongs to turns that were ended in the middle of speech
-        self._committed = -math.inf  # when a key was released before anything had been heard
-        self._quiet = 0.0  # when anything was last said or heard
-        self._idle = 0
-        self._busy = AgentActivity()
-        self._above = False
+        self._ended_speech_ms: dict[str, float] = {}  # speech of turns that were ended while it went on, by item
+        self._committed_at = -math.inf  # time of a commit that came before any speech or words
+        self._quiet_since = 0.0  # time of the latest sign of anybody speaking
+        self._idle_count = 0
+        self._activity = AgentActivity()
+        self._external_control = False
 
     async def run(
         self,
@@ -235,11 +134,11 @@ class Turns(Processor):
             | UserIdle
         ],
     ) -> None:
-        """Listen until the end; then give what is open."""
-        self._quiet = anyio.current_time()
+        """Collect until the end, then send the open turn."""
+        self._quiet_since = anyio.current_time()
         while True:
             frame = None
-            with anyio.move_on_after(max(0.0, self._next() - anyio.current_time())):
+            with anyio.move_on_after(max(0.0, self._next_deadline() - anyio.current_time())):
                 try:
                     frame = await inbox.receive()
                 except anyio.EndOfStream:
@@ -247,185 +146,199 @@ class Turns(Processor):
             if frame is not None:
                 if not isinstance(frame, Played | AgentActivity | ToolResult | Interrupt):
                     await out.send(frame)
-                await self._take(frame, out)
-            await self._look(out)
+                await self._handle(frame, out)
+            await self._do_due(out)
         if self._open is not None:
             self._open.reason = "end"
             await self._close(out)
 
-    # What comes ---------------------------------------------------------------------------------------------------
+    # Input ---------------------------------------------------------------------------------------------------
 
-    async def _take(self, frame: Frame, out: Outlet[Turn | UserIdle]) -> None:
+    async def _handle(self, frame: Frame, out: Outlet[Turn | UserIdle]) -> None:
         if isinstance(frame, Transcript) and frame.speaker != "user":
             return
         if isinstance(frame, Interrupt):
-            if self._above:
-                self._take_back()
+            if self._external_control:
+                self._reopen()
             return
-        self._quiet = anyio.current_time()
+        self._quiet_since = anyio.current_time()
         if isinstance(frame, AgentActivity):
-            self._busy = frame
+            self._activity = frame
         elif isinstance(frame, TurnControl):
-            self._above = frame.external
+            self._external_control = frame.external
         elif isinstance(frame, Commit):
             if self._open is not None:
-                self._over(self._open, "commit")
+                self._end_turn(self._open, "commit")
             else:
-                self._committed = self._quiet
+                self._committed_at = self._quiet_since
         elif isinstance(frame, ResponseStarted):
             if self._open is not None and self._end == "model":
-                self._over(self._open, "model")
+                self._end_turn(self._open, "model")
         elif not isinstance(frame, Played | ToolResult):
-            self._idle = 0
+            self._idle_count = 0
             if isinstance(frame, SpeechStarted):
-                await self._started(frame, out)
+                await self._on_speech_started(frame, out)
             elif isinstance(frame, SpeechContinued):
-                self._continued(frame)
+                self._on_speech_continued(frame)
             elif isinstance(frame, SpeechStopped):
-                self._stopped(frame)
+                self._on_speech_stopped(frame)
             elif isinstance(frame, Transcript):
-                await self._heard(frame, out)
+                await self._on_transcript(frame, out)
             elif isinstance(frame, UserText):
-                self._count += 1
+                self._turn_count += 1
                 typed = (frame.item_id,) if frame.item_id else ()
-                await out.send(Turn(pts=frame.pts, turn=self._count, text=frame.text, item_ids=typed, reason="typed"))
+                await out.send(
+                    Turn(pts=frame.pts, turn=self._turn_count, text=frame.text, item_ids=typed, reason="typed")
+                )
 
-    async def _started(self, frame: SpeechStarted, out: Outlet[Turn | UserIdle]) -> None:
+    async def _on_speech_started(self, frame: SpeechStarted, out: Outlet[Turn | UserIdle]) -> None:
         now = anyio.current_time()
         self._speaking = True
         turn = self._open
-        if turn is not None and turn.over <= now and turn.reason in ("commit", "model", "length"):
-            await self._close(out)  # that one is over for good, with what is known of it
+        if turn is not None and turn.ends_at <= now and turn.reason in ("commit", "model", "length"):
+            await self._close(out)  # that turn cannot be continued any more
             turn = None
         turn = turn or self._begin(frame.pts)
-        turn.over = math.inf
-        turn.news = now
-        turn.spoken = True
-        turn.speech.add(frame.item_id)
+        turn.ends_at = math.inf
+        turn.last_sign = now
+        turn.has_speech_events = True
+        turn.awaited_items.add(frame.item_id)
 
-    def _continued(self, frame: SpeechContinued) -> None:
+    def _on_speech_continued(self, frame: SpeechContinued) -> None:
         if self._open is None and self._speaking and not self.transcript_ms:
-            self._begin(frame.pts).spoken = True  # the last turn was ended in the middle of the speech
+            self._begin(frame.pts).has_speech_events = True  # the previous turn was ended while this speech went on
         if self._open is not None:
-            self._open.counted[frame.item_id] = frame.ms - self._counted.get(frame.item_id, 0.0)
-            self._open.news = anyio.current_time()
+            self._open.speech_ms[frame.item_id] = frame.ms - self._ended_speech_ms.get(frame.item_id, 0.0)
+            self._open.last_sign = anyio.current_time()
 
-    def _stopped(self, frame: SpeechStopped) -> None:
+    def _on_speech_stopped(self, frame: SpeechStopped) -> None:
         self._speaking = False
-        self._counted.clear()
+        self._ended_speech_ms.clear()
         if (turn := self._open) is not None:
-            turn.until = max(turn.until, frame.pts)
-            if turn.over < math.inf:
+            turn.end_pts = max(turn.end_pts, frame.pts)
+            if turn.ends_at < math.inf:
                 return
             if self._end == "model":
-                self._over(turn, "model")
+                self._end_turn(turn, "model")
             elif self._end == "silence":
-                self._over(turn, "silence", self._silence(turn) - frame.lag_ms)
-            elif self._end == "transcript" and any(each.final for each in turn.items.values()):
-                self._over(turn, "transcript")
+                self._end_turn(turn, "silence", self._silence(turn) - frame.lag_ms)
+            elif self._end == "transcript" and any(each.final for each in turn.transcripts.values()):
+                self._end_turn(turn, "transcript")
 
     @property
     def _end(self) -> Literal["silence", "transcript", "commit", "model"]:
-        return "commit" if self._above else self.end
+        return "commit" if self._external_control else self.end
 
-    def _take_back(self) -> None:
-        """What was committed, and has not been given, is not to be answered now: it goes on."""
-        for late in [turn for turn in reversed(self._closed) if not turn.given]:
+    def _reopen(self) -> None:
+        """Reopen a committed turn that has not been sent, because an interrupt overtook it."""
+        for late in [turn for turn in reversed(self._closed) if not turn.times_sent]:
             self._closed.remove(late)
             if self._open is not None:
-                late.speech |= self._open.speech
-                late.items |= self._open.items
-                late.until = max(late.until, self._open.until)
+                late.awaited_items |= self._open.awaited_items
+                late.transcripts |= self._open.transcripts
+                late.end_pts = max(late.end_pts, self._open.end_pts)
             self._open = late
         if self._open is not None:
-            self._open.over = math.inf
+            self._open.ends_at = math.inf
 
-    def _silence(self, turn: _Open) -> float:
+    def _silence(self, turn: OpenTurn) -> float:
         return self.silence_ms(turn.text) if callable(self.silence_ms) else self.silence_ms
 
-    async def _heard(self, frame: Transcript, out: Outlet[Turn | UserIdle]) -> None:
-        turn = self._whose(frame)
-        turn.hear(frame)
-        turn.news = anyio.current_time()
-        if turn is self._open and turn.over == math.inf and turn.began <= self._committed + LATE_S:
-            self._committed = -math.inf  # the key was faster than the recogniser
-            self._over(turn, "commit")
+    async def _on_transcript(self, frame: Transcript, out: Outlet[Turn | UserIdle]) -> None:
+        turn = self._find_turn(frame)
+        turn.add_transcript(frame)
+        turn.last_sign = anyio.current_time()
+        if turn is self._open and turn.ends_at == math.inf and turn.began <= self._committed_at + MAX_LATE_SECONDS:
+            self._committed_at = -math.inf  # the commit came before the recogniser's first words
+            self._end_turn(turn, "commit")
         if turn is not self._open:
-            if frame.final or not turn.given:  # its time is over: the first words that come are the turn
-                await self._give(turn, out)
+            if frame.final or not turn.times_sent:  # the turn has ended: its first words are sent at once
+                await self._send_turn(turn, out)
         elif self._speaking:
             return
-        elif self._end == "transcript" and frame.final and turn.over == math.inf:
-            self._over(turn, "transcript")
-        elif self._end == "silence" and not turn.spoken:  # nobody says when speech stops, so its words do
-            self._over(turn, "silence", self._silence(turn))
+        elif self._end == "transcript" and frame.final and turn.ends_at == math.inf:
+            self._end_turn(turn, "transcript")
+        elif (
+            self._end == "silence" and not turn.has_speech_events
+        ):  # no speech events: the transcripts show when speech stops
+            self._end_turn(turn, "silence", self._silence(turn))
 
-    def _whose(self, frame: Transcript) -> _Open:
-        """The turn that a transcript belongs to: by its item, never by when it came."""
+    def _find_turn(self, frame: Transcript) -> OpenTurn:
+        """Return the turn of a transcript, by its item and never by its time of arrival."""
         for turn in (*self._closed, self._open):
-            if turn is not None and frame.item_id and (frame.item_id in turn.items or frame.item_id in turn.speech):
+            if (
+                turn is not None
+                and frame.item_id
+                and (frame.item_id in turn.transcripts or frame.item_id in turn.awaited_items)
+            ):
                 return turn
         if frame.final or not self._speaking:
             now = anyio.current_time()
-            for turn in self._closed:  # an item that nobody has named answers the oldest open question
-                if turn.answered_by(frame) and now - turn.closed < LATE_S and not turn.short(self.min_ms):
+            for turn in self._closed:  # an unknown item belongs to the oldest turn that waits for one
+                if (
+                    turn.may_contain(frame)
+                    and now - turn.closed_at < MAX_LATE_SECONDS
+                    and not turn.is_shorter_than(self.min_ms)
+                ):
                     return turn
         return self._open or self._begin(frame.pts)
 
-    # What is due --------------------------------------------------------------------------------------------------
+    # Deadlines --------------------------------------------------------------------------------------------------
 
-    def _begin(self, pts: int) -> _Open:
-        self._open = _Open(pts)
+    def _begin(self, pts: int) -> OpenTurn:
+        self._open = OpenTurn(pts)
         return self._open
 
-    def _over(self, turn: _Open, reason: Reason, ms: float = 0.0) -> None:
-        turn.over, turn.reason = anyio.current_time() + max(0.0, ms) / 1000, reason
+    def _end_turn(self, turn: OpenTurn, reason: TurnEnd, ms: float = 0.0) -> None:
+        turn.ends_at, turn.reason = anyio.current_time() + max(0.0, ms) / 1000, reason
 
-    def _next(self) -> float:
-        """When there will be something to do if nothing comes."""
+    def _next_deadline(self) -> float:
+        """Return the time of the next deadline, or infinity."""
         if (turn := self._open) is not None:
-            limit = turn.began + self.longest_ms / 1000
-            if turn.over == math.inf or turn.over > limit:
-                lost = turn.news + LOST_S if self._speaking and turn.counted else math.inf
+            if self._external_control and turn.ends_at == math.inf:
+                return math.inf  # only the owner of the turn ends it: no timer does
+            limit = turn.began + self.max_ms / 1000
+            if turn.ends_at == math.inf or turn.ends_at > limit:
+                lost = turn.last_sign + LOST_SECONDS if self._speaking and turn.speech_ms else math.inf
                 return min(limit, lost)
-            return turn.over + (self.transcript_ms / 1000 if turn.waits else 0.0)
-        if self.idle_ms is None or self._speaking or self._busy.response_id or self._busy.call_ids:
+            return turn.ends_at + (self.transcript_ms / 1000 if turn.is_pending else 0.0)
+        if self.idle_ms is None or self._speaking or self._activity.response_id or self._activity.call_ids:
             return math.inf
-        return self._quiet + self.idle_ms / 1000
+        return self._quiet_since + self.idle_ms / 1000
 
-    async def _look(self, out: Outlet[Turn | UserIdle]) -> None:
-        """Do what is due."""
+    async def _do_due(self, out: Outlet[Turn | UserIdle]) -> None:
+        """Act on all deadlines that have passed."""
         now = anyio.current_time()
-        while (due := self._next()) <= now:
+        while (due := self._next_deadline()) <= now:
             if self._open is None:
-                self._idle, self._quiet = self._idle + 1, due
-                await out.send(UserIdle(ms=self.idle_ms or 0.0, count=self._idle))
-            elif self._open.over > now and now >= self._open.began + self.longest_ms / 1000:
-                self._over(self._open, "length")
-            elif self._open.over == math.inf:
+                self._idle_count, self._quiet_since = self._idle_count + 1, due
+                await out.send(UserIdle(ms=self.idle_ms or 0.0, count=self._idle_count))
+            elif self._open.ends_at > now and now >= self._open.began + self.max_ms / 1000:
+                self._end_turn(self._open, "length")
+            elif self._open.ends_at == math.inf:
                 self._speaking = False
-                self._over(self._open, "silence")
+                self._end_turn(self._open, "silence")
             else:
                 await self._close(out)
 
     async def _close(self, out: Outlet[Turn | UserIdle]) -> None:
         turn, self._open = self._open, None
         if turn is not None:
-            turn.closed = self._quiet = anyio.current_time()
+            turn.closed_at = self._quiet_since = anyio.current_time()
             if self._speaking:
-                for item, ms in turn.counted.items():
-                    self._counted[item] = self._counted.get(item, 0.0) + ms
+                for item, ms in turn.speech_ms.items():
+                    self._ended_speech_ms[item] = self._ended_speech_ms.get(item, 0.0) + ms
             self._closed.append(turn)
-            await self._give(turn, out)
+            await self._send_turn(turn, out)
 
-    async def _give(self, turn: _Open, out: Outlet[Turn | UserIdle]) -> None:
-        """Give what is known of it, if that is a turn and says something new."""
+    async def _send_turn(self, turn: OpenTurn, out: Outlet[Turn | UserIdle]) -> None:
+        """Send the turn if it is one and contains news."""
         text = turn.text
-        owed = self._above and turn.reason == "commit" and not turn.waits
-        worth = owed or text or turn.given or not (self.transcript_ms or turn.short(self.min_ms))
-        if worth and (text != turn.said if turn.given else True):
-            if not turn.given:
-                self._count += 1
-                turn.number = self._count
-            await out.send(turn.told())
-            turn.given, turn.said = turn.given + 1, text
+        owed = self._external_control and turn.reason == "commit" and not turn.is_pending
+        worth = owed or text or turn.times_sent or not (self.transcript_ms or turn.is_shorter_than(self.min_ms))
+        if worth and (text != turn.sent_text if turn.times_sent else True):
+            if not turn.times_sent:
+                self._turn_count += 1
+                turn.number = self._turn_count
+            await out.send(turn.to_frame())
+            turn.times_sent, turn.sent_text = turn.times_sent + 1, text

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Literal
 
 import anyio
+
 from bargein.pipeline import Audio, Hold, Inbox, Interrupt, Outlet, Played, Processor, ResponseEnded, Resume
 
 from .playout import EARLY, Playout

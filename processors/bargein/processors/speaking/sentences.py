@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from typing import Literal
 
 import msgspec
+
 from bargein.pipeline import LIVE, End, Interrupt, Processor, ResponseEnded, Text, ToolCall
 
 from ._emoji import Emoji

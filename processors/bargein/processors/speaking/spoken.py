@@ -1,16 +1,13 @@
-"""Which words were heard, and what the agent is doing: told to those above."""
+"""Find out which words were heard and what the agent is doing, and report it upstream."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import ClassVar
 
 from bargein.pipeline import (
     Audio,
-    Delivery,
     End,
-    Frame,
     Interrupt,
     Played,
     Processor,
@@ -21,73 +18,20 @@ from bargein.pipeline import (
     ToolResult,
     Transcript,
 )
-from bargein.pipeline.frames import ReplyFrame, check_text, payload
+from bargein.processors.frames import AgentActivity, Heard, Timing
 
 from .alignment import Alignment
 
-__all__ = ["AgentActivity", "Heard", "Spoken", "Timing"]
+__all__ = [
+    "Spoken",
+]
 
-ITEMS = 64
-"""How many items are followed at once: without a sink that reports, they would pile up."""
-
-
-class Timing(ReplyFrame, frozen=True):
-    """When a piece of the text sounds in the audio of its item: a word, or a sentence where no more is known.
-
-    A voice gives it with its audio. Expires with its response.
-    """
-
-    text: str
-    """The piece, as it stands in the item's text."""
-    start_ms: float
-    """Where its sound begins, in milliseconds from the beginning of the item."""
-    end_ms: float
-    """Where its sound ends."""
-
-    def __post_init__(self) -> None:
-        check_text(self, "text")
-
-
-class _HeardItem(Frame, frozen=True, kw_only=True):
-    """The keyword-only fields of `Heard`."""
-
-    response_id: str
-    """The response."""
-    item_id: str = ""
-    """The item of it."""
-
-
-class Heard(_HeardItem, frozen=True):
-    """The words of an item that the listener has heard."""
-
-    delivery: ClassVar[Delivery] = Delivery.UPSTREAM
-
-    text: str = payload()
-    """All that has been heard of it so far, whole words."""
-    remaining: str = ""
-    """The rest of its text, as far as it is known: still to be heard, or never, when `done`."""
-    done: bool = False
-    """No more of it will be heard."""
-
-    def __post_init__(self) -> None:
-        check_text(self, "text")
-
-
-class AgentActivity(Frame, frozen=True, kw_only=True):
-    """What the agent is doing from now on."""
-
-    delivery: ClassVar[Delivery] = Delivery.UPSTREAM
-
-    response_id: str = ""
-    """The newest response that is being made or heard; empty when there is none."""
-    protected: bool = False
-    """One that is being made or heard must not be interrupted."""
-    call_ids: tuple[str, ...] = ()
-    """The tool calls of the latest response."""
+MAX_ITEMS = 64
+"""Maximum number of items tracked at once. Without a sink that reports, they would accumulate."""
 
 
 class _Response:
-    """What is going on of a response."""
+    """The state of one response."""
 
     def __init__(self, protected: bool = False) -> None:
         self.protected = protected
@@ -95,27 +39,28 @@ class _Response:
 
 
 class Spoken(Processor):
-    """Align the reply's text with what has been played of its audio, and tell those above which words were heard.
+    """Compares the text of a reply with its played audio, and reports which words the listener has heard.
 
-    Stands below whatever speaks and above whatever reports `Played` (a `Pacer`). All that it takes passes. It gives:
+    Place it directly below the brain, and above the sink (or a `Pacer`) that reports `Played`. All frames from above
+    pass. In addition it sends:
 
-    * `Heard`, upstream, when an item begins to play, whenever another word has been heard, and a last one (`done`) for
-      every item whose audio ended, was interrupted, or never began: exactly what the conversation should remember;
-    * `AgentActivity`, upstream, whenever that changes: what `BargeIn` and `Turns` go by;
-    * `Transcript` with `speaker="agent"`, downstream, at the same moments as `Heard`: captions that run with the voice.
+    * `Heard`, upstream: when an item begins to play, with every further word, and finally with `done` for each item
+      that has ended, was interrupted, or never began. The brain's history keeps exactly these words.
+    * `AgentActivity`, upstream, whenever it changes. `BargeIn` and `Turns` depend on it.
+    * `Transcript` with `speaker="agent"`, downstream, together with `Heard`: captions that run with the voice.
 
-    A voice above takes and passes `ResponseEnded`, too, so that it does not overtake the sound. Where it gives a
-    `Timing` for each word the words are exact; elsewhere they are spread over the audio by
-    their length, at the rate at which the voice has spoken so far.
+    With a `Timing` for each word the result is exact. Otherwise the words are spread over the audio by their length, at
+    the speaking rate measured so far. A voice above must take and pass `ResponseEnded`, so that it stays behind the
+    audio.
     """
 
     def __init__(self) -> None:
         self._items: dict[tuple[str, str], Alignment] = {}
-        self._settled: deque[tuple[str, str]] = deque(maxlen=ITEMS)
+        self._settled: deque[tuple[str, str]] = deque(maxlen=MAX_ITEMS)
         self._responses: dict[str, _Response] = {}
         self._calls: tuple[str, ...] = ()
-        self._calling = ""  # the response that made them
-        self._told = AgentActivity()
+        self._calling = ""  # id of the response that made the calls
+        self._reported = AgentActivity()
         self._ms_per_weight = Alignment.MS_PER_WEIGHT
 
     def process(
@@ -133,53 +78,53 @@ class Spoken(Processor):
     ) -> Iterator[
         ResponseStarted | Text | Timing | Audio | ToolCall | ResponseEnded | Heard | AgentActivity | Transcript
     ]:
-        """Give the frame on, and what it changes."""
+        """Yield the frame and the reports that it causes."""
         if isinstance(frame, Audio | Text | Timing) and (item := self._item(frame)) is not None:
             if isinstance(frame, Audio):
                 item.add_audio(frame)
             elif isinstance(frame, Text):
                 item.add_text(frame.text, frame.final)
             else:
-                item.add_timing(frame.text, frame.start_ms, frame.end_ms)
+                item.add_timing(frame.text, frame.start_ms, frame.end_ms, frame.spoken)
         if not isinstance(frame, Played | ToolResult | Interrupt | End):
             yield frame
         if isinstance(frame, Played):
-            yield from self._played(frame)
+            yield from self._on_played(frame)
         elif isinstance(frame, Interrupt):
-            yield from self._interrupted(frame)
+            yield from self._on_interrupt(frame)
         elif isinstance(frame, ResponseStarted):
-            self._begin(frame)
+            self._on_response_started(frame)
             self._calls = ()
         elif isinstance(frame, ResponseEnded):
-            yield from self._ended(frame)
+            yield from self._on_response_ended(frame)
         elif isinstance(frame, ToolCall):
             self._calls, self._calling = (*self._calls, frame.call_id), frame.response_id
         elif isinstance(frame, ToolResult):
             self._calls = tuple(call for call in self._calls if call != frame.call_id)
         elif isinstance(frame, Text):
             if self._calls and frame.response_id == self._calling:
-                self._calls = ()  # the response goes on: whoever runs the tools inside a brain has answered
-                yield from self._tell()
+                self._calls = ()  # the response continues, so a tool inside the brain has answered
+                yield from self._report_activity()
             if frame.final:
                 yield from self._settle(frame.response_id, frame.item_id)
         if not isinstance(frame, Audio | Timing | Text | End):
-            yield from self._tell()
+            yield from self._report_activity()
 
     def _item(self, frame: Audio | Text | Timing) -> Alignment | None:
-        """The item that a frame belongs to; None for what is no response's, or comes after all has been said."""
+        """Return the item of a frame; None without a response, or after the item is settled."""
         key = (frame.response_id, frame.item_id)
         if not frame.response_id or key in self._settled:
             return None
         item = self._items.get(key)
         if item is None:
-            while len(self._items) >= ITEMS:
+            while len(self._items) >= MAX_ITEMS:
                 self._items.pop(next(iter(self._items)))
             item = self._items[key] = Alignment(frame.epoch, self._ms_per_weight)
         return item
 
-    # What is heard ------------------------------------------------------------------------------------------------
+    # Heard words ------------------------------------------------------------------------------------------------
 
-    def _played(self, frame: Played) -> Iterator[Heard | Transcript]:
+    def _on_played(self, frame: Played) -> Iterator[Heard | Transcript]:
         item = self._items.get((frame.response_id, frame.item_id))
         if item is None:
             return
@@ -188,31 +133,31 @@ class Spoken(Processor):
         if frame.done:
             yield from self._settle(frame.response_id, frame.item_id)
         elif item.heard != before:
-            yield from self._say(frame.response_id, frame.item_id, item, done=False)
+            yield from self._report_heard(frame.response_id, frame.item_id, item, done=False)
 
     def _settle(self, response: str, name: str) -> Iterator[Heard | Transcript]:
-        """Say the last of an item once its audio is over and its text complete, or it was cut short."""
+        """Send the last `Heard` of an item once its audio and text are complete, or were cut."""
         item = self._items.get((response, name))
         if item is not None and item.settled:
             self._ms_per_weight = item.measured_ms_per_weight
             del self._items[response, name]
             self._settled.append((response, name))
-            self._forget(response)
-            yield from self._say(response, name, item, done=True)
+            self._forget_response(response)
+            yield from self._report_heard(response, name, item, done=True)
 
-    def _ended(self, frame: ResponseEnded) -> Iterator[Heard | Transcript]:
+    def _on_response_ended(self, frame: ResponseEnded) -> Iterator[Heard | Transcript]:
         if (response := self._responses.get(frame.response_id)) is not None:
             response.ended = True
         for (whose, name), item in list(self._items.items()):
             if whose == frame.response_id:
                 (item.complete if frame.outcome == "completed" else item.cut)()
                 yield from self._settle(whose, name)
-                if item.silent:  # a text that is read has nothing to be heard
+                if item.silent:  # text without audio is never heard
                     self._items.pop((whose, name), None)
-        self._forget(frame.response_id)
+        self._forget_response(frame.response_id)
 
-    def _interrupted(self, frame: Interrupt) -> Iterator[Heard | Transcript]:
-        """What has not begun to play never will; of what has, the sink reports how far it came."""
+    def _on_interrupt(self, frame: Interrupt) -> Iterator[Heard | Transcript]:
+        """Settle items that never began. The sink reports how far the others were played."""
         self._responses.clear()
         self._calls = ()
         for (response, name), item in list(self._items.items()):
@@ -222,31 +167,31 @@ class Spoken(Processor):
                     item.set_played(0, done=True)
                 yield from self._settle(response, name)
 
-    def _say(self, response: str, name: str, item: Alignment, *, done: bool) -> Iterator[Heard | Transcript]:
+    def _report_heard(self, response: str, name: str, item: Alignment, *, done: bool) -> Iterator[Heard | Transcript]:
         heard = item.heard
-        yield Heard(response_id=response, item_id=name, text=heard, remaining=item.text[len(heard) :], done=done)
+        yield Heard(response_id=response, item_id=name, text=heard, remaining=item.remaining, done=done)
         if heard:
             yield Transcript(text=heard, final=done, item_id=name or response, speaker="agent")
 
-    # What the agent does ------------------------------------------------------------------------------------------
+    # Activity ------------------------------------------------------------------------------------------
 
-    def _begin(self, frame: ResponseStarted) -> None:
-        while len(self._responses) >= ITEMS:
+    def _on_response_started(self, frame: ResponseStarted) -> None:
+        while len(self._responses) >= MAX_ITEMS:
             self._responses.pop(next(iter(self._responses)))
         self._responses[frame.response_id] = _Response(frame.protected)
 
-    def _forget(self, response: str) -> None:
-        """A response lasts until it has ended and all its sound has been heard."""
+    def _forget_response(self, response: str) -> None:
+        """Forget a response that has ended and whose audio has been heard."""
         state = self._responses.get(response)
         if state is not None and state.ended and not any(whose == response for whose, _ in self._items):
             del self._responses[response]
 
-    def _tell(self) -> Iterator[AgentActivity]:
+    def _report_activity(self) -> Iterator[AgentActivity]:
         activity = AgentActivity(
             response_id=next(reversed(self._responses), ""),
             protected=any(response.protected for response in self._responses.values()),
             call_ids=self._calls,
         )
-        if activity != self._told:
-            self._told = activity
+        if activity != self._reported:
+            self._reported = activity
             yield activity

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline import Image, Video
 from bargein.pipeline.lowlevel import import_extra
 

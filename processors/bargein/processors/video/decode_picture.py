@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+
 from bargein.pipeline import Image, Processor, Video
 
 from ._pictures import RAW, Pixels, RawFormat, convert_mode, pillow, to_picture, to_pixels

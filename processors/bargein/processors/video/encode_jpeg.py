@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 
 import msgspec
+
 from bargein.pipeline import Image, Processor, Video
 
 from ._pictures import convert_mode, pillow, raw_pixels, to_picture

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 import numpy as np
+
 from bargein.pipeline import Processor, Video
 
 from ._pictures import Pixels, raw_pixels

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 import msgspec
 import numpy as np
+
 from bargein.pipeline import Image, Processor, Video
 
 from ._pictures import Pixels, pillow, raw_pixels, to_picture, to_pixels

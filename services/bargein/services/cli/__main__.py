@@ -1,4 +1,4 @@
-"""`python -m bargein.services.cli` is `bargein`."""
+"""`python -m bargein.services.cli` is the program `bargein`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands together, and what becomes of their errors: sentences, and tracebacks only for who asks for them."""
+"""The commands as one program. Errors become sentences; `--traceback` shows where they came from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ._console import errors
+from ._console import print_error
 from .ask import ask
 from .chat import chat
 from .demo import demo
@@ -27,10 +27,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-_asked = {"traceback": False}
+_options = {"traceback": False}
 
 
-def _version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"bargein {version('bargein')}")
         raise typer.Exit
@@ -38,12 +38,14 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    tracebacks: Annotated[bool, typer.Option("--traceback", help="Show where in the code an error came from.")] = False,
-    _: Annotated[bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)] = False,
+    tracebacks: Annotated[bool, typer.Option("--traceback", help="Show the traceback of an error.")] = False,
+    _: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Voice agents that can be interrupted."""
-    _asked["traceback"] = tracebacks
-    # What the services log goes wrong is told as the command's own sentence, or by its own news.
+    _options["traceback"] = tracebacks
+    # Commands print their own sentences, so the services' log is shown only with --traceback.
     logging.getLogger("bargein").addHandler(logging.NullHandler())
     logging.getLogger("bargein").propagate = tracebacks
 
@@ -53,30 +55,37 @@ for command in (demo, ask, chat, talk, graph, doctor):
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run a command line (by default the program's own); gives the exit code."""
-    _asked["traceback"] = False
+    """Run a command line and return its exit code.
+
+    Args:
+        arguments: The command line; None for the program's own.
+    """
+    _options["traceback"] = False
     try:
         app(args=arguments, prog_name="bargein")
-    except SystemExit as ended:
-        if ended.code is not None and not isinstance(ended.code, int):  # a file that was loaded may say so
-            errors.print(f"bargein: {ended.code}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+    except SystemExit as exit_:
+        if exit_.code is not None and not isinstance(exit_.code, int):  # a loaded file may call sys.exit("text")
+            print_error(str(exit_.code))
             return 1
-        return int(ended.code or 0)
+        return int(exit_.code or 0)
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        if _asked["traceback"]:
+        if _options["traceback"]:
             traceback.print_exception(error)
-        for sentence in sentences(error):
-            errors.print(f"bargein: {sentence}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        for sentence in describe_error(error):
+            print_error(sentence)
         return 1
     return 0
 
 
-def sentences(error: BaseException) -> list[str]:
-    """What an exception says, without where it came from; of a group, what each of it says."""
+def describe_error(error: BaseException) -> list[str]:
+    """Return what an exception says, or what each exception of a group says, without tracebacks."""
     if isinstance(error, BaseExceptionGroup):
-        return [sentence for each in error.exceptions for sentence in sentences(each)]
-    said = re.sub(r"\[Errno -?\d+\] ", "", str(error)).strip()
-    plain = isinstance(error, OSError | ValueError | RuntimeError | ImportError | LookupError)
-    return [said if said and plain else f"{type(error).__name__}{f': {said}' if said else ''}; --traceback says where"]
+        return [sentence for each in error.exceptions for sentence in describe_error(each)]
+    text = re.sub(r"\[Errno -?\d+\] ", "", str(error)).strip()
+    # These types carry sentences. The text of others, such as KeyError, is no sentence without the type.
+    is_sentence = isinstance(error, OSError | ValueError | RuntimeError | ImportError | LookupError)
+    if text and is_sentence and not isinstance(error, KeyError):
+        return [text]
+    return [f"{type(error).__name__}{f': {text}' if text else ''}; bargein --traceback shows where"]

@@ -1,23 +1,31 @@
-"""What the commands print on, and how they run."""
+"""What the commands print on, and how they run their coroutines."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TypeVar, TypeVarTuple
 
 import anyio
 from rich.console import Console
 
-__all__ = ["console", "errors", "run_async"]
+__all__ = ["console", "errors", "print_error", "run_async"]
+
+Args = TypeVarTuple("Args")
+Result = TypeVar("Result")
 
 console = Console()
-"""What a command has to say."""
+"""The results of a command, on standard output."""
 errors = Console(stderr=True)
-"""How it is going, and what went wrong: apart, so that output can be piped."""
+"""Progress and errors, on standard error, so that the results can be piped."""
 
 
-def run_async(function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-    """Run a command's coroutine, on uvloop where that is installed."""
+def print_error(sentence: str) -> None:
+    """Print an error on standard error, unwrapped."""
+    errors.print(f"bargein: {sentence}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+
+
+def run_async(function: Callable[[*Args], Awaitable[Result]], *args: *Args) -> Result:
+    """Run a command's coroutine function on asyncio, with uvloop where it is installed."""
     options = {"use_uvloop": importlib.util.find_spec("uvloop") is not None}
     return anyio.run(function, *args, backend="asyncio", backend_options=options)

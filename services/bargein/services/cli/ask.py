@@ -11,53 +11,60 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bargein.services.transports import FileTransport, Sessions
 
-from ._agent import agent
+from ._agent import make_agent
 from ._console import errors, run_async
-from ._notes import Notes
+from ._printer import ConversationPrinter
 
 __all__ = ["ask"]
 
 
 def ask(
-    question: Annotated[Path, typer.Argument(help="What the user says: any sound file.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to write what the agent says.")] = None,
-    both: Annotated[Path | None, typer.Option(help="Where to write both sides, in time with each other.")] = None,
-    brain: Annotated[str, typer.Option(help="Which brain; `bargein doctor` lists them.")] = "auto",
-    pace: Annotated[float, typer.Option(help="How many times as fast as it is spoken.", min=0.1, max=100)] = 1.0,
+    question: Annotated[Path, typer.Argument(help="The sound file with what the user says.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the agent's sound to this file.")] = None,
+    both: Annotated[Path | None, typer.Option(help="Write both sides to this file, in time with each other.")] = None,
+    brain: Annotated[str, typer.Option(help="The brain; `bargein doctor` lists them.")] = "auto",
+    pace: Annotated[float, typer.Option(help="The speed, as a multiple of real time.", min=0.1, max=100)] = 1.0,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for an answer after the file has ended.", min=0)] = 15.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
-    """Hold a conversation from a sound file, and print what was said and how long the answers took."""
+    """Hold a conversation from a sound file. Print what was said and how long the answers took.
+
+    The exit code is 1 if nothing was heard in the file.
+    """
     for path in (output, both):
         if path is not None and path.exists() and question.exists() and path.samefile(question):
             raise ValueError(f"{path} is the question; choose another name for the answer")
         if path is not None and path.exists() and not overwrite:
             raise FileExistsError(f"{path} exists; choose another name, or --overwrite")
-    run_async(_ask, question, output, both, brain, pace, overwrite)
-
-
-async def _ask(
-    question: Path, output: Path | None, both: Path | None, brain: str, pace: float, overwrite: bool
-) -> None:
-    notes = Notes()
-    peer = FileTransport(question, output, both=both, pace=pace, overwrite=overwrite)
-    sessions = Sessions(agent(brain, notes))
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=errors, transient=True) as progress:
-        bar = progress.add_task("listening", total=None)
-        async with anyio.create_task_group() as group:
-
-            async def show() -> None:
-                while True:
-                    total = peer.reader.seconds or None
-                    said = "speaking" if notes.speaking else "listening"
-                    progress.update(bar, total=total, completed=peer.read_ms / 1000, description=said)
-                    await anyio.sleep(0.1)
-
-            group.start_soon(show)
-            ending = await sessions.run(peer)
-            group.cancel_scope.cancel()
-    if ending == "failed":
-        raise sessions.failures[-1]
+    peer = FileTransport(question, output, both=both, pace=pace, wait_seconds=wait, overwrite=overwrite)
+    run_async(_ask, peer, brain)
     for path in (output, both):
         if path is not None:
             errors.print(f"written: {path}", style="dim", markup=False, highlight=False)
+
+
+async def _ask(peer: FileTransport, brain: str) -> None:
+    printer = ConversationPrinter()
+    sessions = Sessions(make_agent(brain, printer))
+    async with anyio.create_task_group() as group:
+        group.start_soon(_show_progress, peer, printer)
+        ending = await sessions.run(peer)
+        group.cancel_scope.cancel()
+    if ending == "failed":
+        raise sessions.failures[-1]
+    if not printer.printed:
+        raise ValueError(f"I heard nothing in {peer.peer.name}: it has no speech that was recognised")
+
+
+async def _show_progress(peer: FileTransport, printer: ConversationPrinter) -> None:
+    """Show how far the file has been read, and what is happening, until it is cancelled."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors, transient=True) as progress:
+        bar = progress.add_task("listening", total=None)
+        while True:
+            total = peer.reader.seconds or None
+            read = peer.read_ms / 1000
+            waiting = "listening" if total is None or read < total else "waiting for an answer"
+            activity = "speaking" if printer.agent_speaks else waiting
+            progress.update(bar, total=total, completed=read, description=activity)
+            await anyio.sleep(0.1)

@@ -18,8 +18,8 @@ from ._console import console, errors, run_async
 __all__ = ["chat", "converse"]
 
 
-def chat(brain: Annotated[str, typer.Option(help="Which brain; `bargein doctor` lists them.")] = "auto") -> None:
-    """Talk in writing, in the terminal. An empty line, or the end of the input, ends it."""
+def chat(brain: Annotated[str, typer.Option(help="The brain; `bargein doctor` lists them.")] = "auto") -> None:
+    """Talk in writing, in the terminal. An empty line ends it, and so does the end of the input."""
     run_async(_chat, brain)
 
 
@@ -30,12 +30,16 @@ async def _chat(brain: str) -> None:
 
 
 async def converse(pipeline: Pipeline, *, interactive: bool = True) -> None:
-    """Read lines from the input, and print the answer to each as it is written."""
+    """Read lines from standard input, and print the answer to each as it is written.
+
+    Args:
+        pipeline: Takes `UserText` and gives `Text` and `ResponseEnded`.
+        interactive: Whether to print a prompt.
+    """
     async with pipeline.session() as session, anyio.create_task_group() as group:
         answered = anyio.Event()
 
-        async def hear() -> None:
-            nonlocal answered
+        async def print_answers() -> None:
             async for frame in session:
                 if isinstance(frame, Text):
                     console.out(frame.text, end="", highlight=False)
@@ -45,21 +49,22 @@ async def converse(pipeline: Pipeline, *, interactive: bool = True) -> None:
                     console.out("")
                     answered.set()
 
-        group.start_soon(hear)
-        while line := await _line("> " if interactive else ""):
+        group.start_soon(print_answers)
+        while line := await _read_line("> " if interactive else ""):
             answered = anyio.Event()
             await session.send(UserText(text=line))
             await answered.wait()
         session.end()
 
 
-async def _line(prompt: str) -> str:
-    """A line of the input, without waiting in the loop; empty at its end."""
+async def _read_line(prompt: str) -> str:
+    """Return a line of standard input, without blocking the event loop; an empty string at its end."""
     console.file.write(prompt)
     console.file.flush()
     if sys.platform == "win32" or not sys.stdin.isatty():
         return await to_thread.run_sync(_read, abandon_on_cancel=True)
-    await anyio.wait_readable(sys.stdin)  # a thread would wait on for a line, and the program for it, after Ctrl+C
+    # After Ctrl+C a thread would go on waiting for a line, and the program would wait for the thread.
+    await anyio.wait_readable(sys.stdin)
     return _read()
 
 

@@ -1,7 +1,8 @@
-"""`bargein doctor`: what is installed, which keys, devices and ports there are, and the remedy for what is missing."""
+"""`bargein doctor`: what is installed, which keys, devices and ports there are, and how to get what is missing."""
 
 from __future__ import annotations
 
+import http.client
 import importlib
 import importlib.metadata
 import os
@@ -16,6 +17,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import typer
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from bargein.services.providers.brains import choices
@@ -25,8 +27,8 @@ from ._console import console
 
 __all__ = ["Finding", "doctor", "examine"]
 
-PORT = 8080
-"""Where the demo listens, unless it is told another."""
+DEMO_PORT = 8080
+"""The port at which `bargein demo` listens by default."""
 PROGRAMS = {
     "flite": ("a better voice for the offline brain", "apt install flite"),
     "dot": ("drawings by Graphviz", "apt install graphviz"),
@@ -35,14 +37,14 @@ SIGNS = {"good": "[green]✓[/]", "missing": "[yellow]–[/]", "bad": "[red]✗[
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that was looked at."""
+    """One thing that `doctor` has looked at."""
 
     part: str
-    """What it belongs to."""
+    """The group in which it is printed."""
     name: str
-    """The thing."""
+    """What was looked at."""
     state: Literal["good", "missing", "bad"]
-    """`missing` is what one may do without; `bad` must be mended."""
+    """`missing`: it is optional. `bad`: it must be mended."""
     found: str = ""
     """What was found."""
     remedy: str = ""
@@ -50,26 +52,34 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def doctor(
-    models: Annotated[bool, typer.Option("--models", help="What each realtime model can do.")] = False,
+    models: Annotated[bool, typer.Option("--models", help="Print what each realtime model can do.")] = False,
 ) -> None:
-    """Say what is installed and what is missing, and how to get it."""
+    """Print what is installed and what is missing, and how to get it."""
     if models:
         heading, *rows = capabilities()
         console.print(_table(heading, rows))
         return
     findings = list(examine(os.environ))
-    table = _table(("", "", "found", "remedy"), ())
     part = ""
     for each in findings:
         if each.part != part:
             part = each.part
-            table.add_row(f"[bold]{part}[/]")
-        table.add_row(SIGNS[each.state], each.name, escape(each.found), escape(each.remedy))
-    console.print(table)
+            console.print(f"[bold]{part}[/]")
+        _print_finding(each)
     bad = [each for each in findings if each.state == "bad"]
-    console.print(f"\n{len(bad)} to mend" if bad else "\nAll is well. `bargein demo` opens a page to talk to.")
     if bad:
+        remedies = dict.fromkeys(each.remedy for each in bad)
+        console.print(f"\n{len(bad)} to mend: {'; '.join(remedies)}", markup=False, highlight=False)
         raise typer.Exit(1)
+    console.print("\nAll is well. `bargein demo` opens a page to talk to.", markup=False, highlight=False)
+
+
+def _print_finding(finding: Finding) -> None:
+    """Print a finding in one line, and its remedy in another, so that both can be read at 80 columns."""
+    text = f"{SIGNS[finding.state]} {finding.name}: {escape(finding.found)}"
+    console.print(Padding(text, (0, 0, 0, 2), expand=False), highlight=False)
+    if finding.remedy:
+        console.print(Padding(escape(f"→ {finding.remedy}"), (0, 0, 0, 6), expand=False), highlight=False)
 
 
 def _table(heading: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
@@ -81,36 +91,49 @@ def _table(heading: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
     return table
 
 
-def examine(environ: Mapping[str, str], port: int = PORT) -> Iterator[Finding]:
-    """Look at everything, one thing after the other. Keys are looked for, and never shown."""
-    yield from _core()
-    yield from _extras()
-    yield from _programs()
-    yield from _brains(environ)
-    yield _device()
-    yield _port(port)
+def examine(environ: Mapping[str, str], port: int = DEMO_PORT) -> Iterator[Finding]:
+    """Give a finding for everything that is looked at. Keys are looked for and never shown.
+
+    Args:
+        environ: The environment variables.
+        port: The port that `bargein demo` would take.
+    """
+    yield from _examine_core()
+    yield from _examine_extras()
+    yield from _examine_programs()
+    yield from _examine_brains(environ)
+    yield _examine_sound_device()
+    yield _examine_port(port)
+    yield _examine_demo(environ)
 
 
-def _core() -> Iterator[Finding]:
-    fits = sys.version_info >= (3, 11)
+def _examine_core() -> Iterator[Finding]:
+    supported = sys.version_info >= (3, 11)
     yield Finding(
         part="Engine",
         name="Python",
-        state="good" if fits else "bad",
+        state="good" if supported else "bad",
         found=platform.python_version(),
-        remedy="" if fits else "install Python 3.11 or newer",
+        remedy="" if supported else "install Python 3.11 or newer",
     )
     for name, extra in _requirements():
         if not extra:
-            yield _distribution("Engine", name, "bad", f"pip install {name}")
+            found = _version(name)
+            yield Finding(
+                part="Engine",
+                name=name,
+                state="good" if found else "bad",
+                found=found or "not installed",
+                remedy="" if found else f"pip install {name}",
+            )
 
 
-def _extras() -> Iterator[Finding]:
-    parts: dict[str, list[str]] = {}
+def _examine_extras() -> Iterator[Finding]:
+    extras: dict[str, list[str]] = {}
     for name, extra in _requirements():
         if extra and extra not in ("all", "dev") and name != "bargein":
-            parts.setdefault(extra, []).append(name)
-    for extra, names in sorted(parts.items()):
+            extras.setdefault(extra, []).append(name)
+    for extra, names in sorted(extras.items()):
         missing = [name for name in names if _version(name) is None]
         found = ", ".join(f"{name} {_version(name)}" for name in names if name not in missing)
         yield Finding(
@@ -122,19 +145,19 @@ def _extras() -> Iterator[Finding]:
         )
 
 
-def _programs() -> Iterator[Finding]:
-    for name, (what, remedy) in PROGRAMS.items():
+def _examine_programs() -> Iterator[Finding]:
+    for name, (purpose, remedy) in PROGRAMS.items():
         path = shutil.which(name)
         yield Finding(
             part="Programs",
             name=name,
             state="good" if path else "missing",
-            found=path or f"none; it gives {what}",
+            found=path or f"not installed; it gives {purpose}",
             remedy="" if path else remedy,
         )
 
 
-def _brains(environ: Mapping[str, str]) -> Iterator[Finding]:
+def _examine_brains(environ: Mapping[str, str]) -> Iterator[Finding]:
     for choice in choices(environ):
         yield Finding(
             part="Brains",
@@ -145,38 +168,76 @@ def _brains(environ: Mapping[str, str]) -> Iterator[Finding]:
         )
 
 
-def _device() -> Finding:
-    remedy = "pip install 'bargein[local]', and apt install libportaudio2 on Linux"
+def _examine_sound_device() -> Finding:
+    remedy = "pip install 'bargein[local]', and on Linux apt install libportaudio2"
     try:
         sounddevice: Any = importlib.import_module("sounddevice")
         devices = list(sounddevice.query_devices())
     except (ImportError, OSError) as error:
         return Finding(part="Machine", name="sound", state="missing", found=str(error), remedy=remedy)
-    ways = {way: sum(1 for each in devices if each[f"max_{way}_channels"]) for way in ("input", "output")}
-    good = all(ways.values())
+    inputs = sum(1 for each in devices if each["max_input_channels"])
+    outputs = sum(1 for each in devices if each["max_output_channels"])
+    good = bool(inputs and outputs)
     return Finding(
         part="Machine",
         name="sound",
         state="good" if good else "missing",
-        found=f"{ways['input']} to hear, {ways['output']} to speak",
+        found=f"{inputs} microphones, {outputs} loudspeakers",
         remedy="" if good else "plug in a microphone and a loudspeaker; only `bargein talk` needs them",
     )
 
 
-def _port(port: int) -> Finding:
+def _examine_port(port: int) -> Finding:
     with socket.socket() as probe:
         free = probe.connect_ex(("127.0.0.1", port)) != 0
+    name = f"port {port}"
+    if free:
+        return Finding(part="Machine", name=name, state="good", found="free")
+    if _is_bargein(port):
+        return Finding(
+            part="Machine", name=name, state="good", found=f"a Bargein page is open at http://localhost:{port}/"
+        )
     return Finding(
         part="Machine",
-        name=f"port {port}",
-        state="good" if free else "missing",
-        found="free" if free else "taken by another program",
-        remedy="" if free else f"bargein demo --port {port + 1}",
+        name=name,
+        state="missing",
+        found="taken by another program",
+        remedy=f"`bargein demo` takes the next free port; to choose one: bargein demo --port {port + 1}",
+    )
+
+
+def _is_bargein(port: int) -> bool:
+    """Return whether a page of ours is served at a port of this machine."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    try:
+        connection.request("GET", "/choices")
+        return b'"brains"' in connection.getresponse().read(100_000)
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _examine_demo(environ: Mapping[str, str]) -> Finding:
+    """Say whether `bargein demo` can run: it needs the server's extra and a brain."""
+    remedies = []
+    if any(extra == "server" and _version(name) is None for name, extra in _requirements()):
+        remedies.append("pip install 'bargein[server]'")
+    brains = [each for each in choices(environ) if not each.missing]
+    if not brains:
+        offline = next(each for each in choices(environ) if each.name == "offline")
+        remedies.append(f"{offline.missing}, or set the key of a provider above")
+    return Finding(
+        part="Commands",
+        name="bargein demo",
+        state="bad" if remedies else "good",
+        found="cannot run" if remedies else f"runs with {', '.join(each.name for each in brains)}",
+        remedy="; ".join(remedies),
     )
 
 
 def _requirements() -> list[tuple[str, str]]:
-    """Each library that this distribution asks for, and the extra that it is for."""
+    """Return each library that this distribution requires, with the extra that requires it."""
     pairs = []
     for line in importlib.metadata.requires("bargein") or ():
         name = re.match(r"[\w.-]+", line)
@@ -191,14 +252,3 @@ def _version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _distribution(part: str, name: str, otherwise: Literal["missing", "bad"], remedy: str) -> Finding:
-    found = _version(name)
-    return Finding(
-        part=part,
-        name=name,
-        state="good" if found else otherwise,
-        found=found or "not installed",
-        remedy="" if found else remedy,
-    )

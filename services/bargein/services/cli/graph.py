@@ -1,4 +1,4 @@
-"""`bargein graph FILE`: a pipeline, drawn."""
+"""`bargein graph FILE`: a drawing of a pipeline."""
 
 from __future__ import annotations
 
@@ -16,35 +16,36 @@ import typer
 from bargein.pipeline import Audio, Graph, Image, Inbox, Interrupt, Outlet, Pipeline, Played, Processor, UserText
 from bargein.pipeline.draw import dot, mermaid, svg
 from bargein.processors import Commit
-from bargein.services.transports import Dtmf, Peer, PeerJoined, PeerLeft, Transport
-from bargein.services.transports._silent import MayBeSilent
-from bargein.services.transports.control import Told
+from bargein.services.transports import Dtmf, MayBeSilent, Peer, PeerJoined, PeerLeft, Transport
+from bargein.services.transports.control import SinkEvent
 
 from ._console import console, errors
 
-__all__ = ["find_graph", "graph"]
+__all__ = ["find_graph", "graph", "load_module"]
 
-FORMS: dict[str, Callable[[Graph], str]] = {".svg": svg, ".dot": dot, ".gv": dot, ".mmd": mermaid, ".md": mermaid}
+DRAWINGS: dict[str, Callable[[Graph], str]] = {".svg": svg, ".dot": dot, ".gv": dot, ".mmd": mermaid, ".md": mermaid}
 
 
 def graph(
     file: Annotated[
         str,
-        typer.Argument(help="A Python file, or FILE:NAME for a graph or what makes one."),
+        typer.Argument(help="A Python file, or FILE:NAME for one of its graphs or functions that make a graph."),
     ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Where to draw it: .svg, .dot, .mmd. Else Mermaid is printed.")
+        Path | None,
+        typer.Option("-o", "--output", help="The drawing: .svg, .dot, .mmd or .md. Without it, Mermaid is printed."),
     ] = None,
 ) -> None:
-    """Draw a pipeline: its processors, tasks, threads and queues, and its longest way."""
+    """Draw a pipeline: its processors, tasks, threads and queues, and its longest path."""
     path, _, name = file.partition(":") if not Path(file).exists() else (file, "", "")
-    found = find_graph(load(Path(path)), name)
+    found = find_graph(load_module(Path(path)), name)
     if output is None:
         console.out(mermaid(found), end="")
         return
-    draw = FORMS.get(output.suffix.lower())
+    draw = DRAWINGS.get(output.suffix.lower())
     if draw is None:
-        raise ValueError(f"{output}: a graph can be drawn as {', '.join(FORMS)}, not as {output.suffix or 'that'!r}")
+        suffixes = ", ".join(DRAWINGS)
+        raise ValueError(f"{output}: the suffix is {output.suffix or 'missing'!r}; expected one of {suffixes}")
     drawn = draw(found)
     if output.suffix.lower() == ".md":
         drawn = f"```mermaid\n{drawn}```\n"
@@ -52,16 +53,20 @@ def graph(
     errors.print(f"{len(found.plan.processors)} processors drawn in {output}", markup=False, highlight=False)
 
 
-def load(path: Path) -> ModuleType:
-    """Import a Python file as what it is, not as a program."""
+def load_module(path: Path) -> ModuleType:
+    """Import a Python file as a module, so that its `if __name__ == "__main__"` does not run.
+
+    Raises:
+        ValueError: The file does not exist, or is not a Python file.
+    """
     if not path.is_file():
-        raise ValueError(f"{path}: there is no such file")
+        raise ValueError(f"{path}: this file does not exist")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise ValueError(f"{path}: this is no Python file")
+        raise ValueError(f"{path}: this is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.parent.resolve()))
-    sys.modules[spec.name] = module  # what it defines may be looked up by its module's name
+    sys.modules[spec.name] = module  # annotations of its classes are looked up by the module's name
     try:
         spec.loader.exec_module(module)
     finally:
@@ -70,74 +75,79 @@ def load(path: Path) -> ModuleType:
 
 
 def find_graph(module: ModuleType, name: str = "") -> Graph:
-    """The graph of that name, or what a function of that name makes, for a peer if it needs one.
+    """Return a module's graph, or the graph that one of its functions makes, for a peer if the function needs one.
 
-    Without a name it is the only one there is.
+    Args:
+        module: The module to look in.
+        name: The graph's or the function's name; an empty string for the only one in the module.
+
+    Raises:
+        ValueError: The module has no such name, no graph, or several.
     """
     if name:
         if not hasattr(module, name):
             raise ValueError(f"{module.__name__}: there is no {name!r} in it")
-        return _graph(getattr(module, name), name)
-    own = {key: value for key, value in vars(module).items() if not key.startswith("_")}
-    graphs = {key: value for key, value in own.items() if isinstance(value, Graph)}
+        return _make_graph(getattr(module, name), name)
+    public = {key: value for key, value in vars(module).items() if not key.startswith("_")}
+    graphs = {key: value for key, value in public.items() if isinstance(value, Graph)}
     if not graphs:
-        graphs = {key: value for key, value in own.items() if _makes_graph(value, module)}
+        graphs = {key: value for key, value in public.items() if _returns_graph(value, module)}
     if len(graphs) != 1:
-        which = f"several graphs: {', '.join(graphs)}" if graphs else "no graph, and no function annotated to give one"
+        which = f"several graphs: {', '.join(graphs)}" if graphs else "no graph, and no function that returns one"
         raise ValueError(f"{module.__name__} has {which}; name one: bargein graph FILE:NAME")
     ((key, value),) = graphs.items()
-    return _graph(value, key)
+    return _make_graph(value, key)
 
 
-def _makes_graph(value: Any, module: ModuleType) -> bool:
+def _returns_graph(value: object, module: ModuleType) -> bool:
     if not inspect.isfunction(value) or value.__module__ != module.__name__:
         return False
-    given = inspect.signature(value).return_annotation
-    return len(_needed(value)) <= 1 and str(getattr(given, "__name__", given)) in ("Graph", "Pipeline")
+    annotation = inspect.signature(value).return_annotation
+    return len(_required(value)) <= 1 and str(getattr(annotation, "__name__", annotation)) in ("Graph", "Pipeline")
 
 
-def _needed(function: Any) -> list[str]:
-    """The parameters that it must be given."""
+def _required(function: Callable[..., Any]) -> list[str]:
+    """Return the parameters that have no default."""
     return [name for name, each in inspect.signature(function).parameters.items() if each.default is each.empty]
 
 
-def _graph(value: Any, name: str) -> Graph:
+def _make_graph(value: object, name: str) -> Graph:
     made = value
     if callable(value) and not isinstance(value, Processor):
-        needed = _needed(value)
-        if len(needed) > 1:
+        required = _required(value)
+        if len(required) > 1:
             raise ValueError(
-                f"{name}() must be given {', '.join(needed)}; a graph is drawn of one that needs a peer at most"
+                f"{name}() needs {', '.join(required)}; a function that is drawn needs at most one argument, the peer"
             )
-        made = value(_Peer()) if needed else value()
+        made = value(_PlaceholderTransport()) if required else value()
     if isinstance(made, Graph):
         return made
     if isinstance(made, Processor):
         return Pipeline(made)
-    raise ValueError(f"{name!r} is no graph but {type(made).__name__}")
+    raise ValueError(f"{name!r} is not a graph but {type(made).__name__}")
 
 
-Gives = PeerJoined | Audio | Image | UserText | Commit | Dtmf | Interrupt | PeerLeft
+PeerFrame = PeerJoined | Audio | Image | UserText | Commit | Dtmf | Interrupt | PeerLeft
 
 
-class _Peer(Transport):
-    """Stands for whoever will come: what every peer's two ends give and take."""
+class _PlaceholderTransport(Transport):
+    """Stands for any peer in a drawing: its two ends give and take what those of every peer do."""
 
     def __init__(self) -> None:
-        self.peer = Peer(name="peer", params=defaultdict(str))  # it wishes nothing in particular
-        self.source = _Source()
-        self.sink = Pipeline(MayBeSilent(), _Sink())
+        self.peer = Peer(name="peer", params=defaultdict(str))  # every parameter is an empty string
+        self.source = _PlaceholderSource()
+        self.sink = Pipeline(MayBeSilent(), _PlaceholderSink())
 
 
-class _Source(Processor):
+class _PlaceholderSource(Processor):
     name = "source"
 
-    async def run(self, out: Outlet[Gives]) -> None:
-        """Never runs: it is drawn."""
+    async def run(self, out: Outlet[PeerFrame]) -> None:
+        """Never run."""
 
 
-class _Sink(Processor):
+class _PlaceholderSink(Processor):
     name = "sink"
 
-    async def run(self, inbox: Inbox[Audio | Told], out: Outlet[Played]) -> None:
-        """Never runs: it is drawn."""
+    async def run(self, inbox: Inbox[Audio | SinkEvent], out: Outlet[Played]) -> None:
+        """Never run."""

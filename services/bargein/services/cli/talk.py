@@ -11,25 +11,27 @@ from bargein.services.providers.brains import choice
 from bargein.services.transports import Sessions, drain_on_signal
 from bargein.services.transports.local import LocalTransport
 
-from ._agent import agent
+from ._agent import make_agent
 from ._console import errors, run_async
-from ._notes import Notes
+from ._printer import ConversationPrinter
 
 __all__ = ["talk"]
 
 
 def talk(
-    brain: Annotated[str, typer.Option(help="Which brain; `bargein doctor` lists them.")] = "auto",
-    microphone: Annotated[str | None, typer.Option(help="Its name or number; see `python -m sounddevice`.")] = None,
-    speaker: Annotated[str | None, typer.Option(help="The loudspeaker's.")] = None,
+    brain: Annotated[str, typer.Option(help="The brain; `bargein doctor` lists them.")] = "auto",
+    microphone: Annotated[
+        str | None, typer.Option(help="The microphone's name or number; `python -m sounddevice` lists them.")
+    ] = None,
+    speaker: Annotated[str | None, typer.Option(help="The loudspeaker's name or number.")] = None,
 ) -> None:
     """Talk with this machine's microphone and loudspeaker, best with headphones. Ctrl+C ends it."""
-    run_async(_talk, brain, _device(microphone), _device(speaker))
+    run_async(_talk, brain, _parse_device(microphone), _parse_device(speaker))
 
 
 async def _talk(brain: str, microphone: str | int | None, speaker: str | int | None) -> None:
     errors.print(f"{choice(brain).title}. Speak; Ctrl+C ends it.", style="dim", markup=False, highlight=False)
-    sessions = Sessions(agent(brain, Notes()))
+    sessions = Sessions(make_agent(brain, ConversationPrinter()))
     async with anyio.create_task_group() as group:
         group.start_soon(drain_on_signal, sessions)
         ending = await sessions.run(LocalTransport(devices=(microphone, speaker)))
@@ -38,5 +40,6 @@ async def _talk(brain: str, microphone: str | int | None, speaker: str | int | N
         raise sessions.failures[-1]
 
 
-def _device(named: str | None) -> str | int | None:
-    return int(named) if named is not None and named.isdigit() else named
+def _parse_device(text: str | None) -> str | int | None:
+    """Return a device's number if the text is one, otherwise its name."""
+    return int(text) if text is not None and text.isdigit() else text

@@ -1,4 +1,4 @@
-"""What the user has said and sent, as long as no brain has made words or an answer of it."""
+"""What the user said and sent that no brain has dealt with yet."""
 
 from __future__ import annotations
 
@@ -12,44 +12,63 @@ from bargein.services.frames import ClearAudio
 __all__ = ["Backlog"]
 
 TAIL_MS = 1000.0
-"""So much sound is kept in any case: speech is noticed late."""
+"""How much sound is kept at any time, because speech is noticed late."""
 PREROLL_NS = 300_000_000
-"""And so much before the beginning of speech."""
-OTHERS = 64
-"""How many frames that are no sound are kept."""
+"""How much sound before the start of speech belongs to it."""
+MAX_OTHER_FRAMES = 64
+"""How many frames other than sound are kept."""
 ABOUT_SOUND = (SpeechStarted, SpeechContinued, SpeechStopped, Commit, Turn, ClearAudio)
 
 
 class Backlog:
-    """Keeps frames of the user's for the next brain: bounded, the oldest sound is lost first, and counted."""
+    """Keeps the user's input that has been neither transcribed nor answered, to replay it to the next brain.
 
-    def __init__(self, seconds: float) -> None:
+    Every frame has a number, from 1. The oldest sound is dropped first; what the next brain would have needed of it is
+    counted.
+
+    Args:
+        max_seconds: Maximum length of the sound that is kept, in seconds.
+    """
+
+    def __init__(self, max_seconds: float) -> None:
         self.count = 0
-        """The number of the latest frame."""
+        """The number of the newest frame."""
         self.dropped_ms = 0.0
-        """How much sound was lost that the next brain would have needed."""
-        self._most = seconds * 1000
+        """Sound that was dropped although the next brain would have needed it."""
+        self._max_ms = max_seconds * 1000
         self._ms = 0.0
         self._sound: deque[tuple[int, Audio]] = deque()
-        self._others: deque[tuple[int, Frame]] = deque(maxlen=OTHERS)
-        self._speech: dict[str, int] = {}  # where speech began whose words are not known
-        self._over: dict[str, int] = {}  # and where it ended
-        self._floor = 0  # nothing up to here is needed
-        self._deaf: int | None = None  # since when nobody hears
-        self._noticed = False  # somebody tells when speech begins
+        self._others: deque[tuple[int, Frame]] = deque(maxlen=MAX_OTHER_FRAMES)
+        self._speech: dict[str, int] = {}  # the first frame of each item of speech whose words are not known
+        self._stopped: dict[str, int] = {}  # its last frame
+        self._floor = 0  # no frame up to this number is needed
+        self._deaf_since: int | None = None  # the first frame that no brain has taken in
+        self._has_detector = False  # something reports when speech starts
 
     @property
     def open(self) -> bool:
-        """There may be speech whose words are not known."""
-        return self._first is not None or (not self._noticed and bool(self._sound))
+        """Whether there may be speech whose words are not known."""
+        return self._first is not None or (not self._has_detector and bool(self._sound))
 
     @property
     def speech(self) -> tuple[str, ...]:
-        """Items of speech whose words are not known."""
+        """The items of speech whose words are not known."""
         return tuple(self._speech)
 
+    @property
+    def deaf(self) -> bool:
+        """Whether no brain takes in the user's sound now."""
+        return self._deaf_since is not None
+
+    @deaf.setter
+    def deaf(self, deaf: bool) -> None:
+        if not deaf:
+            self._deaf_since = None
+        elif self._deaf_since is None:
+            self._deaf_since = self.count + 1
+
     def add(self, frame: Frame) -> None:
-        """The user sent this."""
+        """Add a frame of the user."""
         self.count += 1
         if isinstance(frame, Audio):
             self._sound.append((self.count, frame))
@@ -58,92 +77,89 @@ class Backlog:
         elif not isinstance(frame, Video):
             self._others.append((self.count, frame))
 
-    @property
-    def deaf(self) -> bool:
-        """There is nobody who hears."""
-        return self._deaf is not None
-
-    @deaf.setter
-    def deaf(self, deaf: bool) -> None:
-        if not deaf:
-            self._deaf = None
-        elif self._deaf is None:
-            self._deaf = self.count + 1
-
-    def began(self, item: str, pts: int) -> None:
-        """The user began to speak."""
-        self._noticed = True
-        if item in self._speech:
+    def on_speech_started(self, item_id: str, pts: int) -> None:
+        """Note that the user started to speak, at a time (`pts`, in nanoseconds)."""
+        self._has_detector = True
+        if item_id in self._speech:
             return
-        moves = len(self._sound) > 1 and self._sound[0][1].pts != self._sound[-1][1].pts
+        # Without running times in the sound, the start is estimated.
+        has_times = len(self._sound) > 1 and self._sound[0][1].pts != self._sound[-1][1].pts
         ms, first = 0.0, self.count
         for number, frame in reversed(self._sound):
-            if (frame.pts + frame.ms * 1e6 < pts - PREROLL_NS) if moves else ms >= TAIL_MS:
+            if (frame.pts + frame.ms * 1e6 < pts - PREROLL_NS) if has_times else ms >= TAIL_MS:
                 break
             ms, first = ms + frame.ms, number
-        self._speech[item] = first
+        self._speech[item_id] = first
 
-    def stopped(self, item: str) -> None:
-        """The user stopped speaking; without an item, whatever it was."""
-        for each in (item,) if item else tuple(self._speech):
+    def on_speech_stopped(self, item_id: str) -> None:
+        """Note that the user stopped speaking; without an item, all speech has stopped."""
+        for each in (item_id,) if item_id else tuple(self._speech):
             if each in self._speech:
-                self._over[each] = self.count
+                self._stopped[each] = self.count
 
-    def understood(self, item: str) -> None:
-        """The words are known: of this speech, or of all that is over where its maker counts in its own way."""
-        for each in (item,) if item in self._speech else tuple(self._over):
+    def on_transcribed(self, item_id: str) -> None:
+        """Note that the words of an item are known.
+
+        A brain that names its items in its own way means all speech that has stopped.
+        """
+        for each in (item_id,) if item_id in self._speech else tuple(self._stopped):
             self._close(each)
         self._trim()
 
-    def answered(self, mark: int) -> None:
-        """What was said and sent up to there has been answered."""
-        for item in [item for item, number in self._over.items() if number <= mark]:
-            self._close(item)
+    def on_answered(self, mark: int) -> None:
+        """Note that everything up to a frame has been answered."""
+        for item_id in [item_id for item_id, number in self._stopped.items() if number <= mark]:
+            self._close(item_id)
         while self._others and self._others[0][0] <= mark:
             self._others.popleft()
-        if not self._noticed:
+        if not self._has_detector:
             self._floor = max(self._floor, mark)
         self._trim()
 
-    def replay(self, known: Callable[[Frame], bool]) -> list[Frame]:
-        """What the next brain must be given, in order; but for what is `known` to be in the conversation."""
+    def replay(self, is_known: Callable[[Frame], bool]) -> list[Frame]:
+        """Return what the next brain needs, in order. The backlog starts anew with it.
+
+        Args:
+            is_known: Whether the conversation has a frame's content already.
+        """
         first = self._first
-        about = self._floor if first is None else first
-        needed: list[tuple[int, Frame]] = [each for each in self._sound if each[0] >= about]
+        start = self._floor if first is None else first
+        needed: list[tuple[int, Frame]] = [each for each in self._sound if each[0] >= start]
         others = [
             (number, frame)
             for number, frame in self._others
-            if (number >= about and self.open if isinstance(frame, ABOUT_SOUND) else not known(frame))
+            if (number >= start and self.open if isinstance(frame, ABOUT_SOUND) else not is_known(frame))
         ]
         self._others.clear()
         self._others.extend(others)
         needed += others
         needed.sort(key=lambda each: each[0])
-        self._speech.clear()  # the next brain has news of its own
-        self._over.clear()
-        self._deaf = needed[0][0] if needed else self.count + 1  # until it says that it hears
+        self._speech.clear()  # the next brain detects speech itself
+        self._stopped.clear()
+        self._deaf_since = needed[0][0] if needed else self.count + 1  # until the next brain takes it in
         return [frame for _, frame in needed]
 
     @property
     def _first(self) -> int | None:
-        marks = (*self._speech.values(), *(() if self._deaf is None else (self._deaf,)))
-        return min(marks, default=None)
+        deaf = () if self._deaf_since is None else (self._deaf_since,)
+        return min((*self._speech.values(), *deaf), default=None)
 
-    def _close(self, item: str) -> None:
-        self._speech.pop(item, None)
-        self._floor = max(self._floor, self._over.pop(item, 0))
+    def _close(self, item_id: str) -> None:
+        self._speech.pop(item_id, None)
+        self._floor = max(self._floor, self._stopped.pop(item_id, 0))
 
     def _trim(self) -> None:
+        """Drop sound that is not needed, or that there is no room for."""
         first = self._first
         while self._sound:
             number, frame = self._sound[0]
-            full = self._ms > self._most
+            full = self._ms > self._max_ms
             if first is not None:
-                spare = number < first or full
+                drop = number < first or full
                 self.dropped_ms += frame.ms if number >= first and full else 0.0
             else:
-                spare = number <= self._floor or full or (self._noticed and self._ms - frame.ms >= TAIL_MS)
-            if not spare:
+                drop = number <= self._floor or full or (self._has_detector and self._ms - frame.ms >= TAIL_MS)
+            if not drop:
                 return
             self._sound.popleft()
             self._ms -= frame.ms

@@ -30,214 +30,251 @@ from bargein.pipeline import (
     SpeechStopped,
     ToolCall,
 )
-from bargein.pipeline.lowlevel import Wakeup
+from bargein.pipeline.lowlevel import Wakeup, unwrap_exception
 from bargein.processors import Resample
+from bargein.services.brain import find_brains
+from bargein.services.frames import Respond
 from bargein.services.history import History
-from bargein.services.tools import ToolRunner
+from bargein.services.realtime import Realtime
+from bargein.services.tools import RunsTools, ToolRunner
 
-from ._ids import HistoryView, Ids
-from ._tools import SharedToolRunner
+from ._history_view import HistoryView
+from ._ids import RunIds
+from ._tool_runner import SharedToolRunner
 
-__all__ = ["BrainSession", "Host", "leaves"]
+__all__ = ["BrainSession", "SessionHost", "parts_of"]
 
-FULL = 256
-"""So many frames of the user's may wait for a brain; then the user waits."""
-EARLY = 64
-"""And so much news from below, until it has begun."""
-STOPS_WITHIN = 0.5
-"""Seconds that a brain has to stop."""
+MAX_WAITING = 256
+"""How many frames of the user may wait for a brain. After that the user waits."""
+MAX_EARLY_REPORTS = 64
+"""How many frames from below are kept until the brain's session has begun."""
+STOP_SECONDS = 0.5
+"""Maximum time in which a brain has to stop."""
 
 
-class Host(Protocol):
-    """What a run needs of its failover. All but `give` are called in the same step in which the brain acts."""
+class SessionHost(Protocol):
+    """What a run needs of its failover. All methods but `forward` are called in the step in which the brain acts."""
 
-    bell: Wakeup
-    """Rings when there is something to decide."""
+    changed: Wakeup
+    """Set when there is something to decide."""
 
-    def watch(self, run: BrainSession, frame: Frame) -> None:
-        """The brain has made a frame, which is on its way."""
+    def on_frame(self, run: BrainSession, frame: Frame) -> None:
+        """Note a frame that the brain has made; it is still on its way."""
 
-    def interrupt(self, run: BrainSession, frame: Interrupt | Hold | Resume) -> None:
-        """The brain interrupts."""
+    def on_interrupt(self, run: BrainSession, frame: Interrupt | Hold | Resume) -> None:
+        """Pass on an interrupt, a hold or a resume of the brain."""
 
-    def failing(self, run: BrainSession, frame: Failure) -> None:
-        """A part of the brain has failed."""
+    def on_part_failed(self, run: BrainSession, frame: Failure) -> None:
+        """Note that a part of the brain has failed."""
 
-    def asked(self, run: BrainSession) -> None:
-        """The brain has heard something new of the user's."""
+    def on_user_entry(self, run: BrainSession) -> None:
+        """Note that the brain has written down something new of the user."""
 
-    async def give(self, run: BrainSession, frame: Frame, outlet: Outlet[Any] | None) -> None:
-        """Give a frame to the graph; through the outlet of its response, if it belongs to one."""
+    async def forward(self, run: BrainSession, frame: Frame, outlet: Outlet[Any] | None) -> None:
+        """Send a frame into the graph; through the outlet of its response, if it belongs to one."""
 
-    def reply(self) -> Outlet[Any]:
+    def begin_reply(self) -> Outlet[Any]:
         """Begin a response in the graph."""
 
 
 class BrainSession:
-    """A brain at work, from its start until it is left, fails, or ends."""
+    """A brain at work, from its start until it is left, fails, or ends.
+
+    Args:
+        host: The failover's exchange.
+        index: The number of the brain among the candidates.
+        brain: The processor that runs.
+        ids: The ids of this run.
+        history: The conversation that all brains share.
+        before: The run before of the same brain. Processors serve one session at a time, so this one waits for its end.
+    """
 
     def __init__(
-        self, host: Host, index: int, brain: Processor, ids: Ids, history: Any, after: BrainSession | None
+        self,
+        host: SessionHost,
+        index: int,
+        brain: Processor,
+        ids: RunIds,
+        history: History,
+        before: BrainSession | None,
     ) -> None:
         self.index = index
-        """Which brain it is of."""
         self.error: Exception | None = None
         """What it failed with."""
         self.started = False
-        """Its task has been started."""
-        self.probed = False
-        """It is to show whether it could have the conversation."""
+        """Whether its task has been started."""
+        self.is_probe = False
+        """Whether it only has to show that it could take the conversation."""
         self.over = False
-        """It has ended, however."""
+        """Whether it has ended, for any reason."""
         self.left = False
-        """It is the brain no more: nothing of it is given."""
+        """Whether the failover has left it. None of its frames are forwarded then."""
         self.blocked = False
-        """It waits for room below."""
-        self.began = anyio.current_time()
-        self.open: dict[str, None] = {}
+        """Whether it waits for room below."""
+        self.started_at = anyio.current_time()
+        self.open_responses: dict[str, None] = {}
         """Responses that were begun below, and have neither ended nor been interrupted."""
-        self.unended: dict[str, None] = {}
-        """These, and those that were interrupted, but whose end has not been told."""
-        self.failed = False
-        """The latest response to end there had failed."""
-        self.speech: dict[str, None] = {}
-        """Items of the user's speech that it began there, and has not ended."""
+        self.unended_responses: dict[str, None] = {}
+        """Responses that were begun below, and whose end has not been sent."""
+        self.last_response_failed = False
+        """Whether the latest response to end there had failed."""
+        self.open_speech: dict[str, None] = {}
+        """Items of the user's speech that it began below, and has not ended."""
         self.ids = ids
-        self.part = HistoryView(history, ids, lambda: host.asked(self))
-        self.calls: set[str] = set()
-        """Calls that the application has been told of."""
-        self.leaves = leaves(brain)
+        self.history = HistoryView(history, ids, lambda: host.on_user_entry(self))
+        self.application_calls: set[str] = set()
+        """Tool calls that the application has been told of."""
+        self.parts = parts_of(brain)
         self.runners: list[SharedToolRunner] = []
-        self._after = after if after is not None and after.started else None
+        self._brains = find_brains(brain)
+        self._before = before if before is not None and before.started else None
         self._gone = anyio.Event()
         self._host = host
-        self._history = history
+        self._shared_history = history
         self._queue: deque[Frame] = deque()
-        self._feeding = Wakeup()
-        self._early: deque[Frame] = deque(maxlen=EARLY)
+        self._queue_changed = Wakeup()
+        self._early: deque[Frame] = deque(maxlen=MAX_EARLY_REPORTS)
         self._ending = False
         self._scope = anyio.CancelScope()
         self._session: Session | None = None
-        self._epoch = -1  # of the brain's session, and the outlet of what belongs to it
+        self._epoch = -1  # the epoch of the brain's session that the outlet belongs to
         self._outlet: Outlet[Any] | None = None
         self._interrupting = False
-        hears = next((leaf.audio_in for leaf in self.leaves if leaf.contract.accepts(Audio)), None)
-        self._graph = Pipeline(_Above(self), _Fit(hears), brain, _Below(self), inputs=Frame)
+        audio_in = next((part.audio_in for part in self.parts if part.contract.accepts(Audio)), None)
+        self._graph = Pipeline(self._watch_failures, _FitAudio(audio_in), brain, _Below(self), inputs=Frame)
 
     @property
-    def mending(self) -> bool:
-        """It has no connection, and is working on it."""
-        return any(getattr(leaf, "connected", True) is False for leaf in self.leaves)
+    def reconnecting(self) -> bool:
+        """Whether it has no connection, and works on it."""
+        return not all(brain.ready for brain in self._brains)
 
     @property
     def ready(self) -> bool:
-        """It can be talked to."""
-        return self._session is not None and not self.mending
+        """Whether it can take part in the conversation now."""
+        return self._session is not None and not self.reconnecting
 
     @property
     def waiting(self) -> tuple[Frame, ...]:
-        """What it has not taken."""
+        """Frames of the user that it has not taken."""
         return tuple(self._queue)
 
     @property
     def full(self) -> bool:
-        """It does not take what it is given."""
-        return len(self._queue) > FULL
+        """Whether too many frames wait for it."""
+        return len(self._queue) > MAX_WAITING
 
     @property
     def speaks(self) -> bool:
-        """It has a voice."""
-        voices = [leaf for leaf in self.leaves if leaf.contract.promises(Audio)]
-        return bool(voices) and getattr(getattr(voices[-1], "settings", None), "output", "audio") != "text"
+        """Whether it has a voice."""
+        voices = [part for part in self.parts if part.contract.promises(Audio)]
+        if not voices:
+            return False
+        last = voices[-1]
+        return not isinstance(last, Realtime) or last.settings.output == "audio"
+
+    @property
+    def answers_requests(self) -> bool:
+        """Whether a `Respond` makes it answer from the conversation."""
+        models = [part for part in self.parts if isinstance(part, Realtime)]
+        return self.accepts(Respond) and all(
+            model.profile.supports_response_requests and model.profile.supports_history_seeding for model in models
+        )
 
     def accepts(self, kind: type[Frame]) -> bool:
-        """Whether the brain takes frames of a class."""
-        return any(leaf.contract.accepts(kind) for leaf in self.leaves)
+        """Return whether the brain takes frames of a class."""
+        return any(part.contract.accepts(kind) for part in self.parts)
 
     # Its life -----------------------------------------------------------------------------------------------------
 
-    async def live(self, keep: Callable[[ToolRunner], SharedToolRunner]) -> None:
-        """Run until it is over. What it raises is its `error`."""
-        if self._after is not None:  # processors, and parts, serve one session at a time
-            await self._after._gone.wait()
-            self._after = None
-        lent = [leaf for leaf in self.leaves if isinstance(getattr(leaf, "history", None), History | HistoryView)]
-        tooled = [leaf for leaf in self.leaves if isinstance(getattr(leaf, "runner", None), ToolRunner)]
+    async def run(self, share_runner: Callable[[ToolRunner], SharedToolRunner]) -> None:
+        """Run until it is over. What it raises is stored in `error`.
+
+        Args:
+            share_runner: Makes the runner that the brain is lent in the place of its own.
+        """
+        if self._before is not None:
+            await self._before._gone.wait()
+            self._before = None
+        tool_users = [
+            part for part in self.parts if isinstance(part, RunsTools) and isinstance(part.runner, ToolRunner)
+        ]
         try:
-            for leaf in lent:
-                leaf.history = self.part  # type: ignore[attr-defined]
-            for leaf in tooled:
-                leaf.runner = kept = keep(leaf.runner)  # type: ignore[attr-defined]
-                self.runners.append(kept)
+            for brain in self._brains:
+                brain.history = self.history
+            for user in tool_users:
+                shared = share_runner(user.runner)
+                self.runners.append(shared)
+                user.runner = shared
             with self._scope:
-                async with self._graph.session(cancel_within=STOPS_WITHIN) as session:
-                    await self._talk(session)
+                async with self._graph.session(cancel_seconds=STOP_SECONDS) as session:
+                    await self._serve(session)
         except Exception as error:
-            self.error = _sole(error)
+            found = unwrap_exception(error)
+            self.error = found if isinstance(found, Exception) else error
         finally:
-            for leaf in lent:
-                leaf.history = self._history  # type: ignore[attr-defined]
-            for leaf, kept in zip(tooled, self.runners, strict=False):
-                leaf.runner = kept.runner  # type: ignore[attr-defined]
+            for brain in self._brains:
+                brain.history = self._shared_history
+            for user, shared in zip(tool_users, self.runners, strict=False):
+                user.runner = shared.runner
             self.over = True
             self._gone.set()
-            self._host.bell.set()
+            self._host.changed.set()
 
-    async def _talk(self, session: Session) -> None:
-        if self.ids.later:
-            session.interrupt("it begins")  # a brain that has run before forgets what it was about
-            session.begin_response()  # what another has said may still be heard, and interrupted
+    async def _serve(self, session: Session) -> None:
+        if not self.ids.is_first:
+            session.interrupt("another run begins")  # a brain that has run before drops what it was about
+            session.begin_response()  # what another brain has said may still be heard, and be interrupted
         self._session = session
-        self._host.bell.set()
+        self._host.changed.set()
         async with anyio.create_task_group() as group:
             group.start_soon(self._feed, session)
             for frame in self._early:
-                self.news(frame)
+                self.report(frame)
             async for frame in session:
-                await self._give(frame)
+                await self._forward(frame)
             group.cancel_scope.cancel()
 
     async def _feed(self, session: Session) -> None:
         while True:
             while self._queue:
-                await session.send(self.ids.taken(self._queue.popleft()))
+                await session.send(self.ids.frame_inward(self._queue.popleft()))
             if self._ending:
                 session.end()
                 return
-            await self._feeding.wait()
+            await self._queue_changed.wait()
 
     def leave(self) -> None:
-        """From now on nothing of it counts; it is stopped."""
-        self.left = self.part.closed = True
+        """Stop it. From now on nothing of it counts."""
+        self.left = self.history.closed = True
         for runner in self.runners:
             runner.leave()
         self._scope.cancel()
 
     def end(self) -> None:
-        """Nothing more comes from the user: it finishes what is under way."""
+        """Tell it that nothing more comes from the user. It finishes what is under way."""
         self._ending = True
-        self._feeding.set()
+        self._queue_changed.set()
 
     # From the graph -----------------------------------------------------------------------------------------------
 
     def put(self, frame: Frame) -> None:
-        """The user sent this."""
+        """Give it a frame of the user."""
         self._queue.append(frame)
-        self._feeding.set()
+        self._queue_changed.set()
 
-    def news(self, frame: Frame) -> None:
-        """This came from below."""
+    def report(self, frame: Frame) -> None:
+        """Give it a frame from below, if it takes such frames."""
         if not self.accepts(type(frame)):
             return
         if self._session is None:
             self._early.append(frame)
             return
-        with suppress(Exception):  # it has failed or ended, which its task tells
-            self._session.offer(self.ids.taken(frame))
+        with suppress(Exception):  # the session has failed or ended; its own task reports that
+            self._session.offer(self.ids.frame_inward(frame))
 
     def interrupt(self, reason: str) -> None:
-        """The graph has been interrupted above."""
-        self.open.clear()
+        """Interrupt it: the graph was interrupted above."""
+        self.open_responses.clear()
         if self._session is None:
             return
         self._interrupting = True
@@ -249,87 +286,75 @@ class BrainSession:
 
     # From the brain -----------------------------------------------------------------------------------------------
 
-    def seen(self, frame: Frame) -> None:
-        """The brain has made a frame."""
+    def on_frame(self, frame: Frame) -> None:
+        """Note a frame that the brain has made."""
         if not self.left:
-            self._host.watch(self, frame)
+            self._host.on_frame(self, frame)
 
-    def urgent(self, frame: Interrupt | Hold | Resume) -> None:
-        """The brain interrupts, or holds; but for what it was told to."""
+    def on_urgent(self, frame: Interrupt | Hold | Resume) -> None:
+        """Pass on an interrupt, a hold or a resume; but not an interrupt that comes from above."""
         if not (self.left or self._interrupting or self._session is None):
             if isinstance(frame, Interrupt):
-                self.open.clear()
-            self._host.interrupt(self, frame)
+                self.open_responses.clear()
+            self._host.on_interrupt(self, frame)
 
-    def troubled(self, frame: Failure) -> None:
-        """A part of the brain has failed."""
+    def _watch_failures(self, frame: Failure) -> None:
+        """Stand above the brain as a processor: failures go upstream."""
         if not self.left:
-            self._host.failing(self, frame)
+            self._host.on_part_failed(self, frame)
 
-    async def _give(self, frame: Frame) -> None:
-        """To the graph, in the graph's epochs: what belongs to one here belongs to one response there."""
-        if self.left or isinstance(frame, Interrupt | Hold | Resume):  # these were given at once
+    async def _forward(self, frame: Frame) -> None:
+        """Send a frame into the graph, in the graph's epochs: one epoch here is one response there."""
+        if self.left or isinstance(frame, Interrupt | Hold | Resume):  # these were passed on at once
             return
         if isinstance(frame, Audio) and not frame.response_id:
             return  # the user's own
         outlet = None
         if frame.delivery is Delivery.STREAM and frame.epoch != LIVE:
-            outlet = self._reply(frame.epoch)
+            outlet = self._outlet_for(frame.epoch)
             frame = frame.stamped(outlet.epoch)
             if outlet.stale:
                 return
         elif isinstance(frame, ResponseStarted) and self._session is not None:
-            self._reply(self._session.epoch)
+            self._outlet_for(self._session.epoch)
         self._note(frame)
         self.blocked = True
-        await self._host.give(self, frame, outlet)
+        await self._host.forward(self, frame, outlet)
         self.blocked = False
 
     def _note(self, frame: Frame) -> None:
         if isinstance(frame, ResponseStarted):
-            self.open[frame.response_id] = self.unended[frame.response_id] = None
-            self.failed = False
+            self.open_responses[frame.response_id] = self.unended_responses[frame.response_id] = None
+            self.last_response_failed = False
         elif isinstance(frame, ResponseEnded):
-            self.open.pop(frame.response_id, None)
-            self.unended.pop(frame.response_id, None)
-            self.failed = frame.outcome == "failed"
+            self.open_responses.pop(frame.response_id, None)
+            self.unended_responses.pop(frame.response_id, None)
+            self.last_response_failed = frame.outcome == "failed"
         elif isinstance(frame, ToolCall):
-            self.calls.add(frame.call_id)
+            self.application_calls.add(frame.call_id)
         elif isinstance(frame, SpeechStarted):
-            self.speech[frame.item_id] = None
+            self.open_speech[frame.item_id] = None
         elif isinstance(frame, SpeechStopped):
-            for item in [frame.item_id] if frame.item_id else list(self.speech):
-                self.speech.pop(item, None)
+            for item_id in [frame.item_id] if frame.item_id else list(self.open_speech):
+                self.open_speech.pop(item_id, None)
 
-    def _reply(self, epoch: int) -> Outlet[Any]:
+    def _outlet_for(self, epoch: int) -> Outlet[Any]:
         if self._outlet is None or epoch != self._epoch:
-            self._epoch, self._outlet = epoch, self._host.reply()
+            self._epoch, self._outlet = epoch, self._host.begin_reply()
         return self._outlet
 
 
-class _Above(Processor):
-    """Stands above the brain, and hears what goes wrong in it."""
-
-    name = "failover above"
-
-    def __init__(self, run: BrainSession) -> None:
-        self._run = run
-
-    def process(self, frame: Failure) -> None:
-        self._run.troubled(frame)
-
-
-class _Fit(Processor):
-    """The user's sound as the brain hears it."""
+class _FitAudio(Processor):
+    """Converts the user's sound to a format that the brain takes."""
 
     name = "failover fit"
 
-    def __init__(self, form: AudioFormat | None) -> None:
-        self._form = form or AudioFormat()
+    def __init__(self, audio_format: AudioFormat | None) -> None:
+        self._format = audio_format or AudioFormat()
         self._resample: Resample | None = None
 
     def process(self, frame: Audio) -> Iterator[Audio]:
-        rates, channels = self._form.rates, self._form.channels
+        rates, channels = self._format.rates, self._format.channels
         allowed = (rates,) if isinstance(rates, int) else rates
         if (allowed is None or frame.rate in allowed) and channels in (None, frame.channels):
             yield frame
@@ -342,7 +367,7 @@ class _Fit(Processor):
 
 
 class _Below(Processor):
-    """Stands below the brain, and sees at once what comes of it."""
+    """Stands below the brain, and sees its frames in the step in which they are made."""
 
     name = "failover below"
 
@@ -351,20 +376,13 @@ class _Below(Processor):
 
     def process(self, frame: Frame | Interrupt | Hold | Resume) -> Iterator[Frame]:
         if isinstance(frame, Interrupt | Hold | Resume):
-            self._run.urgent(frame)
+            self._run.on_urgent(frame)
             return
-        frame = self._run.ids.given(frame)
-        self._run.seen(frame)
+        frame = self._run.ids.frame_outward(frame)
+        self._run.on_frame(frame)
         yield frame
 
 
-def leaves(brain: Processor) -> tuple[Processor, ...]:
-    """The processors that a brain is made of."""
+def parts_of(brain: Processor) -> tuple[Processor, ...]:
+    """Return the processors that a brain is made of, from the top down."""
     return brain.processors if isinstance(brain, Graph) else (brain,)
-
-
-def _sole(error: Exception) -> Exception:
-    """The exception that a group holds, when it is one alone."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

@@ -1,11 +1,8 @@
-"""The brains there are: who may run, who is left alone for a while, and what all of them take and give."""
+"""The brains of a failover: the processors that run, and what all of them take and give."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
-
-import anyio
 
 from bargein.pipeline import (
     Audio,
@@ -26,60 +23,33 @@ from bargein.services.cascade import Cascade
 from bargein.services.frames import BrainSwitched
 
 from ._brain_session import BrainSession
+from ._breaker import Breaker
 
-__all__ = ["Brain", "Breaker", "Candidate", "contract", "sound_out"]
+__all__ = ["BrainSource", "Candidate", "output_format", "union_contract"]
 
-Brain = Processor | Callable[[], Processor]
+BrainSource = Processor | Callable[[], Processor]
 """A brain, or a function that makes one."""
 
 
-class Breaker:
-    """Open for `cooldown` seconds after `failures` failures within `window` seconds."""
-
-    def __init__(self, failures: int, window: float, cooldown: float) -> None:
-        self.count = 0
-        """How often it has failed."""
-        self.reason = ""
-        """Why it failed last."""
-        self.until = 0.0
-        """When it may be tried again."""
-        self._failures: deque[float] = deque(maxlen=failures)
-        self._window = window
-        self._cooldown = cooldown
-
-    @property
-    def open(self) -> bool:
-        """It is left alone."""
-        return anyio.current_time() < self.until
-
-    def failed(self, reason: str) -> None:
-        """It has failed."""
-        now, self.reason = anyio.current_time(), reason
-        self.count += 1
-        self._failures.append(now)
-        if len(self._failures) == self._failures.maxlen and now - self._failures[0] <= self._window:
-            self.until = now + self._cooldown
-            self._failures.clear()
-
-
 class Candidate:
-    """One of the brains: the processor that runs next, and how it has done."""
+    """One of the brains of a failover.
 
-    def __init__(self, brain: Brain) -> None:
+    Args:
+        source: The brain, or a function that makes one for each run.
+    """
+
+    def __init__(self, source: BrainSource) -> None:
         self.breaker = Breaker(1, 1.0, 1.0)
+        """Replaced at the start of each session."""
         self.run: BrainSession | None = None
-        """The latest."""
-        self._make = None if isinstance(brain, Processor) else brain
-        self.processor = as_processor(brain if isinstance(brain, Processor) else brain())
+        """The latest run."""
+        self._make = None if isinstance(source, Processor) else source
+        self.processor = as_processor(source if isinstance(source, Processor) else source())
         self.name = self.processor.name or type(self.processor).__name__
         self._used = False
 
-    def begin(self, breaker: Breaker) -> None:
-        """A session begins."""
-        self.breaker = breaker
-
-    def brain(self) -> Processor:
-        """The processor for another run."""
+    def take_processor(self) -> Processor:
+        """Return the processor for the next run."""
         if self._used and self._make is not None:
             self.processor = as_processor(self._make())
         elif self._used and isinstance(self.processor, Cascade):
@@ -88,26 +58,33 @@ class Candidate:
         return self.processor
 
 
-def contract(everybody: Sequence[Processor]) -> Contract:
-    """What all the processors of all brains take and give, and what a failover adds."""
-    kinds = {kind for leaf in everybody for kind in leaf.contract.takes}
+def union_contract(parts: Sequence[Processor]) -> Contract:
+    """Return what all processors of all brains take and give together, with what a failover adds."""
+    kinds = {kind for part in parts for kind in part.contract.takes}
     takes = {kind for kind in kinds if kind.delivery not in (Delivery.URGENT, Delivery.LAST)}
-    gives = {kind for leaf in everybody for kind in leaf.contract.gives if kind.delivery is not Delivery.LAST}
+    gives = {kind for part in parts for kind in part.contract.gives if kind.delivery is not Delivery.LAST}
     own: set[type[Frame]] = {Interrupt, Failure, ResponseEnded, SpeechStopped, BrainSwitched}
     passing = {kind for kind in takes if kind.delivery is not Delivery.UPSTREAM}
-    heard: set[type[Frame]] = {Played, Heard, AgentActivity, ToolResult, Interrupt}
+    needed: set[type[Frame]] = {Played, Heard, AgentActivity, ToolResult, Interrupt}
     return Contract(
         kind=ProcessorKind.LOOP,
-        takes=frozenset(takes - {Failure} | heard),
+        takes=frozenset(takes - {Failure} | needed),
         gives=frozenset(gives | own | passing),
         ports=("inbox", "out"),
     )
 
 
-def sound_out(brains: Sequence[Sequence[Processor]]) -> AudioFormat | None:
-    """The sound that comes out of brains: of one rate, or of several; None for any."""
+def output_format(brains: Sequence[Sequence[Processor]]) -> AudioFormat | None:
+    """Return the format of the sound that comes out of brains.
+
+    Args:
+        brains: The processors of each brain, from the top down.
+
+    Returns:
+        One rate, or all rates that occur; None if the format of a brain is not known.
+    """
     voices = [
-        next((leaf.audio_out for leaf in reversed(leaves) if leaf.contract.promises(Audio)), None) for leaves in brains
+        next((part.audio_out for part in reversed(parts) if part.contract.promises(Audio)), None) for parts in brains
     ]
     known = [voice for voice in voices if voice is not None]
     if len(known) < len(voices):

@@ -1,4 +1,4 @@
-"""What goes on between the user, the brain that has the conversation, and the graph below."""
+"""What passes between the user, the brain that has the conversation, and the graph below."""
 
 from __future__ import annotations
 
@@ -30,170 +30,184 @@ from bargein.pipeline import (
 from bargein.pipeline.lowlevel import Wakeup
 from bargein.processors import AgentActivity, Heard, TurnControl
 from bargein.services.frames import Configure, Disconnected, Respond, Say
-from bargein.services.tools import CANCELLED_OUTPUT
+from bargein.services.history import History
+from bargein.services.tools import CANCELLED_OUTPUT, ToolRunner
 
 from ._backlog import Backlog
 from ._brain_session import BrainSession
-from ._ids import ABOVE, HistoryView
+from ._history_view import HistoryView
+from ._ids import MAX_EXTERNAL_IDS, item_id_of
 from ._playback import PlaybackLedger
-from ._tools import SharedToolRunner
-from ._turn_state import ASKS, TurnState
+from ._tool_runner import SharedToolRunner
+from ._turn_state import REQUESTS, TurnState
 
 __all__ = ["FailoverExchange"]
 
+MAX_RUNNERS = 16
+"""How many runners of brains that have been left are remembered, because their tools may still run."""
+
 
 class FailoverExchange:
-    """The conversation as it passes through a failover: one brain has it, and what it owes the next one is known."""
+    """Passes frames between the graph and the brain that has the conversation, and knows what is still to be done.
 
-    def __init__(self, out: Outlet[Any], group: anyio.abc.TaskGroup, history: Any, bell: Wakeup, kept: Backlog) -> None:
-        self.bell = bell
-        """Rings when there is something to decide."""
-        self.talk = TurnState()
-        self.kept = kept
+    Args:
+        out: The failover's outlet.
+        group: The task group of the session.
+        history: The conversation that all brains share.
+        changed: Set when there is something to decide.
+        backlog: What the user said and sent.
+    """
+
+    def __init__(
+        self, out: Outlet[Any], group: anyio.abc.TaskGroup, history: History, changed: Wakeup, backlog: Backlog
+    ) -> None:
+        self.changed = changed
+        self.turn = TurnState()
+        self.backlog = backlog
         self.ledger = PlaybackLedger()
         self.active: BrainSession | None = None
         """The run that has the conversation; None while it passes from one to another."""
-        self.above: deque[str] = deque(maxlen=ABOVE)
-        """Ids that came from above."""
+        self.external_ids: deque[str] = deque(maxlen=MAX_EXTERNAL_IDS)
+        """Ids that came from above the brains."""
         self.served = False
-        """A response has been given to its end."""
+        """Whether the active run has completed a response."""
         self.ended = False
-        """Nothing more comes from the user."""
+        """Whether nothing more comes from the user."""
         self._out = out
         self._group = group
         self._history = history
         self._words: dict[str, str] = {}  # what the user said since the latest response began, by item
-        self._configured = Configure()
-        self._turns: TurnControl | None = None
+        self._configuration = Configure()
+        self._turn_control: TurnControl | None = None
         self._activity: AgentActivity | None = None
-        self._pending: set[str] = set()  # calls of brains that have been left
-        self._deferred = False  # an answer waits for their results
-        self._runners: deque[SharedToolRunner] = deque(maxlen=16)  # those that may have tools under way
+        self._orphans: set[str] = set()  # calls without a result, of brains that have been left
+        self._answer_waits = False  # an answer waits for the results of these
+        self._runners: deque[SharedToolRunner] = deque(maxlen=MAX_RUNNERS)
 
     @property
-    def pause(self) -> bool:
-        """Nobody speaks or is about to, and nothing is heard."""
-        return self.talk.pause and not (self.ledger.playing or self._deferred)
+    def is_pause(self) -> bool:
+        """Whether neither side speaks or is about to, and nothing is heard."""
+        return self.turn.is_pause and not (self.ledger.playing or self._answer_waits)
 
     # From the graph -----------------------------------------------------------------------------------------------
 
     def take(self, frame: Frame) -> None:
-        """Something came, from above or from below."""
+        """Take a frame from above or from below."""
         if isinstance(frame, Interrupt):
-            self.talk.interrupted(by_brain=False)
-            self.kept.answered(self.talk.mark)
-            self.ledger.interrupted(frame.epoch)
-            self._deferred = False
-            self._call_off()
+            self.turn.on_interrupt(by_brain=False)
+            self.backlog.on_answered(self.turn.mark)
+            self.ledger.on_interrupt(frame.epoch)
+            self._answer_waits = False
+            self._interrupt_tools()
             if self.active is not None:
                 self.active.interrupt(frame.reason)
         elif frame.delivery is Delivery.UPSTREAM:
-            self._news(frame)
+            self._take_report(frame)
         elif not (isinstance(frame, Audio) and frame.response_id):
-            self._user(frame)
+            self._take_input(frame)
 
-    def _user(self, frame: Frame) -> None:
-        """The user sent something."""
-        kept, run = self.kept, self.active
-        if kept.deaf and run is not None and run.ready and not run.waiting:
-            kept.deaf = False
-        kept.add(frame)
+    def _take_input(self, frame: Frame) -> None:
+        """Take a frame of the user."""
+        backlog, run = self.backlog, self.active
+        if backlog.deaf and run is not None and run.ready and not run.waiting:
+            backlog.deaf = False
+        backlog.add(frame)
         if not isinstance(frame, Audio):
-            if item := getattr(frame, "item_id", ""):
-                self.above.append(item)
-            self.talk.above(frame)
-            self._speech(frame)
+            if item_id := item_id_of(frame):
+                self.external_ids.append(item_id)
+            self.turn.on_user_frame(frame)
+            self._follow_speech(frame)
             if isinstance(frame, Configure):
-                self._configured = _merged(self._configured, frame)
+                self._configuration = _merge(self._configuration, frame)
             elif isinstance(frame, TurnControl):
-                self._turns = frame
-            self.bell.set()
+                self._turn_control = frame
+            self.changed.set()
         if run is not None:
             run.put(frame)
 
-    def _news(self, frame: Frame) -> None:
-        """Something came from below: to the brain that it is about."""
+    def _take_report(self, frame: Frame) -> None:
+        """Take a frame from below, and pass it to the brain that it is about."""
         run = self.active
         if isinstance(frame, Played):
-            self.ledger.plays(frame)
+            self.ledger.on_played(frame)
         elif isinstance(frame, Heard):
-            self.ledger.told()
-            self.ledger.heard(frame)
+            self.ledger.on_spoken_below()
+            self.ledger.on_heard(frame)
         elif isinstance(frame, AgentActivity):
-            self.ledger.told()
+            self.ledger.on_spoken_below()
             self._activity = frame
         elif isinstance(frame, ToolResult):
-            self.talk.answered(frame.call_id)
-            if frame.call_id in self._pending:
-                self._answered(frame.call_id, frame)
+            self.turn.on_tool_result(frame.call_id)
+            if frame.call_id in self._orphans:
+                self._on_orphan_result(frame.call_id, frame)
                 return
         if run is not None:
-            run.news(frame)
-        self.bell.set()
+            run.report(frame)
+        self.changed.set()
 
-    # What a run tells ---------------------------------------------------------------------------------------------
+    # From a run ---------------------------------------------------------------------------------------------------
 
-    def watch(self, run: BrainSession, frame: Frame) -> None:
-        """A brain has made a frame."""
+    def on_frame(self, run: BrainSession, frame: Frame) -> None:
+        """Note a frame that a brain has made."""
         if run is self.active:
-            self.talk.below(frame, self.kept.count, lambda: run.mending)
+            self.turn.on_brain_frame(frame, self.backlog.count, lambda: run.reconnecting)
             if isinstance(frame, Audio):
                 return
-            self._speech(frame)
+            self._follow_speech(frame)
             if isinstance(frame, ResponseEnded):
-                self.kept.answered(self.talk.mark)
+                self.backlog.on_answered(self.turn.mark)
             elif isinstance(frame, ResponseStarted):
                 self._words.clear()
             elif isinstance(frame, Disconnected):
-                self.kept.deaf = True
-        self.bell.set()
+                self.backlog.deaf = True
+        self.changed.set()
 
-    def _speech(self, frame: Frame) -> None:
+    def _follow_speech(self, frame: Frame) -> None:
         if isinstance(frame, SpeechStarted):
-            self.kept.began(frame.item_id, frame.pts)
+            self.backlog.on_speech_started(frame.item_id, frame.pts)
         elif isinstance(frame, SpeechStopped):
-            self.kept.stopped(frame.item_id)
-        elif isinstance(frame, Transcript) and frame.speaker == "user" and frame.final and not self.talk.fault:
+            self.backlog.on_speech_stopped(frame.item_id)
+        elif isinstance(frame, Transcript) and frame.speaker == "user" and frame.final and not self.turn.fault:
             self._words[frame.item_id] = frame.text
-            self.kept.understood(frame.item_id)
+            self.backlog.on_transcribed(frame.item_id)
 
-    def interrupt(self, run: BrainSession, frame: Interrupt | Hold | Resume) -> None:
-        """A brain interrupts, holds or resumes."""
+    def on_interrupt(self, run: BrainSession, frame: Interrupt | Hold | Resume) -> None:
+        """Pass on an interrupt, a hold or a resume of a brain."""
         if run is not self.active:
             return
         if isinstance(frame, Interrupt):
-            self.talk.interrupted(by_brain=True)
-            self.kept.answered(self.talk.mark)
-            self._deferred = False
-            self._call_off()
+            self.turn.on_interrupt(by_brain=True)
+            self.backlog.on_answered(self.turn.mark)
+            self._answer_waits = False
+            self._interrupt_tools()
             self.interrupt_below(frame.reason)
         else:
             self._out.offer(frame)
 
-    def failing(self, run: BrainSession, frame: Failure) -> None:
-        """A part of a brain has failed."""
+    def on_part_failed(self, run: BrainSession, frame: Failure) -> None:
+        """Note that a part of a brain has failed."""
         if run is self.active:
-            self.talk.failing()
+            self.turn.on_part_failed()
             if frame.fatal:
-                self.talk.fault = self.talk.fault or frame.message
-                self.bell.set()
+                self.turn.fault = self.turn.fault or frame.message
+                self.changed.set()
             else:
                 self._out.offer(frame)
 
-    def asked(self, run: BrainSession) -> None:
-        """A brain has written down something new of the user's."""
+    def on_user_entry(self, run: BrainSession) -> None:
+        """Note that a brain has written down something new of the user."""
         if run is self.active:
-            self.talk.words()
+            self.turn.on_user_entry()
 
-    def reply(self) -> Outlet[Any]:
-        """Begin a response."""
+    def begin_reply(self) -> Outlet[Any]:
+        """Begin a response in the graph."""
         return self._out.reply()
 
-    async def give(self, run: BrainSession, frame: Frame, outlet: Outlet[Any] | None) -> None:
-        """Give what a brain has made to the graph."""
+    async def forward(self, run: BrainSession, frame: Frame, outlet: Outlet[Any] | None) -> None:
+        """Send a frame of a brain into the graph."""
         if run is not self.active:
             return
-        self.ledger.gives(frame)
+        self.ledger.on_frame(frame)
         if isinstance(frame, ResponseEnded) and frame.outcome == "completed":
             self.served = True
         await (outlet or self._out).send(frame)
@@ -203,131 +217,133 @@ class FailoverExchange:
         before = self._out.epoch
         self._out.offer(Interrupt(reason=reason))
         if self._out.epoch != before:
-            self.ledger.interrupted(self._out.epoch)
+            self.ledger.on_interrupt(self._out.epoch)
 
-    # From one to the other ----------------------------------------------------------------------------------------
+    # From one run to the next -------------------------------------------------------------------------------------
 
     def end(self) -> None:
-        """Nothing more comes from the user."""
+        """Note that nothing more comes from the user."""
         self.ended = True
         if self.active is not None:
             self.active.end()
 
     def leave(self, run: BrainSession) -> None:
-        """It has the conversation no more, and nothing that it still says counts."""
+        """Take the conversation from a run. Nothing that it still says counts."""
         self.active = None
-        running = {run.ids.outward(call) for runner in run.runners for call in runner.running}
-        self._pending |= running | (self.talk.calls.keys() & run.calls)
+        running = {run.ids.outward(call_id) for runner in run.runners for call_id in runner.running}
+        self._orphans |= running | (self.turn.calls.keys() & run.application_calls)
         run.leave()
 
     def begin(self, run: BrainSession) -> None:
-        """A run has the conversation."""
+        """Give the conversation to a run."""
         self.active = run
-        self.talk.speaks = run.speaks
-        if self._turns is not None:
-            run.put(self._turns)
-        if self._configured != Configure():
-            run.put(self._configured)
+        self.turn.speaks = run.speaks
+        if self._turn_control is not None:
+            run.put(self._turn_control)
+        if self._configuration != Configure():
+            run.put(self._configuration)
         if self._activity is not None:
-            run.news(self._activity)
-
-    def _remember(self, old: BrainSession) -> None:
-        """Write down what was understood and not written; forget what is going to be heard again."""
-        for item in self.kept.speech:
-            self._history.forget(item)
-            self._words.pop(item, None)
-        for item, text in self._words.items():
-            if text.strip() and not old.part.said(text):
-                self._history.user(text, item)
-                self.talk.asks()
-        self._words.clear()
+            run.report(self._activity)
 
     def hand_over(self, old: BrainSession, new: BrainSession) -> None:
-        """Give the new one all that the old one has not dealt with, and have it answer."""
-        self._remember(old)
-        talk, waiting = self.talk, old.waiting
-        heard = bool(self.kept.speech) and not talk.speaking
-        talk.moved()
-        replay = self.kept.replay(lambda frame: _known(frame, old.part, waiting))
+        """Give the new run everything that the old one has not dealt with, and have it answer."""
+        self._complete_history(old)
+        turn, waiting = self.turn, old.waiting
+        speech_ended = bool(self.backlog.speech) and not turn.speaking
+        turn.on_move()
+        replay = self.backlog.replay(lambda frame: _is_known(frame, old.history, waiting))
         self.begin(new)
         for frame in replay:
             new.put(frame)
-        if any(isinstance(frame, ASKS) for frame in replay):
-            talk.expect(by_speech=False)
-        elif heard:
-            talk.expect(by_speech=True)
-        elif talk.owed:
-            self._deferred = bool(self._pending)
-            if not self._deferred:
-                self._ask(new)
+        if any(isinstance(frame, REQUESTS) for frame in replay):
+            turn.expect_answer(by_speech=False)
+        elif speech_ended:
+            turn.expect_answer(by_speech=True)
+        elif turn.owes_answer:
+            self._answer_waits = bool(self._orphans)
+            if not self._answer_waits:
+                self._request_answer(new)
         if self.ended:
             new.end()
 
-    def _ask(self, run: BrainSession) -> None:
+    def _complete_history(self, old: BrainSession) -> None:
+        """Write down words that are known and not written; remove items that will be transcribed again."""
+        for item_id in self.backlog.speech:
+            self._history.forget(item_id)
+            self._words.pop(item_id, None)
+        for item_id, text in self._words.items():
+            if text.strip() and not old.history.has_user_text(text):
+                self._history.user(text, item_id)
+                self.turn.add_request()
+        self._words.clear()
+
+    def _request_answer(self, run: BrainSession) -> None:
         """Have a brain answer what is in the conversation."""
-        profiles = [profile for leaf in run.leaves if (profile := getattr(leaf, "profile", None)) is not None]
-        if run.accepts(Respond) and all(
-            profile.supports_response_requests and profile.supports_history_seeding for profile in profiles
-        ):
-            frame: Frame = Respond()
-        else:  # it answers only what it is told: the user's last words, again
-            last = next((entry for entry in reversed(list(self._history)) if entry.role == "user" and entry.text), None)
+        frame: Frame = Respond()
+        if not run.answers_requests:  # such a brain answers only what it is told: tell it the user's last words again
+            entries = list(self._history)
+            last = next((entry for entry in reversed(entries) if entry.role == "user" and entry.text), None)
             if last is None:
                 return
             frame, last.text = UserText(text=last.text), ""
-        self.talk.asks()
-        self.talk.expect(by_speech=False)
+        self.turn.add_request()
+        self.turn.expect_answer(by_speech=False)
         run.put(frame)
 
     # Tools --------------------------------------------------------------------------------------------------------
 
-    def keeping(self, run: BrainSession, runner: Any) -> SharedToolRunner:
-        async def tell(frame: Frame) -> None:
-            await self._out.send(run.ids.given(frame))
+    def share_runner(self, run: BrainSession, runner: ToolRunner) -> SharedToolRunner:
+        """Return the runner that a brain is lent in the place of its own."""
 
-        async def orphaned(call: ToolCall, result: ToolResult | None) -> None:
-            self._answered(run.ids.outward(call.call_id), result)
+        async def emit_late(frame: Frame) -> None:
+            await self._out.send(run.ids.frame_outward(frame))
 
-        self._runners.append(kept := SharedToolRunner(runner, self._group, tell, orphaned))
-        return kept
+        async def on_orphan(call: ToolCall, result: ToolResult | None) -> None:
+            self._on_orphan_result(run.ids.outward(call.call_id), result)
 
-    def _call_off(self) -> None:
-        """The user has interrupted: tools that are `cancellable` end, also those of a brain that has been left."""
+        self._runners.append(shared := SharedToolRunner(runner, self._group, emit_late, on_orphan))
+        return shared
+
+    def _interrupt_tools(self) -> None:
+        """Cancel tools that are `cancellable`, also those of brains that have been left."""
         for runner in self._runners:
             runner.interrupt()
 
-    def _answered(self, call: str, result: ToolResult | None) -> None:
-        """A call of a brain that has been left is over: the present one is told, and answers when all are."""
-        self._pending.discard(call)
+    def _on_orphan_result(self, call_id: str, result: ToolResult | None) -> None:
+        """Give the result of a left brain's call to the present one. It answers when all results are there."""
+        self._orphans.discard(call_id)
         run = self.active
         if result is None:
-            self._history.result(call, CANCELLED_OUTPUT)
+            self._history.result(call_id, CANCELLED_OUTPUT)
         else:
-            self._history.result(call, result.output)
+            self._history.result(call_id, result.output)
             if run is not None:
-                run.news(ToolResult(call_id=call, output=result.output, error=result.error))
-        if not self._pending and self._deferred and run is not None:
-            self._deferred = False
-            self._ask(run)
+                run.report(ToolResult(call_id=call_id, output=result.output, error=result.error))
+        if not self._orphans and self._answer_waits and run is not None:
+            self._answer_waits = False
+            self._request_answer(run)
 
 
-def _merged(before: Configure, frame: Configure) -> Configure:
-    """All that has been configured, the latest of each."""
-    changed = {name: getattr(frame, name) for name in ("instructions", "tools", "schemas", "voice")}
-    known = {name: getattr(before, name) for name in changed}
-    return Configure(**known | {name: value for name, value in changed.items() if value is not None})
+def _merge(before: Configure, frame: Configure) -> Configure:
+    """Return all that has been configured, the latest of each."""
+    return Configure(
+        instructions=before.instructions if frame.instructions is None else frame.instructions,
+        tools=before.tools if frame.tools is None else frame.tools,
+        schemas=before.schemas if frame.schemas is None else frame.schemas,
+        voice=before.voice if frame.voice is None else frame.voice,
+    )
 
 
-def _known(frame: Frame, part: HistoryView, waiting: tuple[Frame, ...]) -> bool:
-    """Whether a frame of the user's needs not be given to the next brain: the conversation has what it brought."""
+def _is_known(frame: Frame, history: HistoryView, waiting: tuple[Frame, ...]) -> bool:
+    """Return whether the next brain needs no replay of a frame, because the conversation has its content."""
     if isinstance(frame, Configure):
         return True
     if any(frame is each for each in waiting):
         return False
     if isinstance(frame, UserText):
-        return part.said(frame.text)
+        return history.has_user_text(frame.text)
     if isinstance(frame, Image):
-        return part.shown(frame.data)
+        return history.has_picture(frame.data)
     if isinstance(frame, Say):
-        return any(entry.role == "assistant" and frame.text in entry.text for entry in part.mine)
+        return any(entry.role == "assistant" and frame.text in entry.text for entry in history.own)
     return True

@@ -1,4 +1,4 @@
-"""What was heard of brains that have been left: they cannot correct the conversation any more."""
+"""What was heard of brains that have been left. They cannot correct the conversation themselves any more."""
 
 from __future__ import annotations
 
@@ -7,103 +7,112 @@ from bargein.pipeline.lowlevel import Wakeup
 from bargein.processors import Heard, Spoken
 from bargein.services.history import Entry
 
-from ._ids import HistoryView
+from ._history_view import HistoryView
 
 __all__ = ["PlaybackLedger"]
 
-ITEMS = 64
-"""How many items are followed."""
+MAX_ITEMS = 64
+"""How many items of responses are followed."""
 
 
-class _Item:
+class _PlayedItem:
     """One item of a response, as it was given to the graph."""
 
     def __init__(self) -> None:
-        self.text = ""  # that was given
+        self.text = ""  # given so far
         self.heard = ""
-        self.sounds = self.over = self.complete = False
-        self.entry: Entry | None = None  # to be corrected here
+        self.has_sound = self.over = self.complete = False
+        self.entry: Entry | None = None  # the entry to correct, once its brain has been left
 
 
 class PlaybackLedger:
-    """Follows what is given, and what is heard of it: by what a `Spoken` below says, else by what the sink plays."""
+    """Follows what is given to the graph, and what is heard of it.
+
+    A `Spoken` below the failover reports what is heard. Until it shows that it exists, this works it out from the
+    `Played` frames of the sink, with a `Spoken` of its own.
+    """
 
     def __init__(self) -> None:
-        self.bell = Wakeup()
-        """Rings when more is known. For one waiter."""
-        self._items: dict[tuple[str, str], _Item] = {}
-        self._spoken: Spoken | None = Spoken()  # of our own, until there is one below
-        self._told = False  # somebody says what is heard
+        self.changed = Wakeup()
+        """Set when more is known. For one waiter."""
+        self._items: dict[tuple[str, str], _PlayedItem] = {}
+        self._spoken: Spoken | None = Spoken()
+        self._has_reports = False
 
     @property
     def playing(self) -> bool:
-        """Something is being heard, or will be."""
-        return self._told and any(item.sounds and not item.over for item in self._items.values())
+        """Whether something is being heard, or will be."""
+        return self._has_reports and any(item.has_sound and not item.over for item in self._items.values())
 
     @property
-    def doubtful(self) -> bool:
-        """Of an item that a left brain made, it is not known yet how much was heard."""
-        return any(each.entry and not (each.over or each.complete) for each in self._items.values())
+    def undecided(self) -> bool:
+        """Whether a report is still missing for an item of a brain that has been left."""
+        return any(item.entry and not (item.over or item.complete) for item in self._items.values())
 
-    def gives(self, frame: Frame) -> None:
-        """A brain gives this to the graph."""
+    def on_frame(self, frame: Frame) -> None:
+        """Note a frame that a brain gives to the graph."""
         if isinstance(frame, Audio | Text) and frame.response_id:
-            item = self._items.setdefault((frame.response_id, frame.item_id), _Item())
+            item = self._items.setdefault((frame.response_id, frame.item_id), _PlayedItem())
             if isinstance(frame, Text):
                 item.text += frame.text
             else:
-                item.sounds = True
-            while len(self._items) > ITEMS:
+                item.has_sound = True
+            while len(self._items) > MAX_ITEMS:
                 del self._items[next(iter(self._items))]
         elif isinstance(frame, ResponseEnded) and frame.outcome == "completed":
-            for (response, _), item in self._items.items():
-                item.complete = item.complete or response == frame.response_id
-        self._ask(frame)
+            for (response_id, _), item in self._items.items():
+                item.complete = item.complete or response_id == frame.response_id
+        self._feed_spoken(frame)
 
-    def interrupted(self, epoch: int) -> None:
-        """An interrupt: what has not been heard of it never will be."""
-        self._ask(Interrupt(epoch=epoch))
+    def on_interrupt(self, epoch: int) -> None:
+        """Note an interrupt: what has not been heard yet never will be."""
+        self._feed_spoken(Interrupt(epoch=epoch))
         for item in self._items.values():
             item.complete = False
-        self.bell.set()
+        self.changed.set()
 
-    def told(self) -> None:
-        """There is a `Spoken` below: nobody need guess."""
-        self._told, self._spoken = True, None
+    def on_spoken_below(self) -> None:
+        """Note that there is a `Spoken` below, which reports."""
+        self._has_reports, self._spoken = True, None
 
-    def plays(self, frame: Played) -> None:
-        """A sink says how far it came."""
-        self._told = True
-        self._ask(frame)
+    def on_played(self, frame: Played) -> None:
+        """Note how far a sink has played."""
+        self._has_reports = True
+        self._feed_spoken(frame)
 
-    def heard(self, frame: Heard) -> None:
-        """These words were heard."""
+    def on_heard(self, frame: Heard) -> None:
+        """Note which words were heard."""
         item = self._items.get((frame.response_id, frame.item_id))
         if item is None:
             return
         item.heard, item.over = frame.text, item.over or frame.done
         if frame.done and item.entry is not None:
             item.entry.heard = frame.text
-        self.bell.set()
+        self.changed.set()
 
-    def leave(self, part: HistoryView, *, speaks: bool) -> None:
-        """A brain has been left: of what it wrote only that is remembered which is or will be heard."""
-        for entry in part.mine:
+    def leave(self, history: HistoryView, *, speaks: bool) -> None:
+        """Mark the entries of a brain that has been left: only what is or will be heard is remembered.
+
+        Args:
+            history: The brain's view of the conversation.
+            speaks: Whether the brain has a voice.
+        """
+        for entry in history.own:
             if entry.role != "assistant" or entry.heard is not None:
                 continue
             item = self._items.get((entry.response_id, entry.item_id))
             if item is None:
-                entry.heard = ""  # it never came so far
-            elif item.complete and not item.over and (item.sounds or not speaks):
-                item.entry = entry  # it is all given: whoever hears the rest will say
-            elif item.over or self._told or speaks:
+                entry.heard = ""  # it was never given to the graph
+            elif item.complete and not item.over and (item.has_sound or not speaks):
+                item.entry = entry  # all of it was given; a report of the rest will come
+            elif item.over or self._has_reports or speaks:
                 item.entry, entry.heard = entry, item.heard
             elif len(item.text) < len(entry.text):
-                entry.heard = item.text  # it was read
+                entry.heard = item.text  # the user read what was given
 
-    def _ask(self, frame: Frame) -> None:
+    def _feed_spoken(self, frame: Frame) -> None:
         spoken = self._spoken
         if spoken is not None and spoken.contract.accepts(type(frame)):
-            for each in spoken.process(frame):  # type: ignore[arg-type]  # it takes it
-                if isinstance(each, Heard):
-                    self.heard(each)
+            for report in spoken.process(frame):  # type: ignore[arg-type]  # its contract accepts the frame
+                if isinstance(report, Heard):
+                    self.on_heard(report)

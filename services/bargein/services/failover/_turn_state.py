@@ -22,189 +22,200 @@ from bargein.pipeline import (
 from bargein.processors import Commit, Turn
 from bargein.services.frames import Connected, Disconnected, Respond, Say, ToolFinished, ToolProgress, ToolStarted
 
-__all__ = ["DEAF", "TurnState"]
+__all__ = ["DEAF", "REQUESTS", "TurnState"]
 
 DEAF = "it failed to hear the user"
+"""The fault of a brain whose speech-to-text part failed."""
 
-ASKS = (UserText, Commit, Turn, Respond, Say)
-TOOLS = (ToolStarted, ToolProgress, ToolFinished)
+REQUESTS = (UserText, Commit, Turn, Respond, Say)
+"""Frames of the user that ask for an answer."""
+TOOL_FRAMES = (ToolStarted, ToolProgress, ToolFinished)
 
 
-class _Reply:
+class _OpenReply:
     """A response that is being made."""
 
     def __init__(self, covers: int, mark: int) -> None:
-        self.covers = covers  # how much had been asked when it began
-        self.mark = mark  # and how much sent
-        self.sounds = self.called = False
+        self.covers = covers  # how many requests there were when it began
+        self.mark = mark  # the newest frame of the user at that time
+        self.has_sound = self.ends_in_call = False
 
 
 class TurnState:
-    """Synchronous state: frames of the user's and of the brain's come in, and it can be asked how things are."""
+    """Follows the frames of the user and of the brain, and says whether an answer is due. It awaits nothing."""
 
     def __init__(self) -> None:
         self.fault = ""
-        """Why the brain must be left; empty as long as all is well."""
+        """Why the brain must be left; empty while all is well."""
         self.calls: dict[str, bool] = {}
-        """Calls that have not been answered, and whether the brain answers them itself."""
+        """Tool calls without a result, and whether the brain runs them itself."""
         self.speaks = True
-        """The brain has a voice."""
+        """Whether the brain has a voice."""
         self.speaking: set[str] = set()
-        """Items that the user is speaking."""
+        """The items that the user is speaking."""
         self.mark = 0
-        """Everything up to this frame of the user's has been answered."""
-        self.since = anyio.current_time()
+        """The number of the user's newest frame that has been answered."""
+        self.changed_at = anyio.current_time()
         """When anything last happened."""
-        self._asked = self._answered = 0
-        self._due: float | None = None  # since when an answer has been due that has not begun
-        self._by_speech = False  # because somebody spoke, nobody knows what
-        self._signed = 0.0  # when the brain last showed that it is at work
-        self._troubled = False  # a part of it has failed
-        self._ears = False  # the same, since the user began to speak
-        self._replies: dict[str, _Reply] = {}
+        self._requests = self._answered = 0
+        self._due_since: float | None = None  # when an answer became due that has not begun
+        self._due_by_speech = False  # because the user spoke, and the words are not known
+        self._sign_at = 0.0  # when the brain last showed that it works
+        self._part_failed = False  # a part of the brain has failed since the latest response began
+        self._failed_since_speech = False  # a part of the brain has failed since the user began to speak
+        self._replies: dict[str, _OpenReply] = {}
 
     @property
-    def owed(self) -> bool:
-        """Something of the user's has not been answered."""
-        return self._asked > self._answered or bool(self._replies)
+    def owes_answer(self) -> bool:
+        """Whether something of the user has not been answered."""
+        return self._requests > self._answered or bool(self._replies)
 
     @property
-    def pause(self) -> bool:
-        """Nobody speaks or is about to."""
-        return not (self._replies or self.speaking or self.calls or self._due is not None)
+    def is_pause(self) -> bool:
+        """Whether neither side speaks or is about to."""
+        return not (self._replies or self.speaking or self.calls or self._due_since is not None)
 
     def silent_since(self) -> float:
-        """Since when the brain has been silent though it should not be; infinite when it may be."""
-        if self.speaking or self.calls or (self._due is None and not self._replies):
+        """Return since when the brain has been silent although it should not be; infinity if it may be silent."""
+        if self.speaking or self.calls or (self._due_since is None and not self._replies):
             return math.inf
-        return max(self._due or 0.0, self._signed if self._replies else 0.0)
+        return max(self._due_since or 0.0, self._sign_at if self._replies else 0.0)
 
-    def asks(self) -> None:
-        """The user has said something new, or an answer is asked for."""
-        self._asked += 1
-        self.since = anyio.current_time()
+    def add_request(self) -> None:
+        """Note that the user has said something new, or that an answer is asked for."""
+        self._requests += 1
+        self.changed_at = anyio.current_time()
 
-    def words(self) -> None:
-        """The user's words have been written down. They may be late: then they are those that are being answered."""
-        self.asks()
-        if not self.speaking and self._due is None:
+    def on_user_entry(self) -> None:
+        """Note that words of the user were written down. Late ones are those that are being answered."""
+        self.add_request()
+        if not self.speaking and self._due_since is None:
             for reply in self._replies.values():
-                reply.covers = self._asked
+                reply.covers = self._requests
 
-    def expect(self, *, by_speech: bool) -> None:
-        """An answer is due from now on."""
-        self._due, self._by_speech = anyio.current_time(), by_speech
+    def expect_answer(self, *, by_speech: bool) -> None:
+        """Note that an answer is due from now on.
 
-    def above(self, frame: Frame) -> None:
-        """The user sent this."""
-        if isinstance(frame, ASKS):
-            self.asks()
-            self.expect(by_speech=False)
+        Args:
+            by_speech: Whether it is due only because the user spoke, and the words are not known yet.
+        """
+        self._due_since, self._due_by_speech = anyio.current_time(), by_speech
+
+    def on_user_frame(self, frame: Frame) -> None:
+        """Note a frame of the user."""
+        if isinstance(frame, REQUESTS):
+            self.add_request()
+            self.expect_answer(by_speech=False)
         elif isinstance(frame, SpeechStarted | SpeechStopped):
-            self._speech(frame)
+            self._on_speech(frame)
 
-    def below(self, frame: Frame, mark: int, mending: Callable[[], bool]) -> None:
-        """The brain gives this; `mark`: the user's latest frame; `mending()`: it is restoring its
-        connection."""
+    def on_brain_frame(self, frame: Frame, mark: int, is_reconnecting: Callable[[], bool]) -> None:
+        """Note a frame of the brain.
+
+        Args:
+            frame: The frame.
+            mark: The number of the user's newest frame.
+            is_reconnecting: Tells whether the brain is restoring its connection.
+        """
         now = anyio.current_time()
         if isinstance(frame, ResponseStarted):
-            self._replies[frame.response_id] = _Reply(self._asked, mark)
-            self._due, self._troubled, self._signed = None, False, now
+            self._replies[frame.response_id] = _OpenReply(self._requests, mark)
+            self._due_since, self._part_failed, self._sign_at = None, False, now
         elif isinstance(frame, Audio | Text):
-            self._signed = now
+            self._sign_at = now
             if (reply := self._replies.get(frame.response_id)) is not None:
-                reply.sounds = reply.sounds or isinstance(frame, Audio)
-                reply.called = reply.called and isinstance(frame, Audio)
+                reply.has_sound = reply.has_sound or isinstance(frame, Audio)
+                reply.ends_in_call = reply.ends_in_call and isinstance(frame, Audio)
         elif isinstance(frame, ToolCall):
             self.calls[frame.call_id] = frame.handled
             if (reply := self._replies.get(frame.response_id)) is not None:
-                reply.called = True
-        elif isinstance(frame, TOOLS):
-            self._signed = now
+                reply.ends_in_call = True
+        elif isinstance(frame, TOOL_FRAMES):
+            self._sign_at = now
             if isinstance(frame, ToolFinished):
-                self.answered(frame.call_id)
+                self.on_tool_result(frame.call_id)
         elif isinstance(frame, ResponseEnded):
-            self._ended(frame, mending)
+            self._on_response_ended(frame, is_reconnecting)
         elif isinstance(frame, SpeechStarted | SpeechStopped):
-            self._speech(frame)
+            self._on_speech(frame)
         elif isinstance(frame, Transcript) and frame.speaker == "user" and frame.final:
-            self._heard(frame)
+            self._on_transcript(frame)
         elif isinstance(frame, Turn):
-            self.expect(by_speech=False)
+            self.expect_answer(by_speech=False)
         elif isinstance(frame, Disconnected | Connected):
-            self._signed = now
-        self.since = now
+            self._sign_at = now
+        self.changed_at = now
 
-    def answered(self, call: str) -> None:
-        """A tool has answered."""
-        if call in self.calls:
-            del self.calls[call]
-            self._signed = anyio.current_time()
+    def on_tool_result(self, call_id: str) -> None:
+        """Note that a tool call has its result."""
+        if call_id in self.calls:
+            del self.calls[call_id]
+            self._sign_at = anyio.current_time()
             if not self._replies and not self.calls:
-                self.expect(by_speech=False)
+                self.expect_answer(by_speech=False)
 
-    def failing(self) -> None:
-        """A part of the brain has failed, and the brain goes on."""
-        self._troubled = self._ears = True
+    def on_part_failed(self) -> None:
+        """Note that a part of the brain has failed, and the brain goes on."""
+        self._part_failed = self._failed_since_speech = True
 
-    def interrupted(self, *, by_brain: bool) -> None:
-        """The user has interrupted: what is being answered need not be.
+    def on_interrupt(self, *, by_brain: bool) -> None:
+        """Note an interrupt: what is being answered need not be answered.
 
-        What has been asked and not begun is dropped by an interrupt from above, which comes before the words that it is
-        about. One of the brain's own may come after them.
+        An interrupt from above comes before the words that it is about, so it also drops requests whose answer has not
+        begun. One of the brain may come after them.
         """
         if not (self._replies or by_brain):
-            self._answered = self._asked
+            self._answered = self._requests
         for reply in self._replies.values():
             self._answered, self.mark = max(self._answered, reply.covers), max(self.mark, reply.mark)
         self._replies.clear()
-        self.calls = {call: ours for call, ours in self.calls.items() if ours}  # nobody waits for the application's
+        self.calls = {call_id: own for call_id, own in self.calls.items() if own}  # the application's do not matter now
         if not by_brain:
-            self._due = None
-        self.since = anyio.current_time()
+            self._due_since = None
+        self.changed_at = anyio.current_time()
 
-    def moved(self) -> None:
-        """Another brain takes over: what was being answered is still to be."""
-        if self._replies and self._asked <= self._answered:
-            self._asked = self._answered + 1
+    def on_move(self) -> None:
+        """Note that another brain takes over: what was being answered is still to be answered."""
+        if self._replies and self._requests <= self._answered:
+            self._requests = self._answered + 1
         self._replies.clear()
         self.calls.clear()
         self.speaking.clear()
-        self.fault, self._due, self._troubled, self._ears = "", None, False, False
+        self.fault, self._due_since, self._part_failed, self._failed_since_speech = "", None, False, False
 
-    def _speech(self, frame: SpeechStarted | SpeechStopped) -> None:
+    def _on_speech(self, frame: SpeechStarted | SpeechStopped) -> None:
         if isinstance(frame, SpeechStarted):
             self.speaking.add(frame.item_id)
-            self._ears = False
-        else:  # without an item, all of it has stopped
+            self._failed_since_speech = False
+        else:  # without an item, all speech has stopped
             self.speaking -= {frame.item_id} if frame.item_id else set(self.speaking)
-            if self._due is None:
-                self.expect(by_speech=True)
-        self.since = anyio.current_time()
+            if self._due_since is None:
+                self.expect_answer(by_speech=True)
+        self.changed_at = anyio.current_time()
 
-    def _heard(self, frame: Transcript) -> None:
+    def _on_transcript(self, frame: Transcript) -> None:
         if frame.text.strip():
             return
-        if self._by_speech:
-            self._due = None  # it was nothing
-        if self._troubled or self._ears:  # whether or not it has begun to say so
+        if self._due_by_speech:
+            self._due_since = None  # it was not speech
+        if self._part_failed or self._failed_since_speech:
             self.fault = DEAF
 
-    def _ended(self, frame: ResponseEnded, mending: Callable[[], bool]) -> None:
+    def _on_response_ended(self, frame: ResponseEnded, is_reconnecting: Callable[[], bool]) -> None:
         reply = self._replies.pop(frame.response_id, None)
-        if reply is None or self.fault == DEAF:  # what it says to that is no answer
+        if reply is None or self.fault == DEAF:  # what a deaf brain says is not an answer
             return
         if frame.outcome == "failed":
-            self._asked += self._asked <= self._answered
-            self.expect(by_speech=False)
-            if not mending():
+            self._requests += self._requests <= self._answered
+            self.expect_answer(by_speech=False)
+            if not is_reconnecting():
                 self.fault = f"its response failed{': ' if frame.reason else ''}{frame.reason}"
-        elif self._troubled and self.speaks and not reply.sounds and frame.outcome == "completed":
-            self._asked += self._asked <= self._answered
+        elif self._part_failed and self.speaks and not reply.has_sound and frame.outcome == "completed":
+            self._requests += self._requests <= self._answered
             self.fault = "nothing could be heard of its response"
-        elif reply.called and frame.outcome == "completed":
-            self._asked += self._asked <= self._answered
-            self.expect(by_speech=False)
+        elif reply.ends_in_call and frame.outcome == "completed":
+            self._requests += self._requests <= self._answered
+            self.expect_answer(by_speech=False)
         else:
             self._answered = max(self._answered, reply.covers)
             self.mark = max(self.mark, reply.mark)

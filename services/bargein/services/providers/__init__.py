@@ -1,3 +1,5 @@
-"""Providers of speech and language models, and what each can do."""
+"""Speech and language models, one module or package for each provider, and the table of what each can do."""
 
-__all__: list[str] = []
+from .catalog import PROVIDERS, Provider, find_provider, markdown, table
+
+__all__ = ["PROVIDERS", "Provider", "find_provider", "markdown", "table"]

@@ -1,4 +1,4 @@
-"""Brains by name: what a page, a command or a configuration may choose from."""
+"""Brains by name, for a page, a command or a configuration to choose from."""
 
 from __future__ import annotations
 
@@ -18,47 +18,60 @@ from .rules import TOOLS, Rules
 __all__ = ["INSTRUCTIONS", "BrainChoice", "choice", "choices"]
 
 INSTRUCTIONS = "You are a friendly voice assistant. Answer in one or two short sentences."
-"""What a model is told when nobody says what it should be."""
+"""The instructions of every brain made here."""
+SUGGESTIONS = ("What is the weather in Paris?", "Set a timer for ten seconds", "What is twelve times seven?")
+"""Sentences that every brain made here can answer, with its tools."""
 OFFLINE = {"pocketsphinx": "pocketsphinx", "espeakng_loader": "espeak", "webrtcvad": "vad", "av": "audio"}
-"""What the offline brain imports, and the extras that bring it."""
-
-
+"""The modules that the offline brain imports, each with the extra that installs it."""
 PICTURES = (Image, Video)
-"""Not every peer shows pictures; a brain that is chosen stands below any."""
+"""Inputs that every brain made here accepts, so that it works below a transport with or without a camera."""
 
 
 class BrainChoice(msgspec.Struct, frozen=True, kw_only=True):
-    """A brain that may be chosen."""
+    """A brain that can be chosen by name."""
 
     name: str
-    """What it is chosen by."""
+    """The name to choose it by, such as `"openai"`."""
     title: str
-    """What it is, for people."""
+    """What it is, in words for people."""
     missing: str = ""
-    """What has to be done before it can be used; empty when it can."""
+    """What must be done before it can be used, such as `"set OPENAI_API_KEY"`; empty if it can be used."""
     sees: bool = False
-    """It looks at what a camera shows."""
+    """Whether it looks at pictures and video."""
+    suggestions: tuple[str, ...] = ()
+    """Sentences that a user can say to it; a page offers them."""
     make: Callable[[], Processor]
-    """A brain, for sound of any rate and any picture: one for each session."""
+    """Return a new brain that takes audio of any rate, pictures and text; call it once for each session."""
     write: Callable[[], Processor]
-    """One that answers in writing, for those who write: `UserText` in, `Text` out."""
+    """Return a new brain for written conversations: `UserText` in, `Text` out."""
 
 
 def choices(environ: Mapping[str, str] = os.environ) -> list[BrainChoice]:
-    """All that may be chosen, the ones that hear best first; what cannot be used says what it needs."""
+    """Return all brains: the realtime models in the order of the table, then the offline brain.
+
+    Args:
+        environ: The environment in which keys are looked up.
+    """
     return [*(_realtime(each, environ) for each in PROVIDERS if each.keys), _offline()]
 
 
 def choice(name: str = "auto", environ: Mapping[str, str] = os.environ) -> BrainChoice:
-    """The brain of that name; `auto` is the first that can be used.
+    """Return the brain of this name.
 
-    Raises `ValueError` for a name that nobody has, and for a brain that cannot be used, with what it needs.
+    Args:
+        name: A `BrainChoice.name`, or `"auto"` for the first that can be used.
+        environ: The environment in which keys are looked up.
+
+    Raises:
+        ValueError: There is no such brain, or it cannot be used; the message says what it needs.
     """
     offered = choices(environ)
     found = [each for each in offered if each.name == name or (name == "auto" and not each.missing)]
     if not found:
-        said = "none can be used; `bargein doctor` says what is missing" if name == "auto" else "there is no such brain"
-        raise ValueError(f"brain {name!r}: {said}; there are {', '.join(each.name for each in offered)}")
+        reason = (
+            "none can be used; `bargein doctor` says what is missing" if name == "auto" else "there is no such brain"
+        )
+        raise ValueError(f"brain {name!r}: {reason}; there are {', '.join(each.name for each in offered)}")
     if found[0].missing:
         raise ValueError(f"brain {name!r} cannot be used: {found[0].missing}")
     return found[0]
@@ -69,42 +82,49 @@ def _realtime(provider: Provider, environ: Mapping[str, str]) -> BrainChoice:
     profile = provider.capabilities
 
     def make() -> Processor:
-        brain = provider.make(instructions=INSTRUCTIONS, tools=TOOLS)
-        seeing: Processor = EncodeJpeg() if brain.profile.supports_images else _Unseen()
-        return Pipeline(Resample(brain.profile.input_rate, channels=1), seeing, brain, name=name, inputs=PICTURES)
+        brain = provider.create(instructions=INSTRUCTIONS, tools=TOOLS)
+        pictures: Processor = EncodeJpeg() if brain.profile.supports_images else _DropPictures()
+        return Pipeline(Resample(brain.profile.input_rate, channels=1), pictures, brain, name=name, inputs=PICTURES)
 
     def write() -> Processor:
         options = {"output": "text"} if profile.supports_text_output else {}
-        return provider.make(instructions=INSTRUCTIONS, tools=TOOLS, **options)
+        return provider.create(instructions=INSTRUCTIONS, tools=TOOLS, **options)
 
     missing = "" if any(environ.get(key) for key in provider.keys) else f"set {' or '.join(provider.keys)}"
-    if missing_extras := _missing(dict(provider.needs)):
-        missing = f"pip install 'bargein[{missing_extras}]'"
+    if extras := _missing_extras(dict(provider.needs)):
+        missing = f"pip install 'bargein[{extras}]'"
     return BrainChoice(
-        name=name, title=provider.name, missing=missing, sees=profile.supports_images, make=make, write=write
+        name=name,
+        title=provider.name,
+        missing=missing,
+        sees=profile.supports_images,
+        suggestions=SUGGESTIONS,
+        make=make,
+        write=write,
     )
 
 
 def _offline() -> BrainChoice:
-    extras = _missing(OFFLINE)
+    extras = _missing_extras(OFFLINE)
     return BrainChoice(
         name="offline",
         title="PocketSphinx, rules and a synthetic voice: no key, no network",
         missing=f"pip install 'bargein[{extras}]'" if extras else "",
-        make=lambda: Pipeline(_Unseen(), Cascade.offline(), inputs=PICTURES),
+        suggestions=SUGGESTIONS,
+        make=lambda: Pipeline(_DropPictures(), Cascade.offline(), inputs=PICTURES),
         write=lambda: Pipeline(Turns(), Answer(Rules(), tools=TOOLS)),
     )
 
 
-def _missing(needs: Mapping[str, str]) -> str:
+def _missing_extras(needs: Mapping[str, str]) -> str:
     missing = (extra for module, extra in needs.items() if importlib.util.find_spec(module) is None)
     return ",".join(dict.fromkeys(missing))
 
 
-class _Unseen(Processor):
-    """Pictures for a brain that cannot look at them."""
+class _DropPictures(Processor):
+    """Takes pictures away from a brain that cannot look at them."""
 
-    name = "unseen"
+    name = "drop_pictures"
 
     def process(self, frame: Video | Image) -> None:
-        """Nothing comes of it."""
+        """Drop the frame."""

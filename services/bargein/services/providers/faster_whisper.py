@@ -1,8 +1,8 @@
-"""FasterWhisper: an ear that needs no network, with a Whisper model of one's own, in a hundred languages."""
+"""FasterWhisper: speech-to-text on this machine with a Whisper model of your own, in a hundred languages."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +10,7 @@ from typing import Any, Final
 import anyio
 import numpy as np
 
-from bargein.pipeline.lowlevel import import_extra
+from bargein.pipeline.lowlevel import check_options, import_extra
 from bargein.services.cascade.parts import Samples, SpeechToText
 
 from ._shared.local_model import LocalModel
@@ -18,31 +18,43 @@ from ._shared.local_model import LocalModel
 __all__ = ["FasterWhisper"]
 
 FILES: Final = ("model.bin", "config.json", "tokenizer.json")
-"""What a folder must have. Without the last, the library would download another's."""
+"""Files that a model's folder must have. Without the last, the library would download another model's."""
 
 
 class FasterWhisper(LocalModel, SpeechToText):
-    """Hears with a Whisper model in CTranslate2's format, extra `faster-whisper`::
+    """Speech-to-text with a Whisper model in CTranslate2's format. Needs the extra `faster-whisper`.
+
+    Example::
 
         Cascade(FasterWhisper("models/whisper-small"), ..., ...)
 
-    `model` is a folder with `model.bin`, `config.json`, `tokenizer.json` and the vocabulary. Nothing is downloaded:
-    `faster_whisper.download_model("small", "models/whisper-small")` does that, once and beforehand, and
-    `ct2-transformers-converter` converts one of your own.
+    Nothing is downloaded. `faster_whisper.download_model("small", "models/whisper-small")` downloads a model once and
+    beforehand; `ct2-transformers-converter` converts one of your own. One instance can serve several sessions. Entering
+    it raises `RuntimeError` if the model cannot be loaded, and `ValueError` for a language that the model does not
+    know.
 
-    `language` is a BCP 47 tag, of which the first part is used; empty, the model finds out for each utterance, which
-    takes it as long again. `partial_seconds` after the last time, all of an utterance so far is heard anew, so that its
-    words are known while it is spoken; 0 spares that. It rests for as long as that took, at least. `device`,
-    `compute_type` and `threads` (0: the library's default) say what it computes with, as the library names them, and
-    `options` are any others of its `WhisperModel.transcribe`, merged over ours (`{"hotwords": "Bargein"}`).
+    Args:
+        model: The folder with `model.bin`, `config.json`, `tokenizer.json` and the vocabulary.
+        language: A BCP 47 tag, of which the first part is used. Empty to detect the language of each utterance, which
+            takes about as long as the transcription.
+        partial_seconds: How often the utterance so far is transcribed while it is spoken, in seconds; 0 for not at all.
+            The pause between two partial transcriptions is at least as long as the last one took.
+        device: The device to compute on, as the library names it.
+        compute_type: The number format to compute with, as the library names it.
+        threads: Threads of one transcription; 0 for the library's default.
+        concurrency: How many transcriptions run at once.
+        extra: Other arguments of the library's `WhisperModel.transcribe`, merged over all of the above:
+            `{"hotwords": "Bargein"}`.
 
-    One may serve several sessions; `concurrency` calls are answered at once. Raises `FileNotFoundError` where the
-    model is not there, on entering `RuntimeError` where it cannot be loaded and `ValueError` for a language that it
-    does not know, and `ModuleNotFoundError` without the library.
+    Raises:
+        FileNotFoundError: The folder or one of its files is missing.
+        ModuleNotFoundError: The library is not installed.
+        ValueError: An argument has no possible value.
     """
 
     rate = 16_000
 
+    @check_options
     def __init__(
         self,
         model: str | Path,
@@ -53,30 +65,34 @@ class FasterWhisper(LocalModel, SpeechToText):
         compute_type: str = "default",
         threads: int = 0,
         concurrency: int = 1,
-        options: dict[str, Any] | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> None:
         if partial_seconds < 0:
             raise ValueError(f"FasterWhisper(partial_seconds={partial_seconds:g}): expected 0 or more")
         super().__init__(concurrency)
         self._library = import_extra("faster_whisper", "faster-whisper", "FasterWhisper")
-        self._folder = _checked(Path(model))
+        self._folder = _check_folder(Path(model))
         self.language = language
         self._partial_seconds = partial_seconds
         self._device = {"device": device, "compute_type": compute_type, "cpu_threads": threads}
-        self._options: dict[str, Any] = {
+        self._arguments: dict[str, Any] = {
             "language": language.split("-", maxsplit=1)[0].lower() or None,
             "beam_size": 1,
-            "temperature": 0.0,  # its way out of a loop is to listen five more times, and somebody waits
+            "temperature": 0.0,  # without this the library transcribes up to five more times, while somebody waits
             "condition_on_previous_text": False,
             "without_timestamps": True,
-            **(options or {}),
+            **(extra or {}),
         }
 
     async def transcribe(self, sound: AsyncIterator[Samples]) -> AsyncGenerator[str, None]:
-        """Hear one utterance. Raises `RuntimeError` outside the context manager and when the model fails."""
-        model = self._opened()
+        """Yield the text of one utterance, whole each time it changes.
+
+        Raises `RuntimeError` outside the context manager and when the model fails, and `ValueError` for other audio
+        than 16-bit mono.
+        """
+        model = self._get_model()
         pieces: list[Samples] = []
-        said, due = "", anyio.current_time() + self._partial_seconds
+        text, due = "", anyio.current_time() + self._partial_seconds
         async for samples in sound:
             if samples.dtype != np.int16 or samples.ndim != 1:
                 raise ValueError(
@@ -86,17 +102,17 @@ class FasterWhisper(LocalModel, SpeechToText):
             pieces.append(samples)
             began = anyio.current_time()
             if self._partial_seconds and began >= due:
-                heard = await self._call(partial(self._hear, model, pieces.copy()))
+                partial_text = await self._call(partial(self._transcribe, model, pieces.copy()))
                 ended = anyio.current_time()
                 due = ended + max(self._partial_seconds, ended - began)
-                if heard and heard != said:
-                    said = heard
-                    yield said
-        if (heard := await self._call(partial(self._hear, model, pieces))) != said:
-            yield heard
+                if partial_text and partial_text != text:
+                    text = partial_text
+                    yield text
+        if (final_text := await self._call(partial(self._transcribe, model, pieces))) != text:
+            yield final_text
 
     def _load(self) -> Any:
-        """Load the model, in its thread."""
+        """Return the loaded model. Runs in a thread."""
         path = str(self._folder)
         try:
             model = self._library.WhisperModel(
@@ -107,37 +123,39 @@ class FasterWhisper(LocalModel, SpeechToText):
                 f"FasterWhisper({path!r}): the model cannot be loaded with {self._device}: {error}; get it anew, or "
                 "convert it anew"
             ) from error
-        language, known = self._options["language"], model.supported_languages
+        language, known = self._arguments["language"], model.supported_languages
         if language and language not in known:
-            named = ", ".join(sorted(known))
-            raise ValueError(f"FasterWhisper(language={self.language!r}): the model knows {named}; choose one of them")
+            choices = ", ".join(sorted(known))
+            raise ValueError(
+                f"FasterWhisper(language={self.language!r}): the model knows {choices}; choose one of them"
+            )
         return model
 
-    def _hear(self, model: Any, pieces: list[Samples]) -> str:
-        """The words of a sound, in a thread."""
+    def _transcribe(self, model: Any, pieces: list[Samples]) -> str:
+        """Return the words of some audio. Runs in a thread."""
         if not sum(map(len, pieces)):
             return ""
         sound = np.concatenate(pieces).astype(np.float32) / 32768
         try:
-            segments, _ = model.transcribe(sound, **self._options)
+            segments, _ = model.transcribe(sound, **self._arguments)
             return " ".join("".join(segment.text for segment in segments).split())
         except Exception as error:
             raise RuntimeError(
-                f"FasterWhisper failed while it listened with {self._options}: {error}; look at options and the model"
+                f"FasterWhisper failed while it listened with {self._arguments}: {error}; look at extra and the model"
             ) from error
 
 
-def _checked(folder: Path) -> Path:
-    """The folder, if it has what a model needs. Raises `FileNotFoundError`."""
-    who = f"FasterWhisper({str(folder)!r})"
+def _check_folder(folder: Path) -> Path:
+    """Return the folder if it has the files of a model. Raises `FileNotFoundError`."""
+    owner = f"FasterWhisper({str(folder)!r})"
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"{who}: there is no such folder, and nothing is downloaded; give the folder of a model in CTranslate2's "
+            f"{owner}: there is no such folder, and nothing is downloaded; give the folder of a model in CTranslate2's "
             "format, such as faster_whisper.download_model('small', folder) makes"
         )
     if missing := [name for name in FILES if not (folder / name).is_file()]:
         raise FileNotFoundError(
-            f"{who}: it lacks {' and '.join(missing)}, and nothing is downloaded; copy all files of the model, or "
+            f"{owner}: it lacks {' and '.join(missing)}, and nothing is downloaded; copy all files of the model, or "
             "convert it with ct2-transformers-converter --copy_files tokenizer.json"
         )
     return folder

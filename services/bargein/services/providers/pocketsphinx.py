@@ -1,4 +1,4 @@
-"""PocketSphinx: an ear that needs no network and brings its model along, for English and small vocabularies."""
+"""PocketSphinx: speech-to-text on this machine with a model in its package, for English and small vocabularies."""
 
 from __future__ import annotations
 
@@ -13,45 +13,59 @@ from typing import Any, TypeVar
 import anyio
 import numpy as np
 
-from bargein.pipeline.lowlevel import Worker, import_extra
+from bargein.pipeline.lowlevel import Worker, check_options, import_extra
 from bargein.services.cascade.parts import Samples, SpeechToText
 
 __all__ = ["PocketSphinx"]
 
 T = TypeVar("T")
 
-PARTIAL = 1_600
-"""How many samples are decoded in one call of the thread, and so between two looks at the text."""
-STEP = 320
-"""How many samples are decoded while nothing else in Python runs: the library never lets go of the interpreter."""
+PARTIAL_SAMPLES = 1_600
+"""Samples that are decoded in one call of the thread, and so between two partial texts: 100 ms."""
+STEP_SAMPLES = 320
+"""Samples that are decoded at once: 20 ms. The library holds the interpreter lock while it decodes them."""
+GRAMMAR_BEAMS = {"beam": 1e-80, "pbeam": 1e-80, "wbeam": 1e-60}
+"""Beams for a grammar. The library's own (1e-48, 1e-48, 7e-29) sometimes prune the end of a clearly spoken sentence. A
+grammar has few words, so wider beams take only about a seventh more time."""
 NOISE = re.compile(r"<[^>\s]*>|\[[^\]\s]*\]|\+\+[^+\s]*\+\+|\(\d+\)")
-"""Silences, noises, breaths, and the numbers of other pronunciations."""
+"""Marks for silence, noise and breath, and the numbers of alternative pronunciations."""
 
 
 class PocketSphinx(SpeechToText):
-    """Hears with CMU PocketSphinx, extra `pocketsphinx`, and its American English model: lower case, no punctuation.
+    """Speech-to-text by CMU PocketSphinx with its American English model. Needs the extra `pocketsphinx`.
 
-    It is a context manager, and loads within it. What it learns of a voice and a microphone (the cepstral mean) it
-    keeps from one utterance to the next, so one serves one speaker; the first utterance is heard least well. What one
-    knows of the words makes it far better:
+    The text is in lower case, without punctuation. It is a context manager, and loads its model when it is entered. It
+    keeps what it learns of a voice and a microphone (the cepstral mean) from one utterance to the next, so one instance
+    serves one speaker; the first utterance is recognised least well. Anything that limits the words makes it far
+    better: `grammar`, `keyphrases` or `lm`, of which one can be given. Entering it raises `RuntimeError` if the library
+        refuses the
+    arguments.
 
-    * `grammar` is JSGF, as text or a `Path`: only its sentences are heard.
-    * `keyphrases` are listened for in all else that is said, each with its threshold: from 1e-50 (often) to 1 (seldom).
-      One that was said once may be given twice.
-    * `lm`, `dict`, `hmm` are the library's files: n-grams, pronunciations, acoustic model.
-    * `words` adds pronunciations, such as `{"bargein": "B AA R JH IH N"}`.
-    * `thorough` goes over an utterance twice more when it has ended. That hears a little better and takes 50 to 100 ms
-      for each second that was spoken, in which nothing else in Python runs.
-    * Other `options` are the library's own, by its names: `lw`, `beam`, `cmninit`...
+    Args:
+        grammar: A JSGF grammar, as text or the `Path` of a file. Only its sentences are recognised. Of a
+            sentence that is not spoken to its end, the words up to there are given.
+        keyphrases: Phrases that are spotted in anything that is said, each with its threshold from 1e-50 (often) to 1
+            (seldom). A phrase that was said once may be reported twice.
+        words: Further pronunciations, such as `{"bargein": "B AA R JH IH N"}`.
+        hmm: The folder of another acoustic model.
+        lm: The file of another language model (n-grams).
+        dict: The file of another pronunciation dictionary.
+        thorough: Whether an utterance is decoded twice more at its end. That is a little more exact, and takes 50 to
+            100 ms for each second of speech, in which no other Python code runs.
+        concurrency: How many utterances are recognised at once, each by a decoder of its own (80 MB, half a second to
+            load) in a thread of its own.
+        extra: Other options of the library by its names, such as `{"lw": 6.5, "beam": 1e-60}`, merged over all of the
+            above.
 
-    `concurrency` utterances are heard at once, each by a decoder (80 MB, half a second to load) and thread of its own;
-    the next waits for one of them. Raises `ValueError` for what cannot be, `RuntimeError` with the options when the
-    library takes none of it, and `ModuleNotFoundError` without the library.
+    Raises:
+        ModuleNotFoundError: The library is not installed.
+        ValueError: An argument has no possible value, or more than one of grammar, keyphrases and lm is given.
     """
 
     rate = 16_000
     language = "en-US"
 
+    @check_options
     def __init__(
         self,
         *,
@@ -63,32 +77,40 @@ class PocketSphinx(SpeechToText):
         dict: str | Path = "",
         thorough: bool = False,
         concurrency: int = 2,
-        **options: Any,
+        extra: Mapping[str, Any] | None = None,
     ) -> None:
         if sum(map(bool, (grammar, keyphrases, lm))) > 1:
             raise ValueError("PocketSphinx: give one of grammar=, keyphrases= and lm=; each says what may be heard")
         if concurrency < 1:
-            raise ValueError(f"PocketSphinx(concurrency={concurrency}): expected how many are heard at once, 1 or more")
+            raise ValueError(
+                f"PocketSphinx(concurrency={concurrency}): expected how many utterances are recognised at once, "
+                "1 or more"
+            )
         self._library = import_extra("pocketsphinx", "pocketsphinx", "PocketSphinx")
         self._grammar = grammar.read_text() if isinstance(grammar, Path) else grammar
         self._keyphrases = {" ".join(each.lower().split()): at for each, at in (keyphrases or {}).items()}
         self._words = {**(words or {})}
         files = {name: str(path) for name, path in (("hmm", hmm), ("lm", lm), ("dict", dict)) if path}
-        self._options = {"samprate": self.rate, "loglevel": "FATAL", "fwdflat": thorough, "bestpath": thorough}
-        self._options |= files | options
-        if grammar or keyphrases:
-            self._options["lm"] = None
+        self._options: Mapping[str, Any] = {
+            "samprate": self.rate,
+            "loglevel": "FATAL",
+            "fwdflat": thorough,
+            "bestpath": thorough,
+            **(GRAMMAR_BEAMS if grammar else {}),
+            **files,
+            **(extra or {}),
+            **({"lm": None} if grammar or keyphrases else {}),
+        }
         self._concurrency = concurrency
         self._slots: anyio.Semaphore | None = None
-        self._free: list[_Ear] = []
-        self._ears: list[_Ear] = []
-        self._mean = ""
+        self._free: list[_DecoderThread] = []
+        self._decoders: list[_DecoderThread] = []
+        self._cepstral_mean = ""
 
     async def __aenter__(self) -> PocketSphinx:
-        """Load the model. Raises `RuntimeError` when it cannot be."""
         self._slots = anyio.Semaphore(self._concurrency)
         try:
-            self._free.append(await self._ear())
+            self._free.append(await self._start_decoder())
         except BaseException:
             self._leave()
             raise
@@ -100,59 +122,65 @@ class PocketSphinx(SpeechToText):
         self._leave()
 
     async def transcribe(self, sound: AsyncIterator[Samples]) -> AsyncGenerator[str, None]:
-        """Hear one utterance. Raises `RuntimeError` outside the context manager and when the decoder fails."""
+        """Yield the text of one utterance, whole each time it changes.
+
+        Raises `RuntimeError` outside the context manager and when the decoder fails, and `ValueError` for other audio
+        than 16-bit mono.
+        """
         if self._slots is None:
             raise RuntimeError("PocketSphinx is not open; use it in 'async with', as a cascade does")
         async with self._slots:
-            ear = self._free.pop() if self._free else await self._ear()
+            decoder = self._free.pop() if self._free else await self._start_decoder()
             try:
-                said = ""
-                await ear.call(partial(ear.begin, self._mean))
+                text = ""
+                await decoder.call(partial(decoder.begin, self._cepstral_mean))
                 async for samples in sound:
                     if samples.dtype != np.int16 or samples.ndim != 1:
                         raise ValueError(
                             f"PocketSphinx got an array of {samples.dtype} with shape {samples.shape}; "
                             f"expected int16 of shape (n,), mono at {self.rate} Hz"
                         )
-                    for at in range(0, len(samples), PARTIAL):
-                        heard = await ear.call(partial(ear.hear, samples[at : at + PARTIAL]))
-                        if heard and heard != said:
-                            said = heard
-                            yield said
-                heard, self._mean = await ear.call(ear.end)
-                if heard != said:
-                    yield heard
-            except _Broken as error:
-                self._discard(ear)
+                    for at in range(0, len(samples), PARTIAL_SAMPLES):
+                        partial_text = await decoder.call(partial(decoder.decode, samples[at : at + PARTIAL_SAMPLES]))
+                        if partial_text and partial_text != text:
+                            text = partial_text
+                            yield text
+                final_text, self._cepstral_mean = await decoder.call(decoder.end)
+                # An empty final text means that no end of a sentence was reached. The last partial text stands then.
+                if final_text and final_text != text:
+                    yield final_text
+            except _DecoderError as error:
+                self._discard(decoder)
                 raise RuntimeError(
                     f"PocketSphinx failed while it listened: {error.__cause__}; the next utterance gets a new decoder"
                 ) from error.__cause__
-            finally:  # its thread finishes the call that it is in; the next utterance waits behind that
-                if ear in self._ears:
-                    self._free.append(ear)
+            finally:
+                # After a cancellation the thread finishes its call. The next utterance of this decoder waits for it.
+                if decoder in self._decoders:
+                    self._free.append(decoder)
 
-    async def _ear(self) -> _Ear:
-        ear = _Ear(self._decoder)
-        self._ears.append(ear)
+    async def _start_decoder(self) -> _DecoderThread:
+        decoder = _DecoderThread(self._load)
+        self._decoders.append(decoder)
         try:
-            await ear.load()
+            await decoder.load()
         except BaseException:
-            self._discard(ear)
+            self._discard(decoder)
             raise
-        return ear
+        return decoder
 
-    def _discard(self, ear: _Ear) -> None:
-        if ear in self._ears:
-            self._ears.remove(ear)
-        ear.dismiss()
+    def _discard(self, decoder: _DecoderThread) -> None:
+        if decoder in self._decoders:
+            self._decoders.remove(decoder)
+        decoder.dismiss()
 
     def _leave(self) -> None:
-        ears, self._ears, self._free, self._slots = self._ears, [], [], None
-        for ear in ears:
-            ear.dismiss()
+        decoders, self._decoders, self._free, self._slots = self._decoders, [], [], None
+        for decoder in decoders:
+            decoder.dismiss()
 
-    def _decoder(self) -> Any:
-        """Load one, in its thread."""
+    def _load(self) -> Any:
+        """Return a new decoder. Runs in its thread."""
         try:
             decoder = self._library.Decoder(**self._options)
             for word, phones in self._words.items():
@@ -162,14 +190,7 @@ class PocketSphinx(SpeechToText):
                 decoder.add_jsgf_string("grammar", self._grammar)
                 decoder.activate_search("grammar")
             if self._keyphrases:
-                for word in " ".join(self._keyphrases).split():
-                    if decoder.lookup_word(word) is None:  # the library would pass over it without a word
-                        raise ValueError(f"{word!r} is not in the dictionary")
-                with tempfile.TemporaryDirectory(prefix="bargein") as folder:
-                    path = Path(folder) / "keyphrases"
-                    path.write_text("".join(f"{each} /{at:g}/\n" for each, at in self._keyphrases.items()))
-                    decoder.add_kws("keyphrases", str(path))
-                decoder.activate_search("keyphrases")
+                self._add_keyphrases(decoder)
         except Exception as error:
             what = "grammar" if self._grammar else "keyphrases" if self._keyphrases else "options"
             raise RuntimeError(
@@ -178,55 +199,67 @@ class PocketSphinx(SpeechToText):
             ) from error
         return decoder
 
+    def _add_keyphrases(self, decoder: Any) -> None:
+        for word in " ".join(self._keyphrases).split():
+            if decoder.lookup_word(word) is None:  # the library would skip the phrase silently
+                raise ValueError(f"{word!r} is not in the dictionary")
+        with tempfile.TemporaryDirectory(prefix="bargein") as folder:
+            path = Path(folder) / "keyphrases"
+            path.write_text("".join(f"{each} /{at:g}/\n" for each, at in self._keyphrases.items()))
+            decoder.add_kws("keyphrases", str(path))
+        decoder.activate_search("keyphrases")
 
-class _Broken(Exception):  # noqa: N818
-    """A decoder failed, for the reason that is the cause."""
+
+class _DecoderError(Exception):
+    """A decoder has failed; the cause says why."""
 
 
-class _Ear:
-    """A decoder and the thread that it lives in, where `begin`, `hear` and `end` run."""
+class _DecoderThread:
+    """A decoder and the thread that it lives in. `begin`, `decode` and `end` run in that thread, by `call`."""
 
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
+    def __init__(self, load: Callable[[], Any]) -> None:
+        self._load = load
         self._worker = Worker("bargein pocketsphinx")
         self._decoder: Any = None
-        self._open = False
+        self._in_utterance = False
 
     async def call(self, function: Callable[[], T]) -> T:
-        """Run one of the others in the thread."""
+        """Run a function in the thread. Raises `_DecoderError`."""
         try:
             return await self._worker.call(function)
         except Exception as error:
-            raise _Broken from error
+            raise _DecoderError from error
 
     def dismiss(self) -> None:
-        """Tell the thread to end after the call that it is in, and do not wait for that."""
+        """Let the thread end after its present call, without waiting for it."""
         self._worker.dismiss()
 
     async def load(self) -> None:
-        """Make the decoder in the thread. Raises what making it raises."""
-        self._decoder = await self._worker.call(self._make)
+        """Create the decoder in the thread. Raises what creating it raises."""
+        self._decoder = await self._worker.call(self._load)
 
-    def begin(self, mean: str) -> None:
-        if self._open:  # the utterance before was called off
-            self._open = False
+    def begin(self, cepstral_mean: str) -> None:
+        """Begin an utterance."""
+        if self._in_utterance:  # the utterance before was cancelled
+            self._in_utterance = False
             self._decoder.end_utt()
-        if mean:
-            self._decoder.set_cmn(mean)
+        if cepstral_mean:
+            self._decoder.set_cmn(cepstral_mean)
         self._decoder.start_utt()
-        self._open = True
+        self._in_utterance = True
 
-    def hear(self, samples: Samples) -> str:
-        for at in range(0, len(samples), STEP):
-            self._decoder.process_raw(samples[at : at + STEP].tobytes())
+    def decode(self, samples: Samples) -> str:
+        """Decode more audio and return the text so far."""
+        for at in range(0, len(samples), STEP_SAMPLES):
+            self._decoder.process_raw(samples[at : at + STEP_SAMPLES].tobytes())
         return self._text()
 
     def end(self) -> tuple[str, str]:
-        """The final text, and what has been learned of the voice."""
-        self._open = False
+        """End the utterance and return its text and the cepstral mean."""
+        self._in_utterance = False
         self._decoder.end_utt()
         return self._text(), self._decoder.get_cmn()
 
     def _text(self) -> str:
-        found = self._decoder.hyp()
-        return " ".join(NOISE.sub(" ", found.hypstr).split()) if found is not None else ""
+        hypothesis = self._decoder.hyp()
+        return " ".join(NOISE.sub(" ", hypothesis.hypstr).split()) if hypothesis is not None else ""

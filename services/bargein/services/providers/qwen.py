@@ -1,32 +1,38 @@
-"""Qwen Omni, Alibaba's realtime models on DashScope: OpenAI's beta dialect, with pictures between the sound."""
+"""Qwen Omni, Alibaba's realtime models on DashScope: OpenAI's beta dialect, with pictures between the audio."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal, Unpack
+from collections.abc import Iterator
+from typing import Final, Unpack
 
 import msgspec
 
+from bargein.pipeline.lowlevel import check_options
+from bargein.services.providers.openai.client.protocol import PROFILE as OPENAI
+from bargein.services.providers.openai.client.protocol import OpenAIProtocol
+from bargein.services.providers.openai.dialect import BETA
+from bargein.services.providers.openai.options import (
+    OpenAIOptions,
+    driver_options,
+    endpoint_url,
+    find_key,
+    model_settings,
+)
 from bargein.services.realtime import Message, Realtime
-
-from .openai.client.protocol import PROFILE as OPENAI
-from .openai.client.protocol import OpenAIProtocol
-from .openai.dialect import BETA
-from .openai.options import Shared, TurnDetection, address, found_key, settings
 
 __all__ = ["PROFILE", "QWEN", "QwenOmni", "QwenProtocol"]
 
 QWEN: Final = msgspec.structs.replace(
     BETA,
     path="/api-ws/v1/realtime",
-    # Both formats are called pcm16, whatever their rate; older models called the second one pcm24.
-    begins={"audio": {"input": {"format": {"type": "audio/pcm", "rate": 16_000}}}},
-    # Functions are described as in the chat interface, by the vendor's pages; newer models call them.
+    # Both formats are called pcm16, whatever their rate; older models call the output pcm24.
+    session_defaults={"audio": {"input": {"format": {"type": "audio/pcm", "rate": 16_000}}}},
+    # The vendor's pages describe functions as in the chat interface. Newer models call them.
     nested_tools=True,
     images="input_image_buffer.append",
     event_ids=True,
 )
-"""The dialect of DashScope's realtime interface."""
+"""The dialect of DashScope's realtime API."""
 PROFILE: Final = msgspec.structs.replace(
     OPENAI,
     provider="Qwen Omni",
@@ -38,83 +44,78 @@ PROFILE: Final = msgspec.structs.replace(
     max_image_bytes=500_000,  # and 1,920 times 1,080 pixels
     max_session_seconds=None,
 )
-"""What it can do. Its memory cannot be cut, and how long a session may last is not documented."""
-MOST_FPS: Final = 2.0
-"""Pictures a second that it takes, at most."""
-SILENCE_MS: Final = 100
-"""A picture may only follow sound: where none has come, so much silence goes first."""
+"""What Qwen Omni can do. The length of a session is not documented."""
+MAX_FPS: Final = 2.0
+"""Pictures per second that the server accepts."""
+LEADING_SILENCE_MS: Final = 100
+"""Silence that is sent before a picture if no audio was sent yet: the server accepts pictures after audio only."""
 
 
 class QwenProtocol(OpenAIProtocol):
-    """One connection's protocol."""
+    """The protocol of one connection."""
 
-    _sounded = False
+    _has_audio = False
 
     def audio(self, pcm: bytes) -> Message:
-        """More of the user's sound."""
-        self._sounded = True
+        """Send audio of the user."""
+        self._has_audio = True
         return super().audio(pcm)
 
     def image(self, data: bytes, image_format: str, detail: str = "") -> Iterator[Message]:
-        """A picture the user shows; it is committed with the sound around it."""
-        if not self._sounded:
-            yield self.audio(bytes(2 * PROFILE.input_rate * SILENCE_MS // 1000))
+        """Send a picture, which the server commits together with the audio around it."""
+        if not self._has_audio:
+            yield self.audio(bytes(2 * PROFILE.input_rate * LEADING_SILENCE_MS // 1000))
         yield from super().image(data, image_format, detail)
 
     def close_session(self) -> Iterator[Message]:
-        """The session is over."""
+        """End the session."""
         if self._ready:
             yield msgspec.json.encode({"event_id": "finish", "type": "session.finish"}).decode()
 
 
 class QwenOmni(Realtime):
-    """A realtime model of Qwen Omni's: a brain that hears 16 kHz mono, sees pictures, and speaks 24 kHz mono.
+    """A Qwen Omni model: a brain that takes 16 kHz mono audio and pictures, and speaks 24 kHz mono.
 
-    `api_key` is taken from `DASHSCOPE_API_KEY` when it is not given; `workspace` names a workspace of DashScope's.
-    `url` is that of the region. `turn_detection` is `"server_vad"`, a dictionary with its settings (a `threshold` of
-    -1 to 1, a `silence_duration_ms` of 200 to 6,000), or None for push to talk. Pictures are JPEG, of 500 kB at most,
-    two a second at most, and are looked at together with the sound around them.
+    Pictures must be JPEG, at most 500 kB and at most two per second. The model looks at them together with the audio
+    around them.
 
-    `texts` says whether what the user types, and a conversation from before, can be told as items: the vendor's
-    package can send them, but not every model is said to take them. With False they are refused here. `session` and the
-    other options are those of `OpenAIRealtime`.
+    Args:
+        model: The model's name.
+        workspace: The DashScope workspace; None for the default one.
+        supports_text_input: Whether typed text and an earlier conversation may be sent. The vendor's package can send
+            them, but not every model is documented to take them. With False they are refused before they are sent.
+        url: The address of the region.
+        **options: The options of `OpenAIRealtime`. The key is by default that of `DASHSCOPE_API_KEY`, the voice
+            `"Cherry"`, and `transcription` `"gummy-realtime-v1"`. `turn_detection` is `"server_vad"`, a dictionary with
+            its settings (`threshold` from -1 to 1, `silence_duration_ms` from 200 to 6,000), or None for push to talk.
+
+    Raises:
+        ValueError: There is no key, or an argument has no possible value.
     """
 
+    @check_options
     def __init__(
         self,
         model: str = "qwen3-omni-flash-realtime",
         *,
-        api_key: str | None = None,
         workspace: str | None = None,
-        instructions: str = "",
-        voice: str | None = "Cherry",
-        output: Literal["audio", "text"] = "audio",
-        turn_detection: TurnDetection = "server_vad",
-        transcription: str | Mapping[str, Any] | None = "gummy-realtime-v1",
-        texts: bool = True,
-        session: Mapping[str, Any] | None = None,
+        supports_text_input: bool = True,
         url: str = "wss://dashscope.aliyuncs.com/api-ws/v1/realtime",
-        **shared: Unpack[Shared],
+        **options: Unpack[OpenAIOptions],
     ) -> None:
-        fps = shared.get("fps", 1.0)
-        if fps > MOST_FPS:
-            raise ValueError(f"QwenOmni(fps={fps:g}): it takes {MOST_FPS:g} pictures a second at most")
-        where = address("QwenOmni", url, QWEN, model)
-        sent = QWEN.authorization(found_key("QwenOmni", api_key, "DASHSCOPE_API_KEY"))
+        fps = options.get("fps", 1.0)
+        if fps > MAX_FPS:
+            raise ValueError(f"QwenOmni(fps={fps:g}): the server accepts at most {MAX_FPS:g} pictures per second")
+        address = endpoint_url("QwenOmni", url, QWEN, model)
+        headers = QWEN.authorization(find_key("QwenOmni", options.get("api_key"), "DASHSCOPE_API_KEY"))
         if workspace is not None:
-            sent["X-DashScope-WorkSpace"] = workspace
-        profile = msgspec.structs.replace(PROFILE, supports_text_input=texts, supports_history_seeding=texts)
+            headers["X-DashScope-WorkSpace"] = workspace
+        profile = msgspec.structs.replace(
+            PROFILE, supports_text_input=supports_text_input, supports_history_seeding=supports_text_input
+        )
         super().__init__(
             profile=profile,
-            protocol=lambda: QwenProtocol(url=where, headers=sent, profile=profile, dialect=QWEN),
-            settings=settings(
-                model,
-                instructions=instructions,
-                voice=voice,
-                output=output,
-                turn_detection=turn_detection,
-                transcription=transcription,
-                session=session,
-            ),
-            **shared,
+            protocol=lambda: QwenProtocol(url=address, headers=headers, profile=profile, dialect=QWEN),
+            settings=model_settings(model, options, voice="Cherry", transcription="gummy-realtime-v1"),
+            **driver_options(options),
         )

@@ -1,4 +1,4 @@
-"""Grok's voice, of xAI: OpenAI's GA dialect but for where a voice and turn detection stand, and ways of its own."""
+"""Grok's voice models by xAI: OpenAI's GA dialect with a few differences, resumption, and verbatim speech."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from bargein.pipeline.lowlevel import check_options
+from bargein.services.providers.openai import wire
+from bargein.services.providers.openai.client.protocol import PROFILE as OPENAI
+from bargein.services.providers.openai.client.protocol import AudioForm, OpenAIProtocol
+from bargein.services.providers.openai.dialect import Dialect, Move
+from bargein.services.providers.openai.options import (
+    OpenAIOptions,
+    driver_options,
+    endpoint_url,
+    find_key,
+    model_settings,
+    with_audio_format,
+)
 from bargein.services.realtime import Event, Message, Realtime, Resumable, SessionReady, Settings, WordTimed
-
-from .openai import wire
-from .openai.client.protocol import PROFILE as OPENAI
-from .openai.client.protocol import AudioForm, OpenAIProtocol
-from .openai.dialect import Dialect, Move
-from .openai.options import Shared, TurnDetection, address, found_key, settings, sounding
 
 __all__ = ["PROFILE", "XAI", "GrokVoice", "GrokVoiceProtocol"]
 
@@ -24,7 +31,7 @@ XAI: Final = Dialect(
     events={"conversation.item.done": ""},
     metadata=False,
 )
-"""The dialect of xAI's realtime interface."""
+"""The dialect of xAI's realtime API."""
 PROFILE: Final = msgspec.structs.replace(
     OPENAI,
     provider="xAI",
@@ -37,40 +44,48 @@ PROFILE: Final = msgspec.structs.replace(
     supports_resumption=True,
     max_session_seconds=None,
 )
-"""What it can do. It always speaks; a conversation is kept for about half an hour, a connection has no known limit."""
+"""What Grok's voice can do. The server keeps a conversation for about half an hour; connections have no known limit."""
 CONVERSATION: Final = "conversation_id"
-"""The parameter of the address that takes a conversation up."""
+"""The query parameter that resumes a conversation."""
 GROWTH: Final = wire.SessionUpdated | wire.Committed | wire.ItemAdded | wire.TranscriptDelta | wire.ResponseDone
 """Events with which a conversation grows."""
 
 
 class GrokVoiceProtocol(OpenAIProtocol):
-    """One connection's protocol. `built_in` are tools that run at xAI; with `resumes` conversations can be taken up."""
+    """The protocol of one connection.
 
-    def __init__(self, *, built_in: Sequence[Mapping[str, Any]] = (), resumes: bool = True, **options: Any) -> None:
+    Args:
+        server_tools: Tools that run at xAI.
+        supports_resumption: Whether the server is asked to keep the conversation.
+        **options: The arguments of `OpenAIProtocol`.
+    """
+
+    def __init__(
+        self, *, server_tools: Sequence[Mapping[str, Any]] = (), supports_resumption: bool = True, **options: Any
+    ) -> None:
         super().__init__(**options)
-        self._built_in = [dict(tool) for tool in built_in]
-        self._resumes = resumes
+        self._server_tools = [dict(tool) for tool in server_tools]
+        self._resumption = supports_resumption
         self._conversation = self._handle = ""
-        self._piece = "", "", 0.0  # of a transcript, the latest: its item, its text, and where it begins in seconds
+        self._piece = "", "", 0.0  # the latest piece of a transcript: its item, its text, and its start in seconds
 
     def resume(self, handle: str) -> None:
-        """Take up a conversation by its id."""
+        """Resume a conversation by its id. Call it before the session opens."""
         self._conversation = self._handle = handle
         self._endpoint = msgspec.structs.replace(
             self._endpoint, url=f"{self._endpoint.url}&{urlencode({CONVERSATION: handle})}"
         )
 
     def session(self, settings: Settings) -> dict[str, Any]:
-        """The session object of some settings."""
+        """Return the session object of some settings."""
         session = super().session(settings)
-        session["tools"] = [*session["tools"], *self._built_in]
-        if self._resumes:
+        session["tools"] = [*session["tools"], *self._server_tools]
+        if self._resumption:
             session.setdefault("resumption", {"enabled": True})
         return session
 
     def say(self, text: str, *, protected: bool = False) -> Iterator[Message]:
-        """Say these words, without the model; the response begins by itself."""
+        """Speak a text word for word. The server begins the response by itself."""
         part = wire.WirePart(type="output_text", text=text)
         item = wire.WireItem(type="force_message", role="assistant", content=[part])
         item.interruptible = False if protected else None  # by the vendor's pages
@@ -80,85 +95,86 @@ class GrokVoiceProtocol(OpenAIProtocol):
         if isinstance(event, wire.ConversationCreated):
             self._conversation = str(event.conversation.get("id") or "")
         if isinstance(event, wire.TranscriptDelta) and event.start_time is not None:
-            yield from self._timed(event, event.start_time)
+            yield from self._time_words(event, event.start_time)
         yield from super()._meaning(event)
-        # The conversation has grown there, and all of it is there when it is taken up. The items of one that is taken
-        # up are told again before the session is ready: they are known here, and mean nothing.
-        if isinstance(event, GROWTH) and self._resumes and self._ready and self._conversation:
+        # The conversation has grown at the server, and resuming it gives all of it. When a conversation is resumed, its
+        # items are repeated before the session is ready; they are known here, so they are not reported.
+        if isinstance(event, GROWTH) and self._resumption and self._ready and self._conversation:
             yield Resumable(handle=self._conversation)
 
-    def _timed(self, event: wire.TranscriptDelta, start: float) -> Iterator[Event]:
-        """Where a piece of the transcript begins, the one before it ends. Where the last one ends, its sound tells."""
-        item, text, began = self._piece
+    def _time_words(self, event: wire.TranscriptDelta, start: float) -> Iterator[Event]:
+        """Time the piece before this one: it ends where this one begins. The audio tells where the last one ends."""
+        item, text, previous_start = self._piece
         if item == event.item_id:
             yield WordTimed(
-                response_id=event.response_id, item_id=item, text=text, start_ms=1000 * began, end_ms=1000 * start
+                response_id=event.response_id,
+                item_id=item,
+                text=text,
+                start_ms=1000 * previous_start,
+                end_ms=1000 * start,
             )
         self._piece = event.item_id or "", event.delta, start
 
     def _updated(self, session: dict[str, Any]) -> Iterator[Event]:
         for event in super()._updated(session):
-            # Another conversation than the one that was asked for has begun: that one is no more.
-            taken_up = bool(self._handle) and self._handle == self._conversation
-            yield msgspec.structs.replace(event, resumed=taken_up) if isinstance(event, SessionReady) else event
+            # A server that no longer has the conversation begins another one.
+            resumed = bool(self._handle) and self._handle == self._conversation
+            yield msgspec.structs.replace(event, resumed=resumed) if isinstance(event, SessionReady) else event
 
 
 class GrokVoice(Realtime):
-    """Grok's voice: a brain that hears and speaks 24 kHz mono, or another `rate` of 8,000 to 48,000 Hz, or, with
-    `audio="audio/pcmu"` or `"audio/pcma"`, 8 kHz as G.711, for telephones.
+    """Grok's voice: a brain that takes and speaks 24 kHz mono audio, other rates, or G.711 for telephones.
 
-    `api_key` is taken from `XAI_API_KEY` when it is not given. `built_in` are tools that run at xAI, such as
-    `{"type": "web_search"}`. `Say` makes it speak given words. A connection that is lost is taken up where it was, with
-    `resumes`: xAI keeps the conversation for about half an hour.
+    Args:
+        model: The model's name.
+        audio: The audio format on the wire: `"audio/pcm"`, or `"audio/pcmu"` or `"audio/pcma"` (G.711 at 8 kHz).
+        rate: The sample rate of `"audio/pcm"` in both directions, 8,000 to 48,000 Hz.
+        server_tools: Tools that run at xAI, such as `{"type": "web_search"}`.
+        supports_resumption: Whether a lost connection is resumed. The server keeps a conversation for about half an
+            hour.
+        supports_truncation: Whether the server is told what was heard, so that its memory can be cut to that. It is not
+            certain that every model takes this, so it is off by default.
+        url: The address of the server.
+        **options: The options of `OpenAIRealtime`. The key is by default that of `XAI_API_KEY`, and `transcription` is
+            `"grok-transcribe"`. `output` must be `"audio"`.
 
-    `truncates` says that its memory of what it said can be cut to what was heard, which is not certain: by default it
-    is not told. `session` and the other options are those of `OpenAIRealtime`.
+    Raises:
+        ValueError: There is no key, or an argument has no possible value.
     """
 
+    @check_options
     def __init__(
         self,
         model: str = "grok-voice-latest",
         *,
-        api_key: str | None = None,
-        instructions: str = "",
-        voice: str | None = None,
         audio: AudioForm = "audio/pcm",
         rate: int = 24_000,
-        turn_detection: TurnDetection = "server_vad",
-        transcription: str | Mapping[str, Any] | None = "grok-transcribe",
-        built_in: Sequence[Mapping[str, Any]] = (),
-        resumes: bool = True,
-        truncates: bool = False,
-        session: Mapping[str, Any] | None = None,
+        server_tools: Sequence[Mapping[str, Any]] = (),
+        supports_resumption: bool = True,
+        supports_truncation: bool = False,
         url: str = "wss://api.x.ai/v1/realtime",
-        **shared: Unpack[Shared],
+        **options: Unpack[OpenAIOptions],
     ) -> None:
         if not 8_000 <= rate <= 48_000:
             raise ValueError(f"GrokVoice(rate={rate}): expected 8000 to 48000")
-        where = address("GrokVoice", url, XAI, model)
-        sent = XAI.authorization(found_key("GrokVoice", api_key, "XAI_API_KEY"))
+        address = endpoint_url("GrokVoice", url, XAI, model)
+        headers = XAI.authorization(find_key("GrokVoice", options.get("api_key"), "XAI_API_KEY"))
         profile = msgspec.structs.replace(
-            sounding("GrokVoice", PROFILE, audio, rate), supports_truncation=truncates, supports_resumption=resumes
+            with_audio_format("GrokVoice", PROFILE, audio, rate),
+            supports_truncation=supports_truncation,
+            supports_resumption=supports_resumption,
         )
         super().__init__(
             profile=profile,
             protocol=lambda: GrokVoiceProtocol(
-                url=where,
-                headers=sent,
+                url=address,
+                headers=headers,
                 profile=profile,
                 form=audio,
                 dialect=XAI,
-                built_in=built_in,
-                resumes=resumes,
+                server_tools=server_tools,
+                supports_resumption=supports_resumption,
             ),
-            settings=settings(
-                model,
-                instructions=instructions,
-                voice=voice,
-                output="audio",
-                turn_detection=turn_detection,
-                transcription=transcription,
-                session=session,
-            ),
-            **shared,
+            settings=model_settings(model, options, transcription="grok-transcribe"),
+            **driver_options(options),
         )

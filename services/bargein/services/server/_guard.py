@@ -1,19 +1,30 @@
-"""What stands before every request: the server's own name, and what browsers must not do with what it gives."""
+"""`Guard`: what happens before every HTTP request, and the security headers of every response."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING
 
-from bargein.services.transports.origin import misnamed
+from bargein.services.transports.origin import refuse_host
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["Guard"]
 
 
 class Guard:
-    """An ASGI application around another. WebSockets pass it by: they have a refusal of their own."""
+    """An ASGI application around another. It refuses foreign host names, and adds security headers to responses.
 
-    def __init__(self, app: Any, *, origins: Collection[str], local: bool) -> None:
+    WebSockets pass it: `App.refusal` checks them.
+
+    Args:
+        app: The application inside.
+        origins: Other pages that may frame this one and talk to it; `*` for all.
+        local: Whether the server is for this machine only.
+    """
+
+    def __init__(self, app: ASGIApp, *, origins: Collection[str], local: bool) -> None:
         self._app = app
         self._origins = origins
         self._local = local
@@ -21,30 +32,37 @@ class Guard:
         self._headers = [
             (name.encode(), value.encode())
             for name, value in {
-                # Safari before 15.4 does not count ws: among 'self'. A drawn pipeline has its style in it.
-                "content-security-policy": "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
-                "media-src 'self' blob: mediastream:; style-src 'self' 'unsafe-inline'; object-src 'none'; "
+                # Safari before 15.4 does not count ws: as 'self'.
+                "content-security-policy": "default-src 'self'; connect-src 'self' ws: wss:; "
+                "media-src 'self' blob: mediastream:; object-src 'none'; "
                 f"base-uri 'none'; form-action 'self'; frame-ancestors {framing}",
                 "x-content-type-options": "nosniff",
-                "referrer-policy": "no-referrer",  # the page's address may hold a token
+                "referrer-policy": "no-referrer",  # the page's URL may hold a token
             }.items()
         ]
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Refuse, or answer with those headers."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse the request, or have it answered with the headers."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
-        async def guarded(message: Any) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *self._headers]
+                headers = message.get("headers", ())
+                names = {name.lower() for name, _ in headers}  # a response may have its own policy
+                message["headers"] = [*headers, *(each for each in self._headers if each[0] not in names)]
             await send(message)
 
         name = next((value.decode("latin-1") for key, value in scope["headers"] if key == b"host"), "")
-        reads = scope["method"] in ("GET", "HEAD")  # without an origin; with one, who comes in is asked for it
-        if reads and self._local and (why := misnamed(name, self._origins)):
-            await guarded({"type": "http.response.start", "status": 421, "headers": [(b"content-type", b"text/plain")]})
-            await send({"type": "http.response.body", "body": f"{why}\n".encode()})
+        # A GET of the page itself has no origin. The requests that start a session have one, and are checked there.
+        reads = scope["method"] in ("GET", "HEAD")
+        if reads and self._local and (reason := refuse_host(name, self._origins)):
+            await _respond(send_with_headers, 421, reason)
             return
-        await self._app(scope, receive, guarded)
+        await self._app(scope, receive, send_with_headers)
+
+
+async def _respond(send: Send, status: int, reason: str) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": f"{reason}\n".encode()})

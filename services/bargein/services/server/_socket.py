@@ -1,14 +1,17 @@
-"""A WebSocket that the HTTP server accepted, as the message socket that everything else knows."""
+"""`AsgiSocket`: a WebSocket of the HTTP server as a `Socket`."""
 
 from __future__ import annotations
 
 import importlib
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING
 
 import anyio
 
 from bargein.services.sockets import SocketClosedError
+
+if TYPE_CHECKING:
+    from starlette.websockets import WebSocket
 
 __all__ = ["AsgiSocket"]
 
@@ -16,11 +19,12 @@ __all__ = ["AsgiSocket"]
 class AsgiSocket:
     """Whole messages over a Starlette `WebSocket` that has been accepted."""
 
-    def __init__(self, websocket: Any) -> None:
+    def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
         self._closed: tuple[int, str] | None = None
-        disconnected = importlib.import_module("starlette.websockets").WebSocketDisconnect
-        self._gone = (RuntimeError, OSError, disconnected)  # Starlette's and uvicorn's words for a peer that is gone
+        disconnect = importlib.import_module("starlette.websockets").WebSocketDisconnect
+        # What Starlette and uvicorn raise when the peer is gone; which of them depends on their versions.
+        self._gone = (RuntimeError, OSError, disconnect)
 
     async def send(self, data: str | bytes) -> None:
         """Send a message. Raises `SocketClosedError`."""
@@ -34,7 +38,7 @@ class AsgiSocket:
             raise SocketClosedError(*self._closed) from None
 
     async def receive(self) -> str | bytes:
-        """The next message. Raises `SocketClosedError` when nothing more will come."""
+        """Return the next message. Raises `SocketClosedError` when no more will come."""
         if self._closed is not None:
             raise SocketClosedError(*self._closed)
         message = await self._websocket.receive()
@@ -45,9 +49,10 @@ class AsgiSocket:
         return message.get("text", "") if data is None else data
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Say goodbye. Never raises; may be called again."""
+        """Close the socket. It never raises, and may be called again."""
         if self._closed is not None:
             return
         self._closed = (code, reason)
         with anyio.CancelScope(shield=True), anyio.move_on_after(2), suppress(*self._gone):
+            # A close frame holds at most 123 bytes of reason.
             await self._websocket.close(code, reason.encode()[:120].decode("utf-8", "ignore"))

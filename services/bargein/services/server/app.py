@@ -1,17 +1,19 @@
-"""The HTTP side of an agent: the page, signalling, the socket, health, metrics, and the pipelines that run."""
+"""The HTTP side of an agent: the page, signalling, the WebSocket, health, metrics, and drawings of running sessions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import anyio
 import msgspec
 
 from bargein.pipeline.draw import svg
 from bargein.pipeline.lowlevel import import_extra
+from bargein.services.media.ice import IceServer
 from bargein.services.providers.brains import BrainChoice
+from bargein.services.sockets.handshake import bearer_token
 from bargein.services.transports import (
     ConnectionRequest,
     RefusedError,
@@ -19,31 +21,46 @@ from bargein.services.transports import (
     accept_websocket,
     serve_websocket_peer,
 )
-from bargein.services.transports.origin import foreign
-from bargein.services.transports.websocket.server import Authorize, allowed, bearer, lobby
+from bargein.services.transports.origin import refuse_origin
+from bargein.services.transports.websocket.accept import Authorize, is_authorized, limit_waiting
 
 from ._guard import Guard
 from ._socket import AsgiSocket
 from .metrics import Metrics
 
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import HTTPConnection, Request
+    from starlette.responses import Response
+    from starlette.websockets import WebSocket
+
+    from bargein.services.transports.webrtc import SdpAnswer, WebRtcServer
+
 __all__ = ["make_app"]
 
 PAGE = Path(__file__).parent / "page"
-OFFER_BYTES = 256 * 2**10
-"""How long an offer may be: a browser's are about 6 kB."""
-SHOWN = ("name", "title", "missing", "sees")
-"""What the page is told of a brain."""
-TOKEN = "the token is missing or wrong; give it as Authorization: Bearer, or as ?token="
-TITLES = {"webrtc": "WebRTC", "websocket": "WebSocket"}
+MAX_OFFER_BYTES = 256 * 2**10
+"""Largest body of a request. A browser's offer has about 6 kB."""
+DRAWING_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"
+"""The content security policy of a drawn pipeline, which has inline styles."""
+WRONG_TOKEN = "the token is missing or wrong; give it as Authorization: Bearer, or as ?token="
 
 
-class _Offer(msgspec.Struct, frozen=True):
+class _OfferRequest(msgspec.Struct, frozen=True):
     sdp: str
     wishes: dict[str, str] = {}
     session: str = ""
 
 
-_OFFER = msgspec.json.Decoder(_Offer)
+_OFFER = msgspec.json.Decoder(_OfferRequest)
+
+
+class _ProblemError(Exception):
+    """Why a request is refused: an HTTP status and a sentence."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 class App:
@@ -54,194 +71,228 @@ class App:
         sessions: Sessions,
         *,
         brains: Sequence[BrainChoice],
+        suggestions: Sequence[str],
         metrics: Metrics,
-        webrtc: Any,
+        webrtc: WebRtcServer | None,
         origins: Sequence[str],
         authorize: Authorize | None,
         local: bool,
     ) -> None:
         responses = import_extra("starlette.responses", "server", "the server")
-        self.json, self.plain = responses.JSONResponse, responses.Response
-        self.sessions = sessions
-        self.brains = brains
-        self.metrics = metrics
-        self.webrtc = webrtc
-        self.origins = origins
-        self.authorize = authorize
-        self.local = local
-        self.accept = lobby(sessions, accept_websocket)
+        self._json: type[Response] = responses.JSONResponse
+        self._plain: type[Response] = responses.Response
+        self._sessions = sessions
+        self._brains = brains
+        self._suggestions = suggestions
+        self._metrics = metrics
+        self._webrtc = webrtc
+        self._origins = origins
+        self._authorize = authorize
+        self._local = local
+        self._accept = limit_waiting(sessions, accept_websocket)
 
-    # What there is to see -----------------------------------------------------------------------------------------
+    # What can be read -----------------------------------------------------------------------------------------------
 
-    async def choices(self, request: Any) -> Any:
-        """What the page offers to choose from."""
-        known = self.webrtc is not None and await self._known(request)  # an ICE server's password is not for everybody
-        ways = ["webrtc", "websocket"] if self.webrtc is not None else ["websocket"]
-        return self.json(
+    async def choices(self, request: Request) -> Response:
+        """Return what the page offers to choose from."""
+        transports = [{"name": "websocket", "title": "WebSocket"}]
+        ice_servers: list[dict[str, str]] = []
+        if self._webrtc is not None:
+            transports.insert(0, {"name": "webrtc", "title": "WebRTC"})
+            if await self._has_token(request):  # a TURN server's password is for authorized peers only
+                ice_servers = [_ice_server(each) for each in self._webrtc.ice_servers]
+        return self._json(
             {
-                "brains": [{name: getattr(each, name) for name in SHOWN} for each in self.brains],
-                "transports": [{"name": way, "title": TITLES[way]} for way in ways],
-                "camera": self.webrtc is not None and self.webrtc.video_fps > 0,
-                "iceServers": [_ice(each) for each in self.webrtc.ice_servers] if known else [],
+                "brains": [
+                    {
+                        "name": each.name,
+                        "title": each.title,
+                        "missing": each.missing,
+                        "sees": each.sees,
+                        "suggestions": each.suggestions,
+                    }
+                    for each in self._brains
+                ],
+                "suggestions": list(self._suggestions),
+                "transports": transports,
+                "camera": self._webrtc is not None and self._webrtc.video_fps > 0,
+                "iceServers": ice_servers,
             }
         )
 
-    async def healthy(self, request: Any) -> Any:
-        """The server answers."""
-        return self.plain("ok\n", media_type="text/plain")
+    async def health(self, request: Request) -> Response:
+        """Return that the server answers."""
+        return self._plain("ok\n", media_type="text/plain")
 
-    async def ready(self, request: Any) -> Any:
-        """There is room for one more; 503 and the reason where not."""
-        why = self.sessions.refusal
-        return self.plain(f"{why or 'ready'}\n", media_type="text/plain", status_code=503 if why else 200)
+    async def ready(self, request: Request) -> Response:
+        """Return whether there is room for one more session; 503 and the reason if not."""
+        reason = self._sessions.refusal
+        return self._plain(f"{reason or 'ready'}\n", media_type="text/plain", status_code=503 if reason else 200)
 
-    async def counted(self, request: Any) -> Any:
-        """Prometheus' text."""
-        return self.plain(self.metrics.text(), headers={"content-type": self.metrics.content_type})
+    async def metrics(self, request: Request) -> Response:
+        """Return the metrics for Prometheus."""
+        return self._plain(self._metrics.text(), headers={"content-type": self._metrics.content_type})
 
-    async def live(self, request: Any) -> Any:
-        """The sessions that run."""
-        if not await self._known(request):
-            return self._problem(401, TOKEN)
+    async def sessions(self, request: Request) -> Response:
+        """Return the running sessions."""
+        if not await self._has_token(request):
+            return self._refuse(401, WRONG_TOKEN)
         now = anyio.current_time()
-        return self.json(
+        return self._json(
             [
-                {"name": name, "brain": each.transport.peer.params.get("brain", ""), "seconds": now - each.began}
-                for name, each in self.sessions.live.items()
+                {"name": name, "brain": live.transport.peer.params.get("brain", ""), "seconds": now - live.began}
+                for name, live in self._sessions.live.items()
             ]
         )
 
-    async def graph(self, request: Any) -> Any:
-        """The pipeline of a session, with its counters."""
-        if not await self._known(request):
-            return self._problem(401, TOKEN)
-        live = self.sessions.live.get(request.query_params.get("session", ""))
+    async def graph(self, request: Request) -> Response:
+        """Return a drawing of a session's pipeline, with its counters."""
+        if not await self._has_token(request):
+            return self._refuse(401, WRONG_TOKEN)
+        live = self._sessions.live.get(request.query_params.get("session", ""))
         if live is None:
-            return self.plain("there is no such session\n", status_code=404, media_type="text/plain")
-        drawn = svg(live.graph, live.session.statistics())
-        return self.plain(drawn, media_type="image/svg+xml")
+            return self._plain("this session does not exist\n", status_code=404, media_type="text/plain")
+        drawing = svg(live.graph, live.session.statistics())
+        policy = {"content-security-policy": DRAWING_POLICY}
+        return self._plain(drawing, media_type="image/svg+xml", headers=policy)
 
-    # Who comes in -------------------------------------------------------------------------------------------------
+    # Connecting -----------------------------------------------------------------------------------------------------
 
-    async def refusal(self, connection: Any, *, new: bool = True) -> tuple[int, str] | None:
-        """Why somebody may not come in: a status and a sentence. Who is `new` needs room as well."""
+    async def _check(self, connection: HTTPConnection, *, new: bool = True) -> None:
+        """Raise `_ProblemError` if a peer may not connect. A `new` one needs room as well."""
         origin, name = connection.headers.get("origin"), connection.headers.get("host", "")
-        if why := foreign(origin, name, self.origins, local=self.local):
-            return 403, why
-        if not await self._known(connection):
-            return 401, TOKEN
+        if reason := refuse_origin(origin, name, self._origins, local=self._local):
+            raise _ProblemError(403, reason)
+        if not await self._has_token(connection):
+            raise _ProblemError(401, WRONG_TOKEN)
         try:
             if new:
-                self.sessions.admit()
+                self._sessions.admit()
         except RefusedError as error:
-            return 503, str(error)
-        return None
+            raise _ProblemError(503, str(error)) from None
 
-    async def _known(self, connection: Any) -> bool:
-        return self.authorize is None or await allowed(self.authorize, _token(connection))
+    async def _has_token(self, connection: HTTPConnection) -> bool:
+        return self._authorize is None or await is_authorized(self._authorize, _token(connection))
 
-    async def socket(self, websocket: Any) -> None:
-        """A conversation over a WebSocket."""
-        if refused := await self.refusal(websocket):
-            await websocket.send_denial_response(self._problem(*refused))
+    async def websocket(self, websocket: WebSocket) -> None:
+        """Hold a conversation over a WebSocket."""
+        try:
+            await self._check(websocket)
+        except _ProblemError as problem:
+            await websocket.send_denial_response(self._refuse(problem.status, str(problem)))
             return
         await websocket.accept()
-        visit = ConnectionRequest(address=_address(websocket), wishes=_wishes(websocket), limits=self.sessions.limits)
-        await serve_websocket_peer(AsgiSocket(websocket), self.sessions, visit, accept=self.accept)
+        request = ConnectionRequest(
+            address=_address(websocket), params=_params(websocket), limits=self._sessions.limits
+        )
+        await serve_websocket_peer(AsgiSocket(websocket), self._sessions, request, accept=self._accept)
 
-    async def offer(self, request: Any) -> Any:
-        """A WebRTC offer as JSON, of a new peer or a later one of the `session` named; the answer likewise."""
-        if refused := await self.refusal(request, new=False):
-            return self._problem(*refused)
+    async def offer(self, request: Request) -> Response:
+        """Answer a WebRTC offer in JSON: a new peer's, or a later one of the `session` named."""
         try:
-            offer = _OFFER.decode(await self._body(request))
-        except (msgspec.DecodeError, ValueError) as error:
-            return self._problem(400, f'expected {{"sdp": ..., "wishes": {{...}}}}: {error}')
-        answered = await self._answer(request, offer.sdp, name=offer.session, wishes=offer.wishes)
-        if isinstance(answered, self.plain):
-            return answered
-        return self.json({"type": "answer", "sdp": answered.sdp, "session": answered.name})
+            await self._check(request, new=False)
+            body = await self._body(request)
+            offer = _OFFER.decode(body)
+            answer = await self._answer(request, offer.sdp, name=offer.session, params=offer.wishes)
+        except _ProblemError as problem:
+            return self._refuse(problem.status, str(problem))
+        except ValueError as error:  # of msgspec
+            return self._refuse(400, f'expected {{"sdp": ..., "wishes": {{...}}}}: {error}')
+        return self._json({"type": "answer", "sdp": answer.sdp, "session": answer.name})
 
-    async def whip(self, request: Any) -> Any:
-        """A WebRTC offer as WHIP has it (RFC 9725); the answer likewise."""
-        if refused := await self.refusal(request, new=False):
-            return self._problem(*refused)
+    async def whip(self, request: Request) -> Response:
+        """Answer a WebRTC offer as WHIP has it (RFC 9725)."""
         try:
+            await self._check(request, new=False)
             sdp = (await self._body(request)).decode()
-        except ValueError as error:
-            return self._problem(400, f"expected an offer, as application/sdp: {error}")
-        answered = await self._answer(request, sdp, wishes=_wishes(request))
-        if isinstance(answered, self.plain):
-            return answered
-        place = f"whip/{answered.name}"  # beside this one, whatever a proxy calls it
-        return self.plain(answered.sdp, status_code=201, media_type="application/sdp", headers={"location": place})
+            answer = await self._answer(request, sdp, params=_params(request))
+        except _ProblemError as problem:
+            return self._refuse(problem.status, str(problem))
+        except UnicodeDecodeError as error:
+            return self._refuse(400, f"expected an offer, as application/sdp: {error}")
+        # The location is relative, because a proxy may serve this one under another path.
+        headers = {"location": f"whip/{answer.name}"}
+        return self._plain(answer.sdp, status_code=201, media_type="application/sdp", headers=headers)
 
-    async def _answer(self, request: Any, sdp: str, *, name: str = "", wishes: Mapping[str, str]) -> Any:
-        """An `Answer`, or the response that says why there is none."""
-        if self.webrtc is None:
-            return self._problem(501, "this server has no WebRTC; pip install 'bargein[webrtc]', or use its WebSocket")
+    async def _answer(self, request: Request, sdp: str, *, name: str = "", params: Mapping[str, str]) -> SdpAnswer:
+        """Return the answer to an offer. Raises `_ProblemError`."""
+        if self._webrtc is None:
+            raise _ProblemError(501, "this server has no WebRTC; pip install 'bargein[webrtc]', or use its WebSocket")
         try:
             if not name:
-                self.sessions.admit()  # before the offer is looked at
-            return await self.webrtc.offer(sdp, name=name, address=_address(request), wishes=wishes)
+                self._sessions.admit()  # before the offer is parsed, which costs time
+            return await self._webrtc.offer(sdp, name=name, address=_address(request), params=params)
         except RefusedError as error:
-            return self._problem(503, str(error))
+            raise _ProblemError(503, str(error)) from None
         except LookupError as error:
-            return self._problem(404, str(error))
+            raise _ProblemError(404, str(error)) from None
         except ValueError as error:
-            return self._problem(400, str(error))
+            raise _ProblemError(400, str(error)) from None
 
-    async def resource(self, request: Any) -> Any:
-        """What a WHIP client may do with its session: add addresses or restart ICE, and hang up."""
-        if self.webrtc is None:
-            return self._problem(404, "this server has no WebRTC")
+    async def resource(self, request: Request) -> Response:
+        """Add addresses to a WHIP session or restart its ICE (PATCH), or end it (DELETE)."""
+        if self._webrtc is None:
+            return self._refuse(404, "this server has no WebRTC")
         name = request.path_params["session"]
         try:
             if request.method == "DELETE":
-                await self.webrtc.delete(name)
-                return self.plain(status_code=200)
-            answer = await self.webrtc.patch(name, (await self._body(request)).decode())
+                await self._webrtc.delete(name)
+                return self._plain(status_code=200)
+            answer = await self._webrtc.patch(name, (await self._body(request)).decode())
+        except _ProblemError as problem:
+            return self._refuse(problem.status, str(problem))
         except LookupError as error:
-            return self._problem(404, str(error))
+            return self._refuse(404, str(error))
         except ValueError as error:
-            return self._problem(400, str(error))
+            return self._refuse(400, str(error))
         kind = "application/trickle-ice-sdpfrag"
-        return self.plain(answer, status_code=200 if answer else 204, media_type=kind)
+        return self._plain(answer, status_code=200 if answer else 204, media_type=kind)
 
-    async def _body(self, request: Any) -> bytes:
-        """The body, if it is neither too long nor too slow. Raises `ValueError`."""
+    async def _body(self, request: Request) -> bytes:
+        """Return the body. Raises `_ProblemError` if it is too long or too slow."""
         body = b""
-        seconds = self.sessions.limits.open_seconds
+        seconds = self._sessions.limits.open_seconds
         with anyio.move_on_after(seconds) as limit:
             async for piece in request.stream():
                 body += piece
-                if len(body) > OFFER_BYTES:
-                    raise ValueError(f"more than {OFFER_BYTES} bytes")
+                if len(body) > MAX_OFFER_BYTES:
+                    raise _ProblemError(400, f"the body has more than {MAX_OFFER_BYTES} bytes")
         if limit.cancelled_caught:
-            raise ValueError(f"it did not come within {seconds:g} s")
+            raise _ProblemError(400, f"the body did not come within {seconds:g} s")
         return body
 
-    def _problem(self, status: int, sentence: str) -> Any:
-        return self.json({"error": sentence}, status_code=status)
+    def _refuse(self, status: int, sentence: str) -> Response:
+        return self._json({"error": sentence}, status_code=status)
 
 
 def make_app(
     sessions: Sessions,
     *,
     brains: Sequence[BrainChoice] = (),
+    suggestions: Sequence[str] = (),
     metrics: Metrics,
-    webrtc: Any = None,
+    webrtc: WebRtcServer | None = None,
     origins: Sequence[str] = (),
     authorize: Authorize | None = None,
     local: bool = False,
-) -> Any:
-    """An ASGI application (Starlette's), to be served alone or mounted in another.
+) -> Starlette:
+    """Return the ASGI application, to be served alone or mounted in another.
 
-    `local`: it is served for this machine only, and answers to no name that could be a stranger's. For the others see
-    `serve_page`.
+    Args:
+        sessions: Runs the sessions.
+        brains: What the page offers to choose from.
+        suggestions: Sentences that the page offers to say, for brains without their own.
+        metrics: The counters behind `/metrics`.
+        webrtc: Serves WebRTC; None for WebSockets only.
+        origins: Other pages that may talk to this server, such as `https://example.com`; `*` for all.
+        authorize: Decides by a token who may connect; None for everybody.
+        local: Whether the server is for this machine only. Then it answers to no name that may be hostile.
+
+    Raises:
+        ModuleNotFoundError: Starlette is not installed (extra `server`).
     """
     import_extra("starlette", "server", "the server")
-    from starlette.applications import Starlette  # noqa: PLC0415  # of the extra
+    from starlette.applications import Starlette  # noqa: PLC0415 - of the extra
     from starlette.middleware import Middleware  # noqa: PLC0415
     from starlette.middleware.cors import CORSMiddleware  # noqa: PLC0415
     from starlette.responses import FileResponse  # noqa: PLC0415
@@ -249,58 +300,62 @@ def make_app(
     from starlette.staticfiles import StaticFiles  # noqa: PLC0415
 
     app = App(
-        sessions, brains=brains, metrics=metrics, webrtc=webrtc, origins=origins, authorize=authorize, local=local
+        sessions,
+        brains=brains,
+        suggestions=suggestions,
+        metrics=metrics,
+        webrtc=webrtc,
+        origins=origins,
+        authorize=authorize,
+        local=local,
     )
-    before = [Middleware(Guard, origins=origins, local=local)]
+    middleware = [Middleware(Guard, origins=origins, local=local)]
     if origins:
-        names = ["Authorization", "Content-Type"]
-        methods = ["GET", "POST", "PATCH", "DELETE"]
-        before.append(
-            Middleware(
-                CORSMiddleware,
-                allow_origins=list(origins),
-                allow_methods=methods,
-                allow_headers=names,
-                expose_headers=["Location"],
-            )
+        cors = Middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["Location"],
         )
+        middleware.append(cors)
 
-    async def graph_page(request: Any) -> Any:
+    async def graph_page(request: Request) -> Response:
         return FileResponse(PAGE / "graph.html")
 
     return Starlette(
-        middleware=before,
+        middleware=middleware,
         routes=[
             Route("/choices", app.choices),
-            Route("/healthz", app.healthy),
+            Route("/healthz", app.health),
             Route("/readyz", app.ready),
-            Route("/metrics", app.counted),
-            Route("/sessions", app.live),
+            Route("/metrics", app.metrics),
+            Route("/sessions", app.sessions),
             Route("/graph", graph_page),
             Route("/graph.svg", app.graph),
             Route("/offer", app.offer, methods=["POST"]),
             Route("/whip", app.whip, methods=["POST"]),
             Route("/whip/{session}", app.resource, methods=["DELETE", "PATCH"], name="resource"),
-            WebSocketRoute("/ws", app.socket),
+            WebSocketRoute("/ws", app.websocket),
             Mount("/", StaticFiles(directory=PAGE, html=True)),
         ],
     )
 
 
-def _ice(server: Any) -> dict[str, str]:
-    """As a browser wants it. What it may use, whoever sees the page may know."""
+def _ice_server(server: IceServer) -> dict[str, str]:
+    """Return an ICE server as browsers take it."""
     secret = {"username": server.username, "credential": server.credential} if server.username else {}
     return {"urls": server.url, **secret}
 
 
-def _token(connection: Any) -> str:
-    return bearer(connection.headers.get("authorization", "")) or str(connection.query_params.get("token", ""))
+def _token(connection: HTTPConnection) -> str:
+    return bearer_token(connection.headers.get("authorization", "")) or connection.query_params.get("token", "")
 
 
-def _wishes(connection: Any) -> dict[str, str]:
+def _params(connection: HTTPConnection) -> dict[str, str]:
     return {name: value for name, value in connection.query_params.items() if name != "token"}
 
 
-def _address(connection: Any) -> str:
+def _address(connection: HTTPConnection) -> str:
     client = connection.client
     return f"{client.host}:{client.port}" if client is not None else ""

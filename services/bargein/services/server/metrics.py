@@ -1,30 +1,36 @@
-"""What a server counts, in Prometheus' format."""
+"""`Metrics`: the server's counters in Prometheus' format."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bargein.pipeline import Failure, Frame
 from bargein.pipeline.lowlevel import import_extra
 from bargein.processors import BargeInLatency, TurnLatency
 from bargein.services.transports import Sessions
 
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
 __all__ = ["Metrics"]
 
 TURN_BUCKETS = (0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
-"""Seconds. An answer within half a second feels like a person's."""
-REACTION_BUCKETS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
-"""Seconds."""
-COUNTED = ("stale_dropped", "overflow_dropped")
+"""In seconds. An answer within half a second feels like a person's."""
+BARGE_IN_BUCKETS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
+"""In seconds."""
 
 
 class Metrics:
-    """Counts over all sessions: give `observe` to `Sessions`, and `watch` them."""
+    """Counters over all sessions. Give `observe` to `Sessions`, and then `watch` them.
+
+    Raises:
+        ModuleNotFoundError: prometheus-client is not installed (extra `server`).
+    """
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
-    """How the text should be announced."""
+    """The content type of `text()`."""
 
     def __init__(self) -> None:
         prometheus = import_extra("prometheus_client", "server", "Metrics")
@@ -37,10 +43,10 @@ class Metrics:
             buckets=TURN_BUCKETS,
             registry=self._registry,
         )
-        self._reaction = prometheus.Histogram(
+        self._barge_in = prometheus.Histogram(
             "bargein_barge_in_seconds",
             "From the beginning of the user's speech to the agent's silence.",
-            buckets=REACTION_BUCKETS,
+            buckets=BARGE_IN_BUCKETS,
             registry=self._registry,
         )
         self._failures = prometheus.Counter(
@@ -49,37 +55,37 @@ class Metrics:
         self._sessions: Sessions | None = None
 
     def observe(self, frame: Frame) -> None:
-        """Count a frame that came up in some session."""
+        """Count a latency or a failure of some session."""
         if isinstance(frame, TurnLatency):
             self._turn.observe(frame.ms / 1000)
         elif isinstance(frame, BargeInLatency):
-            self._reaction.observe(frame.ms / 1000)
+            self._barge_in.observe(frame.ms / 1000)
         elif isinstance(frame, Failure):
             self._failures.inc()
 
     def watch(self, sessions: Sessions) -> None:
-        """Tell of these sessions, too."""
+        """Add the counters of these sessions to the text."""
         self._sessions = sessions
         self._registry.register(self)
 
-    def collect(self) -> Iterator[Any]:
-        """What is known only when it is asked: called by the registry."""
+    def collect(self) -> Iterator[Metric]:
+        """Give the metrics that are known only when they are asked for. The registry calls this."""
         assert self._sessions is not None
-        core, told = self._families, self._sessions.statistics()
-        yield core.GaugeMetricFamily("bargein_sessions", "Sessions at this moment.", value=told.open)
-        for name, about in {
-            "opened": "Sessions that have begun.",
-            "refused": "Peers that got no session.",
-            "failed": "Sessions that an exception ended.",
-            "expired": "Sessions whose time was up.",
-        }.items():
-            yield core.CounterMetricFamily(f"bargein_sessions_{name}", about, value=getattr(told, name))
-        live = [each.session.statistics() for each in self._sessions.live.values()]
-        for name in COUNTED:
-            about = f"Frames {name.replace('_', ' ')} in the sessions at this moment."
-            yield core.GaugeMetricFamily(f"bargein_{name}", about, value=sum(getattr(each, name) for each in live))
+        gauge, counter = self._families.GaugeMetricFamily, self._families.CounterMetricFamily
+        counts = self._sessions.statistics()
+        yield gauge("bargein_sessions", "Sessions at this moment.", value=counts.open)
+        yield counter("bargein_sessions_opened", "Sessions that have begun.", value=counts.opened)
+        yield counter("bargein_sessions_refused", "Peers that got no session.", value=counts.refused)
+        yield counter("bargein_sessions_failed", "Sessions that an exception ended.", value=counts.failed)
+        yield counter("bargein_sessions_expired", "Sessions whose time was up.", value=counts.expired)
+        running = [live.session.statistics() for live in self._sessions.live.values()]
+        stale = sum(each.stale_dropped for each in running)
+        overflow = sum(each.overflow_dropped for each in running)
+        yield gauge("bargein_stale_dropped", "Stale frames dropped in the sessions at this moment.", value=stale)
+        about = "Frames dropped for lack of room in the sessions at this moment."
+        yield gauge("bargein_overflow_dropped", about, value=overflow)
 
     def text(self) -> bytes:
-        """Everything, as Prometheus reads it."""
+        """Return all metrics as text for Prometheus."""
         text: bytes = self._prometheus.generate_latest(self._registry)
         return text

@@ -1,143 +1,214 @@
-"""The server of an agent's page: uvicorn within AnyIO's rules, and an end at which agents finish their sentences."""
+"""`serve_page` and `run_page`: an agent with its page, served by uvicorn until the program is stopped."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import importlib.util
+import itertools
+import logging
+import os
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import anyio
 import sniffio
 
 from bargein.pipeline.lowlevel import import_extra
+from bargein.services.media.ice import IceServer
 from bargein.services.providers.brains import BrainChoice
-from bargein.services.transports import SessionLimits, Sessions, drain_on_signal
+from bargein.services.transports import BuildAgent, SessionLimits, Sessions, drain_on_signal
 from bargein.services.transports.origin import is_loopback
 from bargein.services.transports.websocket import Authorize
 
 from .app import make_app
 from .metrics import Metrics
 
-__all__ = ["PageServer", "serve_page"]
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
 
+    from bargein.services.transports.webrtc import WebRtcServer
 
+__all__ = ["DEFAULT_PORT", "PageOptions", "PageServer", "run_page", "serve_page"]
+
+log = logging.getLogger("bargein.server")
+
+DEFAULT_PORT = 8080
+"""The port at which a page is served, unless another is given."""
+PORTS_TRIED = 20
+"""Number of ports that are tried, from the default on, when none is given."""
 BACKLOG = 2048
-"""So many connections may wait to be accepted."""
+"""Connections that may wait to be accepted."""
+
+FilePath = str | os.PathLike[str]
+
+
+class PageOptions(TypedDict, total=False):
+    """The options of `serve_page` and `run_page`; `serve_page` explains them."""
+
+    host: str
+    port: int | None
+    brains: Sequence[BrainChoice]
+    suggestions: Sequence[str]
+    limits: SessionLimits | None
+    origins: Sequence[str]
+    authorize: Authorize | None
+    ice_servers: Sequence[IceServer | str]
+    video_fps: float
+    certificate: FilePath | None
+    key: FilePath | None
 
 
 class PageServer:
-    """A server that runs: what `serve_page` gives."""
+    """A running server, as `serve_page` gives it."""
 
     def __init__(self, sessions: Sessions, host: str, port: int, *, tls: bool) -> None:
         self.sessions = sessions
-        """The conversations."""
+        """The sessions of its peers."""
         self.host = host
-        """Where it listens."""
+        """The host at which it listens."""
         self.port = port
-        """And at which port."""
+        """The port at which it listens."""
         self._scheme = "https" if tls else "http"
-        self._stop = anyio.Event()
+        self._stopped = anyio.Event()
 
     @property
     def url(self) -> str:
-        """The page's address, for a browser on this machine."""
+        """The page's URL, for a browser on this machine."""
         host = {"0.0.0.0": "localhost", "::": "localhost", "127.0.0.1": "localhost"}.get(self.host, self.host)
         return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
     def stop(self) -> None:
         """Have `wait()` return."""
-        self._stop.set()
+        self._stopped.set()
 
     async def wait(self) -> None:
-        """Wait until somebody stops it: `stop()`, or SIGINT or SIGTERM, in the main thread of a program.
+        """Wait until the program is stopped: by SIGINT (Ctrl+C), by SIGTERM, or by `stop()`.
 
-        At a signal all sessions finish what they are saying; a second one does not wait for them.
+        After a signal all sessions finish what they are saying. A second signal cancels them. Signals reach the main
+        thread only, so in another thread use `stop()`.
         """
         async with anyio.create_task_group() as group:
 
-            async def signals() -> None:
+            async def stop_on_signal() -> None:
                 await drain_on_signal(self.sessions)
                 self.stop()
 
-            group.start_soon(signals)
-            await self._stop.wait()
+            group.start_soon(stop_on_signal)
+            await self._stopped.wait()
             group.cancel_scope.cancel()
 
     def __repr__(self) -> str:
         return f"<PageServer {self.url}, {len(self.sessions.live)} sessions>"
 
 
+def run_page(agent: BuildAgent, **options: Unpack[PageOptions]) -> None:
+    """Serve an agent with its page until the program is stopped by Ctrl+C or SIGTERM. Print the page's URL.
+
+    This is the whole main program of an agent::
+
+        run_page(lambda peer: Pipeline(peer.source, Cascade.offline(), Spoken(), peer.sink))
+
+    Args:
+        agent: Makes the graph for each peer.
+        **options: As for `serve_page`.
+
+    Raises:
+        RuntimeError: Called inside a running event loop; there, use `serve_page`.
+    """
+
+    async def main() -> None:
+        async with serve_page(agent, **options) as server:
+            print(f"Talk to your agent: {server.url}  (Ctrl+C ends it)", flush=True)
+            await server.wait()
+
+    uvloop = sys.platform != "win32" and importlib.util.find_spec("uvloop") is not None
+    # Ctrl+C before the server listens, or after it has stopped, is as plain an end as during `wait()`.
+    with contextlib.suppress(KeyboardInterrupt):
+        anyio.run(main, backend="asyncio", backend_options={"use_uvloop": uvloop})
+
+
 @asynccontextmanager
 async def serve_page(
-    build: Any,
+    agent: BuildAgent,
     *,
     host: str = "127.0.0.1",
-    port: int = 0,
+    port: int | None = None,
     brains: Sequence[BrainChoice] = (),
+    suggestions: Sequence[str] = (),
     limits: SessionLimits | None = None,
     origins: Sequence[str] = (),
     authorize: Authorize | None = None,
-    ice_servers: Sequence[Any] = (),
+    ice_servers: Sequence[IceServer | str] = (),
     video_fps: float = 0.0,
-    certificate: Path | None = None,
-    key: Path | None = None,
+    certificate: FilePath | None = None,
+    key: FilePath | None = None,
 ) -> AsyncIterator[PageServer]:
-    """Serve an agent, with its page, while the block runs: over WebRTC (with the extra) and WebSocket. On asyncio only.
+    """Serve an agent with its page while the block runs, over WebRTC (extra `webrtc`) and WebSocket, on asyncio only::
 
-    `build(peer)` makes the graph for each peer. `brains` are offered on the page, and come back as the wish `brain`.
-    `origins`: other pages that may talk to it. `authorize(token)` says who may. `ice_servers` and
-    `video_fps`: see `WebRtcServer`.
-    `certificate` and `key` are files, for https; a browser gives its microphone to https, and to localhost. `port=0`
-    takes a free one.
+        async with serve_page(agent) as server:
+            print(server.url)
+            await server.wait()
 
-    Leaving the block drains: no more peers, and every session finishes what it is saying, within `drain_seconds`.
-    A server at 127.0.0.1 or `localhost` answers browsers by such names only, and by those of the `origins`.
-    Raises `OSError` when the port is taken, `ValueError` for files that will not do, and `ModuleNotFoundError` without
-    the extra `server`.
+    Leaving the block drains: no more peers are taken, and every session finishes what it is saying within
+    `drain_seconds` of the limits.
+
+    Args:
+        agent: Makes the graph for each peer.
+        host: Where to listen; `0.0.0.0` for all machines that can reach this one. A server at 127.0.0.1 or `localhost`
+            answers browsers by such names only, and by the names of the `origins`. Without `origins` and `authorize`
+            its peers are told what exception ended a session; others learn only that it failed.
+        port: The port. None takes 8080, or the next free one. 0 takes any free one.
+        brains: Brains that the page offers; the peer's choice is its parameter `brain`.
+        suggestions: Sentences that the page offers to say. A brain's own suggestions come first.
+        limits: What the server and each peer may use.
+        origins: Other pages that may talk to this server, such as `https://example.com`; `*` for all.
+        authorize: Decides by a token who may connect; None for everybody.
+        ice_servers: STUN and TURN servers for peers on other networks; see `WebRtcServer`.
+        video_fps: Pictures of the peer's camera a second, at most; 0 for no camera.
+        certificate: A certificate file (PEM), for https. Browsers give their microphone to https and to localhost only.
+        key: The certificate's private key (PEM), if it is in another file.
+
+    Raises:
+        ModuleNotFoundError: The extra `server` is not installed.
+        RuntimeError: This is not asyncio, the only backend that uvicorn supports.
+        OSError: The port is taken.
+        ValueError: An option is out of range, or the certificate cannot be used.
     """
-    uvicorn = import_extra("uvicorn", "server", "serve_page()")
+    import_extra("uvicorn", "server", "serve_page()")
     if sniffio.current_async_library() != "asyncio":
         raise RuntimeError("serve_page() needs asyncio, as uvicorn does; on trio use serve_websocket()")
-    _check(certificate, key)
+    _check_certificate(certificate, key)
     listening = _listen(host, port)
     metrics = Metrics()
-    sessions = Sessions(build, limits=limits, observe=metrics.observe)
+    # Peers of this machine are the developer. Behind a proxy they are not; but then the proxy's page is in `origins`.
+    show_errors = is_loopback(host) and not origins and authorize is None
+    sessions = Sessions(agent, limits=limits, observe=metrics.observe, show_errors=show_errors)
     metrics.watch(sessions)
     async with _webrtc(sessions, ice_servers, video_fps) as webrtc:
         app = make_app(
             sessions,
             brains=brains,
+            suggestions=suggestions,
             metrics=metrics,
             webrtc=webrtc,
             origins=origins,
             authorize=authorize,
             local=is_loopback(host),
         )
-        config = uvicorn.Config(
-            app,
-            http="h11",  # it alone bounds what it keeps of a head that does not end
-            log_level="warning",
-            lifespan="off",
-            access_log=False,
-            ws_max_size=sessions.limits.message_bytes,
-            timeout_graceful_shutdown=2,
-            ssl_certfile=certificate and str(certificate),
-            ssl_keyfile=key and str(key),
-        )
-        server = _quiet(uvicorn.Server)(config)
+        server = _uvicorn_server(app, sessions.limits, certificate, key)
         page = PageServer(sessions, host, listening.getsockname()[1], tls=certificate is not None)
         failure: Exception | None = None
         async with anyio.create_task_group() as group:
             group.start_soon(server.serve, [listening])
             try:
                 yield page
-            except Exception as error:  # the block's own: it is raised as itself, and not inside a group
+            except Exception as error:  # raised below, as itself: the group would wrap it
                 failure = error
             finally:
                 with anyio.CancelScope(shield=True):
@@ -147,31 +218,49 @@ async def serve_page(
             raise failure
 
 
-def _check(certificate: Path | None, key: Path | None) -> None:
-    """Raise `ValueError` for what will not do for https, before anything is promised to anybody."""
+def _check_certificate(certificate: FilePath | None, key: FilePath | None) -> None:
+    """Raise `ValueError` for files that cannot be used for https."""
     if certificate is None:
         if key is not None:
-            raise ValueError(f"the key {key} is of no use without its certificate; give both")
+            raise ValueError(f"the key {key} cannot be used without its certificate; give both")
         return
-    try:  # without a word for a key that is locked: the library would ask for one in the terminal
+    try:  # with an empty password: for a locked key the library would ask for one in the terminal
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
     except OSError as error:
         files = f"{certificate}{f' with {key}' if key else ''}"
-        why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
         raise ValueError(
-            f"{files} cannot be used for https: {why}; both should be files in PEM, the key open"
+            f"{files} cannot be used for https: {reason}; both should be files in PEM, the key without a password"
         ) from None
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int | None) -> socket.socket:
+    """Return a socket that listens. Raises `OSError` and `ValueError`."""
+    if port is not None:
+        return _listen_at(host, port)
+    for candidate in itertools.count(DEFAULT_PORT):
+        try:
+            listening = _listen_at(host, candidate)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or candidate == DEFAULT_PORT + PORTS_TRIED - 1:
+                raise
+        else:
+            if candidate != DEFAULT_PORT:
+                log.warning("port %d is taken; listening at port %d", DEFAULT_PORT, candidate)
+            return listening
+    raise AssertionError("the loop above ends by itself")
+
+
+def _listen_at(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     if not 0 <= port < 65536:
         raise ValueError(f"serve_page(port={port}): expected 1 to 65535, or 0 for a free one")
     listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sys.platform != "win32":  # on Windows this option lets two servers listen at one port
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-        listening.listen(BACKLOG)  # now, so that nobody is turned away while the server begins
+        listening.listen(BACKLOG)  # already here, so that peers can connect while the server starts
     except OSError as error:
         listening.close()
         remedy = "port, or 0" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "host"
@@ -181,24 +270,44 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _quiet(server: Any) -> Any:
-    """Uvicorn's server, without its grip on signals: who serves a page says when it ends."""
+def _uvicorn_server(app: Starlette, limits: SessionLimits, certificate: FilePath | None, key: FilePath | None) -> Any:
+    uvicorn = import_extra("uvicorn", "server", "serve_page()")
+    config = uvicorn.Config(
+        app,
+        http="h11",  # unlike httptools, it bounds how much of an unfinished request head it keeps
+        log_level="warning",
+        lifespan="off",
+        access_log=False,
+        ws_max_size=limits.max_message_bytes,
+        timeout_graceful_shutdown=2,
+        ssl_certfile=None if certificate is None else os.fspath(certificate),
+        ssl_keyfile=None if key is None else os.fspath(key),
+    )
+    return _server_class()(config)
 
-    class Quiet(server):  # type: ignore[misc]
+
+@functools.cache
+def _server_class() -> Any:
+    """Return uvicorn's server without its signal handlers: the program decides when the server stops."""
+    base: Any = import_extra("uvicorn", "server", "serve_page()").Server
+
+    class SignalFreeServer(base):  # type: ignore[misc]
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:
             yield
 
-    return Quiet
+    return SignalFreeServer
 
 
 @asynccontextmanager
-async def _webrtc(sessions: Sessions, ice_servers: Sequence[Any], video_fps: float) -> AsyncIterator[Any]:
-    """The WebRTC side, where its extra is installed."""
+async def _webrtc(
+    sessions: Sessions, ice_servers: Sequence[IceServer | str], video_fps: float
+) -> AsyncIterator[WebRtcServer | None]:
+    """Give the WebRTC server, or None where its extra is not installed."""
     if importlib.util.find_spec("aiortc") is None:
         yield None
         return
-    from bargein.services.transports.webrtc import WebRtcServer
+    from bargein.services.transports.webrtc import WebRtcServer  # noqa: PLC0415 - needs the extra
 
     async with WebRtcServer(sessions, ice_servers=ice_servers, video_fps=video_fps) as server:
         yield server

@@ -1,4 +1,4 @@
-"""A server of Gemini's live interface that plays its part: for tests and demonstrations, without key or network."""
+"""A scripted server of Gemini's live API: for tests and demonstrations, without a key or a network."""
 
 from __future__ import annotations
 
@@ -23,40 +23,47 @@ from .loudness_vad import LoudnessVad
 __all__ = ["ScriptedGemini", "ScriptedTurn", "rehearsal"]
 
 Step = str | float | ToolCall
-"""A part of a reply: words, a pause in seconds, or a call, whose answer the next reply is to."""
+"""A part of a reply: words, a pause in seconds, or a tool call, whose result the next reply answers."""
 RATE = 24_000
-KEPT = 4096
-NO_SOUND_WITH_CALLS = "gemini-3"
-"""Such models close the connection for sound that comes while a call must be answered."""
+MAX_RECEIVED = 4096
+"""Messages of the client that are kept."""
+NO_AUDIO_WITH_CALLS = "gemini-3"
+"""Models that close the connection if audio comes while a tool call is unanswered."""
 
 
 class ScriptedTurn:
-    """A turn of the model's, as it was made."""
+    """A turn of the model, for assertions."""
 
     def __init__(self, number: int) -> None:
         self.number = number
-        """From 0."""
+        """The number of the turn, from 0."""
         self.words: list[str] = []
-        """What has been sent of it."""
+        """The words that were sent."""
         self.done = False
-        """Its boundary has been sent."""
+        """Whether its boundary was sent."""
         self.interrupted = False
-        """It was, by the user."""
+        """Whether the user has interrupted it."""
         self.scope = anyio.CancelScope()
         self.plays_until = 0.0
 
 
 class ScriptedGemini:
-    """Gives its replies in order, over and over: one for each turn of the user's, and one when calls are answered.
+    """A server that gives its replies in order, repeated from the first after the last.
 
-    A reply is a string or a sequence of steps. Each word has its text and `word_ms` of sound, or text alone where the
-    setup asks for text. They are made `pace` seconds apart, which is faster than they are spoken; `turnComplete`
-    comes when they would have been heard. `hears` are the transcripts of what is spoken, in turn.
+    It gives one reply for each turn of the user, and one when tool calls are answered. Each word is sent with its text
+    and its audio, or as text alone if the setup asks for text. Words are sent faster than they are spoken;
+    `turnComplete` comes when they would have been played.
 
-    Give `connect` to a `GeminiLive` for a connection in memory, or its `url` to one for a real WebSocket::
+    Pass `connect` to a `GeminiLive` for a connection in memory, or the URL of `serve` for a real WebSocket::
 
         async with ScriptedGemini("Hello.").serve() as url:
             model = GeminiLive(api_key="any", url=url)
+
+    Args:
+        *replies: Each a string, or a sequence of words, pauses in seconds and tool calls.
+        hears: The transcripts of the user's spoken turns, in order, repeated.
+        word_ms: The audio of each word, in milliseconds.
+        pace_seconds: The time between two words as they are sent, in seconds.
     """
 
     def __init__(
@@ -64,48 +71,53 @@ class ScriptedGemini:
         *replies: str | Sequence[Step],
         hears: Sequence[str] = (),
         word_ms: int = 400,
-        pace: float = 0.02,
+        pace_seconds: float = 0.02,
     ) -> None:
         self.replies = replies or ("Hello.",)
         self.hears = tuple(hears)
         self.word_ms = word_ms
-        self.pace = pace
+        self.pace_seconds = pace_seconds
         self.resumes = True
-        """Handles are good; where not, a session that asks for one is closed."""
-        self.refuse: deque[SocketRefusedError] = deque()
-        """What the next connections in memory meet."""
-        self.received: deque[dict[str, Any]] = deque(maxlen=KEPT)
-        """All messages of the client's, over all connections."""
+        """Whether sessions can be resumed; if not, a session that asks for it is closed."""
+        self.refusals: deque[SocketRefusedError] = deque()
+        """Errors that the next connections in memory meet."""
+        self.received: deque[dict[str, Any]] = deque(maxlen=MAX_RECEIVED)
+        """The client's messages over all connections."""
         self.endpoints: list[Endpoint] = []
         """Where connections in memory were made to."""
         self.turns: list[ScriptedTurn] = []
-        """All turns of the model's."""
+        """All turns of the model."""
         self.connections = 0
-        """How many there were."""
-        self.open = 0
-        """How many there are."""
+        """How many connections there were."""
+        self.open_connections = 0
+        """How many connections are open."""
         self.session: GeminiPeerSession | None = None
-        """The newest."""
+        """The newest session."""
         self.handles: set[str] = set()
-        self._replied = count()
-        self.heard, self.called, self.kept = count(), count(1), count(1)
+        """Handles by which sessions can be resumed."""
+        self.reply_numbers, self.transcript_numbers, self.call_numbers, self.handle_numbers = (
+            count(),
+            count(),
+            count(1),
+            count(1),
+        )
 
-    def reply(self, turn: int) -> str | Sequence[Step]:
-        """What is said, or called, next in a turn."""
-        return self.replies[next(self._replied) % len(self.replies)]
+    def next_reply(self, turn: int) -> str | Sequence[Step]:
+        """Return the next reply, or the next part of a turn that has called tools."""
+        return self.replies[next(self.reply_numbers) % len(self.replies)]
 
-    def sound(self, turn: int, samples: int) -> npt.NDArray[np.int16]:
-        """So many samples of the voice at 24 kHz: a tone, another one for each turn."""
+    def audio(self, turn: int, samples: int) -> npt.NDArray[np.int16]:
+        """Return samples of the voice at 24 kHz: a tone whose pitch depends on the turn."""
         pitch = 200 * 2 ** (turn % 12 / 12)
         tone: npt.NDArray[np.int16] = (8000 * np.sin(2 * np.pi * pitch / RATE * np.arange(samples))).astype(np.int16)
         return tone
 
-    async def rest(self) -> None:
-        """The time between two words."""
-        await anyio.sleep(self.pace)
+    async def pause(self) -> None:
+        """Wait for the time between two words."""
+        await anyio.sleep(self.pace_seconds)
 
     def sent(self, *keys: str) -> list[Any]:
-        """What the client sent under these keys, such as `"realtime_input", "text"`."""
+        """Return what the client has sent under these nested keys, such as `"realtime_input", "text"`."""
         found: list[Any] = list(self.received)
         for key in keys:
             found = [each[key] for each in found if isinstance(each, dict) and key in each]
@@ -115,13 +127,13 @@ class ScriptedGemini:
 
     @asynccontextmanager
     async def connect(self, endpoint: Endpoint) -> AsyncIterator[Socket]:
-        """A connection in memory, in place of `dial`."""
+        """Open a connection in memory, in place of `dial`."""
         self.endpoints.append(endpoint)
-        if self.refuse:
-            raise self.refuse.popleft()
+        if self.refusals:
+            raise self.refusals.popleft()
         ours, theirs = pipe()
         async with anyio.create_task_group() as group:
-            group.start_soon(self.talk, ours)
+            group.start_soon(self.serve_socket, ours)
             try:
                 yield theirs
             finally:
@@ -130,23 +142,23 @@ class ScriptedGemini:
 
     @asynccontextmanager
     async def serve(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-        """A WebSocket server while the block runs; gives its URL. Whoever has no key and no token is refused."""
+        """Run a WebSocket server and yield its URL. Clients without a key and without a token are refused."""
 
-        def admit(connection: Any, request: Any) -> Any:
+        def check_key(connection: Any, request: Any) -> Any:
             if "x-goog-api-key" in request.headers or "Authorization" in request.headers:
                 return None
             return connection.respond(HTTPStatus.FORBIDDEN, "Method doesn't allow unregistered callers.\n")
 
         async def handle(socket: Socket, request: Any) -> None:
-            await self.talk(socket)
+            await self.serve_socket(socket)
 
-        async with listen(handle, host=host, port=port, process_request=admit) as chosen:
+        async with listen(handle, host=host, port=port, process_request=check_key) as chosen:
             yield f"ws://{host}:{chosen}/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 
-    async def talk(self, socket: Socket) -> None:
+    async def serve_socket(self, socket: Socket) -> None:
         """Serve one connection until it ends."""
         self.connections += 1
-        self.open += 1
+        self.open_connections += 1
         try:
             with suppress(SocketClosedError):
                 async with anyio.create_task_group() as group:
@@ -156,22 +168,22 @@ class ScriptedGemini:
                     except SocketClosedError:
                         group.cancel_scope.cancel()
         finally:
-            self.open -= 1
+            self.open_connections -= 1
 
     # On demand ----------------------------------------------------------------------------------------------------
 
     async def send(self, message: dict[str, Any] | bytes | str) -> None:
-        """Send a message, or anything else that is none."""
+        """Send a message, or any other data, over the newest connection."""
         if self.session is not None:
             await self.session.send(message)
 
     async def close(self, code: int = 1011, reason: str = "") -> None:
-        """Close the connection."""
+        """Close the newest connection."""
         if self.session is not None:
             await self.session.socket.close(code, reason)
 
     async def go_away(self, seconds: float) -> None:
-        """Say that the connection will be closed."""
+        """Announce that the connection will be closed after this many seconds."""
         await self.send({"goAway": {"timeLeft": f"{seconds:g}s"}})
 
 
@@ -179,51 +191,51 @@ class ScriptedGemini:
 async def rehearsal(
     *replies: str | Sequence[Step],
 ) -> AsyncIterator[Callable[[Endpoint], AbstractAsyncContextManager[Socket]]]:
-    """What to `connect` with for these replies, in memory."""
+    """Yield what to pass as `connect=` for these replies."""
     yield ScriptedGemini(*replies).connect
 
 
 class GeminiPeerSession:
-    """One connection."""
+    """The server's side of one connection."""
 
     def __init__(self, server: ScriptedGemini, socket: Socket, group: anyio.abc.TaskGroup) -> None:
         self.server = server
         self.socket = socket
         self.setup: dict[str, Any] = {}
-        """As the client asked for it."""
+        """The client's setup."""
         self.turn: ScriptedTurn | None = None
-        """The one that is being made, or presumed to play."""
+        """The turn that is being sent, or presumed to play."""
         self._group = group
-        self._sending = anyio.Lock()
-        self._ears = LoudnessVad()
+        self._send_lock = anyio.Lock()
+        self._vad = LoudnessVad()
         self._calls: dict[str, anyio.Event] = {}
-        self._after = 0  # answers of background tools that are spoken of after this turn
+        self._turns_due = 0  # results of background tools that are answered after the present turn
 
     async def send(self, message: dict[str, Any] | bytes | str, turn: ScriptedTurn | None = None) -> None:
-        """Send a message as the service does: JSON in a binary frame. What is of a turn comes before its boundary."""
+        """Send a message as the service does: JSON in a binary frame. A message of a turn that is over is dropped."""
         data = json.dumps(message).encode() if isinstance(message, dict) else message
-        with anyio.CancelScope(shield=True), suppress(SocketClosedError):  # whole, whoever interrupts
-            async with self._sending:
+        with anyio.CancelScope(shield=True), suppress(SocketClosedError):  # an interrupt must not cut a message in two
+            async with self._send_lock:
                 if turn is None or not turn.done:
                     await self.socket.send(data)
 
     async def run(self) -> None:
-        """Set up, and listen until the connection ends."""
+        """Read the setup and serve the connection until it ends."""
         first = json.loads(await self.socket.receive())
         self.server.received.append(first)
-        if (wrong := self._wrong(first)) is not None:
-            await self.socket.close(1007, wrong)
+        if (complaint := self._check_setup(first)) is not None:
+            await self.socket.close(1007, complaint)
             return
         self.setup = first["setup"]
         await self.send({"setupComplete": {}})
-        await self._keep()
+        await self._send_handle()
         while True:
             message = json.loads(await self.socket.receive())
             self.server.received.append(message)
-            await self._hear(message)
+            await self._on_message(message)
 
-    def _wrong(self, first: Any) -> str | None:
-        """What is wrong with the setup."""
+    def _check_setup(self, first: Any) -> str | None:
+        """Return what is wrong with the first message; None if it is a good setup."""
         setup = first.get("setup") if isinstance(first, dict) else None
         if not isinstance(setup, dict):
             return "setup must be the first message and only the first"
@@ -234,78 +246,78 @@ class GeminiPeerSession:
         handle = setup.get("sessionResumption", {}).get("handle")
         if handle and (not self.server.resumes or handle not in self.server.handles):
             return "the session is not found"
-        if handle and self.server.open > 1:
+        if handle and self.server.open_connections > 1:
             return "the session has another connection"
         return None
 
-    async def _hear(self, message: dict[str, Any]) -> None:
+    async def _on_message(self, message: dict[str, Any]) -> None:
         if content := message.get("client_content"):
             if content.get("turnComplete"):
                 await self.interrupt()
-                self._answer()
-        elif live := message.get("realtime_input"):
-            if self._calls and NO_SOUND_WITH_CALLS in self.setup["model"]:
+                self._begin_turn()
+        elif fields := message.get("realtime_input"):
+            if self._calls and NO_AUDIO_WITH_CALLS in self.setup["model"]:
                 await self.socket.close(1008, "realtime input while a call is unanswered")
                 return
-            await self._live(live)
-        elif answer := message.get("tool_response"):
-            for each in answer["functionResponses"]:
-                await self._result(each)
+            await self._on_realtime_input(fields)
+        elif response := message.get("tool_response"):
+            for each in response["functionResponses"]:
+                await self._on_result(each)
 
-    async def _live(self, live: dict[str, Any]) -> None:
-        if "audio" in live:
-            heard = self._ears.hear(base64.b64decode(live["audio"]["data"]))
-            if not self._manual and heard == "began" and self._interrupts:
+    async def _on_realtime_input(self, fields: dict[str, Any]) -> None:
+        if "audio" in fields:
+            change = self._vad.process(base64.b64decode(fields["audio"]["data"]))
+            if not self._manual and change == "started" and self._interrupts:
                 await self.interrupt()
-            elif not self._manual and heard == "over":
-                await self._spoken()
-        elif "text" in live:
+            elif not self._manual and change == "stopped":
+                await self._on_user_turn()
+        elif "text" in fields:
             await self.interrupt()
-            self._answer()
-        elif live.get("audioStreamEnd") and not self._manual:
-            if self._ears.stop():
-                await self._spoken()
-        elif "activityStart" in live and self._manual:
+            self._begin_turn()
+        elif fields.get("audioStreamEnd") and not self._manual:
+            if self._vad.stop():
+                await self._on_user_turn()
+        elif "activityStart" in fields and self._manual:
             await self.interrupt()
-        elif "activityEnd" in live and self._manual:
-            await self._spoken()
+        elif "activityEnd" in fields and self._manual:
+            await self._on_user_turn()
 
-    async def _spoken(self) -> None:
-        """The user has spoken: what was said, and the answer."""
+    async def _on_user_turn(self) -> None:
+        """Send the transcript of a spoken turn, and answer it."""
         if "inputAudioTranscription" in self.setup and self.server.hears:
-            words = self.server.hears[next(self.server.heard) % len(self.server.hears)].split(" ")
+            words = self.server.hears[next(self.server.transcript_numbers) % len(self.server.hears)].split(" ")
             for at, word in enumerate(words):
                 text = word if not at else f" {word}"
                 await self.send({"serverContent": {"inputTranscription": {"text": text}}})
         if self.turn is not None and not self._interrupts:
-            self._after += 1
+            self._turns_due += 1
             return
-        await self.interrupt()  # what was answered while the user spoke
-        self._answer()
+        await self.interrupt()  # a turn that began while the user spoke
+        self._begin_turn()
 
-    async def _result(self, answer: dict[str, Any]) -> None:
-        called = self._calls.pop(answer.get("id", ""), None)
-        if called is not None:
-            called.set()
+    async def _on_result(self, response: dict[str, Any]) -> None:
+        waiting = self._calls.pop(response.get("id", ""), None)
+        if waiting is not None:
+            waiting.set()
             return
-        when = answer.get("scheduling", "WHEN_IDLE")
-        if when == "INTERRUPT":
+        scheduling = response.get("scheduling", "WHEN_IDLE")
+        if scheduling == "INTERRUPT":
             await self.interrupt()
-        if when != "SILENT":
+        if scheduling != "SILENT":
             if self.turn is None:
-                self._answer()
+                self._begin_turn()
             else:
-                self._after += 1
+                self._turns_due += 1
 
-    # Turns of the model's -----------------------------------------------------------------------------------------
+    # Turns of the model -------------------------------------------------------------------------------------------
 
-    def _answer(self) -> None:
+    def _begin_turn(self) -> None:
         self.turn = ScriptedTurn(len(self.server.turns))
         self.server.turns.append(self.turn)
-        self._group.start_soon(self._make, self.turn)
+        self._group.start_soon(self._run_turn, self.turn)
 
     async def interrupt(self) -> None:
-        """The user has interrupted: what is being made, or plays, ends here."""
+        """End the turn that is being sent or played, as if the user had interrupted it."""
         turn, self.turn = self.turn, None
         if turn is None:
             return
@@ -315,72 +327,76 @@ class GeminiPeerSession:
         if calls:
             await self.send({"toolCallCancellation": {"ids": calls}})
         await self.send({"serverContent": {"interrupted": True}})
-        await self._complete(turn)
+        await self._send_boundary(turn)
 
-    async def _make(self, turn: ScriptedTurn) -> None:
+    async def _run_turn(self, turn: ScriptedTurn) -> None:
         with turn.scope:
-            await self._speak(turn)
+            await self._send_replies(turn)
             await self.send({"serverContent": {"generationComplete": True}}, turn)
             await anyio.sleep(max(0.0, turn.plays_until - anyio.current_time()))
             turn.done = True
             self.turn = None
-            await self._complete(turn)
-            await self._keep()
-            if self._after:
-                self._after = 0
-                self._answer()
+            await self._send_boundary(turn)
+            await self._send_handle()
+            if self._turns_due:
+                self._turns_due = 0
+                self._begin_turn()
 
-    async def _complete(self, turn: ScriptedTurn) -> None:
-        spoken = 25 * len(turn.words) * self.server.word_ms // 1000
-        details = [{"modality": "AUDIO", "tokenCount": spoken}]
-        usage = {"promptTokenCount": 40, "responseTokenCount": spoken, "responseTokensDetails": details}
+    async def _send_boundary(self, turn: ScriptedTurn) -> None:
+        tokens = 25 * len(turn.words) * self.server.word_ms // 1000
+        details = [{"modality": "AUDIO", "tokenCount": tokens}]
+        usage = {"promptTokenCount": 40, "responseTokenCount": tokens, "responseTokensDetails": details}
         await self.send({"serverContent": {"turnComplete": True}, "usageMetadata": usage})
 
-    async def _keep(self) -> None:
-        """Give a handle for the session as it is now."""
+    async def _send_handle(self) -> None:
+        """Send a handle for the session as it is now, if the client wants to resume sessions."""
         if "sessionResumption" in self.setup:
-            handle = f"h-{next(self.server.kept)}"
+            handle = f"h-{next(self.server.handle_numbers)}"
             self.server.handles.add(handle)
             await self.send({"sessionResumptionUpdate": {"newHandle": handle, "resumable": True}})
 
-    async def _speak(self, turn: ScriptedTurn) -> None:
+    async def _send_replies(self, turn: ScriptedTurn) -> None:
+        """Send a reply, and after its tool calls the next one."""
         while True:
-            reply = self.server.reply(turn.number)
+            reply = self.server.next_reply(turn.number)
             calls: list[ToolCall] = []
             for step in (reply,) if isinstance(reply, str) else reply:
                 if isinstance(step, str):
-                    await self._say(turn, step)
+                    await self._send_words(turn, step)
                 elif isinstance(step, ToolCall):
                     calls.append(step)
                 else:
                     await anyio.sleep(step)
             if not calls:
                 return
-            await self._call(turn, calls)
+            await self._call_tools(turn, calls)
 
-    async def _call(self, turn: ScriptedTurn, calls: list[ToolCall]) -> None:
-        """Call tools, and wait for those that must be waited for."""
-        named = [(call.call_id or f"fc-{next(self.server.called)}", call) for call in calls]
-        made = [{"id": name, "name": call.name, "args": json.loads(call.arguments)} for name, call in named]
-        waited = [name for name, call in named if call.name not in self._background]
-        self._calls = {name: anyio.Event() for name in waited}
+    async def _call_tools(self, turn: ScriptedTurn, calls: list[ToolCall]) -> None:
+        """Call tools, and wait for the results of those that are not background tools."""
+        by_id = {call.call_id or f"fc-{next(self.server.call_numbers)}": call for call in calls}
+        messages = [
+            {"id": call_id, "name": call.name, "args": json.loads(call.arguments)} for call_id, call in by_id.items()
+        ]
+        self._calls = {
+            call_id: anyio.Event() for call_id, call in by_id.items() if call.name not in self._background_tools
+        }
         events = list(self._calls.values())
-        await self.send({"toolCall": {"functionCalls": made}}, turn)
+        await self.send({"toolCall": {"functionCalls": messages}}, turn)
         for event in events:
             await event.wait()
 
-    async def _say(self, turn: ScriptedTurn, text: str) -> None:
+    async def _send_words(self, turn: ScriptedTurn, text: str) -> None:
         server = self.server
         for word in text.split():
-            await server.rest()
-            said = word if not turn.words else f" {word}"
+            await server.pause()
+            piece = word if not turn.words else f" {word}"
             if self.setup["generationConfig"]["responseModalities"] == ["TEXT"]:
-                await self.send({"serverContent": {"modelTurn": {"parts": [{"text": said}]}}}, turn)
+                await self.send({"serverContent": {"modelTurn": {"parts": [{"text": piece}]}}}, turn)
                 turn.words.append(word)
                 continue
-            await self.send({"serverContent": {"outputTranscription": {"text": said}}}, turn)
-            sound = server.sound(turn.number, RATE * server.word_ms // 1000).astype("<i2").tobytes()
-            data = {"mimeType": "audio/pcm;rate=24000", "data": base64.b64encode(sound).decode()}
+            await self.send({"serverContent": {"outputTranscription": {"text": piece}}}, turn)
+            pcm = server.audio(turn.number, RATE * server.word_ms // 1000).astype("<i2").tobytes()
+            data = {"mimeType": "audio/pcm;rate=24000", "data": base64.b64encode(pcm).decode()}
             turn.words.append(word)
             turn.plays_until = max(turn.plays_until, anyio.current_time()) + server.word_ms / 1000
             await self.send({"serverContent": {"modelTurn": {"parts": [{"inlineData": data}]}}}, turn)
@@ -388,18 +404,18 @@ class GeminiPeerSession:
     # The setup ----------------------------------------------------------------------------------------------------
 
     @property
-    def _listening(self) -> dict[str, Any]:
+    def _input_config(self) -> dict[str, Any]:
         return dict(self.setup.get("realtimeInputConfig", {}))
 
     @property
     def _manual(self) -> bool:
-        return bool(self._listening.get("automaticActivityDetection", {}).get("disabled"))
+        return bool(self._input_config.get("automaticActivityDetection", {}).get("disabled"))
 
     @property
     def _interrupts(self) -> bool:
-        return self._listening.get("activityHandling") != "NO_INTERRUPTION"
+        return self._input_config.get("activityHandling") != "NO_INTERRUPTION"
 
     @property
-    def _background(self) -> set[str]:
+    def _background_tools(self) -> set[str]:
         tools = [each for tool in self.setup.get("tools", ()) for each in tool.get("functionDeclarations", ())]
         return {each["name"] for each in tools if each.get("behavior") == "NON_BLOCKING"}

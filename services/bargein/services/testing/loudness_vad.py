@@ -1,49 +1,49 @@
-"""The ears of scripted servers: speech is what is loud."""
+"""The speech detector of scripted servers: speech is what is loud."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
 __all__ = ["LoudnessVad"]
 
-RATE = 16_000
-BLOCK = RATE // 50
-LOUD = 300.0
-"""The root mean square of 20 ms of speech, at least."""
-ONSET = 4
-"""So many loud blocks begin it."""
-PAUSE = 40
-"""And so many quiet ones end it."""
+RATE: Final = 16_000
+BLOCK_SAMPLES: Final = RATE // 50
+SPEECH_RMS: Final = 300.0
+"""Root mean square of a block of 20 ms from which it counts as speech."""
+ONSET_BLOCKS: Final = 4
+"""Loud blocks in a row that begin speech: 80 ms."""
+PAUSE_BLOCKS: Final = 40
+"""Quiet blocks in a row that end speech: 800 ms."""
 
 
 class LoudnessVad:
-    """Finds the beginning and the end of speech in 16-bit mono PCM at 16 kHz, by its loudness alone."""
+    """Finds the beginning and the end of speech in 16-bit mono PCM at 16 kHz by its loudness alone."""
 
     def __init__(self) -> None:
         self._rest = b""
-        self._loud = self._quiet = 0
-        self._speaks = False
+        self._loud_blocks = self._quiet_blocks = 0
+        self._in_speech = False
 
-    def hear(self, pcm: bytes) -> Literal["", "began", "over"]:
-        """What the latest change in this sound was."""
+    def process(self, pcm: bytes) -> Literal["", "started", "stopped"]:
+        """Take more audio and return the last change in it: speech has started or stopped, or `""` for no change."""
         self._rest += pcm
-        heard: Literal["", "began", "over"] = ""
-        while len(self._rest) >= 2 * BLOCK:
-            block, self._rest = self._rest[: 2 * BLOCK], self._rest[2 * BLOCK :]
-            loud = float(np.sqrt(np.mean(np.frombuffer(block, "<i2").astype(np.float64) ** 2))) > LOUD
-            self._loud = self._loud + 1 if loud else 0
-            self._quiet = 0 if loud else self._quiet + 1
-            if not self._speaks and self._loud >= ONSET:
-                self._speaks, heard = True, "began"
-            elif self._speaks and self._quiet >= PAUSE:
-                self._speaks, heard = False, "over"
-        return heard
+        change: Literal["", "started", "stopped"] = ""
+        while len(self._rest) >= 2 * BLOCK_SAMPLES:
+            block, self._rest = self._rest[: 2 * BLOCK_SAMPLES], self._rest[2 * BLOCK_SAMPLES :]
+            rms = float(np.sqrt(np.mean(np.frombuffer(block, "<i2").astype(np.float64) ** 2)))
+            self._loud_blocks = self._loud_blocks + 1 if rms > SPEECH_RMS else 0
+            self._quiet_blocks = 0 if rms > SPEECH_RMS else self._quiet_blocks + 1
+            if not self._in_speech and self._loud_blocks >= ONSET_BLOCKS:
+                self._in_speech, change = True, "started"
+            elif self._in_speech and self._quiet_blocks >= PAUSE_BLOCKS:
+                self._in_speech, change = False, "stopped"
+        return change
 
     def stop(self) -> bool:
-        """No more will come for now; whether there was speech that this ends."""
-        spoke, self._speaks = self._speaks, False
-        self._loud = self._quiet = 0
+        """Note that the audio pauses. Return whether that ends speech."""
+        was_speech, self._in_speech = self._in_speech, False
+        self._loud_blocks = self._quiet_blocks = 0
         self._rest = b""
-        return spoke
+        return was_speech

@@ -1,4 +1,4 @@
-"""A server of Nova Sonic's streams that plays its part, in memory: for tests and demonstrations, without a network."""
+"""A scripted server of Nova Sonic's streams, in memory: for tests and demonstrations without a network."""
 
 from __future__ import annotations
 
@@ -24,18 +24,27 @@ from .loudness_vad import LoudnessVad
 __all__ = ["ScriptedNova", "rehearsal"]
 
 Step = str | float | ToolCall
-"""A part of a reply: words, a pause in seconds, or a call, whose answer the next reply is to."""
+"""A part of a reply: words, a pause in seconds, or a tool call, whose result the next reply answers."""
 RATE = 24_000
-KEPT = 4096
+MAX_RECEIVED = 4096
+"""Events of the client that are kept."""
 
 
 class ScriptedNova:
-    """Gives its replies in order, over and over: one for each turn of the user's, and one when a call is answered.
+    """A server that gives its replies in order, repeated from the first after the last.
 
-    A reply is a string or a sequence of steps. Its words are announced, sound for `word_ms` each, and are told once
-    more when they have been made, `pace` seconds apart, which is faster than they are spoken. The user's turn is what
-    is loud, or what is written; it interrupts what is being made or heard. `hears` are the transcripts of what is said,
-    in turn. Give `connect` to a `NovaSonic`, which must hear 16 kHz.
+    It gives one reply for each turn of the user, and one when tool calls are answered. The words of a reply are
+    announced, sent as audio, and confirmed when all of the audio is sent. A turn of the user is loud audio or typed
+    text; it interrupts a reply that is being sent or played.
+
+    Pass `connect` to a `NovaSonic` with `input_rate=16_000`.
+
+    Args:
+        *replies: Each a string, or a sequence of words, pauses in seconds and tool calls.
+        hears: The transcripts of the user's spoken turns, in order, repeated.
+        word_ms: The audio of each word, in milliseconds.
+        pace_seconds: The time between two words as they are sent, in seconds. It is less than `word_ms`, as with the
+            real service.
     """
 
     def __init__(
@@ -43,37 +52,39 @@ class ScriptedNova:
         *replies: str | Sequence[Step],
         hears: Sequence[str] = ("Hello?",),
         word_ms: int = 400,
-        pace: float = 0.02,
+        pace_seconds: float = 0.02,
     ) -> None:
         self.replies = replies or ("Hello.",)
         self.hears = tuple(hears)
         self.word_ms = word_ms
-        self.pace = pace
-        self.received: deque[tuple[str, dict[str, Any]]] = deque(maxlen=KEPT)
-        """All events of the client's but the sound, over all connections."""
+        self.pace_seconds = pace_seconds
+        self.received: deque[tuple[str, dict[str, Any]]] = deque(maxlen=MAX_RECEIVED)
+        """The client's events over all connections, each with its name; audio is left out."""
         self.connections = 0
-        """How many there were."""
-        self.replied, self.heard, self.called, self.blocks = count(), count(), count(1), count(1)
+        """How many connections there were."""
+        self.next_reply, self.next_transcript, self.next_call, self.next_block = count(), count(), count(1), count(1)
 
     @asynccontextmanager
     async def connect(self, endpoint: Endpoint) -> AsyncIterator[Socket]:
-        """A connection, in place of one to Bedrock."""
+        """Open a connection in memory, in place of one to Bedrock."""
         self.connections += 1
         ours, theirs = pipe()
         async with anyio.create_task_group() as group:
-            group.start_soon(self._talk, ours)
+            group.start_soon(self._serve, ours)
             try:
                 yield theirs
             finally:
                 await theirs.close()
                 group.cancel_scope.cancel()
 
-    async def _talk(self, socket: Socket) -> None:
+    async def _serve(self, socket: Socket) -> None:
         async with anyio.create_task_group() as group:
             session = _Session(self, socket, group)
             with suppress(SocketClosedError):
                 while True:
-                    await session.hear(decode(bytes(await socket.receive())).payload)  # type: ignore[arg-type]
+                    data = await socket.receive()
+                    assert isinstance(data, bytes)
+                    await session.on_event(decode(data).payload)
             group.cancel_scope.cancel()
 
 
@@ -81,7 +92,7 @@ class ScriptedNova:
 async def rehearsal(
     *replies: str | Sequence[Step],
 ) -> AsyncIterator[Callable[[Endpoint], AbstractAsyncContextManager[Socket]]]:
-    """What to `connect` with for these replies, in memory."""
+    """Yield what to pass as `connect=` for these replies."""
     yield ScriptedNova(*replies).connect
 
 
@@ -92,123 +103,123 @@ class _Session:
         self._server = server
         self._socket = socket
         self._group = group
-        self._ears = LoudnessVad()
-        self._turn = anyio.CancelScope()
+        self._vad = LoudnessVad()
+        self._reply_scope = anyio.CancelScope()
         self._plays_until = 0.0
-        self._announced = False  # text whose sound has not all come
-        self._making = False
-        self._calls: set[str] = set()  # unanswered, of the latest turn
-        self._called = False  # and some were answered
-        self._live: set[str] = set()  # open blocks of text that are written now, and not history
+        self._announced = False  # text whose audio is not all sent
+        self._replying = False
+        self._calls: set[str] = set()  # of the latest reply, unanswered
+        self._has_results = False  # some calls of the latest reply are answered
+        self._typed_blocks: set[str] = set()  # open blocks of typed text, which is not history
         self._results: dict[str, str] = {}  # the calls that open blocks answer
 
-    async def hear(self, payload: bytes) -> None:
-        """Act on an event of the client's."""
+    async def on_event(self, payload: bytes) -> None:
+        """Act on an event of the client."""
         inner = base64.b64decode(msgspec.json.decode(payload)["bytes"])
         ((name, fields),) = msgspec.json.decode(inner)["event"].items()
         if name == "audioInput":
-            await self._listen(base64.b64decode(fields["content"]))
+            await self._on_audio(base64.b64decode(fields["content"]))
             return
         self._server.received.append((name, fields))
         if name == "promptStart":
             await self._send("completionStart")
         elif name == "contentStart" and fields["type"] == "TEXT" and fields["interactive"]:
-            self._live.add(fields["contentName"])
-        elif name == "textInput" and fields["contentName"] in self._live:
+            self._typed_blocks.add(fields["contentName"])
+        elif name == "textInput" and fields["contentName"] in self._typed_blocks:
             await self._interrupt()
-            self._answer()
+            self._begin_reply()
         elif name == "contentStart" and fields["type"] == "TOOL":
             self._results[fields["contentName"]] = fields["toolResultInputConfiguration"]["toolUseId"]
         elif name == "toolResult":
-            self._answered(self._results.pop(fields["contentName"]))
+            self._on_result(self._results.pop(fields["contentName"]))
 
-    async def _listen(self, pcm: bytes) -> None:
-        heard = self._ears.hear(pcm)
-        if heard == "began":
+    async def _on_audio(self, pcm: bytes) -> None:
+        change = self._vad.process(pcm)
+        if change == "started":
             await self._interrupt()
-        elif heard == "over":
-            said = self._server.hears[next(self._server.heard) % len(self._server.hears)]
-            await self._block("TEXT", "USER", "FINAL", said)
-            await self._interrupt()  # what was answered while the user spoke
-            self._answer()
+        elif change == "stopped":
+            transcripts = self._server.hears
+            await self._send_text("USER", "FINAL", transcripts[next(self._server.next_transcript) % len(transcripts)])
+            await self._interrupt()  # a reply that began while the user spoke
+            self._begin_reply()
 
-    # What it says -------------------------------------------------------------------------------------------------
+    # Events of the server -----------------------------------------------------------------------------------------
 
     async def _send(self, name: str, **fields: Any) -> None:
-        with anyio.CancelScope(shield=True), suppress(SocketClosedError):  # whole, whoever interrupts
-            await self._socket.send(wire.event(name, **fields))
+        with anyio.CancelScope(shield=True), suppress(SocketClosedError):  # an interrupt must not cut a message in two
+            await self._socket.send(wire.encode_event(name, **fields))
 
-    async def _begin(self, kind: str, role: str, stage: str = "") -> str:
-        block = f"block-{next(self._server.blocks)}"
+    async def _begin_block(self, kind: str, role: str, stage: str = "") -> str:
+        block = f"block-{next(self._server.next_block)}"
         more = {"additionalModelFields": json.dumps({"generationStage": stage})} if stage else {}
         await self._send("contentStart", contentId=block, type=kind, role=role, **more)
         return block
 
-    async def _block(self, kind: str, role: str, stage: str, text: str, reason: str = "PARTIAL_TURN") -> None:
-        block = await self._begin(kind, role, stage)
+    async def _send_text(self, role: str, stage: str, text: str, reason: str = "PARTIAL_TURN") -> None:
+        block = await self._begin_block("TEXT", role, stage)
         await self._send("textOutput", contentId=block, role=role, content=text)
-        await self._send("contentEnd", contentId=block, type=kind, stopReason=reason)
+        await self._send("contentEnd", contentId=block, type="TEXT", stopReason=reason)
 
     async def _interrupt(self) -> None:
-        """The user goes on: what is being made ends here."""
-        self._turn.cancel()
+        """Stop the reply that is being sent or played."""
+        self._reply_scope.cancel()
         if self._announced or anyio.current_time() < self._plays_until:
             self._announced, self._plays_until = False, 0.0
-            await self._block("TEXT", "ASSISTANT", "FINAL", '{ "interrupted" : true }', "INTERRUPTED")
+            await self._send_text("ASSISTANT", "FINAL", '{ "interrupted" : true }', "INTERRUPTED")
 
-    def _answered(self, call: str) -> None:
-        if call in self._calls:
-            self._calls.discard(call)
-            self._called = True
-            self._go_on()
+    def _on_result(self, call_id: str) -> None:
+        if call_id in self._calls:
+            self._calls.discard(call_id)
+            self._has_results = True
+            self._reply_to_results()
 
-    def _go_on(self) -> None:
-        if self._called and not self._calls and not self._making:
-            self._answer()
+    def _reply_to_results(self) -> None:
+        if self._has_results and not self._calls and not self._replying:
+            self._begin_reply()
 
-    def _answer(self) -> None:
-        self._turn.cancel()
+    def _begin_reply(self) -> None:
+        self._reply_scope.cancel()
         self._calls.clear()
-        self._called = False
-        self._turn = anyio.CancelScope()
-        self._group.start_soon(self._make, self._turn)
+        self._has_results = False
+        self._reply_scope = anyio.CancelScope()
+        self._group.start_soon(self._reply, self._reply_scope)
 
-    async def _make(self, turn: anyio.CancelScope) -> None:
-        reply = self._server.replies[next(self._server.replied) % len(self._server.replies)]
-        with turn:
-            self._making = True
+    async def _reply(self, scope: anyio.CancelScope) -> None:
+        reply = self._server.replies[next(self._server.next_reply) % len(self._server.replies)]
+        with scope:
+            self._replying = True
             for step in (reply,) if isinstance(reply, str) else reply:
-                await anyio.lowlevel.checkpoint()  # what is sent is sent whole; between the steps it can be stopped
+                await anyio.lowlevel.checkpoint()  # messages are sent whole; a reply can be stopped between its steps
                 if isinstance(step, ToolCall):
-                    await self._call(step)
+                    await self._call_tool(step)
                 elif isinstance(step, str):
-                    await self._say(step)
+                    await self._speak(step)
                 else:
                     await anyio.sleep(step)
-            self._making = False
-            self._go_on()
+            self._replying = False
+            self._reply_to_results()
 
-    async def _call(self, call: ToolCall) -> None:
-        block = await self._begin("TOOL", "TOOL")
-        name = call.call_id or f"tool-{next(self._server.called)}"
-        self._calls.add(name)
-        await self._send("toolUse", contentId=block, toolName=call.name, toolUseId=name, content=call.arguments)
+    async def _call_tool(self, call: ToolCall) -> None:
+        block = await self._begin_block("TOOL", "TOOL")
+        call_id = call.call_id or f"tool-{next(self._server.next_call)}"
+        self._calls.add(call_id)
+        await self._send("toolUse", contentId=block, toolName=call.name, toolUseId=call_id, content=call.arguments)
         await self._send("contentEnd", contentId=block, type="TOOL", stopReason="TOOL_USE")
 
-    async def _say(self, text: str) -> None:
+    async def _speak(self, text: str) -> None:
         self._announced = True
-        await self._block("TEXT", "ASSISTANT", "SPECULATIVE", text)
-        block = await self._begin("AUDIO", "ASSISTANT")
+        await self._send_text("ASSISTANT", "SPECULATIVE", text)
+        block = await self._begin_block("AUDIO", "ASSISTANT")
         samples = RATE * self._server.word_ms // 1000
         tone = (8000 * np.sin(2 * np.pi * 300 / RATE * np.arange(samples))).astype("<i2").tobytes()
-        sound = base64.b64encode(tone).decode()
+        content = base64.b64encode(tone).decode()
         for _ in text.split():
-            await anyio.sleep(self._server.pace)
+            await anyio.sleep(self._server.pace_seconds)
             now = anyio.current_time()
             self._plays_until = max(self._plays_until, now) + self._server.word_ms / 1000
-            await self._send("audioOutput", contentId=block, content=sound)
+            await self._send("audioOutput", contentId=block, content=content)
         await self._send("contentEnd", contentId=block, type="AUDIO", stopReason="END_TURN")
         self._announced = False
-        await self._block("TEXT", "ASSISTANT", "FINAL", text, "END_TURN")
-        spent = {"speechTokens": 25 * len(text.split()) * self._server.word_ms // 1000}
-        await self._send("usageEvent", details={"delta": {"output": spent}, "total": {"output": spent}})
+        await self._send_text("ASSISTANT", "FINAL", text, "END_TURN")
+        tokens = {"speechTokens": 25 * len(text.split()) * self._server.word_ms // 1000}
+        await self._send("usageEvent", details={"delta": {"output": tokens}, "total": {"output": tokens}})

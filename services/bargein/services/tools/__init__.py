@@ -3,12 +3,13 @@
 from ._schema import complete_schema
 from .context import ToolContext
 from .processor import Tools
-from .runner import CANCELLED_OUTPUT, ToolRunner
+from .runner import CANCELLED_OUTPUT, RunsTools, ToolRunner
 from .tool import ArgumentsError, Tool, Toolbox, ToolError, tool
 
 __all__ = [
     "CANCELLED_OUTPUT",
     "ArgumentsError",
+    "RunsTools",
     "Tool",
     "ToolContext",
     "ToolError",

@@ -1,4 +1,4 @@
-"""What a docstring says of a function and of its parameters, in the three usual styles."""
+"""Read what a docstring says of a function and of its parameters, in the three usual styles."""
 
 from __future__ import annotations
 
@@ -17,24 +17,31 @@ _OF_PARAMETERS = ("param", "parameter", "arg", "argument", "key", "keyword")
 
 
 def read_docstring(text: str | None) -> tuple[str, dict[str, str]]:
-    """The first paragraph, and what is said of each parameter: Google, NumPy or reST style."""
+    """Read a docstring in Google, NumPy or reST style.
+
+    Args:
+        text: The docstring; None or empty if there is none.
+
+    Returns:
+        The first paragraph, and the description of each parameter by name.
+    """
     lines = inspect.cleandoc(text).splitlines() if text else []
     found: dict[str, list[str]] = {}
     _read_google(lines, found)
     _read_numpy(lines, found)
     _read_rest(lines, found)
-    told = {name: " ".join(part.strip() for part in parts if part.strip()) for name, parts in found.items()}
-    return _first_paragraph(lines), {name: words for name, words in told.items() if words}
+    described = {name: " ".join(part.strip() for part in parts if part.strip()) for name, parts in found.items()}
+    return _first_paragraph(lines), {name: words for name, words in described.items() if words}
 
 
 def _first_paragraph(lines: list[str]) -> str:
-    taken: list[str] = []
+    paragraph: list[str] = []
     for at, line in enumerate(lines):
         underlined = at + 1 < len(lines) and _RULE.match(lines[at + 1])
         if not line.strip() or underlined or _GOOGLE.match(line) or _FIELD.match(line):
             break
-        taken.append(line.strip())
-    return " ".join(taken)
+        paragraph.append(line.strip())
+    return " ".join(paragraph)
 
 
 def _indent(line: str) -> int:
@@ -42,7 +49,7 @@ def _indent(line: str) -> int:
 
 
 def _read_google(lines: list[str], found: dict[str, list[str]]) -> None:
-    depth: int | None = None  # of the entries; None outside of a section
+    depth: int | None = None  # the indent of the entries; None outside of a section
     inside, current = False, None
     for line in lines:
         if _GOOGLE.match(line):
@@ -73,7 +80,7 @@ def _read_numpy(lines: list[str], found: dict[str, list[str]]) -> None:
             if _indent(line):
                 current.append(line)
             elif names := _NAMES.match(line):
-                current = []  # shared by all that stand in one line
+                current = []  # parameters that share a line share the description
                 for name in names[1].split(","):
                     found[name.strip().lstrip("*")] = current
             else:

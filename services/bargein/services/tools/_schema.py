@@ -1,4 +1,4 @@
-"""From a function's signature to what decodes its arguments, and to the JSON schema that describes them."""
+"""Turn a function's signature into a JSON schema, and into the type that decodes its arguments."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Union
 
 import msgspec
 
+from ._adapters import describe_strings, pydantic_adapter
 from ._docstring import read_docstring
 from .context import ToolContext
 
@@ -21,16 +22,18 @@ _ONES = ("items", "additionalProperties", "not")
 
 
 class Parameters(msgspec.Struct, frozen=True):
-    """What a function takes, as far as a model is concerned."""
+    """The parameters of a function that a model fills in."""
 
     schema: dict[str, Any]
-    """A JSON schema that stands by itself."""
+    """A JSON schema without references to anything outside of it."""
     kind: Any
-    """What the arguments are decoded to: a Struct, in which what was left out is UNSET, or a dict."""
+    """The type that arguments are decoded to: a Struct whose missing fields are UNSET, or a dict."""
     context: tuple[str, ...]
-    """Parameters that are given a `ToolContext`."""
+    """The names of the parameters that get a `ToolContext`."""
     description: str
-    """The docstring's first paragraph."""
+    """The first paragraph of the docstring."""
+    adapters: dict[str, Any] = {}
+    """The parameters that pydantic describes, each with its `TypeAdapter`."""
 
     @classmethod
     def read(
@@ -42,18 +45,25 @@ class Parameters(msgspec.Struct, frozen=True):
         local: Mapping[str, Any],
         schema: Mapping[str, Any] | None,
     ) -> Parameters:
-        """Read a function; `skip` leaves out its first parameter, and `local` has the names around it.
+        """Read a function.
 
-        With a `schema` its parameters are only looked through for the context.
+        Args:
+            owner: The name of the tool, for errors.
+            function: The function.
+            skip: Whether to leave out the first parameter, the `self` of a method.
+            local: The local names where the function was defined; its annotations may use them.
+            schema: A JSON schema to use in place of the signature. Then only the context is looked for.
 
-        Raises `TypeError` for what no model can be told, with what to write instead.
+        Raises:
+            TypeError: A parameter cannot be described to a model; the message says what to write instead.
         """
         source = source_of(function)
-        description, told = read_docstring(getattr(source, "__doc__", None) or _doc_of_class(function))
+        description, descriptions = read_docstring(getattr(source, "__doc__", None) or _doc_of_class(function))
         hints = _hints(owner, source, local)
         fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
         defaults: dict[str, Any] = {}
         context: list[str] = []
+        adapters: dict[str, Any] = {}
         for parameter in list(_signature(owner, function).parameters.values())[skip:]:
             name = parameter.name
             hint = hints.get(name)
@@ -62,13 +72,17 @@ class Parameters(msgspec.Struct, frozen=True):
                 continue
             if schema is not None:
                 continue
-            hint = _checked(owner, parameter, hints)
+            hint = _annotation_of(owner, parameter, hints)
             if parameter.default is None:
                 hint = Union[hint, None]  # noqa: UP007 - a hint may be anything, and `|` needs a type
-            _describe(owner, name, hint)
+            if (adapter := pydantic_adapter(hint)) is not None:
+                adapters[name], hint = adapter, Any
+            else:
+                hint = describe_strings(hint)
+                _check_annotation(owner, name, hint)
             if parameter.default is parameter.empty:
                 fields.append((name, hint))
-            else:  # the default stays the function's own business: what is left out is not passed
+            else:  # an argument that the model leaves out is not passed, so the function's default applies
                 fields.append((name, Union[hint, msgspec.UnsetType], msgspec.UNSET))  # noqa: UP007
                 defaults[name] = parameter.default
         if schema is not None:
@@ -76,14 +90,14 @@ class Parameters(msgspec.Struct, frozen=True):
         try:
             kind = msgspec.defstruct("Arguments", fields, kw_only=True, forbid_unknown_fields=True)
             msgspec.json.Decoder(kind)
-            described = _standing_alone(msgspec.json.schema(kind), told, defaults)
+            described = _self_contained(_with_adapters(msgspec.json.schema(kind), adapters), descriptions, defaults)
         except (TypeError, ValueError) as error:
             raise TypeError(f"tool {owner!r}: its parameters cannot be described to a model: {error}") from error
-        return cls(described, kind, tuple(context), description)
+        return cls(described, kind, tuple(context), description, adapters)
 
 
 def source_of(function: Callable[..., Any]) -> Any:
-    """The function that was written: what a partial, a bound method, or an object with `__call__` stands for."""
+    """Return the function that was written, behind wrappers, partials, bound methods and objects with `__call__`."""
     while True:
         if hasattr(function, "__wrapped__"):
             function = function.__wrapped__
@@ -122,60 +136,73 @@ def _hints(owner: str, source: Any, local: Mapping[str, Any]) -> dict[str, Any]:
         raise TypeError(f"tool {owner!r}: its annotations cannot be read: {error}") from error
 
 
-def _checked(owner: str, parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
-    """The annotation of a parameter that can be passed by name."""
+def _annotation_of(owner: str, parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
+    """Return the annotation of a parameter. Raise `TypeError` if it has none or cannot be passed by name."""
     name = parameter.name
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
         raise TypeError(
-            f"tool {owner!r} takes {parameter}, and a model cannot be told what that is; name its parameters, "
-            "or give their JSON schema: tool(parameters=...)"
+            f"tool {owner!r} takes {parameter}, which cannot be described to a model; name the parameters, "
+            "or give a JSON schema: tool(parameters=...)"
         )
     if parameter.kind is parameter.POSITIONAL_ONLY:
-        raise TypeError(f"tool {owner!r}: parameter {name!r} is positional only, but a model names its arguments")
+        raise TypeError(f"tool {owner!r}: parameter {name!r} is positional only, but a model passes arguments by name")
     if name not in hints:
-        raise TypeError(f"tool {owner!r}: parameter {name!r} has no annotation; write `{name}: str`, or what it is")
+        raise TypeError(f"tool {owner!r}: parameter {name!r} has no annotation; write `{name}: str`, or another type")
     return hints[name]
 
 
-def _describe(owner: str, name: str, hint: Any) -> None:
-    """Raise unless msgspec can describe and decode what a parameter is."""
+def _check_annotation(owner: str, name: str, hint: Any) -> None:
+    """Raise `TypeError` unless msgspec can describe and decode the type of a parameter."""
     try:
         msgspec.json.schema(hint)
         msgspec.json.Decoder(hint)
     except (TypeError, ValueError, RuntimeError, NameError) as error:
-        said = str(error).strip().splitlines()[-1]
+        reason = str(error).strip().splitlines()[-1]
         raise TypeError(
-            f"tool {owner!r}: parameter {name!r} is annotated with {hint!r}, which has no JSON form ({said}); take "
+            f"tool {owner!r}: parameter {name!r} is annotated with {hint!r}, which has no JSON form ({reason}); use "
             "str, int, float, bool, a Literal, an Enum, a list or dict of them, a Struct or a dataclass"
         ) from error
 
 
-def _standing_alone(described: dict[str, Any], told: Mapping[str, str], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema of the arguments without references, but to what contains itself."""
+def _self_contained(
+    described: dict[str, Any], descriptions: Mapping[str, str], defaults: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the schema of the arguments. Only types that contain themselves remain references."""
     defs: dict[str, Any] = described.get("$defs", {})
     top = dict(defs.pop(_name(described) or "", described))
     top.pop("title", None)
     properties = {}
     for name, schema in top.get("properties", {}).items():
-        properties[name] = described_one = dict(schema)
-        if name in told:
-            described_one.setdefault("description", told[name])
+        properties[name] = field = dict(schema)
+        if name in descriptions:
+            field.setdefault("description", descriptions[name])
         if name in defaults:
             try:
                 default = msgspec.json.decode(msgspec.json.encode(defaults[name]))
             except (TypeError, ValueError, RecursionError):
-                continue  # the function knows it, the model need not
-            described_one.setdefault("default", default)
+                continue  # the model need not know a default that has no JSON form
+            field.setdefault("default", default)
     top["properties"] = properties
-    endless = {name for name in defs if name in _reached(defs, name)}
-    schema = _inlined(top, defs, endless)
-    if endless:
-        schema["$defs"] = {name: _inlined(defs[name], defs, endless) for name in sorted(endless)}
+    recursive = {name for name in defs if name in _reached(defs, name)}
+    schema = _inlined(top, defs, recursive)
+    if recursive:
+        schema["$defs"] = {name: _inlined(defs[name], defs, recursive) for name in sorted(recursive)}
     return {"type": "object", "properties": {}, "required": [], **schema, "additionalProperties": False}
 
 
+def _with_adapters(described: dict[str, Any], adapters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of the arguments with those of pydantic in their places."""
+    defs: dict[str, Any] = described.setdefault("$defs", {})
+    top = defs.get(_name(described) or "", described)
+    for name, adapter in adapters.items():
+        schema = adapter.json_schema()
+        defs |= schema.pop("$defs", {})
+        top["properties"][name] = schema
+    return described
+
+
 def _name(schema: Mapping[str, Any]) -> str | None:
-    """Which definition a schema refers to."""
+    """Return the name of the definition that a schema refers to, or None."""
     reference = schema.get("$ref")
     if not isinstance(reference, str):
         return None
@@ -193,7 +220,7 @@ def _parts(schema: Any) -> Iterator[dict[str, Any]]:
 
 
 def _reached(defs: Mapping[str, Any], start: str) -> set[str]:
-    """All definitions that one refers to, directly or not."""
+    """Return all definitions that one refers to, directly or not."""
     found: set[str] = set()
     waiting = [defs[start]]
     while waiting:
@@ -206,29 +233,29 @@ def _reached(defs: Mapping[str, Any], start: str) -> set[str]:
     return found
 
 
-def _inlined(schema: Any, defs: Mapping[str, Any], endless: set[str]) -> Any:
+def _inlined(schema: Any, defs: Mapping[str, Any], recursive: set[str]) -> Any:
     if not isinstance(schema, dict):
         return schema
     name = _name(schema)
-    if name is not None and name not in endless:
+    if name is not None and name not in recursive:
         beside = {key: value for key, value in schema.items() if key != "$ref"}
         known = {key: value for key, value in defs[name].items() if key != "title"}
-        return _inlined({**known, **beside}, defs, endless)
-    made = dict(schema)
-    if "enum" in made and "type" not in made:  # some providers ask for it
-        kinds = {type(value) for value in made["enum"]}
+        return _inlined({**known, **beside}, defs, recursive)
+    result = dict(schema)
+    if "enum" in result and "type" not in result:  # some providers require it
+        kinds = {type(value) for value in result["enum"]}
         if kinds in ({str}, {int}):
-            made["type"] = "string" if kinds == {str} else "integer"
+            result["type"] = "string" if kinds == {str} else "integer"
     for key in _MAPS:
-        if key in made:
-            made[key] = {each: _inlined(value, defs, endless) for each, value in made[key].items()}
+        if key in result:
+            result[key] = {each: _inlined(value, defs, recursive) for each, value in result[key].items()}
     for key in _LISTS:
-        if key in made:
-            made[key] = [_inlined(value, defs, endless) for value in made[key]]
+        if key in result:
+            result[key] = [_inlined(value, defs, recursive) for value in result[key]]
     for key in _ONES:
-        if key in made:
-            made[key] = _inlined(made[key], defs, endless)
-    return made
+        if key in result:
+            result[key] = _inlined(result[key], defs, recursive)
+    return result
 
 
 def complete_schema(schema: Mapping[str, Any]) -> dict[str, Any]:

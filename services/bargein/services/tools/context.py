@@ -1,4 +1,4 @@
-"""What a running tool knows of its call, and how it says how far it has come."""
+"""What a running tool knows of its call, and how it reports its progress."""
 
 from __future__ import annotations
 
@@ -17,32 +17,38 @@ from bargein.services.frames import ToolProgress
 __all__ = ["Emit", "ToolContext"]
 
 Emit = Callable[[Frame], Awaitable[None]]
-"""Where the frames about a call go."""
+"""Sends a frame about a call."""
 
-REPORTS = 256
-"""How many reports of one call may wait to be sent; past this the oldest is dropped."""
+MAX_REPORTS = 256
+"""How many reports of one call may wait to be sent. Beyond that the oldest is dropped."""
 
 ROUNDING = 1e-6
-"""By how much a sum of shares may miss its end."""
+"""By how much a share may exceed 0 to 1, because sums of floats are not exact."""
 
 
 class ToolContext:
-    """Given to every parameter of a tool that is annotated with it; the model knows nothing of it.
+    """The call that a tool runs for. Annotate a parameter of the tool with it to get it; the model does not see it.
 
-    For a call by hand, as in a test of the function: `ToolContext()`, with the `emit` that takes its reports.
+    To call a tool by hand, as in a test, pass `ToolContext()`.
+
+    Args:
+        call_id: The id of the call.
+        name: The name of the tool.
+        emit: Sends the reports of the tool; by default they go nowhere.
     """
 
-    def __init__(self, call: str = "", name: str = "", emit: Emit | None = None) -> None:
-        self.call = call
+    def __init__(self, call_id: str = "", name: str = "", emit: Emit | None = None) -> None:
+        self.call_id = call_id
         """The id of the call."""
         self.name = name
-        """The tool's name."""
+        """The name of the tool."""
         self.interrupted = False
-        """The user has interrupted the agent since the call began."""
+        """Whether the user has interrupted the agent since the call began."""
         self.cancelled = False
-        """Nobody waits for the answer any more: it took too long, or was called off. For threads, to stop early."""
+        """Whether the result is not wanted any more: the tool took too long, or was cancelled. A tool in a thread
+        should look at it to stop early."""
         self.lost = 0
-        """How many reports were dropped, because more came than could be sent."""
+        """How many reports were dropped because they came faster than they could be sent."""
         self._emit = emit
         self._reports: deque[ToolProgress] = deque()
         self._thread = threading.get_ident()
@@ -52,35 +58,47 @@ class ToolContext:
         self._closed = False
 
     async def progress(self, message: str = "", share: float | None = None) -> None:
-        """Say how far it has come, and wait until that is sent; `share` is how much is done, 0 to 1.
+        """Report progress, and wait until the report is sent.
 
-        Raises `ValueError` for another share.
+        Args:
+            message: What the tool is doing, for people.
+            share: How much is done, from 0 to 1; None if that is not known.
+
+        Raises:
+            ValueError: `share` is not from 0 to 1.
         """
         self.report(message, share)
         await self._flush()
 
     def report(self, message: str = "", share: float | None = None) -> None:
-        """The same without waiting, from sync code and from any thread.
+        """Report progress without waiting, from sync code and from any thread.
 
-        What code reports that runs in the event loop and does not await is sent when it is done.
+        The reports of code that runs in the event loop and does not await are sent when that code is done.
+
+        Args:
+            message: What the tool is doing, for people.
+            share: How much is done, from 0 to 1; None if that is not known.
+
+        Raises:
+            ValueError: `share` is not from 0 to 1.
         """
         if share is not None:
             if not -ROUNDING <= share <= 1 + ROUNDING:
                 raise ValueError(f"progress(share={share!r}): expected how much is done, from 0 to 1, such as 0.5")
             share = min(1.0, max(0.0, share))
-        frame = ToolProgress(call_id=self.call, name=self.name, message=message, share=share)
+        frame = ToolProgress(call_id=self.call_id, name=self.name, message=message, share=share)
         if threading.get_ident() == self._thread:
             self._put(frame)
         elif self._post is not None:
             try:
                 self._post(partial(self._put, frame))
-            except RuntimeError:  # the event loop is gone, and nobody listens
+            except RuntimeError:  # the event loop has been closed
                 self.lost += 1
 
     def __repr__(self) -> str:
-        return f"<ToolContext {self.name} {self.call}>"
+        return f"<ToolContext {self.name} {self.call_id}>"
 
-    # What the runner uses -----------------------------------------------------------------------------------------
+    # For the runner -----------------------------------------------------------------------------------------
 
     async def emit(self, frame: Frame) -> None:
         """Send a frame about the call."""
@@ -88,20 +106,20 @@ class ToolContext:
             await self._emit(frame)
 
     def open(self) -> None:
-        """Be ready for reports from other threads; in the event loop."""
+        """Start taking reports from other threads. Called in the event loop."""
         loop: Any = current_token().native_token
         self._post = getattr(loop, "run_sync_soon", None) or loop.call_soon_threadsafe
         self._thread = threading.get_ident()
         self._wake = anyio.Event()
 
     def close(self) -> None:
-        """The call is over: what is reported from now on goes nowhere."""
+        """End the call. Reports that come after this are dropped."""
         self._closed = True
         if self._wake is not None:
             self._wake.set()
 
     async def pump(self) -> None:
-        """Send what is reported until the call is over."""
+        """Send reports until the call has ended."""
         while True:
             if self._wake is not None and not (self._closed or self._reports):
                 await self._wake.wait()
@@ -113,7 +131,7 @@ class ToolContext:
     def _put(self, frame: ToolProgress) -> None:
         if self._closed or self._emit is None:
             return
-        if len(self._reports) >= REPORTS:
+        if len(self._reports) >= MAX_REPORTS:
             self._reports.popleft()
             self.lost += 1
         self._reports.append(frame)
@@ -124,6 +142,6 @@ class ToolContext:
         if self._emit is None:
             return
         self._lock = self._lock or anyio.Lock()
-        async with self._lock:  # one after the other, so that none overtakes
+        async with self._lock:  # one sender at a time keeps the order
             while self._reports:
                 await self._emit(self._reports.popleft())

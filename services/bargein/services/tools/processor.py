@@ -1,4 +1,4 @@
-"""The tools as one step of a graph, below the model that calls them."""
+"""The tools as a processor, below the model that calls them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,23 @@ __all__ = ["Tools"]
 
 
 class Tools(Processor):
-    """Answer a model's `ToolCall`s, but for those that it answers itself (`handled`). Stands below the model.
+    """Runs the tools that a model calls. Put it below the model.
 
-    The calls pass, and so does `Configure`, whose tools replace those that were there. `ToolResult` goes up to the
-    model; `ToolStarted`, `ToolProgress` and `ToolFinished` go down, for whoever shows what happens.
+    It answers each `ToolCall` that the model does not answer itself (`handled`). `ToolResult` goes up to the model.
+    `ToolStarted`, `ToolProgress` and `ToolFinished` go down, to processors that show what happens. The calls pass, and
+    so does `Configure`, whose tools replace the ones here.
 
-    An interrupt calls off the tools that are `cancellable`, and leaves the others to finish: what was begun is
-    answered in whatever epoch. At the end of the stream the tools that run are waited for; each has its timeout.
+    An interrupt cancels the tools that are `cancellable`. The others finish, and their results reach the model. At the
+    end of the stream the running tools are waited for; each has a timeout.
 
-    `others` says what becomes of the calls of tools that are not here: `"refuse"` answers with an error that names
-    those that are, `"pass"` leaves them to the application or to other `Tools` below. Where several stand in a row,
-    all must let pass.
+    Args:
+        tools: Functions, a `Toolbox`, or a `ToolRunner` to share.
+        concurrency: Maximum number of tools that run at once.
+        others: What becomes of calls of tools that are not here. `"refuse"`: they are answered with an error that
+            names the tools that exist. `"pass"`: they are left to the application, or to other `Tools` below.
+
+    Raises:
+        ValueError: `others` is something else, or `concurrency` is below 1.
     """
 
     def __init__(
@@ -43,14 +49,14 @@ class Tools(Processor):
         self.runner = tools if isinstance(tools, ToolRunner) else ToolRunner(tools, concurrency=concurrency)
         """What runs them."""
         self.others: Literal["refuse", "pass"] = others
-        """What becomes of calls of other tools."""
+        """What becomes of calls of tools that are not here."""
 
     async def run(
         self,
         inbox: Inbox[ToolCall | Configure | Interrupt],
         out: Outlet[ToolCall | Configure | ToolResult | ToolStarted | ToolProgress | ToolFinished],
     ) -> None:
-        """Listen until the end; then wait for what runs."""
+        """Run the calls that come until the end, then wait for those that run."""
         runner = self.runner
         async with anyio.create_task_group() as group:
             async for frame in inbox:
@@ -62,17 +68,17 @@ class Tools(Processor):
                     if frame.tools is not None:
                         runner.toolbox = Toolbox(frame.tools)
                 elif not frame.handled and (frame.name in runner.toolbox or self.others == "refuse"):
-                    self._take(frame, out, group)
+                    self._start(frame, out, group)
 
-    def _take(self, call: ToolCall, out: Outlet[Any], group: anyio.abc.TaskGroup) -> None:
-        """Begin it at once, so that an interrupt that comes before its task starts concerns it."""
+    def _start(self, call: ToolCall, out: Outlet[Any], group: anyio.abc.TaskGroup) -> None:
+        """Begin a call at once, so that an interrupt can cancel it before its task starts."""
         runner = self.runner
         if not runner.knows(call):
-            group.start_soon(self._give, partial(runner.finish, runner.begin(call, out.send)), out)
-        elif call.call_id not in runner.running:  # asked again, for instance after a new connection
-            group.start_soon(self._give, partial(runner.run, call, out.send), out)
+            group.start_soon(self._send_result, partial(runner.finish, runner.begin(call, out.send)), out)
+        elif call.call_id not in runner.running:  # called again, for example after a reconnect
+            group.start_soon(self._send_result, partial(runner.run, call, out.send), out)
 
-    async def _give(self, run: Callable[[], Awaitable[ToolResult | None]], out: Outlet[Any]) -> None:
+    async def _send_result(self, run: Callable[[], Awaitable[ToolResult | None]], out: Outlet[Any]) -> None:
         result = await run()
         if result is not None:
             await out.send(result)

@@ -1,4 +1,4 @@
-"""Runs the calls of a model: bounded, timed, once each, and never failing but to the model."""
+"""Run the tool calls of a model: at most a few at once, each once and with a timeout; errors go to the model."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ import threading
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from contextvars import copy_context
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import anyio
 
 from bargein.pipeline import ToolCall, ToolResult
-from bargein.pipeline.lowlevel import CancellationIgnored, Worker, on_trio, run_cancellable
+from bargein.pipeline.lowlevel import CancellationIgnored, Worker, on_trio, run_cancellable, unwrap_exception
 from bargein.services.frames import ToolFinished, ToolStarted
 from bargein.services.sockets.text import clean
 
 from .context import Emit, ToolContext
 from .tool import ArgumentsError, Tool, Toolbox, ToolError, encode
 
-__all__ = ["CANCELLED_OUTPUT", "ToolRunner"]
+__all__ = ["CANCELLED_OUTPUT", "BegunCall", "RunsTools", "ToolRunner"]
 
 log = logging.getLogger("bargein")
 
 CANCELLED_OUTPUT = '"called off: the user went on"'
 """The result that a model sees for a call that an interrupt cancelled."""
 
-REMEMBERED = 256
-"""How many answered calls are known by their ids."""
+MAX_ANSWERED = 256
+"""How many answered calls are remembered, to recognise calls that come again."""
 
-ABANDONED = 32
-"""How many threads may be left behind in calls that took too long, before blocking tools are refused."""
+MAX_ABANDONED = 32
+"""How many threads may still be busy with calls that timed out. Beyond that, blocking tools are refused."""
 
-LONGEST = 500
-"""How many characters of an exception's message the model is told."""
+MAX_MESSAGE = 500
+"""How many characters of an exception's message the model gets."""
 
 
-class _Call:
-    """A call that is under way."""
+class BegunCall:
+    """A call that is running."""
 
     __slots__ = ("call", "context", "done", "key", "result", "scope", "tool")
 
@@ -53,49 +53,59 @@ class _Call:
         self.result: ToolResult | None = None
 
     def cancel(self) -> None:
-        """Call it off."""
+        """Cancel it."""
         self.context.cancelled = True
         self.scope.cancel()
 
 
 class ToolRunner:
-    """Runs tools for a model. One serves one conversation.
+    """Runs tools for a model. One runner serves one conversation.
 
-    `concurrency` tools run at once, and further calls wait for one to finish; their timeouts begin when they run.
-    Raises `ValueError` unless it is positive.
+    Args:
+        toolbox: The tools, or a `Toolbox`.
+        concurrency: Maximum number of tools that run at once. Further calls wait, and their timeout begins when they
+            run.
+
+    Raises:
+        ValueError: `concurrency` is below 1.
     """
 
     def __init__(
         self, toolbox: Toolbox | Iterable[Tool[..., Any] | Callable[..., Any]] = (), *, concurrency: int = 8
     ) -> None:
         if concurrency < 1:
-            raise ValueError(
-                f"ToolRunner(concurrency={concurrency}): expected how many tools may run at once, 1 or more"
-            )
+            raise ValueError(f"ToolRunner(concurrency={concurrency}): expected a number of tools, 1 or more")
         self.toolbox = toolbox if isinstance(toolbox, Toolbox) else Toolbox(toolbox)
-        """The tools; another toolbox may be put here at any time, for the calls to come."""
+        """The tools. Assign another toolbox at any time; it applies to the calls that follow."""
         self.concurrency = concurrency
-        """How many run at once."""
-        self._running: dict[Hashable, _Call] = {}
+        """Maximum number of tools that run at once."""
+        self._running: dict[Hashable, BegunCall] = {}
         self._answered: dict[Hashable, ToolResult | None] = {}  # the oldest first
         self._slots: anyio.Semaphore | None = None
-        self._threads = threading.BoundedSemaphore(concurrency + ABANDONED)
+        self._threads = threading.BoundedSemaphore(concurrency + MAX_ABANDONED)
 
     @property
     def running(self) -> tuple[str, ...]:
-        """The ids of the calls that are under way."""
+        """The ids of the calls that are running."""
         return tuple(each.call.call_id for each in self._running.values())
 
     async def run(self, call: ToolCall, emit: Emit) -> ToolResult | None:
-        """Run a call, and return what the model should be told, or None when it was called off.
+        """Run a call.
 
-        `emit` is awaited with a `ToolStarted`, each `ToolProgress`, and a `ToolFinished`. Whatever the model or the
-        tool does wrong is a result with `error=True` and a sentence for the model: an unknown tool, arguments that do
-        not fit, too long a time, an exception (its class and message; the log has the rest), an answer that is no
-        JSON. What `emit` raises is raised.
+        A mistake of the model or the tool gives a result with `error=True` and a sentence for the model: an unknown
+        tool, arguments that do not fit, a timeout, an exception (its class and message; the traceback is logged), a
+        result that has no JSON form.
 
-        The same call (its id, name and arguments) is never run twice: asked again while it runs, this waits for its
-        answer, and later it gives the one that it remembers, and emits nothing. A call without an id is always run.
+        The same call is never run twice. The same call has the same id, name and arguments. If it is
+        running, this waits for its result. If it has been answered, this returns that result. A call without an id is
+        always run.
+
+        Args:
+            call: The call.
+            emit: Awaited with a `ToolStarted`, each `ToolProgress`, and a `ToolFinished`. What it raises is raised.
+
+        Returns:
+            The result for the model, or None if the call was cancelled.
         """
         key = _key(call)
         if key in self._answered:
@@ -106,20 +116,27 @@ class ToolRunner:
         return await self.finish(self.begin(call, emit))
 
     def knows(self, call: ToolCall) -> bool:
-        """Whether the call is under way or has been answered."""
+        """Return whether a call is running or has been answered."""
         return (key := _key(call)) in self._running or key in self._answered
 
-    def cancel(self, call: str) -> bool:
-        """Call off the call of an id, as its provider wishes: it is never answered. Whether there was one."""
-        found = [each for each in self._running.values() if each.call.call_id == call]
+    def cancel(self, call_id: str) -> bool:
+        """Cancel the running calls of an id, because the provider asks for it. They get no result.
+
+        Returns:
+            Whether there was one.
+        """
+        found = [each for each in self._running.values() if each.call.call_id == call_id]
         for each in found:
             each.cancel()
         return bool(found)
 
     def interrupt(self) -> tuple[str, ...]:
-        """The user has interrupted: call off the tools that are `cancellable`, and return the ids of their calls.
+        """Cancel the tools that are `cancellable`, because the user has interrupted.
 
-        The others go on, and may look at `ToolContext.interrupted`.
+        The others go on; they can look at `ToolContext.interrupted`.
+
+        Returns:
+            The ids of the cancelled calls.
         """
         ended = []
         for each in list(self._running.values()):
@@ -129,16 +146,16 @@ class ToolRunner:
                 ended.append(each.call.call_id)
         return tuple(ended)
 
-    # In two steps, for whoever starts a task for it ---------------------------------------------------------------
+    # In two steps, to run a call in a task of its own --------------------------------------------------------------
 
-    def begin(self, call: ToolCall, emit: Emit) -> _Call:
-        """Take note of a call, so that from now on it can be called off. It must be finished."""
-        begun = _Call(_key(call), call, self.toolbox.get(call.name), emit)
+    def begin(self, call: ToolCall, emit: Emit) -> BegunCall:
+        """Note a call, so that it can be cancelled from now on. Pass what this returns to `finish`."""
+        begun = BegunCall(_key(call), call, self.toolbox.get(call.name), emit)
         self._running[begun.key] = begun
         return begun
 
-    async def finish(self, begun: _Call) -> ToolResult | None:
-        """Run what was begun; as `run`."""
+    async def finish(self, begun: BegunCall) -> ToolResult | None:
+        """Run a call that was begun; see `run`."""
         call, emit = begun.call, begun.context.emit
         since = anyio.current_time()
         try:
@@ -146,8 +163,8 @@ class ToolRunner:
             output, error = "", False
             with begun.scope:
                 output, error = await self._answer(begun)
-            called_off = begun.scope.cancel_called
-            if not called_off:
+            was_cancelled = begun.scope.cancel_called
+            if not was_cancelled:
                 begun.result = ToolResult(call_id=call.call_id, output=output, error=error)
             self._remember(begun)
         finally:
@@ -158,24 +175,24 @@ class ToolRunner:
             ToolFinished(
                 call_id=call.call_id,
                 name=call.name,
-                output="" if called_off else output,
-                error=error and not called_off,
-                cancelled=called_off,
+                output="" if was_cancelled else output,
+                error=error and not was_cancelled,
+                cancelled=was_cancelled,
                 seconds=anyio.current_time() - since,
             )
         )
         return begun.result
 
-    def _remember(self, begun: _Call) -> None:
+    def _remember(self, begun: BegunCall) -> None:
         if begun.call.call_id:
             self._answered[begun.key] = begun.result
-            if len(self._answered) > REMEMBERED:
+            if len(self._answered) > MAX_ANSWERED:
                 del self._answered[next(iter(self._answered))]
 
     # One call -----------------------------------------------------------------------------------------------------
 
-    async def _answer(self, begun: _Call) -> tuple[str, bool]:
-        """What the model should be told, and whether it is an error."""
+    async def _answer(self, begun: BegunCall) -> tuple[str, bool]:
+        """Return the output for the model, and whether it is an error."""
         tool = begun.tool
         if tool is None:
             names = ", ".join(self.toolbox.names)
@@ -191,8 +208,8 @@ class ToolRunner:
                 return await self._within(begun, tool, arguments)
             return await self._reporting(begun, tool, arguments | dict.fromkeys(tool.context, begun.context))
 
-    async def _reporting(self, begun: _Call, tool: Tool[..., Any], arguments: dict[str, Any]) -> tuple[str, bool]:
-        """Run it, and send what it reports meanwhile."""
+    async def _reporting(self, begun: BegunCall, tool: Tool[..., Any], arguments: dict[str, Any]) -> tuple[str, bool]:
+        """Run a tool, and send its reports meanwhile."""
         begun.context.open()
         answer = "", False
         try:
@@ -203,13 +220,13 @@ class ToolRunner:
                 finally:
                     begun.context.close()
         except BaseExceptionGroup as errors:
-            if len(errors.exceptions) == 1:  # what emit raised, as itself
-                raise errors.exceptions[0] from None
+            if (only := unwrap_exception(errors)) is not errors:  # raised by emit
+                raise only from None
             raise
         return answer
 
-    async def _within(self, begun: _Call, tool: Tool[..., Any], arguments: dict[str, Any]) -> tuple[str, bool]:
-        """Run it as long as it may, and answer for it."""
+    async def _within(self, begun: BegunCall, tool: Tool[..., Any], arguments: dict[str, Any]) -> tuple[str, bool]:
+        """Run a tool within its timeout, and turn its mistakes into outputs."""
         name = tool.name
         try:
             with anyio.move_on_after(tool.timeout) as limit:
@@ -221,7 +238,7 @@ class ToolRunner:
         except ToolError as error:
             return clean(str(error)), True
         except CancellationIgnored:
-            log.error("tool %r swallowed its cancellation again and again and was let go", name)
+            log.error("tool %r suppressed its cancellation repeatedly and was abandoned", name)
             return f"{name} did not answer within {tool.timeout:g} s and was stopped", True
         except anyio.get_cancelled_exc_class():
             if _cancelled() or _cancelled_from_outside():
@@ -230,9 +247,9 @@ class ToolRunner:
             log.error("tool %r awaited something that was cancelled", name)
             return f"{name} failed: what it waited for was cancelled", True
         except Exception as error:
-            cause = _innermost(error)
+            cause = unwrap_exception(error)
             log.error("tool %r raised", name, exc_info=error)
-            return clean(f"{name} failed: {type(cause).__name__}: {_words(cause)}".rstrip(": ")), True
+            return clean(f"{name} failed: {type(cause).__name__}: {_message(cause)}".rstrip(": ")), True
         try:
             return encode(value), False
         except Exception as error:
@@ -240,7 +257,7 @@ class ToolRunner:
             return clean(f"{name} ran, but its answer of type {type(value).__name__} has no JSON form: {error}"), True
 
     async def _call(
-        self, begun: _Call, tool: Tool[..., Any], arguments: dict[str, Any], limit: anyio.CancelScope
+        self, begun: BegunCall, tool: Tool[..., Any], arguments: dict[str, Any], limit: anyio.CancelScope
     ) -> object:
         if tool.blocking:
             return await self._in_thread(tool, arguments)
@@ -250,9 +267,9 @@ class ToolRunner:
         return value
 
     async def _in_thread(self, tool: Tool[..., Any], arguments: dict[str, Any]) -> object:
-        """In a thread of its own, a daemon: one that never returns keeps neither the session nor the program."""
+        """Run a tool in a thread of its own: a daemon, so that a tool that never returns blocks no exit."""
         if not self._threads.acquire(blocking=False):
-            raise ToolError(f"{tool.name} cannot run now: {ABANDONED} earlier calls have not returned yet")
+            raise ToolError(f"{tool.name} cannot run now: {MAX_ABANDONED} earlier calls have not returned yet")
         worker = Worker(f"bargein tool {tool.name}")
 
         def work() -> object:
@@ -264,9 +281,16 @@ class ToolRunner:
         try:
             return await worker.call(partial(copy_context().run, work))
         finally:
-            with anyio.CancelScope() as scope:  # tell the thread to end after the call, and do not wait for that
+            with anyio.CancelScope() as scope:  # tell the thread to end after the call, without waiting for it
                 scope.cancel()
                 await worker.close()
+
+
+@runtime_checkable
+class RunsTools(Protocol):
+    """A processor that runs tools. Another runner may be put in the place of its own before a session starts."""
+
+    runner: ToolRunner
 
 
 def _key(call: ToolCall) -> Hashable:
@@ -282,7 +306,7 @@ def _cancelled() -> bool:
 
 
 def _cancelled_from_outside() -> bool:
-    """Whether somebody cancelled the asyncio task itself, past all scopes."""
+    """Return whether the asyncio task itself was cancelled, past all cancel scopes."""
     if on_trio():
         return False
     import asyncio  # noqa: PLC0415
@@ -291,15 +315,8 @@ def _cancelled_from_outside() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _innermost(error: BaseException) -> BaseException:
-    """The exception that a group holds, when it is one alone."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
-
-
-def _words(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     try:
-        return str(error)[:LONGEST]
+        return str(error)[:MAX_MESSAGE]
     except Exception:
         return ""

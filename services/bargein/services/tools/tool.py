@@ -1,4 +1,4 @@
-"""A plain function as a tool: what the model is told of it, its arguments decoded, its answer encoded."""
+"""A plain function as a tool: its schema for the model, its arguments decoded, its result encoded."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import msgspec
 from bargein.pipeline import BargeinError
 from bargein.services.sockets.text import clean
 
+from ._adapters import encode_unknown, validate
 from ._schema import Parameters, source_of
 
 __all__ = ["ArgumentsError", "Tool", "ToolError", "Toolbox", "encode", "tool"]
@@ -28,17 +29,29 @@ _BYTE = re.compile(r"JSON is malformed: | \(byte \d+\)")
 
 
 class ArgumentsError(BargeinError, ValueError):
-    """A model's arguments do not fit a tool. The message is for the model: what is wrong, and what is expected."""
+    """The arguments of a model do not fit a tool. The message is for the model: what is wrong, what is expected."""
 
 
 class ToolError(BargeinError):
-    """Raised by a tool to say something to the model: the message is given on as it stands, and nothing is logged."""
+    """An error that a tool raises for the model. The message is passed on unchanged, and nothing is logged."""
 
 
 class Tool(Generic[P, R_co]):
-    """A function that a model may call. It stays callable as the function that it was. Made by `tool`; see there.
+    """A function that a model may call. Make one with `tool`. It can still be called as the function that it was.
 
-    `local` has the names of the function around, where annotations may name its classes.
+    Args:
+        function: The function, or an object that can be called.
+        name: The name for the model; by default that of the function.
+        description: What the tool does, for the model; by default the first paragraph of the docstring.
+        timeout: Maximum time that a call may take, in seconds.
+        blocking: Whether the function runs in a thread.
+        cancellable: Whether an interrupt cancels it.
+        parameters: A JSON schema to use in place of the signature.
+        local: The local names where the function was defined; its annotations may use them.
+
+    Raises:
+        TypeError: The function cannot be described to a model.
+        ValueError: The name or the timeout is not valid.
     """
 
     def __init__(
@@ -58,58 +71,64 @@ class Tool(Generic[P, R_co]):
         if not callable(function):
             raise TypeError(f"tool({function!r:.60}): expected a function, or an object that can be called")
         source = source_of(function)
-        told = name if name is not None else getattr(function, "__name__", getattr(source, "__name__", ""))
-        if name is None and told in ("", "__call__"):
-            told = type(function).__name__
-        if not _NAME.fullmatch(told):
+        chosen = name if name is not None else getattr(function, "__name__", getattr(source, "__name__", ""))
+        if name is None and chosen in ("", "__call__"):
+            chosen = type(function).__name__
+        if not _NAME.fullmatch(chosen):
             raise ValueError(
-                f"a tool named {told!r}: expected up to 64 of a-z, A-Z, 0-9, '_' and '-'; rename it by tool(name=...)"
+                f"a tool named {chosen!r}: expected up to 64 of a-z, A-Z, 0-9, '_' and '-'; rename it by tool(name=...)"
             )
         if not (math.isfinite(timeout) and timeout > 0):
-            raise ValueError(
-                f"tool {told!r}: timeout={timeout}; expected a positive number of seconds, a large one for a long job"
-            )
+            raise ValueError(f"tool {chosen!r}: timeout={timeout}; expected a positive, finite number of seconds")
         if inspect.isgeneratorfunction(source) or inspect.isasyncgenfunction(source):
             raise TypeError(
-                f"tool {told!r} yields, but a call has one answer; return it, and say how far it is with "
+                f"tool {chosen!r} yields, but a call has one result; return it, and report progress with "
                 "`await context.progress(...)` of a parameter `context: ToolContext`"
             )
         if blocking and inspect.iscoroutinefunction(source):
             raise TypeError(
-                f"tool {told!r} is async, so it cannot be blocking; leave blocking out, or write a plain def"
+                f"tool {chosen!r} is async, so it cannot be blocking; leave blocking out, or write a plain def"
             )
         self.function = function
-        """The function itself."""
-        self.name = told
-        """What the model calls it."""
+        """The function."""
+        self.name = chosen
+        """The name for the model."""
         self.timeout = timeout
-        """For how many seconds it may run."""
+        """Maximum time that a call may take, in seconds."""
         self.blocking = blocking
-        """It runs in a worker thread."""
+        """Whether it runs in a thread."""
         self.cancellable = cancellable
-        """An interrupt calls it off."""
+        """Whether an interrupt cancels it."""
         self.unbound = _is_method(function)
-        """It was made of a method in a class body: the tool is that of an object."""
+        """Whether it was made of a method in a class body, and needs an object: `object.tool` is the tool to use."""
         read = Parameters.read(
-            told, cast("Callable[..., Any]", function), skip=self.unbound, local=local or {}, schema=parameters
+            chosen, cast("Callable[..., Any]", function), skip=self.unbound, local=local or {}, schema=parameters
         )
         self._decoder = msgspec.json.Decoder(read.kind)
+        self._adapters = read.adapters
         self.parameters = read.schema
         """The JSON schema of its arguments: an object."""
         self.context = read.context
-        """The names of the parameters that are given a `ToolContext`."""
+        """The names of the parameters that get a `ToolContext`."""
         self.description = read.description if description is None else description
-        """What the model is told that it does."""
+        """What it does, for the model."""
 
     @property
     def schema(self) -> dict[str, Any]:
-        """`{"name": ..., "description": ..., "parameters": ...}`, for a provider to wrap in its own words."""
+        """The schema of the tool: `{"name": ..., "description": ..., "parameters": ...}`."""
         return {"name": self.name, "description": self.description, "parameters": self.parameters}
 
     def decode(self, arguments: str) -> dict[str, Any]:
-        """The arguments of a call, by name, from the model's JSON; what it left out is left out.
+        """Decode the arguments of a call.
 
-        An empty string and `null` are no arguments. Raises `ArgumentsError`, with a message for the model.
+        Args:
+            arguments: JSON, as the model wrote it. An empty string and `null` mean no arguments.
+
+        Returns:
+            The arguments by name, without those that the model left out.
+
+        Raises:
+            ArgumentsError: They do not fit; the message is for the model.
         """
         text = arguments.strip()
         if text in ("", "null"):
@@ -117,17 +136,23 @@ class Tool(Generic[P, R_co]):
         try:
             decoded = self._decoder.decode(text)
         except msgspec.ValidationError as error:
-            raise ArgumentsError(f"{self.name}: {_said(error)}. {self._usage()}") from None
+            raise ArgumentsError(f"{self.name}: {_explain(error)}. {self._usage()}") from None
         except msgspec.DecodeError as error:
             raise ArgumentsError(
                 f"{self.name}: the arguments are not valid JSON ({_BYTE.sub('', str(error))}). {self._usage()}"
             ) from None
         except (RecursionError, UnicodeError):
-            raise ArgumentsError(f"{self.name}: the arguments are no text that can be read. {self._usage()}") from None
+            raise ArgumentsError(f"{self.name}: the arguments cannot be read. {self._usage()}") from None
         if isinstance(decoded, dict):
             return decoded
         values = {name: getattr(decoded, name) for name in decoded.__struct_fields__}
-        return {name: value for name, value in values.items() if value is not msgspec.UNSET}
+        given = {name: value for name, value in values.items() if value is not msgspec.UNSET}
+        for name in self._adapters.keys() & given.keys():
+            try:
+                given[name] = validate(self._adapters[name], name, given[name])
+            except ValueError as error:
+                raise ArgumentsError(f"{self.name}: {error}. {self._usage()}") from None
+        return given
 
     def _usage(self) -> str:
         properties = self.parameters.get("properties") or {}
@@ -144,7 +169,7 @@ class Tool(Generic[P, R_co]):
         return self.function(*args, **kwargs)
 
     def __get__(self, instance: object, owner: type | None = None) -> Tool[..., Any]:
-        """The tool of an object, where a method was made one in its class."""
+        """Return the tool of an object, for a method that was made a tool in its class."""
         if instance is None or not self.unbound:
             return self
         function: Any = self.function
@@ -158,7 +183,7 @@ class Tool(Generic[P, R_co]):
 
 
 def _is_method(function: Any) -> bool:
-    """Whether it was written in a class body and has a `self` that nobody has given it yet."""
+    """Return whether a function was written in a class body, and its `self` is not bound yet."""
     if not inspect.isfunction(function):
         return False
     around = function.__qualname__.rpartition(".")[0]
@@ -166,8 +191,8 @@ def _is_method(function: Any) -> bool:
     return bool(around) and not around.endswith("<locals>") and first is not None and first.name in ("self", "cls")
 
 
-def _said(error: msgspec.ValidationError) -> str:
-    """msgspec's words, the field first: `days: expected int, got str`."""
+def _explain(error: msgspec.ValidationError) -> str:
+    """Return the message of a validation error, the field first: `days: expected int, got str`."""
     words, where = str(error), ""
     if match := _AT.match(words):
         words, where = match[1], match[3].lstrip(".")
@@ -227,24 +252,31 @@ def tool(
                 days: How many, with today.
             \"\"\"
 
-    The model is told the function's name, the first paragraph of its docstring, its parameters with their types and
-    defaults, and what the docstring says of each (Google, NumPy or reST style), unless it is told by
-    `Annotated[int, msgspec.Meta(description="How many", ge=1)]`, which also bounds it. A parameter annotated with
-    `ToolContext` is none of the model's business: it is given at the call. A default of None also takes null.
+    The model sees the function's name, the first paragraph of its docstring, and its parameters with their types,
+    defaults and descriptions. Descriptions come from the docstring (Google, NumPy or reST style), or from
+    `Annotated[int, msgspec.Meta(description="How many", ge=1)]`, which also checks bounds. A parameter annotated with
+    `ToolContext` is filled in at the call, and the model does not see it. A default of None also allows null.
 
-    * `timeout`: seconds after which it is stopped, and the model told so.
-    * `blocking`: a plain function that waits or computes for long runs in a thread; the others run in the event loop.
-    * `cancellable`: an interrupt calls it off, and the model gets no answer. By default what was begun is finished.
-    * `parameters`: a JSON schema in place of the signature's, for a function that takes `**arguments` described
-      elsewhere; that they are an object is all that is checked.
+    Args:
+        function: The function, when `tool` is used without options.
+        name: The name for the model; by default that of the function.
+        description: What the tool does, for the model; by default the first paragraph of the docstring.
+        timeout: Maximum time that a call may take, in seconds. Then it is stopped, and the model gets an error.
+        blocking: Whether the function runs in a thread. Use it for plain functions that wait or compute for long;
+            other functions run in the event loop.
+        cancellable: Whether an interrupt cancels it; the model then gets no result. By default it finishes.
+        parameters: A JSON schema to use in place of the signature, for a function that takes `**arguments` described
+            elsewhere. Only that they are an object is checked.
 
-    Raises `TypeError` for what a model cannot be told, and `ValueError` for a name or a timeout that cannot be.
+    Raises:
+        TypeError: The function cannot be described to a model.
+        ValueError: The name or the timeout is not valid.
     """
-    local = sys._getframe(1).f_locals  # annotations may name classes of the function around
+    local = sys._getframe(1).f_locals  # annotations may name classes of the enclosing function
 
-    def make(made_of: Callable[..., Any]) -> Tool[..., Any]:
+    def make(decorated: Callable[..., Any]) -> Tool[..., Any]:
         return Tool(
-            made_of,
+            decorated,
             name=name,
             description=description,
             timeout=timeout,
@@ -258,9 +290,14 @@ def tool(
 
 
 class Toolbox:
-    """The tools of one agent, by name. Functions and methods are made tools.
+    """The tools of one agent, by name.
 
-    Raises `ValueError` when two have the same name, and `TypeError` for what cannot be a tool.
+    Args:
+        tools: Tools, or functions and methods, which are made tools.
+
+    Raises:
+        ValueError: Two tools have the same name.
+        TypeError: Something cannot be a tool.
     """
 
     def __init__(self, tools: Iterable[Tool[..., Any] | Callable[..., Any]] = ()) -> None:
@@ -272,23 +309,23 @@ class Toolbox:
             made = each if isinstance(each, Tool) else Tool(each, local=local)
             if made.unbound:
                 qualified = getattr(made.function, "__qualname__", made.name)
-                raise TypeError(f"Toolbox: {qualified} is the method of a class; give that of an object")
+                raise TypeError(f"Toolbox: {qualified} is a method of a class; pass the method of an object")
             if made.name in self._tools:
                 raise ValueError(f"Toolbox: two tools are named {made.name!r}; tool(name=...) gives one another name")
             self._tools[made.name] = made
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the tools are called."""
+        """The names of the tools."""
         return tuple(self._tools)
 
     @property
     def schemas(self) -> list[dict[str, Any]]:
-        """What a model is told of each: see `Tool.schema`."""
+        """The schemas of the tools, for a model; see `Tool.schema`."""
         return [each.schema for each in self._tools.values()]
 
     def get(self, name: str) -> Tool[..., Any] | None:
-        """The tool of that name, or None."""
+        """Return the tool of a name, or None."""
         return self._tools.get(name)
 
     def __iter__(self) -> Iterator[Tool[..., Any]]:
@@ -305,11 +342,13 @@ class Toolbox:
 
 
 def encode(value: object) -> str:
-    """What a tool returned, for the model: a string as it is, anything else as JSON, so None as `null`.
+    """Return the result of a tool as text for the model: a string unchanged, anything else as JSON.
 
-    Raises `TypeError` or `ValueError` for what has no JSON form.
+    Raises:
+        TypeError: The value has no JSON form.
+        ValueError: The value contains itself.
     """
     try:
-        return clean(value if isinstance(value, str) else msgspec.json.encode(value).decode())
+        return clean(value if isinstance(value, str) else msgspec.json.encode(value, enc_hook=encode_unknown).decode())
     except RecursionError as error:
         raise ValueError("it contains itself") from error

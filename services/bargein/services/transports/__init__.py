@@ -1,18 +1,28 @@
-"""Transports: how a peer's sound, pictures and words come in, and the agent's go out."""
+"""Transports: how a peer's sound, pictures and text come in, and how the agent's go out."""
 
 from .files import FileTransport
-from .sessions import Ending, LiveSession, RefusedError, SessionLimits, Sessions, SessionsStatistics
+from .frames import Dtmf, PeerJoined, PeerLeft
+from .sessions import BuildAgent, Ending, LiveSession, RefusedError, SessionLimits, Sessions, SessionsStatistics
 from .signals import drain_on_signal
-from .transport import Dtmf, Peer, PeerJoined, PeerLeft, Transport
-from .websocket import ConnectionRequest, WebSocketServer, accept_websocket, serve_websocket, serve_websocket_peer
-from .websocket.client import WebSocketClient, connect_websocket
+from .transport import MayBeSilent, Peer, Transport
+from .websocket import (
+    ConnectionRequest,
+    WebSocketClient,
+    WebSocketServer,
+    accept_websocket,
+    connect_websocket,
+    serve_websocket,
+    serve_websocket_peer,
+)
 
 __all__ = [
+    "BuildAgent",
     "ConnectionRequest",
     "Dtmf",
     "Ending",
     "FileTransport",
     "LiveSession",
+    "MayBeSilent",
     "Peer",
     "PeerJoined",
     "PeerLeft",

@@ -1,4 +1,4 @@
-"""Whose pages may talk to a server: where a browser says it is, and by what name it found the server. No I/O."""
+"""Which web pages may talk to a server, judged by the `Origin` and `Host` headers of a request. No I/O."""
 
 from __future__ import annotations
 
@@ -6,37 +6,47 @@ import ipaddress
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
-__all__ = ["foreign", "is_local", "is_loopback", "misnamed"]
+__all__ = ["is_address_or_localhost", "is_loopback", "refuse_host", "refuse_origin"]
 
 
-def foreign(origin: str | None, host: str, origins: Collection[str], *, local: bool) -> str:
-    """Why a request may not be answered, by its `Origin` and `Host` headers; empty if it may.
+def refuse_origin(origin: str | None, host: str, origins: Collection[str], *, local: bool) -> str:
+    """Return why a request may not be answered, or an empty string if it may.
 
-    A page may talk to its own server, and to one that names it in `origins` (`*` for all). A program sends no origin,
-    and may. `local`: the server is for this machine only; see `misnamed`.
+    A page may talk to its own server, and to a server that names it in `origins`. Programs send no origin, and may.
+
+    Args:
+        origin: The `Origin` header; None where there is none.
+        host: The `Host` header.
+        origins: Other pages that may talk to this server, such as `https://example.com`; `*` for all.
+        local: Whether the server is for this machine only; then its name is checked as in `refuse_host`.
     """
     if origin is None or "*" in origins or origin in origins:
         return ""
-    if local and (why := misnamed(host, origins)):
-        return why
-    if host and _netloc(origin) == host:
+    if local and (reason := refuse_host(host, origins)):
+        return reason
+    if host and _host_of(origin) == host:
         return ""
-    return f"a page of {origin} may not talk to this agent"
+    return f"a page of {origin} may not talk to this agent; name it in origins="
 
 
-def misnamed(host: str, origins: Collection[str]) -> str:
-    """Why a server for this machine only does not answer to a name; empty if it does.
+def refuse_host(host: str, origins: Collection[str]) -> str:
+    """Return why a server for this machine only does not answer to a host name, or an empty string if it does.
 
-    A page of a stranger's may have its name resolved to 127.0.0.1 (DNS rebinding) and is then of the same origin as
-    what answers there; but it cannot hide its name. Addresses cannot be rebound, and a proxy's name is in `origins`.
+    A hostile page can have its own name resolved to 127.0.0.1 (DNS rebinding). Then the browser takes this server for
+    the page's own. The page cannot hide its name, though: it is in the `Host` header. Addresses cannot be rebound, and
+    the name of a proxy is in `origins`.
+
+    Args:
+        host: The `Host` header.
+        origins: Pages that may talk to this server; their hosts are accepted too.
     """
-    if not host or "*" in origins or is_local(host) or host in map(_netloc, origins):
+    if not host or "*" in origins or is_address_or_localhost(host) or host in map(_host_of, origins):
         return ""
-    return f"this server is for its own machine and not called {host}; name its page in origins= (or demo --origin)"
+    return f"this server is for its own machine and is not called {host}; name its page in origins= (demo: --origin)"
 
 
-def is_local(host: str) -> bool:
-    """Whether a name, perhaps with a port, can mean nothing but what it says: an address, or this machine."""
+def is_address_or_localhost(host: str) -> bool:
+    """Return whether a host, perhaps with a port, is an IP address or a name of this machine."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -51,12 +61,13 @@ def is_local(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether who listens there is for this machine only."""
+    """Return whether a server that listens at this host can be reached from its own machine only."""
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
-def _netloc(origin: str) -> str:
+def _host_of(origin: str) -> str:
+    """Return the host and port of an origin; an empty string for an origin that is malformed."""
     try:
         return urlsplit(origin).netloc
-    except ValueError:  # a stranger's
+    except ValueError:
         return ""

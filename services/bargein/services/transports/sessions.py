@@ -1,8 +1,9 @@
-"""Many peers at once: a session for each, apart from each other, within limits, and an end for all."""
+"""Many peers at once: one session for each peer, isolated from the others, within limits, and drained at the end."""
 
 from __future__ import annotations
 
 import logging
+import traceback
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -16,166 +17,185 @@ from bargein.processors import BargeInLatency, TurnLatency
 
 from .transport import Transport
 
-__all__ = ["Ending", "LiveSession", "RefusedError", "SessionLimits", "Sessions", "SessionsStatistics"]
+__all__ = ["BuildAgent", "Ending", "LiveSession", "RefusedError", "SessionLimits", "Sessions", "SessionsStatistics"]
 
 log = logging.getLogger("bargein.sessions")
 
+BuildAgent = Callable[[Transport], Graph | Processor]
+"""A function that makes a new agent for each peer: the graph between the transport's source and its sink."""
 Ending = Literal["left", "failed", "expired", "drained"]
-"""How a session ended: the peer left (or the graph was done), something failed, the time was up, the server stopped."""
-KEPT = 100
-"""How many failures are remembered."""
+"""How a session ended: the peer left or the graph was done, an exception, the time was up, the server stopped."""
+MAX_FAILURES = 100
+"""Number of exceptions that `Sessions.failures` keeps."""
 
 
 class RefusedError(ConnectionError):
-    """No session for this peer; the message is for its eyes."""
+    """A peer gets no session. The text is sent to the peer."""
 
 
 class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one server, and one peer, may have."""
+    """What a server, and each of its peers, may use.
 
-    sessions: int = 100
-    """Sessions at once; more are refused."""
-    session_seconds: float = 3600.0
-    """How long a session may last."""
+    Raises:
+        ValueError: A limit is zero or negative. Only `max_wrong_messages` may be 0.
+    """
+
+    max_sessions: int = 100
+    """Number of sessions at once. More peers are refused."""
+    max_session_seconds: float = 3600.0
+    """Longest time that a session lasts, in seconds."""
     idle_seconds: float = 60.0
-    """How long a peer may send nothing at all, while nothing is said to it, before it counts as gone."""
+    """Time without any message from a peer, and without anything said to it, after which it counts as gone."""
     open_seconds: float = 10.0
-    """How long a peer may take to say what it wants, once it is connected."""
-    message_bytes: int = 1 << 20
-    """How long one message may be."""
+    """Time from the connection to the peer's first message, or to a WebRTC connection, in seconds."""
+    max_message_bytes: int = 1 << 20
+    """Largest message that a peer may send, in bytes."""
     slow_seconds: float = 10.0
-    """How long a peer may take to read one message, before it counts as gone."""
-    wrong_messages: int = 10
-    """How many messages may be wrong; each is answered with what was wrong, and one more ends the session."""
+    """Time that a peer may take to read one message, in seconds. After it, the peer counts as gone."""
+    max_wrong_messages: int = 10
+    """Number of messages that may be wrong. Each is answered with an error; one more ends the session."""
     leave_seconds: float = 2.0
-    """How long a session may go on without its peer: the last words are written down, and tools end."""
+    """Time that a session goes on after its peer has left, in seconds, so that tools end and history is complete."""
     drain_seconds: float = 10.0
-    """How long a session may take to finish what it is saying, when it should end."""
+    """Time that a session has to finish what it is saying when the server stops, in seconds."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
-            if not getattr(self, name) >= (0 if name == "wrong_messages" else 1e-3):
-                raise ValueError(f"SessionLimits({name}={getattr(self, name)}): expected a positive number")
+            value: float = getattr(self, name)
+            if not value >= (0 if name == "max_wrong_messages" else 1e-3):
+                raise ValueError(f"SessionLimits({name}={value}): expected a positive number")
 
 
 class SessionsStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """What has been counted so far."""
+    """Counters of one `Sessions`."""
 
     open: int = 0
-    """Sessions at this moment."""
+    """Sessions that are open now."""
     opened: int = 0
     """Sessions that have begun."""
     refused: int = 0
-    """Peers that got none."""
+    """Peers that got no session."""
     failed: int = 0
     """Sessions that an exception ended."""
     expired: int = 0
-    """Sessions whose time was up."""
+    """Sessions that lasted `max_session_seconds`."""
 
 
 class LiveSession:
-    """A session that runs, and whose it is."""
+    """A running session and its peer."""
 
     def __init__(self, transport: Transport, graph: Graph, session: Session) -> None:
         self.transport = transport
-        """Its peer's transport."""
+        """The peer's transport."""
         self.graph = graph
-        """What runs, to be drawn."""
+        """The graph that runs, for drawing."""
         self.session = session
-        """The session itself, for `statistics()` and `interrupt()`."""
+        """The engine's session, for `statistics()` and `interrupt()`."""
         self.began = anyio.current_time()
-        """When it began, by AnyIO's clock."""
+        """When it began, by AnyIO's clock, in seconds."""
         self.ending: Ending = "left"
-        """How it is going to end."""
+        """How it ends, unless an exception ends it."""
         self.limit = anyio.CancelScope()
-        """Around the wait for its end."""
+        """The scope around the wait for the session's end. Its deadline is the latest end."""
 
     def end_within(self, seconds: float) -> None:
-        """Do not wait for its graph any longer than that."""
+        """Wait at most this long for the graph to end by itself."""
         self.limit.deadline = min(self.limit.deadline, anyio.current_time() + seconds)
 
 
-class _Head(Processor):
-    """Stands above a session's graph, and hears how it is going."""
-
-    name = "head"
-
-    def __init__(self, tell: Callable[[Frame], None]) -> None:
-        self._tell = tell
-
-    def process(self, frame: Failure | TurnLatency | BargeInLatency) -> None:
-        self._tell(frame)
-
-
 class Sessions:
-    """Runs `build(transport)` for each peer, in the task that brought it.
+    """Runs an agent for each peer, in the task that brought the peer.
 
-    What fails in one session is logged, counted and kept in `failures`, and harms no other. Servers of different
-    transports may share one `Sessions`, and then share its limits.
+    An exception in one session is logged, counted and kept in `failures`; it does not affect the others. Servers of
+    several transports may share one `Sessions`, and then share its limits.
+
+    Args:
+        agent: Makes a new graph, of new processors, for each peer. It may raise `RefusedError`.
+        limits: What the server and each peer may use.
+        observe: Called with every `TurnLatency`, `BargeInLatency` and `Failure` of any session. It must not wait.
+        show_errors: Whether a peer is told what exception ended its session. Only for peers who are the developer:
+            exceptions may hold the texts of providers.
     """
 
     def __init__(
         self,
-        build: Callable[[Transport], Graph],
+        agent: BuildAgent,
         *,
         limits: SessionLimits | None = None,
         observe: Callable[[Frame], None] | None = None,
+        show_errors: bool = False,
     ) -> None:
-        self.build = build
-        """Makes the graph for a peer: a new one, of new processors, each time. May raise `RefusedError`."""
+        self.agent = agent
+        """The function that makes the graph for each peer."""
         self.limits = limits or SessionLimits()
-        """What is allowed."""
+        """What the server and each peer may use."""
         self.observe = observe
-        """Is told of every `TurnLatency`, `BargeInLatency` and `Failure` in any session. It must not wait."""
-        self.failures: deque[Exception] = deque(maxlen=KEPT)
-        """The exceptions that ended sessions, the latest of them."""
+        """The function that is called with latencies and failures."""
+        self.show_errors = show_errors
+        """Whether a peer is told what exception ended its session."""
+        self.failures: deque[Exception] = deque(maxlen=MAX_FAILURES)
+        """The latest exceptions that ended sessions."""
         self.draining = False
-        """No more peers are taken."""
-        self._live: dict[str, LiveSession | None] = {}
+        """Whether the server is stopping; then no more peers are taken."""
+        self._live: dict[str, LiveSession | None] = {}  # None while the graph is being made
         self._counts = dict.fromkeys(("opened", "refused", "failed", "expired"), 0)
-        self._changed = anyio.Event()
+        self._changed = anyio.Event()  # replaced each time, because several tasks may drain at once
 
     @property
     def live(self) -> dict[str, LiveSession]:
-        """The sessions that run, by the name of their peer."""
+        """The running sessions, by the name of their peer."""
         return {name: live for name, live in self._live.items() if live is not None}
 
     def statistics(self) -> SessionsStatistics:
-        """What has been counted so far."""
+        """Return the counters."""
         return SessionsStatistics(open=len(self._live), **self._counts)
 
     @property
     def refusal(self) -> str:
-        """Why there is no room for one more, for the peer's eyes; empty when there is."""
+        """Why there is no room for one more peer, in a sentence for the peer; an empty string when there is room."""
         if self.draining:
-            return "the server is going away; try another, or later"
-        if len(self._live) >= self.limits.sessions:
-            return f"the server has {self.limits.sessions} sessions, as many as it may; try again later"
+            return "the server is going away; try another server, or try later"
+        if len(self._live) >= self.limits.max_sessions:
+            return f"the server has {self.limits.max_sessions} sessions, which is its limit; try again later"
         return ""
 
     def admit(self) -> None:
-        """Raise `RefusedError`, and count it, if there is no room for one more."""
-        if why := self.refusal:
+        """Check that there is room for one more peer.
+
+        Raises:
+            RefusedError: There is no room. The refusal is counted.
+        """
+        if reason := self.refusal:
             self._counts["refused"] += 1
-            raise RefusedError(why)
+            raise RefusedError(reason)
 
     async def run(self, transport: Transport) -> Ending:
-        """One session, until it has ended. Raises `RefusedError`, and nothing that fails in the session."""
+        """Run one session until it has ended.
+
+        Returns:
+            How it ended. An exception of the session is in `failures`, and is not raised.
+
+        Raises:
+            RefusedError: There is no room, or the agent function refuses this peer.
+            ValueError: A peer of this name has a session already.
+        """
         self.admit()
         name = transport.peer.name
         if name in self._live:
-            raise ValueError(f"{name!r} has a session already; give every peer a name of its own")
-        self._live[name] = None  # it has its place while it is being built
+            raise ValueError(f"{name!r} has a session already; give every peer its own name")
+        self._live[name] = None  # the place is taken before the graph is made, which may wait
         try:
             return await self._run(transport, name)
-        except RefusedError:  # who builds the graph may refuse, too
+        except RefusedError:
             self._counts["refused"] += 1
             raise
         except Exception as error:
             self._counts["failed"] += 1
             self.failures.append(error)
-            said = " ".join(str(error).split())  # in one line, as it may hold what a stranger sent
-            log.error("%s: the session failed: %s: %s", name, type(error).__name__, said)  # and not what hangs on it
+            sentence = _describe(error)
+            log.error("%s: the session failed: %s\n%s", name, sentence, _traceback(error))
+            if self.show_errors:
+                transport.failure = sentence
             return "failed"
         finally:
             del self._live[name]
@@ -183,29 +203,40 @@ class Sessions:
             self._changed = anyio.Event()
 
     async def _run(self, transport: Transport, name: str) -> Ending:
-        graph = self.build(transport)
+        graph = self._make_graph(transport)
         self._counts["opened"] += 1
-        if self.observe is not None:
-            graph = Pipeline(_Head(self.observe), graph)
-        async with graph.session(drain_within=self.limits.drain_seconds) as session:
+        async with graph.session(drain_seconds=self.limits.drain_seconds) as session:
             live = self._live[name] = LiveSession(transport, graph, session)
-            transport.on_left = partial(self._left, live)
-            live.end_within(self.limits.session_seconds)
+            transport.on_left = partial(self._on_left, live)
+            live.end_within(self.limits.max_session_seconds)
             expires = live.limit.deadline
             if self.draining:
                 self._end(live)
             with live.limit:
                 await session.drained()
             if live.limit.cancelled_caught:
-                if live.limit.deadline < expires:  # it has had its time to finish
+                if live.limit.deadline < expires:  # its time to finish is over
                     await session.cancel()
-                else:  # leaving the block ends it gracefully
+                else:  # leaving the block lets it finish
                     self._counts["expired"] += 1
                     live.ending = "expired"
         return live.ending
 
-    def _left(self, live: LiveSession) -> None:
-        """Its peer is gone, and nobody hears what it might still say."""
+    def _make_graph(self, transport: Transport) -> Graph:
+        made = self.agent(transport)
+        if self.observe is None:
+            return made if isinstance(made, Graph) else Pipeline(made)
+        observe = self.observe
+
+        # It stands above the graph, where all events that come up arrive. It gives nothing: an event that a processor
+        # takes goes on to the processors above it anyway, so to give it again would count it twice.
+        def observer(frame: Failure | TurnLatency | BargeInLatency) -> None:
+            observe(frame)
+
+        return Pipeline(observer, made)
+
+    def _on_left(self, live: LiveSession) -> None:
+        """End a session whose peer is gone: nobody hears what it might still say."""
         live.end_within(0 if live.ending == "drained" else self.limits.leave_seconds)
 
     def _end(self, live: LiveSession) -> None:
@@ -213,8 +244,8 @@ class Sessions:
         live.end_within(self.limits.drain_seconds)
         live.session.end()
 
-    def hurry(self) -> None:
-        """Who is being drained has had time enough: its session is cancelled, and what it is saying breaks off."""
+    def cancel(self) -> None:
+        """Cancel all running sessions at once. What they are saying breaks off."""
         for live in self.live.values():
             live.ending = "drained"
             live.end_within(0)
@@ -229,3 +260,18 @@ class Sessions:
             self._end(live)
         while self._live:
             await self._changed.wait()
+
+
+def _describe(error: BaseException) -> str:
+    """Return an exception's type and text, and the processor it came from, in one line.
+
+    The text may hold what a peer or a provider sent, so line breaks are removed: in a log they would forge lines.
+    """
+    processor = next((note for note in getattr(error, "__notes__", ()) if note.startswith("in processor ")), "")
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" + (f" ({processor})" if processor else "")
+
+
+def _traceback(error: BaseException) -> str:
+    """Return where an exception came from. It leaves out its text, and all that can hold a peer's words."""
+    return "".join(traceback.format_tb(error.__traceback__)).rstrip()

@@ -1,64 +1,29 @@
-"""What every transport is: where one peer's frames come from, and where its frames go."""
+"""`Transport`: the base of every transport, with the source and the sink of one peer's frames."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import ClassVar
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
-from bargein.pipeline import Delivery, Frame, Processor
-from bargein.pipeline.frames import check_text, payload
+from bargein.pipeline import Audio, Interrupt, Processor
 
-__all__ = ["Dtmf", "Peer", "PeerJoined", "PeerLeft", "Transport"]
+__all__ = ["MayBeSilent", "Peer", "Transport"]
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is at the other end."""
+    """The other end of a connection: a browser, a program, a telephone, a file or a sound device."""
 
     name: str
-    """Tells this peer from all others of its server: `websocket-7`."""
+    """A name that no other peer of the server has, such as `websocket-7`."""
     address: str = ""
-    """Where it is, as far as that is known."""
+    """The peer's network address, as far as it is known."""
     params: Mapping[str, str] = {}
-    """What it asked for when it came: the parameters of its address, or of its `start` message."""
+    """Parameters that the peer gave when it came: the query of its URL, and the `wishes` of its first message."""
 
     def __repr__(self) -> str:
-        return f"Peer({self.name}{f', {self.address}' if self.address else ''})"  # wishes may hold a token
-
-
-class PeerJoined(Frame, frozen=True):
-    """The peer is there: the first frame of a source."""
-
-    delivery: ClassVar[Delivery] = Delivery.EVENT
-
-    peer: Peer
-    """Who."""
-
-
-class PeerLeft(Frame, frozen=True):
-    """The peer is gone: the last frame of a source, before the graph ends."""
-
-    delivery: ClassVar[Delivery] = Delivery.EVENT
-
-    peer: Peer
-    """Who."""
-    reason: str = ""
-    """Why, in a sentence."""
-    clean: bool = True
-    """It said goodbye."""
-
-
-class Dtmf(Frame, frozen=True):
-    """The peer pressed a key of its telephone."""
-
-    delivery: ClassVar[Delivery] = Delivery.EVENT
-
-    digit: str = payload()
-    """`0` to `9`, `*`, `#`, or `A` to `D`."""
-
-    def __post_init__(self) -> None:
-        check_text(self, "digit")
+        # Without the parameters, which may hold a token and must not reach a log.
+        return f"Peer({self.name}{f', {self.address}' if self.address else ''})"
 
 
 class Transport:
@@ -66,21 +31,36 @@ class Transport:
 
         Pipeline(peer.source, brain, Spoken(), peer.sink)
 
-    A transport serves one session; the next peer has another. It is made by what accepts peers (a server), or by hand
-    for what has but one (a file, a sound device), and lives as long as its connection.
+    A transport serves one session and lives as long as its connection. Servers make one for every peer; transports
+    with a single peer (a file, a sound device) are constructed directly.
     """
 
     peer: Peer
-    """Who is at the other end."""
+    """The other end of the connection."""
     source: Processor
-    """What comes from the peer: `PeerJoined`, then the user's `Audio`, and as the peer likes `Video`, `Image`,
-    `UserText`, `Commit` and `Interrupt`; `PeerLeft` at last. When it returns, the session ends. Sound that nobody
-    takes in time is dropped, the oldest first, and counted as `overflow_dropped` of who should have taken it. It takes
-    what comes up and concerns a peer that can read (`control.Noted`): failures, and how long answers took."""
+    """Gives the peer's frames: `PeerJoined`, then the user's `Audio`, and depending on the peer `Video`, `Image`,
+    `UserText`, `Commit` and `Interrupt`, and at last `PeerLeft`. When it returns, the session ends.
+
+    Sound that the graph does not take in time is dropped, the oldest first, and counted as `overflow_dropped` of the
+    processor that should have taken it. The source takes frames that come up and that a peer can read
+    (`control.SourceEvent`): failures and latencies."""
     sink: Processor
-    """What goes to the peer. It plays: it takes reply `Audio` as fast as it comes and releases it at the pace at which
-    it is heard (no `Pacer` is needed above it), reports `Played`, is silent on `Hold`, and on `Interrupt` flushes all
-    that is older, down to the peer's own buffers. A peer that can read is told the news as well: what `control` has a
-    message for."""
+    """Plays the agent's sound: takes reply `Audio` as fast as it comes and releases it at the speed at which it is
+    heard, so no `Pacer` is needed above it. It reports `Played`, is silent on `Hold`, and on `Interrupt` drops all that
+    is older, down to the peer's own buffers. A peer that can read also gets a message for each `control.SinkEvent`."""
+    failure: str = ""
+    """The exception that ended the session, in one line; empty unless the peer may know it (`Sessions.show_errors`)."""
     on_left: Callable[[], None] | None = None
-    """To be called when the peer is gone. `Sessions` sets it: a session whose peer is gone must end soon."""
+    """The function that a transport calls when its peer is gone. `Sessions` sets it, to end the session soon."""
+
+
+class MayBeSilent(Processor):
+    """Stands first in a sink and declares that sound may come, so that a graph without sound passes the link check.
+
+    An agent may be silent: one that only writes, or only listens. This processor gives no sound itself. It takes
+    `Interrupt`, which every graph can give.
+    """
+
+    def process(self, frame: Interrupt) -> Iterator[Audio]:
+        """Give nothing."""
+        yield from ()

@@ -9,11 +9,11 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.services.cascade.parts import Word
 from bargein.services.providers.cartesia import Cartesia
 from bargein.services.providers.elevenlabs import ElevenLabs
 from bargein.services.sockets import Socket, SocketClosedError, SocketRefusedError, listen
-
 from tests.services.scripted import Peer
 
 virtual = pytest.mark.virtual

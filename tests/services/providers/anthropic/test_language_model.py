@@ -7,14 +7,20 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import Usage
 from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history import Entry, Picture
 from bargein.services.providers.anthropic import AnthropicMessages, LanguageModelError
-from bargein.services.providers.anthropic._protocol import SILENCE, MessageStream, blocks, messages, request
-from hypothesis import given
-from hypothesis import strategies as st
-
+from bargein.services.providers.anthropic._protocol import (
+    SILENCE,
+    MessageStream,
+    build_request,
+    content_blocks,
+    messages,
+)
 from tests.services.providers.chat.test_language_model import (
     BACKENDS,
     END,
@@ -108,7 +114,7 @@ def test_an_answer_in_one() -> None:
     """A server that does not stream is understood too."""
     content = [{"type": "text", "text": "Hi"}, {"type": "tool_use", "id": "a", "name": "x", "input": {"n": 1}}]
     body = {"type": "message", "content": content, "stop_reason": "tool_use", "usage": {"input_tokens": 3}}
-    pieces = list(MessageStream().whole(json.dumps(body).encode()))
+    pieces = list(MessageStream().read_body(json.dumps(body).encode()))
     assert pieces == ["Hi", ToolRequest(name="x", arguments='{"n":1}', call_id="a"), Usage(input_tokens=3)]
 
 
@@ -205,7 +211,7 @@ def test_an_agent_that_speaks_first() -> None:
 def test_pictures_come_before_words() -> None:
     """A picture is a block of its own."""
     source = {"type": "base64", "media_type": "image/png", "data": "AA=="}
-    assert blocks("Look.", [Picture(media="image/png", data=b"\0")]) == [
+    assert content_blocks("Look.", [Picture(media="image/png", data=b"\0")]) == [
         {"type": "image", "source": source},
         {"type": "text", "text": "Look."},
     ]
@@ -216,7 +222,7 @@ def test_options_of_the_request() -> None:
     entries = [Entry(role="system", text="The user is Anna."), Entry(role="user", text="x")]
     tool = {"name": "t", "description": "d", "parameters": {"type": "object"}}
     prompt = Prompt(entries=entries, instructions="Be brief.", tools=[tool])
-    body = request(prompt, "m", limit={"max_tokens": 9, "temperature": None}, extra={"top_k": 1, "stream": None})
+    body = build_request(prompt, "m", limits={"max_tokens": 9, "temperature": None}, extra={"top_k": 1, "stream": None})
     assert body == {
         "model": "m",
         "system": "Be brief.\n\nThe user is Anna.",
@@ -229,7 +235,7 @@ def test_options_of_the_request() -> None:
 
 def test_calls_without_tools() -> None:
     """A conversation with calls names their tools even when none may be called any more."""
-    body = request(Prompt(entries=[called("weather")]), "m")
+    body = build_request(Prompt(entries=[called("weather")]), "m")
     assert [each["name"] for each in body["tools"]] == ["weather"]
     assert body["tool_choice"] == {"type": "none"}
 
@@ -239,9 +245,9 @@ def test_where_and_as_whom(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "secret")
     model = AnthropicMessages("m")
     assert (model.url, model._headers["x-api-key"]) == ("https://api.anthropic.com/v1/messages", "secret")
-    assert "x-api-key" not in AnthropicMessages("m", base_url="http://localhost:8080/v1")._headers
+    assert "x-api-key" not in AnthropicMessages("m", url="http://localhost:8080/v1")._headers
     with pytest.raises(ValueError, match=r"no key for example\.org"):
-        AnthropicMessages("m", base_url="https://example.org")
+        AnthropicMessages("m", url="https://example.org")
     monkeypatch.delenv("ANTHROPIC_API_KEY")
     with pytest.raises(ValueError, match="or set ANTHROPIC_API_KEY"):
         AnthropicMessages("m")
@@ -259,7 +265,7 @@ GOOD: list[Step] = [
 
 
 async def asked(server: HttpServer, **options: Any) -> list[Piece]:
-    async with AnthropicMessages("m", base_url=server.base_url, api_key="k3y", **options) as model:
+    async with AnthropicMessages("m", url=server.base_url, api_key="k3y", **options) as model:
         return [piece async for piece in model.answer(PROMPT)]
 
 

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Failure, Text
 from bargein.pipeline.testing import Harness
 from bargein.processors import Timing
@@ -20,7 +21,6 @@ from bargein.services.cascade.parts import Samples, Word
 from bargein.services.providers.cartesia import Cartesia
 from bargein.services.providers.cartesia._protocol import CartesiaProtocol
 from bargein.services.sockets import Socket
-
 from tests.services.scripted import Peer, refusing
 
 pytestmark = pytest.mark.virtual
@@ -137,7 +137,7 @@ async def test_a_sentence_is_spoken() -> None:
         await anyio.sleep_forever()
 
     peer = Peer(script)
-    pieces = await spoken(peer, language="de", options={"generation_config": {"speed": 1.1}})
+    pieces = await spoken(peer, language="de", extra={"generation_config": {"speed": 1.1}})
     (request,) = requests
     assert request.pop("context_id")
     assert request == {

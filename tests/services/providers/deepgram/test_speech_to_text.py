@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Failure, SpeechStarted, SpeechStopped, Transcript
 from bargein.pipeline.testing import Harness, framed, tone
 from bargein.services.cascade import Transcribe
@@ -18,7 +19,6 @@ from bargein.services.cascade.parts import Samples
 from bargein.services.providers.deepgram import Deepgram
 from bargein.services.providers.deepgram._protocol import DeepgramProtocol
 from bargein.services.sockets import Socket, SocketRefusedError, dial, listen
-
 from tests.services.scripted import Peer, refusing
 
 pytestmark = pytest.mark.virtual
@@ -164,7 +164,7 @@ async def test_it_is_asked_with_the_options_and_the_key() -> None:
     peer = Peer(nothing)
     options = {"keyterm": ["a b", "c"], "smart_format": True, "punctuate": None}
     with pytest.raises(TimeoutError):
-        await heard(peer, language="de", options=options)
+        await heard(peer, language="de", extra=options)
     (endpoint,) = peer.endpoints
     assert endpoint.headers == {"Authorization": "Token secret"}
     assert "secret" not in endpoint.url + repr(endpoint)

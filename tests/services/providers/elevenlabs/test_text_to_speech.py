@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Failure, Text
 from bargein.pipeline.testing import Harness
 from bargein.processors import Timing
@@ -19,7 +20,6 @@ from bargein.services.cascade.parts import Samples, Word
 from bargein.services.providers.elevenlabs import ElevenLabs
 from bargein.services.providers.elevenlabs._protocol import ElevenLabsProtocol
 from bargein.services.sockets import Socket
-
 from tests.services.scripted import Peer, refusing
 
 pytestmark = pytest.mark.virtual
@@ -186,7 +186,7 @@ async def test_it_is_asked_with_the_options_and_the_key() -> None:
         await anyio.sleep_forever()
 
     peer = Peer(script)
-    await spoken(peer, language="de", options={"enable_logging": False})
+    await spoken(peer, language="de", extra={"enable_logging": False})
     (endpoint,) = peer.endpoints
     assert endpoint.headers == {"xi-api-key": "secret"}
     address = urlsplit(endpoint.url)

@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import numpy as np
 import numpy.typing as npt
+
 from bargein.services.providers.gemini import GeminiLive
 from bargein.services.testing import ScriptedGemini
 
@@ -24,19 +25,19 @@ def word(turn: int, at: int) -> str:
 class SeededGemini(ScriptedGemini):
     """Each turn has 3 to 12 words; the samples of turn n are n + 1."""
 
-    def __init__(self, seed: int, *, pace: float = 0.02) -> None:
-        super().__init__(word_ms=WORD_MS, pace=pace)
+    def __init__(self, seed: int, *, pace_seconds: float = 0.02) -> None:
+        super().__init__(word_ms=WORD_MS, pace_seconds=pace_seconds)
         self.random = Random(seed)
 
     def model(self, **options: Any) -> GeminiLive:
         """A model that talks to this server."""
         return GeminiLive(api_key="key", connect=self.connect, **options)
 
-    def sound(self, turn: int, samples: int) -> npt.NDArray[np.int16]:
+    def audio(self, turn: int, samples: int) -> npt.NDArray[np.int16]:
         return np.full(samples, turn + 1, np.int16)
 
-    def reply(self, turn: int) -> str:
+    def next_reply(self, turn: int) -> str:
         return " ".join(word(turn, at) for at in range(self.random.randint(3, 12)))
 
-    async def rest(self) -> None:
-        await anyio.sleep(self.random.choice((0.0, 0.0, self.pace)))
+    async def pause(self) -> None:
+        await anyio.sleep(self.random.choice((0.0, 0.0, self.pace_seconds)))

@@ -7,18 +7,19 @@ from random import Random
 
 import anyio
 import pytest
+
 from bargein.pipeline import LIVE, Audio, Played, ResponseEnded, ResponseStarted, UserText
 from bargein.pipeline.testing import Harness
 from bargein.processors import Pacer, Spoken
 from bargein.services.providers.gemini import GeminiLive
-
+from tests.environment import amount
 from tests.services.upheaval import nothing_stale, seeded, upheaval
 
 from .peer import WORD_MS, SeededGemini
 
 pytestmark = pytest.mark.virtual
 
-SEEDS = 80
+SEEDS = amount(25, 80)
 """On each of two backends."""
 RATE = 24_000
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import ResponseEnded, ResponseStarted, SpeechStarted, UserText
 from bargein.pipeline.testing import Harness, framed, tone
 from bargein.processors import Commit, Pacer, Spoken
@@ -15,12 +16,12 @@ from bargein.services.frames import ClearAudio, Configure, Respond
 from bargein.services.providers.gemini import GeminiLive
 from bargein.services.realtime import ReconnectPolicy
 from bargein.services.testing import ScriptedGemini
-
+from tests.environment import amount
 from tests.services.upheaval import seeded
 
 pytestmark = pytest.mark.virtual
 
-SEEDS = 15
+SEEDS = amount(6, 15)
 PCM = base64.b64encode(bytes(4800)).decode()
 SOUND = {"serverContent": {"modelTurn": {"parts": [{"inlineData": {"mimeType": "audio/pcm", "data": PCM}}]}}}
 FLAGS = ({"generationComplete": True}, {"turnComplete": True}, {"interrupted": True})

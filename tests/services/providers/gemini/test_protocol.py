@@ -7,10 +7,11 @@ import json
 from typing import Any
 
 import pytest
+
 from bargein.services.history import Entry, Picture
-from bargein.services.providers.gemini import PROFILE, GeminiProtocol
-from bargein.services.providers.gemini import _wire as wire
-from bargein.services.providers.gemini.protocol import HELD_MS, LATE_MS, Continuity
+from bargein.services.providers.gemini import PROFILE, GeminiProtocol, wire
+from bargein.services.providers.gemini._turns import LATE_MS, Continuity
+from bargein.services.providers.gemini.protocol import MAX_PENDING_MS
 from bargein.services.realtime import (
     AudioCommitted,
     AudioPiece,
@@ -191,8 +192,8 @@ def test_names_in_a_history_of_several() -> None:
     """Each conversation's names begin with its mark, so that none is another's."""
     call = wire.FunctionCall(name="clock")
     one, other = Continuity("a-"), Continuity("b-")
-    assert [one.turn(), one.user(), one.call(call)] == ["a-turn-1", "a-user-1", "a-call-1"]
-    assert [other.turn(), other.user(), other.call(call)] == ["b-turn-1", "b-user-1", "b-call-1"]
+    assert [one.next_turn(), one.next_user_item(), one.add_call(call)] == ["a-turn-1", "a-user-1", "a-call-1"]
+    assert [other.next_turn(), other.next_user_item(), other.add_call(call)] == ["b-turn-1", "b-user-1", "b-call-1"]
 
 
 def test_reasoning_is_not_spoken() -> None:
@@ -412,12 +413,12 @@ def test_newer_models_hear_nothing_while_a_call_is_unanswered() -> None:
     """It would close the connection: sound waits, at most half a minute of it."""
     both = Both(model="models/gemini-3.1-flash-live-preview")
     both({"toolCall": {"functionCalls": [{"id": "c1", "name": "clock"}]}})
-    for _ in range(2 * HELD_MS // 20):
+    for _ in range(2 * MAX_PENDING_MS // 20):
         assert live(both.protocol.audio(PCM)) == []
     answer, *rest = sent(both.protocol.tool_result("c1", "noon"))
     assert "tool_response" in answer
-    assert 20 * len(rest) == HELD_MS
-    assert both.protocol.dropped_ms == HELD_MS
+    assert 20 * len(rest) == MAX_PENDING_MS
+    assert both.protocol.dropped_ms == MAX_PENDING_MS
     assert live(both.protocol.audio(PCM)) == ["audio"]
 
 

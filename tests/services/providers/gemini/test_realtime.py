@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Failure,
@@ -60,7 +61,7 @@ async def until(harness: Harness, outcome: str = "completed") -> ResponseEnded:
 
 async def test_an_interrupt_drops_the_rest_and_the_next_question_takes_its_place() -> None:
     """The server is not told; it goes on, and is not waited for."""
-    peer = ScriptedGemini(STORY, "Yes?", pace=0.3)
+    peer = ScriptedGemini(STORY, "Yes?", pace_seconds=0.3)
     async with session(model(peer)) as harness:
         await harness.send(UserText(text="tell me"))
         await harness.next(Audio, within=30)
@@ -82,7 +83,7 @@ async def test_an_interrupt_drops_the_rest_and_the_next_question_takes_its_place
 
 async def test_a_boundary_of_the_old_turn_is_no_boundary_of_the_new() -> None:
     """Interrupted, asked, and interrupted again before the server has said a word: neither is heard."""
-    peer = ScriptedGemini(STORY, STORY, "Yes?", pace=0.3)
+    peer = ScriptedGemini(STORY, STORY, "Yes?", pace_seconds=0.3)
     async with session(model(peer)) as harness:
         await harness.send(UserText(text="tell me"))
         await harness.next(Audio, within=30)
@@ -126,7 +127,7 @@ async def test_the_server_interrupts() -> None:
 
 async def test_an_answer_that_is_interrupted_before_it_began() -> None:
     """Nothing more is waited for: the next question is asked at once."""
-    peer = ScriptedGemini(STORY, "Yes?", pace=1)
+    peer = ScriptedGemini(STORY, "Yes?", pace_seconds=1)
     async with session(model(peer)) as harness:
         await harness.send(UserText(text="tell me"))
         await anyio.sleep(0.5)
@@ -189,7 +190,7 @@ async def test_push_to_talk() -> None:
 
 async def test_an_interrupt_reaches_the_server_where_the_user_says_when_they_speak() -> None:
     """An activity begins, and the model stops."""
-    peer = ScriptedGemini(STORY, "Yes?", pace=0.3)
+    peer = ScriptedGemini(STORY, "Yes?", pace_seconds=0.3)
     async with session(model(peer, turn_detection=None)) as harness:
         await harness.send(UserText(text="tell me"))
         await harness.next(Audio, within=30)
@@ -217,7 +218,7 @@ async def test_a_detector_above_begins_the_activity() -> None:
 
 async def test_it_ends_when_the_last_question_has_been_answered() -> None:
     """Though the server does not say that it has heard one; and soon, where there was none."""
-    peer = ScriptedGemini("Certainly.", hears=["may I"], pace=0.5)
+    peer = ScriptedGemini("Certainly.", hears=["may I"], pace_seconds=0.5)
     async with session(model(peer)) as harness:
         await harness.next(Connected)
         await harness.send(*framed(tone(300, 1000, rate=16_000), rate=16_000))
@@ -501,7 +502,7 @@ async def test_the_limit_of_a_connection() -> None:
         await anyio.sleep(3600)
         assert 6 <= peer.connections <= 7
         assert all(setup.get("handle") for setup in peer.sent("setup", "sessionResumption")[1:])
-        assert peer.open == 1
+        assert peer.open_connections == 1
         await harness.session.cancel()
 
 
@@ -546,7 +547,7 @@ async def test_closes_that_do_not(code: int, reason: str) -> None:
     """Before the session was ready: the reason is told, and it is not tried again."""
 
     class Refusing(ScriptedGemini):
-        async def talk(self, socket: Any) -> None:
+        async def serve_socket(self, socket: Any) -> None:
             self.connections += 1
             await socket.receive()
             await socket.close(code, reason)
@@ -562,7 +563,7 @@ async def test_errors_without_end_are_given_up() -> None:
     """After the attempts of the policy."""
 
     class Failing(ScriptedGemini):
-        async def talk(self, socket: Any) -> None:
+        async def serve_socket(self, socket: Any) -> None:
             self.connections += 1
             await socket.receive()
             await socket.close(1011, "quota")
@@ -577,7 +578,7 @@ async def test_errors_without_end_are_given_up() -> None:
 async def test_who_is_refused() -> None:
     """At once, with the reason."""
     peer = ScriptedGemini()
-    peer.refuse.append(SocketRefusedError("wss://x answers 403", 403, "API key not valid"))
+    peer.refusals.append(SocketRefusedError("wss://x answers 403", 403, "API key not valid"))
     with pytest.raises(RealtimeError, match=r"may not do this.*API key not valid"):
         async with session(model(peer)):
             await anyio.sleep(60)
@@ -670,7 +671,7 @@ async def test_what_was_being_said_when_the_connection_broke_is_heard() -> None:
 
 async def test_a_commit_outlives_its_connection() -> None:
     """With the sound before it, where no answer has begun."""
-    peer = ScriptedGemini("Certainly.", hears=["may I"], pace=2)
+    peer = ScriptedGemini("Certainly.", hears=["may I"], pace_seconds=2)
     async with session(model(peer, turn_detection=None)) as harness:
         await harness.next(Connected)
         await harness.send(*framed(tone(300, 500, rate=16_000), rate=16_000), Commit())

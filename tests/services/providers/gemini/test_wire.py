@@ -11,12 +11,14 @@ from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import Audio, Failure, Interrupt, ResponseEnded, ResponseStarted, Text, ToolCall, Usage, UserText
 from bargein.pipeline.testing import Harness
 from bargein.services.frames import Connected, Disconnected
 from bargein.services.history import Entry, History
-from bargein.services.providers.gemini import GeminiLive, GeminiProtocol
-from bargein.services.providers.gemini import _wire as wire
+from bargein.services.providers.gemini import GeminiLive, GeminiProtocol, wire
 from bargein.services.realtime import (
     AudioPiece,
     Event,
@@ -30,9 +32,6 @@ from bargein.services.realtime import (
 )
 from bargein.services.sockets import Endpoint
 from bargein.services.tools import tool
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.services.recordings import Player, matches, steps
 from tests.services.recordings import recorded as recorded_of
 

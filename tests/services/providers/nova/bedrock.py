@@ -15,12 +15,13 @@ import anyio
 import trustme
 from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSListener
-from bargein.services.providers.nova import NovaSonic
-from bargein.services.providers.nova._bedrock import Bedrock
-from bargein.services.providers.nova._credentials import provider
-from bargein.services.providers.nova._signing import Credentials
 from botocore.eventstream import EventStreamMessage
 from h2.exceptions import ProtocolError
+
+from bargein.services.providers.nova import NovaSonic
+from bargein.services.providers.nova._bedrock import Bedrock
+from bargein.services.providers.nova._credentials import credentials_provider
+from bargein.services.providers.nova._signing import Credentials
 
 from .peer import Peer, Session
 from .server import Server
@@ -79,7 +80,7 @@ class BedrockPeer:
 
     def model(self, who: Credentials = WHO, credentials: Any = None, **options: Any) -> NovaSonic:
         """A model that talks to this server, at a time that stands still."""
-        bedrock = Bedrock(region=REGION, credentials=credentials or provider(who), now=lambda: NOW)
+        bedrock = Bedrock(region=REGION, credentials=credentials or credentials_provider(who), now=lambda: NOW)
         return NovaSonic(url=self.url, ssl=certificates()[1], connect=bedrock.connect, **options)
 
     async def _connected(self, stream: Any) -> None:

@@ -16,9 +16,10 @@ from zlib import crc32
 
 import anyio
 import numpy as np
+from botocore.eventstream import EventStreamBuffer, EventStreamMessage
+
 from bargein.services.providers.nova import NovaSonic
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe
-from botocore.eventstream import EventStreamBuffer, EventStreamMessage
 
 RATE = 24_000
 WORD_MS = 500

@@ -10,6 +10,7 @@ import anyio
 import numpy as np
 import pytest
 from anyio.abc import SocketAttribute
+
 from bargein.pipeline import Audio, ResponseEnded, Text, UserText
 from bargein.pipeline.testing import Harness
 from bargein.services.frames import Connected, Disconnected

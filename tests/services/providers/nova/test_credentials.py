@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from bargein.services.providers.nova import Credentials
-from bargein.services.providers.nova._credentials import find_region, provider
-from bargein.services.sockets import SocketRefusedError
 from botocore.credentials import Credentials as TheirCredentials
 from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
+
+from bargein.services.providers.nova import Credentials
+from bargein.services.providers.nova._credentials import credentials_provider, find_region
+from bargein.services.sockets import SocketRefusedError
 
 WHO = Credentials(access_key="AKID", secret_key="secret", token="token")
 
@@ -29,7 +30,7 @@ def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> pathlib.
 
 async def test_given_ones() -> None:
     """As they are."""
-    assert await provider(WHO)() is WHO
+    assert await credentials_provider(WHO)() is WHO
 
 
 @pytest.mark.parametrize("kind", ["async", "plain", "botocore's", "frozen"])
@@ -45,7 +46,7 @@ async def test_a_function_is_asked_each_time(kind: str) -> None:
     async def waiting() -> Any:
         return plain()
 
-    fetch = provider(waiting if kind == "async" else plain)
+    fetch = credentials_provider(waiting if kind == "async" else plain)
     assert [(await fetch()).access_key for _ in range(2)] == ["one", "two"]
 
 
@@ -65,7 +66,7 @@ async def test_those_that_renew_themselves() -> None:
         }
 
     theirs = RefreshableCredentials.create_from_metadata(refresh(), refresh, "test")
-    fetch = provider(theirs)
+    fetch = credentials_provider(theirs)
     first, second = await fetch(), await fetch()
     assert first.access_key != second.access_key
     assert second.token == f"t{second.access_key[4:]}"
@@ -76,7 +77,7 @@ async def test_the_environment(nowhere: pathlib.Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDENV")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "t")
-    found = await provider(None)()
+    found = await credentials_provider(None)()
     assert (found.access_key, found.secret_key, found.token) == ("AKIDENV", "s", "t")
 
 
@@ -84,7 +85,7 @@ async def test_files(nowhere: pathlib.Path) -> None:
     """With profiles, each with its keys and region."""
     (nowhere / "credentials").write_text("[work]\naws_access_key_id = AKIDWORK\naws_secret_access_key = s\n")
     (nowhere / "config").write_text("[profile work]\nregion = eu-north-1\n")
-    assert (await provider(None, "work")()).access_key == "AKIDWORK"
+    assert (await credentials_provider(None, "work")()).access_key == "AKIDWORK"
     assert find_region("work") == "eu-north-1"
     assert find_region() is None
 
@@ -92,22 +93,22 @@ async def test_files(nowhere: pathlib.Path) -> None:
 async def test_none_are_found(nowhere: pathlib.Path) -> None:
     """Which is final; a profile that is not there, and a function that fails, may be mended."""
     with pytest.raises(SocketRefusedError, match="where botocore looks") as told:
-        await provider(None)()
+        await credentials_provider(None)()
     assert told.value.final
     with pytest.raises(SocketRefusedError, match=r"ProfileNotFound: .*\(play\)") as told:
-        await provider(None, "play")()
+        await credentials_provider(None, "play")()
     assert not told.value.final
 
     def broken() -> Any:
         raise OSError("the vault is closed")
 
     with pytest.raises(SocketRefusedError, match="OSError: the vault is closed"):
-        await provider(broken)()
+        await credentials_provider(broken)()
     with pytest.raises(SocketRefusedError, match="got dict, where Credentials were expected"):
-        await provider(dict)()
+        await credentials_provider(dict)()
 
 
 def test_what_is_no_source() -> None:
     """Is refused at once, and not repeated."""
     with pytest.raises(TypeError, match="got tuple; expected Credentials"):
-        provider(("AKID", "secret"))  # type: ignore[arg-type]
+        credentials_provider(("AKID", "secret"))  # type: ignore[arg-type]

@@ -9,10 +9,14 @@ from uuid import UUID
 from zlib import crc32
 
 import pytest
+from botocore.eventstream import EventStreamBuffer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bargein.services.providers.nova.event_stream import (
-    LEAST,
-    MOST,
-    MOST_HEADERS,
+    MAX_BYTES,
+    MAX_HEADER_BYTES,
+    MIN_BYTES,
     DamagedError,
     Message,
     MessageSplitter,
@@ -20,9 +24,6 @@ from bargein.services.providers.nova.event_stream import (
     encode,
     encode_header,
 )
-from botocore.eventstream import EventStreamBuffer
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 NAMES = st.text(min_size=1, max_size=40)
 TIMES = st.datetimes(min_value=datetime(1950, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC)).map(
@@ -108,7 +109,7 @@ def _crc(data: bytes) -> bytes:
 
 
 def _message(headers: bytes, payload: bytes = b"") -> bytes:
-    prelude = (LEAST + len(headers) + len(payload)).to_bytes(4, "big") + len(headers).to_bytes(4, "big")
+    prelude = (MIN_BYTES + len(headers) + len(payload)).to_bytes(4, "big") + len(headers).to_bytes(4, "big")
     body = prelude + _crc(prelude) + headers + payload
     return body + _crc(body)
 
@@ -143,7 +144,8 @@ def test_small_numbers_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "headers"), [(MOST + 1, 0), (LEAST - 1, 0), (LEAST + 4, 5), (MOST, MOST_HEADERS + 1)]
+    ("length", "headers"),
+    [(MAX_BYTES + 1, 0), (MIN_BYTES - 1, 0), (MIN_BYTES + 4, 5), (MAX_BYTES, MAX_HEADER_BYTES + 1)],
 )
 def test_lengths_that_cannot_be(length: int, headers: int) -> None:
     """Nobody waits for gigabytes that will not come."""
@@ -167,4 +169,4 @@ def test_what_has_no_room() -> None:
     with pytest.raises(ValueError, match="header of 32768 bytes"):
         encode_header("n", "v" * 2**15)
     with pytest.raises(ValueError, match="at most"):
-        encode({}, bytes(MOST))
+        encode({}, bytes(MAX_BYTES))

@@ -8,7 +8,8 @@ from random import Random
 
 import anyio
 import pytest
-from bargein.services.providers.nova._http2 import WAITING, WINDOW, Http2Exchange, exchange
+
+from bargein.services.providers.nova._http2 import MAX_UNSENT_BYTES, WINDOW, Http2Exchange, exchange
 from bargein.services.sockets import SocketClosedError
 
 from .server import Handler, Server, in_memory
@@ -152,7 +153,7 @@ async def test_a_stuck_socket_is_waited_for() -> None:
                 for _ in range(1000):
                     await talk.send(bytes(10_000))
             assert scope.cancelled_caught
-            assert len(talk._out) <= WAITING + 20_000
+            assert len(talk._unsent) <= MAX_UNSENT_BYTES + 20_000
 
 
 @pytest.mark.parametrize(

@@ -6,18 +6,19 @@ from random import Random
 
 import anyio
 import pytest
+
 from bargein.pipeline import LIVE, Audio, Played, ResponseEnded
 from bargein.pipeline.testing import Harness
 from bargein.processors import Heard, Pacer, Spoken
 from bargein.services.providers.nova import NovaSonic
-
+from tests.environment import amount
 from tests.services.upheaval import nothing_stale, seeded, upheaval
 
 from .peer import RATE, WORD_MS, Peer, Turn
 
 pytestmark = pytest.mark.virtual
 
-SEEDS = 50
+SEEDS = amount(15, 50)
 """On each of two backends."""
 
 

@@ -7,6 +7,9 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bargein.services.history import Entry
 from bargein.services.providers.nova import PROFILE, PROFILE_1, NovaProtocol
 from bargein.services.realtime import (
@@ -21,8 +24,6 @@ from bargein.services.realtime import (
     ToolCallReceived,
     UsageReported,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from .peer import chunk, event_of, exception, message, parsed
 
@@ -74,7 +75,7 @@ def told(events: list[Event]) -> list[str]:
     """Events in short, with the numbers of their turns."""
     lines = []
     for event in events:
-        name = getattr(event, "response", "") or getattr(event, "item", "")
+        name = getattr(event, "response_id", "") or getattr(event, "item_id", "")
         what = [type(event).__name__, name.partition("-")[2]]
         for field in ("text", "outcome", "final", "answered"):
             if getattr(event, field, None):

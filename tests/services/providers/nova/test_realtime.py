@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Failure,
@@ -127,7 +128,7 @@ async def test_other_rates_and_settings() -> None:
         "sessionStart": {"inferenceConfiguration": {"maxTokens": 100}},
         "promptStart": {"audioOutputConfiguration": {"voiceId": "amy"}},
     }
-    async with session(peer.model(input_rate=8000, session=extra)) as harness:
+    async with session(peer.model(input_rate=8000, extra=extra)) as harness:
         await anyio.sleep(1)
         start, prompt = (fields for _, fields in peer.session.events[:2])
         begin = next(fields for _, fields in peer.session.events if fields.get("type") == "AUDIO")
@@ -484,7 +485,7 @@ async def test_nothing_can_be_asked_for() -> None:
     async with peer.model().connect() as conversation:
         with pytest.raises(UnsupportedError, match="it answers by itself"):
             await conversation.respond("Say hello.")
-        with pytest.raises(UnsupportedError, match="let it find the end of a turn by itself"):
+        with pytest.raises(UnsupportedError, match="let it find the end of a turn itself"):
             await conversation.commit()
         await conversation.clear()
         await anyio.sleep(1)

@@ -7,13 +7,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from bargein.services.providers.nova._signing import CONTENT_SHA256, Credentials, EventSigner, Signed, sign_request
-from bargein.services.providers.nova.event_stream import encode
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as TheirCredentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from bargein.services.providers.nova._signing import (
+    CONTENT_SHA256,
+    Credentials,
+    EventSigner,
+    SignedRequest,
+    sign_request,
+)
+from bargein.services.providers.nova.event_stream import encode
 
 from .verifier import RefusedError, Verifier
 
@@ -27,7 +34,7 @@ KEYS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1
 PARTS = st.text(st.sampled_from("abcXYZ019-._~%3A:+ "), min_size=1, max_size=12).filter(lambda part: part.strip("."))
 
 
-def signed(who: Credentials = WHO, url: str = URL, region: str = "us-east-1", now: datetime = NOW) -> Signed:
+def signed(who: Credentials = WHO, url: str = URL, region: str = "us-east-1", now: datetime = NOW) -> SignedRequest:
     return sign_request(url, TYPE, credentials=who, region=region, service="bedrock", now=now)
 
 

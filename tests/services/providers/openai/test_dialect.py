@@ -6,17 +6,18 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bargein.services.history import Entry, Picture
 from bargein.services.providers.azure import AZURE, AZURE_BETA, VOICE_LIVE, AzureRealtime, VoiceLive
 from bargein.services.providers.openai.client.protocol import OpenAIProtocol
 from bargein.services.providers.openai.dialect import BETA, GA, Dialect
-from bargein.services.providers.openai.options import address, at_endpoint
+from bargein.services.providers.openai.options import endpoint_url, with_path
 from bargein.services.providers.openai.server._config import new_session
 from bargein.services.providers.qwen import QWEN, QwenOmni
 from bargein.services.providers.xai import XAI, GrokVoice
 from bargein.services.realtime import Realtime, SessionReady
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 DIALECTS = {
     "GA": GA,
@@ -67,7 +68,7 @@ def test_what_is_written_is_read_again(dialect: Dialect, session: dict[str, Any]
 @every
 def test_a_whole_session(dialect: Dialect) -> None:
     """A server's session object survives, too, and nothing of GA's is left where the dialect has another place."""
-    session = new_session("s", "m", 0, dialect.begins, lenient=True)
+    session = new_session("s", "m", 0, dialect.session_defaults, lenient=True)
     written = dialect.write_session(session)
     assert not set(written) & dialect.lacks
     assert dialect.read_session(written)["audio"]["input"]["turn_detection"]["type"] == "server_vad"
@@ -177,21 +178,21 @@ def test_events_that_it_has_not() -> None:
 )
 def test_where_a_model_is(url: str, expected: str) -> None:
     """At the address of a server, as it is given; without encryption only where it says so."""
-    assert address("Who", url, AZURE_BETA, "my m", **{"api-version": "1"}) == expected
+    assert endpoint_url("Who", url, AZURE_BETA, "my m", **{"api-version": "1"}) == expected
 
 
 @pytest.mark.parametrize("url", ["", "wss://", "ftp://host/", "file:///x"])
 def test_what_is_no_address(url: str) -> None:
     """Is refused before anything is sent."""
-    with pytest.raises(ValueError, match="is no address; expected one such as wss://host/v1/realtime"):
-        address("Who", url, GA, "m")
+    with pytest.raises(ValueError, match="this is not an address; expected one such as wss://host/v1/realtime"):
+        endpoint_url("Who", url, GA, "m")
 
 
 def test_an_endpoint_is_completed() -> None:
     """With the path of the dialect, once."""
     expected = "https://a.openai.azure.com/openai/v1/realtime"
     for endpoint in ("https://a.openai.azure.com", "https://a.openai.azure.com/", expected):
-        assert at_endpoint(endpoint, AZURE) == expected
+        assert with_path(endpoint, AZURE) == expected
 
 
 SHOWN = Entry(role="user", text="Look.", pictures=(Picture(media="image/jpeg", data=b"\xff\xd8"),))

@@ -13,6 +13,9 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import (
     Audio,
     Failure,
@@ -52,9 +55,6 @@ from bargein.services.realtime import (
     ToolCallReceived,
     Transcribed,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.services.recordings import Player, matches, steps
 from tests.services.recordings import recorded as recorded_of
 

@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Failure, Text
 from bargein.pipeline.testing import Harness
 from bargein.processors import Timing
@@ -98,7 +99,7 @@ async def test_the_description_and_the_options_say_how(tmp_path: Path) -> None:
     assert len(slow) == 2 * len(normal)
     ((nothing,), _) = await spoken(Piper(model, volume=0, speaker="bob"), "Hello.")
     assert not nothing.any()
-    ((raw,), _) = await spoken(Piper(model, speaker=1, options={"normalize_audio": False}), "Hello.")
+    ((raw,), _) = await spoken(Piper(model, speaker=1, extra={"normalize_audio": False}), "Hello.")
     assert len(raw) == len(normal)
 
 
@@ -153,7 +154,7 @@ async def test_in_a_cascade(model: Path) -> None:
         await harness.end()
     assert [each.start_ms for each in harness.of(Timing)] == [20, 120, 250, 350]
     assert sum(frame.ms for frame in harness.of(Audio)) == 460
-    async with Harness(Speak(Piper(model, options={"noise_scale": "x"}))) as harness:
+    async with Harness(Speak(Piper(model, extra={"noise_scale": "x"}))) as harness:
         await harness.send(Text(text="See me.", response_id="r", item_id="i"))
         await harness.end()
     (failure,) = harness.of(Failure)

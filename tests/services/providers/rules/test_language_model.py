@@ -8,14 +8,22 @@ from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history import Entry, History
 from bargein.services.providers.rules import SMALL_TALK, TOOLS, Rule, Rules, calculate, current_time, set_timer, weather
-from bargein.services.providers.rules._numbers import calculated, is_sum, number_of, numeral, seconds_of, spoken_seconds
+from bargein.services.providers.rules._numbers import (
+    calculate_text,
+    format_number,
+    format_seconds,
+    is_sum,
+    parse_number,
+    parse_seconds,
+)
 from bargein.services.tools import Toolbox, ToolError
 from bargein.services.tools.tool import encode
-from hypothesis import given
-from hypothesis import strategies as st
 
 BOX = Toolbox(TOOLS)
 
@@ -153,7 +161,7 @@ def test_rules_of_ones_own() -> None:
         """Order something."""
         return f"{count * 2} euros"
 
-    rules = Rules([Rule("i want {count} {dish}", "One moment.", call="order", said="{dish!t}: that makes {result}.")])
+    rules = Rules([Rule("i want {count} {dish}", "One moment.", call="order", result="{dish!t}: that makes {result}.")])
     talk = TurnState(rules, Toolbox([order]))
     assert talk.say("I want two noodle soups") == "One moment. Noodle Soups: that makes 4 euros."
     assert talk.calls == [("order", {"count": 2, "dish": "noodle soups"})]
@@ -201,7 +209,7 @@ async def test_words_are_streamed() -> None:
     """Word by word, joined without adding anything, with a pause between them."""
     prompt = Prompt(entries=[Entry(role="user", text="who are you")])
     began = anyio.current_time()
-    pieces = [piece async for piece in Rules(pause=0.5).answer(prompt)]
+    pieces = [piece async for piece in Rules(pause_seconds=0.5).answer(prompt)]
     assert "".join(str(piece) for piece in pieces) == "I am a small set of rules with a voice, and no language model."
     assert len(pieces) == 14
     assert anyio.current_time() - began == pytest.approx(6.5)
@@ -221,15 +229,15 @@ def test_every_rule_is_reached(rule: Rule) -> None:
     filled = {"city": "Rome", "duration": "ten minutes", "expression": "two plus two", "name": "Anna"}
     for pattern in rule.patterns:
         said = re.sub(r"\{(\w+)(\.\.\.)?\}", lambda match: filled[match[1]], pattern)
-        meant = Rules()._meant([Entry(role="user", text=said)])
+        meant = Rules()._understand([Entry(role="user", text=said)])
         assert meant is not None
         assert meant.rule is rule, said
 
 
 def test_a_pause_is_checked() -> None:
     """A pause is no less than nothing."""
-    with pytest.raises(ValueError, match="pause=-1"):
-        Rules(pause=-1)
+    with pytest.raises(ValueError, match="pause_seconds=-1"):
+        Rules(pause_seconds=-1)
 
 
 # Numbers and tools --------------------------------------------------------------------------------------------------
@@ -247,7 +255,6 @@ def test_a_pause_is_checked() -> None:
         ("one million plus one", 1_000_001),
         ("minus three plus five", 2),
         ("ten percent of two hundred", 20),
-        ("the square root of sixteen", 4),
         ("half of ninety", 45),
         ("two to the power of ten", 1024),
         ("2 ** 3 ** 2", 512),
@@ -259,7 +266,7 @@ def test_a_pause_is_checked() -> None:
 )
 def test_sums(said: str, value: float) -> None:
     """Sums are worked out as they are written or spoken."""
-    assert calculated(said) == pytest.approx(value)
+    assert calculate_text(said) == pytest.approx(value)
     assert is_sum(said)
 
 
@@ -275,9 +282,9 @@ def test_what_is_no_sum(said: str) -> None:
 @given(st.text(alphabet="0123456789.+-*/^()% abcdefghijklmnopqrstuvwxyz", max_size=60))
 def test_any_text_is_a_sum_or_none(text: str) -> None:
     """No text gets further than an error that is meant for it."""
-    number = number_of(text)
+    number = parse_number(text)
     assert number is None or isinstance(number, float | int)
-    seconds_of(text)
+    parse_seconds(text)
 
 
 @pytest.mark.parametrize(
@@ -295,14 +302,14 @@ def test_any_text_is_a_sum_or_none(text: str) -> None:
 )
 def test_durations(said: str, seconds: float | None) -> None:
     """Durations are understood as they are spoken."""
-    assert seconds_of(said) == seconds
+    assert parse_seconds(said) == seconds
 
 
 def test_numbers_and_durations_for_sentences() -> None:
     """What is said of a number has no needless digits."""
-    assert [numeral(value) for value in (42.0, 1 / 3, -0.0, 1e16)] == ["42", "0.3333", "0", "1e+16"]
-    assert spoken_seconds(3661) == "1 hour, 1 minute and 1 second"
-    assert [spoken_seconds(0), spoken_seconds(120)] == ["0 seconds", "2 minutes"]
+    assert [format_number(value) for value in (42.0, 1 / 3, -0.0, 1e16)] == ["42", "0.3333", "0", "1e+16"]
+    assert format_seconds(3661) == "1 hour, 1 minute and 1 second"
+    assert [format_seconds(0), format_seconds(120)] == ["0 seconds", "2 minutes"]
 
 
 def test_the_tools() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 import numpy as np
+
 from bargein.services.providers.ultravox import Ultravox
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, pipe
 
@@ -54,7 +55,7 @@ class UltravoxPeer:
 
     def model(self, **options: Any) -> Ultravox:
         """A model that talks to this peer."""
-        return Ultravox(join=self.join, connect=self.connect, **options)
+        return Ultravox(create_call=self.join, connect=self.connect, **options)
 
     async def join(self, told: dict[str, Any]) -> str:
         """Make a call."""

@@ -6,18 +6,19 @@ from random import Random
 
 import anyio
 import pytest
+
 from bargein.pipeline import LIVE, Audio, Played, ResponseEnded, ResponseStarted, UserText
 from bargein.pipeline.testing import Harness
 from bargein.processors import Pacer, Spoken
 from bargein.services.providers.ultravox import Ultravox
-
+from tests.environment import amount
 from tests.services.upheaval import nothing_stale, seeded, upheaval
 
 from .peer import RATE, WORD_MS, UltravoxPeer
 
 pytestmark = pytest.mark.virtual
 
-SEEDS = 60
+SEEDS = amount(20, 60)
 """On each of two backends."""
 
 

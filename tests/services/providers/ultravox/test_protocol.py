@@ -6,9 +6,12 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.services.history import Entry
 from bargein.services.providers.ultravox import PROFILE, UltravoxProtocol
-from bargein.services.providers.ultravox.protocol import call
+from bargein.services.providers.ultravox.protocol import call_request
 from bargein.services.realtime import (
     AudioPiece,
     Event,
@@ -24,8 +27,6 @@ from bargein.services.realtime import (
     Transcribed,
 )
 from bargein.services.sockets import Endpoint
-from hypothesis import given
-from hypothesis import strategies as st
 
 ONE, TWO = "c:turn-1", "c:turn-2"
 PCM = b"\x01\x00\x02\x00"
@@ -115,7 +116,7 @@ def test_a_turn() -> None:
         said("agent", 1, text="It is five.", final=True),
         state("listening"),
     )
-    of = {"response": ONE, "item": ONE}
+    of = {"response_id": ONE, "item_id": ONE}
     assert events == [
         BEGAN,
         TextPiece(**of, text="It is"),
@@ -266,7 +267,7 @@ def test_a_call() -> None:
         tools=[tool],
         extra={"temperature": 0.4, "medium": {"serverWebSocket": {"clientBufferSizeMs": 60}}},
     )
-    assert call(settings, profile=PROFILE, buffer_ms=30_000, first="user", seconds=1800) == {
+    assert call_request(settings, profile=PROFILE, buffer_ms=30_000, first_speaker="user", max_call_seconds=1800) == {
         "systemPrompt": "Be brief.",
         "model": "fixie-ai/ultravox",
         "voice": "Mark",
@@ -301,7 +302,9 @@ def test_a_call() -> None:
             }
         ],
     }
-    assert "selectedTools" not in call(Settings(model="m"), profile=PROFILE, buffer_ms=1, first="agent", seconds=1)
+    assert "selectedTools" not in call_request(
+        Settings(model="m"), profile=PROFILE, buffer_ms=1, first_speaker="agent", max_call_seconds=1
+    )
 
 
 def test_commands() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from bargein.pipeline import Audio, Frame, Text, Transcript
 from bargein.services.realtime._dialogue.output_queue import OutputQueue
 

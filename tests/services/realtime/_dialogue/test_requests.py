@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Callable
 
 import pytest
+
 from bargein.services.frames import Respond, Say
 from bargein.services.realtime import Profile
 from bargein.services.realtime._dialogue.requests import (

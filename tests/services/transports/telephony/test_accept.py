@@ -11,10 +11,11 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import Outlet, Pipeline, Played, Processor, UserText
 from bargein.pipeline.testing import tone
 from bargein.processors import Heard, Resample, Spoken
-from bargein.services.g711 import codec
+from bargein.services.media.g711 import codec
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, dial, pipe
 from bargein.services.transports import (
     ConnectionRequest,
@@ -26,7 +27,6 @@ from bargein.services.transports import (
     serve_websocket_peer,
 )
 from bargein.services.transports.telephony import accept_plivo, accept_telnyx, accept_twilio
-
 from tests.services.transports.kit import Brain
 
 from .test_vendors import PLIVO_START, TELNYX_CONNECTED, TELNYX_START, TWILIO_START

@@ -21,6 +21,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
+
 from bargein.services.transports.webrtc import WebRtcServer
 
 Samples = npt.NDArray[np.int16]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import sniffio
+
 from bargein.pipeline import Pass, Pipeline
 from bargein.services.transports import Sessions
 from bargein.services.transports.webrtc import IceServer, WebRtcServer
 
 
+@pytest.mark.every_backend
 async def test_another_backend_is_refused() -> None:
     """With what to do instead."""
     server = WebRtcServer(Sessions(lambda _: Pipeline(Pass())))

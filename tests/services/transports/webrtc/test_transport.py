@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import anyio
 import numpy as np
 import pytest
-from bargein.pipeline import Audio, Frame, Pass, Pipeline, UserText, Video
-from bargein.services.rtp.voice import Encoder
+
+from bargein.pipeline import Audio, Failure, Frame, Pass, Pipeline, Processor, UserText, Video
+from bargein.services.media.voice_sender import Encoder
 from bargein.services.transports import Peer, PeerJoined, PeerLeft, SessionLimits
 from bargein.services.transports.webrtc import WebRtcTransport
 
@@ -15,8 +18,8 @@ pytestmark = pytest.mark.virtual
 
 async def came(transport: WebRtcTransport) -> list[Frame]:
     """What the source gives when it runs at last, and the peer has left."""
-    transport.connected()
-    transport.left("enough", clean=True)
+    transport.on_connected()
+    transport.leave("enough", clean=True)
     graph = Pipeline(transport.source, Pass(Audio, Video, UserText, PeerJoined, PeerLeft))
     async with graph.session(capacity=1000) as session:
         return [frame async for frame in session]
@@ -25,10 +28,10 @@ async def came(transport: WebRtcTransport) -> list[Frame]:
 async def test_what_waits_is_bounded_and_counted() -> None:
     """The oldest sound goes first, and words are kept; of pictures there are two."""
     transport = WebRtcTransport(Peer(name="p"), SessionLimits(), pictures=True)
-    transport.arrived(UserText(text="Hello"))
+    transport.on_frame(UserText(text="Hello"))
     for number in range(300):
-        transport.arrived(Audio(samples=np.full(960, number, np.int16), rate=48_000))
-        transport.arrived(Video(data=np.full((2, 2, 3), number % 256, np.uint8)))
+        transport.on_frame(Audio(samples=np.full(960, number, np.int16), rate=48_000))
+        transport.on_frame(Video(data=np.full((2, 2, 3), number % 256, np.uint8)))
     frames = await came(transport)
     sound = [int(frame.samples[0]) for frame in frames if isinstance(frame, Audio)]
     pictures = [frame for frame in frames if isinstance(frame, Video)]
@@ -41,11 +44,11 @@ async def test_what_waits_is_bounded_and_counted() -> None:
 
 async def test_what_a_peer_says_is_limited() -> None:
     """A message that is too long is a wrong one."""
-    transport = WebRtcTransport(Peer(name="p"), SessionLimits(message_bytes=100, wrong_messages=1))
-    transport.message('{"type": "text", "text": "Hello"}')
-    transport.message("x" * 101)
+    transport = WebRtcTransport(Peer(name="p"), SessionLimits(max_message_bytes=100, max_wrong_messages=1))
+    transport.on_message('{"type": "text", "text": "Hello"}')
+    transport.on_message("x" * 101)
     stays = transport.gone
-    transport.message(b"\x00")
+    transport.on_message(b"\x00")
     assert (stays, transport.gone) == (False, True)
     assert transport.statistics().wrong == 2
 
@@ -58,11 +61,31 @@ async def test_a_muted_microphone_is_heard_as_silence() -> None:
     graph = Pipeline(transport.source, Pass(Audio, PeerJoined, PeerLeft))
     heard = 0.0
     async with graph.session(capacity=1000) as session:
-        transport.connected()
+        transport.on_connected()
         await anyio.sleep(1)
-        transport.packet(1, 0, packet)
+        transport.on_packet(1, 0, packet)
         await anyio.sleep(10)
-        transport.left("enough", clean=True)
+        transport.leave("enough", clean=True)
         async for frame in session:
             heard += frame.ms if isinstance(frame, Audio) else 0
     assert heard == 2020
+
+
+async def test_an_event_is_counted_once_above_the_source() -> None:
+    """The engine gives it to every processor above that takes it, so the source must not give it again."""
+    seen: list[Frame] = []
+
+    def observer(frame: Failure) -> None:
+        seen.append(frame)
+
+    class Failing(Processor):
+        def process(self, frame: PeerJoined) -> Iterator[Failure]:
+            yield Failure(message="once")
+
+    transport = WebRtcTransport(Peer(name="p"), SessionLimits())
+    async with Pipeline(observer, transport.source, Failing(), Pass(PeerLeft)).session() as session:
+        transport.on_connected()
+        transport.leave("enough", clean=True)
+        transport.on_frame(UserText(text="so that it joins"))
+        await session.drained()
+    assert [type(frame) for frame in seen] == [Failure]

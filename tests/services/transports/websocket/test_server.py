@@ -13,6 +13,7 @@ import anyio
 import anyio.lowlevel
 import numpy as np
 import pytest
+
 from bargein.pipeline import (
     Audio,
     End,
@@ -47,7 +48,6 @@ from bargein.services.transports import (
 )
 from bargein.services.transports.control import Start
 from bargein.services.transports.websocket._wire import pack
-
 from tests.services.transports.kit import Brain, agent, connected, rest, served, until
 
 SECOND = Audio(samples=tone(200, 1000), rate=16_000)
@@ -158,7 +158,7 @@ async def test_wishes_and_addresses_reach_the_builder() -> None:
         return agent(transport)
 
     start = Start(token="secret", wishes={"brain": "openai"})
-    async with connected(Sessions(build), start, address="here", wishes={"brain": "none", "room": "1"}):
+    async with connected(Sessions(build), start, address="here", params={"brain": "none", "room": "1"}):
         pass
     (peer,) = peers
     assert (peer.address, peer.params) == ("here", {"brain": "openai", "room": "1"})
@@ -169,9 +169,9 @@ async def test_wishes_and_addresses_reach_the_builder() -> None:
 @pytest.mark.parametrize(
     ("first", "said"),
     [
-        (b"\1\1\0\0", "no start"),
-        ('{"type": "text", "text": "hi"}', "no start"),
-        ("garbage", "no message"),
+        (b"\1\1\0\0", "not a start"),
+        ('{"type": "text", "text": "hi"}', "not a start"),
+        ("garbage", "not a message"),
         ('{"type": "start", "rate": 7}', "7 Hz"),
         ('{"type": "start", "output_rate": -5}', "-5 Hz"),
         (None, "10 s"),
@@ -196,7 +196,7 @@ async def test_who_does_not_start_gets_no_session(first: str | bytes | None, sai
 @pytest.mark.virtual
 async def test_wrong_messages_are_answered_until_there_are_too_many() -> None:
     """Then the session ends with a reason and a code."""
-    sessions = Sessions(agent, limits=SessionLimits(wrong_messages=3))
+    sessions = Sessions(agent, limits=SessionLimits(max_wrong_messages=3))
     async with served(sessions) as each:
         client = await WebSocketClient.begin(each.socket)
         for _ in range(4):
@@ -213,7 +213,7 @@ async def test_wrong_messages_are_answered_until_there_are_too_many() -> None:
 @pytest.mark.virtual
 async def test_messages_have_a_length() -> None:
     """A longer one ends the session."""
-    sessions = Sessions(agent, limits=SessionLimits(message_bytes=1000))
+    sessions = Sessions(agent, limits=SessionLimits(max_message_bytes=1000))
     async with connected(sessions) as client:
         await client.send(Audio(samples=np.zeros(500, np.int16), rate=16_000))
         await rest(client)
@@ -269,7 +269,7 @@ async def test_a_peer_that_does_not_read_loses_the_oldest_sound_and_then_its_ses
         statistics = transport.statistics()
         assert 100 < statistics.dropped < 400
         assert transport.left.reason == "it did not read a message within 6 s"
-        assert len(transport._outbox) <= 2  # but for last words
+        assert len(transport._queue) <= 2  # but for last words
 
 
 @pytest.mark.virtual
@@ -362,7 +362,7 @@ async def test_draining_lets_the_agent_finish() -> None:
 @pytest.mark.virtual
 async def test_when_it_is_full_the_next_is_told_so() -> None:
     """With a code that says to try again."""
-    sessions = Sessions(agent, limits=SessionLimits(sessions=1))
+    sessions = Sessions(agent, limits=SessionLimits(max_sessions=1))
     async with connected(sessions):
         async with served(sessions) as each:
             with pytest.raises(RefusedError, match="has 1 sessions"):
@@ -475,7 +475,7 @@ def test_who_may_come_in(backend: str) -> None:
             assert await ask(server.url, token="open sesame") == 60
             with pytest.raises(SocketRefusedError, match="401"):
                 await ask(server.url, token="barley")
-            with pytest.raises(RefusedError, match="token will not do"):
+            with pytest.raises(RefusedError, match="token is wrong"):
                 await ask(server.url)
             async with dial(Endpoint(url=server.url)) as socket:  # as a browser does
                 await WebSocketClient.begin(socket, Start(token="open sesame"))
@@ -558,7 +558,7 @@ async def test_who_cannot_convert_sound_says_so(
 @pytest.mark.parametrize("path", ["twilio", "/twilio/", ""])
 async def test_a_path_is_as_in_an_address(path: str) -> None:
     """One that nobody could come to is refused."""
-    with pytest.raises(ValueError, match="expected a path as in an address"):
+    with pytest.raises(ValueError, match="expected a path such as"):
         async with serve_websocket(brief, paths={path: accept_websocket}):
             pass
 
@@ -568,7 +568,7 @@ def test_a_full_server_refuses_the_handshake(backend: str) -> None:
     """With 503, before anything is set up."""
 
     async def talk() -> None:
-        async with serve_websocket(brief, limits=SessionLimits(sessions=1)) as server:
+        async with serve_websocket(brief, limits=SessionLimits(max_sessions=1)) as server:
             async with connect_websocket(server.url):
                 with pytest.raises(SocketRefusedError, match="503"):
                     await ask(server.url)
@@ -581,7 +581,7 @@ def test_who_says_nothing_takes_no_room_for_ever(backend: str) -> None:
     """As many may wait to be heard as may have a session; the next is sent away, until one of them is gone."""
 
     async def talk() -> None:
-        async with serve_websocket(brief, limits=SessionLimits(sessions=2)) as server:
+        async with serve_websocket(brief, limits=SessionLimits(max_sessions=2)) as server:
             async with dial(Endpoint(url=server.url)), dial(Endpoint(url=server.url)):
                 with pytest.raises(RefusedError, match="1013"):
                     await ask(server.url)
@@ -594,16 +594,19 @@ def test_who_says_nothing_takes_no_room_for_ever(backend: str) -> None:
     run(backend, talk)
 
 
+@pytest.mark.real
 @BOTH
 def test_a_hundred_at_once(backend: str) -> None:
     """Each has its answer."""
     answers: list[float] = []
 
+    patient = SessionLimits(open_seconds=60)  # a busy machine takes its time for a hundred handshakes
+
     async def talk() -> None:
-        async with serve_websocket(brief) as server:
+        async with serve_websocket(brief, limits=patient) as server:
 
             async def one() -> None:
-                answers.append(await ask(server.url))
+                answers.append(await ask(server.url, limits=patient))
 
             async with anyio.create_task_group() as group:
                 for _ in range(100):
@@ -635,7 +638,7 @@ def test_garbage_on_a_socket_harms_nobody_else(backend: str) -> None:
         try:
             async with dial(Endpoint(url=url)) as socket:
                 if number % 3:
-                    await socket.send(control.start(Start()))
+                    await socket.send(control.encode_start(Start()))
                 for _ in range(chance.randrange(30)):
                     await socket.send(garbage())
                 if number % 5 == 0:
@@ -644,7 +647,7 @@ def test_garbage_on_a_socket_harms_nobody_else(backend: str) -> None:
             pass
 
     async def talk() -> None:
-        async with serve_websocket(brief, limits=SessionLimits(message_bytes=2_000)) as server:
+        async with serve_websocket(brief, limits=SessionLimits(max_message_bytes=2_000)) as server:
             async with anyio.create_task_group() as group:
                 for number in range(60):
                     group.start_soon(spoil, server.url, number)

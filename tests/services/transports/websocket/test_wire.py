@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.pipeline import LIVE, Audio, Interrupt, Text, Transcript, UserText
 from bargein.services.transports import control
 from bargein.services.transports.control import ControlError, Finish, Start
 from bargein.services.transports.websocket._wire import AgentWire, UserWire, pack, unpack
-from hypothesis import given
-from hypothesis import strategies as st
+from tests.environment import amount
 
 SOUND = Audio(samples=np.array([1, -2, 32767], np.int16), rate=16_000)
 
@@ -44,8 +45,8 @@ def test_what_is_packed_is_unpacked(samples: list[int], channels: int, rate: int
     [
         (b"", "0 bytes"),
         (b"\1" * 15, "15 bytes"),
-        (pack(SOUND, 0, 0)[:16], "0 bytes are no whole"),
-        (pack(SOUND, 0, 0)[:-1], "5 bytes are no whole"),
+        (pack(SOUND, 0, 0)[:16], "0 bytes are not whole"),
+        (pack(SOUND, 0, 0)[:-1], "5 bytes are not whole"),
         (b"\2" + pack(SOUND, 0, 0)[1:], "begins with 02010000"),
         (b"\1\1\1\0" + pack(SOUND, 0, 0)[4:], "begins with 01010100"),
         (b"\1\0" + pack(SOUND, 0, 0)[2:], "0 channels at 16000 Hz"),
@@ -64,7 +65,7 @@ def test_sound_has_its_place_in_time() -> None:
     ms20 = Audio(samples=np.zeros(320, np.int16), rate=16_000)
     ms10 = Audio(samples=np.zeros(480, np.int16), rate=48_000)
     sequences = [(ms20, 0), (ms20, 1), (ms20, 4), (ms10, 5), (ms10, 6), (ms10, 0)]
-    frames = [frame for sound, sequence in sequences for frame in wire.received(pack(sound, sequence, 0))]
+    frames = [frame for sound, sequence in sequences for frame in wire.decode(pack(sound, sequence, 0))]
     assert [frame.pts // 10**6 for frame in frames if isinstance(frame, Audio)] == [0, 20, 80, 100, 110, 120]
     assert wire.missing == 2
 
@@ -72,33 +73,33 @@ def test_sound_has_its_place_in_time() -> None:
 def test_the_agent_hears_frames() -> None:
     """Words and goodbyes; a second start is refused."""
     wire = AgentWire()
-    assert list(wire.received('{"type": "text", "text": "hi"}')) == [UserText(text="hi")]
-    assert list(wire.received('{"type": "end"}')) == [Finish()]
-    with pytest.raises(ControlError, match="no time to start"):
-        list(wire.received(control.start(Start())))
+    assert list(wire.decode('{"type": "text", "text": "hi"}')) == [UserText(text="hi")]
+    assert list(wire.decode('{"type": "end"}')) == [Finish()]
+    with pytest.raises(ControlError, match="not the time for a start"):
+        list(wire.decode(control.encode_start(Start())))
 
 
 def test_sound_that_never_expires_belongs_to_the_present() -> None:
     """A player that compares epochs plays it."""
     wire = AgentWire()
-    (message,) = wire.news(Interrupt(epoch=4, reason="x"))
+    (message,) = wire.encode_event(Interrupt(epoch=4, reason="x"))
     assert json.loads(message)["epoch"] == 4
-    (live,) = wire.sound(SOUND)
-    (mine,) = wire.sound(SOUND.stamped(5))
+    (live,) = wire.encode_audio(SOUND)
+    (mine,) = wire.encode_audio(SOUND.stamped(5))
     assert isinstance(live, bytes)
     assert isinstance(mine, bytes)
     assert [unpack(live)[1:], unpack(mine)[1:]] == [(0, 4), (1, 5)]
-    assert wire.news(Text(text="x"))
-    assert not wire.news(SOUND)
+    assert wire.encode_event(Text(text="x"))
+    assert not wire.encode_event(SOUND)
 
 
 def test_the_user_drops_what_has_expired() -> None:
     """Older sound that comes after a flush is not given, and counted."""
     agent, user = AgentWire(), UserWire()
-    (old,) = agent.sound(SOUND.stamped(0))
-    (flush,) = agent.news(Interrupt(epoch=1, reason="the user spoke"))
-    (new,) = agent.sound(SOUND.stamped(1))
-    given = [frame for data in (old, flush, old, new) for frame in user.received(data)]
+    (old,) = agent.encode_audio(SOUND.stamped(0))
+    (flush,) = agent.encode_event(Interrupt(epoch=1, reason="the user spoke"))
+    (new,) = agent.encode_audio(SOUND.stamped(1))
+    given = [frame for data in (old, flush, old, new) for frame in user.decode(data)]
     assert given == [SOUND.stamped(0), Interrupt(epoch=1, reason="the user spoke"), given[2]]
     assert isinstance(given[2], Audio)
     assert given[2].epoch == 1
@@ -107,15 +108,15 @@ def test_the_user_drops_what_has_expired() -> None:
 
 def test_the_users_sound_is_live() -> None:
     """It has no epoch of the agent's."""
-    (data,) = UserWire().sound(SOUND)
+    (data,) = UserWire().encode_audio(SOUND)
     assert isinstance(data, bytes)
     assert unpack(data) == (SOUND, 0, 0)
-    (frame,) = AgentWire().received(data)
+    (frame,) = AgentWire().decode(data)
     assert isinstance(frame, Audio)
     assert frame.epoch == LIVE
 
 
-COUNT = 100_000 if os.environ.get("BARGEIN_EXTENDED") else 10_000
+COUNT = amount(10_000, 100_000)
 
 
 def test_garbage_is_an_error_and_nothing_else() -> None:
@@ -125,9 +126,9 @@ def test_garbage_is_an_error_and_nothing_else() -> None:
         pack(SOUND, 1, 2),
         b'{"type": "text", "text": "hello"}',
         b'{"type": "image", "data": "AAAA", "format": "jpeg"}',
-        control.start(Start()).encode(),
-        str(control.encode(Transcript(text="hello"))).encode(),
-        str(control.encode(Interrupt(epoch=2))).encode(),
+        control.encode_start(Start()).encode(),
+        str(control.encode_agent_message(Transcript(text="hello"))).encode(),
+        str(control.encode_agent_message(Interrupt(epoch=2))).encode(),
     ]
     agent, user = AgentWire(), UserWire()
     wrong = 0
@@ -139,7 +140,7 @@ def test_garbage_is_an_error_and_nothing_else() -> None:
         message = bytes(data) if number % 3 else bytes(data).decode("utf-8", "replace")
         for wire in (agent, user):
             try:
-                list(wire.received(message))
+                list(wire.decode(message))
             except ControlError:
                 wrong += 1
     assert wrong > COUNT // 2

@@ -1,4 +1,4 @@
-"""A provider's HTTP interface: one client while a part is open, and answers that are read as they come."""
+"""An HTTP client for one provider, and responses that are read while they arrive."""
 
 from __future__ import annotations
 
@@ -12,72 +12,76 @@ import anyio
 
 from bargein.pipeline.lowlevel import import_extra
 
-__all__ = ["Http", "HttpFault", "HttpResponse", "is_local"]
+__all__ = ["HttpClient", "HttpFault", "HttpResponse", "is_local"]
 
 T = TypeVar("T")
+FaultCause = Literal["slow", "unreachable", "cut"]
 
-LINGER_SECONDS: Final = 0.2
-"""How long the end of an answer's body is awaited once the answer is over, so that the connection can be kept."""
+DRAIN_SECONDS: Final = 0.2
+"""How long the end of a response's body is awaited, so that its connection can be used again."""
 
 
 class HttpFault(Exception):  # noqa: N818
-    """No answer, or not to its end. Whoever asked says it in words of their own."""
+    """A request got no response, or only a part of one. Callers turn it into an error of their own."""
 
-    def __init__(self, kind: Literal["slow", "unreachable", "cut"], said: str) -> None:
-        super().__init__(said)
-        self.kind: Literal["slow", "unreachable", "cut"] = kind
-        """Nothing came for too long; nobody is there; the connection was closed."""
-        self.said = said
-        """The seconds, or what the library says of it."""
+    def __init__(self, cause: FaultCause, detail: str) -> None:
+        super().__init__(detail)
+        self.cause: FaultCause = cause
+        """`"slow"`: nothing came in time; `"unreachable"`: no connection; `"cut"`: the connection was closed."""
+        self.detail = detail
+        """The seconds of a timeout, or the library's message."""
 
 
 class HttpResponse:
-    """An answer, of which the status and the headers have come. Raises `HttpFault` where no more comes of it."""
+    """A response whose status and headers have arrived. Its methods raise `HttpFault`."""
 
-    def __init__(self, httpx: Any, response: Any, deadline: float, first_seconds: float, silent_seconds: float) -> None:
+    def __init__(
+        self, httpx: Any, response: Any, deadline: float, first_byte_seconds: float, silence_seconds: float
+    ) -> None:
         self.status: int = response.status_code
         """The HTTP status."""
         self.headers: dict[str, str] = {name.lower(): value for name, value in response.headers.items()}
-        """By lower-case names."""
-        self.kind = self.headers.get("content-type", "")
-        """The type of its body."""
+        """The headers, by lower-case names."""
+        self.content_type = self.headers.get("content-type", "")
+        """The type of the body; empty if the server does not say."""
         self._httpx = httpx
         self._response = response
         self._chunks = response.aiter_bytes()
-        self._deadline = deadline  # for the next piece of the body: the first has the time that there was for all of it
-        self._seconds, self._silent = first_seconds, silent_seconds
+        self._deadline = deadline  # for the next chunk; the first shares the time that the headers had
+        self._seconds, self._silence_seconds = first_byte_seconds, silence_seconds
 
-    async def chunk(self) -> bytes | None:
-        """The next piece of the body; None at its end."""
-        data: bytes | None = await within(self._httpx, self._deadline, anext(self._chunks, None), self._seconds)
-        self._seconds, self._deadline = self._silent, anyio.current_time() + self._silent
+    async def read_chunk(self) -> bytes | None:
+        """Return the next piece of the body, or None at its end."""
+        data: bytes | None = await _until(self._httpx, self._deadline, anext(self._chunks, None), self._seconds)
+        self._seconds, self._deadline = self._silence_seconds, anyio.current_time() + self._silence_seconds
         return data
 
-    async def whole(self, most: int) -> bytes:
-        """The body, or its beginning, so many bytes at most."""
+    async def read(self, max_bytes: int) -> bytes:
+        """Return the body, or its first `max_bytes` bytes."""
         body = b""
-        while len(body) < most and (data := await self.chunk()) is not None:
+        while len(body) < max_bytes and (data := await self.read_chunk()) is not None:
             body += data
-        return body[:most]
+        return body[:max_bytes]
 
-    async def beginning(self, most: int) -> bytes:
-        """The same, but what there is of it, where no more comes."""
+    async def read_available(self, max_bytes: int) -> bytes:
+        """Return the body like `read`; where it breaks off, return what has arrived."""
         body = b""
         with suppress(HttpFault):
-            while len(body) < most and (data := await self.chunk()) is not None:
+            while len(body) < max_bytes and (data := await self.read_chunk()) is not None:
                 body += data
-        return body[:most]
+        return body[:max_bytes]
 
-    async def linger(self) -> None:
-        """Read the body to its end, if that is near, so that the next request needs no new connection."""
-        with anyio.move_on_after(LINGER_SECONDS), suppress(HttpFault):
-            while await self.chunk() is not None:
+    async def drain(self) -> None:
+        """Read the rest of the body for a moment, so that the next request can use the connection."""
+        with anyio.move_on_after(DRAIN_SECONDS), suppress(HttpFault):
+            while await self.read_chunk() is not None:
                 pass
 
-    async def hang_up(self) -> None:
-        """Close the connection, unless the answer was read to its end."""
+    async def close(self) -> None:
+        """Close the connection, unless the body was read to its end."""
         with anyio.CancelScope(shield=True) as scope:
-            # httpx reads by generators within generators, which trio wants to see ended: a cancelled read ends them.
+            # httpx reads through nested async generators. A cancelled read ends them all; trio complains about
+            # generators that are left open.
             scope.cancel()
             with suppress(self._httpx.HTTPError, RuntimeError):
                 while await anext(self._chunks, None) is not None:
@@ -86,59 +90,79 @@ class HttpResponse:
             await self._response.aclose()
 
 
-class Http:
-    """A client for one address, `who`'s. It may be opened several times, and is closed with the last."""
+class HttpClient:
+    """An HTTP client for one address. It can be opened several times, and closes with the last `close`.
 
-    def __init__(self, who: str, url: str, *, first_byte_seconds: float, silent_seconds: float) -> None:
-        for name, value in (("first_byte_seconds", first_byte_seconds), ("silent_seconds", silent_seconds)):
+    Args:
+        owner: The class that uses it, for errors.
+        url: The address, to check it and to see whether it is local.
+        first_byte_seconds: How long the beginning of a response may take, in seconds.
+        silence_seconds: How long the server may be silent within a response, in seconds.
+
+    Raises:
+        ValueError: A time is not positive, or the address is not an HTTP address.
+    """
+
+    def __init__(self, owner: str, url: str, *, first_byte_seconds: float, silence_seconds: float) -> None:
+        for name, value in (("first_byte_seconds", first_byte_seconds), ("silence_seconds", silence_seconds)):
             if not value > 0:
-                raise ValueError(f"{who}({name}={value}): expected a positive number of seconds")
+                raise ValueError(f"{owner}({name}={value}): expected a positive number of seconds")
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-            raise ValueError(f"{who}: {url!r} is no address; expected one such as https://host/v1")
-        self._who = who
-        self._local = is_local(url)
-        self._first = first_byte_seconds
-        self._silent = silent_seconds
+            raise ValueError(f"{owner}: {url!r} is no address; expected one such as https://host/v1")
+        self._owner = owner
+        self._is_local = is_local(url)
+        self._first_byte_seconds = first_byte_seconds
+        self._silence_seconds = silence_seconds
         self._client: Any = None
         self._httpx: Any = None
-        self._opened = 0
+        self._users = 0
 
     @property
     def is_open(self) -> bool:
-        """Somebody has it open."""
+        """Whether it has been opened more often than closed."""
         return self._client is not None
 
     async def open(self) -> None:
-        """Make the client. Raises `ModuleNotFoundError` without the library."""
-        if not self._opened:
-            self._httpx = import_extra("httpx", "http", self._who)
-            # The timeouts are ours, by AnyIO's clock; and no proxy stands between us and a server next door.
-            self._client = self._httpx.AsyncClient(timeout=None, trust_env=not self._local)
-        self._opened += 1
+        """Create the client. Raises `ModuleNotFoundError` without the extra `http`."""
+        if not self._users:
+            self._httpx = import_extra("httpx", "http", self._owner)
+            # Timeouts are kept here, on AnyIO's clock. A local server is not reached through a proxy.
+            self._client = self._httpx.AsyncClient(timeout=None, trust_env=not self._is_local)
+        self._users += 1
 
     async def close(self) -> None:
-        """Let go of it."""
-        self._opened -= 1
-        if not self._opened:
+        """Close the client, if this is the last user."""
+        self._users -= 1
+        if not self._users:
             client, self._client = self._client, None
             with anyio.CancelScope(shield=True), anyio.move_on_after(1):
                 await client.aclose()
 
     @asynccontextmanager
     async def post(self, url: str, *, headers: dict[str, str], **content: Any) -> AsyncIterator[HttpResponse]:
-        """Ask, and wait for the beginning of the answer. Raises `HttpFault`."""
-        deadline = anyio.current_time() + self._first
+        """Send a `POST` request and yield the response when its headers have arrived.
+
+        Args:
+            url: The full address.
+            headers: The HTTP headers.
+            **content: The body and query, as `httpx.Request` takes them (`content=`, `json=`, `files=`, `params=`).
+
+        Raises:
+            HttpFault: There is no response.
+        """
+        deadline = anyio.current_time() + self._first_byte_seconds
         request = self._client.build_request("POST", url, headers=headers, **content)
-        response = await within(self._httpx, deadline, self._client.send(request, stream=True), self._first)
-        answer = HttpResponse(self._httpx, response, deadline, self._first, self._silent)
+        sending = self._client.send(request, stream=True)
+        reply = await _until(self._httpx, deadline, sending, self._first_byte_seconds)
+        response = HttpResponse(self._httpx, reply, deadline, self._first_byte_seconds, self._silence_seconds)
         try:
-            yield answer
+            yield response
         finally:
-            await answer.hang_up()
+            await response.close()
 
 
-async def within(httpx: Any, deadline: float, coming: Awaitable[T], seconds: float) -> T:
-    """What is awaited, until the deadline, which is after so many seconds. Raises `HttpFault`."""
+async def _until(httpx: Any, deadline: float, coming: Awaitable[T], seconds: float) -> T:
+    """Await something of httpx until a deadline, which is `seconds` after its beginning. Raises `HttpFault`."""
     try:
         with anyio.fail_after(max(deadline - anyio.current_time(), 0)):
             return await coming
@@ -151,7 +175,7 @@ async def within(httpx: Any, deadline: float, coming: Awaitable[T], seconds: flo
 
 
 def is_local(url: str) -> bool:
-    """Whether the address is of this machine or of the network around it, where servers ask for no key."""
+    """Return whether the host is this machine or in a local network, where servers usually ask for no key."""
     host = urlsplit(url).hostname or ""
     try:
         address = ip_address(host)

@@ -1,4 +1,4 @@
-"""A part whose model works on this machine: loaded once, and used in threads of its own."""
+"""The base of models on this machine: loaded once, shared by sessions, and run in worker threads."""
 
 from __future__ import annotations
 
@@ -17,54 +17,61 @@ T = TypeVar("T")
 
 
 class LocalStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """How much a model has to do."""
+    """The load of a local model."""
 
     sessions: int
-    """Who has it open, now."""
+    """Sessions that have it open now."""
     working: int
-    """Calls at work."""
+    """Calls that run now."""
     waiting: int
     """Calls that wait for one of those to end."""
     waiting_peak: int
-    """The most that ever waited."""
+    """The most calls that ever waited at once."""
 
 
 class LocalModel:
-    """A part with a model. It is a context manager, and may be entered by several sessions of one event loop at once.
+    """A part of a cascade with a model in this process.
 
-    The first that enters has the model loaded, the last that leaves lets go of it. `concurrency` calls work at once,
-    and the next waits for one of them. A call that is cancelled is left to finish in its thread, where the next waits
-    behind it.
+    It is a context manager, which several sessions of one event loop can enter at once. The first to enter loads the
+    model, the last to leave drops it. A call that is cancelled goes on in its thread, and the next call of that thread
+    waits for it.
+
+    Args:
+        concurrency: How many calls run at once, each in a thread of its own; further calls wait. 1 or more.
     """
 
     def __init__(self, concurrency: int) -> None:
         if concurrency < 1:
             raise ValueError(
-                f"{type(self).__name__}(concurrency={concurrency}): expected how many work at once, 1 or more"
+                f"{type(self).__name__}(concurrency={concurrency}): expected how many calls run at once, 1 or more"
             )
         self._concurrency = concurrency
-        self._entered = 0
-        self._opening: anyio.Lock | None = None
+        self._users = 0
+        self._load_lock: anyio.Lock | None = None
         self._workers: list[Worker] = []
         self._free: list[Worker] = []
         self._slots: anyio.Semaphore | None = None
         self._model: Any = None
-        self._waiting = self._peak = 0
+        self._waiting = self._waiting_peak = 0
 
     def statistics(self) -> LocalStatistics:
-        """How much there is to do now, for all who share it."""
-        working = len(self._workers) - len(self._free)
-        return LocalStatistics(sessions=self._entered, working=working, waiting=self._waiting, waiting_peak=self._peak)
+        """Return the present load, over all sessions that share the model."""
+        return LocalStatistics(
+            sessions=self._users,
+            working=len(self._workers) - len(self._free),
+            waiting=self._waiting,
+            waiting_peak=self._waiting_peak,
+        )
 
     def _load(self) -> Any:
-        """The model. Runs in a thread."""
+        """Return the loaded model. Runs in a thread."""
         raise NotImplementedError
 
     async def __aenter__(self) -> Self:
-        self._opening = self._opening or anyio.Lock()
-        self._entered += 1
+        self._load_lock = self._load_lock or anyio.Lock()
+        self._users += 1
         try:
-            async with self._opening:
+            async with self._load_lock:
                 if self._slots is None:
                     await self._open()
         except BaseException:
@@ -87,38 +94,37 @@ class LocalModel:
         self._workers, self._free, self._slots = workers, list(workers), anyio.Semaphore(self._concurrency)
 
     def _leave(self) -> None:
-        self._entered -= 1
-        if not self._entered:
+        self._users -= 1
+        if not self._users:
             _dismiss(self._workers)
-            self._workers, self._free, self._slots, self._opening, self._model = [], [], None, None, None
+            self._workers, self._free, self._slots, self._load_lock, self._model = [], [], None, None, None
 
     async def _call(self, function: Callable[[], T]) -> T:
-        """Run it in a thread. Raises what it raises, and `RuntimeError` outside the context manager."""
-        self._opened()
+        """Run a function in a thread. Raises what it raises, and `RuntimeError` outside the context manager."""
+        self._get_model()
         assert self._slots is not None
         slots, free = self._slots, self._free
         try:
             slots.acquire_nowait()
         except anyio.WouldBlock:
-            await self._turn(slots)
-        worker = free.pop(0)  # the one that has rested longest
+            await self._wait_for(slots)
+        worker = free.pop(0)  # the one that has been idle for longest
         try:
             return await worker.call(function)
         finally:
             free.append(worker)
             slots.release()
 
-    async def _turn(self, slots: anyio.Semaphore) -> None:
-        """Wait for a call to end."""
+    async def _wait_for(self, slots: anyio.Semaphore) -> None:
         self._waiting += 1
-        self._peak = max(self._peak, self._waiting)
+        self._waiting_peak = max(self._waiting_peak, self._waiting)
         try:
             await slots.acquire()
         finally:
             self._waiting -= 1
 
-    def _opened(self) -> Any:
-        """The model. Raises `RuntimeError` outside the context manager."""
+    def _get_model(self) -> Any:
+        """Return the model. Raises `RuntimeError` outside the context manager."""
         if self._model is None:
             raise RuntimeError(f"{type(self).__name__} is not open; use it in 'async with', as a cascade does")
         return self._model

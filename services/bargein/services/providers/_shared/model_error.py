@@ -1,4 +1,4 @@
-"""What goes wrong with a language model, and what to do about it. No I/O."""
+"""Errors of language models: what went wrong, whether to try again, and what to do. No I/O."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import msgspec
 from bargein.pipeline import BargeinError
 from bargein.services.sockets.retry import backoff_seconds, retry_after_seconds
 
-__all__ = ["FaultKind", "LanguageModelError", "complaint", "refusal", "retry_wait"]
+from .keys import clean_text
+
+__all__ = ["FaultKind", "LanguageModelError", "http_error", "retry_wait", "stream_error"]
 
 FaultKind = Literal[
     "key",
@@ -30,14 +32,14 @@ FaultKind = Literal[
     "slow",
 ]
 FATAL: Final = frozenset({"key", "credit", "model", "address", "context", "request"})
-"""Faults that another try would meet again."""
+"""Kinds where retrying cannot succeed."""
 PASSING: Final = frozenset({"busy", "server", "unreachable", "cut", "unreadable"})
-"""Faults that another try may not meet."""
+"""Kinds where a retry can succeed."""
 ADVICE: Final[dict[str, str]] = {
     "key": "the key is not accepted, or may not use this; look at api_key",
     "credit": "there is no credit left; look at the account",
-    "model": "no such model, or no such address; look at model and base_url",
-    "address": "this is no language model's address; look at base_url",
+    "model": "no such model, or no such address; look at model and url",
+    "address": "this is no language model's address; look at url",
     "context": "the conversation is longer than the model can read; let the history forget more, or take a model "
     "that reads more",
     "request": "the request is refused; look at the options and at extra",
@@ -87,7 +89,7 @@ _STATUS: Final[dict[int, FaultKind]] = {
 
 
 class LanguageModelError(BargeinError):
-    """A language model has not answered, or not to the end. The message says what happened and what to do."""
+    """A language model has not answered, or not completely. The message says what happened and what to do."""
 
     def __init__(
         self,
@@ -96,51 +98,64 @@ class LanguageModelError(BargeinError):
         *,
         kind: FaultKind = "request",
         status: int | None = None,
-        wait: float | None = None,
+        retry_after_seconds: float | None = None,
     ) -> None:
         super().__init__(message)
         self.fatal = fatal
-        """Asking the same again would fail in the same way."""
+        """Whether the same request would fail again."""
         self.kind: FaultKind = kind
-        """What sort of fault it is: `"context"`, for one, is mended by a shorter conversation."""
+        """What went wrong. A `"context"` fault, for example, is cured by a shorter conversation."""
         self.status = status
         """The HTTP status, if there was one."""
-        self.wait = wait
-        """For how many seconds the provider asks to be left alone."""
+        self.retry_after_seconds = retry_after_seconds
+        """How long the provider asks to wait before the next request, in seconds."""
 
 
-def refusal(who: str, status: int, body: bytes, headers: Mapping[str, str]) -> LanguageModelError:
-    """The error of an HTTP answer that is none of a model's. Header names are lower-case."""
-    said, kind = _said(body), _kind(body, status)
+def http_error(source: str, status: int, body: bytes, headers: Mapping[str, str]) -> LanguageModelError:
+    """Return the error for an HTTP response that is not an answer.
+
+    Args:
+        source: The address that was asked.
+        status: The HTTP status.
+        body: The body, or its beginning.
+        headers: The headers, by lower-case names.
+    """
+    text, kind = _text(body), _kind(body, status)
     if _is_page(body, headers):
-        said = "a web page"
+        text = "a web page"
         kind = "server" if status >= 500 else "key" if status in (401, 403) else "address"
     elif 300 <= status < 400:
-        said, kind = f"a redirection to {headers.get('location', 'nowhere')}", "address"
-    return _error(f"{who} answers {status}", said, kind, status, retry_after_seconds(headers))
+        text, kind = f"a redirection to {headers.get('location', 'nowhere')}", "address"
+    return _error(f"{source} answers {status}", text, kind, status, retry_after_seconds(headers))
 
 
-def complaint(who: str, error: Any) -> LanguageModelError:
-    """The error of an error object that comes within a stream."""
+def stream_error(source: str, error: Any) -> LanguageModelError:
+    """Return the error for an error object within a stream.
+
+    Args:
+        source: The address that was asked.
+        error: The object, decoded from JSON.
+    """
     body = msgspec.json.encode({"error": error})
     code = error.get("code") if isinstance(error, dict) else None
     status = code if isinstance(code, int) and 400 <= code < 600 else 500
     if isinstance(error, dict) and error.get("type") == "invalid_request_error":
         status = 400
-    return _error(f"{who} gives up", _said(body), _kind(body, status), None, None)
+    return _error(f"{source} gives up", _text(body), _kind(body, status), None, None)
 
 
-def _error(what: str, said: str, kind: FaultKind, status: int | None, wait: float | None) -> LanguageModelError:
-    said = f" ({said})" if said else ""
-    return LanguageModelError(f"{what}: {ADVICE[kind]}{said}", kind in FATAL, kind=kind, status=status, wait=wait)
+def _error(what: str, text: str, kind: FaultKind, status: int | None, wait: float | None) -> LanguageModelError:
+    text = f" ({text})" if text else ""
+    message = f"{what}: {ADVICE[kind]}{text}"
+    return LanguageModelError(message, kind in FATAL, kind=kind, status=status, retry_after_seconds=wait)
 
 
 def _is_page(body: bytes, headers: Mapping[str, str]) -> bool:
     return "html" in headers.get("content-type", "") or body.lstrip()[:1] == b"<"
 
 
-def _parts(body: bytes) -> tuple[str, list[str]]:
-    """The message of an error's body, and its codes; whatever the provider wraps it in."""
+def _parse(body: bytes) -> tuple[str, list[str]]:
+    """Return the message and the codes of an error's body. Providers nest them in different ways."""
     try:
         found = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError):
@@ -155,13 +170,13 @@ def _parts(body: bytes) -> tuple[str, list[str]]:
     return str(message), [str(found.get(key)) for key in ("code", "type") if found.get(key)]
 
 
-def _said(body: bytes) -> str:
-    message, codes = _parts(body)
-    return " ".join(message.split())[:300] or ", ".join(codes)
+def _text(body: bytes) -> str:
+    message, codes = _parse(body)
+    return clean_text(message) or ", ".join(codes)
 
 
 def _kind(body: bytes, status: int) -> FaultKind:
-    message, codes = _parts(body)
+    message, codes = _parse(body)
     for code in codes:
         if code in _TYPES and not (code == "rate_limit_error" and _CREDIT.search(message)):
             return _TYPES[code]
@@ -173,9 +188,18 @@ def _kind(body: bytes, status: int) -> FaultKind:
 
 
 def retry_wait(error: LanguageModelError, attempt: int, random: Random) -> float | None:
-    """Seconds before the next try, after `attempt` tries; None when another would not help, or come too late."""
+    """Return how many seconds to wait before the next try.
+
+    Args:
+        error: What the last try met.
+        attempt: How many tries there were, from 1.
+        random: Source of the jitter.
+
+    Returns:
+        Seconds, or None if a retry cannot succeed or would come too late.
+    """
     if error.kind not in PASSING or error.fatal:
         return None
     if error.kind == "unreachable" and attempt == 1:
-        return 0.0  # most often a connection that was kept too long
-    return backoff_seconds(attempt, error.wait, random)
+        return 0.0  # most often a kept connection that the server has closed meanwhile
+    return backoff_seconds(attempt, error.retry_after_seconds, random)

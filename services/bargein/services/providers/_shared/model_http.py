@@ -1,32 +1,64 @@
-"""What the language models behind HTTP have in common: one request an answer, asked again while nothing has come."""
+"""The base of language models behind HTTP: one request for each answer, retried while nothing has arrived."""
 
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import anyio
 
 from bargein.services.cascade.parts import LanguageModel, Prompt
 
-from .http import Http, HttpFault
-from .model_error import LanguageModelError, refusal, retry_wait
+from .http import HttpClient, HttpFault, is_local
+from .keys import check_key
+from .model_error import LanguageModelError, http_error, retry_wait
 from .model_stream import AnswerStream, Piece
 
-__all__ = ["HttpModel"]
+__all__ = ["HttpModel", "find_model_key"]
 
-LARGEST_REFUSAL = 64 * 2**10
-"""Bytes of a refusal that are read."""
-LARGEST_ANSWER = 16 * 2**20
+MAX_ERROR_BYTES = 64 * 2**10
+"""Bytes of an error response that are read."""
+MAX_ANSWER_BYTES = 16 * 2**20
 """Bytes of an answer that is not streamed."""
 
 
+def find_model_key(owner: str, api_key: str | None, variable: str, url: str) -> str:
+    """Return the key for a language model's address; empty if none is needed.
+
+    Args:
+        owner: The class of the model, for errors.
+        api_key: The key that was given; None to look at the environment variable, `""` to send none.
+        variable: The environment variable of the provider at this address; empty if the provider is unknown, so that a
+            key is never sent to somebody else.
+        url: The address.
+
+    Raises:
+        ValueError: A server outside the local network needs a key, or the key has impossible characters.
+    """
+    key = os.environ.get(variable, "") if api_key is None and variable else api_key or ""
+    if not key and api_key is None and not is_local(url):
+        also = f", or set {variable}" if variable else ""
+        raise ValueError(f"{owner}: no key for {urlsplit(url).hostname}; give api_key=...{also}")
+    return check_key(owner, key, variable or "the argument")
+
+
 class HttpModel(LanguageModel):
-    """A language model behind HTTP. A subclass says what is asked, and how the answer is read."""
+    """A language model behind HTTP. A subclass implements `request` and `stream`.
+
+    Args:
+        url: The address of the endpoint.
+        headers: The HTTP headers of each request.
+        secret: The key, which is removed from errors.
+        retries: How often an answer is requested again, while nothing of it has arrived.
+        first_byte_seconds: How long the beginning of an answer may take, in seconds.
+        silence_seconds: How long the server may be silent within an answer, in seconds.
+    """
 
     def __init__(
         self,
@@ -36,30 +68,30 @@ class HttpModel(LanguageModel):
         secret: str,
         retries: int,
         first_byte_seconds: float,
-        silent_seconds: float,
+        silence_seconds: float,
     ) -> None:
-        who = type(self).__name__
+        owner = type(self).__name__
         if retries < 0:
-            raise ValueError(f"{who}(retries={retries}): expected 0 or more")
-        self._http = Http(who, url, first_byte_seconds=first_byte_seconds, silent_seconds=silent_seconds)
+            raise ValueError(f"{owner}(retries={retries}): expected 0 or more")
+        self._http = HttpClient(owner, url, first_byte_seconds=first_byte_seconds, silence_seconds=silence_seconds)
         self.url = url
-        """Where it is asked."""
+        """The address of the endpoint."""
         self.retries = retries
-        """How often an answer is asked for again, while nothing of it has come."""
+        """How often an answer is requested again, while nothing of it has arrived."""
         self.first_byte_seconds = first_byte_seconds
-        """How long the beginning of an answer may take."""
-        self.silent_seconds = silent_seconds
-        """How long it may be silent within an answer."""
+        """How long the beginning of an answer may take, in seconds."""
+        self.silence_seconds = silence_seconds
+        """How long the server may be silent within an answer, in seconds."""
         self._headers = {"accept": "text/event-stream", "accept-encoding": "identity", **headers}
         self._secret = secret
         self._random = random.Random()
 
     def request(self, prompt: Prompt) -> dict[str, Any]:
-        """The body that a prompt is asked with, as JSON."""
+        """Return the JSON body of the request for a prompt."""
         raise NotImplementedError
 
     def stream(self) -> AnswerStream:
-        """The protocol of the next answer."""
+        """Return the protocol of one answer."""
         raise NotImplementedError
 
     async def __aenter__(self) -> Self:
@@ -72,9 +104,13 @@ class HttpModel(LanguageModel):
         await self._http.close()
 
     async def answer(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
-        """Answer. Raises `LanguageModelError`; what was given before it stands.
+        """Yield the answer to a prompt, piece by piece.
 
-        Close the iterator (`contextlib.aclosing`) when you stop early: that ends the request.
+        Close the iterator (`contextlib.aclosing`) when you stop early; that ends the request.
+
+        Raises:
+            LanguageModelError: There is no answer, or it breaks off. Pieces yielded before are valid.
+            RuntimeError: The model is not open; use it in `async with`.
         """
         if not self._http.is_open:
             raise RuntimeError(f"{type(self).__name__} is not open; use it in `async with`")
@@ -82,55 +118,56 @@ class HttpModel(LanguageModel):
         attempt = 0
         while True:
             attempt += 1
-            given = False
+            begun = False
             try:
-                async with aclosing(self._once(body)) as pieces:
+                async with aclosing(self._try(body)) as pieces:
                     async for piece in pieces:
-                        given = True
+                        begun = True
                         yield piece
                 return
             except (LanguageModelError, HttpFault) as fault:
-                error = self._meaning(fault) if isinstance(fault, HttpFault) else fault
+                error = self._to_error(fault) if isinstance(fault, HttpFault) else fault
                 wait = retry_wait(error, attempt, self._random)
-                if given or wait is None or attempt > self.retries:
-                    raise self._discreet(error) from None
+                if begun or wait is None or attempt > self.retries:
+                    raise self._without_key(error) from None
             await anyio.sleep(wait)
 
-    async def _once(self, body: bytes) -> AsyncGenerator[Piece, None]:
-        """One request, and its answer's pieces. Raises `HttpFault`, too."""
+    async def _try(self, body: bytes) -> AsyncGenerator[Piece, None]:
+        """Send one request and yield its answer. Raises `LanguageModelError` and `HttpFault`."""
         stream = self.stream()
-        async with self._http.post(self.url, headers=self._headers, content=body) as answer:
-            if answer.status != 200 or "html" in answer.kind:
-                said = await answer.beginning(LARGEST_REFUSAL)
-                raise refusal(self._who, answer.status, said, answer.headers)
-            if "json" in answer.kind and "ndjson" not in answer.kind:  # it does not stream, or it complains politely
-                for piece in stream.whole(await answer.whole(LARGEST_ANSWER)):
+        async with self._http.post(self.url, headers=self._headers, content=body) as response:
+            if response.status != 200 or "html" in response.content_type:
+                error_body = await response.read_available(MAX_ERROR_BYTES)
+                raise http_error(self._source, response.status, error_body, response.headers)
+            if "json" in response.content_type and "ndjson" not in response.content_type:
+                # The server does not stream, or reports an error with status 200.
+                for piece in stream.read_body(await response.read(MAX_ANSWER_BYTES)):
                     yield piece
                 return
-            while not stream.over and (data := await answer.chunk()) is not None:
+            while not stream.over and (data := await response.read_chunk()) is not None:
                 for piece in stream.feed(data):
                     yield piece
             for piece in stream.end():
                 yield piece
-            await answer.linger()
+            await response.drain()
 
     @property
-    def _who(self) -> str:
+    def _source(self) -> str:
+        """The address without its query, which may hold a secret."""
         return self.url.split("?")[0]
 
-    def _meaning(self, fault: HttpFault) -> LanguageModelError:
-        """What has gone wrong, and what to do about it."""
-        if fault.kind == "slow":
-            message = f"{self._who} says nothing for {fault.said} s; look if it is there, or give it more time"
+    def _to_error(self, fault: HttpFault) -> LanguageModelError:
+        if fault.cause == "slow":
+            message = f"{self._source} says nothing for {fault.detail} s; look if it is there, or give it more time"
             return LanguageModelError(message, kind="slow")
-        if fault.kind == "unreachable":
-            message = f"{self._who} cannot be reached: {fault.said}; look whether it runs, and at base_url"
+        if fault.cause == "unreachable":
+            message = f"{self._source} cannot be reached: {fault.detail}; look whether it runs, and at url"
         else:
-            message = f"{self._who} has closed the connection ({fault.said}); ask again"
+            message = f"{self._source} has closed the connection ({fault.detail}); ask again"
         return LanguageModelError(message, kind="unreachable")
 
-    def _discreet(self, error: LanguageModelError) -> LanguageModelError:
-        """The error without the key, which some providers repeat."""
+    def _without_key(self, error: LanguageModelError) -> LanguageModelError:
+        """Return the error with the key removed from its message. Some providers repeat the key."""
         if self._secret and self._secret in str(error):
             error.args = (str(error).replace(self._secret, "***"),)
         return error

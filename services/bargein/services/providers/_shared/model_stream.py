@@ -13,73 +13,84 @@ from bargein.services.cascade.parts import ToolRequest
 from .model_error import LanguageModelError
 from .sse import EventTooLargeError, ServerEvent, SseReader
 
-__all__ = ["AnswerStream", "Piece", "leave_out"]
+__all__ = ["AnswerStream", "Piece", "token_count", "without_none"]
 
 Piece = str | ToolRequest | Usage
+"""What an answer consists of: text, tool calls, and the usage."""
 
 
 class AnswerStream:
-    """One answer's protocol: bytes to pieces. A subclass says what an event means, and what comes last."""
+    """The protocol of one answer: bytes to pieces. A subclass implements `on_event` and `final_pieces`.
 
-    def __init__(self, who: str = "the model") -> None:
-        self.who = who
-        """Who answers, for errors."""
+    Args:
+        source: The address or name of the model, for errors.
+    """
+
+    def __init__(self, source: str = "the model") -> None:
+        self.source = source
+        """The address or name of the model."""
         self.over = False
-        """The answer is complete, and the server has said so."""
+        """Whether the server has said that the answer is complete. Later bytes are ignored."""
         self.finished = False
-        """The model has said all, though more about it may follow."""
+        """Whether the model has said all. The server may still send the usage."""
         self._reader = SseReader()
 
-    def event(self, event: ServerEvent) -> Iterator[Piece]:
-        """The pieces of one event."""
+    def on_event(self, event: ServerEvent) -> Iterator[Piece]:
+        """Yield the pieces of one event."""
         raise NotImplementedError
 
-    def last(self) -> Iterator[Piece]:
-        """The pieces that wait for the answer to be complete."""
+    def final_pieces(self) -> Iterator[Piece]:
+        """Yield the pieces that are only known when the answer is complete."""
         raise NotImplementedError
 
     def feed(self, data: bytes) -> Iterator[Piece]:
-        """The pieces that are complete with these bytes. Raises `LanguageModelError`."""
+        """Yield the pieces that these bytes complete. Raises `LanguageModelError`."""
         try:
             for event in self._reader.feed(data):
                 yield from self._take(event)
         except EventTooLargeError as error:
-            raise LanguageModelError(f"{self.who} sends {error}; ask again", kind="unreadable") from None
+            raise LanguageModelError(f"{self.source} sends {error}; ask again", kind="unreadable") from None
 
     def end(self) -> Iterator[Piece]:
-        """The last pieces: no more bytes will come. Raises `LanguageModelError` for an answer that was cut."""
+        """Yield the last pieces: no more bytes will come. Raises `LanguageModelError` for an incomplete answer."""
         try:
             for event in self._reader.end():
                 yield from self._take(event)
         except LanguageModelError as error:
-            if error.kind != "unreadable":  # half an event is no fault of its own
+            if error.kind != "unreadable":  # half an event is reported below, as an incomplete answer
                 raise
         if not (self.over or self.finished):
-            raise LanguageModelError(f"{self.who} has stopped within its answer; ask again", kind="cut")
+            raise LanguageModelError(f"{self.source} has stopped within its answer; ask again", kind="cut")
         self.over = True
-        yield from self.last()
+        yield from self.final_pieces()
 
-    def whole(self, body: bytes) -> Iterator[Piece]:
-        """The pieces of an answer that was not streamed. Raises `LanguageModelError`."""
+    def read_body(self, body: bytes) -> Iterator[Piece]:
+        """Yield the pieces of an answer that was not streamed. Raises `LanguageModelError`."""
         yield from self._take(ServerEvent(body.decode("utf-8", "replace")))
         yield from self.end()
 
-    def decoded(self, event: ServerEvent) -> dict[str, Any]:
-        """An event's JSON object. Raises `LanguageModelError`."""
+    def decode(self, event: ServerEvent) -> dict[str, Any]:
+        """Return the JSON object of an event. Raises `LanguageModelError`."""
         try:
             found = msgspec.json.decode(event.data)
         except (msgspec.DecodeError, RecursionError):
             found = None
         if isinstance(found, dict):
             return found
-        message = f"{self.who} sends what cannot be read: {event.data[:100]!r}; ask again"
+        message = f"{self.source} sends what cannot be read: {event.data[:100]!r}; ask again"
         raise LanguageModelError(message, kind="unreadable")
 
     def _take(self, event: ServerEvent) -> Iterator[Piece]:
         if not self.over and event.data.strip():
-            yield from self.event(event)
+            yield from self.on_event(event)
 
 
-def leave_out(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The body without what is None."""
+def without_none(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body without the fields that are None."""
     return {name: value for name, value in body.items() if value is not None}
+
+
+def token_count(usage: Any, name: str) -> int:
+    """Return a count of a usage object; 0 if it is missing or not a positive integer."""
+    value = usage.get(name) if isinstance(usage, dict) else None
+    return value if isinstance(value, int) and value > 0 else 0

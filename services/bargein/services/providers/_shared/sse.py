@@ -1,4 +1,4 @@
-"""Server-sent events: bytes in pieces of any size to events. No I/O."""
+"""A parser for server-sent events: bytes in pieces of any size become events. No I/O."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import msgspec
 
 __all__ = ["EventTooLargeError", "ServerEvent", "SseReader"]
 
-LARGEST = 16 * 2**20
-"""Bytes of one event, at most."""
+MAX_EVENT_BYTES = 16 * 2**20
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 class EventTooLargeError(Exception):
-    """An event never ends."""
+    """An event has more bytes than can be sensible."""
 
 
 class ServerEvent(msgspec.Struct, frozen=True):
@@ -24,22 +23,25 @@ class ServerEvent(msgspec.Struct, frozen=True):
     data: str
     """Its data, the lines joined by line feeds."""
     event: str = ""
-    """Its name; most streams have none."""
+    """Its name; most streams give none."""
 
 
 class SseReader:
-    """One stream's reader. Lines may end with LF, CR or CRLF, anywhere in the pieces; comments are skipped."""
+    """The parser of one stream.
+
+    Lines end with LF, CR or CRLF, wherever the pieces are cut. Comments and unknown fields are skipped.
+    """
 
     def __init__(self) -> None:
         self._tail = bytearray()  # the line that has not ended
         self._data: list[str] = []
         self._name = ""
         self._size = 0
-        self._after_cr = False  # the last piece ended with CR; an LF that follows belongs to it
+        self._after_cr = False  # the last piece ended with CR, so an LF that follows belongs to that line end
         self._begun = False
 
     def feed(self, piece: bytes) -> Iterator[ServerEvent]:
-        """The events that are complete with this piece. Raises `EventTooLargeError` for one that never ends."""
+        """Yield the events that this piece completes. Raises `EventTooLargeError`."""
         if self._after_cr and piece.startswith(b"\n"):
             piece = piece[1:]
         if piece:
@@ -47,18 +49,18 @@ class SseReader:
         first, *lines = _LINE_END.split(piece)
         self._tail += first
         for line in lines:
-            yield from self._line(bytes(self._tail))
+            yield from self._read_line(bytes(self._tail))
             self._tail = bytearray(line)
-        if len(self._tail) + self._size > LARGEST:
-            raise EventTooLargeError(f"an event of more than {LARGEST} bytes")
+        if len(self._tail) + self._size > MAX_EVENT_BYTES:
+            raise EventTooLargeError(f"an event of more than {MAX_EVENT_BYTES} bytes")
 
     def end(self) -> Iterator[ServerEvent]:
-        """What was still under way when the stream ended: servers forget the last blank line."""
-        yield from self._line(bytes(self._tail))
+        """Yield the event that was incomplete when the stream ended. Some servers omit the last blank line."""
+        yield from self._read_line(bytes(self._tail))
         self._tail.clear()
-        yield from self._line(b"")
+        yield from self._read_line(b"")
 
-    def _line(self, raw: bytes) -> Iterator[ServerEvent]:
+    def _read_line(self, raw: bytes) -> Iterator[ServerEvent]:
         if not self._begun:
             self._begun = True
             raw = raw.removeprefix(b"\xef\xbb\xbf")

@@ -1,15 +1,16 @@
-"""A voice at a provider: one socket that is kept from sentence to sentence, and opened anew when it has died."""
+"""The base of voices that speak over one WebSocket, kept from sentence to sentence and reopened when it has died."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Protocol, TypeVar
 from uuid import uuid4
 
 import anyio
+import msgspec
 from anyio.abc import TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
@@ -17,62 +18,90 @@ from bargein.services.cascade.parts import Samples, TextToSpeech, Word
 from bargein.services.sockets import Socket, SocketClosedError
 from bargein.services.sockets.retry import RETRYABLE_STATUSES, backoff_seconds
 
-from .remote_socket import AHEAD, RemoteSocket
-from .voice_protocol import SpeechPiece, VoiceProtocol
+from .remote_speech import MAX_PENDING_PIECES, RemoteSpeech
 
-__all__ = ["SocketVoice"]
+__all__ = ["SocketVoice", "SpeechPiece", "VoiceProtocol"]
 
+T = TypeVar("T")
 Put = Callable[[Samples | Word], Awaitable[None]]
 
 
-class _LineError(ConnectionError):
-    """The server complains, and not of one sentence."""
+class SpeechPiece(msgspec.Struct, frozen=True, kw_only=True):
+    """The meaning of one message of a voice's server."""
+
+    context: str | None
+    """The sentence it belongs to; None if it concerns the whole connection."""
+    pieces: Sequence[Samples | Word] = ()
+    """Audio, and when its words sound."""
+    done: bool = False
+    """Whether the sentence is complete."""
+    fault: str = ""
+    """The server's complaint; nothing more will come then either."""
+    status: int = 0
+    """The HTTP status of the complaint, if the server gives one."""
+
+
+class VoiceProtocol(Protocol):
+    """The protocol of one connection. Each sentence is a context with an id of its own."""
+
+    def begin(self, context: str, text: str) -> Sequence[str]:
+        """Return the messages that request a sentence."""
+
+    def cancel(self, context: str) -> Sequence[str]:
+        """Return the messages that cancel a sentence which is not complete. Later messages about it are ignored."""
+
+    def receive(self, data: str | bytes) -> SpeechPiece:
+        """Return the meaning of a message. Raises `ConnectionError` for one that cannot be read."""
+
+
+class _ConnectionFaultError(ConnectionError):
+    """The server complains about the whole connection."""
 
 
 class _BusyError(ConnectionError):
-    """The server has too much to do for this sentence, or fails."""
+    """The server is too busy for this sentence, or fails."""
 
 
-class _Line:
-    """An open socket, and who listens to what comes over it."""
+class _VoiceConnection:
+    """An open socket, and the sentences whose audio is awaited over it."""
 
     def __init__(self, socket: Socket, protocol: VoiceProtocol) -> None:
         self.protocol = protocol
         self.open = True
         self.used = False
-        """A sentence was asked for over it."""
+        """Whether a sentence was requested over it."""
         self.fault: Exception = SocketClosedError(1006, "it was given up")
-        """Why it is not open any more."""
+        """Why it is closed."""
         self._socket = socket
         self._scope = anyio.CancelScope()
         self._listeners: dict[str, MemoryObjectSendStream[SpeechPiece]] = {}
-        self._sending = anyio.Lock()
+        self._send_lock = anyio.Lock()
 
     def listen(self, context: str) -> MemoryObjectReceiveStream[SpeechPiece]:
-        """What will be said of a sentence. It ends with the line."""
-        give, take = anyio.create_memory_object_stream[SpeechPiece](AHEAD)
+        """Return a stream of the messages about a sentence. It ends with the connection."""
+        send, receive = anyio.create_memory_object_stream[SpeechPiece](MAX_PENDING_PIECES)
         if self.open:
-            self._listeners[context] = give
+            self._listeners[context] = send
         else:
-            give.close()
-        return take
+            send.close()
+        return receive
 
     def forget(self, context: str) -> None:
-        """Nobody listens to it any more."""
-        if (give := self._listeners.pop(context, None)) is not None:
-            give.close()
+        """End the stream of a sentence."""
+        if (send := self._listeners.pop(context, None)) is not None:
+            send.close()
 
     async def send(self, data: str) -> None:
-        """Send a message. A socket has one sender at a time."""
-        async with self._sending:
+        """Send a message. The lock is there because a socket allows one sender at a time."""
+        async with self._send_lock:
             await self._socket.send(data)
 
     async def read(self) -> None:
-        """Hand out what comes, until the socket is closed or the line is abandoned. Raises nothing: see `fault`."""
+        """Distribute messages until the socket is closed or `abandon` is called. Errors are kept in `fault`."""
         try:
             with self._scope:
                 while True:
-                    await self._hand_out(self.protocol.receive(await self._socket.receive()))
+                    await self._distribute(self.protocol.receive(await self._socket.receive()))
         except Exception as error:
             self.fault = error
         finally:
@@ -80,117 +109,120 @@ class _Line:
             for context in list(self._listeners):
                 self.forget(context)
 
-    async def _hand_out(self, said: SpeechPiece) -> None:
-        for context in list(self._listeners) if said.context is None else [said.context]:
-            if (give := self._listeners.get(context)) is not None:
-                with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # it has been called off
-                    await give.send(said)
+    async def _distribute(self, piece: SpeechPiece) -> None:
+        for context in list(self._listeners) if piece.context is None else [piece.context]:
+            if (send := self._listeners.get(context)) is not None:
+                # The sentence may have been cancelled while the stream was full.
+                with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                    await send.send(piece)
 
     def abandon(self) -> None:
-        """Nothing good will come over it any more."""
+        """Stop using the connection."""
         self.open = False
         self._scope.cancel()
 
 
-class SocketVoice(RemoteSocket, TextToSpeech):
-    """A voice that asks for every sentence over one socket. A subclass says how, and where."""
+class SocketVoice(RemoteSpeech, TextToSpeech):
+    """A voice that requests every sentence over one socket. A subclass sets the endpoint and implements `protocol`."""
 
-    _line: _Line | None = None
-    _opening: anyio.Lock | None = None
+    _connection: _VoiceConnection | None = None
+    _open_lock: anyio.Lock | None = None
 
     def protocol(self) -> VoiceProtocol:
-        """The protocol of the next connection."""
+        """Return the protocol of a new connection."""
         raise NotImplementedError
 
     def speak(self, text: str) -> AsyncGenerator[Samples | Word]:
-        """Speak a sentence or a part of one."""
-        return self._exchange(partial(self._say, text))
+        """Yield the audio of a sentence, or a part of one, with the times of its words."""
+        return self._exchange(partial(self._speak_with_retries, text))
 
-    async def _say(self, text: str, put: Put) -> None:
+    async def _speak_with_retries(self, text: str, put: Put) -> None:
         if not text.strip():
             return
-        given = False
+        begun = False
 
-        async def give(piece: Samples | Word) -> None:
-            nonlocal given
-            given = True
+        async def put_piece(piece: Samples | Word) -> None:
+            nonlocal begun
+            begun = True
             await put(piece)
 
         for attempt in itertools.count(1):
-            line = await self._open()
-            kept = line.used
+            connection = await self._ensure_connection()
+            was_used = connection.used
             try:
-                await self._ask(line, text, give)
+                await self._speak_over(connection, text, put_piece)
                 return
-            except (SocketClosedError, _LineError):
-                if given or not kept or attempt > 1 + self._retries:  # else it died while nobody spoke, and nobody knew
+            except (SocketClosedError, _ConnectionFaultError):
+                # A connection that served an earlier sentence may have died unnoticed since. That is no failure.
+                if begun or not was_used or attempt > 1 + self._retries:
                     raise
             except _BusyError:
                 wait = backoff_seconds(attempt, None, self._random)
-                if given or wait is None or attempt > self._retries:
+                if begun or wait is None or attempt > self._retries:
                     raise
                 await anyio.sleep(wait)
 
-    async def _ask(self, line: _Line, text: str, put: Put) -> None:
-        """Speak a sentence over a line."""
+    async def _speak_over(self, connection: _VoiceConnection, text: str, put: Put) -> None:
+        """Speak a sentence over a connection."""
         context, over = uuid4().hex, False
-        line.used = True
-        with line.listen(context) as coming:
+        connection.used = True
+        with connection.listen(context) as pieces:
             try:
-                for message in line.protocol.begin(context, text):
-                    await self._within(line.send(message))
+                for message in connection.protocol.begin(context, text):
+                    await self._in_time(connection.send(message))
                 while not over:
-                    said = await self._within(coming.receive())
-                    for piece in said.pieces:
-                        await put(piece)
-                    over = said.done or bool(said.fault)
-                    if said.fault:
-                        raise self._complaint(line, said)
+                    piece = await self._in_time(pieces.receive())
+                    for each in piece.pieces:
+                        await put(each)
+                    over = piece.done or bool(piece.fault)
+                    if piece.fault:
+                        raise self._complaint(connection, piece)
             except (anyio.EndOfStream, SocketClosedError) as error:
                 over = True
-                raise (error if line.open and isinstance(error, SocketClosedError) else line.fault) from None
+                closed = connection.open and isinstance(error, SocketClosedError)
+                raise (error if closed else connection.fault) from None
             except TimeoutError:
                 over = True
-                line.abandon()
-                raise self._silent() from None
+                connection.abandon()
+                raise self._timeout() from None
             finally:
-                line.forget(context)
+                connection.forget(context)
                 if not over and self._group is not None:
-                    self._group.start_soon(self._call_off, line, context)
+                    self._group.start_soon(self._cancel_sentence, connection, context)
 
-    def _complaint(self, line: _Line, said: SpeechPiece) -> ConnectionError:
-        message = f"{self.service} reports an error: {self._clean(said.fault)}"
-        if said.context is not None:
-            return _BusyError(message) if said.status in RETRYABLE_STATUSES else ConnectionError(message)
-        line.abandon()
-        return _LineError(message)
+    def _complaint(self, connection: _VoiceConnection, piece: SpeechPiece) -> ConnectionError:
+        message = f"{self.service} reports an error: {self._clean(piece.fault)}"
+        if piece.context is not None:
+            return _BusyError(message) if piece.status in RETRYABLE_STATUSES else ConnectionError(message)
+        connection.abandon()
+        return _ConnectionFaultError(message)
 
-    async def _within(self, coming: Awaitable[Any]) -> Any:
-        with anyio.fail_after(self._silence):
+    async def _in_time(self, coming: Awaitable[T]) -> T:
+        with anyio.fail_after(self._silence_seconds):
             return await coming
 
-    async def _call_off(self, line: _Line, context: str) -> None:
+    async def _cancel_sentence(self, connection: _VoiceConnection, context: str) -> None:
         with suppress(SocketClosedError), anyio.move_on_after(1):
-            for message in line.protocol.cancel(context):
-                await line.send(message)
+            for message in connection.protocol.cancel(context):
+                await connection.send(message)
 
-    async def _open(self) -> _Line:
-        """The line, which is opened if there is none. Raises what connecting raises."""
+    async def _ensure_connection(self) -> _VoiceConnection:
+        """Return the connection, opened if there is none. Raises what connecting raises."""
         assert self._group is not None
-        self._opening = self._opening or anyio.Lock()
-        async with self._opening:
-            if self._line is None or not self._line.open:
-                self._line = await self._group.start(self._keep)
-            return self._line
+        self._open_lock = self._open_lock or anyio.Lock()
+        async with self._open_lock:
+            if self._connection is None or not self._connection.open:
+                self._connection = await self._group.start(self._keep_connection)
+            return self._connection
 
-    async def _keep(self, *, task_status: TaskStatus[_Line]) -> None:
-        """Hold a socket open, and read what comes over it."""
-        line: _Line | None = None
+    async def _keep_connection(self, *, task_status: TaskStatus[_VoiceConnection]) -> None:
+        """Hold a socket open and read from it."""
+        connection: _VoiceConnection | None = None
         try:
             async with self._socket() as socket:
-                line = _Line(socket, self.protocol())
-                task_status.started(line)
-                await line.read()
+                connection = _VoiceConnection(socket, self.protocol())
+                task_status.started(connection)
+                await connection.read()
         except Exception:
-            if line is None:  # whoever opens it is told
+            if connection is None:  # the task that opens it gets the error
                 raise

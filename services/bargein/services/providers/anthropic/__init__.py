@@ -1,4 +1,4 @@
-"""Anthropic language models."""
+"""Anthropic's language models, and other servers of the messages protocol."""
 
 from .language_model import AnthropicMessages, FaultKind, LanguageModelError
 

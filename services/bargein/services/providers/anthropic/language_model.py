@@ -1,45 +1,58 @@
-"""Language models that speak Anthropic's messages protocol."""
+"""Language models behind Anthropic's messages protocol."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.cascade.parts import Prompt
-from bargein.services.providers._shared.http import is_local
-from bargein.services.providers._shared.keys import checked_key
 from bargein.services.providers._shared.model_error import FaultKind, LanguageModelError
-from bargein.services.providers._shared.model_http import HttpModel
+from bargein.services.providers._shared.model_http import HttpModel, find_model_key
 
 from . import _protocol as protocol
 
 __all__ = ["AnthropicMessages", "FaultKind", "LanguageModelError"]
 
-ANTHROPIC = "https://api.anthropic.com"
 VERSION = "2023-06-01"
 
 
 class AnthropicMessages(HttpModel):
-    """A model of Anthropic's, or another server of its messages protocol. Needs the extra `http`::
+    """A language model of Anthropic, or of another server of the messages protocol. Needs the extra `http`.
+
+    Example::
 
         AnthropicMessages("claude-haiku-4-5")
 
-    `api_key` is taken from `ANTHROPIC_API_KEY` for Anthropic when it is not given; a server in the local network needs
-    none, and `api_key=""` sends none anywhere. `max_tokens` bounds an answer: the protocol insists on a bound.
-    `temperature` is the model's, and `extra` holds any other fields of the request; it is laid over all of these, and
-    None there leaves a field out. `extra={"cache_control": {"type": "ephemeral"}}` has long instructions cached.
+    A server that is busy, fails or hangs up is asked again while nothing of its answer has arrived.
 
-    Time and retries are those of `ChatCompletions`. Raises `ValueError` without a key where one is needed.
+    Args:
+        model: The model's name.
+        api_key: The key; by default that of `ANTHROPIC_API_KEY` for Anthropic, which is sent to nobody else. A server
+            in the local network needs none, and `""` sends none anywhere.
+        url: The address of the API, with or without `/v1`.
+        max_tokens: Most tokens of an answer. The protocol requires a limit.
+        temperature: The model's temperature; None for the provider's default.
+        extra: Other fields of the request, merged over all of the above. A None value removes a field.
+            `{"cache_control": {"type": "ephemeral"}}` caches long instructions.
+        headers: Other HTTP headers.
+        images: Whether pictures are sent; False for models that cannot see.
+        retries: How often an answer is requested again.
+        first_byte_seconds: How long the beginning of an answer may take, in seconds.
+        silence_seconds: How long the server may be silent within an answer, in seconds.
+
+    Raises:
+        ValueError: There is no key where one is needed, or an argument has no possible value.
     """
 
+    @check_options
     def __init__(
         self,
         model: str,
         *,
         api_key: str | None = None,
-        base_url: str = ANTHROPIC,
+        url: str = "https://api.anthropic.com",
         max_tokens: int = 1024,
         temperature: float | None = None,
         extra: Mapping[str, Any] | None = None,
@@ -47,43 +60,39 @@ class AnthropicMessages(HttpModel):
         images: bool = True,
         retries: int = 2,
         first_byte_seconds: float = 15.0,
-        silent_seconds: float = 15.0,
+        silence_seconds: float = 15.0,
     ) -> None:
-        host = urlsplit(base_url).hostname or ""
-        where = "ANTHROPIC_API_KEY" if host == "anthropic.com" or host.endswith(".anthropic.com") else ""
-        key = os.environ.get(where, "") if api_key is None and where else api_key or ""
-        if not key and api_key is None and not is_local(base_url):
-            also = f", or set {where}" if where else ""
-            raise ValueError(f"Messages: no key for {host}; give api_key=...{also}")
-        checked_key("AnthropicMessages", key, where or "the argument")
+        host = urlsplit(url).hostname or ""
+        variable = "ANTHROPIC_API_KEY" if host == "anthropic.com" or host.endswith(".anthropic.com") else ""
+        key = find_model_key("AnthropicMessages", api_key, variable, url)
         sent = {"content-type": "application/json", "anthropic-version": VERSION}
         if key:
             sent["x-api-key"] = key
         super().__init__(
-            url=_messages(base_url),
+            url=_endpoint(url),
             headers={**sent, **{name.lower(): value for name, value in (headers or {}).items()}},
             secret=key,
             retries=retries,
             first_byte_seconds=first_byte_seconds,
-            silent_seconds=silent_seconds,
+            silence_seconds=silence_seconds,
         )
         self.model = model
-        """The model."""
+        """The model's name."""
         self.images = images
-        self._limit = {"max_tokens": max_tokens, "temperature": temperature}
+        self._limits = {"max_tokens": max_tokens, "temperature": temperature}
         self._extra = dict(extra or {})
 
     def request(self, prompt: Prompt) -> dict[str, Any]:
-        """The body that a prompt is asked with, as JSON."""
-        return protocol.request(prompt, self.model, images=self.images, limit=self._limit, extra=self._extra)
+        """Return the JSON body of the request for a prompt."""
+        return protocol.build_request(prompt, self.model, images=self.images, limits=self._limits, extra=self._extra)
 
     def stream(self) -> protocol.MessageStream:
-        """The protocol of the next answer."""
-        return protocol.MessageStream(self._who)
+        """Return the protocol of one answer."""
+        return protocol.MessageStream(self._source)
 
 
-def _messages(base: str) -> str:
-    """The address to ask, behind a base with or without its version."""
+def _endpoint(base: str) -> str:
+    """Return the address of the endpoint for a base address with or without its version."""
     parts = urlsplit(base)
     path = parts.path.rstrip("/").removesuffix("/messages").removesuffix("/v1") + "/v1/messages"
     return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))

@@ -1,4 +1,4 @@
-"""Cartesia text-to-speech."""
+"""Cartesia's text-to-speech."""
 
 from .text_to_speech import Cartesia
 

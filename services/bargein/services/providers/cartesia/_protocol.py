@@ -1,4 +1,4 @@
-"""Cartesia's protocol: sentences to requests, messages to sound and words. No I/O."""
+"""Cartesia's protocol: sentences to requests, messages to audio and words. No I/O."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 
 from bargein.services.cascade.parts import Samples, Word
-from bargein.services.providers._shared.remote_socket import Pcm, read
-from bargein.services.providers._shared.voice_protocol import SpeechPiece
+from bargein.services.providers._shared.remote_speech import PcmDecoder, decode_json
+from bargein.services.providers._shared.voice_socket import SpeechPiece
 
 __all__ = ["CartesiaProtocol"]
 
 
-class _Times(msgspec.Struct):
-    """When each word sounds, in seconds."""
+class _WordTimes(msgspec.Struct):
+    """Words with the times at which they sound, in seconds."""
 
     words: list[str] = []
     start: list[float] = []
@@ -23,13 +23,13 @@ class _Times(msgspec.Struct):
 
 
 class _Message(msgspec.Struct):
-    """Whatever the server may say."""
+    """Any message of the server."""
 
     type: str = ""
     context_id: str | None = None
     data: bytes | None = None
     done: bool | None = None
-    word_timestamps: _Times | None = None
+    word_timestamps: _WordTimes | None = None
     error: Any = None
     title: Any = None
     message: Any = None
@@ -37,38 +37,42 @@ class _Message(msgspec.Struct):
 
 
 class CartesiaProtocol:
-    """One connection, with a context for each sentence: one that has ended cannot be gone on with."""
+    """The protocol of one connection. Each sentence is a context of its own; an ended context cannot be continued.
+
+    Args:
+        fields: Fields of every request.
+    """
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
         self._fields = dict(fields)
-        self._open: dict[str, Pcm] = {}
+        self._open: dict[str, PcmDecoder] = {}
 
     def begin(self, context: str, text: str) -> Sequence[str]:
-        """One request."""
-        self._open[context] = Pcm()
+        """Return the request for a sentence."""
+        self._open[context] = PcmDecoder()
         return [msgspec.json.encode({**self._fields, "transcript": text, "context_id": context}).decode()]
 
     def cancel(self, context: str) -> Sequence[str]:
-        """One message, if the sentence is not over."""
+        """Return the message that cancels a sentence; none if it is complete."""
         if self._open.pop(context, None) is None:
             return []
         return [msgspec.json.encode({"context_id": context, "cancel": True}).decode()]
 
     def receive(self, data: str | bytes) -> SpeechPiece:
-        """What a message says. Raises `ConnectionError` for nonsense."""
-        message = read("Cartesia", data, _Message)
+        """Return the meaning of a message. Raises `ConnectionError` for one that cannot be read."""
+        message = decode_json("Cartesia", data, _Message)
         context = message.context_id
         if message.type == "error" or message.error:
-            said = ": ".join(str(each) for each in (message.error, message.title, message.message) if each)
+            fault = ": ".join(str(each) for each in (message.error, message.title, message.message) if each)
             self._forget(context)
-            return SpeechPiece(context=context, fault=said or repr(data[:60]), status=message.status_code or 0)
+            return SpeechPiece(context=context, fault=fault or repr(data[:60]), status=message.status_code or 0)
         if context is None and len(self._open) == 1:
-            (context,) = self._open  # it can be of no other
-        pcm = self._open.get(context or "")
-        if pcm is None:
-            return SpeechPiece(context=context or "")  # what has been called off, perhaps
-        pieces = list(self._pieces(message, pcm))
-        # A chunk, too, has the field `done`; the end is a message of its own, after the last times.
+            (context,) = self._open  # it can belong to no other
+        decoder = self._open.get(context or "")
+        if decoder is None:
+            return SpeechPiece(context=context or "")  # of a cancelled sentence, usually
+        pieces = list(self._pieces(message, decoder))
+        # Audio chunks have a field `done` as well. The end is a message of its own, after the last word times.
         done = message.type == "done"
         if done:
             self._forget(context)
@@ -80,9 +84,9 @@ class CartesiaProtocol:
         else:
             self._open.pop(context, None)
 
-    def _pieces(self, message: _Message, pcm: Pcm) -> Iterator[Samples | Word]:
+    def _pieces(self, message: _Message, decoder: PcmDecoder) -> Iterator[Samples | Word]:
         if message.data:
-            yield pcm.samples(message.data)
+            yield decoder.decode(message.data)
         if (times := message.word_timestamps) is not None:
             for word, start, end in zip(times.words, times.start, times.end, strict=False):
                 yield Word(text=word, start_ms=1000 * start, end_ms=1000 * end)

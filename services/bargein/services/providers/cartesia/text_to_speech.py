@@ -1,13 +1,15 @@
-"""Speaking with Cartesia: each sentence a context of one WebSocket, with the time of every word."""
+"""Cartesia's text-to-speech: each sentence is a context of one WebSocket, with the time of every word."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 from urllib.parse import urlencode
 
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.providers._shared.voice_socket import SocketVoice
-from bargein.services.sockets import Endpoint, dial
+from bargein.services.sockets import Endpoint, Socket, dial
 
 from ._protocol import CartesiaProtocol
 
@@ -15,22 +17,36 @@ __all__ = ["Cartesia"]
 
 
 class Cartesia(SocketVoice):
-    """Speak with Cartesia, and say when each word sounds::
+    """Text-to-speech by Cartesia, with the time of every word.
+
+    Example::
 
         Cascade(..., ..., Cartesia("a0e99841-438c-4a64-b679-ae501e7d6091"))
 
-    `voice` is a voice's id, `model` one of Cartesia's, `language` an ISO 639-1 code. `options` are any other fields of
-    a request (`{"generation_config": {"speed": 1.1}}`), and are merged over ours; `version` is the date of the
-    interface that they are of. The key is that of `CARTESIA_API_KEY` unless it is given. `url` is another server's.
+    One socket serves all sentences; an interrupt cancels the present one. Cartesia closes a socket after five minutes
+    without a word; it is opened again when it is needed. The iterator of `speak` raises `ConnectionError` when Cartesia
+    refuses, reports an error or closes the connection, and `TimeoutError` when it is silent.
 
-    One socket serves all sentences; an interrupt calls off the present one. Where it was closed meanwhile (Cartesia
-    does so after five minutes without a word) it is opened anew; one that is busy or fails is asked again, up to
-    `retries` times. Raises `ConnectionError` where Cartesia refuses, complains or goes away, and `TimeoutError` where
-    nothing comes for `silence_seconds`. Raises `ValueError` without a key.
+    Args:
+        voice: The id of the voice.
+        model: The model's name.
+        api_key: The key; by default that of `CARTESIA_API_KEY`.
+        language: An ISO 639-1 code.
+        rate: The rate of the audio in Hz.
+        extra: Other fields of a request, merged over all of the above: `{"generation_config": {"speed": 1.1}}`.
+        api_version: The version of the API, a date.
+        url: The address of the API.
+        silence_seconds: How long the server may be silent, in seconds.
+        retries: How often a busy or failing server is asked again.
+        connect: Opens a socket; replaceable for tests.
+
+    Raises:
+        ValueError: There is no key, or an argument has no possible value.
     """
 
     service = "Cartesia"
 
+    @check_options
     def __init__(
         self,
         voice: str,
@@ -39,12 +55,12 @@ class Cartesia(SocketVoice):
         api_key: str | None = None,
         language: str = "en",
         rate: int = 24_000,
-        options: Mapping[str, Any] | None = None,
-        version: str = "2026-03-01",
+        extra: Mapping[str, Any] | None = None,
+        api_version: str = "2026-03-01",
         url: str = "wss://api.cartesia.ai/tts/websocket",
         silence_seconds: float = 10.0,
         retries: int = 2,
-        connect: Any = dial,
+        connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]] = dial,
     ) -> None:
         super().__init__(api_key, "CARTESIA_API_KEY", silence_seconds, retries)
         self.rate = rate
@@ -55,12 +71,12 @@ class Cartesia(SocketVoice):
             "output_format": {"container": "raw", "encoding": "pcm_s16le", "sample_rate": rate},
             "add_timestamps": True,
             "continue": False,
-            **(options or {}),
+            **(extra or {}),
         }
-        address = f"{url}{'&' if '?' in url else '?'}{urlencode({'cartesia_version': version})}"
+        address = f"{url}{'&' if '?' in url else '?'}{urlencode({'cartesia_version': api_version})}"
         self._endpoint = Endpoint(url=address, headers={"X-API-Key": self._secret})
         self._connect = connect
 
     def protocol(self) -> CartesiaProtocol:
-        """The protocol of the next connection."""
+        """Return the protocol of a new connection."""
         return CartesiaProtocol(self._request)

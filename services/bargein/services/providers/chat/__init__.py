@@ -1,4 +1,4 @@
-"""Language models behind the Chat Completions protocol."""
+"""Language models behind the chat-completions protocol, which OpenAI, Azure and most local servers speak."""
 
 from .language_model import ChatCompletions, FaultKind, LanguageModelError
 

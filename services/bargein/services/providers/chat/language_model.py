@@ -1,23 +1,19 @@
-"""Language models that speak OpenAI's chat-completions protocol: OpenAI's, Azure's, local ones, and many others."""
+"""Language models behind the chat-completions protocol: OpenAI, Azure, local servers and many others."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.cascade.parts import Prompt
-from bargein.services.providers._shared.http import is_local
-from bargein.services.providers._shared.keys import checked_key
 from bargein.services.providers._shared.model_error import FaultKind, LanguageModelError
-from bargein.services.providers._shared.model_http import HttpModel
+from bargein.services.providers._shared.model_http import HttpModel, find_model_key
 
 from . import protocol
 
 __all__ = ["ChatCompletions", "FaultKind", "LanguageModelError"]
-
-OPENAI = "https://api.openai.com/v1"
 
 
 class ChatCompletions(HttpModel):
@@ -26,34 +22,43 @@ class ChatCompletions(HttpModel):
     | where | how |
     |---|---|
     | OpenAI | `ChatCompletions("gpt-4.1-mini")` |
-    | Azure | `ChatCompletions("deployment", azure="https://name.openai.azure.com", api_version="2024-10-21")` |
-    | Ollama | `ChatCompletions("llama3.2", base_url="http://localhost:11434/v1")` |
-    | vLLM | `ChatCompletions("name", base_url="http://localhost:8000/v1")` |
-    | llama.cpp | `ChatCompletions("", base_url="http://localhost:8080/v1")` |
-    | LM Studio | `ChatCompletions("name", base_url="http://localhost:1234/v1")` |
-    | OpenRouter | `ChatCompletions("vendor/name", base_url="https://openrouter.ai/api/v1", api_key=...)` |
-    | Groq | `ChatCompletions("name", base_url="https://api.groq.com/openai/v1", api_key=...)` |
+    | Azure | `ChatCompletions("deployment", url="https://name.openai.azure.com", api_version="2024-10-21")` |
+    | Ollama | `ChatCompletions("llama3.2", url="http://localhost:11434/v1")` |
+    | vLLM | `ChatCompletions("name", url="http://localhost:8000/v1")` |
+    | llama.cpp | `ChatCompletions("", url="http://localhost:8080/v1")` |
+    | LM Studio | `ChatCompletions("name", url="http://localhost:1234/v1")` |
+    | OpenRouter | `ChatCompletions("vendor/name", url="https://openrouter.ai/api/v1", api_key=...)` |
+    | Groq | `ChatCompletions("name", url="https://api.groq.com/openai/v1", api_key=...)` |
 
-    `api_key` is taken from `OPENAI_API_KEY` for OpenAI, and from `AZURE_OPENAI_API_KEY` for Azure, when it is not
-    given: to nobody else is it sent unasked. A server in the local network needs none, and `api_key=""` sends none
-    anywhere. Without an `api_version`, Azure is asked by its interface that has none. A query in `base_url` is kept.
+    A server that is busy, fails or hangs up is asked again while nothing of its answer has arrived.
 
-    `max_tokens` bounds an answer, `temperature` is the model's, and `extra` holds any other fields of the request; it
-    is laid over all of these, and None there leaves a field out: `extra={"stream_options": None}` for a server that
-    does not know it. `images=False` keeps pictures from a model that cannot see.
+    Args:
+        model: The model's name; on Azure the deployment.
+        api_key: The key. By default that of `OPENAI_API_KEY` for OpenAI and of `AZURE_OPENAI_API_KEY` for Azure; these
+            are sent to nobody else. A server in the local network needs none, and `""` sends none anywhere.
+        url: The address of the API. A query is kept. Of Azure, the address of the resource suffices.
+        api_version: The `api-version` of Azure; None for Azure's API without versions.
+        max_tokens: Most tokens of an answer; None for the server's limit.
+        temperature: The model's temperature; None for the server's default.
+        extra: Other fields of the request, merged over all of the above. A None value removes a field:
+            `extra={"stream_options": None}` for a server that does not know it.
+        headers: Other HTTP headers.
+        images: Whether pictures are sent; False for models that cannot see.
+        retries: How often an answer is requested again.
+        first_byte_seconds: How long the beginning of an answer may take, in seconds.
+        silence_seconds: How long the server may be silent within an answer, in seconds.
 
-    An answer that has not begun after `first_byte_seconds` is an error; so is a silence of `silent_seconds` within it.
-    A server that is busy, fails or hangs up is asked again, up to `retries` times, while nothing of its answer has been
-    given. Raises `ValueError` without a key where one is needed.
+    Raises:
+        ValueError: There is no key where one is needed, or an argument has no possible value.
     """
 
+    @check_options
     def __init__(
         self,
         model: str,
         *,
         api_key: str | None = None,
-        base_url: str | None = None,
-        azure: str | None = None,
+        url: str = "https://api.openai.com/v1",
         api_version: str | None = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
@@ -62,55 +67,52 @@ class ChatCompletions(HttpModel):
         images: bool = True,
         retries: int = 2,
         first_byte_seconds: float = 15.0,
-        silent_seconds: float = 15.0,
+        silence_seconds: float = 15.0,
     ) -> None:
-        if azure and base_url:
-            raise ValueError(f"ChatCompletions(azure={azure!r}, base_url={base_url!r}): expected one of them")
-        base = _azure(azure, model, api_version) if azure else base_url or OPENAI
-        host = urlsplit(base).hostname or ""
-        of_azure = bool(azure) or host.endswith(".azure.com")
-        of_openai = host == "openai.com" or host.endswith(".openai.com")
-        where = "AZURE_OPENAI_API_KEY" if of_azure else "OPENAI_API_KEY" if of_openai else ""
-        key = os.environ.get(where, "") if api_key is None and where else api_key or ""
-        if not key and api_key is None and not is_local(base):
-            also = f", or set {where}" if where else ""
-            raise ValueError(f"ChatCompletions: no key for {host}; give api_key=...{also}")
-        checked_key("ChatCompletions", key, where or "the argument")
+        host = urlsplit(url).hostname or ""
+        is_azure = host.endswith(".azure.com")
+        is_openai = host == "openai.com" or host.endswith(".openai.com")
+        variable = "AZURE_OPENAI_API_KEY" if is_azure else "OPENAI_API_KEY" if is_openai else ""
+        key = find_model_key("ChatCompletions", api_key, variable, url)
         sent = {"content-type": "application/json"}
         if key:
-            sent |= {"api-key": key} if of_azure else {"authorization": f"Bearer {key}"}
+            sent |= {"api-key": key} if is_azure else {"authorization": f"Bearer {key}"}
+        base = _azure_base(url, model, api_version) if is_azure else url
         super().__init__(
-            url=_completions(base, api_version),
+            url=_endpoint(base, api_version),
             headers={**sent, **{name.lower(): value for name, value in (headers or {}).items()}},
             secret=key,
             retries=retries,
             first_byte_seconds=first_byte_seconds,
-            silent_seconds=silent_seconds,
+            silence_seconds=silence_seconds,
         )
         self.model = model
-        """The model, or Azure's deployment."""
+        """The model's name; on Azure the deployment."""
         self.images = images
-        # The old name is refused by OpenAI's newer models, the new one is unknown to most other servers.
-        bound = "max_completion_tokens" if of_azure or of_openai else "max_tokens"
-        self._limit = {bound: max_tokens, "temperature": temperature}
+        # OpenAI's newer models refuse the old name of the limit; most other servers do not know the new one.
+        limit = "max_completion_tokens" if is_azure or is_openai else "max_tokens"
+        self._limits = {limit: max_tokens, "temperature": temperature}
         self._extra = dict(extra or {})
 
     def request(self, prompt: Prompt) -> dict[str, Any]:
-        """The body that a prompt is asked with, as JSON."""
-        return protocol.request(prompt, self.model, images=self.images, limit=self._limit, extra=self._extra)
+        """Return the JSON body of the request for a prompt."""
+        return protocol.build_request(prompt, self.model, images=self.images, limits=self._limits, extra=self._extra)
 
     def stream(self) -> protocol.ChatStream:
-        """The protocol of the next answer."""
-        return protocol.ChatStream(self._who)
+        """Return the protocol of one answer."""
+        return protocol.ChatStream(self._source)
 
 
-def _azure(azure: str, model: str, api_version: str | None) -> str:
-    root = azure.rstrip("/")
+def _azure_base(url: str, model: str, api_version: str | None) -> str:
+    """Return the base address of a deployment; `url` itself if it already has a path."""
+    if urlsplit(url).path.strip("/"):
+        return url
+    root = url.rstrip("/")
     return f"{root}/openai/deployments/{quote(model, safe='')}" if api_version else f"{root}/openai/v1"
 
 
-def _completions(base: str, api_version: str | None) -> str:
-    """The address to ask, behind a base with or without a query, or with the last steps already there."""
+def _endpoint(base: str, api_version: str | None) -> str:
+    """Return the address of the endpoint for a base address, which may have a query or end with the endpoint's path."""
     parts = urlsplit(base)
     path = parts.path.rstrip("/").removesuffix("/chat/completions") + "/chat/completions"
     query = parts.query

@@ -1,4 +1,4 @@
-"""The chat-completions protocol: a prompt to a request, a stream of chunks to pieces. No I/O."""
+"""The chat-completions protocol: a prompt becomes a request, a stream of chunks becomes pieces. No I/O."""
 
 from __future__ import annotations
 
@@ -10,22 +10,30 @@ import msgspec
 from bargein.pipeline import Usage
 from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history.messages import to_messages
-from bargein.services.providers._shared.model_error import complaint
-from bargein.services.providers._shared.model_stream import AnswerStream, Piece, leave_out
+from bargein.services.providers._shared.model_error import stream_error
+from bargein.services.providers._shared.model_stream import AnswerStream, Piece, token_count, without_none
 from bargein.services.providers._shared.sse import ServerEvent
 
-__all__ = ["ChatStream", "messages", "number", "request"]
+__all__ = ["ChatStream", "build_request", "messages"]
 
 
-def request(
+def build_request(
     prompt: Prompt,
     model: str,
     *,
     images: bool = True,
-    limit: Mapping[str, Any] | None = None,
+    limits: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The body that a prompt is asked with. What is None in `extra` is left out, even what would be there."""
+    """Return the JSON body of the request for a prompt.
+
+    Args:
+        prompt: The instructions, the conversation and the tools.
+        model: The model's name.
+        images: Whether pictures are sent.
+        limits: Fields such as `max_tokens` and `temperature`; None values are left out.
+        extra: Other fields, merged over all others. A None value removes a field.
+    """
     body: dict[str, Any] = {
         "model": model,
         "messages": messages(prompt, images=images),
@@ -33,103 +41,101 @@ def request(
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    return leave_out(body | dict(limit or {}) | dict(extra or {}))
+    return without_none(body | dict(limits or {}) | dict(extra or {}))
 
 
 def messages(prompt: Prompt, *, images: bool = True) -> list[dict[str, Any]]:
-    """The instructions, and the conversation."""
-    told = [{"role": "system", "content": prompt.instructions}] if prompt.instructions else []
-    return [*told, *to_messages(prompt.entries, images=images)]
+    """Return the instructions and the conversation as messages."""
+    system = [{"role": "system", "content": prompt.instructions}] if prompt.instructions else []
+    return [*system, *to_messages(prompt.entries, images=images)]
 
 
-class _Partial:
-    """A call that is being written."""
+class _PartialCall:
+    """A tool call that is being written."""
 
-    def __init__(self, index: Any, call: str) -> None:
-        self.index, self.call = index, call
+    def __init__(self, index: Any, call_id: str) -> None:
+        self.index, self.call_id = index, call_id
         self.name = ""
         self.arguments: list[str] = []
 
 
 class ChatStream(AnswerStream):
-    """One answer. Calls are given when it is complete, so that a cut answer calls nothing; the usage comes last."""
+    """The protocol of one answer.
 
-    def __init__(self, who: str = "the model") -> None:
-        super().__init__(who)
-        self._calls: list[_Partial] = []
+    Tool calls are yielded when the answer is complete, so that an answer that breaks off calls nothing. The usage is
+    last.
+    """
+
+    def __init__(self, source: str = "the model") -> None:
+        super().__init__(source)
+        self._calls: list[_PartialCall] = []
         self._usage: dict[str, Any] | None = None
 
-    def event(self, event: ServerEvent) -> Iterator[Piece]:
-        """The pieces of one chunk."""
+    def on_event(self, event: ServerEvent) -> Iterator[Piece]:
+        """Yield the pieces of one chunk."""
         if event.data.strip() == "[DONE]":
             self.over = True
             return
-        chunk = self.decoded(event)
+        chunk = self.decode(event)
         if chunk.get("error"):
-            raise complaint(self.who, chunk["error"])
+            raise stream_error(self.source, chunk["error"])
         if chunk.get("object") == "error":
-            raise complaint(self.who, chunk)
+            raise stream_error(self.source, chunk)
         if isinstance(usage := chunk.get("usage"), dict):
-            self._usage = usage  # some send it with every chunk, ever growing
+            self._usage = usage  # some servers send it with every chunk, with growing counts
         for choice in _list(chunk.get("choices")):
             if isinstance(choice, dict) and not choice.get("index"):
-                yield from self._choice(choice)
+                yield from self._on_choice(choice)
 
-    def _choice(self, choice: dict[str, Any]) -> Iterator[Piece]:
+    def _on_choice(self, choice: dict[str, Any]) -> Iterator[Piece]:
         delta = choice.get("delta") or choice.get("message")
         if isinstance(delta, dict):
             yield from _texts(delta.get("content"))
             yield from _texts(delta.get("refusal"))
             for each in _list(delta.get("tool_calls")):
                 if isinstance(each, dict):
-                    self._call(each)
+                    self._add_call(each)
         reason = choice.get("finish_reason")
         if reason == "content_filter":
-            raise complaint(self.who, {"type": "content_filter", "message": "content_filter"})
+            raise stream_error(self.source, {"type": "content_filter", "message": "content_filter"})
         if reason == "error":
-            raise complaint(self.who, choice.get("error") or {"type": "server_error", "message": "it failed"})
+            raise stream_error(self.source, choice.get("error") or {"type": "server_error", "message": "it failed"})
         self.finished = self.finished or bool(reason)
 
-    def _call(self, delta: dict[str, Any]) -> None:
-        """More of a call: by its index, and where servers give none or always 0, by its id."""
-        index, call = delta.get("index"), str(delta.get("id") or "")
+    def _add_call(self, delta: dict[str, Any]) -> None:
+        """Add a piece of a tool call. It is found by its index, or by its id where the index is missing or always 0."""
+        index, call_id = delta.get("index"), str(delta.get("id") or "")
         function = delta.get("function")
         function = function if isinstance(function, dict) else {}
-        found = next((each for each in self._calls if call and each.call == call), None)
-        if found is None:
-            same = [each for each in self._calls if index is None or each.index == index]
-            found = same[-1] if same else None
-            if found is not None and call and found.call:
-                found = None
-        if found is None:
-            found = _Partial(index, call)
-            self._calls.append(found)
-        found.call = found.call or call
-        found.name = found.name or str(function.get("name") or "")
+        partial = next((each for each in self._calls if call_id and each.call_id == call_id), None)
+        if partial is None:
+            same_index = [each for each in self._calls if index is None or each.index == index]
+            partial = same_index[-1] if same_index else None
+            if partial is not None and call_id and partial.call_id:
+                partial = None
+        if partial is None:
+            partial = _PartialCall(index, call_id)
+            self._calls.append(partial)
+        partial.call_id = partial.call_id or call_id
+        partial.name = partial.name or str(function.get("name") or "")
         arguments = function.get("arguments")
         if isinstance(arguments, dict):
             arguments = msgspec.json.encode(arguments).decode()
         if isinstance(arguments, str):
-            found.arguments.append(arguments)
+            partial.arguments.append(arguments)
 
-    def last(self) -> Iterator[Piece]:
-        """The calls, and the usage."""
+    def final_pieces(self) -> Iterator[Piece]:
+        """Yield the tool calls and the usage."""
         for each in self._calls:
             if each.name:
-                yield ToolRequest(name=each.name, arguments="".join(each.arguments) or "{}", call_id=each.call)
+                yield ToolRequest(name=each.name, arguments="".join(each.arguments) or "{}", call_id=each.call_id)
         if self._usage is not None:
             details = self._usage.get("prompt_tokens_details")
             yield Usage(
-                input_tokens=number(self._usage, "prompt_tokens"),
-                output_tokens=number(self._usage, "completion_tokens"),
-                cached_tokens=number(details, "cached_tokens"),
+                input_tokens=token_count(self._usage, "prompt_tokens"),
+                output_tokens=token_count(self._usage, "completion_tokens"),
+                cached_tokens=token_count(details, "cached_tokens"),
             )
-
-
-def number(found: Any, name: str) -> int:
-    """A count in a dictionary; 0 where there is none."""
-    value = found.get(name) if isinstance(found, dict) else None
-    return value if isinstance(value, int) and value > 0 else 0
 
 
 def _list(value: Any) -> list[Any]:
@@ -137,7 +143,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """A content's words: a string, or the text among its parts, for those who think aloud in the others."""
+    """Yield the text of a content: a string, or the text parts of a list. Other parts hold the model's reasoning."""
     if isinstance(value, str):
         if value:
             yield value

@@ -1,4 +1,4 @@
-"""Deepgram speech-to-text."""
+"""Deepgram's speech-to-text."""
 
 from .speech_to_text import Deepgram
 

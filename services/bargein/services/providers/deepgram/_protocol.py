@@ -1,49 +1,60 @@
-"""Deepgram's protocol: sound to messages, messages to the words so far. No I/O."""
+"""Deepgram's protocol: audio to messages, messages to the words so far. No I/O."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
 from bargein.services.cascade.parts import Samples
-from bargein.services.providers._shared.remote_socket import read
+from bargein.services.providers._shared.remote_speech import decode_json
 
 __all__ = ["KEEP_ALIVE", "DeepgramProtocol"]
 
 KEEP_ALIVE: Final = '{"type": "KeepAlive"}'
-"""There will be more sound, though there is none now."""
+"""The message that keeps the connection open while there is no audio."""
 ENDING: Final = ('{"type": "Finalize"}', '{"type": "CloseStream"}')
-"""Understand what you have; then it is over."""
+"""The messages that ask for the final words and end the stream."""
 
 
 class DeepgramProtocol:
-    """One utterance. Final pieces are joined by `joint`; what may yet change stands behind them."""
+    """The protocol of one utterance.
 
-    def __init__(self, joint: str = " ") -> None:
-        self._joint = joint
+    Args:
+        separator: Stands between the pieces of the text: a space, or nothing for languages written without spaces.
+    """
+
+    def __init__(self, separator: str = " ") -> None:
+        self._separator = separator
         self._final: list[str] = []
         self._interim = ""
         self.ending = False
-        """The server has been told that the sound is over."""
+        """Whether the server was told that the audio is over."""
         self.complete = False
-        """Nothing more will come."""
+        """Whether nothing more will come."""
 
     @property
     def text(self) -> str:
-        """The words so far."""
-        return self._joint.join([*self._final, self._interim] if self._interim else self._final)
+        """The words so far: the final pieces, and behind them the piece that may still change."""
+        return self._separator.join([*self._final, self._interim] if self._interim else self._final)
 
-    def sound(self, samples: Samples) -> bytes | None:
-        """The message with some sound; None for none, which would be an end."""
+    def encode(self, samples: Samples) -> bytes | None:
+        """Return audio as a message; None for no samples, because an empty message would end the stream."""
         return samples.astype("<i2", copy=False).tobytes() if len(samples) else None
 
     def end(self) -> tuple[str, ...]:
-        """The messages that say that the sound is over."""
+        """Return the messages that end the audio."""
         self.ending = True
         return ENDING
 
     def receive(self, data: str | bytes) -> bool:
-        """Take a message; says whether the words have changed. Raises `ConnectionError` for errors and nonsense."""
-        message = read("Deepgram", data, dict[str, Any])
+        """Take a message of the server.
+
+        Returns:
+            Whether the words have changed.
+
+        Raises:
+            ConnectionError: The server reports an error, or the message cannot be read.
+        """
+        message = decode_json("Deepgram", data, dict[str, Any])
         kind, before = message.get("type"), self.text
         if kind == "Results":
             try:
@@ -59,6 +70,6 @@ class DeepgramProtocol:
         elif kind == "Metadata":
             self.complete = self.ending
         elif kind == "Error":
-            said = " ".join(str(message[key]) for key in ("variant", "description", "message") if message.get(key))
-            raise ConnectionError(f"Deepgram reports an error: {said or repr(data[:60])}")
+            parts = [str(message[key]) for key in ("variant", "description", "message") if message.get(key)]
+            raise ConnectionError(f"Deepgram reports an error: {' '.join(parts) or repr(data[:60])}")
         return self.text != before

@@ -1,9 +1,9 @@
-"""Hearing with Deepgram: each utterance over a WebSocket, the words while it is spoken."""
+"""Deepgram's speech-to-text: each utterance over a WebSocket, with its words while it is spoken."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -11,36 +11,50 @@ from urllib.parse import urlencode
 import anyio
 import numpy as np
 
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.cascade.parts import Samples, SpeechToText
-from bargein.services.providers._shared.remote_socket import RemoteSocket
+from bargein.services.providers._shared.remote_speech import RemoteSpeech
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, dial
 
 from ._protocol import KEEP_ALIVE, DeepgramProtocol
 
 __all__ = ["Deepgram"]
 
-IDLE_SECONDS: Final = 4.0
-"""Deepgram leaves after 10 s without sound, and wants to be told every 3 to 5 s that there will be more."""
+KEEP_ALIVE_SECONDS: Final = 4.0
+"""Deepgram closes a connection after 10 s without audio, and recommends a keep-alive message every 3 to 5 s."""
 UNSPACED: Final = frozenset({"ja", "th", "zh"})
 """Languages that are written without spaces."""
 
 
-class Deepgram(RemoteSocket, SpeechToText):
-    """Hear with Deepgram, while it is spoken::
+class Deepgram(RemoteSpeech, SpeechToText):
+    """Speech-to-text by Deepgram, which gives words while they are spoken.
+
+    Example::
 
         Cascade(Deepgram(), ..., ...)
 
-    `model` is one of Deepgram's, such as `"nova-3"`; `language` a BCP 47 tag, `"multi"`, or empty for the model's own.
-    `options` are any other parameters of the interface (`{"smart_format": True, "keyterm": ["Bargein"]}`) and are
-    merged over ours. The key is that of `DEEPGRAM_API_KEY` unless it is given. `url` is another server's.
+    Each utterance has a socket of its own. While a busy or failing server is asked again, the audio waits. The iterator
+    of `transcribe` raises `ConnectionError` when Deepgram refuses, reports an error or closes the connection, and
+    `TimeoutError` when it is silent.
 
-    Each utterance has a socket of its own; a server that is busy or fails is asked for it again, up to `retries` times,
-    while the sound waits. Raises `ConnectionError` where Deepgram refuses, complains or goes away, and `TimeoutError`
-    where nothing comes within `silence_seconds` of the end of the sound. Raises `ValueError` without a key.
+    Args:
+        model: The model's name.
+        api_key: The key; by default that of `DEEPGRAM_API_KEY`.
+        language: A BCP 47 tag, `"multi"`, or empty for the model's own language.
+        rate: The rate of the audio in Hz.
+        extra: Other query parameters, merged over all of the above: `{"smart_format": True, "keyterm": ["Bargein"]}`.
+        url: The address of the API.
+        silence_seconds: How long after the end of the audio the server may be silent, in seconds.
+        retries: How often a busy or failing server is asked again.
+        connect: Opens a socket; replaceable for tests.
+
+    Raises:
+        ValueError: There is no key, or an argument has no possible value.
     """
 
     service = "Deepgram"
 
+    @check_options
     def __init__(
         self,
         model: str = "nova-3",
@@ -48,11 +62,11 @@ class Deepgram(RemoteSocket, SpeechToText):
         api_key: str | None = None,
         language: str = "",
         rate: int = 16_000,
-        options: Mapping[str, Any] | None = None,
+        extra: Mapping[str, Any] | None = None,
         url: str = "wss://api.deepgram.com/v1/listen",
         silence_seconds: float = 5.0,
         retries: int = 2,
-        connect: Any = dial,
+        connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]] = dial,
     ) -> None:
         super().__init__(api_key, "DEEPGRAM_API_KEY", silence_seconds, retries)
         self.rate = rate
@@ -60,68 +74,68 @@ class Deepgram(RemoteSocket, SpeechToText):
         query: dict[str, Any] = {"model": model, "encoding": "linear16", "sample_rate": rate, "channels": 1}
         query |= {"interim_results": True, "punctuate": True}
         query |= {"language": language} if language else {}
-        query |= options or {}
-        address = f"{url}{'&' if '?' in url else '?'}{urlencode(_plain(query), doseq=True)}"
+        query |= extra or {}
+        address = f"{url}{'&' if '?' in url else '?'}{urlencode(_query_values(query), doseq=True)}"
         self._endpoint = Endpoint(url=address, headers={"Authorization": f"Token {self._secret}"})
         self._connect = connect
 
     def transcribe(self, sound: AsyncIterator[Samples]) -> AsyncGenerator[str]:
-        """Hear one utterance."""
-        return self._exchange(partial(self._hear, sound))
+        """Yield the text of one utterance, whole each time it changes."""
+        return self._exchange(partial(self._transcribe, sound))
 
-    async def _hear(self, sound: AsyncIterator[Samples], put: Callable[[str], Awaitable[None]]) -> None:
-        words = DeepgramProtocol("" if self.language.split("-")[0] in UNSPACED else " ")
+    async def _transcribe(self, sound: AsyncIterator[Samples], put: Callable[[str], Awaitable[None]]) -> None:
+        protocol = DeepgramProtocol("" if self.language.split("-")[0] in UNSPACED else " ")
         async with self._socket() as socket, anyio.create_task_group() as group:
-            limit = anyio.CancelScope()  # its deadline is set when the sound is over
-            group.start_soon(self._speak, sound, socket, words, limit)
+            limit = anyio.CancelScope()  # gets a deadline when the audio is over
+            group.start_soon(self._send_audio, sound, socket, protocol, limit)
             with limit:
-                while not words.complete:
+                while not protocol.complete:
                     try:
                         message = await socket.receive()
                     except SocketClosedError as error:
-                        if words.ending and error.code == 1000:
+                        if protocol.ending and error.code == 1000:
                             break
                         raise
-                    if words.ending:
-                        limit.deadline = anyio.current_time() + self._silence
-                    if words.receive(message):
-                        await put(words.text)
+                    if protocol.ending:
+                        limit.deadline = anyio.current_time() + self._silence_seconds
+                    if protocol.receive(message):
+                        await put(protocol.text)
             if limit.cancelled_caught:
-                raise self._silent()
+                raise self._timeout()
             group.cancel_scope.cancel()
 
-    async def _speak(
-        self, sound: AsyncIterator[Samples], socket: Socket, words: DeepgramProtocol, limit: anyio.CancelScope
+    async def _send_audio(
+        self, sound: AsyncIterator[Samples], socket: Socket, protocol: DeepgramProtocol, limit: anyio.CancelScope
     ) -> None:
-        """Send the sound, and that it is over."""
-        turns = anyio.Lock()  # a socket has one sender at a time
-        sent = anyio.current_time()
+        """Send the audio, keep the connection alive in its pauses, and end the stream."""
+        lock = anyio.Lock()  # a socket allows one sender at a time
+        last_sent = anyio.current_time()
 
-        async def wake() -> None:
-            nonlocal sent
+        async def keep_alive() -> None:
+            nonlocal last_sent
             while True:
-                await anyio.sleep_until(sent + IDLE_SECONDS)
-                if anyio.current_time() >= sent + IDLE_SECONDS:
-                    async with turns:
-                        sent = anyio.current_time()
+                await anyio.sleep_until(last_sent + KEEP_ALIVE_SECONDS)
+                if anyio.current_time() >= last_sent + KEEP_ALIVE_SECONDS:
+                    async with lock:
+                        last_sent = anyio.current_time()
                         await self._send(socket, KEEP_ALIVE)
 
-        with suppress(SocketClosedError):  # whoever receives learns it, too
+        with suppress(SocketClosedError):  # the receiving task meets it as well, and reports it
             async with anyio.create_task_group() as group:
-                group.start_soon(wake)
+                group.start_soon(keep_alive)
                 async for samples in sound:
-                    if (message := words.sound(samples)) is not None:
-                        async with turns:
-                            sent = anyio.current_time()
+                    if (message := protocol.encode(samples)) is not None:
+                        async with lock:
+                            last_sent = anyio.current_time()
                             await self._send(socket, message)
                 group.cancel_scope.cancel()
-            limit.deadline = anyio.current_time() + self._silence
-            for ending in words.end():
+            limit.deadline = anyio.current_time() + self._silence_seconds
+            for ending in protocol.end():
                 await self._send(socket, ending)
 
 
-def _plain(query: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters as Deepgram writes them: `true` and `false`, and none for None."""
+def _query_values(query: Mapping[str, Any]) -> dict[str, Any]:
+    """Return query parameters as Deepgram writes them: `true` and `false` for booleans, and no None values."""
     return {
         key: str(value).lower() if isinstance(value, bool | np.bool_) else value
         for key, value in query.items()

@@ -1,4 +1,4 @@
-"""ElevenLabs text-to-speech."""
+"""ElevenLabs' text-to-speech."""
 
 from .text_to_speech import ElevenLabs
 

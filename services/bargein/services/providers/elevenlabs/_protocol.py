@@ -1,4 +1,4 @@
-"""ElevenLabs' protocol: sentences to messages, messages to sound and words. No I/O."""
+"""ElevenLabs' protocol: sentences to messages, messages to audio and words. No I/O."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from typing import Any, Final
 import msgspec
 
 from bargein.services.cascade.parts import Samples, Word
-from bargein.services.providers._shared.remote_socket import Pcm, read
-from bargein.services.providers._shared.voice_protocol import SpeechPiece
+from bargein.services.providers._shared.remote_speech import PcmDecoder, decode_json
+from bargein.services.providers._shared.voice_socket import SpeechPiece
 
 __all__ = ["ElevenLabsProtocol"]
 
-CLEAR_MS: Final = 500.0
-"""So much sound there must be to tell whether times are those of a message or of the whole."""
+CLEAR_OFFSET_MS: Final = 500.0
+"""Audio that must have come before it is clear whether times count from the message or from the sentence's
+beginning."""
 
 
 class _Alignment(msgspec.Struct, rename="camel"):
-    """When each character sounds."""
+    """Characters with the times at which they sound."""
 
     chars: list[str] = []
     char_start_times_ms: list[float] = []
@@ -26,7 +27,7 @@ class _Alignment(msgspec.Struct, rename="camel"):
 
 
 class _Message(msgspec.Struct, rename="camel"):
-    """Whatever the server may say."""
+    """Any message of the server."""
 
     audio: bytes | None = None
     is_final: bool | None = None
@@ -38,20 +39,25 @@ class _Message(msgspec.Struct, rename="camel"):
 
 
 class ElevenLabsProtocol:
-    """One connection of many contexts, of which five may be open: each sentence's is closed as soon as it is asked for.
+    """The protocol of one connection.
 
-    A context that is to be closed still speaks what was flushed, and then says that it is final.
+    A connection may have five open contexts. So each sentence's context is closed as soon as the sentence is requested.
+    The server still speaks what was flushed, and then marks the context as final.
+
+    Args:
+        rate: The rate of the audio in Hz.
+        voice_settings: The `voice_settings` of every sentence.
     """
 
-    def __init__(self, rate: int, settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, rate: int, voice_settings: Mapping[str, Any] | None = None) -> None:
         self._rate = rate
-        self._settings = dict(settings or {})
-        self._open: dict[str, _Speech] = {}
+        self._voice_settings = dict(voice_settings or {})
+        self._open: dict[str, _Sentence] = {}
 
     def begin(self, context: str, text: str) -> Sequence[str]:
-        """The settings, the text, and that it is all."""
-        self._open[context] = _Speech(self._rate)
-        settings = {"voice_settings": self._settings} if self._settings else {}
+        """Return the messages that request a sentence: the settings, the text, and the end of the context."""
+        self._open[context] = _Sentence(self._rate)
+        settings = {"voice_settings": self._voice_settings} if self._voice_settings else {}
         messages: list[dict[str, Any]] = [
             {"text": " ", **settings, "context_id": context},
             {"text": f"{text.strip()} ", "context_id": context, "flush": True},
@@ -60,76 +66,77 @@ class ElevenLabsProtocol:
         return [msgspec.json.encode(each).decode() for each in messages]
 
     def cancel(self, context: str) -> Sequence[str]:
-        """Nothing: the context has been closed already, and what still comes of it is left out."""
+        """Return no messages: the context is closed already. Later audio of it is ignored."""
         self._open.pop(context, None)
         return []
 
     def receive(self, data: str | bytes) -> SpeechPiece:
-        """What a message says. Raises `ConnectionError` for nonsense."""
-        message = read("ElevenLabs", data, _Message)
+        """Return the meaning of a message. Raises `ConnectionError` for one that cannot be read."""
+        message = decode_json("ElevenLabs", data, _Message)
         context = message.context_id
         if message.error or (message.message and message.audio is None):
-            said = ": ".join(str(each) for each in (message.error, message.message) if each)
+            fault = ": ".join(str(each) for each in (message.error, message.message) if each)
             if context is None:
                 self._open.clear()
             else:
                 self._open.pop(context, None)
-            return SpeechPiece(context=context, fault=said)
+            return SpeechPiece(context=context, fault=fault)
         if context is None and len(self._open) == 1:
-            (context,) = self._open  # it can be of no other
-        speech = self._open.get(context or "")
-        if speech is None:
-            return SpeechPiece(context=context or "")  # what has been called off, perhaps
-        pieces = list(speech.pieces(message))
+            (context,) = self._open  # it can belong to no other
+        sentence = self._open.get(context or "")
+        if sentence is None:
+            return SpeechPiece(context=context or "")  # of a cancelled sentence, usually
+        pieces = list(sentence.pieces(message))
         if message.is_final:
-            pieces += speech.rest()
+            pieces += sentence.end_word()
             del self._open[context or ""]
         return SpeechPiece(context=context, pieces=pieces, done=bool(message.is_final))
 
 
-class _Speech:
-    """One sentence: the sound so far, and the word that has not ended."""
+class _Sentence:
+    """The audio of one sentence so far, and the word that has not ended."""
 
     def __init__(self, rate: int) -> None:
-        self._pcm = Pcm()
+        self._decoder = PcmDecoder()
         self._rate = rate
-        self._word = ""  # its beginning, when a message ends within it
-        self._start = self._end = 0.0
+        self._word = ""  # its beginning, when a message ends within a word
+        self._start_ms = self._end_ms = 0.0
 
     def pieces(self, message: _Message) -> Iterator[Samples | Word]:
-        """What a message gives."""
-        offset = 1000 * self._pcm.count / self._rate
+        """Yield the audio and the words of a message."""
+        offset_ms = 1000 * self._decoder.count / self._rate
         if message.audio:
-            yield self._pcm.samples(message.audio)
+            yield self._decoder.decode(message.audio)
         alignment = message.alignment or message.normalized_alignment
         if alignment is not None:
-            yield from self._words(alignment, offset)
+            yield from self._words(alignment, offset_ms)
 
-    def rest(self) -> Iterator[Word]:
-        """The last word, which no space has ended."""
+    def end_word(self) -> Iterator[Word]:
+        """Yield the word that is being collected, if there is one."""
         if self._word:
-            yield Word(text=self._word, start_ms=self._start, end_ms=self._end)
+            yield Word(text=self._word, start_ms=self._start_ms, end_ms=self._end_ms)
             self._word = ""
 
-    def _words(self, alignment: _Alignment, offset: float) -> Iterator[Word]:
+    def _words(self, alignment: _Alignment, offset_ms: float) -> Iterator[Word]:
         starts = alignment.char_start_times_ms
-        if starts and offset >= CLEAR_MS and starts[0] >= 0.8 * offset:
-            offset = 0.0  # documented as those of the message; some models count from the beginning of the sound
+        if starts and offset_ms >= CLEAR_OFFSET_MS and starts[0] >= 0.8 * offset_ms:
+            # The documentation says that times count from the message; some models count from the beginning.
+            offset_ms = 0.0
         for char, start, duration in zip(alignment.chars, starts, alignment.char_durations_ms, strict=False):
             if char.isspace():
-                yield from self.rest()
+                yield from self.end_word()
                 continue
-            if _stands_alone(char) or _stands_alone(self._word):
-                yield from self.rest()
-            begin = max(self._end, offset + start)
+            if _is_word_alone(char) or _is_word_alone(self._word):
+                yield from self.end_word()
+            begin = max(self._end_ms, offset_ms + start)
             if not self._word:
-                self._start = begin
+                self._start_ms = begin
             self._word += char
-            self._end = max(begin, offset + start + duration)
+            self._end_ms = max(begin, offset_ms + start + duration)
 
 
-def _stands_alone(char: str) -> bool:
-    """It is written in Chinese, Japanese or Thai, where no space ends a word."""
+def _is_word_alone(char: str) -> bool:
+    """Return whether a character is Chinese, Japanese or Thai, where spaces do not separate words."""
     return len(char) == 1 and (
         "\u0e00" <= char <= "\u0e7f" or "\u3040" <= char <= "\u30ff" or "\u3400" <= char <= "\u9fff"
     )

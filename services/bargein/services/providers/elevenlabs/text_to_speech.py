@@ -1,41 +1,57 @@
-"""Speaking with ElevenLabs: each sentence a context of one WebSocket, with the time of every word."""
+"""ElevenLabs' text-to-speech: each sentence is a context of one WebSocket, with the time of every word."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.providers._shared.voice_socket import SocketVoice
-from bargein.services.sockets import Endpoint, dial
+from bargein.services.sockets import Endpoint, Socket, dial
 
 from ._protocol import ElevenLabsProtocol
 
 __all__ = ["ElevenLabs"]
 
 RATES: Final = (8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
-SILENT_SECONDS: Final = 180
-"""How long a socket may be silent before ElevenLabs closes it: the most that the interface takes."""
+INACTIVITY_SECONDS: Final = 180
+"""How long a socket may be idle before ElevenLabs closes it: the most that the API allows."""
 
 
 class ElevenLabs(SocketVoice):
-    """Speak with ElevenLabs, and say when each word sounds::
+    """Text-to-speech by ElevenLabs, with the time of every word.
+
+    Example::
 
         Cascade(..., ..., ElevenLabs("JBFqnCBsd6RMkjVDRZzb"))
 
-    `voice` is a voice's id, `model` one that the WebSocket interface has (`eleven_v3` is not), `language` an ISO 639-1
-    code for models that take one. `voice_settings` are those of the interface (`{"stability": 0.5, "speed": 1.1}`), and
-    `options` any other parameters of it, merged over ours. `rate` is 8,000 to 48,000 Hz; the higher ones need a larger
-    plan. The key is that of `ELEVENLABS_API_KEY` unless it is given. `url` is another server's, or a region's.
+    One socket serves all sentences; after an interrupt, audio that still comes is ignored. ElevenLabs closes a socket
+    after three minutes without a word; it is opened again when it is needed. The iterator of `speak` raises
+    `ConnectionError` when ElevenLabs refuses, reports an error or closes the connection, and `TimeoutError` when it is
+    silent.
 
-    One socket serves all sentences; an interrupt leaves it open, and what still comes is left out. Where it was closed
-    meanwhile (ElevenLabs does so after three minutes without a word) it is opened anew; one that is busy or fails is
-    asked again, up to `retries` times. Raises `ConnectionError` where ElevenLabs refuses, complains or goes away, and
-    `TimeoutError` where nothing comes for `silence_seconds`. Raises `ValueError` without a key.
+    Args:
+        voice: The id of the voice.
+        model: A model of the WebSocket API (`eleven_v3` is not).
+        api_key: The key; by default that of `ELEVENLABS_API_KEY`.
+        language: An ISO 639-1 code for models that take one; empty for none.
+        rate: The rate of the audio, 8,000 to 48,000 Hz. The higher rates need a larger plan.
+        voice_settings: The `voice_settings` of the API: `{"stability": 0.5, "speed": 1.1}`.
+        extra: Other query parameters, merged over all of the above.
+        url: The address of the API, or of a region.
+        silence_seconds: How long the server may be silent, in seconds.
+        retries: How often a busy or failing server is asked again.
+        connect: Opens a socket; replaceable for tests.
+
+    Raises:
+        ValueError: There is no key, or an argument has no possible value.
     """
 
     service = "ElevenLabs"
 
+    @check_options
     def __init__(
         self,
         voice: str,
@@ -45,11 +61,11 @@ class ElevenLabs(SocketVoice):
         language: str = "",
         rate: int = 24_000,
         voice_settings: Mapping[str, Any] | None = None,
-        options: Mapping[str, Any] | None = None,
+        extra: Mapping[str, Any] | None = None,
         url: str = "wss://api.elevenlabs.io",
         silence_seconds: float = 10.0,
         retries: int = 2,
-        connect: Any = dial,
+        connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]] = dial,
     ) -> None:
         super().__init__(api_key, "ELEVENLABS_API_KEY", silence_seconds, retries)
         if rate not in RATES:
@@ -57,14 +73,14 @@ class ElevenLabs(SocketVoice):
         self.rate = rate
         self._voice_settings = dict(voice_settings or {})
         query: dict[str, Any] = {"model_id": model, "output_format": f"pcm_{rate}"}
-        query |= {"auto_mode": "true", "sync_alignment": "true"}  # whole sentences come; every message has its times
-        query |= {"inactivity_timeout": SILENT_SECONDS}
+        query |= {"auto_mode": "true", "sync_alignment": "true"}  # whole sentences are sent; each message has its times
+        query |= {"inactivity_timeout": INACTIVITY_SECONDS}
         query |= {"language_code": language} if language else {}
-        query |= {k: str(v).lower() if isinstance(v, bool) else v for k, v in (options or {}).items()}
+        query |= {k: str(v).lower() if isinstance(v, bool) else v for k, v in (extra or {}).items()}
         address = f"{url.rstrip('/')}/v1/text-to-speech/{quote(voice, safe='')}/multi-stream-input?{urlencode(query)}"
         self._endpoint = Endpoint(url=address, headers={"xi-api-key": self._secret})
         self._connect = connect
 
     def protocol(self) -> ElevenLabsProtocol:
-        """The protocol of the next connection."""
+        """Return the protocol of a new connection."""
         return ElevenLabsProtocol(self.rate, self._voice_settings)

@@ -1,6 +1,6 @@
-"""Gemini's live interface: `GeminiLive` is a client of it, `ScriptedGemini` a server of it for tests."""
+"""Google's Gemini Live: `GeminiLive`, a realtime model of AI Studio or of Vertex AI."""
 
-from .protocol import PROFILE, GeminiProtocol
+from .protocol import PROFILE, GeminiProtocol, Scheduling
 from .realtime import GeminiLive
 
-__all__ = ["PROFILE", "GeminiLive", "GeminiProtocol"]
+__all__ = ["PROFILE", "GeminiLive", "GeminiProtocol", "Scheduling"]

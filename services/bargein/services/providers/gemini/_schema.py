@@ -1,15 +1,14 @@
-"""A tool's JSON schema in Gemini's words: a subset of OpenAPI's, with types in capitals."""
+"""A tool's JSON schema in Gemini's form: a subset of OpenAPI's schemas, with types in capitals. No I/O."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-__all__ = ["declaration"]
+__all__ = ["function_declaration"]
 
-KEPT: Final = (
+SAME: Final = (
     "description",
     "enum",
-    "format",
     "pattern",
     "minimum",
     "maximum",
@@ -19,53 +18,84 @@ KEPT: Final = (
     "maxLength",
     "required",
 )
-"""What is called the same in both."""
-DROPPED: Final = {"title", "default", "additionalProperties", "examples"}
-"""What the model can do without."""
-TRANSLATED: Final = {"type", "properties", "items", "anyOf"}
+"""Keywords that mean the same in both forms."""
+IGNORED: Final = {"title", "default", "additionalProperties", "examples"}
+"""Keywords that are left out, because the model does not need them."""
+TRANSLATED: Final = {"type", "properties", "items", "anyOf", "format"}
+"""Keywords that are translated."""
+
+FORMATS: Final = {"string": {"date-time"}, "integer": {"int32", "int64"}, "number": {"float", "double"}}
+"""The formats of the subset, by type. The API refuses a declaration with any other."""
+FORMAT_WORDS: Final = {
+    "date": "a date as YYYY-MM-DD",
+    "time": "a time as HH:MM:SS",
+    "duration": "an ISO 8601 duration, such as PT5M",
+    "decimal": "a decimal number",
+    "uuid": "a UUID",
+}
+"""What is added to the description in place of a format that the subset lacks."""
 
 
-class _BeyondError(Exception):
-    """The subset has no word for it."""
+class _NotInSubsetError(Exception):
+    """The schema has a keyword or a value that the subset lacks."""
 
 
-def declaration(tool: dict[str, Any]) -> dict[str, Any]:
-    """A function declaration. A schema that goes beyond the subset is given as it stands, which newer models take."""
-    declared: dict[str, Any] = {"name": tool["name"], "description": tool.get("description") or ""}
+def function_declaration(tool: dict[str, Any]) -> dict[str, Any]:
+    """Return the declaration of a tool.
+
+    A schema that the subset cannot express is passed on as JSON schema (`parametersJsonSchema`). Newer models take
+    that.
+    """
+    declaration: dict[str, Any] = {"name": tool["name"], "description": tool.get("description") or ""}
     schema = tool.get("parameters") or {}
     if not schema.get("properties"):
-        return declared  # an object without properties is refused
+        return declaration  # the API refuses an object without properties
     try:
-        declared["parameters"] = _translated(schema)
-    except _BeyondError:
-        declared["parametersJsonSchema"] = schema
-    return declared
+        declaration["parameters"] = _translate(schema)
+    except _NotInSubsetError:
+        declaration["parametersJsonSchema"] = schema
+    return declaration
 
 
-def _translated(schema: dict[str, Any]) -> dict[str, Any]:
-    """One schema. Raises `_BeyondError` for references, fixed values, tuples, dictionaries of one kind, …"""
-    if schema.keys() - TRANSLATED - DROPPED - set(KEPT) or isinstance(schema.get("additionalProperties"), dict):
-        raise _BeyondError
+def _translate(schema: dict[str, Any]) -> dict[str, Any]:
+    """Translate one schema. Raises `_NotInSubsetError` for what the subset lacks.
+
+    It lacks references, constants, tuples and typed dictionaries. Every value needs a type, an array its items, and an
+    object its properties.
+    """
+    if schema.keys() - TRANSLATED - IGNORED - set(SAME) or isinstance(schema.get("additionalProperties"), dict):
+        raise _NotInSubsetError
     if not all(isinstance(each, str) for each in schema.get("enum", ())):
-        raise _BeyondError  # its choices are strings
-    made: dict[str, Any] = {key: schema[key] for key in KEPT if key in schema}
+        raise _NotInSubsetError  # an enum of the subset holds strings only
+    result: dict[str, Any] = {key: schema[key] for key in SAME if key in schema}
     choices = schema.get("anyOf", ())
-    kinds = schema.get("type", ())
-    if isinstance(kinds, list | tuple):
-        choices = [*choices, *({"type": kind} for kind in kinds)]
+    types = schema.get("type", ())
+    if isinstance(types, list | tuple):
+        choices = [*choices, *({"type": each} for each in types)]
     else:
-        made["type"] = kinds.upper()
-    some = [each for each in choices if each.get("type") != "null"]
-    if len(some) < len(choices):
-        made["nullable"] = True
-    if len(some) == 1:
-        made = {**_translated(some[0]), **made}
-    elif some:
-        made["anyOf"] = [_translated(each) for each in some]
+        result["type"] = types.upper()
+    if "format" in schema:
+        if isinstance(types, str) and schema["format"] in FORMATS.get(types, ()):
+            result["format"] = schema["format"]
+        else:
+            words = FORMAT_WORDS.get(schema["format"], f"format: {schema['format']}")
+            result["description"] = f"{result['description']} ({words})" if "description" in result else words
+    non_null = [each for each in choices if each.get("type") != "null"]
+    if len(non_null) < len(choices):
+        result["nullable"] = True
+    if len(non_null) == 1:
+        result = {**_translate(non_null[0]), **result}
+    elif non_null:
+        result["anyOf"] = [_translate(each) for each in non_null]
     if isinstance(schema.get("items"), dict):
-        made["items"] = _translated(schema["items"])
+        result["items"] = _translate(schema["items"])
     if properties := schema.get("properties"):
-        made["properties"] = {name: _translated(each) for name, each in properties.items()}
-    if not made.get("required", True):
-        del made["required"]
-    return made
+        result["properties"] = {name: _translate(each) for name, each in properties.items()}
+    kind = result.get("type")
+    if (kind == "ARRAY" and "items" not in result) or (kind == "OBJECT" and "properties" not in result):
+        raise _NotInSubsetError
+    if kind is None and "anyOf" not in result:
+        raise _NotInSubsetError
+    if not result.get("required", True):
+        del result["required"]
+    return result

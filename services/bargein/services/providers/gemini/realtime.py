@@ -1,54 +1,78 @@
-"""Gemini's live models: of AI Studio by a key or an ephemeral token, and of Vertex AI."""
+"""Google's Gemini Live models, of AI Studio by a key or an ephemeral token, and of Vertex AI."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Literal
 from uuid import uuid4
 
 import msgspec
 
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.history import History
-from bargein.services.providers._shared.keys import checked_key
-from bargein.services.providers._shared.tokens import Token, checked_token, token_of
-from bargein.services.realtime import Realtime, ReconnectPolicy, Settings
+from bargein.services.providers._shared.keys import Token, check_key, check_token, fetch_token
+from bargein.services.realtime import Profile, Realtime, ReconnectPolicy, Settings
 from bargein.services.realtime.settings import named_setting
-from bargein.services.sockets import Endpoint, dial
+from bargein.services.sockets import Endpoint, Socket, dial
 from bargein.services.tools import Tool, Toolbox
 
-from .protocol import PROFILE, Continuity, GeminiProtocol, Scheduling
+from ._turns import Continuity
+from .protocol import PROFILE, GeminiProtocol, Scheduling
 
 __all__ = ["GeminiLive"]
 
 STUDIO: Final = "wss://generativelanguage.googleapis.com"
 STUDIO_PATH: Final = "/ws/google.ai.generativelanguage.{version}.GenerativeService.BidiGenerateContent{constrained}"
 VERTEX_PATH: Final = "/ws/google.cloud.aiplatform.{version}.LlmBidiService/BidiGenerateContent"
-PONG_S: Final = 60.0
-"""Under load the server answers a ping only after 8 to 30 s: seen by others, and not documented."""
+PONG_SECONDS: Final = 60.0
+"""How long an answer to a ping may take. Under load the server needs 8 to 30 s; other projects have observed this."""
+SCHEDULINGS: Final = ("WHEN_IDLE", "INTERRUPT", "SILENT")
+
+GetAddress = Callable[[], Endpoint | Awaitable[Endpoint]]
 
 
 class GeminiLive(Realtime):
-    """A live model of Google's: a brain that hears 16 kHz mono and speaks 24 kHz mono.
+    """A Gemini Live model: a brain that takes 16 kHz mono audio and speaks 24 kHz mono.
 
-    Who may use it is said in one of three ways. `api_key`, which is taken from `GEMINI_API_KEY` or `GOOGLE_API_KEY`
-    when nothing is given; `token`, an ephemeral token of AI Studio (`auth_tokens/…`) or a function that gets one; or,
-    with `project` and `location`, a bearer token of Google Cloud for Vertex AI, best by a function, as it lasts an
-    hour. The function may be async; one that is not runs in a thread, so a `google.auth` credential may refresh
-    itself in it. It is called before each connection.
+    Access is given in one of three ways: `api_key` for AI Studio, `token` for AI Studio (an ephemeral token), or
+    `token` together with `project` for Vertex AI (a bearer token of Google Cloud).
 
-    `turn_detection` is `"server_vad"`, or a dictionary of that `type` with the settings of Google's
-    `automaticActivityDetection` and `interrupt_response`; or None for push to talk: then a `Commit`, or a `Turn` of a
-    `Turns` above, ends the user's turn. `transcription=False` leaves out the words of the user. `background` names
-    tools that the model goes on talking beside, and when it speaks of their answers: `WHEN_IDLE`, `INTERRUPT`,
-    `SILENT`. `compression` lets old turns go when the context is full; without it, a session ends after about 15
-    minutes, and after two with video. `setup` holds any other settings of the interface, and is merged over all of
-    these; its tools, such as `{"googleSearch": {}}`, stand beside yours.
+    Args:
+        model: The model's name.
+        api_key: A key of AI Studio; by default that of `GEMINI_API_KEY` or `GOOGLE_API_KEY`.
+        token: A token, or a function that returns one and is called before each connection. The function may be async.
+            A plain function runs in a thread, so that it may refresh `google.auth` credentials.
+        project: The Google Cloud project; selects Vertex AI.
+        location: The region on Vertex AI, or `"global"`.
+        instructions: The system instructions.
+        voice: The name of the voice; None for the server's default.
+        tools: Functions that the model may call.
+        background: Names of tools that the model does not wait for, each with when it speaks about the result:
+            `"WHEN_IDLE"`, `"INTERRUPT"` or `"SILENT"`.
+        output: `"audio"`, or `"text"` for models that answer in text.
+        turn_detection: `"server_vad"`; a dictionary of that `type` with the settings of `automaticActivityDetection`
+            and `interrupt_response`; or None for push to talk, where a `Commit` or a `Turn` ends the user's turn.
+        transcription: Whether the user's words are transcribed.
+        compression: Whether old turns are dropped when the context is full, or the settings of
+            `contextWindowCompression`. Without it a session ends after about 15 minutes, with video after two.
+        extra: Other fields of the setup message, merged over all of the above. Its `tools`, such as
+            `[{"googleSearch": {}}]`, are added to yours.
+        api_version: The version of the API; None for the newest that supports what is used.
+        url: The full address of another server of the protocol.
+        headers: Other HTTP headers for the connection.
+        fps: Pictures of a video that are sent per second, at most.
+        reconnect: How lost connections are restored; None for the default policy.
+        history: The conversation to go on with; None for a new one.
+        resume: The `resumption` handle of an earlier model, to resume its session.
+        connect: Opens the socket; replaceable for tests.
 
-    `resume` takes up a session by the `resumption` that an earlier model had. `url` is any other server of the
-    protocol. Raises `ValueError` where nothing says who may use it.
+    Raises:
+        ValueError: There is no key or token, or an argument has no possible value.
     """
 
+    @check_options
     def __init__(
         self,
         model: str = "gemini-2.5-flash-native-audio-preview-12-2025",
@@ -65,65 +89,43 @@ class GeminiLive(Realtime):
         turn_detection: Literal["server_vad"] | Mapping[str, Any] | None = "server_vad",
         transcription: bool = True,
         compression: bool | Mapping[str, Any] = True,
-        setup: Mapping[str, Any] | None = None,
-        version: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+        api_version: str | None = None,
         url: str | None = None,
         headers: Mapping[str, str] | None = None,
         fps: float = 1.0,
         reconnect: ReconnectPolicy | None = None,
         history: History | None = None,
         resume: str = "",
-        connect: Any = dial,
+        connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]] = dial,
     ) -> None:
-        for name, when in (background or {}).items():
-            if when not in ("WHEN_IDLE", "INTERRUPT", "SILENT"):
-                raise ValueError(
-                    f"GeminiLive(background={{{name!r}: {when!r}}}): expected 'WHEN_IDLE', 'INTERRUPT' or 'SILENT'"
-                )
-        profile = PROFILE
-        if turn_detection is None:  # whoever says when the user speaks can stop the model, and only they can
-            profile = msgspec.structs.replace(profile, supports_cancel=True)
-        if token is not None:
-            checked_token("GeminiLive", token, api_key)
+        _check_arguments(background or {}, token, api_key)
+        profile = _profile(on_vertex=project is not None, manual=turn_detection is None)
         if project is not None:
-            profile = msgspec.structs.replace(profile, provider="Gemini on Vertex AI")
-            if token is None:
-                raise ValueError(
-                    "GeminiLive(project=...): no token; give token=a function that returns a bearer token of Google "
-                    "Cloud, such as one that refreshes google.auth's default credentials"
-                )
-            address: Callable[[], Endpoint | Awaitable[Endpoint]] = _vertex(
-                location, token, version or "v1beta1", url, headers or {}
-            )
-            path = f"projects/{project}/locations/{location}/publishers/google/models/{model}"
+            path = f"projects/{project}/locations/{location}/publishers/google/models/"
+            address = _vertex_address(location, token, api_version, url, headers or {})
         else:
-            address = _studio(_key(api_key, token), token, version, url, headers or {})
-            path = f"models/{model}"
-        extra: dict[str, Any] = {}
-        if compression:
-            extra["contextWindowCompression"] = (
-                dict(compression) if isinstance(compression, Mapping) else {"slidingWindow": {}}
-            )
-        settings = Settings(
-            model=model if "/" in model else path,
-            instructions=instructions,
-            voice=voice,
-            output=output,
-            turn_detection=named_setting("turn_detection", turn_detection),
-            transcription={} if transcription else None,
-            extra={**extra, **(setup or {})},
-        )
-        continuity = Continuity(f"{uuid4().hex[:8]}-")
+            path = "models/"
+            address = _studio_address(_find_key(api_key, token), token, api_version, url, headers or {})
+        ids = Continuity(uuid4().hex[:8] + "-")
         super().__init__(
             profile=profile,
             protocol=lambda: GeminiProtocol(
                 address=address,
                 profile=profile,
-                continuity=continuity,
+                continuity=ids,
                 background=background,
                 seeded=bool(self.history.remembered),
             ),
-            settings=settings,
+            settings=Settings(
+                model=model if "/" in model else path + model,
+                instructions=instructions,
+                voice=voice,
+                output=output,
+                turn_detection=named_setting("turn_detection", turn_detection),
+                transcription={} if transcription else None,
+                extra=_compression(compression) | dict(extra or {}),
+            ),
             tools=tools,
             fps=fps,
             reconnect=reconnect,
@@ -133,43 +135,72 @@ class GeminiLive(Realtime):
         )
 
 
-def _key(api_key: str | None, token: Token | None) -> str:
+def _profile(*, on_vertex: bool, manual: bool) -> Profile:
+    profile = PROFILE
+    if manual:  # only a client that marks the user's turns can stop a response, by beginning one
+        profile = msgspec.structs.replace(profile, supports_cancel=True)
+    return msgspec.structs.replace(profile, provider="Gemini on Vertex AI") if on_vertex else profile
+
+
+def _compression(compression: bool | Mapping[str, Any]) -> dict[str, Any]:
+    if not compression:
+        return {}
+    return {
+        "contextWindowCompression": dict(compression) if isinstance(compression, Mapping) else {"slidingWindow": {}}
+    }
+
+
+def _check_arguments(background: Mapping[str, str], token: Token | None, api_key: str | None) -> None:
+    for name, scheduling in background.items():
+        if scheduling not in SCHEDULINGS:
+            expected = "'WHEN_IDLE', 'INTERRUPT' or 'SILENT'"
+            raise ValueError(f"GeminiLive(background={{{name!r}: {scheduling!r}}}): expected {expected}")
+    if token is not None:
+        check_token("GeminiLive", token, api_key)
+
+
+def _find_key(api_key: str | None, token: Token | None) -> str:
     if token is not None:
         return ""
     key = api_key or os.environ.get("GEMINI_API_KEY") or os.environ.get("GOOGLE_API_KEY") or ""
     if not key:
         raise ValueError("GeminiLive: no key; give api_key=..., or set GEMINI_API_KEY or GOOGLE_API_KEY")
-    return checked_key("GeminiLive", key, "GEMINI_API_KEY")
+    return check_key("GeminiLive", key, "GEMINI_API_KEY")
 
 
-def _studio(
-    key: str, token: Token | None, version: str | None, url: str | None, headers: Mapping[str, str]
-) -> Callable[[], Endpoint | Awaitable[Endpoint]]:
-    def address(sent: Mapping[str, str], version: str, constrained: str) -> Endpoint:
+def _studio_address(
+    key: str, token: Token | None, api_version: str | None, url: str | None, headers: Mapping[str, str]
+) -> GetAddress:
+    def endpoint(credentials: Mapping[str, str], version: str, constrained: str) -> Endpoint:
         path = STUDIO_PATH.format(version=version, constrained=constrained)
-        return Endpoint(url=url or STUDIO + path, headers={**sent, **headers}, pong_seconds=PONG_S)
+        return Endpoint(url=url or STUDIO + path, headers={**credentials, **headers}, pong_seconds=PONG_SECONDS)
 
-    async def by_token() -> Endpoint:
-        assert token is not None
-        found = await token_of("Gemini", token)
-        return address({"Authorization": f"Token {found}"}, version or "v1alpha", "Constrained")
+    if token is None:
+        return lambda: endpoint({"x-goog-api-key": key}, api_version or "v1beta", "")
 
-    if token is not None:
-        return by_token
-    return lambda: address({"x-goog-api-key": key}, version or "v1beta", "")
+    async def with_token() -> Endpoint:
+        value = await fetch_token("Gemini", token)
+        return endpoint({"Authorization": f"Token {value}"}, api_version or "v1alpha", "Constrained")
+
+    return with_token
 
 
-def _vertex(
-    location: str, token: Token, version: str, url: str | None, headers: Mapping[str, str]
-) -> Callable[[], Awaitable[Endpoint]]:
+def _vertex_address(
+    location: str, token: Token | None, api_version: str | None, url: str | None, headers: Mapping[str, str]
+) -> GetAddress:
+    if token is None:
+        raise ValueError(
+            "GeminiLive(project=...): no token; give token=a function that returns a bearer token of Google Cloud, "
+            "such as one that refreshes google.auth's default credentials"
+        )
     host = "aiplatform.googleapis.com" if location == "global" else f"{location}-aiplatform.googleapis.com"
 
     async def address() -> Endpoint:
-        found = await token_of("Gemini on Vertex AI", token)
+        value = await fetch_token("Gemini on Vertex AI", token)
         return Endpoint(
-            url=url or f"wss://{host}{VERTEX_PATH.format(version=version)}",
-            headers={"Authorization": f"Bearer {found}", **headers},
-            pong_seconds=PONG_S,
+            url=url or f"wss://{host}{VERTEX_PATH.format(version=api_version or 'v1beta1')}",
+            headers={"Authorization": f"Bearer {value}", **headers},
+            pong_seconds=PONG_SECONDS,
         )
 
     return address

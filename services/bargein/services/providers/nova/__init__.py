@@ -1,4 +1,4 @@
-"""Amazon's Nova Sonic, versions 1 and 2, over Bedrock's streams of HTTP/2 (extra `nova`)."""
+"""Amazon's Nova Sonic and Nova 2 Sonic over Bedrock's HTTP/2 streams (extra `nova`)."""
 
 from ._signing import Credentials
 from .protocol import PROFILE, PROFILE_1, NovaProtocol

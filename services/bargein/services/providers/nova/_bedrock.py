@@ -1,4 +1,4 @@
-"""Amazon Bedrock's streams as sockets: a connection, a signed request, and signed messages both ways."""
+"""Amazon Bedrock's bidirectional streams as sockets: a TLS connection, a signed request, signed messages both ways."""
 
 from __future__ import annotations
 
@@ -27,26 +27,31 @@ __all__ = ["Bedrock"]
 
 SERVICE: Final = "bedrock"
 EXPIRED: Final = "ExpiredTokenException"
-TYPE: Final = "application/vnd.amazon.eventstream"
-GOODBYE_S: Final = 0.2
-"""How long the end of our stream may take."""
-LAST_WORDS_S: Final = 1.0
-"""And how long the server's last words are waited for: a refusal's body, or what came before the end."""
-BODY: Final = 4000
-"""Characters of a refusal that are read."""
+CONTENT_TYPE: Final = "application/vnd.amazon.eventstream"
+END_SECONDS: Final = 0.2
+"""How long the message that ends our stream may take."""
+LAST_WORDS_SECONDS: Final = 1.0
+"""How long the server's reason for closing is awaited: the body of a refusal, or messages before the end."""
+MAX_REFUSAL_BYTES: Final = 4000
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)  # a date, which the signatures need, and no measure of time
+    return datetime.now(UTC)  # signatures need a date; this is not used to measure time
 
 
 @cache
-def _trusting() -> ssl.SSLContext:
-    return ssl.create_default_context()  # which reads a file of 200 kB, so once
+def _default_context() -> ssl.SSLContext:
+    return ssl.create_default_context()  # cached because it reads a file of 200 kB
 
 
 class Bedrock:
-    """Connects, as often as it is asked to, as whoever `credentials` names at that moment."""
+    """Connects to Bedrock, any number of times, each time with the present credentials.
+
+    Args:
+        region: The AWS region.
+        credentials: Returns the present credentials.
+        now: Returns the present date; replaceable for tests.
+    """
 
     def __init__(
         self,
@@ -62,16 +67,17 @@ class Bedrock:
 
     @asynccontextmanager
     async def connect(self, endpoint: Endpoint) -> AsyncIterator[Socket]:
-        """A socket of messages of the event stream, open while the block runs. It signs what it sends.
+        """Open a socket of event stream messages, which it signs when it sends them.
 
-        Raises `SocketRefusedError` when none comes about. Whether the server lets us in is only known when it answers,
-        which it may do after the first messages: then `receive` raises it.
+        Raises:
+            SocketRefusedError: There is no connection. The server may refuse only after the first messages; then
+                `receive` raises this.
         """
-        credentials = await self._who(endpoint)
+        credentials = await self._fetch_credentials(endpoint)
         async with await self._dial(endpoint) as stream:
             signed = sign_request(
                 endpoint.url,
-                {"content-type": TYPE, **endpoint.headers},
+                {"content-type": CONTENT_TYPE, **endpoint.headers},
                 credentials=credentials,
                 region=self.region,
                 service=SERVICE,
@@ -80,27 +86,29 @@ class Bedrock:
             signer = EventSigner(
                 credentials=credentials, region=self.region, service=SERVICE, signature=signed.signature
             )
-            async with exchange(stream, endpoint.url, signed.headers) as talk:
+            async with exchange(stream, endpoint.url, signed.headers) as request:
 
-                async def renewed() -> bool:
+                async def has_new_credentials() -> bool:
                     with suppress(SocketRefusedError):
-                        return await self._who(endpoint) != credentials
+                        return await self._fetch_credentials(endpoint) != credentials
                     return False
 
-                socket = _EventSocket(talk, lambda each: signer.sign(each, self.now()), repr(endpoint), renewed)
+                socket = _EventSocket(
+                    request, lambda each: signer.sign(each, self.now()), repr(endpoint), has_new_credentials
+                )
                 try:
                     yield socket
                 finally:
                     await socket.close()
 
-    async def _who(self, endpoint: Endpoint) -> Credentials:
+    async def _fetch_credentials(self, endpoint: Endpoint) -> Credentials:
         with anyio.move_on_after(endpoint.open_seconds):
             return await self.credentials()
         raise SocketRefusedError(f"{endpoint!r}: no AWS credentials within {endpoint.open_seconds:g} s")
 
     async def _dial(self, endpoint: Endpoint) -> anyio.abc.ByteStream:
-        where, parts = repr(endpoint), urlsplit(endpoint.url)
-        context = endpoint.ssl or _trusting()
+        address, parts = repr(endpoint), urlsplit(endpoint.url)
+        context = endpoint.ssl or _default_context()
         context.set_alpn_protocols(["h2"])
         try:
             with anyio.fail_after(endpoint.open_seconds):
@@ -113,98 +121,101 @@ class Bedrock:
                     tls_standard_compatible=False,
                 )
         except TimeoutError:
-            raise SocketRefusedError(f"{where} does not answer within {endpoint.open_seconds:g} s") from None
+            raise SocketRefusedError(f"{address} does not answer within {endpoint.open_seconds:g} s") from None
         except ssl.SSLError as error:
-            raise SocketRefusedError(f"{where}: {error}") from None
+            raise SocketRefusedError(f"{address}: {error}") from None
         except (OSError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
-            raise SocketRefusedError(f"{where} cannot be reached: {error or type(error).__name__}") from None
+            raise SocketRefusedError(f"{address} cannot be reached: {error or type(error).__name__}") from None
         if stream.extra(TLSAttribute.alpn_protocol, None) != "h2":
             await stream.aclose()
-            raise SocketRefusedError(f"{where} does not speak HTTP/2")
+            raise SocketRefusedError(f"{address} does not speak HTTP/2")
         return stream
 
 
 class _EventSocket:
-    """Whole messages of the event stream, both ways."""
+    """A socket whose messages are whole messages of the event stream."""
 
     def __init__(
         self,
-        talk: Http2Exchange,
+        request: Http2Exchange,
         sign: Callable[[bytes], bytes],
-        where: str,
-        renewed: Callable[[], Awaitable[bool]],
+        address: str,
+        has_new_credentials: Callable[[], Awaitable[bool]],
     ) -> None:
-        self._talk = talk
+        self._request = request
         self._sign = sign
-        self._where = where
-        self._renewed = renewed
+        self._address = address
+        self._has_new_credentials = has_new_credentials
         self._splitter = MessageSplitter()
         self._messages: deque[bytes] = deque()
-        self._cut = False  # a message was, or may have been, sent in part
-        self._told = anyio.Event()  # the receiver knows why it is over
-        self._let_in = False
-        self._gone = False
+        self._cut = False  # a message was, or may have been, sent only in part
+        self._receive_failed = anyio.Event()  # `receive` has raised the reason for the end
+        self._accepted = False  # the server has answered with status 200
+        self._closed = False
 
     async def send(self, data: str | bytes) -> None:
         """Send a message. Raises `SocketClosedError`."""
         if self._cut:
             raise SocketClosedError(1006, "a message was cut off")
-        self._cut = True  # until it has gone through: each signature covers the one before
+        # Each signature covers the one before, so nothing can follow a message that was sent in part.
+        self._cut = True
         try:
-            await self._talk.send(self._sign(data.encode() if isinstance(data, str) else data))
+            await self._request.send(self._sign(data.encode() if isinstance(data, str) else data))
         except SocketClosedError:
-            with anyio.move_on_after(LAST_WORDS_S):
-                await self._told.wait()  # what came before the end says more than the end
+            # `receive` may still read the server's reason, which says more than this error.
+            with anyio.move_on_after(LAST_WORDS_SECONDS):
+                await self._receive_failed.wait()
             raise
         self._cut = False
 
     async def receive(self) -> bytes:
-        """The next message. Raises `SocketClosedError`, and `SocketRefusedError` where the server lets nobody in."""
+        """Return the next message. Raises `SocketClosedError`, or `SocketRefusedError` for a refused request."""
         await anyio.lowlevel.checkpoint()
         try:
             while not self._messages:
-                if not self._let_in:
-                    if await self._talk.answered() != 200:
+                if not self._accepted:
+                    if await self._request.answered() != 200:
                         raise await self._refusal()
-                    self._let_in = True
-                data = await self._talk.receive()
+                    self._accepted = True
+                data = await self._request.receive()
                 if not data:
-                    rest = f" within a message, {self._splitter.waiting} bytes of it" if self._splitter.waiting else ""
+                    waiting = self._splitter.waiting
+                    rest = f" within a message, {waiting} bytes of it" if waiting else ""
                     raise SocketClosedError(1000, f"the server ended the stream{rest}")
                 try:
                     self._messages.extend(self._splitter.feed(data))
                 except DamagedError as error:
                     raise SocketClosedError(1002, str(error)) from None
         except ConnectionError:
-            self._told.set()
+            self._receive_failed.set()
             raise
         return self._messages.popleft()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """End our stream, as the protocol wants it: with a signed message that is empty."""
-        if self._gone:
+        """End our stream as the protocol wants it: with an empty signed message."""
+        if self._closed:
             return
-        self._gone = True
-        with anyio.move_on_after(GOODBYE_S, shield=True), suppress(SocketClosedError):
+        self._closed = True
+        with anyio.move_on_after(END_SECONDS, shield=True), suppress(SocketClosedError):
             if not self._cut:
-                await self._talk.send(self._sign(b""), end=True)
+                await self._request.send(self._sign(b""), end=True)
         self._cut = True
 
     async def _refusal(self) -> SocketRefusedError:
-        status, body = self._talk.status, b""
-        with anyio.move_on_after(LAST_WORDS_S), suppress(SocketClosedError):
-            while len(body) < BODY and (more := await self._talk.receive()):
+        status, body = self._request.status, b""
+        with anyio.move_on_after(LAST_WORDS_SECONDS), suppress(SocketClosedError):
+            while len(body) < MAX_REFUSAL_BYTES and (more := await self._request.receive()):
                 body += more
-        kind = self._talk.headers.get("x-amzn-errortype", "").partition(":")[0]
-        said = _said(body[:BODY])
-        if kind == EXPIRED and await self._renewed():
-            status = None  # with the others it may be let in
-        why = f"{self._where} answers {self._talk.status}"
-        return SocketRefusedError(why, status, f"{kind}: {said}" if kind else said)
+        kind = self._request.headers.get("x-amzn-errortype", "").partition(":")[0]
+        text = _refusal_text(body[:MAX_REFUSAL_BYTES])
+        if kind == EXPIRED and await self._has_new_credentials():
+            status = None  # without a status the driver tries again, with the new credentials
+        reason = f"{self._address} answers {self._request.status}"
+        return SocketRefusedError(reason, status, f"{kind}: {text}" if kind else text)
 
 
-def _said(body: bytes) -> str:
-    """The words of a refusal; without the request, which some repeat with the session token in it."""
+def _refusal_text(body: bytes) -> str:
+    """Return the message of a refusal, without the request that some repeat with the session token in it."""
     text = body.decode("utf-8", "replace")
     with suppress(msgspec.MsgspecError):
         fields = msgspec.json.decode(body, type=dict[str, Any])

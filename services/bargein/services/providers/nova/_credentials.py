@@ -1,4 +1,4 @@
-"""Who asks: what was given, or what botocore's chain of places finds; looked up anew for every connection."""
+"""AWS credentials from the application or from botocore's default chain, looked up for every connection."""
 
 from __future__ import annotations
 
@@ -6,52 +6,61 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from bargein.pipeline.lowlevel import import_extra
-from bargein.services.providers._shared.tokens import asked
+from bargein.services.providers._shared.keys import resolve
 from bargein.services.sockets import SocketRefusedError
 
 from ._signing import Credentials
 
-__all__ = ["CredentialsSource", "find_region", "provider"]
+__all__ = ["CredentialsSource", "credentials_provider", "find_region"]
 
 
 class Refreshable(Protocol):
-    """Credentials of botocore's or boto3's, which renew themselves."""
+    """Credentials of botocore or boto3, which renew themselves.
+
+    This is a public interface of botocore since 1.7; tried with 1.44.
+    """
 
     def get_frozen_credentials(self) -> Any:
-        """Those of the moment: `access_key`, `secret_key`, `token`. It may block."""
+        """Return the present `access_key`, `secret_key` and `token`. It may block."""
 
 
 CredentialsSource = Credentials | Refreshable | Callable[[], Any | Awaitable[Any]] | None
-"""Credentials; botocore's; a function that gives either, async or in a thread; None for botocore's default chain."""
+"""Credentials, botocore's credentials, or a function that returns either (async, or plain and run in a thread); None
+for botocore's default chain."""
 
 
-def provider(source: CredentialsSource, profile: str | None = None) -> Callable[[], Awaitable[Credentials]]:
-    """A function that gives the credentials of the moment.
+def credentials_provider(source: CredentialsSource, profile: str | None = None) -> Callable[[], Awaitable[Credentials]]:
+    """Return a function that returns the present credentials, or raises `SocketRefusedError` if there are none.
 
-    It raises `SocketRefusedError` where there are none. Raises `TypeError` for what is no source.
+    Args:
+        source: Where they come from.
+        profile: The AWS profile for botocore's default chain; None for the default profile.
+
+    Raises:
+        TypeError: The source has a type that credentials cannot come from.
     """
     if source is None:
         import_extra("botocore.session", "nova", "NovaSonic()")
-    known = isinstance(source, Credentials) or hasattr(source, "get_frozen_credentials")
-    if source is not None and not known and not callable(source):
+    is_value = isinstance(source, Credentials) or hasattr(source, "get_frozen_credentials")
+    if source is not None and not is_value and not callable(source):
         kind = type(source).__name__
         raise TypeError(f"NovaSonic(credentials=...): got {kind}; expected Credentials, botocore's, or a function")
-    chain: list[Any] = [source] if known else []
+    cached: list[Any] = [source] if is_value else []
 
-    def look() -> Any:
-        if not chain:
-            chain.append(_session(profile).get_credentials())
-        if chain[0] is None:
-            chain.clear()
+    def look_up() -> Any:
+        if not cached:
+            cached.append(_session(profile).get_credentials())
+        if cached[0] is None:
+            cached.clear()
             raise SocketRefusedError("no AWS credentials were found where botocore looks for them", final=True)
-        return _frozen(chain[0])
+        return _freeze(cached[0])
 
-    ask = source if callable(source) else look
+    get = source if callable(source) else look_up
 
     async def fetch() -> Credentials:
         try:
-            # What botocore does may block: it reads files, and asks a network.
-            return source if isinstance(source, Credentials) else _frozen(await asked(ask))
+            # botocore may block: it reads files and asks services. `resolve` runs it in a thread.
+            return source if isinstance(source, Credentials) else _freeze(await resolve(get))
         except SocketRefusedError:
             raise
         except Exception as error:
@@ -61,15 +70,19 @@ def provider(source: CredentialsSource, profile: str | None = None) -> Callable[
 
 
 def find_region(profile: str | None = None) -> str | None:
-    """The region of the environment or of AWS's configuration files."""
+    """Return the region of the environment or of AWS's configuration files; None if there is none.
+
+    Args:
+        profile: The AWS profile; None for the default profile.
+    """
     region: str | None = _session(profile).get_config_variable("region")
     return region
 
 
-def _frozen(found: Any) -> Credentials:
-    if isinstance(found, Credentials):
-        return found
-    frozen = found.get_frozen_credentials() if hasattr(found, "get_frozen_credentials") else found
+def _freeze(value: Any) -> Credentials:
+    if isinstance(value, Credentials):
+        return value
+    frozen = value.get_frozen_credentials() if hasattr(value, "get_frozen_credentials") else value
     if not hasattr(frozen, "secret_key"):
         raise TypeError(f"got {type(frozen).__name__}, where Credentials were expected")
     return Credentials(access_key=frozen.access_key, secret_key=frozen.secret_key, token=frozen.token)

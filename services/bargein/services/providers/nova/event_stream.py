@@ -1,7 +1,7 @@
-"""Messages of `vnd.amazon.eventstream`: encoded, found in a stream of bytes, decoded. No I/O.
+"""Messages of `application/vnd.amazon.eventstream`: encoded, found in a stream of bytes, and decoded. No I/O.
 
-A message, big-endian: u32 length of all of it, u32 length of the headers, u32 CRC-32 of these eight bytes; headers;
-payload; u32 CRC-32 of everything before. A header: u8 length of the name, name, u8 type, value.
+A message is big-endian: u32 total length, u32 length of the headers, u32 CRC-32 of these eight bytes; the headers; the
+payload; u32 CRC-32 of everything before. A header is u8 length of the name, the name, u8 type, the value.
 """
 
 from __future__ import annotations
@@ -16,46 +16,48 @@ from zlib import crc32
 __all__ = ["DamagedError", "Message", "MessageSplitter", "Value", "decode", "encode", "encode_header", "split"]
 
 Value = bool | int | bytes | str | datetime | UUID
-"""A header's value. A `datetime` has a time zone, and counts in milliseconds."""
+"""The value of a header. A `datetime` has a time zone; the wire holds milliseconds."""
 
 PRELUDE: Final = 12
-LEAST: Final = PRELUDE + 4
+MIN_BYTES: Final = PRELUDE + 4
 """Bytes of a message with neither headers nor payload."""
-MOST_HEADERS: Final = 128 * 1024
-MOST: Final = 16 * 2**20
-"""Bytes of a message, at most: beyond it, what looks like a length is none."""
+MAX_HEADER_BYTES: Final = 128 * 1024
+MAX_BYTES: Final = 16 * 2**20
+"""Bytes of a message. A larger length is taken for damaged data."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _U32, _PAIR, _I64, _U16 = struct.Struct(">I"), struct.Struct(">II"), struct.Struct(">q"), struct.Struct(">H")
 
 
 class DamagedError(ValueError):
-    """These bytes are no message: a checksum or a length is wrong, or a header cannot be read."""
+    """The bytes are not a message: a checksum or a length is wrong, or a header cannot be read."""
 
 
 class Message(NamedTuple):
-    """A message."""
+    """A decoded message."""
 
     headers: Mapping[str, Value]
     payload: bytes
 
 
-# Out ------------------------------------------------------------------------------------------------------------------
+# Encoding -------------------------------------------------------------------------------------------------------------
 
 
 def encode(headers: Mapping[str, Value], payload: bytes = b"") -> bytes:
-    """A message as bytes. Raises `ValueError` for what has no room in one."""
+    """Return a message as bytes. Raises `ValueError` if headers or payload are too large."""
     head = b"".join(encode_header(name, value) for name, value in headers.items())
-    length = LEAST + len(head) + len(payload)
-    if len(head) > MOST_HEADERS or length > MOST:
-        raise ValueError(f"a message of {length} bytes, {len(head)} of them headers; at most {MOST} and {MOST_HEADERS}")
+    length = MIN_BYTES + len(head) + len(payload)
+    if len(head) > MAX_HEADER_BYTES or length > MAX_BYTES:
+        raise ValueError(
+            f"a message of {length} bytes, {len(head)} of them headers; at most {MAX_BYTES} and {MAX_HEADER_BYTES}"
+        )
     prelude = _PAIR.pack(length, len(head))
     body = b"".join((prelude, _U32.pack(crc32(prelude)), head, payload))
     return body + _U32.pack(crc32(body))
 
 
 def encode_header(name: str, value: Value) -> bytes:
-    """A header as bytes. Whole numbers are written with 64 bits."""
+    """Return a header as bytes. Integers are written with 64 bits."""
     raw = name.encode()
     if not 0 < len(raw) < 256:
         raise ValueError(f"a header's name of {len(raw)} bytes; 1 to 255 are possible")
@@ -72,27 +74,30 @@ def _encode_value(value: Value) -> bytes:
     if isinstance(value, UUID):
         return b"\x09" + value.bytes
     kind, raw = (b"\x07", value.encode()) if isinstance(value, str) else (b"\x06", value)
-    if len(raw) >= 2**15:  # the lengths are read with a sign by some
+    if len(raw) >= 2**15:  # some implementations read the length as a signed number
         raise ValueError(f"a header of {len(raw)} bytes; at most {2**15 - 1} are possible")
     return kind + _U16.pack(len(raw)) + raw
 
 
-# In -------------------------------------------------------------------------------------------------------------------
+# Decoding -------------------------------------------------------------------------------------------------------------
 
 
 class MessageSplitter:
-    """Finds the messages in a stream of bytes, however it was cut. They are whole, and not yet verified."""
+    """Finds messages in a stream of bytes, wherever the stream is cut. The messages are whole, but not yet verified."""
 
     def __init__(self) -> None:
         self._data = bytearray()
 
     @property
     def waiting(self) -> int:
-        """Bytes of a message whose rest has not come."""
+        """Bytes of a message that is not complete."""
         return len(self._data)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The messages that are complete now. Raises `DamagedError` where no message begins: the rest is lost."""
+        """Yield the messages that these bytes complete.
+
+        Raises `DamagedError` where no message begins. The rest of the stream is lost then.
+        """
         self._data += data
         while len(self._data) >= PRELUDE:
             length = _length(self._data)
@@ -104,28 +109,28 @@ class MessageSplitter:
 
 
 def split(data: bytes) -> tuple[bytes, bytes, bytes]:
-    """Prelude, headers and payload of a whole message, verified."""
-    if len(data) < LEAST or _length(data) != len(data):
+    """Verify a whole message and return its prelude, headers and payload. Raises `DamagedError`."""
+    if len(data) < MIN_BYTES or _length(data) != len(data):
         raise DamagedError(f"{len(data)} bytes are not one whole message")
-    (said,) = _U32.unpack(data[-4:])
-    if (is_ := crc32(data[:-4])) != said:
-        raise DamagedError(f"the message's checksum is {said:#010x}, and should be {is_:#010x}")
+    (stated,) = _U32.unpack(data[-4:])
+    if (computed := crc32(data[:-4])) != stated:
+        raise DamagedError(f"the message's checksum is {stated:#010x}, and should be {computed:#010x}")
     end = PRELUDE + _PAIR.unpack_from(data)[1]
     return data[:PRELUDE], data[PRELUDE:end], data[end:-4]
 
 
 def decode(data: bytes) -> Message:
-    """A whole message, verified and read. Raises `DamagedError`."""
+    """Verify and decode a whole message. Raises `DamagedError`."""
     _, head, payload = split(data)
     return Message(dict(_headers(head)), payload)
 
 
 def _length(data: bytes | bytearray) -> int:
     length, headers = _PAIR.unpack_from(data)
-    (said,) = _U32.unpack_from(data, 8)
-    if (is_ := crc32(data[:8])) != said:
-        raise DamagedError(f"the checksum before the message is {said:#010x}, and should be {is_:#010x}")
-    if length > MOST or headers > MOST_HEADERS or headers + LEAST > length:
+    (stated,) = _U32.unpack_from(data, 8)
+    if (computed := crc32(data[:8])) != stated:
+        raise DamagedError(f"the checksum before the message is {stated:#010x}, and should be {computed:#010x}")
+    if length > MAX_BYTES or headers > MAX_HEADER_BYTES or headers + MIN_BYTES > length:
         raise DamagedError(f"a message of {length} bytes, {headers} of them headers, cannot be")
     return int(length)
 
@@ -135,7 +140,7 @@ def _headers(data: bytes) -> Iterator[tuple[str, Value]]:
     try:
         while at < len(data):
             start, end = at + 1, at + 1 + data[at]
-            name = _exactly(data, start, end).decode()
+            name = _slice(data, start, end).decode()
             read, at = _READERS[data[end]], end + 1
             if name in seen:
                 raise DamagedError(f"the header {name!r} stands twice")
@@ -146,7 +151,7 @@ def _headers(data: bytes) -> Iterator[tuple[str, Value]]:
         raise DamagedError(f"the headers cannot be read: {type(error).__name__} at byte {at}") from None
 
 
-def _exactly(data: bytes, start: int, end: int) -> bytes:
+def _slice(data: bytes, start: int, end: int) -> bytes:
     if end > len(data):
         raise IndexError
     return data[start:end]
@@ -159,7 +164,7 @@ def _number(form: str) -> Callable[[bytes, int], tuple[Any, int]]:
 
 def _bytes(data: bytes, at: int) -> tuple[bytes, int]:
     end = at + 2 + _U16.unpack_from(data, at)[0]
-    return _exactly(data, at + 2, end), end
+    return _slice(data, at + 2, end), end
 
 
 def _text(data: bytes, at: int) -> tuple[str, int]:
@@ -172,7 +177,7 @@ def _time(data: bytes, at: int) -> tuple[datetime, int]:
 
 
 def _uuid(data: bytes, at: int) -> tuple[UUID, int]:
-    return UUID(bytes=_exactly(data, at, at + 16)), at + 16
+    return UUID(bytes=_slice(data, at, at + 16)), at + 16
 
 
 _READERS: Final[Mapping[int, Callable[[bytes, int], tuple[Any, int]]]] = {

@@ -1,8 +1,9 @@
-"""Amazon's speech-to-speech models, Nova Sonic and Nova 2 Sonic, on Bedrock."""
+"""Amazon's speech-to-speech models on Bedrock: Nova Sonic and Nova 2 Sonic."""
 
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal
@@ -10,39 +11,56 @@ from urllib.parse import quote
 
 import msgspec
 
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.history import History
 from bargein.services.realtime import Realtime, ReconnectPolicy, Settings
 from bargein.services.sockets import Endpoint, Socket
 from bargein.services.tools import Tool, Toolbox
 
 from ._bedrock import Bedrock
-from ._credentials import CredentialsSource, find_region, provider
+from ._credentials import CredentialsSource, credentials_provider, find_region
 from .protocol import PROFILE, PROFILE_1, NovaProtocol
 
 __all__ = ["NovaSonic"]
 
 RATES = (8_000, 16_000, 24_000)
 RENEW_SECONDS = 120.0
-"""A session lasts eight minutes: after six, the first pause is used to begin the next."""
+"""A session lasts eight minutes. In its last two, the first pause is used to begin the next session."""
 
 
 class NovaSonic(Realtime):
-    """A speech-to-speech model of Amazon's: a brain that hears 16 kHz and speaks 24 kHz, mono, if nothing else is said.
+    """Nova Sonic: a brain that takes 16 kHz and speaks 24 kHz mono audio by default. Needs the extra `nova`.
 
-    `credentials` are `Credentials`, botocore's or boto3's, or a function that gives them, async or in a thread;
-    without, botocore looks where AWS's tools look (the environment, files, roles, …), in the `aws_profile` if one is
-    named. They are looked up anew for every connection. `region` is that of `AWS_REGION` or of the same files; not
-    every region has the models.
+    The model detects turns by itself. It cannot be asked for a response, stopped or corrected: it answers what it hears
+    and, with Nova 2, what is typed. An interrupt silences the reply on this side, and the rest of it is dropped. A
+    session ends after eight minutes; before that, the next one takes over in a pause, with the conversation as it was
+    heard.
 
-    The model finds the end of the user's turn by itself; how soon it replies is its `sensitivity` (`"HIGH"` is the
-    soonest; Nova 2 only). It cannot be asked, stopped or corrected: it answers what it hears and, with Nova 2, what it
-    reads. An interrupt of one's own silences its reply here, and the rest of it is dropped. A session ends after eight
-    minutes; the next one takes over in a pause before that, with the conversation as it was heard.
+    Args:
+        model: The Bedrock model id.
+        region: The AWS region; by default that of `AWS_REGION` or of AWS's configuration files. Not every region has
+            the models.
+        credentials: `Credentials`, those of botocore or boto3, or a function that returns either (async, or plain and
+            run in a thread). None for botocore's default chain. They are looked up anew for every connection.
+        aws_profile: The AWS profile for the default chain and the region; None for the default profile.
+        instructions: The system prompt.
+        voice: The voice id; None for `tiffany`.
+        tools: Functions that the model may call.
+        sensitivity: How soon the model takes a pause for the end of a turn: `"HIGH"` is the soonest. Nova 2 only.
+        input_rate: The rate of the user's audio: 8000, 16000 or 24000 Hz.
+        output_rate: The rate of the model's audio: 8000, 16000 or 24000 Hz.
+        extra: Other settings, `{"sessionStart": {...}, "promptStart": {...}}`, merged over all of the above.
+        url: The address of another server, beginning with `https://`.
+        ssl: The TLS context; None for the default.
+        reconnect: How lost connections are restored; None for the default policy.
+        history: The conversation to go on with; None for a new one.
+        connect: Opens the socket; replaceable for tests.
 
-    `session` holds any other settings, `{"sessionStart": {…}, "promptStart": {…}}`, and is merged over these. Raises
-    `ValueError` without a region.
+    Raises:
+        ValueError: There is no region, or an argument has no possible value.
     """
 
+    @check_options
     def __init__(
         self,
         model: str = "amazon.nova-2-sonic-v1:0",
@@ -56,15 +74,15 @@ class NovaSonic(Realtime):
         sensitivity: Literal["HIGH", "MEDIUM", "LOW"] | None = None,
         input_rate: int = 16_000,
         output_rate: int = 24_000,
-        session: Mapping[str, Any] | None = None,
+        extra: Mapping[str, Any] | None = None,
         url: str | None = None,
-        ssl: Any = None,
+        ssl: ssl.SSLContext | None = None,
         reconnect: ReconnectPolicy | None = None,
         history: History | None = None,
         connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]] | None = None,
     ) -> None:
-        second = "nova-2" in model
-        if sensitivity is not None and not second:
+        is_nova_2 = "nova-2" in model
+        if sensitivity is not None and not is_nova_2:
             raise ValueError(f"NovaSonic(sensitivity={sensitivity!r}): {model} has none; use a model of Nova 2")
         for name, rate in (("input_rate", input_rate), ("output_rate", output_rate)):
             if rate not in RATES:
@@ -73,15 +91,15 @@ class NovaSonic(Realtime):
             region = region or os.environ.get("AWS_REGION") or find_region(aws_profile)
             if not region:
                 raise ValueError("NovaSonic: no region; give region=..., or set AWS_REGION")
-            connect = Bedrock(region=region, credentials=provider(credentials, aws_profile)).connect
+            connect = Bedrock(region=region, credentials=credentials_provider(credentials, aws_profile)).connect
         if url is not None and not url.startswith("https://"):
             raise ValueError(f"NovaSonic(url={url!r}): expected an address that begins with https://")
         host = url or f"https://bedrock-runtime.{region or 'any'}.amazonaws.com"
         address = f"{host.rstrip('/')}/model/{quote(model, safe='')}/invoke-with-bidirectional-stream"
         profile = msgspec.structs.replace(
-            PROFILE if second else PROFILE_1, input_rate=input_rate, output_rate=output_rate
+            PROFILE if is_nova_2 else PROFILE_1, input_rate=input_rate, output_rate=output_rate
         )
-        turns = {"type": "server_vad", **({"endpointingSensitivity": sensitivity} if sensitivity else {})}
+        turn_detection = {"type": "server_vad", **({"endpointingSensitivity": sensitivity} if sensitivity else {})}
         super().__init__(
             profile=profile,
             protocol=lambda: NovaProtocol(url=address, profile=profile, ssl=ssl),
@@ -89,8 +107,8 @@ class NovaSonic(Realtime):
                 model=model,
                 instructions=instructions,
                 voice=voice,
-                turn_detection=turns,
-                extra=dict(session or {}),
+                turn_detection=turn_detection,
+                extra=dict(extra or {}),
             ),
             tools=tools,
             reconnect=reconnect or ReconnectPolicy(renew_seconds=RENEW_SECONDS),

@@ -1,4 +1,4 @@
-"""What Nova Sonic says, as it stands on the wire: JSON in messages of the event stream. Unknown fields are ignored."""
+"""Nova Sonic's events as they are on the wire: JSON in messages of the event stream. Unknown fields are ignored."""
 
 from __future__ import annotations
 
@@ -17,43 +17,44 @@ __all__ = [
     "ContentEnd",
     "ContentStart",
     "Output",
+    "ServiceError",
     "TextOutput",
-    "ThrownError",
     "ToolUse",
     "UnreadableError",
     "UsageEvent",
-    "event",
-    "read",
+    "decode_event",
+    "encode_event",
 ]
 
 HEADERS: Final = {":message-type": "event", ":event-type": "chunk", ":content-type": "application/json"}
+MAX_ERROR_BYTES: Final = 300
 
 
 class UnreadableError(ValueError):
-    """A message that is none of these."""
+    """A message cannot be read."""
 
 
-class ThrownError(Exception):
-    """The service reports a failure, and ends the stream with it."""
+class ServiceError(Exception):
+    """The service reports a failure and ends the stream."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(f"{kind}: {message}" if message else kind)
         self.kind = kind
-        """Such as `throttlingException`."""
+        """The kind of failure, such as `throttlingException`."""
 
 
 class CompletionStart(msgspec.Struct):
-    """What follows belongs to one completion; that may be many turns."""
+    """The beginning of a completion, which can have many turns."""
 
 
 class CompletionEnd(msgspec.Struct, rename="camel"):
-    """A completion is over."""
+    """The end of a completion."""
 
     stop_reason: str = ""
 
 
 class ContentStart(msgspec.Struct, rename="camel"):
-    """A block begins."""
+    """The beginning of a block."""
 
     content_id: str = ""
     type: str = ""
@@ -61,11 +62,11 @@ class ContentStart(msgspec.Struct, rename="camel"):
     role: str = ""
     """`USER`, `ASSISTANT` or `TOOL`."""
     additional_model_fields: str | None = None
-    """JSON in JSON, with the `generationStage`."""
+    """A JSON string with the `generationStage`."""
 
     @property
     def final(self) -> bool:
-        """Text that was really spoken, and not text that is about to be."""
+        """Whether the text was spoken. Otherwise it is about to be spoken."""
         try:
             fields = msgspec.json.decode(self.additional_model_fields or "{}")
         except msgspec.MsgspecError:
@@ -74,7 +75,7 @@ class ContentStart(msgspec.Struct, rename="camel"):
 
 
 class ContentEnd(msgspec.Struct, rename="camel"):
-    """A block ends."""
+    """The end of a block."""
 
     content_id: str = ""
     type: str = ""
@@ -91,7 +92,7 @@ class TextOutput(msgspec.Struct, rename="camel"):
 
     @property
     def interrupted(self) -> bool:
-        """It is no text, but the news of a barge-in."""
+        """Whether this is not text but the notice of a barge-in, a JSON object in place of the text."""
         if not self.content.lstrip().startswith("{"):
             return False
         try:
@@ -102,14 +103,14 @@ class TextOutput(msgspec.Struct, rename="camel"):
 
 
 class AudioOutput(msgspec.Struct, rename="camel"):
-    """Sound of a block."""
+    """Audio of a block."""
 
     content_id: str = ""
     content: bytes = b""
 
 
 class ToolUse(msgspec.Struct, rename="camel"):
-    """A call."""
+    """A tool call."""
 
     tool_name: str
     tool_use_id: str
@@ -118,7 +119,7 @@ class ToolUse(msgspec.Struct, rename="camel"):
 
     @property
     def arguments(self) -> str:
-        """JSON; sometimes it comes as a string in which the JSON stands once more."""
+        """The arguments as JSON. Some come as a JSON string that holds the JSON."""
         try:
             inner = msgspec.json.decode(self.content)
         except (msgspec.MsgspecError, RecursionError):
@@ -131,35 +132,35 @@ class _Tokens(msgspec.Struct, rename="camel"):
     text_tokens: int = 0
 
 
-class _Both(msgspec.Struct):
+class _Delta(msgspec.Struct):
     input: _Tokens = msgspec.field(default_factory=_Tokens)
     output: _Tokens = msgspec.field(default_factory=_Tokens)
 
 
 class _Details(msgspec.Struct):
-    delta: _Both = msgspec.field(default_factory=_Both)
+    delta: _Delta = msgspec.field(default_factory=_Delta)
 
 
 class UsageEvent(msgspec.Struct):
-    """What it cost since the last one."""
+    """The tokens used since the last usage event."""
 
     details: _Details = msgspec.field(default_factory=_Details)
 
     @property
     def usage(self) -> dict[str, int]:
-        """Fields of `Usage`; nothing when it cost nothing."""
-        spoken, said = self.details.delta.input, self.details.delta.output
-        found = {
-            "input_tokens": spoken.speech_tokens + spoken.text_tokens,
-            "output_tokens": said.speech_tokens + said.text_tokens,
-            "input_audio_tokens": spoken.speech_tokens,
-            "output_audio_tokens": said.speech_tokens,
+        """The fields of a `Usage` frame; empty if no tokens were used."""
+        used, made = self.details.delta.input, self.details.delta.output
+        fields = {
+            "input_tokens": used.speech_tokens + used.text_tokens,
+            "output_tokens": made.speech_tokens + made.text_tokens,
+            "input_audio_tokens": used.speech_tokens,
+            "output_audio_tokens": made.speech_tokens,
         }
-        return found if any(found.values()) else {}
+        return fields if any(fields.values()) else {}
 
 
 Output = CompletionStart | CompletionEnd | ContentStart | ContentEnd | TextOutput | AudioOutput | ToolUse | UsageEvent
-_KINDS: Final[Mapping[str, msgspec.json.Decoder[Output]]] = {
+_DECODERS: Final[Mapping[str, msgspec.json.Decoder[Output]]] = {
     "completionStart": msgspec.json.Decoder(CompletionStart),
     "completionEnd": msgspec.json.Decoder(CompletionEnd),
     "contentStart": msgspec.json.Decoder(ContentStart),
@@ -180,40 +181,47 @@ class _Envelope(msgspec.Struct):
 
 
 _encode = msgspec.json.Encoder().encode
-_chunk = msgspec.json.Decoder(_Chunk).decode
-_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_chunk = msgspec.json.Decoder(_Chunk).decode
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
 
 
-def event(name: str, **fields: Any) -> bytes:
-    """A message to send: an event with these fields."""
+def encode_event(name: str, **fields: Any) -> bytes:
+    """Return an event of the client as a message of the event stream.
+
+    Args:
+        name: The name of the event, such as `audioInput`.
+        **fields: Its fields.
+    """
     body = base64.b64encode(_encode({"event": {name: fields}})).decode()
     return encode(HEADERS, b'{"bytes":"' + body.encode() + b'"}')
 
 
-def read(data: bytes) -> Output | None:
-    """What a message says; None where it says nothing that anybody here knows.
+def decode_event(data: bytes) -> Output | None:
+    """Return the event of a message; None for an event that is not known here.
 
-    Raises `UnreadableError`, and `ThrownError` for a failure of the service's.
+    Raises:
+        UnreadableError: The message cannot be read.
+        ServiceError: The message reports a failure of the service.
     """
     try:
         headers, payload = decode(data)
         kind = headers.get(":message-type")
         if kind == "exception":
-            raise ThrownError(str(headers.get(":exception-type", "exception")), _message(payload))
+            raise ServiceError(str(headers.get(":exception-type", "exception")), _error_message(payload))
         if kind == "error":
-            raise ThrownError(str(headers.get(":error-code", "error")), str(headers.get(":error-message", "")))
+            raise ServiceError(str(headers.get(":error-code", "error")), str(headers.get(":error-message", "")))
         if kind != "event" or headers.get(":event-type") != "chunk":
             return None
-        found = _envelope(_chunk(payload).inner).event
-        name = next((name for name in found if name in _KINDS), None)
-        return None if name is None else _KINDS[name].decode(found[name])
+        fields = _decode_envelope(_decode_chunk(payload).inner).event
+        name = next((name for name in fields if name in _DECODERS), None)
+        return None if name is None else _DECODERS[name].decode(fields[name])
     except (DamagedError, msgspec.MsgspecError, RecursionError) as error:
         raise UnreadableError(str(error)) from None
 
 
-def _message(payload: bytes) -> str:
+def _error_message(payload: bytes) -> str:
     try:
         fields = msgspec.json.decode(payload, type=dict[str, Any])
     except msgspec.MsgspecError:
-        return payload[:300].decode("utf-8", "replace")
+        return payload[:MAX_ERROR_BYTES].decode("utf-8", "replace")
     return str(fields.get("message") or fields.get("Message") or "")

@@ -1,8 +1,9 @@
 """Dialects of the OpenAI Realtime protocol, as data.
 
-OpenAI's GA interface is what is spoken here. A `Dialect` says where another one differs: under which names things
-stand, and what it has not. A client writes by that table, and a server of the dialect reads by the same, from right to
-left. What a provider takes *in* these places (a kind of voice, of turn detection) is its own matter, and passes.
+The code around speaks OpenAI's GA interface. A `Dialect` is a table of where another protocol of the family differs:
+fields that have other names or places, and fields and events that it does not have. A client writes by the table from
+left to right, and a server of the dialect reads by it from right to left. Values are not checked: which voices or kinds
+of turn detection a provider has is its own matter.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from .wire import BETA_NAMES
+
 __all__ = ["BETA", "GA", "Dialect", "Move"]
 
 Fields = dict[str, Any]
 
 
 class Move(NamedTuple):
-    """A field that stands elsewhere: dotted paths in GA and in the dialect, and values that are spelled differently.
+    """A field that has another place: dotted paths in GA and in the dialect, and values that are spelled differently.
 
-    Of values that mean the same, the first pair that fits counts, in either direction.
+    Where several pairs of values fit, the first one counts, in either direction.
     """
 
     ga: str
@@ -29,52 +32,52 @@ class Move(NamedTuple):
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a protocol of the family differs from the GA interface of OpenAI's."""
+    """Where a protocol of the family differs from OpenAI's GA interface."""
 
     path: str = "/v1/realtime"
-    """Where it is served."""
+    """The path at which it is served."""
     model: str = "model"
     """The parameter of the address that names the model."""
     key_header: str = ""
-    """The header that carries a key as it is; empty for `Authorization`, where it follows `Bearer`."""
+    """The header that carries a key by itself; empty where the key follows `Bearer` in `Authorization`."""
     session: tuple[Move, ...] = ()
-    """Fields of a session that stand elsewhere."""
+    """Fields of a session that have another place."""
     response: tuple[Move, ...] = ()
-    """Fields of a response, asked for or told of, that stand elsewhere."""
+    """Fields of a response, in requests and in events, that have another place."""
     lacks: frozenset[str] = frozenset()
-    """Fields of sessions and responses that it has not."""
+    """Fields of sessions and responses that it does not have."""
     events: Mapping[str, str] = {}
-    """Names of the server's events; empty for those that it has not."""
+    """The dialect's names of server events, by their GA names; empty for events that it does not have."""
     parts: Mapping[str, str] = {}
-    """Kinds of the agent's content."""
-    begins: Mapping[str, Any] = {}
-    """What a session begins with, beyond OpenAI's defaults, in GA words."""
+    """The dialect's types of the agent's content, by their GA types."""
+    session_defaults: Mapping[str, Any] = {}
+    """Fields of the session object, in GA words, that differ from OpenAI's defaults."""
     nested_tools: bool = False
-    """A function stands under `function`, as in the chat interface, not beside its type."""
+    """A tool's function is nested under `function`, as in the chat interface."""
     images: str = ""
-    """The event that shows a picture, as base64 under `image`; empty where a picture is an item."""
+    """The event that sends a picture, as base64 under `image`; empty where a picture is a conversation item."""
     metadata: bool = True
-    """A response may be asked for with metadata, which come back with it."""
+    """A request for a response may have metadata, which the response repeats."""
     names_cancelled: bool = True
-    """A response is cancelled by its id; where not, it is the one in progress."""
+    """A response is cancelled by its id; False where only the one in progress can be cancelled."""
     event_ids: bool = False
-    """Each event of the client's must have an id."""
+    """Each event of the client must have an id."""
 
     def authorization(self, key: str) -> dict[str, str]:
-        """The headers that carry a key."""
+        """Return the headers that carry a key."""
         return {self.key_header: key} if self.key_header else {"Authorization": f"Bearer {key}"}
 
     # Sessions and responses ---------------------------------------------------------------------------------------
 
     def write_session(self, session: Mapping[str, Any]) -> Fields:
-        """A session's fields in this dialect."""
+        """Return a session's fields in this dialect."""
         written = self._without(_moved(session, self.session))
         if self.nested_tools and "tools" in written:
             written["tools"] = [_nested(tool) for tool in written["tools"]]
         return written
 
     def read_session(self, session: Mapping[str, Any]) -> Fields:
-        """A session's fields in GA words; what GA has not stays what it is."""
+        """Return a session's fields in GA words. Fields that GA does not have stay as they are."""
         read = _moved(session, (Move(each.here, each.ga, _turned(each.values)) for each in self.session))
         if self.nested_tools and isinstance(read.get("tools"), list):
             read["tools"] = [_flat(tool) for tool in read["tools"]]
@@ -97,25 +100,25 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         content = [{**part, "type": parts.get(part["type"], part["type"])} for part in item["content"]]
         return {**item, "content": content}
 
-    # As a server's tongue ----------------------------------------------------------------------------------------
+    # As a language of a server ----------------------------------------------------------------------------------------
 
-    def begin(self) -> Dialect:
-        """It keeps nothing of a connection."""
+    def for_connection(self) -> Dialect:
+        """Return the dialect itself: it keeps no state."""
         return self
 
     def read(self, data: str | bytes) -> Iterable[str | bytes]:
-        """A client's message, in GA words."""
+        """Return a client's message in GA words."""
         return (self.read_command(data),)
 
     def write(self, event: Fields) -> Iterable[Fields]:
-        """A server's event, in this dialect; nothing where it has none such."""
-        told = self.write_event(event)
-        return () if told is None else (told,)
+        """Return a server's event in this dialect; nothing where the dialect does not have it."""
+        written = self.write_event(event)
+        return () if written is None else (written,)
 
     # Messages -----------------------------------------------------------------------------------------------------
 
     def write_command(self, event: Fields) -> Fields:
-        """A client's event, but for `session.update`, in this dialect."""
+        """Return a client's event in this dialect; `session.update` is written by `write_session`."""
         if event["type"] == "response.create" and "response" in event:
             response = self._write_response(event["response"])
             return {**event, "response": response} if response else {"type": event["type"], **_id(event)}
@@ -130,7 +133,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         return event
 
     def read_command(self, data: str | bytes) -> str | bytes:
-        """A client's message in GA words. What cannot be read is left for whoever complains of it."""
+        """Return a client's message in GA words; one that cannot be read is returned unchanged, to be refused."""
         try:
             event = msgspec.json.decode(data)
             kind = event["type"]
@@ -150,18 +153,18 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.encode(event)
 
     def write_event(self, event: Fields) -> Fields | None:
-        """A server's event in this dialect; None for one that it has not."""
+        """Return a server's event in this dialect; None for one that the dialect does not have."""
         kind = self.events.get(event["type"], event["type"])
         if not kind:
             return None
-        told = {**event, "type": kind}
-        if "session" in told:
-            told["session"] = self.write_session(told["session"])
-        if isinstance(told.get("response"), Mapping):
-            told["response"] = self._write_response(told["response"])
-        if "item" in told:
-            told["item"] = self._item(told["item"], self.parts)
-        return told
+        written = {**event, "type": kind}
+        if "session" in written:
+            written["session"] = self.write_session(written["session"])
+        if isinstance(written.get("response"), Mapping):
+            written["response"] = self._write_response(written["response"])
+        if "item" in written:
+            written["item"] = self._item(written["item"], self.parts)
+        return written
 
 
 def _id(event: Fields) -> Fields:
@@ -173,13 +176,13 @@ def _turned(values: tuple[tuple[Any, Any], ...]) -> tuple[tuple[Any, Any], ...]:
 
 
 def _moved(fields: Mapping[str, Any], moves: Iterable[Move]) -> Fields:
-    """The fields with each that moves in its other place; the given ones are left alone."""
+    """Return the fields with each moved one in its other place. The original is not changed."""
     result = _copied(fields)
     found = [(each, value) for each in moves if (value := _take(result, each.ga.split("."))) is not _MISSING]
     for each, value in found:
-        *way, last = each.here.split(".")
+        *path, last = each.here.split(".")
         place = result
-        for name in way:
+        for name in path:
             if not isinstance(place.get(name), dict):
                 place[name] = {}
             place = place[name]
@@ -195,7 +198,7 @@ _MISSING: Final = object()
 
 
 def _take(fields: Fields, path: list[str]) -> Any:
-    """What stands there, taken out, and with it what has nothing left in it."""
+    """Take a field out, and with it dictionaries that are empty then; return its value."""
     inner = fields.get(path[0], _MISSING)
     if len(path) == 1:
         fields.pop(path[0], None)
@@ -224,10 +227,10 @@ def _picture(data: str) -> Fields:
     return {"type": "message", "role": "user", "content": [part]}
 
 
-# The two of OpenAI's own ----------------------------------------------------------------------------------------------
+# OpenAI's own protocols ----------------------------------------------------------------------------------------------
 
 GA: Final = Dialect()
-"""What OpenAI speaks today."""
+"""OpenAI's protocol of today."""
 
 _FORMATS: Final = (("audio/pcm", "pcm16"), ("audio/pcmu", "g711_ulaw"), ("audio/pcma", "g711_alaw"))
 _MODALITIES: Final = (
@@ -254,20 +257,12 @@ BETA: Final = Dialect(
         Move("audio.output.format.type", "output_audio_format", _FORMATS),
     ),
     lacks=frozenset({"type", "audio", "include", "prompt", "tracing", "truncation"}),
-    events={
-        "conversation.item.added": "conversation.item.created",
-        "conversation.item.done": "",
-        **{
-            f"response.output_{kind}.{news}": f"response.{kind}.{news}"
-            for kind in ("audio", "audio_transcript", "text")
-            for news in ("delta", "done")
-        },
-    },
+    events={"conversation.item.done": "", **{ga: beta for beta, ga in BETA_NAMES.items()}},
     parts={"output_text": "text", "output_audio": "audio"},
-    # Metadata came to the beta when it was half over: a service of its first days may refuse them. Where requests
-    # cannot be told apart by them, responses are matched by their order.
+    # Metadata came late to the beta, and a service of its first days may refuse them. Without them, responses are
+    # matched with requests by their order.
     metadata=False,
-    # So did the id of the response that is to be cancelled.
+    # The id in `response.cancel` came late, too.
     names_cancelled=False,
 )
-"""What OpenAI spoke before, and others still do."""
+"""OpenAI's protocol before its GA interface, which other providers still speak."""

@@ -1,17 +1,21 @@
-"""What the constructors of all who speak a dialect of OpenAI's have in common."""
+"""Options that constructors of realtime models share, and how they become settings, addresses and profiles.
+
+`OpenAIRealtime`, `AzureRealtime`, `VoiceLive`, `QwenOmni`, `GrokVoice` and `Ultravox` take the same options by the same
+names. They are written down once, as `TypedDict`s for `Unpack`, so that an editor completes them for each class.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, Literal, TypedDict, cast, get_args
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
 from bargein.services.history import History
-from bargein.services.providers._shared.keys import checked_key
+from bargein.services.providers._shared.keys import check_key
 from bargein.services.realtime import Profile, ReconnectPolicy, Settings
 from bargein.services.realtime.settings import named_setting
 from bargein.services.sockets import Endpoint, Socket
@@ -20,70 +24,160 @@ from bargein.services.tools import Tool, Toolbox
 from .client.protocol import AudioForm
 from .dialect import Dialect
 
-__all__ = ["Shared", "TurnDetection", "address", "at_endpoint", "found_key", "settings", "sounding"]
+__all__ = [
+    "DriverOptions",
+    "ModelOptions",
+    "OpenAIOptions",
+    "TurnDetection",
+    "driver_options",
+    "endpoint_url",
+    "find_key",
+    "model_settings",
+    "with_audio_format",
+    "with_path",
+]
 
 TurnDetection = str | Mapping[str, Any] | None
+"""A kind of turn detection, a dictionary of its settings with the kind as `type`, or None for push to talk."""
 
 
-class Shared(TypedDict, total=False):
-    """Options of `Realtime` that every provider takes as they are."""
+class DriverOptions(TypedDict, total=False):
+    """Options of `Realtime` that every provider passes on unchanged."""
 
     tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox
+    """Functions that the model may call."""
     fps: float
+    """Pictures of a video that are sent per second, at most. Default 1."""
     reconnect: ReconnectPolicy | None
+    """How lost connections are restored; None for the default policy."""
     history: History | None
+    """The conversation to go on with; None for a new one."""
     connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]]
+    """Opens the connection. Default `bargein.services.sockets.dial`, a WebSocket."""
     resume: str
+    """The handle of an earlier session that is to be taken up, where the provider supports it."""
 
 
-def found_key(who: str, given: str | None, variable: str) -> str:
-    """The key that was given, or that of an environment variable. Raises `ValueError` when there is none."""
-    key = given or os.environ.get(variable, "")
+class ModelOptions(DriverOptions, total=False):
+    """Options that the constructors of all providers' models have."""
+
+    api_key: str | None
+    """The provider's key; None for that of the provider's environment variable."""
+    instructions: str
+    """What the model is told about its task (the system prompt). Default empty."""
+    voice: str | None
+    """The name of the voice; None for the provider's default."""
+    output: Literal["audio", "text"]
+    """What the model answers with. Default `"audio"`; with `"text"` another voice can follow."""
+    extra: Mapping[str, Any] | None
+    """Other settings, in the provider's own words, merged over all that other options say."""
+
+
+class OpenAIOptions(ModelOptions, total=False):
+    """Options that the constructors of all models of OpenAI's family have."""
+
+    turn_detection: TurnDetection
+    """How the provider finds the end of the user's turn; None for push to talk. Default `"server_vad"`."""
+    transcription: str | Mapping[str, Any] | None
+    """The model that transcribes the user, or a dictionary with it as `model`; None for no transcripts."""
+
+
+def driver_options(options: ModelOptions) -> DriverOptions:
+    """Return the options that belong to `Realtime` itself."""
+    own = DriverOptions.__optional_keys__
+    return cast(DriverOptions, {name: value for name, value in options.items() if name in own})
+
+
+def model_settings(
+    model: str,
+    options: OpenAIOptions | ModelOptions,
+    *,
+    voice: str | None = None,
+    turn_detection: TurnDetection = "server_vad",
+    transcription: str | Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Return the settings of a session.
+
+    Args:
+        model: The model's name.
+        options: What the user gave to the constructor.
+        voice: The voice where the options do not name one.
+        turn_detection: The turn detection where the options do not say.
+        transcription: The transcription where the options do not say.
+        extra: Settings of the constructor's own. `options["extra"]` is merged over them.
+
+    Raises:
+        TypeError: Turn detection or transcription is neither a name, a dictionary nor None.
+    """
+    given = cast(OpenAIOptions, options)
+    return Settings(
+        model=model,
+        instructions=given.get("instructions", ""),
+        voice=given.get("voice", voice),
+        output=given.get("output", "audio"),
+        turn_detection=named_setting("turn_detection", given.get("turn_detection", turn_detection)),
+        transcription=named_setting("transcription", given.get("transcription", transcription), "model"),
+        extra={**(extra or {}), **(given.get("extra") or {})},
+    )
+
+
+def find_key(owner: str, api_key: str | None, variable: str) -> str:
+    """Return the key that was given, or that of an environment variable.
+
+    Args:
+        owner: The class or function that needs the key, for the error.
+        api_key: The key that the user gave, if any.
+        variable: The environment variable that may hold the key.
+
+    Raises:
+        ValueError: There is no key, or it has characters that keys do not have.
+    """
+    key = api_key or os.environ.get(variable, "")
     if not key:
-        raise ValueError(f"{who}: no key; give api_key=..., or set {variable}")
-    return checked_key(who, key, variable)
+        raise ValueError(f"{owner}: there is no API key; give api_key=..., or set {variable}")
+    return check_key(owner, key, variable)
 
 
-def address(who: str, url: str, dialect: Dialect, model: str, **query: str) -> str:
-    """Where a model is, at the address of a server. Raises `ValueError` for what is none."""
+def endpoint_url(owner: str, url: str, dialect: Dialect, model: str, **query: str) -> str:
+    """Return the address of a model on a server: `url` as a WebSocket URL with the model in its query.
+
+    Args:
+        owner: The class that connects, for the error.
+        url: The server's address. `https` becomes `wss`, `http` becomes `ws`; without a scheme it is `wss`.
+        dialect: Names the parameter that holds the model.
+        model: The model's name.
+        query: More parameters.
+
+    Raises:
+        ValueError: `url` is not an address.
+    """
     parts = urlsplit(url if "://" in url else f"wss://{url}")
     scheme = {"https": "wss", "http": "ws"}.get(parts.scheme, parts.scheme)
     if scheme not in ("wss", "ws") or not parts.hostname:
-        raise ValueError(f"{who}: {url!r} is no address; expected one such as wss://host{dialect.path}")
-    told = urlencode({**query, dialect.model: model}, quote_via=quote)
-    return urlunsplit((scheme, parts.netloc, parts.path, "&".join(filter(None, (parts.query, told))), ""))
+        raise ValueError(f"{owner}(url={url!r}): this is not an address; expected one such as wss://host{dialect.path}")
+    added = urlencode({**query, dialect.model: model}, quote_via=quote)
+    return urlunsplit((scheme, parts.netloc, parts.path, "&".join(filter(None, (parts.query, added))), ""))
 
 
-def at_endpoint(endpoint: str, dialect: Dialect) -> str:
-    """The address of a server at an endpoint such as `https://name.openai.azure.com`."""
-    return endpoint.rstrip("/").removesuffix(dialect.path) + dialect.path
+def with_path(url: str, dialect: Dialect) -> str:
+    """Return a server's address, such as `https://name.openai.azure.com`, with the path of the dialect at its end."""
+    return url.rstrip("/").removesuffix(dialect.path) + dialect.path
 
 
-def sounding(who: str, profile: Profile, form: AudioForm, rate: int | None = None) -> Profile:
-    """The profile of a model whose sound has a form: G.711 has 8 kHz. Raises `ValueError` for a form that is none."""
-    if form not in get_args(AudioForm):
-        raise ValueError(f"{who}(audio={form!r}): expected one of {', '.join(get_args(AudioForm))}")
-    rate = rate if form == "audio/pcm" else 8_000
+def with_audio_format(owner: str, profile: Profile, audio: AudioForm, rate: int | None = None) -> Profile:
+    """Return the profile of a model with an audio format on the wire.
+
+    Args:
+        owner: The class that connects, for the error.
+        profile: The model's profile with its usual format.
+        audio: The format. G.711 (`"audio/pcmu"`, `"audio/pcma"`) is 8 kHz.
+        rate: Samples per second (Hz) of `"audio/pcm"`; None for that of the profile.
+
+    Raises:
+        ValueError: `audio` is not a format of the protocol.
+    """
+    if audio not in get_args(AudioForm):
+        raise ValueError(f"{owner}(audio={audio!r}): expected one of {', '.join(get_args(AudioForm))}")
+    rate = rate if audio == "audio/pcm" else 8_000
     return msgspec.structs.replace(profile, input_rate=rate, output_rate=rate) if rate is not None else profile
-
-
-def settings(
-    model: str,
-    *,
-    instructions: str,
-    voice: str | None,
-    output: Literal["audio", "text"],
-    turn_detection: TurnDetection,
-    transcription: str | Mapping[str, Any] | None,
-    session: Mapping[str, Any] | None,
-) -> Settings:
-    """The settings of a session; of turn detection and transcription a name will do."""
-    return Settings(
-        model=model,
-        instructions=instructions,
-        voice=voice,
-        output=output,
-        turn_detection=named_setting("turn_detection", turn_detection),
-        transcription=named_setting("transcription", transcription, "model"),
-        extra=dict(session or {}),
-    )

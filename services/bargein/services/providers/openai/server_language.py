@@ -1,4 +1,4 @@
-"""What a server speaks: how messages of a client's are read as commands of OpenAI's, and its events are written."""
+"""The language of a server: reads a client's messages as commands of OpenAI's protocol, and writes events."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ __all__ = ["ServerLanguage"]
 
 
 class ServerLanguage(Protocol):
-    """A language for `serve`. A `Dialect` is one; another protocol altogether can be put in these terms as well."""
+    """A language for `serve`. A `Dialect` is one; a protocol of another kind can be translated by one too."""
 
     @property
     def path(self) -> str:
-        """Where it is served."""
+        """The path at which it is served, such as `/v1/realtime`."""
 
     @property
     def model(self) -> str:
@@ -21,17 +21,20 @@ class ServerLanguage(Protocol):
 
     @property
     def key_header(self) -> str:
-        """The header that carries a key as it is; empty for `Authorization`."""
+        """The header that carries a key by itself; empty where the key stands in `Authorization`."""
 
     @property
-    def begins(self) -> Mapping[str, Any]:
-        """What a session begins with, beyond OpenAI's defaults."""
+    def session_defaults(self) -> Mapping[str, Any]:
+        """Fields of the session object, in OpenAI's words, that differ from OpenAI's defaults."""
 
-    def begin(self) -> ServerLanguage:
-        """For another connection."""
+    def for_connection(self) -> ServerLanguage:
+        """Return the language for a new connection: a new object where it keeps state, else itself."""
 
     def read(self, data: str | bytes) -> Iterable[str | bytes]:
-        """A client's message as commands of OpenAI's."""
+        """Translate a client's message into commands of OpenAI's protocol.
+
+        A message that cannot be translated is returned unchanged, so that the server can refuse it.
+        """
 
     def write(self, event: dict[str, Any]) -> Iterable[dict[str, Any] | str | bytes]:
-        """An event as messages; a dictionary is JSON, in which bytes become base64."""
+        """Translate an event of OpenAI's protocol into messages; a dictionary is sent as JSON, its bytes as base64."""

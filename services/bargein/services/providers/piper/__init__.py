@@ -1,4 +1,4 @@
-"""Piper text-to-speech on this machine."""
+"""Piper's text-to-speech on this machine."""
 
 from .text_to_speech import Piper
 

@@ -1,5 +1,7 @@
-"""A language model made of rules, for demos and tests."""
+"""A language model made of rules, for demonstrations and tests without a key or a network, and the tools it calls."""
 
-from .language_model import SMALL_TALK, TOOLS, Rule, Rules, calculate, current_time, set_timer, weather
+from .language_model import Rules
+from .small_talk import SMALL_TALK, Rule
+from .tools import TOOLS, calculate, current_time, set_timer, weather
 
 __all__ = ["SMALL_TALK", "TOOLS", "Rule", "Rules", "calculate", "current_time", "set_timer", "weather"]

@@ -1,4 +1,4 @@
-"""Patterns with slots against what a recogniser has heard: words may be wrong, missing or too many. No I/O."""
+"""Matches patterns with slots against recognised speech, where words can be wrong, missing or too many. No I/O."""
 
 from __future__ import annotations
 
@@ -9,133 +9,131 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["Found", "match", "tokens"]
+__all__ = ["Match", "find_pattern", "split_words"]
 
-ENOUGH: Final = 0.62
-"""The share of a pattern that must be there."""
-SMALL: Final = 0.15
-"""What a word weighs that every sentence has."""
+MIN_SCORE: Final = 0.62
+"""The share of a pattern that must be found."""
+COMMON_WEIGHT: Final = 0.15
+"""The weight of a word that many sentences have; other words weigh 1."""
 SLOT_WORDS: Final = 3
-"""How many words a slot takes, unless it is written `{slot...}`."""
-LONGEST: Final = 2_000
-"""Of what was said so many characters are looked at, the last: to match more takes longer than anybody would wait."""
+"""Words that a slot takes at most, unless it is written `{slot...}`."""
+MAX_CHARACTERS: Final = 2_000
+"""Characters of a text that are looked at, the last ones. Matching takes time in proportion."""
 _WORD = re.compile(r"\{\w+(?:\.\.\.)?\}|\d+(?:[.,:]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*|\*\*|[-+*/^()%×÷]")
-_FILLERS: Final = frozenset(("uh", "um", "er", "erm", "hm", "hmm", "mm", "ah", "eh", "uhm", "mhm"))
+_FILLERS: Final = frozenset(re.findall(r"\w+", "uh um er erm hm hmm mm ah eh uhm mhm"))
 _COMMON: Final = frozenset(
-    (
-        "a", "an", "the", "is", "are", "am", "was", "be", "do", "does", "did", "to", "of", "in", "at", "on", "for",
-        "it", "its", "that", "this", "me", "i", "you", "my", "your", "we", "and", "or", "so", "then", "now",
-        "what", "how",
-        "can", "could", "would", "will", "please", "just", "tell", "well", "okay", "ok", "about", "there", "like",
-        "right", "some", "with",
+    re.findall(
+        r"\w+",
+        "a an the is are am was be do does did to of in at on for it its that this me i you my your we and or so "
+        "then now what how can could would will please just tell well okay ok about there like right some with",
     )
-)  # fmt: skip
-_SHORT: Final = {
-    "what's": "what is", "whats": "what is", "how's": "how is", "hows": "how is", "it's": "it is", "that's": "that is",
-    "who's": "who is", "where's": "where is", "i'm": "i am", "im": "i am", "you're": "you are", "i've": "i have",
-    "don't": "do not", "can't": "can not", "cannot": "can not", "let's": "let us", "i'd": "i would",
-    "name's": "name is", "there's": "there is", "we're": "we are",
+)
+_CONTRACTIONS: Final = {
+    "what's": "what is", "whats": "what is", "how's": "how is", "it's": "it is", "that's": "that is",
+    "who's": "who is", "where's": "where is", "i'm": "i am", "you're": "you are", "don't": "do not",
+    "can't": "can not", "let's": "let us", "i'd": "i would", "name's": "name is",
 }  # fmt: skip
 
+_Places = tuple[tuple[str, int, int], ...]
 
-class Found(msgspec.Struct, frozen=True):
-    """A pattern was found."""
+
+class Match(msgspec.Struct, frozen=True):
+    """A pattern that was found in a text."""
 
     score: float
-    """How well, 0 to 1."""
+    """How well it was found, from 0 to 1."""
     weight: float
-    """How much the pattern says."""
+    """The weight of the pattern's words."""
     slots: dict[str, str]
-    """What stands in its slots, as it was said."""
+    """The words in its slots, as they were said."""
 
 
-class _Token(msgspec.Struct, frozen=True):
-    word: str
-    """As it is compared."""
-    said: str
-    """As it was said."""
+class _Word(msgspec.Struct, frozen=True):
+    key: str
+    """The word as it is compared."""
+    text: str
+    """The word as it was said."""
 
 
-def tokens(text: str) -> list[_Token]:
-    """The words of what was said: no fillers, no punctuation, nothing contracted."""
-    made: list[_Token] = []
-    for said in _WORD.findall(text[-LONGEST:].replace("\u2019", "'")):
-        low = said.lower()
-        if low in _FILLERS:
-            continue
-        whole = _SHORT.get(low)
-        if whole:
-            made += [_Token(word, word) for word in whole.split()]
-        else:
-            made.append(_Token(low, said))
-    return made
+def split_words(text: str) -> list[_Word]:
+    """Return the words of a text without fillers and punctuation, with contractions written out."""
+    result: list[_Word] = []
+    for word in _WORD.findall(text[-MAX_CHARACTERS:].replace("\u2019", "'")):
+        key = word.lower()
+        if whole := _CONTRACTIONS.get(key):
+            result += [_Word(each, each) for each in whole.split()]
+        elif key not in _FILLERS:
+            result.append(_Word(key, word))
+    return result
 
 
 @lru_cache(maxsize=1024)
-def _pattern(text: str) -> tuple[str, ...]:
-    return tuple(each.word for each in tokens(text))
-
-
-def _slot(word: str) -> str:
-    return word.strip("{}.") if word.startswith("{") else ""
+def _pattern_words(pattern: str) -> tuple[str, ...]:
+    return tuple(each.key for each in split_words(pattern))
 
 
 def _weight(word: str) -> float:
-    return 0.0 if _slot(word) else SMALL if word in _COMMON else 1.0
+    return 0.0 if word.startswith("{") else COMMON_WEIGHT if word in _COMMON else 1.0
+
+
+def _extra_cost(word: str, cost: float) -> float:
+    """Return the cost of a word that the pattern does not have."""
+    return 0.02 if word in _COMMON else cost
 
 
 @lru_cache(maxsize=8192)
-def _unlike(meant: str, heard: str) -> float:
-    """How unlike two words are, 0 to 1; much unlike is another word."""
-    if meant == heard:
+def _difference(wanted: str, said: str) -> float:
+    """Return how different two words are: 0 for the same, 1 for different words."""
+    if wanted == said:
         return 0.0
-    if len(meant) < 4 or len(heard) < 3 or meant in _COMMON:
+    if len(wanted) < 4 or len(said) < 3 or wanted in _COMMON:
         return 1.0
-    likeness = difflib.SequenceMatcher(None, meant, heard, autojunk=False).ratio()
+    likeness = difflib.SequenceMatcher(None, wanted, said, autojunk=False).ratio()
     return (1 - likeness) if likeness >= 0.7 else 1.0
 
 
-def match(pattern: str, said: list[_Token]) -> Found | None:
-    """Find a pattern in what was said, or None: the cheapest alignment of the two, with more words around it."""
-    wanted = _pattern(pattern)
-    weight = sum(_weight(word) for word in wanted) or SMALL
-    least = sum(_weight(word) * min((_unlike(word, each.word) for each in said), default=1.0) for word in wanted)
-    if 1 - least / max(weight, 2 * SMALL) < ENOUGH:  # most patterns are far from most words
+def find_pattern(pattern: str, said: list[_Word]) -> Match | None:
+    """Return the best alignment of a pattern with the words of a text, or None if too little of it is found.
+
+    It is the edit distance of the two, with words before and after the pattern at a lower cost.
+    """
+    wanted = _pattern_words(pattern)
+    weight = sum(_weight(word) for word in wanted) or COMMON_WEIGHT
+    scale = max(weight, 2 * COMMON_WEIGHT)
+    least = sum(_weight(word) * min((_difference(word, each.key) for each in said), default=1.0) for word in wanted)
+    if 1 - least / scale < MIN_SCORE:  # most patterns are ruled out here, without the alignment
         return None
-    # best[j]: the least cost with the pattern's words so far laid upon the first j of those said, and the slots' places
-    best: list[tuple[float, tuple[tuple[str, int, int], ...]]] = [(0.0, ())]
-    for token in said:
-        best.append((best[-1][0] + _extra(token.word, 0.12), ()))
-    inner = 0.5 if len(wanted) > 1 else 0.12
-    for at, word in enumerate(wanted, 1):
-        name, row = _slot(word), list[tuple[float, tuple[tuple[str, int, int], ...]]]()
+    # best[j]: the least cost of the pattern's words so far and the first j words that were said, with the slots' places
+    best: list[tuple[float, _Places]] = [(0.0, ())]
+    for word in said:
+        best.append((best[-1][0] + _extra_cost(word.key, 0.12), ()))
+    inner_cost = 0.5 if len(wanted) > 1 else 0.12
+    for at, each in enumerate(wanted, 1):
+        row: list[tuple[float, _Places]] = []
         for j in range(len(said) + 1):
-            if name:
-                most, each = (j, 0.0) if word.endswith("...}") else (min(j, SLOT_WORDS), 0.05 + 0.01 / at)
-                options = [
-                    (best[j - n][0] + each * (n - 1), best[j - n][1] + ((name, j - n, j),)) for n in range(1, most + 1)
-                ]
-            else:
-                options = [(best[j][0] + _weight(word), best[j][1])]
+            options = _slot_options(each, at, j, best) if each.startswith("{") else []
+            if not each.startswith("{"):
+                options.append((best[j][0] + _weight(each), best[j][1]))
                 if j:
-                    cost = _weight(word) * _unlike(word, said[j - 1].word)
+                    cost = _weight(each) * _difference(each, said[j - 1].key)
                     options.append((best[j - 1][0] + cost, best[j - 1][1]))
             if j and row:
-                options.append((row[j - 1][0] + _extra(said[j - 1].word, inner), row[j - 1][1]))
+                options.append((row[j - 1][0] + _extra_cost(said[j - 1].key, inner_cost), row[j - 1][1]))
             row.append(min(options, key=lambda option: option[0]) if options else (1e9, ()))
         best = row
     behind, cost, places = 0.0, 1e9, best[-1][1]
     for j in range(len(said), -1, -1):
         if best[j][0] + behind < cost:
             cost, places = best[j][0] + behind, best[j][1]
-        behind += _extra(said[j - 1].word, 0.12) if j else 0.0
-    score = 1 - cost / max(weight, 2 * SMALL)
-    if score < ENOUGH:
+        behind += _extra_cost(said[j - 1].key, 0.12) if j else 0.0
+    score = 1 - cost / scale
+    if score < MIN_SCORE:
         return None
-    slots = {name: " ".join(each.said for each in said[start:end]) for name, start, end in places}
-    return Found(score, weight, slots)
+    return Match(score, weight, {name: " ".join(each.text for each in said[i:j]) for name, i, j in places})
 
 
-def _extra(word: str, cost: float) -> float:
-    """What a word costs that no pattern asks for."""
-    return 0.02 if word in _COMMON else cost
+def _slot_options(slot: str, at: int, j: int, best: list[tuple[float, _Places]]) -> list[tuple[float, _Places]]:
+    """Return the ways in which a slot can end before word `j`."""
+    name = slot.strip("{}.")
+    count, cost = (j, 0.0) if slot.endswith("...}") else (min(j, SLOT_WORDS), 0.05 + 0.01 / at)
+    return [(best[j - n][0] + cost * (n - 1), (*best[j - n][1], (name, j - n, j))) for n in range(1, count + 1)]

@@ -1,4 +1,4 @@
-"""A language model that is no model: rules with slots. Good enough to talk to, and the one that tests use."""
+"""A language model made of rules with slots: good enough for a demonstration, and what tests use."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any, Final
 import anyio
 import msgspec
 
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.cascade.parts import LanguageModel, Prompt, ToolRequest
 from bargein.services.history import Entry
 
-from ._match import Found, match, tokens
-from ._numbers import number_of
-from ._small_talk import HELP, SMALL_TALK, Rule
-from .tools import TOOLS, calculate, current_time, set_timer, weather
+from ._match import Match, find_pattern, split_words
+from ._numbers import parse_number
+from .small_talk import HELP, SMALL_TALK, Rule
 
-__all__ = ["SMALL_TALK", "TOOLS", "Rule", "Rules", "calculate", "current_time", "set_timer", "weather"]
+__all__ = ["Rules"]
 
 FOLLOW_UPS: Final = ("and in {again}", "what about {again}", "how about {again}", "and {again}", "and for {again}")
-SURE: Final = 0.85
-"""A rule that fits so well needs nothing of what was said before."""
-LOOK_BACK: Final = 40
-"""How many entries a follow-up looks back at."""
+SURE_SCORE: Final = 0.85
+"""A rule with this score fits by itself; with less, the conversation before is looked at first."""
+MAX_LOOK_BACK: Final = 40
+"""Entries that a follow-up looks back at."""
 
 
-class _Format(string.Formatter):
-    """`str.format` with `!t`, which gives a name its capitals."""
+class _TitleFormatter(string.Formatter):
+    """`str.format` with the conversion `!t`, which gives a name in lower case its capitals."""
 
     def convert_field(self, value: Any, conversion: Any) -> Any:
         if conversion == "t":
@@ -36,8 +36,11 @@ class _Format(string.Formatter):
         return super().convert_field(value, conversion)
 
 
-class _Meant(msgspec.Struct, frozen=True):
-    """What the user meant: a rule, and what stands in its slots."""
+_formatter = _TitleFormatter()
+
+
+class _Meaning(msgspec.Struct, frozen=True):
+    """What the user means: a rule with its slots filled."""
 
     rule: Rule
     slots: dict[str, str]
@@ -45,188 +48,196 @@ class _Meant(msgspec.Struct, frozen=True):
 
 
 class Rules(LanguageModel):
-    """A rule-based language model: it understands what its rules say, tells so, and never makes anything up.
+    """A rule-based language model. It needs no key and no network, and is deterministic.
 
-    It needs no key, no network and no time, and the same conversation always gets the same answer. The best rule
-    answers; of rules alike, the first. Words may be misheard, missing or too many. A rule may call a tool that the
-    agent has (`TOOLS` has those that `SMALL_TALK` calls); its result is then told in the rule's sentence. "And in
-    Rome?" asks the last question again. What no rule fits is answered with `fallback`, and a prompt in which nobody has
-    said anything with `greeting`. Words are given one by one, with `pause` seconds between them.
+    The rule that fits best answers; of several that fit alike, the first. A rule can call a tool of the agent; the
+    tool's result is then put into the rule's sentence. "And in Rome?" asks the last question again with another slot.
+
+    Args:
+        rules: The rules, the more specific ones first.
+        fallback: The answer if no rule fits.
+        greeting: The answer to a prompt in which nobody has said anything; empty for none.
+        pause_seconds: The time between two words of an answer, in seconds.
+
+    Raises:
+        ValueError: `pause_seconds` is negative.
     """
 
+    @check_options
     def __init__(
         self,
         rules: Iterable[Rule] = SMALL_TALK,
         *,
         fallback: str = f"Sorry, I have no rule for that. {HELP}",
         greeting: str = "Hello. What can I do for you?",
-        pause: float = 0.0,
+        pause_seconds: float = 0.0,
     ) -> None:
-        if not pause >= 0:
-            raise ValueError(f"Rules(pause={pause}): expected 0 or more seconds")
+        if not pause_seconds >= 0:
+            raise ValueError(f"Rules(pause_seconds={pause_seconds}): expected 0 or more seconds")
         self.rules = tuple(rules)
-        """The rules, the more particular ones first."""
+        """The rules."""
         self.fallback = fallback
-        """What is said where no rule fits."""
+        """The answer if no rule fits."""
         self.greeting = greeting
-        """What is said first, when it is asked to begin."""
-        self.pause = pause
-        """Seconds between two words."""
+        """The answer to a prompt in which nobody has said anything."""
+        self.pause_seconds = pause_seconds
+        """The time between two words of an answer, in seconds."""
 
     async def answer(self, prompt: Prompt) -> AsyncGenerator[str | ToolRequest, None]:
-        """Answer the last thing that was said, or tell what the tools have answered."""
+        """Yield the answer to a prompt: text word by word, and tool calls."""
         for piece in self.pieces(prompt):
             if isinstance(piece, ToolRequest):
                 yield piece
                 continue
             for number, word in enumerate(re.findall(r"\s*\S+\s*", piece)):
-                await (anyio.sleep(self.pause) if number and self.pause else anyio.lowlevel.checkpoint())
+                await (
+                    anyio.sleep(self.pause_seconds) if number and self.pause_seconds else anyio.lowlevel.checkpoint()
+                )
                 yield word
 
     def pieces(self, prompt: Prompt) -> list[str | ToolRequest]:
-        """The whole answer at once. No I/O."""
+        """Return the whole answer to a prompt at once. No I/O."""
         entries = [entry for entry in prompt.entries if entry.role != "system"]
         if not entries:
             return [self.greeting] if self.greeting else []
         last = entries[-1]
         if last.role == "call":
-            start = max((n for n, entry in enumerate(entries) if entry.role != "call"), default=-1)
-            before = entries[: start + 1]
-            told = [self._told(entry, before) for entry in entries[start + 1 :] if entry.output is not None]
-            return [" ".join(told)] if told else []
+            start = max((n for n, entry in enumerate(entries) if entry.role != "call"), default=-1) + 1
+            sentences = [
+                self._result_sentence(entry, entries[:start]) for entry in entries[start:] if entry.output is not None
+            ]
+            return [" ".join(sentences)] if sentences else []
         if last.role != "user":
             return []
-        meant = self._meant(entries)
-        return [self.fallback] if meant is None else self._said(meant, entries, prompt.tools)
+        meaning = self._understand(entries)
+        return [self.fallback] if meaning is None else self._respond(meaning, entries, prompt.tools)
 
-    # What was meant -----------------------------------------------------------------------------------------------
+    # What the user means ------------------------------------------------------------------------------------------
 
-    def _meant(self, entries: Sequence[Entry]) -> _Meant | None:
-        """What the last user's words mean, after those before them."""
-        said = tokens(entries[-1].remembered)
-        best: tuple[tuple[float, float], _Meant] | None = None
+    def _understand(self, entries: Sequence[Entry]) -> _Meaning | None:
+        """Return what the last entry, the user's, means after the entries before it."""
+        words = split_words(entries[-1].remembered)
+        best: tuple[tuple[float, float], _Meaning] | None = None
         for rule in self.rules:
-            for found in filter(None, (match(pattern, said) for pattern in rule.patterns)):
-                if (best is None or _rank(found) > best[0]) and (meant := _with(rule, found.slots)) is not None:
-                    best = _rank(found), meant
-        if best is not None and best[0][0] >= SURE:
+            for match in filter(None, (find_pattern(pattern, words) for pattern in rule.patterns)):
+                rank = _rank(match)
+                if (best is None or rank > best[0]) and (meaning := _fill(rule, match.slots)) is not None:
+                    best = rank, meaning
+        if best is not None and best[0][0] >= SURE_SCORE:
             return best[1]
-        return self._continued(entries) or (best[1] if best else None)
+        return self._continue(entries) or (best[1] if best else None)
 
-    def _continued(self, entries: Sequence[Entry]) -> _Meant | None:
-        """The last words as the rest of those before: an answer to a question, or "and in Rome?"."""
+    def _continue(self, entries: Sequence[Entry]) -> _Meaning | None:
+        """Return the meaning of the last words as a reply to a rule's question, or as a follow-up ("and in Rome?")."""
         end = next((n for n in range(len(entries) - 1, 0, -1) if entries[n - 1].role == "user"), 0)
-        earlier = self._meant(entries[max(0, end - LOOK_BACK) : end]) if end else None
+        earlier = self._understand(entries[max(0, end - MAX_LOOK_BACK) : end]) if end else None
         if earlier is None:
             return None
         text = entries[-1].remembered
         if earlier.rule.asks:
-            whole = Entry(role="user", text=f"{earlier.rule.asks} {text}")
-            meant = self._meant([whole])
-            return meant if meant is not None and meant.rule.call else None
-        said = tokens(text)
-        for found in filter(None, (match(pattern, said) for pattern in FOLLOW_UPS)):
-            if earlier.rule.call and (again := _again(earlier, found.slots["again"])) is not None:
-                return again
+            meaning = self._understand([Entry(role="user", text=f"{earlier.rule.asks} {text}")])
+            return meaning if meaning is not None and meaning.rule.call else None
+        words = split_words(text)
+        for match in filter(None, (find_pattern(pattern, words) for pattern in FOLLOW_UPS)):
+            slot = earlier.rule.follow_up or next(iter(earlier.slots), "")
+            if earlier.rule.call and slot:
+                again = _fill(earlier.rule, {**earlier.slots, slot: match.slots["again"]})
+                if again is not None:
+                    return again
         return None
 
-    def _known(self, entries: Sequence[Entry], names: set[str]) -> dict[str, str]:
-        """What users have filled into these slots, the latest last."""
-        rules = [rule for rule in self.rules if any(f"{{{name}" in each for each in rule.patterns for name in names)]
-        known: dict[str, str] = {}
+    def _recall(self, entries: Sequence[Entry], names: set[str]) -> dict[str, str]:
+        """Return what users have said in these slots, the latest of each."""
+        patterns = [
+            pattern
+            for rule in self.rules
+            for pattern in rule.patterns
+            if any(f"{{{name}" in each for each in rule.patterns for name in names)
+        ]
+        recalled: dict[str, str] = {}
         for entry in entries:
             if entry.role == "user":
-                said = tokens(entry.remembered)
-                for found in filter(None, (match(pattern, said) for rule in rules for pattern in rule.patterns)):
-                    known |= {name: value for name, value in found.slots.items() if name in names}
-        return known
+                words = split_words(entry.remembered)
+                for match in filter(None, (find_pattern(pattern, words) for pattern in patterns)):
+                    recalled |= {name: value for name, value in match.slots.items() if name in names}
+        return recalled
 
-    # What is said -------------------------------------------------------------------------------------------------
+    # What is answered ---------------------------------------------------------------------------------------------
 
-    def _said(
-        self, meant: _Meant, entries: Sequence[Entry], offered: Sequence[Mapping[str, Any]]
+    def _respond(
+        self, meaning: _Meaning, entries: Sequence[Entry], tools: Sequence[Mapping[str, Any]]
     ) -> list[str | ToolRequest]:
-        rule, pieces = meant.rule, list[str | ToolRequest]()
+        rule, pieces = meaning.rule, list[str | ToolRequest]()
         if rule.answer:
+            names = {name for _, name, _, _ in _formatter.parse(rule.answer) if name}
+            recalled = {} if names <= meaning.slots.keys() else self._recall(entries, names)
             try:
-                text = _Format().format(rule.answer, **meant.slots)
+                pieces.append(_formatter.format(rule.answer, **{**recalled, **meaning.slots}))
             except KeyError:
-                names = {name for _, name, _, _ in _Format().parse(rule.answer) if name}
-                try:
-                    text = _Format().format(rule.answer, **self._known(entries, names))
-                except KeyError:
-                    return [rule.unknown or self.fallback]
-            pieces.append(text)
+                return [rule.unknown or self.fallback]
         if rule.call:
-            tool = next((each for each in offered if each.get("name") == rule.call), None)
+            tool = next((each for each in tools if each.get("name") == rule.call), None)
             if tool is None:
                 return [*pieces, f"For that I need the tool {rule.call.replace('_', ' ')}, which nobody has given me."]
-            pieces.append(
-                ToolRequest(name=rule.call, arguments=msgspec.json.encode(_fit(meant.arguments, tool)).decode())
-            )
+            arguments = msgspec.json.encode(_convert_numbers(meaning.arguments, tool)).decode()
+            pieces.append(ToolRequest(name=rule.call, arguments=arguments))
         return pieces
 
-    def _told(self, entry: Entry, before: Sequence[Entry]) -> str:
-        """A tool's result as a sentence."""
+    def _result_sentence(self, entry: Entry, before: Sequence[Entry]) -> str:
+        """Return a tool's result as a sentence."""
         users = [n for n, each in enumerate(before, 1) if each.role == "user"]
-        meant = self._meant(before[: users[-1]]) if users else None
+        meaning = self._understand(before[: users[-1]]) if users else None
         try:
             result = msgspec.json.decode(entry.output or "null")
         except (msgspec.DecodeError, RecursionError):
-            result = entry.output  # a string, or a fault, stands as it is
+            result = entry.output  # plain text, or the message of an error
+        if meaning is None or meaning.rule.call != entry.name or not meaning.rule.result:
+            return _sentence(_describe(result))
+        sentence = meaning.rule.result
+        if not isinstance(result, dict) and isinstance(sentence, str) and "{result" not in sentence:
+            return _sentence(_describe(result))
         fields = result if isinstance(result, dict) else {"result": result}
-        rule = meant.rule if meant is not None and meant.rule.call == entry.name else None
-        if rule is None or not rule.said:
-            return _sentence(_plain(result))
         try:
-            said, slots = rule.said, meant.slots if meant is not None else {}
-            text = said(fields) if callable(said) else _Format().format(said, **{**slots, **fields})
+            if callable(sentence):
+                return _sentence(sentence(fields))
+            return _sentence(_formatter.format(sentence, **{**meaning.slots, **fields}))
         except (LookupError, AttributeError, TypeError, ValueError, ArithmeticError):
-            return _sentence(_plain(result))  # not what the sentence is for: a fault, most often, in words
-        if not isinstance(result, dict) and isinstance(said, str) and "{result" not in said:
-            return _sentence(_plain(result))
-        return _sentence(text)
+            return _sentence(_describe(result))  # the result is not what the sentence is for: usually an error message
 
 
-def _rank(found: Found) -> tuple[float, float]:
-    return round(found.score, 1), found.weight
+def _rank(match: Match) -> tuple[float, float]:
+    return round(match.score, 1), match.weight
 
 
-def _with(rule: Rule, slots: dict[str, str]) -> _Meant | None:
-    """The rule with its slots filled; None where its arguments cannot be made of them."""
-    made = rule.arguments(slots) if rule.arguments is not None else slots
-    return None if made is None else _Meant(rule, slots, dict(made))
+def _fill(rule: Rule, slots: dict[str, str]) -> _Meaning | None:
+    """Return the rule with these slots; None if its arguments cannot be made of them."""
+    arguments = rule.arguments(slots) if rule.arguments is not None else slots
+    return None if arguments is None else _Meaning(rule, slots, dict(arguments))
 
 
-def _again(meant: _Meant, said: str) -> _Meant | None:
-    """The same question about something else."""
-    slot = meant.rule.follow or next(iter(meant.slots), "")
-    return _with(meant.rule, {**meant.slots, slot: said}) if slot else None
-
-
-def _fit(arguments: Mapping[str, Any], tool: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments as the tool's schema wants them: a number where it takes a number."""
+def _convert_numbers(arguments: Mapping[str, Any], tool: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments with numbers where the tool's schema wants numbers."""
     properties = (tool.get("parameters") or {}).get("properties") or {}
-    made = dict(arguments)
+    result = dict(arguments)
     for name, value in arguments.items():
         kind = properties.get(name, {}).get("type") if isinstance(properties.get(name), dict) else None
-        if kind in ("integer", "number") and isinstance(value, str) and (number := number_of(value)) is not None:
-            made[name] = round(number) if kind == "integer" else number
-    return made
+        if kind in ("integer", "number") and isinstance(value, str) and (number := parse_number(value)) is not None:
+            result[name] = round(number) if kind == "integer" else number
+    return result
 
 
-def _plain(value: Any) -> str:
-    """A result in words, where no rule says how."""
+def _describe(value: Any) -> str:
+    """Return a result in words, for results without a sentence."""
     if isinstance(value, dict):
         if len(value) == 1:
-            return _plain(next(iter(value.values())))
-        return ", ".join(f"{name.replace('_', ' ')}: {_plain(each)}" for name, each in value.items())
+            return _describe(next(iter(value.values())))
+        return ", ".join(f"{name.replace('_', ' ')}: {_describe(each)}" for name, each in value.items())
     if isinstance(value, list):
-        return ", ".join(_plain(each) for each in value)
+        return ", ".join(_describe(each) for each in value)
     return "done" if value is None else "yes" if value is True else "no" if value is False else str(value)
 
 
 def _sentence(text: str) -> str:
-    """A capital at the beginning, a full stop at the end."""
+    """Return the text with a capital at its beginning and a full stop at its end."""
     text = text.strip()
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""

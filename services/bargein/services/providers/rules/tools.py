@@ -1,4 +1,4 @@
-"""The tools that the rules know how to call: small, real, and honest about where they know it from."""
+"""The tools that the built-in rules call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bargein.services.tools.tool import Tool, ToolError, tool
 
-from ._numbers import calculated, numeral
+from ._numbers import calculate_text, format_number
 
 __all__ = ["TOOLS", "calculate", "current_time", "set_timer", "weather"]
 
@@ -37,30 +37,29 @@ PLACES: Final[dict[str, tuple[str, str, int]]] = {
     "Vienna": ("Europe/Vienna", "cloudy", 18),
     "Zurich": ("Europe/Zurich", "cloudy", 16),
 }
-"""Each place's time zone, its weather and its degrees Celsius: a table, and no forecast."""
-LONGEST_S: Final = 24 * 3600
+"""Time zone, weather and degrees Celsius of each place. The weather is a fixed table, not a forecast."""
+MAX_TIMER_SECONDS: Final = 24 * 3600
 _NAMES: Final = {name.lower(): name for name in PLACES}
 
 
-def _place(said: str) -> str:
-    """The place that was meant, as a recogniser may have misheard it. Raises `ToolError`."""
-    near = difflib.get_close_matches(" ".join(said.lower().split()), _NAMES, n=1, cutoff=0.7)
-    if not near:
-        raise ToolError(f"I do not know {said.strip()[:40] or 'that place'}; my table has {len(PLACES)} cities")
-    return _NAMES[near[0]]
+def _find_place(name: str) -> str:
+    """Return the place with this name or a similar one, as a recogniser may have misheard it. Raises `ToolError`."""
+    similar = difflib.get_close_matches(" ".join(name.lower().split()), _NAMES, n=1, cutoff=0.7)
+    if not similar:
+        raise ToolError(f"I do not know {name.strip()[:40] or 'that place'}; my table has {len(PLACES)} cities")
+    return _NAMES[similar[0]]
 
 
 @tool
 def current_time(city: str | None = None) -> dict[str, Any]:
-    """The time of day, here or in a city.
+    """Return the time of day, here or in a city.
 
     Args:
-        city: Where, in English; here when it is left out.
+        city: The city's English name; None for the time here.
     """
-    # The wall's clock, since that is what is asked for.
     if city is None or not city.strip():
         return {"time": datetime.now().astimezone().strftime("%H:%M"), "city": None}
-    place = _place(city)
+    place = _find_place(city)
     try:
         zone = ZoneInfo(PLACES[place][0])
     except ZoneInfoNotFoundError:
@@ -70,42 +69,42 @@ def current_time(city: str | None = None) -> dict[str, Any]:
 
 @tool
 def weather(city: str) -> dict[str, Any]:
-    """The weather in a city, from a small table that never changes: good for trying things out, no forecast.
+    """Return the weather in a city, from a small fixed table: good for trying things out, no forecast.
 
     Args:
-        city: Where, in English.
+        city: The city's English name.
     """
-    place = _place(city)
+    place = _find_place(city)
     _, sky, degrees = PLACES[place]
     return {"city": place, "sky": sky, "degrees": degrees, "source": "a fixed table, no forecast"}
 
 
 @tool
 def calculate(expression: str) -> dict[str, Any]:
-    """Work out a sum, written or spoken.
+    """Calculate a sum, written or spoken.
 
     Args:
-        expression: Such as `7 * (6 + 1)`, or `seven times six`.
+        expression: A sum such as `7 * (6 + 1)` or `seven times six`.
     """
     try:
-        value = calculated(expression)
+        value = calculate_text(expression)
     except (ValueError, ZeroDivisionError) as error:
         raise ToolError(f"I cannot work that out: {error}") from None
-    return {"expression": expression, "result": float(numeral(value)) if value % 1 else int(value)}
+    return {"expression": expression, "result": float(format_number(value)) if value % 1 else int(value)}
 
 
 @tool
 def set_timer(seconds: float) -> dict[str, Any]:
-    """Say when a timer that begins now is over. It does not ring: an application with a bell has a tool of its own.
+    """Return when a timer that starts now is over. It does not ring.
 
     Args:
-        seconds: How long, up to a day.
+        seconds: The duration in seconds, up to a day.
     """
-    if not 0 < seconds <= LONGEST_S:
+    if not 0 < seconds <= MAX_TIMER_SECONDS:
         raise ToolError("a timer may take up to a day")
     until = datetime.now(UTC).astimezone() + timedelta(seconds=seconds)
     return {"seconds": seconds, "until": until.strftime("%H:%M:%S")}
 
 
 TOOLS: Final[list[Tool[..., Any]]] = [current_time, weather, calculate, set_timer]
-"""What `SMALL_TALK` calls: give them to the agent beside the rules."""
+"""The tools that `SMALL_TALK` calls. Give them to the agent that uses the rules."""

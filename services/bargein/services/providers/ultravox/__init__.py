@@ -1,7 +1,7 @@
-"""Ultravox: `Ultravox` is a client; `SPOKEN` lets this project's `serve` answer as it does."""
+"""Ultravox's realtime models: `Ultravox`, a client, and `ULTRAVOX`, the dialect that `serve` can speak."""
 
 from .protocol import PROFILE, UltravoxProtocol
 from .realtime import Ultravox
-from .server_language import SPOKEN, UltravoxLanguage
+from .server_language import ULTRAVOX, UltravoxLanguage
 
-__all__ = ["PROFILE", "SPOKEN", "Ultravox", "UltravoxLanguage", "UltravoxProtocol"]
+__all__ = ["PROFILE", "ULTRAVOX", "Ultravox", "UltravoxLanguage", "UltravoxProtocol"]

@@ -1,9 +1,9 @@
-"""Ultravox's protocol, the client's side: commands to messages, messages to events. No I/O.
+"""The client's side of Ultravox's protocol: commands to messages, messages to events. No I/O.
 
-A call is made by HTTP, with all that the model is told; then there is a WebSocket, whose sound has no ids. So a turn of
-the agent's has a number of ours. It begins when the agent thinks or says something, and ends when it listens again, or
-when the server says that it was interrupted. What comes after that, in the order of the socket, is of the next turn;
-what comes before it is of the old one, also after an interrupt of ours.
+A call is created by HTTP with all of its settings, then joined over a WebSocket. Audio has no ids, so ids of the
+agent's turns are made here. A turn begins when the agent thinks or speaks, and ends when the agent listens again or the
+server says that it was interrupted. The order on the socket decides what belongs to which turn, also after an
+interrupt.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from bargein.services.realtime import (
 )
 from bargein.services.sockets import Endpoint
 
-from . import _wire as wire
+from . import wire
 
-__all__ = ["PROFILE", "UltravoxProtocol", "call", "of_agent"]
+__all__ = ["PROFILE", "UltravoxProtocol", "agent_call_request", "call_request"]
 
 PROFILE: Final = Profile(
     provider="Ultravox",
@@ -53,31 +53,40 @@ PROFILE: Final = Profile(
     supports_history_seeding=True,
     max_session_seconds=3600.0,
 )
-"""What it can do. Its memory cannot be cut, and a call that was lost cannot be taken up."""
+"""What Ultravox can do. Its memory cannot be cut, and a lost call cannot be resumed."""
 URGENCY: Final = "soon"
-"""How what the user types is brought in: it is answered when the agent has said what it is saying. With `immediate` it
-would interrupt; with `later` it would wait for something else to be answered."""
-REACTION: Final = "speaks"
-"""What the agent does with a tool's answer."""
-SILENT_REACTION: Final = "listens"
-"""And what with one that came after an interrupt."""
+"""When typed text is answered: after what the agent is saying. `immediate` would interrupt the agent, and `later` would
+wait for some other input."""
 FAILED: Final = "implementation-error"
-"""The kind of a tool's failure."""
-CALLED_OFF: Final = "The user interrupted, and it was called off."
+"""The error type of a tool that failed."""
+CANCELLED_MESSAGE: Final = "The user interrupted, and it was called off."
 EARLIER: Final = "For you to know, and not to answer, this is what has been said so far.\n"
-"""How an earlier conversation is told: as words of the user's that ask for no answer. (A call can be given its messages
-when it is made, but their form is not certain.)"""
+"""Introduction of an earlier conversation, which is sent as text of the user that asks for no answer. A call request
+can hold initial messages, but their form is not certain."""
 
 
-def call(
-    settings: Settings, *, profile: Profile, buffer_ms: int, first: Literal["user", "agent"], seconds: float
+def call_request(
+    settings: Settings,
+    *,
+    profile: Profile,
+    buffer_ms: int,
+    first_speaker: Literal["user", "agent"],
+    max_call_seconds: float,
 ) -> dict[str, Any]:
-    """What a call is made with."""
-    told: dict[str, Any] = {
+    """Return the body of the request that creates a call of a model.
+
+    Args:
+        settings: The settings of the session.
+        profile: The rates of the audio.
+        buffer_ms: How far ahead of playback the server may send, in milliseconds.
+        first_speaker: Who speaks first.
+        max_call_seconds: How long the call may last, in seconds.
+    """
+    body: dict[str, Any] = {
         "model": settings.model,
-        "firstSpeaker": f"FIRST_SPEAKER_{first.upper()}",
+        "firstSpeaker": f"FIRST_SPEAKER_{first_speaker.upper()}",
         "initialOutputMedium": "MESSAGE_MEDIUM_TEXT" if settings.output == "text" else "MESSAGE_MEDIUM_VOICE",
-        "maxDuration": f"{seconds:g}s",
+        "maxDuration": f"{max_call_seconds:g}s",
         "medium": {
             "serverWebSocket": {
                 "inputSampleRate": profile.input_rate,
@@ -87,22 +96,26 @@ def call(
         },
     }
     if settings.instructions:
-        told["systemPrompt"] = settings.instructions
+        body["systemPrompt"] = settings.instructions
     if settings.voice is not None:
-        told["voice"] = settings.voice
+        body["voice"] = settings.voice
     if settings.tools:
-        told["selectedTools"] = [{"temporaryTool": _tool(tool)} for tool in settings.tools]
-    return settings.with_extra(told)
+        body["selectedTools"] = [{"temporaryTool": _tool(tool)} for tool in settings.tools]
+    return settings.with_extra(body)
 
 
-def of_agent(told: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
-    """The query, and what a call is made with, where an agent that was set up there has a model and a greeting."""
-    query = {} if told["firstSpeaker"] == "FIRST_SPEAKER_AGENT" else {"enableGreetingPrompt": "false"}
-    return query, {name: value for name, value in told.items() if name not in ("model", "firstSpeaker")}
+def agent_call_request(body: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return query and body of the request that creates a call of an agent, which has its own model and greeting.
+
+    Args:
+        body: The body for a model, from `call_request`.
+    """
+    query = {} if body["firstSpeaker"] == "FIRST_SPEAKER_AGENT" else {"enableGreetingPrompt": "false"}
+    return query, {name: value for name, value in body.items() if name not in ("model", "firstSpeaker")}
 
 
 def _tool(tool: dict[str, Any]) -> dict[str, Any]:
-    """A tool that runs here. Each parameter has a schema of its own, and with it what the whole one defines."""
+    """Return a tool that the client runs. Each parameter has its own schema, which needs the shared definitions too."""
     schema = tool.get("parameters") or {}
     shared = {"$defs": schema["$defs"]} if "$defs" in schema else {}
     parameters = [
@@ -114,12 +127,21 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
         }
         for name, each in schema.get("properties", {}).items()
     ]
-    described = {"modelToolName": tool["name"], "description": tool.get("description") or ""}
-    return {**described, "dynamicParameters": parameters, "client": {}}
+    return {
+        "modelToolName": tool["name"],
+        "description": tool.get("description") or "",
+        "dynamicParameters": parameters,
+        "client": {},
+    }
 
 
 class UltravoxProtocol(Protocol):
-    """One call's protocol. `join` makes the call, and gives where its socket is."""
+    """The protocol of one call.
+
+    Args:
+        join: Creates a call and returns where its socket is.
+        profile: What the model can do.
+    """
 
     profile = PROFILE
 
@@ -128,23 +150,23 @@ class UltravoxProtocol(Protocol):
         self._join = join
         self._call = ""
         self._count = 0
-        self._turn = self._latest = ""
-        self._texts = False  # the turn has text
-        self._cancelled = False  # the turn was, by us
-        self._said: dict[tuple[str, int], str] = {}  # by role and ordinal
-        self._turns: dict[int, str] = {}  # which turn a transcript of the agent's belongs to
-        self._calls: dict[str, str] = {}  # unanswered, and the turn that they are of, while that is wanted
+        self._turn = self._last_turn = ""
+        self._has_text = False  # the turn has text
+        self._cancelled = False  # the turn was cancelled by us
+        self._transcripts: dict[tuple[str, int], str] = {}  # by role and ordinal
+        self._agent_turns: dict[int, str] = {}  # the turn of each transcript of the agent, by ordinal
+        self._calls: dict[str, str] = {}  # unanswered tool calls; each with its turn, or "" if that was interrupted
 
     def endpoint(self) -> Awaitable[Endpoint]:
-        """Where to connect to, once the call has been made."""
+        """Create the call and return where its socket is."""
         return self._join()
 
-    # What a message means -----------------------------------------------------------------------------------------
+    # Messages of the server ---------------------------------------------------------------------------------------
 
     def receive(self, data: Message) -> Iterator[Event]:
-        """The events of a message. Unknown types are ignored; what cannot be read is a fault, and not the end."""
+        """Return the events of a message. Unknown types are ignored; a message that cannot be read is a fault."""
         if isinstance(data, bytes):
-            yield from self._speaking()
+            yield from self._ensure_turn()
             yield AudioPiece(response_id=self._turn, item_id=self._turn, pcm=data)
             return
         try:
@@ -156,134 +178,134 @@ class UltravoxProtocol(Protocol):
             self._call = message.call_id
             yield SessionReady(session_id=message.call_id)
         elif isinstance(message, wire.State):
-            yield from self._state(message.state)
+            yield from self._on_state(message.state)
         elif isinstance(message, wire.TranscriptMessage):
-            yield from self._agent(message) if message.role == "agent" else self._user(message)
+            yield from self._on_agent_text(message) if message.role == "agent" else self._on_user_text(message)
         elif isinstance(message, wire.ClientToolInvocation):
-            yield from self._speaking()
+            yield from self._ensure_turn()
             self._calls[message.invocation_id] = self._turn
             arguments = msgspec.json.encode(message.parameters).decode()
             yield ToolCallReceived(
                 response_id=self._turn, call_id=message.invocation_id, name=message.tool_name, arguments=arguments
             )
         elif isinstance(message, wire.PlaybackClearBuffer):
-            if self._latest:
-                yield Interrupted(response_id=self._latest)
-            yield from self._over("interrupted")
+            if self._last_turn:
+                yield Interrupted(response_id=self._last_turn)
+            yield from self._end_turn("interrupted")
 
-    def _state(self, state: str) -> Iterator[Event]:
+    def _on_state(self, state: str) -> Iterator[Event]:
         if state in ("listening", "idle"):
-            yield from self._over("interrupted" if self._cancelled else "completed")
-        elif state == "thinking" and self._cancelled:  # about something else; of what was called off no more will come
-            yield from self._over("interrupted")
-            yield from self._speaking()
+            yield from self._end_turn("interrupted" if self._cancelled else "completed")
+        elif state == "thinking" and self._cancelled:  # about something new: no more of the cancelled turn will come
+            yield from self._end_turn("interrupted")
+            yield from self._ensure_turn()
         elif state in ("thinking", "speaking"):
-            yield from self._speaking()
+            yield from self._ensure_turn()
 
-    def _speaking(self) -> Iterator[Event]:
-        """Something of a turn comes: of the present one, or it begins the next."""
+    def _ensure_turn(self) -> Iterator[Event]:
+        """Begin a turn unless there is one."""
         if not self._turn:
             self._count += 1
-            self._turn = self._latest = f"{self._call}:turn-{self._count}"
+            self._turn = self._last_turn = f"{self._call}:turn-{self._count}"
             yield ResponseBegan(response_id=self._turn)
 
-    def _over(self, outcome: Literal["completed", "interrupted"]) -> Iterator[Event]:
+    def _end_turn(self, outcome: Literal["completed", "interrupted"]) -> Iterator[Event]:
         if not self._turn:
             return
-        name, self._turn = self._turn, ""
-        texts, self._texts, self._cancelled = self._texts, False, False
+        turn, self._turn = self._turn, ""
+        has_text, self._has_text, self._cancelled = self._has_text, False, False
         if outcome == "interrupted":
-            self._unwanted(name)
-        if texts:
-            yield ItemOver(response_id=name, item_id=name)
-        yield ResponseOver(response_id=name, outcome=outcome)
+            self._detach_calls(turn)
+        if has_text:
+            yield ItemOver(response_id=turn, item_id=turn)
+        yield ResponseOver(response_id=turn, outcome=outcome)
 
-    def _unwanted(self, turn: str) -> None:
-        """Of this turn nothing more is to be said, whatever its calls bring."""
-        self._calls = {call: "" if of == turn else of for call, of in self._calls.items()}
+    def _detach_calls(self, turn: str) -> None:
+        """Mark the tool calls of a turn, so that the agent does not speak about their results."""
+        self._calls = {call: "" if owner == turn else owner for call, owner in self._calls.items()}
 
-    def _agent(self, message: wire.TranscriptMessage) -> Iterator[Event]:
-        """Words of the agent's. Those of a turn that is over belong to that one, however late."""
-        if message.ordinal not in self._turns:
-            yield from self._speaking()
-            self._turns[message.ordinal] = self._turn
-        turn, before = self._turns[message.ordinal], self._said.get(("agent", message.ordinal), "")
-        now = self._now(message)
+    def _on_agent_text(self, message: wire.TranscriptMessage) -> Iterator[Event]:
+        """Report words of the agent. Late words of an earlier turn belong to that turn."""
+        if message.ordinal not in self._agent_turns:
+            yield from self._ensure_turn()
+            self._agent_turns[message.ordinal] = self._turn
+        turn, before = self._agent_turns[message.ordinal], self._transcripts.get(("agent", message.ordinal), "")
+        now = self._update_transcript(message)
         if turn == self._turn and len(now) > len(before) and now.startswith(before):
-            self._texts = True
+            self._has_text = True
             yield TextPiece(response_id=turn, item_id=turn, text=now[len(before) :])
 
-    def _user(self, message: wire.TranscriptMessage) -> Iterator[Event]:
-        text = self._now(message)
-        if message.medium == "voice":  # what was typed is known here
+    def _on_user_text(self, message: wire.TranscriptMessage) -> Iterator[Event]:
+        text = self._update_transcript(message)
+        if message.medium == "voice":  # typed text comes back as well, and is known here
             item = f"{self._call}:user-{message.ordinal}"
             yield Transcribed(item_id=item, text=text.strip(), final=message.final)
 
-    def _now(self, message: wire.TranscriptMessage) -> str:
-        """All that is known of a transcript."""
+    def _update_transcript(self, message: wire.TranscriptMessage) -> str:
+        """Return all of a transcript, with this message."""
         key = message.role, message.ordinal
-        text = message.text if message.text is not None else self._said.get(key, "") + (message.delta or "")
-        self._said[key] = text
+        text = message.text if message.text is not None else self._transcripts.get(key, "") + (message.delta or "")
+        self._transcripts[key] = text
         return text
 
     # Commands -----------------------------------------------------------------------------------------------------
 
     def open_session(self, settings: Settings) -> Iterable[Message]:
-        """The call was made with all that there is to say."""
+        """Return nothing: the settings were part of the request that created the call."""
         return ()
 
     def update(self, settings: Settings) -> Iterable[Message]:
-        """Nothing can be changed: another call is made."""
+        """Return nothing: a call cannot be changed, so the driver creates another one."""
         return ()
 
     def audio(self, pcm: bytes) -> Message:
-        """More of the user's sound."""
+        """Send audio of the user."""
         return pcm
 
     def clear_audio(self) -> Iterable[Message]:
-        """What was sent cannot be taken back."""
+        """Return nothing: audio that was sent cannot be taken back."""
         return ()
 
     def text(self, text: str, item_id: str = "") -> Iterator[Message]:
-        """What the user wrote. An empty one would be an interrupt."""
+        """Send typed text. An empty text is not sent, because it would interrupt the agent."""
         if text:
             yield wire.encode(wire.UserTextMessage(text=text, urgency=URGENCY))
 
     def say(self, text: str, *, protected: bool = False) -> Iterator[Message]:
-        """Say these words, without the model."""
+        """Speak a text word for word, without the model."""
         yield wire.encode(wire.ForcedAgentMessage(content=text, uninterruptible=protected, urgency=URGENCY))
 
     def seed(self, entries: Sequence[Entry]) -> Iterator[Message]:
-        """The conversation so far, or a call of another connection with its answer, in words."""
-        said = "\n".join(_told(entry) for entry in entries if entry.role == "call" or entry.remembered)
-        if said and all(entry.role == "call" for entry in entries):  # an answer that was waited for
-            yield wire.encode(wire.UserTextMessage(text=said, urgency=URGENCY))
-        elif said:
-            yield wire.encode(wire.UserTextMessage(text=f"{EARLIER}{said}", urgency="later", defer_response=True))
+        """Send the conversation so far as text; or the results of tool calls that another connection has made."""
+        text = "\n".join(_describe(entry) for entry in entries if entry.role == "call" or entry.remembered)
+        if text and all(entry.role == "call" for entry in entries):  # results that are waited for
+            yield wire.encode(wire.UserTextMessage(text=text, urgency=URGENCY))
+        elif text:
+            yield wire.encode(wire.UserTextMessage(text=f"{EARLIER}{text}", urgency="later", defer_response=True))
 
     def tool_result(self, call_id: str, output: str) -> Iterator[Message]:
-        """What a tool answered. The model goes on by itself, unless the user has interrupted what it was for."""
-        reaction = REACTION if self._calls.pop(call_id, "") else SILENT_REACTION
+        """Send a tool's result. The agent speaks about it, unless the turn of the call was interrupted."""
+        reaction = "speaks" if self._calls.pop(call_id, "") else "listens"
         yield wire.encode(wire.ClientToolResult(invocation_id=call_id, result=output, agent_reaction=reaction))
 
     def cancel_tool_call(self, call_id: str) -> Iterator[Message]:
-        """No answer will come of a tool: without one, the call would stand still."""
+        """Send an error for a tool that was cancelled. Without a result the call would stand still."""
         self._calls.pop(call_id, None)
         yield wire.encode(
             wire.ClientToolResult(
-                invocation_id=call_id, agent_reaction=SILENT_REACTION, error_type=FAILED, error_message=CALLED_OFF
+                invocation_id=call_id, agent_reaction="listens", error_type=FAILED, error_message=CANCELLED_MESSAGE
             )
         )
 
     def cancel(self, response_id: str) -> Iterator[Message]:
-        """Stop the agent: an empty message, at once, that asks for no answer."""
+        """Stop the agent with an empty text that asks for no answer."""
         if response_id == self._turn:
             self._cancelled = True
-            self._unwanted(response_id)
+            self._detach_calls(response_id)
             yield wire.encode(wire.UserTextMessage(text="", urgency="immediate", defer_response=True))
 
 
-def _told(entry: Entry) -> str:
+def _describe(entry: Entry) -> str:
     if entry.role == "call":
         return f"(the tool {entry.name} was called with {entry.arguments or '{}'}, and answered: {entry.output or ''})"
     return f"{'you' if entry.role == 'assistant' else entry.role}: {entry.remembered}"

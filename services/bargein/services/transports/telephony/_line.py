@@ -1,241 +1,229 @@
-"""A telephone line behind a vendor's media stream: what is said on it, and how much of it was heard. No I/O."""
+"""`PhoneLine`: the wire of a telephone call. It cuts sound into pieces and learns from marks what was heard. No I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from bargein.pipeline import Audio, Frame, Interrupt, Played, ResponseEnded
-from bargein.services.g711 import Codec
-from bargein.services.transports._socket_transport import Marked
 from bargein.services.transports.control import ControlError, Finish
-from bargein.services.transports.transport import Dtmf
+from bargein.services.transports.frames import Dtmf
+from bargein.services.transports.message_socket import Marked, Message
 
-__all__ = ["MediaStreamFormat", "PhoneCall", "PhoneLine", "VendorEvent"]
+from ._format import MediaStreamFormat, PhoneCall
 
-Message = str | bytes
+__all__ = ["PhoneLine"]
+
 PIECE_MS: Final = 20
-"""What goes out is as long as that, to the last: Telnyx takes nothing shorter."""
+"""Length of every piece of sound that is sent, the last one included: Telnyx takes nothing shorter."""
 MARK_MS: Final = 100
-"""So often the vendor is asked to say that it has played so far."""
-GRACE: Final = 3.0
-"""So many seconds after its time a mark that is not confirmed is taken for played: somebody waits for it."""
-MARKS: Final = 1_000
-"""So many marks are remembered: a vendor that never confirms one must not cost more and more."""
+"""Sound between two marks."""
+REPORT_MS: Final = 100
+"""Sound between two reports of what was heard, by our clock."""
+FIRST_DELAY_SECONDS: Final = 0.1
+"""Assumed time from sending sound to the caller's ear, until the first mark of a call has measured it."""
+MAX_DELAY_SECONDS: Final = 1.0
+"""A measured delay above this is a vendor that confirms late, not a line that is slow."""
+GRACE_SECONDS: Final = 3.0
+"""Time after which a mark that was not confirmed counts as played, so that nothing waits for it for ever."""
+MAX_MARKS: Final = 1_000
+"""Number of unconfirmed marks that are kept. A vendor that never confirms one must not use more and more memory."""
 SECOND: Final = 1_000_000_000
 
-
-class PhoneCall(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stream says when it starts."""
-
-    stream: str
-    """Its id, which what is sent has to carry."""
-    codec: Codec
-    """The sound's format, both ways."""
-    wishes: Mapping[str, str]
-    """`provider`, `call`, `stream` and so on, and what the application had the vendor pass on."""
-    token: str = ""
-    """What the application had it pass on as `token`."""
-
-    def __repr__(self) -> str:
-        return f"Call({self.stream})"  # never the token
+ItemKey = tuple[str, str]
+"""The ids of a response and of its item."""
 
 
-class VendorEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """What a message of the vendor's means: one of these."""
+class _SentItem:
+    """How much of one item has been sent, and how much was heard."""
 
-    sound: bytes = b""
-    """The caller's voice."""
-    mark: str = ""
-    """The name of a mark that has been played."""
-    digit: str = ""
-    """A key that the caller has pressed."""
-    stop: str = ""
-    """Why it is over."""
-
-
-class MediaStreamFormat(Protocol):
-    """How a vendor says it."""
-
-    name: str
-    """The vendor."""
-
-    def opened(self, data: Message) -> PhoneCall | None:
-        """The call, once a message tells of it; None for those before. Raises `ControlError`."""
-
-    def said(self, data: Message) -> VendorEvent | None:
-        """What a message means; None for nothing. Raises `ControlError`, and nothing else."""
-
-    def media(self, call: PhoneCall, payload: bytes) -> str:
-        """Play this."""
-
-    def mark(self, call: PhoneCall, name: str) -> str:
-        """Say this name when all before it has been played."""
-
-    def clear(self, call: PhoneCall) -> str:
-        """Forget all that has not been played."""
-
-
-class _Item:
-    """What has been sent of one item, and heard of it."""
-
-    def __init__(self, epoch: int, now: float) -> None:
+    def __init__(self, epoch: int, begins: float) -> None:
         self.epoch = epoch
         self.sent = 0.0  # milliseconds
-        self.marked = 0.0  # up to where a mark has been set
-        self.confirmed = 0.0
-        self.since = now  # when that was
+        self.marked = 0.0  # milliseconds before the latest mark
+        self.confirmed = 0.0  # milliseconds that the vendor has confirmed
+        self.since = begins  # when it confirmed them, or when the first sound reaches the ear
+        self.reported = 0.0  # milliseconds that have been reported as heard
 
     def heard(self, now: float) -> float:
-        """What was confirmed, and what has been played since, at the most."""
-        return round(min(self.confirmed + 1000 * max(0.0, now - self.since), self.sent), 3)
+        """Return what was confirmed plus what can have been played since then, in milliseconds. It never decreases."""
+        return round(max(self.reported, min(self.confirmed + 1000 * max(0.0, now - self.since), self.sent)), 3)
 
 
-class _Mark(NamedTuple):
-    """What a mark's name stands for."""
+class _SentMark(NamedTuple):
+    """What a mark stands for."""
 
-    key: tuple[str, str]  # whose it is
-    ms: float  # how far
-    last: bool  # nothing of it follows
+    key: ItemKey
+    ms: float  # sound of the item before the mark
+    last: bool  # whether the item ends there
     due: float  # when it should have been played
 
 
 class PhoneLine:
-    """A wire for a socket transport: one call, in a dialect."""
+    """The `Wire` of one call.
 
-    def __init__(self, dialect: MediaStreamFormat, call: PhoneCall, clock: Callable[[], float]) -> None:
-        self._dialect = dialect
+    Args:
+        stream_format: The vendor's messages.
+        call: The call.
+        clock: Returns the time in seconds.
+    """
+
+    def __init__(self, stream_format: MediaStreamFormat, call: PhoneCall, clock: Callable[[], float]) -> None:
+        self._format = stream_format
         self._call = call
         self._clock = clock
-        self._count = 0  # samples that came
-        self._rest: npt.NDArray[np.int16] = np.empty(0, np.int16)  # less than a piece
-        self._of: tuple[str, str] = ("", "")  # whose
-        self._items: dict[tuple[str, str], _Item] = {}
-        self._marks: dict[str, _Mark] = {}  # that have not been confirmed, in order
-        self._until = 0.0  # when all that was sent will have been played, by our clock
+        self._count = 0  # samples that came from the caller
+        self._rest: npt.NDArray[np.int16] = np.empty(0, np.int16)  # sound that does not fill a piece yet
+        self._current: ItemKey = ("", "")  # the item that the rest belongs to
+        self._items: dict[ItemKey, _SentItem] = {}
+        self._marks: dict[str, _SentMark] = {}  # not confirmed yet, in order
+        self._played_until = 0.0  # when all that was sent will have been played, by our clock
         self._number = 0
-        self._cut: list[Played] = []  # what an interrupt has ended
+        self._delay = FIRST_DELAY_SECONDS  # from sending sound to the caller's ear
+        self._interrupted: list[Played] = []  # reports of items that an interrupt has ended
 
-    # In -----------------------------------------------------------------------------------------------------------
+    # From the caller ------------------------------------------------------------------------------------------------
 
-    def received(self, data: Message) -> Iterator[Frame | Finish]:
-        """The caller's sound and keys, marks, and the end. Raises `ControlError`."""
-        said = self._dialect.said(data)
-        if said is None:
+    def decode(self, data: Message) -> Iterator[Frame | Finish]:
+        """Return the caller's sound and keys, confirmed marks, and the end. Raises `ControlError`."""
+        event = self._format.decode_event(data)
+        if event is None:
             return
-        if said.sound:
+        if event.audio:
             codec = self._call.codec
-            if len(said.sound) % codec.width:
-                raise ControlError(f"this is no sound: {len(said.sound)} bytes are no whole number of samples")
-            samples = codec.decode(said.sound)
-            overdue = next(iter(self._marks.items()), None)
-            if overdue is not None and overdue[1].due + GRACE < self._clock():
-                yield Marked(mark=overdue[0])
+            if len(event.audio) % codec.width:
+                raise ControlError(f"this is not sound: {len(event.audio)} bytes are not whole samples")
+            samples = codec.decode(event.audio)
+            oldest = next(iter(self._marks.items()), None)
+            if oldest is not None and oldest[1].due + GRACE_SECONDS < self._clock():
+                yield Marked(mark=oldest[0])
             yield Audio(samples=samples, rate=codec.rate, pts=self._count * SECOND // codec.rate)
             self._count += len(samples)
-        elif said.mark:
-            yield Marked(mark=said.mark)
-        elif said.digit:
-            yield Dtmf(digit=said.digit)
-        elif said.stop:
-            yield Finish(reason=said.stop)
+        elif event.mark:
+            yield Marked(mark=event.mark)
+        elif event.digit:
+            yield Dtmf(digit=event.digit)
+        elif event.stop:
+            yield Finish(reason=event.stop)
 
-    # Out ----------------------------------------------------------------------------------------------------------
+    # To the caller --------------------------------------------------------------------------------------------------
 
-    def sound(self, frame: Audio) -> Iterator[Message]:
-        """The agent's sound, and marks in it."""
+    def encode_audio(self, frame: Audio) -> Iterator[Message]:
+        """Return the messages with the agent's sound, and marks between them."""
         key = (frame.response_id, frame.item_id)
-        if key != self._of:
-            yield from self._flush()
-            self._of = key
+        if key != self._current:
+            yield from self._flush_rest()
+            self._current = key
         item = self._items.get(key)
         if item is None:
-            item = self._items[key] = _Item(frame.epoch, self._clock())
-        if item.sent <= item.confirmed:  # all before it has been played: it begins now
-            item.since = self._clock()
+            item = self._items[key] = _SentItem(frame.epoch, self._begins)
+        if item.sent <= item.confirmed:  # all before it has been played, so this begins to play when it arrives
+            item.since = self._begins
         self._rest = np.concatenate((self._rest, frame.samples.reshape(-1)))
-        yield from self._pieces(item)
+        yield from self._cut_pieces(item)
 
-    def _pieces(self, item: _Item) -> Iterator[Message]:
-        step = self._step
+    def _cut_pieces(self, item: _SentItem) -> Iterator[Message]:
+        step = self._piece_samples
         while len(self._rest) >= step:
             piece, self._rest = self._rest[:step], self._rest[step:]
-            yield self._media(piece)
+            yield self._encode_piece(piece)
             item.sent += PIECE_MS
-            if self._of[0] and item.sent >= item.marked + MARK_MS:
-                yield self._mark(self._of, item, last=False)
+            if self._current[0] and item.sent >= item.marked + MARK_MS:
+                yield self._encode_mark(self._current, item, last=False)
 
-    def _flush(self) -> Iterator[Message]:
-        """What is less than a piece, made as long as one."""
-        item, rest = self._items.get(self._of), self._rest
+    def _flush_rest(self) -> Iterator[Message]:
+        """Return what does not fill a piece, padded with silence."""
+        item, rest = self._items.get(self._current), self._rest
         self._rest = rest[:0]
         if item is not None and len(rest):
-            yield self._media(np.concatenate((rest, np.zeros(self._step - len(rest), np.int16))))
+            yield self._encode_piece(np.concatenate((rest, np.zeros(self._piece_samples - len(rest), np.int16))))
             item.sent += 1000 * len(rest) / self._call.codec.rate
 
     @property
-    def _step(self) -> int:
+    def _begins(self) -> float:
+        """When sound that is sent now reaches the ear: after what was sent before it, and the line's delay."""
+        return max(self._played_until, self._clock()) + self._delay
+
+    @property
+    def _piece_samples(self) -> int:
         return self._call.codec.rate * PIECE_MS // 1000
 
-    def _media(self, samples: npt.NDArray[np.int16]) -> Message:
-        self._until = max(self._until, self._clock()) + PIECE_MS / 1000
-        return self._dialect.media(self._call, self._call.codec.encode(np.ascontiguousarray(samples)))
+    def _encode_piece(self, samples: npt.NDArray[np.int16]) -> Message:
+        self._played_until = max(self._played_until, self._clock()) + PIECE_MS / 1000
+        return self._format.encode_audio(self._call, self._call.codec.encode(np.ascontiguousarray(samples)))
 
-    def _mark(self, key: tuple[str, str], item: _Item, *, last: bool) -> str:
+    def _encode_mark(self, key: ItemKey, item: _SentItem, *, last: bool) -> str:
         self._number += 1
         name = f"{self._number}"
         item.marked = item.sent
-        self._marks[name] = _Mark(key, item.sent, last, self._until)
-        if len(self._marks) > MARKS:
+        self._marks[name] = _SentMark(key, item.sent, last, self._played_until)
+        if len(self._marks) > MAX_MARKS:
             del self._marks[next(iter(self._marks))]
-        return self._dialect.mark(self._call, name)
+        return self._format.encode_mark(self._call, name)
 
-    def news(self, frame: Frame) -> Iterator[Message]:
-        """An interrupt clears what the vendor has; the end of a response is marked."""
+    def encode_event(self, frame: Frame) -> Iterator[Message]:
+        """Return a clear for an interrupt, and the last mark of a response for its end."""
         if isinstance(frame, Interrupt):
             yield from self._interrupt(frame.epoch)
         elif isinstance(frame, ResponseEnded):
-            if self._of[0] == frame.response_id:
-                yield from self._flush()
+            if self._current[0] == frame.response_id:
+                yield from self._flush_rest()
             for key, item in self._items.items():
                 if key[0] == frame.response_id:
-                    yield self._mark(key, item, last=True)
+                    yield self._encode_mark(key, item, last=True)
 
     def _interrupt(self, epoch: int) -> Iterator[Message]:
         now = self._clock()
         self._rest = self._rest[:0]
-        gone = [key for key, item in self._items.items() if item.epoch < epoch]
-        for key in gone:
+        stale = [key for key, item in self._items.items() if item.epoch < epoch]
+        for key in stale:
             heard = self._items.pop(key).heard(now)
             if key[0]:
-                self._cut.append(Played(response_id=key[0], item_id=key[1], ms=heard, done=True))
+                self._interrupted.append(Played(response_id=key[0], item_id=key[1], ms=heard, done=True))
         self._marks = {name: mark for name, mark in self._marks.items() if mark.key in self._items}
-        self._until = now
-        if gone:  # a vendor that has nothing to play need not be told
-            yield self._dialect.clear(self._call)
+        self._played_until = now
+        if stale:  # otherwise the vendor has nothing to drop
+            yield self._format.encode_clear(self._call)
 
-    def played(self, frame: Frame) -> Iterator[Played]:
-        """What the vendor's marks say, and what an interrupt has ended."""
+    def report_played(self, frame: Frame) -> Iterator[Played]:
+        """Return how much was heard: as marks confirm it, as an interrupt ends it, and between them by our clock.
+
+        Without the last one, an interrupt before the first mark is back would find that nothing was heard.
+        """
         if isinstance(frame, Marked):
-            mark = self._marks.pop(frame.mark, None)
-            item = None if mark is None else self._items.get(mark.key)
-            if mark is not None and item is not None:
-                item.confirmed, item.since = mark.ms, self._clock()
-                if mark.last:
-                    del self._items[mark.key]
-                yield Played(response_id=mark.key[0], item_id=mark.key[1], ms=mark.ms, done=mark.last)
-        elif self._cut:
-            yield from self._cut
-            self._cut.clear()
+            yield from self._confirm(frame.mark)
+        elif self._interrupted:
+            yield from self._interrupted
+            self._interrupted.clear()
+        elif isinstance(frame, Audio) and self._current[0] and (item := self._items.get(self._current)) is not None:
+            heard = item.heard(self._clock())
+            if heard >= item.reported + REPORT_MS:
+                item.reported = heard
+                yield Played(response_id=self._current[0], item_id=self._current[1], ms=heard)
 
-    def wrong(self, error: ControlError) -> Message | None:
-        """A vendor is not told."""
+    def _confirm(self, name: str) -> Iterator[Played]:
+        mark = self._marks.pop(name, None)
+        item = None if mark is None else self._items.get(mark.key)
+        if mark is None or item is None:
+            return
+        now = self._clock()
+        # The mark went to the vendor and came back: half of the time that it was late is the way to the ear.
+        self._delay = min(max(0.0, now - mark.due) / 2, MAX_DELAY_SECONDS)
+        item.confirmed, item.since = mark.ms, now
+        if mark.last:
+            del self._items[mark.key]
+        elif mark.ms <= item.reported:
+            return
+        item.reported = max(item.reported, mark.ms)
+        yield Played(response_id=mark.key[0], item_id=mark.key[1], ms=mark.ms, done=mark.last)
+
+    def encode_error(self, error: ControlError) -> Message | None:
+        """Return None: vendors take no error messages."""
         return None
 
-    def ending(self, reason: str) -> Message | None:
-        """The end of a stream is that of its socket."""
+    def encode_end(self, reason: str) -> Message | None:
+        """Return None: a stream ends with its socket."""
         return None

@@ -1,4 +1,4 @@
-"""Calls that come as a vendor's media stream."""
+"""Accepting telephone calls that a vendor brings as a media stream on a WebSocket."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import anyio
 
 from bargein.processors import Pacer
 from bargein.services.sockets import Socket, SocketClosedError
-from bargein.services.transports._socket_transport import SocketTransport
 from bargein.services.transports.control import ControlError
+from bargein.services.transports.message_socket import SocketTransport
 from bargein.services.transports.sessions import RefusedError
 from bargein.services.transports.transport import Peer
-from bargein.services.transports.websocket.server import ConnectionRequest, allowed
+from bargein.services.transports.websocket.accept import ConnectionRequest, is_authorized
 
-from ._line import MediaStreamFormat, PhoneCall, PhoneLine
+from ._format import MediaStreamFormat, PhoneCall
+from ._line import PhoneLine
 from .plivo import Plivo
 from .telnyx import Telnyx
 from .twilio import Twilio
@@ -24,54 +25,66 @@ __all__ = ["accept_plivo", "accept_telnyx", "accept_twilio"]
 log = logging.getLogger("bargein.sessions")
 
 LEAD_MS = 100.0
-"""So much sound is with the vendor, against the jitter of the network. A clear empties it; on a hold it is played."""
+"""Sound that is sent to the vendor ahead of time, against the jitter of the network. On a hold it is still played."""
 
 
-async def accept_twilio(socket: Socket, visit: ConnectionRequest) -> SocketTransport:
-    """The transport of a call that comes from Twilio: see `accept`."""
-    return await accept(socket, visit, Twilio())
+async def accept_twilio(socket: Socket, request: ConnectionRequest) -> SocketTransport:
+    """Wait for the start of a call from Twilio and return its transport.
 
+    The caller's sound comes at 8 kHz. Keys come as `Dtmf`. The agent's sound is converted to the line's rate, which
+    takes PyAV (extra `audio`). `Played` says what the vendor has confirmed, every 100 ms. `Peer.params` has what is
+    known of the call. For a token, have the vendor pass on a parameter named `token`.
 
-async def accept_telnyx(socket: Socket, visit: ConnectionRequest) -> SocketTransport:
-    """The transport of a call that comes from Telnyx: see `accept`."""
-    return await accept(socket, visit, Telnyx())
+    Args:
+        socket: The connection.
+        request: What is known of the peer.
 
-
-async def accept_plivo(socket: Socket, visit: ConnectionRequest) -> SocketTransport:
-    """The transport of a call that comes from Plivo: see `accept`."""
-    return await accept(socket, visit, Plivo())
-
-
-async def accept(socket: Socket, visit: ConnectionRequest, dialect: MediaStreamFormat) -> SocketTransport:
-    """The transport of a call whose stream starts within `open_seconds`.
-
-    The caller's sound comes at the line's rate (`Resample` it as you need), keys as `Dtmf`. The agent's is converted
-    (which takes PyAV, extra `audio`); `Played` says what the vendor has confirmed, every 100 ms. What is known of the
-    call is in `Peer.wishes`. A token is a parameter of that name, which the application has the vendor pass on.
-
-    Raises `RefusedError` when something else comes, or the token will not do; the socket is closed.
+    Raises:
+        RefusedError: No call started within `open_seconds`, or the token is wrong. The socket is closed.
     """
+    return await _accept(socket, request, Twilio())
+
+
+async def accept_telnyx(socket: Socket, request: ConnectionRequest) -> SocketTransport:
+    """Wait for the start of a call from Telnyx and return its transport. It works as `accept_twilio` does."""
+    return await _accept(socket, request, Telnyx())
+
+
+async def accept_plivo(socket: Socket, request: ConnectionRequest) -> SocketTransport:
+    """Wait for the start of a call from Plivo and return its transport. It works as `accept_twilio` does.
+
+    The caller's sound comes at 8 or 16 kHz, as Plivo was asked to send it.
+    """
+    return await _accept(socket, request, Plivo())
+
+
+async def _accept(socket: Socket, request: ConnectionRequest, stream_format: MediaStreamFormat) -> SocketTransport:
     call: PhoneCall | None = None
-    said = f"it said nothing of a call for {visit.limits.open_seconds:g} s"
+    reason = f"no call started within {request.limits.open_seconds:g} s"
     try:
-        with anyio.move_on_after(visit.limits.open_seconds):
+        with anyio.move_on_after(request.limits.open_seconds):
             while call is None:
-                call = dialect.opened(await socket.receive())
-        if call is not None and visit.authorize is not None and not await allowed(visit.authorize, call.token):
-            call, said = None, "its token will not do"
+                call = stream_format.decode_start(await socket.receive())
+        if (
+            call is not None
+            and request.authorize is not None
+            and not await is_authorized(request.authorize, call.token)
+        ):
+            call, reason = None, "its token is wrong"
     except SocketClosedError as error:
-        raise RefusedError(f"{visit!r} left before it had started: {error}") from None
+        raise RefusedError(f"{request!r} left before its start: {error}") from None
     except ControlError as error:
-        call, said = None, str(error)
+        call, reason = None, str(error)
     if call is None:
-        await socket.close(1008, said)
-        raise RefusedError(f"{visit!r} was refused: {said}")
-    peer = Peer(name=visit.name, address=visit.address, params=visit.wishes | dict(call.wishes))
-    line = PhoneLine(dialect, call, anyio.current_time)
+        await socket.close(1008, reason)
+        raise RefusedError(f"{request!r} was refused: {reason}")
+    peer = Peer(name=request.name, address=request.address, params=request.params | dict(call.params))
+    line = PhoneLine(stream_format, call, anyio.current_time)
+    # The line reports what was played, since it alone knows the vendor's marks; so the pacer does not.
     pacer = Pacer(lead_ms=LEAD_MS, fade_ms=0, reports=False)
     try:
-        return SocketTransport(socket, line, peer, limits=visit.limits, pacer=pacer, output=(call.codec.rate, 1))
+        return SocketTransport(socket, line, peer, limits=request.limits, pacer=pacer, output=(call.codec.rate, 1))
     except ModuleNotFoundError as error:
         await socket.close(1011, "this agent cannot change the rate of its sound")
-        log.error("%s: %s", visit.name, error)
-        raise RefusedError(f"{visit!r} was refused: {error}") from None
+        log.error("%s: %s", request.name, error)
+        raise RefusedError(f"{request!r} was refused: {error}") from None

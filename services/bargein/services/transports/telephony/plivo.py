@@ -1,115 +1,96 @@
 """Plivo audio streaming, bidirectional (`<Stream bidirectional="true" keepCallAlive="true">`).
 
-Source: https://plivo.com/docs/voice/audio-streaming/audio-streaming and
-https://plivo.com/docs/voice/xml/the-stream-element/checkpoint-event. The sound is what `mediaFormat` says: µ-law of
-8 kHz, or 16-bit PCM of 8 or 16 kHz, both ways. A `checkpoint` is answered by `playedStream` when all before it has
-been played, and not at all when it was cleared. `extraHeaders` arrive as wishes.
+Sources: https://plivo.com/docs/voice/audio-streaming/audio-streaming and
+https://plivo.com/docs/voice/xml/the-stream-element/checkpoint-event. `mediaFormat` gives the codec of both directions:
+µ-law at 8 kHz, or 16-bit PCM at 8 or 16 kHz. Plivo answers a `checkpoint` with `playedStream` when all before it has
+been played, and does not answer one that was cleared. `extraHeaders` become the peer's `params`.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from bargein.services.g711 import Codec, codec
+from bargein.services.media.g711 import Codec, codec
 from bargein.services.transports.control import ControlError
+from bargein.services.transports.message_socket import Message
 
-from ._json import made, parsed
-from ._line import PhoneCall, VendorEvent
+from ._format import MediaStreamFormat, PhoneCall, StreamEvent, encode
 
 __all__ = ["Plivo"]
 
 MULAW = "audio/x-mulaw"
-L16 = "audio/x-l16"  # taken to be little-endian, as the vendor's samples hand it on to recognisers that expect that
+L16 = "audio/x-l16"
+"""16-bit PCM. Plivo's documents do not give its byte order; their samples hand it to recognisers that expect
+little-endian."""
 RATES = {MULAW: (8_000,), L16: (8_000, 16_000)}
 
 
-class _Format(msgspec.Struct, frozen=True, rename="camel"):
+class _PlivoMediaFormat(msgspec.Struct, frozen=True, rename="camel"):
     encoding: str = MULAW
     sample_rate: int = 8_000
 
 
-class _Start(msgspec.Struct, frozen=True, rename="camel"):
+class _PlivoStart(msgspec.Struct, frozen=True, rename="camel"):
     stream_id: str
     call_id: str = ""
     account_id: str = ""
-    media_format: _Format = _Format()
+    media_format: _PlivoMediaFormat = _PlivoMediaFormat()
 
 
-class _Media(msgspec.Struct, frozen=True):
-    payload: bytes
-    track: str = "inbound"
-
-
-class _Dtmf(msgspec.Struct, frozen=True):
-    digit: str
-
-
-class _Event(msgspec.Struct, frozen=True):
-    event: str
-    start: _Start | None = None
-    media: _Media | None = None
-    dtmf: _Dtmf | None = None
-    name: str = ""
+class _PlivoEvent(StreamEvent, frozen=True, kw_only=True):
+    start: _PlivoStart | None = None
     extra_headers: str | None = None
 
 
-_DECODER = msgspec.json.Decoder(_Event)
+_DECODER = msgspec.json.Decoder(_PlivoEvent)
 
 
-class Plivo:
-    """How Plivo says it."""
+class Plivo(MediaStreamFormat):
+    """The messages of Plivo."""
 
     name = "plivo"
 
-    def opened(self, data: str | bytes) -> PhoneCall | None:
-        """The call that `start` tells of."""
-        event = parsed(_DECODER, data, self.name)
+    def decode_start(self, data: Message) -> PhoneCall | None:
+        """Return the call that `start` describes. It is Plivo's first message."""
+        event = self._parse(_DECODER, data)
         if event.event != "start" or event.start is None:
-            raise ControlError(f"this is no start of {self.name}: {event.event!r}")
-        start, form = event.start, event.start.media_format
-        if form.sample_rate not in RATES.get(form.encoding, ()):
+            raise self._not_a_start(event)
+        start, media = event.start, event.start.media_format
+        if media.sample_rate not in RATES.get(media.encoding, ()):
             raise ControlError(
-                f"{self.name} sends {form.encoding} of {form.sample_rate} Hz; ask it for {MULAW};rate=8000, "
+                f"{self.name} sends {media.encoding} of {media.sample_rate} Hz; ask it for {MULAW};rate=8000, "
                 f"or {L16};rate=8000 or 16000"
             )
-        sound = codec({"type": "audio/pcmu"}) if form.encoding == MULAW else Codec("audio/pcm", form.sample_rate, 2)
-        custom = _headers(event.extra_headers or "")
+        custom = _parse_headers(event.extra_headers or "")
         token = custom.pop("token", "")
-        wishes = custom | {
+        params = custom | {
             "provider": self.name,
             "call": start.call_id,
             "stream": start.stream_id,
             "account": start.account_id,
         }
-        return PhoneCall(stream=start.stream_id, codec=sound, wishes=wishes, token=token)
+        sound = codec({"type": "audio/pcmu"}) if media.encoding == MULAW else Codec("audio/pcm", media.sample_rate, 2)
+        return PhoneCall(stream=start.stream_id, codec=sound, params=params, token=token)
 
-    def said(self, data: str | bytes) -> VendorEvent | None:
-        """The caller's sound and keys, checkpoints, and `stop`."""
-        event = parsed(_DECODER, data, self.name)
-        if event.media is not None:
-            return VendorEvent(sound=event.media.payload) if event.media.track == "inbound" else None
-        if event.event == "playedStream":
-            return VendorEvent(mark=event.name)
-        if event.dtmf is not None:
-            return VendorEvent(digit=event.dtmf.digit)
-        return VendorEvent(stop="the call has ended") if event.event == "stop" else None
-
-    def media(self, call: PhoneCall, payload: bytes) -> str:
-        """`playAudio`."""
+    def encode_audio(self, call: PhoneCall, payload: bytes) -> str:
+        """Return `playAudio`."""
         kind = L16 if call.codec.width == 2 else MULAW
         media = {"contentType": kind, "sampleRate": call.codec.rate, "payload": payload}
-        return made(event="playAudio", media=media)
+        return encode(event="playAudio", media=media)
 
-    def mark(self, call: PhoneCall, name: str) -> str:
-        """`checkpoint`."""
-        return made(event="checkpoint", streamId=call.stream, name=name)
+    def encode_mark(self, call: PhoneCall, name: str) -> str:
+        """Return `checkpoint`."""
+        return encode(event="checkpoint", streamId=call.stream, name=name)
 
-    def clear(self, call: PhoneCall) -> str:
-        """`clearAudio`."""
-        return made(event="clearAudio", streamId=call.stream)
+    def encode_clear(self, call: PhoneCall) -> str:
+        """Return `clearAudio`."""
+        return encode(event="clearAudio", streamId=call.stream)
+
+    def _mark_name(self, event: StreamEvent) -> str:
+        return event.name if event.event == "playedStream" else ""
 
 
-def _headers(text: str) -> dict[str, str]:
-    """`userId=12345;sessionId=abc`, or the same within braces, or with commas."""
+def _parse_headers(text: str) -> dict[str, str]:
+    """Parse `userId=12345;sessionId=abc`, also within braces or with commas: Plivo sends all of these forms."""
     pairs = (each.partition("=") for each in text.strip("{} ").replace(",", ";").split(";"))
     return {name.strip(): value.strip() for name, mark, value in pairs if mark}

@@ -1,96 +1,67 @@
 """Twilio Media Streams, bidirectional (`<Connect><Stream url="wss://...">`).
 
-Source: https://www.twilio.com/docs/voice/media-streams/websocket-messages. The sound is µ-law, 8 kHz, both ways. A
-mark comes back when all before it has been played, and at once when it was cleared. `<Parameter>` elements arrive as
-wishes; an address has no query there.
+Source: https://www.twilio.com/docs/voice/media-streams/websocket-messages. The sound is µ-law at 8 kHz in both
+directions. A mark comes back when all before it has been played, and at once when it was cleared. `<Parameter>`
+elements become the peer's `params`; Twilio does not allow a query in the URL.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from bargein.services.g711 import codec
-from bargein.services.transports.control import ControlError
+from bargein.services.media.g711 import codec
+from bargein.services.transports.message_socket import Message
 
-from ._json import made, parsed
-from ._line import PhoneCall, VendorEvent
+from ._format import MediaStreamFormat, PhoneCall, StreamEvent, encode
 
 __all__ = ["Twilio"]
 
 
-class _Start(msgspec.Struct, frozen=True, rename="camel"):
+class _TwilioStart(msgspec.Struct, frozen=True, rename="camel"):
     stream_sid: str
     call_sid: str = ""
     account_sid: str = ""
     custom_parameters: dict[str, str] = {}
 
 
-class _Media(msgspec.Struct, frozen=True):
-    payload: bytes
-    track: str = "inbound"
+class _TwilioEvent(StreamEvent, frozen=True, kw_only=True):
+    start: _TwilioStart | None = None
 
 
-class _Dtmf(msgspec.Struct, frozen=True):
-    digit: str
+_DECODER = msgspec.json.Decoder(_TwilioEvent)
 
 
-class _Mark(msgspec.Struct, frozen=True):
-    name: str
-
-
-class _Event(msgspec.Struct, frozen=True):
-    event: str
-    start: _Start | None = None
-    media: _Media | None = None
-    dtmf: _Dtmf | None = None
-    mark: _Mark | None = None
-
-
-_DECODER = msgspec.json.Decoder(_Event)
-
-
-class Twilio:
-    """How Twilio says it."""
+class Twilio(MediaStreamFormat):
+    """The messages of Twilio."""
 
     name = "twilio"
 
-    def opened(self, data: str | bytes) -> PhoneCall | None:
-        """The call that `start` tells of, after `connected`."""
-        event = parsed(_DECODER, data, self.name)
+    def decode_start(self, data: Message) -> PhoneCall | None:
+        """Return the call that `start` describes; None for `connected`, which comes before it."""
+        event = self._parse(_DECODER, data)
         if event.event == "connected":
             return None
         if event.event != "start" or event.start is None:
-            raise ControlError(f"this is no start of {self.name}: {event.event!r}")
+            raise self._not_a_start(event)
         start = event.start
         custom = dict(start.custom_parameters)
         token = custom.pop("token", "")
-        wishes = custom | {
+        params = custom | {
             "provider": self.name,
             "call": start.call_sid,
             "stream": start.stream_sid,
             "account": start.account_sid,
         }
-        return PhoneCall(stream=start.stream_sid, codec=codec({"type": "audio/pcmu"}), wishes=wishes, token=token)
+        return PhoneCall(stream=start.stream_sid, codec=codec({"type": "audio/pcmu"}), params=params, token=token)
 
-    def said(self, data: str | bytes) -> VendorEvent | None:
-        """The caller's sound and keys, marks, and `stop`."""
-        event = parsed(_DECODER, data, self.name)
-        if event.media is not None:
-            return VendorEvent(sound=event.media.payload) if event.media.track == "inbound" else None
-        if event.mark is not None:
-            return VendorEvent(mark=event.mark.name)
-        if event.dtmf is not None:
-            return VendorEvent(digit=event.dtmf.digit)
-        return VendorEvent(stop="the call has ended") if event.event == "stop" else None
+    def encode_audio(self, call: PhoneCall, payload: bytes) -> str:
+        """Return `media`."""
+        return encode(event="media", streamSid=call.stream, media={"payload": payload})
 
-    def media(self, call: PhoneCall, payload: bytes) -> str:
-        """`media`."""
-        return made(event="media", streamSid=call.stream, media={"payload": payload})
+    def encode_mark(self, call: PhoneCall, name: str) -> str:
+        """Return `mark`."""
+        return encode(event="mark", streamSid=call.stream, mark={"name": name})
 
-    def mark(self, call: PhoneCall, name: str) -> str:
-        """`mark`."""
-        return made(event="mark", streamSid=call.stream, mark={"name": name})
-
-    def clear(self, call: PhoneCall) -> str:
-        """`clear`."""
-        return made(event="clear", streamSid=call.stream)
+    def encode_clear(self, call: PhoneCall) -> str:
+        """Return `clear`."""
+        return encode(event="clear", streamSid=call.stream)

@@ -1,6 +1,8 @@
-"""WebRTC: a browser, or any other peer of that kind, talks to an agent (extra `webrtc`, asyncio only)."""
+"""WebRTC: a browser, or another WebRTC peer, talks to an agent (extra `webrtc`, asyncio only)."""
 
-from .server import IceServer, SdpAnswer, SignallingError, WebRtcServer
+from bargein.services.media.ice import IceServer
+
+from .server import SdpAnswer, SignallingError, WebRtcServer
 from .transport import WebRtcStatistics, WebRtcTransport
 
 __all__ = ["IceServer", "SdpAnswer", "SignallingError", "WebRtcServer", "WebRtcStatistics", "WebRtcTransport"]

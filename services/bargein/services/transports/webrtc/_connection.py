@@ -1,9 +1,9 @@
-"""One peer connection of aiortc, and what of it concerns a transport. Imports aiortc."""
+"""`RtcConnection`: one peer connection of aiortc, as a transport needs it. Imports aiortc."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVarTuple
 
 import anyio
@@ -13,82 +13,50 @@ from aiortc import (
     RTCConfiguration,
     RTCDataChannel,
     RTCDtlsTransport,
-    RTCIceServer,
     RTCPeerConnection,
     RTCRtpSender,
     RTCRtpTransceiver,
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
-from aiortc.rtcicetransport import connection_kwargs
-from aiortc.sdp import SessionDescription, candidate_from_sdp
+from aiortc.sdp import candidate_from_sdp
 
 from bargein.pipeline import Video
-from bargein.services.rtp.intake import intercept
-from bargein.services.rtp.listening import RATE
-from bargein.services.rtp.tracks import PictureTrack, VoiceTrack
+from bargein.services.media.intake import intercept
+from bargein.services.media.tracks import PictureTrack, VoiceTrack
+from bargein.services.media.voice_receiver import RATE
 from bargein.services.transports import control
 
-from ._fragment import Fragment, credentials, hidden, renewed
+from ._fragment import Fragment, credentials_of, replace_credentials, split_named_candidates
+from ._offer import parse_offer
 from ._path import Path
-from .transport import BEHIND_BYTES, WebRtcTransport
+from .transport import MAX_UNREAD_BYTES, WebRtcTransport
 
-__all__ = ["RtcConnection", "configuration", "parsed"]
+__all__ = ["RtcConnection"]
 
 Args = TypeVarTuple("Args")
 
 log = logging.getLogger("bargein.webrtc")
 
 SECOND = 1_000_000_000
+CHANNEL_LABEL = "bargein"
+"""The label of the data channel that carries messages, where a peer opens several."""
 GOODBYE_SECONDS = 0.5
-"""How long the last message may take to be on its way."""
+"""Longest time that the last message may take."""
 RESTART_SECONDS = 30.0
-"""How long an ICE restart may look for a way."""
-
-
-def configuration(servers: Sequence[tuple[str, str, str]]) -> RTCConfiguration:
-    """Of the addresses, users and passwords of ICE servers; none of them means none, and not aiortc's default.
-
-    Raises `ValueError` for an address that is none.
-    """
-    made = [RTCIceServer(url, user or None, word or None) for url, user, word in servers]
-    for each in made:
-        try:
-            connection_kwargs([each])
-        except ValueError as error:
-            raise ValueError(
-                f"ICE server {each.urls!r}: {error}; expected stun:host:port, or turn:host:port?transport=udp"
-            ) from None
-    return RTCConfiguration(iceServers=made)
-
-
-def parsed(offer: str) -> SessionDescription:
-    """An offer, whole enough for aiortc, which takes much on trust. Raises `ValueError` with what is wrong with it."""
-    try:
-        description = SessionDescription.parse(offer)
-    except Exception as error:  # a parser that was not made for what strangers send
-        raise ValueError(f"this is no session description: {type(error).__name__}: {error}") from None
-    mids = [media.rtp.muxId for media in description.media]
-    if not mids:
-        raise ValueError("this offer has no media; offer audio, or a data channel, or both")
-    if "" in mids or len(set(mids)) < len(mids):
-        raise ValueError(f"the media of this offer are called {mids}; expected a `mid` of its own for each")
-    for media in description.media:
-        if media.kind not in ("audio", "video", "application"):
-            raise ValueError(f"medium {media.rtp.muxId} is {media.kind!r}; expected audio, video or application")
-        ice, dtls = media.ice, media.dtls
-        if not (ice and ice.usernameFragment and ice.password and dtls and dtls.fingerprints):
-            raise ValueError(f"medium {media.rtp.muxId} has no ICE credentials, or no fingerprint")
-    if sum(media.kind == "application" for media in description.media) > 1:
-        raise ValueError("this offer has two associations of data channels; expected one")
-    bundled = [mid for group in description.group if group.semantic == "BUNDLE" for mid in group.items]
-    if (bundled or len(mids) > 1) and set(bundled) != set(mids):
-        raise ValueError(f"this offer bundles {bundled} of {mids}; expected all media on one way")
-    return description
+"""Longest time that an ICE restart may take."""
 
 
 class RtcConnection:
-    """A transport's `Line`: answers offers, and hands on what comes."""
+    """Answers a peer's offers, and hands on what comes from it. It is the `RtcLink` of its transport.
+
+    Args:
+        transport: Takes what comes.
+        config: The ICE servers.
+        tasks: Runs the tasks of this peer.
+        video_fps: Pictures of the peer's camera a second, at most; 0 for none.
+        show_video: Whether the agent sends pictures.
+    """
 
     def __init__(
         self,
@@ -97,21 +65,21 @@ class RtcConnection:
         tasks: anyio.abc.TaskGroup,
         *,
         video_fps: float,
-        show: bool,
+        show_video: bool,
     ) -> None:
         self._transport = transport
         self._tasks = tasks
         self._video_fps = video_fps
-        self._show = show
+        self._show_video = show_video
         self._pc = RTCPeerConnection(config)
         self._channel: RTCDataChannel | None = None
-        self._voice = VoiceTrack(transport.voice, transport.pulled)
+        self._voice = VoiceTrack(transport.voice, transport.on_pull)
         self._picture: PictureTrack | None = None
         self._audio: RTCRtpTransceiver | None = None
         self._path: Path | None = None
         self._servers = config.iceServers or []
         self.username = ""
-        """The peer's `ice-ufrag`; another one asks for a restart."""
+        """The peer's `ice-ufrag`. Another one asks for an ICE restart."""
         self._negotiating = anyio.Lock()
         self._pc.on("datachannel", self._on_channel)
         self._pc.on("track", self._on_track)
@@ -120,25 +88,25 @@ class RtcConnection:
     # Negotiation ----------------------------------------------------------------------------------------------------
 
     async def answer(self, offer: str) -> str:
-        """The answer to an offer, the first or a later one. Raises whatever aiortc does for one that is wrong."""
+        """Return the answer to an offer, the first or a later one. Raises what aiortc raises for a wrong offer."""
         async with self._negotiating:
             return await self._answer(offer)
 
     async def restart(self, username: str, password: str) -> str:
-        """An ICE restart without an offer: the answer to the last one, with these credentials of the peer."""
+        """Restart ICE without an offer: return the answer to the last offer with the peer's new credentials."""
         async with self._negotiating:
-            return await self._answer(renewed(self._pc.remoteDescription.sdp, username, password))
+            return await self._answer(replace_credentials(self._pc.remoteDescription.sdp, username, password))
 
     async def _answer(self, offer: str) -> str:
-        if self._audio is None and any(media.kind == "audio" for media in parsed(offer).media):
-            self._take_voice()
-        username, password = credentials(offer)
+        if self._audio is None and any(media.kind == "audio" for media in parse_offer(offer).media):
+            self._add_voice()
+        username, password = credentials_of(offer)
         path = self._path if username != self.username else None
         if path is None:
-            return await self._negotiated(offer, username)
+            return await self._negotiate(offer, username)
         await path.renew()
         try:
-            answer = await self._negotiated(offer, username)
+            answer = await self._negotiate(offer, username)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await path.abandon()
@@ -146,35 +114,36 @@ class RtcConnection:
         self._spawn(self._switch, path, username, password)
         return answer
 
-    async def _negotiated(self, offer: str, username: str) -> str:
+    async def _negotiate(self, offer: str, username: str) -> str:
         pc = self._pc
-        offer, later = hidden(offer)
+        offer, later = split_named_candidates(offer)
         await pc.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         if self._path is None:
             self._path = Path(self._dtls.transport, self._servers)
         self.username = username
         self._transport.deaf = self._audio is None
         for transceiver in pc.getTransceivers():
-            self._fit(transceiver)
+            self._set_direction(transceiver)
         await pc.setLocalDescription(await pc.createAnswer())
         if later.candidates:
-            self._spawn(self._add, later)
+            self._spawn(self._add_candidates, later)
         return str(pc.localDescription.sdp)
 
-    def _take_voice(self) -> None:
+    def _add_voice(self) -> None:
         opus = [codec for codec in RTCRtpSender.getCapabilities("audio").codecs if codec.mimeType == "audio/opus"]
         self._audio = transceiver = self._pc.addTransceiver(self._voice, direction="sendrecv")
         transceiver.setCodecPreferences(opus)
-        intercept(transceiver.receiver, self._transport.packet)
+        intercept(transceiver.receiver, self._transport.on_packet)
 
-    def _fit(self, transceiver: RTCRtpTransceiver) -> None:
-        """Take of an offered medium what is wanted."""
+    def _set_direction(self, transceiver: RTCRtpTransceiver) -> None:
+        """Accept as much of an offered medium as is wanted."""
         if transceiver is self._audio:
+            # Private: aiortc has no public way to the direction that the peer offered.
             self._transport.deaf = transceiver._offerDirection not in ("sendrecv", "sendonly")
         elif transceiver.kind == "audio":
             transceiver.direction = "inactive"  # one voice is enough
         else:
-            if self._show and self._picture is None:
+            if self._show_video and self._picture is None:
                 self._picture = PictureTrack()
                 self._pc.addTrack(self._picture)
             if not self._video_fps:
@@ -182,21 +151,21 @@ class RtcConnection:
 
     @property
     def _dtls(self) -> RTCDtlsTransport:
-        """The one way that all media take."""
+        """The DTLS transport of all media, which are bundled."""
         for receiver in self._pc.getReceivers():
             return receiver.transport
-        assert self._pc.sctp is not None, "an offer has media"
+        assert self._pc.sctp is not None, "an offer without media has been refused"
         return self._pc.sctp.transport
 
     def _spawn(self, function: Callable[[*Args], Awaitable[None]], *args: *Args) -> None:
-        """A task of this peer's, whose failure is this peer's alone."""
+        """Start a task whose failure ends this peer only."""
 
         async def run() -> None:
             try:
                 await function(*args)
             except Exception as error:
                 log.exception("%s: %s", self._transport.peer.name, function.__name__)
-                self._transport.left(f"its connection failed: {type(error).__name__}", clean=False)
+                self._transport.leave(f"its connection failed: {type(error).__name__}", clean=False)
 
         self._tasks.start_soon(run)
 
@@ -205,93 +174,108 @@ class RtcConnection:
             try:
                 await path.switch(username, password)
             except ConnectionError as error:
-                log.info("%s: an ICE restart led nowhere: %s", self._transport.peer.name, error)
+                log.info("%s: an ICE restart failed: %s", self._transport.peer.name, error)
 
-    async def candidates(self, fragment: Fragment) -> None:
-        """More addresses of the peer. Raises whatever aiortc does for what is none; names are looked up later."""
+    async def add_fragment(self, fragment: Fragment) -> None:
+        """Add more addresses of the peer; names are looked up later. Raises what aiortc raises for a wrong address."""
         for line, _ in fragment.candidates:
-            candidate_from_sdp(line)  # is it one?
+            candidate_from_sdp(line)  # raises for a line that is not a candidate
         if any(".local " in line for line, _ in fragment.candidates):
-            self._spawn(self._add, fragment)
+            self._spawn(self._add_candidates, fragment)
         else:
-            await self._add(fragment)
+            await self._add_candidates(fragment)
 
-    async def _add(self, fragment: Fragment) -> None:
+    async def _add_candidates(self, fragment: Fragment) -> None:
         for line, mid in fragment.candidates:
             candidate = candidate_from_sdp(line)
             candidate.sdpMid = mid
             try:
                 await self._pc.addIceCandidate(candidate)
-            except OSError as error:  # names are asked for by multicast, which not every machine may use
+            except OSError as error:  # names are looked up by multicast, which is forbidden on some machines
                 log.debug("%s: %s is not looked up: %s", self._transport.peer.name, candidate.ip, error)
         if fragment.complete:
             await self._pc.addIceCandidate(None)
 
     async def close(self, reason: str) -> None:
-        """Say goodbye, and free everything."""
+        """Tell the peer why the session is over, and free everything."""
         if self._path is not None:
             await self._path.abandon()
-        if self.tell(control.ending(reason)) and self._channel is not None:
+        if self.send(control.encode_end(reason)) and self._channel is not None:
             sent = anyio.Event()
             self._channel.on("bufferedamountlow", sent.set)
             with anyio.move_on_after(GOODBYE_SECONDS):
                 await sent.wait()
         try:
             await self._pc.close()
-        except Exception as error:  # aiortc cannot close what has never been whole, such as after an offer of garbage
+        except Exception as error:  # aiortc cannot close a connection that was never complete, as after a wrong offer
             log.debug("%s: %s: %s", self._transport.peer.name, type(error).__name__, error)
 
-    # What the transport asks ----------------------------------------------------------------------------------------
+    # What the transport uses ----------------------------------------------------------------------------------------
 
-    def tell(self, message: str) -> bool:
-        """Send a message; False if it cannot be sent."""
+    def send(self, message: str) -> bool:
+        """Send a message. Return False if it cannot be sent."""
         channel = self._channel
         if (
             channel is None
             or self._pc.connectionState != "connected"
             or channel.readyState != "open"
-            or channel.bufferedAmount > BEHIND_BYTES
+            or channel.bufferedAmount > MAX_UNREAD_BYTES
         ):
             return False
         channel.send(message)
         return True
 
     def show(self, frame: Video | None) -> None:
-        """Show a picture."""
+        """Show a picture; None drops one that has not been sent."""
         if self._picture is not None:
             self._picture.show(frame)
 
     def wake(self) -> None:
-        """There is something to be said."""
+        """Have the voice's track look again: there is sound to send."""
         self._voice.wake()
 
     @property
     def packets(self) -> int:
-        """How many have come, of any kind but those of ICE."""
+        """The number of packets of any kind but ICE's that have come."""
+        # Private: aiortc's public getStats() is a coroutine that asks every sender and receiver.
         return sum(int(each.packetsReceived) for each in self._dtls._get_stats().values())
 
-    # What the connection tells --------------------------------------------------------------------------------------
+    # What the connection reports ------------------------------------------------------------------------------------
 
     def _on_channel(self, channel: RTCDataChannel) -> None:
+        """Take the peer's first data channel, or the one called "bargein", for messages. Others are the page's own."""
+        current = self._channel
+        if current is not None and current.readyState != "closed" and not self._is_better(channel, current):
+            log.debug("%s: the data channel %r is ignored", self._transport.peer.name, channel.label)
+            return
+
+        def on_message(data: str | bytes) -> None:
+            if channel is self._channel:
+                self._transport.on_message(data)
+
         self._channel = channel
-        channel.on("message", self._transport.message)
-        self.tell(control.ready(self._transport.peer.name, RATE))
+        channel.on("message", on_message)
+        self.send(control.encode_ready(self._transport.peer.name, RATE))
+
+    @staticmethod
+    def _is_better(channel: RTCDataChannel, current: RTCDataChannel) -> bool:
+        return channel.label == CHANNEL_LABEL and current.label != CHANNEL_LABEL
 
     def _on_state(self) -> None:
         state = self._pc.connectionState
         if state == "connected":
-            self._transport.connected()
+            self._transport.on_connected()
         elif state == "failed" or (state == "closed" and self._path is not None and self._path.lost):
-            self._transport.left("the connection was lost", clean=False)
+            self._transport.leave("the connection was lost", clean=False)
         elif state == "closed":
-            self._transport.left("it closed the connection", clean=True)
+            self._transport.leave("it closed the connection", clean=True)
 
     def _on_track(self, track: MediaStreamTrack) -> None:
         if track.kind == "video" and self._video_fps:
-            self._spawn(self._watch, track)
+            self._spawn(self._take_pictures, track)
 
-    async def _watch(self, track: MediaStreamTrack) -> None:
-        """Pictures of the camera, as many a second as are wanted. All must be fetched, as aiortc keeps what is not."""
+    async def _take_pictures(self, track: MediaStreamTrack) -> None:
+        """Give `video_fps` camera pictures a second. All are fetched, because aiortc keeps those that are not."""
         period, due = 1 / self._video_fps, 0.0
         while True:
             try:
@@ -303,4 +287,4 @@ class RtcConnection:
                 continue
             due = max(due, at - period) + period
             pixels = frame.to_ndarray(format="rgb24")
-            self._transport.arrived(Video(data=pixels, format="rgb24", pts=round(at * SECOND)))
+            self._transport.on_frame(Video(data=pixels, format="rgb24", pts=round(at * SECOND)))

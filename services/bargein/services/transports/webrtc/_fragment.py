@@ -1,29 +1,40 @@
-"""What a trickle sends: a fragment of a session description (RFC 8840), as WHIP's PATCH has it. No I/O."""
+"""Fragments of session descriptions (RFC 8840), as WHIP's PATCH carries them, and edits of descriptions. No I/O."""
 
 from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Fragment", "credentials", "hidden", "parse", "renewed", "written"]
+__all__ = [
+    "Fragment",
+    "credentials_of",
+    "encode_fragment",
+    "parse_fragment",
+    "replace_credentials",
+    "split_named_candidates",
+]
 
 END = "a=end-of-candidates"
 
 
 class Fragment(msgspec.Struct, frozen=True, kw_only=True):
-    """Some addresses of a peer."""
+    """Some of a peer's addresses."""
 
     username: str = ""
-    """Its `ice-ufrag`; a new one asks for an ICE restart."""
+    """Its `ice-ufrag`. A new one asks for an ICE restart."""
     password: str = ""
     """Its `ice-pwd`."""
     candidates: tuple[tuple[str, str], ...] = ()
-    """Lines `candidate:…`, each with the `mid` of its medium."""
+    """Lines `candidate:...`, each with the `mid` of its medium."""
     complete: bool = False
-    """There will be no more."""
+    """Whether no more will come."""
 
 
-def parse(text: str) -> Fragment:
-    """Read a fragment; lines that are not known say nothing. Raises `ValueError` if none of them is."""
+def parse_fragment(text: str) -> Fragment:
+    """Return what a fragment says. Unknown lines are ignored.
+
+    Raises:
+        ValueError: No line is known.
+    """
     username = password = mid = ""
     candidates: list[tuple[str, str]] = []
     complete = False
@@ -44,8 +55,8 @@ def parse(text: str) -> Fragment:
     return Fragment(username=username, password=password, candidates=tuple(candidates), complete=complete)
 
 
-def credentials(sdp: str) -> tuple[str, str]:
-    """The first `ice-ufrag` and `ice-pwd` of a description; empty where it has none."""
+def credentials_of(sdp: str) -> tuple[str, str]:
+    """Return the first `ice-ufrag` and `ice-pwd` of a description; empty strings where it has none."""
     found = {"ice-ufrag": "", "ice-pwd": ""}
     for line in sdp.splitlines():
         name, _, value = line.strip().removeprefix("a=").partition(":")
@@ -54,28 +65,28 @@ def credentials(sdp: str) -> tuple[str, str]:
     return found["ice-ufrag"], found["ice-pwd"]
 
 
-def hidden(sdp: str) -> tuple[str, Fragment]:
-    """A description without the addresses that are names (`….local`), and these.
+def split_named_candidates(sdp: str) -> tuple[str, Fragment]:
+    """Return a description without the addresses that are names (`....local`), and a fragment with these.
 
-    A browser hides its addresses like that from a page that has no microphone. To look such a name up takes a second
-    where nobody knows it, and is not needed by a peer that is asked by the browser.
+    A browser hides its addresses behind such names from a page that has no microphone. Looking up a name takes a second
+    where nothing answers, and is not needed by a peer that the browser calls first. So it is done later.
     """
-    kept, found = [], []
-    for section in _sections(sdp):
+    rest, named = [], []
+    for section in _split_sections(sdp):
         mid = next((line.removeprefix("a=mid:") for line in section if line.startswith("a=mid:")), "")
         for line in section:
             if line.startswith("a=candidate:") and ".local " in line:
-                found.append((line.removeprefix("a=candidate:"), mid))
+                named.append((line.removeprefix("a=candidate:"), mid))
             else:
-                kept.append(line)
-    complete = bool(found) and END in kept
+                rest.append(line)
+    complete = bool(named) and END in rest
     if complete:
-        kept = [line for line in kept if line != END]
-    return "\r\n".join([*kept, ""]), Fragment(candidates=tuple(found), complete=complete)
+        rest = [line for line in rest if line != END]
+    return "\r\n".join([*rest, ""]), Fragment(candidates=tuple(named), complete=complete)
 
 
-def _sections(sdp: str) -> list[list[str]]:
-    """The lines of the whole, and of each medium."""
+def _split_sections(sdp: str) -> list[list[str]]:
+    """Return the lines of the head, and of each medium."""
     sections: list[list[str]] = [[]]
     for line in sdp.splitlines():
         if line.startswith("m="):
@@ -84,8 +95,8 @@ def _sections(sdp: str) -> list[list[str]]:
     return sections
 
 
-def renewed(sdp: str, username: str, password: str) -> str:
-    """The description with other credentials, and without the addresses that went with the old ones."""
+def replace_credentials(sdp: str, username: str, password: str) -> str:
+    """Return the description with other credentials, and without the addresses that belong to the old ones."""
     lines = []
     for line in sdp.splitlines():
         name = line.partition(":")[0]
@@ -99,11 +110,11 @@ def renewed(sdp: str, username: str, password: str) -> str:
     return "\r\n".join(lines) + "\r\n"
 
 
-def written(sdp: str) -> str:
-    """What of a description belongs into a fragment: the answer to an ICE restart."""
-    username, password = credentials(sdp)
+def encode_fragment(sdp: str) -> str:
+    """Return the fragment with the credentials and addresses of a description: the answer to an ICE restart."""
+    username, password = credentials_of(sdp)
     lines = [f"a=ice-ufrag:{username}", f"a=ice-pwd:{password}"]
-    media = sdp.split("\nm=")[1:2]  # all are bundled with the first
+    media = sdp.split("\nm=")[1:2]  # all media are bundled with the first
     for line in media[0].splitlines() if media else ():
         if line.startswith(("a=mid:", "a=candidate:", "a=end-of-candidates")):
             lines.append(line)

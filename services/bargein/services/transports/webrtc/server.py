@@ -1,4 +1,4 @@
-"""Signalling for WebRTC, without an HTTP framework: offers in, answers out, and a session for every peer."""
+"""`WebRtcServer`: signalling for WebRTC without an HTTP framework. Offers in, answers out, a session for each peer."""
 
 from __future__ import annotations
 
@@ -17,67 +17,65 @@ import sniffio
 from anyio.lowlevel import checkpoint
 
 from bargein.pipeline.lowlevel import import_extra
+from bargein.services.media.ice import IceServer, configuration
 from bargein.services.transports.sessions import RefusedError, Sessions
 from bargein.services.transports.transport import Peer
 
-from ._fragment import parse, written
+from ._fragment import encode_fragment, parse_fragment
 from .transport import WebRtcTransport
 
 if TYPE_CHECKING:
+    from aiortc import RTCConfiguration
+
     from ._connection import RtcConnection
 
-__all__ = ["IceServer", "SdpAnswer", "SignallingError", "WebRtcServer"]
+__all__ = ["SdpAnswer", "SignallingError", "WebRtcServer"]
 
 log = logging.getLogger("bargein.webrtc")
 
 _numbers = itertools.count(1)
 CLOSE_SECONDS = 5.0
-"""How long a connection may take to close."""
+"""Longest time that closing a connection may take."""
 
 
 class SignallingError(ValueError):
-    """An offer or a candidate that cannot be understood; says why, for the peer's eyes."""
-
-
-class IceServer(msgspec.Struct, frozen=True, kw_only=True):
-    """A STUN or TURN server, for peers that are not on the same network."""
-
-    url: str
-    """`stun:host:port`, `turn:host:port?transport=udp`, or `turns:`."""
-    username: str = ""
-    """For TURN."""
-    credential: str = ""
-    """For TURN."""
-
-    def __repr__(self) -> str:
-        return f"IceServer({self.url})"  # never the credential
+    """An offer or a fragment that cannot be used. The text says why and is sent to the peer."""
 
 
 class SdpAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a peer gets for its offer."""
+    """The answer to a peer's offer."""
 
     sdp: str
-    """The answer, as a session description."""
+    """The session description."""
     name: str
-    """What `patch` and `delete` know the peer by, the last part of its `Location`. It is hard to guess, and told to
-    the peer alone; in logs and drawings the peer has another name."""
+    """The name for `patch` and `delete`: the last part of the `Location` header. It is hard to guess and goes to this
+    peer only. In logs and drawings the peer has another name."""
 
 
 class WebRtcServer:
-    """Answers offers, and runs a session for each peer, while it is open::
+    """Answers offers, and runs a session for each peer while it is open::
 
-        async with WebRtcServer(Sessions(build)) as server:
+        async with WebRtcServer(Sessions(agent)) as server:
             answer = await server.offer(sdp)   # POST: 201, Location: .../{answer.name}, the answer's sdp
             await server.patch(answer.name, fragment)   # PATCH: more addresses, or an ICE restart
             await server.delete(answer.name)   # DELETE
 
-    It is the whole of WHIP but for HTTP, and as well of an endpoint that takes and gives `{"type", "sdp"}`.
+    This is WHIP without its HTTP. It also serves an endpoint that takes and gives `{"type", "sdp"}`.
 
-    A peer has `open_seconds` of the `SessionLimits` to connect. One that vanishes is noticed when nothing at all has
-    come of it for `idle_seconds`, or when ICE has had no answer to its questions for about 30 s, whichever is sooner.
+    A peer has `open_seconds` of the `SessionLimits` to connect. It counts as gone when nothing has come from it for
+    `idle_seconds`, or when ICE's checks have had no answer for about 30 s, whichever comes first.
 
-    Raises `ModuleNotFoundError` without aiortc, `ValueError` for what it cannot be set to, and `RuntimeError` on
-    another backend than asyncio, for which alone aiortc is made.
+    Args:
+        sessions: Runs the sessions.
+        ice_servers: STUN and TURN servers, as URLs or with credentials. None is needed on one network. aiortc uses the
+            first STUN server and the first TURN server.
+        video_fps: Pictures of the peer's camera a second, at most; 0 for no camera.
+        show_video: Whether the agent shows pictures, so that its sink takes `Video`.
+
+    Raises:
+        ModuleNotFoundError: aiortc is not installed (extra `webrtc`).
+        ValueError: An option is out of range. Entering it raises this for the URL of an ICE server.
+        RuntimeError: Entered on another backend than asyncio, the only one that aiortc supports.
     """
 
     def __init__(
@@ -86,30 +84,30 @@ class WebRtcServer:
         *,
         ice_servers: Sequence[IceServer | str] = (),
         video_fps: float = 0.0,
-        show: bool = False,
+        show_video: bool = False,
     ) -> None:
         import_extra("aiortc", "webrtc", "WebRtcServer")
         if not (math.isfinite(video_fps) and video_fps >= 0):
             raise ValueError(f"WebRtcServer(video_fps={video_fps}): expected pictures a second, or 0 for no camera")
         self.sessions = sessions
-        """Where the sessions run."""
+        """Runs the sessions."""
         self.ice_servers = tuple(IceServer(url=each) if isinstance(each, str) else each for each in ice_servers)
-        """What helps peers to find each other; none is needed on one network. Of STUN and of TURN, one is used."""
+        """STUN and TURN servers."""
         self.video_fps = video_fps
-        """How many pictures of a camera are taken a second, at most; 0 for no camera."""
-        self.show = show
-        """Whether the agent shows pictures: a sink that gets `Video`."""
+        """Pictures of the peer's camera a second, at most; 0 for no camera."""
+        self.show_video = show_video
+        """Whether the agent shows pictures."""
         self._open: dict[str, tuple[WebRtcTransport, RtcConnection]] = {}
         self._tasks: anyio.abc.TaskGroup | None = None
-        self._library: Any = None
-        self._configuration: Any = None
+        self._configuration: RTCConfiguration | None = None
 
     async def __aenter__(self) -> Self:
         if (backend := sniffio.current_async_library()) != "asyncio":
             raise RuntimeError(f"WebRTC runs on asyncio only, as aiortc does; this is {backend}: use anyio.run(main)")
-        self._library = importlib.import_module("._connection", __package__)
-        servers = [(each.url, each.username, each.credential) for each in self.ice_servers]
-        self._configuration = self._library.configuration(servers)
+        # These modules import aiortc, which takes a third of a second, so they are imported only now.
+        self._connections: Any = importlib.import_module("._connection", __package__)
+        self._offers: Any = importlib.import_module("._offer", __package__)
+        self._configuration = configuration((each.url, each.username, each.credential) for each in self.ice_servers)
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         return self
@@ -118,86 +116,104 @@ class WebRtcServer:
         assert self._tasks is not None
         tasks, self._tasks = self._tasks, None
         for transport, _ in self._open.values():
-            transport.left("the server is closing", clean=False)
+            transport.leave("the server is closing", clean=False)
         if error[0] is not None:
             tasks.cancel_scope.cancel()
-        await tasks.__aexit__(None, None, None)  # an error of the block is none of its tasks': it stays as it is
+        # An error of the block is not passed to the group, which would wrap it: it stays as it is.
+        await tasks.__aexit__(None, None, None)
 
     async def offer(
-        self, sdp: str, *, name: str = "", address: str = "", wishes: Mapping[str, str] | None = None
+        self, sdp: str, *, name: str = "", address: str = "", params: Mapping[str, str] | None = None
     ) -> SdpAnswer:
-        """Answer an offer: of a new peer, or a later one of the peer called `name`.
+        """Answer an offer.
 
-        `wishes` are what a new peer asks for, for who builds its session: the parameters of the address it came to.
-        Raises `RefusedError` when there is no room, `SignallingError` for an offer that is wrong, and `LookupError`
-        for a name that is not (or no longer) known.
+        Args:
+            sdp: The offer.
+            name: The `SdpAnswer.name` of a peer that offers again; an empty string for a new peer.
+            address: A new peer's network address, for logs.
+            params: A new peer's parameters for the code that builds its session.
+
+        Raises:
+            RefusedError: There is no room for one more peer.
+            SignallingError: The offer is wrong.
+            LookupError: No peer has this name, or no longer.
         """
         self._check(sdp)
         if name:
-            transport, connection = self._known(name)
-            return SdpAnswer(sdp=await self._answered(transport, connection, sdp), name=name)
+            transport, connection = self._find(name)
+            return SdpAnswer(sdp=await self._answer(transport, connection, sdp), name=name)
         assert self._tasks is not None, "the server is not open; use `async with`"
         self.sessions.admit()
         name = secrets.token_urlsafe(12)
-        peer = Peer(name=f"webrtc-{next(_numbers)}", address=address, params=wishes or {})
-        transport = WebRtcTransport(peer, self.sessions.limits, pictures=self.video_fps > 0 or self.show)
-        connection = self._library.Connection(
-            transport, self._configuration, self._tasks, video_fps=self.video_fps, show=self.show
+        peer = Peer(name=f"webrtc-{next(_numbers)}", address=address, params=params or {})
+        transport = WebRtcTransport(peer, self.sessions.limits, pictures=self.video_fps > 0 or self.show_video)
+        connection = self._connections.RtcConnection(
+            transport, self._configuration, self._tasks, video_fps=self.video_fps, show_video=self.show_video
         )
-        transport.line = connection
+        transport.link = connection
         refusals: list[RefusedError] = []
         self._open[name] = (transport, connection)
         self._tasks.start_soon(self._serve, name, transport, connection, refusals)
-        await checkpoint()
+        await checkpoint()  # the session's task runs up to its first wait, and is refused by then if at all
         if refusals:
             raise refusals[0]
         try:
-            return SdpAnswer(sdp=await self._answered(transport, connection, sdp), name=name)
+            return SdpAnswer(sdp=await self._answer(transport, connection, sdp), name=name)
         except BaseException:
-            transport.left("its offer was not answered", clean=False)
+            transport.leave("its offer was not answered", clean=False)
             raise
 
     async def patch(self, name: str, fragment: str) -> str:
-        """More addresses of a peer, or an ICE restart, as `application/trickle-ice-sdpfrag`.
+        """Add addresses of a peer, or restart ICE, by an `application/trickle-ice-sdpfrag`.
 
-        Gives the fragment that answers a restart (200), and nothing for mere addresses (204). Raises `SignallingError`
-        for a fragment that is wrong, and `LookupError` for a name that is not known.
+        Args:
+            name: The peer's `SdpAnswer.name`.
+            fragment: The body of the request.
+
+        Returns:
+            The fragment that answers a restart (status 200); an empty string for mere addresses (204).
+
+        Raises:
+            SignallingError: The fragment is wrong.
+            LookupError: No peer has this name, or no longer.
         """
-        _, connection = self._known(name)
+        _, connection = self._find(name)
         answer = ""
         try:
-            parsed = parse(fragment)
+            parsed = parse_fragment(fragment)
             if parsed.username not in ("", connection.username):
-                answer = written(await connection.restart(parsed.username, parsed.password))
-            await connection.candidates(parsed)
-        except Exception as error:  # a parser that was not made for what strangers send
+                answer = encode_fragment(await connection.restart(parsed.username, parsed.password))
+            await connection.add_fragment(parsed)
+        except Exception as error:  # aiortc's parsers raise anything for hostile input
             raise SignallingError(f"this fragment cannot be used: {type(error).__name__}: {error}") from None
         return answer
 
     async def delete(self, name: str) -> None:
-        """The peer ends its session. Raises `LookupError` for a name that is not (or no longer) known."""
-        transport, _ = self._known(name)
-        transport.left("it said goodbye", clean=True)
+        """End a peer's session, as the peer asks. Raises `LookupError` if no peer has this name, or no longer."""
+        transport, _ = self._find(name)
+        transport.leave("it said goodbye", clean=True)
 
-    def _known(self, name: str) -> tuple[WebRtcTransport, RtcConnection]:
+    def _find(self, name: str) -> tuple[WebRtcTransport, RtcConnection]:
         try:
             return self._open[name]
         except KeyError:
-            raise LookupError("there is no such session, or it is over; make a new offer") from None
+            raise LookupError("this session does not exist, or it is over; make a new offer") from None
 
     def _check(self, sdp: str) -> None:
-        """Refuse what is no offer, before anything is made for it."""
-        if len(sdp) > self.sessions.limits.message_bytes:
-            raise SignallingError(f"an offer of {len(sdp)} characters; that is too long")
+        """Refuse a wrong offer before a connection is made for it."""
+        if len(sdp) > self.sessions.limits.max_message_bytes:
+            raise SignallingError(
+                f"this offer has {len(sdp)} characters; at most {self.sessions.limits.max_message_bytes} are taken"
+            )
         try:
-            self._library.parsed(sdp)
+            self._offers.parse_offer(sdp)
         except ValueError as error:
             raise SignallingError(str(error)) from None
 
-    async def _answered(self, transport: WebRtcTransport, connection: RtcConnection, sdp: str) -> str:
+    async def _answer(self, transport: WebRtcTransport, connection: RtcConnection, sdp: str) -> str:
         try:
             return await connection.answer(sdp)
-        except Exception as error:  # as above
+        except Exception as error:  # aiortc raises anything for an offer that its parser accepted all the same
             log.debug("%s: an offer that could not be answered", transport.peer.name, exc_info=True)
             raise SignallingError(f"this offer cannot be answered: {type(error).__name__}: {error}") from None
 
@@ -208,6 +224,8 @@ class WebRtcServer:
         try:
             ending = await self.sessions.run(transport)
             reason = {"failed": "the session failed", "expired": "the time is up"}.get(ending, reason)
+            if transport.failure:
+                reason = f"{reason}: {transport.failure}"
         except RefusedError as error:
             refusals.append(error)
         finally:
@@ -215,5 +233,5 @@ class WebRtcServer:
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
                 try:
                     await connection.close(reason)
-                except Exception:  # of one peer, and no other's business
+                except Exception:  # it concerns this peer only
                     log.exception("%s: its connection could not be closed", transport.peer.name)

@@ -1,11 +1,10 @@
-"""One WebRTC peer, as it stands in a graph."""
+"""`WebRtcTransport`: one WebRTC peer, as it stands in a graph."""
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Protocol
 
 import anyio
 import msgspec
@@ -27,55 +26,57 @@ from bargein.pipeline import (
     UserText,
     Video,
 )
+from bargein.pipeline.lowlevel import Contract
 from bargein.processors import Commit, Latency
-from bargein.services.rtp.listening import Listening
-from bargein.services.rtp.voice import VoiceSender
+from bargein.services.media.voice_receiver import VoiceReceiver
+from bargein.services.media.voice_sender import VoiceSender
 from bargein.services.transports import control
+from bargein.services.transports.frames import PeerJoined, PeerLeft
 from bargein.services.transports.sessions import SessionLimits
-from bargein.services.transports.transport import Peer, PeerJoined, PeerLeft, Transport
+from bargein.services.transports.transport import Peer, Transport
 
-__all__ = ["WebRtcStatistics", "WebRtcTransport"]
+__all__ = ["MAX_UNREAD_BYTES", "RtcLink", "WebRtcStatistics", "WebRtcTransport"]
 
 log = logging.getLogger("bargein.webrtc")
 
-WAITING = 256
-"""How many frames of the peer may wait until the source's task runs; then the oldest sound or picture is dropped."""
-PICTURES = 2
-"""How many pictures may: they are large."""
+MAX_WAITING_FRAMES = 256
+"""Most frames of the peer that wait until the source's task runs. Beyond it the oldest sound or picture is dropped."""
+MAX_WAITING_PICTURES = 2
+"""Most pictures among them: they are large."""
 QUIET_MS = 100
-"""After so long without a packet silence is made up, for whoever waits for the end of speech."""
-EARLY = 0.005
-"""A timer may wake so much too soon (seconds)."""
-STEP = 0.02
-"""How often the sink looks whether there is room, or all has been played, while it waits for that (seconds)."""
-CAPACITY = 1500
-"""Frames that may wait for the sink: as of the pacer, since a model is ahead of its listener."""
-BEHIND_BYTES = 1 << 20
-"""More than that may not wait for a peer that does not read its messages."""
+"""Time without a packet after which silence is made, so that turn detection hears the end of speech."""
+TIMER_SLACK_SECONDS = 0.005
+"""A timer may fire this much too early."""
+STEP_SECONDS = 0.02
+"""How often the sink looks whether there is room again, or all has been played."""
+SINK_CAPACITY = 1500
+"""Frames that may wait for the sink, as for a `Pacer`: a model is far ahead of its listener."""
+MAX_UNREAD_BYTES = 1 << 20
+"""Bytes of messages that may wait for a peer that does not read them."""
 
 
 class RtcLink(Protocol):
     """The connection, as its transport uses it."""
 
-    def tell(self, message: str) -> bool:
-        """Send a message; False if there is no channel (yet)."""
+    def send(self, message: str) -> bool:
+        """Send a message. Return False if there is no channel, or not yet."""
 
     def show(self, frame: Video | None) -> None:
-        """Show a picture; None forgets what has not been sent."""
+        """Show a picture; None drops one that has not been sent."""
 
     def wake(self) -> None:
-        """There is something to be said."""
+        """Have the voice's track look again: there is sound to send."""
 
     @property
     def packets(self) -> int:
-        """How many packets have come of the peer, of any kind."""
+        """The number of packets of any kind that have come from the peer."""
 
 
 class WebRtcStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """What went wrong on the way, counted."""
+    """Counters of one `WebRtcTransport`."""
 
     lost: int = 0
-    """Packets of the user's sound that never came, or too late: silence stands for them."""
+    """Packets of the user's sound that never came, or came too late. Silence stands for them."""
     late: int = 0
     """Packets that came too late, or twice."""
     damaged: int = 0
@@ -83,79 +84,81 @@ class WebRtcStatistics(msgspec.Struct, frozen=True, kw_only=True):
     wrong: int = 0
     """Messages that could not be understood."""
     dropped: int = 0
-    """Frames of the user's that were not given, because nobody had the time to take them."""
-    untold: int = 0
-    """Messages to the peer that were not sent: it has no channel, or does not read."""
+    """Frames of the user that were dropped because the graph did not take them in time."""
+    unsent: int = 0
+    """Messages to the peer that were not sent: it has no channel, or does not read it."""
 
 
 class WebRtcTransport(Transport):
-    """A peer on WebRTC: its voice, camera and messages; made by `WebRtcServer`.
+    """A WebRTC peer: its voice, camera and messages. `WebRtcServer` makes it.
 
-    The user's sound is 48 kHz, mono (`Resample` it as you need), in frames of 20 ms as they come: whatever waits for
-    a packet that is late, waits for five more at most. What is lost is silence. `Video` comes as rgb24.
+    The user's sound is 48 kHz, mono (`Resample` it as needed), in frames of 20 ms as they come. For a late packet, the
+    sound waits until five more have come; a lost one becomes silence. `Video` comes as rgb24.
 
-    Only with `pictures` does it give and take `Video`.
+    The RTP sender is the sink's clock: it pulls a packet every 20 ms. `Played` counts what has been handed to it.
 
-    The sink is clocked by the RTP sender, which pulls a packet every 20 ms; `Played` counts what was handed to it.
+    Args:
+        peer: The other end.
+        limits: What the peer may use.
+        pictures: Whether the source gives `Video`, and the sink takes it.
     """
 
     def __init__(self, peer: Peer, limits: SessionLimits, *, pictures: bool = False) -> None:
         self.peer = peer
         self.limits = limits
-        """What the peer may do."""
-        self._player = _Player(self)
-        self.source = Pipeline((_Sees if pictures else _Source)(self), _Notes(self), name="source")
+        """What the peer may use."""
+        self._player = _VoicePlayer(self, pictures=pictures)
+        self.source = Pipeline(_PeerReader(self, pictures=pictures), _EventSender(self), name="source")
         self._latency = Latency()
-        self.sink = Pipeline(self._latency, (_Shows if pictures else _Sink)(self._player), name="sink")
+        self.sink = Pipeline(self._latency, self._player, name="sink")
         self.voice = VoiceSender()
-        """What the agent says."""
-        self.listening = Listening()
-        """What the user says."""
+        """The agent's sound that waits to be sent."""
+        self.receiver = VoiceReceiver()
+        """Decodes the user's sound."""
         self.deaf = False
-        """The peer takes no sound: what the agent says is dropped."""
-        self.line: RtcLink | None = None
+        """Whether the peer takes no sound. Then the agent's sound is dropped."""
+        self.link: RtcLink | None = None
         """The connection, once there is one."""
-        self._dropped = self._untold = 0
+        self._dropped = self._unsent = self._wrong = 0
         self._arrived: deque[Frame] = deque()
         self._wake = anyio.Event()
         self._left: tuple[str, bool] | None = None
         self._connected = anyio.Event()
-        self._wrong = 0
         self._heard_at = self._packet_at = anyio.current_time()
 
     def statistics(self) -> WebRtcStatistics:
-        """What has been counted so far."""
-        reorder = self.listening.reorder
+        """Return the counters."""
+        reorder = self.receiver.reorder
         return WebRtcStatistics(
             lost=reorder.lost,
             late=reorder.late,
-            damaged=self.listening.damaged,
+            damaged=self.receiver.damaged,
             wrong=self._wrong,
             dropped=self._dropped,
-            untold=self._untold,
+            unsent=self._unsent,
         )
 
-    # What the connection says ---------------------------------------------------------------------------------------
+    # What the connection calls --------------------------------------------------------------------------------------
 
-    def connected(self) -> None:
-        """Media can flow."""
+    def on_connected(self) -> None:
+        """Note that media can flow."""
         self._connected.set()
 
-    def packet(self, number: int, timestamp: int, data: bytes) -> None:
-        """A packet of the peer's voice has come."""
+    def on_packet(self, number: int, timestamp: int, data: bytes) -> None:
+        """Take a packet of the peer's voice."""
         self._heard_at = self._packet_at = anyio.current_time()
-        for audio in self.listening.packet(number, timestamp, data):
-            self.arrived(audio)
+        for audio in self.receiver.packet(number, timestamp, data):
+            self.on_frame(audio)
 
-    def arrived(self, frame: Frame) -> None:
-        """Something of the peer has come."""
+    def on_frame(self, frame: Frame) -> None:
+        """Take a frame of the peer."""
         if isinstance(frame, UserText):
-            self._latency.asked()
+            self._latency.note_question()
         self._heard_at = anyio.current_time()
         pictures = [at for at, each in enumerate(self._arrived) if isinstance(each, Video)]
-        if len(pictures) >= PICTURES and isinstance(frame, Video):
+        if len(pictures) >= MAX_WAITING_PICTURES and isinstance(frame, Video):
             self._drop(pictures[0])
-        elif len(self._arrived) >= WAITING:
+        elif len(self._arrived) >= MAX_WAITING_FRAMES:
             self._drop(next((at for at, each in enumerate(self._arrived) if isinstance(each, Audio | Video)), 0))
         self._arrived.append(frame)
         self._wake.set()
@@ -164,32 +167,32 @@ class WebRtcTransport(Transport):
         del self._arrived[at]
         self._dropped += 1
 
-    def message(self, data: str | bytes) -> None:
-        """A message has come on the data channel."""
+    def on_message(self, data: str | bytes) -> None:
+        """Take a message of the data channel."""
         self._heard_at = anyio.current_time()
         try:
-            if len(data) > self.limits.message_bytes:
+            if len(data) > self.limits.max_message_bytes:
                 raise control.ControlError(
-                    f"a message of {len(data)} bytes; at most {self.limits.message_bytes} are taken", "too_long"
+                    f"a message of {len(data)} bytes; at most {self.limits.max_message_bytes} are taken", "too_long"
                 )
-            meant = control.decode(data)
+            message = control.decode_user_message(data)
         except control.ControlError as error:
             self._wrong += 1
-            self.tell(control.fault(error))
-            if self._wrong > self.limits.wrong_messages:
-                self.left("it sent too many wrong messages", clean=False)
+            self.send(control.encode_error(error))
+            if self._wrong > self.limits.max_wrong_messages:
+                self.leave("it sent too many wrong messages", clean=False)
             return
-        if isinstance(meant, control.Finish):
-            self.left(meant.reason or "it said goodbye", clean=True)
-        elif isinstance(meant, Frame):  # a `start` says nothing that the offer has not said
-            self.arrived(meant)
+        if isinstance(message, control.Finish):
+            self.leave(message.reason or "it said goodbye", clean=True)
+        elif isinstance(message, Frame):  # a `start` repeats what the offer has said
+            self.on_frame(message)
 
-    def pulled(self, now: float) -> None:
-        """The RTP sender has taken a packet of the voice."""
-        self._player.pulled(now)
+    def on_pull(self, now: float) -> None:
+        """Note that the RTP sender has taken a packet of the voice, at this time in seconds."""
+        self._player.on_pull(now)
 
-    def left(self, reason: str, *, clean: bool) -> None:
-        """The peer is gone."""
+    def leave(self, reason: str, *, clean: bool) -> None:
+        """Note that the peer is gone, or has to go. Only the first call counts."""
         if self._left is None:
             self._left = (reason, clean)
             if self.on_left is not None:
@@ -197,140 +200,157 @@ class WebRtcTransport(Transport):
         self._connected.set()
         self._wake.set()
 
-    # What the two ends need -----------------------------------------------------------------------------------------
+    # What the two ends use ------------------------------------------------------------------------------------------
 
-    def tell(self, message: str) -> None:
-        """Send a message if the peer has a channel for it."""
-        if self.line is not None and not self.line.tell(message):
-            self._untold += 1
+    def send(self, message: str) -> None:
+        """Send a message, if the peer has a channel for it."""
+        if self.link is not None and not self.link.send(message):
+            self._unsent += 1
 
     @property
     def gone(self) -> bool:
-        """The peer has left."""
+        """Whether the peer has left."""
         return self._left is not None
 
-    async def come(self, out: Outlet[Any]) -> None:
+    async def _read(self, out: Outlet[PeerFrame | Video]) -> None:
         """Give what comes, until the peer has left."""
         with anyio.move_on_after(self.limits.open_seconds):
             await self._connected.wait()
         if not self._connected.is_set():
-            self.left(f"no connection within {self.limits.open_seconds:g} s", clean=False)
+            self.leave(f"no connection within {self.limits.open_seconds:g} s", clean=False)
         if self.gone and not self._arrived:
             return
         await out.send(PeerJoined(peer=self.peer))
+        await self._give_frames(out)
+        await out.send(Interrupt(reason="the peer has left"))
+        assert self._left is not None
+        reason, clean = self._left
+        await out.send(PeerLeft(peer=self.peer, reason=reason, clean=clean))
+
+    async def _give_frames(self, out: Outlet[PeerFrame | Video]) -> None:
         self._heard_at = checked = anyio.current_time()
         packets = 0
         while True:
             while self._arrived:
-                out.offer(self._arrived.popleft())
+                frame = self._arrived.popleft()
+                assert isinstance(frame, PeerFrame | Video)
+                out.offer(frame)
             if self._left is not None:
-                break
+                return
             self._wake = anyio.Event()
             with anyio.move_on_after(QUIET_MS / 1000):
                 await self._wake.wait()
                 continue
             now = anyio.current_time()
-            if now - self._packet_at > QUIET_MS / 1000 - EARLY:
-                self._arrived.extend(self.listening.quiet(QUIET_MS))
-            if self.line is not None and now - checked >= min(1.0, self.limits.idle_seconds / 4):
-                checked, before, packets = now, packets, self.line.packets
+            if now - self._packet_at > QUIET_MS / 1000 - TIMER_SLACK_SECONDS:
+                self._arrived.extend(self.receiver.quiet(QUIET_MS))
+            if self.link is not None and now - checked >= min(1.0, self.limits.idle_seconds / 4):
+                checked, before, packets = now, packets, self.link.packets
                 if packets != before:
                     self._heard_at = now
             if now - self._heard_at > self.limits.idle_seconds:
-                self.left(f"nothing came of it for {self.limits.idle_seconds:g} s", clean=False)
-        await out.send(Interrupt(reason="the peer has left"))
-        reason, clean = self._left
-        await out.send(PeerLeft(peer=self.peer, reason=reason, clean=clean))
+                self.leave(f"nothing came of it for {self.limits.idle_seconds:g} s", clean=False)
 
 
-Given = PeerJoined | Audio | Image | UserText | Commit | Interrupt | PeerLeft
-Taken = Audio | ResponseEnded | Hold | Resume | Interrupt | End | control.Told
+PeerFrame = PeerJoined | Audio | Image | UserText | Commit | Interrupt | PeerLeft
+SinkFrame = Audio | ResponseEnded | Hold | Resume | Interrupt | End | control.SinkEvent
 
 
-class _Source(Processor):
-    """What comes from a WebRTC peer."""
+class _WithPictures(Processor):
+    """A loop that takes and gives `Video` only if its peer has pictures.
+
+    A source that declares `Video` above a sink that takes it passes the link check even if nothing between them uses
+    pictures; then users would see their own camera. So a peer without pictures does not declare them.
+    """
+
+    def __init__(self, *, pictures: bool) -> None:
+        self._pictures = pictures
+
+    @property
+    def contract(self) -> Contract:
+        """What it takes and gives, with or without `Video`."""
+        contract = super().contract
+        if self._pictures:
+            return contract
+        video = frozenset({Video})
+        return msgspec.structs.replace(contract, takes=contract.takes - video, gives=contract.gives - video)
+
+
+class _PeerReader(_WithPictures):
+    """Gives what comes from a WebRTC peer."""
 
     name = "WebRtcSource"
 
-    def __init__(self, transport: WebRtcTransport) -> None:
+    def __init__(self, transport: WebRtcTransport, *, pictures: bool) -> None:
+        super().__init__(pictures=pictures)
         self._transport = transport
 
-    async def run(self, out: Outlet[Given]) -> None:
-        """Until the peer has left."""
-        await self._transport.come(out)
+    async def run(self, out: Outlet[PeerFrame | Video]) -> None:
+        """Give frames until the peer has left."""
+        await self._transport._read(out)
 
 
-class _Sees(Processor):
-    """The same with a camera. What would never come is not promised."""
-
-    name = "WebRtcSource"
-
-    def __init__(self, transport: WebRtcTransport) -> None:
-        self._transport = transport
-
-    async def run(self, out: Outlet[Given | Video]) -> None:
-        """Until the peer has left."""
-        await self._transport.come(out)
-
-
-class _Notes(Processor):
-    """Tells the peer what comes up, and passes it on."""
+class _EventSender(Processor):
+    """Sends the peer the events that come up the graph."""
 
     name = "notes"
 
     def __init__(self, transport: WebRtcTransport) -> None:
         self._transport = transport
 
-    def process(self, frame: control.Noted) -> Iterator[control.Noted]:
-        """Tell and pass on."""
-        if (message := control.encode(frame)) is not None:
-            self._transport.tell(message)
-        yield frame
+    def process(self, frame: control.SourceEvent) -> None:
+        """Send the frame's message. Processors above take the event by themselves, so it is not given on."""
+        if (message := control.encode_agent_message(frame)) is not None:
+            self._transport.send(message)
 
 
-class _Player:
-    """Plays, shows and tells: what the sink does."""
+class _VoicePlayer(_WithPictures):
+    """Plays sound, shows pictures and sends messages to a WebRTC peer."""
 
-    def __init__(self, transport: WebRtcTransport) -> None:
+    name = "WebRtcSink"
+    capacity = SINK_CAPACITY
+
+    def __init__(self, transport: WebRtcTransport, *, pictures: bool) -> None:
+        super().__init__(pictures=pictures)
         self._transport = transport
         self._out: Outlet[Played] | None = None
         self._closing = False
 
-    def pulled(self, now: float) -> None:
-        """The RTP sender has taken a packet."""
+    def on_pull(self, now: float) -> None:
+        """Report what has been played, after the RTP sender has taken a packet."""
         if self._out is not None:
             for played in self._transport.voice.playout.reports(now):
                 self._out.offer(played)
 
-    async def play(self, inbox: Inbox[Taken | Video], out: Outlet[Played]) -> None:
-        """Until all has been played."""
+    async def run(self, inbox: Inbox[SinkFrame | Video], out: Outlet[Played]) -> None:
+        """Play until all has been played."""
         self._out, transport = out, self._transport
         transport.voice.stale = inbox.stale
         try:
             while True:
                 if self._closing and (transport.voice.done or transport.gone):
                     return
-                frame = await self._next(inbox)
+                frame = await self._receive(inbox)
                 if frame is not None:
-                    await self._take(frame, out)
+                    await self._handle(frame, out)
         finally:
             self._out = None
 
-    async def _next(self, inbox: Inbox[Taken | Video]) -> Taken | Video | None:
-        """What comes; None when it is time to look again whether there is room, or all has been played.
+    async def _receive(self, inbox: Inbox[SinkFrame | Video]) -> SinkFrame | Video | None:
+        """Return the next frame; None when it is time to look whether there is room, or all has been played.
 
-        The end is taken as a frame, and nothing asked for behind it: so an interrupt is still heard while the last is
-        played.
+        `End` is returned as a frame, and only urgent frames are asked for behind it. So an interrupt is still obeyed
+        while the last sound is played.
         """
         if self._closing or (self._transport.voice.full and not self._transport.gone):
-            return await inbox.urgent(STEP)
+            return await inbox.urgent(STEP_SECONDS)
         try:
             return await inbox.receive()
         except anyio.EndOfStream:
             return End()
 
     def _finish(self) -> None:
-        """Nothing more comes: nobody is left on hold."""
+        """Note that nothing more comes. A hold ends, so that the peer hears the rest."""
         self._closing = True
         voice = self._transport.voice
         voice.close()
@@ -338,19 +358,19 @@ class _Player:
         self._wake()
 
     def _wake(self) -> None:
-        if self._transport.line is not None:
-            self._transport.line.wake()
+        if self._transport.link is not None:
+            self._transport.link.wake()
 
-    async def _take(self, frame: Taken | Video, out: Outlet[Played]) -> None:
-        voice, line = self._transport.voice, self._transport.line
+    async def _handle(self, frame: SinkFrame | Video, out: Outlet[Played]) -> None:
+        voice, link = self._transport.voice, self._transport.link
         if isinstance(frame, Audio):
             if not self._transport.deaf:
                 voice.add(frame)
                 self._wake()
             return
         if isinstance(frame, Video):
-            if line is not None:
-                line.show(frame)
+            if link is not None:
+                link.show(frame)
             return
         if isinstance(frame, End):
             self._finish()
@@ -360,35 +380,7 @@ class _Player:
             for played in voice.urgent(frame, anyio.current_time()):
                 await out.send(played)
             self._wake()
-            if line is not None and isinstance(frame, Interrupt):
-                line.show(None)
-        if (message := control.encode(frame)) is not None:
-            self._transport.tell(message)
-
-
-class _Sink(Processor):
-    """What goes to a WebRTC peer."""
-
-    name = "WebRtcSink"
-    capacity = CAPACITY
-
-    def __init__(self, player: _Player) -> None:
-        self._player = player
-
-    async def run(self, inbox: Inbox[Taken], out: Outlet[Played]) -> None:
-        """Play and tell, until all has been played."""
-        await self._player.play(inbox, out)
-
-
-class _Shows(Processor):
-    """The same with pictures."""
-
-    name = "WebRtcSink"
-    capacity = CAPACITY
-
-    def __init__(self, player: _Player) -> None:
-        self._player = player
-
-    async def run(self, inbox: Inbox[Taken | Video], out: Outlet[Played]) -> None:
-        """Play, show and tell, until all has been played."""
-        await self._player.play(inbox, out)
+            if link is not None and isinstance(frame, Interrupt):
+                link.show(None)
+        if (message := control.encode_agent_message(frame)) is not None:
+            self._transport.send(message)

@@ -7,22 +7,23 @@ async with connect_websocket("ws://127.0.0.1:8080/") as agent:
 
 from __future__ import annotations
 
+import ssl as tls
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Self
+from typing import Self
 
 import anyio
 import numpy as np
 import numpy.typing as npt
 
-from bargein.pipeline import LIVE, Audio, Frame, Image, Interrupt, UserText
+from bargein.pipeline import LIVE, Audio, Failure, Frame, Image, Interrupt, UserText
 from bargein.processors import Commit
 from bargein.services import sockets
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError
 from bargein.services.transports import control
-from bargein.services.transports._socket_transport import Came, Message, SocketTransport
 from bargein.services.transports.control import ControlError, Finish, Ready, Start
+from bargein.services.transports.message_socket import Message, SocketTransport, UserFrame
 from bargein.services.transports.sessions import RefusedError, SessionLimits
 from bargein.services.transports.transport import Peer
 
@@ -31,77 +32,95 @@ from ._wire import UserWire
 __all__ = ["WebSocketClient", "connect_websocket"]
 
 PIECE_MS = 20
+"""Length of the pieces in which `speak` sends sound."""
 
 
 class WebSocketClient(SocketTransport):
-    """The user's end of a WebSocket. For programs: `send` what the user says and does, and iterate over what comes.
+    """The user's end of a WebSocket: `send` what the user says and does, and iterate over what the agent sends.
 
-    Iterating gives the agent's `Audio`, each with the epoch it was sent for, and never one that has expired; and what
-    the agent told: `Transcript`, `Text`, `ResponseStarted`, `Interrupt` (drop what you have not played),
-    `TurnLatency`, `Failure` and so on, as frames. It ends with the session; `ended` says why.
+    Iterating gives the agent's `Audio`, each piece with its epoch and never a stale one, and the agent's messages as
+    frames: `Transcript`, `Text`, `ResponseStarted`, `Interrupt` (drop what you have not played), `TurnLatency`,
+    `Failure` and so on. The iteration ends with the session; then `ended` says why.
 
-    It is a `Transport`, too, the other way round: its source gives the agent's sound, and its sink sends sound, so
-    that a second agent may talk to the first. Use it as the one or the other.
+    It is a `Transport` too, in the other direction: its source gives the agent's sound and its sink sends sound, so
+    that a second agent may talk to the first. Use one object as the one or the other, not both.
+
+    Args:
+        socket: A connection on which `start` has been sent and `ready` has come; `begin` does both.
+        peer: The agent.
+        ready: The agent's first message.
+        limits: What the agent may use.
     """
 
     def __init__(self, socket: Socket, peer: Peer, ready: Ready, *, limits: SessionLimits | None = None) -> None:
         super().__init__(socket, UserWire(), peer, limits=limits)
         self.ready = ready
-        """What the agent said first."""
+        """The agent's first message."""
         self.ended = ""
-        """Why the session is over, once it is."""
-        self._came: deque[Frame] = deque()
+        """Why the session is over; an empty string until it is."""
+        self._received_frames: deque[Frame] = deque()
 
     @classmethod
     async def begin(
         cls, socket: Socket, start: Start | None = None, *, address: str = "", limits: SessionLimits | None = None
     ) -> Self:
-        """Say `start` on a socket that is open, and wait for `ready`. Raises `RefusedError`."""
+        """Send `start` on an open socket, wait for `ready`, and return the client.
+
+        Raises:
+            RefusedError: The agent refuses, or does not answer within `open_seconds`.
+        """
         limits = limits or SessionLimits()
-        ready = await _begin(socket, start or Start(), limits.open_seconds)
+        ready = await _exchange_start(socket, start or Start(), limits.open_seconds)
         return cls(socket, Peer(name="agent", address=address), ready, limits=limits)
 
     async def send(self, frame: Audio | UserText | Image | Commit | Interrupt) -> None:
-        """What the user says or does. Sound should come in pieces of about 20 ms, when they are spoken.
+        """Send what the user says or does. Send sound in pieces of about 20 ms, when they are spoken.
 
-        Raises `SocketClosedError` when the session is over, and `ValueError` for a picture that is not encoded.
+        Raises:
+            SocketClosedError: The session is over.
+            ValueError: The frame is a picture of raw pixels; encode it first.
         """
         if isinstance(frame, Audio):
-            for data in self._wire.sound(frame):
+            for data in self._wire.encode_audio(frame):
                 await self._socket.send(data)
         else:
-            await self._socket.send(control.said(frame))
+            await self._socket.send(control.encode_user_message(frame))
 
     async def speak(self, samples: npt.NDArray[np.int16], rate: int) -> None:
-        """Send samples (`int16`, shape `(n,)` or `(n, channels)`) at the pace at which they are spoken."""
+        """Send samples at the pace at which they are spoken.
+
+        Args:
+            samples: Sound of shape `(n,)` or `(n, channels)`.
+            rate: Its rate in samples a second (Hz).
+        """
         began, step = anyio.current_time(), max(1, rate * PIECE_MS // 1000)
         for at in range(0, len(samples), step):
             piece = samples[at : at + step]
-            await anyio.sleep_until(began + (at + len(piece)) / rate)  # it has been spoken when its last sample has
+            await anyio.sleep_until(began + (at + len(piece)) / rate)  # a piece is spoken when its last sample is
             await self.send(Audio(samples=piece, rate=rate))
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Frame:
-        while not self._came:
+        while not self._received_frames:
             if self.ended:
                 raise StopAsyncIteration
             try:
-                self._understand(await self._socket.receive())
+                self._decode(await self._socket.receive())
             except SocketClosedError as error:
                 self.ended = f"the connection was {error}"
-        return self._came.popleft()
+        return self._received_frames.popleft()
 
-    def _understand(self, data: Message) -> None:
-        with suppress(ControlError):  # from an agent that knows more than we do
-            for each in self._wire.received(data):
+    def _decode(self, data: Message) -> None:
+        with suppress(ControlError):  # a newer agent may send messages that this version does not know
+            for each in self._wire.decode(data):
                 if isinstance(each, Finish):
                     self.ended = each.reason or "the agent said goodbye"
                 elif isinstance(each, Frame):
-                    self._came.append(each)
+                    self._received_frames.append(each)
 
-    def _admits(self, frame: Frame) -> Came | None:
+    def _filter(self, frame: Frame) -> UserFrame | None:
         return frame.stamped(LIVE) if isinstance(frame, Audio) else None
 
 
@@ -113,37 +132,56 @@ async def connect_websocket(
     rate: int = 16_000,
     channels: int = 1,
     output_rate: int = 0,
-    wishes: Mapping[str, str] | None = None,
+    params: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
-    ssl: Any = None,
+    ssl: tls.SSLContext | None = None,
     limits: SessionLimits | None = None,
 ) -> AsyncIterator[WebSocketClient]:
     """Talk to an agent while the block runs, on asyncio or trio.
 
-    `output_rate`: at how many samples a second its sound should come; 0 for its own. `token` goes into the header
-    and into `start`. `wishes`: for whoever builds the session.
+    Args:
+        url: The agent's URL, `ws://` or `wss://`.
+        token: Sent as a bearer token and in `start`.
+        rate: The rate of the sound that will be sent, in samples a second (Hz).
+        channels: The number of its channels.
+        output_rate: The rate of the agent's sound that is wanted; 0 for the agent's own.
+        params: Parameters for the code that builds the session: its `Peer.params`.
+        headers: More HTTP headers.
+        ssl: The TLS context for `wss`; None for the default one.
+        limits: What the agent may use.
 
-    Raises `SocketRefusedError` when there is no such server or it refuses, and `RefusedError` when the agent does.
+    Raises:
+        SocketRefusedError: No server answers there, or it refuses.
+        RefusedError: The agent refuses.
     """
-    bearing = {"Authorization": f"Bearer {token}"} if token else {}
-    endpoint = Endpoint(url=url, headers=bearing | dict(headers or {}), ssl=ssl)
+    authorization = {"Authorization": f"Bearer {token}"} if token else {}
+    endpoint = Endpoint(url=url, headers=authorization | dict(headers or {}), ssl=ssl)
     async with sockets.dial(endpoint) as socket:
-        start = Start(rate=rate, channels=channels, output_rate=output_rate, token=token, wishes=dict(wishes or {}))
+        start = Start(rate=rate, channels=channels, output_rate=output_rate, token=token, wishes=dict(params or {}))
         client = await WebSocketClient.begin(socket, start, address=url, limits=limits)
         yield client
         with anyio.move_on_after(1), suppress(SocketClosedError):
-            await socket.send(control.ending("done"))
+            await socket.send(control.encode_end("done"))
 
 
-async def _begin(socket: Socket, start: Start, seconds: float) -> Ready:
-    said = f"it said nothing for {seconds:g} s"
+async def _exchange_start(socket: Socket, start: Start, seconds: float) -> Ready:
+    reason = f"it said nothing for {seconds:g} s"
     try:
         with anyio.move_on_after(seconds):
-            await socket.send(control.start(start))
-            for message in UserWire().received(await socket.receive()):
+            await socket.send(control.encode_start(start))
+            for message in UserWire().decode(await socket.receive()):
                 if isinstance(message, Ready):
                     return message
-                said = getattr(message, "message", "") or getattr(message, "reason", "") or repr(message)
+                reason = _reason_of(message)
     except (SocketClosedError, ControlError) as error:
-        said = str(error)
-    raise RefusedError(f"the agent refuses: {said}")
+        reason = str(error)
+    raise RefusedError(f"the agent refuses: {reason}")
+
+
+def _reason_of(message: Frame | Finish) -> str:
+    """Return what an agent says in place of `ready`."""
+    if isinstance(message, Failure):
+        return message.message
+    if isinstance(message, Finish) and message.reason:
+        return message.reason
+    return repr(message)

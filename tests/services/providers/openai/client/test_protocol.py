@@ -10,9 +10,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bargein.services.history import Entry
 from bargein.services.providers.openai import wire
-from bargein.services.providers.openai.client.protocol import BUSY, FATAL, HARMLESS, PROFILE, AudioForm, OpenAIProtocol
+from bargein.services.providers.openai.client._event_reader import BUSY_CODE, FATAL_CODES, HARMLESS_CODES
+from bargein.services.providers.openai.client.protocol import PROFILE, AudioForm, OpenAIProtocol
 from bargein.services.realtime import (
     AudioCommitted,
     AudioPiece,
@@ -33,8 +37,6 @@ from bargein.services.realtime import (
     WordTimed,
 )
 from bargein.services.sockets import Endpoint
-from hypothesis import given
-from hypothesis import strategies as st
 
 PCM = b"\x00\x00\x01\x00\xff\xff\x02\x00"
 OF = {"response_id": "r", "item_id": "i", "output_index": 0, "content_index": 0}
@@ -510,7 +512,7 @@ def complains(ours: OpenAIProtocol, **error: Any) -> list[Event]:
     return hears(ours, "error", error={"type": "invalid_request_error", "message": "m", "param": None, **error})
 
 
-@pytest.mark.parametrize("code", sorted(FATAL))
+@pytest.mark.parametrize("code", sorted(FATAL_CODES))
 def test_fatal_errors(code: str) -> None:
     """What no other try would change."""
     assert complains(protocol(), code=code) == [ProtocolFault(message="m", code=code, fatal=True)]
@@ -519,8 +521,8 @@ def test_fatal_errors(code: str) -> None:
 def test_the_fatal_errors_are_those_of_the_interface() -> None:
     """At least the four that are documented."""
     known = {"insufficient_quota", "invalid_api_key", "account_deactivated", "billing_hard_limit_reached"}
-    assert known <= FATAL
-    assert not FATAL & (HARMLESS | {BUSY, "session_expired", "rate_limit_exceeded"})
+    assert known <= FATAL_CODES
+    assert not FATAL_CODES & (HARMLESS_CODES | {BUSY_CODE, "session_expired", "rate_limit_exceeded"})
 
 
 @pytest.mark.parametrize("code", ["response_cancel_not_active", "input_audio_buffer_commit_empty"])
@@ -534,7 +536,7 @@ def test_busy() -> None:
     ours = protocol()
     ask = message(next(iter(ours.respond())))
     assert complains(ours, code="conversation_already_has_active_response", event_id=ask["event_id"]) == [
-        ProtocolFault(message="m", code=BUSY, busy=True)
+        ProtocolFault(message="m", code=BUSY_CODE, busy=True)
     ]
 
 
@@ -550,6 +552,19 @@ def test_refused() -> None:
         assert complains(ours, code="invalid_value", event_id=other) == [
             ProtocolFault(message="m", code="invalid_value")
         ]
+
+
+@pytest.mark.parametrize("about", [{"event_id": "settings"}, {"param": "session.audio.output.voice"}])
+def test_refused_settings_are_fatal_before_the_session_is_ready(about: dict[str, str]) -> None:
+    """No session.updated will come, and another connection would meet the same. A later update may fail alone."""
+    ours = protocol()
+    (opening,) = ours.open_session(SETTINGS)
+    assert message(opening)["event_id"] == "settings"
+    assert complains(ours, code="invalid_value", **about) == [
+        ProtocolFault(message="m", code="invalid_value", fatal=True)
+    ]
+    hears(ours, "session.updated", session={"id": "s"})
+    assert complains(ours, code="invalid_value", **about) == [ProtocolFault(message="m", code="invalid_value")]
 
 
 @pytest.mark.parametrize(
@@ -718,7 +733,7 @@ COMMANDS: dict[str, tuple[Any, list[dict[str, Any]]]] = {
         [
             {
                 "type": "response.create",
-                "event_id": "aside-1",
+                "event_id": "out-of-band-1",
                 "response": {
                     "conversation": "none",
                     "output_modalities": ["text"],
@@ -740,6 +755,7 @@ COMMANDS: dict[str, tuple[Any, list[dict[str, Any]]]] = {
         [
             {
                 "type": "session.update",
+                "event_id": "settings",
                 "session": {
                     "type": "realtime",
                     "instructions": "Be brief.",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
 import numpy as np
 import pytest
+
 from bargein.pipeline import Audio, Interrupt, Pipeline, ResponseEnded, ResponseStarted, SpeechStarted, Text, ToolCall
 from bargein.pipeline.testing import framed, silence
 from bargein.processors import Pacer, Resample, Spoken
@@ -16,13 +18,15 @@ from bargein.services.frames import Disconnected
 from bargein.services.providers.openai.client.realtime import OpenAIRealtime
 from bargein.services.providers.openai.server.serve import Faults, Server, serve
 from bargein.services.realtime import RealtimeError, ReconnectPolicy
-from bargein.services.sockets import Endpoint, Socket, dial
+from bargein.services.sockets import Endpoint, Socket, SocketClosedError, dial, pipe
 from bargein.services.testing import ScriptedBrain
 from bargein.services.tools import tool
-
+from tests.environment import amount
 from tests.speech import utterances
 
 BACKENDS = ["asyncio", "trio"]
+MANY = amount(60, 200)
+"""Conversations at once."""
 
 
 def run(backend: str, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
@@ -108,11 +112,11 @@ def test_a_connection_that_breaks_in_a_tool_call(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_two_hundred_at_once(backend: str) -> None:
+def test_many_at_once(backend: str) -> None:
     """In one process, server and clients: each gets its own answer."""
 
     async def one(server: Server, number: int, heard: dict[int, str]) -> None:
-        async with model(server).connect(cancel_within=30.0) as conversation:  # two hundred end at once, too
+        async with model(server).connect(cancel_seconds=30.0) as conversation:  # all of them end at once, too
             await conversation.send_text(str(number))
             words = ""
             async for event in conversation:
@@ -125,9 +129,9 @@ def test_two_hundred_at_once(backend: str) -> None:
         heard: dict[int, str] = {}
         async with serve(lambda: ScriptedBrain(["I hear you."]), max_sessions=300) as server:
             async with anyio.create_task_group() as group:
-                for number in range(200):
+                for number in range(MANY):
                     group.start_soon(one, server, number, heard)
-        assert heard == dict.fromkeys(range(200), "I hear you.")
+        assert heard == dict.fromkeys(range(MANY), "I hear you.")
 
     run(backend, talk)
 
@@ -163,3 +167,43 @@ def test_a_server_that_hangs_up(backend: str) -> None:
                         break
 
     run(backend, talk)
+
+
+def test_a_misspelled_option_is_named() -> None:
+    """With the class and the option that was probably meant."""
+    with pytest.raises(TypeError, match=r"^OpenAIRealtime\(modle=\.\.\.\): .*did you mean model=\?$"):
+        OpenAIRealtime(modle="gpt-realtime")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^OpenAIRealtime\(instruction=\.\.\.\): .*did you mean instructions=\?$"):
+        OpenAIRealtime(instruction="Be brief.")  # type: ignore[call-arg]
+
+
+@pytest.mark.virtual
+async def test_refused_settings_end_the_session_at_once() -> None:
+    """With the provider's own words, and without another connection."""
+    connections = 0
+
+    async def refuse(socket: Socket) -> None:
+        with suppress(SocketClosedError):
+            await socket.send(json.dumps({"type": "session.created", "session": {"id": "s"}}))
+            update = json.loads(await socket.receive())
+            details = {"type": "invalid_request_error", "code": "invalid_value", "message": "Invalid value: 'bob'."}
+            error = {**details, "param": "session.audio.output.voice", "event_id": update.get("event_id")}
+            await socket.send(json.dumps({"type": "error", "error": error}))
+            await socket.receive()
+
+    @asynccontextmanager
+    async def connect(endpoint: Endpoint) -> AsyncIterator[Socket]:
+        nonlocal connections
+        connections += 1
+        ours, theirs = pipe()
+        async with anyio.create_task_group() as group:
+            group.start_soon(refuse, theirs)
+            yield ours
+            await ours.close()
+
+    began = anyio.current_time()
+    with pytest.raises(RealtimeError, match="Invalid value: 'bob'"):
+        async with OpenAIRealtime(api_key="k", voice="bob", connect=connect).connect():
+            pass
+    assert connections == 1
+    assert anyio.current_time() < began + 1

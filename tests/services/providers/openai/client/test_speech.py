@@ -13,8 +13,9 @@ import anyio
 import numpy as np
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
+
 from bargein.services.cascade.parts import Samples, Word
-from bargein.services.providers.openai.client._speech_protocol import SoundAnswer, WordsAnswer, wav
+from bargein.services.providers.openai.client._speech_protocol import SpeechReader, TranscriptReader, wav
 from bargein.services.providers.openai.client.speech import OpenAISpeech, OpenAITranscription
 
 Script = Callable[[SocketStream], Awaitable[None]]
@@ -102,13 +103,13 @@ async def sound(pieces: int = 2) -> AsyncIterator[Samples]:
 
 async def heard(server: Server, pieces: int = 2, **options: Any) -> list[str]:
     options = {"retries": 0} | options
-    async with OpenAITranscription(api_key="secret", base_url=server.url, **options) as stt:
+    async with OpenAITranscription(api_key="secret", url=server.url, **options) as stt:
         return [text async for text in stt.transcribe(sound(pieces))]
 
 
 async def spoken(server: Server, text: str = "Hi you.", **options: Any) -> list[Samples | Word]:
     options = {"retries": 0} | options
-    async with OpenAISpeech(api_key="secret", base_url=server.url, **options) as tts:
+    async with OpenAISpeech(api_key="secret", url=server.url, **options) as tts:
         return [piece async for piece in tts.speak(text)]
 
 
@@ -127,8 +128,8 @@ def fails(backend: str, script: Script, error: type[Exception], match: str, **op
 # The protocol -----------------------------------------------------------------------------------------------------
 
 
-def stream() -> WordsAnswer:
-    return WordsAnswer("text/event-stream; charset=utf-8")
+def stream() -> TranscriptReader:
+    return TranscriptReader("text/event-stream; charset=utf-8")
 
 
 def test_deltas_are_joined_and_the_last_text_is_final() -> None:
@@ -170,7 +171,7 @@ def test_nonsense_is_an_error(data: str) -> None:
 
 def test_an_event_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that never ends is a fault, not a full memory."""
-    monkeypatch.setattr("bargein.services.providers._shared.sse.LARGEST", 100)
+    monkeypatch.setattr("bargein.services.providers._shared.sse.MAX_EVENT_BYTES", 100)
     with pytest.raises(ConnectionError, match="OpenAI sent an event of more than 100 bytes"):
         list(stream().feed(b"data: " + b"x" * 200))
 
@@ -188,7 +189,7 @@ def test_a_cut_stream_is_an_error() -> None:
     assert list(words.feed(b'data: {"type":"transcript.text.delta","delta":"Yes"}\n\n')) == ["Yes"]
     with pytest.raises(ConnectionError, match="the last words did not come"):
         list(words.end())
-    sound = SoundAnswer("audio/pcm", 24_000)
+    sound = SpeechReader("audio/pcm", 24_000)
     assert [piece.tolist() for data in (b"\x01", bytes(11), b"\x02") for piece in sound.feed(data)] == [[1, *[0] * 5]]
     assert list(sound.end()) == []
 
@@ -201,7 +202,7 @@ def test_a_wav_file_is_taken_for_what_is_in_it(size: int) -> None:
         (b"RIFFsamples!", np.frombuffer(b"RIFFsamples!", "<i2").tolist()),
         (b"RIFF", np.frombuffer(b"RIFF", "<i2").tolist()),
     ):
-        sound = SoundAnswer("audio/wav", 24_000)
+        sound = SpeechReader("audio/wav", 24_000)
         pieces = [piece for at in range(0, len(data), size) for piece in sound.feed(data[at : at + size])]
         assert [sample for piece in [*pieces, *sound.end()] for sample in piece.tolist()] == expected
 
@@ -210,9 +211,9 @@ def test_sound_of_another_kind_is_told() -> None:
     """It would be noise, or too slow."""
     for beginning in (b"ID3\x04", b"\xff\xfb\x90\x64", b"OggS"):
         with pytest.raises(ConnectionError, match="sent encoded sound where raw samples were asked for"):
-            list(SoundAnswer("audio/pcm", 24_000).feed(beginning + bytes(20)))
+            list(SpeechReader("audio/pcm", 24_000).feed(beginning + bytes(20)))
     with pytest.raises(ConnectionError, match=r"16 bits at 16000 Hz with 1 channel.*24000 Hz mono"):
-        list(SoundAnswer("audio/wav", 24_000).feed(wav(PIECE, 16_000)))
+        list(SpeechReader("audio/wav", 24_000).feed(wav(PIECE, 16_000)))
 
 
 def test_a_file_is_never_too_short() -> None:
@@ -286,7 +287,7 @@ def test_a_sentence_is_spoken_as_it_is_made(backend: str) -> None:
 
     async def use(server: Server) -> None:
         pieces: list[Samples] = []
-        async with OpenAISpeech(api_key="secret", base_url=server.url + "/", instructions="Calm.") as tts:
+        async with OpenAISpeech(api_key="secret", url=server.url + "/", instructions="Calm.") as tts:
             async for piece in tts.speak("Hi you."):
                 assert not isinstance(piece, Word)
                 go.set()
@@ -311,7 +312,7 @@ def test_a_connection_is_used_again(backend: str) -> None:
     """By the next utterance, and the next sentence; a line may be the last without an end."""
 
     async def use(server: Server) -> None:
-        async with OpenAITranscription(api_key="secret", base_url=server.url) as stt:
+        async with OpenAITranscription(api_key="secret", url=server.url) as stt:
             for _ in range(3):
                 assert [text async for text in stt.transcribe(sound())] == ["Good"]
         assert (server.connections, len(server.requests)) == (1, 3)
@@ -364,7 +365,7 @@ def test_a_cut_answer_is_told(backend: str) -> None:
 
     async def use(server: Server) -> None:
         seen: list[Any] = []
-        async with OpenAITranscription(api_key="secret", base_url=server.url) as stt:
+        async with OpenAITranscription(api_key="secret", url=server.url) as stt:
             with pytest.raises(ConnectionError, match="broke off in the middle"):
                 async for text in stt.transcribe(sound()):
                     seen.append(text)
@@ -461,7 +462,7 @@ def test_what_was_begun_is_not_asked_again(backend: str) -> None:
 
     async def use(server: Server) -> None:
         seen: list[Any] = []
-        async with OpenAISpeech(api_key="secret", base_url=server.url) as tts:
+        async with OpenAISpeech(api_key="secret", url=server.url) as tts:
             with pytest.raises(ConnectionError, match="broke off in the middle"):
                 async for piece in tts.speak("Hi you."):
                     seen.append(piece)
@@ -485,7 +486,7 @@ def test_nobody_there_is_told(backend: str) -> None:
     """With the address."""
 
     async def use(server: Server) -> None:
-        async with OpenAISpeech(api_key="secret", base_url="http://127.0.0.1:1/v1", retries=0) as tts:
+        async with OpenAISpeech(api_key="secret", url="http://127.0.0.1:1/v1", retries=0) as tts:
             with pytest.raises(ConnectionError, match=r"http://127\.0\.0\.1:1/v1 cannot be reached"):
                 await anext(tts.speak("Hi."))
 
@@ -501,7 +502,7 @@ def test_an_interrupt_closes_the_connection(backend: str) -> None:
         await stream.send(head + PIECE.astype("<i2").tobytes())
 
     async def use(server: Server) -> None:
-        async with OpenAISpeech(api_key="secret", base_url=server.url) as tts:
+        async with OpenAISpeech(api_key="secret", url=server.url) as tts:
             with anyio.CancelScope() as scope:
                 async with aclosing(tts.speak("Hi you.")) as pieces:
                     async for _ in pieces:
@@ -521,7 +522,7 @@ def test_a_malformed_event_closes_the_connection(backend: str) -> None:
         await stream.send(head + events(delta("Good")) + b"data: {\r\n\r\n")
 
     async def use(server: Server) -> None:
-        async with OpenAITranscription(api_key="secret", base_url=server.url) as stt:
+        async with OpenAITranscription(api_key="secret", url=server.url) as stt:
             texts = stt.transcribe(sound())
             assert await anext(texts) == "Good"
             with pytest.raises(ConnectionError, match="cannot be read"):

@@ -11,13 +11,13 @@ from typing import Any
 import anyio
 import numpy as np
 import numpy.typing as npt
+
 from bargein.pipeline import Audio, End, Frame
 from bargein.pipeline.testing import framed
 from bargein.processors import Resample
 from bargein.services.providers.openai import wire
 from bargein.services.providers.openai.server.serve import Ending, Event, ServerSession, serve_socket
 from bargein.services.sockets import Socket, SocketClosedError, pipe
-
 from tests.speech import utterances
 
 
@@ -53,24 +53,24 @@ class Hand:
 
     def client(self, type: str, **fields: Any) -> list[Event]:
         """Send an event as the client; returns what it is answered."""
-        self.core.received(json.dumps({"type": type, **fields}))
+        self.core.on_message(json.dumps({"type": type, **fields}))
         return self.events()
 
     def raw(self, data: str | bytes) -> list[Event]:
-        self.core.received(data)
+        self.core.on_message(data)
         return self.events()
 
     def brain(self, *frames: Frame) -> list[Event]:
         """Give frames as the brain; returns what the client hears of it."""
         for frame in frames:
-            self.core.given(frame)
+            self.core.on_frame(frame)
         return self.events()
 
     def speak(self, data: bytes, ms: int = 100) -> list[Event]:
         """Append sound in pieces."""
         step, first = 48 * ms, len(self.seen)
         for at in range(0, len(data), step):
-            self.core.received(wire.encode(wire.AudioAppend(audio=data[at : at + step])))
+            self.core.on_message(wire.encode(wire.AudioAppend(audio=data[at : at + step])))
             self.events()
         return self.seen[first:]
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import anyio
 import pytest
+
 from bargein.pipeline import Played, ToolCall, ToolResult, Usage
+from bargein.processors import Turns
 from bargein.services.cascade import Cascade
 from bargein.services.providers.openai.server.serve import serve
 from bargein.services.testing import ScriptedBrain
@@ -166,7 +168,7 @@ async def test_a_conversation_with_the_offline_cascade(whose: str) -> None:
     """The weather is asked for aloud, a tool is called, the answer spoken, and cut to what was heard of it."""
     pytest.importorskip("pocketsphinx", reason="the extra 'pocketsphinx' is not installed")
     pytest.importorskip("espeakng_loader", reason="the extra 'espeak' is not installed")
-    brain = Cascade.offline()
+    brain = Cascade.offline(turns=Turns(transcript_ms=30_000))  # a busy machine takes longer to hear what was said
     listening = {"input": {"transcription": {"model": "any"}}}
     tools = [WEATHER] if whose == "the client's" else []
     async with talking(brain, audio=listening, tools=tools) as connection:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import anyio
 import pytest
+
 from bargein.pipeline import (
     Audio,
     Inbox,

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 import pytest
+
 from bargein.pipeline import Audio, ToolCall
 from bargein.services.providers.openai import OpenAIRealtime
 from bargein.services.providers.openai.server.serve import serve_socket

@@ -11,6 +11,9 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bargein.pipeline import (
     Audio,
     Failure,
@@ -32,13 +35,11 @@ from bargein.pipeline import (
 from bargein.pipeline.testing import tone
 from bargein.processors import SpeechContinued, TurnControl
 from bargein.services.frames import ClearAudio, Commit, Configure, Respond
-from bargein.services.g711 import Codec, codec
+from bargein.services.media.g711 import Codec, codec
 from bargein.services.providers.openai import wire
 from bargein.services.providers.openai.server._audio import UserAudio
 from bargein.services.providers.openai.server._session import random_id
 from bargein.services.providers.openai.server.serve import Event, Remember, server_vad
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from .server_kit import Hand, error, keys, spoken, types
 
@@ -180,12 +181,13 @@ def test_push_to_talk() -> None:
     """Without turn detection nothing is heard; a commit makes an item, and `response.create` a turn."""
     hand = Hand(session=MANUAL)
     assert hand.speak(spoken("time")) == []
-    assert types(hand.client("input_audio_buffer.commit")) == [
-        "input_audio_buffer.committed",
-        "conversation.item.added",
-        "conversation.item.done",
+    events = hand.client("input_audio_buffer.commit")
+    assert types(events) == ["input_audio_buffer.committed", "conversation.item.added", "conversation.item.done"]
+    item, ms = events[0]["item_id"], len(spoken("time")) / 48
+    assert hand.frames() == [  # the bounds of what is to be transcribed
+        SpeechStarted(pts=0, item_id=item, lag_ms=ms),
+        SpeechStopped(pts=round(ms * 1e6), item_id=item),
     ]
-    assert hand.frames() == []
     hand.client("response.create")
     assert hand.frames() == [Commit()]
 
@@ -204,13 +206,13 @@ def test_a_sound_cut_through_a_sample_is_put_together() -> None:
     hand = Hand(session=MANUAL)
     data = tone(ms=100, rate=24_000).tobytes()
     for piece in (data[:333], data[333:1000], data[1000:]):
-        hand.core.received(wire.encode(wire.AudioAppend(audio=piece)))
+        hand.core.on_message(wire.encode(wire.AudioAppend(audio=piece)))
     frames = [frame for frame in hand.frames(sound=True) if isinstance(frame, Audio)]
     assert b"".join(frame.to_bytes() for frame in frames) == data
 
 
 def test_transcripts_go_to_their_item() -> None:
-    """Partial transcripts become deltas, the final one completes; an item is told of by its own id."""
+    """The deltas together are the final transcript, however much the partial ones differed from it."""
     hand = Hand(session={"audio": {"input": {"transcription": {"model": "any"}}}})
     item = hand.speak(spoken("time"))[0]["item_id"]
     events = hand.brain(
@@ -220,7 +222,7 @@ def test_transcripts_go_to_their_item() -> None:
         Transcript(text="late", item_id=item, final=True),
     )
     deltas = [event["delta"] for event in events if event["type"].endswith("transcription.delta")]
-    assert deltas == ["What", " time"]
+    assert deltas == ["Which time is it?"]
     assert events[-1]["type"].endswith("transcription.completed")
     assert events[-1]["transcript"] == "Which time is it?"
     assert {event["item_id"] for event in events} == {item}
@@ -494,6 +496,36 @@ def test_cancel_and_truncate() -> None:
     assert "Audio content of 150ms is already shorter than 151ms" in problem["message"]
 
 
+@pytest.mark.parametrize("change", ["truncate", "delete"])
+def test_a_change_of_an_item_in_progress_ends_its_response(change: str) -> None:
+    """A truncation is all that the Agents SDK sends at a barge-in. What was acknowledged stays as it is."""
+    hand = Hand()
+    hand.say()
+    hand.client("response.create")
+    item = hand.brain(ResponseStarted(response_id="r"), Text(text="Well,", response_id="r", item_id="i"), sound(400))[0]
+    hand.frames()
+    item_id = item["item"]["id"]
+    where = {"content_index": 0, "audio_end_ms": 150} if change == "truncate" else {}
+    events = hand.client(f"conversation.item.{change}", item_id=item_id, **where)
+    assert types(events)[-2:] == ["response.done", f"conversation.item.{change}d"]
+    assert events[-2]["response"]["status"] == "cancelled"
+    heard = 150.0 if change == "truncate" else 0.0
+    frames = hand.frames()
+    assert [frame for frame in frames if isinstance(frame, Played)] == [
+        Played(response_id="r", item_id="i", ms=heard, done=True)
+    ]
+    assert [type(frame) for frame in frames if not isinstance(frame, Played)] == [Interrupt]
+    assert hand.brain(Text(text=" the rest", response_id="r", item_id="i"), sound(400)) == []
+    assert hand.brain(ResponseEnded(response_id="r", outcome="interrupted")) == []
+    if change == "truncate":
+        (kept,) = hand.client("conversation.item.retrieve", item_id=item_id)
+        assert kept["item"]["content"] == [{"type": "output_audio"}]
+    else:
+        assert item_id not in hand.core.conversation
+    hand.core.close()
+    assert hand.frames() == []
+
+
 def test_what_is_not_cut_was_heard() -> None:
     """When the next turn comes, what was sent and not truncated counts as played, once."""
     hand = Hand()
@@ -637,7 +669,7 @@ def test_a_session_in_g711() -> None:
     """The user's sound is decoded for the brain, and the reply encoded, at 8 kHz."""
     form = {"format": {"type": "audio/pcmu"}}
     hand = Hand(session={"audio": {"input": {**form, "turn_detection": None}, "output": form}})
-    hand.core.received(wire.encode(wire.AudioAppend(audio=b"\xff" * 800)))
+    hand.core.on_message(wire.encode(wire.AudioAppend(audio=b"\xff" * 800)))
     (frame,) = hand.frames(sound=True)
     assert isinstance(frame, Audio)
     assert (frame.rate, frame.ms) == (8000, 100.0)
@@ -673,7 +705,6 @@ UPDATES: list[tuple[dict[str, Any], str, str]] = [
     ({}, "missing_required_parameter", "session.type"),
     ({"type": "transcription"}, "invalid_value", "session.type"),
     ({"type": "realtime", "temperature": 1}, "unknown_parameter", "session.temperature"),
-    ({"type": "realtime", "model": "another"}, "invalid_value", "session.model"),
     ({"type": "realtime", "output_modalities": ["text", "audio"]}, "invalid_value", "session.output_modalities"),
     ({"type": "realtime", "instructions": 1}, "invalid_type", "session.instructions"),
     ({"type": "realtime", "max_output_tokens": 5000}, "integer_out_of_range", "session.max_output_tokens"),
@@ -725,6 +756,32 @@ def test_an_update_that_cannot_be_changes_nothing(session: dict[str, Any], code:
     assert problem["event_id"] == "mine"
     assert hand.core.session is before
     assert hand.frames() == []
+
+
+@pytest.mark.parametrize("field", ["model", "id", "object", "expires_at"])
+def test_fields_that_only_the_server_sets_are_ignored(field: str) -> None:
+    """The rest of the update takes effect, and there is no error: the Agents SDKs always name a model."""
+    hand = Hand()
+    before = hand.core.session
+    (updated,) = hand.update(**{field: "another"}, instructions="Be brief.")
+    assert updated["session"] == {**before, "instructions": "Be brief."}
+    assert hand.frames() == [Configure(instructions="Be brief.")]
+
+
+def test_one_odd_field_does_not_sink_the_rest() -> None:
+    """The others take effect; each odd one is an error that names it and the client's event."""
+    hand = Hand()
+    odd = {"temperature": 0.8, "audio": {"input": {"noise_reduction": {"type": "loud"}}, "output": {"speed": 1.2}}}
+    events = hand.client(
+        "session.update", session={"type": "realtime", "instructions": "Be brief.", **odd}, event_id="mine"
+    )
+    assert types(events) == ["session.updated", "error", "error"]
+    assert events[0]["session"]["instructions"] == "Be brief."
+    assert events[0]["session"]["audio"]["output"]["speed"] == 1.2
+    assert events[0]["session"]["audio"]["input"]["noise_reduction"] is None
+    fields = [(each["error"]["param"], each["error"]["event_id"]) for each in events[1:]]
+    assert fields == [("session.temperature", "mine"), ("session.audio.input.noise_reduction.type", "mine")]
+    assert hand.frames() == [Configure(instructions="Be brief.")]
 
 
 MESSAGE = {"type": "message", "role": "user"}
@@ -1005,10 +1062,9 @@ def test_whatever_comes_the_order_holds(steps: list[tuple[str, int]]) -> None:
             hand.brain(BRAIN[at])
         elif kind in ("speech", "silence"):
             hand.speak(spoken("yes", 300) if kind == "speech" else bytes(48 * 300), ms=500)
-        elif (last := hand.core.conversation.last) is not None and kind == "truncate":
-            hand.client("conversation.item.truncate", item_id=last, content_index=0, audio_end_ms=at)
-        elif last is not None:
-            hand.client("conversation.item.delete", item_id=last)
+        elif items := list(hand.core.conversation):
+            where = {"content_index": 0, "audio_end_ms": at} if kind == "truncate" else {}
+            hand.client(f"conversation.item.{kind}", item_id=items[-1].id, **where)
     hand.core.close()
     current = ""
     added: set[str] = set()
@@ -1059,7 +1115,7 @@ def test_the_events_have_the_fields_of_the_recordings(name: str) -> None:
         if each["direction"] == "sent" and each["data"]["type"] != "input_audio_buffer.append":
             hand.client(**each["data"])
             if each["data"]["type"] == "response.create":
-                response = "s" if len(SCRIPTS[name]) > 1 and "r" in hand.core._over else "r"
+                response = "s" if len(SCRIPTS[name]) > 1 and "r" in hand.core._responses._over else "r"
                 answer(hand, response, *next(script))
     if name == "openai_audio_in_server_vad":
         item = hand.speak(spoken("hello"))[0]["item_id"]

@@ -17,13 +17,14 @@ import anyio.abc
 import numpy as np
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
+
 from bargein.pipeline import Audio, Interrupt
 from bargein.processors import Resample
+from bargein.services.media.intake import intercept
+from bargein.services.media.tracks import VoiceTrack
+from bargein.services.media.voice_receiver import VoiceReceiver
+from bargein.services.media.voice_sender import VoiceSender
 from bargein.services.providers.openai import serve_socket, wire
-from bargein.services.rtp.intake import intercept
-from bargein.services.rtp.listening import Listening
-from bargein.services.rtp.tracks import VoiceTrack
-from bargein.services.rtp.voice import VoiceSender
 from bargein.services.sockets import Socket, SocketClosedError, pipe
 from bargein.services.testing import ScriptedBrain
 
@@ -40,7 +41,7 @@ class Call:
         self.side: Socket | None = None
         """A sideband's end, which hears all that the channel does."""
         self.epoch = 0
-        self.voice, self.listening, self.resample = VoiceSender(), Listening(), Resample(24_000)
+        self.voice, self.listening, self.resample = VoiceSender(), VoiceReceiver(), Resample(24_000)
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.track = VoiceTrack(self.voice, self._pulled)
         self.channel: RTCDataChannel | None = None

@@ -8,6 +8,8 @@ import anyio
 import numpy as np
 import pytest
 import sniffio
+from aiortc import RTCPeerConnection
+
 from bargein.pipeline import (
     Audio,
     Frame,
@@ -26,7 +28,6 @@ from bargein.services.frames import Connected
 from bargein.services.providers.openai import OpenAIRealtime, dial_call
 from bargein.services.realtime import RealtimeError, ReconnectPolicy
 from bargein.services.sockets import Endpoint, SocketRefusedError
-
 from tests.speech import utterances
 
 from .call_peer import CallServer, call_server
@@ -213,6 +214,7 @@ async def test_a_lost_call_is_made_again() -> None:
         assert texts == ["Hello", "Hello to you.", "Still there?"]
 
 
+@pytest.mark.every_backend
 async def test_another_backend_is_refused() -> None:
     """With what to do instead."""
     if sniffio.current_async_library() == "asyncio":
@@ -220,3 +222,15 @@ async def test_another_backend_is_refused() -> None:
     with pytest.raises(RuntimeError, match="asyncio only"):
         async with dial_call(Endpoint(url="ws://127.0.0.1:9/v1/realtime")):
             pass
+
+
+async def test_aiortc_keeps_its_jitter_buffer_where_calls_replace_it() -> None:
+    """The one private attribute of aiortc that calls rely on (1.13 to 1.x)."""
+    pc = RTCPeerConnection()
+    try:
+        receiver = pc.addTransceiver("audio").receiver
+        assert hasattr(receiver, "_RTCRtpReceiver__jitter_buffer"), (
+            "aiortc has moved the jitter buffer of its receivers: bargein.services.media.intake must follow it"
+        )
+    finally:
+        await pc.close()

@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 import pytest
-from bargein.services.providers.openai.webrtc._call_wire import SOUNDS_SECONDS, CallWire
+
+from bargein.services.providers.openai.webrtc._call_wire import SOUND_STARTS_SECONDS, CallWire
 
 LOUD = b"\x00\x10" * 480
 QUIET = b"\x01\x00" * 480
@@ -136,8 +137,8 @@ def test_what_never_sounds_is_over_after_a_while() -> None:
     came(wire, "response.content_part.added", response_id="r", item_id="i", part={"type": "audio"})
     done(wire)
     assert wire.held
-    assert not list(wire.due(SOUNDS_SECONDS - 0.1))
-    assert [json.loads(each)["type"] for each in wire.due(SOUNDS_SECONDS)] == ["response.done"]
+    assert not list(wire.due(SOUND_STARTS_SECONDS - 0.1))
+    assert [json.loads(each)["type"] for each in wire.due(SOUND_STARTS_SECONDS)] == ["response.done"]
     wire = sounding()
     done(wire)
     assert not list(wire.due(1000))

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack
+
 from bargein.pipeline import Audio, Interrupt, Pipeline, ResponseEnded, Text, ToolCall, UserText
 from bargein.pipeline.testing import Harness, framed
 from bargein.services.frames import Connected, Disconnected
+from bargein.services.media.intake import intercept
+from bargein.services.media.voice_sender import SILENCE
 from bargein.services.providers.openai import OpenAISideband, mint_secret
 from bargein.services.realtime import RealtimeError
-from bargein.services.rtp.intake import intercept
-from bargein.services.rtp.voice import SILENCE
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, pipe
 
 from .call_peer import CallServer, call_server
@@ -159,7 +160,7 @@ async def test_only_what_is_given_is_changed() -> None:
     async with Harness(server.model()) as harness:
         await harness.next(Connected)
         await harness.session.cancel()
-    async with Harness(server.model(tools=[weather], instructions="Be brief.", session={"tracing": "auto"})) as harness:
+    async with Harness(server.model(tools=[weather], instructions="Be brief.", extra={"tracing": "auto"})) as harness:
         await harness.next(Connected)
         await harness.session.cancel()
     bare, full = (event["session"] for event in server.received)
@@ -319,7 +320,7 @@ async def test_no_secret_without_a_key() -> None:
         with pytest.raises(ConnectionError, match="answers 401"):
             await mint_secret({}, headers={"api-key": "azure's"}, url=url)
         server.refuse = (200, "[]")
-        with pytest.raises(ConnectionError, match="no secret"):
+        with pytest.raises(ConnectionError, match="is not a secret"):
             await mint_secret({}, api_key="key", url=url)
         with pytest.raises(ValueError, match="seconds=5"):
             await mint_secret({}, api_key="key", seconds=5, url=url)

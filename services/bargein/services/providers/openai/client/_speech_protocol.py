@@ -1,4 +1,4 @@
-"""OpenAI's speech over HTTP: sound to a file, answers to words and to sound. No I/O."""
+"""OpenAI's speech over HTTP, without I/O: sound becomes a file, and answers become text or sound."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import msgspec
 import numpy as np
 
 from bargein.services.cascade.parts import Samples
-from bargein.services.providers._shared.remote_socket import Pcm, read
+from bargein.services.providers._shared.remote_speech import PcmDecoder, decode_json
 from bargein.services.providers._shared.sse import EventTooLargeError, SseReader
 
-__all__ = ["SoundAnswer", "WordsAnswer", "complaint", "wav"]
+__all__ = ["SpeechReader", "TranscriptReader", "error_message", "wav"]
 
 SERVICE: Final = "OpenAI"
-SHORTEST: Final = 0.1
-"""Seconds of sound, at least: less is refused, and gets silence at its end."""
+MIN_SECONDS: Final = 0.1
+"""OpenAI refuses shorter sound, so silence is added at its end."""
 ENCODED: Final = (b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"OggS", b"fLaC")
-"""How MP3, Ogg and FLAC begin, which would be noise, and loud. Content types are not to be relied on."""
-LARGEST: Final = 2**20
-"""Bytes of an answer that is no stream, at most."""
+"""First bytes of MP3, Ogg and FLAC. Played as samples they would be loud noise; content types cannot be trusted."""
+MAX_BYTES: Final = 2**20
+"""Bytes of an answer that is not a stream, at most."""
 
 
 def wav(samples: Samples, rate: int) -> bytes:
-    """A file in memory."""
-    short = max(0, round(SHORTEST * rate) - len(samples))
+    """Return samples as a WAV file in memory."""
+    short = max(0, round(MIN_SECONDS * rate) - len(samples))
     file = io.BytesIO()
     with wave.open(file, "wb") as out:
         out.setnchannels(1)
@@ -38,8 +38,8 @@ def wav(samples: Samples, rate: int) -> bytes:
     return file.getvalue()
 
 
-def complaint(body: str | bytes) -> str:
-    """What an error says, if it is one of the interface's."""
+def error_message(body: str | bytes) -> str:
+    """Return the message of an error of the interface; empty for any other body."""
     try:
         error = msgspec.json.decode(body, type=dict[str, Any]).get("error")
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -49,7 +49,7 @@ def complaint(body: str | bytes) -> str:
 
 
 class _Whole(msgspec.Struct):
-    """The answer where the server does not stream."""
+    """The answer of a server that does not stream."""
 
     text: str
 
@@ -63,24 +63,28 @@ class _Event(msgspec.Struct):
     error: Any = None
 
 
-class WordsAnswer:
-    """What was heard: bytes in, the text so far out. `kind` is the answer's content type.
+class TranscriptReader:
+    """Reads a transcript: takes bytes, gives the text so far.
 
-    Raises `ConnectionError` for errors and nonsense, and at the end where the last words have not come.
+    Args:
+        kind: The answer's content type.
+
+    Raises:
+        ConnectionError: The server reports an error, sends nonsense, or ends before the last words.
     """
 
     def __init__(self, kind: str) -> None:
         self.over = False
-        """Nothing more will come."""
+        """The transcript is complete."""
         self._streamed = "text/event-stream" in kind
         self._reader = SseReader()
         self._body = bytearray()  # of an answer that is no stream
         self._written = self._text = ""
 
     def feed(self, data: bytes) -> Iterator[str]:
-        """The texts that are complete with these bytes."""
+        """Return the texts that are complete with these bytes; each replaces the one before."""
         if not self._streamed:
-            self._body += data[: LARGEST - len(self._body)]
+            self._body += data[: MAX_BYTES - len(self._body)]
             return
         try:
             for event in self._reader.feed(data):
@@ -89,10 +93,10 @@ class WordsAnswer:
             raise ConnectionError(f"{SERVICE} sent {error}") from None
 
     def end(self) -> Iterator[str]:
-        """The last text: no more bytes will come."""
+        """Return the last text, when no more bytes will come."""
         if not self._streamed:
             self.over = True
-            if text := read(SERVICE, bytes(self._body), _Whole).text.strip():
+            if text := decode_json(SERVICE, bytes(self._body), _Whole).text.strip():
                 yield text
             return
         if not self.over:
@@ -107,9 +111,9 @@ class WordsAnswer:
         if data == "[DONE]":
             self.over = True
             return
-        event, before = read(SERVICE, data, _Event), self._text
+        event, before = decode_json(SERVICE, data, _Event), self._text
         if event.type == "error" or event.error:
-            raise ConnectionError(f"{SERVICE} reports an error: {(complaint(data) or data)[:300]}")
+            raise ConnectionError(f"{SERVICE} reports an error: {(error_message(data) or data)[:300]}")
         if event.type == "transcript.text.delta":
             self._written += event.delta
             self._text = self._written.strip()
@@ -119,48 +123,54 @@ class WordsAnswer:
             yield self._text
 
 
-class SoundAnswer:
-    """What is spoken, at `rate`: bytes in, samples out. `kind` is the answer's content type.
+class SpeechReader:
+    """Reads sound: takes bytes, gives samples.
 
-    Raises `ConnectionError` for what is no sound, with what it says, and for sound that is not raw samples; the header
-    of a WAV file, which some servers send all the same, is passed over.
+    Some servers send a WAV file although raw samples were asked for; its header is skipped.
+
+    Args:
+        kind: The answer's content type.
+        rate: Samples per second (Hz) that are expected.
+
+    Raises:
+        ConnectionError: The answer is text, encoded sound, or sound in another format.
     """
 
     over = False
-    """Only the end of the bytes is its end."""
+    """Always False: only the end of the bytes is the end of the sound."""
 
     def __init__(self, kind: str, rate: int) -> None:
         self._kind = kind
         self._is_text = "json" in kind or kind.startswith("text/")
         self._header = _Header(rate)
-        self._pcm = Pcm()
-        self._said = bytearray()
+        self._pcm = PcmDecoder()
+        self._text = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Samples]:
-        """The samples that are complete with these bytes."""
+        """Return the samples that are complete with these bytes."""
         if self._is_text:
-            self._said += data[: LARGEST - len(self._said)]
-        elif len(samples := self._pcm.samples(self._header.behind(data))):
+            self._text += data[: MAX_BYTES - len(self._text)]
+        elif len(samples := self._pcm.decode(self._header.skip(data))):
             yield samples
 
     def end(self) -> Iterator[Samples]:
-        """What was taken for a header that did not end. Half a sample is none."""
+        """Return the samples of a beginning that looked like a header. Half a sample is dropped."""
         if self._is_text:
-            said = " ".join(self._said.decode("utf-8", "replace").split())[:300]
-            raise ConnectionError(f"{SERVICE} sent {self._kind} where sound was expected: {said}")
-        if len(samples := self._pcm.samples(self._header.rest())):
+            message = " ".join(self._text.decode("utf-8", "replace").split())[:300]
+            raise ConnectionError(f"{SERVICE} sent {self._kind} where sound was expected: {message}")
+        if len(samples := self._pcm.decode(self._header.rest())):
             yield samples
 
 
 class _Header:
-    """The beginning of a sound, while it may be the header of a WAV file."""
+    """Skips the header of a WAV file at the beginning of the bytes, if there is one."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
-        self._begun: bytes | None = b""  # None once it is over, or there is none
+        self._begun: bytes | None = b""  # what may be a header; None once there cannot be more of it
 
-    def behind(self, data: bytes) -> bytes:
-        """What is no header of these bytes, and of those that were kept."""
+    def skip(self, data: bytes) -> bytes:
+        """Return the bytes that are sound, of these and of those that were held back."""
         if self._begun is None:
             return data
         self._begun += data
@@ -174,7 +184,7 @@ class _Header:
         return self._sound(self._begun)
 
     def _sound(self, file: bytes) -> bytes:
-        """What is known of the sound in a file, of which this is the beginning."""
+        """Return the sound in the beginning of a WAV file, as far as it is there."""
         at = 12
         while at + 8 <= len(file):
             name, (size,) = file[at : at + 4], struct.unpack_from("<I", file, at + 4)
@@ -184,12 +194,12 @@ class _Header:
             if name == b"fmt " and at + 24 <= len(file):
                 self._check(*struct.unpack_from("<HHIIHH", file, at + 8))
             at += 8 + size + size % 2
-        if len(file) > LARGEST:
+        if len(file) > MAX_BYTES:
             raise ConnectionError(f"{SERVICE} sent a WAV file without sound")
         return b""
 
     def rest(self) -> bytes:
-        """What was kept, if it is too short for a header."""
+        """Return what was held back, if it is too short to be a header."""
         kept, self._begun = self._begun or b"", None
         return b"" if len(kept) >= 12 else kept
 

@@ -1,12 +1,20 @@
-"""OpenAI's realtime models, over WebSocket, and whatever else speaks their protocol."""
+"""OpenAI's realtime models, over WebSocket or WebRTC, and other servers that speak the same protocol."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Unpack
+from typing import Unpack
 
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.providers.openai.dialect import GA, Dialect
-from bargein.services.providers.openai.options import Shared, TurnDetection, address, found_key, settings, sounding
+from bargein.services.providers.openai.options import (
+    OpenAIOptions,
+    driver_options,
+    endpoint_url,
+    find_key,
+    model_settings,
+    with_audio_format,
+)
 from bargein.services.realtime import Realtime
 
 from .protocol import PROFILE, AudioForm, OpenAIProtocol
@@ -15,53 +23,53 @@ __all__ = ["OpenAIRealtime"]
 
 
 class OpenAIRealtime(Realtime):
-    """A realtime model of OpenAI's: a brain that hears and speaks 24 kHz mono; 8 kHz with `audio="audio/pcmu"` or
-    `"audio/pcma"`, which is G.711 on the wire, for telephones.
+    """A realtime model of OpenAI: a brain that hears and speaks 24 kHz mono, or G.711 at 8 kHz for telephones.
 
-    `api_key` is taken from `OPENAI_API_KEY` when it is not given. `turn_detection` is `"server_vad"`,
-    `"semantic_vad"`, either as a dictionary with its settings, or None for push to talk: then a `Commit`, or a `Turn`
-    of a `Turns` above, ends the user's turn. With `output="text"` a voice of one's own can follow. `transcription` is
-    the model that writes down what the user says, or a dictionary; None for none. `session` holds any other settings
-    of the interface, and is merged over all of these. The other options are those of `Realtime`.
+    Args:
+        model: The model's name.
+        audio: The format of sound on the wire, both ways: `"audio/pcm"` (24 kHz), `"audio/pcmu"` or `"audio/pcma"`
+            (G.711, 8 kHz).
+        url: The server's address. Any server of the protocol will do.
+        headers: HTTP headers that are sent besides the key.
+        dialect: How the server differs from OpenAI's protocol of today; `BETA` for servers that speak the protocol
+            of before 2025. Azure has its own classes in `bargein.services.providers.azure`.
+        options: Those of `OpenAIOptions`:
 
-    `connect=dial_call` talks over WebRTC in place of a WebSocket. `url` is any other server of the protocol, and
-    `dialect=BETA` for one that still speaks as OpenAI did before; Azure is in `bargein.services.providers.azure`. Raises
-    `ValueError` without a key.
+            * `api_key`: the key; by default that of the environment variable `OPENAI_API_KEY`;
+            * `instructions`: what the model is told about its task;
+            * `voice`: the name of the voice;
+            * `output`: `"audio"` (the default), or `"text"`, so that another voice can follow;
+            * `turn_detection`: `"server_vad"` (the default), `"semantic_vad"`, a dictionary with the settings of
+              either, or None for push to talk, where a `Commit` frame or a `Turns` processor above ends the turn;
+            * `transcription`: the model that transcribes the user (default `"gpt-4o-mini-transcribe"`), a dictionary
+              with its settings, or None for no transcripts;
+            * `extra`: other fields of the session, merged over all of these;
+            * `tools`, `fps`, `reconnect`, `history`, `connect`, `resume`: as in `Realtime`. `connect=dial_call` talks
+              over WebRTC in place of a WebSocket.
+
+    Raises:
+        ValueError: There is no key, or an option has a value that the model does not support.
+        TypeError: There is no such option.
     """
 
+    @check_options
     def __init__(
         self,
         model: str = "gpt-realtime",
         *,
-        api_key: str | None = None,
-        instructions: str = "",
-        voice: str | None = None,
-        output: Literal["audio", "text"] = "audio",
         audio: AudioForm = "audio/pcm",
-        turn_detection: TurnDetection = "server_vad",
-        transcription: str | Mapping[str, Any] | None = "gpt-4o-mini-transcribe",
-        session: Mapping[str, Any] | None = None,
         url: str = "wss://api.openai.com/v1/realtime",
         headers: Mapping[str, str] | None = None,
         dialect: Dialect = GA,
-        **shared: Unpack[Shared],
+        **options: Unpack[OpenAIOptions],
     ) -> None:
-        key = found_key("OpenAIRealtime", api_key, "OPENAI_API_KEY")
-        profile = sounding("OpenAIRealtime", PROFILE, audio)
-        where, sent = address("OpenAIRealtime", url, dialect, model), dialect.authorization(key)
+        key = find_key("OpenAIRealtime", options.get("api_key"), "OPENAI_API_KEY")
+        profile = with_audio_format("OpenAIRealtime", PROFILE, audio)
+        address = endpoint_url("OpenAIRealtime", url, dialect, model)
+        sent = {**dialect.authorization(key), **(headers or {})}
         super().__init__(
             profile=profile,
-            protocol=lambda: OpenAIProtocol(
-                url=where, headers={**sent, **(headers or {})}, profile=profile, form=audio, dialect=dialect
-            ),
-            settings=settings(
-                model,
-                instructions=instructions,
-                voice=voice,
-                output=output,
-                turn_detection=turn_detection,
-                transcription=transcription,
-                session=session,
-            ),
-            **shared,
+            protocol=lambda: OpenAIProtocol(url=address, headers=sent, profile=profile, form=audio, dialect=dialect),
+            settings=model_settings(model, options, transcription="gpt-4o-mini-transcribe"),
+            **driver_options(options),
         )

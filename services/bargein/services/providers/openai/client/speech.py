@@ -1,4 +1,4 @@
-"""Hearing and speaking over OpenAI's HTTP interface, and over that of the many servers that have the same."""
+"""Speech-to-text and text-to-speech over OpenAI's HTTP interface, and over that of compatible servers."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from typing import Any, Protocol, Self, TypeVar
 import anyio
 import numpy as np
 
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.cascade.parts import Samples, SpeechToText, TextToSpeech, Word
-from bargein.services.providers._shared.http import Http, HttpFault
-from bargein.services.providers._shared.remote_socket import RemoteSocket
+from bargein.services.providers._shared.http import HttpClient, HttpFault
+from bargein.services.providers._shared.remote_speech import RemoteSpeech
 from bargein.services.sockets.retry import RETRYABLE_STATUSES, backoff_seconds, retry_after_seconds
 
-from ._speech_protocol import SoundAnswer, WordsAnswer, complaint, wav
+from ._speech_protocol import SpeechReader, TranscriptReader, error_message, wav
 
 __all__ = ["OpenAISpeech", "OpenAITranscription"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-LARGEST_REFUSAL = 64 * 2**10
-"""Bytes of a refusal that are read."""
+MAX_REFUSAL_BYTES = 64 * 2**10
+"""Bytes of an error answer that are read, at most."""
 
 
-class _Reads(Protocol[T_co]):
-    """The protocol of an answer."""
+class _AnswerReader(Protocol[T_co]):
+    """Turns the bytes of an answer into pieces: transcripts or sound."""
 
     over: bool
 
@@ -46,16 +47,17 @@ class _RefusedError(Exception):
         self.wait = wait
 
 
-class _OverHttp(RemoteSocket):
-    """A part that asks one request an utterance or a sentence, again while nothing of its answer has come."""
+class _OverHttp(RemoteSpeech):
+    """A part that sends one request for each utterance or sentence, and retries while no answer has begun."""
 
     service = "OpenAI"
 
-    def __init__(self, api_key: str | None, base_url: str, silence_seconds: float, retries: int) -> None:
+    def __init__(self, api_key: str | None, url: str, silence_seconds: float, retries: int) -> None:
         super().__init__(api_key, "OPENAI_API_KEY", silence_seconds, retries)
-        who = type(self).__name__
-        self._base = base_url.rstrip("/")
-        self._http = Http(who, self._base, first_byte_seconds=silence_seconds, silent_seconds=silence_seconds)
+        self._base = url.rstrip("/")
+        self._http = HttpClient(
+            type(self).__name__, self._base, first_byte_seconds=silence_seconds, silence_seconds=silence_seconds
+        )
         self._headers = {"authorization": f"Bearer {self._secret}", "accept-encoding": "identity"}
 
     async def __aenter__(self) -> Self:
@@ -76,82 +78,98 @@ class _OverHttp(RemoteSocket):
             await self._http.close()
 
     async def _ask(
-        self, path: str, reads: Callable[[str], _Reads[T]], put: Callable[[T], Awaitable[None]], **content: Any
+        self, path: str, reader: Callable[[str], _AnswerReader[T]], put: Callable[[T], Awaitable[None]], **content: Any
     ) -> None:
-        """Ask, and give what is read of the answer."""
-        attempt, given = 0, False
+        """Send a request and pass on the pieces of its answer."""
+        attempt, answered = 0, False
 
-        async def give(piece: T) -> None:
-            nonlocal given
-            given = True
+        async def pass_on(piece: T) -> None:
+            nonlocal answered
+            answered = True
             await put(piece)
 
         while True:
             attempt += 1
             try:
-                return await self._once(path, reads, give, content)
+                return await self._once(path, reader, pass_on, content)
             except (HttpFault, _RefusedError) as fault:
                 wait = self._wait(fault, attempt)
-                if given or wait is None or attempt > self._retries:
+                if answered or wait is None or attempt > self._retries:
                     raise
             await anyio.sleep(wait)
 
     async def _once(
-        self, path: str, reads: Callable[[str], _Reads[T]], put: Callable[[T], Awaitable[None]], content: dict[str, Any]
+        self,
+        path: str,
+        reader: Callable[[str], _AnswerReader[T]],
+        put: Callable[[T], Awaitable[None]],
+        content: dict[str, Any],
     ) -> None:
         async with self._http.post(self._base + path, headers=self._headers, **content) as answer:
             if answer.status != 200:
-                said = await answer.beginning(LARGEST_REFUSAL)
-                raise _RefusedError(answer.status, said, retry_after_seconds(answer.headers))
-            protocol = reads(answer.kind)
-            while not protocol.over and (data := await answer.chunk()) is not None:
+                body = await answer.read_available(MAX_REFUSAL_BYTES)
+                raise _RefusedError(answer.status, body, retry_after_seconds(answer.headers))
+            protocol = reader(answer.content_type)
+            while not protocol.over and (data := await answer.read_chunk()) is not None:
                 for piece in protocol.feed(data):
                     await put(piece)
             for piece in protocol.end():
                 await put(piece)
-            await answer.linger()
+            await answer.drain()
 
     def _wait(self, fault: HttpFault | _RefusedError, attempt: int) -> float | None:
-        """Seconds before the next try; None when another would not help, or come too late."""
+        """Return the seconds before the next attempt; None where another one cannot help or would come too late."""
         if isinstance(fault, _RefusedError):
             return backoff_seconds(attempt, fault.wait, self._random) if fault.status in RETRYABLE_STATUSES else None
-        if fault.kind == "slow":
+        if fault.cause == "slow":
             return None
         return (
             backoff_seconds(attempt, None, self._random) if attempt > 1 else 0.0
-        )  # most often one that was kept too long
+        )  # mostly a connection of the pool that the server has closed
 
-    def _meaning(self, error: Exception) -> Exception:
-        error = super()._meaning(error)
+    def _to_error(self, error: Exception) -> Exception:
+        error = super()._to_error(error)
         if isinstance(error, _RefusedError):
-            # A refused key is repeated in part by what is said of it.
-            said = "" if error.status == 401 else complaint(error.body) or error.body
-            return ConnectionError(self._refusal(error.status, said))
+            # The message for a refused key repeats a part of the key.
+            message = "" if error.status == 401 else error_message(error.body) or error.body
+            return ConnectionError(self._refusal(error.status, message))
         if isinstance(error, HttpFault):
-            if error.kind == "slow":
-                return self._silent()
-            if error.kind == "unreachable":
-                return ConnectionError(f"{self._base} cannot be reached: {self._clean(error.said)}")
-            return ConnectionError(f"{self.service} broke off in the middle: {self._clean(error.said)}")
+            if error.cause == "slow":
+                return self._timeout()
+            if error.cause == "unreachable":
+                return ConnectionError(f"{self._base} cannot be reached: {self._clean(error.detail)}")
+            return ConnectionError(f"{self.service} broke off in the middle: {self._clean(error.detail)}")
         if type(error) is ConnectionError:
             return ConnectionError(self._clean(str(error)))
         return error
 
 
 class OpenAITranscription(_OverHttp, SpeechToText):
-    """Hear with OpenAI: an utterance is sent when it is over, and its words come as they are written::
+    """OpenAI's speech-to-text: an utterance is sent when it is over, and its words come as they are written::
 
         Cascade(OpenAITranscription(), ..., ...)
 
-    `language` is a BCP 47 tag, of which the first part is sent; `prompt` says what to expect. `options` are any other
-    fields of the interface, merged over ours. The key is that of `OPENAI_API_KEY` unless it is given; a server that
-    asks for none takes any. `base_url` is that of a compatible server, such as `"http://localhost:8000/v1"`.
+    A server that is busy, fails or closes the connection is asked again while no part of its answer has come, and not
+    before the time that it names.
 
-    A server that is busy, fails or hangs up is asked again, up to `retries` times, while nothing of its answer has
-    come, and not before it wants. Raises `ConnectionError` where the server refuses, complains or breaks off, and
-    `TimeoutError` where nothing comes for `silence_seconds`. Raises `ValueError` without a key.
+    Args:
+        model: The model's name.
+        api_key: The key; None for that of the environment variable `OPENAI_API_KEY`. A server that wants no key
+            accepts any.
+        language: A BCP 47 tag such as `en-GB`, of which the first part is sent; empty for any language.
+        prompt: Words that are likely to be said, which helps the model with names.
+        extra: Other fields of the request, merged over ours.
+        url: The server's address. Compatible servers have others, such as `"http://localhost:8000/v1"`.
+        silence_seconds: Longest wait for the next bytes of an answer, in seconds.
+        retries: Attempts after the first one, at most.
+
+    Raises:
+        ValueError: There is no key.
+        ConnectionError: The server refuses, reports an error or breaks off. Raised while it transcribes.
+        TimeoutError: Nothing came for `silence_seconds`. Raised while it transcribes.
     """
 
+    @check_options
     def __init__(
         self,
         model: str = "gpt-4o-mini-transcribe",
@@ -159,44 +177,57 @@ class OpenAITranscription(_OverHttp, SpeechToText):
         api_key: str | None = None,
         language: str = "",
         prompt: str = "",
-        options: Mapping[str, str] | None = None,
-        base_url: str = "https://api.openai.com/v1",
+        extra: Mapping[str, str] | None = None,
+        url: str = "https://api.openai.com/v1",
         silence_seconds: float = 10.0,
         retries: int = 2,
     ) -> None:
-        super().__init__(api_key, base_url, silence_seconds, retries)
+        super().__init__(api_key, url, silence_seconds, retries)
         self.language = language
         self._fields = {"model": model, "response_format": "json", "stream": "true"}
         self._fields |= {"language": language.split("-", 1)[0]} if language else {}
         self._fields |= {"prompt": prompt} if prompt else {}
-        self._fields |= options or {}
+        self._fields |= extra or {}
 
     def transcribe(self, sound: AsyncIterator[Samples]) -> AsyncGenerator[str]:
-        """Hear one utterance."""
-        return self._exchange(partial(self._hear, sound))
+        """Transcribe one utterance; each text replaces the one before."""
+        return self._exchange(partial(self._transcribe, sound))
 
-    async def _hear(self, sound: AsyncIterator[Samples], put: Callable[[str], Awaitable[None]]) -> None:
+    async def _transcribe(self, sound: AsyncIterator[Samples], put: Callable[[str], Awaitable[None]]) -> None:
         pieces = [samples async for samples in sound]
         if not sum(map(len, pieces)):
             return
         file = ("speech.wav", wav(np.concatenate(pieces), self.rate), "audio/wav")
-        await self._ask("/audio/transcriptions", WordsAnswer, put, data=self._fields, files={"file": file})
+        await self._ask("/audio/transcriptions", TranscriptReader, put, data=self._fields, files={"file": file})
 
 
 class OpenAISpeech(_OverHttp, TextToSpeech):
-    """Speak with OpenAI, as the sound is made::
+    """OpenAI's text-to-speech, played as it is made::
 
         Cascade(..., ..., OpenAISpeech(voice="marin", instructions="Speak calmly."))
 
-    `options` are any other fields of the interface (`{"speed": 1.1}`), merged over ours. The sound is OpenAI's, 24 kHz;
-    `rate` is for a server that has another. It does not say when its words sound. The key is that of `OPENAI_API_KEY`
-    unless it is given; a server that asks for none takes any. `base_url` is that of a compatible server.
+    It does not give the times of words. A server that is busy, fails or closes the connection is asked again while no
+    part of its answer has come, and not before the time that it names.
 
-    A server that is busy, fails or hangs up is asked again, up to `retries` times, while nothing of its answer has
-    come, and not before it wants. Raises `ConnectionError` where the server refuses, complains or breaks off, and
-    `TimeoutError` where nothing comes for `silence_seconds`. Raises `ValueError` without a key.
+    Args:
+        model: The model's name.
+        voice: The voice's name.
+        api_key: The key; None for that of the environment variable `OPENAI_API_KEY`. A server that wants no key
+            accepts any.
+        instructions: How to speak, in plain words.
+        extra: Other fields of the request, such as `{"speed": 1.1}`, merged over ours.
+        rate: Samples per second (Hz) of the server's sound; OpenAI's is 24,000.
+        url: The server's address. Compatible servers have others.
+        silence_seconds: Longest wait for the next bytes of an answer, in seconds.
+        retries: Attempts after the first one, at most.
+
+    Raises:
+        ValueError: There is no key.
+        ConnectionError: The server refuses, reports an error or breaks off. Raised while it speaks.
+        TimeoutError: Nothing came for `silence_seconds`. Raised while it speaks.
     """
 
+    @check_options
     def __init__(
         self,
         model: str = "gpt-4o-mini-tts",
@@ -204,25 +235,25 @@ class OpenAISpeech(_OverHttp, TextToSpeech):
         voice: str = "alloy",
         api_key: str | None = None,
         instructions: str = "",
-        options: Mapping[str, Any] | None = None,
+        extra: Mapping[str, Any] | None = None,
         rate: int = 24_000,
-        base_url: str = "https://api.openai.com/v1",
+        url: str = "https://api.openai.com/v1",
         silence_seconds: float = 10.0,
         retries: int = 2,
     ) -> None:
-        super().__init__(api_key, base_url, silence_seconds, retries)
+        super().__init__(api_key, url, silence_seconds, retries)
         self.rate = rate
         self._fields: dict[str, Any] = {"model": model, "voice": voice, "response_format": "pcm"}
         self._fields |= {"instructions": instructions} if instructions else {}
-        self._fields |= options or {}
+        self._fields |= extra or {}
 
     def speak(self, text: str) -> AsyncGenerator[Samples | Word]:
         """Speak a sentence or a part of one."""
-        return self._exchange(partial(self._say, text))
+        return self._exchange(partial(self._speak, text))
 
-    async def _say(self, text: str, put: Callable[[Samples | Word], Awaitable[None]]) -> None:
+    async def _speak(self, text: str, put: Callable[[Samples | Word], Awaitable[None]]) -> None:
         if not text.strip():
             return
         await self._ask(
-            "/audio/speech", partial(SoundAnswer, rate=self.rate), put, json={**self._fields, "input": text}
+            "/audio/speech", partial(SpeechReader, rate=self.rate), put, json={**self._fields, "input": text}
         )

@@ -10,34 +10,41 @@ import numpy.typing as npt
 
 from bargein.pipeline import Audio, Frame, ResponseEnded
 from bargein.processors import Resample, Vad
-from bargein.services.g711 import Codec, codec
+from bargein.services.media.g711 import Codec, codec
 
 __all__ = ["MakeVad", "ReplyAudio", "UserAudio", "server_vad"]
 
 Samples = npt.NDArray[np.int16]
 MakeVad = Callable[[Mapping[str, Any]], Vad]
-"""Makes the VAD for a session's `turn_detection`."""
+"""Makes the `Vad` for a session's `turn_detection` object."""
 
 SECOND = 1_000_000_000
-PIECE_MS = 100
-"""Sound goes to the brain in pieces no longer than this, so that the news of speech stands where it belongs."""
-DELTA_MS = 500
-"""And to the client in deltas no longer than this, so that an interruption does not wait behind one."""
-SILENCE_MS = {"high": 300.0, "medium": 600.0, "auto": 600.0, "low": 1200.0}
+MAX_PIECE_MS = 100
+"""Longest piece of sound that goes to the brain, so that starts and ends of speech stand between the right pieces."""
+MAX_DELTA_MS = 500
+"""Longest delta that goes to the client, so that an interruption does not wait behind one."""
+STOP_MS = {"high": 300.0, "medium": 600.0, "auto": 600.0, "low": 1200.0}
 
 
 def server_vad(turn: Mapping[str, Any]) -> Vad:
-    """The project's own `Vad`, set as a `turn_detection` says. `semantic_vad` waits by its eagerness."""
+    """Return this project's `Vad`, set as a `turn_detection` object says.
+
+    `semantic_vad` is a VAD whose pause at the end of speech depends on `eagerness`.
+    """
     if turn["type"] == "semantic_vad":
-        return Vad(stop_ms=SILENCE_MS[turn["eagerness"]])
+        return Vad(stop_ms=STOP_MS[turn["eagerness"]])
     threshold = min(0.99, max(0.01, float(turn["threshold"])))
     return Vad(threshold=threshold, stop_ms=max(20.0, float(turn["silence_duration_ms"])))
 
 
 class UserAudio:
-    """The user's sound: bytes come in; sound for the brain comes out, and what a VAD hears in it.
+    """The user's sound: turns bytes of the wire into frames for the brain, with starts and ends of speech between them.
 
-    `rate` is what the brain wants; None for whatever comes. The `pts` of everything counts all sound of the session.
+    All `pts` count the sound of the session from its beginning.
+
+    Args:
+        rate: Sampling rate that the brain wants, in Hz; None for that of the wire.
+        make_vad: Makes the detector of speech; None where the brain finds speech by itself.
     """
 
     def __init__(self, rate: int | None, make_vad: MakeVad | None) -> None:
@@ -54,7 +61,7 @@ class UserAudio:
 
     @property
     def ms(self) -> float:
-        """How much sound there has been."""
+        """Length of all sound so far, in milliseconds."""
         return self._pts / 1e6
 
     @property
@@ -62,7 +69,7 @@ class UserAudio:
         return self._start + self._count * SECOND // self._codec.rate
 
     def configure(self, form: Codec, turn: Mapping[str, Any] | None) -> None:
-        """Set the format, and the turn detection, None for none. What stays the same is not begun anew."""
+        """Set the format and the turn detection (None for none). A detector starts anew where its settings change."""
         if form is not self._codec:
             self._start, self._count, self._codec, self._odd = self._pts, 0, form, b""
             self._to_vad = self._to_brain = self._vad = None
@@ -70,19 +77,19 @@ class UserAudio:
             self._turn, self._vad, self._to_vad = turn, None, None
 
     def take(self, data: bytes) -> Iterator[Frame]:
-        """Sound for the brain, each piece followed by what was heard in it."""
+        """Return the sound as frames, each followed by starts and ends of speech that were found in it."""
         data = self._odd + data
         whole = len(data) - len(data) % self._codec.width
         self._odd, data = data[whole:], data[:whole]
         rate, samples = self._codec.rate, self._codec.decode(data)
-        for at in range(0, len(samples), step := rate * PIECE_MS // 1000):
+        for at in range(0, len(samples), step := rate * MAX_PIECE_MS // 1000):
             piece = Audio(samples=samples[at : at + step], rate=rate, pts=self._pts)
             self._count += len(piece.samples)
             yield from self._for_brain(piece)
-            yield from self._hear(piece)
+            yield from self._detect(piece)
 
-    def apart(self, data: bytes) -> Iterator[Frame]:
-        """Sound for the brain that came as an item, and not through the microphone."""
+    def decode_item(self, data: bytes) -> Iterator[Frame]:
+        """Return sound that came as a conversation item, and so is not part of the microphone's stream."""
         samples = self._codec.decode(data[: len(data) - len(data) % self._codec.width])
         if len(samples):
             yield from self._for_brain(Audio(samples=samples, rate=self._codec.rate, pts=self._pts))
@@ -95,7 +102,7 @@ class UserAudio:
             self._to_brain = Resample(self._wanted or piece.rate)
         yield from self._to_brain.process(piece)
 
-    def _hear(self, piece: Audio) -> Iterator[Frame]:
+    def _detect(self, piece: Audio) -> Iterator[Frame]:
         if self._turn is None or self._make_vad is None:
             return
         if self._vad is None:
@@ -109,18 +116,18 @@ class UserAudio:
             pieces = self._to_vad.process(piece)
         for each in pieces:
             if isinstance(each, Audio):
-                yield from (news for news in self._vad.process(each) if not isinstance(news, Audio))
+                yield from (found for found in self._vad.process(each) if not isinstance(found, Audio))
 
 
 class ReplyAudio:
-    """The agent's voice: the brain's sound becomes deltas in the format of the response."""
+    """The agent's sound: turns frames of the brain into deltas in the format of the response."""
 
     def __init__(self, form: Codec) -> None:
         self._codec = form
         self._resample: Resample | None = None
 
     def take(self, frame: Audio) -> Iterator[tuple[str, bytes]]:
-        """Deltas, each with the brain's item that it belongs to."""
+        """Return deltas, each with the brain's id of the item that it belongs to."""
         if frame.rate == self._codec.rate and frame.channels == 1 and self._resample is None:
             yield from self._cut(frame)
             return
@@ -130,15 +137,15 @@ class ReplyAudio:
             if isinstance(each, Audio):
                 yield from self._cut(each)
 
-    def rest(self) -> Iterator[tuple[str, bytes]]:
-        """What is held back, when nothing more follows."""
+    def flush(self) -> Iterator[tuple[str, bytes]]:
+        """Return what the resampler has held back, when nothing more follows."""
         if self._resample is not None:
             for each in self._resample.process(ResponseEnded(response_id="")):
                 if isinstance(each, Audio):
                     yield from self._cut(each)
 
     def _cut(self, frame: Audio) -> Iterator[tuple[str, bytes]]:
-        step = self._codec.rate * DELTA_MS // 1000
+        step = self._codec.rate * MAX_DELTA_MS // 1000
         samples = frame.samples.reshape(-1)
         for at in range(0, len(samples), step):
             yield frame.item_id, self._codec.encode(np.ascontiguousarray(samples[at : at + step]))

@@ -1,4 +1,4 @@
-"""The session object: its defaults, and what an update may change."""
+"""The session object of a served session: its defaults, and what an update may change."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from ._errors import RequestError, missing, wrong_type, wrong_value
 
-__all__ = ["checked_response", "new_session", "updated"]
+__all__ = ["new_session", "response_settings", "update_session"]
 
 Rule = Callable[[Any, Any, str], Any]
-"""Of the new value, the present one and the field's name: what it becomes. Raises `RequestError`."""
+"""Takes a new value, the present one and the field's path; returns what the field becomes. Raises `RequestError`."""
 Schema = Mapping[str, "Rule | Schema"]
 
 OTHERS = "*"
-"""In a schema, what holds for the fields that it does not name; without it there are none."""
+"""The key of a schema for fields that it does not name. Without it, such fields are refused."""
 EAGERNESS = ("low", "medium", "high", "auto")
 PCM = {"type": "audio/pcm", "rate": 24_000}
 
@@ -23,7 +23,18 @@ PCM = {"type": "audio/pcm", "rate": 24_000}
 def new_session(
     id: str, model: str, expires_at: int, changes: Mapping[str, Any] | None = None, *, lenient: bool = False
 ) -> dict[str, Any]:
-    """The object of a session that begins, as the service gives it, with some fields set. Raises `RequestError`."""
+    """Return the object of a session that begins, with the fields that the service gives.
+
+    Args:
+        id: The session's id.
+        model: The model's name.
+        expires_at: When the session ends, in seconds since 1970.
+        changes: Fields that differ from the defaults, as in a `session.update`.
+        lenient: Keep fields that the GA interface does not know.
+
+    Raises:
+        RequestError: `changes` has fields or values that are not allowed.
+    """
     session: dict[str, Any] = {
         "type": "realtime",
         "object": "realtime.session",
@@ -49,34 +60,56 @@ def new_session(
         },
         "include": None,
     }
-    return updated(session, {"type": "realtime", **changes}, lenient=lenient) if changes else session
+    return update_session(session, {"type": "realtime", **changes}, lenient=lenient) if changes else session
 
 
-def updated(
-    session: dict[str, Any], changes: Mapping[str, Any], *, spoken: bool = False, lenient: bool = False
+def update_session(
+    session: dict[str, Any],
+    changes: Mapping[str, Any],
+    *,
+    spoken: bool = False,
+    lenient: bool = False,
+    problems: list[RequestError] | None = None,
 ) -> dict[str, Any]:
-    """The session after an update; the given one is left alone. What is left out stays, null clears.
+    """Return the session object after an update. Fields that are left out stay; null clears a field.
 
-    `spoken`: the agent has been heard, so its voice is fixed. `lenient`: as in a dialect, where there is more than the
-    GA interface knows, which is kept as it is. Raises `RequestError`.
+    Args:
+        session: The object as it is, which is not changed.
+        changes: The fields of the update.
+        spoken: The agent has been heard, so its voice cannot change.
+        lenient: Keep fields that the GA interface does not know, as dialects have them.
+        problems: Takes the error of each field that is not allowed, and the other fields are updated; with None the
+            first such field is raised.
+
+    Raises:
+        RequestError: `type` is missing or wrong, or a field or a value is not allowed and `problems` is None.
     """
     kind = changes.get("type")
     if kind is None:
         raise missing("session.type")
     if kind != "realtime":
         raise wrong_value("session.type", kind, "Value must be 'realtime'.")
-    result: dict[str, Any] = _merged(session, changes, "session", _LENIENT if lenient else _SESSION)
-    if spoken and result["audio"]["output"]["voice"] != session["audio"]["output"]["voice"]:
-        raise RequestError("cannot_update_voice", "Cannot update a conversation's voice if assistant audio is present.")
+    schema = _LENIENT if lenient else _SESSION
+    result: dict[str, Any] = _merged(session, changes, "session", schema, problems)
+    output, voice = result["audio"]["output"], session["audio"]["output"]["voice"]
+    if spoken and output["voice"] != voice:
+        error = RequestError(
+            "cannot_update_voice", "Cannot update a conversation's voice if assistant audio is present."
+        )
+        if problems is None:
+            raise error
+        problems.append(error)
+        output["voice"] = voice
     return result
 
 
-def checked_response(
+def response_settings(
     session: dict[str, Any], changes: Mapping[str, Any] | None, *, lenient: bool = False
 ) -> dict[str, Any]:
-    """What holds for one response: the session's settings, and over them those of `response.create`.
+    """Return what holds for one response: the settings of the session, and over them those of `response.create`.
 
-    Raises `RequestError`.
+    Raises:
+        RequestError: A field or a value is not allowed.
     """
     base = {
         "output_modalities": session["output_modalities"],
@@ -94,19 +127,26 @@ def checked_response(
     return result
 
 
-def _merged(old: Mapping[str, Any], new: Any, path: str, schema: Schema) -> Any:
+def _merged(
+    old: Mapping[str, Any], new: Any, path: str, schema: Schema, problems: list[RequestError] | None = None
+) -> Any:
+    """Return an object after an update of some fields; errors of single fields go to `problems`, if that is given."""
     if not isinstance(new, Mapping):
         raise wrong_type(path, new, "an object")
     result = copy.deepcopy(dict(old))
     for name, value in new.items():
         rule, where = schema.get(name) or schema.get(OTHERS), f"{path}.{name}"
-        if rule is None:
-            raise RequestError("unknown_parameter", f"Unknown parameter: '{where}'.", where)
-        if isinstance(rule, Mapping):
-            if value is not None:
-                result[name] = _merged(result.get(name) or {}, value, where, rule)
-        else:
-            result[name] = rule(value, result.get(name), where)
+        try:
+            if rule is None:
+                raise RequestError("unknown_parameter", f"Unknown parameter: '{where}'.", where)
+            if not isinstance(rule, Mapping):
+                result[name] = rule(value, result.get(name), where)
+            elif value is not None:
+                result[name] = _merged(result.get(name) or {}, value, where, rule, problems)
+        except RequestError as error:
+            if problems is None:
+                raise
+            problems.append(error)
     return result
 
 
@@ -121,9 +161,8 @@ def _text(value: Any, old: Any, path: str) -> str:
     return value
 
 
-def _same(value: Any, old: Any, path: str) -> Any:
-    if value != old:
-        raise wrong_value(path, value, f"It cannot be changed; it is {old!r}.")
+def _read_only(value: Any, old: Any, path: str) -> Any:
+    # Ignored and not refused, as by the service: the Agents SDKs send their model's name in each update.
     return old
 
 
@@ -194,7 +233,7 @@ def _format(value: Any, old: Any, path: str) -> dict[str, Any]:
 
 
 def _any_format(value: Any, old: Any, path: str) -> dict[str, Any]:
-    """A format with any rate; what is left out stays."""
+    """Return a format with any rate. Fields that are left out stay."""
     if isinstance(value, Mapping):
         value = {**(old or {}), **value}
         rate = value.get("rate", 24_000)
@@ -282,7 +321,7 @@ def _metadata(value: Any, old: Any, path: str) -> dict[str, str] | None:
 
 
 def _any_turns(value: Any, old: Any, path: str) -> dict[str, Any] | None:
-    """Turn detection of whatever kind: what a provider calls by a name of its own is like `server_vad`."""
+    """Return turn detection of any kind. A kind that only one provider has is treated like `server_vad`."""
     if isinstance(value, Mapping):
         kind = value.get("type")
         if kind is None:
@@ -315,10 +354,10 @@ _SHARED: Schema = {
 _SESSION: Schema = {
     **_SHARED,
     "type": _any,
-    "id": _same,
-    "object": _same,
-    "model": _same,
-    "expires_at": _same,
+    "id": _read_only,
+    "object": _read_only,
+    "model": _read_only,
+    "expires_at": _read_only,
     "tracing": _any,
     "truncation": _any,
     "include": _any,

@@ -1,4 +1,4 @@
-"""What the server refuses, in the words and codes of the real one."""
+"""Errors for what a client may not ask, in the words and codes of the real service."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 from bargein.services.providers.openai import wire
 
-__all__ = ["RequestError", "explained", "missing", "wrong_type", "wrong_value"]
+__all__ = ["RequestError", "explain_malformed", "missing", "wrong_type", "wrong_value"]
 
 _MISSING = re.compile(r"missing required field `([^`]*)`(?: - at `\$\.?([^`]*)`)?")
 _WRONG = re.compile(r"Expected `([^`]*)`, got `([^`]*)`(?: - at `\$\.?([^`]*)`)?")
@@ -19,44 +19,52 @@ _KNOWN = ", ".join(f"'{kind.__struct_config__.tag}'" for kind in wire.ClientEven
 
 
 class RequestError(Exception):
-    """A client's event that cannot be done: becomes an `error` event, and the session goes on."""
+    """A client's request that cannot be done. It becomes an `error` event, and the session goes on."""
 
     def __init__(self, code: str | None, message: str, param: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         """The API's code."""
         self.message = message
-        """A sentence."""
+        """A sentence for people."""
         self.param = param
-        """Which field."""
+        """The field that is wrong."""
 
 
 def missing(param: str) -> RequestError:
-    """For a field that must be there."""
+    """Return the error for a required field that is missing."""
     return RequestError("missing_required_parameter", f"Missing required parameter: '{param}'.", param)
 
 
 def wrong_value(param: str, value: Any, expected: str) -> RequestError:
-    """For a value that is none of those expected."""
+    """Return the error for a value that is not allowed; `expected` says which are."""
     return RequestError("invalid_value", f"Invalid value: {value!r:.80}. {expected}", param)
 
 
 def wrong_type(param: str, value: Any, expected: str) -> RequestError:
-    """For a value of another type."""
+    """Return the error for a value of the wrong type; `expected` names the right one."""
     kind = "null" if value is None else type(value).__name__
     return RequestError(
         "invalid_type", f"Invalid type for '{param}': expected {expected}, but got {kind} instead.", param
     )
 
 
-class _Head(msgspec.Struct):
+class _EventId(msgspec.Struct):
     event_id: str | None = None
 
 
-def explained(data: str | bytes, problem: wire.MalformedError | str) -> tuple[RequestError, str | None]:
-    """Why a message could not be read, and the `event_id` that it has nevertheless."""
+def explain_malformed(data: str | bytes, problem: wire.MalformedError | str) -> tuple[RequestError, str | None]:
+    """Return the error for a message that could not be read, and the message's `event_id`, if that can be read.
+
+    The service names the field that is wrong. Here its name is found in the messages of `msgspec` (0.18 to 0.19); with
+    other words of a later version the code would become `invalid_json`, which `test_session.py` shows.
+
+    Args:
+        data: The message.
+        problem: Why it could not be decoded, or its type where that is unknown.
+    """
     try:
-        head = msgspec.json.decode(data, type=_Head).event_id
+        head = msgspec.json.decode(data, type=_EventId).event_id
     except (msgspec.DecodeError, UnicodeDecodeError):
         head = None
     if isinstance(problem, str):

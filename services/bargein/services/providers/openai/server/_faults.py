@@ -1,4 +1,4 @@
-"""What can go wrong with the service, on demand: for the tests of a client."""
+"""Faults of the service on demand, for tests of clients."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Faults", "Faulty"]
+__all__ = ["FaultInjector", "Faults"]
 
 Event = dict[str, Any]
 
 STRAGGLER = b"\x00\x40\x00\xc0" * 480
-"""40 ms at 24 kHz that nobody could fail to hear."""
+"""40 ms of loud sound at 24 kHz."""
 
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes wrong, and when. By default nothing does."""
+    """Faults of a server, for tests of clients. By default nothing goes wrong."""
 
     late_deltas_after_cancel: int = 0
-    """So many deltas of sound still come between a cancellation and the `response.done` that tells of it."""
+    """Deltas of sound that still come between a cancellation and its `response.done`."""
     late_deltas_after_done: int = 0
-    """So many still come after it."""
+    """Deltas of sound that still come after the `response.done` of a cancellation."""
     delta_before_created: bool = False
     """The first delta of a response comes before its `response.created`."""
     split_deltas: int = 0
-    """Each delta comes in so many pieces: sound cut through its samples, text and arguments anywhere."""
+    """Pieces that each delta is cut into: sound through its samples, text and arguments anywhere. 0 for no cut."""
     slow_reader_seconds: float = 0.0
-    """So long it takes the server to read each message."""
+    """Seconds that the server takes to read each message."""
     close_after_events: int = 0
-    """The connection breaks, without a goodbye, after so many events; 0 for never."""
+    """Events after which the connection breaks without a close frame; 0 for never."""
     expire_after_seconds: float = 0.0
-    """The session expires so early; 0 for as usual."""
+    """Seconds after which the session expires; 0 for as long as the limits say."""
     error_events: tuple[str, ...] = ()
-    """After each `response.created` an error event with the next of these codes."""
+    """Codes of error events: after each `response.created` comes one with the next code."""
     duplicate_speech_started: bool = False
     """Each `speech_started` comes twice."""
     malformed_json: bool = False
-    """Behind each `response.created` comes a message that is no JSON, and one that is no event."""
+    """After each `response.created` come a message that is not JSON and one that is not an event."""
     unknown_events: bool = False
-    """Before each event comes one of a type that nobody knows, and each has a field that nobody knows."""
+    """Before each event comes one of an unknown type, and each event has an unknown field."""
     html_answer: bool = False
     """The handshake is answered with a web page."""
     refuse_status: int = 0
-    """The handshake is refused with this HTTP status; 0 for not."""
+    """HTTP status that refuses the handshake; 0 for none."""
 
 
-class Faulty:
-    """Lets what is sent go wrong: an event or several, or text, for each event that goes in."""
+class FaultInjector:
+    """Replaces each event that is sent by what a faulty service would send."""
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
@@ -56,8 +56,8 @@ class Faulty:
         self._held: list[Event] = []  # response.created and what follows, until a delta
         self._last: Event | None = None  # the latest delta of sound
 
-    def spoil(self, event: Event) -> Iterator[Event | str]:
-        """What is sent in place of an event."""
+    def apply(self, event: Event) -> Iterator[Event | str]:
+        """Return what is sent in place of an event: events, or text that is not an event."""
         for each in self._reordered(event):
             for piece in self._split(each):
                 if self._faults.unknown_events:

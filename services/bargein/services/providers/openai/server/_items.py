@@ -1,4 +1,4 @@
-"""The items of a conversation: what a client may create, in which order they stand, what the brain is told of them."""
+"""Items of a served conversation: which ones a client may create, their order, and what the brain is told of them."""
 
 from __future__ import annotations
 
@@ -7,52 +7,50 @@ import binascii
 from collections.abc import Iterator
 from typing import Any
 
-from bargein.pipeline import Frame, Image
+from bargein.pipeline import Image
 from bargein.services.frames import Remember
 from bargein.services.providers.openai import wire
 
 from ._errors import RequestError, missing, wrong_value
 
-__all__ = ["ServerConversation", "ServerItem", "checked"]
+__all__ = ["ServerConversation", "ServerItem", "check_item"]
 
 CONTENT = {
     "system": ("input_text",),
     "user": ("input_text", "input_audio", "input_image"),
     "assistant": ("output_text", "output_audio"),
 }
-LONGEST_ID = 32
+MAX_ID_CHARACTERS = 32
 
 
 class ServerItem:
-    """An item, and what the server knows beside it."""
+    """An item as the client sees it, and what the server knows about it."""
 
     def __init__(self, item: dict[str, Any]) -> None:
         self.item = item
-        """As the client sees it."""
+        """The item as the client sees it."""
         self.text = ""
-        """The user's words, if it is a message with text."""
+        """The text of a message, its parts joined by line breaks."""
         self.images: list[Image] = []
         """The user's pictures."""
-        self.sound = b""
-        """The user's sound, if it came with the item."""
+        self.audio = b""
+        """Sound that came with the item."""
         self.ms = 0.0
-        """How long its sound is: the user's, or as much of the agent's as was sent."""
-        self.told = ""
-        """How much of its transcript the client has."""
+        """Length of the user's sound, or of the agent's as far as it was sent, in milliseconds."""
         self.final = False
-        """Its transcript will not change any more."""
-        self.brain = ("", "")
-        """The brain's own names for the response and the item, if it is the agent's."""
-        self.open = False
-        """It is the agent's and was sent, and nobody has said yet how much of it was heard."""
+        """Its transcript is complete."""
+        self.brain_ids = ("", "")
+        """The brain's ids of the response and the item, where the item is the agent's."""
+        self.unreported = False
+        """The item was sent to the client, and the brain does not know yet how much of it was heard."""
 
     @property
     def id(self) -> str:
-        """Its id."""
+        """The item's id."""
         return str(self.item["id"])
 
     def remembered(self) -> Iterator[Remember]:
-        """It as history, if it has words."""
+        """Return the item as history for the brain; nothing where it has no words."""
         item = self.item
         if item["type"] == "function_call":
             yield Remember(
@@ -63,14 +61,9 @@ class ServerItem:
         elif self.text:
             yield Remember(role=item["role"], text=self.text, item_id=self.id)
 
-    def told_apart(self) -> Iterator[Frame]:
-        """It as history, with its pictures."""
-        yield from self.images
-        yield from self.remembered()
-
 
 class ServerConversation:
-    """Items in their order."""
+    """The items of a conversation in their order."""
 
     def __init__(self) -> None:
         self._order: list[str] = []
@@ -82,19 +75,19 @@ class ServerConversation:
     def __iter__(self) -> Iterator[ServerItem]:
         return (self._entries[id] for id in self._order)
 
-    @property
-    def last(self) -> str | None:
-        """The id of the last item."""
-        return self._order[-1] if self._order else None
-
     def get(self, id: str) -> ServerItem | None:
-        """An item."""
+        """Return an item; None where there is none with this id."""
         return self._entries.get(id)
 
     def add(self, entry: ServerItem, after: str | None = None) -> str | None:
-        """Put an item at the end, behind another one, or first (`root`); returns the id of the one before it.
+        """Add an item and return the id of the item before it.
 
-        Raises `RequestError` for an id that is taken, and for one that is not there.
+        Args:
+            entry: The new item.
+            after: The id of the item to put it behind; `root` for the beginning, None for the end.
+
+        Raises:
+            RequestError: The id is taken, or `after` does not exist.
         """
         if entry.id in self._entries:
             raise RequestError(
@@ -119,12 +112,18 @@ class ServerConversation:
         return self._order[at - 1] if at else None
 
     def before(self, id: str) -> str | None:
-        """The id of the item before an item."""
+        """Return the id of the item before an item; None for the first."""
         at = self._order.index(id) if id in self._entries else 0
         return self._order[at - 1] if at else None
 
     def need(self, id: str, doing: str, verb: str) -> ServerItem:
-        """An item that a client names. Raises `RequestError` when it is not there."""
+        """Return an item that a client names. Raises `RequestError` where it does not exist.
+
+        Args:
+            id: The item's id.
+            doing: What the client wants, for the message: `deleting`.
+            verb: The same for the code: `delete`.
+        """
         entry = self._entries.get(id)
         if entry is None:
             raise RequestError(
@@ -135,17 +134,23 @@ class ServerConversation:
         return entry
 
     def remove(self, entry: ServerItem) -> None:
-        """Take an item out."""
+        """Remove an item."""
         self._order.remove(entry.id)
         del self._entries[entry.id]
 
 
-def checked(item: wire.WireItem, id: str, call: str) -> ServerItem:
-    """An item that a client creates; `id` and `call` are for what it leaves out. Raises `RequestError`."""
-    if item.id is not None and not 0 < len(item.id) <= LONGEST_ID:
+def check_item(item: wire.WireItem, id: str, call_id: str) -> ServerItem:
+    """Return an item that a client creates. Raises `RequestError` for one that the interface does not allow.
+
+    Args:
+        item: What the client sent.
+        id: The id, where the client gave none.
+        call_id: The id of a function call, where the client gave none.
+    """
+    if item.id is not None and not 0 < len(item.id) <= MAX_ID_CHARACTERS:
         raise RequestError(
             "string_above_max_length",
-            f"Invalid 'item.id': string of length {len(item.id)}. Expected 1 to {LONGEST_ID} characters.",
+            f"Invalid 'item.id': string of length {len(item.id)}. Expected 1 to {MAX_ID_CHARACTERS} characters.",
             "item.id",
         )
     base: dict[str, Any] = {"id": item.id or id, "type": item.type}
@@ -155,7 +160,7 @@ def checked(item: wire.WireItem, id: str, call: str) -> ServerItem:
         for name in ("name", "arguments"):
             if getattr(item, name) is None:
                 raise missing(f"item.{name}")
-        base |= {"status": "completed", "name": item.name, "call_id": item.call_id or call}
+        base |= {"status": "completed", "name": item.name, "call_id": item.call_id or call_id}
         return ServerItem({**base, "arguments": item.arguments})
     if item.type == "function_call_output":
         for name in ("call_id", "output"):
@@ -195,7 +200,7 @@ def _message(item: wire.WireItem, base: dict[str, Any]) -> ServerItem:
             if part.type == "input_audio":
                 if part.audio is None:
                     raise missing(f"{path}.audio")
-                entry.sound += part.audio
+                entry.audio += part.audio
             elif part.transcript:
                 texts.append(part.transcript)
             kept["transcript"] = part.transcript

@@ -1,25 +1,25 @@
-"""A response in progress: its items, and the events that tell of them, in the order of the real service."""
+"""A response in progress: its items and their events, in the order of the real service."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from bargein.pipeline import Usage
+from bargein.pipeline import Audio, Usage
 from bargein.processors import Timing
-from bargein.services.g711 import codec
+from bargein.services.media.g711 import codec
 
 from ._audio import ReplyAudio
 from ._items import ServerConversation, ServerItem
 
 __all__ = ["ReplyWriter"]
 
-Say = Callable[..., None]
-"""Takes an event's type and fields, and sends it."""
+Send = Callable[..., None]
+"""Takes an event's type and fields, and sends the event."""
 
 
 class _Message:
-    """A message of a response while it grows."""
+    """A message of the response while it grows."""
 
     def __init__(self, entry: ServerItem, index: int) -> None:
         self.entry = entry
@@ -28,9 +28,14 @@ class _Message:
 
 
 class ReplyWriter:
-    """A response in progress.
+    """A response in progress. Making one sends `response.created`.
 
-    `settings` is what holds for it: `checked_response`.
+    Args:
+        id: The response's id.
+        settings: What holds for it, from `response_settings`.
+        conversation: The conversation's id and items.
+        send: Sends an event.
+        new_id: Makes an id of a kind, such as `item`.
     """
 
     def __init__(
@@ -38,44 +43,45 @@ class ReplyWriter:
         id: str,
         settings: dict[str, Any],
         conversation: tuple[str, ServerConversation],
-        say: Say,
-        ids: Callable[[str], str],
+        send: Send,
+        new_id: Callable[[str], str],
     ) -> None:
         self.id = id
-        self.brain: str | None = None
-        """The brain's own name for it, once it is known which of its responses this is."""
+        self.brain_id: str | None = None
+        """The brain's id of the response; None until it is known which of the brain's responses this is."""
         self.usage: Usage | None = None
+        """What it cost, where the brain says so."""
         self.ms = 0.0
-        """How much of its sound was sent."""
+        """Length of the sound that was sent, in milliseconds."""
         self._settings = settings
         self._conversation_id, self._conversation = conversation
-        self._say = say
-        self._ids = ids
+        self._send = send
+        self._new_id = new_id
         self._text_only = settings["output_modalities"] == ["text"]
-        self._mouth = ReplyAudio(codec(settings["audio"]["output"]["format"]))
+        self._audio = ReplyAudio(codec(settings["audio"]["output"]["format"]))
         self._codec = codec(settings["audio"]["output"]["format"])
         self._messages: dict[str, _Message] = {}
         self._output: list[dict[str, Any]] = []
-        say("response.created", response=self._state("in_progress"))
+        send("response.created", response=self._state("in_progress"))
 
     # What the brain gives -----------------------------------------------------------------------------------------
 
     def text(self, text: str, item: str) -> None:
-        """Words of the reply."""
+        """Add text of the agent to an item."""
         message = self._message(item)
         if text:
-            message.entry.open = message.entry.open or self._text_only
+            message.entry.unreported = message.entry.unreported or self._text_only
             message.pieces.append(text)
             kind = "output_text" if self._text_only else "output_audio_transcript"
             self._of_part(f"response.{kind}.delta", message, delta=text)
 
-    def audio(self, frame: Any) -> None:
-        """Sound of the reply. Where text was asked for, there is none."""
+    def audio(self, frame: Audio) -> None:
+        """Add sound of the agent; it is left out of a response in text."""
         if not self._text_only:
-            self._deltas(self._mouth.take(frame))
+            self._send_deltas(self._audio.take(frame))
 
     def timing(self, frame: Timing) -> None:
-        """When a word sounds: for sessions that ask for it, as Azure's Voice Live does."""
+        """Send the time of a word, for sessions that ask for it, as with Azure's Voice Live."""
         self._of_part(
             "response.audio_timestamp.delta",
             self._message(frame.item_id),
@@ -85,67 +91,72 @@ class ReplyWriter:
             timestamp_type="word",
         )
 
-    def call(self, call: str, name: str, arguments: str) -> None:
-        """A call of a tool, whole."""
+    def call(self, call_id: str, name: str, arguments: str) -> None:
+        """Add a complete call of a tool."""
         item = {
-            "id": self._ids("item"),
+            "id": self._new_id("item"),
             "type": "function_call",
             "status": "in_progress",
             "name": name,
-            "call_id": call,
+            "call_id": call_id,
             "arguments": "",
         }
         entry = ServerItem(item)
         index = self._add(entry)
-        ids = {"response_id": self.id, "item_id": entry.id, "output_index": index, "call_id": call}
+        ids = {"response_id": self.id, "item_id": entry.id, "output_index": index, "call_id": call_id}
         if arguments:
-            self._say("response.function_call_arguments.delta", **ids, delta=arguments)
-        self._say("response.function_call_arguments.done", **ids, name=name, arguments=arguments)
+            self._send("response.function_call_arguments.delta", **ids, delta=arguments)
+        self._send("response.function_call_arguments.done", **ids, name=name, arguments=arguments)
         self._done(entry, index, {**item, "status": "completed", "arguments": arguments})
 
     def end(self, status: str, details: dict[str, Any] | None) -> None:
-        """It is over: close what is open, and say so."""
-        whole = status == "completed"
-        if whole:
-            self._deltas(self._mouth.rest())
+        """End the response: complete its items and send `response.done`.
+
+        Args:
+            status: `completed`, `cancelled`, `failed` or `incomplete`.
+            details: The `status_details` object.
+        """
+        completed = status == "completed"
+        if completed:
+            self._send_deltas(self._audio.flush())
         for message in self._messages.values():
-            self._close(message, "completed" if whole else "incomplete")
-        self._say("response.done", response=self._state(status, details))
+            self._close(message, "completed" if completed else "incomplete")
+        self._send("response.done", response=self._state(status, details))
 
     # Its items ----------------------------------------------------------------------------------------------------
 
-    def _deltas(self, deltas: Any) -> None:
+    def _send_deltas(self, deltas: Iterable[tuple[str, bytes]]) -> None:
         for item, delta in deltas:
             message = self._message(item)
             ms = self._codec.ms(len(delta))
             self.ms += ms
             message.entry.ms += ms
-            message.entry.open = True
+            message.entry.unreported = True
             self._of_part("response.output_audio.delta", message, delta=delta)
 
-    def _message(self, name: str) -> _Message:
-        """The message that is called so by the brain, which begins with its first word or sound."""
-        message = self._messages.get(name)
+    def _message(self, item_id: str) -> _Message:
+        """Return the message with a brain's item id. It begins with its first text or sound."""
+        message = self._messages.get(item_id)
         if message is None:
             item = {
-                "id": self._ids("item"),
+                "id": self._new_id("item"),
                 "type": "message",
                 "status": "in_progress",
                 "role": "assistant",
                 "content": [],
             }
             entry = ServerItem(item)
-            entry.brain = (self.brain or "", name)
-            message = self._messages[name] = _Message(entry, self._add(entry))
+            entry.brain_ids = (self.brain_id or "", item_id)
+            message = self._messages[item_id] = _Message(entry, self._add(entry))
             self._of_part("response.content_part.added", message, part=self._part(""))
         return message
 
     def _add(self, entry: ServerItem) -> int:
         index = len(self._output)
         self._output.append(entry.item)
-        self._say("response.output_item.added", response_id=self.id, output_index=index, item=dict(entry.item))
+        self._send("response.output_item.added", response_id=self.id, output_index=index, item=dict(entry.item))
         before = self._conversation.add(entry)
-        self._say("conversation.item.added", previous_item_id=before, item=dict(entry.item))
+        self._send("conversation.item.added", previous_item_id=before, item=dict(entry.item))
         return index
 
     def _close(self, message: _Message, status: str) -> None:
@@ -163,14 +174,14 @@ class ReplyWriter:
     def _done(self, entry: ServerItem, index: int, item: dict[str, Any]) -> None:
         entry.item = self._output[index] = item
         before = self._conversation.before(entry.id)
-        self._say("conversation.item.done", previous_item_id=before, item=item)
-        self._say("response.output_item.done", response_id=self.id, output_index=index, item=item)
+        self._send("conversation.item.done", previous_item_id=before, item=item)
+        self._send("response.output_item.done", response_id=self.id, output_index=index, item=item)
 
     def _part(self, text: str) -> dict[str, Any]:
         return {"type": "text", "text": text} if self._text_only else {"type": "audio", "transcript": text}
 
     def _of_part(self, type: str, message: _Message, **fields: Any) -> None:
-        self._say(
+        self._send(
             type,
             response_id=self.id,
             item_id=message.entry.id,
@@ -197,20 +208,20 @@ class ReplyWriter:
 
 
 def _usage(usage: Usage | None) -> dict[str, Any]:
-    told = usage or Usage()
+    usage = usage or Usage()
     return {
-        "total_tokens": told.input_tokens + told.output_tokens,
-        "input_tokens": told.input_tokens,
-        "output_tokens": told.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
         "input_token_details": {
-            "text_tokens": max(0, told.input_tokens - told.input_audio_tokens),
-            "audio_tokens": told.input_audio_tokens,
+            "text_tokens": max(0, usage.input_tokens - usage.input_audio_tokens),
+            "audio_tokens": usage.input_audio_tokens,
             "image_tokens": 0,
-            "cached_tokens": told.cached_tokens,
-            "cached_tokens_details": {"text_tokens": told.cached_tokens, "audio_tokens": 0, "image_tokens": 0},
+            "cached_tokens": usage.cached_tokens,
+            "cached_tokens_details": {"text_tokens": usage.cached_tokens, "audio_tokens": 0, "image_tokens": 0},
         },
         "output_token_details": {
-            "text_tokens": max(0, told.output_tokens - told.output_audio_tokens),
-            "audio_tokens": told.output_audio_tokens,
+            "text_tokens": max(0, usage.output_tokens - usage.output_audio_tokens),
+            "audio_tokens": usage.output_audio_tokens,
         },
     }

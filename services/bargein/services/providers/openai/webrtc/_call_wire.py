@@ -1,11 +1,13 @@
-"""A call of OpenAI's: the messages of its data channel, and the sound beside it, as if all came on one socket. No I/O.
+"""A call's data channel and its sound, put together as the messages of one WebSocket, without I/O.
 
-On a call the server plays: it says when a response begins to sound and when it has (`output_audio_buffer.started`,
-`.stopped`, `.cleared`), and when the user interrupts it cuts its memory to what was played, by itself. So here
+On a call the server plays the sound itself. It says when the sound of a response begins and ends
+(`output_audio_buffer.started`, `.stopped`, `.cleared`). When the user interrupts, it cuts its memory to what was
+played.
+So this module does three things:
 
-* the sound that comes belongs to the response that is sounding, and becomes its deltas;
-* a response is over when it has sounded, and not when it has been made;
-* `output_audio_buffer.clear` stands for the truncation that a client with a player of its own would send.
+* Sound that arrives belongs to the response that is sounding, and becomes deltas of that response.
+* A response ends when its sound has ended, and not when the server has made it.
+* Where a client with its own player truncates an item, `output_audio_buffer.clear` is sent instead.
 """
 
 from __future__ import annotations
@@ -18,19 +20,19 @@ from typing import Any
 import msgspec
 import numpy as np
 
-__all__ = ["SOUNDS_SECONDS", "CallPicture", "CallWire"]
+__all__ = ["SOUND_STARTS_SECONDS", "CallPicture", "CallWire"]
 
 SOUND = "input_audio_buffer.append"
 PCM = "audio/pcm"
 CLEAR = '{"type":"output_audio_buffer.clear"}'
-EARLY_PIECES = 10
-"""Pieces of sound that are kept until it is said whose they are: the two ways are not equally long."""
-SOUNDS_SECONDS = 3.0
-"""When a response that was made has not begun to sound for so long, it will not."""
-QUIET = 32
-"""No sample of silence is louder, coded and decoded."""
-KEPT = 64
-"""Items that are remembered."""
+MAX_EARLY_PIECES = 10
+"""Pieces of sound that are kept until their response is known: sound may arrive before the message that names it."""
+SOUND_STARTS_SECONDS = 3.0
+"""A response whose sound has not begun this long after it was made has no sound."""
+MAX_SILENCE = 32
+"""The largest sample of silence after Opus has coded and decoded it."""
+MAX_REMEMBERED = 64
+"""Items and responses that are remembered."""
 
 
 class _Id(msgspec.Struct):
@@ -43,7 +45,7 @@ class _Part(msgspec.Struct):
 
 
 class _Head(msgspec.Struct):
-    """What of a message says whose it is."""
+    """The fields of a message that say which response and item it belongs to."""
 
     type: str = ""
     response_id: str | None = None
@@ -68,29 +70,34 @@ class CallPicture(msgspec.Struct, frozen=True):
 
 
 class CallWire:
-    """One call. What the driver sends goes through `send`, what comes through `receive` and `sound`."""
+    """The state of one call.
+
+    Messages to the server go through `send`; what arrives goes through `receive` (data channel) and `sound` (track).
+
+    Args:
+        video: Pictures go to the video track.
+    """
 
     def __init__(self, *, video: bool = False) -> None:
         self._video = video
         self.sounding = ""
-        """The response that is being heard."""
+        """The id of the response that is being played; empty for none."""
         self.ending = ""
-        """One whose sound has been sent: `ended` is to be called when the last of it must have come."""
+        """The id of a response whose sound the server has sent. Call `ended` when the last of it must have arrived."""
         self.items: dict[str, str] = {}
-        """The items with sound, by their response."""
-        self._early: deque[bytes] = deque(maxlen=EARLY_PIECES)
-        self._held: dict[
-            str, tuple[str, float]
-        ] = {}  # the ends of responses that are still to be heard, and since when
-        self._heard: deque[str] = deque(maxlen=KEPT)  # responses whose sound is over
+        """The ids of items with sound, by their response's id."""
+        self._early: deque[bytes] = deque(maxlen=MAX_EARLY_PIECES)
+        self._held: dict[str, tuple[str, float]] = {}  # ends of responses that are still to be played, and since when
+        self._played: deque[str] = deque(maxlen=MAX_REMEMBERED)  # responses whose sound is over
         self._cleared = False
-        self._stale = False  # what comes is of a response that was cut off
+        self._stale = False  # sound that arrives belongs to a response that was cancelled
 
     # What is sent ---------------------------------------------------------------------------------------------------
 
     def send(self, data: str) -> Iterator[str | bytes | CallPicture]:
-        """The messages for the channel, as text; for the tracks the sound, 16-bit PCM at 24 kHz, and with `video` the
-        pictures that have no `detail`.
+        """Return what to send for a message: text for the channel, 16-bit PCM at 24 kHz, pictures for video.
+
+        Pictures go to the video track where `video` is set and they have no `detail`.
         """
         kind = _head(data).type
         if kind == SOUND:
@@ -114,7 +121,7 @@ class CallWire:
     # What comes -----------------------------------------------------------------------------------------------------
 
     def receive(self, data: str, now: float) -> Iterator[str]:
-        """The messages that the driver gets for one that came on the channel. If any is `held`, ask `due` later."""
+        """Return the messages that the reader gets for one of the channel. While any is `held`, call `due` later."""
         head = _head(data)
         response = head.response_id or (head.response.id if head.response else "")
         if head.type == "output_audio_buffer.started":
@@ -133,12 +140,12 @@ class CallWire:
         else:
             if head.item_id and (head.type.startswith("response.output_audio") or _audible(head.part)):
                 self.items[response] = head.item_id
-                if len(self.items) > KEPT:
+                if len(self.items) > MAX_REMEMBERED:
                     del self.items[next(iter(self.items))]
             yield data
 
     def sound(self, pcm: bytes) -> Iterator[str]:
-        """The message for a piece of sound that came on the track: 16-bit PCM at 24 kHz."""
+        """Return the message for a piece of sound of the track: 16-bit PCM at 24 kHz."""
         if not self.sounding:
             self._stale = self._stale and not _quiet(pcm)
             if not self._stale:
@@ -147,18 +154,18 @@ class CallWire:
         yield self.delta(self.sounding, pcm)
 
     def ended(self) -> Iterator[str]:
-        """The last of what was sounding has come."""
+        """Return the end of the response whose last sound has arrived."""
         yield from self._over(self.ending)
 
     @property
     def held(self) -> bool:
-        """A response was made, and is not over yet."""
+        """Whether a response that the server has made has not been played yet."""
         return bool(self._held)
 
     def due(self, now: float) -> Iterator[str]:
-        """The ends of responses that should have begun to sound by now, and seem to have no sound."""
+        """Return the ends of responses whose sound should have begun by now, and that seem to have none."""
         for response, (_, since) in list(self._held.items()):
-            if response != self.sounding and now >= since + SOUNDS_SECONDS:
+            if response != self.sounding and now >= since + SOUND_STARTS_SECONDS:
                 yield from self._over(response)
 
     def _started(self, response: str) -> Iterator[str]:
@@ -168,11 +175,11 @@ class CallWire:
         early: list[str] = []
         while self._early and not _quiet(piece := self._early.pop()):
             early.append(self.delta(self.sounding, piece))
-        self._early.clear()  # before a silence it was the end of another
+        self._early.clear()  # sound before a silence belonged to another response
         yield from reversed(early)
 
     def _over(self, response: str, *, heard: bool = True) -> Iterator[str]:
-        self._heard.append(response)
+        self._played.append(response)
         if response == self.sounding:
             self.sounding = self.ending = ""
         done, _ = self._held.pop(response, ("", 0.0))
@@ -180,12 +187,12 @@ class CallWire:
             yield done if heard else _cancelled(done)
 
     def _sounds(self, response: str, head: _Head) -> bool:
-        """Whether more of it will be heard. What was cancelled is cut off."""
+        """Return whether more of a response will be played. The sound of a cancelled one is cut off."""
         completed = head.response is not None and head.response.status in ("completed", "incomplete")
-        return completed and response in self.items and response not in self._heard
+        return completed and response in self.items and response not in self._played
 
     def delta(self, response: str, pcm: bytes) -> str:
-        """A piece of a response's sound, as a message."""
+        """Return a piece of a response's sound as a message."""
         message = {
             "type": "response.output_audio.delta",
             "response_id": response,
@@ -201,11 +208,11 @@ def _head(data: str) -> _Head:
     try:
         return _HEAD.decode(data)
     except (msgspec.DecodeError, RecursionError):
-        return _Head()  # whoever reads it will complain
+        return _Head()  # the reader reports it
 
 
 def _picture(data: str) -> CallPicture | None:
-    """The one picture of an item, if it is to be seen and not to be kept: `Video`, and an `Image` without `detail`."""
+    """Return the picture of an item that only shows one: `Video`, and an `Image` without `detail`."""
     parts = msgspec.json.decode(data)["item"].get("content") or [{}]
     address = str(parts[0].get("image_url") or "")
     if len(parts) > 1 or parts[0].get("detail") or not address.startswith("data:image/"):
@@ -215,14 +222,14 @@ def _picture(data: str) -> CallPicture | None:
 
 
 def _cancelled(done: str) -> str:
-    """The end of a response that was made whole, and not heard to its end."""
+    """Return the end of a response that was made completely but not played to its end, as cancelled."""
     message: dict[str, Any] = msgspec.json.decode(done)
     message["response"]["status"] = "cancelled"
     return msgspec.json.encode(message).decode()
 
 
 def _quiet(pcm: bytes) -> bool:
-    return not np.any(np.abs(np.frombuffer(pcm, "<i2").astype(np.int32)) > QUIET)
+    return not np.any(np.abs(np.frombuffer(pcm, "<i2").astype(np.int32)) > MAX_SILENCE)
 
 
 def _audible(part: _Part | None) -> bool:
@@ -230,10 +237,10 @@ def _audible(part: _Part | None) -> bool:
 
 
 def _without_formats(data: str) -> str:
-    """The session without formats of sound, which the peers agree on: whether a server minds them is not known."""
+    """Return a `session.update` without formats of sound: on a call the SDP decides them."""
     message: dict[str, Any] = msgspec.json.decode(data)
-    for way in message["session"].get("audio", {}).values():
-        form = way.pop("format", None) if isinstance(way, dict) else None
+    for direction in message["session"].get("audio", {}).values():
+        form = direction.pop("format", None) if isinstance(direction, dict) else None
         if isinstance(form, dict) and form.get("type", PCM) != PCM:
             raise ValueError(f"on a call the sound is Opus, and here {PCM}; leave out audio={form['type']!r}")
     return msgspec.json.encode(message).decode()

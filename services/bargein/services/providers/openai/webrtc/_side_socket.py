@@ -1,4 +1,4 @@
-"""The sideband of a call, whose sound goes elsewhere: a socket for the driver, with silence in its place."""
+"""The sideband of a call as a socket: the sound, which goes elsewhere, is replaced by silence."""
 
 from __future__ import annotations
 
@@ -16,17 +16,21 @@ from ._call_wire import CallWire
 __all__ = ["SideSocket"]
 
 RATE = 24_000
-HUNG_UP = (1000, 1001)
-"""How the server closes the sideband of a call that is over. [?] No recording shows it."""
-TICK = 0.1
-"""Seconds of silence in a piece."""
+HANG_UP_CODES = (1000, 1001)
+"""Close codes of the sideband of a call that is over. [?] No recording shows them."""
+PIECE_SECONDS = 0.1
+"""Length of a piece of silence."""
 
 
 class SideSocket:
-    """Messages of a call that is heard elsewhere.
+    """The messages of a call that is heard elsewhere.
 
-    The server says when a response begins to sound and when it ends. For as long, the driver gets silence, at the pace
-    of the sound, and is told at once that it was played: so it knows how much of the answer was heard.
+    The server says when the sound of a response begins and ends. Between the two, the reader gets silence at the pace
+    of the sound, and `played` is called for it, so the reader knows how much of the response was heard.
+
+    Args:
+        socket: The sideband.
+        played: Called with how much of a response was heard.
     """
 
     def __init__(self, socket: Socket, played: Callable[[Played], None]) -> None:
@@ -35,61 +39,61 @@ class SideSocket:
         self._socket = socket
         self._played = played
         self._wire = CallWire()
-        self._came: deque[str | Played] = deque()
-        self._since = 0.0  # when the present response began to sound
-        self._given = 0  # samples of silence for it
+        self._incoming: deque[str | Played] = deque()
+        self._start = 0.0  # when the sound of the present response began
+        self._samples = 0  # of silence that were given for it
 
     async def send(self, data: str | bytes) -> None:
-        """Send a message; sound is not sent."""
+        """Send a message. Sound is not sent."""
         for each in self._wire.send(data if isinstance(data, str) else data.decode()):
             if isinstance(each, str):
                 await self._socket.send(each)
 
     async def receive(self) -> str | bytes:
-        """The next message."""
+        """Return the next message. Raises `SocketClosedError`."""
         while True:
-            while self._came:
-                first = self._came.popleft()
+            while self._incoming:
+                first = self._incoming.popleft()
                 if isinstance(first, str):
                     return first
-                self._played(first)  # whoever got what came before has dealt with it by now
-            with anyio.move_on_after(TICK if self._wire.sounding or self._wire.held else math.inf):
+                self._played(first)  # the reader has handled the messages before it by now
+            with anyio.move_on_after(PIECE_SECONDS if self._wire.sounding or self._wire.held else math.inf):
                 try:
-                    self._take(await self._socket.receive())
+                    self._on_message(await self._socket.receive())
                 except SocketClosedError as error:
-                    self.over = error.code in HUNG_UP
+                    self.over = error.code in HANG_UP_CODES
                     raise
                 continue
             if self._wire.sounding:
-                self._quiet(self._wire.sounding)
-            self._came.extend(self._wire.due(anyio.current_time()))
+                self._add_silence(self._wire.sounding)
+            self._incoming.extend(self._wire.due(anyio.current_time()))
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Leave the call to the others."""
+        """Close the sideband. The call goes on."""
         await self._socket.close(code, reason)
 
-    def _take(self, data: str | bytes) -> None:
+    def _on_message(self, data: str | bytes) -> None:
         before = self._wire.sounding
         text = data if isinstance(data, str) else data.decode("utf-8", "replace")
-        made = list(self._wire.receive(text, anyio.current_time()))
-        made += self._wire.ended() if self._wire.ending else ()
-        over = before and self._wire.sounding != before
-        if over:
-            self._quiet(before)
-        self._came.extend(made)
-        if over:
-            self._came.append(self._report(before, done=True))  # behind its end, which may be a cut
+        messages = list(self._wire.receive(text, anyio.current_time()))
+        messages += self._wire.ended() if self._wire.ending else ()
+        ended = before and self._wire.sounding != before
+        if ended:
+            self._add_silence(before)
+        self._incoming.extend(messages)
+        if ended:
+            self._incoming.append(self._report(before, done=True))  # after its end, which may be a cancellation
         if self._wire.sounding != before:
-            self._since, self._given = anyio.current_time(), 0
+            self._start, self._samples = anyio.current_time(), 0
 
-    def _quiet(self, response: str) -> None:
-        """Silence up to now."""
-        count = round((anyio.current_time() - self._since) * RATE) - self._given
+    def _add_silence(self, response: str) -> None:
+        """Add silence up to now."""
+        count = round((anyio.current_time() - self._start) * RATE) - self._samples
         if count > 0:
-            self._given += count
-            self._came.append(self._wire.delta(response, bytes(2 * count)))
-            self._came.append(self._report(response))
+            self._samples += count
+            self._incoming.append(self._wire.delta(response, bytes(2 * count)))
+            self._incoming.append(self._report(response))
 
     def _report(self, response: str, *, done: bool = False) -> Played:
         item = self._wire.items.get(response, "")
-        return Played(response_id=response, item_id=item, ms=1000 * self._given / RATE, done=done)
+        return Played(response_id=response, item_id=item, ms=1000 * self._samples / RATE, done=done)

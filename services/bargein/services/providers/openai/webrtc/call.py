@@ -1,4 +1,4 @@
-"""Calls to OpenAI's realtime models: over WebRTC from here, or beside a call that a browser has made."""
+"""Calls to OpenAI's realtime models over WebRTC."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import msgspec
 import sniffio
 
 from bargein.pipeline.lowlevel import import_extra
+from bargein.services.media.ice import IceServer
 from bargein.services.sockets import Endpoint, Socket, SocketRefusedError
-from bargein.services.transports.webrtc import IceServer
 
 __all__ = ["dial_call"]
 
@@ -23,30 +23,37 @@ __all__ = ["dial_call"]
 async def dial_call(
     endpoint: Endpoint, *, ice_servers: Sequence[IceServer | str] = (), video: bool = False
 ) -> AsyncIterator[Socket]:
-    """A call over WebRTC in place of a WebSocket, for the same driver::
+    """Open a call over WebRTC in place of a WebSocket, for the same model::
 
         OpenAIRealtime(connect=dial_call)
         OpenAIRealtime(connect=partial(dial_call, ice_servers=["stun:stun.example.com:3478"]))
 
-    The sound goes on tracks, as Opus, and everything else on a data channel. It bears a bad network better than a
-    WebSocket. The server plays, as fast as the sound is heard: so no `Pacer` has anything to hold back, and when the
-    user interrupts, the server cuts its memory to what it has sent.
+    Sound goes on tracks, as Opus, and everything else on a data channel. It copes with a bad network better than a
+    WebSocket. The server plays the sound at the pace at which it is heard, so no `Pacer` has anything to hold back, and
+    the server itself cuts its memory to what it has sent when the user interrupts.
 
-    With `video`, pictures are shown on a track and are not kept as items of the conversation, but for an `Image` with
-    a `detail`. [P] That a server takes such a track is told by one client only.
+    It needs the extras `webrtc` and `http`, and asyncio.
 
-    Extras `webrtc` and `http`. Raises `SocketRefusedError`, which says why, when no call comes about, and
-    `RuntimeError` on another backend than asyncio.
+    Args:
+        endpoint: The WebSocket's address and headers; the call's address is found from them.
+        ice_servers: STUN and TURN servers, as `IceServer` or as addresses.
+        video: Send pictures on a track. They do not become items of the conversation then, except an `Image` with a
+            `detail`. Only one known client does this [P], so a server may not take it.
+
+    Raises:
+        SocketRefusedError: There is no call; the message says why.
+        RuntimeError: The backend is not asyncio.
     """
     httpx = import_extra("httpx", "http", "dial_call()")
     import_extra("aiortc", "webrtc", "dial_call()")
     if (backend := sniffio.current_async_library()) != "asyncio":
         raise RuntimeError(f"WebRTC runs on asyncio only, as aiortc does; this is {backend}: use anyio.run(main)")
-    library = importlib.import_module("._call_socket", __package__)
+    module = importlib.import_module("._call_socket", __package__)
     servers = [IceServer(url=each) if isinstance(each, str) else each for each in ice_servers]
+    # The group is entered by hand: as `async with` around a yield it would wrap what the block raises in a group.
     tasks = anyio.create_task_group()
     await tasks.__aenter__()
-    socket = library.CallSocket(tasks, [(each.url, each.username, each.credential) for each in servers], video=video)
+    socket = module.CallSocket(tasks, [(each.url, each.username, each.credential) for each in servers], video=video)
     try:
         with anyio.move_on_after(endpoint.open_seconds):
             await _call(socket, endpoint, httpx)
@@ -56,13 +63,13 @@ async def dial_call(
     finally:
         await socket.close()
         tasks.cancel_scope.cancel()
-        await tasks.__aexit__(None, None, None)  # what is raised passes as it is, and not in a group
+        await tasks.__aexit__(None, None, None)
 
 
 async def _call(socket: Any, endpoint: Endpoint, httpx: Any) -> None:
-    """Post an offer, take the answer, and wait for the channel."""
-    url, model = _address(endpoint.url)
-    session = msgspec.json.encode({"type": "realtime", "model": model})  # the driver tells the rest
+    """Post an offer, take the answer, and wait until the data channel is open."""
+    url, model = _call_url(endpoint.url)
+    session = msgspec.json.encode({"type": "realtime", "model": model})  # session.update sends the rest
     parts = {
         "sdp": (None, await socket.offer(), "application/sdp"),
         "session": (None, session, "application/json"),
@@ -75,17 +82,18 @@ async def _call(socket: Any, endpoint: Endpoint, httpx: Any) -> None:
         why = str(error) or type(error).__name__
         raise SocketRefusedError(f"{endpoint!r} cannot be reached: {why}") from None
     if response.status_code not in (200, 201):
-        said = response.text[:1000]
-        raise SocketRefusedError(f"{endpoint!r} answers {response.status_code}", response.status_code, said)
+        raise SocketRefusedError(
+            f"{endpoint!r} answers {response.status_code}", response.status_code, response.text[:1000]
+        )
     try:
         await socket.accept(response.text)
-    except Exception as error:  # aiortc, of what is no answer
+    except Exception as error:  # aiortc raises many kinds for a bad answer
         raise SocketRefusedError(f"{endpoint!r} gives no answer to the offer: {error}") from None
     await socket.opened.wait()
 
 
-def _address(url: str) -> tuple[str, str]:
-    """Where calls are made, at the address of a WebSocket; and the model."""
+def _call_url(url: str) -> tuple[str, str]:
+    """Return the address for calls, found from that of the WebSocket, and the model."""
     parts = urlsplit(url)
     scheme = {"wss": "https", "ws": "http"}.get(parts.scheme, parts.scheme)
     model = parse_qs(parts.query).get("model", [""])[0]

@@ -1,0 +1,124 @@
+"""Tools that go on when the brain that called them has been left."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import anyio
+
+from bargein.pipeline import Frame, ToolCall, ToolResult
+from bargein.services.tools import Toolbox, ToolRunner
+from bargein.services.tools.runner import BegunCall
+
+__all__ = ["SharedToolRunner"]
+
+Emit = Callable[[Frame], Awaitable[None]]
+
+
+class _PendingCall:
+    """A call that the brain waits for, or has waited for until it was left."""
+
+    def __init__(self, call: ToolCall) -> None:
+        self.call = call
+        self.done = anyio.Event()
+        self.result: ToolResult | None = None
+        self.error: Exception | None = None
+
+
+class SharedToolRunner(ToolRunner):
+    """A `ToolRunner` whose tools run in a task group of the failover, so that they outlive the brain.
+
+    A brain is lent one for each run, in the place of its runner.
+
+    Args:
+        runner: The brain's own runner.
+        group: Where the tools run.
+        emit_late: Awaited with what a tool has to say after the brain was left.
+        on_orphan: Awaited with a call, and its result or None, that the brain did not wait for.
+    """
+
+    def __init__(
+        self,
+        runner: ToolRunner,
+        group: anyio.abc.TaskGroup,
+        emit_late: Emit,
+        on_orphan: Callable[[ToolCall, ToolResult | None], Coroutine[Any, Any, None]],
+    ) -> None:
+        self.runner = runner
+        super().__init__(runner.toolbox, concurrency=runner.concurrency)
+        self._left = False
+        self._pending: list[_PendingCall] = []
+        self._group = group
+        self._emit_late = emit_late
+        self._on_orphan = on_orphan
+        self._begun: dict[BegunCall, _PendingCall] = {}
+
+    @property
+    def toolbox(self) -> Toolbox:
+        """The brain's tools."""
+        return self.runner.toolbox
+
+    @toolbox.setter
+    def toolbox(self, toolbox: Toolbox) -> None:
+        self.runner.toolbox = toolbox
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """The ids of the calls that run."""
+        return self.runner.running
+
+    def knows(self, call: ToolCall) -> bool:
+        """Return whether a call runs or has been answered."""
+        return self.runner.knows(call)
+
+    def cancel(self, call_id: str) -> bool:
+        """Cancel a call. Returns whether it was running."""
+        return self.runner.cancel(call_id)
+
+    def interrupt(self) -> tuple[str, ...]:
+        """Cancel the tools that are `cancellable`, and return the ids of their calls."""
+        return self.runner.interrupt()
+
+    def leave(self) -> None:
+        """Mark the brain as left: it waits for no result any more."""
+        self._left = True
+        for pending in self._pending:
+            if pending.done.is_set():  # the brain was left before it could take the result
+                self._group.start_soon(self._on_orphan, pending.call, pending.result)
+
+    async def run(self, call: ToolCall, emit: Emit) -> ToolResult | None:
+        """Run a call, as `ToolRunner.run`."""
+        if self.runner.knows(call):
+            return await self.runner.run(call, emit)
+        return await self.finish(self.begin(call, emit))
+
+    def begin(self, call: ToolCall, emit: Emit) -> BegunCall:
+        """Note a call, as `ToolRunner.begin`."""
+
+        async def emit_in_time(frame: Frame) -> None:
+            await (self._emit_late if self._left else emit)(frame)
+
+        begun = self.runner.begin(call, emit_in_time)
+        self._begun[begun] = _PendingCall(call)
+        return begun
+
+    async def finish(self, begun: BegunCall) -> ToolResult | None:
+        """Run a begun call, as `ToolRunner.finish`. Cancelling this does not cancel the tool."""
+        pending = self._begun.pop(begun)
+        self._pending.append(pending)
+        self._group.start_soon(self._work, begun, pending)
+        await pending.done.wait()
+        self._pending.remove(pending)
+        if pending.error is not None:
+            raise pending.error
+        return pending.result
+
+    async def _work(self, begun: BegunCall, pending: _PendingCall) -> None:
+        try:
+            pending.result = await self.runner.finish(begun)
+        except Exception as error:  # raised by the brain's `emit`
+            pending.error = error
+        pending.done.set()
+        if self._left:
+            await self._on_orphan(pending.call, pending.result)

@@ -1,0 +1,72 @@
+"""`Reorder`: RTP packets in the order in which they were sent. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+__all__ = ["Reorder"]
+
+HALF = 1 << 15
+WRAP = 1 << 16
+MAX_JUMP = 500
+"""A sequence number further away than this is not a late packet: the sender began to count anew."""
+
+
+class Reorder:
+    """Puts packets in order. A missing packet is waited for while up to `depth` others come.
+
+    While nothing is missing, nothing is held back: the listener needs the order, but no even pace. (aiortc's jitter
+    buffer always holds back four packets, and up to sixteen for good once one has been lost.)
+
+    Args:
+        depth: Packets that may come before a missing one is given up.
+    """
+
+    def __init__(self, depth: int = 5) -> None:
+        self.depth = depth
+        """Packets that may come before a missing one is given up."""
+        self.late = 0
+        """Packets that came after they had been given up, or twice."""
+        self.lost = 0
+        """Packets that were given up."""
+        self._next: int | None = None
+        self._waiting: dict[int, tuple[int, bytes]] = {}
+
+    def add(self, number: int, timestamp: int, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Take a packet, and give the timestamps and payloads that are ready now.
+
+        Args:
+            number: The packet's sequence number (16 bits).
+            timestamp: Its RTP timestamp.
+            data: Its payload.
+        """
+        if self._next is None:
+            self._next = number
+        ahead = (number - self._next) % WRAP
+        if MAX_JUMP < ahead < WRAP - MAX_JUMP:  # the sender began anew: give what it sent before
+            yield from self.flush()
+            self._next, ahead = number, 0
+        if ahead >= HALF or number in self._waiting:
+            self.late += 1
+            return
+        self._waiting[number] = (timestamp, data)
+        if ahead and len(self._waiting) >= self.depth:
+            self._skip_missing()
+        yield from self._take_ready()
+
+    def flush(self) -> Iterator[tuple[int, bytes]]:
+        """Give all that waits, and give up what is missing before it."""
+        while self._waiting:
+            self._skip_missing()
+            yield from self._take_ready()
+
+    def _take_ready(self) -> Iterator[tuple[int, bytes]]:
+        while self._next is not None and (packet := self._waiting.pop(self._next, None)) is not None:
+            self._next = (self._next + 1) % WRAP
+            yield packet
+
+    def _skip_missing(self) -> None:
+        assert self._next is not None
+        while self._next not in self._waiting:
+            self._next = (self._next + 1) % WRAP
+            self.lost += 1

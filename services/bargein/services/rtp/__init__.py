@@ -1,3 +1,0 @@
-"""Voice and pictures over RTP, shared by everything that speaks WebRTC."""
-
-__all__: list[str] = []

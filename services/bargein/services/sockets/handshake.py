@@ -1,0 +1,43 @@
+"""The HTTP request that opens a WebSocket: what a server reads of it, and how it refuses one."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+__all__ = ["bearer_token", "http_response", "query_parameter", "request_path"]
+
+
+def request_path(request: Any) -> str:
+    """Return the path of a request without its query and without a slash at its end; `/` for the root.
+
+    Args:
+        request: A `websockets.http11.Request`, as `listen` gives it.
+    """
+    path: str = urlsplit(request.path).path.rstrip("/")
+    return path or "/"
+
+
+def query_parameter(request: Any, name: str) -> str:
+    """Return the first value of a parameter of a request's address; empty where it is not there."""
+    values: list[str] = parse_qs(urlsplit(request.path).query).get(name, [""])
+    return values[0]
+
+
+def bearer_token(header: str) -> str:
+    """Return the token of an `Authorization` header; empty where it holds no bearer token."""
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def http_response(status: int, phrase: str, body: bytes, content_type: str = "text/plain; charset=utf-8") -> Any:
+    """Return an HTTP answer that refuses a WebSocket, for `process_request` of `listen`.
+
+    Returns:
+        A `websockets.http11.Response`. `websockets` is an optional dependency, so its types are not named here.
+    """
+    headers = importlib.import_module("websockets.datastructures").Headers(
+        {"Content-Type": content_type, "Content-Length": str(len(body)), "Connection": "close"}
+    )
+    return importlib.import_module("websockets.http11").Response(status, phrase, headers, body)

@@ -1,0 +1,89 @@
+"""Realtime models connected to stand-ins, so that a program can be tried without a key and without a network."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final
+
+import msgspec
+
+from bargein.pipeline import ToolCall
+from bargein.services.providers.catalog import find_provider, load
+from bargein.services.realtime import Realtime
+from bargein.services.sockets import Endpoint, Socket
+
+__all__ = ["STAND_INS", "Reply", "StandIn", "rehearse"]
+
+Reply = str | Sequence[str | ToolCall]
+"""The text a model speaks, or a sequence of texts and tool calls. The next reply then answers the tools' results."""
+Connect = Callable[[Endpoint], AbstractAsyncContextManager[Socket]]
+
+
+class StandIn(msgspec.Struct, frozen=True, kw_only=True):
+    """The stand-in of one provider."""
+
+    peer: str
+    """Path of a function that takes replies and returns an async context manager, which yields a `connect=`."""
+    dialect: str = ""
+    """Path of the dialect that the peer speaks; empty for a peer that speaks only one."""
+    options: Mapping[str, Any] = {}
+    """Arguments that the model needs to be created without a key of its own."""
+
+    def serve(self, *replies: Reply) -> AbstractAsyncContextManager[Connect]:
+        """Return a context manager that runs the peer and yields what to pass as the model's `connect=`.
+
+        Args:
+            *replies: The replies, in order, repeated from the first after the last.
+        """
+        dialect = {"dialect": load(self.dialect)} if self.dialect else {}
+        server: AbstractAsyncContextManager[Connect] = load(self.peer)(*replies, **dialect)
+        return server
+
+
+async def _create_call(call: Mapping[str, Any]) -> str:
+    return "wss://call.invalid"  # the stand-in's `connect` ignores the address
+
+
+_OPENAI: Final = "bargein.services.testing.openai:rehearsal"
+_KEY: Final = {"api_key": "any"}
+STAND_INS: Final[Mapping[str, StandIn]] = {
+    "OpenAI": StandIn(peer=_OPENAI, options=_KEY),
+    "Azure OpenAI": StandIn(
+        peer=_OPENAI,
+        dialect="bargein.services.providers.azure:AZURE",
+        options={**_KEY, "deployment": "gpt-realtime", "url": "https://name.openai.azure.com"},
+    ),
+    "Voice Live": StandIn(
+        peer=_OPENAI,
+        dialect="bargein.services.providers.azure:VOICE_LIVE",
+        options={**_KEY, "model": "gpt-realtime", "url": "https://name.services.ai.azure.com"},
+    ),
+    "Gemini": StandIn(peer="bargein.services.testing.gemini:rehearsal", options=_KEY),
+    "Nova Sonic": StandIn(peer="bargein.services.testing.nova:rehearsal"),
+    "Qwen Omni": StandIn(peer=_OPENAI, dialect="bargein.services.providers.qwen:QWEN", options=_KEY),
+    "Ultravox": StandIn(
+        peer=_OPENAI, dialect="bargein.services.providers.ultravox:ULTRAVOX", options={"create_call": _create_call}
+    ),
+    "xAI Grok": StandIn(peer=_OPENAI, dialect="bargein.services.providers.xai:XAI", options=_KEY),
+}
+"""The stand-in of each provider, by the provider's name."""
+
+
+@asynccontextmanager
+async def rehearse(name: str, *replies: Reply, **options: Any) -> AsyncIterator[Realtime]:
+    """Create a provider's model and connect it to a stand-in, which runs in memory while the block runs.
+
+    Args:
+        name: The provider's name in the table, such as `"OpenAI"`.
+        *replies: The model's replies, in order, repeated from the first after the last.
+        **options: Arguments of the model, such as `tools=`.
+
+    Raises:
+        ValueError: No provider has this name; the message lists all names.
+    """
+    provider, stand_in = find_provider(name), STAND_INS.get(name)
+    if stand_in is None:
+        raise ValueError(f"rehearse({name!r}): there is no stand-in; there are {', '.join(STAND_INS)}")
+    async with stand_in.serve(*replies) as connect:
+        yield provider.create(**{**stand_in.options, **options, "connect": connect})

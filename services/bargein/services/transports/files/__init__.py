@@ -1,0 +1,5 @@
+"""A sound file in the user's place."""
+
+from .transport import FileTransport
+
+__all__ = ["FileTransport"]

@@ -1,0 +1,219 @@
+"""`LocalTransport`: talk with the microphone and the loudspeaker of this machine::
+
+    peer = LocalTransport()
+    await Pipeline(peer.source, Vad(), BargeIn(), brain, Spoken(), peer.sink).run()
+
+There is no echo cancellation: wear headphones, or the agent hears itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+from anyio.lowlevel import current_token
+
+from bargein.pipeline import Audio, Hold, Interrupt, Outlet, Pipeline, Processor, Resume
+from bargein.pipeline.lowlevel import import_extra
+from bargein.processors import Latency, Pacer, Resample
+from bargein.services.transports.frames import PeerJoined, PeerLeft
+from bargein.services.transports.transport import MayBeSilent, Peer, Transport
+
+from ._device_sound import Microphone, Speaker
+
+__all__ = ["DeviceError", "LocalTransport"]
+
+PIECE_MS = 20
+"""Length of the device's buffers."""
+BEHIND_MS = 20.0
+"""Time from the speaker's queue to the ear, about: the device's own buffer."""
+LEAD_MS = 80.0
+"""Sound that is handed to the device's thread ahead of time, so that it never runs dry."""
+MAX_WAITING_PIECES = 50
+"""Most pieces of the user's sound that wait for the graph: one second."""
+SECOND = 1_000_000_000
+
+
+class DeviceError(OSError):
+    """No sound device can be used. The text names the device and says what to do."""
+
+
+class LocalTransport(Transport):
+    """The user of this machine: the source gives the microphone's sound, the sink plays on the loudspeaker.
+
+    The devices are open while the session runs. An interrupt fades the sound out within 5 ms, in the device's next
+    buffer. When the session begins, it raises `DeviceError` for devices that cannot be used or without PortAudio, and
+    `ModuleNotFoundError` without sounddevice.
+
+    Args:
+        rate: Rate of the microphone, in samples a second (Hz). Its sound is mono.
+        output_rate: Rate of the loudspeaker in Hz. The agent's sound is converted to it (PyAV, extra `audio`).
+        devices: Names or numbers of the microphone and the loudspeaker, as `sounddevice` understands them; None for
+            the system's defaults.
+        sound: Replaces the module `sounddevice`, for tests and for other sound systems.
+    """
+
+    def __init__(
+        self,
+        *,
+        rate: int = 16_000,
+        output_rate: int = 24_000,
+        devices: tuple[str | int | None, str | int | None] = (None, None),
+        sound: Any = None,
+    ) -> None:
+        self.peer = Peer(name="local", address="this machine")
+        self.rate = rate
+        """Rate of the microphone, in Hz."""
+        self.output_rate = output_rate
+        """Rate of the loudspeaker, in Hz."""
+        self.devices = devices
+        """The microphone and the loudspeaker; None for the system's defaults."""
+        self.sound = sound
+        """What replaces the module `sounddevice`; None for the module itself."""
+        self.microphone: Microphone | None = None
+        """The sound that is recorded while the session runs. It counts what was dropped."""
+        self.speaker = Speaker(output_rate)
+        """The sound that is played. It counts what was dropped."""
+        self.source = _MicrophoneReader(self)
+        pacer = Pacer(lead_ms=LEAD_MS, behind_ms=BEHIND_MS, fade_ms=0)
+        self.sink = Pipeline(
+            MayBeSilent(),
+            Resample(output_rate, channels=1),
+            pacer,
+            Latency(),
+            _SpeakerWriter(self),
+            name="sink",
+        )
+
+    def __repr__(self) -> str:
+        return f"<LocalTransport {self.rate} Hz in, {self.output_rate} Hz out>"
+
+    def _open_stream(self, kind: str, callback: Callable[..., None], on_finished: Callable[[], None]) -> Any:
+        """Return a running stream of the device for `input` or `output`. Raises `DeviceError`."""
+        sound = self._sound_module()
+        rate = self.rate if kind == "input" else self.output_rate
+        device = self.devices[0 if kind == "input" else 1]
+        make = sound.InputStream if kind == "input" else sound.OutputStream
+        try:
+            stream = make(
+                samplerate=rate,
+                channels=1,
+                dtype="int16",
+                blocksize=rate * PIECE_MS // 1000,
+                device=device,
+                latency="low",
+                callback=callback,
+                finished_callback=on_finished,
+            )
+            with ExitStack() as stack:
+                stack.callback(stream.close)
+                stream.start()
+                stack.pop_all()
+            return stream
+        except (sound.PortAudioError, ValueError) as error:
+            which = f"device {device!r}" if device is not None else "the default device"
+            what = "microphone" if kind == "input" else "loudspeaker"
+            text = " ".join(str(error).split()) or type(error).__name__
+            raise DeviceError(
+                f"no {what}: {which} cannot be opened at {rate} Hz ({text}); plug one in, or name another: "
+                "LocalTransport(devices=...); `python -m sounddevice` lists them"
+            ) from None
+
+    def _sound_module(self) -> Any:
+        if self.sound is not None:
+            return self.sound
+        try:
+            return import_extra("sounddevice", "local", "LocalTransport")
+        except OSError as error:  # sounddevice is installed, but the library PortAudio is not
+            raise DeviceError(
+                f"no sound: {error}; install PortAudio (Debian and Ubuntu: apt install libportaudio2; "
+                "macOS and Windows have it with sounddevice)"
+            ) from None
+
+
+class _Device(Processor):
+    """A processor whose device is open from its entry to its exit."""
+
+    def __init__(self, transport: LocalTransport) -> None:
+        self._transport = transport
+        self._stream: Any = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stream.close()
+
+
+class _MicrophoneReader(_Device):
+    """Gives what the microphone records."""
+
+    name = "microphone"
+
+    def __enter__(self) -> Self:
+        # The device calls back in its own thread; these calls hand over to the event loop's thread.
+        loop: Any = current_token().native_token
+        post: Callable[[Callable[[], Any]], Any] = getattr(loop, "run_sync_soon", None) or loop.call_soon_threadsafe
+        self._changed = anyio.Event()
+        self._gone = False
+        microphone = Microphone(max_pieces=MAX_WAITING_PIECES, wake=lambda: post(self._wake))
+        self._transport.microphone = microphone
+
+        def record(indata: Any, frames: int, time: Any, status: Any) -> None:
+            microphone.record(indata[:, 0].copy())
+
+        self._stream = self._transport._open_stream("input", record, lambda: post(self._on_finished))
+        return self
+
+    def _wake(self) -> None:
+        self._changed.set()
+
+    def _on_finished(self) -> None:
+        self._gone = True
+        self._changed.set()
+
+    async def run(self, out: Outlet[PeerJoined | Audio | PeerLeft]) -> None:
+        """Give sound until the session ends or the device is gone."""
+        transport = self._transport
+        microphone, rate = transport.microphone, transport.rate
+        assert microphone is not None
+        await out.send(PeerJoined(peer=transport.peer))
+        while not self._gone:
+            while (piece := microphone.take()) is not None:
+                count, samples = piece
+                out.offer(Audio(samples=samples, rate=rate, pts=count * SECOND // rate))
+            await self._changed.wait()
+            self._changed = anyio.Event()
+        if transport.on_left is not None:
+            transport.on_left()
+        await out.send(PeerLeft(peer=transport.peer, reason="the microphone is gone", clean=False))
+
+
+class _SpeakerWriter(_Device):
+    """Plays on the loudspeaker."""
+
+    name = "loudspeaker"
+
+    def __enter__(self) -> Self:
+        speaker = self._transport.speaker
+
+        def play(outdata: Any, frames: int, time: Any, status: Any) -> None:
+            speaker.fill(outdata[:, 0])
+
+        self._stream = self._transport._open_stream("output", play, lambda: None)
+        return self
+
+    def process(self, frame: Audio | Interrupt | Hold | Resume) -> Iterator[Audio]:
+        """Hand sound to the device's thread. Urgent frames act on its next buffer."""
+        speaker = self._transport.speaker
+        if isinstance(frame, Audio):
+            speaker.play(frame.samples.reshape(-1))
+        elif isinstance(frame, Interrupt):
+            speaker.cut()
+        elif isinstance(frame, Hold):
+            speaker.hold()
+        else:
+            speaker.resume()
+        yield from ()

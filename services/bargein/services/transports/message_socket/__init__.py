@@ -1,0 +1,6 @@
+"""Transports whose messages go over one socket: what WebSockets and telephone lines share."""
+
+from .transport import SocketStatistics, SocketTransport
+from .wire import Marked, Message, UserFrame, Wire
+
+__all__ = ["Marked", "Message", "SocketStatistics", "SocketTransport", "UserFrame", "Wire"]

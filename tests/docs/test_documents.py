@@ -1,0 +1,74 @@
+"""Every code block in the documents runs, as a reader would run it."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+SERVES = re.compile(r"^ *run_page\(.*\)\n", re.MULTILINE)
+"""The line that runs until Ctrl+C. Such a block is a program of its own."""
+
+
+def name(path: pathlib.Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def python_blocks(path: pathlib.Path) -> list[str]:
+    return [code for language, code in FENCE.findall(path.read_text()) if language == "python"]
+
+
+WITH_CODE = [path for path in DOCUMENTS if python_blocks(path)]
+SERVERS = [(path, block) for path in WITH_CODE for block in python_blocks(path) if SERVES.search(block)]
+
+
+@pytest.mark.parametrize("path", WITH_CODE, ids=name)
+def test_code_runs(path: pathlib.Path) -> None:
+    """The Python blocks of a document, in order, as one program."""
+    program = SERVES.sub(lambda match: match[0].replace(match[0].strip(), "pass"), "\n".join(python_blocks(path)))
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=80, check=False)
+    assert run.returncode == 0, f"{name(path)}: {run.stderr}"
+
+
+@pytest.mark.parametrize(("path", "block"), SERVERS, ids=[f"{name(path)}-{at}" for at, (path, _) in enumerate(SERVERS)])
+def test_servers_serve(path: pathlib.Path, block: str, tmp_path: pathlib.Path) -> None:
+    """A program that serves a page prints its address, answers there, and ends without a word at Ctrl+C."""
+    file = tmp_path / "agent.py"
+    file.write_text(block)
+    with subprocess.Popen(
+        [sys.executable, "-u", file], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        try:
+            line = program.stdout.readline()
+            address = re.search(r"http://localhost:\d+/", line)
+            assert address, f"{name(path)} printed {line!r}: {program.stderr.read()}"
+            with urllib.request.urlopen(f"{address[0]}healthz", timeout=20) as answer:
+                assert answer.status == 200
+            program.send_signal(signal.SIGINT)
+            assert program.wait(timeout=30) == 0
+            assert "Traceback" not in program.stderr.read()
+        finally:
+            program.kill()
+
+
+@pytest.mark.parametrize("path", WITH_CODE, ids=name)
+def test_imports_are_explicit(path: pathlib.Path) -> None:
+    """A reader sees where each name comes from."""
+    assert not re.search(r"^\s*from \S+ import \*", "\n".join(python_blocks(path)), re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name)
+def test_links_lead_somewhere(path: pathlib.Path) -> None:
+    """Relative links name files that exist."""
+    for target in re.findall(r"\]\(([^)#:\s]+?)(?:#[^)]*)?\)", FENCE.sub("", path.read_text())):
+        assert (path.parent / target).exists(), f"{name(path)} links to {target}"

@@ -1,0 +1,66 @@
+"""What waits for a peer: in order, urgent first, bounded."""
+
+from __future__ import annotations
+
+from bargein.services.transports.message_socket._message_queue import MessageQueue
+
+
+def drained(outbox: MessageQueue) -> list[str | bytes]:
+    messages = []
+    while (data := outbox.pop()) is not None:
+        messages.append(data)
+    return messages
+
+
+def test_urgent_messages_go_first() -> None:
+    """Among themselves and among the others, the order stays."""
+    outbox = MessageQueue(max_audio_ms=1000, max_messages=10)
+    outbox.add("a")
+    outbox.add("b")
+    outbox.add_urgent("1")
+    outbox.add_urgent("2")
+    assert len(outbox) == 4
+    assert drained(outbox) == ["1", "2", "a", "b"]
+
+
+def test_a_flush_drops_what_is_older_and_keeps_news() -> None:
+    """Sound and words of an epoch that is over; what never expires stays."""
+    outbox = MessageQueue(max_audio_ms=1000, max_messages=10)
+    outbox.add(b"old", epoch=0, ms=20)
+    outbox.add("words", epoch=0)
+    outbox.add("news")
+    outbox.add(b"new", epoch=1, ms=20)
+    outbox.flush(1)
+    assert outbox.flushed == 2
+    assert drained(outbox) == ["news", b"new"]
+
+
+def test_sound_pushes_out_the_oldest_sound() -> None:
+    """And nothing else; it is counted."""
+    outbox = MessageQueue(max_audio_ms=60, max_messages=100)
+    outbox.add("first")
+    for number in range(5):
+        outbox.add(bytes([number]), epoch=0, ms=20)
+    assert outbox.dropped == 2
+    assert drained(outbox) == ["first", b"\2", b"\3", b"\4"]
+    outbox.add(b"again", epoch=0, ms=60)
+    assert outbox.dropped == 2
+
+
+def test_too_many_messages_are_noticed() -> None:
+    """Who keeps them decides."""
+    outbox = MessageQueue(max_audio_ms=60, max_messages=2)
+    outbox.add("a")
+    outbox.add("b")
+    assert not outbox.overfull
+    outbox.add_urgent("c")
+    assert outbox.overfull
+
+
+def test_what_is_urgent_is_said_to_the_last() -> None:
+    """All else is dropped when nobody listens any more."""
+    outbox = MessageQueue(max_audio_ms=60, max_messages=2)
+    outbox.add(b"sound", epoch=0, ms=20)
+    outbox.add_urgent("wrong")
+    outbox.clear()
+    assert drained(outbox) == ["wrong"]
