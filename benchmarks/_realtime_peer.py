@@ -1,9 +1,9 @@
 """The server of the benchmark `realtime.py`: a script of the OpenAI Realtime protocol, in its own process.
 
 It reads only the type of a message. For each `response.create` it sends `SECONDS` of audio in deltas of 100 ms, every
-other one with a word. It sends one delta for every five pieces of 20 ms from the user, so that both sides speak equally
-long at any speed. For the model `flood`, it sends deltas as fast as they are read until `response.cancel`. It prints its
-port, and ends with its standard input.
+other one with a word. It sends one delta for every five pieces of 20 ms from the user, so that both sides speak
+equally long at any speed. For the model `flood`, it sends deltas as fast as they are read until `response.cancel`. It
+prints its port, and ends with its standard input.
 """
 
 from __future__ import annotations

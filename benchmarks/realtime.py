@@ -1,11 +1,11 @@
 """Measure what a realtime conversation costs.
 
-The first measure is CPU time for each second of conversation, over a real WebSocket on the loopback. In each second the
-user sends 50 frames of 20 ms, resampled from 16 kHz to 24 kHz. The reply is as long: it comes in deltas of 100 ms at
-24 kHz with its words, and leaves at 16 kHz. This is measured three times: one conversation as fast as possible,
+The first measure is CPU time for each second of conversation, over a real WebSocket on the loopback. In each second
+the user sends 50 frames of 20 ms, resampled from 16 kHz to 24 kHz. The reply is as long: it comes in deltas of 100 ms
+at 24 kHz with its words, and leaves at 16 kHz. This is measured three times: one conversation as fast as possible,
 several in real time, and several in real time with the reply cut into 20 ms and paced. The floor does the same by
-hand, with the same socket library, structs and resampler. The server is a script in its own process (`_realtime_peer.py`), so its time
-does not count.
+hand, with the same socket library, structs and resampler. The server is a script in its own process
+(`_realtime_peer.py`), so its time does not count.
 
 The second measure is how long after an interrupt stale audio still arrives at the end, while the server sends as fast
 as it is read.
