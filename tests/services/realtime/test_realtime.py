@@ -1066,6 +1066,58 @@ async def test_a_conversation_without_a_player() -> None:
         assert peer.of("conversation.item.truncate")[0]["audio_end_ms"] == pytest.approx(1000, abs=60)
 
 
+@pytest.mark.parametrize(("seconds", "heard"), [(30, "whole"), (1, "part"), (0, "none")])
+async def test_a_conversation_without_a_player_that_the_server_interrupts(seconds: float, heard: str) -> None:
+    """Real time counts there, too: an answer of long ago was heard, and one that has just begun was not."""
+    peer = Settled()
+    model = peer.model()
+    async with model.connect() as conversation:
+        await conversation.send_text("hello")
+        async for event in conversation:
+            if isinstance(event, ResponseEnded):
+                break
+        reply = peer.replies[0]
+        await anyio.sleep(seconds)
+        await peer.send("input_audio_buffer.speech_started", item_id="u", audio_start_ms=0)
+        async for event in conversation:
+            if isinstance(event, Interrupt):
+                break
+        await anyio.sleep(5)
+        (entry,) = [entry for entry in model.history if entry.role == "assistant"]
+        if heard == "whole":
+            assert entry.remembered == " ".join(reply.words)
+            assert (reply.truncated, reply.deleted) == (None, False)
+        elif heard == "part":
+            assert 0 < len(entry.remembered) < len(" ".join(reply.words))
+            assert reply.truncated == pytest.approx(1000, abs=60)
+        else:
+            assert entry.remembered == ""
+            assert reply.deleted
+
+
+async def test_reports_of_the_caller_count_more_than_real_time() -> None:
+    """What it has said to be played, before an interrupt of the server or soon after it."""
+    for late in (False, True):
+        peer = Settled()
+        async with peer.model().connect() as conversation:
+            await conversation.send_text("hello")
+            async for event in conversation:
+                if isinstance(event, ResponseEnded):
+                    break
+            reply = peer.replies[0]
+            if not late:
+                await conversation.played(reply.name, 400, item_id=reply.item)
+            await anyio.sleep(10)
+            await peer.send("input_audio_buffer.speech_started", item_id="u", audio_start_ms=0)
+            async for event in conversation:
+                if isinstance(event, Interrupt):
+                    break
+            if late:
+                await conversation.played(reply.name, 400, item_id=reply.item, done=True)
+            await anyio.sleep(5)
+            assert reply.truncated == 400
+
+
 async def test_a_conversation_that_cannot_begin() -> None:
     """The reason comes from the `async with` itself."""
     peer = Settled()

@@ -131,6 +131,9 @@ class Realtime(Processor):
         self.audio_in = AudioFormat(profile.input_rate, 1)
         self.audio_out = AudioFormat(profile.output_rate, 1)
         self._configuration = Configuration(profile, settings, self.runner.toolbox)
+        self.estimate_played: Callable[[str, str], float | None] | None = None
+        """Returns how much of an item, by its response's id and its own, was played, in milliseconds; None if unknown.
+        It counts where no sink reports within a second after an interrupt. A `Conversation` sets it."""
         self._protocol = protocol
         self._connect = connect
         self._buffer_seconds = buffer_seconds
@@ -232,6 +235,7 @@ class Realtime(Processor):
             gap_seconds=self.reconnect.gap_seconds,
             buffer_seconds=self._buffer_seconds,
             speaks=self.settings.output == "audio",
+            estimate_played=lambda *item: None if self.estimate_played is None else self.estimate_played(*item),
             resume_handle=self._resume,
         )
         frames = InputFrames(
