@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import pytest
+
 from bargein.services.tools import ArgumentsError, tool
 from bargein.services.tools.tool import encode
 

@@ -139,7 +139,6 @@ class OpenAIProtocol(EventReader):
                 )
                 yield self._create(call)
                 yield from self.tool_result(entry.call_id, entry.output or "")
-                self._calls.append(entry.call_id)
             else:
                 kind = "output_text" if entry.role == "assistant" else "input_text"
                 parts = [wire.WirePart(type=kind, text=entry.remembered)] if entry.remembered else []
