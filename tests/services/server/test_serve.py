@@ -24,6 +24,7 @@ from bargein.services.cascade import Answer
 from bargein.services.providers.brains import BrainChoice, choices
 from bargein.services.providers.rules import Rules
 from bargein.services.server import PageServer, serve_page
+from bargein.services.server.app import DRAWING_POLICY, PAGE
 from bargein.services.sockets import Endpoint, SocketClosedError, SocketRefusedError, dial
 from bargein.services.transports import RefusedError, SessionLimits, Transport, connect_websocket
 
@@ -84,15 +85,7 @@ async def test_the_page_and_its_parts() -> None:
     async with served() as server:
         page = await get(server, "")
         assert page.headers["content-type"].startswith("text/html")
-        for part in (
-            "page.css",
-            "page.js",
-            "connection.js",
-            "conversation.js",
-            "timeline.js",
-            "worklets.js",
-            "graph.js",
-        ):
+        for part in sorted(each.name for each in PAGE.iterdir()):
             got = await get(server, part)
             assert got.status_code == 200, part
             if part.endswith(".js"):
@@ -105,8 +98,10 @@ async def test_the_page_and_its_parts() -> None:
 async def test_what_there_is_to_choose_from() -> None:
     """Brains with what they lack, and the ways to talk."""
     offered = [each for each in choices({}) if each.name in ("offline", "openai")]
-    async with served(brains=offered) as server:
+    async with served(brains=offered, suggestions=["Good morning"]) as server:
         told = (await get(server, "choices")).json()
+    assert told["suggestions"] == ["Good morning"]
+    assert all(each["suggestions"] for each in told["brains"])
     assert {each["name"]: each["missing"] for each in told["brains"]} == {
         "offline": "",
         "openai": "set OPENAI_API_KEY",
@@ -128,6 +123,7 @@ async def test_a_conversation_and_what_is_counted_of_it() -> None:
         assert live["brain"] == "mine"
         drawn = await get(server, "graph.svg", params={"session": live["name"]})
         assert drawn.headers["content-type"].startswith("image/svg+xml")
+        assert drawn.headers.get_list("content-security-policy") == [DRAWING_POLICY]
         assert "answer" in drawn.text
         counted = (await get(server, "metrics")).text
         assert "bargein_sessions 1.0" in counted
@@ -204,6 +200,7 @@ async def test_what_browsers_must_not_do_with_the_page() -> None:
         for path in ("", "page.js", "graph", "choices", "nothing"):
             headers = (await get(server, path)).headers
             assert "default-src 'self'" in headers["content-security-policy"]
+            assert "unsafe" not in headers["content-security-policy"]
             assert "frame-ancestors 'self'" in headers["content-security-policy"]
             assert headers["x-content-type-options"] == "nosniff"
             assert headers["referrer-policy"] == "no-referrer"

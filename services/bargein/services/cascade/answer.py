@@ -27,7 +27,7 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.lowlevel import check_positive
 from bargein.processors import AgentActivity, Heard, SampleFps, Turn
-from bargein.services.errors import UnsupportedError
+from bargein.services.brain import UnsupportedError
 from bargein.services.frames import (
     Configure,
     OutOfBand,

@@ -32,9 +32,9 @@ class Guard:
         self._headers = [
             (name.encode(), value.encode())
             for name, value in {
-                # Safari before 15.4 does not count ws: as 'self'. Drawn pipelines have inline styles.
-                "content-security-policy": "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
-                "media-src 'self' blob: mediastream:; style-src 'self' 'unsafe-inline'; object-src 'none'; "
+                # Safari before 15.4 does not count ws: as 'self'.
+                "content-security-policy": "default-src 'self'; connect-src 'self' ws: wss:; "
+                "media-src 'self' blob: mediastream:; object-src 'none'; "
                 f"base-uri 'none'; form-action 'self'; frame-ancestors {framing}",
                 "x-content-type-options": "nosniff",
                 "referrer-policy": "no-referrer",  # the page's URL may hold a token
@@ -49,7 +49,9 @@ class Guard:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *self._headers]
+                headers = message.get("headers", ())
+                names = {name.lower() for name, _ in headers}  # a response may have its own policy
+                message["headers"] = [*headers, *(each for each in self._headers if each[0] not in names)]
             await send(message)
 
         name = next((value.decode("latin-1") for key, value in scope["headers"] if key == b"host"), "")

@@ -41,6 +41,8 @@ __all__ = ["make_app"]
 PAGE = Path(__file__).parent / "page"
 MAX_OFFER_BYTES = 256 * 2**10
 """Largest body of a request. A browser's offer has about 6 kB."""
+DRAWING_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"
+"""The content security policy of a drawn pipeline, which has inline styles."""
 WRONG_TOKEN = "the token is missing or wrong; give it as Authorization: Bearer, or as ?token="
 
 
@@ -69,6 +71,7 @@ class App:
         sessions: Sessions,
         *,
         brains: Sequence[BrainChoice],
+        suggestions: Sequence[str],
         metrics: Metrics,
         webrtc: WebRtcServer | None,
         origins: Sequence[str],
@@ -80,6 +83,7 @@ class App:
         self._plain: type[Response] = responses.Response
         self._sessions = sessions
         self._brains = brains
+        self._suggestions = suggestions
         self._metrics = metrics
         self._webrtc = webrtc
         self._origins = origins
@@ -97,12 +101,24 @@ class App:
             transports.insert(0, {"name": "webrtc", "title": "WebRTC"})
             if await self._has_token(request):  # a TURN server's password is for authorized peers only
                 ice_servers = [_ice_server(each) for each in self._webrtc.ice_servers]
-        brains = [
-            {"name": each.name, "title": each.title, "missing": each.missing, "sees": each.sees}
-            for each in self._brains
-        ]
-        camera = self._webrtc is not None and self._webrtc.video_fps > 0
-        return self._json({"brains": brains, "transports": transports, "camera": camera, "iceServers": ice_servers})
+        return self._json(
+            {
+                "brains": [
+                    {
+                        "name": each.name,
+                        "title": each.title,
+                        "missing": each.missing,
+                        "sees": each.sees,
+                        "suggestions": each.suggestions,
+                    }
+                    for each in self._brains
+                ],
+                "suggestions": list(self._suggestions),
+                "transports": transports,
+                "camera": self._webrtc is not None and self._webrtc.video_fps > 0,
+                "iceServers": ice_servers,
+            }
+        )
 
     async def health(self, request: Request) -> Response:
         """Return that the server answers."""
@@ -136,7 +152,9 @@ class App:
         live = self._sessions.live.get(request.query_params.get("session", ""))
         if live is None:
             return self._plain("this session does not exist\n", status_code=404, media_type="text/plain")
-        return self._plain(svg(live.graph, live.session.statistics()), media_type="image/svg+xml")
+        drawing = svg(live.graph, live.session.statistics())
+        policy = {"content-security-policy": DRAWING_POLICY}
+        return self._plain(drawing, media_type="image/svg+xml", headers=policy)
 
     # Connecting -----------------------------------------------------------------------------------------------------
 
@@ -251,6 +269,7 @@ def make_app(
     sessions: Sessions,
     *,
     brains: Sequence[BrainChoice] = (),
+    suggestions: Sequence[str] = (),
     metrics: Metrics,
     webrtc: WebRtcServer | None = None,
     origins: Sequence[str] = (),
@@ -262,6 +281,7 @@ def make_app(
     Args:
         sessions: Runs the sessions.
         brains: What the page offers to choose from.
+        suggestions: Sentences that the page offers to say, for brains without their own.
         metrics: The counters behind `/metrics`.
         webrtc: Serves WebRTC; None for WebSockets only.
         origins: Other pages that may talk to this server, such as `https://example.com`; `*` for all.
@@ -280,7 +300,14 @@ def make_app(
     from starlette.staticfiles import StaticFiles  # noqa: PLC0415
 
     app = App(
-        sessions, brains=brains, metrics=metrics, webrtc=webrtc, origins=origins, authorize=authorize, local=local
+        sessions,
+        brains=brains,
+        suggestions=suggestions,
+        metrics=metrics,
+        webrtc=webrtc,
+        origins=origins,
+        authorize=authorize,
+        local=local,
     )
     middleware = [Middleware(Guard, origins=origins, local=local)]
     if origins:

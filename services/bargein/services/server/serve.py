@@ -54,6 +54,7 @@ class PageOptions(TypedDict, total=False):
     host: str
     port: int | None
     brains: Sequence[BrainChoice]
+    suggestions: Sequence[str]
     limits: SessionLimits | None
     origins: Sequence[str]
     authorize: Authorize | None
@@ -139,6 +140,7 @@ async def serve_page(
     host: str = "127.0.0.1",
     port: int | None = None,
     brains: Sequence[BrainChoice] = (),
+    suggestions: Sequence[str] = (),
     limits: SessionLimits | None = None,
     origins: Sequence[str] = (),
     authorize: Authorize | None = None,
@@ -163,6 +165,7 @@ async def serve_page(
             its peers are told what exception ended a session; others learn only that it failed.
         port: The port. None takes 8080, or the next free one. 0 takes any free one.
         brains: Brains that the page offers; the peer's choice is its parameter `brain`.
+        suggestions: Sentences that the page offers to say. A brain's own suggestions come first.
         limits: What the server and each peer may use.
         origins: Other pages that may talk to this server, such as `https://example.com`; `*` for all.
         authorize: Decides by a token who may connect; None for everybody.
@@ -191,6 +194,7 @@ async def serve_page(
         app = make_app(
             sessions,
             brains=brains,
+            suggestions=suggestions,
             metrics=metrics,
             webrtc=webrtc,
             origins=origins,
