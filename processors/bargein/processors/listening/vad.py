@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterator
 
@@ -11,6 +10,8 @@ import numpy as np
 from bargein.pipeline import Audio, AudioFormat, End, Processor, SpeechStarted, SpeechStopped
 from bargein.pipeline.lowlevel import SECOND, Samples, ns, samples_in
 from bargein.processors.frames import Commit, SpeechContinued, SpeechProbability, TurnControl
+from bargein.pipeline.lowlevel import SECOND, Samples, check_not_negative, check_positive, ns, samples_in
+from bargein.processors.frames import SpeechContinued, SpeechProbability, TurnControl
 
 from .detectors import Detector, WebRtcVad
 
@@ -55,11 +56,8 @@ class Vad(Processor):
         preroll_ms: float = 300.0,
         report: bool = False,
     ) -> None:
-        for name, value in {"start_ms": start_ms, "stop_ms": stop_ms}.items():
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"Vad({name}={value}): expected a positive number of milliseconds")
-        if not (math.isfinite(preroll_ms) and preroll_ms >= 0):
-            raise ValueError(f"Vad(preroll_ms={preroll_ms}): expected milliseconds, 0 or more")
+        check_positive("Vad", start_ms=start_ms, stop_ms=stop_ms)
+        check_not_negative("Vad", preroll_ms=preroll_ms)
         if not 0 < threshold < 1:
             raise ValueError(f"Vad(threshold={threshold}): expected a probability between 0 and 1")
         self.detector = WebRtcVad() if detector is None else detector

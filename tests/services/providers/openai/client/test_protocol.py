@@ -874,6 +874,9 @@ def test_a_conversation_is_seeded() -> None:
         text_item("assistant", "output_text", "At nine,"),
         text_item("assistant", "output_text", "Goodbye."),
     ]
+    # A response of the new session may use the id again: then it is another call.
+    assert len(hears(ours, "response.output_item.done", response_id="r", item=CALL)) == 1
+    assert hears(ours, "response.output_item.done", response_id="r", item=CALL) == []
 
 
 def test_where_it_connects() -> None:
