@@ -20,12 +20,7 @@ from bargein.services.server import PageServer
 from bargein.services.transports import Transport
 from tests.environment import find
 
-CHROMIUM = find("chromium")
-BROWSER = [
-    pytest.mark.timeout(120),
-    pytest.mark.needs("chromium"),
-    pytest.mark.real,
-]
+BROWSER = [pytest.mark.timeout(120), pytest.mark.needs("chromium"), pytest.mark.real]
 """Marks of a test that opens a browser."""
 SHOTS = Path(__file__).parents[3] / "build" / "screenshots"
 FLAGS = (
@@ -53,8 +48,13 @@ class Weather(LanguageModel):
 
 def agent(peer: Transport) -> Pipeline:
     """Build an agent that talks about the weather."""
+    return Pipeline(peer.source, brain(), Spoken(), peer.sink)
+
+
+def brain() -> Cascade:
+    """Return a cascade that talks about the weather."""
     turns = Turns(silence_ms=500, transcript_ms=30_000)  # a busy machine takes longer to hear what was said
-    return Pipeline(peer.source, Cascade(PocketSphinx(), Weather(), ESpeak(), turns=turns), Spoken(), peer.sink)
+    return Cascade(PocketSphinx(), Weather(), ESpeak(), turns=turns)
 
 
 def choice() -> BrainChoice:
@@ -77,7 +77,7 @@ async def page_at(
     playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
     complaints: list[str] = []
     async with playwright.async_playwright() as play:
-        browser = await play.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
+        browser = await play.chromium.launch(executable_path=find("chromium"), args=[*FLAGS, *flags])
         context = await browser.new_context(viewport={"width": width, "height": height}, **options)
         await context.add_init_script(script)
         page = await context.new_page()

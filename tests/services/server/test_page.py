@@ -15,15 +15,26 @@ import pytest
 from bargein.pipeline import Audio, Pipeline, Processor, Video
 from bargein.pipeline.testing import joined, silence
 from bargein.processors import Commit, Resample, Spoken
-from bargein.services.cascade import Cascade
 from bargein.services.providers.brains import BrainChoice
-from bargein.services.providers.espeak import ESpeak
-from bargein.services.providers.pocketsphinx import PocketSphinx
 from bargein.services.server import serve_page
 from bargein.services.transports import Transport
 from tests.speech import RATE, errors, utterances, words
 
-from .browser import ANSWER, BROWSER, DEVICES, SHOTS, Weather, agent, choice, gone, in_call, loaded, page_of, true, use
+from .browser import (
+    ANSWER,
+    BROWSER,
+    DEVICES,
+    SHOTS,
+    agent,
+    brain,
+    choice,
+    gone,
+    in_call,
+    loaded,
+    page_of,
+    true,
+    use,
+)
 
 pytestmark = BROWSER
 AUDIBLE = 0.01
@@ -65,7 +76,7 @@ def test_a_question_an_answer_and_a_barge_in(way: str, microphone: Path) -> None
 
     async def main() -> None:
         async with (
-            serve_page(agent, brains=[choice()]) as server,
+            serve_page(agent, port=0, brains=[choice()]) as server,
             page_of(server, *DEVICES, f"--use-file-for-fake-audio-capture={microphone}%noloop") as page,
         ):
             await use(page, way)
@@ -122,7 +133,7 @@ def test_an_old_browser(microphone: Path) -> None:
     async def main() -> None:
         file = f"--use-file-for-fake-audio-capture={microphone}%noloop"
         async with (
-            serve_page(agent, brains=[choice()]) as server,
+            serve_page(agent, port=0, brains=[choice()]) as server,
             page_of(server, *DEVICES, file, script=OLD_BROWSER) as page,
         ):
             assert await page.evaluate("[...document.querySelectorAll('#transport option')].length") == 1
@@ -148,7 +159,7 @@ def test_three_tabs_and_a_reload() -> None:
     pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
 
     async def main() -> None:
-        async with serve_page(agent, brains=[choice()]) as server, page_of(server, *DEVICES) as page:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server, *DEVICES) as page:
             tabs = [page, await page.context.new_page(), await page.context.new_page()]
             for tab in tabs:
                 await tab.goto(server.url)
@@ -182,12 +193,11 @@ def test_the_camera_is_shown_to_the_agent(brains: tuple[BrainChoice, ...]) -> No
             seen.append(frame)
 
     def watching(peer: Transport) -> Pipeline:
-        brain = Cascade(PocketSphinx(), Weather(), ESpeak())
-        return Pipeline(peer.source, Eyes(), brain, Spoken(), peer.sink)
+        return Pipeline(peer.source, Eyes(), brain(), Spoken(), peer.sink)
 
     async def main() -> None:
         async with (
-            serve_page(watching, brains=brains, video_fps=2) as server,
+            serve_page(watching, port=0, brains=brains, video_fps=2) as server,
             page_of(server, *DEVICES) as page,
         ):
             await page.click("#settings-button")
@@ -221,7 +231,7 @@ def test_without_a_microphone_one_can_write() -> None:
 
     async def main() -> None:
         denied = "--use-fake-device-for-media-stream"  # there is a microphone, and nobody allows it
-        async with serve_page(agent, brains=[choice()]) as server, page_of(server, denied) as page:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server, denied) as page:
             await page.click("#talk")
             await in_call(page)
             assert await page.inner_text("#status") == "No microphone: you can write"
@@ -248,7 +258,7 @@ def test_writing_begins_a_call() -> None:
     """A suggestion or a typed message starts a call, and does not ask for the microphone."""
 
     async def main() -> None:
-        async with serve_page(agent, brains=[choice()]) as server, page_of(server) as page:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
             await page.click("#suggestions button")
             await true(page, "bargein.conversation.lines.some((line) => line.heard.startsWith('It is'))")
             assert await page.is_hidden("#banner")
@@ -278,10 +288,10 @@ def test_a_microphone_can_be_used_later(way: str) -> None:
             yield frame
 
     def hearing(peer: Transport) -> Pipeline:
-        return Pipeline(peer.source, Ears(), Cascade(PocketSphinx(), Weather(), ESpeak()), Spoken(), peer.sink)
+        return Pipeline(peer.source, Ears(), brain(), Spoken(), peer.sink)
 
     async def main() -> None:
-        async with serve_page(hearing, brains=[choice()]) as server, page_of(server, *DEVICES) as page:
+        async with serve_page(hearing, port=0, brains=[choice()]) as server, page_of(server, *DEVICES) as page:
             await use(page, way)
             await page.click("#suggestions button")
             await in_call(page)
@@ -306,7 +316,7 @@ def test_mute_says_what_it_does() -> None:
     muted = "bargein.page.call.media.stream.getAudioTracks().every((track) => !track.enabled)"
 
     async def main() -> None:
-        async with serve_page(agent, brains=[choice()]) as server, page_of(server, *DEVICES) as page:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server, *DEVICES) as page:
             await page.click("#talk")
             await in_call(page)
             assert await page.inner_text("#mute-label") == "Mute"
@@ -331,10 +341,10 @@ def test_push_to_talk() -> None:
             yield frame
 
     def watched(peer: Transport) -> Pipeline:
-        return Pipeline(peer.source, Watch(), Cascade(PocketSphinx(), Weather(), ESpeak()), Spoken(), peer.sink)
+        return Pipeline(peer.source, Watch(), brain(), Spoken(), peer.sink)
 
     async def main() -> None:
-        async with serve_page(watched, brains=[choice()]) as server, page_of(server, *DEVICES) as page:
+        async with serve_page(watched, port=0, brains=[choice()]) as server, page_of(server, *DEVICES) as page:
             await page.click("#settings-button")
             await page.check("#push")
             await page.click("#settings-close")
@@ -369,7 +379,7 @@ def test_the_transcript_can_be_saved() -> None:
     """As text for people, and as JSON with timings and events."""
 
     async def main() -> None:
-        async with serve_page(agent, brains=[choice()]) as server, page_of(server) as page:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
             await page.click("#suggestions button")
             await true(page, "bargein.conversation.lines.some((line) => line.heard.startsWith('It is'))")
             await page.keyboard.press("Escape")
@@ -400,7 +410,10 @@ def test_a_page_that_is_closed_ends_its_session(way: str) -> None:
         pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
 
     async def main() -> None:
-        async with serve_page(agent, brains=[choice()], authorize="a+b".__eq__) as server, page_of(server) as page:
+        async with (
+            serve_page(agent, port=0, brains=[choice()], authorize="a+b".__eq__) as server,
+            page_of(server) as page,
+        ):
             await page.goto(f"{server.url}?token=a%2Bb")
             await loaded(page)
             await use(page, way)
@@ -420,7 +433,7 @@ def test_a_call_that_is_given_up_leaves_nothing() -> None:
     """Hung up while it is being opened, a dozen times: no session stays, and the next call is a good one."""
 
     async def main() -> None:
-        async with serve_page(agent, brains=[choice()]) as server, page_of(server) as page:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
             for number in range(12):
                 way = ("webrtc", "websocket")[number % 2]
                 await page.evaluate(f"document.getElementById('transport').value = {way!r}")
@@ -444,7 +457,7 @@ def test_on_a_page_that_is_not_secure_one_writes_and_hears(way: str) -> None:
 
     async def main() -> None:
         async with (
-            serve_page(agent, host="0.0.0.0", brains=[choice()]) as server,
+            serve_page(agent, port=0, host="0.0.0.0", brains=[choice()]) as server,
             page_of(server, "--host-resolver-rules=MAP agent.test 127.0.0.1") as page,
         ):
             await page.goto(f"http://agent.test:{server.port}/")
@@ -470,7 +483,7 @@ def test_a_server_that_is_full_says_so() -> None:
     """The page shows the sentence, keeps the conversation, and can be used again."""
 
     async def main() -> None:
-        async with serve_page(agent, brains=[choice()]) as server, page_of(server, *DEVICES) as page:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server, *DEVICES) as page:
             await page.evaluate("bargein.conversation.user('', 'What I said before', true)")
             server.sessions.draining = True
             await page.click("#talk")

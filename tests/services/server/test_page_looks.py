@@ -17,7 +17,7 @@ def test_everything_has_a_name() -> None:
     pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
 
     async def main() -> None:
-        async with serve_page(agent, brains=[choice()], video_fps=1) as server, page_of(server) as page:
+        async with serve_page(agent, port=0, brains=[choice()], video_fps=1) as server, page_of(server) as page:
             nameless = await page.evaluate(
                 """[...document.querySelectorAll("button, select, input, meter, section, canvas, video, summary")]
                 .filter((node) => !(node.ariaLabel || node.getAttribute("aria-labelledby") || node.labels?.length
@@ -81,7 +81,10 @@ def test_what_is_said_is_text_and_can_be_read() -> None:
     """No markup of an agent's or a tool's becomes the page's; all words stand out 4.5 to 1, by day and by night."""
 
     async def main() -> None:
-        async with serve_page(agent, brains=[choice()]) as server, page_of(server, reduced_motion="reduce") as page:
+        async with (
+            serve_page(agent, port=0, brains=[choice()]) as server,
+            page_of(server, reduced_motion="reduce") as page,
+        ):
             await page.evaluate(f"(() => {{ {SAID} document.getElementById('banner').hidden = false; }})()")
             for state in ("off", "hearing", "speaking", "lost"):
                 for scheme in ("light", "dark"):
@@ -115,7 +118,7 @@ def test_it_fits(width: int, height: int) -> None:
 
     async def main() -> None:
         async with (
-            serve_page(agent, brains=[choice()]) as server,
+            serve_page(agent, port=0, brains=[choice()]) as server,
             page_of(server, width=width, height=height, reduced_motion="reduce") as page,
         ):
             said = "for (let at = 0; at < 40; at++) bargein.conversation.user(`u${at}`, `The weather, ${at}?`, true)"
@@ -160,7 +163,7 @@ def test_each_answer_has_its_own_figure() -> None:
     """A figure that comes before the words of its answer waits for them."""
 
     async def main() -> None:
-        async with serve_page(agent, brains=[choice()]) as server, page_of(server) as page:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
             assert await page.evaluate(LATE) == ["Agent after 90 ms", "Agent after 120 ms"]
 
     anyio.run(main)
@@ -170,7 +173,7 @@ def test_the_reader_may_scroll() -> None:
     """New words do not move what is being read; a button leads back to the newest."""
 
     async def main() -> None:
-        async with serve_page(agent, brains=[choice()]) as server, page_of(server, height=600) as page:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server, height=600) as page:
             say = "(() => { for (let at = 0; at < 30; at++) bargein.conversation.mark(`line ${at}`); })()"
             bottom = "(() => { const { scrollHeight, scrollTop, clientHeight } = document.getElementById('log');"
             bottom += " return scrollHeight - scrollTop - clientHeight < 5; })()"
@@ -210,7 +213,7 @@ def test_errors_are_sentences() -> None:
     """The server's own words are shown, with what happened; the reason of a failure is not lost at the end."""
 
     async def main() -> None:
-        async with serve_page(agent, brains=[choice()]) as server, page_of(server) as page:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
             assert await page.evaluate(ERRORS) == [
                 "KeyError: 'apple' in Fruit, agent.py line 7",
                 "The agent hung up: KeyError: 'apple' in Fruit, agent.py line 7.",
@@ -229,7 +232,7 @@ def test_events_are_filtered_and_bounded() -> None:
     """A thousand events are kept, the newest of those that fit are shown."""
 
     async def main() -> None:
-        async with serve_page(agent, brains=[choice()]) as server, page_of(server) as page:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
             await page.click("#views [data-view=events]")
             many = "for (let at = 0; at < 1500; at++) bargein.events.add('agent', { type: 'text', text: `word ${at}` })"
             await page.evaluate(many)
@@ -248,7 +251,7 @@ def test_the_pipelines_are_drawn() -> None:
     """A long pipeline fills the window in columns, in the colours of the scheme; the counters move."""
 
     async def main() -> None:
-        async with serve_page(agent, brains=[choice()]) as server, page_of(server) as page:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
             drawn = await page.context.new_page()
             await drawn.goto(f"{server.url}graph")
             await true(drawn, "!document.getElementById('none').hidden")

@@ -147,7 +147,7 @@ def test_an_agent_that_hangs_up(way: str) -> None:
         pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
 
     async def main() -> None:
-        async with serve_page(agent, brains=[choice()]) as server, page_of(server) as page:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
             await use(page, way)
             await page.click("#talk")
             await in_call(page)
@@ -168,7 +168,7 @@ def test_the_way_that_works_is_taken() -> None:
     pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
 
     async def main() -> None:
-        async with serve_page(agent, brains=[choice()]) as server, page_of(server) as page:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
             for broken, way in ((False, "webrtc"), (True, "websocket")):
                 if broken:
                     await page.evaluate(BROKEN)

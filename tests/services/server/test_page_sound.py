@@ -74,7 +74,7 @@ def test_the_sound_thread() -> None:
     """A flush is silence in 5 ms and keeps what is new, a hold keeps all; what is sent less of has no false tones."""
 
     async def main() -> dict[str, list[float]]:
-        async with serve_page(agent, brains=[choice()]) as server, page_of(server) as page:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
             source = (PAGE / "worklets.js").read_text()
             played: dict[str, list[float]] = await page.evaluate(SOUND_THREAD.replace("SOURCE", source))
             return played

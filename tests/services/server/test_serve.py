@@ -24,7 +24,7 @@ from bargein.services.cascade import Answer
 from bargein.services.providers.brains import BrainChoice, choices
 from bargein.services.providers.rules import Rules
 from bargein.services.server import PageServer, serve_page
-from bargein.services.server.app import DRAWN, PAGE
+from bargein.services.server.app import DRAWING_POLICY, PAGE
 from bargein.services.sockets import Endpoint, SocketClosedError, SocketRefusedError, dial
 from bargein.services.transports import RefusedError, SessionLimits, Transport, connect_websocket
 
@@ -123,7 +123,7 @@ async def test_a_conversation_and_what_is_counted_of_it() -> None:
         assert live["brain"] == "mine"
         drawn = await get(server, "graph.svg", params={"session": live["name"]})
         assert drawn.headers["content-type"].startswith("image/svg+xml")
-        assert drawn.headers.get_list("content-security-policy") == [DRAWN]
+        assert drawn.headers.get_list("content-security-policy") == [DRAWING_POLICY]
         assert "answer" in drawn.text
         counted = (await get(server, "metrics")).text
         assert "bargein_sessions 1.0" in counted

@@ -20,7 +20,7 @@ __all__ = ["INSTRUCTIONS", "BrainChoice", "choice", "choices"]
 INSTRUCTIONS = "You are a friendly voice assistant. Answer in one or two short sentences."
 """The instructions of every brain made here."""
 SUGGESTIONS = ("What is the weather in Paris?", "Set a timer for ten seconds", "What is twelve times seven?")
-"""Sentences that the tools of the demo can answer; a page offers them."""
+"""Sentences that every brain made here can answer, with its tools."""
 OFFLINE = {"pocketsphinx": "pocketsphinx", "espeakng_loader": "espeak", "webrtcvad": "vad", "av": "audio"}
 """The modules that the offline brain imports, each with the extra that installs it."""
 PICTURES = (Image, Video)
@@ -39,7 +39,7 @@ class BrainChoice(msgspec.Struct, frozen=True, kw_only=True):
     sees: bool = False
     """Whether it looks at pictures and video."""
     suggestions: tuple[str, ...] = ()
-    """Sentences that a page offers to say."""
+    """Sentences that a user can say to it; a page offers them."""
     make: Callable[[], Processor]
     """Return a new brain that takes audio of any rate, pictures and text; call it once for each session."""
     write: Callable[[], Processor]

@@ -32,7 +32,7 @@ class Guard:
         self._headers = [
             (name.encode(), value.encode())
             for name, value in {
-                # Safari before 15.4 does not count ws: among 'self'.
+                # Safari before 15.4 does not count ws: as 'self'.
                 "content-security-policy": "default-src 'self'; connect-src 'self' ws: wss:; "
                 "media-src 'self' blob: mediastream:; object-src 'none'; "
                 f"base-uri 'none'; form-action 'self'; frame-ancestors {framing}",
@@ -50,8 +50,8 @@ class Guard:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = message.get("headers", ())
-                present = {name.lower() for name, _ in headers}  # a response may set its own policy
-                message["headers"] = [*headers, *(each for each in self._headers if each[0] not in present)]
+                names = {name.lower() for name, _ in headers}  # a response may have its own policy
+                message["headers"] = [*headers, *(each for each in self._headers if each[0] not in names)]
             await send(message)
 
         name = next((value.decode("latin-1") for key, value in scope["headers"] if key == b"host"), "")

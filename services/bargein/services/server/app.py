@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 __all__ = ["make_app"]
 
 PAGE = Path(__file__).parent / "page"
-DRAWING_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"
-"""The content security policy of a drawn pipeline, which carries its own style."""
 MAX_OFFER_BYTES = 256 * 2**10
 """Largest body of a request. A browser's offer has about 6 kB."""
+DRAWING_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"
+"""The content security policy of a drawn pipeline, which has inline styles."""
 WRONG_TOKEN = "the token is missing or wrong; give it as Authorization: Bearer, or as ?token="
 
 
@@ -101,23 +101,21 @@ class App:
             transports.insert(0, {"name": "webrtc", "title": "WebRTC"})
             if await self._has_token(request):  # a TURN server's password is for authorized peers only
                 ice_servers = [_ice_server(each) for each in self._webrtc.ice_servers]
-        brains = [
-            {
-                "name": each.name,
-                "title": each.title,
-                "missing": each.missing,
-                "sees": each.sees,
-                "suggestions": each.suggestions,
-            }
-            for each in self._brains
-        ]
-        camera = self._webrtc is not None and self._webrtc.video_fps > 0
         return self._json(
             {
-                "brains": brains,
+                "brains": [
+                    {
+                        "name": each.name,
+                        "title": each.title,
+                        "missing": each.missing,
+                        "sees": each.sees,
+                        "suggestions": each.suggestions,
+                    }
+                    for each in self._brains
+                ],
                 "suggestions": list(self._suggestions),
                 "transports": transports,
-                "camera": camera,
+                "camera": self._webrtc is not None and self._webrtc.video_fps > 0,
                 "iceServers": ice_servers,
             }
         )
@@ -283,7 +281,7 @@ def make_app(
     Args:
         sessions: Runs the sessions.
         brains: What the page offers to choose from.
-        suggestions: Sentences that the page offers to say.
+        suggestions: Sentences that the page offers to say, for brains without their own.
         metrics: The counters behind `/metrics`.
         webrtc: Serves WebRTC; None for WebSockets only.
         origins: Other pages that may talk to this server, such as `https://example.com`; `*` for all.
