@@ -8,10 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from bargein.pipeline import Audio, AudioFormat, End, Processor, SpeechStarted, SpeechStopped
-from bargein.pipeline.lowlevel import SECOND, Samples, ns, samples_in
-from bargein.processors.frames import Commit, SpeechContinued, SpeechProbability, TurnControl
 from bargein.pipeline.lowlevel import SECOND, Samples, check_not_negative, check_positive, ns, samples_in
-from bargein.processors.frames import SpeechContinued, SpeechProbability, TurnControl
+from bargein.processors.frames import Commit, SpeechContinued, SpeechProbability, TurnControl
 
 from .detectors import Detector, WebRtcVad
 
