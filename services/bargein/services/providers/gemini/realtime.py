@@ -77,7 +77,7 @@ class GeminiLive(Realtime):
     @check_options
     def __init__(
         self,
-        model: str = "gemini-2.5-flash-native-audio-preview-12-2025",
+        model: str = "gemini-3.8-live",
         *,
         api_key: str | None = None,
         token: Token | None = None,

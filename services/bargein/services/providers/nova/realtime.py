@@ -65,7 +65,7 @@ class NovaSonic(Realtime):
     @check_options
     def __init__(
         self,
-        model: str = "amazon.nova-2-sonic-v1:0",
+        model: str = "amazon.nova-2-5-sonic",
         *,
         region: str | None = None,
         credentials: CredentialsSource = None,
