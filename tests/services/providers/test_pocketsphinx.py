@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
-from bargein.services.cascade.parts import Samples
+from bargein.pipeline.lowlevel import Samples
 from bargein.services.providers.pocketsphinx import PocketSphinx
 from tests.environment import amount
 from tests.speech import errors, utterances, words

@@ -9,7 +9,7 @@ import anyio
 import msgspec
 
 from bargein.pipeline import Audio, AudioFormat, Failure, Interrupt, Outlet, ResponseEnded, Text
-from bargein.pipeline.lowlevel import check_positive
+from bargein.pipeline.lowlevel import check_positive, ns
 from bargein.processors import Heard, Timing
 from bargein.processors.speaking.alignment import Alignment
 
@@ -18,7 +18,6 @@ from .parts import TextToSpeech, UnspeakableError, Word
 
 __all__ = ["UNSPEAKABLE_REPLY", "Speak"]
 
-SECOND = 1_000_000_000
 UNSPEAKABLE_REPLY = "Sorry, I cannot say that."
 """What is said in place of an item that the voice cannot say."""
 Given = Text | ResponseEnded | Audio | Timing | Heard | Failure
@@ -132,7 +131,7 @@ class Speak(PartProcessor):
                     if isinstance(piece, Word):
                         words.append(piece)
                     elif len(piece):
-                        pts = self._samples * SECOND // rate
+                        pts = ns(self._samples, rate)
                         self._samples += len(piece)
                         await out.send(
                             Audio(samples=piece, rate=rate, pts=pts, response_id=response_id, item_id=item_id)

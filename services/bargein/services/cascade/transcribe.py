@@ -12,13 +12,13 @@ import msgspec
 import numpy as np
 
 from bargein.pipeline import Audio, AudioFormat, Failure, Inbox, Outlet, SpeechStarted, SpeechStopped, Transcript
-from bargein.pipeline.lowlevel import check_positive
+from bargein.pipeline.lowlevel import Samples, check_positive
 from bargein.processors import Commit, TurnControl
 from bargein.services.frames import ClearAudio, Say
 
 from ._base import PartProcessor, check_part, failure_from
 from ._utterance import Utterance
-from .parts import Samples, SpeechToText
+from .parts import SpeechToText
 
 __all__ = ["Transcribe", "TranscriptionStatistics"]
 

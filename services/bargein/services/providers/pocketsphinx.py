@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import anyio
 import numpy as np
 
-from bargein.pipeline.lowlevel import Worker, check_options, import_extra
-from bargein.services.cascade.parts import Samples, SpeechToText
+from bargein.pipeline.lowlevel import Samples, Worker, check_options, import_extra
+from bargein.services.cascade.parts import SpeechToText
 
 __all__ = ["PocketSphinx"]
 

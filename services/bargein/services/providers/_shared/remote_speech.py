@@ -14,7 +14,7 @@ import anyio
 import msgspec
 import numpy as np
 
-from bargein.services.cascade.parts import Samples
+from bargein.pipeline.lowlevel import Samples
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError
 from bargein.services.sockets.retry import RETRYABLE_STATUSES, backoff_seconds
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
-from bargein.services.cascade.parts import Samples, Word
+from bargein.pipeline.lowlevel import Samples
+from bargein.services.cascade.parts import Word
 from bargein.services.providers.openai.client._speech_protocol import SpeechReader, TranscriptReader, wav
 from bargein.services.providers.openai.client.speech import OpenAISpeech, OpenAITranscription
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from bargein.pipeline import ResponseEnded, Transcript
+from bargein.pipeline.lowlevel import Samples
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Heard, Pacer, Resample, Spoken
 from bargein.services.cascade import Cascade, ToolRequest
-from bargein.services.cascade.parts import Samples
 from bargein.services.failover import Failover
 from bargein.services.providers.openai import OpenAIRealtime
 from bargein.services.providers.openai.server.serve import serve_socket

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from bargein.services.cascade.parts import Samples
+from bargein.pipeline.lowlevel import Samples
 from bargein.services.providers._shared.remote_speech import PcmDecoder, decode_json
 from bargein.services.providers._shared.sse import EventTooLargeError, SseReader
 

@@ -10,8 +10,8 @@ from typing import Any, Protocol, Self, TypeVar
 import anyio
 import numpy as np
 
-from bargein.pipeline.lowlevel import check_options
-from bargein.services.cascade.parts import Samples, SpeechToText, TextToSpeech, Word
+from bargein.pipeline.lowlevel import Samples, check_options
+from bargein.services.cascade.parts import SpeechToText, TextToSpeech, Word
 from bargein.services.providers._shared.http import HttpClient, HttpFault
 from bargein.services.providers._shared.remote_speech import RemoteSpeech
 from bargein.services.sockets.retry import RETRYABLE_STATUSES, backoff_seconds, retry_after_seconds
