@@ -25,7 +25,7 @@ from bargein.pipeline import (
     Usage,
     Video,
 )
-from bargein.pipeline.lowlevel import check_positive
+from bargein.pipeline.lowlevel import check_options, check_positive
 from bargein.processors import AgentActivity, Heard, SampleFps, Turn
 from bargein.services.brain import UnsupportedError
 from bargein.services.frames import (
@@ -141,6 +141,7 @@ class Answer(PartProcessor):
 
     name = "answer"
 
+    @check_options
     def __init__(
         self,
         llm: LanguageModel,
@@ -157,7 +158,7 @@ class Answer(PartProcessor):
         if meanwhile not in ("queue", "interrupt"):
             raise ValueError(f"Answer(meanwhile={meanwhile!r}): expected 'queue' or 'interrupt'")
         check_positive("Answer", infinite=True, silent_seconds=silent_seconds)
-        self.part = check_part(llm, LanguageModel, "answer")
+        self.part = check_part(llm, LanguageModel, "answer", "Answer(llm)")
         self.instructions = instructions
         self.meanwhile = meanwhile
         self.error_reply = error_reply

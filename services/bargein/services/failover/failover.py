@@ -11,7 +11,7 @@ import anyio
 import msgspec
 
 from bargein.pipeline import Failure, Frame, Inbox, Interrupt, Outlet, Processor, ResponseEnded, SpeechStopped
-from bargein.pipeline.lowlevel import Wakeup, check_positive
+from bargein.pipeline.lowlevel import Wakeup, check_options, check_positive
 from bargein.services.brain import find_brain, find_brains
 from bargein.services.frames import BrainSwitched
 from bargein.services.history import History
@@ -113,6 +113,7 @@ class Failover(Processor):
     name = "failover"
     capacity = 256
 
+    @check_options
     def __init__(
         self,
         primary: BrainSource,
