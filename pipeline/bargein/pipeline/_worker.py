@@ -103,15 +103,26 @@ class Worker:
         return ended
 
     def _serve(self) -> None:
-        while (call := self._calls.get()) is not None:
-            function, done, outcome = call
-            try:
-                outcome[:] = (self._context.run(function), None)
-            except BaseException as error:
-                outcome[:] = (None, error)
-            if not self._notify(done):
-                return
+        while self._serve_next():
+            pass
         self._notify(self._ended)
+
+    def _serve_next(self) -> bool:
+        """Wait for a call and run it. Return whether to go on.
+
+        This is a function of its own so that no frame holds the last call while the thread waits for the next one. What
+        the call's function refers to, such as a loaded model, would otherwise live on until the interpreter exits, when
+        some native libraries abort the process if they are destroyed.
+        """
+        call = self._calls.get()
+        if call is None:
+            return False
+        function, done, outcome = call
+        try:
+            outcome[:] = (self._context.run(function), None)
+        except BaseException as error:
+            outcome[:] = (None, error)
+        return self._notify(done)
 
     def _notify(self, event: anyio.Event) -> bool:
         try:

@@ -27,7 +27,7 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.lowlevel import check_options, check_positive
 from bargein.processors import AgentActivity, Heard, SampleFps, Turn
-from bargein.services.brain import UnsupportedError
+from bargein.services.brain import Greeting, UnsupportedError, greeting_frame
 from bargein.services.frames import (
     Configure,
     OutOfBand,
@@ -131,6 +131,7 @@ class Answer(PartProcessor):
             all turns until then. `"interrupt"`: it ends the answer, and is answered at once.
         error_reply: What is said if the model fails, or has nothing to say to a turn. Empty: nothing.
         no_speech_reply: What is said to a turn without words.
+        greeting: What is said first, unless the conversation has begun already: the words, or a `Say` or `Respond`.
         fps: Maximum number of pictures a second that are kept of a `Video`.
         silent_seconds: Maximum time without a sign of the model, in seconds. After that it has failed.
 
@@ -152,6 +153,7 @@ class Answer(PartProcessor):
         meanwhile: Literal["queue", "interrupt"] = "queue",
         error_reply: str = ERROR_REPLY,
         no_speech_reply: str = NO_SPEECH_REPLY,
+        greeting: Greeting | None = None,
         fps: float = 1.0,
         silent_seconds: float = 60.0,
     ) -> None:
@@ -159,6 +161,7 @@ class Answer(PartProcessor):
             raise ValueError(f"Answer(meanwhile={meanwhile!r}): expected 'queue' or 'interrupt'")
         check_positive("Answer", infinite=True, silent_seconds=silent_seconds)
         self.part = check_part(llm, LanguageModel, "answer", "Answer(llm)")
+        self.greeting = greeting_frame("Answer", greeting)
         self.instructions = instructions
         self.meanwhile = meanwhile
         self.error_reply = error_reply
@@ -228,6 +231,9 @@ class Answer(PartProcessor):
         async with anyio.create_task_group() as tool_group, anyio.create_task_group() as side_group:
             self._tool_group, self._side_group, self._idle = tool_group, side_group, anyio.Event()
             try:
+                if self.greeting is not None and not self.history.has_begun:
+                    await self._take(self.greeting, out)
+                    self._start_next(out)
                 async for frame in inbox:
                     await self._take(frame, out)
                     self._start_next(out)

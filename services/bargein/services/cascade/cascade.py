@@ -8,6 +8,7 @@ from typing import Any, Literal, Self, TypedDict, Unpack
 from bargein.pipeline import Pipeline
 from bargein.pipeline.lowlevel import check_options
 from bargein.processors import BargeIn, Resample, Sentences, Turns, Vad
+from bargein.services.brain import Greeting
 from bargein.services.history import History
 from bargein.services.tools import Tool, Toolbox
 
@@ -28,6 +29,7 @@ class CascadeOptions(TypedDict, total=False):
     """The options of a `Cascade` beside its parts and tools."""
 
     instructions: str
+    greeting: Greeting | None
     history: History | None
     vad: Vad | None
     barge_in: BargeIn | bool | None
@@ -69,6 +71,8 @@ class Cascade(Pipeline):
         error_reply: What is said if the model fails.
         no_speech_reply: What is said if the user spoke and could not be understood.
         unspeakable_reply: What is said in place of something that the voice cannot say.
+        greeting: What the agent says first: the words, `Say("...", protected=True)` for words that nothing interrupts,
+            or `Respond(instructions=...)` to let the model choose them. It is left out if the history is not empty.
         fps: Maximum number of pictures a second that the model sees of a `Video`.
         name: The name of the brain, in drawings and statistics.
 
@@ -94,6 +98,7 @@ class Cascade(Pipeline):
         error_reply: str = ERROR_REPLY,
         no_speech_reply: str = NO_SPEECH_REPLY,
         unspeakable_reply: str = UNSPEAKABLE_REPLY,
+        greeting: Greeting | None = None,
         fps: float = 1.0,
         name: str = "cascade",
     ) -> None:
@@ -108,6 +113,7 @@ class Cascade(Pipeline):
             meanwhile=meanwhile,
             error_reply=error_reply,
             no_speech_reply=no_speech_reply,
+            greeting=greeting,
             fps=fps,
         )
         """The processor that answers."""
@@ -121,6 +127,7 @@ class Cascade(Pipeline):
             "error_reply": error_reply,
             "no_speech_reply": no_speech_reply,
             "unspeakable_reply": unspeakable_reply,
+            "greeting": greeting,
             "fps": fps,
             "name": name,
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal
@@ -268,9 +267,9 @@ class EventReader(Protocol):
         self._answers = detects and bool(turns.get("create_response", True))
         if not self._ready:
             self._ready = True
-            expires = session.get("expires_at")
-            # The server gives a date, so this is the one place that reads the wall clock and not AnyIO's.
-            left = expires - time.time() if isinstance(expires, int | float) and 0 < expires < 1e12 else 0
+            expires, now = session.get("expires_at"), self.server_time
+            # A date of the server counts only as a difference to the server's own clock.
+            left = expires - now if isinstance(expires, int | float) and 0 < expires < 1e12 and now is not None else 0
             session_id = str(session.get("id") or self._session_id)
             yield SessionReady(session_id=session_id, config=session, remaining_seconds=left if left > 1 else None)
 
