@@ -102,9 +102,7 @@ class Cascade(Pipeline):
         fps: float = 1.0,
         name: str = "cascade",
     ) -> None:
-        check_part(stt, SpeechToText, "transcribe", "Cascade(stt)")
-        check_part(llm, LanguageModel, "answer", "Cascade(llm)")
-        check_part(tts, TextToSpeech, "speak", "Cascade(tts)")
+        _check_parts(stt, llm, tts)
         self.answer = Answer(
             llm,
             instructions=instructions,
@@ -206,3 +204,9 @@ class Cascade(Pipeline):
     def ready(self) -> bool:
         """Always true: the parts of a cascade connect by themselves, when they are needed."""
         return self.answer.ready
+
+
+def _check_parts(stt: object, llm: object, tts: object) -> None:
+    check_part(stt, SpeechToText, "transcribe", "Cascade(stt)")
+    check_part(llm, LanguageModel, "answer", "Cascade(llm)")
+    check_part(tts, TextToSpeech, "speak", "Cascade(tts)")
