@@ -29,6 +29,8 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.lowlevel import check_positive
 from bargein.processors import AgentActivity, FitPicture, Heard, SampleFps, Turn
+from bargein.pipeline.lowlevel import check_options, check_positive
+from bargein.processors import AgentActivity, Heard, SampleFps, Turn
 from bargein.services.brain import Greeting, UnsupportedError, greeting_frame
 from bargein.services.frames import (
     Configure,
@@ -144,6 +146,7 @@ class Answer(PartProcessor):
 
     name = "answer"
 
+    @check_options
     def __init__(
         self,
         llm: LanguageModel,
@@ -161,7 +164,7 @@ class Answer(PartProcessor):
         if meanwhile not in ("queue", "interrupt"):
             raise ValueError(f"Answer(meanwhile={meanwhile!r}): expected 'queue' or 'interrupt'")
         check_positive("Answer", infinite=True, silent_seconds=silent_seconds)
-        self.part = check_part(llm, LanguageModel, "answer")
+        self.part = check_part(llm, LanguageModel, "answer", "Answer(llm)")
         self.greeting = greeting_frame("Answer", greeting)
         self.instructions = instructions
         self.meanwhile = meanwhile

@@ -10,6 +10,7 @@ import msgspec
 
 from bargein.pipeline import Audio, AudioFormat, Failure, Interrupt, Outlet, ResponseEnded, Text
 from bargein.pipeline.lowlevel import check_positive, ns
+from bargein.pipeline.lowlevel import check_options, check_positive
 from bargein.processors import Heard, Timing
 from bargein.processors.speaking.alignment import Alignment
 
@@ -47,11 +48,12 @@ class Speak(PartProcessor):
     name = "speak"
     capacity = 256
 
+    @check_options
     def __init__(
         self, tts: TextToSpeech, *, unspeakable_reply: str = UNSPEAKABLE_REPLY, silent_seconds: float = 15.0
     ) -> None:
         check_positive("Speak", infinite=True, silent_seconds=silent_seconds)
-        self.part = check_part(tts, TextToSpeech, "speak")
+        self.part = check_part(tts, TextToSpeech, "speak", "Speak(tts)")
         self.unspeakable_reply = unspeakable_reply
         self.silent_seconds = silent_seconds
         self.audio_out = AudioFormat(tts.rate, 1)

@@ -13,6 +13,8 @@ import msgspec
 from bargein.pipeline import Failure, Frame, Inbox, Interrupt, Outlet, Processor, ResponseEnded, SpeechStopped
 from bargein.pipeline.lowlevel import Wakeup, check_positive
 from bargein.services.brain import Greeting, find_brain, find_brains, greeting_frame
+from bargein.pipeline.lowlevel import Wakeup, check_options, check_positive
+from bargein.services.brain import find_brain, find_brains
 from bargein.services.frames import BrainSwitched
 from bargein.services.history import History
 from bargein.services.tools import Toolbox
@@ -114,6 +116,7 @@ class Failover(Processor):
     name = "failover"
     capacity = 256
 
+    @check_options
     def __init__(
         self,
         primary: BrainSource,

@@ -14,7 +14,14 @@ from typing import Any, Protocol, runtime_checkable
 import anyio
 
 from bargein.pipeline import ToolCall, ToolResult
-from bargein.pipeline.lowlevel import CancellationIgnored, Worker, on_trio, run_cancellable, unwrap_exception
+from bargein.pipeline.lowlevel import (
+    CancellationIgnored,
+    Worker,
+    check_options,
+    on_trio,
+    run_cancellable,
+    unwrap_exception,
+)
 from bargein.services.frames import ToolFinished, ToolStarted
 from bargein.services.sockets.text import clean
 
@@ -70,6 +77,7 @@ class ToolRunner:
         ValueError: `concurrency` is below 1.
     """
 
+    @check_options
     def __init__(
         self, toolbox: Toolbox | Iterable[Tool[..., Any] | Callable[..., Any]] = (), *, concurrency: int = 8
     ) -> None:
