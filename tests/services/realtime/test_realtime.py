@@ -29,7 +29,16 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.testing import Harness, framed, tone
 from bargein.processors import Commit, Pacer, Spoken, TurnControl
-from bargein.services.frames import Configure, Connected, Disconnected, OutOfBand, RateLimits, Respond, ToolFinished
+from bargein.services.frames import (
+    Configure,
+    Connected,
+    Disconnected,
+    OutOfBand,
+    RateLimits,
+    Respond,
+    Say,
+    ToolFinished,
+)
 from bargein.services.history import History
 from bargein.services.providers.openai.client.realtime import OpenAIRealtime
 from bargein.services.realtime import RealtimeError, ReconnectPolicy, UnsupportedError
@@ -769,13 +778,42 @@ async def test_memory_is_bounded_in_seconds() -> None:
 # What is sent ---------------------------------------------------------------------------------------------------------
 
 
-async def test_sound_of_another_rate_is_refused() -> None:
-    """With the processor to insert."""
+@pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 44_100, 48_000])
+@pytest.mark.parametrize("channels", [1, 2, 4])
+async def test_sound_of_any_format_is_taken(rate: int, channels: int) -> None:
+    """The model brings the conversion: as many milliseconds reach the provider as were said."""
     peer = Settled()
-    with pytest.raises(ValueError, match=r"16000 Hz.*insert Resample\(24000, channels=1\)"):
-        async with session(peer.model()) as harness:
-            await harness.send(*framed(tone(ms=20)))
-            await harness.end()
+    async with session(peer.model()) as harness:
+        await harness.next(Connected)
+        for frame in framed(tone(ms=400, rate=rate), rate=rate):
+            samples = np.repeat(frame.samples.reshape(-1, 1), channels, axis=1) if channels > 1 else frame.samples
+            await harness.send(Audio(samples, rate, pts=frame.pts))
+        await harness.end()
+    sent = b"".join(base64.b64decode(event["audio"]) for event in peer.of("input_audio_buffer.append"))
+    assert len(sent) / 2 / 24_000 == pytest.approx(0.4, abs=0.002)
+
+
+@pytest.mark.parametrize("greeting", ["Hello!", Say("Hello!", protected=True), Respond(instructions="Say Hello!")])
+async def test_the_agent_speaks_first(greeting: str | Say | Respond) -> None:
+    """Once, before anybody has said anything; a conversation that goes on is not greeted again."""
+    peer = Settled()
+    model = peer.model(greeting=greeting)
+    async with session(model) as harness:
+        await until_sent(peer, "response.create", 1)
+        assert "Hello!" in peer.of("response.create")[0]["response"]["instructions"]
+        await harness.session.cancel()
+    model.history.user("Good morning.")
+    async with session(model) as harness:
+        await harness.next(Connected)
+        await anyio.sleep(1)
+        assert len(peer.of("response.create")) == 1
+        await harness.session.cancel()
+
+
+def test_a_greeting_is_words_or_a_frame() -> None:
+    """Anything else is refused by name."""
+    with pytest.raises(TypeError, match=r"OpenAIRealtime\(greeting=3\): expected what the agent says first"):
+        OpenAIRealtime(api_key="k", greeting=3)  # type: ignore[arg-type]
 
 
 async def test_a_long_frame_is_cut() -> None:
@@ -865,8 +903,8 @@ async def test_what_is_left_of_the_limits() -> None:
         await harness.session.cancel()
 
 
-async def test_pictures_are_sampled_and_must_be_encoded() -> None:
-    """One a second of a video, each still picture; the next connection has them, too. Raw ones are refused."""
+async def test_pictures_are_sampled() -> None:
+    """One a second of a video, each still picture; the next connection has them, too."""
     peer = Settled()
     model = peer.model(fps=1)
     async with session(model) as harness:
@@ -883,10 +921,18 @@ async def test_pictures_are_sampled_and_must_be_encoded() -> None:
         again = [event["item"]["content"][0] for event in peer.of("conversation.item.create")[4:]]
         assert again == parts
         await harness.session.cancel()
-    with pytest.raises(ValueError, match="insert EncodeJpeg"):
-        async with session(Settled().model()) as harness:
-            await harness.send(Image(data=np.zeros((2, 2, 3), np.uint8)))
-            await harness.end()
+
+
+async def test_raw_pictures_are_encoded() -> None:
+    """The model brings the encoder."""
+    peer = Settled()
+    async with session(peer.model()) as harness:
+        await harness.next(Connected)
+        await harness.send(Image(np.zeros((8, 8, 3), np.uint8)))
+        await until_sent(peer, "conversation.item.create", 1)
+        (part,) = peer.of("conversation.item.create")[0]["item"]["content"]
+        assert part["image_url"].startswith("data:image/jpeg;base64,")
+        await harness.session.cancel()
 
 
 async def test_the_session_can_be_changed() -> None:

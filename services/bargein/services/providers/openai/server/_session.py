@@ -29,7 +29,7 @@ from bargein.pipeline import (
     Usage,
 )
 from bargein.processors import Timing, TurnControl
-from bargein.services.frames import Say
+from bargein.services.frames import OutOfBand, Say
 from bargein.services.providers.openai import wire
 
 from ._audio import MakeVad, UserAudio, server_vad
@@ -121,6 +121,7 @@ class ServerSession:
             Transcript: user.on_transcript,
             SpeechStarted: user.on_speech_started,
             SpeechStopped: user.on_speech_stopped,
+            OutOfBand: responses.out_of_band.on_answer,
             Failure: self._on_failure,
         }
 
