@@ -14,6 +14,7 @@ from bargein.pipeline import Audio, Frame, Image, Interrupt, Played, Session, To
 from bargein.pipeline.lowlevel import Samples, ns
 from bargein.processors import Commit
 from bargein.services.frames import ClearAudio, Configure, Connected, Disconnected, Respond, Say
+from bargein.services.history import History
 from bargein.services.tools import Tool
 
 from .profile import Profile
@@ -41,6 +42,9 @@ class ConversationModel(Protocol):
 
     profile: Profile
     """What the provider can do."""
+
+    history: History
+    """The conversation, as it was heard."""
 
     estimate_played: Callable[[str, str], float | None] | None
     """Returns how much of an item, by its response's id and its own, was played, in milliseconds; None if unknown."""
@@ -82,7 +86,8 @@ class Conversation:
     """
 
     def __init__(self, model: ConversationModel, session: Session) -> None:
-        self._model = model
+        self.model = model
+        """The model."""
         self._session = session
         self._first: deque[Frame] = deque()  # frames that came while it was being connected
         self._items: dict[tuple[str, str], _Item] = {}
@@ -90,7 +95,7 @@ class Conversation:
         self._sample_count = 0
 
     async def __aenter__(self) -> Self:
-        self._model.estimate_played = self._estimate_played
+        self.model.estimate_played = self._estimate_played
         await self._session.__aenter__()
         self._frames = aiter(self._session)
         try:
@@ -108,7 +113,7 @@ class Conversation:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._model.estimate_played = None
+        self.model.estimate_played = None
         if kind is None:
             await self._session.cancel()
         await self._session.__aexit__(kind, error, trace)
@@ -118,22 +123,22 @@ class Conversation:
     @property
     def connected(self) -> bool:
         """Whether there is a session with the provider."""
-        return self._model.connected
+        return self.model.connected
 
     @property
     def session_id(self) -> str:
         """The session's id at the provider."""
-        return self._model.session_id
+        return self.model.session_id
 
     @property
     def provider(self) -> str:
         """Name of the provider."""
-        return self._model.provider
+        return self.model.provider
 
     @property
     def profile(self) -> Profile:
         """What the provider can do."""
-        return self._model.profile
+        return self.model.profile
 
     @property
     def epoch(self) -> int:
@@ -299,7 +304,7 @@ class Conversation:
             if played_ms is not None:
                 ms = played_ms if item is items[-1] else item.ms
             report = Played(response_id=item.response_id, item_id=item.item_id, ms=min(item.ms, ms), done=True)
-            self._model.played(report)
+            self.model.played(report)
         return self._session.interrupt("the application")
 
     def _estimate_played(self, response_id: str, item_id: str) -> float | None:
