@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 import wave
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -13,6 +14,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
 
 from bargein.services.cascade.parts import Samples
 from bargein.services.providers.pocketsphinx import PocketSphinx
@@ -221,3 +223,19 @@ def test_the_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pocketsphinx", None)
     with pytest.raises(ModuleNotFoundError, match=r"bargein\[pocketsphinx\]"):
         PocketSphinx()
+
+
+WHEELS = {"3.11": "5.1.1", "3.12": "5.0.4", "3.13": "5.1.1"}
+"""The newest PocketSphinx that has a wheel, by the version of Python. 5.1 has none for 3.12, but a source archive."""
+
+
+@pytest.mark.parametrize("python", WHEELS)
+def test_the_extra_installs_from_a_wheel(python: str) -> None:
+    """For each Python one requirement holds, and the newest version that it admits has a wheel."""
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    requirements = [Requirement(each) for each in project["optional-dependencies"]["pocketsphinx"]]
+    (chosen,) = [
+        each for each in requirements if each.marker is None or each.marker.evaluate({"python_version": python})
+    ]
+    assert chosen.specifier.contains(WHEELS[python])
+    assert python != "3.12" or not chosen.specifier.contains("5.1.1")

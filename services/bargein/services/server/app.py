@@ -88,7 +88,7 @@ class App:
         self._webrtc = webrtc
         self._origins = origins
         self._authorize = authorize
-        self._local = local
+        self._checks_host = local or authorize is None
         self._accept = limit_waiting(sessions, accept_websocket)
 
     # What can be read -----------------------------------------------------------------------------------------------
@@ -160,8 +160,12 @@ class App:
 
     async def _check(self, connection: HTTPConnection, *, new: bool = True) -> None:
         """Raise `_ProblemError` if a peer may not connect. A `new` one needs room as well."""
+        # With two of them, a proxy before this server may have checked the other one than is read here.
+        for header in ("host", "origin", "authorization"):
+            if len(connection.headers.getlist(header)) > 1:
+                raise _ProblemError(400, f"there is more than one {header} header")
         origin, name = connection.headers.get("origin"), connection.headers.get("host", "")
-        if reason := refuse_origin(origin, name, self._origins, local=self._local):
+        if reason := refuse_origin(origin, name, self._origins, local=self._checks_host):
             raise _ProblemError(403, reason)
         if not await self._has_token(connection):
             raise _ProblemError(401, WRONG_TOKEN)
@@ -286,7 +290,8 @@ def make_app(
         webrtc: Serves WebRTC; None for WebSockets only.
         origins: Other pages that may talk to this server, such as `https://example.com`; `*` for all.
         authorize: Decides by a token who may connect; None for everybody.
-        local: Whether the server is for this machine only. Then it answers to no name that may be hostile.
+        local: Whether the server is for this machine only. Such a server, and one without `authorize`, answers to no
+            name that may be hostile: other names of it must be in `origins`.
 
     Raises:
         ModuleNotFoundError: Starlette is not installed (extra `server`).
@@ -309,7 +314,14 @@ def make_app(
         authorize=authorize,
         local=local,
     )
-    middleware = [Middleware(Guard, origins=origins, local=local)]
+    # Monitoring calls a server in a network by any name, and learns nothing there that is secret.
+    guard = Middleware(
+        Guard,
+        origins=origins,
+        checks_host=local or authorize is None,
+        open_paths=() if local else ("/healthz", "/readyz", "/metrics"),
+    )
+    middleware = [guard]
     if origins:
         cors = Middleware(
             CORSMiddleware,

@@ -26,6 +26,7 @@ from bargein.services.sockets.origin import is_loopback
 from bargein.services.transports import BuildAgent, SessionLimits, Sessions, drain_on_signal
 from bargein.services.transports.websocket import Authorize
 
+from ._connections import default_max_connections, make_protocol
 from .app import make_app
 from .metrics import Metrics
 
@@ -160,9 +161,10 @@ async def serve_page(
 
     Args:
         agent: Makes the graph for each peer.
-        host: Where to listen; `0.0.0.0` for all machines that can reach this one. A server at 127.0.0.1 or `localhost`
-            answers browsers by such names only, and by the names of the `origins`. Without `origins` and `authorize`
-            its peers are told what exception ended a session; others learn only that it failed.
+        host: Where to listen; `0.0.0.0` for all machines that can reach this one. A server at 127.0.0.1 or without
+            `authorize` answers browsers that call it by an address, by the name of this machine, or by a name in
+            `origins`; other names may be a hostile page's (DNS rebinding). At 127.0.0.1 without `origins` and
+            `authorize`, peers are told what exception ended a session; others learn only that it failed.
         port: The port. None takes 8080, or the next free one. 0 takes any free one.
         brains: Brains that the page offers; the peer's choice is its parameter `brain`.
         suggestions: Sentences that the page offers to say. A brain's own suggestions come first.
@@ -272,9 +274,11 @@ def _listen_at(host: str, port: int) -> socket.socket:
 
 def _uvicorn_server(app: Starlette, limits: SessionLimits, certificate: FilePath | None, key: FilePath | None) -> Any:
     uvicorn = import_extra("uvicorn", "server", "serve_page()")
+    # It is based on h11, which bounds how much of an unfinished head it keeps; httptools does not.
+    protocol = make_protocol(head_seconds=limits.open_seconds, max_connections=default_max_connections())
     config = uvicorn.Config(
         app,
-        http="h11",  # unlike httptools, it bounds how much of an unfinished request head it keeps
+        http=protocol,
         log_level="warning",
         lifespan="off",
         access_log=False,

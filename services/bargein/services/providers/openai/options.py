@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
+from bargein.services.brain import Greeting
 from bargein.services.history import History
 from bargein.services.providers._shared.keys import check_key
 from bargein.services.realtime import Profile, ReconnectPolicy, Settings
@@ -54,6 +55,8 @@ class DriverOptions(TypedDict, total=False):
     """The conversation to go on with; None for a new one."""
     connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]]
     """Opens the connection. Default `bargein.services.sockets.dial`, a WebSocket."""
+    greeting: Greeting | None
+    """What the agent says first: the words, or a `Say` or `Respond`; None for nothing."""
     resume: str
     """The handle of an earlier session that is to be taken up, where the provider supports it."""
 

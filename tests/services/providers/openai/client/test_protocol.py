@@ -207,14 +207,22 @@ def test_it_becomes_ready_once() -> None:
 
 
 def test_the_end_of_the_session_is_told() -> None:
-    """The server's date becomes seconds from now; none, and one that has passed, become nothing."""
-    (event,) = hears(protocol(), "session.updated", session={"expires_at": int(time.time()) + 3600})
-    assert isinstance(event, SessionReady)
-    assert event.remaining_seconds == pytest.approx(3600, abs=60)
+    """The server's date is compared with the server's clock, never with ours; without that clock it says nothing."""
+    for at in (1_000.0, 1.8e9, 4e9):  # far from the present time, too
+        ours = protocol()
+        ours.server_time = at
+        (event,) = hears(ours, "session.updated", session={"expires_at": int(at) + 3600})
+        assert isinstance(event, SessionReady)
+        assert event.remaining_seconds == 3600
     for past in (None, 1, "soon", True, -1e300):
-        (event,) = hears(protocol(), "session.updated", session={"expires_at": past})
+        ours = protocol()
+        ours.server_time = 1.8e9
+        (event,) = hears(ours, "session.updated", session={"expires_at": past})
         assert isinstance(event, SessionReady)
         assert event.remaining_seconds is None
+    (event,) = hears(protocol(), "session.updated", session={"expires_at": int(time.time()) + 30})
+    assert isinstance(event, SessionReady)
+    assert event.remaining_seconds is None
 
 
 BENT = [
@@ -866,6 +874,9 @@ def test_a_conversation_is_seeded() -> None:
         text_item("assistant", "output_text", "At nine,"),
         text_item("assistant", "output_text", "Goodbye."),
     ]
+    # A response of the new session may use the id again: then it is another call.
+    assert len(hears(ours, "response.output_item.done", response_id="r", item=CALL)) == 1
+    assert hears(ours, "response.output_item.done", response_id="r", item=CALL) == []
 
 
 def test_where_it_connects() -> None:

@@ -172,7 +172,7 @@ class OpenAITranscription(_OverHttp, SpeechToText):
     @check_options
     def __init__(
         self,
-        model: str = "gpt-4o-mini-transcribe",
+        model: str = "gpt-transcribe",
         *,
         api_key: str | None = None,
         language: str = "",
@@ -230,7 +230,7 @@ class OpenAISpeech(_OverHttp, TextToSpeech):
     @check_options
     def __init__(
         self,
-        model: str = "gpt-4o-mini-tts",
+        model: str,
         *,
         voice: str = "alloy",
         api_key: str | None = None,
