@@ -13,7 +13,7 @@ from bargein.services.history import Entry, Picture
 from bargein.services.providers.azure import AZURE, AZURE_BETA, VOICE_LIVE, AzureRealtime, VoiceLive
 from bargein.services.providers.openai.client.protocol import OpenAIProtocol
 from bargein.services.providers.openai.dialect import BETA, GA, Dialect
-from bargein.services.providers.openai.server._config import new_session
+from bargein.services.providers.openai.server._core.config import new_session
 from bargein.services.providers.qwen import QWEN, QwenOmni
 from bargein.services.providers.xai import XAI, GrokVoice
 from bargein.services.realtime import Realtime, SessionReady

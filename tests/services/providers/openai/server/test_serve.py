@@ -689,3 +689,8 @@ async def test_fields_that_cannot_be_are_refused_at_once() -> None:
     with pytest.raises(ValueError, match=r"session\.temperature"):
         async with serve(ScriptedBrain, session={"temperature": 1}):
             pass
+
+
+def test_a_misspelled_option_of_serve_is_named() -> None:
+    with pytest.raises(TypeError, match=r"^serve\(limit=\.\.\.\): .*did you mean limits=\?$"):
+        serve(ScriptedBrain, limit=None)  # type: ignore[call-arg]

@@ -37,8 +37,8 @@ from bargein.processors import SpeechContinued, TurnControl
 from bargein.services.frames import ClearAudio, Commit, Configure, OutOfBand, Respond
 from bargein.services.media.g711 import Codec, codec
 from bargein.services.providers.openai import wire
-from bargein.services.providers.openai.server._audio import UserAudio
-from bargein.services.providers.openai.server._session import random_id
+from bargein.services.providers.openai.server._core.audio import UserAudio
+from bargein.services.providers.openai.server._core.session import random_id
 from bargein.services.providers.openai.server.serve import Event, Remember, server_vad
 
 from .server_kit import Hand, error, keys, spoken, types

@@ -16,13 +16,13 @@ from bargein.pipeline import Audio, Failure, Frame, Interrupt, Pipeline, Played,
 from bargein.pipeline.errors import SessionError
 from bargein.processors import Spoken
 from bargein.services.providers.openai.dialect import GA, Dialect
+from bargein.services.providers.openai.server._core.audio import MakeVad, server_vad
+from bargein.services.providers.openai.server._core.session import ServerSession
+from bargein.services.providers.openai.server._core.state import Event
 from bargein.services.providers.openai.server_language import ServerLanguage
 from bargein.services.sockets import Socket, SocketClosedError
 
-from ._audio import MakeVad, server_vad
 from ._faults import FaultInjector, Faults
-from ._session import ServerSession
-from ._state import Event
 
 __all__ = ["Ending", "Limits", "MakeBrain", "ServedSessionOptions", "SocketSession"]
 

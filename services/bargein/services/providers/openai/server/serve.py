@@ -48,16 +48,16 @@ from bargein.pipeline.lowlevel import check_options
 from bargein.services import sockets
 from bargein.services.frames import Remember
 from bargein.services.providers.openai.dialect import GA
+from bargein.services.providers.openai.server._core.audio import MakeVad, server_vad
+from bargein.services.providers.openai.server._core.config import new_session
+from bargein.services.providers.openai.server._core.errors import RequestError
+from bargein.services.providers.openai.server._core.session import Event, ServerSession
 from bargein.services.sockets import Socket
 from bargein.services.sockets.handshake import query_parameter
 from bargein.services.sockets.origin import is_loopback
 
-from ._audio import MakeVad, server_vad
-from ._config import new_session
-from ._errors import RequestError
 from ._faults import Faults
 from ._handshake import Handshake, choose_subprotocol
-from ._session import Event, ServerSession
 from ._socket_session import Ending, Limits, MakeBrain, ServedSessionOptions, SocketSession
 
 __all__ = [

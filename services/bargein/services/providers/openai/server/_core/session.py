@@ -32,15 +32,15 @@ from bargein.processors import Timing, TurnControl
 from bargein.services.frames import OutOfBand, Say
 from bargein.services.providers.openai import wire
 
-from ._audio import MakeVad, UserAudio, server_vad
-from ._config import new_session, update_session
-from ._errors import RequestError, explain_malformed
-from ._items import ServerConversation, ServerItem, check_item
-from ._pending import configuration
-from ._reply import ReplyWriter
-from ._responses import ResponseWriter
-from ._state import Event, SessionState
-from ._user_input import ServedUserInput
+from .audio import MakeVad, UserAudio, server_vad
+from .config import new_session, update_session
+from .errors import RequestError, explain_malformed
+from .items import ServerConversation, ServerItem, check_item
+from .pending import configuration
+from .reply import ReplyWriter
+from .responses import ResponseWriter
+from .state import Event, SessionState
+from .user_input import ServedUserInput
 
 __all__ = ["Event", "ServerSession", "random_id"]
 

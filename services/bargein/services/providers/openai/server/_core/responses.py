@@ -18,12 +18,12 @@ from bargein.pipeline import (
 from bargein.processors import Timing
 from bargein.services.frames import Say
 
-from ._config import response_settings
-from ._errors import RequestError
-from ._items import ServerItem
-from ._out_of_band import OutOfBandResponses
-from ._reply import ReplyWriter
-from ._state import SessionState
+from .config import response_settings
+from .errors import RequestError
+from .items import ServerItem
+from .out_of_band import OutOfBandResponses
+from .reply import ReplyWriter
+from .state import SessionState
 
 __all__ = ["ResponseWriter", "remember_newest"]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from bargein.services.frames import OutOfBand, Respond
 
-from ._errors import RequestError
-from ._reply import ReplyWriter
-from ._state import SessionState
+from .errors import RequestError
+from .reply import ReplyWriter
+from .state import SessionState
 
 __all__ = ["OutOfBandResponses"]
 

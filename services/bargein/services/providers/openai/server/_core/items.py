@@ -11,7 +11,7 @@ from bargein.pipeline import Image
 from bargein.services.frames import Remember
 from bargein.services.providers.openai import wire
 
-from ._errors import RequestError, missing, wrong_value
+from .errors import RequestError, missing, wrong_value
 
 __all__ = ["ServerConversation", "ServerItem", "check_item"]
 

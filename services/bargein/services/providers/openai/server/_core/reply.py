@@ -9,8 +9,8 @@ from bargein.pipeline import Audio, Usage
 from bargein.processors import Timing
 from bargein.services.media.g711 import codec
 
-from ._audio import ReplyAudio
-from ._items import ServerConversation, ServerItem
+from .audio import ReplyAudio
+from .items import ServerConversation, ServerItem
 
 __all__ = ["ReplyWriter"]
 

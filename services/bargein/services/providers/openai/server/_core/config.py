@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ._errors import RequestError, missing, wrong_type, wrong_value
+from .errors import RequestError, missing, wrong_type, wrong_value
 
 __all__ = ["new_session", "response_settings", "update_session"]
 
