@@ -1,4 +1,4 @@
-"""What the benchmarks share: processors that do nothing, repetition, and how results are printed."""
+"""Shared parts of the benchmarks: processors that do nothing, repetition, and printing of results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Plain(Processor):
 
 
 class Waits(Processor):
-    """A pass-through in a task of its own."""
+    """A pass-through in its own task."""
 
     async def process(self, frame: Audio, out: Outlet[Audio]) -> None:
         await out.send(frame)
@@ -37,22 +37,22 @@ class Sink(Processor):
 
 
 def audio(epoch: int = LIVE) -> Audio:
-    """A 20 ms frame of 16 kHz."""
+    """Return a 20 ms frame of 16 kHz."""
     return Audio(samples=np.zeros(320, np.int16), rate=16_000, epoch=epoch)
 
 
 def best(times: list[float]) -> float:
-    """The least of several measurements: on a shared machine the others measure the neighbours too."""
+    """Return the least of several measurements. On a shared machine the others measure other programs too."""
     return min(times)
 
 
 def clock() -> float:
-    """Real seconds."""
+    """Return real seconds."""
     return time.perf_counter()
 
 
 def options(description: str | None) -> argparse.Namespace:
-    """The command line every benchmark has."""
+    """Parse the command line that all benchmarks share."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a line for people")
     parser.add_argument("--backend", default="asyncio", choices=["asyncio", "uvloop", "trio"])
@@ -68,7 +68,7 @@ def run(backend: str, function: Callable[..., Awaitable[Any]], *args: Any) -> An
 
 
 def show(arguments: argparse.Namespace, line: str, result: dict[str, Any]) -> None:
-    """Print the result, for people or for programs."""
+    """Print the result as a line for people, or as JSON for programs."""
     if arguments.json:
         json.dump({"backend": arguments.backend, **result}, sys.stdout)
         print()

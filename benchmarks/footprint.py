@@ -1,8 +1,8 @@
 """What does a session cost before it does anything?
 
-KiB and tasks of an idle session of ten processors, fused and with a task each; the time to build and start one; the
-time to import the engine. The floors: a task that holds no session (taken off), ten processors in a list, and the
-imports of what the engine stands on.
+This measures memory and tasks of an idle session of ten processors, fused and with a task each; the time to build and
+start one; and the time to import the engine. The floors are a task that holds no session (subtracted), ten processors
+in a list, and the imports of the engine's dependencies.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def build(kind: type[Processor]) -> Session:
 
 
 async def memory(kind: type[Processor] | None, count: int) -> tuple[float, int]:
-    """KiB a session that has seen one frame, and its tasks; without a kind, of a task that holds none."""
+    """Return KiB and tasks of a session that has seen one frame. Without a kind: of a task that holds no session."""
     done = anyio.Event()
     sessions: list[Session] = []
 
@@ -59,7 +59,7 @@ async def memory(kind: type[Processor] | None, count: int) -> tuple[float, int]:
 
 
 async def starting(kind: type[Processor], rounds: int) -> float:
-    """Milliseconds from nothing to a session that takes frames."""
+    """Return milliseconds from nothing to a session that takes frames."""
     times = []
     for _ in range(rounds):
         began = clock()
@@ -69,7 +69,7 @@ async def starting(kind: type[Processor], rounds: int) -> float:
 
 
 def importing(modules: str, rounds: int) -> float:
-    """Milliseconds to import, in a process of its own, from bytecode: the first time, not counted, compiles."""
+    """Return milliseconds to import modules in a new process, from bytecode. The first time, not counted, compiles."""
     code = f"import time; t = time.perf_counter(); import {modules}; print(time.perf_counter() - t)"
     with tempfile.TemporaryDirectory() as cache:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -111,7 +111,7 @@ def main() -> None:
         f"an idle session of {PROCESSORS} processors: {result['fused_kib']:.0f} KiB and {result['fused_tasks']} tasks "
         f"fused, {result['tasks_kib']:.0f} KiB and {result['tasks_tasks']} tasks with a task each; "
         f"build and start {result['fused_start_ms']:.2f} and {result['tasks_start_ms']:.2f} ms; "
-        f"import {result['import_ms']:.0f} ms ({result['ratio']:.2f} x what it stands on)"
+        f"import {result['import_ms']:.0f} ms ({result['ratio']:.2f} x its dependencies)"
     )
     show(arguments, line, result)
 

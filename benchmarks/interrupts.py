@@ -1,8 +1,8 @@
-"""How long does an interrupt take from the head to the last of ten waiting stages, 50 frames queued in each?
+"""How long does an interrupt take from the head to the last of ten waiting stages, with 50 frames queued in each?
 
-Stages that wait for time to pass (as a pacer does), with and without a busy one and one that swallows cancellation
-among them; and stages that are all at work on a frame that the interrupt expires, so that ten pieces of work are
-called off as well. The floors do the same by hand: ten events set, ten cancel scopes cancelled.
+The stages wait for time to pass, as a pacer does, with and without a busy stage and a stage that swallows cancellation
+among them. In a further scenario all stages work on a frame that the interrupt expires, so that ten pieces of work are
+cancelled too. The floors do the same by hand: ten events set, ten cancel scopes cancelled.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ QUEUED = 50
 
 
 class Stage(Processor):
-    """Notes when the interrupt came."""
+    """Records when the interrupt came."""
 
     came = 0.0
 
 
 class Paces(Stage):
-    """Waits for time to pass, its frames left where they are."""
+    """Waits for time to pass, and leaves its frames where they are."""
 
     async def run(self, inbox: Inbox[Audio | Interrupt], out: Outlet[Audio]) -> None:
         while True:
@@ -36,7 +36,7 @@ class Paces(Stage):
 
 
 class Works(Stage):
-    """Is at work on its first frame."""
+    """Works on its first frame."""
 
     async def process(self, frame: Audio | Interrupt, out: Outlet[Audio]) -> None:
         if isinstance(frame, Interrupt):
@@ -46,11 +46,11 @@ class Works(Stage):
 
 
 class Busy(Works):
-    """Is at work on the user's own sound, which no interrupt expires."""
+    """Works on the user's own sound, which no interrupt expires."""
 
 
 class Swallows(Stage):
-    """Ignores its cancellation, some times over."""
+    """Ignores its cancellation several times."""
 
     async def process(self, frame: Audio | Interrupt, out: Outlet[Audio]) -> None:
         for _ in range(20):
@@ -59,10 +59,10 @@ class Swallows(Stage):
 
 
 async def engine(kind: type[Stage], odd: type[Stage] | None = None) -> float:
-    """Seconds from `interrupt()` to the last stage's receipt, the odd one left out."""
+    """Return seconds from `interrupt()` until the last stage has received it, without the odd stage."""
     stages = [(odd if odd and at == STAGES // 2 else kind)() for at in range(STAGES)]
     async with Pipeline(*stages).session() as session:
-        session.interrupt()  # the first one compiles its way
+        session.interrupt()  # the first one compiles its delivery
         await anyio.wait_all_tasks_blocked()
         for each in stages:
             each.came = 0.0
@@ -83,7 +83,7 @@ async def engine(kind: type[Stage], odd: type[Stage] | None = None) -> float:
 
 
 async def by_hand(wait: Callable[[], Any], wake: Callable[[Any], None]) -> float:
-    """Ten tasks that wait, woken in a loop."""
+    """Return seconds to wake ten waiting tasks in a loop."""
     came: list[float] = []
     waiting: list[Any] = []
 

@@ -1,8 +1,8 @@
 """How many concurrent sessions does one core carry?
 
 Each session gets 50 frames a second at one end and gives 50 at the other, through ten processors, either all fused or
-two of them in tasks of their own; the highest number is sought at which the added latency's 99th percentile stays below
-10 ms. The floor is the same tasks and timers that hand each frame over by a bare function call.
+two of them in their own tasks. The result is the highest number of sessions at which the 99th percentile of the added
+latency stays below 10 ms. The floor is the same tasks and timers that hand each frame over by a bare function call.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from _kit import Plain, Waits, audio, clock, options, run, show
 from bargein.pipeline import Audio, Pipeline, Processor
 
 BOUND = 0.010
+"""Highest 99th percentile of the added latency, in seconds."""
 FRAME = 0.020
+"""Length of a frame, in seconds."""
 
 
 class Notes(Processor):
-    """The end of a session: how late each frame came, by the time it carries."""
+    """The end of a session. Records how late each frame came, by the time that it carries."""
 
     def __init__(self, late: list[float]) -> None:
         self.late = late
@@ -33,7 +35,7 @@ class Notes(Processor):
 
 
 class Turns(Processor):
-    """Stands in the middle, where a brain would: each frame in gives a frame out."""
+    """Stands in the place of a brain: each frame in gives a frame out."""
 
     def process(self, frame: Audio) -> Iterator[Audio]:
         yield frame.with_samples(frame.samples)
@@ -43,17 +45,17 @@ Graph = Callable[[list[float]], Pipeline]
 
 
 def fused(late: list[float]) -> Pipeline:
-    """Four steps in, a brain's place, four steps out, the end: ten processors in their source's task."""
+    """Return four steps in, the brain's place, four steps out and the end: ten processors in their source's task."""
     return Pipeline(*(Plain() for _ in range(4)), Turns(), *(Plain() for _ in range(4)), Notes(late))
 
 
 def tasks(late: list[float]) -> Pipeline:
-    """The same, with a task of its own at the brain and at the way out."""
+    """Return the same with a task before the brain and one at the end."""
     return Pipeline(*(Plain() for _ in range(3)), Waits(), Turns(), *(Plain() for _ in range(3)), Waits(), Notes(late))
 
 
 class Start:
-    """All sessions begin when the last has been built, so that building them is not measured."""
+    """A common start: all sessions begin when the last one has been built, so that building is not measured."""
 
     def __init__(self, count: int) -> None:
         self.left = count
@@ -72,7 +74,7 @@ class Start:
 
 
 async def feed(deliver: Callable[[Audio], None], start: float, seconds: float) -> None:
-    """Fifty frames a second, each stamped with the moment at which it was due."""
+    """Deliver fifty frames a second, each stamped with the moment at which it was due."""
     base = audio()
     offset = clock() - anyio.current_time()
     at = start
@@ -91,12 +93,12 @@ async def one(start: Start, shift: float, seconds: float, late: list[float], gra
 
 
 async def load(count: int, seconds: float, graph: Graph | None) -> float:
-    """The 99th percentile of the added latency, in seconds, with `count` sessions at once."""
+    """Return the 99th percentile of the added latency, in seconds, with `count` sessions at once."""
     late: list[float] = []
     start = Start(count)
     async with anyio.create_task_group() as group:
         for at in range(count):
-            # Spread over a frame's length, as callers do not speak in step.
+            # Spread over a frame's length, because callers do not speak in step.
             group.start_soon(partial(one, start, FRAME * at / count, seconds, late, graph))
     gc.unfreeze()
     late.sort()
@@ -104,7 +106,10 @@ async def load(count: int, seconds: float, graph: Graph | None) -> float:
 
 
 async def highest(seconds: float, graph: Graph | None, limit: int) -> int:
-    """The highest number within the bound, by doubling and halving. One bad run of two is the neighbours'."""
+    """Return the highest number within the bound, by doubling and halving.
+
+    Of two runs the better counts, because the other may have suffered from other programs on the machine.
+    """
     good, bad, count = 0, 0, 50
     while count <= limit and (not bad or bad - good > max(10, good // 20)):
         if min([await load(count, seconds, graph) for _ in range(2)]) < BOUND:
@@ -131,7 +136,7 @@ def main() -> None:
     result = run(arguments.backend, measure)
     line = (
         f"concurrent sessions on one core, p99 below {BOUND * 1000:g} ms: {result['fused_sessions']} fused, "
-        f"{result['task_sessions']} with two processors in tasks of their own; "
+        f"{result['task_sessions']} with two processors in their own tasks; "
         f"bare timers and calls {result['floor_sessions']} ({result['ratio']:.1f} x as many)"
     )
     show(arguments, line, result)

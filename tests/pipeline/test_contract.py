@@ -41,7 +41,7 @@ def test_a_plain_processor() -> None:
 
 
 def test_a_waiting_processor() -> None:
-    """A coroutine with an outlet: the second."""
+    """A coroutine with an outlet: an async processor."""
 
     class Step(Processor):
         async def process(self, frame: Transcript, out: Outlet[Text | Interrupt]) -> None: ...
@@ -137,7 +137,7 @@ class Lost(Processor):
 
 
 def test_names_further_down_are_read_at_link_time() -> None:
-    """And one that is nowhere is named in the error."""
+    """An annotation that cannot be found anywhere is named in the error."""
     assert Pipeline(Early()).contract.takes == {Later}
     with pytest.raises(ContractError, match="names 'Nowhere', which cannot be found"):
         _ = Pipeline(Lost()).plan
@@ -149,7 +149,7 @@ def refused(message: str, **members: Any) -> None:
 
 
 def test_bad_annotations_are_errors_at_the_class_statement() -> None:
-    """Each says what is wrong and what to write."""
+    """Each error says what is wrong and what to write."""
 
     def bare(self, frame): ...  # type: ignore[no-untyped-def]
     def no_return(self, frame: Audio): ...  # type: ignore[no-untyped-def]
@@ -196,7 +196,7 @@ def test_blocking_is_for_plain_processors() -> None:
 
 
 def test_a_base_class_needs_no_contract() -> None:
-    """But it cannot stand in a graph."""
+    """A class without process() and run() can be defined, but it cannot stand in a graph."""
 
     class Base(Processor):
         pass
@@ -229,7 +229,7 @@ def make_base() -> type[Processor]:
 
 
 def test_subclasses_inherit_what_they_do_not_redefine() -> None:
-    """Also where the annotations could not be read again."""
+    """A subclass uses the contract of its base, even where the annotations could not be read again."""
     base = make_base()
     child = type("Child", (base,), {"extra": 1})
     assert child().contract == base().contract

@@ -23,7 +23,7 @@ from bargein.pipeline._epoch import Epoch
     ],
 )
 def test_the_table_of_steps(number: int, replied: int, about: int, automatic: bool, steps: bool) -> None:
-    """When an interrupt advances the epoch, and when it says what another has said."""
+    """An interrupt advances the epoch, unless it repeats another."""
     epoch = Epoch()
     epoch.number, epoch.replied = number, replied
     assert epoch.advance(about=about, automatic=automatic) is steps
@@ -32,7 +32,7 @@ def test_the_table_of_steps(number: int, replied: int, about: int, automatic: bo
 
 
 def test_a_response_belongs_to_the_epoch_in_which_it_begins() -> None:
-    """And gives the next interrupt something to end."""
+    """A response belongs to the current epoch, and the next interrupt ends it."""
     epoch = Epoch()
     assert epoch.begin_response() == 0
     assert epoch.advance(about=LIVE, automatic=True)

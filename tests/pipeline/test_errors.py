@@ -33,5 +33,5 @@ def test_each_is_of_the_family(kind: type[Exception], builtin: type[Exception]) 
 
 
 def test_stuck_names_the_culprits() -> None:
-    """For programs too, not only in the sentence."""
+    """A stuck error names the processors in an attribute, and not only in its message."""
     assert StuckError("'a' did not stop", ["a"]).processors == ("a",)

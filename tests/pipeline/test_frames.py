@@ -82,7 +82,7 @@ def test_frames_are_frozen() -> None:
 
 
 def test_live_is_the_default_and_the_greatest() -> None:
-    """What is given no epoch never expires."""
+    """A frame without an epoch never expires."""
     assert Text(text="a").epoch == LIVE
     assert Text(text="a", epoch=10**12).epoch < LIVE
 
@@ -152,7 +152,7 @@ def test_scaling_saturates() -> None:
 
 
 def test_a_frame_of_ones_own_is_one_small_class() -> None:
-    """Also without repeating the class options."""
+    """A frame class may leave out the class options."""
 
     class Subtitle(Frame, frozen=True, kw_only=True):
         text: str
@@ -194,6 +194,9 @@ def test_frames_take_their_payload_by_position() -> None:
         (ToolResult, ("c", {"a": 1}), r"ToolResult\.output is dict \{'a': 1\}"),
         (Text, (), r"Text\(\) lacks its text; write Text\(text='...'\)"),
         (ToolCall, ("c",), r"ToolCall\(\) lacks its name"),
+        (Audio, (SOUND,), r"Audio\.rate is missing; expected samples a second"),
+        (Audio, (), r"Audio\.samples is missing; expected a non-empty array"),
+        (Image, (), r"Image\.data is missing; format 'rgb24' expects an array"),
     ],
 )
 def test_a_wrong_payload_is_named(kind: Any, payload: tuple[Any, ...], message: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 
 from bargein.pipeline import (
     Audio,
+    AudioFormat,
     Branch,
     End,
     Frame,
@@ -70,7 +72,7 @@ async def test_waiting_branches_end_once() -> None:
 
 
 async def test_order_within_a_branch_is_kept() -> None:
-    """Whatever the others do, each branch's frames stay in order."""
+    """The frames of each branch stay in order, independent of the other branches."""
     got = await sent(Branch(Pipeline(Waits(), Tags(100)), Pipeline(Loops(), Tags(200))), *(audio(i) for i in range(50)))
     for base in (100, 200):
         assert [n for n in numbers(got) if base <= n < base + 100] == list(range(base, base + 50))
@@ -117,7 +119,7 @@ def test_using_a_processor_twice_is_found() -> None:
 
 
 def test_empty_graphs_are_found() -> None:
-    """They have a remedy too."""
+    """The errors say what to do."""
     with pytest.raises(LinkError, match=r"has no processors; .*use Pass\(\)"):
         _ = Pipeline().plan
 
@@ -137,7 +139,7 @@ def test_what_comes_out_is_known() -> None:
 
 
 async def test_passing_by_never_multiplies() -> None:
-    """Neither unfused, nor behind two hundred fused steps, nor in a switch whose branch forks."""
+    """Order holds unfused, behind two hundred fused steps, and in a switch whose branch forks."""
     text = Text(text="a")
 
     def fork() -> Branch:
@@ -177,6 +179,55 @@ def test_nothing_is_lost_in_nesting() -> None:
 
 
 def test_names_are_unique() -> None:
-    """Whatever the author called them."""
+    """Names are unique even if the author gave the same name twice."""
     graph = Graph(*(Plain().options(name=name) for name in ("X-2", "X", "X", "X")))
     assert [node.name for node in graph.plan.processors] == ["X-2", "X", "X-3", "X-4"]
+
+
+class _Particular(Processor):
+    """Takes sound of 8 kHz only, and brings what makes it so."""
+
+    audio_in = AudioFormat(8000, 1)
+
+    def adapters(self) -> tuple[Processor, ...]:
+        return (_Halve(),)
+
+    def process(self, frame: Audio) -> Iterator[Audio]:
+        assert frame.rate == 8000
+        yield frame
+
+
+class _Halve(Processor):
+    """Every second sample."""
+
+    audio_out = AudioFormat(8000, 1)
+
+    def process(self, frame: Audio) -> Iterator[Audio]:
+        yield Audio(frame.samples[::2], frame.rate // 2) if frame.rate == 16_000 else frame
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Pipeline(_Particular()),
+        lambda: Pipeline(Pipeline(_Particular(), name="inner"), Pass()),
+        lambda: Graph().link(Pass(), _Particular(), Pass()),
+    ],
+)
+async def test_a_processor_brings_its_adapters(build: Callable[[], Graph]) -> None:
+    """They stand directly above it, wherever it stands, and are counted like any other."""
+    graph = build()
+    kinds = [type(each) for each in graph.processors]
+    assert kinds[kinds.index(_Particular) - 1] is _Halve
+    async with Harness(graph) as harness:
+        await harness.send(Audio(np.zeros(320, np.int16), 16_000))
+        await harness.end()
+        assert [frame.rate for frame in harness.of(Audio)] == [8000]
+        assert any("_Halve" in name for name in harness.statistics().processors)
+
+
+def test_a_linked_processor_keeps_its_adapters() -> None:
+    """Links to it lead to its first adapter; links from it begin at the processor itself."""
+    particular, above, beside = _Particular(), Pass(Audio), Pass(Audio)
+    graph = Graph().link(above, particular).link(beside, particular)
+    assert [type(each) for each in graph.processors] == [Pass, _Halve, _Particular, Pass]

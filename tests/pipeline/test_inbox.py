@@ -125,7 +125,7 @@ def test_trimming_drops_media_before_events() -> None:
 
 
 async def test_the_end_comes_after_everything() -> None:
-    """And is given only to those that want it; then there is nothing more."""
+    """The end is given only to processors that take it. Then there is nothing more."""
     box = Box()
     box.inbox._put(audio(1))
     box.inbox._put_end(End(), deliver=True)
@@ -139,7 +139,7 @@ async def test_the_end_comes_after_everything() -> None:
 
 
 async def test_closing_frees_senders() -> None:
-    """Who waits for room in an inbox whose processor has ended goes on; what waited is counted."""
+    """A sender that waits for room continues when the processor has ended. What waited is counted."""
     box = Box(1)
     box.inbox._put(audio(1))
     box.inbox._put(audio(2))
@@ -219,7 +219,7 @@ async def test_pacing_hears_urgent_frames() -> None:
 
 
 async def test_what_waits_its_turn_is_what_it_is() -> None:
-    """Unfused, a transcript that waits to pass a processor by is events, and media is dropped before it."""
+    """A transcript that waits to bypass an unfused processor counts as an event: media is dropped before it."""
     async with Harness(Plain(), fused=False, capacity=4) as harness:
         harness.session.offer(Transcript(text="words"))
         for at in range(8):

@@ -101,7 +101,7 @@ async def test_cleaning_up_is_waited_for() -> None:
 
 @pytest.mark.parametrize("kind", [Swallows, SwallowsInLoop])
 async def test_swallowing_cancellation_is_named(kind: type[Processor]) -> None:
-    """It is let go, named, and leaves nothing running."""
+    """A processor that never stops is abandoned and named, and leaves nothing running."""
     async with Pipeline(Plain(), kind().options(name="culprit")).session(cancel_seconds=5) as session:
         await session.send(audio())
         await anyio.wait_all_tasks_blocked()
@@ -236,7 +236,7 @@ class _NoFrames(Processor):
 
 
 class SwallowsEverything(Processor):
-    """Not even a `GeneratorExit` gets through, and each round has a cancel scope of its own."""
+    """A processor that swallows even `GeneratorExit`, with a new cancel scope in each round."""
 
     async def process(self, frame: Audio, out: Outlet[Audio]) -> None:
         while True:

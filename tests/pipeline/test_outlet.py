@@ -87,7 +87,7 @@ async def test_outputs_inherit_their_cause() -> None:
 
 @pytest.mark.virtual
 async def test_a_response_is_stamped_once() -> None:
-    """However late its deltas, they belong to the epoch in which it began."""
+    """The deltas of a response belong to the epoch in which it began, however late they come."""
 
     class Speaks(Processor):
         async def run(self, inbox: Inbox[Transcript | Interrupt], out: Outlet[Text]) -> None:
@@ -138,7 +138,7 @@ async def test_respond_runs_beside_the_loop() -> None:
 
 
 async def test_a_failing_reply_is_its_processors_failure() -> None:
-    """With the processor's name, and by its policy."""
+    """A failing reply is handled by its processor's policy and names the processor."""
 
     class Speaks(Processor):
         async def process(self, frame: Transcript, out: Outlet[Text]) -> None:
@@ -225,7 +225,7 @@ class Blocks(Processor):
 
 
 async def test_no_frame_belongs_to_an_epoch_to_come() -> None:
-    """It would survive the interrupts until then."""
+    """A frame of a future epoch is refused: it would survive the interrupts until then."""
     async with Harness(Plain()) as harness:
         with pytest.raises(FrameError, match="belongs to epoch 9, but the session is in epoch 0"):
             await harness.send(Text(text="a", epoch=9))

@@ -1,4 +1,4 @@
-"""Graphs laid flat: order, reach, and who gets what."""
+"""Graphs laid flat: order, reach, and where frames go."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_every_link_points_forward() -> None:
 
 
 def test_reach() -> None:
-    """Whom a node reaches, and who reaches it."""
+    """A node knows the nodes that it reaches and those that reach it."""
     laid, by = plan(Pipeline(Plain(), Branch(Waits(), Sink()), Pass()))
     assert [node.name for node in laid.below(by["Plain"])] == ["Waits", "Sink", "Pass", "out"]
     assert [node.name for node in laid.above(by["Pass"])] == ["in", "Plain", "Waits", "Sink"]

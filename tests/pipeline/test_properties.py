@@ -241,7 +241,7 @@ def test_the_rules_hold_in_any_graph(
     script=actions,
 )
 def test_fused_or_not_is_no_meaning(parts: list[Spec], script: list[tuple[str, int]]) -> None:
-    """The same plain graph gives the same frames either way, in the same order for each way through it.
+    """The same fused graph gives the same frames either way, in the same order for each way through it.
 
     No branch interrupts beside another: which of two branches comes first is nobody's promise.
     """

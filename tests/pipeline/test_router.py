@@ -35,7 +35,7 @@ async def test_a_switch_routes_by_class() -> None:
 
 
 async def test_a_switch_refuses_unknown_branches() -> None:
-    """At once when they can be known, else when a frame would go there."""
+    """An unknown branch is refused at once when the route lists it, else when a frame would go there."""
     with pytest.raises(LinkError, match="no branch 'c'; it has 'a', 'b'"):
         Switch("c", a=Plain(), b=Plain())
     switch = Switch("a", a=Plain(), b=Plain())

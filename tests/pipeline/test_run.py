@@ -1,4 +1,4 @@
-"""Runs: sweeps are never re-entered, interrupts are one step, and nothing goes on for ever."""
+"""Runs: upstream frames, ends and observers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 
 from bargein.pipeline import (
     Audio,
-    EmitLimitError,
     Hop,
     Inbox,
     Interrupt,
@@ -18,88 +17,10 @@ from bargein.pipeline import (
     Pipeline,
     Played,
     Processor,
-    Text,
-    Transcript,
 )
 from bargein.pipeline.testing import Harness
 
-from .kit import BargesIn, Plain, Resets, Sink, Waits, audio, index
-
-
-@pytest.mark.virtual  # two hundred thousand frames; it waits for nothing, so the clock changes nothing
-async def test_endless_emission_is_a_flood() -> None:
-    """A generator that never ends is stopped, whether its frames lie in an inbox or leave the graph."""
-
-    class Endless(Processor):
-        def process(self, frame: Audio) -> Iterator[Audio]:
-            while True:
-                yield frame
-
-    for after in (Waits(), Plain()):
-        with pytest.raises(EmitLimitError, match="caused more than 100,000 others") as caught:
-            async with Pipeline(Endless(), after).session() as session:
-                await session.send(audio())
-        assert any("'Endless'" in note or "'Plain'" in note for note in caught.value.__notes__)
-
-
-@pytest.mark.virtual
-async def test_an_interrupt_from_inside_a_sweep_waits_for_its_end() -> None:
-    """A tap or a function that interrupts while processors are at work re-enters none of them."""
-    running = False
-
-    class Checks(Processor):
-        def process(self, frame: Audio | Interrupt) -> Iterator[Audio]:
-            nonlocal running
-            assert not running, "re-entered"
-            running = True
-            if isinstance(frame, Audio):
-                yield frame
-            running = False
-
-    sink = Resets()
-
-    async with Harness(Checks(), interrupting := _Interrupting(), sink) as harness:
-        interrupting.harness = harness
-        await harness.send(audio(0))
-        assert harness.session.epoch == 1
-        assert [type(frame).__name__ for frame in sink.seen] == ["Audio", "Interrupt"]
-
-
-class _Interrupting(Processor):
-    harness: Harness
-
-    def process(self, frame: Audio) -> Iterator[Audio]:
-        self.harness.interrupt()
-        yield frame
-
-
-@pytest.mark.virtual
-async def test_barging_in_twice_for_one_cause_is_one_step() -> None:
-    """The processor's interrupts count once a response; the application's count always."""
-    async with Harness(BargesIn(), Plain()) as harness:
-        await harness.send(Transcript(text="a"))
-        assert harness.session.epoch == 0
-        await harness.send(audio(0, epoch=0), Transcript(text="b"), Transcript(text="c"))
-        assert harness.session.epoch == 1
-        assert harness.interrupt() == 2
-        assert harness.interrupt() == 3
-    assert harness.statistics().coalesced == 2
-
-
-async def test_answering_each_other_for_ever_is_a_flood() -> None:
-    """One upstream, one down, without end: the session fails, and the caller gets control back."""
-
-    class Asks(Processor):
-        def process(self, frame: Audio | Played) -> Iterator[Text]:
-            yield Text(text="?")
-
-    class Tells(Processor):
-        def process(self, frame: Text) -> Iterator[Played]:
-            yield Played(response_id="r", ms=1)
-
-    with pytest.raises(EmitLimitError, match="do processors answer each other for ever"):
-        async with Pipeline(Asks(), Tells()).session() as session:
-            await session.send(audio())
+from .kit import Plain, Sink, Waits, audio, index
 
 
 async def test_upstream_frames_reach_all_above() -> None:
@@ -178,50 +99,9 @@ async def test_a_raising_tap_is_removed(caplog: pytest.LogCaptureFixture) -> Non
     assert len([record for record in caplog.records if "an observer raised" in record.message]) == 1
 
 
-async def test_ending_from_inside_a_sweep_keeps_what_is_under_way() -> None:
-    """A processor that hangs up through the session still gives what it was about to give."""
-    for fused in (True, False):
-        hangs_up = HangsUpItself()
-        async with Harness(hangs_up, fused=fused) as harness:
-            hangs_up.harness = harness
-            await harness.send(audio(1))
-            await harness.settle()
-        assert [index(frame) for frame in harness.of(Audio)] == [1, 1]
-
-
-class HangsUpItself(Processor):
-    harness: Harness
-
-    def process(self, frame: Audio) -> Iterator[Audio]:
-        yield frame
-        self.harness.session.end()
-        yield frame
-
-
-async def test_sending_from_inside_a_sweep_waits_for_its_end() -> None:
-    """An `offer` made while processors are at work is delivered after them, and re-enters none."""
-    order: list[str] = []
-
-    class Echoes(Processor):
-        harness: Harness
-
-        def process(self, frame: Text) -> Iterator[Text]:
-            order.append(f"begin {frame.text}")
-            if frame.text == "a":
-                self.harness.session.offer(Text(text="b"))
-            yield frame
-            order.append(f"end {frame.text}")
-
-    echoes = Echoes()
-    async with Harness(echoes) as harness:
-        echoes.harness = harness
-        await harness.send(Text(text="a"))
-    assert order == ["begin a", "end a", "begin b", "end b"]
-
-
 @pytest.mark.virtual
-async def test_news_is_heard_after_the_end() -> None:
-    """Who keeps what was heard hears the last of it, though the end has passed it long before."""
+async def test_upstream_frames_arrive_after_the_end() -> None:
+    """A processor that takes upstream frames gets the last of them, although the end has passed it long before."""
 
     class Keeps(Processor):
         def __init__(self) -> None:
@@ -255,7 +135,7 @@ async def test_news_is_heard_after_the_end() -> None:
 
 
 async def test_taps_see_every_hop_unfused_too() -> None:
-    """As many as in one sweep."""
+    """Unfused, an observer sees as many hops as in one sweep."""
     for fused in (True, False):
         seen: list[Hop] = []
         async with Pipeline(Plain(), Plain(), Sink()).session(fused=fused) as session:

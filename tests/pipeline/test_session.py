@@ -92,7 +92,7 @@ async def test_a_session_runs_once() -> None:
 
 
 async def test_send_takes_frames_only() -> None:
-    """Something else is named in the error."""
+    """A value that is not a frame is named in the error."""
     async with Pipeline(Plain()).session() as session:
         with pytest.raises(SessionError, match="takes a Frame, not int 3"):
             await session.send(3)  # type: ignore[arg-type]
@@ -398,7 +398,7 @@ async def test_a_failure_while_draining_is_bounded_by_cancelling() -> None:
 
 
 async def test_what_has_not_begun_says_so() -> None:
-    """Whatever is asked of it, and also while it is beginning."""
+    """Each method of a session that has not begun says so, even while the session begins."""
     session = Pipeline(Plain()).session()
     for ask in (session.cancel, session.drained, session.__anext__):
         with pytest.raises(SessionError, match="has not begun"):
@@ -425,7 +425,7 @@ async def test_what_has_not_begun_says_so() -> None:
 
 
 async def test_nothing_enters_a_graph_that_has_ended() -> None:
-    """A graph may end by itself; whoever sends then is told."""
+    """A graph may end by itself. Sending to it then is an error."""
 
     class TakesOne(Processor):
         async def run(self, inbox: Inbox[Audio]) -> None:

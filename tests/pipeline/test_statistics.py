@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from bargein.pipeline import Interrupt, Pipeline
+from bargein.pipeline import Hop, Interrupt, Pipeline
 from bargein.pipeline.testing import Harness
 
 from .kit import Plain, Resets, Waits, audio
@@ -37,7 +37,7 @@ async def test_time_spent_waiting_is_counted() -> None:
 
 async def test_time_spent_computing_is_estimated() -> None:
     """For a fused processor: from one sweep in 256, and from every watched one."""
-    seen: list[object] = []
+    seen: list[Hop] = []
     async with Harness(Plain()) as harness:
         with harness.watch(seen):
             await harness.send(*(audio() for _ in range(10)))
@@ -58,7 +58,7 @@ async def test_frames_in_and_out() -> None:
     assert (each["Resets"].frames_in, each["Resets"].frames_out) == (3, 2)
     assert (each["Waits"].frames_in, each["Waits"].frames_out) == (2, 2)
     assert len(harness.of(Interrupt)) == 1
-    assert list(each) == ["hand", "Resets", "Waits", "eye"]
+    assert list(each) == ["above", "Resets", "Waits", "below"]
 
 
 async def test_a_processor_may_count_for_itself() -> None:

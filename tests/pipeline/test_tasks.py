@@ -1,4 +1,4 @@
-"""Tasks: contexts, replies, threads and loops, from their start to their end."""
+"""Tasks: contexts and sources, from their start to their end."""
 
 from __future__ import annotations
 
@@ -19,21 +19,10 @@ from bargein.pipeline import (
     Session,
     SessionError,
     StuckError,
-    Text,
 )
-from bargein.pipeline.testing import Harness, Reply, Scripted
+from bargein.pipeline.testing import Harness
 
 from .kit import Plain, Sink, Waits, audio, index
-
-
-@pytest.mark.virtual
-async def test_replies_are_finished_before_the_end() -> None:
-    """A graceful end lets a response finish; `End` comes after its last frame."""
-    script = Scripted(Audio, Reply(Text(text="a"), 0.5, Text(text="b")))
-    async with Harness(script) as harness:
-        await harness.send(audio())
-        await harness.end()
-    assert [frame.text for frame in harness.of(Text)] == ["a", "b"]
 
 
 class Managed(Processor):
@@ -84,37 +73,6 @@ async def test_a_context_that_fails_ends_the_session() -> None:
     with pytest.raises(OSError, match="cannot close"):
         async with Pipeline(Managed(log, "exit")).session():
             pass
-
-
-class ThreadOnly(Processor):
-    blocking = True
-
-    def __init__(self) -> None:
-        self.threads: set[str] = set()
-
-    def __enter__(self) -> None:
-        self.note()
-
-    def __exit__(self, *_: object) -> None:
-        self.note()
-
-    def note(self) -> None:
-        import threading  # noqa: PLC0415
-
-        self.threads.add(threading.current_thread().name)
-
-    def process(self, frame: Audio) -> Iterator[Audio]:
-        self.note()
-        yield frame
-
-
-async def test_blocking_work_stays_in_one_thread() -> None:
-    """A blocking processor is entered, used and left in one thread of its own."""
-    processor = ThreadOnly()
-    async with Pipeline(processor, Plain()).session() as session:
-        for at in range(100):
-            await session.send(audio(at))
-    assert processor.threads == {"bargein ThreadOnly"}
 
 
 async def test_a_foreign_cancellation_is_a_failure(anyio_backend_name: str) -> None:
@@ -214,68 +172,6 @@ async def test_a_source_below_others_ends_by_itself() -> None:
     assert session.statistics().processors["Waits"].frames_in == 1
 
 
-async def test_a_lost_reply_is_reported_as_one() -> None:
-    """Under either forgiving policy the loop goes on."""
-
-    class Speaks(Processor):
-        async def run(self, inbox: Inbox[Audio], out: Outlet[Text]) -> None:
-            async for _ in inbox:
-                out.respond(self.answer)
-
-        async def answer(self, reply: Outlet[Text]) -> None:
-            raise ValueError("hiccup")
-
-    async with Harness(Speaks().options(on_error="restart", max_restarts=0)) as harness:
-        await harness.send(audio(), audio())
-        await harness.end()
-    assert [failure.message for failure in harness.of(Failure)] == ["Speaks lost a reply: ValueError: hiccup"] * 2
-
-
-async def test_a_closed_stream_inside_a_loop_is_an_error() -> None:
-    """`EndOfStream` ends a loop only when it is the inbox's; a socket's is restarted like any exception."""
-
-    class Reads(Processor):
-        def __init__(self) -> None:
-            self.attempts = 0
-
-        async def run(self, out: Outlet[Audio]) -> None:
-            self.attempts += 1
-            if self.attempts < 3:
-                raise anyio.EndOfStream
-            await out.send(audio(1))
-
-    reads, sink = Reads().options(on_error="restart"), Sink()
-    await Pipeline(reads, sink).run()
-    assert (reads.attempts, len(sink.seen)) == (3, 1)
-
-
-class Fatal(BaseException):
-    """Such as `pytest.fail` raises."""
-
-
-@pytest.mark.parametrize("where", ["process", "enter", "exit"])
-async def test_no_exception_is_lost(where: str) -> None:
-    """Not one that is no `Exception` either: the block is left with it, and the loop goes on."""
-
-    class Raises(Processor):
-        async def __aenter__(self) -> None:
-            if where == "enter":
-                raise Fatal
-
-        async def __aexit__(self, *_: object) -> None:
-            if where == "exit":
-                raise Fatal
-
-        async def process(self, frame: Audio, out: Outlet[Audio]) -> None:
-            if where == "process":
-                raise Fatal
-
-    with pytest.raises(Fatal):
-        async with Pipeline(Raises()).session() as session:
-            await session.send(audio())
-    await anyio.lowlevel.checkpoint()
-
-
 @pytest.mark.virtual
 async def test_a_swallower_above_an_ended_graph_is_named() -> None:
     """When the graph has ended by itself, whoever will not stop is let go and named, not spun for ever."""
@@ -307,7 +203,7 @@ async def test_a_swallower_above_an_ended_graph_is_named() -> None:
 
 @pytest.mark.virtual
 async def test_cancelled_while_entering_leaves_what_was_entered() -> None:
-    """In its own time, and the graph can be used again."""
+    """A context that was entered is left after a cancellation while entering, and the graph can be used again."""
     log: list[str] = []
 
     class Enters(Processor):
@@ -338,7 +234,7 @@ async def test_cancelled_while_entering_leaves_what_was_entered() -> None:
 
 
 async def test_a_processor_cannot_cancel_its_session() -> None:
-    """It would wait for itself; the error says how to hang up."""
+    """A processor that cancels its session would wait for itself. The error says how to hang up."""
 
     class Quits(Processor):
         session: Session

@@ -91,7 +91,7 @@ async def test_an_interrupt_overtakes_a_batch() -> None:
 
 
 async def test_threads_are_gone_after_the_session() -> None:
-    """Whether it ended or was cancelled."""
+    """The thread ends with its session, whether that ended or was cancelled."""
     for how in ("end", "cancel"):
         async with Pipeline(Threaded(), Threaded()).session() as session:
             await session.send(audio())
@@ -126,7 +126,7 @@ class Slow(Processor):
 
 
 async def test_what_was_entered_is_left() -> None:
-    """Also when the session was cancelled while the thread was entering."""
+    """A context is left even when the session was cancelled while the thread entered it."""
     slow = Slow()
     async with Pipeline(slow).session() as session:
         await until(lambda: slow.log == ["enter"])
@@ -138,7 +138,7 @@ async def test_what_was_entered_is_left() -> None:
 
 
 async def test_a_thread_ends_although_leaving_fails() -> None:
-    """And the failure is the session's."""
+    """A failure while leaving the context fails the session."""
     slow = Slow(fail=True)
     slow.go.set()
     with pytest.raises(OSError, match="cannot close"):
@@ -148,7 +148,7 @@ async def test_a_thread_ends_although_leaving_fails() -> None:
 
 
 async def test_an_async_context_of_a_blocking_processor_is_entered() -> None:
-    """In the event loop, as it must be."""
+    """An async context of a blocking processor is entered in the event loop."""
 
     class Both(Processor):
         blocking = True

@@ -1,4 +1,4 @@
-"""A wake-up call for one waiting task."""
+"""A wake-up for one waiting task."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Wakeup"]
 class Wakeup:
     """A flag that one task waits for and any code in the same event loop sets.
 
-    Unlike `anyio.Event` it resets itself: each return from `wait` consumes the flag. Setting it while nobody waits is
+    Unlike `anyio.Event` it resets itself: each return from `wait` consumes the flag. Setting it while no task waits is
     cheap and is remembered, so no wake-up is lost between a check and the wait that follows.
     """
 

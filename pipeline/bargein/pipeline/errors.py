@@ -1,4 +1,4 @@
-"""What can go wrong, each with a class of its own and a message that says what to do instead."""
+"""The errors. Each kind has its own class, and a message that says what to do."""
 
 from __future__ import annotations
 
@@ -17,37 +17,42 @@ __all__ = [
 
 
 class BargeinError(Exception):
-    """The base of every error that Bargein raises on its own account."""
+    """The base class of the errors that Bargein raises."""
 
 
 class FrameError(BargeinError, ValueError):
-    """A frame was built from something it cannot hold: a wrong dtype, shape, rate or format."""
+    """A frame was built from a value that it cannot hold: a wrong type, shape, rate or format, or none at all."""
 
 
 class ContractError(BargeinError, TypeError):
-    """A processor's annotations cannot be read, or it emitted what they do not promise."""
+    """The annotations of a processor cannot be read, or it emitted a frame that they do not promise."""
 
 
 class LinkError(BargeinError, ValueError):
-    """A graph that cannot work. Raised before anything runs; names both ends and what to put between them."""
+    """A graph cannot work. Raised before anything runs. The message names both ends and what to put between them."""
 
 
 class LinkWarning(UserWarning):
-    """A graph that works, but probably not as meant."""
+    """A graph works, but probably not as meant."""
 
 
 class SessionError(BargeinError, RuntimeError):
-    """A session was used in a state in which it cannot do what was asked."""
+    """A session was used in a state that does not allow it, or an option of it is out of range."""
 
 
 class EmitLimitError(BargeinError, RuntimeError):
-    """One frame made a processor emit so many that they can only be a mistake."""
+    """One frame caused more frames than can be meant."""
 
 
 class StuckError(SessionError):
-    """Processors did not stop, or did not drain, within the bound."""
+    """Processors did not stop, or did not drain, within the bound.
+
+    Args:
+        message: What happened and what to do.
+        processors: The names of the processors.
+    """
 
     def __init__(self, message: str, processors: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.processors: tuple[str, ...] = tuple(processors)
-        """The names of the culprits."""
+        """The names of the processors."""

@@ -1,14 +1,13 @@
-"""The engine's inside, for code that extends Bargein: services, transports, test kits.
+"""The inside of the engine, for code that extends Bargein: services, transports, test kits.
 
-Applications do not need this module. It is public and kept stable for those who write parts of an engine around the
-engine, in the way of `trio.lowlevel`.
+Applications do not need this module. It is public and stable, like `trio.lowlevel`.
 """
 
 from __future__ import annotations
 
 from ._backend import on_trio
 from ._cancellation import CancellationIgnored, run_cancellable
-from ._checks import check_positive, unwrap_exception
+from ._checks import check_not_negative, check_positive, unwrap_exception
 from ._contract import Contract, ProcessorKind
 from ._extras import import_extra
 from ._options import check_options
@@ -27,6 +26,7 @@ __all__ = [
     "Worker",
     "as_processor",
     "at_work",
+    "check_not_negative",
     "check_options",
     "check_positive",
     "import_extra",

@@ -1,4 +1,4 @@
-"""What a session can tell about itself: frozen snapshots, and the hops an observer sees."""
+"""Statistics of a session: frozen snapshots, and the hops that an observer sees."""
 
 from __future__ import annotations
 
@@ -12,80 +12,82 @@ __all__ = ["Counters", "Hop", "ProcessorStatistics", "SessionStatistics"]
 
 
 class ProcessorStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """One processor, so far."""
+    """The counters of one processor, so far."""
 
     name: str
-    """Its name in the graph."""
+    """The processor's name in the graph."""
     frames_in: int
-    """Frames delivered to it."""
+    """Frames delivered to the processor."""
     frames_out: int
-    """Frames it emitted, the stale ones not counted."""
+    """Frames that the processor emitted, without the stale ones."""
     stale_dropped: int
-    """Frames dropped because an interrupt had expired them: before it saw them, or after it emitted them."""
+    """Frames dropped because an interrupt had expired them, on their way in or out."""
     overflow_dropped: int
-    """Frames dropped, the oldest first, because its inbox was full."""
+    """Frames dropped because the inbox was full, the oldest first."""
     late_dropped: int
-    """Frames dropped because they came after it had ended."""
+    """Frames dropped because they came after the processor had ended."""
     error_dropped: int
     """Frames lost to an exception under `on_error="drop"`."""
     restarts: int
-    """How often it was started anew under `on_error="restart"`."""
+    """Number of restarts under `on_error="restart"`."""
     waiting: int
-    """Frames in its inbox now."""
+    """Frames in the inbox now."""
     inbox_peak: int
-    """The most frames that ever waited in its inbox."""
+    """Maximum number of frames that have waited in the inbox."""
     replies: int
-    """Tasks running now that `out.respond` started."""
+    """Replies that run now, started by `out.respond`."""
     busy_ms: float
-    """Time spent on frames, estimated from samples. For a processor with an inbox: from taking a frame to asking for
-    the next, waits included, by the session's clock (one frame in 16). For a fused one: computing time (one sweep in
-    256)."""
+    """Time spent on frames, in milliseconds, estimated from samples.
+
+    For a processor with an inbox: from receiving a frame to asking for the next, including waits, by the session's
+    clock (one frame in 16). For a fused processor: computing time (one sweep in 256).
+    """
     own: Any = None
-    """What it counts itself: what its `statistics()` gives."""
+    """The processor's own counters, from its `statistics()`. Their class is the processor's."""
 
 
 class SessionStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole session, so far."""
+    """The counters of a session, so far."""
 
     epoch: int
     """The current epoch."""
     interrupts: int
-    """Interrupts that advanced it."""
+    """Interrupts that advanced the epoch."""
     coalesced: int
-    """Interrupts that did not, because their cause had been served already."""
+    """Interrupts that did not advance the epoch, because their cause had been served already."""
     discarded: int
-    """Frames that left the graph with nobody to read them, or that the unread output had no room for."""
+    """Frames that left the graph and were dropped, because there was no reader or no room."""
     tasks: int
-    """Tasks the session runs."""
+    """Number of tasks of the session."""
     processors: dict[str, ProcessorStatistics]
-    """Each processor by name, in graph order."""
+    """The counters of each processor by name, in graph order."""
 
     @property
     def stale_dropped(self) -> int:
-        """Stale frames dropped anywhere."""
+        """Stale frames dropped by all processors."""
         return sum(each.stale_dropped for each in self.processors.values())
 
     @property
     def overflow_dropped(self) -> int:
-        """Frames dropped for want of room anywhere."""
+        """Frames dropped by all processors because an inbox was full."""
         return sum(each.overflow_dropped for each in self.processors.values())
 
 
 class Hop(msgspec.Struct, frozen=True):
-    """One frame on its way from one processor to the next, as an observer sees it."""
+    """The delivery of one frame from one processor to the next, as an observer sees it."""
 
     at: float
-    """When, in seconds of the session's clock."""
+    """Time of the delivery, in seconds of the session's clock."""
     source: str
-    """Who gave it; `in` for what the application sent."""
+    """Name of the processor that gave it. `in` for the application."""
     target: str
-    """Who gets it; `out` for what leaves the graph."""
+    """Name of the processor that gets it. `out` for frames that leave the graph."""
     frame: Frame
-    """The frame itself."""
+    """The frame."""
 
 
 class Counters:
-    """The numbers behind `ProcessorStatistics`, as the hot paths write them."""
+    """The counters behind `ProcessorStatistics`, as the hot paths write them."""
 
     __slots__ = (
         "busy",

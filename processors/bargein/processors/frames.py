@@ -115,6 +115,8 @@ class Timing(ReplyFrame, frozen=True):
     """Start of its sound, in milliseconds from the beginning of the item."""
     end_ms: float
     """End of its sound, in milliseconds from the beginning of the item."""
+    spoken: bool = True
+    """Whether it sounds at all. False: the voice failed, and nobody will hear this piece."""
 
     def __post_init__(self) -> None:
         check_text(self, "text")
@@ -133,6 +135,7 @@ class Heard(_HeardItem, frozen=True):
     """The words of an item that the listener has heard so far."""
 
     delivery: ClassVar[Delivery] = Delivery.UPSTREAM
+    missing_giver: ClassVar[str] = "Spoken()"
 
     text: str = payload()
     """All words that have been heard, up to the last complete one."""

@@ -71,7 +71,7 @@ def test_its_processors_are_refused_durations_that_cannot_be(seconds: float) -> 
         lambda: Answer(Mind(["x"]), silent_seconds=seconds),
         lambda: Speak(Voice(), silent_seconds=seconds),
     ):
-        with pytest.raises(ValueError, match=f"_seconds={seconds}: expected a positive number"):
+        with pytest.raises(ValueError, match=rf"_seconds={seconds}\): expected a positive number"):
             make()
 
 

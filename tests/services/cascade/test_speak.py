@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import anyio
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from bargein.pipeline import Audio, Failure, ResponseEnded, Text
-from bargein.pipeline.testing import Harness, check_processor, joined
-from bargein.processors import Pacer, Spoken, Timing
-from bargein.services.cascade import Speak
+from bargein.pipeline import Audio, Failure, ResponseEnded, ResponseStarted, Text
+from bargein.pipeline.testing import Harness, check_processor, joined, tone
+from bargein.processors import Heard, Pacer, Spoken, Timing
+from bargein.services.cascade import Speak, TextToSpeech, Word
 
 from .parts import LETTER_MS, Voice
 
@@ -75,3 +78,63 @@ async def test_it_conforms() -> None:
     """The conformance suite passes."""
     frames = [piece("One two. "), piece("Three.", final=True), ResponseEnded(response_id="r")]
     await check_processor(lambda: Speak(Voice(words=True)), frames)
+
+
+class Breaking(TextToSpeech):
+    """Speaks 50 ms a letter, and breaks off after some letters of a sentence that has a word in it."""
+
+    rate = 16_000
+
+    def __init__(self, word: str, letters: int, *, words: bool = False) -> None:
+        self.word = word
+        self.letters = letters
+        self.words = words
+
+    async def speak(self, text: str) -> AsyncIterator[npt.NDArray[np.int16] | Word]:
+        count = self.letters if self.word in text else len(text)
+        at = 0
+        for word in text.split(" ") if self.words else []:
+            yield Word(text=word, start_ms=at * 50, end_ms=(at + len(word)) * 50)
+            at += len(word) + 1
+        if count:
+            yield tone(200, 50 * count, rate=self.rate)
+        if count < len(text):
+            raise ConnectionError("the voice hung up")
+
+
+@pytest.mark.parametrize("words", [False, True])
+@pytest.mark.parametrize(
+    ("word", "letters", "heard"),
+    [
+        ("PIN", 0, "All is fine. Goodbye."),
+        ("PIN", 13, "All is fine. Your PIN is Goodbye."),
+        ("fine", 0, "Your PIN is four two. Goodbye."),
+        ("fine", 6, "All is Your PIN is four two. Goodbye."),
+        ("bye", 0, "All is fine. Your PIN is four two. "),
+        ("nothing", 0, "All is fine. Your PIN is four two. Goodbye."),
+    ],
+)
+async def test_what_no_voice_said_is_not_heard(words: bool, word: str, letters: int, heard: str) -> None:
+    """The voice fails for one of three sentences, before its first sound or in the middle."""
+    if (word, words) == ("fine", False):  # its pace is not known yet, and estimated
+        heard = heard.replace("All is", "All")
+    async with Harness(Speak(Breaking(word, letters, words=words)), Spoken(), Pacer()) as harness:
+        await harness.send(ResponseStarted(response_id="r"))
+        await harness.send(piece("All is fine. "), piece("Your PIN is four two. "), piece("Goodbye.", final=True))
+        await harness.send(ResponseEnded(response_id="r"))
+        await anyio.sleep(10)
+        assert [frame.text for frame in harness.of(Heard) if frame.done] == [heard]
+        assert len(harness.of(Failure)) == (word != "nothing")
+
+
+async def test_an_interrupt_behind_a_piece_that_failed() -> None:
+    """What was heard is cut short behind it, and the failed piece is not in it."""
+    async with Harness(Speak(Breaking("PIN", 0)), Spoken(), Pacer()) as harness:
+        await harness.send(ResponseStarted(response_id="r"))
+        await harness.send(piece("All is fine. "), piece("Your PIN is four two. "), piece("Goodbye, my friend. " * 3))
+        await anyio.sleep(1.5)
+        harness.interrupt()
+        await anyio.sleep(0.5)
+        (last,) = [frame for frame in harness.of(Heard) if frame.done]
+        assert last.text.startswith("All is fine. Goodbye, my")
+        assert last.remaining.endswith("my friend. ")

@@ -64,3 +64,17 @@ def test_files_are_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert run(["ask", str(FOLDER / "weather.wav"), "-o", str(answer)]) == 1
     assert "exists; choose another name, or --overwrite" in " ".join(capsys.readouterr().err.split())
     assert answer.read_text() == "precious"
+
+
+def test_a_file_without_speech_is_said_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With an exit code that a script can see, and without a long wait."""
+    silence = tmp_path / "silence.wav"
+    with wave.open(str(silence), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(bytes(32_000))
+    assert run(["ask", str(silence), "--brain", "offline", "--pace", "4", "--wait", "1"]) == 1
+    printed = capsys.readouterr()
+    assert "I heard nothing in" in " ".join(printed.err.split())
+    assert printed.out == ""

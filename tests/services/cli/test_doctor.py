@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import socket
 
 import pytest
+import sniffio
+from anyio import to_thread
 
+from bargein.pipeline import Pass, Pipeline
 from bargein.services.cli import doctor as module
 from bargein.services.cli._app import run
 from bargein.services.cli.doctor import examine
+from bargein.services.server import serve_page
 
 
 def test_it_looks_at_everything(capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,7 +29,7 @@ def test_it_knows_what_each_model_can_do(monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.setenv("COLUMNS", "400")
     assert run(["doctor", "--models"]) == 0
     printed = capsys.readouterr().out
-    for part in ("Gemini", "Nova Sonic", "a response can be stopped", "dropped here instead"):
+    for part in ("Gemini", "Nova Sonic", "a response can be cancelled", "longest connection"):
         assert part in printed
 
 
@@ -51,7 +56,8 @@ def test_a_taken_port_is_noticed() -> None:
         port = taken.getsockname()[1]
         finding = next(each for each in examine({}, port) if each.name == f"port {port}")
     assert finding.state == "missing"
-    assert finding.remedy == f"bargein demo --port {port + 1}"
+    assert finding.found == "taken by another program"
+    assert f"bargein demo --port {port + 1}" in finding.remedy
 
 
 def test_an_engine_without_its_libraries_is_bad(
@@ -64,3 +70,46 @@ def test_an_engine_without_its_libraries_is_bad(
     printed = capsys.readouterr().out
     assert "pip install no-such-library" in printed
     assert "1 to mend" in printed
+
+
+@pytest.mark.real
+async def test_a_page_of_ours_is_no_other_program() -> None:
+    """It is good to know where it is."""
+    pytest.importorskip("uvicorn", reason="the extra 'server' is not installed")
+    if sniffio.current_async_library() != "asyncio":
+        pytest.skip("uvicorn is for asyncio")
+    async with serve_page(lambda peer: Pipeline(peer.source, Pass(), peer.sink), port=0) as server:
+        finding = await to_thread.run_sync(module._examine_port, server.port)
+    assert (finding.state, finding.remedy) == ("good", "")
+    assert f"http://localhost:{server.port}/" in finding.found
+
+
+@pytest.mark.parametrize("missing", ["uvicorn", "starlette"])
+def test_without_the_server_the_demo_cannot_run(
+    missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Then all is not well, and the exit code says so too."""
+    monkeypatch.setenv("COLUMNS", "80")
+    version = importlib.metadata.version
+
+    def find(name: str) -> str:
+        if name == missing:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", find)
+    assert run(["doctor"]) == 1
+    printed = capsys.readouterr().out
+    assert "bargein demo: cannot run" in printed
+    assert "pip install 'bargein[server]'" in printed
+    assert "All is well" not in printed
+
+
+def test_it_can_be_read_at_80_columns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """No line is wider, and no word is cut into columns of a few letters."""
+    monkeypatch.setenv("COLUMNS", "80")
+    run(["doctor"])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.strip().startswith("– openai") or line.strip().startswith("✓ openai") for line in lines)
+    assert len(lines) < 120

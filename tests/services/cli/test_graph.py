@@ -88,9 +88,9 @@ def test_the_examples_of_transports_are_drawn(capsys: pytest.CaptureFixture[str]
     [
         ("{file}", "several graphs: one, two"),
         ("{file}:three", "there is no 'three'"),
-        ("{file}:number", "'number' is no graph but int"),
-        ("{file}:needs", "needs() must be given this, that"),
-        ("{file}.nowhere", "there is no such file"),
+        ("{file}:number", "'number' is not a graph but int"),
+        ("{file}:needs", "needs() needs this, that"),
+        ("{file}.nowhere", "this file does not exist"),
     ],
 )
 def test_what_cannot_be_drawn_is_a_sentence(

@@ -27,9 +27,6 @@ from tests.speech import utterances
 class Quirks:
     """What xAI makes of the events of its dialect: usage beside the response, cumulative transcripts, signs of life."""
 
-    def __init__(self) -> None:
-        self.said = ""
-
     def __call__(self, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """An event, or several."""
         kind = event["type"]
@@ -38,8 +35,10 @@ class Quirks:
             yield {"type": "conversation.created", "conversation": {"id": "conv-1"}}
             yield {"type": "ping", "timestamp": 1}
         elif kind == "conversation.item.input_audio_transcription.delta":
-            self.said += event.pop("delta")
-            event |= {"type": kind.replace("delta", "updated"), "transcript": self.said}
+            words = event.pop("delta").split(" ")
+            for count in range(1, len(words) + 1):
+                yield {**event, "type": kind.replace("delta", "updated"), "transcript": " ".join(words[:count])}
+            return
         elif kind == "conversation.item.input_audio_transcription.completed":
             yield {**event, "status": "in_progress"}
         elif kind == "response.done":
@@ -72,6 +71,7 @@ def test_the_session() -> None:
     form = {"type": "audio/pcm", "rate": 16_000}
     assert opening == {
         "type": "session.update",
+        "event_id": "settings",
         "session": {
             "instructions": "Be brief.",
             "voice": "ara",

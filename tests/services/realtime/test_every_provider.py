@@ -30,7 +30,7 @@ from bargein.processors import Commit, Heard, Pacer, Spoken
 from bargein.services.frames import Configure, Respond, Say, ToolFinished, ToolStarted
 from bargein.services.providers.catalog import PROVIDERS, Provider
 from bargein.services.realtime import Realtime
-from bargein.services.realtime._dialogue import KEPT
+from bargein.services.realtime._dialogue.responses import MAX_RESPONSES
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError
 from bargein.services.testing.rehearsal import STAND_INS
 from bargein.services.tools import tool
@@ -220,12 +220,12 @@ def _at_rest(model: Realtime) -> None:
     dialogue = model._dialogue
     assert dialogue is not None
     assert not dialogue.busy
-    assert not dialogue.give
-    assert not dialogue.outbox or model.profile.needs_continuous_audio
-    assert not dialogue.calls.running
-    assert not dialogue.calls._beside
-    assert not dialogue.memory._deadlines
-    assert len(dialogue._responses) <= KEPT + 1
+    assert not dialogue.output
+    assert not dialogue.send_queue or model.profile.needs_continuous_audio
+    assert not dialogue.tool_calls.running
+    assert not dialogue.tool_calls._parallel
+    assert not dialogue.playback._deadlines
+    assert len(dialogue.responses.by_id) <= MAX_RESPONSES + 1
 
 
 def _whole(harness: Harness) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
@@ -21,6 +24,7 @@ from bargein.services.cascade import Answer
 from bargein.services.providers.brains import BrainChoice, choices
 from bargein.services.providers.rules import Rules
 from bargein.services.server import PageServer, serve_page
+from bargein.services.server.app import DRAWING_POLICY, PAGE
 from bargein.services.sockets import Endpoint, SocketClosedError, SocketRefusedError, dial
 from bargein.services.transports import RefusedError, SessionLimits, Transport, connect_websocket
 
@@ -81,15 +85,7 @@ async def test_the_page_and_its_parts() -> None:
     async with served() as server:
         page = await get(server, "")
         assert page.headers["content-type"].startswith("text/html")
-        for part in (
-            "page.css",
-            "page.js",
-            "connection.js",
-            "conversation.js",
-            "timeline.js",
-            "worklets.js",
-            "graph.js",
-        ):
+        for part in sorted(each.name for each in PAGE.iterdir()):
             got = await get(server, part)
             assert got.status_code == 200, part
             if part.endswith(".js"):
@@ -102,8 +98,10 @@ async def test_the_page_and_its_parts() -> None:
 async def test_what_there_is_to_choose_from() -> None:
     """Brains with what they lack, and the ways to talk."""
     offered = [each for each in choices({}) if each.name in ("offline", "openai")]
-    async with served(brains=offered) as server:
+    async with served(brains=offered, suggestions=["Good morning"]) as server:
         told = (await get(server, "choices")).json()
+    assert told["suggestions"] == ["Good morning"]
+    assert all(each["suggestions"] for each in told["brains"])
     assert {each["name"]: each["missing"] for each in told["brains"]} == {
         "offline": "",
         "openai": "set OPENAI_API_KEY",
@@ -125,6 +123,7 @@ async def test_a_conversation_and_what_is_counted_of_it() -> None:
         assert live["brain"] == "mine"
         drawn = await get(server, "graph.svg", params={"session": live["name"]})
         assert drawn.headers["content-type"].startswith("image/svg+xml")
+        assert drawn.headers.get_list("content-security-policy") == [DRAWING_POLICY]
         assert "answer" in drawn.text
         counted = (await get(server, "metrics")).text
         assert "bargein_sessions 1.0" in counted
@@ -201,6 +200,7 @@ async def test_what_browsers_must_not_do_with_the_page() -> None:
         for path in ("", "page.js", "graph", "choices", "nothing"):
             headers = (await get(server, path)).headers
             assert "default-src 'self'" in headers["content-security-policy"]
+            assert "unsafe" not in headers["content-security-policy"]
             assert "frame-ancestors 'self'" in headers["content-security-policy"]
             assert headers["x-content-type-options"] == "nosniff"
             assert headers["referrer-policy"] == "no-referrer"
@@ -380,3 +380,97 @@ def test_choices_are_data() -> None:
     """What is chosen is made only when it is needed."""
     assert all(isinstance(each, BrainChoice) and each.name and each.title for each in choices({}))
     assert msgspec.json.encode([each.name for each in choices({})])
+
+
+@pytest.mark.real
+async def test_a_page_has_a_known_port_and_takes_the_next_if_it_is_taken(caplog: pytest.LogCaptureFixture) -> None:
+    """8080 unless another is given. The log says which port it is instead; a given port is never replaced."""
+    async with serve_page(agent) as first, serve_page(agent) as second:
+        assert 8080 <= first.port < second.port < 8100
+        assert f"listening at port {second.port}" in caplog.text
+        with pytest.raises(OSError, match="choose another port"):
+            async with serve_page(agent, port=first.port):
+                pass
+
+
+AGENT = """
+from bargein.pipeline import Pass, Pipeline
+from bargein.services.server import run_page
+
+run_page(lambda peer: Pipeline(peer.source, Pass(), peer.sink), port=0)
+"""
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(sys.platform == "win32", reason="signals as on Unix")
+def test_one_line_serves_an_agent_until_it_is_stopped(tmp_path: Path) -> None:
+    """It prints the page's URL, and Ctrl+C ends it without a traceback."""
+    program = tmp_path / "agent.py"
+    program.write_text(AGENT)
+    with subprocess.Popen(
+        [sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as served_agent:
+        assert served_agent.stdout is not None
+        url = served_agent.stdout.readline().split()[4]
+        assert httpx.get(f"{url}healthz").text == "ok\n"
+        served_agent.send_signal(signal.SIGINT)
+        _, complaints = served_agent.communicate(timeout=20)
+    assert (served_agent.returncode, complaints) == (0, "")
+
+
+def broken_agent(peer: Transport) -> Pipeline:
+    raise KeyError("apple")
+
+
+@pytest.mark.parametrize(("options", "told"), [({}, True), ({"origins": ["https://agent.example"]}, False)])
+async def test_the_developer_is_told_what_went_wrong_and_strangers_are_not(options: dict[str, Any], told: bool) -> None:
+    """On this machine the page shows the reason. Behind a proxy, whose page is in `origins`, it does not."""
+    async with serve_page(broken_agent, port=0, **options) as server:
+        with pytest.raises(RefusedError) as raised:
+            async with connect_websocket(ws(server)):
+                pass
+    assert str(raised.value).removeprefix("the agent refuses: ") == (
+        "the session failed: KeyError: 'apple'" if told else "the session failed"
+    )
+
+
+@pytest.mark.parametrize("path", ["/ws", "/offer"])
+@pytest.mark.parametrize("header", ["Host", "Origin", "Authorization"])
+async def test_a_header_that_decides_must_not_come_twice(path: str, header: str) -> None:
+    """It is refused with a sentence, as the others are, and the server does not fail."""
+    async with (
+        served(authorize=lambda token: True) as server,
+        await anyio.connect_tcp("127.0.0.1", server.port) as stream,
+    ):
+        lines = [
+            f"{'GET' if path == '/ws' else 'POST'} {path} HTTP/1.1",
+            *([] if header == "Host" else [f"Host: 127.0.0.1:{server.port}"]),
+            *[f"{header}: 127.0.0.1:{server.port}"] * 2,
+        ]
+        lines += (
+            [
+                "Upgrade: websocket",
+                "Connection: Upgrade",
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+                "Sec-WebSocket-Version: 13",
+            ]
+            if path == "/ws"
+            else ["Content-Length: 0"]
+        )
+        await stream.send("\r\n".join([*lines, "", ""]).encode())
+        answer = (await stream.receive()).decode()
+    assert answer.startswith("HTTP/1.1 400 "), answer
+
+
+async def test_a_server_for_all_machines_answers_to_no_foreign_name() -> None:
+    """A page of a name that resolves to it (DNS rebinding) would else be taken for its own. A token settles it too."""
+    page = {"Host": "evil.example:8080", "Origin": "http://evil.example:8080"}
+    async with served(host="0.0.0.0") as server:
+        assert (await get(server, "", headers=page)).status_code == 421
+        assert (await get(server, "metrics", headers={"Host": "agent-service:8080"})).status_code == 200, "monitoring"
+        assert (await post(server, "offer", headers=page)).status_code == 403
+    async with served(host="0.0.0.0", origins=["http://evil.example:8080"]) as server:
+        assert (await get(server, "", headers=page)).status_code == 200
+    async with served(host="0.0.0.0", authorize=lambda token: token == "secret") as server:
+        assert (await get(server, "", headers=page)).status_code == 200
+        assert (await post(server, "offer", headers=page)).status_code == 401

@@ -93,15 +93,41 @@ async def test_a_failure_harms_no_other() -> None:
     assert [str(error) for error in sessions.failures] == ["as asked"]
 
 
-async def test_a_failure_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever a stranger had a part in it."""
+async def test_a_failure_in_the_log_forges_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever a stranger had a part in it: below its one line are only places in the code, which are indented."""
 
     def build(peer: Transport) -> Pipeline:
         raise ValueError("no brain called x\nbargein.sessions: all is well\r\n")
 
     await Sessions(build).run(Line("one"))
     (record,) = caplog.records
-    assert record.getMessage() == "one: the session failed: ValueError: no brain called x bargein.sessions: all is well"
+    first, *rest = record.getMessage().splitlines()
+    assert first == "one: the session failed: ValueError: no brain called x bargein.sessions: all is well"
+    assert all(line.startswith("  ") for line in rest)
+
+
+class Buggy(Processor):
+    name = "buggy"
+
+    def process(self, frame: PeerJoined) -> Iterator[Text]:
+        yield Text(text="before")
+        raise KeyError("apple")
+
+
+@pytest.mark.parametrize("show_errors", [False, True])
+async def test_a_failure_leads_to_its_line(show_errors: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """The log has the processor and the place in the code, and the peer has the reason if it may."""
+    line = Line("one")
+    sessions = Sessions(lambda peer: Pipeline(peer.source, Buggy(), peer.sink), show_errors=show_errors)
+    assert await sessions.run(line) == "failed"
+    (record,) = caplog.records
+    assert "KeyError: 'apple'" in record.getMessage()
+    assert "buggy" in record.getMessage().splitlines()[0]
+    assert "PeerJoined" in record.getMessage().splitlines()[0]
+    assert f'{__file__}", line' in record.getMessage()
+    assert 'raise KeyError("apple")' in record.getMessage()
+    assert line.failure.startswith("KeyError: 'apple'") == show_errors
+    assert bool(line.failure) == show_errors
 
 
 async def test_what_cannot_be_built_fails_alone() -> None:

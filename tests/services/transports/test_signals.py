@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 
@@ -54,3 +55,22 @@ async def test_a_second_signal_does_not_wait() -> None:
         frames = await rest(client)
         assert not any(isinstance(frame, ResponseEnded) and frame.outcome == "completed" for frame in frames)
         assert client.ended == "the server is going away"
+
+
+async def test_an_event_loop_without_signal_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows: the interpreter's own handlers take their place, and are put back."""
+    if (loop := type(asyncio.get_running_loop())).__module__.startswith("uvloop"):
+        pytest.skip("uvloop does not exist on Windows")
+    monkeypatch.setattr(loop, "add_signal_handler", asyncio.AbstractEventLoop.add_signal_handler)
+    before = signal.getsignal(signal.SIGUSR1)
+    sessions = Sessions(lambda peer: Pipeline(peer.source, Brain(ms=100), peer.sink))
+    with anyio.fail_after(8):
+        async with anyio.create_task_group() as group:
+
+            async def kill() -> None:
+                os.kill(os.getpid(), signal.SIGUSR1)
+
+            group.start_soon(kill)
+            assert await drain_on_signal(sessions, signals=(signal.SIGUSR1,)) == signal.SIGUSR1
+    assert sessions.draining
+    assert signal.getsignal(signal.SIGUSR1) is before

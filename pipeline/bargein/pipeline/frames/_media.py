@@ -11,7 +11,7 @@ import numpy.typing as npt
 from bargein.pipeline._samples import SECOND, Samples, ns
 from bargein.pipeline.errors import FrameError
 
-from ._base import LIVE, Frame, ReplyFrame, describe
+from ._base import LIVE, Frame, ReplyFrame, describe, payload
 
 __all__ = ["Audio", "Image", "Video"]
 
@@ -64,9 +64,9 @@ class Audio(ReplyFrame, frozen=True, eq=False):
         FrameError: `samples` or `rate` is not what is expected.
     """
 
-    samples: Samples
+    samples: Samples = payload()
     """`int16`, shape `(n,)` for mono or `(n, channels)`."""
-    rate: int
+    rate: int = payload()
     """Samples a second (Hz)."""
 
     def __post_init__(self) -> None:
@@ -195,7 +195,7 @@ class Video(_Picture, frozen=True, eq=False):
         FrameError: `data` does not fit `format`, or `format` is unknown.
     """
 
-    data: npt.NDArray[np.uint8] | bytes
+    data: npt.NDArray[np.uint8] | bytes = payload()
     """Pixels as `uint8`, or the bytes of one jpeg, png or webp.
 
     The shape of pixels is `(height, width, 3)` for rgb24 and bgr24, `(height, width, 4)` for rgba, `(height, width)`
@@ -235,7 +235,7 @@ class Image(_Picture, frozen=True, eq=False):
         FrameError: `data` does not fit `format`, or `format` is unknown.
     """
 
-    data: npt.NDArray[np.uint8] | bytes
+    data: npt.NDArray[np.uint8] | bytes = payload()
     """Pixels as `uint8`, or the bytes of one jpeg, png or webp.
 
     The shape of pixels is `(height, width, 3)` for rgb24 and bgr24, `(height, width, 4)` for rgba, `(height, width)`

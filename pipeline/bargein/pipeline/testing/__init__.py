@@ -1,4 +1,4 @@
-"""The test kit: a harness, virtual time, signals, scripted peers, and a conformance suite for processors."""
+"""The test kit: a harness, virtual time, test signals, scripted peers, and a conformance suite for processors."""
 
 from .clock import VirtualLoop, hold_clock, run_virtual, stand_still, virtual_asyncio, virtual_trio
 from .conformance import check_processor

@@ -13,7 +13,7 @@ __all__ = ["virtual_time"]
 
 @pytest.fixture
 def virtual_time() -> tuple[str, dict[str, Any]]:
-    """A virtual clock, new for each test. Make it the backend of your async tests, in your conftest::
+    """Return a virtual clock, new for each test. Make it the backend of your async tests, in your conftest::
 
     @pytest.fixture
     def anyio_backend(virtual_time):

@@ -1,30 +1,32 @@
-"""One processor, or a chain of them, between a hand that sends and an eye that sees."""
+"""A harness: one processor, or a chain of them, on a virtual clock, with its input and output in the test's hands."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar, Unpack
 
 import anyio
 
 from bargein.pipeline._contract import Contract, ProcessorKind
 from bargein.pipeline._samples import SECOND
 from bargein.pipeline.frames import Delivery, Frame
-from bargein.pipeline.graph import Pipeline, Step
+from bargein.pipeline.graph import Pipeline, SessionOptions, Step
 from bargein.pipeline.processor import Processor
 from bargein.pipeline.session import Session
-from bargein.pipeline.statistics import SessionStatistics
+from bargein.pipeline.statistics import Hop, SessionStatistics
 
 __all__ = ["Arrival", "Harness", "Timeline"]
 
 F = TypeVar("F", bound=Frame)
-SETTLES = 50
+
+SETTLE_CHECKPOINTS = 50
+"""Number of passes of the loop that `settle` makes before it asks AnyIO whether all tasks wait."""
 
 
 class Arrival(tuple[float, Frame]):
-    """When something came out, in seconds since the harness was entered, and what."""
+    """A frame that came out, and when."""
 
     __slots__ = ()
 
@@ -35,29 +37,31 @@ class Arrival(tuple[float, Frame]):
 
     @property
     def frame(self) -> Frame:
-        """What came out."""
+        """The frame that came out."""
         return self[1]
 
 
 class Timeline(list[Arrival]):
-    """What came out when. Prints as a table."""
+    """The frames that came out and their times, in order. Prints as a table."""
 
     def of(self, *kinds: type[Frame]) -> Timeline:
-        """Only the arrivals of some classes."""
+        """Return only the arrivals of some classes.
+
+        Args:
+            kinds: Frame classes.
+        """
         return Timeline(arrival for arrival in self if isinstance(arrival.frame, kinds))
 
     def frames(self) -> list[Frame]:
-        """Without the times."""
+        """Return the frames without their times."""
         return [arrival.frame for arrival in self]
 
     def __str__(self) -> str:
         return "\n".join(f"{arrival.at * 1000:9.1f} ms  {arrival.frame!r}" for arrival in self)
 
 
-class _Eye(Processor):
-    """Sees all that comes down."""
-
-    name = "eye"
+class _Recorder(Processor):
+    """Records the frames that come to one end of the chain."""
 
     def __init__(self, harness: Harness, delivery: tuple[Delivery, ...], data: bool) -> None:
         self.harness = harness
@@ -66,29 +70,33 @@ class _Eye(Processor):
         self.contract_ = Contract(kind=ProcessorKind.SYNC, takes=takes, gives=frozenset())  # type: ignore[misc]
 
     def process(self, frame: Frame) -> None:
-        self.harness._see(frame)
+        self.harness._record(frame)
 
 
 class Harness:
-    """Test a processor, or a chain, with frames in your hand::
+    """Runs one processor, or a chain, lets you send frames, and records what comes out::
 
         async with Harness(Gain(6)) as harness:
             await harness.send(audio)
             assert harness.of(Audio) == [louder]
 
-    It is a session like any other (the options are those of `Graph.session`), with one difference: whatever comes
-    out at either end is kept with its time, in `timeline`. On a virtual clock the times are exact.
+    It is a session, with one difference: everything that comes out at either end is recorded with its time, in
+    `timeline`. On a virtual clock the times are exact.
+
+    Args:
+        steps: Processors, annotated functions and graphs, in order.
+        options: The options of `Graph.session`.
     """
 
-    def __init__(self, *steps: Step, **options: Any) -> None:
+    def __init__(self, *steps: Step, **options: Unpack[SessionOptions]) -> None:
         self.timeline = Timeline()
-        """All that came out so far, in order, at both ends."""
-        hand = _Eye(self, (Delivery.UPSTREAM,), data=False).options(name="hand")
-        eye = _Eye(self, (Delivery.URGENT,), data=True)
-        self.pipeline = Pipeline(hand, *steps, eye, inputs=Frame)
-        """The steps as they run, with the hand before and the eye behind them."""
+        """Everything that came out so far, at both ends, in order."""
+        above = _Recorder(self, (Delivery.UPSTREAM,), data=False).options(name="above")
+        below = _Recorder(self, (Delivery.URGENT,), data=True).options(name="below")
+        self.pipeline = Pipeline(above, *steps, below, inputs=Frame)
+        """The steps as they run, with a recorder above and one below them."""
         self.session: Session = self.pipeline.session(**options)
-        """The session itself."""
+        """The session."""
         self._began = 0.0
         self._next = 0
         self._arrived: anyio.Event | None = None
@@ -103,50 +111,55 @@ class Harness:
     ) -> None:
         await self.session.__aexit__(kind, error, trace)
 
-    # The hand -----------------------------------------------------------------------------------------------------
+    # Input ---------------------------------------------------------------------------------------------------------
 
     async def send(self, *frames: Frame) -> None:
-        """Send frames, one after the other, waiting for room."""
+        """Send frames in order, waiting for room."""
         for frame in frames:
             await self.session.send(frame)
 
     async def play(self, frames: Iterator[Frame] | list[Frame]) -> None:
-        """Send frames at the times their `pts` say, counted from now, as a live source would."""
+        """Send frames at the times that their `pts` say, counted from now, as a live source does."""
         start = anyio.current_time()
         for frame in frames:
             await anyio.sleep_until(start + frame.pts / SECOND)
             self.session.offer(frame)
 
     def interrupt(self, reason: str = "") -> int:
-        """Interrupt, as the application would; returns the new epoch."""
+        """Interrupt, as the application does, and return the new epoch."""
         return self.session.interrupt(reason)
 
     async def settle(self) -> None:
-        """Wait until every task waits: for a frame, for a time, or for the world."""
-        for _ in range(SETTLES):  # on asyncio AnyIO's own looks once in a tenth of a second, and the clock would move
+        """Wait until every task waits for a frame, for a time, or for the outside world."""
+        for _ in range(SETTLE_CHECKPOINTS):  # AnyIO on asyncio looks every 0.1 s, and the clock would move
             await anyio.lowlevel.checkpoint()
         await anyio.wait_all_tasks_blocked()
 
     async def end(self) -> list[Frame]:
-        """Send no more, wait until everything has drained, and return all that came out, from the beginning."""
+        """Send no more, wait until everything has drained, and return all frames that came out since the beginning."""
         await self.session.drained()
         return self.frames
 
-    # The eye ------------------------------------------------------------------------------------------------------
+    # Output --------------------------------------------------------------------------------------------------------
 
     @property
     def frames(self) -> list[Frame]:
-        """All that came out so far, in order."""
+        """All frames that came out so far, in order."""
         return self.timeline.frames()
 
     def of(self, kind: type[F]) -> list[F]:
-        """What came out so far of one class."""
+        """Return the frames of one class that came out so far."""
         return [arrival.frame for arrival in self.timeline if isinstance(arrival.frame, kind)]
 
     async def next(self, kind: type[F], *, within: float = 10.0) -> F:
-        """Wait for the next frame of a class that `next` has not returned or passed over yet.
+        """Wait for the next frame of a class, after the frame that the last call returned.
 
-        Raises `TimeoutError` after `within` seconds, with the timeline so far.
+        Args:
+            kind: The frame class.
+            within: How long to wait, in seconds. Default 10.
+
+        Raises:
+            TimeoutError: No such frame came in time. The message shows the timeline so far.
         """
         with anyio.move_on_after(within):
             while True:
@@ -161,14 +174,14 @@ class Harness:
         raise TimeoutError(f"no {kind.__name__} within {within:g} s; so far there came:\n{self.timeline}")
 
     def statistics(self) -> SessionStatistics:
-        """The session's statistics."""
+        """Return the session's statistics."""
         return self.session.statistics()
 
-    def watch(self, seen: list[Any]) -> AbstractContextManager[None]:
-        """While the block runs, append every hop to a list."""
+    def watch(self, seen: list[Hop]) -> AbstractContextManager[None]:
+        """Return a context that appends every hop to a list."""
         return self.session.tap(seen.append)
 
-    def _see(self, frame: Frame) -> None:
+    def _record(self, frame: Frame) -> None:
         self.timeline.append(Arrival((anyio.current_time() - self._began, frame)))
         if self._arrived is not None:
             self._arrived.set()

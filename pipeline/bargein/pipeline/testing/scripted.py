@@ -1,9 +1,8 @@
-"""A processor that plays a script: a source, or the peer in a conversation, without a model or a network."""
+"""A processor that plays a script: a source, or a brain without a model or a network."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import anyio
 
@@ -18,9 +17,12 @@ __all__ = ["Reply", "Scripted"]
 
 
 class Reply:
-    """Part of a script: these frames and pauses are a response, in a task of its own, ended by an interrupt.
+    """A response in a script: frames and pauses that run in their own task, until an interrupt.
 
-    Media and text in it carry the epoch in which it began. The script goes on at once.
+    Media and text in it belong to the epoch in which it began. The script continues at once.
+
+    Args:
+        steps: Frames to send, and pauses in seconds.
     """
 
     def __init__(self, *steps: float | Frame) -> None:
@@ -31,12 +33,20 @@ class Reply:
 
 
 class Scripted(Processor):
-    """Plays its steps in order, then ends (`loop=True`: begins again)::
+    """Plays its steps in order, and then ends::
 
-        Scripted(UserText, Reply(Text(text="Hello"), 0.5, Text(text=" there")))
+        Scripted(UserText, Reply(Text("Hello"), 0.5, Text(" there")))
 
-    A number is a pause in seconds; a frame is sent; a frame *class* waits until such a frame arrives; a `Reply` begins
-    a response. Without a class among its steps it is a source.
+    Without a frame class among its steps it is a source.
+
+    Args:
+        steps: A number is a pause in seconds. A frame is sent. A frame *class* waits until such a frame arrives. A
+        `Reply`
+            begins a response.
+        loop: Whether to begin again at the end. Default False.
+
+    Raises:
+        ContractError: A step is something else.
     """
 
     name = "scripted"
@@ -61,7 +71,7 @@ class Scripted(Processor):
                 return
 
 
-async def _play(step: Any, inbox: Inbox[Frame], out: Outlet[Frame]) -> None:
+async def _play(step: float | Frame | type[Frame] | Reply, inbox: Inbox[Frame], out: Outlet[Frame]) -> None:
     if isinstance(step, Frame):
         await out.send(step)
     elif isinstance(step, Reply):

@@ -1,4 +1,4 @@
-"""Signals to test with: tones, silence, noise and something like speech. The same arguments give the same samples."""
+"""Test signals: tones, silence, noise and speech-like sound. The same arguments give the same samples."""
 
 from __future__ import annotations
 
@@ -7,36 +7,54 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from bargein.pipeline._samples import SECOND
+from bargein.pipeline._samples import Samples, ns
 from bargein.pipeline.frames import LIVE, Audio
 
 __all__ = ["framed", "joined", "noise", "silence", "speech_like", "tone"]
 
-Samples = npt.NDArray[np.int16]
-
 
 def tone(frequency: float = 440.0, ms: float = 1000.0, *, rate: int = 16_000, dbfs: float = -12.0) -> Samples:
-    """A sine of `frequency` Hz, `ms` milliseconds long, at `dbfs` decibels below full scale: `int16`, shape `(n,)`."""
+    """Return a sine tone: `int16`, shape `(n,)`.
+
+    Args:
+        frequency: Frequency in Hz. Default 440.
+        ms: Length in milliseconds. Default 1000.
+        rate: Samples a second (Hz). Default 16,000.
+        dbfs: Level in decibels relative to a full-scale sine. Default -12.
+    """
     time = np.arange(_count(ms, rate)) / rate
     return _as_int16(np.sin(2 * np.pi * frequency * time) * _amplitude(dbfs))
 
 
 def silence(ms: float = 1000.0, *, rate: int = 16_000) -> Samples:
-    """Zeros."""
+    """Return silence: zeros of `ms` milliseconds at `rate` Hz."""
     return np.zeros(_count(ms, rate), np.int16)
 
 
 def noise(ms: float = 1000.0, *, rate: int = 16_000, dbfs: float = -30.0, seed: int = 0) -> Samples:
-    """White noise whose root mean square is `dbfs` decibels below that of a full-scale sine."""
+    """Return white noise.
+
+    Args:
+        ms: Length in milliseconds. Default 1000.
+        rate: Samples a second (Hz). Default 16,000.
+        dbfs: Root mean square in decibels relative to that of a full-scale sine. Default -30.
+        seed: Seed of the random numbers. Default 0.
+    """
     values = np.random.default_rng(seed).standard_normal(_count(ms, rate))
     return _as_int16(values * _amplitude(dbfs) / np.sqrt(2))
 
 
 def speech_like(ms: float = 1000.0, *, rate: int = 16_000, dbfs: float = -12.0, seed: int = 0) -> Samples:
-    """Syllables: a gliding voice of about 120 Hz with formants, four to five bursts a second, short gaps between.
+    """Return sound like speech: a voice of about 120 Hz with formants, four to five syllables a second, short gaps.
 
-    Energy, pitch and rhythm are those of speech, so that level meters and simple voice-activity detectors react; it
-    is no language, and a recogniser hears nothing in it.
+    Energy, pitch and rhythm are those of speech, so level meters and simple voice-activity detectors react. It has no
+    words, so a recogniser finds nothing.
+
+    Args:
+        ms: Length in milliseconds. Default 1000.
+        rate: Samples a second (Hz). Default 16,000.
+        dbfs: Peak in decibels relative to full scale. Default -12.
+        seed: Seed of the random numbers. Default 0.
     """
     random = np.random.default_rng(seed)
     count = _count(ms, rate)
@@ -62,18 +80,23 @@ _FORMANTS = ((500, 150), (1500, 250), (2500, 350))
 def framed(
     samples: Samples, *, rate: int = 16_000, ms: float = 20.0, epoch: int = LIVE, response_id: str = "", start: int = 0
 ) -> Iterator[Audio]:
-    """Cut samples into frames of `ms` milliseconds, with `pts` counted from samples; the last may be shorter.
+    """Cut samples into frames, with `pts` counted from samples. The last frame may be shorter.
 
-    `start` is the index of the first sample in its stream.
+    Args:
+        samples: The samples.
+        rate: Samples a second (Hz). Default 16,000.
+        ms: Length of a frame in milliseconds. Default 20.
+        epoch: Epoch of the frames. Default `LIVE`.
+        response_id: Id of the response that the frames belong to.
+        start: Index of the first sample in its stream. Default 0.
     """
     step = _count(ms, rate)
     for at in range(0, len(samples), step):
-        pts = (start + at) * SECOND // rate
-        yield Audio(samples=samples[at : at + step], rate=rate, pts=pts, epoch=epoch, response_id=response_id)
+        yield Audio(samples[at : at + step], rate, pts=ns(start + at, rate), epoch=epoch, response_id=response_id)
 
 
 def joined(frames: Iterable[object]) -> Samples:
-    """The samples of all the audio among some frames, end to end."""
+    """Return the samples of all audio frames among `frames`, end to end."""
     parts = [frame.samples for frame in frames if isinstance(frame, Audio)]
     return np.concatenate(parts) if parts else np.zeros(0, np.int16)
 

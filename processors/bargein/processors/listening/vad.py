@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterator
 
 import numpy as np
 
 from bargein.pipeline import Audio, AudioFormat, End, Processor, SpeechStarted, SpeechStopped
+from bargein.pipeline.lowlevel import SECOND, Samples, ns, samples_in
+from bargein.processors.frames import Commit, SpeechContinued, SpeechProbability, TurnControl
+from bargein.pipeline.lowlevel import SECOND, Samples, check_not_negative, check_positive, ns, samples_in
 from bargein.processors.frames import SpeechContinued, SpeechProbability, TurnControl
 
-from .detectors import Detector, Samples, WebRtcVad
+from .detectors import Detector, WebRtcVad
 
 __all__ = ["Vad"]
 
-SECOND = 1_000_000_000
 CONTINUED_EVERY_MS = 50.0
 """Speech between two `SpeechContinued`, in milliseconds."""
 SILENCE_PER_SPEECH = 3
@@ -26,7 +27,7 @@ class Vad(Processor):
     """Detects the user's speech. Passes the audio, and sends `SpeechStarted`, `SpeechContinued` and `SpeechStopped`.
 
     `SpeechStarted` and `SpeechStopped` carry the time at which speech began or ended (`pts`), how long ago that was
-    (`lag_ms`), and a common `item_id`. Between them `SpeechContinued` counts the speech without pauses.
+    (`lag_ms`), and a common `item_id`. A `Commit` stops speech at once. Between them `SpeechContinued` counts the speech without pauses.
 
     Frames of any length are cut into the windows that the detector needs. A gap in `pts` counts as silence. Audio of
     a response is ignored, and so is all audio while a `TurnControl` from above is in force.
@@ -55,11 +56,8 @@ class Vad(Processor):
         preroll_ms: float = 300.0,
         report: bool = False,
     ) -> None:
-        for name, value in {"start_ms": start_ms, "stop_ms": stop_ms}.items():
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"Vad({name}={value}): expected a positive number of milliseconds")
-        if not (math.isfinite(preroll_ms) and preroll_ms >= 0):
-            raise ValueError(f"Vad(preroll_ms={preroll_ms}): expected milliseconds, 0 or more")
+        check_positive("Vad", start_ms=start_ms, stop_ms=stop_ms)
+        check_not_negative("Vad", preroll_ms=preroll_ms)
         if not 0 < threshold < 1:
             raise ValueError(f"Vad(threshold={threshold}): expected a probability between 0 and 1")
         self.detector = WebRtcVad() if detector is None else detector
@@ -86,9 +84,14 @@ class Vad(Processor):
         self._external_control = False
 
     def process(
-        self, frame: Audio | TurnControl | End
-    ) -> Iterator[Audio | SpeechStarted | SpeechContinued | SpeechStopped | SpeechProbability | TurnControl]:
+        self, frame: Audio | Commit | TurnControl | End
+    ) -> Iterator[Audio | SpeechStarted | SpeechContinued | SpeechStopped | SpeechProbability | Commit | TurnControl]:
         """Yield the audio and what was detected in it."""
+        if isinstance(frame, Commit):
+            if self.speaking:  # the user says that the turn is over, so there is no silence to wait for
+                yield from self._stop(self._judged_end)
+            yield frame
+            return
         if isinstance(frame, End | TurnControl):
             if self.speaking and (isinstance(frame, End) or frame.external):
                 yield from self._stop(self._since)
@@ -128,7 +131,7 @@ class Vad(Processor):
         return round(ms * self._rate / 1000)
 
     def _pts(self, sample: int) -> int:
-        return self._origin + sample * SECOND // self._rate
+        return self._origin + ns(sample, self._rate)
 
     def _check_continuity(self, frame: Audio) -> Iterator[Audio | SpeechStopped]:
         """Check the format of a frame, and whether it continues the last one."""
@@ -159,7 +162,7 @@ class Vad(Processor):
 
     def _skip_gap(self, gap: int) -> None:
         """Count a short gap as silence; the same speech may continue after it."""
-        missing = gap * self._rate // SECOND
+        missing = samples_in(gap, self._rate)
         self._turned = self._since
         self._evidence = max(0.0, self._evidence + (gap / 1e6 if self.speaking else -gap / 1e6))
         self._end += missing
@@ -243,7 +246,7 @@ class _SpeechGate:
                     yield Audio(
                         samples=frame.samples[first:last],
                         rate=frame.rate,
-                        pts=frame.pts + first * SECOND // frame.rate,
+                        pts=frame.pts + ns(first, frame.rate),
                         epoch=frame.epoch,
                         item_id=frame.item_id,
                     )

@@ -58,7 +58,8 @@ class Alignment:
         self._samples: dict[int, int] = {}  # number of samples received, by sampling rate
         self._weights: list[float] = [0.0]  # cumulated speaking time of the text, in letters, for each character
         self._anchors: list[tuple[int, float]] = [(0, 0.0)]  # pairs of (character, milliseconds) known from word times
-        self._pending: list[tuple[str, float, float]] = []  # word times whose text has not arrived yet
+        self._unspoken: list[tuple[int, int]] = []  # (start, end) characters of pieces that the voice failed to say
+        self._pending: list[tuple[str, float, float, bool]] = []  # word times whose text has not arrived yet
         self.played_ms = 0.0
         """How much of the audio has been heard, in milliseconds."""
         self.is_cut = False
@@ -82,8 +83,8 @@ class Alignment:
         """Count another frame of the audio."""
         self._samples[frame.rate] = self._samples.get(frame.rate, 0) + len(frame.samples)
 
-    def add_timing(self, text: str, start_ms: float, end_ms: float) -> None:
-        """Note when a piece of the text sounds. Pieces arrive in order.
+    def add_timing(self, text: str, start_ms: float, end_ms: float, spoken: bool = True) -> None:
+        """Note when a piece of the text sounds, or that it never will. Pieces arrive in order.
 
         A piece that is not found may belong to text that has not arrived yet, so it is tried again. It may also be
         spelled differently in the text (12, twelve): then it is dropped when a later piece is found.
@@ -94,20 +95,22 @@ class Alignment:
         found = _find_words(near, piece) if piece else None
         if found is None:
             if piece and len(self._pending) < 1000:
-                self._pending.append((text, start_ms, end_ms))
+                self._pending.append((text, start_ms, end_ms, spoken))
             return
         self._pending.clear()
         start, end = max(ms, start_ms), character + found[1]
         while end < len(self.text) and not self.text[end].isspace() and not self.text[end].isalnum():
             end += 1  # include the punctuation after the word
         self._anchors += [(character + found[0], start), (end, max(start, end_ms))]
+        if not spoken:
+            self._unspoken.append((character + found[0], end))
 
     def set_played(self, ms: float, done: bool) -> None:
         """Note how many milliseconds have been heard; `done` when nothing more will be played."""
         self.played_ms = max(self.played_ms, ms)
         self.started, self._done = True, self._done or done
         self._audio_over = self._audio_over or (done and not self.is_cut)
-        self._min_heard = max(self._min_heard, len(self.heard))
+        self._min_heard = max(self._min_heard, self._end)
 
     def complete(self) -> None:
         """Note that all text and all audio have arrived."""
@@ -144,15 +147,32 @@ class Alignment:
 
     @property
     def heard(self) -> str:
-        """The text up to the last word that has been heard completely."""
+        """The text up to the last word that has been heard, without pieces that the voice failed to say."""
+        end, parts, at = self._end, list[str](), 0
+        for start, stop in self._unspoken:
+            if start < end:
+                parts.append(self.text[at:start])
+                at = min(stop, end)
+                while at < end and self.text[at].isspace() and (not any(parts) or "".join(parts)[-1].isspace()):
+                    at += 1  # one space is left between the words before and after
+        return "".join((*parts, self.text[at:end])) if parts else self.text[:end]
+
+    @property
+    def remaining(self) -> str:
+        """The text that has not been heard yet."""
+        return self.text[self._end :]
+
+    @property
+    def _end(self) -> int:
+        """Number of characters up to the last word that has been heard completely."""
         if self.whole and not self.silent:
-            return self.text
+            return len(self.text)
         position, end = max(self._position(), self._min_heard), 0
         for unit in _UNIT.finditer(self.text):
             if unit.end() > position:
                 break
             end = unit.end()
-        return self.text[:end]
+        return end
 
     @property
     def audio_ms(self) -> float:

@@ -85,7 +85,7 @@ class Spoken(Processor):
             elif isinstance(frame, Text):
                 item.add_text(frame.text, frame.final)
             else:
-                item.add_timing(frame.text, frame.start_ms, frame.end_ms)
+                item.add_timing(frame.text, frame.start_ms, frame.end_ms, frame.spoken)
         if not isinstance(frame, Played | ToolResult | Interrupt | End):
             yield frame
         if isinstance(frame, Played):
@@ -169,7 +169,7 @@ class Spoken(Processor):
 
     def _report_heard(self, response: str, name: str, item: Alignment, *, done: bool) -> Iterator[Heard | Transcript]:
         heard = item.heard
-        yield Heard(response_id=response, item_id=name, text=heard, remaining=item.text[len(heard) :], done=done)
+        yield Heard(response_id=response, item_id=name, text=heard, remaining=item.remaining, done=done)
         if heard:
             yield Transcript(text=heard, final=done, item_id=name or response, speaker="agent")
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from typing import Any
 
 import anyio
 import msgspec
 
 from bargein.pipeline import Outlet, ResponseStarted, Text, ToolCall, Usage
 from bargein.services.frames import OutOfBand, Respond
+from bargein.services.history import Entry
 
 from ._base import failure_from
 from ._heard import HeardTracker
+from ._thoughts import ThoughtFilter, strip_thoughts
 from ._tool_calls import CascadeToolCalls
 from .parts import LanguageModel, Prompt, ToolRequest
 
@@ -22,6 +23,10 @@ __all__ = ["Generation"]
 
 MAX_ROUNDS = 8
 """How often the model may be asked for one turn. The last time it is given no tools, so that it has to answer."""
+TOOL_GRACE_SECONDS = 2.0
+"""Maximum wait for tools that an earlier response called, in seconds. The user has gone on, and wants an answer."""
+RUNNING_OUTPUT = '"still running; the result will come later"'
+"""The result that the model sees for a call that has none yet."""
 
 Reply = Outlet[ResponseStarted | Text | ToolCall | Usage]
 
@@ -41,6 +46,8 @@ class Generation:
     ) -> None:
         self.rounds = 0
         """How often the model was asked for the present turn."""
+        self.unfinished: set[str] = set()
+        """Calls that the model saw as still running. It has to be asked again when their results come."""
         self._part = part
         self._calls = calls
         self._heard = heard
@@ -60,6 +67,7 @@ class Generation:
         start_call: Callable[[ToolCall], Awaitable[None]],
         *,
         must_answer: bool,
+        wait_for_tools: bool = False,
     ) -> bool:
         """Have the model answer, and run tools until it does.
 
@@ -69,6 +77,8 @@ class Generation:
             instructions: The system prompt.
             start_call: Starts a tool call, or hands it to the application.
             must_answer: Whether an answer without text and calls is an error.
+            wait_for_tools: Whether to wait for all tools of earlier responses. By default they have 2 seconds, and the
+                model is then told that they are still running.
 
         Returns:
             Whether everything is said. False: the application must first give results of tool calls.
@@ -78,7 +88,7 @@ class Generation:
             RuntimeError: The model did not answer, or went on calling tools.
         """
         while self.rounds < MAX_ROUNDS:
-            await self._calls.wait_for_own()
+            await self._calls.wait_for_own(response_id, math.inf if wait_for_tools else TOOL_GRACE_SECONDS)
             self.rounds += 1
             item_id = f"{response_id}-{self.rounds}"
             calls, wrote = await self._ask(reply, response_id, item_id, instructions)
@@ -99,24 +109,42 @@ class Generation:
     async def answer_out_of_band(self, request: Respond) -> OutOfBand:
         """Answer beside the conversation, in text. An error is part of the result."""
         text, reason = "", ""
+        entries = self._calls.history.for_model(images=self._part.images)
+        prompt = Prompt(entries=entries, instructions=request.instructions)
         try:
             with anyio.fail_after(self._silent_seconds):
-                async with aclosing(self._part.answer(self._prompt(request.instructions))) as pieces:  # type: ignore[type-var]
-                    text = "".join([piece async for piece in pieces if isinstance(piece, str)])
+                async with aclosing(self._part.answer(prompt)) as pieces:  # type: ignore[type-var]
+                    raw = "".join([piece async for piece in pieces if isinstance(piece, str)])
+                    text = strip_thoughts(raw)
         except Exception as error:
             reason = failure_from(self._part, error).message
         return OutOfBand(name=request.out_of_band, text=text, reason=reason)
 
-    def _prompt(self, instructions: str, tools: tuple[dict[str, Any], ...] = ()) -> Prompt:
-        entries = self._calls.history.for_model(images=self._part.images)
-        return Prompt(entries=entries, instructions=instructions, tools=tools)
+    def _entries(self) -> list[Entry]:
+        """Return the conversation for the model. Calls that are still running get a result that says so."""
+        entries = list[Entry]()
+        for entry in self._calls.history:
+            if entry.worth_to(images=self._part.images):
+                entries.append(entry)
+            elif entry.open and self._calls.is_running(entry.call_id):
+                self.unfinished.add(entry.call_id)
+                entries.append(msgspec.structs.replace(entry, output=RUNNING_OUTPUT))
+        return entries
 
     async def _ask(
         self, reply: Reply, response_id: str, item_id: str, instructions: str
     ) -> tuple[list[ToolCall], bool]:
         """Ask the model once. Returns its tool calls, and whether it wrote text."""
-        calls, wrote = list[ToolCall](), False
-        prompt = self._prompt(instructions, self._calls.schemas if self.rounds < MAX_ROUNDS else ())
+        calls, wrote, thoughts = list[ToolCall](), False, ThoughtFilter()
+
+        async def write(text: str) -> bool:
+            if text:
+                self._heard.write(text, item_id, response_id)
+                await reply.send(Text(text=text, response_id=response_id, item_id=item_id))
+            return bool(text)
+
+        tools = self._calls.schemas if self.rounds < MAX_ROUNDS else ()
+        prompt = Prompt(entries=self._entries(), instructions=instructions, tools=tools)
         # One scope around the whole stream: the part may hold cancel scopes of its own from piece to piece.
         with anyio.CancelScope() as patience:
             async with aclosing(self._part.answer(prompt)) as pieces:  # type: ignore[type-var]  # a generator
@@ -127,11 +155,9 @@ class Generation:
                         calls.append(self._calls.make_call(piece, response_id))
                     elif isinstance(piece, Usage):
                         await reply.send(msgspec.structs.replace(piece, response_id=response_id))
-                    elif piece:
-                        wrote = True
-                        self._heard.write(piece, item_id, response_id)
-                        await reply.send(Text(text=piece, response_id=response_id, item_id=item_id))
+                    else:
+                        wrote = await write(thoughts.feed(piece)) or wrote
                     patience.deadline = anyio.current_time() + self._silent_seconds
         if patience.cancelled_caught:
             raise TimeoutError(f"it has said nothing for {self._silent_seconds:g} s")
-        return calls, wrote
+        return calls, await write(thoughts.finish()) or wrote

@@ -24,6 +24,7 @@ class HeardTracker:
     def __init__(self, history: History) -> None:
         self.history = history
         self._unsettled: dict[tuple[str, str], str] = {}  # what was heard so far of items that are not done
+        self._remaining: dict[tuple[str, str], str] = {}  # what was not heard of items that are done
         self._heard_responses: set[str] = set()
         self._has_reporter = False  # there is a Spoken below
         self._undecided = False  # whether the rest was read, or a Spoken will report it, is not known
@@ -43,6 +44,20 @@ class HeardTracker:
         """Return whether anything of a response was heard."""
         return response_id in self._heard_responses
 
+    @property
+    def playing(self) -> str:
+        """The newest response of which a part is still to be heard; empty if there is none, or nothing reports it."""
+        return next(reversed(self._unsettled), ("", ""))[0] if self._has_reporter else ""
+
+    def split(self, response_id: str) -> tuple[str, str]:
+        """Return the text of a response that was heard, and the text that was not."""
+        entries = [entry for entry in self.history if entry.role == "assistant" and entry.response_id == response_id]
+        heard = "".join(entry.remembered for entry in entries)
+        rest = [
+            self._remaining.get((response_id, entry.item_id), entry.text[len(entry.remembered) :]) for entry in entries
+        ]
+        return heard, "".join(rest)
+
     def on_heard(self, frame: Heard) -> None:
         """Take a report."""
         if frame.text:
@@ -51,6 +66,9 @@ class HeardTracker:
         if frame.done:
             self._unsettled.pop(key, None)
             self.history.set_heard(frame.text, frame.item_id, frame.response_id)
+            self._remaining[key] = frame.remaining
+            while len(self._remaining) > MAX_ITEMS:
+                del self._remaining[next(iter(self._remaining))]
         elif key in self._unsettled:
             self._unsettled[key] = frame.text
 

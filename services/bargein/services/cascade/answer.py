@@ -17,15 +17,17 @@ from bargein.pipeline import (
     Outlet,
     ResponseEnded,
     ResponseStarted,
+    SpeechStarted,
     Text,
     ToolCall,
     ToolResult,
+    Transcript,
     Usage,
     Video,
 )
 from bargein.pipeline.lowlevel import check_positive
 from bargein.processors import AgentActivity, Heard, SampleFps, Turn
-from bargein.services.errors import UnsupportedError
+from bargein.services.brain import Greeting, UnsupportedError, greeting_frame
 from bargein.services.frames import (
     Configure,
     OutOfBand,
@@ -40,6 +42,7 @@ from bargein.services.history import History, HistoryStatistics, Picture
 from bargein.services.tools import CANCELLED_OUTPUT, Tool, Toolbox, ToolRunner
 
 from ._base import PartProcessor, check_part, failure_from
+from ._cut_answer import CutAnswer, CutAnswerWatch
 from ._generation import Generation
 from ._heard import HeardTracker
 from ._tool_calls import CascadeToolCalls
@@ -54,14 +57,38 @@ NO_SPEECH_REPLY = "Sorry, I did not hear you."
 TURN = Respond()
 """The request that a turn of the user makes. It must be answered with words, or at least with tool calls."""
 
+CONTINUE = "A noise interrupted you. Go on with your answer from where it stopped, without repeating what was heard."
+"""Added to the instructions when an answer is continued."""
+
+TOOL_FINISHED = (
+    "A tool has finished that was still running. Tell the user what matters of its result, if it still does."
+)
+"""Added to the instructions when the result of a tool comes after the user has gone on."""
+
 CHECK_SECONDS = 1.0
 """How often the end of a session checks for an interrupt that came before the last response began: no event tells."""
 APPLICATION_SECONDS = 60.0
 """Maximum time in which the application may answer a tool call, while the user says nothing."""
 
-Taken = Turn | Respond | Say | Configure | Remember | Image | Video | ToolResult | Heard | AgentActivity | Interrupt
+Taken = (
+    Turn
+    | SpeechStarted
+    | Transcript
+    | Respond
+    | Say
+    | Configure
+    | Remember
+    | Image
+    | Video
+    | ToolResult
+    | Heard
+    | AgentActivity
+    | Interrupt
+)
 Given = (
     Turn
+    | SpeechStarted
+    | Transcript
     | Image
     | Video
     | ResponseStarted
@@ -83,6 +110,7 @@ class Answer(PartProcessor):
 
     Each answer is a response: `ResponseStarted`, `Text` as it is written, tool calls, `ResponseEnded`. An interrupt
     ends it, and lets tools finish that are not `cancellable`: their results reach the model before its next response.
+    If the user's speech interrupts, and turns out to have no words (a cough, a door), the answer goes on.
     If the words of a turn change afterwards, and nothing of the answer was heard, the turn is answered anew.
 
     The conversation is the `history`. Of the agent's words it keeps those that were heard (`Heard`, from a `Spoken`
@@ -103,6 +131,7 @@ class Answer(PartProcessor):
             all turns until then. `"interrupt"`: it ends the answer, and is answered at once.
         error_reply: What is said if the model fails, or has nothing to say to a turn. Empty: nothing.
         no_speech_reply: What is said to a turn without words.
+        greeting: What is said first, unless the conversation has begun already: the words, or a `Say` or `Respond`.
         fps: Maximum number of pictures a second that are kept of a `Video`.
         silent_seconds: Maximum time without a sign of the model, in seconds. After that it has failed.
 
@@ -123,6 +152,7 @@ class Answer(PartProcessor):
         meanwhile: Literal["queue", "interrupt"] = "queue",
         error_reply: str = ERROR_REPLY,
         no_speech_reply: str = NO_SPEECH_REPLY,
+        greeting: Greeting | None = None,
         fps: float = 1.0,
         silent_seconds: float = 60.0,
     ) -> None:
@@ -130,6 +160,7 @@ class Answer(PartProcessor):
             raise ValueError(f"Answer(meanwhile={meanwhile!r}): expected 'queue' or 'interrupt'")
         check_positive("Answer", infinite=True, silent_seconds=silent_seconds)
         self.part = check_part(llm, LanguageModel, "answer")
+        self.greeting = greeting_frame("Answer", greeting)
         self.instructions = instructions
         self.meanwhile = meanwhile
         self.error_reply = error_reply
@@ -146,6 +177,11 @@ class Answer(PartProcessor):
         self._continuation: tuple[Respond, Outlet[Given]] | None = None  # goes on when all calls are answered
         self._sayings: list[Say] = []
         self._current = ""  # the response that is being made
+        self._current_request: Respond | Say = TURN
+        self._wait_for_tools = False  # the next answer waits for all tools, because nobody has asked anything else
+        self._cut_watch = CutAnswerWatch()
+        self._last_cut: CutAnswer | None = None  # a response that was cancelled before its interrupt came to us
+        self._cut_response = ""  # the response that an interrupt has ended, as far as that has come to us
         self._task_started = False
         self._reply: Outlet[Given] | None = None
         self._answered_turn = 0  # the latest turn that the current response answers
@@ -194,6 +230,9 @@ class Answer(PartProcessor):
         async with anyio.create_task_group() as tool_group, anyio.create_task_group() as side_group:
             self._tool_group, self._side_group, self._idle = tool_group, side_group, anyio.Event()
             try:
+                if self.greeting is not None and not self.history.has_begun:
+                    await self._take(self.greeting, out)
+                    self._start_next(out)
                 async for frame in inbox:
                     await self._take(frame, out)
                     self._start_next(out)
@@ -217,15 +256,24 @@ class Answer(PartProcessor):
         if isinstance(frame, Turn):
             await out.send(frame)  # other processors below may show it
             await self._on_turn(frame, out)
+        elif isinstance(frame, SpeechStarted):
+            await out.send(frame)
+            self._cut_watch.on_speech_started(frame)
+        elif isinstance(frame, Transcript):
+            await out.send(frame)
+            if (cut := self._cut_watch.on_transcript(frame)) is not None:
+                self._go_on_with(cut)
         elif isinstance(frame, Image | Video):
             await self._on_picture(frame, out)
         elif isinstance(frame, Respond):
             if not frame.out_of_band:
-                self._request = frame
+                self._request, self._wait_for_tools = frame, False
+                self._cut_watch.clear()
             elif self._side_group is not None:
                 self._side_group.start_soon(self._answer_out_of_band, frame, out)
         elif isinstance(frame, Say):
             self._sayings.append(frame)
+            self._cut_watch.clear()
         elif isinstance(frame, Configure):
             if frame.instructions is not None:
                 self.instructions = frame.instructions or self._first_instructions
@@ -242,13 +290,44 @@ class Answer(PartProcessor):
             self._on_interrupt()
 
     def _on_interrupt(self) -> None:
-        self._heard.settle(self._current)
+        cut = self._what_is_cut()
+        if cut is not None:
+            self._cut_watch.on_interrupt(cut)
+        self._heard.settle(self._current if cut is None else cut.response_id)
         # The current answer is being cancelled, and what comes next waits for its end.
         self._request = self._continuation = None
         self._sayings.clear()
         self._calls.stop_waiting_for_application()
         for call_id in self.runner.interrupt():
             self._calls.add_result(ToolResult(call_id=call_id, output=CANCELLED_OUTPUT))
+
+    def _what_is_cut(self) -> CutAnswer | None:
+        """Return what an interrupt ends now, if there is anything."""
+        last, self._last_cut = self._last_cut, None
+        if last is not None:
+            return last
+        if self._current:
+            self._cut_response = self._current
+            return CutAnswer(self._current_request, self._current)
+        if self._request is not None:
+            return CutAnswer(self._request, "")
+        if self._sayings:
+            return CutAnswer(self._sayings[0], "")
+        if self._continuation is not None:
+            return CutAnswer(self._continuation[0], "")
+        return CutAnswer(None, self._heard.playing) if self._heard.playing else None
+
+    def _go_on_with(self, cut: CutAnswer) -> None:
+        """Go on with an answer that a noise cut short: say the rest if it is known, and else ask the model again."""
+        heard, rest = self._heard.split(cut.response_id)
+        request = cut.request
+        if isinstance(request, Respond):
+            if heard.strip():
+                instructions = f"{request.instructions or self.instructions}\n\n{CONTINUE}".strip()
+                request = Respond(instructions=instructions, protected=request.protected)
+            self._request, self._wait_for_tools = request, True
+        elif rest := rest or (request.text if request is not None and not heard else ""):
+            self._sayings.append(Say(text=rest.lstrip(), protected=request is not None and request.protected))
 
     async def _on_turn(self, frame: Turn, out: Outlet[Given]) -> None:
         self.history.user(frame.text, f"turn-{self._earlier_turns + frame.turn}")
@@ -257,18 +336,24 @@ class Answer(PartProcessor):
         self._wordless_turn = 0 if frame.text.strip() or frame.final else frame.turn
         if self._wordless_turn:
             return  # its words are still to come
+        self._cut_watch.clear()
+        self._wait_for_tools = False
         if first:
             if self._current and self.meanwhile == "interrupt":
-                await out.send(Interrupt(reason="the user went on"))
-                self._heard.settle(self._current)
+                await self._interrupt(out, "the user went on")
             if frame.text.strip():
                 self._request = TURN
             else:
                 self._sayings.append(Say(text=self.no_speech_reply))
         elif frame.turn == self._answered_turn and self._current and not self._heard.was_heard(self._current):
-            await out.send(Interrupt(reason="the words of the turn changed"))
-            self._heard.settle(self._current)
+            await self._interrupt(out, "the words of the turn changed")
             self._request = TURN
+
+    async def _interrupt(self, out: Outlet[Given], reason: str) -> None:
+        """End the current response, because the user said something else."""
+        self._cut_response = self._current
+        await out.send(Interrupt(reason=reason))
+        self._heard.settle(self._current)
 
     async def _on_picture(self, frame: Image | Video, out: Outlet[Given]) -> None:
         if frame.response_id:
@@ -308,6 +393,7 @@ class Answer(PartProcessor):
 
     def _start(self, out: Outlet[Given], request: Respond | Say) -> None:
         self._count += 1
+        self._current_request = request
         self._current, self._answered_turn = f"response-{self._count}", self._latest_turn
         self._heard.begin_response(self._current)
         self._task_started = False
@@ -332,6 +418,8 @@ class Answer(PartProcessor):
             ended = ResponseEnded(response_id=response_id, outcome="failed", reason=str(error))
         finally:
             if ended is None:  # interrupted: the task is being cancelled, so nothing can be awaited
+                if response_id != self._cut_response:
+                    self._last_cut = CutAnswer(request, response_id)
                 out.offer(ResponseEnded(response_id=response_id, outcome="interrupted"))
                 self._finish(response_id, out)
         try:
@@ -346,7 +434,14 @@ class Answer(PartProcessor):
             await self._start_call(call, reply, out)
 
         instructions = request.instructions or self.instructions
-        return await self._generation.answer(reply, response_id, instructions, start_call, must_answer=request is TURN)
+        return await self._generation.answer(
+            reply,
+            response_id,
+            instructions,
+            start_call,
+            must_answer=request is TURN,
+            wait_for_tools=self._wait_for_tools,
+        )
 
     def _finish(self, response_id: str, out: Outlet[Given]) -> None:
         if self._current == response_id:
@@ -373,6 +468,10 @@ class Answer(PartProcessor):
     async def _run_tool(self, call: ToolCall, reply: Outlet[Any], out: Outlet[Given]) -> None:
         result = await self.runner.run(call, reply.send)
         self._calls.add_result(result or ToolResult(call_id=call.call_id, output=CANCELLED_OUTPUT))
+        if call.call_id in self._generation.unfinished:
+            self._generation.unfinished.discard(call.call_id)
+            if self._request is None and result is not None:
+                self._request = Respond(instructions=f"{self.instructions}\n\n{TOOL_FINISHED}".strip())
         self._start_next(out)
 
     async def _expire_call(self, call: ToolCall, out: Outlet[Given]) -> None:

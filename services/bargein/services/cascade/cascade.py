@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 from bargein.pipeline import Pipeline
 from bargein.processors import BargeIn, Resample, Sentences, Turns, Vad
+from bargein.services.brain import Greeting
 from bargein.services.history import History
 from bargein.services.tools import Tool, Toolbox
 
@@ -51,6 +52,8 @@ class Cascade(Pipeline):
         error_reply: What is said if the model fails.
         no_speech_reply: What is said if the user spoke and could not be understood.
         unspeakable_reply: What is said in place of something that the voice cannot say.
+        greeting: What the agent says first: the words, `Say("...", protected=True)` for words that nothing interrupts,
+            or `Respond(instructions=...)` to let the model choose them. It is left out if the history is not empty.
         fps: Maximum number of pictures a second that the model sees of a `Video`.
         name: The name of the brain, in drawings and statistics.
 
@@ -75,6 +78,7 @@ class Cascade(Pipeline):
         error_reply: str = ERROR_REPLY,
         no_speech_reply: str = NO_SPEECH_REPLY,
         unspeakable_reply: str = UNSPEAKABLE_REPLY,
+        greeting: Greeting | None = None,
         fps: float = 1.0,
         name: str = "cascade",
     ) -> None:
@@ -86,6 +90,7 @@ class Cascade(Pipeline):
             meanwhile=meanwhile,
             error_reply=error_reply,
             no_speech_reply=no_speech_reply,
+            greeting=greeting,
             fps=fps,
         )
         """The processor that answers."""
@@ -100,6 +105,7 @@ class Cascade(Pipeline):
             "error_reply": error_reply,
             "no_speech_reply": no_speech_reply,
             "unspeakable_reply": unspeakable_reply,
+            "greeting": greeting,
             "fps": fps,
             "name": name,
         }

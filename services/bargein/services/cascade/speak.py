@@ -11,6 +11,7 @@ import msgspec
 from bargein.pipeline import Audio, AudioFormat, Failure, Interrupt, Outlet, ResponseEnded, Text
 from bargein.pipeline.lowlevel import check_positive
 from bargein.processors import Heard, Timing
+from bargein.processors.speaking.alignment import Alignment
 
 from ._base import PartProcessor, check_part, failure_from
 from .parts import TextToSpeech, UnspeakableError, Word
@@ -31,7 +32,8 @@ class Speak(PartProcessor):
     the rest is still being written. An interrupt cancels the voice.
 
     If the voice raises, is silent for too long, or has no sound for a piece with words (`UnspeakableError`), that is a
-    `Failure`, and the piece stays unspoken. An item of which nothing could be said counts as not heard.
+    `Failure`. What was not said of the piece is marked (`Timing` with `spoken=False`), so that it does not count as
+    heard. An item of which nothing could be said counts as not heard.
 
     Args:
         tts: The text-to-speech part.
@@ -57,6 +59,7 @@ class Speak(PartProcessor):
         self._key = ("", "")  # response and item
         self._samples = 0  # spoken of the current item
         self._unspoken = ""  # text of the current item that could not be said
+        self._ms_per_character = Alignment.MS_PER_WEIGHT
 
     async def process(self, frame: Text | ResponseEnded | Interrupt, out: Outlet[Given]) -> None:
         """Speak one piece."""
@@ -87,17 +90,37 @@ class Speak(PartProcessor):
         """Speak a piece, and report if that fails."""
         if not frame.text.strip():
             return
-        before = self._samples
+        before, words = self._samples, list[Word]()
         try:
-            await self._speak(frame, out)
+            await self._speak(frame, words, out)
             if self._samples == before and any(map(str.isalnum, frame.text)):
                 raise UnspeakableError(f"it has no sound for {frame.text.strip()[:80]!r}")
         except Exception as error:
-            self._unspoken += frame.text
+            await self._mark_unspoken(frame, words, before, out)
             await out.send(failure_from(self.part, error))
 
-    async def _speak(self, frame: Text, out: Outlet[Given]) -> None:
-        rate, start, words = self.part.rate, self._samples, 0
+    async def _mark_unspoken(self, frame: Text, words: list[Word], before: int, out: Outlet[Given]) -> None:
+        """Report which part of a piece was not said, when the voice failed."""
+        start_ms, end_ms = 1000 * before / self.part.rate, 1000 * self._samples / self.part.rate
+        said = _said_of(frame.text, words, end_ms - start_ms, self._ms_per_character)
+        self._unspoken += frame.text[said:]
+        for text, spoken in ((frame.text[:said], True), (frame.text[said:], False)):
+            if text.strip() and not (spoken and words):  # the words of the voice have their own times
+                begin_ms = start_ms if spoken else end_ms
+                await out.send(
+                    Timing(
+                        text=text,
+                        start_ms=begin_ms,
+                        end_ms=end_ms,
+                        spoken=spoken,
+                        response_id=frame.response_id,
+                        item_id=frame.item_id,
+                    )
+                )
+
+    async def _speak(self, frame: Text, words: list[Word], out: Outlet[Given]) -> None:
+        """Speak a piece. The words that the voice reports are added to `words`."""
+        rate, start, timed = self.part.rate, self._samples, 0
         response_id, item_id = frame.response_id, frame.item_id
         start_ms = 1000 * start / rate
         # One scope around the whole sound: the part may hold cancel scopes of its own from piece to piece.
@@ -107,27 +130,58 @@ class Speak(PartProcessor):
                 async for piece in sound:
                     patience.deadline = math.inf
                     if isinstance(piece, Word):
-                        words += 1
-                        await out.send(
-                            Timing(
-                                text=piece.text,
-                                start_ms=start_ms + piece.start_ms,
-                                end_ms=start_ms + piece.end_ms,
-                                response_id=response_id,
-                                item_id=item_id,
-                            )
-                        )
+                        words.append(piece)
                     elif len(piece):
                         pts = self._samples * SECOND // rate
                         self._samples += len(piece)
                         await out.send(
                             Audio(samples=piece, rate=rate, pts=pts, response_id=response_id, item_id=item_id)
                         )
+                    # A word is reported with its sound, and not before: the voice may still fail.
+                    while timed < len(words) and words[timed].end_ms <= 1000 * (self._samples - start) / rate:
+                        await out.send(_timing(frame, words[timed], start_ms))
+                        timed += 1
                     patience.deadline = anyio.current_time() + self.silent_seconds
         if patience.cancelled_caught:
             raise TimeoutError(f"it has given no sound for {self.silent_seconds:g} s")
+        for word in words[timed:]:
+            await out.send(_timing(frame, word, start_ms))
+        end_ms = 1000 * self._samples / rate
+        if self._samples > start:
+            self._ms_per_character = (end_ms - start_ms) / len(frame.text)
         if not words and self._samples > start:
-            end_ms = 1000 * self._samples / rate
             await out.send(
                 Timing(text=frame.text, start_ms=start_ms, end_ms=end_ms, response_id=response_id, item_id=item_id)
             )
+
+
+def _timing(frame: Text, word: Word, start_ms: float) -> Timing:
+    """Return when a word of a piece sounds, counted from the beginning of the item."""
+    return Timing(
+        text=word.text,
+        start_ms=start_ms + word.start_ms,
+        end_ms=start_ms + word.end_ms,
+        response_id=frame.response_id,
+        item_id=frame.item_id,
+    )
+
+
+def _said_of(text: str, words: list[Word], ms: float, ms_per_character: float) -> int:
+    """Return how many characters of a text were said, when the voice failed after a time.
+
+    Args:
+        text: The text.
+        words: What the voice reported of its words; if it reports none, its pace decides.
+        ms: How much sound there is.
+        ms_per_character: The pace of the voice.
+    """
+    if words:
+        end = 0
+        for word in words:
+            at = text.find(word.text, end)
+            if word.end_ms > ms or at < 0:
+                break
+            end = at + len(word.text)
+        return end
+    count = int(ms / ms_per_character)
+    return len(text) if count >= len(text) else text.rfind(" ", 0, count + 1) + 1

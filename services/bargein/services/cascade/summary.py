@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, aclosing
 from bargein.services.history import Entry, Summarise
 
 from ._base import check_part, enter_part
+from ._thoughts import strip_thoughts
 from .parts import LanguageModel, Prompt
 
 __all__ = ["summarise_with"]
@@ -42,7 +43,7 @@ def summarise_with(llm: LanguageModel) -> Summarise:
             await enter_part(model, stack)
             stream = model.answer(Prompt(entries=request, instructions=INSTRUCTIONS))
             pieces = await stack.enter_async_context(aclosing(stream))  # type: ignore[type-var]  # a generator
-            text = "".join([piece async for piece in pieces if isinstance(piece, str)])
+            text = strip_thoughts("".join([piece async for piece in pieces if isinstance(piece, str)]))
         return PREFIX + text.strip() if text.strip() else ""
 
     return summarise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib
 import importlib.metadata
 import os
@@ -16,6 +17,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import typer
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from bargein.services.providers.brains import choices
@@ -58,18 +60,26 @@ def doctor(
         console.print(_table(heading, rows))
         return
     findings = list(examine(os.environ))
-    table = _table(("", "", "found", "remedy"), ())
     part = ""
     for each in findings:
         if each.part != part:
             part = each.part
-            table.add_row(f"[bold]{part}[/]")
-        table.add_row(SIGNS[each.state], each.name, escape(each.found), escape(each.remedy))
-    console.print(table)
+            console.print(f"[bold]{part}[/]")
+        _print_finding(each)
     bad = [each for each in findings if each.state == "bad"]
-    console.print(f"\n{len(bad)} to mend" if bad else "\nAll is well. `bargein demo` opens a page to talk to.")
     if bad:
+        remedies = dict.fromkeys(each.remedy for each in bad)
+        console.print(f"\n{len(bad)} to mend: {'; '.join(remedies)}", markup=False, highlight=False)
         raise typer.Exit(1)
+    console.print("\nAll is well. `bargein demo` opens a page to talk to.", markup=False, highlight=False)
+
+
+def _print_finding(finding: Finding) -> None:
+    """Print a finding in one line, and its remedy in another, so that both can be read at 80 columns."""
+    text = f"{SIGNS[finding.state]} {finding.name}: {escape(finding.found)}"
+    console.print(Padding(text, (0, 0, 0, 2), expand=False), highlight=False)
+    if finding.remedy:
+        console.print(Padding(escape(f"→ {finding.remedy}"), (0, 0, 0, 6), expand=False), highlight=False)
 
 
 def _table(heading: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
@@ -94,6 +104,7 @@ def examine(environ: Mapping[str, str], port: int = DEMO_PORT) -> Iterator[Findi
     yield from _examine_brains(environ)
     yield _examine_sound_device()
     yield _examine_port(port)
+    yield _examine_demo(environ)
 
 
 def _examine_core() -> Iterator[Finding]:
@@ -179,12 +190,49 @@ def _examine_sound_device() -> Finding:
 def _examine_port(port: int) -> Finding:
     with socket.socket() as probe:
         free = probe.connect_ex(("127.0.0.1", port)) != 0
+    name = f"port {port}"
+    if free:
+        return Finding(part="Machine", name=name, state="good", found="free")
+    if _is_bargein(port):
+        return Finding(
+            part="Machine", name=name, state="good", found=f"a Bargein page is open at http://localhost:{port}/"
+        )
     return Finding(
         part="Machine",
-        name=f"port {port}",
-        state="good" if free else "missing",
-        found="free" if free else "taken by another program",
-        remedy="" if free else f"bargein demo --port {port + 1}",
+        name=name,
+        state="missing",
+        found="taken by another program",
+        remedy=f"`bargein demo` takes the next free port; to choose one: bargein demo --port {port + 1}",
+    )
+
+
+def _is_bargein(port: int) -> bool:
+    """Return whether a page of ours is served at a port of this machine."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    try:
+        connection.request("GET", "/choices")
+        return b'"brains"' in connection.getresponse().read(100_000)
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _examine_demo(environ: Mapping[str, str]) -> Finding:
+    """Say whether `bargein demo` can run: it needs the server's extra and a brain."""
+    remedies = []
+    if any(extra == "server" and _version(name) is None for name, extra in _requirements()):
+        remedies.append("pip install 'bargein[server]'")
+    brains = [each for each in choices(environ) if not each.missing]
+    if not brains:
+        offline = next(each for each in choices(environ) if each.name == "offline")
+        remedies.append(f"{offline.missing}, or set the key of a provider above")
+    return Finding(
+        part="Commands",
+        name="bargein demo",
+        state="bad" if remedies else "good",
+        found="cannot run" if remedies else f"runs with {', '.join(each.name for each in brains)}",
+        remedy="; ".join(remedies),
     )
 
 

@@ -93,9 +93,7 @@ def find_graph(module: ModuleType, name: str = "") -> Graph:
     if not graphs:
         graphs = {key: value for key, value in public.items() if _returns_graph(value, module)}
     if len(graphs) != 1:
-        which = (
-            f"several graphs: {', '.join(graphs)}" if graphs else "no graph, and no function annotated to return one"
-        )
+        which = f"several graphs: {', '.join(graphs)}" if graphs else "no graph, and no function that returns one"
         raise ValueError(f"{module.__name__} has {which}; name one: bargein graph FILE:NAME")
     ((key, value),) = graphs.items()
     return _make_graph(value, key)

@@ -91,6 +91,11 @@ class History:
         return f"<History of {len(self)} entries>"
 
     @property
+    def has_begun(self) -> bool:
+        """Whether anybody has said anything: there are entries beside those of the role `system`."""
+        return any(entry.role != "system" for entry in self.entries)
+
+    @property
     def last(self) -> Entry | None:
         """The newest entry; None if there is no entry."""
         return next(reversed(self.entries), None)

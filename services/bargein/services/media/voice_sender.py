@@ -73,7 +73,7 @@ class VoiceSender:
         self.playout = Playout(behind_ms=PACKET_MS)
         """The sound that waits. A packet counts as heard when the next one is sent."""
         self.stale: Callable[[Audio], bool] = lambda frame: False
-        """Tells whether a piece of sound is stale: an interrupt may still be on its way here when a packet is pulled."""
+        """Tells whether sound is stale. An interrupt may not have arrived here yet when a packet is pulled."""
         self._resample: Resample | None = None
         self._encoders: dict[int, Encoder] = {}
         self._fade: Samples | None = None

@@ -22,7 +22,7 @@ from bargein.services.providers.openai.options import (
     with_path,
 )
 from bargein.services.realtime import Message, Realtime, Settings
-from bargein.services.realtime.protocol import named_setting
+from bargein.services.realtime.settings import named_setting
 
 __all__ = [
     "AZURE",

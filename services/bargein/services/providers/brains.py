@@ -19,6 +19,8 @@ __all__ = ["INSTRUCTIONS", "BrainChoice", "choice", "choices"]
 
 INSTRUCTIONS = "You are a friendly voice assistant. Answer in one or two short sentences."
 """The instructions of every brain made here."""
+SUGGESTIONS = ("What is the weather in Paris?", "Set a timer for ten seconds", "What is twelve times seven?")
+"""Sentences that every brain made here can answer, with its tools."""
 OFFLINE = {"pocketsphinx": "pocketsphinx", "espeakng_loader": "espeak", "webrtcvad": "vad", "av": "audio"}
 """The modules that the offline brain imports, each with the extra that installs it."""
 PICTURES = (Image, Video)
@@ -36,6 +38,8 @@ class BrainChoice(msgspec.Struct, frozen=True, kw_only=True):
     """What must be done before it can be used, such as `"set OPENAI_API_KEY"`; empty if it can be used."""
     sees: bool = False
     """Whether it looks at pictures and video."""
+    suggestions: tuple[str, ...] = ()
+    """Sentences that a user can say to it; a page offers them."""
     make: Callable[[], Processor]
     """Return a new brain that takes audio of any rate, pictures and text; call it once for each session."""
     write: Callable[[], Processor]
@@ -90,7 +94,13 @@ def _realtime(provider: Provider, environ: Mapping[str, str]) -> BrainChoice:
     if extras := _missing_extras(dict(provider.needs)):
         missing = f"pip install 'bargein[{extras}]'"
     return BrainChoice(
-        name=name, title=provider.name, missing=missing, sees=profile.supports_images, make=make, write=write
+        name=name,
+        title=provider.name,
+        missing=missing,
+        sees=profile.supports_images,
+        suggestions=SUGGESTIONS,
+        make=make,
+        write=write,
     )
 
 
@@ -100,6 +110,7 @@ def _offline() -> BrainChoice:
         name="offline",
         title="PocketSphinx, rules and a synthetic voice: no key, no network",
         missing=f"pip install 'bargein[{extras}]'" if extras else "",
+        suggestions=SUGGESTIONS,
         make=lambda: Pipeline(_DropPictures(), Cascade.offline(), inputs=PICTURES),
         write=lambda: Pipeline(Turns(), Answer(Rules(), tools=TOOLS)),
     )

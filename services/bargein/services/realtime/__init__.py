@@ -1,11 +1,10 @@
 """Realtime models: one class for all providers. A provider is a `Protocol` and a `Profile`."""
 
-from bargein.services.errors import UnsupportedError
+from bargein.services.brain import UnsupportedError
 
+from .contract import RealtimeInput, RealtimeOutput
 from .conversation import Conversation
-from .policy import ReconnectPolicy
-from .profile import Profile
-from .protocol import (
+from .events import (
     AudioCommitted,
     AudioPiece,
     Event,
@@ -13,16 +12,13 @@ from .protocol import (
     Interrupted,
     ItemCorrected,
     ItemOver,
-    Message,
     OutOfBandCompleted,
-    Protocol,
     ProtocolFault,
     RateLimitsReported,
     ResponseBegan,
     ResponseOver,
     Resumable,
     SessionReady,
-    Settings,
     SpeechBegan,
     SpeechOver,
     TextPiece,
@@ -32,7 +28,11 @@ from .protocol import (
     UsageReported,
     WordTimed,
 )
+from .policy import ReconnectPolicy
+from .profile import Profile
+from .protocol import Message, Protocol
 from .realtime import Realtime, RealtimeError
+from .settings import Settings, deep_merge, named_setting
 
 __all__ = [
     "AudioCommitted",
@@ -51,6 +51,8 @@ __all__ = [
     "RateLimitsReported",
     "Realtime",
     "RealtimeError",
+    "RealtimeInput",
+    "RealtimeOutput",
     "ReconnectPolicy",
     "ResponseBegan",
     "ResponseOver",
@@ -66,4 +68,6 @@ __all__ = [
     "UnsupportedError",
     "UsageReported",
     "WordTimed",
+    "deep_merge",
+    "named_setting",
 ]

@@ -1,29 +1,56 @@
-"""One connection with a provider: who reads, who writes, and who watches that something comes."""
+"""One connection with a provider: reading, writing, and watching that what is due comes."""
 
 from __future__ import annotations
 
+from typing import Final, NamedTuple
+
 import anyio
 
-from bargein.services.sockets import Socket, SocketClosedError, SocketRefusedError
+from bargein.services.sockets import Socket, SocketClosedError, SocketRefusedError, server_time
 
 from ._dialogue import Dialogue
 from .policy import ReconnectPolicy
 from .profile import Profile
-from .protocol import Protocol, Settings
+from .protocol import Protocol
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "Ending"]
 
-QUIET_S = 0.1
-"""Silence is sent in pieces so long, to who must hear without a break, once nothing has come for twice as long."""
+SILENCE_SECONDS: Final = 0.1
+"""Length of a piece of silence, in seconds. A provider that needs continuous audio gets silence once nothing has come
+for twice as long."""
 
-MESSAGES = 4_096
-"""So many messages may wait for the provider before it is taken for one that does not read."""
-FRAMES = 20_000
-"""So many frames may wait for the graph: five minutes of sound in pieces of 20 ms, and more."""
+MAX_MESSAGES: Final = 4_096
+"""If more messages than this wait to be sent, the provider does not read them."""
+
+MAX_FRAMES: Final = 20_000
+"""If more frames than this wait for the graph, it does not take them. Five minutes of audio in pieces of 20 ms are
+15,000 frames."""
+
+LEAVE_SECONDS: Final = 2.0
+"""How long before its limit a session is left even if the conversation does not pause, in seconds."""
+
+
+class Ending(NamedTuple):
+    """Why a connection has ended."""
+
+    reason: str
+    """Why, in a sentence."""
+    clean: bool
+    """It was meant to end."""
+    refusal: SocketRefusedError | None = None
+    """The provider refused after the first messages only, as is possible with HTTP/2."""
 
 
 class Connection:
-    """A connection, from its opening to its end."""
+    """A connection, from its opening to its end.
+
+    Args:
+        socket: The open socket.
+        protocol: The protocol of this connection.
+        dialogue: The conversation.
+        policy: Time limits.
+        profile: What the provider can do.
+    """
 
     def __init__(
         self, socket: Socket, protocol: Protocol, dialogue: Dialogue, policy: ReconnectPolicy, profile: Profile
@@ -33,29 +60,33 @@ class Connection:
         self._dialogue = dialogue
         self._policy = policy
         self._profile = profile
-        self._began = dialogue.heard_at = anyio.current_time()
+        protocol.server_time = server_time(socket)
+        self._began = dialogue.received_at = anyio.current_time()
         self._scope = anyio.CancelScope()
-        self._ended: tuple[str, bool] | SocketRefusedError = ("", True)
+        self._ending = Ending("", True)
 
-    async def talk(self, settings: Settings) -> tuple[str, bool] | SocketRefusedError:
-        """Until it ends. Returns why, and whether that was meant; or the refusal, where it comes only after the first
-        words, as HTTP/2 may have it.
+    async def run(self) -> Ending:
+        """Run until the connection ends.
+
+        Returns:
+            Why it ended. A refusal is returned and not raised, so that it does not pass through the context manager
+            that has opened the socket, which may wrap it into a group.
         """
         with self._scope:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._read)
-                group.start_soon(self._write, settings)
+                group.start_soon(self._write)
                 group.start_soon(self._watch)
                 if self._profile.needs_continuous_audio:
-                    group.start_soon(self._fill)
-        return self._ended
+                    group.start_soon(self._fill_gaps)
+        return self._ending
 
     def _end(self, reason: str, *, clean: bool = False) -> None:
         if not self._scope.cancel_called:
-            self._ended = reason, clean
+            self._ending = Ending(reason, clean)
             self._scope.cancel()
 
-    def _closed(self, error: SocketClosedError) -> None:
+    def _on_closed(self, error: SocketClosedError) -> None:
         if error.code in self._protocol.fatal_close_codes and not self._dialogue.ready:
             self._dialogue.fatal = f"the connection was {error}"
         self._end(str(error))
@@ -65,55 +96,57 @@ class Connection:
         try:
             while True:
                 dialogue.receive(await self._socket.receive())
-                if (why := dialogue.fatal or dialogue.broken) is not None:
-                    self._end(why)
+                if (reason := dialogue.fatal or dialogue.broken) is not None:
+                    self._end(reason)
         except SocketRefusedError as error:
             self._end("")
-            self._ended = error
+            self._ending = Ending("", False, error)
         except SocketClosedError as error:
-            self._closed(error)
+            self._on_closed(error)
 
-    async def _write(self, settings: Settings) -> None:
-        dialogue, socket = self._dialogue, self._socket
+    async def _write(self) -> None:
+        dialogue, queue = self._dialogue, self._dialogue.send_queue
         try:
-            for message in self._protocol.open_session(settings):
-                await socket.send(message)
+            for message in dialogue.open_session():
+                await self._socket.send(message)
             for event in self._protocol.on_open():
                 dialogue.handle(event)
             while True:
-                while dialogue.outbox:
-                    for message in dialogue.outbox.take():
-                        await socket.send(message)
-                    dialogue.outbox.sent()
-                dialogue.resting.set()
-                await dialogue.outbox.bell.wait()
+                while queue:
+                    for message in queue.take():
+                        await self._socket.send(message)
+                    queue.on_sent()
+                dialogue.progress.set()
+                await queue.wakeup.wait()
         except SocketClosedError as error:
-            self._closed(error)
+            self._on_closed(error)
 
     async def _watch(self) -> None:
-        """What does not come, and what must end in time."""
+        """End the connection when something does not come in time, or when the session's time runs out."""
         dialogue, policy = self._dialogue, self._policy
         while True:
             now = anyio.current_time()
-            left = dialogue.expires - now
+            left = dialogue.expires_at - now
             if not dialogue.ready and now > self._began + policy.ready_seconds:
                 self._end(f"no session within {policy.ready_seconds:g} s")
-            elif len(dialogue.outbox) > MESSAGES:
-                self._end(f"{len(dialogue.outbox)} messages waited for it, and it did not read them")
-            elif len(dialogue.give) > FRAMES:
-                dialogue.fatal = f"{len(dialogue.give)} frames wait for the graph below, which takes none"
+            elif len(dialogue.send_queue) > MAX_MESSAGES:
+                self._end(f"{len(dialogue.send_queue)} messages waited for it, and it did not read them")
+            elif len(dialogue.output) > MAX_FRAMES:
+                dialogue.fatal = f"{len(dialogue.output)} frames wait for the graph below, which takes none"
                 self._end(dialogue.fatal)
-            elif dialogue.silence > policy.silent_seconds:
+            elif dialogue.silent_seconds > policy.silent_seconds:
                 self._end(f"silent for {policy.silent_seconds:g} s while an answer was due")
-            elif dialogue.ready and (left < 2 or (dialogue.due(policy.renew_seconds) and dialogue.pause)):
-                self._end(dialogue.renewal or "the session's time is running out", clean=True)
+            elif dialogue.ready and (
+                left < LEAVE_SECONDS or (dialogue.needs_renewal(policy.renew_seconds) and dialogue.paused)
+            ):
+                self._end(dialogue.renew_reason or "the session's time is running out", clean=True)
             await anyio.sleep(max(0.5, min(2.0, left / 4)))
 
-    async def _fill(self) -> None:
-        """Silence, where nothing comes and something must."""
-        outbox = self._dialogue.outbox
-        piece = bytes(2 * int(self._profile.input_rate * QUIET_S))
+    async def _fill_gaps(self) -> None:
+        """Send silence where the user's source gives nothing."""
+        queue = self._dialogue.send_queue
+        silence = bytes(2 * int(self._profile.input_rate * SILENCE_SECONDS))
         while True:
-            await anyio.sleep(max(QUIET_S, outbox.heard_until + 2 * QUIET_S - anyio.current_time()))
-            if anyio.current_time() >= outbox.heard_until + 2 * QUIET_S - 1e-6:
-                outbox.quiet(piece, 1000 * QUIET_S)
+            await anyio.sleep(max(SILENCE_SECONDS, queue.audio_until + 2 * SILENCE_SECONDS - anyio.current_time()))
+            if anyio.current_time() >= queue.audio_until + 2 * SILENCE_SECONDS - 1e-6:
+                queue.add_silence(silence, 1000 * SILENCE_SECONDS)

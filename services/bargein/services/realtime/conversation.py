@@ -1,50 +1,96 @@
-"""Talking to a realtime model directly: the session of a graph that is the model alone."""
+"""Talking to a realtime model without building a graph."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Final, Protocol, Self
 
 import anyio
 import numpy as np
 
-from bargein.pipeline import Audio, Frame, Image, Pipeline, Played, ToolResult, UserText
+from bargein.pipeline import Audio, Frame, Image, Interrupt, Played, Session, ToolResult, UserText
+from bargein.pipeline.lowlevel import Samples, ns
 from bargein.processors import Commit
 from bargein.services.frames import ClearAudio, Configure, Connected, Disconnected, Respond, Say
+from bargein.services.tools import Tool
 
 from .profile import Profile
 
-if TYPE_CHECKING:
-    from .realtime import Realtime
+__all__ = ["Conversation", "ConversationModel"]
 
-__all__ = ["Conversation"]
+MAX_ITEMS: Final = 256
+"""How many items are kept to estimate what was played of them."""
+
+
+class ConversationModel(Protocol):
+    """What a conversation asks of its model."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a session with the provider."""
+
+    @property
+    def session_id(self) -> str:
+        """The session's id at the provider."""
+
+    @property
+    def provider(self) -> str:
+        """Name of the provider."""
+
+    profile: Profile
+    """What the provider can do."""
+
+    estimate_played: Callable[[str, str], float | None] | None
+    """Returns how much of an item, by its response's id and its own, was played, in milliseconds; None if unknown."""
+
+    def played(self, frame: Played) -> None:
+        """Take a report of what was heard at once."""
 
 
 class _Item:
-    """One item's audio, as the caller has been given it."""
+    """The audio of one item, as far as the caller has received it.
 
-    def __init__(self, frame: Audio) -> None:
-        self.response, self.item = frame.response_id, frame.item_id
+    Args:
+        frame: Its first frame.
+        plays_at: When its playback begins, in seconds of AnyIO's clock.
+    """
+
+    def __init__(self, frame: Audio, plays_at: float) -> None:
+        self.response_id, self.item_id = frame.response_id, frame.item_id
         self.ms = 0.0
-        self.began = anyio.current_time()
+        """How much audio has been received, in milliseconds."""
+        self.reported = False
+        """The caller reports what is played of it."""
+        self._plays_at = plays_at
+
+    def estimate_ms(self) -> float:
+        """Return how much of it is played by now, in milliseconds, if it is played in real time."""
+        return max(0.0, min(self.ms, 1000 * (anyio.current_time() - self._plays_at)))
 
 
 class Conversation:
-    """A conversation with a model: methods to send, `async for` to receive frames. Made by `Realtime.connect()`.
+    """A conversation with a realtime model: methods send, `async for` receives frames.
 
-    The caller plays the audio. What was heard of it is what `played()` or `interrupt()` say; where nobody says, it is
-    taken to have been played as it was received, in real time.
+    Use it as `async with model.connect() as conversation`. The caller plays the audio, and says what was heard of it by
+    `played()` or `interrupt()`. Without such reports, audio counts as played in real time from when it was received.
+
+    Args:
+        model: The model.
+        session: The session of a pipeline that is the model alone. The conversation enters and leaves it.
     """
 
-    def __init__(self, model: Realtime, **options: Any) -> None:
-        self.model = model
-        self._session = Pipeline(model, inputs=Frame).session(**options)
-        self._first: deque[Frame] = deque()  # what came while it was being connected
+    def __init__(self, model: ConversationModel, session: Session) -> None:
+        self._model = model
+        self._session = session
+        self._first: deque[Frame] = deque()  # frames that came while it was being connected
         self._items: dict[tuple[str, str], _Item] = {}
-        self._samples = 0
+        self._plays_until = 0.0  # when all audio is played that was received
+        self._sample_count = 0
 
     async def __aenter__(self) -> Self:
+        self._model.estimate_played = self._estimate_played
         await self._session.__aenter__()
         self._frames = aiter(self._session)
         try:
@@ -62,131 +108,201 @@ class Conversation:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._model.estimate_played = None
         if kind is None:
             await self._session.cancel()
         await self._session.__aexit__(kind, error, trace)
 
-    # What is known ------------------------------------------------------------------------------------------------
+    # State --------------------------------------------------------------------------------------------------------
 
     @property
     def connected(self) -> bool:
-        """There is a session with the provider."""
-        return self.model.connected
+        """Whether there is a session with the provider."""
+        return self._model.connected
 
     @property
     def session_id(self) -> str:
         """The session's id at the provider."""
-        return self.model.session_id
+        return self._model.session_id
 
     @property
     def provider(self) -> str:
-        """The provider's name."""
-        return self.model.provider
+        """Name of the provider."""
+        return self._model.provider
 
     @property
     def profile(self) -> Profile:
         """What the provider can do."""
-        return self.model.profile
+        return self._model.profile
 
     @property
     def epoch(self) -> int:
-        """How often the agent has been interrupted."""
+        """How often the agent has been interrupted in this conversation."""
         return self._session.epoch
 
-    # What is received ---------------------------------------------------------------------------------------------
+    # Receiving ---------------------------------------------------------------------------------------------------
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Frame:
         frame = self._first.popleft() if self._first else await anext(self._frames)
-        if isinstance(frame, Audio) and frame.response_id:
+        if isinstance(frame, Interrupt):
+            self._items.clear()  # the model has asked for the estimates
+        elif isinstance(frame, Audio) and frame.response_id:
             key = (frame.response_id, frame.item_id)
+            self._plays_until = max(self._plays_until, anyio.current_time())
             if key not in self._items:
-                self._items[key] = _Item(frame)
+                self._items[key] = _Item(frame, self._plays_until)
+                if len(self._items) > MAX_ITEMS:
+                    del self._items[next(iter(self._items))]
                 await self._session.send(Played(response_id=frame.response_id, item_id=frame.item_id, ms=0.0))
             self._items[key].ms += frame.ms
+            self._plays_until += frame.ms / 1000
         return frame
 
-    # What is sent -------------------------------------------------------------------------------------------------
+    # Sending -----------------------------------------------------------------------------------------------------
 
     async def send(self, frame: Frame) -> None:
-        """Send any frame that the model takes."""
+        """Send a frame that the model takes."""
         await self._session.send(frame)
 
-    async def send_audio(self, sound: Audio | bytes | np.ndarray[Any, np.dtype[np.int16]]) -> None:
-        """The user's sound: a frame, or 16-bit mono PCM at the profile's `input_rate`."""
-        if not isinstance(sound, Audio):
+    async def send_audio(self, audio: Audio | bytes | Samples) -> None:
+        """Send audio of the user.
+
+        Args:
+            audio: A frame, or 16-bit mono PCM at the profile's `input_rate`, as bytes or as an array.
+        """
+        if not isinstance(audio, Audio):
             rate = self.profile.input_rate
-            pts = self._samples * 1_000_000_000 // rate
-            if isinstance(sound, bytes | bytearray | memoryview):
-                sound = Audio.from_bytes(sound, rate, pts=pts)
+            pts = ns(self._sample_count, rate)
+            if isinstance(audio, np.ndarray):
+                audio = Audio(audio, rate=rate, pts=pts)
             else:
-                sound = Audio(samples=sound, rate=rate, pts=pts)
-            self._samples += len(sound.samples)
-        await self.send(sound)
+                audio = Audio.from_bytes(audio, rate, pts=pts)
+            self._sample_count += len(audio.samples)
+        await self.send(audio)
 
     async def send_text(self, text: str) -> None:
-        """What the user writes, which the model answers."""
+        """Send text that the user wrote. The model answers it."""
         self.profile.require("supports_text_input", "send_text()")
         await self.send(UserText(text=text))
 
-    async def send_image(self, image: bytes | Image, form: str = "jpeg", *, detail: str = "") -> None:
-        """A picture, encoded. It is part of the conversation; it is not answered by itself."""
-        self.profile.require("supports_images", "images")
-        await self.send(image if isinstance(image, Image) else Image(data=image, format=form, detail=detail))
+    async def send_image(self, image: bytes | Image, image_format: str = "jpeg", *, detail: str = "") -> None:
+        """Send a picture that the user shows. It becomes part of the conversation and is not answered.
 
-    async def send_tool_result(self, call: str, output: str, *, error: bool = False) -> None:
-        """The answer to a `ToolCall` that no tool of the model's answers."""
-        await self.send(ToolResult(call_id=call, output=output, error=error))
+        Args:
+            image: A frame, or an encoded picture.
+            image_format: Encoding of the picture, such as `jpeg` or `png`.
+            detail: How closely the model should look, in the provider's words; empty for its default.
+        """
+        self.profile.require("supports_images", "send_image()")
+        frame = image if isinstance(image, Image) else Image(data=image, format=image_format, detail=detail)
+        await self.send(frame)
+
+    async def send_tool_result(self, call_id: str, output: str, *, error: bool = False) -> None:
+        """Answer a `ToolCall` that no tool of the model answers (`handled` is False).
+
+        Args:
+            call_id: The call.
+            output: What the model is told.
+            error: The tool has failed.
+        """
+        await self.send(ToolResult(call_id=call_id, output=output, error=error))
 
     async def commit(self) -> None:
-        """The user's turn is over: answer it. For push to talk."""
+        """End the user's turn and have it answered, for push to talk."""
         self.profile.require("supports_commit", "commit()")
         await self.send(Commit())
 
     async def clear(self) -> None:
-        """Forget the user's sound that has not been committed."""
+        """Discard the audio of the user that has not been committed."""
         await self.send(ClearAudio())
 
     async def respond(self, instructions: str = "") -> None:
-        """Answer now. While a response is being made, when that is over."""
+        """Have the model answer now, or after the response that is being made.
+
+        Args:
+            instructions: Replace those of the session for this answer; empty for those of the session.
+        """
         self.profile.require("supports_response_requests", "respond()")
         await self.send(Respond(instructions=instructions))
 
     async def ask_out_of_band(self, name: str, instructions: str) -> None:
-        """Ask something that is no part of the conversation; the answer comes as an `OutOfBand` of that name."""
-        self.profile.require("supports_out_of_band", "ask_apart()")
+        """Ask a question that is not part of the conversation. The answer comes as a frame `OutOfBand`.
+
+        Args:
+            name: Name of the question, which the frame repeats.
+            instructions: The question.
+        """
+        self.profile.require("supports_out_of_band", "ask_out_of_band()")
         await self.send(Respond(instructions=instructions, out_of_band=name))
 
     async def say(self, text: str, *, protected: bool = False) -> None:
-        """Say these words; `protected`, whatever the user says meanwhile.
+        """Have the model say these words exactly.
 
-        Raises `UnsupportedError` where the provider cannot be made to.
+        Args:
+            text: The words.
+            protected: The user's speech does not interrupt them.
+
+        Raises:
+            UnsupportedError: The provider cannot say given words.
         """
         self.profile.require("supports_verbatim_speech", "say()")
         await self.send(Say(text=text, protected=protected))
 
-    async def update(self, *, instructions: str | None = None, tools: Any = None, voice: str | None = None) -> None:
-        """Change the session."""
+    async def update(
+        self,
+        *,
+        instructions: str | None = None,
+        tools: Iterable[Tool[..., Any]] | None = None,
+        voice: str | None = None,
+    ) -> None:
+        """Change the session. None leaves a setting as it is.
+
+        Args:
+            instructions: What the model should do and be; empty for the instructions that the model was created with.
+            tools: The tools that run here, in place of all before.
+            voice: Name of the voice, as the provider calls it.
+        """
         self.profile.require("supports_updates", "update()")
         chosen = None if tools is None else tuple(tools)
         await self.send(Configure(instructions=instructions, tools=chosen, voice=voice))
 
-    async def played(self, response: str, ms: float, *, item: str = "", done: bool = False) -> None:
-        """So much of an item has been heard."""
-        await self.send(Played(response_id=response, item_id=item, ms=ms, done=done))
+    async def played(self, response_id: str, ms: float, *, item_id: str = "", done: bool = False) -> None:
+        """Report how much of an item was heard.
+
+        Args:
+            response_id: The response.
+            ms: How much of its audio was heard, in milliseconds from its beginning.
+            item_id: The item of the response.
+            done: No more of it will be heard.
+        """
+        if (item := self._items.get((response_id, item_id))) is not None:
+            item.reported = True
+        await self.send(Played(response_id=response_id, item_id=item_id, ms=ms, done=done))
 
     async def interrupt(self, played_ms: float | None = None) -> int:
-        """Stop the agent; returns the new epoch. `played_ms` is how much was heard of the item that was playing.
+        """Stop the agent, and write down at once what was heard of it.
 
-        The history says so at once.
+        Args:
+            played_ms: How much was heard of the item that was playing, in milliseconds; None for as much as real time
+                has passed since it was received.
+
+        Returns:
+            The new epoch.
         """
-        now = anyio.current_time()
         items = list(self._items.values())
         self._items.clear()
-        for at, item in enumerate(items):
-            elapsed = 1000 * (now - item.began)
-            ms = item.ms if at < len(items) - 1 else elapsed if played_ms is None else played_ms
-            self.model.played(Played(response_id=item.response, item_id=item.item, ms=min(item.ms, ms), done=True))
+        for item in items:
+            ms = item.estimate_ms()
+            if played_ms is not None:
+                ms = played_ms if item is items[-1] else item.ms
+            report = Played(response_id=item.response_id, item_id=item.item_id, ms=min(item.ms, ms), done=True)
+            self._model.played(report)
         return self._session.interrupt("the application")
+
+    def _estimate_played(self, response_id: str, item_id: str) -> float | None:
+        """Return how much of an item was played by now, in milliseconds; None if unknown or reported by the caller."""
+        item = self._items.get((response_id, item_id))
+        return None if item is None or item.reported else item.estimate_ms()

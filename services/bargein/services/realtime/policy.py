@@ -1,4 +1,4 @@
-"""When and how often to try again."""
+"""When and how often to connect again."""
 
 from __future__ import annotations
 
@@ -11,33 +11,41 @@ __all__ = ["ReconnectPolicy"]
 
 
 class ReconnectPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How a lost connection is restored, and when a session is replaced before it runs out."""
+    """How a lost connection is restored, and when a session is replaced before it runs out.
+
+    Raises `ValueError` for a field that is negative or not finite.
+    """
 
     max_attempts: int = 5
-    """How often in a row, before it is given up. 0 means never again."""
+    """Maximum number of failed attempts in a row; 0 to never connect again."""
     first_seconds: float = 0.5
-    """How long before the second attempt; the first follows at once, unless it is the very first connection."""
+    """Wait before the second attempt, in seconds. The first follows at once. Each further wait is twice as long."""
     max_seconds: float = 10.0
-    """How long at most."""
+    """Longest wait, in seconds."""
     jitter: float = 0.3
-    """Each wait is longer or shorter by up to this share, so that a thousand callers do not come back at once."""
+    """Each wait varies by up to this share, so that many callers do not come back at the same moment."""
     ready_seconds: float = 15.0
-    """How long a session may take to become ready."""
+    """How long a session may take to become ready, in seconds."""
     silent_seconds: float = 20.0
-    """How long the provider may be silent while it owes an answer, before the connection counts as dead."""
+    """How long the provider may send nothing while an answer is due, in seconds. Then the connection counts as dead."""
     renew_seconds: float = 60.0
-    """So long before a session's limit it is replaced, in the first pause."""
+    """From how many seconds before its limit a session is replaced, in the first pause of the conversation."""
     gap_seconds: float = 15.0
-    """How much of the user's sound is kept while there is no connection; of more, the oldest is dropped and counted."""
+    """How much of the user's audio is kept without a connection, in seconds. Older audio is dropped and counted."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if not 0 <= value < math.inf:
-                raise ValueError(f"ReconnectPolicy({name}={value}): expected a number, 0 or more")
+                raise ValueError(f"ReconnectPolicy({name}={value}): expected a finite number, 0 or more")
 
     def wait(self, attempt: int, random: Random) -> float:
-        """Seconds before an attempt, counted from 1."""
+        """Return the seconds to wait before an attempt.
+
+        Args:
+            attempt: Number of the attempt, from 1.
+            random: Source of the jitter.
+        """
         if attempt <= 1:
             return 0.0
         wait = min(self.max_seconds, self.first_seconds * 2.0 ** (attempt - 2))

@@ -1,168 +1,88 @@
-"""A realtime model as a processor: the driver that all providers share."""
+"""A realtime model as a processor: what all providers share."""
 
 from __future__ import annotations
 
-import inspect
-import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 import anyio
-import msgspec
+import anyio.abc
 
 from bargein.pipeline import (
-    Audio,
     AudioFormat,
-    Failure,
     Frame,
-    Image,
     Inbox,
-    Interrupt,
     Outlet,
+    Pipeline,
     Played,
     Processor,
     ResponseEnded,
-    ResponseStarted,
-    SpeechStarted,
-    SpeechStopped,
-    Text,
     ToolCall,
     ToolResult,
-    Transcript,
-    Usage,
-    UserText,
-    Video,
 )
-from bargein.processors import AgentActivity, Commit, Heard, SampleFps, Timing, Turn, TurnControl
-from bargein.services.frames import (
-    ClearAudio,
-    Configure,
-    Connected,
-    Disconnected,
-    OutOfBand,
-    RateLimits,
-    Remember,
-    Respond,
-    Say,
-    ToolFinished,
-    ToolProgress,
-    ToolStarted,
-)
-from bargein.services.history import History, HistoryStatistics, Picture
-from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, dial
-from bargein.services.tools import Tool, Toolbox, ToolRunner, complete_schema
+from bargein.services.brain import Greeting, greeting_frame
+from bargein.services.history import History, HistoryStatistics
+from bargein.services.sockets import Endpoint, Socket, dial
+from bargein.services.tools import Tool, Toolbox, ToolRunner
 
-from ._connection import Connection
+from ._adapters import input_adapters
+from ._configuration import Configuration
 from ._dialogue import Dialogue
+from ._input_frames import InputFrames
+from ._reconnect import RealtimeError, keep_connected
+from .contract import RealtimeInput, RealtimeOutput
 from .conversation import Conversation
 from .policy import ReconnectPolicy
 from .profile import Profile
-from .protocol import Protocol, Settings
+from .protocol import Protocol
+from .settings import Settings
 
 __all__ = ["Realtime", "RealtimeError"]
 
-log = logging.getLogger("bargein.realtime")
+LINGER_SECONDS: Final = 60.0
+"""How long an answer is awaited after the end of the user's frames, in seconds."""
 
-Taken = (
-    Audio
-    | Video
-    | Image
-    | UserText
-    | SpeechStarted
-    | SpeechStopped
-    | Turn
-    | TurnControl
-    | Commit
-    | Respond
-    | Say
-    | ClearAudio
-    | Configure
-    | Remember
-    | ToolResult
-    | Played
-    | Heard
-    | AgentActivity
-    | Interrupt
-)
-Given = (
-    ResponseStarted
-    | Audio
-    | Text
-    | Timing
-    | Transcript
-    | SpeechStarted
-    | SpeechStopped
-    | ToolCall
-    | ToolStarted
-    | ToolProgress
-    | ToolFinished
-    | Usage
-    | ResponseEnded
-    | Interrupt
-    | Failure
-    | OutOfBand
-    | RateLimits
-    | Connected
-    | Disconnected
-)
-PASSES = SpeechStarted | SpeechStopped
-LINGER_S = 60.0
-"""How long, after the end of the user's frames, an answer is waited for."""
-ANSWER_S = 5.0
-"""And how long it is waited for whether one begins, where the provider does not say that it has heard the user."""
-PAUSE_S = 1.0
-"""After so long without any sound of the user's, not even silence, the source counts as paused."""
-STABLE_S = 5.0
-"""A connection that lasted less counts as an attempt that failed."""
-FAREWELL_S = 0.4
-"""How long saying goodbye may take: a session that is cancelled waits for it."""
-REFUSALS = {
-    400: "this cannot be asked of it",
-    401: "the key is not accepted",
-    403: "the key may not do this",
-    404: "there is no such model or address",
-}
+ANSWER_SECONDS: Final = 5.0
+"""How long the beginning of an answer is awaited after the end of the user's frames, in seconds, if the provider does
+not report whether it has heard the user."""
 
-
-class RealtimeError(ConnectionError):
-    """There is no session with the provider, and trying again has not helped or would not."""
-
-
-def _refusal(error: SocketRefusedError) -> str:
-    why = REFUSALS.get(error.status or 0)
-    said = " ".join(error.body.split())[:200]
-    return f"{error}{f': {why}' if why else ''}{f' ({said})' if said else ''}"
-
-
-async def _farewell(socket: Socket, protocol: Protocol) -> None:
-    """What a provider wants to be told at the end, if it can still be told."""
-    with (
-        anyio.CancelScope(shield=True),
-        anyio.move_on_after(FAREWELL_S),
-        suppress(SocketClosedError, SocketRefusedError),
-    ):
-        for message in protocol.close_session():
-            await socket.send(message)
+PAUSE_SECONDS: Final = 1.0
+"""The user's source counts as paused after this time without any audio, not even silence, in seconds."""
 
 
 class Realtime(Processor):
-    """A speech-to-speech model. Stands where a brain stands; `connect()` uses it without a graph.
+    """A speech-to-speech model: a brain in a graph. `connect()` uses it without a graph.
 
-    What is particular to a provider is its `Protocol` and its `Profile`; a subclass gives both and a constructor that
-    its users will like. Epochs, interruption, what was heard, tools, and connections are the same for all:
+    What is special about a provider is its `Protocol` and its `Profile`. A subclass supplies both, and a constructor
+    with the options of the provider. The rest is the same for all providers:
 
-    * a response is stamped when it begins; what comes late of one that was interrupted is dropped by its id;
-    * an interrupt cancels the response and cuts the provider's memory to what the sink reports as played;
-    * a lost connection is restored by the `ReconnectPolicy`, with the conversation as it was heard and the sound that
-      the user made meanwhile; a session is replaced before its time runs out, in a pause;
-    * `tools` run beside the conversation, and their results reach the model before its next response.
+    * a response is stamped with the epoch in which it begins; late pieces of an interrupted one are dropped by its id;
+    * an interrupt cancels the response, and cuts the provider's memory to what the sink reports as played;
+    * a lost connection is restored by the `ReconnectPolicy`, with the conversation as it was heard and the audio that
+      the user has sent meanwhile; a session is replaced before its time runs out, in a pause;
+    * `tools` run in parallel to the conversation, and the model gets their results before its next response.
 
-    Raises `UnsupportedError` for what the profile says cannot be, before anything is sent; `RealtimeError`, in the
-    session, when the provider cannot be reached.
+    Args:
+        profile: What the provider can do.
+        protocol: Returns a new protocol for each connection.
+        settings: What a session is configured with.
+        tools: Tools that run here: functions, `Tool`s, or a `Toolbox`. Without any, the application answers all calls.
+        fps: Maximum number of pictures of a video that are sent a second.
+        reconnect: When to connect again; None for the default policy.
+        history: The conversation to go on with; None for a new one.
+        greeting: What the agent says first: the words, `Say("...", protected=True)` for words that nothing interrupts,
+            or `Respond(instructions=...)` to let the model choose them. It is left out if the history is not empty.
+        buffer_seconds: How much audio of a reply may wait for room in the graph, in seconds.
+        connect: Opens a socket.
+        resume: Handle of a session of before, from `resumption`; empty for a new session.
+
+    Raises:
+        ValueError: An option is invalid.
+        UnsupportedError: The profile rules an option out.
     """
 
     capacity = 256
@@ -177,20 +97,22 @@ class Realtime(Processor):
         fps: float = 1.0,
         reconnect: ReconnectPolicy | None = None,
         history: History | None = None,
+        greeting: Greeting | None = None,
         buffer_seconds: float = 300.0,
         connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]] = dial,
         resume: str = "",
     ) -> None:
+        name = type(self).__name__
         if not (math.isfinite(fps) and fps > 0):
-            raise ValueError(f"{type(self).__name__}(fps={fps}): expected pictures a second, such as 1")
+            raise ValueError(f"{name}(fps={fps}): expected a number of pictures a second, such as 1")
         if settings.output not in ("audio", "text"):
-            raise ValueError(f"{type(self).__name__}(output={settings.output!r}): expected 'audio' or 'text'")
+            raise ValueError(f"{name}(output={settings.output!r}): expected 'audio' or 'text'")
         if settings.output == "text":
             profile.require("supports_text_output", "output='text'")
         kind = settings.turn_detection.get("type") if settings.turn_detection is not None else None
         if settings.turn_detection is not None and kind not in profile.turn_detection:
             raise ValueError(
-                f"{type(self).__name__}(turn_detection={kind or settings.turn_detection!r}): {profile.provider} has "
+                f"{name}(turn_detection={kind or settings.turn_detection!r}): {profile.provider} has "
                 f"{', '.join(profile.turn_detection) or 'none'}; or None for push to talk, with Commit or Turns above"
             )
         if resume:
@@ -198,271 +120,209 @@ class Realtime(Processor):
         self.profile = profile
         """What the provider can do."""
         self.fps = fps
-        """How many pictures of a video are sent a second, at most."""
-        self.settings = settings
-        """What the provider is told. Change it with `Configure`."""
+        """Maximum number of pictures of a video that are sent a second."""
         self.reconnect = reconnect or ReconnectPolicy()
         self.history = History() if history is None else history
-        """The conversation, as it was heard. Give the same to another brain to go on with it."""
+        """The conversation, as it was heard. Another brain that is given it goes on with it."""
+        self.greeting = greeting_frame(name, greeting)
+        """What the agent says first, as a frame."""
         self.runner = ToolRunner(tools)
-        """What runs the tools. Calls of tools that are not there are left to the application."""
+        """Runs the tools."""
         self.audio_in = AudioFormat(profile.input_rate, 1)
         self.audio_out = AudioFormat(profile.output_rate, 1)
+        self._configuration = Configuration(profile, settings, self.runner.toolbox)
+        self.estimate_played: Callable[[str, str], float | None] | None = None
+        """Returns how much of an item, by its response's id and its own, was played, in milliseconds; None if unknown.
+        It counts where no sink reports within a second after an interrupt. A `Conversation` sets it."""
         self._protocol = protocol
         self._connect = connect
         self._buffer_seconds = buffer_seconds
         self._resume = resume
         self._dialogue: Dialogue | None = None
         self._random = Random()
-        self._sampled = SampleFps(fps)
         self._group: anyio.abc.TaskGroup | None = None
-        self.settings = msgspec.structs.replace(settings, tools=tuple(self.runner.toolbox.schemas))
-        self._made_with = settings.instructions
-        self._turn_detection = settings.turn_detection
-        self._theirs: dict[str, dict[str, Any]] = {}  # schemas of the application's tools
 
-    # What can be asked --------------------------------------------------------------------------------------------
+    # State --------------------------------------------------------------------------------------------------------
 
     @property
     def provider(self) -> str:
-        """The provider's name."""
+        """Name of the provider."""
         return self.profile.provider
 
     @property
     def connected(self) -> bool:
-        """There is a session that can be used."""
+        """Whether there is a session with the provider that can be used."""
         return self._dialogue is not None and self._dialogue.ready
 
     @property
     def ready(self) -> bool:
-        """Whether the provider has a session that takes the user's input now."""
+        """Whether the model can act on the user's input now: it has a session with its provider."""
         return self.connected
 
     @property
     def toolbox(self) -> Toolbox:
-        """The tools that run here; the application's own are not among them."""
+        """The tools that run here. Those that the application answers are not among them."""
         return self.runner.toolbox
+
+    @property
+    def settings(self) -> Settings:
+        """What a session is configured with. Change it with the frame `Configure`."""
+        return self._configuration.settings
 
     @property
     def session_id(self) -> str:
         """The session's id at the provider; empty before the first."""
-        return self._dialogue.session if self._dialogue is not None else ""
+        return self._dialogue.session_id if self._dialogue is not None else ""
 
     @property
     def resumption(self) -> str:
-        """What takes up the session on another connection, as the provider said last; empty where that cannot be."""
-        return self._dialogue.resumption if self._dialogue is not None else self._resume
+        """The handle that takes up the session on another connection (`resume=`); empty if that is not possible."""
+        return self._dialogue.resume_handle if self._dialogue is not None else self._resume
 
     @property
     def epoch(self) -> int:
         """How often the agent has been interrupted in this session."""
-        return self._dialogue.epoch if self._dialogue is not None else 0
+        return self._dialogue.out.epoch if self._dialogue is not None else 0
 
     @property
     def dropped_ms(self) -> float:
-        """How much of the user's sound was lost because the connection was."""
-        return self._dialogue.outbox.dropped_ms if self._dialogue is not None else 0.0
+        """How much audio of the user was dropped because it could not be sent in time, in milliseconds."""
+        return self._dialogue.send_queue.dropped_ms if self._dialogue is not None else 0.0
 
     def statistics(self) -> HistoryStatistics:
-        """The conversation's."""
+        """Return the statistics of the conversation."""
         return self.history.statistics()
 
     def played(self, frame: Played) -> None:
-        """Take the report of a sink at once, without a graph to carry it."""
+        """Take the report of a sink at once, where no graph carries it."""
         if self._dialogue is not None:
-            self._dialogue.memory.played(frame)
+            self._dialogue.playback.on_played(frame)
 
-    # The loop -----------------------------------------------------------------------------------------------------
+    def adapters(self) -> tuple[Processor, ...]:
+        """Return what converts audio of any rate and any picture for the provider."""
+        return input_adapters(self.profile, self.fps)
 
-    async def run(self, inbox: Inbox[Taken], out: Outlet[Given]) -> None:
+    @asynccontextmanager
+    async def connect(self, **options: Any) -> AsyncIterator[Conversation]:
+        """Use the model without a graph. The block begins when it is connected, and its end closes the session.
+
+            async with model.connect() as conversation:
+                await conversation.send_text("Hello!")
+                async for event in conversation:
+                    ...
+
+        Args:
+            options: Those of `Graph.session`.
+
+        Raises:
+            RealtimeError: No connection comes about.
+        """
+        async with Conversation(self, Pipeline(self, inputs=Frame).session(**options)) as conversation:
+            yield conversation
+
+    # Running ------------------------------------------------------------------------------------------------------
+
+    async def run(self, inbox: Inbox[RealtimeInput], out: Outlet[RealtimeOutput]) -> None:
         """Talk until the user's frames end and the last answer has been given."""
-        self._sampled = SampleFps(self.fps)
         dialogue = self._dialogue = Dialogue(
             out=out,
             history=self.history,
+            settings=self.settings,
+            renew_seconds=self.reconnect.renew_seconds,
             has_tool=self._has_tool,
-            run_tool=self._run_tool,
+            run_tool=self._start_tool,
             cancel_tool=self.runner.cancel,
             gap_seconds=self.reconnect.gap_seconds,
             buffer_seconds=self._buffer_seconds,
             speaks=self.settings.output == "audio",
-            resumption=self._resume,
+            estimate_played=lambda *item: None if self.estimate_played is None else self.estimate_played(*item),
+            resume_handle=self._resume,
+        )
+        frames = InputFrames(
+            dialogue,
+            profile=self.profile,
+            configuration=self._configuration,
+            runner=self.runner,
+            name=type(self).__name__,
+            fps=self.fps,
         )
         try:
             async with anyio.create_task_group() as group:
                 self._group = group
                 group.start_soon(self._keep_connected, dialogue)
-                group.start_soon(self._give, dialogue)
-                group.start_soon(self._mind, dialogue)
-                await self._listen(inbox, dialogue)
+                group.start_soon(self._send_output, dialogue)
+                group.start_soon(self._check_deadlines, dialogue)
+                if self.greeting is not None and not self.history.has_begun:
+                    frames.handle(self.greeting)
+                async for frame in inbox:
+                    frames.handle(frame)
                 await self._finish(dialogue)
                 group.cancel_scope.cancel()
         finally:
-            dialogue.outbox.disconnect()
+            dialogue.send_queue.disconnect()
 
-    async def _listen(self, inbox: Inbox[Taken], dialogue: Dialogue) -> None:
-        async for frame in inbox:
-            if isinstance(frame, Audio):
-                self._hear(frame, dialogue)
-            elif isinstance(frame, Interrupt):
-                dialogue.interrupted()
-                for call in self.runner.interrupt():
-                    dialogue.tool_over(call)
-            elif isinstance(frame, Played):
-                dialogue.memory.played(frame)
-            elif isinstance(frame, Heard):
-                dialogue.memory.heard(frame)
-            elif isinstance(frame, AgentActivity):
-                dialogue.memory.told = True
-            elif isinstance(frame, ToolResult):
-                dialogue.result(frame)
-            elif isinstance(frame, PASSES):
-                dialogue.emit(frame)
-                dialogue.detected = isinstance(frame, SpeechStarted)
-                if isinstance(frame, SpeechStarted) and self.settings.turn_detection is None and dialogue.ready:
-                    dialogue.outbox.command(lambda protocol: protocol.speech_started(), behind_sound=True)
-            else:
-                self._do(frame, dialogue)
-
-    def _hear(self, frame: Audio, dialogue: Dialogue) -> None:
-        if frame.response_id:
-            return  # the agent's own
-        if frame.rate != self.profile.input_rate or frame.channels != 1:
-            raise ValueError(
-                f"{type(self).__name__} got {frame.rate} Hz with {frame.channels} channel(s), and {self.provider} "
-                f"hears {self.profile.input_rate} Hz mono; insert Resample({self.profile.input_rate}, channels=1) "
-                "before it"
-            )
-        dialogue.sounds()
-        rate = frame.rate
-        for at in range(0, len(frame.samples), rate):  # no message is longer than a second
-            piece = frame.samples[at : at + rate]
-            pts = frame.pts + at * 1_000_000_000 // rate
-            dialogue.outbox.sound(piece.astype("<i2", copy=False).tobytes(), 1000 * len(piece) / rate, pts)
-
-    def _do(self, frame: Frame, dialogue: Dialogue) -> None:
-        if isinstance(frame, UserText):
-            self.profile.require("supports_text_input", f"UserText({frame.text!r})")
-            dialogue.text(frame.text, frame.item_id)
-        elif isinstance(frame, Commit) or (isinstance(frame, Turn) and frame.reason not in ("typed", "commit")):
-            if self.settings.turn_detection is None and not (isinstance(frame, Turn) and frame.revision):
-                dialogue.commit()
-        elif isinstance(frame, Respond):
-            if frame.out_of_band:
-                self.profile.require("supports_out_of_band", "Respond(apart=...)")
-                dialogue.aside(frame.out_of_band, frame.instructions)
-            else:
-                self.profile.require("supports_response_requests", "Respond()")
-                dialogue.ask(frame)
-        elif isinstance(frame, Say):
-            self.profile.require("supports_verbatim_speech", f"Say({frame.text!r})")
-            dialogue.say(frame)
-        elif isinstance(frame, ClearAudio):
-            dialogue.outbox.command(lambda protocol: protocol.clear_audio())
-        elif isinstance(frame, Configure):
-            self._configure(frame, dialogue)
-        elif isinstance(frame, TurnControl):
-            self._leave_turns(frame, dialogue)
-        elif isinstance(frame, Remember):
-            dialogue.remember(frame)
-        elif isinstance(frame, Image | Video):
-            self._show(frame, dialogue)
-
-    def _leave_turns(self, frame: TurnControl, dialogue: Dialogue) -> None:
-        """Somebody above says when it is the model's turn, if it can be told so; or it finds out by itself, as ever."""
-        taken = None if frame.external else self._turn_detection
-        if self.profile.supports_commit and taken != self.settings.turn_detection:
-            self.settings = msgspec.structs.replace(self.settings, turn_detection=taken)
-            if dialogue.ready and self.profile.reconnects_to_update:
-                dialogue.renew("the turns are taken by another", self.reconnect.renew_seconds)
-            elif (
-                self.profile.supports_updates and not self.profile.reconnects_to_update
-            ):  # the opening may be on its way
-                dialogue.outbox.command(lambda protocol: protocol.update(self.settings))
-
-    def _show(self, frame: Image | Video, dialogue: Dialogue) -> None:
-        self.profile.require("supports_images", type(frame).__name__)
-        picture = Picture.from_frame(frame, type(self).__name__)
-        most, forms = self.profile.max_image_bytes, self.profile.image_formats
-        form = picture.media.removeprefix("image/")
-        if forms and form not in forms:
-            said = f"a picture in {form}, where {self.provider} takes {' or '.join(forms)}, was not shown"
-            dialogue.emit(Failure(message=f"{said}; insert EncodeJpeg()", processor=self.provider))
-        elif most is not None and len(picture.data) > most:
-            said = f"a picture of {len(picture.data)} bytes, where {self.provider} takes {most}, was not shown"
-            dialogue.emit(Failure(message=f"{said}; insert Scale() or EncodeJpeg()", processor=self.provider))
-        elif isinstance(frame, Image) or any(self._sampled.process(frame)):
-            dialogue.show(picture)
-
-    def _configure(self, frame: Configure, dialogue: Dialogue) -> None:
-        self.profile.require("supports_updates", "changing a session")
-        if frame.tools is not None:
-            self.runner.toolbox = Toolbox(frame.tools)
-        if frame.schemas is not None:
-            self._theirs = {each["name"]: complete_schema(each) for each in frame.schemas}
-        settings = self.settings
-        ours = [each for each in self.runner.toolbox.schemas if each["name"] not in self._theirs]
-        told = settings.instructions if frame.instructions is None else frame.instructions or self._made_with
-        self.settings = msgspec.structs.replace(
-            settings,
-            instructions=told,
-            voice=settings.voice if frame.voice is None else frame.voice,
-            tools=(*ours, *self._theirs.values()),
+    async def _keep_connected(self, dialogue: Dialogue) -> None:
+        await keep_connected(
+            dialogue,
+            profile=self.profile,
+            policy=self.reconnect,
+            make_protocol=self._protocol,
+            connect=self._connect,
+            random=self._random,
         )
-        if not dialogue.ready:
-            return  # a session to come is told by its opening
-        if self.profile.reconnects_to_update:
-            dialogue.renew("the settings have changed", self.reconnect.renew_seconds)
-        else:
-            dialogue.outbox.command(lambda protocol: protocol.update(self.settings))
 
-    async def _finish(self, dialogue: Dialogue) -> None:
-        """Nothing more comes from the user: what is under way is answered, and given."""
-        if dialogue.user_speaking and self.profile.supports_commit:
-            dialogue.commit()
-        dialogue.quiet()
-        if (
-            dialogue.may_answer and not self.profile.emits_speech_events
-        ):  # it does not say whether it has heard anything
-            with anyio.move_on_after(ANSWER_S):
-                while dialogue.may_answer:
-                    await dialogue.resting.wait()
-        with anyio.move_on_after(LINGER_S):
-            while dialogue.busy or dialogue.give or dialogue.outbox:
-                await dialogue.resting.wait()
-
-    async def _give(self, dialogue: Dialogue) -> None:
-        """Frames into the graph, in order, waiting for room."""
+    async def _send_output(self, dialogue: Dialogue) -> None:
+        """Send frames into the graph, in order, waiting for room."""
+        output = dialogue.output
         while True:
-            while dialogue.give:
-                frame = await dialogue.give.next()
+            while output:
+                frame = await output.send_next()
                 if isinstance(frame, ResponseEnded) and self.history.crowded and self._group is not None:
                     self._group.start_soon(self.history.condense)
-                if not dialogue.give:
-                    dialogue.resting.set()
-            await dialogue.give.bell.wait()
+                if not output:
+                    dialogue.progress.set()
+            await output.wakeup.wait()
 
-    async def _mind(self, dialogue: Dialogue) -> None:
-        """What is due when nothing comes."""
+    async def _check_deadlines(self, dialogue: Dialogue) -> None:
+        """Act when it is time: on reports of playback and audio that do not come, and on responses that have failed."""
         while True:
-            due = min(dialogue.memory.next_deadline(), dialogue.sound_at + PAUSE_S)
-            if due == math.inf:
-                await dialogue.minding.wait()
+            pause_at = dialogue.input.audio_at + PAUSE_SECONDS
+            deadline = min(dialogue.playback.next_deadline(), pause_at, dialogue.retry_at)
+            if deadline == math.inf:
+                await dialogue.deadlines_changed.wait()
                 continue
-            with anyio.move_on_after(max(0.0, due - anyio.current_time())):
-                await dialogue.minding.wait()
-            dialogue.memory.due()
-            if anyio.current_time() >= dialogue.sound_at + PAUSE_S:
-                dialogue.quiet()
+            with anyio.move_on_after(max(0.0, deadline - anyio.current_time())):
+                await dialogue.deadlines_changed.wait()
+            dialogue.playback.check_deadlines()
+            if anyio.current_time() >= dialogue.retry_at:
+                dialogue.replies.retry()
+            if anyio.current_time() >= dialogue.input.audio_at + PAUSE_SECONDS:
+                dialogue.input.pause()
+
+    async def _finish(self, dialogue: Dialogue) -> None:
+        """Wait until what is under way is answered and given. Nothing more comes from the user."""
+        if dialogue.input.provider_hears_speech and self.profile.supports_commit:
+            dialogue.commit()
+        dialogue.input.pause()
+        if dialogue.input.may_be_answered and not self.profile.emits_speech_events:
+            with anyio.move_on_after(ANSWER_SECONDS):
+                while dialogue.input.may_be_answered:
+                    await dialogue.progress.wait()
+        with anyio.move_on_after(LINGER_SECONDS):
+            while dialogue.busy or dialogue.output or dialogue.send_queue:
+                await dialogue.progress.wait()
 
     # Tools --------------------------------------------------------------------------------------------------------
 
     def _has_tool(self, name: str) -> bool:
-        """Whether a call is ours to answer: not those of the application's tools, and none if there are no others."""
-        return bool(len(self.runner.toolbox)) and name not in self._theirs
+        """Return whether a call is answered here.
 
-    def _run_tool(self, call: ToolCall) -> None:
-        """Run a tool of ours beside the conversation."""
+        A name that is unknown is answered here, too (with an error that the model can read), unless there are no tools.
+        """
+        return bool(len(self.runner.toolbox)) and not self._configuration.is_answered_by_application(name)
+
+    def _start_tool(self, call: ToolCall) -> None:
+        """Run a tool in a task of its own."""
         dialogue = self._dialogue
         if self._group is None or dialogue is None:
             return
@@ -471,82 +331,15 @@ class Realtime(Processor):
             dialogue.emit(frame)
 
         run = partial(self.runner.run, call, emit)
-        if not self.runner.knows(call):  # begun at once: it may be called off before its task starts
+        if not self.runner.knows(call):  # begun at once, because an interrupt may come before its task starts
             run = partial(self.runner.finish, self.runner.begin(call, emit))
-        self._group.start_soon(self._tool, call, run, dialogue)
+        self._group.start_soon(self._await_tool, call, run, dialogue)
 
-    async def _tool(self, call: ToolCall, run: Callable[[], Awaitable[ToolResult | None]], dialogue: Dialogue) -> None:
+    async def _await_tool(
+        self, call: ToolCall, run: Callable[[], Awaitable[ToolResult | None]], dialogue: Dialogue
+    ) -> None:
         result = await run()
         if result is None:
-            dialogue.tool_over(call.call_id)
+            dialogue.tools.on_cancelled(call.call_id)
         else:
-            dialogue.result(result)
-
-    # Connections --------------------------------------------------------------------------------------------------
-
-    async def _keep_connected(self, dialogue: Dialogue) -> None:
-        """Connect, and again, until it is given up."""
-        failures, policy = 0, self.reconnect
-        while True:
-            protocol, handle = self._protocol(), dialogue.resumption
-            fatal, clean, began = False, False, anyio.current_time()
-            if handle:
-                protocol.resume(handle)
-            try:
-                async with self._connect(await self._endpoint(protocol)) as socket:
-                    dialogue.connecting(protocol)
-                    try:
-                        over = await Connection(socket, protocol, dialogue, self.reconnect, self.profile).talk(
-                            self.settings
-                        )
-                    finally:
-                        await _farewell(socket, protocol)
-                if isinstance(over, SocketRefusedError):
-                    raise over
-                reason, clean = over
-                if handle and not dialogue.ready:
-                    dialogue.resumption, dialogue.fatal = "", None  # that session is no more; a new one may be had
-                fatal, reason = dialogue.fatal is not None, dialogue.fatal or reason
-            except SocketRefusedError as error:
-                fatal = (error.final or error.status in REFUSALS) and not handle
-                if error.status is not None:
-                    dialogue.resumption = ""
-                reason = _refusal(error)
-            stable = dialogue.ready and anyio.current_time() > began + STABLE_S
-            failures = 0 if stable or clean else failures + 1
-            dialogue.disconnected(reason)
-            final = fatal or failures > policy.max_attempts or not policy.max_attempts
-            dialogue.emit(Disconnected(provider=self.provider, reason=reason, clean=clean, final=final))
-            if final:
-                raise RealtimeError(
-                    f"{self.provider}: {reason}" + (f"; given up after {failures} attempts" if failures > 1 else "")
-                )
-            log.info("%s: %s; connecting again", self.provider, reason)
-            await anyio.sleep(policy.wait(failures, self._random))
-
-    async def _endpoint(self, protocol: Protocol) -> Endpoint:
-        """Where to connect to, which may take time to find out."""
-        endpoint = protocol.endpoint()
-        if not inspect.isawaitable(endpoint):
-            return endpoint
-        seconds = self.reconnect.ready_seconds
-        with anyio.move_on_after(seconds):
-            return await endpoint
-        raise SocketRefusedError(f"no address or token within {seconds:g} s")
-
-    # Without a graph ----------------------------------------------------------------------------------------------
-
-    @asynccontextmanager
-    async def connect(self, **options: Any) -> AsyncIterator[Any]:
-        """A `Conversation` with the model, without a graph of one's own::
-
-            async with model.connect() as conversation:
-                await conversation.send_text("Hello!")
-                async for event in conversation:
-                    ...
-
-        It is connected when the block begins, and closed when it ends. The options are those of `Graph.session`.
-        Raises `RealtimeError` when no connection comes about.
-        """
-        async with Conversation(self, **options) as conversation:
-            yield conversation
+            dialogue.tools.on_result(result)

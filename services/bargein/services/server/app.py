@@ -14,6 +14,7 @@ from bargein.pipeline.lowlevel import import_extra
 from bargein.services.media.ice import IceServer
 from bargein.services.providers.brains import BrainChoice
 from bargein.services.sockets.handshake import bearer_token
+from bargein.services.sockets.origin import refuse_origin
 from bargein.services.transports import (
     ConnectionRequest,
     RefusedError,
@@ -21,8 +22,7 @@ from bargein.services.transports import (
     accept_websocket,
     serve_websocket_peer,
 )
-from bargein.services.transports.origin import refuse_origin
-from bargein.services.transports.websocket.accept import Authorize, bearer_token, is_authorized, limit_waiting
+from bargein.services.transports.websocket.accept import Authorize, is_authorized, limit_waiting
 
 from ._guard import Guard
 from ._socket import AsgiSocket
@@ -41,6 +41,8 @@ __all__ = ["make_app"]
 PAGE = Path(__file__).parent / "page"
 MAX_OFFER_BYTES = 256 * 2**10
 """Largest body of a request. A browser's offer has about 6 kB."""
+DRAWING_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"
+"""The content security policy of a drawn pipeline, which has inline styles."""
 WRONG_TOKEN = "the token is missing or wrong; give it as Authorization: Bearer, or as ?token="
 
 
@@ -69,6 +71,7 @@ class App:
         sessions: Sessions,
         *,
         brains: Sequence[BrainChoice],
+        suggestions: Sequence[str],
         metrics: Metrics,
         webrtc: WebRtcServer | None,
         origins: Sequence[str],
@@ -80,11 +83,12 @@ class App:
         self._plain: type[Response] = responses.Response
         self._sessions = sessions
         self._brains = brains
+        self._suggestions = suggestions
         self._metrics = metrics
         self._webrtc = webrtc
         self._origins = origins
         self._authorize = authorize
-        self._local = local
+        self._checks_host = local or authorize is None
         self._accept = limit_waiting(sessions, accept_websocket)
 
     # What can be read -----------------------------------------------------------------------------------------------
@@ -97,12 +101,24 @@ class App:
             transports.insert(0, {"name": "webrtc", "title": "WebRTC"})
             if await self._has_token(request):  # a TURN server's password is for authorized peers only
                 ice_servers = [_ice_server(each) for each in self._webrtc.ice_servers]
-        brains = [
-            {"name": each.name, "title": each.title, "missing": each.missing, "sees": each.sees}
-            for each in self._brains
-        ]
-        camera = self._webrtc is not None and self._webrtc.video_fps > 0
-        return self._json({"brains": brains, "transports": transports, "camera": camera, "iceServers": ice_servers})
+        return self._json(
+            {
+                "brains": [
+                    {
+                        "name": each.name,
+                        "title": each.title,
+                        "missing": each.missing,
+                        "sees": each.sees,
+                        "suggestions": each.suggestions,
+                    }
+                    for each in self._brains
+                ],
+                "suggestions": list(self._suggestions),
+                "transports": transports,
+                "camera": self._webrtc is not None and self._webrtc.video_fps > 0,
+                "iceServers": ice_servers,
+            }
+        )
 
     async def health(self, request: Request) -> Response:
         """Return that the server answers."""
@@ -136,14 +152,20 @@ class App:
         live = self._sessions.live.get(request.query_params.get("session", ""))
         if live is None:
             return self._plain("this session does not exist\n", status_code=404, media_type="text/plain")
-        return self._plain(svg(live.graph, live.session.statistics()), media_type="image/svg+xml")
+        drawing = svg(live.graph, live.session.statistics())
+        policy = {"content-security-policy": DRAWING_POLICY}
+        return self._plain(drawing, media_type="image/svg+xml", headers=policy)
 
     # Connecting -----------------------------------------------------------------------------------------------------
 
     async def _check(self, connection: HTTPConnection, *, new: bool = True) -> None:
         """Raise `_ProblemError` if a peer may not connect. A `new` one needs room as well."""
+        # With two of them, a proxy before this server may have checked the other one than is read here.
+        for header in ("host", "origin", "authorization"):
+            if len(connection.headers.getlist(header)) > 1:
+                raise _ProblemError(400, f"there is more than one {header} header")
         origin, name = connection.headers.get("origin"), connection.headers.get("host", "")
-        if reason := refuse_origin(origin, name, self._origins, local=self._local):
+        if reason := refuse_origin(origin, name, self._origins, local=self._checks_host):
             raise _ProblemError(403, reason)
         if not await self._has_token(connection):
             raise _ProblemError(401, WRONG_TOKEN)
@@ -251,6 +273,7 @@ def make_app(
     sessions: Sessions,
     *,
     brains: Sequence[BrainChoice] = (),
+    suggestions: Sequence[str] = (),
     metrics: Metrics,
     webrtc: WebRtcServer | None = None,
     origins: Sequence[str] = (),
@@ -262,11 +285,13 @@ def make_app(
     Args:
         sessions: Runs the sessions.
         brains: What the page offers to choose from.
+        suggestions: Sentences that the page offers to say, for brains without their own.
         metrics: The counters behind `/metrics`.
         webrtc: Serves WebRTC; None for WebSockets only.
         origins: Other pages that may talk to this server, such as `https://example.com`; `*` for all.
         authorize: Decides by a token who may connect; None for everybody.
-        local: Whether the server is for this machine only. Then it answers to no name that may be hostile.
+        local: Whether the server is for this machine only. Such a server, and one without `authorize`, answers to no
+            name that may be hostile: other names of it must be in `origins`.
 
     Raises:
         ModuleNotFoundError: Starlette is not installed (extra `server`).
@@ -280,9 +305,23 @@ def make_app(
     from starlette.staticfiles import StaticFiles  # noqa: PLC0415
 
     app = App(
-        sessions, brains=brains, metrics=metrics, webrtc=webrtc, origins=origins, authorize=authorize, local=local
+        sessions,
+        brains=brains,
+        suggestions=suggestions,
+        metrics=metrics,
+        webrtc=webrtc,
+        origins=origins,
+        authorize=authorize,
+        local=local,
     )
-    middleware = [Middleware(Guard, origins=origins, local=local)]
+    # Monitoring calls a server in a network by any name, and learns nothing there that is secret.
+    guard = Middleware(
+        Guard,
+        origins=origins,
+        checks_host=local or authorize is None,
+        open_paths=() if local else ("/healthz", "/readyz", "/metrics"),
+    )
+    middleware = [guard]
     if origins:
         cors = Middleware(
             CORSMiddleware,

@@ -22,10 +22,11 @@ import sniffio
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.media.ice import IceServer
 from bargein.services.providers.brains import BrainChoice
+from bargein.services.sockets.origin import is_loopback
 from bargein.services.transports import BuildAgent, SessionLimits, Sessions, drain_on_signal
-from bargein.services.transports.origin import is_loopback
 from bargein.services.transports.websocket import Authorize
 
+from ._connections import default_max_connections, make_protocol
 from .app import make_app
 from .metrics import Metrics
 
@@ -54,6 +55,7 @@ class PageOptions(TypedDict, total=False):
     host: str
     port: int | None
     brains: Sequence[BrainChoice]
+    suggestions: Sequence[str]
     limits: SessionLimits | None
     origins: Sequence[str]
     authorize: Authorize | None
@@ -139,6 +141,7 @@ async def serve_page(
     host: str = "127.0.0.1",
     port: int | None = None,
     brains: Sequence[BrainChoice] = (),
+    suggestions: Sequence[str] = (),
     limits: SessionLimits | None = None,
     origins: Sequence[str] = (),
     authorize: Authorize | None = None,
@@ -158,10 +161,13 @@ async def serve_page(
 
     Args:
         agent: Makes the graph for each peer.
-        host: Where to listen; `0.0.0.0` for all machines that can reach this one. A server at 127.0.0.1 or `localhost`
-            answers browsers by such names only, and by the names of the `origins`.
+        host: Where to listen; `0.0.0.0` for all machines that can reach this one. A server at 127.0.0.1 or without
+            `authorize` answers browsers that call it by an address, by the name of this machine, or by a name in
+            `origins`; other names may be a hostile page's (DNS rebinding). At 127.0.0.1 without `origins` and
+            `authorize`, peers are told what exception ended a session; others learn only that it failed.
         port: The port. None takes 8080, or the next free one. 0 takes any free one.
         brains: Brains that the page offers; the peer's choice is its parameter `brain`.
+        suggestions: Sentences that the page offers to say. A brain's own suggestions come first.
         limits: What the server and each peer may use.
         origins: Other pages that may talk to this server, such as `https://example.com`; `*` for all.
         authorize: Decides by a token who may connect; None for everybody.
@@ -182,12 +188,15 @@ async def serve_page(
     _check_certificate(certificate, key)
     listening = _listen(host, port)
     metrics = Metrics()
-    sessions = Sessions(agent, limits=limits, observe=metrics.observe)
+    # Peers of this machine are the developer. Behind a proxy they are not; but then the proxy's page is in `origins`.
+    show_errors = is_loopback(host) and not origins and authorize is None
+    sessions = Sessions(agent, limits=limits, observe=metrics.observe, show_errors=show_errors)
     metrics.watch(sessions)
     async with _webrtc(sessions, ice_servers, video_fps) as webrtc:
         app = make_app(
             sessions,
             brains=brains,
+            suggestions=suggestions,
             metrics=metrics,
             webrtc=webrtc,
             origins=origins,
@@ -265,9 +274,11 @@ def _listen_at(host: str, port: int) -> socket.socket:
 
 def _uvicorn_server(app: Starlette, limits: SessionLimits, certificate: FilePath | None, key: FilePath | None) -> Any:
     uvicorn = import_extra("uvicorn", "server", "serve_page()")
+    # It is based on h11, which bounds how much of an unfinished head it keeps; httptools does not.
+    protocol = make_protocol(head_seconds=limits.open_seconds, max_connections=default_max_connections())
     config = uvicorn.Config(
         app,
-        http="h11",  # unlike httptools, it bounds how much of an unfinished request head it keeps
+        http=protocol,
         log_level="warning",
         lifespan="off",
         access_log=False,

@@ -15,12 +15,14 @@ def request_path(request: Any) -> str:
     Args:
         request: A `websockets.http11.Request`, as `listen` gives it.
     """
-    return urlsplit(request.path).path.rstrip("/") or "/"
+    path: str = urlsplit(request.path).path.rstrip("/")
+    return path or "/"
 
 
 def query_parameter(request: Any, name: str) -> str:
     """Return the first value of a parameter of a request's address; empty where it is not there."""
-    return parse_qs(urlsplit(request.path).query).get(name, [""])[0]
+    values: list[str] = parse_qs(urlsplit(request.path).query).get(name, [""])
+    return values[0]
 
 
 def bearer_token(header: str) -> str:

@@ -96,9 +96,9 @@ class ToolRunner:
         tool, arguments that do not fit, a timeout, an exception (its class and message; the traceback is logged), a
         result that has no JSON form.
 
-        The same call is never run twice. The same call has the same id, name and arguments. If it is
-        running, this waits for its result. If it has been answered, this returns that result. A call without an id is
-        always run.
+        The same call is never run twice. If it is running, this waits for its result. If it has been answered, this
+        returns that result. The same call has the same response, id, name and arguments: some models use an id again
+        in another response. A call without an id is always run.
 
         Args:
             call: The call.
@@ -294,7 +294,7 @@ class RunsTools(Protocol):
 
 
 def _key(call: ToolCall) -> Hashable:
-    return (call.call_id, call.name, call.arguments) if call.call_id else object()
+    return (call.response_id, call.call_id, call.name, call.arguments) if call.call_id else object()
 
 
 async def _awaited(value: Awaitable[object]) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -112,6 +113,8 @@ class Sessions:
         agent: Makes a new graph, of new processors, for each peer. It may raise `RefusedError`.
         limits: What the server and each peer may use.
         observe: Called with every `TurnLatency`, `BargeInLatency` and `Failure` of any session. It must not wait.
+        show_errors: Whether a peer is told what exception ended its session. Only for peers who are the developer:
+            exceptions may hold the texts of providers.
     """
 
     def __init__(
@@ -120,6 +123,7 @@ class Sessions:
         *,
         limits: SessionLimits | None = None,
         observe: Callable[[Frame], None] | None = None,
+        show_errors: bool = False,
     ) -> None:
         self.agent = agent
         """The function that makes the graph for each peer."""
@@ -127,6 +131,8 @@ class Sessions:
         """What the server and each peer may use."""
         self.observe = observe
         """The function that is called with latencies and failures."""
+        self.show_errors = show_errors
+        """Whether a peer is told what exception ended its session."""
         self.failures: deque[Exception] = deque(maxlen=MAX_FAILURES)
         """The latest exceptions that ended sessions."""
         self.draining = False
@@ -186,9 +192,10 @@ class Sessions:
         except Exception as error:
             self._counts["failed"] += 1
             self.failures.append(error)
-            # One line: the text may hold what a peer or a provider sent, and line breaks in it would forge log lines.
-            text = " ".join(str(error).split())
-            log.error("%s: the session failed: %s: %s", name, type(error).__name__, text)
+            sentence = _describe(error)
+            log.error("%s: the session failed: %s\n%s", name, sentence, _traceback(error))
+            if self.show_errors:
+                transport.failure = sentence
             return "failed"
         finally:
             del self._live[name]
@@ -253,3 +260,18 @@ class Sessions:
             self._end(live)
         while self._live:
             await self._changed.wait()
+
+
+def _describe(error: BaseException) -> str:
+    """Return an exception's type and text, and the processor it came from, in one line.
+
+    The text may hold what a peer or a provider sent, so line breaks are removed: in a log they would forge lines.
+    """
+    processor = next((note for note in getattr(error, "__notes__", ()) if note.startswith("in processor ")), "")
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" + (f" ({processor})" if processor else "")
+
+
+def _traceback(error: BaseException) -> str:
+    """Return where an exception came from. It leaves out its text, and all that can hold a peer's words."""
+    return "".join(traceback.format_tb(error.__traceback__)).rstrip()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from types import FrameType
 
 import anyio
 
@@ -16,7 +20,7 @@ async def drain_on_signal(
 ) -> signal.Signals:
     """Wait for a signal, then let all sessions finish what they are saying. No new peers are taken meanwhile.
 
-    A second signal cancels the sessions that are still open.
+    A second signal cancels the sessions that are still open. Call it in the main thread: signals do not reach others.
 
     Args:
         sessions: The sessions to drain.
@@ -25,12 +29,12 @@ async def drain_on_signal(
     Returns:
         The signal that came first.
     """
-    with anyio.open_signal_receiver(*signals) as received:
-        first = await anext(aiter(received))
+    with _receive_signals(*signals) as received:
+        first = await anext(received)
         async with anyio.create_task_group() as group:
 
             async def cancel_on_second_signal() -> None:
-                await anext(aiter(received))
+                await anext(received)
                 for each in sessions:
                     each.cancel()
 
@@ -40,3 +44,41 @@ async def drain_on_signal(
                     drains.start_soon(each.drain)
             group.cancel_scope.cancel()
     return signal.Signals(first)
+
+
+@contextmanager
+def _receive_signals(*signals: signal.Signals) -> Iterator[AsyncIterator[int]]:
+    """Give the signals that come while the block runs."""
+    with ExitStack() as stack:
+        try:
+            received: AsyncIterator[int] = stack.enter_context(anyio.open_signal_receiver(*signals))
+        except NotImplementedError:  # it uses loop.add_signal_handler, which the event loops of Windows do not have
+            received = stack.enter_context(_receive_in_handler(*signals))
+        yield aiter(received)
+
+
+@contextmanager
+def _receive_in_handler(*signals: signal.Signals) -> Iterator[AsyncIterator[int]]:
+    """Give the signals by handlers of the interpreter.
+
+    The interpreter runs them in the main thread between two instructions. `call_soon_threadsafe` wakes the loop; that
+    a signal ends the loop's wait at all is what `signal.set_wakeup_fd` does, which asyncio sets on Windows since 3.8.
+    """
+    loop = asyncio.get_running_loop()
+    send, receive = anyio.create_memory_object_stream[int](len(signals) * 16)
+
+    def deliver(number: int) -> None:
+        with suppress(anyio.WouldBlock):  # two are taken; more change nothing
+            send.send_nowait(number)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(deliver, number)
+
+    previous = {number: signal.signal(number, handle) for number in signals}
+    try:
+        yield receive
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        send.close()
+        receive.close()

@@ -571,7 +571,10 @@ def test_a_server_that_falls_silent(backend: str, script: list[Step]) -> None:
             begins = script == [head() + part(HELLO[1])]
             with pytest.raises(LanguageModelError, match=r"says nothing for 0\.05 s") as caught:
                 await asked(server, first_byte_seconds=5 if begins else 0.05, silence_seconds=0.05)
-            assert (caught.value.kind, len(server.requests)) == ("slow", 1)
+            assert caught.value.kind == "slow"
+            while not server.requests:  # noqa: ASYNC110  # on a busy machine the server reads it only now
+                await anyio.sleep(0.01)
+            assert len(server.requests) == 1, "it is not asked again"
 
     run(backend, talk)
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-import decimal
 import uuid
+from decimal import Decimal
 from enum import Enum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-import pytest
 
 from bargein.services.providers.gemini._schema import function_declaration
-from bargein.services.tools import Tool, tool
+from bargein.services.tools import tool
+
+WithZone = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 
 
 class Size(msgspec.Struct):
@@ -91,48 +92,42 @@ def test_no_arguments() -> None:
     assert declared(now) == {"name": "now", "description": "The time."}
 
 
-@tool
-def ordinary(
-    day: dt.date, order: uuid.UUID, amount: decimal.Decimal, length: dt.timedelta, moment: dt.datetime, count: int
-) -> str:
-    """Take ordinary types of Python."""
-    return ""
+def test_formats_that_the_subset_lacks_become_words() -> None:
+    """The API refuses any format of a string but `date-time`."""
 
+    def book(day: dt.date, at: WithZone, order: uuid.UUID, price: Decimal, wait: dt.timedelta | None = None) -> None:
+        """Book.
 
-def test_formats_that_the_api_refuses_are_described() -> None:
-    """It takes two formats of strings, and closes the session for others; the model learns of them in words."""
-    properties = function_declaration(ordinary.schema)["parameters"]["properties"]
-    assert {name: each["type"] for name, each in properties.items()} == {
-        **dict.fromkeys(("day", "order", "amount", "length", "moment"), "STRING"),
-        "count": "INTEGER",
+        Args:
+            day: When.
+        """
+
+    properties = declared(book)["parameters"]["properties"]
+    assert properties["day"] == {"type": "STRING", "description": "When. (a date as YYYY-MM-DD)"}
+    assert properties["at"] == {"type": "STRING", "format": "date-time"}
+    assert properties["order"] == {"type": "STRING", "description": "a UUID"}
+    assert properties["price"] == {"type": "STRING", "description": "a decimal number"}
+    assert properties["wait"] == {
+        "type": "STRING",
+        "description": "an ISO 8601 duration, such as PT5M",
+        "nullable": True,
     }
-    assert properties["day"] == {"type": "STRING", "description": "Format: date"}
-    kept = {"type": "string", "format": "date-time", "description": "When."}
-    translated = function_declaration({"name": "f", "parameters": {"properties": {"at": kept}, "type": "object"}})
-    assert translated["parameters"]["properties"]["at"] == {**kept, "type": "STRING"}
 
 
-@tool
-def anything(value: Any) -> str:
-    """Take anything."""
-    return ""
+def test_values_without_a_type_items_or_properties_are_given_as_json_schema() -> None:
+    def tag(tags: list) -> None:  # type: ignore[type-arg]
+        """Tag."""
 
+    def save(data: dict[str, Any]) -> None:
+        """Save."""
 
-@tool
-def tags(values: list) -> str:  # type: ignore[type-arg]
-    """Take a list."""
-    return ""
+    def note(value: Any) -> None:
+        """Note."""
 
+    def deep(rows: list[dict[str, Any]]) -> None:
+        """Deep."""
 
-@tool
-def data(values: dict) -> str:  # type: ignore[type-arg]
-    """Take a dictionary."""
-    return ""
-
-
-@pytest.mark.parametrize("given", [anything, tags, data], ids=lambda each: each.name)
-def test_a_schema_of_unknown_type_is_given_as_it_stands(given: Tool[..., Any]) -> None:
-    """The subset has no schema without a type, no array without items and no object without properties."""
-    declaration = function_declaration(given.schema)
-    assert "parameters" not in declaration
-    assert declaration["parametersJsonSchema"] == given.schema["parameters"]
+    for function in (tag, save, note, deep):
+        made = declared(function)
+        assert "parameters" not in made, made
+        assert made["parametersJsonSchema"] == tool(function).schema["parameters"]

@@ -392,7 +392,7 @@ async def test_a_request_that_goes_wrong_in_the_middle() -> None:
         (403, "ExpiredTokenException: The security token included in the request is expired", "is expired"),
         (403, "AccessDeniedException: You don't have access to the model", "the key may not do this"),
         (404, "ResourceNotFoundException: no such model", "there is no such model"),
-        (400, "ValidationException: the model id is invalid", "this cannot be asked of it"),
+        (400, "ValidationException: the model id is invalid", "it does not accept the request"),
     ],
 )
 async def test_refusals_that_are_final(status: int, body: str, says: str) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 from itertools import pairwise
 
 import anyio
+import msgspec
 import numpy as np
 import pytest
 from aiortc.sdp import candidate_from_sdp
@@ -382,7 +383,7 @@ async def test_who_is_gone_is_not_known() -> None:
 
 async def test_twenty_peers_at_once_and_one_too_many() -> None:
     """Each is answered; then all is given back: tasks, threads, sockets."""
-    room = Room(sessions=20)
+    room = Room(max_sessions=20)
     async with client() as peer, WebRtcServer(room.sessions) as server:
         await peer.join(server)
         await server.delete(peer.name)
@@ -432,3 +433,45 @@ def _held() -> tuple[int, int, int]:
     threads = [each for each in threading.enumerate() if each.name.endswith("-decoder")]  # and not the loop's own pool
     files = os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd") else []
     return len(asyncio.all_tasks()), len(threads), len(files)
+
+
+@pytest.mark.parametrize("own_first", [False, True])
+async def test_a_data_channel_of_the_page_itself_is_left_alone(own_first: bool) -> None:
+    """The agent's messages stay on "bargein", and what is sent on the other channel ends nothing."""
+    room = Room()
+    async with WebRtcServer(room.sessions) as server, client(channel=not own_first) as peer:
+        other: list[object] = []
+        if own_first:
+            peer.pc.createDataChannel("chat").on("message", other.append)
+        await peer.join(server)
+        if own_first:
+            await until(lambda: bool(other))  # it was the only one so far
+            other.clear()
+            peer.channel = peer.pc.createDataChannel("bargein")
+            peer.channel.on("message", lambda data: peer.messages.append(msgspec.json.decode(data)))
+            await until(lambda: bool(peer.of("ready")))
+        chat = peer.pc.createDataChannel("cursor")
+        chat.on("message", other.append)
+        await until(lambda: chat.readyState == "open")
+        for _ in range(30):
+            chat.send('{"x": 1}')
+        peer.send('{"type": "text", "text": "hello"}')
+        await until(lambda: bool(peer.of("response")))
+        assert other == []
+        assert room.sessions.statistics().open == 1
+
+
+async def test_a_peer_may_have_so_many_addresses_and_no_more() -> None:
+    """In its offer and its patches together: thousands of them would keep the loop busy, and aim packets at others."""
+    room = Room()
+    flood = "".join(f"a=candidate:{n} 1 udp 1 10.0.{n // 250}.{n % 250} 5000 typ host\r\n" for n in range(4_000))
+    async with WebRtcServer(room.sessions) as server, client() as peer:
+        offer = await peer.offer()
+        answer = await server.offer(offer.replace("a=end-of-candidates\r\n", flood + "a=end-of-candidates\r\n", 1))
+        _, connection = server._find(answer.name)
+        ice = connection._dtls.transport
+        assert 1 <= len(ice._connection._remote_candidates) <= 32
+        fragment = f"a=ice-ufrag:{credentials_of(offer)[0]}\r\na=mid:0\r\n{flood}"
+        assert await server.patch(answer.name, fragment) == ""
+        assert len(ice._connection._remote_candidates) <= 32
+        await server.delete(answer.name)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import anyio
 import numpy as np
 import pytest
 
-from bargein.pipeline import Audio, Frame, Pass, Pipeline, UserText, Video
+from bargein.pipeline import Audio, Failure, Frame, Pass, Pipeline, Processor, UserText, Video
 from bargein.services.media.voice_sender import Encoder
 from bargein.services.transports import Peer, PeerJoined, PeerLeft, SessionLimits
 from bargein.services.transports.webrtc import WebRtcTransport
@@ -67,3 +69,23 @@ async def test_a_muted_microphone_is_heard_as_silence() -> None:
         async for frame in session:
             heard += frame.ms if isinstance(frame, Audio) else 0
     assert heard == 2020
+
+
+async def test_an_event_is_counted_once_above_the_source() -> None:
+    """The engine gives it to every processor above that takes it, so the source must not give it again."""
+    seen: list[Frame] = []
+
+    def observer(frame: Failure) -> None:
+        seen.append(frame)
+
+    class Failing(Processor):
+        def process(self, frame: PeerJoined) -> Iterator[Failure]:
+            yield Failure(message="once")
+
+    transport = WebRtcTransport(Peer(name="p"), SessionLimits())
+    async with Pipeline(observer, transport.source, Failing(), Pass(PeerLeft)).session() as session:
+        transport.on_connected()
+        transport.leave("enough", clean=True)
+        transport.on_frame(UserText(text="so that it joins"))
+        await session.drained()
+    assert [type(frame) for frame in seen] == [Failure]

@@ -45,8 +45,8 @@ def test_what_is_packed_is_unpacked(samples: list[int], channels: int, rate: int
     [
         (b"", "0 bytes"),
         (b"\1" * 15, "15 bytes"),
-        (pack(SOUND, 0, 0)[:16], "0 bytes are no whole"),
-        (pack(SOUND, 0, 0)[:-1], "5 bytes are no whole"),
+        (pack(SOUND, 0, 0)[:16], "0 bytes are not whole"),
+        (pack(SOUND, 0, 0)[:-1], "5 bytes are not whole"),
         (b"\2" + pack(SOUND, 0, 0)[1:], "begins with 02010000"),
         (b"\1\1\1\0" + pack(SOUND, 0, 0)[4:], "begins with 01010100"),
         (b"\1\0" + pack(SOUND, 0, 0)[2:], "0 channels at 16000 Hz"),
@@ -75,7 +75,7 @@ def test_the_agent_hears_frames() -> None:
     wire = AgentWire()
     assert list(wire.decode('{"type": "text", "text": "hi"}')) == [UserText(text="hi")]
     assert list(wire.decode('{"type": "end"}')) == [Finish()]
-    with pytest.raises(ControlError, match="no time to start"):
+    with pytest.raises(ControlError, match="not the time for a start"):
         list(wire.decode(control.encode_start(Start())))
 
 

@@ -19,19 +19,21 @@ SAME: Final = (
     "required",
 )
 """Keywords that mean the same in both forms."""
-FORMATS: Final = {
-    "string": frozenset({"enum", "date-time"}),
-    "integer": frozenset({"int32", "int64"}),
-    "number": frozenset({"float", "double"}),
-}
-"""The formats of each type that the API takes; it closes the session for others. Other formats go into the description.
-
-Sources: the API's `Schema`, and google-gemini/gemini-cli#3178.
-"""
 IGNORED: Final = {"title", "default", "additionalProperties", "examples"}
 """Keywords that are left out, because the model does not need them."""
-TRANSLATED: Final = {"type", "format", "properties", "items", "anyOf"}
+TRANSLATED: Final = {"type", "properties", "items", "anyOf", "format"}
 """Keywords that are translated."""
+
+FORMATS: Final = {"string": {"date-time"}, "integer": {"int32", "int64"}, "number": {"float", "double"}}
+"""The formats of the subset, by type. The API refuses a declaration with any other."""
+FORMAT_WORDS: Final = {
+    "date": "a date as YYYY-MM-DD",
+    "time": "a time as HH:MM:SS",
+    "duration": "an ISO 8601 duration, such as PT5M",
+    "decimal": "a decimal number",
+    "uuid": "a UUID",
+}
+"""What is added to the description in place of a format that the subset lacks."""
 
 
 class _NotInSubsetError(Exception):
@@ -56,22 +58,28 @@ def function_declaration(tool: dict[str, Any]) -> dict[str, Any]:
 
 
 def _translate(schema: dict[str, Any]) -> dict[str, Any]:
-    """Translate one schema.
+    """Translate one schema. Raises `_NotInSubsetError` for what the subset lacks.
 
-    Raises `_NotInSubsetError` for references, constants, tuples and dictionaries, and for a value, a list or an object
-    of unknown type: the API refuses a schema without a type, an array without items and an object without properties.
+    It lacks references, constants, tuples and typed dictionaries. Every value needs a type, an array its items, and an
+    object its properties.
     """
     if schema.keys() - TRANSLATED - IGNORED - set(SAME) or isinstance(schema.get("additionalProperties"), dict):
         raise _NotInSubsetError
     if not all(isinstance(each, str) for each in schema.get("enum", ())):
         raise _NotInSubsetError  # an enum of the subset holds strings only
-    result: dict[str, Any] = {key: schema[key] for key in SAME if key in schema} | _format(schema)
+    result: dict[str, Any] = {key: schema[key] for key in SAME if key in schema}
     choices = schema.get("anyOf", ())
     types = schema.get("type", ())
     if isinstance(types, list | tuple):
         choices = [*choices, *({"type": each} for each in types)]
     else:
         result["type"] = types.upper()
+    if "format" in schema:
+        if isinstance(types, str) and schema["format"] in FORMATS.get(types, ()):
+            result["format"] = schema["format"]
+        else:
+            words = FORMAT_WORDS.get(schema["format"], f"format: {schema['format']}")
+            result["description"] = f"{result['description']} ({words})" if "description" in result else words
     non_null = [each for each in choices if each.get("type") != "null"]
     if len(non_null) < len(choices):
         result["nullable"] = True
@@ -83,24 +91,11 @@ def _translate(schema: dict[str, Any]) -> dict[str, Any]:
         result["items"] = _translate(schema["items"])
     if properties := schema.get("properties"):
         result["properties"] = {name: _translate(each) for name, each in properties.items()}
+    kind = result.get("type")
+    if (kind == "ARRAY" and "items" not in result) or (kind == "OBJECT" and "properties" not in result):
+        raise _NotInSubsetError
+    if kind is None and "anyOf" not in result:
+        raise _NotInSubsetError
     if not result.get("required", True):
         del result["required"]
-    kind = result.get("type", "")
-    if not (kind or "anyOf" in result) or (kind, True) in (
-        ("ARRAY", "items" not in result),
-        ("OBJECT", "properties" not in result),
-    ):
-        raise _NotInSubsetError
     return result
-
-
-def _format(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the format of a schema, if the API takes it, or else the description with the format in it."""
-    name = schema.get("format")
-    if name is None:
-        return {}
-    kinds = schema.get("type", ())
-    if name in FORMATS.get(kinds if isinstance(kinds, str) else "", ()):
-        return {"format": name}
-    described = schema.get("description")
-    return {"description": f"{described} (format: {name})" if described else f"Format: {name}"}

@@ -14,7 +14,7 @@ from bargein.pipeline.lowlevel import check_options
 from bargein.services.history import History
 from bargein.services.providers._shared.keys import Token, check_key, check_token, fetch_token
 from bargein.services.realtime import Profile, Realtime, ReconnectPolicy, Settings
-from bargein.services.realtime.protocol import named_setting
+from bargein.services.realtime.settings import named_setting
 from bargein.services.sockets import Endpoint, Socket, dial
 from bargein.services.tools import Tool, Toolbox
 

@@ -19,7 +19,7 @@ import msgspec
 
 from bargein.services.history import Entry
 from bargein.services.realtime import Event, Message, Profile, Protocol, ProtocolFault, SessionReady, Settings
-from bargein.services.realtime.protocol import deep_merge
+from bargein.services.realtime.settings import deep_merge
 from bargein.services.sockets import Endpoint
 
 from . import wire

@@ -26,7 +26,9 @@ square."""
 class PhonemeLength(Protocol):
     """The length of a phoneme, as the library reports it."""
 
-    num_samples: int
+    @property
+    def num_samples(self) -> int:
+        """Number of samples."""
 
 
 class Phrase(msgspec.Struct):

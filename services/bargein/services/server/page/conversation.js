@@ -1,44 +1,75 @@
-// The conversation as it is heard: who said what, which words are still coming, and which never came.
+// The conversation as it is heard: who said what, which words are still to come, and which never came.
+
+import { Follower } from "./follow.js";
+
+const MOST = 500; // lines that are kept
 
 export class Conversation {
-  constructor(list) {
+  // `list` is an <ol>; its parent scrolls; `newest` is the button that goes to its end. `changed(empty)` is called when
+  // it becomes empty, or no longer is.
+  constructor(list, newest, changed) {
     this.list = list;
+    this.follower = new Follower(list.parentElement, newest);
+    this.changed = changed;
     this.clear();
   }
 
   clear() {
     this.list.replaceChildren();
+    this.nodes = []; // what stands there, in order: entries, tools and marks
+    this.#forget();
+    this.changed(true);
+  }
+
+  #forget() {
     this.entries = new Map(); // by speaker and item
     this.tools = new Map(); // by call
-    this.open = null; // the agent's entry that is being heard
-    this.turn = null; // the last entry of the agent's, for its figures
+    this.turn = null; // the agent's last entry, for its figures
+    this.early = ""; // a figure that came before its entry
     this.cuts = new Map(); // marks of interrupts, by epoch
     this.reactions = new Map(); // how fast they were, by epoch: may be known before the interrupt is
   }
 
+  begin(words) {
+    // A new session begins: its items and epochs count anew. What stands there stays.
+    this.finish();
+    this.#forget();
+    if (this.nodes.length) this.mark(words);
+  }
+
+  finish() {
+    // The call is over: nothing more comes, and nobody speaks.
+    this.#cut();
+    for (const entry of this.entries.values()) if (entry.speaker === "user") entry.node.classList.remove("partial");
+  }
+
   get lines() {
-    // What stands there, for programs and tests.
-    return [...this.entries.values()].map(({ speaker, text, heard, final, cut }) => ({ speaker, text, heard, final, cut }));
+    return this.story.filter(({ kind }) => kind === "words");
+  }
+
+  get story() {
+    // What stands there, for programs and files.
+    return this.nodes.map(({ kind, speaker, text, heard, final, cut, words, node, data }) => {
+      if (kind === "words") return { kind, speaker, text, heard, final, cut };
+      return { kind, words: kind === "tool" ? node.textContent : words, ...(data && { tool: data }) };
+    });
   }
 
   user(item, text, final) {
-    const entry = this.#entry("user", item || `typed-${this.entries.size}`);
+    const entry = this.#entry("user", item || `typed-${this.nodes.length}`);
     Object.assign(entry, { text, heard: text, final });
-    entry.words.textContent = text;
+    entry.body.textContent = text;
     entry.node.classList.toggle("partial", !final);
     entry.node.setAttribute("aria-busy", String(!final)); // read aloud when it is whole, not word by word
-    if (final && !text.trim()) {
-      entry.node.remove();
-      this.entries.delete(entry.key);
-    }
-    this.#follow();
+    if (final && !text.trim()) this.#remove(entry);
+    this.follower.changed();
   }
 
   written(item, text) {
     const entry = this.#entry("agent", item);
     if (entry.cut) return;
     entry.text += text;
-    this.open = this.turn = entry;
+    this.turn = entry;
     this.#show(entry);
   }
 
@@ -52,19 +83,22 @@ export class Conversation {
   }
 
   interrupted(epoch) {
-    // What the agent had not yet said fades: it never will. Gives whether there was anything.
+    // What the agent had not said fades: it never will. Gives whether there was anything.
+    const cut = this.#cut();
+    if (cut) {
+      this.cuts.set(epoch, this.mark("Interrupted", "cut"));
+      this.reacted(epoch, this.reactions.get(epoch));
+    }
+    return cut;
+  }
+
+  #cut() {
     let cut = false;
     for (const entry of this.entries.values()) {
-      if (entry.speaker === "agent" && !entry.final && !entry.cut) {
-        entry.cut = cut = true;
-        entry.node.classList.add("cut");
-        entry.node.setAttribute("aria-busy", "false");
-      }
-    }
-    this.open = null;
-    if (cut) {
-      this.cuts.set(epoch, this.#line("mark", `interrupted, epoch ${epoch}`));
-      this.reacted(epoch, this.reactions.get(epoch));
+      if (entry.speaker !== "agent" || entry.final || entry.cut) continue;
+      entry.cut = cut = true;
+      entry.node.classList.add("cut");
+      entry.node.setAttribute("aria-busy", "false");
     }
     return cut;
   }
@@ -74,65 +108,87 @@ export class Conversation {
     if (ms !== undefined) this.figure(this.cuts.get(epoch), `silent after ${Math.round(ms)} ms`);
   }
 
-  tool(message) {
-    let node = this.tools.get(message.call);
-    if (!node) this.tools.set(message.call, (node = this.#line("tool", "")));
-    node.data = { ...node.data, ...message };
-    const { name, arguments: given, state, output, error, cancelled } = node.data;
-    const code = document.createElement("code");
-    code.textContent = `${name}${given && given !== "{}" ? ` ${given}` : ""}`;
-    const outcome = cancelled ? "called off" : state === "finished" ? output : state === "progress" ? message.message : "…";
-    node.replaceChildren(code, ` ${error ? "failed: " : "→ "}${outcome}`);
-    this.#follow();
+  answered(ms) {
+    // The answer's first sound came so long after the question. Its words may come later than this.
+    const words = `after ${Math.round(ms)} ms`;
+    const { turn } = this;
+    if (turn && !turn.cut && !turn.answered) this.figure(turn, words);
+    else this.early = words;
+    if (turn) turn.answered = true;
   }
 
-  figure(node, words) {
-    if (!node) return;
+  tool(message) {
+    let tool = this.tools.get(message.call);
+    if (!tool) {
+      tool = this.#add({ kind: "tool", data: {} }, "tool");
+      this.tools.set(message.call, tool);
+    }
+    Object.assign(tool.data, message);
+    const { name, arguments: given, state, output, error, cancelled } = tool.data;
+    const code = document.createElement("code");
+    code.textContent = `${name}${given && given !== "{}" ? ` ${given}` : ""}`;
+    const outcome = cancelled ? "cancelled" : state === "finished" ? output : state === "progress" ? message.message : "...";
+    tool.node.replaceChildren(code, ` ${error ? "failed: " : "→ "}${outcome}`);
+    this.follower.changed();
+  }
+
+  mark(words, kind = "mark") {
+    const mark = this.#add({ kind, words }, kind);
+    mark.node.textContent = words;
+    this.follower.changed();
+    return mark;
+  }
+
+  figure(line, words) {
+    if (!line) return;
     const tag = document.createElement("span");
     tag.className = "tag";
     tag.textContent = words;
-    (node.head ?? node).append(tag);
+    (line.head ?? line.node).append(" ", tag);
   }
 
   #entry(speaker, item) {
     const key = `${speaker} ${item}`;
-    let entry = this.entries.get(key);
-    if (!entry) {
-      const node = document.createElement("li");
-      const head = document.createElement("span");
-      const words = document.createElement("span");
-      node.className = speaker;
-      head.className = "who";
-      head.textContent = speaker === "user" ? "you" : "agent";
-      words.className = "words";
-      node.append(head, words);
-      this.list.append(node);
-      entry = { key, speaker, node, head, words, text: "", heard: "", final: false, cut: false };
-      this.entries.set(key, entry);
+    if (this.entries.has(key)) return this.entries.get(key);
+    const entry = this.#add({ kind: "words", key, speaker, text: "", heard: "", final: false, cut: false }, speaker);
+    entry.head = document.createElement("span");
+    entry.head.className = "who";
+    entry.head.textContent = speaker === "user" ? "You" : "Agent";
+    entry.body = document.createElement("span");
+    entry.body.className = "words";
+    entry.node.append(entry.head, entry.body);
+    this.entries.set(key, entry);
+    if (speaker === "agent" && this.early) {
+      this.figure(entry, this.early);
+      entry.answered = true;
+      this.early = "";
     }
     return entry;
+  }
+
+  #add(line, style) {
+    line.node = document.createElement("li");
+    line.node.className = style;
+    this.list.append(line.node);
+    this.nodes.push(line);
+    if (this.nodes.length === 1) this.changed(false);
+    if (this.nodes.length > MOST) this.#remove(this.nodes[0]);
+    return line;
+  }
+
+  #remove(line) {
+    line.node.remove();
+    this.nodes.splice(this.nodes.indexOf(line), 1);
+    if (line.key) this.entries.delete(line.key);
+    if (!this.nodes.length) this.changed(true);
   }
 
   #show(entry) {
     const coming = document.createElement("span");
     coming.className = "coming";
     coming.textContent = entry.text.slice(entry.heard.length);
-    entry.words.replaceChildren(entry.heard, coming);
+    entry.body.replaceChildren(entry.heard, coming);
     entry.node.setAttribute("aria-busy", String(!entry.final && !entry.cut));
-    this.#follow();
-  }
-
-  #line(kind, words) {
-    const node = document.createElement("li");
-    node.className = kind;
-    node.textContent = words;
-    this.list.append(node);
-    this.#follow();
-    return node;
-  }
-
-  #follow() {
-    const { scrollHeight, scrollTop, clientHeight } = this.list;
-    if (scrollHeight - scrollTop - clientHeight < 160) this.list.scrollTop = scrollHeight;
+    this.follower.changed();
   }
 }

@@ -1,29 +1,81 @@
 // Draws every session's pipeline anew each second, with what has been counted in it.
 
-import { ask } from "./connection.js";
+import { ask, askJson, pause } from "./server.js";
 
-const sessions = document.getElementById("sessions");
+const EVERY_MS = 1000;
+const EDGE = 20; // pixels above the first row
+const $ = (id) => document.getElementById(id);
+const sections = new Map(); // by session
 
 async function refresh() {
-  const names = await (await ask("sessions")).json();
-  document.getElementById("none").hidden = names.length > 0;
-  for (const node of [...sessions.children]) if (!names.some(({ name }) => name === node.dataset.name)) node.remove();
-  for (const { name, brain, seconds } of names) {
-    let node = [...sessions.children].find((each) => each.dataset.name === name);
-    if (!node) {
-      node = document.createElement("section");
-      node.dataset.name = name;
-      node.append(document.createElement("h2"), document.createElement("article"));
-      sessions.append(node);
-    }
-    const drawn = await ask(`graph.svg?session=${encodeURIComponent(name)}`);
-    node.firstChild.textContent = `${name}, ${brain || "any brain"}, ${Math.round(seconds)} s`;
-    if (drawn.ok) node.lastChild.innerHTML = await drawn.text();
+  const sessions = await askJson("sessions");
+  $("none").hidden = sessions.length > 0;
+  for (const [name, section] of sections) {
+    if (sessions.some((each) => each.name === name)) continue;
+    section.remove();
+    sections.delete(name);
   }
+  for (const session of sessions) await draw(session);
 }
 
-document.querySelector("#none a").href = `./${location.search}`; // with the token, if there is one
+async function draw({ name, brain, seconds }) {
+  const answer = await ask(`graph.svg?session=${encodeURIComponent(name)}`);
+  if (!answer.ok) return; // it has just ended
+  const section = sections.get(name) ?? document.createElement("section");
+  if (!sections.has(name)) {
+    section.append(document.createElement("h2"), document.createElement("article"));
+    $("sessions").append(section);
+    sections.set(name, section);
+  }
+  const [title, article] = section.children;
+  const parsed = new DOMParser().parseFromString(await answer.text(), "image/svg+xml").documentElement;
+  const drawing = document.importNode(parsed, true);
+  drawing.querySelector("style")?.remove(); // graph.css has the page's own, and the page's policy refuses others
+  const foot = [...drawing.children].filter((node) => node.tagName === "text").pop(); // it may be wider than a column
+  foot?.remove();
+  const about = document.createElement("span");
+  about.textContent = [brain, `${Math.round(seconds)} s`, foot?.textContent].filter(Boolean).join(" · ");
+  title.replaceChildren(name, about);
+  article.replaceChildren(...columns(drawing, article.clientWidth));
+}
+
+function columns(drawing, room) {
+  // A pipeline is drawn from top to bottom. Cut it between two rows into as many columns as there is room for.
+  const width = drawing.viewBox.baseVal.width;
+  const height = drawing.viewBox.baseVal.height;
+  const boxes = [...drawing.querySelectorAll(".box, .task, .thread, .end")];
+  const rows = [...new Set(boxes.map((box) => Number(box.getAttribute("y"))))].sort((one, other) => one - other);
+  const count = Math.max(1, Math.min(Math.floor((room - 24) / (width + 8)), Math.ceil(rows.length / 4)));
+  const each = Math.ceil(rows.length / count);
+  const slices = [];
+  for (let first = 0; first < rows.length; first += each) {
+    const top = first === 0 ? rows[0] - EDGE : between(boxes, rows, first);
+    const bottom = first + each < rows.length ? between(boxes, rows, first + each) : height - EDGE;
+    const slice = first === 0 ? drawing : drawing.cloneNode(true);
+    slices.push([slice, top, bottom]);
+  }
+  for (const [slice, top, bottom] of slices) {
+    slice.setAttribute("viewBox", `0 ${top} ${width} ${bottom - top}`);
+    slice.setAttribute("height", bottom - top);
+  }
+  return slices.map(([slice]) => slice);
+}
+
+function between(boxes, rows, row) {
+  // The middle of the gap above a row.
+  const above = boxes.filter((box) => Number(box.getAttribute("y")) === rows[row - 1]);
+  const end = Math.max(...above.map((box) => rows[row - 1] + Number(box.getAttribute("height"))));
+  return (end + rows[row]) / 2;
+}
+
+$("none").querySelector("a").href = `./${location.search}`; // with the token, if there is one
 for (;;) {
-  await refresh().catch(() => {});
-  await new Promise((done) => setTimeout(done, 1000));
+  try {
+    await refresh();
+    $("problem").hidden = true;
+  } catch (error) {
+    $("problem").textContent = error.message;
+    $("problem").hidden = false;
+  }
+  await pause(EVERY_MS);
 }

@@ -1,8 +1,9 @@
 // Two lanes of sound over time, the user's above and the agent's below, with what happened in it.
 
 const STEP = 0.02; // seconds a level stands for
-const WINDOW = 24; // seconds that are seen at once
+const WIDTH = 42; // pixels that a second takes, as long as between 8 and 24 seconds are seen
 const KEPT = 3600 / STEP; // levels that are kept: an hour
+const MARKS = 2000; // marks that are kept
 
 export class Timeline {
   constructor(canvas) {
@@ -34,21 +35,28 @@ export class Timeline {
     lane[at] = level;
   }
 
+  get window() {
+    // Seconds that are seen at once.
+    return Math.max(8, Math.min(24, Math.round(this.canvas.clientWidth / WIDTH)));
+  }
+
   get now() {
     return Math.max(this.levels.user.length, this.levels.agent.length) * STEP;
   }
 
   mark(kind, label) {
+    if (this.marks.length >= MARKS) this.marks.shift();
     this.marks.push({ time: this.now, kind, label });
-    const words = { cut: "interrupt, epoch", tool: "tool", turn: "answer after", speech: "you speak" }[kind];
-    this.canvas.setAttribute("aria-label", `Timeline, ${Math.round(this.now)} seconds. Last: ${words} ${label}`);
+    const words = { cut: "you interrupted", tool: `tool ${label}`, turn: `answer after ${label}`, speech: "you speak" }[kind];
+    this.canvas.setAttribute("aria-label", `Timeline, ${Math.round(this.now)} seconds. Last: ${words}.`);
   }
 
   draw() {
     const { canvas } = this;
     const ratio = window.devicePixelRatio || 1;
     const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-    if (canvas.width !== Math.round(width * ratio)) {
+    if (!width) return; // it is not shown
+    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
       canvas.width = Math.round(width * ratio);
       canvas.height = Math.round(height * ratio);
     }
@@ -57,11 +65,12 @@ export class Timeline {
     const draw = canvas.getContext("2d");
     draw.setTransform(ratio, 0, 0, ratio, 0, 0);
     draw.clearRect(0, 0, width, height);
-    if (this.following) this.view = Math.max(0, this.now - WINDOW + 1);
-    const x = (time) => ((time - this.view) / WINDOW) * width;
+    const span = this.window;
+    if (this.following) this.view = Math.max(0, this.now - span + 1);
+    const x = (time) => ((time - this.view) / span) * width;
     this.#seconds(draw, x, width, height, colour);
-    this.#lane(draw, "user", x, height * 0.26, height * 0.18, colour("user"));
-    this.#lane(draw, "agent", x, height * 0.74, height * 0.18, colour("agent"));
+    this.#lane(draw, "user", x, height * 0.27, height * 0.15, colour("user"));
+    this.#lane(draw, "agent", x, height * 0.79, height * 0.15, colour("agent"));
     this.#happenings(draw, x, width, height, colour);
   }
 
@@ -69,7 +78,7 @@ export class Timeline {
     draw.font = "10px system-ui, sans-serif";
     draw.fillStyle = colour("soft");
     draw.strokeStyle = colour("line");
-    for (let second = Math.ceil(this.view); second < this.view + WINDOW; second++) {
+    for (let second = Math.ceil(this.view); second < this.view + this.window; second++) {
       if (second % 2) continue;
       draw.beginPath();
       draw.moveTo(x(second), 0);
@@ -84,10 +93,10 @@ export class Timeline {
   #lane(draw, who, x, middle, reach, colour) {
     const lane = this.levels[who];
     const first = Math.max(0, Math.floor(this.view / STEP));
-    const last = Math.min(lane.length, Math.ceil((this.view + WINDOW) / STEP));
+    const last = Math.min(lane.length, Math.ceil((this.view + this.window) / STEP));
     draw.fillStyle = colour;
     draw.globalAlpha = 0.35;
-    draw.fillRect(x(this.view), middle - 0.5, x(this.view + WINDOW), 1);
+    draw.fillRect(x(this.view), middle - 0.5, x(this.view + this.window), 1);
     draw.globalAlpha = 1;
     const bar = Math.max(1, x(this.view + STEP) * 0.8);
     for (let at = first; at < last; at++) {
@@ -97,11 +106,11 @@ export class Timeline {
   }
 
   #happenings(draw, x, width, height, colour) {
-    const row = { speech: 10, tool: height * 0.48, turn: height * 0.55, cut: height - 14 };
+    const row = { speech: 10, tool: height * 0.52, turn: height * 0.62, cut: height - 14 };
     const tint = { speech: "user", tool: "soft", turn: "ink", cut: "cut" };
     draw.font = "600 10px system-ui, sans-serif";
     for (const { time, kind, label } of this.marks) {
-      if (time < this.view || time > this.view + WINDOW) continue;
+      if (time < this.view || time > this.view + this.window) continue;
       draw.fillStyle = draw.strokeStyle = colour(tint[kind]);
       if (kind === "cut") draw.fillRect(x(time) - 1, 0, 2, height);
       else draw.fillRect(x(time) - 0.5, row[kind] - 8, 1, 9);
@@ -113,7 +122,7 @@ export class Timeline {
     const from = this.view;
     const move = (event) => {
       this.view = from;
-      this.#move(((down.clientX - event.clientX) / this.canvas.clientWidth) * WINDOW);
+      this.#move(((down.clientX - event.clientX) / this.canvas.clientWidth) * this.window);
     };
     const up = () => this.canvas.removeEventListener("pointermove", move);
     this.canvas.setPointerCapture(down.pointerId);
@@ -122,7 +131,7 @@ export class Timeline {
   }
 
   #move(seconds) {
-    const most = Math.max(0, this.now - WINDOW + 1);
+    const most = Math.max(0, this.now - this.window + 1);
     this.view = Math.max(0, Math.min(most, this.view + seconds));
     this.following = this.view >= most;
   }

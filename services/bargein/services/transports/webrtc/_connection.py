@@ -8,6 +8,7 @@ from typing import Any, TypeVarTuple
 
 import anyio
 import anyio.abc
+import msgspec
 from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
@@ -27,7 +28,15 @@ from bargein.services.media.tracks import PictureTrack, VoiceTrack
 from bargein.services.media.voice_receiver import RATE
 from bargein.services.transports import control
 
-from ._fragment import Fragment, credentials_of, replace_credentials, split_named_candidates
+from ._fragment import (
+    MAX_CANDIDATES,
+    Fragment,
+    credentials_of,
+    is_within_limit,
+    limit_candidates,
+    replace_credentials,
+    split_named_candidates,
+)
 from ._offer import parse_offer
 from ._path import Path
 from .transport import MAX_UNREAD_BYTES, WebRtcTransport
@@ -39,6 +48,8 @@ Args = TypeVarTuple("Args")
 log = logging.getLogger("bargein.webrtc")
 
 SECOND = 1_000_000_000
+CHANNEL_LABEL = "bargein"
+"""The label of the data channel that carries messages, where a peer opens several."""
 GOODBYE_SECONDS = 0.5
 """Longest time that the last message may take."""
 RESTART_SECONDS = 30.0
@@ -78,6 +89,7 @@ class RtcConnection:
         self._servers = config.iceServers or []
         self.username = ""
         """The peer's `ice-ufrag`. Another one asks for an ICE restart."""
+        self._candidates: set[str] = set()
         self._negotiating = anyio.Lock()
         self._pc.on("datachannel", self._on_channel)
         self._pc.on("track", self._on_track)
@@ -114,7 +126,9 @@ class RtcConnection:
 
     async def _negotiate(self, offer: str, username: str) -> str:
         pc = self._pc
-        offer, later = split_named_candidates(offer)
+        if username != self.username:  # an ICE restart has other addresses
+            self._candidates.clear()
+        offer, later = split_named_candidates(limit_candidates(offer, self._candidates, MAX_CANDIDATES))
         await pc.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         if self._path is None:
             self._path = Path(self._dtls.transport, self._servers)
@@ -176,6 +190,12 @@ class RtcConnection:
 
     async def add_fragment(self, fragment: Fragment) -> None:
         """Add more addresses of the peer; names are looked up later. Raises what aiortc raises for a wrong address."""
+        allowed = tuple(
+            (line, mid)
+            for line, mid in fragment.candidates
+            if is_within_limit(f"candidate:{line}", self._candidates, MAX_CANDIDATES)
+        )
+        fragment = msgspec.structs.replace(fragment, candidates=allowed)
         for line, _ in fragment.candidates:
             candidate_from_sdp(line)  # raises for a line that is not a candidate
         if any(".local " in line for line, _ in fragment.candidates):
@@ -241,9 +261,23 @@ class RtcConnection:
     # What the connection reports ------------------------------------------------------------------------------------
 
     def _on_channel(self, channel: RTCDataChannel) -> None:
+        """Take the peer's first data channel, or the one called "bargein", for messages. Others are the page's own."""
+        current = self._channel
+        if current is not None and current.readyState != "closed" and not self._is_better(channel, current):
+            log.debug("%s: the data channel %r is ignored", self._transport.peer.name, channel.label)
+            return
+
+        def on_message(data: str | bytes) -> None:
+            if channel is self._channel:
+                self._transport.on_message(data)
+
         self._channel = channel
-        channel.on("message", self._transport.on_message)
+        channel.on("message", on_message)
         self.send(control.encode_ready(self._transport.peer.name, RATE))
+
+    @staticmethod
+    def _is_better(channel: RTCDataChannel, current: RTCDataChannel) -> bool:
+        return channel.label == CHANNEL_LABEL and current.label != CHANNEL_LABEL
 
     def _on_state(self) -> None:
         state = self._pc.connectionState

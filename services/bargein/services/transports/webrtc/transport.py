@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator
 from typing import Protocol
 
 import anyio
@@ -292,18 +291,17 @@ class _PeerReader(_WithPictures):
 
 
 class _EventSender(Processor):
-    """Sends the peer the events that come up the graph, and passes them on."""
+    """Sends the peer the events that come up the graph."""
 
     name = "notes"
 
     def __init__(self, transport: WebRtcTransport) -> None:
         self._transport = transport
 
-    def process(self, frame: control.SourceEvent) -> Iterator[control.SourceEvent]:
-        """Send the frame's message, and pass the frame on."""
+    def process(self, frame: control.SourceEvent) -> None:
+        """Send the frame's message. Processors above take the event by themselves, so it is not given on."""
         if (message := control.encode_agent_message(frame)) is not None:
             self._transport.send(message)
-        yield frame
 
 
 class _VoicePlayer(_WithPictures):

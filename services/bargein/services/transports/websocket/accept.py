@@ -24,7 +24,6 @@ __all__ = [
     "Authorize",
     "ConnectionRequest",
     "accept_websocket",
-    "bearer_token",
     "is_authorized",
     "limit_waiting",
     "serve_websocket_peer",
@@ -137,12 +136,6 @@ async def is_authorized(authorize: Authorize, token: str) -> bool:
     """Return what `authorize` decides about a token, whether it is sync or async."""
     answer = authorize(token)
     return bool(await answer if inspect.isawaitable(answer) else answer)
-
-
-def bearer_token(header: str) -> str:
-    """Return the token of an `Authorization` header; an empty string if it has none."""
-    scheme, _, token = header.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 async def _refuse(socket: Socket, message: Message, code: int, reason: str) -> None:

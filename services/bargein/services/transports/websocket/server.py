@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import importlib
 import ssl as tls
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
@@ -18,8 +17,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 from bargein.services import sockets
 from bargein.services.sockets import Socket
+from bargein.services.sockets.handshake import bearer_token, http_response, request_path
 from bargein.services.transports.message_socket import SocketTransport
-from bargein.services.transports.origin import is_loopback, refuse_origin
+from bargein.services.sockets.origin import is_loopback, refuse_origin
 from bargein.services.transports.sessions import BuildAgent, RefusedError, SessionLimits, Sessions
 
 from .accept import (
@@ -27,13 +27,17 @@ from .accept import (
     Authorize,
     ConnectionRequest,
     accept_websocket,
-    bearer_token,
     is_authorized,
     limit_waiting,
     serve_websocket_peer,
 )
 
 __all__ = ["WebSocketServer", "serve_websocket"]
+
+BACKLOG = 1024
+"""Connections that may wait to be accepted. With the usual 100, a burst of clients waits for seconds."""
+SINGLE_HEADERS = ("Host", "Origin", "Authorization")
+"""Headers that decide whether a peer may connect, and must not be there twice."""
 
 
 class WebSocketServer:
@@ -96,9 +100,11 @@ async def serve_websocket(
         if not path.startswith("/") or path != (path.rstrip("/") or "/"):
             raise ValueError(f"serve_websocket(paths={path!r}): expected a path such as '/twilio'")
 
+    local = is_loopback(host) or authorize is None  # a hostile page may have its name resolved to this server
+
     async def check(connection: Any, request: Any) -> Any:
         return await _refuse_request(
-            request, accepts, sessions, origins=origins or (), authorize=authorize, local=is_loopback(host)
+            request, accepts, sessions, origins=origins or (), authorize=authorize, local=local
         )
 
     async def accept_path(socket: Socket, request: ConnectionRequest) -> SocketTransport:
@@ -110,7 +116,7 @@ async def serve_websocket(
         decided = authorize is None or bearer_token(request.headers.get("Authorization", ""))
         connection = ConnectionRequest(
             address=getattr(socket, "address", ""),
-            path=_path(request),
+            path=request_path(request),
             params=dict(parse_qsl(urlsplit(request.path).query)),
             limits=sessions.limits,
             authorize=None if decided else authorize,
@@ -125,6 +131,7 @@ async def serve_websocket(
         process_request=check,
         max_size=sessions.limits.max_message_bytes,
         open_timeout=sessions.limits.open_seconds,
+        backlog=BACKLOG,
         **options,
     ) as server.port:
         yield server
@@ -140,28 +147,20 @@ async def _refuse_request(
     local: bool,
 ) -> Any:
     """Return the HTTP response that refuses a request; None if it may go on."""
-    if _path(request) not in paths:
-        return _response(404, "Not Found", f"Nothing is served at {_path(request)}.")
+    # With two of them, a proxy before this server may have checked the other one than is read here.
+    for name in SINGLE_HEADERS:
+        if len(request.headers.get_all(name)) > 1:
+            return http_response(400, "Bad Request", f"There is more than one {name} header.".encode())
+    if request_path(request) not in paths:
+        return http_response(404, "Not Found", f"Nothing is served at {request_path(request)}.".encode())
     origin, name = request.headers.get("Origin"), request.headers.get("Host", "")
     if reason := refuse_origin(origin, name, origins, local=local):
-        return _response(403, "Forbidden", reason)
+        return http_response(403, "Forbidden", reason.encode())
     token = bearer_token(request.headers.get("Authorization", ""))
     if authorize is not None and token and not await is_authorized(authorize, token):
-        return _response(401, "Unauthorized", "This token is wrong.")
+        return http_response(401, "Unauthorized", b"This token is wrong.")
     try:
         sessions.admit()
     except RefusedError as error:
-        return _response(503, "Service Unavailable", str(error))
+        return http_response(503, "Service Unavailable", str(error).encode())
     return None
-
-
-def _path(request: Any) -> str:
-    return urlsplit(request.path).path.rstrip("/") or "/"
-
-
-def _response(status: int, phrase: str, text: str) -> Any:
-    body = text.encode()
-    headers = importlib.import_module("websockets.datastructures").Headers(
-        {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(body)), "Connection": "close"}
-    )
-    return importlib.import_module("websockets.http11").Response(status, phrase, headers, body)

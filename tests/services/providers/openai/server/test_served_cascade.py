@@ -14,9 +14,11 @@ from bargein.pipeline import ResponseEnded, Transcript
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Heard, Pacer, Resample, Spoken
 from bargein.services.cascade import Cascade, ToolRequest
+from bargein.services.cascade.parts import Samples
 from bargein.services.failover import Failover
 from bargein.services.providers.openai import OpenAIRealtime
 from bargein.services.providers.openai.server.serve import serve_socket
+from bargein.services.providers.rules import Rules
 from bargein.services.sockets import Endpoint, Socket, pipe
 from bargein.services.tools import tool
 from tests.services.cascade.parts import LETTER_MS, Ears, Mind, Voice
@@ -28,6 +30,14 @@ pytestmark = pytest.mark.virtual
 
 STORY = "Once upon a time there was a king who had three sons and no time to listen to any of them. " * 3
 TOOL = {"type": "function", "name": "clock", "description": "The time.", "parameters": {"type": "object"}}
+
+
+class Interim(Ears):
+    """Understands the first word while the sound still comes."""
+
+    async def transcribe(self, sound: AsyncIterator[Samples]) -> AsyncIterator[str]:
+        async for _ in sound:
+            yield "what"
 
 
 def said(client: Client, count: int = 1) -> str:
@@ -80,6 +90,29 @@ async def test_push_to_talk() -> None:
     assert ears.heard_ms == pytest.approx(lengths, abs=5)
 
 
+async def test_what_is_committed_is_transcribed_at_once() -> None:
+    """Also where no response is asked for: push to talk shows the words before the client wants an answer."""
+    ears = Ears("one", "two", "three")
+    brain = Cascade(ears, Mind(["Yes."]), Voice())
+    session = {"audio": {"input": {"turn_detection": None, "transcription": {"model": "any"}}}}
+    async with piped(lambda: brain, session=session) as (client, _):
+        for count, name in enumerate(("yes", "stop"), 1):
+            await client.speak(spoken(name, 0))
+            await client.send("input_audio_buffer.commit")
+            completed = await client.next("conversation.item.input_audio_transcription.completed", count)
+            assert completed["transcript"] == ("one", "two")[count - 1]
+            assert completed["item_id"] == client.of("input_audio_buffer.committed")[count - 1]["item_id"]
+        await anyio.sleep(60)
+        assert not client.of("response.created")
+        await client.send("response.create")
+        await client.next("response.done")
+        await anyio.sleep(5)
+        assert len(client.of("response.done")) == 1
+    assert remembered(brain) == [("user", "one two"), ("assistant", "Yes.")]
+    lengths = [len(spoken(name, 0)) / 48 for name in ("yes", "stop")]
+    assert ears.heard_ms == pytest.approx(lengths, abs=5)
+
+
 async def test_every_commit_is_answered() -> None:
     """Also one in which not a word was heard, and one whose words are late."""
     brain = Cascade(Ears("", "hello there", seconds=2.0), Mind(["Hello."]), Voice(), no_speech_reply="Pardon?")
@@ -107,6 +140,49 @@ async def test_the_client_decides_when_it_is_answered() -> None:
         await anyio.sleep(5)
         assert len(client.of("response.done")) == 1
     assert remembered(brain) == [("user", "one two"), ("assistant", "Both.")]
+
+
+@pytest.mark.parametrize("create_response", [True, False])
+async def test_sound_that_stops_in_the_middle_of_speech_is_not_answered(create_response: bool) -> None:
+    """The server decides turns, and it has seen no end of the speech: no timer of the brain decides one either."""
+    brain = Cascade(Interim(), Mind(["Answer."]), Voice())
+    turns = {"type": "server_vad", "create_response": create_response}
+    async with piped(lambda: brain, session={"audio": {"input": {"turn_detection": turns}}}) as (client, _):
+        speech = spoken("time", 0)
+        await client.speak(bytes(48 * 500) + speech[: len(speech) // 2], live=True)
+        assert client.of("input_audio_buffer.speech_started")
+        assert not client.of("input_audio_buffer.speech_stopped")
+        await anyio.sleep(300)
+        assert not client.of("response.created")
+
+
+async def test_a_response_outside_the_conversation() -> None:
+    """The cascade's model answers in text, and the history stays as it is."""
+    brain = Cascade(Ears(), Mind(["Hello!"], ["No."]), Voice())
+    async with piped(lambda: brain) as (client, _):
+        await client.say("Hi.")
+        await client.next("response.done")
+        wanted = {"conversation": "none", "instructions": "Is it about billing?", "metadata": {"topic": "billing"}}
+        await client.send("response.create", response=wanted)
+        done = (await client.next("response.done", 2))["response"]
+        assert (done["status"], done["metadata"]) == ("completed", {"topic": "billing"})
+        assert done["output"][0]["content"][0]["text"] == "No."
+        assert not client.of("error")
+    assert remembered(brain) == [("user", "Hi."), ("assistant", "Hello!")]
+
+
+async def test_a_system_item_and_a_request_are_answered_offline() -> None:
+    """As Pipecat begins a conversation, and later makes the agent speak: each response has words."""
+    brain = Cascade(Ears(), Rules(), Voice())
+    async with piped(lambda: brain) as (client, _):
+        for count, text in enumerate(("Greet the user.", "The user is silent; ask whether they are there."), 1):
+            content = [{"type": "input_text", "text": text}]
+            item = {"type": "message", "role": "system", "content": content}
+            await client.send("conversation.item.create", item=item)
+            await client.send("response.create")
+            await client.next("response.done", count)
+        assert said(client) == Rules().greeting
+        assert said(client, 2) == Rules().nudge
 
 
 async def test_a_barge_in() -> None:

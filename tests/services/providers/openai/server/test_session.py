@@ -34,7 +34,7 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.testing import tone
 from bargein.processors import SpeechContinued, TurnControl
-from bargein.services.frames import ClearAudio, Commit, Configure, Respond
+from bargein.services.frames import ClearAudio, Commit, Configure, OutOfBand, Respond
 from bargein.services.media.g711 import Codec, codec
 from bargein.services.providers.openai import wire
 from bargein.services.providers.openai.server._audio import UserAudio
@@ -181,12 +181,13 @@ def test_push_to_talk() -> None:
     """Without turn detection nothing is heard; a commit makes an item, and `response.create` a turn."""
     hand = Hand(session=MANUAL)
     assert hand.speak(spoken("time")) == []
-    assert types(hand.client("input_audio_buffer.commit")) == [
-        "input_audio_buffer.committed",
-        "conversation.item.added",
-        "conversation.item.done",
+    events = hand.client("input_audio_buffer.commit")
+    assert types(events) == ["input_audio_buffer.committed", "conversation.item.added", "conversation.item.done"]
+    item, ms = events[0]["item_id"], len(spoken("time")) / 48
+    assert hand.frames() == [  # the bounds of what is to be transcribed
+        SpeechStarted(pts=0, item_id=item, lag_ms=ms),
+        SpeechStopped(pts=round(ms * 1e6), item_id=item),
     ]
-    assert hand.frames() == []
     hand.client("response.create")
     assert hand.frames() == [Commit()]
 
@@ -211,7 +212,7 @@ def test_a_sound_cut_through_a_sample_is_put_together() -> None:
 
 
 def test_transcripts_go_to_their_item() -> None:
-    """Partial transcripts become deltas, the final one completes; an item is told of by its own id."""
+    """The deltas together are the final transcript, however much the partial ones differed from it."""
     hand = Hand(session={"audio": {"input": {"transcription": {"model": "any"}}}})
     item = hand.speak(spoken("time"))[0]["item_id"]
     events = hand.brain(
@@ -221,7 +222,7 @@ def test_transcripts_go_to_their_item() -> None:
         Transcript(text="late", item_id=item, final=True),
     )
     deltas = [event["delta"] for event in events if event["type"].endswith("transcription.delta")]
-    assert deltas == ["What", " time"]
+    assert deltas == ["Which time is it?"]
     assert events[-1]["type"].endswith("transcription.completed")
     assert events[-1]["transcript"] == "Which time is it?"
     assert {event["item_id"] for event in events} == {item}
@@ -495,6 +496,82 @@ def test_cancel_and_truncate() -> None:
     assert "Audio content of 150ms is already shorter than 151ms" in problem["message"]
 
 
+@pytest.mark.parametrize("change", ["truncate", "delete"])
+def test_a_change_of_an_item_in_progress_ends_its_response(change: str) -> None:
+    """A truncation is all that the Agents SDK sends at a barge-in. What was acknowledged stays as it is."""
+    hand = Hand()
+    hand.say()
+    hand.client("response.create")
+    item = hand.brain(ResponseStarted(response_id="r"), Text(text="Well,", response_id="r", item_id="i"), sound(400))[0]
+    hand.frames()
+    item_id = item["item"]["id"]
+    where = {"content_index": 0, "audio_end_ms": 150} if change == "truncate" else {}
+    events = hand.client(f"conversation.item.{change}", item_id=item_id, **where)
+    assert types(events)[-2:] == ["response.done", f"conversation.item.{change}d"]
+    assert events[-2]["response"]["status"] == "cancelled"
+    heard = 150.0 if change == "truncate" else 0.0
+    frames = hand.frames()
+    assert [frame for frame in frames if isinstance(frame, Played)] == [
+        Played(response_id="r", item_id="i", ms=heard, done=True)
+    ]
+    assert [type(frame) for frame in frames if not isinstance(frame, Played)] == [Interrupt]
+    assert hand.brain(Text(text=" the rest", response_id="r", item_id="i"), sound(400)) == []
+    assert hand.brain(ResponseEnded(response_id="r", outcome="interrupted")) == []
+    if change == "truncate":
+        (kept,) = hand.client("conversation.item.retrieve", item_id=item_id)
+        assert kept["item"]["content"] == [{"type": "output_audio"}]
+    else:
+        assert item_id not in hand.core.conversation
+    hand.core.close()
+    assert hand.frames() == []
+
+
+def test_a_response_outside_the_conversation() -> None:
+    """It is text, beside a response in progress, and leaves the conversation as it is."""
+    hand = Hand(session={"instructions": "Be kind."})
+    hand.client("response.create")
+    hand.frames()
+    note = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Is it about billing?"}]}
+    wanted = {"conversation": "none", "instructions": "Say yes or no.", "input": [note], "metadata": {"topic": "b"}}
+    (created,) = hand.client("response.create", response=wanted)
+    response = created["response"]
+    assert (response["conversation_id"], response["output_modalities"]) == (None, ["text"])
+    assert response["metadata"] == {"topic": "b"}
+    assert hand.frames() == [
+        Respond(instructions="Say yes or no.\n\nIs it about billing?", out_of_band=response["id"])
+    ]
+    items = [item.id for item in hand.core.conversation]
+    events = hand.brain(OutOfBand(name=response["id"], text="Yes."))
+    assert types(events) == [
+        "response.output_item.added",
+        "response.content_part.added",
+        "response.output_text.delta",
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.done",
+    ]
+    assert events[-1]["response"]["status"] == "completed"
+    assert events[-1]["response"]["output"][0]["content"] == [{"type": "output_text", "text": "Yes."}]
+    assert [item.id for item in hand.core.conversation] == items
+    assert hand.core.reply is not None, "the other one goes on"
+
+
+def test_a_response_outside_the_conversation_that_fails_or_is_cancelled() -> None:
+    """It ends once, whatever comes late; and there are not more of them than the server allows."""
+    hand = Hand()
+    ask = {"conversation": "none", "instructions": "Sum up."}
+    first, second = (hand.client("response.create", response=ask)[0]["response"]["id"] for _ in range(2))
+    (failed,) = hand.brain(OutOfBand(name=first, text="", reason="no model"))
+    assert failed["response"]["status_details"]["error"]["message"] == "no model"
+    (cancelled,) = hand.client("response.cancel", response_id=second)
+    assert cancelled["response"]["status"] == "cancelled"
+    assert hand.brain(OutOfBand(name=first, text="late"), OutOfBand(name=second, text="late")) == []
+    for _ in range(16):
+        assert types(hand.client("response.create", response=ask)) == ["response.created"]
+    assert error(hand.client("response.create", response=ask))["code"] == "too_many_responses"
+
+
 def test_what_is_not_cut_was_heard() -> None:
     """When the next turn comes, what was sent and not truncated counts as played, once."""
     hand = Hand()
@@ -763,7 +840,7 @@ REQUESTS: list[tuple[dict[str, Any], str | None, str | None]] = [
     ({"type": "input_audio_buffer.commit"}, "input_audio_buffer_commit_empty", None),
     ({"type": "response.cancel"}, "response_cancel_not_active", None),
     ({"type": "response.create", "response": {"foo": 1}}, "unknown_parameter", "response.foo"),
-    ({"type": "response.create", "response": {"conversation": "none"}}, "unsupported_value", "response.conversation"),
+    ({"type": "response.create", "response": {"input": [MESSAGE]}}, "unsupported_value", "response.input"),
     ({"type": "response.create", "response": {"metadata": {"a": 1}}}, "invalid_type", "response.metadata"),
     ({"type": "output_audio_buffer.clear"}, None, "type"),
     ({"type": "conversation.item.retrieve", "item_id": "x"}, "item_retrieve_invalid_item_id", "item_id"),

@@ -37,8 +37,6 @@ class ServerItem:
         """Sound that came with the item."""
         self.ms = 0.0
         """Length of the user's sound, or of the agent's as far as it was sent, in milliseconds."""
-        self.transcript = ""
-        """The part of its transcript that the client has."""
         self.final = False
         """Its transcript is complete."""
         self.brain_ids = ("", "")
@@ -189,15 +187,15 @@ def _message(item: wire.WireItem, base: dict[str, Any]) -> ServerItem:
         if part.type not in CONTENT[item.role]:
             supported = " and ".join(f"'{each}'" for each in CONTENT[item.role])
             raise wrong_value(f"{path}.type", part.type, f"Supported values are: {supported}.")
-        kept: dict[str, Any] = {"type": part.type}
+        entry_part: dict[str, Any] = {"type": part.type}
         if part.type.endswith("_text"):
             if part.text is None:
                 raise missing(f"{path}.text")
             texts.append(part.text)
-            kept["text"] = part.text
+            entry_part["text"] = part.text
         elif part.type == "input_image":
             entry.images.append(_image(part, path))
-            kept |= {"image_url": part.image_url, "detail": part.detail or "auto"}
+            entry_part |= {"image_url": part.image_url, "detail": part.detail or "auto"}
         else:
             if part.type == "input_audio":
                 if part.audio is None:
@@ -205,8 +203,8 @@ def _message(item: wire.WireItem, base: dict[str, Any]) -> ServerItem:
                 entry.audio += part.audio
             elif part.transcript:
                 texts.append(part.transcript)
-            kept["transcript"] = part.transcript
-        content.append(kept)
+            entry_part["transcript"] = part.transcript
+        content.append(entry_part)
     entry.text = "\n".join(texts)
     return entry
 

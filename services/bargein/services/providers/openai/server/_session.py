@@ -29,18 +29,18 @@ from bargein.pipeline import (
     Usage,
 )
 from bargein.processors import Timing, TurnControl
-from bargein.services.frames import Say
+from bargein.services.frames import OutOfBand, Say
 from bargein.services.providers.openai import wire
 
 from ._audio import MakeVad, UserAudio, server_vad
 from ._config import new_session, update_session
 from ._errors import RequestError, explain_malformed
-from ._items import ServerConversation, check_item
+from ._items import ServerConversation, ServerItem, check_item
 from ._pending import configuration
 from ._reply import ReplyWriter
-from ._responses import Responses
+from ._responses import ResponseWriter
 from ._state import Event, SessionState
-from ._user_input import UserInput
+from ._user_input import ServedUserInput
 
 __all__ = ["Event", "ServerSession", "random_id"]
 
@@ -93,8 +93,8 @@ class ServerSession:
             lenient=lenient,
             detects_speech=vad is not None,
         )
-        responses = self._responses = Responses(state)
-        user = self._user = UserInput(state, responses)
+        responses = self._responses = ResponseWriter(state)
+        user = self._user = ServedUserInput(state, responses)
         user.configure()
         self._on_event: dict[type[wire.ClientEvent], Callable[[Any], None]] = {
             wire.AudioAppend: lambda event: user.append(event.audio),
@@ -121,6 +121,7 @@ class ServerSession:
             Transcript: user.on_transcript,
             SpeechStarted: user.on_speech_started,
             SpeechStopped: user.on_speech_stopped,
+            OutOfBand: responses.out_of_band.on_answer,
             Failure: self._on_failure,
         }
 
@@ -266,10 +267,11 @@ class ServerSession:
     def _delete_item(self, event: wire.ItemDelete) -> None:
         state = self._state
         item = state.conversation.need(event.item_id, "deleting", "delete")
-        state.conversation.remove(item)
-        state.pending.remove(item)
         if item.unreported:
             self._responses.report_played(item, 0.0)
+        self._stop_growing(item)
+        state.conversation.remove(item)
+        state.pending.remove(item)
         state.send("conversation.item.deleted", item_id=item.id)
 
     def _truncate_item(self, event: wire.ItemTruncate) -> None:
@@ -286,14 +288,23 @@ class ServerSession:
                 message = f"Invalid 'audio_end_ms': {event.audio_end_ms}. Expected 0 or more."
             raise RequestError("invalid_value", message, "audio_end_ms")
         item.ms = float(event.audio_end_ms)
+        self._responses.report_played(item, item.ms)  # before the response ends, which may report the rest as heard
+        self._stop_growing(item)
         item.item = {**item.item, "content": [{"type": "output_audio"}]}
-        self._responses.report_played(item, item.ms)
         self._state.send(
             "conversation.item.truncated",
             item_id=item.id,
             content_index=event.content_index,
             audio_end_ms=event.audio_end_ms,
         )
+
+    def _stop_growing(self, item: ServerItem) -> None:
+        """Cancel the response that an item belongs to, if it is in progress: or the item would grow after the change.
+
+        The Agents SDK sends a truncation alone when the user interrupts.
+        """
+        if self.reply is not None and item.item.get("status") == "in_progress":
+            self._responses.interrupt("client_cancelled")
 
     def _refuse_output_clear(self, event: wire.OutputClear) -> None:
         raise RequestError(None, "output_audio_buffer.clear is for WebRTC and SIP connections only.", "type")

@@ -11,10 +11,10 @@ from bargein.services.media.g711 import codec
 
 from ._errors import RequestError
 from ._items import ServerItem
-from ._responses import Responses, remember_newest
+from ._responses import ResponseWriter, remember_newest
 from ._state import SessionState
 
-__all__ = ["UserInput"]
+__all__ = ["ServedUserInput"]
 
 MIN_COMMIT_MS = 100.0
 """A shorter sound does not become an item, as with the real service."""
@@ -22,10 +22,10 @@ MAX_UNTRANSCRIBED = 64
 """Items of the user that wait for a transcript, at most: the oldest are given up."""
 
 
-class UserInput:
+class ServedUserInput:
     """The input buffer of one session, and the items that are made of it."""
 
-    def __init__(self, state: SessionState, responses: Responses) -> None:
+    def __init__(self, state: SessionState, responses: ResponseWriter) -> None:
         self._state = state
         self._responses = responses
         self._buffer_start_ms = 0.0  # in milliseconds of the user's sound
@@ -60,14 +60,22 @@ class UserInput:
 
     def commit(self) -> None:
         """Make an item of the buffer. Raises `RequestError` where there is too little sound in it."""
-        size = self._state.audio.ms - self._buffer_start_ms
+        end_ms = self._state.audio.ms
+        size = end_ms - self._buffer_start_ms
         if size < MIN_COMMIT_MS:
             raise RequestError(
                 "input_audio_buffer_commit_empty",
                 "Error committing input audio buffer: buffer too small. Expected at least 100ms of audio, but buffer "
                 f"only has {max(0.0, size):.2f}ms of audio.",
             )
-        self._add_item(self._state.audio.ms)
+        start_ms, speaking = self._buffer_start_ms, self._speech is not None
+        item = self._add_item(end_ms)
+        if self._state.detects_speech:
+            # The bounds of the utterance: so the brain transcribes it now, and not only when it is asked to answer.
+            if not speaking:
+                lag_ms = end_ms - start_ms
+                self._state.frames.append(SpeechStarted(pts=round(start_ms * 1e6), item_id=item.id, lag_ms=lag_ms))
+            self._state.frames.append(SpeechStopped(pts=round(end_ms * 1e6), item_id=item.id))
 
     def clear(self) -> None:
         """Discard the buffer."""
@@ -75,7 +83,7 @@ class UserInput:
         self._state.frames.append(ClearAudio())
         self._state.send("input_audio_buffer.cleared")
 
-    def _add_item(self, end_ms: float) -> None:
+    def _add_item(self, end_ms: float) -> ServerItem:
         """Make an item of the sound up to `end_ms`."""
         state = self._state
         item = self._speech or _audio_item(state.new_id("item"))
@@ -88,6 +96,7 @@ class UserInput:
         state.send("input_audio_buffer.committed", previous_item_id=before, item_id=item.id)
         state.send("conversation.item.added", previous_item_id=before, item=item.item)
         state.send("conversation.item.done", previous_item_id=before, item=item.item)
+        return item
 
     def _time_out(self, since_ms: float) -> None:
         """Ask for a response: the user has said nothing for the session's `idle_timeout_ms`."""
@@ -154,28 +163,25 @@ class UserInput:
     # Transcripts --------------------------------------------------------------------------------------------------
 
     def on_transcript(self, frame: Transcript) -> None:
-        """Take a transcript of the user."""
+        """Take a transcript of the user. The client gets complete ones: their deltas together are the transcript."""
         item = self._names.get(frame.item_id) or self._item_of(frame.item_id)
         if item is None or item.final or frame.speaker != "user":
             return
         self._name(frame.item_id, item)
-        if frame.final:
-            item.final = True
-            if item in self._untranscribed:
-                self._untranscribed.remove(item)
+        if not frame.final:
+            return  # a later one may differ from the beginning, and a delta that was sent cannot be taken back
+        item.final = True
+        if item in self._untranscribed:
+            self._untranscribed.remove(item)
         state = self._state
         if state.session["audio"]["input"]["transcription"] is None:
             return
         ids = {"item_id": item.id, "content_index": 0}
-        if frame.text.startswith(item.transcript) and (more := frame.text[len(item.transcript) :]):
-            item.transcript = frame.text
-            state.send("conversation.item.input_audio_transcription.delta", **ids, delta=more)
-        if frame.final:
-            item.item = {**item.item, "content": [{"type": "input_audio", "transcript": frame.text}]}
-            usage = {"type": "duration", "seconds": max(1, round(item.ms / 1000))}
-            state.send(
-                "conversation.item.input_audio_transcription.completed", **ids, transcript=frame.text, usage=usage
-            )
+        if frame.text:
+            state.send("conversation.item.input_audio_transcription.delta", **ids, delta=frame.text)
+        item.item = {**item.item, "content": [{"type": "input_audio", "transcript": frame.text}]}
+        usage = {"type": "duration", "seconds": max(1, round(item.ms / 1000))}
+        state.send("conversation.item.input_audio_transcription.completed", **ids, transcript=frame.text, usage=usage)
 
     def _name(self, brain_id: str, item: ServerItem) -> None:
         if brain_id:

@@ -12,9 +12,13 @@ import msgspec
 from bargein.pipeline import Inbox, Outlet
 from bargein.pipeline.lowlevel import check_options, import_extra
 from bargein.services.providers.openai.client.protocol import PROFILE, OpenAIProtocol
-from bargein.services.providers.openai.options import ModelOptions, driver_options, find_key, model_settings
-from bargein.services.realtime import Message, Realtime, RealtimeError, Settings
-from bargein.services.realtime.realtime import Given, Taken
+from bargein.services.providers.openai.options import (
+    ModelOptions,
+    driver_options,
+    find_key,
+    model_settings,
+)
+from bargein.services.realtime import Message, Realtime, RealtimeError, RealtimeInput, RealtimeOutput, Settings
 from bargein.services.sockets import Endpoint, Socket, SocketRefusedError, dial
 
 from ._side_socket import SideSocket
@@ -105,7 +109,7 @@ class OpenAISideband(Realtime):
             finally:
                 self._over = side.over
 
-    async def run(self, inbox: Inbox[Taken], out: Outlet[Given]) -> None:
+    async def run(self, inbox: Inbox[RealtimeInput], out: Outlet[RealtimeOutput]) -> None:
         """Run until the call is over or the graph ends."""
         try:
             await super().run(inbox, out)

@@ -1,0 +1,181 @@
+"""The page when its server dies, stands still or hangs up: it says so, reconnects, and keeps the conversation."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from bargein.services.server import serve_page
+
+from .browser import BROWSER, DEVICES, agent, choice, gone, in_call, page_at, page_of, true, use
+
+pytestmark = BROWSER
+WAYS = pytest.mark.parametrize("way", ["webrtc", "websocket"])
+ROOT = Path(__file__).parents[3]
+BROKEN = "void (window.RTCPeerConnection = class { constructor() { throw new Error('no'); } })"
+SAID = "bargein.conversation.lines.some((line) => line.heard.startsWith('It is'))"
+
+
+def free_port() -> int:
+    """Return a port that nobody uses now."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port: int = listening.getsockname()[1]
+        return port
+
+
+@contextmanager
+def server_at(port: int) -> Iterator[subprocess.Popen[str]]:
+    """Run a server as a process, until the block is left."""
+    command = [sys.executable, "-m", "tests.services.server.page_server", str(port)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("http"), "the server begins"
+            yield process
+        finally:
+            process.kill()
+
+
+@WAYS
+def test_a_server_that_dies_and_comes_back(way: str) -> None:
+    """The page says that it reconnects, keeps the conversation, and goes on in a new session."""
+    if way == "webrtc":
+        pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
+    port = free_port()
+
+    async def main() -> None:
+        with server_at(port) as first:
+            async with page_at(f"http://localhost:{port}/", *DEVICES) as page:
+                await use(page, way)
+                await page.click("#talk")
+                await in_call(page)
+                await page.keyboard.press("m")  # the microphone of tests beeps
+                await page.fill("#text", "What is the weather?")
+                await page.press("#text", "Enter")
+                await true(page, SAID)
+                first.kill()
+                first.wait()
+                killed = time.monotonic()
+                await true(page, "bargein.state === 'reconnecting'")
+                took = time.monotonic() - killed
+                assert "Reconnecting" in await page.inner_text("#status")
+                assert await page.inner_text("#talk-label") == "Hang up"
+                with server_at(port):
+                    await true(page, "!['reconnecting', 'lost'].includes(bargein.state)")
+                    assert "What is the weather?" in await page.inner_text("#log")
+                    assert "does not remember" in await page.inner_text("#log")
+                    await page.fill("#text", "And now?")
+                    await page.press("#text", "Enter")
+                    heard = "bargein.conversation.lines.filter((line) => line.heard.startsWith('It is')).length === 2"
+                    await true(page, heard)
+                    assert took < 5, "at once, also on a busy machine"
+
+    anyio.run(main)
+
+
+@WAYS
+def test_a_server_that_dies_for_good(way: str) -> None:
+    """After 20 seconds the page says what happened and what to do; Talk fails plainly; the words stay throughout."""
+    if way == "webrtc":
+        pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
+    port = free_port()
+
+    async def main() -> None:
+        with server_at(port) as server:
+            async with page_at(f"http://localhost:{port}/", *DEVICES) as page:
+                await use(page, way)
+                await page.click("#talk")
+                await in_call(page)
+                await page.evaluate("bargein.conversation.user('', 'What I said before', true)")
+                server.kill()
+                server.wait()
+                await true(page, "bargein.state === 'lost'")
+                told = await page.inner_text("#banner")
+                assert "did not come back within 20 seconds" in told
+                assert "Check that the server is running" in told
+                await page.click("#banner .close")
+                await page.click("#talk")
+                await page.wait_for_selector("#banner")
+                assert "The server does not answer" in await page.inner_text("#banner")
+                assert "What I said before" in await page.inner_text("#log")
+                assert await page.inner_text("#talk-label") == "Talk"
+
+    anyio.run(main)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be stopped here")
+def test_a_server_that_stands_still() -> None:
+    """Over WebRTC the page looks for a new way to the same session, and finds it once the server goes on."""
+    pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
+    port = free_port()
+
+    async def main() -> None:
+        with server_at(port) as server:
+            async with page_at(f"http://localhost:{port}/", *DEVICES) as page:
+                await use(page, "webrtc")
+                await page.click("#talk")
+                await in_call(page)
+                await page.keyboard.press("m")
+                server.send_signal(signal.SIGSTOP)
+                try:
+                    await true(page, "bargein.state === 'reconnecting'")
+                finally:
+                    server.send_signal(signal.SIGCONT)
+                await true(page, "!['reconnecting', 'lost'].includes(bargein.state)")
+                assert "does not remember" not in await page.inner_text("#log"), "it is the same session"
+                await page.fill("#text", "What is the weather?")
+                await page.press("#text", "Enter")
+                await true(page, SAID)
+
+    anyio.run(main)
+
+
+@WAYS
+def test_an_agent_that_hangs_up(way: str) -> None:
+    """The page says so, and does not call again by itself."""
+    if way == "webrtc":
+        pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
+
+    async def main() -> None:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
+            await use(page, way)
+            await page.click("#talk")
+            await in_call(page)
+            (live,) = server.sessions.live.values()
+            live.session.end()
+            await true(page, "bargein.state === 'ended'")
+            assert "The agent hung up" in await page.inner_text("#banner")
+            assert "Press Talk" in await page.inner_text("#banner")
+            await gone(server)
+            await page.wait_for_timeout(1000)
+            assert not server.sessions.live
+
+    anyio.run(main)
+
+
+def test_the_way_that_works_is_taken() -> None:
+    """By itself the page takes WebRTC, and the WebSocket where the browser or the network has no WebRTC."""
+    pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
+
+    async def main() -> None:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
+            for broken, way in ((False, "webrtc"), (True, "websocket")):
+                if broken:
+                    await page.evaluate(BROKEN)
+                await page.click("#talk")
+                await in_call(page)
+                assert await page.evaluate("bargein.page.call.transport") == way
+                await page.click("#talk")
+                await gone(server)
+
+    anyio.run(main)
