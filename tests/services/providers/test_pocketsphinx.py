@@ -247,12 +247,11 @@ async def test_a_decoder_at_work_is_not_given_to_others() -> None:
     async with ear:
         texts = ear.transcribe(framed(utterances()["weather"].samples))
         await anext(texts)
-        assert ear._threads[0].is_idle
         with anyio.CancelScope() as scope:
             scope.cancel()
             await anext(texts)
         assert not ear._threads[0].is_idle
-    assert not pocketsphinx_module._kept.get(ear._key)
+    assert not pocketsphinx_module._idle_decoders.get(ear._key)
 
 
 def test_the_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

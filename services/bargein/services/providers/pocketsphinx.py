@@ -194,10 +194,9 @@ class PocketSphinx(SpeechToText):
 
     def _take_or_load(self) -> _Decoder:
         """Return a kept decoder, or load one. Runs in the decoder's thread."""
-        with _kept_lock:
-            kept = _kept.get(self._key)
-            if kept:
-                return kept.pop()
+        with _idle_lock:
+            if decoders := _idle_decoders.get(self._key):
+                return decoders.pop()
         return _Decoder(self._load())
 
     def _load(self) -> Any:
@@ -307,18 +306,18 @@ class _DecoderThread:
         self.decoder = await self._worker.call(self._load)
 
 
-MAX_KEPT = 2
+MAX_IDLE_DECODERS = 2
 """Decoders that are kept for the next instance, over all arguments."""
-_kept: defaultdict[str, list[_Decoder]] = defaultdict(list)
-_kept_lock = threading.Lock()
+_idle_decoders: defaultdict[str, list[_Decoder]] = defaultdict(list)
+_idle_lock = threading.Lock()
 
 
 def _give_back(key: str, decoder: _Decoder) -> None:
     """Keep a decoder for the next instance with these arguments, and drop the oldest beyond the limit."""
-    with _kept_lock:
-        _kept[key].append(decoder)
-        while sum(map(len, _kept.values())) > MAX_KEPT:
-            oldest = next(iter(_kept))
-            del _kept[oldest][0]
-            if not _kept[oldest]:
-                del _kept[oldest]
+    with _idle_lock:
+        _idle_decoders[key].append(decoder)
+        while sum(map(len, _idle_decoders.values())) > MAX_IDLE_DECODERS:
+            oldest = next(iter(_idle_decoders))
+            del _idle_decoders[oldest][0]
+            if not _idle_decoders[oldest]:
+                del _idle_decoders[oldest]
