@@ -55,7 +55,7 @@ class Worker:
         self._ended = anyio.Event()
         self._context = copy_context()
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
-        self._thread.start()
+        self._started = False
 
     async def call(self, function: Callable[[], T]) -> T:
         """Run a function in the thread, and return its result or raise its exception.
@@ -64,7 +64,7 @@ class Worker:
         """
         done = anyio.Event()
         outcome: list[Any] = []
-        self._calls.put((function, done, outcome))
+        self._put((function, done, outcome))
         with at_work():
             await done.wait()
         value, error = outcome
@@ -74,7 +74,10 @@ class Worker:
 
     def dismiss(self) -> None:
         """Let the thread end after the calls that it has, and do not wait for it."""
-        self._calls.put(None)
+        if self._started:
+            self._calls.put(None)
+        else:
+            self._ended.set()
 
     async def close(self) -> None:
         """Let the thread end after the calls that it has, and wait for it."""
@@ -94,13 +97,20 @@ class Worker:
         """
         outcome: list[Any] = []
         if last is not None:
-            self._calls.put((last, anyio.Event(), outcome))
+            self._put((last, anyio.Event(), outcome))
         self.dismiss()
         with at_work():
             ended = await wait_at_most(self._ended, seconds)
         if outcome and outcome[1] is not None:
             raise outcome[1]
         return ended
+
+    def _put(self, call: tuple[Callable[[], Any], anyio.Event, list[Any]]) -> None:
+        """Queue a call. The first one starts the thread, so that a worker that is never used costs none."""
+        self._calls.put(call)
+        if not self._started:
+            self._started = True
+            self._thread.start()
 
     def _serve(self) -> None:
         while self._serve_next():

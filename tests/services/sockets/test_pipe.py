@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 import pytest
+
 from bargein.services.sockets import SocketClosedError, pipe, server_time
 
 

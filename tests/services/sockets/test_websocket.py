@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
+
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, dial, listen, server_time
 from bargein.services.sockets._dial import is_loopback
 

@@ -8,10 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from bargein.pipeline import Audio, AudioFormat, End, Processor, SpeechStarted, SpeechStopped
-from bargein.pipeline.lowlevel import SECOND, Samples, ns, samples_in
-from bargein.processors.frames import Commit, SpeechContinued, SpeechProbability, TurnControl
 from bargein.pipeline.lowlevel import SECOND, Samples, check_not_negative, check_positive, ns, samples_in
-from bargein.processors.frames import SpeechContinued, SpeechProbability, TurnControl
+from bargein.processors.frames import Commit, SpeechContinued, SpeechProbability, TurnControl
 
 from .detectors import Detector, WebRtcVad
 
@@ -27,7 +25,8 @@ class Vad(Processor):
     """Detects the user's speech. Passes the audio, and sends `SpeechStarted`, `SpeechContinued` and `SpeechStopped`.
 
     `SpeechStarted` and `SpeechStopped` carry the time at which speech began or ended (`pts`), how long ago that was
-    (`lag_ms`), and a common `item_id`. A `Commit` stops speech at once. Between them `SpeechContinued` counts the speech without pauses.
+    (`lag_ms`), and a common `item_id`. Between them `SpeechContinued` counts the speech without pauses. A `Commit` stops
+    speech at once.
 
     Frames of any length are cut into the windows that the detector needs. A gap in `pts` counts as silence. Audio of
     a response is ignored, and so is all audio while a `TurnControl` from above is in force.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from bargein.pipeline import (
     Inbox,
     Interrupt,
     Outlet,
+    Processor,
     ResponseEnded,
     ResponseStarted,
     SpeechStarted,
@@ -26,7 +28,7 @@ from bargein.pipeline import (
     Video,
 )
 from bargein.pipeline.lowlevel import check_positive
-from bargein.processors import AgentActivity, Heard, SampleFps, Turn
+from bargein.processors import AgentActivity, FitPicture, Heard, SampleFps, Turn
 from bargein.services.brain import Greeting, UnsupportedError, greeting_frame
 from bargein.services.frames import (
     Configure,
@@ -222,6 +224,12 @@ class Answer(PartProcessor):
         """Return the statistics of the conversation."""
         return self.history.statistics()
 
+    def adapters(self) -> tuple[Processor, ...]:
+        """Return what encodes pictures for a model that looks at them."""
+        if not self.part.images or importlib.util.find_spec("PIL") is None:
+            return ()
+        return SampleFps(self._sampler.fps), FitPicture().options(on_error="drop")
+
     async def run(self, inbox: Inbox[Taken], out: Outlet[Given]) -> None:
         """Answer until the end, and finish the last answer."""
         self._count = _highest_number(self.history, "response")  # the conversation may be older than this session
@@ -360,15 +368,17 @@ class Answer(PartProcessor):
             await out.send(frame)  # the agent's own
             return
         receiver = type(self.part).__name__
-        picture = Picture.from_frame(frame, receiver)
         is_video = isinstance(frame, Video)
         if not self.part.images:
             if not (is_video and self._video_refused):
                 error = UnsupportedError.of(receiver, "supports_images", type(frame).__name__)
                 out.offer(failure_from(self.part, error))
             self._video_refused = self._video_refused or is_video
+        elif not isinstance(frame.data, bytes):
+            raw = ValueError(f"{receiver} takes encoded pictures; pip install 'bargein[video]', which encodes them")
+            out.offer(failure_from(self.part, raw))
         elif not isinstance(frame, Video) or any(self._sampler.process(frame)):
-            self.history.show(picture)
+            self.history.show(Picture.from_frame(frame, receiver))
 
     # One response -------------------------------------------------------------------------------------------------
 

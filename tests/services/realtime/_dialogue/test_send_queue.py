@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
+
 from bargein.services.realtime import Message, Protocol
 from bargein.services.realtime._dialogue.send_queue import MAX_COMMANDS, RECENT_MS, SendQueue
 

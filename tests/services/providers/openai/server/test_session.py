@@ -537,9 +537,7 @@ def test_a_response_outside_the_conversation() -> None:
     response = created["response"]
     assert (response["conversation_id"], response["output_modalities"]) == (None, ["text"])
     assert response["metadata"] == {"topic": "b"}
-    assert hand.frames() == [
-        Respond(instructions="Say yes or no.\n\nIs it about billing?", out_of_band=response["id"])
-    ]
+    assert hand.frames() == [Respond(instructions="Say yes or no.\n\nIs it about billing?", out_of_band=response["id"])]
     items = [item.id for item in hand.core.conversation]
     events = hand.brain(OutOfBand(name=response["id"], text="Yes."))
     assert types(events) == [
