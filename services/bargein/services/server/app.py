@@ -30,8 +30,10 @@ from .metrics import Metrics
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+    from starlette.middleware import Middleware
     from starlette.requests import HTTPConnection, Request
     from starlette.responses import Response
+    from starlette.routing import BaseRoute
     from starlette.websockets import WebSocket
 
     from bargein.services.transports.webrtc import SdpAnswer, WebRtcServer
@@ -298,11 +300,6 @@ def make_app(
     """
     import_extra("starlette", "server", "the server")
     from starlette.applications import Starlette  # noqa: PLC0415 - of the extra
-    from starlette.middleware import Middleware  # noqa: PLC0415
-    from starlette.middleware.cors import CORSMiddleware  # noqa: PLC0415
-    from starlette.responses import FileResponse  # noqa: PLC0415
-    from starlette.routing import Mount, Route, WebSocketRoute  # noqa: PLC0415
-    from starlette.staticfiles import StaticFiles  # noqa: PLC0415
 
     app = App(
         sessions,
@@ -314,14 +311,17 @@ def make_app(
         authorize=authorize,
         local=local,
     )
+    middleware = _middleware(origins, local=local, checks_host=local or authorize is None)
+    return Starlette(middleware=middleware, routes=_routes(app))
+
+
+def _middleware(origins: Sequence[str], *, local: bool, checks_host: bool) -> list[Middleware]:
+    from starlette.middleware import Middleware  # noqa: PLC0415 - of the extra
+    from starlette.middleware.cors import CORSMiddleware  # noqa: PLC0415
+
     # Monitoring calls a server in a network by any name, and learns nothing there that is secret.
-    guard = Middleware(
-        Guard,
-        origins=origins,
-        checks_host=local or authorize is None,
-        open_paths=() if local else ("/healthz", "/readyz", "/metrics"),
-    )
-    middleware = [guard]
+    open_paths = () if local else ("/healthz", "/readyz", "/metrics")
+    middleware = [Middleware(Guard, origins=origins, checks_host=checks_host, open_paths=open_paths)]
     if origins:
         cors = Middleware(
             CORSMiddleware,
@@ -331,27 +331,31 @@ def make_app(
             expose_headers=["Location"],
         )
         middleware.append(cors)
+    return middleware
+
+
+def _routes(app: App) -> list[BaseRoute]:
+    from starlette.responses import FileResponse  # noqa: PLC0415 - of the extra
+    from starlette.routing import Mount, Route, WebSocketRoute  # noqa: PLC0415
+    from starlette.staticfiles import StaticFiles  # noqa: PLC0415
 
     async def graph_page(request: Request) -> Response:
         return FileResponse(PAGE / "graph.html")
 
-    return Starlette(
-        middleware=middleware,
-        routes=[
-            Route("/choices", app.choices),
-            Route("/healthz", app.health),
-            Route("/readyz", app.ready),
-            Route("/metrics", app.metrics),
-            Route("/sessions", app.sessions),
-            Route("/graph", graph_page),
-            Route("/graph.svg", app.graph),
-            Route("/offer", app.offer, methods=["POST"]),
-            Route("/whip", app.whip, methods=["POST"]),
-            Route("/whip/{session}", app.resource, methods=["DELETE", "PATCH"], name="resource"),
-            WebSocketRoute("/ws", app.websocket),
-            Mount("/", StaticFiles(directory=PAGE, html=True)),
-        ],
-    )
+    return [
+        Route("/choices", app.choices),
+        Route("/healthz", app.health),
+        Route("/readyz", app.ready),
+        Route("/metrics", app.metrics),
+        Route("/sessions", app.sessions),
+        Route("/graph", graph_page),
+        Route("/graph.svg", app.graph),
+        Route("/offer", app.offer, methods=["POST"]),
+        Route("/whip", app.whip, methods=["POST"]),
+        Route("/whip/{session}", app.resource, methods=["DELETE", "PATCH"], name="resource"),
+        WebSocketRoute("/ws", app.websocket),
+        Mount("/", StaticFiles(directory=PAGE, html=True)),
+    ]
 
 
 def _ice_server(server: IceServer) -> dict[str, str]:
