@@ -18,7 +18,7 @@ SOURCES = ("pipeline", "processors", "services")
 FLOORS = [
     {"bargein.pipeline"},
     {"bargein.processors"},
-    {"bargein.services." + name for name in ("errors", "frames", "sockets", "media")},
+    {"bargein.services." + name for name in ("frames", "sockets", "media")},
     {"bargein.services.tools", "bargein.services.history"},
     {"bargein.services.brain"},
     {"bargein.services.realtime", "bargein.services.cascade"},

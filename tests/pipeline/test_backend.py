@@ -60,6 +60,7 @@ UPGRADED = (
 async def test_the_private_parts_that_close_scopes_reads_are_there(anyio_backend_name: str) -> None:
     """An upgrade that moves one of them is named here, and not found in a session that does not end."""
     with anyio.CancelScope() as scope:
+        await anyio.lowlevel.checkpoint()
         if anyio_backend_name == "trio":
             import trio  # noqa: PLC0415
 

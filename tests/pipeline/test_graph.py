@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 
 from bargein.pipeline import (
     Audio,
+    AudioFormat,
     Branch,
     End,
     Frame,
@@ -180,3 +182,52 @@ def test_names_are_unique() -> None:
     """Names are unique even if the author gave the same name twice."""
     graph = Graph(*(Plain().options(name=name) for name in ("X-2", "X", "X", "X")))
     assert [node.name for node in graph.plan.processors] == ["X-2", "X", "X-3", "X-4"]
+
+
+class _Particular(Processor):
+    """Takes sound of 8 kHz only, and brings what makes it so."""
+
+    audio_in = AudioFormat(8000, 1)
+
+    def adapters(self) -> tuple[Processor, ...]:
+        return (_Halve(),)
+
+    def process(self, frame: Audio) -> Iterator[Audio]:
+        assert frame.rate == 8000
+        yield frame
+
+
+class _Halve(Processor):
+    """Every second sample."""
+
+    audio_out = AudioFormat(8000, 1)
+
+    def process(self, frame: Audio) -> Iterator[Audio]:
+        yield Audio(frame.samples[::2], frame.rate // 2) if frame.rate == 16_000 else frame
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Pipeline(_Particular()),
+        lambda: Pipeline(Pipeline(_Particular(), name="inner"), Pass()),
+        lambda: Graph().link(Pass(), _Particular(), Pass()),
+    ],
+)
+async def test_a_processor_brings_its_adapters(build: Callable[[], Graph]) -> None:
+    """They stand directly above it, wherever it stands, and are counted like any other."""
+    graph = build()
+    kinds = [type(each) for each in graph.processors]
+    assert kinds[kinds.index(_Particular) - 1] is _Halve
+    async with Harness(graph) as harness:
+        await harness.send(Audio(np.zeros(320, np.int16), 16_000))
+        await harness.end()
+        assert [frame.rate for frame in harness.of(Audio)] == [8000]
+        assert any("_Halve" in name for name in harness.statistics().processors)
+
+
+def test_a_linked_processor_keeps_its_adapters() -> None:
+    """Links to it lead to its first adapter; links from it begin at the processor itself."""
+    particular, above, beside = _Particular(), Pass(Audio), Pass(Audio)
+    graph = Graph().link(above, particular).link(beside, particular)
+    assert [type(each) for each in graph.processors] == [Pass, _Halve, _Particular, Pass]

@@ -6,6 +6,7 @@ from typing import TypedDict, Unpack
 
 import pytest
 
+from bargein.pipeline import Pass, Pipeline
 from bargein.pipeline.lowlevel import check_options
 
 
@@ -48,6 +49,14 @@ def test_options_that_exist_are_taken() -> None:
 def test_a_typo_names_the_class_and_the_nearest_option(option: str, nearest: str) -> None:
     with pytest.raises(TypeError, match=rf"^Model\({option}=\.\.\.\): .*did you mean {nearest}=\?$"):
         Model(**{option: 1})  # type: ignore[arg-type]
+
+
+def test_the_options_of_a_session_and_of_a_processor_are_checked() -> None:
+    graph = Pipeline(Pass())
+    with pytest.raises(TypeError, match=r"^session\(cancel_secnds=\.\.\.\): .*did you mean cancel_seconds=\?$"):
+        graph.session(cancel_secnds=1.0)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^options\(max_restart=\.\.\.\): .*did you mean max_restarts=\?$"):
+        Pass().options(max_restart=1)  # type: ignore[call-arg]
 
 
 def test_without_a_near_name_all_options_are_listed() -> None:

@@ -10,6 +10,7 @@ import anyio
 
 from ._backend import start_host
 from ._cancellation import CancellationIgnored
+from ._checks import unwrap_exception
 from ._contract import ProcessorKind
 from ._replies import start_reply
 from ._run import Run
@@ -224,7 +225,7 @@ class Tasks:
         except GeneratorExit:
             raise
         except BaseException as error:
-            run.fail(stage, _unwrap_group(error))
+            run.fail(stage, unwrap_exception(error))
         finally:
             inbox._close()
             if self._finishing:
@@ -272,10 +273,3 @@ def _has_context(stage: Stage) -> bool:
     """Return whether the host enters its context. A blocking processor's sync one is entered in its thread."""
     processor = stage.processor
     return hasattr(processor, "__aenter__") or (hasattr(processor, "__enter__") and not stage.blocking)
-
-
-def _unwrap_group(error: BaseException) -> BaseException:
-    """Return the only exception of a group, so that a processor's own task group does not show in its error."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

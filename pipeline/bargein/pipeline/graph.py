@@ -8,6 +8,7 @@ from typing import Any, TypedDict, Unpack
 
 from ._check import check, emitted, has_source
 from ._contract import Contract, Kinds, ProcessorKind
+from ._options import check_options
 from ._plan import Node, Plan
 from ._router import Route, Router
 from .errors import LinkError
@@ -56,7 +57,7 @@ class Graph(Processor):
         self._leaves: list[Processor] = []
         self._groups: list[tuple[str, ...]] = []
         self._links: list[tuple[int, int]] = []
-        self._parts: dict[int, Processor] = {}  # by identity of the step as written; wrapped functions are kept here
+        self._parts: dict[int, tuple[Processor, list[int]]] = {}  # by identity of the step as written, with its leaves
         self._plan: Plan | None = None
         self._inside: Graph | None = None
         for part in parts:
@@ -111,6 +112,7 @@ class Graph(Processor):
             self._plan = plan
         return self._plan
 
+    @check_options
     def session(
         self,
         *,
@@ -162,17 +164,16 @@ class Graph(Processor):
 
     def _add(self, step: Step) -> list[int]:
         """Return the indexes of a step's processors, after adding them if they are new."""
-        known = self._parts.get(id(step))
-        if known is not None:
-            leaves = known.processors if isinstance(known, Graph) else (known,)
-            return [at for at, leaf in enumerate(self._leaves) if any(leaf is each for each in leaves)]
+        if (known := self._parts.get(id(step))) is not None:
+            return known[1]
         part = as_processor(step)
         if isinstance(part, Graph):
             if not part.processors:
                 raise LinkError(f"{part!r} has no processors; to let frames through unchanged use Pass()")
             part._inside = self
         first = len(self._leaves)
-        for leaf in part.processors if isinstance(part, Graph) else (part,):
+        leaves = part.processors if isinstance(part, Graph) else (*part.adapters(), part)
+        for leaf in leaves:
             if any(leaf is other for other in self._leaves):
                 raise LinkError(
                     f"{leaf!r} is used twice in {type(self).__name__}; a processor keeps state and stands in one "
@@ -185,12 +186,12 @@ class Graph(Processor):
             self._links += [(first + source, first + target) for source, target in part._links]
             self.inputs |= part.inputs
         else:
-            self._groups.append(())
-        self._parts[id(step)] = part
-        if part is not step:
-            self._parts[id(part)] = part
+            self._groups += [()] * len(leaves)
+            self._links += pairwise(range(first, first + len(leaves)))
+        added = list(range(first, len(self._leaves)))
+        self._parts[id(step)] = self._parts[id(part)] = part, added
         self._plan = None
-        return list(range(first, len(self._leaves)))
+        return added
 
     def _heads(self, part: list[int]) -> list[int]:
         inside = set(part)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Literal, Self, cast
 
 from ._contract import Contract, ProcessorKind, read_contract
+from ._options import check_options
 from .audio_format import AudioFormat
 from .errors import ContractError
 from .frames import Frame
@@ -92,6 +93,15 @@ class Processor:
         cls.contract_ = contract
         return contract
 
+    def adapters(self) -> Sequence[Processor]:
+        """Return new processors that a graph places directly above this one, in order.
+
+        A processor that is particular about its input overrides this, so that its users need not convert for it. For
+        example, a model that hears 24 kHz brings a `Resample`. Adapters are ordinary processors: they are checked,
+        counted and drawn like the others. The default returns none.
+        """
+        return ()
+
     def statistics(self) -> Any:
         """Return what the processor itself counts: a frozen snapshot, shown in the session's statistics as `own`.
 
@@ -99,6 +109,7 @@ class Processor:
         """
         return None
 
+    @check_options
     def options(
         self,
         *,

@@ -34,6 +34,7 @@ from .speaking.sentences import Sentences
 from .speaking.spoken import Spoken
 from .video.decode_picture import DecodePicture
 from .video.encode_jpeg import EncodeJpeg
+from .video.fit_picture import DropPictures, FitPicture
 from .video.overlay import Overlay
 from .video.sample_fps import SampleFps
 from .video.scale import Scale
@@ -48,8 +49,10 @@ __all__ = [
     "Decision",
     "DecodePicture",
     "Detector",
+    "DropPictures",
     "EncodeJpeg",
     "Evidence",
+    "FitPicture",
     "Gain",
     "Heard",
     "Latency",

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bargein.pipeline import Audio, End, Frame, LinkError, Pipeline, SpeechStarted, SpeechStopped
+from bargein.pipeline.lowlevel import Samples
 from bargein.pipeline.testing import Harness, check_processor, framed, joined, noise, silence
 from bargein.processors import Resample, SileroVad, SpeechContinued, SpeechProbability, TurnControl, Vad
-from bargein.processors.listening.detectors import Samples
 from tests.environment import amount
 from tests.speech import utterances
 

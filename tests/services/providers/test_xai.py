@@ -71,6 +71,7 @@ def test_the_session() -> None:
     form = {"type": "audio/pcm", "rate": 16_000}
     assert opening == {
         "type": "session.update",
+        "event_id": "settings",
         "session": {
             "instructions": "Be brief.",
             "voice": "ara",

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 
 from bargein.pipeline import Failure, ToolResult, UserText
@@ -80,6 +81,9 @@ class Frail(Protocol):
     def open_session(self, settings: Settings) -> Iterable[str]:
         yield f"open {settings.instructions}"
 
+    def update(self, settings: Settings) -> Iterable[str]:
+        yield f"update {settings.instructions}"
+
     def seed(self, entries: Sequence[Entry]) -> Iterable[str]:
         return [f"seed {entry.remembered or entry.output}" for entry in entries]
 
@@ -102,6 +106,9 @@ class Provider:
         self.got: list[list[str]] = []
         """What each was told."""
         self.resumes = True
+        self.answers_opening = anyio.Event()
+        """Until it is set, an opening is not answered."""
+        self.answers_opening.set()
         self.refuses: int | None = None
         """With which status a session is refused that is no more."""
 
@@ -129,6 +136,7 @@ class Provider:
                 if got[-1].startswith("open"):
                     if handle and not self.resumes:
                         await socket.close(1007, "no such session")
+                    await self.answers_opening.wait()
                     await self.send("ready", session_id="s", resumed=bool(handle))
         except SocketClosedError:
             pass
@@ -137,7 +145,10 @@ class Provider:
         await self.socket.send(json.dumps([kind, fields]))
 
     def model(self, profile: Profile = PROFILE, **options: Any) -> Realtime:
-        return Realtime(profile=profile, protocol=Frail, settings=Settings(model="m"), connect=self.connect, **options)
+        protocol = type("Frail", (Frail,), {"profile": profile})
+        return Realtime(
+            profile=profile, protocol=protocol, settings=Settings(model="m"), connect=self.connect, **options
+        )
 
 
 async def asked_and_kept(provider: Provider, harness: Harness) -> None:
@@ -244,6 +255,51 @@ async def test_settings_that_take_a_new_connection() -> None:
         await anyio.sleep(5)
         assert provider.asked == ["", "h"]
         assert provider.got[1] == ["open be brief"]
+        await harness.session.cancel()
+
+
+@pytest.mark.parametrize("reconnects", [False, True])
+@pytest.mark.parametrize("connection", [1, 2])
+async def test_settings_that_change_while_a_session_opens(reconnects: bool, connection: int) -> None:
+    """Between the opening and the readiness of a session: it is told as soon as it is ready, before all that waits."""
+    profile = msgspec.structs.replace(PROFILE, reconnects_to_update=reconnects, supports_resumption=False)
+    provider = Provider()
+    if connection == 1:
+        provider.answers_opening = anyio.Event()
+    async with Harness(provider.model(profile)) as harness:
+        if connection == 2:
+            await harness.next(Connected)
+            provider.answers_opening = anyio.Event()
+            await provider.socket.close(1006)
+        await anyio.sleep(3)
+        assert provider.got[-1] == ["open "]
+        await harness.send(UserText("hello"))
+        await harness.send(Configure(instructions="be brief"))
+        await anyio.sleep(1)
+        assert provider.got[-1] == ["open "]
+        provider.answers_opening.set()
+        await anyio.sleep(1)
+        if reconnects:
+            await provider.send("text", response_id="r", item_id="i", text="Hi.")
+            await provider.send("over", response_id="r")
+            await anyio.sleep(5)
+            assert provider.got[-2] == ["open ", "text hello", "respond"]
+            assert provider.got[-1][0] == "open be brief"
+        else:
+            assert provider.got[-1] == ["open ", "update be brief", "text hello", "respond"]
+        assert len(provider.got) == connection + reconnects
+        await harness.session.cancel()
+
+
+async def test_settings_that_change_without_a_connection() -> None:
+    """The next session is opened with them, and told nothing more."""
+    profile = msgspec.structs.replace(PROFILE, reconnects_to_update=False, supports_resumption=False)
+    provider = Provider()
+    async with Harness(provider.model(profile)) as harness:
+        await harness.send(Configure(instructions="be brief"))  # the address is still being asked for
+        await harness.next(Connected)
+        await anyio.sleep(1)
+        assert provider.got == [["open be brief"]]
         await harness.session.cancel()
 
 

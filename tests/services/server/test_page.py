@@ -20,7 +20,21 @@ from bargein.services.server import serve_page
 from bargein.services.transports import Transport
 from tests.speech import RATE, errors, utterances, words
 
-from .browser import ANSWER, BROWSER, DEVICES, SHOTS, agent, brain, choice, gone, in_call, loaded, page_of, true, use
+from .browser import (
+    ANSWER,
+    BROWSER,
+    DEVICES,
+    SHOTS,
+    agent,
+    brain,
+    choice,
+    gone,
+    in_call,
+    loaded,
+    page_of,
+    true,
+    use,
+)
 
 pytestmark = BROWSER
 AUDIBLE = 0.01

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, dial, listen
+from bargein.services.sockets._dial import is_loopback
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -55,6 +56,53 @@ def test_where_nobody_answers(backend: str, url: str, says: str) -> None:
         assert says in str(refused.value)
 
     anyio.run(talk, backend=backend)
+
+
+PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy")
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize(("host", "reached"), [("127.0.0.1", True), ("localhost", True), ("example.invalid", False)])
+def test_a_proxy_in_the_environment(backend: str, host: str, reached: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not asked for servers on this machine, even if no NO_PROXY names them; for others, it is."""
+    for name in PROXIES:
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+    async def greet(socket: Socket, request: Any) -> None:
+        await socket.send("hello")
+
+    async def talk() -> None:
+        with anyio.fail_after(60):
+            async with listen(greet) as port:
+                async with dial(Endpoint(url=f"ws://{host}:{port}/")) as socket:
+                    assert await socket.receive() == "hello"
+
+    if reached:
+        anyio.run(talk, backend=backend)
+    else:
+        with pytest.raises(SocketRefusedError, match=r"prox|cannot be reached"):
+            anyio.run(talk, backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("url", "loopback"),
+    [
+        ("ws://127.0.0.1:8000/", True),
+        ("ws://127.8.9.1", True),
+        ("wss://[::1]:8000/", True),
+        ("ws://localhost:8000/", True),
+        ("ws://agent.localhost/", True),
+        ("wss://api.example.com/", False),
+        ("ws://10.0.0.1/", False),
+        ("ws://[::1", False),
+        ("nonsense", False),
+    ],
+)
+def test_addresses_on_this_machine(url: str, loopback: bool) -> None:
+    """Names and addresses of the loopback interface, and no others."""
+    assert is_loopback(url) == loopback
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -124,3 +124,19 @@ async def test_by_websocket() -> None:
     assert audible(frames[:flush])
     number = frames[flush].epoch
     assert all(frame.epoch >= number for frame in frames[flush:] if isinstance(frame, Audio))
+
+
+@pytest.mark.parametrize("channels", [2, 4, 8])
+@pytest.mark.virtual
+async def test_a_microphone_with_many_channels_is_understood(channels: int) -> None:
+    """They are mixed down; the session does not fail at the first sound."""
+    utterance = utterances()["weather"]
+    samples = np.repeat(utterance.samples.reshape(-1, 1), channels, axis=1)
+    sessions = Sessions(agent)
+    async with connected(sessions) as client:
+        await client.speak(np.concatenate((samples, np.zeros((16_000, channels), np.int16))), 16_000)
+        async for frame in client:
+            if isinstance(frame, Transcript) and frame.final and frame.speaker == "user":
+                assert "paris" in frame.text.lower()
+                break
+    assert sessions.statistics().failed == 0

@@ -8,11 +8,11 @@ import struct
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
+
+from bargein.pipeline.lowlevel import Samples
 
 __all__ = ["MAX_BYTES", "WaveFile"]
 
-Samples = npt.NDArray[np.int16]
 CHANNELS: Final = 2
 FRAME_BYTES: Final = 2 * CHANNELS
 """Bytes of one sample of all channels."""

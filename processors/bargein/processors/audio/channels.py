@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+
+from bargein.pipeline.lowlevel import Samples
 
 __all__ = ["mix_channels"]
-
-Samples = npt.NDArray[np.int16]
 
 
 def mix_channels(samples: Samples, channels: int) -> Samples:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bargein.pipeline import Audio, End, Processor
+from bargein.pipeline.lowlevel import ns
 from bargein.processors.frames import Level
 
 __all__ = ["Meter"]
@@ -51,7 +52,7 @@ class Meter(Processor):
         length = max(1, round(self.ms * frame.rate / 1000))
         while done < len(samples):
             if not self._count:
-                self._pts, self._rate = frame.pts + done * 1_000_000_000 // frame.rate, frame.rate
+                self._pts, self._rate = frame.pts + ns(done, frame.rate), frame.rate
             piece = samples[done : done + length - self._count]
             self._add(piece)
             done += len(piece)

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bargein.pipeline import Audio, End, Processor
+from bargein.pipeline.lowlevel import Samples
 
 from .channels import mix_channels
 from .resample import Resample
 
 __all__ = ["Mixer"]
 
-Samples = npt.NDArray[np.int16]
 MIN_BACKGROUND_MS = 100.0
 """A shorter loop is heard as a buzz and not as a background."""
 

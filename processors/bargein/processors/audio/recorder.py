@@ -10,9 +10,9 @@ from typing import Self
 
 import anyio
 import numpy as np
-import numpy.typing as npt
 
 from bargein.pipeline import Audio, End, Interrupt, Processor
+from bargein.pipeline.lowlevel import SECOND, Samples
 
 from ._wave_file import MAX_BYTES, WaveFile
 from .channels import mix_channels
@@ -20,8 +20,6 @@ from .resample import Resample
 
 __all__ = ["Recorder"]
 
-Samples = npt.NDArray[np.int16]
-SECOND = 1_000_000_000
 USER, AGENT = 0, 1
 MAX_JITTER_SECONDS = 0.001
 """A `pts` further ahead of the samples than this is a gap."""

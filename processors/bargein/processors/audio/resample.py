@@ -6,17 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from bargein.pipeline import Audio, AudioFormat, End, Interrupt, Processor, ResponseEnded
-from bargein.pipeline.lowlevel import import_extra
+from bargein.pipeline.lowlevel import Samples, import_extra, ns
 
 from .channels import mix_channels
 
 __all__ = ["Resample"]
 
-Samples = npt.NDArray[np.int16]
-SECOND = 1_000_000_000
 GAP_NS = 1_000_000
 """A frame whose `pts` is more than this many nanoseconds after the previous samples starts a new stretch."""
 
@@ -98,7 +95,7 @@ class Resample(Processor):
 
         A `pts` that does not advance is no gap: sources without a clock leave it at 0.
         """
-        ahead = frame.pts - (self._start + self._in * SECOND // last.rate)
+        ahead = frame.pts - (self._start + ns(self._in, last.rate))
         return (
             frame.rate == last.rate
             and frame.channels == last.channels
@@ -123,7 +120,7 @@ class Resample(Processor):
                 samples = samples.reshape(-1, 2)
             if not len(samples):
                 continue
-            pts = self._start + self._out * SECOND // self.rate
+            pts = self._start + ns(self._out, self.rate)
             self._out += len(samples)
             yield Audio(
                 samples=mix_channels(samples, self.channels or like.channels),

@@ -7,13 +7,10 @@ from collections import deque
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from bargein.pipeline.lowlevel import import_extra
+from bargein.pipeline.lowlevel import Samples, import_extra
 
 __all__ = ["Detector", "SileroVad", "WebRtcVad"]
-
-Samples = npt.NDArray[np.int16]
 
 
 class Detector(Protocol):

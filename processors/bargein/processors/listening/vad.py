@@ -9,13 +9,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from bargein.pipeline import Audio, AudioFormat, End, Processor, SpeechStarted, SpeechStopped
+from bargein.pipeline.lowlevel import SECOND, Samples, ns, samples_in
 from bargein.processors.frames import SpeechContinued, SpeechProbability, TurnControl
 
-from .detectors import Detector, Samples, WebRtcVad
+from .detectors import Detector, WebRtcVad
 
 __all__ = ["Vad"]
 
-SECOND = 1_000_000_000
 CONTINUED_EVERY_MS = 50.0
 """Speech between two `SpeechContinued`, in milliseconds."""
 SILENCE_PER_SPEECH = 3
@@ -128,7 +128,7 @@ class Vad(Processor):
         return round(ms * self._rate / 1000)
 
     def _pts(self, sample: int) -> int:
-        return self._origin + sample * SECOND // self._rate
+        return self._origin + ns(sample, self._rate)
 
     def _check_continuity(self, frame: Audio) -> Iterator[Audio | SpeechStopped]:
         """Check the format of a frame, and whether it continues the last one."""
@@ -159,7 +159,7 @@ class Vad(Processor):
 
     def _skip_gap(self, gap: int) -> None:
         """Count a short gap as silence; the same speech may continue after it."""
-        missing = gap * self._rate // SECOND
+        missing = samples_in(gap, self._rate)
         self._turned = self._since
         self._evidence = max(0.0, self._evidence + (gap / 1e6 if self.speaking else -gap / 1e6))
         self._end += missing
@@ -243,7 +243,7 @@ class _SpeechGate:
                     yield Audio(
                         samples=frame.samples[first:last],
                         rate=frame.rate,
-                        pts=frame.pts + first * SECOND // frame.rate,
+                        pts=frame.pts + ns(first, frame.rate),
                         epoch=frame.epoch,
                         item_id=frame.item_id,
                     )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from bargein.pipeline import LIVE, Audio, Hold, Interrupt, Played, Resume
+from bargein.pipeline.lowlevel import ns
 
 __all__ = ["EARLY", "Playout"]
 
@@ -224,7 +225,7 @@ def _cut(frame: Audio, ms: float) -> tuple[Audio, Audio | None]:
     rest = Audio(
         samples=frame.samples[step:],
         rate=frame.rate,
-        pts=frame.pts + step * 1_000_000_000 // frame.rate,
+        pts=frame.pts + ns(step, frame.rate),
         epoch=frame.epoch,
         response_id=frame.response_id,
         item_id=frame.item_id,

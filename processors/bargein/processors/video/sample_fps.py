@@ -6,10 +6,9 @@ import math
 from collections.abc import Iterator
 
 from bargein.pipeline import Interrupt, Processor, Video
+from bargein.pipeline.lowlevel import SECOND
 
 __all__ = ["SampleFps"]
-
-SECOND = 1_000_000_000
 
 
 class _Stream:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from typing import Any
 
 import anyio
 import msgspec
 
 from bargein.pipeline import Outlet, ResponseStarted, Text, ToolCall, Usage
 from bargein.services.frames import OutOfBand, Respond
+from bargein.services.history import Entry
 
 from ._base import failure_from
 from ._heard import HeardTracker
@@ -23,6 +23,10 @@ __all__ = ["Generation"]
 
 MAX_ROUNDS = 8
 """How often the model may be asked for one turn. The last time it is given no tools, so that it has to answer."""
+TOOL_GRACE_SECONDS = 2.0
+"""Maximum wait for tools that an earlier response called, in seconds. The user has gone on, and wants an answer."""
+RUNNING_OUTPUT = '"still running; the result will come later"'
+"""The result that the model sees for a call that has none yet."""
 
 Reply = Outlet[ResponseStarted | Text | ToolCall | Usage]
 
@@ -42,6 +46,8 @@ class Generation:
     ) -> None:
         self.rounds = 0
         """How often the model was asked for the present turn."""
+        self.unfinished: set[str] = set()
+        """Calls that the model saw as still running. It has to be asked again when their results come."""
         self._part = part
         self._calls = calls
         self._heard = heard
@@ -61,6 +67,7 @@ class Generation:
         start_call: Callable[[ToolCall], Awaitable[None]],
         *,
         must_answer: bool,
+        wait_for_tools: bool = False,
     ) -> bool:
         """Have the model answer, and run tools until it does.
 
@@ -70,6 +77,8 @@ class Generation:
             instructions: The system prompt.
             start_call: Starts a tool call, or hands it to the application.
             must_answer: Whether an answer without text and calls is an error.
+            wait_for_tools: Whether to wait for all tools of earlier responses. By default they have 2 seconds, and the
+                model is then told that they are still running.
 
         Returns:
             Whether everything is said. False: the application must first give results of tool calls.
@@ -79,7 +88,7 @@ class Generation:
             RuntimeError: The model did not answer, or went on calling tools.
         """
         while self.rounds < MAX_ROUNDS:
-            await self._calls.wait_for_own()
+            await self._calls.wait_for_own(response_id, math.inf if wait_for_tools else TOOL_GRACE_SECONDS)
             self.rounds += 1
             item_id = f"{response_id}-{self.rounds}"
             calls, wrote = await self._ask(reply, response_id, item_id, instructions)
@@ -100,18 +109,27 @@ class Generation:
     async def answer_out_of_band(self, request: Respond) -> OutOfBand:
         """Answer beside the conversation, in text. An error is part of the result."""
         text, reason = "", ""
+        entries = self._calls.history.for_model(images=self._part.images)
+        prompt = Prompt(entries=entries, instructions=request.instructions)
         try:
             with anyio.fail_after(self._silent_seconds):
-                async with aclosing(self._part.answer(self._prompt(request.instructions))) as pieces:  # type: ignore[type-var]
+                async with aclosing(self._part.answer(prompt)) as pieces:  # type: ignore[type-var]
                     raw = "".join([piece async for piece in pieces if isinstance(piece, str)])
                     text = strip_thoughts(raw)
         except Exception as error:
             reason = failure_from(self._part, error).message
         return OutOfBand(name=request.out_of_band, text=text, reason=reason)
 
-    def _prompt(self, instructions: str, tools: tuple[dict[str, Any], ...] = ()) -> Prompt:
-        entries = self._calls.history.for_model(images=self._part.images)
-        return Prompt(entries=entries, instructions=instructions, tools=tools)
+    def _entries(self) -> list[Entry]:
+        """Return the conversation for the model. Calls that are still running get a result that says so."""
+        entries = list[Entry]()
+        for entry in self._calls.history:
+            if entry.worth_to(images=self._part.images):
+                entries.append(entry)
+            elif entry.open and self._calls.is_running(entry.call_id):
+                self.unfinished.add(entry.call_id)
+                entries.append(msgspec.structs.replace(entry, output=RUNNING_OUTPUT))
+        return entries
 
     async def _ask(
         self, reply: Reply, response_id: str, item_id: str, instructions: str
@@ -125,7 +143,8 @@ class Generation:
                 await reply.send(Text(text=text, response_id=response_id, item_id=item_id))
             return bool(text)
 
-        prompt = self._prompt(instructions, self._calls.schemas if self.rounds < MAX_ROUNDS else ())
+        tools = self._calls.schemas if self.rounds < MAX_ROUNDS else ()
+        prompt = Prompt(entries=self._entries(), instructions=instructions, tools=tools)
         # One scope around the whole stream: the part may hold cancel scopes of its own from piece to piece.
         with anyio.CancelScope() as patience:
             async with aclosing(self._part.answer(prompt)) as pieces:  # type: ignore[type-var]  # a generator

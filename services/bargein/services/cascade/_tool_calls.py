@@ -40,6 +40,7 @@ class CascadeToolCalls:
         self._external: dict[str, dict[str, Any]] = {}  # schemas of the application's tools, by name
         self._count = 0
         self._open: dict[str, bool] = {}  # calls without a result, and whether we run them
+        self._response: dict[str, str] = {}  # the response of each open call
         self._late: deque[str] = deque(maxlen=MAX_LATE_CALLS)  # their results are written down, and not waited for
         self._changed = anyio.Event()
 
@@ -50,6 +51,7 @@ class CascadeToolCalls:
             count: The highest number of a call that the conversation holds already.
         """
         self._open.clear()
+        self._response.clear()
         self._late.clear()
         self._count = count
 
@@ -91,6 +93,7 @@ class CascadeToolCalls:
         """Write down a call, and wait for its result from now on."""
         self.history.call(call.call_id, call.name, call.arguments, call.response_id)
         self._open[call.call_id] = call.handled
+        self._response[call.call_id] = call.response_id
 
     def add_result(self, frame: ToolResult) -> None:
         """Write down a result, if its call is known."""
@@ -100,6 +103,7 @@ class CascadeToolCalls:
 
     def close(self, call_id: str) -> None:
         """Stop waiting for the result of a call."""
+        self._response.pop(call_id, None)
         if self._open.pop(call_id, None) is not None:
             self._changed.set()
             self._changed = anyio.Event()
@@ -123,7 +127,19 @@ class CascadeToolCalls:
         self.close(call_id)
         return waited
 
-    async def wait_for_own(self) -> None:
-        """Wait until our own tools have given their results. Each of them has a timeout."""
-        while any(self._open.values()):
+    def is_running(self, call_id: str) -> bool:
+        """Return whether a call of our own has no result yet."""
+        return self._open.get(call_id, False)
+
+    async def wait_for_own(self, response_id: str, max_seconds: float) -> None:
+        """Wait until our own tools have given their results. Each of them has a timeout.
+
+        Args:
+            response_id: The response whose calls are waited for in any case.
+            max_seconds: Maximum wait for calls of earlier responses, in seconds.
+        """
+        while any(own and self._response[call_id] == response_id for call_id, own in self._open.items()):
             await self._changed.wait()
+        with anyio.move_on_after(max_seconds):
+            while any(self._open.values()):
+                await self._changed.wait()

@@ -27,7 +27,7 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.lowlevel import check_positive
 from bargein.processors import AgentActivity, Heard, SampleFps, Turn
-from bargein.services.errors import UnsupportedError
+from bargein.services.brain import UnsupportedError
 from bargein.services.frames import (
     Configure,
     OutOfBand,
@@ -59,6 +59,11 @@ TURN = Respond()
 
 CONTINUE = "A noise interrupted you. Go on with your answer from where it stopped, without repeating what was heard."
 """Added to the instructions when an answer is continued."""
+
+TOOL_FINISHED = (
+    "A tool has finished that was still running. Tell the user what matters of its result, if it still does."
+)
+"""Added to the instructions when the result of a tool comes after the user has gone on."""
 
 CHECK_SECONDS = 1.0
 """How often the end of a session checks for an interrupt that came before the last response began: no event tells."""
@@ -170,6 +175,7 @@ class Answer(PartProcessor):
         self._sayings: list[Say] = []
         self._current = ""  # the response that is being made
         self._current_request: Respond | Say = TURN
+        self._wait_for_tools = False  # the next answer waits for all tools, because nobody has asked anything else
         self._cut_watch = CutAnswerWatch()
         self._last_cut: CutAnswer | None = None  # a response that was cancelled before its interrupt came to us
         self._cut_response = ""  # the response that an interrupt has ended, as far as that has come to us
@@ -255,7 +261,7 @@ class Answer(PartProcessor):
             await self._on_picture(frame, out)
         elif isinstance(frame, Respond):
             if not frame.out_of_band:
-                self._request = frame
+                self._request, self._wait_for_tools = frame, False
                 self._cut_watch.clear()
             elif self._side_group is not None:
                 self._side_group.start_soon(self._answer_out_of_band, frame, out)
@@ -313,7 +319,7 @@ class Answer(PartProcessor):
             if heard.strip():
                 instructions = f"{request.instructions or self.instructions}\n\n{CONTINUE}".strip()
                 request = Respond(instructions=instructions, protected=request.protected)
-            self._request = request
+            self._request, self._wait_for_tools = request, True
         elif rest := rest or (request.text if request is not None and not heard else ""):
             self._sayings.append(Say(text=rest.lstrip(), protected=request is not None and request.protected))
 
@@ -325,6 +331,7 @@ class Answer(PartProcessor):
         if self._wordless_turn:
             return  # its words are still to come
         self._cut_watch.clear()
+        self._wait_for_tools = False
         if first:
             if self._current and self.meanwhile == "interrupt":
                 await self._interrupt(out, "the user went on")
@@ -421,7 +428,14 @@ class Answer(PartProcessor):
             await self._start_call(call, reply, out)
 
         instructions = request.instructions or self.instructions
-        return await self._generation.answer(reply, response_id, instructions, start_call, must_answer=request is TURN)
+        return await self._generation.answer(
+            reply,
+            response_id,
+            instructions,
+            start_call,
+            must_answer=request is TURN,
+            wait_for_tools=self._wait_for_tools,
+        )
 
     def _finish(self, response_id: str, out: Outlet[Given]) -> None:
         if self._current == response_id:
@@ -448,6 +462,10 @@ class Answer(PartProcessor):
     async def _run_tool(self, call: ToolCall, reply: Outlet[Any], out: Outlet[Given]) -> None:
         result = await self.runner.run(call, reply.send)
         self._calls.add_result(result or ToolResult(call_id=call.call_id, output=CANCELLED_OUTPUT))
+        if call.call_id in self._generation.unfinished:
+            self._generation.unfinished.discard(call.call_id)
+            if self._request is None and result is not None:
+                self._request = Respond(instructions=f"{self.instructions}\n\n{TOOL_FINISHED}".strip())
         self._start_next(out)
 
     async def _expire_call(self, call: ToolCall, out: Outlet[Given]) -> None:

@@ -1,6 +1,6 @@
 """Realtime models: one class for all providers. A provider is a `Protocol` and a `Profile`."""
 
-from bargein.services.errors import UnsupportedError
+from bargein.services.brain import UnsupportedError
 
 from .contract import RealtimeInput, RealtimeOutput
 from .conversation import Conversation

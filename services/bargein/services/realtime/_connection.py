@@ -12,7 +12,6 @@ from ._dialogue import Dialogue
 from .policy import ReconnectPolicy
 from .profile import Profile
 from .protocol import Protocol
-from .settings import Settings
 
 __all__ = ["Connection", "Ending"]
 
@@ -65,11 +64,8 @@ class Connection:
         self._scope = anyio.CancelScope()
         self._ending = Ending("", True)
 
-    async def run(self, settings: Settings) -> Ending:
+    async def run(self) -> Ending:
         """Run until the connection ends.
-
-        Args:
-            settings: What the session is configured with.
 
         Returns:
             Why it ended. A refusal is returned and not raised, so that it does not pass through the context manager
@@ -78,7 +74,7 @@ class Connection:
         with self._scope:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._read)
-                group.start_soon(self._write, settings)
+                group.start_soon(self._write)
                 group.start_soon(self._watch)
                 if self._profile.needs_continuous_audio:
                     group.start_soon(self._fill_gaps)
@@ -107,10 +103,10 @@ class Connection:
         except SocketClosedError as error:
             self._on_closed(error)
 
-    async def _write(self, settings: Settings) -> None:
+    async def _write(self) -> None:
         dialogue, queue = self._dialogue, self._dialogue.send_queue
         try:
-            for message in self._protocol.open_session(settings):
+            for message in dialogue.open_session():
                 await self._socket.send(message)
             for event in self._protocol.on_open():
                 dialogue.handle(event)

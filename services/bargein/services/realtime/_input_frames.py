@@ -40,7 +40,6 @@ class InputFrames:
         runner: What runs the tools, some of which an interrupt cancels.
         name: Name of the model's class, for error messages.
         fps: Maximum number of pictures of a video that are sent a second.
-        renew_seconds: Within which time a connection is replaced to change its settings, in seconds.
     """
 
     def __init__(
@@ -52,14 +51,12 @@ class InputFrames:
         runner: ToolRunner,
         name: str,
         fps: float,
-        renew_seconds: float,
     ) -> None:
         self._dialogue = dialogue
         self._profile = profile
         self._configuration = configuration
         self._runner = runner
         self._name = name
-        self._renew_seconds = renew_seconds
         self._sampler = SampleFps(fps)
         self._handlers: Mapping[type[Frame], Callable[[Any], None]] = {
             Audio: self._on_audio,
@@ -181,22 +178,9 @@ class InputFrames:
     # Settings -----------------------------------------------------------------------------------------------------
 
     def _on_turn_control(self, frame: TurnControl) -> None:
-        if not self._configuration.set_external_turns(frame.external):
-            return
-        if not self._profile.reconnects_to_update:
-            if self._profile.supports_updates:  # also before the session is ready: the opening may be on its way
-                self._send_settings()
-        elif self._dialogue.ready:
-            self._dialogue.renew("turn detection has changed", self._renew_seconds)
+        if self._configuration.set_external_turns(frame.external):
+            self._dialogue.configure(self._configuration.settings)
 
     def _on_configure(self, frame: Configure) -> None:
         self._configuration.apply(frame, self._runner)
-        if not self._dialogue.ready:
-            return  # the next session is configured when it is opened
-        if self._profile.reconnects_to_update:
-            self._dialogue.renew("the settings have changed", self._renew_seconds)
-        else:
-            self._send_settings()
-
-    def _send_settings(self) -> None:
-        self._dialogue.send_queue.command(lambda protocol: protocol.update(self._configuration.settings))
+        self._dialogue.configure(self._configuration.settings)

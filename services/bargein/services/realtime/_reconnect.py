@@ -19,7 +19,6 @@ from ._dialogue import Dialogue
 from .policy import ReconnectPolicy
 from .profile import Profile
 from .protocol import Protocol
-from .settings import Settings
 
 __all__ = ["RealtimeError", "keep_connected"]
 
@@ -51,7 +50,6 @@ async def keep_connected(
     policy: ReconnectPolicy,
     make_protocol: Callable[[], Protocol],
     connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]],
-    get_settings: Callable[[], Settings],
     random: Random,
 ) -> None:
     """Connect, and connect again whenever the connection ends, until the policy gives up.
@@ -62,7 +60,6 @@ async def keep_connected(
         policy: When to connect again, and when to give up.
         make_protocol: Returns a new protocol for each connection.
         connect: Opens a socket.
-        get_settings: Returns what a session is configured with at present.
         random: Source of the jitter between attempts.
 
     Raises:
@@ -79,7 +76,7 @@ async def keep_connected(
                 dialogue.on_connecting(protocol)
                 try:
                     connection = Connection(socket, protocol, dialogue, policy, profile)
-                    ending = await connection.run(get_settings())
+                    ending = await connection.run()
                 finally:
                     await _say_farewell(socket, protocol)
             if ending.refusal is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bargein.services.errors import ALTERNATIVES, UnsupportedError
+from bargein.services.brain import ALTERNATIVES, UnsupportedError
 
 __all__ = ["Profile"]
 

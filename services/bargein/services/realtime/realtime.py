@@ -213,6 +213,8 @@ class Realtime(Processor):
         dialogue = self._dialogue = Dialogue(
             out=out,
             history=self.history,
+            settings=self.settings,
+            renew_seconds=self.reconnect.renew_seconds,
             has_tool=self._has_tool,
             run_tool=self._start_tool,
             cancel_tool=self.runner.cancel,
@@ -228,7 +230,6 @@ class Realtime(Processor):
             runner=self.runner,
             name=type(self).__name__,
             fps=self.fps,
-            renew_seconds=self.reconnect.renew_seconds,
         )
         try:
             async with anyio.create_task_group() as group:
@@ -250,7 +251,6 @@ class Realtime(Processor):
             policy=self.reconnect,
             make_protocol=self._protocol,
             connect=self._connect,
-            get_settings=lambda: self.settings,
             random=self._random,
         )
 
@@ -267,15 +267,18 @@ class Realtime(Processor):
             await output.wakeup.wait()
 
     async def _check_deadlines(self, dialogue: Dialogue) -> None:
-        """Act on reports of playback and audio of the user that do not come."""
+        """Act when it is time: on reports of playback and audio that do not come, and on responses that have failed."""
         while True:
-            deadline = min(dialogue.playback.next_deadline(), dialogue.input.audio_at + PAUSE_SECONDS)
+            pause_at = dialogue.input.audio_at + PAUSE_SECONDS
+            deadline = min(dialogue.playback.next_deadline(), pause_at, dialogue.retry_at)
             if deadline == math.inf:
                 await dialogue.deadlines_changed.wait()
                 continue
             with anyio.move_on_after(max(0.0, deadline - anyio.current_time())):
                 await dialogue.deadlines_changed.wait()
             dialogue.playback.check_deadlines()
+            if anyio.current_time() >= dialogue.retry_at:
+                dialogue.replies.retry()
             if anyio.current_time() >= dialogue.input.audio_at + PAUSE_SECONDS:
                 dialogue.input.pause()
 

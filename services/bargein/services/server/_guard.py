@@ -49,9 +49,9 @@ class Guard:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                given = message.get("headers", ())
-                names = {name.lower() for name, _ in given}  # a response may have its own policy
-                message["headers"] = [*given, *(each for each in self._headers if each[0] not in names)]
+                headers = message.get("headers", ())
+                names = {name.lower() for name, _ in headers}  # a response may have its own policy
+                message["headers"] = [*headers, *(each for each in self._headers if each[0] not in names)]
             await send(message)
 
         name = next((value.decode("latin-1") for key, value in scope["headers"] if key == b"host"), "")

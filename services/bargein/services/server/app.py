@@ -101,10 +101,18 @@ class App:
             transports.insert(0, {"name": "webrtc", "title": "WebRTC"})
             if await self._has_token(request):  # a TURN server's password is for authorized peers only
                 ice_servers = [_ice_server(each) for each in self._webrtc.ice_servers]
-        shown = ("name", "title", "missing", "sees", "suggestions")
         return self._json(
             {
-                "brains": [{name: getattr(each, name) for name in shown} for each in self._brains],
+                "brains": [
+                    {
+                        "name": each.name,
+                        "title": each.title,
+                        "missing": each.missing,
+                        "sees": each.sees,
+                        "suggestions": each.suggestions,
+                    }
+                    for each in self._brains
+                ],
                 "suggestions": list(self._suggestions),
                 "transports": transports,
                 "camera": self._webrtc is not None and self._webrtc.video_fps > 0,

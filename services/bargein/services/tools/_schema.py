@@ -10,6 +10,7 @@ from typing import Any, Union
 
 import msgspec
 
+from ._adapters import describe_strings, pydantic_adapter
 from ._docstring import read_docstring
 from .context import ToolContext
 
@@ -31,6 +32,8 @@ class Parameters(msgspec.Struct, frozen=True):
     """The names of the parameters that get a `ToolContext`."""
     description: str
     """The first paragraph of the docstring."""
+    adapters: dict[str, Any] = {}
+    """The parameters that pydantic describes, each with its `TypeAdapter`."""
 
     @classmethod
     def read(
@@ -60,6 +63,7 @@ class Parameters(msgspec.Struct, frozen=True):
         fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
         defaults: dict[str, Any] = {}
         context: list[str] = []
+        adapters: dict[str, Any] = {}
         for parameter in list(_signature(owner, function).parameters.values())[skip:]:
             name = parameter.name
             hint = hints.get(name)
@@ -71,7 +75,11 @@ class Parameters(msgspec.Struct, frozen=True):
             hint = _annotation_of(owner, parameter, hints)
             if parameter.default is None:
                 hint = Union[hint, None]  # noqa: UP007 - a hint may be anything, and `|` needs a type
-            _check_annotation(owner, name, hint)
+            if (adapter := pydantic_adapter(hint)) is not None:
+                adapters[name], hint = adapter, Any
+            else:
+                hint = describe_strings(hint)
+                _check_annotation(owner, name, hint)
             if parameter.default is parameter.empty:
                 fields.append((name, hint))
             else:  # an argument that the model leaves out is not passed, so the function's default applies
@@ -82,10 +90,10 @@ class Parameters(msgspec.Struct, frozen=True):
         try:
             kind = msgspec.defstruct("Arguments", fields, kw_only=True, forbid_unknown_fields=True)
             msgspec.json.Decoder(kind)
-            described = _self_contained(msgspec.json.schema(kind), descriptions, defaults)
+            described = _self_contained(_with_adapters(msgspec.json.schema(kind), adapters), descriptions, defaults)
         except (TypeError, ValueError) as error:
             raise TypeError(f"tool {owner!r}: its parameters cannot be described to a model: {error}") from error
-        return cls(described, kind, tuple(context), description)
+        return cls(described, kind, tuple(context), description, adapters)
 
 
 def source_of(function: Callable[..., Any]) -> Any:
@@ -180,6 +188,17 @@ def _self_contained(
     if recursive:
         schema["$defs"] = {name: _inlined(defs[name], defs, recursive) for name in sorted(recursive)}
     return {"type": "object", "properties": {}, "required": [], **schema, "additionalProperties": False}
+
+
+def _with_adapters(described: dict[str, Any], adapters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of the arguments with those of pydantic in their places."""
+    defs: dict[str, Any] = described.setdefault("$defs", {})
+    top = defs.get(_name(described) or "", described)
+    for name, adapter in adapters.items():
+        schema = adapter.json_schema()
+        defs |= schema.pop("$defs", {})
+        top["properties"][name] = schema
+    return described
 
 
 def _name(schema: Mapping[str, Any]) -> str | None:

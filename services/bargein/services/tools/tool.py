@@ -15,6 +15,7 @@ import msgspec
 from bargein.pipeline import BargeinError
 from bargein.services.sockets.text import clean
 
+from ._adapters import encode_unknown, validate
 from ._schema import Parameters, source_of
 
 __all__ = ["ArgumentsError", "Tool", "ToolError", "Toolbox", "encode", "tool"]
@@ -104,6 +105,7 @@ class Tool(Generic[P, R_co]):
             chosen, cast("Callable[..., Any]", function), skip=self.unbound, local=local or {}, schema=parameters
         )
         self._decoder = msgspec.json.Decoder(read.kind)
+        self._adapters = read.adapters
         self.parameters = read.schema
         """The JSON schema of its arguments: an object."""
         self.context = read.context
@@ -144,7 +146,13 @@ class Tool(Generic[P, R_co]):
         if isinstance(decoded, dict):
             return decoded
         values = {name: getattr(decoded, name) for name in decoded.__struct_fields__}
-        return {name: value for name, value in values.items() if value is not msgspec.UNSET}
+        given = {name: value for name, value in values.items() if value is not msgspec.UNSET}
+        for name in self._adapters.keys() & given.keys():
+            try:
+                given[name] = validate(self._adapters[name], name, given[name])
+            except ValueError as error:
+                raise ArgumentsError(f"{self.name}: {error}. {self._usage()}") from None
+        return given
 
     def _usage(self) -> str:
         properties = self.parameters.get("properties") or {}
@@ -341,6 +349,6 @@ def encode(value: object) -> str:
         ValueError: The value contains itself.
     """
     try:
-        return clean(value if isinstance(value, str) else msgspec.json.encode(value).decode())
+        return clean(value if isinstance(value, str) else msgspec.json.encode(value, enc_hook=encode_unknown).decode())
     except RecursionError as error:
         raise ValueError("it contains itself") from error

@@ -49,7 +49,7 @@ class Transport:
     heard, so no `Pacer` is needed above it. It reports `Played`, is silent on `Hold`, and on `Interrupt` drops all that
     is older, down to the peer's own buffers. A peer that can read also gets a message for each `control.SinkEvent`."""
     failure: str = ""
-    """The exception that ended the session, in one line; empty unless `Sessions(show_errors=True)` lets the peer know."""
+    """The exception that ended the session, in one line; empty unless the peer may know it (`Sessions.show_errors`)."""
     on_left: Callable[[], None] | None = None
     """The function that a transport calls when its peer is gone. `Sessions` sets it, to end the session soon."""
 

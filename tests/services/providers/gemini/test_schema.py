@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import uuid
+from decimal import Decimal
 from enum import Enum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from bargein.services.providers.gemini._schema import function_declaration
 from bargein.services.tools import tool
+
+WithZone = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 
 
 class Size(msgspec.Struct):
@@ -85,3 +90,44 @@ def test_no_arguments() -> None:
         return ""
 
     assert declared(now) == {"name": "now", "description": "The time."}
+
+
+def test_formats_that_the_subset_lacks_become_words() -> None:
+    """The API refuses any format of a string but `date-time`."""
+
+    def book(day: dt.date, at: WithZone, order: uuid.UUID, price: Decimal, wait: dt.timedelta | None = None) -> None:
+        """Book.
+
+        Args:
+            day: When.
+        """
+
+    properties = declared(book)["parameters"]["properties"]
+    assert properties["day"] == {"type": "STRING", "description": "When. (a date as YYYY-MM-DD)"}
+    assert properties["at"] == {"type": "STRING", "format": "date-time"}
+    assert properties["order"] == {"type": "STRING", "description": "a UUID"}
+    assert properties["price"] == {"type": "STRING", "description": "a decimal number"}
+    assert properties["wait"] == {
+        "type": "STRING",
+        "description": "an ISO 8601 duration, such as PT5M",
+        "nullable": True,
+    }
+
+
+def test_values_without_a_type_items_or_properties_are_given_as_json_schema() -> None:
+    def tag(tags: list) -> None:  # type: ignore[type-arg]
+        """Tag."""
+
+    def save(data: dict[str, Any]) -> None:
+        """Save."""
+
+    def note(value: Any) -> None:
+        """Note."""
+
+    def deep(rows: list[dict[str, Any]]) -> None:
+        """Deep."""
+
+    for function in (tag, save, note, deep):
+        made = declared(function)
+        assert "parameters" not in made, made
+        assert made["parametersJsonSchema"] == tool(function).schema["parameters"]

@@ -180,3 +180,34 @@ def test_sound_of_no_response_is_played_and_not_reported() -> None:
     phone.says(200, response="")
     assert phone.sounds() == [160] * 10
     assert not phone.marks()
+
+
+def test_what_was_heard_before_the_first_mark_is_back_is_reported() -> None:
+    """A line far away confirms late. Until then our clock says how much was heard, less the way to the ear."""
+    phone = Phone()
+    reports: list[Played] = []
+    for piece in framed(tone(300, 500, rate=8000), ms=20, rate=8000, response_id="r", epoch=0):
+        frame = Audio(samples=piece.samples, rate=8000, response_id="r", epoch=0)
+        phone.sends(phone.line.encode_audio(frame))
+        reports += phone.line.report_played(frame)
+        phone.now += 0.02
+    assert [each.ms for each in reports] == [pytest.approx(ms) for ms in (100, 200, 300)]
+    assert phone.plays("1") == [], "no less than was reported"
+    phone.sends(phone.line.encode_event(Interrupt(epoch=1)))
+    (last,) = phone.line.report_played(Interrupt(epoch=1))
+    assert last.done
+    assert 300 <= last.ms <= 500
+
+
+def test_the_way_to_the_ear_is_measured_by_the_marks() -> None:
+    """Half of a mark's delay; the next answer is counted from when it arrives."""
+    phone = Phone()
+    phone.says(100, response="a")
+    phone.now += 0.1 + 0.6  # there and back again
+    phone.plays("1")
+    phone.now += 1
+    phone.says(400, response="b")
+    phone.now += 0.4
+    phone.sends(phone.line.encode_event(Interrupt(epoch=1)))
+    heard = {each.response_id: each.ms for each in phone.line.report_played(Interrupt(epoch=1))}
+    assert heard["b"] == pytest.approx(100)

@@ -12,6 +12,7 @@ from functools import partial
 from itertools import pairwise
 
 import anyio
+import msgspec
 import numpy as np
 import pytest
 from aiortc.sdp import candidate_from_sdp
@@ -432,3 +433,29 @@ def _held() -> tuple[int, int, int]:
     threads = [each for each in threading.enumerate() if each.name.endswith("-decoder")]  # and not the loop's own pool
     files = os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd") else []
     return len(asyncio.all_tasks()), len(threads), len(files)
+
+
+@pytest.mark.parametrize("own_first", [False, True])
+async def test_a_data_channel_of_the_page_itself_is_left_alone(own_first: bool) -> None:
+    """The agent's messages stay on "bargein", and what is sent on the other channel ends nothing."""
+    room = Room()
+    async with WebRtcServer(room.sessions) as server, client(channel=not own_first) as peer:
+        other: list[object] = []
+        if own_first:
+            peer.pc.createDataChannel("chat").on("message", other.append)
+        await peer.join(server)
+        if own_first:
+            await until(lambda: bool(other))  # it was the only one so far
+            other.clear()
+            peer.channel = peer.pc.createDataChannel("bargein")
+            peer.channel.on("message", lambda data: peer.messages.append(msgspec.json.decode(data)))
+            await until(lambda: bool(peer.of("ready")))
+        chat = peer.pc.createDataChannel("cursor")
+        chat.on("message", other.append)
+        await until(lambda: chat.readyState == "open")
+        for _ in range(30):
+            chat.send('{"x": 1}')
+        peer.send('{"type": "text", "text": "hello"}')
+        await until(lambda: bool(peer.of("response")))
+        assert other == []
+        assert room.sessions.statistics().open == 1

@@ -9,7 +9,6 @@ __all__ = ["function_declaration"]
 SAME: Final = (
     "description",
     "enum",
-    "format",
     "pattern",
     "minimum",
     "maximum",
@@ -22,8 +21,19 @@ SAME: Final = (
 """Keywords that mean the same in both forms."""
 IGNORED: Final = {"title", "default", "additionalProperties", "examples"}
 """Keywords that are left out, because the model does not need them."""
-TRANSLATED: Final = {"type", "properties", "items", "anyOf"}
+TRANSLATED: Final = {"type", "properties", "items", "anyOf", "format"}
 """Keywords that are translated."""
+
+FORMATS: Final = {"string": {"date-time"}, "integer": {"int32", "int64"}, "number": {"float", "double"}}
+"""The formats of the subset, by type. The API refuses a declaration with any other."""
+FORMAT_WORDS: Final = {
+    "date": "a date as YYYY-MM-DD",
+    "time": "a time as HH:MM:SS",
+    "duration": "an ISO 8601 duration, such as PT5M",
+    "decimal": "a decimal number",
+    "uuid": "a UUID",
+}
+"""What is added to the description in place of a format that the subset lacks."""
 
 
 class _NotInSubsetError(Exception):
@@ -48,7 +58,11 @@ def function_declaration(tool: dict[str, Any]) -> dict[str, Any]:
 
 
 def _translate(schema: dict[str, Any]) -> dict[str, Any]:
-    """Translate one schema. Raises `_NotInSubsetError` for references, constants, tuples and typed dictionaries."""
+    """Translate one schema. Raises `_NotInSubsetError` for what the subset lacks.
+
+    It lacks references, constants, tuples and typed dictionaries. Every value needs a type, an array its items, and an
+    object its properties.
+    """
     if schema.keys() - TRANSLATED - IGNORED - set(SAME) or isinstance(schema.get("additionalProperties"), dict):
         raise _NotInSubsetError
     if not all(isinstance(each, str) for each in schema.get("enum", ())):
@@ -60,6 +74,12 @@ def _translate(schema: dict[str, Any]) -> dict[str, Any]:
         choices = [*choices, *({"type": each} for each in types)]
     else:
         result["type"] = types.upper()
+    if "format" in schema:
+        if isinstance(types, str) and schema["format"] in FORMATS.get(types, ()):
+            result["format"] = schema["format"]
+        else:
+            words = FORMAT_WORDS.get(schema["format"], f"format: {schema['format']}")
+            result["description"] = f"{result['description']} ({words})" if "description" in result else words
     non_null = [each for each in choices if each.get("type") != "null"]
     if len(non_null) < len(choices):
         result["nullable"] = True
@@ -71,6 +91,11 @@ def _translate(schema: dict[str, Any]) -> dict[str, Any]:
         result["items"] = _translate(schema["items"])
     if properties := schema.get("properties"):
         result["properties"] = {name: _translate(each) for name, each in properties.items()}
+    kind = result.get("type")
+    if (kind == "ARRAY" and "items" not in result) or (kind == "OBJECT" and "properties" not in result):
+        raise _NotInSubsetError
+    if kind is None and "anyOf" not in result:
+        raise _NotInSubsetError
     if not result.get("required", True):
         del result["required"]
     return result

@@ -99,35 +99,32 @@ class GeminiLive(Realtime):
         resume: str = "",
         connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]] = dial,
     ) -> None:
-        _check_background(background or {})
-        if token is not None:
-            check_token("GeminiLive", token, api_key)
+        _check_arguments(background or {}, token, api_key)
         profile = _profile(on_vertex=project is not None, manual=turn_detection is None)
         if project is not None:
-            address = _vertex_address(location, token, api_version or "v1beta1", url, headers or {})
-            path = f"projects/{project}/locations/{location}/publishers/google/models/{model}"
+            path = f"projects/{project}/locations/{location}/publishers/google/models/"
+            address = _vertex_address(location, token, api_version, url, headers or {})
         else:
+            path = "models/"
             address = _studio_address(_find_key(api_key, token), token, api_version, url, headers or {})
-            path = f"models/{model}"
-        window = dict(compression) if isinstance(compression, Mapping) else {"slidingWindow": {}}
-        continuity = Continuity(f"{uuid4().hex[:8]}-")
+        ids = Continuity(uuid4().hex[:8] + "-")
         super().__init__(
             profile=profile,
             protocol=lambda: GeminiProtocol(
                 address=address,
                 profile=profile,
-                continuity=continuity,
+                continuity=ids,
                 background=background,
                 seeded=bool(self.history.remembered),
             ),
             settings=Settings(
-                model=model if "/" in model else path,
+                model=model if "/" in model else path + model,
                 instructions=instructions,
                 voice=voice,
                 output=output,
                 turn_detection=named_setting("turn_detection", turn_detection),
                 transcription={} if transcription else None,
-                extra={**({"contextWindowCompression": window} if compression else {}), **(extra or {})},
+                extra=_compression(compression) | dict(extra or {}),
             ),
             tools=tools,
             fps=fps,
@@ -145,11 +142,21 @@ def _profile(*, on_vertex: bool, manual: bool) -> Profile:
     return msgspec.structs.replace(profile, provider="Gemini on Vertex AI") if on_vertex else profile
 
 
-def _check_background(background: Mapping[str, str]) -> None:
+def _compression(compression: bool | Mapping[str, Any]) -> dict[str, Any]:
+    if not compression:
+        return {}
+    return {
+        "contextWindowCompression": dict(compression) if isinstance(compression, Mapping) else {"slidingWindow": {}}
+    }
+
+
+def _check_arguments(background: Mapping[str, str], token: Token | None, api_key: str | None) -> None:
     for name, scheduling in background.items():
         if scheduling not in SCHEDULINGS:
             expected = "'WHEN_IDLE', 'INTERRUPT' or 'SILENT'"
             raise ValueError(f"GeminiLive(background={{{name!r}: {scheduling!r}}}): expected {expected}")
+    if token is not None:
+        check_token("GeminiLive", token, api_key)
 
 
 def _find_key(api_key: str | None, token: Token | None) -> str:
@@ -179,7 +186,7 @@ def _studio_address(
 
 
 def _vertex_address(
-    location: str, token: Token | None, api_version: str, url: str | None, headers: Mapping[str, str]
+    location: str, token: Token | None, api_version: str | None, url: str | None, headers: Mapping[str, str]
 ) -> GetAddress:
     if token is None:
         raise ValueError(
@@ -191,7 +198,7 @@ def _vertex_address(
     async def address() -> Endpoint:
         value = await fetch_token("Gemini on Vertex AI", token)
         return Endpoint(
-            url=url or f"wss://{host}{VERTEX_PATH.format(version=api_version)}",
+            url=url or f"wss://{host}{VERTEX_PATH.format(version=api_version or 'v1beta1')}",
             headers={"Authorization": f"Bearer {value}", **headers},
             pong_seconds=PONG_SECONDS,
         )

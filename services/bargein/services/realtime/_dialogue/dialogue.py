@@ -7,7 +7,7 @@ two queues. So every interleaving is a sequence of calls, and no await can come 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import anyio
@@ -17,6 +17,7 @@ from bargein.services.frames import Connected, OutOfBand, RateLimits, Respond, S
 from bargein.services.history import Entry, History
 from bargein.services.realtime import events
 from bargein.services.realtime.protocol import Message, Protocol
+from bargein.services.realtime.settings import Settings
 
 from .replies import Replies
 from .requests import AnswerAction, Request
@@ -32,6 +33,8 @@ class Dialogue(DialogueState):
     Args:
         out: The model's outlet. Frames that do not belong to a response go there.
         history: The conversation.
+        settings: What the first session is configured with.
+        renew_seconds: Within which time a connection is replaced where new settings need that, in seconds.
         has_tool: Returns whether a tool of this name runs here.
         run_tool: Starts the tool of a call, which ends with `tools.on_result` or `tools.on_cancelled`.
         cancel_tool: Cancels the tool of a call; returns whether it was running.
@@ -46,6 +49,8 @@ class Dialogue(DialogueState):
         *,
         out: Outlet[Any],
         history: History,
+        settings: Settings,
+        renew_seconds: float,
         has_tool: Callable[[str], bool],
         run_tool: Callable[[ToolCall], object],
         cancel_tool: Callable[[str], bool],
@@ -64,6 +69,8 @@ class Dialogue(DialogueState):
         )
         self.replies = Replies(self)
         self.tools = ToolExchange(self, self.replies, run_tool, cancel_tool)
+        self.settings = settings
+        """What the session should be configured with."""
         self.session_id = ""
         """The session's id at the provider; empty before the first."""
         self.resume_handle = resume_handle
@@ -76,6 +83,8 @@ class Dialogue(DialogueState):
         """Why no other connection will do; None if there is no such reason."""
         self.broken: str | None = None
         """Why the present connection cannot be used any more; None if it can."""
+        self._session_settings: Settings | None = None  # what the present session knows; None before its opening
+        self._renew_seconds = renew_seconds
         self._had_session = False
         self._resumable_entry: Entry | None = None  # the last entry that a resumed session knows
         self._out_of_band: set[str] = set()  # names of questions that have no answer yet
@@ -127,9 +136,33 @@ class Dialogue(DialogueState):
         """Begin a new connection."""
         self.send_queue.connect(protocol)
         self.profile = protocol.profile
-        self.broken = None
+        self.broken = self._session_settings = None
         self.renew_reason, self.expires_at = "", math.inf
         self.tool_calls.connect()
+
+    def open_session(self) -> Iterable[Message]:
+        """Return the messages that open the session, with the present settings."""
+        protocol = self.protocol
+        assert protocol is not None
+        self._session_settings = self.settings
+        return protocol.open_session(self.settings)
+
+    def configure(self, settings: Settings) -> None:
+        """Change the settings: now, or when the session that is being opened is ready."""
+        self.settings = settings
+        if self.ready:
+            self.send_queue.post(self._updates())
+
+    def _updates(self) -> list[Message]:
+        """Return the messages that tell the session of changed settings; none if a new connection is needed for it."""
+        protocol, known = self.protocol, self._session_settings
+        self._session_settings = self.settings
+        if protocol is None or known is None or known is self.settings:
+            return []
+        if protocol.profile.reconnects_to_update:
+            self.renew("the settings have changed", self._renew_seconds)
+            return []
+        return list(protocol.update(self.settings)) if protocol.profile.supports_updates else []
 
     def on_disconnected(self, reason: str) -> None:
         """End the connection. What was being made has failed; what has come is played to its end."""
@@ -171,8 +204,9 @@ class Dialogue(DialogueState):
         useful = [entry for entry in entries[start:] if entry.worth_to(images=profile.supports_images)]
         seeded = [entry for entry in useful if not self.input.is_waiting(entry)]
         self.tool_calls.begin(seeded, resumed=event.resumed)
-        self.send_queue.begin(protocol.seed(seeded) if seeded and profile.supports_history_seeding else ())
+        seeds = protocol.seed(seeded) if seeded and profile.supports_history_seeding else ()
         self.expires_at = anyio.current_time() + (event.remaining_seconds or profile.max_session_seconds or math.inf)
+        self.send_queue.begin([*self._updates(), *seeds])  # settings may have changed since the opening
         self.emit(
             Connected(
                 provider=profile.provider,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Final, Literal
 
 import anyio
 
-from bargein.pipeline import Interrupt, ResponseStarted, Usage
+from bargein.pipeline import Failure, Interrupt, ResponseStarted, Usage
 from bargein.services.frames import Respond, Say
 from bargein.services.realtime import events
 
@@ -14,7 +15,11 @@ from .requests import AnswerAction, Request
 from .responses import Response
 from .state import DialogueState
 
-__all__ = ["Replies"]
+__all__ = ["RETRY_SECONDS", "Replies"]
+
+RETRY_SECONDS: Final = (1.0, 4.0)
+"""How long after a failure a response is requested again, in seconds: after the first failure, after the second. Most
+failures are rate limits or overloads of the provider, which pass within seconds. A caller does not wait longer."""
 
 
 class Replies:
@@ -29,6 +34,7 @@ class Replies:
         self._requests = state.requests
         self._responses = state.responses
         self._send_queue = state.send_queue
+        self._failures = 0  # responses in a row that have failed
 
     # Requests -----------------------------------------------------------------------------------------------------
 
@@ -65,6 +71,7 @@ class Replies:
         """Begin a response. It is stamped with the present epoch, and never again."""
         action, protected = self._requests.begin(response_id, request_id)
         self._state.input.may_be_answered = False
+        self._state.retry_at = math.inf
         self._send_queue.acknowledge()
         outlet = None if action is AnswerAction.CANCEL else self._state.out.reply()
         response = Response(response_id, outlet, self._send_queue.connection)
@@ -131,9 +138,13 @@ class Replies:
             return
         if event.usage:
             self._state.emit(Usage(response_id=event.response_id, **event.usage))
-        stopped = event.outcome == "interrupted" and not response.dropped
+        wanted = not response.dropped
         self.end(response, event.outcome, event.reason)
-        if stopped:
+        if event.outcome != "failed":
+            self._failures = 0
+        elif wanted:
+            self._on_failed(response, event.reason)
+        if event.outcome == "interrupted" and wanted:
             self.interrupt("the provider stopped its response")
         self.send_request()
 
@@ -154,6 +165,26 @@ class Replies:
         if outcome == "failed" and not response.dropped:
             self._state.playback.on_failure(response)
         self.follow_up(response)
+
+    def _on_failed(self, response: Response, reason: str) -> None:
+        """Report that a response has failed, and request it again later if nothing of it was heard."""
+        profile = self._state.profile
+        assert profile is not None
+        message = f"{profile.provider}: the response failed{f': {reason}' if reason else ''}"
+        self._state.emit(Failure(message, processor=profile.provider))
+        self._failures += 1
+        if self._failures > len(RETRY_SECONDS) or not profile.supports_response_requests:
+            return
+        if not self._state.playback.begun(response) and not response.needs_follow_up and not self._requests.is_busy:
+            self._state.retry_at = anyio.current_time() + RETRY_SECONDS[self._failures - 1]
+            self._state.deadlines_changed.set()
+
+    def retry(self) -> None:
+        """Request a response again that has failed, unless the conversation has gone on."""
+        self._state.retry_at = math.inf
+        if not self._requests.is_busy and not self._state.input.speaking:
+            self._requests.want(Request(Respond()))
+            self.send_request()
 
     def _cancel(self, response: Response) -> None:
         """Ask the provider to stop a response."""
@@ -208,6 +239,7 @@ class Replies:
             stops_itself: The provider has stopped its response already.
         """
         self._requests.interrupt()
+        self._state.retry_at = math.inf
         for response in self._responses.by_id.values():
             if not response.dropped or response.outlet is None:
                 continue

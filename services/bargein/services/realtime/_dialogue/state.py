@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -64,6 +65,8 @@ class DialogueState:
         """What the provider of the latest connection can do; None before the first."""
         self.received_at = anyio.current_time()
         """When the provider last sent anything, or an answer began to be due."""
+        self.retry_at = math.inf
+        """When a response that has failed is requested again; infinite for never."""
         self.audio_ends_at = 0.0
         """When all audio is played that the provider has sent."""
 
@@ -79,8 +82,8 @@ class DialogueState:
 
     @property
     def busy(self) -> bool:
-        """Whether an answer is being made, requested or expected, or a tool runs."""
-        return self.requests.is_busy or bool(self.tool_calls.running)
+        """Whether an answer is being made, requested or expected, or is to be retried, or a tool runs."""
+        return self.requests.is_busy or self.retry_at < math.inf or bool(self.tool_calls.running)
 
     @property
     def silent_seconds(self) -> float:

@@ -21,6 +21,12 @@ PIECE_MS: Final = 20
 """Length of every piece of sound that is sent, the last one included: Telnyx takes nothing shorter."""
 MARK_MS: Final = 100
 """Sound between two marks."""
+REPORT_MS: Final = 100
+"""Sound between two reports of what was heard, by our clock."""
+FIRST_DELAY_SECONDS: Final = 0.1
+"""Assumed time from sending sound to the caller's ear, until the first mark of a call has measured it."""
+MAX_DELAY_SECONDS: Final = 1.0
+"""A measured delay above this is a vendor that confirms late, not a line that is slow."""
 GRACE_SECONDS: Final = 3.0
 """Time after which a mark that was not confirmed counts as played, so that nothing waits for it for ever."""
 MAX_MARKS: Final = 1_000
@@ -34,16 +40,17 @@ ItemKey = tuple[str, str]
 class _SentItem:
     """How much of one item has been sent, and how much was heard."""
 
-    def __init__(self, epoch: int, now: float) -> None:
+    def __init__(self, epoch: int, begins: float) -> None:
         self.epoch = epoch
         self.sent = 0.0  # milliseconds
         self.marked = 0.0  # milliseconds before the latest mark
         self.confirmed = 0.0  # milliseconds that the vendor has confirmed
-        self.since = now  # when it confirmed them
+        self.since = begins  # when it confirmed them, or when the first sound reaches the ear
+        self.reported = 0.0  # milliseconds that have been reported as heard
 
     def heard(self, now: float) -> float:
-        """Return what was confirmed plus what can have been played since then, in milliseconds."""
-        return round(min(self.confirmed + 1000 * max(0.0, now - self.since), self.sent), 3)
+        """Return what was confirmed plus what can have been played since then, in milliseconds. It never decreases."""
+        return round(max(self.reported, min(self.confirmed + 1000 * max(0.0, now - self.since), self.sent)), 3)
 
 
 class _SentMark(NamedTuple):
@@ -75,6 +82,7 @@ class PhoneLine:
         self._marks: dict[str, _SentMark] = {}  # not confirmed yet, in order
         self._played_until = 0.0  # when all that was sent will have been played, by our clock
         self._number = 0
+        self._delay = FIRST_DELAY_SECONDS  # from sending sound to the caller's ear
         self._interrupted: list[Played] = []  # reports of items that an interrupt has ended
 
     # From the caller ------------------------------------------------------------------------------------------------
@@ -111,9 +119,9 @@ class PhoneLine:
             self._current = key
         item = self._items.get(key)
         if item is None:
-            item = self._items[key] = _SentItem(frame.epoch, self._clock())
-        if item.sent <= item.confirmed:  # all before it has been played, so this begins to play now
-            item.since = self._clock()
+            item = self._items[key] = _SentItem(frame.epoch, self._begins)
+        if item.sent <= item.confirmed:  # all before it has been played, so this begins to play when it arrives
+            item.since = self._begins
         self._rest = np.concatenate((self._rest, frame.samples.reshape(-1)))
         yield from self._cut_pieces(item)
 
@@ -133,6 +141,11 @@ class PhoneLine:
         if item is not None and len(rest):
             yield self._encode_piece(np.concatenate((rest, np.zeros(self._piece_samples - len(rest), np.int16))))
             item.sent += 1000 * len(rest) / self._call.codec.rate
+
+    @property
+    def _begins(self) -> float:
+        """When sound that is sent now reaches the ear: after what was sent before it, and the line's delay."""
+        return max(self._played_until, self._clock()) + self._delay
 
     @property
     def _piece_samples(self) -> int:
@@ -176,18 +189,36 @@ class PhoneLine:
             yield self._format.encode_clear(self._call)
 
     def report_played(self, frame: Frame) -> Iterator[Played]:
-        """Return what a confirmed mark says was heard, or what was heard of the items that an interrupt has ended."""
+        """Return how much was heard: as marks confirm it, as an interrupt ends it, and between them by our clock.
+
+        Without the last one, an interrupt before the first mark is back would find that nothing was heard.
+        """
         if isinstance(frame, Marked):
-            mark = self._marks.pop(frame.mark, None)
-            item = None if mark is None else self._items.get(mark.key)
-            if mark is not None and item is not None:
-                item.confirmed, item.since = mark.ms, self._clock()
-                if mark.last:
-                    del self._items[mark.key]
-                yield Played(response_id=mark.key[0], item_id=mark.key[1], ms=mark.ms, done=mark.last)
+            yield from self._confirm(frame.mark)
         elif self._interrupted:
             yield from self._interrupted
             self._interrupted.clear()
+        elif isinstance(frame, Audio) and self._current[0] and (item := self._items.get(self._current)) is not None:
+            heard = item.heard(self._clock())
+            if heard >= item.reported + REPORT_MS:
+                item.reported = heard
+                yield Played(response_id=self._current[0], item_id=self._current[1], ms=heard)
+
+    def _confirm(self, name: str) -> Iterator[Played]:
+        mark = self._marks.pop(name, None)
+        item = None if mark is None else self._items.get(mark.key)
+        if mark is None or item is None:
+            return
+        now = self._clock()
+        # The mark went to the vendor and came back: half of the time that it was late is the way to the ear.
+        self._delay = min(max(0.0, now - mark.due) / 2, MAX_DELAY_SECONDS)
+        item.confirmed, item.since = mark.ms, now
+        if mark.last:
+            del self._items[mark.key]
+        elif mark.ms <= item.reported:
+            return
+        item.reported = max(item.reported, mark.ms)
+        yield Played(response_id=mark.key[0], item_id=mark.key[1], ms=mark.ms, done=mark.last)
 
     def encode_error(self, error: ControlError) -> Message | None:
         """Return None: vendors take no error messages."""

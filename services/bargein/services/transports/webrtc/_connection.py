@@ -39,6 +39,8 @@ Args = TypeVarTuple("Args")
 log = logging.getLogger("bargein.webrtc")
 
 SECOND = 1_000_000_000
+CHANNEL_LABEL = "bargein"
+"""The label of the data channel that carries messages, where a peer opens several."""
 GOODBYE_SECONDS = 0.5
 """Longest time that the last message may take."""
 RESTART_SECONDS = 30.0
@@ -241,9 +243,23 @@ class RtcConnection:
     # What the connection reports ------------------------------------------------------------------------------------
 
     def _on_channel(self, channel: RTCDataChannel) -> None:
+        """Take the peer's first data channel, or the one called "bargein", for messages. Others are the page's own."""
+        current = self._channel
+        if current is not None and current.readyState != "closed" and not self._is_better(channel, current):
+            log.debug("%s: the data channel %r is ignored", self._transport.peer.name, channel.label)
+            return
+
+        def on_message(data: str | bytes) -> None:
+            if channel is self._channel:
+                self._transport.on_message(data)
+
         self._channel = channel
-        channel.on("message", self._transport.on_message)
+        channel.on("message", on_message)
         self.send(control.encode_ready(self._transport.peer.name, RATE))
+
+    @staticmethod
+    def _is_better(channel: RTCDataChannel, current: RTCDataChannel) -> bool:
+        return channel.label == CHANNEL_LABEL and current.label != CHANNEL_LABEL
 
     def _on_state(self) -> None:
         state = self._pc.connectionState

@@ -546,6 +546,19 @@ def test_refused() -> None:
         ]
 
 
+@pytest.mark.parametrize("about", [{"event_id": "settings"}, {"param": "session.audio.output.voice"}])
+def test_refused_settings_are_fatal_before_the_session_is_ready(about: dict[str, str]) -> None:
+    """No session.updated will come, and another connection would meet the same. A later update may fail alone."""
+    ours = protocol()
+    (opening,) = ours.open_session(SETTINGS)
+    assert message(opening)["event_id"] == "settings"
+    assert complains(ours, code="invalid_value", **about) == [
+        ProtocolFault(message="m", code="invalid_value", fatal=True)
+    ]
+    hears(ours, "session.updated", session={"id": "s"})
+    assert complains(ours, code="invalid_value", **about) == [ProtocolFault(message="m", code="invalid_value")]
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
@@ -734,6 +747,7 @@ COMMANDS: dict[str, tuple[Any, list[dict[str, Any]]]] = {
         [
             {
                 "type": "session.update",
+                "event_id": "settings",
                 "session": {
                     "type": "realtime",
                     "instructions": "Be brief.",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -17,7 +18,7 @@ from bargein.services.frames import Disconnected
 from bargein.services.providers.openai.client.realtime import OpenAIRealtime
 from bargein.services.providers.openai.server.serve import Faults, Server, serve
 from bargein.services.realtime import RealtimeError, ReconnectPolicy
-from bargein.services.sockets import Endpoint, Socket, dial
+from bargein.services.sockets import Endpoint, Socket, SocketClosedError, dial, pipe
 from bargein.services.testing import ScriptedBrain
 from bargein.services.tools import tool
 from tests.environment import amount
@@ -174,3 +175,35 @@ def test_a_misspelled_option_is_named() -> None:
         OpenAIRealtime(modle="gpt-realtime")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"^OpenAIRealtime\(instruction=\.\.\.\): .*did you mean instructions=\?$"):
         OpenAIRealtime(instruction="Be brief.")  # type: ignore[call-arg]
+
+
+@pytest.mark.virtual
+async def test_refused_settings_end_the_session_at_once() -> None:
+    """With the provider's own words, and without another connection."""
+    connections = 0
+
+    async def refuse(socket: Socket) -> None:
+        with suppress(SocketClosedError):
+            await socket.send(json.dumps({"type": "session.created", "session": {"id": "s"}}))
+            update = json.loads(await socket.receive())
+            details = {"type": "invalid_request_error", "code": "invalid_value", "message": "Invalid value: 'bob'."}
+            error = {**details, "param": "session.audio.output.voice", "event_id": update.get("event_id")}
+            await socket.send(json.dumps({"type": "error", "error": error}))
+            await socket.receive()
+
+    @asynccontextmanager
+    async def connect(endpoint: Endpoint) -> AsyncIterator[Socket]:
+        nonlocal connections
+        connections += 1
+        ours, theirs = pipe()
+        async with anyio.create_task_group() as group:
+            group.start_soon(refuse, theirs)
+            yield ours
+            await ours.close()
+
+    began = anyio.current_time()
+    with pytest.raises(RealtimeError, match="Invalid value: 'bob'"):
+        async with OpenAIRealtime(api_key="k", voice="bob", connect=connect).connect():
+            pass
+    assert connections == 1
+    assert anyio.current_time() < began + 1

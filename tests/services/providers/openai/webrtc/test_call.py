@@ -230,7 +230,7 @@ async def test_aiortc_keeps_its_jitter_buffer_where_calls_replace_it() -> None:
     try:
         receiver = pc.addTransceiver("audio").receiver
         assert hasattr(receiver, "_RTCRtpReceiver__jitter_buffer"), (
-            "aiortc has moved the jitter buffer of its receivers: bargein.services.media.intake must replace it elsewhere"
+            "aiortc has moved the jitter buffer of its receivers: bargein.services.media.intake must follow it"
         )
     finally:
         await pc.close()

@@ -33,7 +33,7 @@ from bargein.services.realtime import (
     WordTimed,
 )
 
-__all__ = ["BUSY_CODE", "FATAL_CODES", "HARMLESS_CODES", "OUT_OF_BAND", "REQUEST", "EventReader"]
+__all__ = ["BUSY_CODE", "FATAL_CODES", "HARMLESS_CODES", "OPENING", "OUT_OF_BAND", "REQUEST", "EventReader"]
 
 FATAL_CODES: Final = frozenset(
     {
@@ -51,6 +51,8 @@ HARMLESS_CODES: Final = frozenset({"response_cancel_not_active", "input_audio_bu
 BUSY_CODE: Final = "conversation_already_has_active_response"
 MAX_REMEMBERED: Final = 256
 """The newest tool calls, and transcripts that are not complete, that are remembered."""
+OPENING: Final = "settings"
+"""The event id of the first `session.update` of a connection."""
 OUT_OF_BAND: Final = "apart"
 """The key of a response's metadata that holds the name of an out-of-band request."""
 REQUEST: Final = "request"
@@ -289,7 +291,11 @@ class EventReader(Protocol):
             yield OutOfBandCompleted(name=name, text="", reason=message or code)
             return
         refused = error.event_id is not None and error.event_id in self._requests
-        yield ProtocolFault(message=message or code, code=code, fatal=code in FATAL_CODES, refused=refused)
+        # A refused first session.update is not followed by session.updated, which the driver would wait for.
+        # Not every provider repeats the event id; the field that is wrong tells as much.
+        about_settings = error.event_id == OPENING if error.event_id else (error.param or "").startswith("session")
+        fatal = code in FATAL_CODES or (about_settings and not self._ready)
+        yield ProtocolFault(message=message or code, code=code, fatal=fatal, refused=refused)
 
 
 def _is_object(arguments: str) -> bool:

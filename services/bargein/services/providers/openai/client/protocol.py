@@ -22,7 +22,7 @@ from bargein.services.providers.openai.dialect import GA, Dialect
 from bargein.services.realtime import Message, Profile, Settings
 from bargein.services.sockets import Endpoint
 
-from ._event_reader import OUT_OF_BAND, REQUEST, EventReader
+from ._event_reader import OPENING, OUT_OF_BAND, REQUEST, EventReader
 
 __all__ = ["PROFILE", "AudioForm", "OpenAIProtocol"]
 
@@ -92,7 +92,7 @@ class OpenAIProtocol(EventReader):
 
     def open_session(self, settings: Settings) -> Iterator[Message]:
         """Send the settings at once. `session.updated` says when they have taken effect."""
-        return self.update(settings)
+        yield self._message(wire.SessionUpdate(event_id=OPENING, session=self.session(settings)))
 
     def _message(self, event: wire.ClientEvent) -> Message:
         """Return an event as a message in the words of the dialect."""

@@ -24,7 +24,7 @@ from ._items import ServerItem
 from ._reply import ReplyWriter
 from ._state import SessionState
 
-__all__ = ["Responses", "remember_newest"]
+__all__ = ["ResponseWriter", "remember_newest"]
 
 ABOUT_TO_ANSWER_MS = 3000.0
 """For this long after a spoken turn, in milliseconds of the user's sound, the brain is taken to be about to answer it.
@@ -37,7 +37,7 @@ MAX_REMEMBERED = 512
 """Past responses of the brain, and names of the user's items, that are remembered to recognise late frames."""
 
 
-class Responses:
+class ResponseWriter:
     """The response in progress, and the turn that the brain has to answer.
 
     The client's requests create a response at once, before the brain has begun: its `brain_id` is None until the brain

@@ -38,9 +38,9 @@ from ._errors import RequestError, explain_malformed
 from ._items import ServerConversation, ServerItem, check_item
 from ._pending import configuration
 from ._reply import ReplyWriter
-from ._responses import Responses
+from ._responses import ResponseWriter
 from ._state import Event, SessionState
-from ._user_input import UserInput
+from ._user_input import ServedUserInput
 
 __all__ = ["Event", "ServerSession", "random_id"]
 
@@ -93,8 +93,8 @@ class ServerSession:
             lenient=lenient,
             detects_speech=vad is not None,
         )
-        responses = self._responses = Responses(state)
-        user = self._user = UserInput(state, responses)
+        responses = self._responses = ResponseWriter(state)
+        user = self._user = ServedUserInput(state, responses)
         user.configure()
         self._on_event: dict[type[wire.ClientEvent], Callable[[Any], None]] = {
             wire.AudioAppend: lambda event: user.append(event.audio),

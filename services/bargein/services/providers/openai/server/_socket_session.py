@@ -24,7 +24,7 @@ from ._faults import FaultInjector, Faults
 from ._session import ServerSession
 from ._state import Event
 
-__all__ = ["Ending", "Limits", "MakeBrain", "SessionOptions", "SocketSession"]
+__all__ = ["Ending", "Limits", "MakeBrain", "ServedSessionOptions", "SocketSession"]
 
 MakeBrain = Callable[[], Processor | Callable[..., Any]]
 """Makes the brain of one session: a processor, a graph, or an annotated function. Each call makes a new one."""
@@ -52,7 +52,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Longest time that the client may take to accept one message."""
 
 
-class SessionOptions(TypedDict, total=False):
+class ServedSessionOptions(TypedDict, total=False):
     """Options of a served session, for `serve` and `serve_socket`."""
 
     session: Mapping[str, Any] | None
@@ -106,11 +106,11 @@ class SocketSession:
         socket: The client's socket. It is closed when `run` returns.
         make_brain: Makes the brain.
         model: The model's name in the session object.
-        options: See `SessionOptions`.
+        options: See `ServedSessionOptions`.
     """
 
     def __init__(
-        self, socket: Socket, make_brain: MakeBrain, *, model: str = "bargein", **options: Unpack[SessionOptions]
+        self, socket: Socket, make_brain: MakeBrain, *, model: str = "bargein", **options: Unpack[ServedSessionOptions]
     ) -> None:
         self.failure: Exception | None = None
         """The exception that ended the session."""

@@ -11,10 +11,10 @@ from bargein.services.media.g711 import codec
 
 from ._errors import RequestError
 from ._items import ServerItem
-from ._responses import Responses, remember_newest
+from ._responses import ResponseWriter, remember_newest
 from ._state import SessionState
 
-__all__ = ["UserInput"]
+__all__ = ["ServedUserInput"]
 
 MIN_COMMIT_MS = 100.0
 """A shorter sound does not become an item, as with the real service."""
@@ -22,10 +22,10 @@ MAX_UNTRANSCRIBED = 64
 """Items of the user that wait for a transcript, at most: the oldest are given up."""
 
 
-class UserInput:
+class ServedUserInput:
     """The input buffer of one session, and the items that are made of it."""
 
-    def __init__(self, state: SessionState, responses: Responses) -> None:
+    def __init__(self, state: SessionState, responses: ResponseWriter) -> None:
         self._state = state
         self._responses = responses
         self._buffer_start_ms = 0.0  # in milliseconds of the user's sound

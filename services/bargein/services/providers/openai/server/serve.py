@@ -58,7 +58,7 @@ from ._config import new_session
 from ._errors import RequestError
 from ._faults import Faults
 from ._session import Event, ServerSession
-from ._socket_session import Ending, Limits, MakeBrain, SessionOptions, SocketSession
+from ._socket_session import Ending, Limits, MakeBrain, ServedSessionOptions, SocketSession
 
 __all__ = [
     "Ending",
@@ -68,10 +68,10 @@ __all__ = [
     "MakeBrain",
     "MakeVad",
     "Remember",
+    "ServedSessionOptions",
     "Server",
     "ServerSession",
     "ServerStatistics",
-    "SessionOptions",
     "serve",
     "serve_socket",
     "server_vad",
@@ -143,7 +143,7 @@ async def serve(
     port: int = 0,
     api_keys: Collection[str] | None = None,
     max_sessions: int = 100,
-    **options: Unpack[SessionOptions],
+    **options: Unpack[ServedSessionOptions],
 ) -> AsyncIterator[Server]:
     """Serve brains at `/v1/realtime` for the time of the block, on asyncio or trio.
 
@@ -155,7 +155,7 @@ async def serve(
         port: Port to listen at; 0 takes a free one.
         api_keys: Keys that are accepted; None accepts clients without a key.
         max_sessions: Sessions at a time, at most.
-        options: Options of each session, see `SessionOptions`: `session` (fields it begins with), `rate` (Hz that the
+        options: Options of each session, see `ServedSessionOptions`: `session` (fields it begins with), `rate` (Hz that the
             brain wants), `vad`, `limits`, `faults`, `dialect`.
 
     Raises:
@@ -200,7 +200,7 @@ async def serve(
 
 @check_options
 async def serve_socket(
-    socket: Socket, make_brain: MakeBrain, *, model: str = "bargein", **options: Unpack[SessionOptions]
+    socket: Socket, make_brain: MakeBrain, *, model: str = "bargein", **options: Unpack[ServedSessionOptions]
 ) -> Ending:
     """Serve one session on a socket, such as one end of `sockets.pipe()`.
 

@@ -1,0 +1,78 @@
+"""Values of libraries that tools are often written with: pydantic models in, pydantic models and NumPy values out.
+
+pydantic is no dependency. It is used only if an annotation of a tool names something of it, and then it is loaded.
+"""
+
+from __future__ import annotations
+
+import sys
+import typing
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+
+__all__ = ["describe_strings", "encode_unknown", "pydantic_adapter", "validate"]
+
+
+def encode_unknown(value: object) -> object:
+    """Return a JSON form for a value that msgspec does not know: a `enc_hook` for its encoders.
+
+    Raises:
+        NotImplementedError: There is none.
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is not None and isinstance(value, pydantic.BaseModel):
+        return value.model_dump(mode="json")
+    raise NotImplementedError(f"a {type(value).__name__} has no JSON form")
+
+
+def describe_strings(hint: Any) -> Any:
+    """Return an annotation in which plain strings are descriptions: `Annotated[str, "The name."]`."""
+    if typing.get_origin(hint) is not Annotated:
+        return hint
+    base, *extras = typing.get_args(hint)
+    meta = [msgspec.Meta(description=extra) if isinstance(extra, str) else extra for extra in extras]
+    return Annotated[(base, *meta)]
+
+
+def pydantic_adapter(hint: Any) -> Any:
+    """Return the `TypeAdapter` for an annotation that names a pydantic model or field; None for any other."""
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is None:
+        return None
+    field_info = pydantic.fields.FieldInfo
+    for part in _parts(hint):
+        if isinstance(part, field_info) or (isinstance(part, type) and issubclass(part, pydantic.BaseModel)):
+            return pydantic.TypeAdapter(hint)
+    return None
+
+
+def validate(adapter: Any, name: str, value: object) -> object:
+    """Return an argument that pydantic describes, as the tool takes it.
+
+    Args:
+        adapter: What `pydantic_adapter` returned for the parameter.
+        name: The parameter, for errors.
+        value: The argument, decoded from JSON.
+
+    Raises:
+        ValueError: It does not fit; the message names the field.
+    """
+    try:
+        return adapter.validate_json(msgspec.json.encode(value))
+    except sys.modules["pydantic"].ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"`{'.'.join(map(str, (name, *first['loc'])))}`: {first['msg']}") from None
+
+
+def _parts(hint: Any) -> Iterator[Any]:
+    """Yield an annotation, and everything inside of it."""
+    yield hint
+    for part in typing.get_args(hint):
+        yield from _parts(part)

@@ -1,0 +1,123 @@
+"""A response that fails is reported, and requested again while nothing of it was heard."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import anyio
+import pytest
+
+from bargein.pipeline import Failure, ResponseEnded, ResponseStarted, UserText
+from bargein.pipeline.testing import Harness
+from bargein.processors import Pacer, Spoken
+from bargein.services.frames import Connected
+from bargein.services.realtime._dialogue.replies import RETRY_SECONDS
+
+from .peer import Peer
+
+pytestmark = pytest.mark.virtual
+
+RATE_LIMIT = {"type": "failed", "error": {"type": "requests", "code": "rate_limit_exceeded", "message": "slow down"}}
+
+
+class Failing(Peer):
+    """Fails the first responses, each after a piece of audio if `speaks`."""
+
+    def __init__(self, times: int, *, speaks: bool = False) -> None:
+        super().__init__(words=(4, 4), pace=0.0)
+        self.stragglers = False
+        self.on_event = self._fail
+        self._times = times
+        self._speaks = speaks
+
+    async def _fail(self, event: dict[str, Any]) -> bool:
+        number = len(self.of("response.create"))
+        if event["type"] != "response.create" or number > self._times:
+            return False
+        metadata = event["response"].get("metadata")
+        await self.send("response.created", response={"id": f"f{number}", "metadata": metadata})
+        if self._speaks:
+            ids = {"response_id": f"f{number}", "item_id": f"i{number}"}
+            await self.send("response.output_audio_transcript.delta", delta="Well", **ids)
+            await self.send("response.output_audio.delta", delta=base64.b64encode(bytes(9600)).decode(), **ids)
+        details = {"id": f"f{number}", "status": "failed", "status_details": RATE_LIMIT, "metadata": metadata}
+        await self.send("response.done", response=details)
+        return True
+
+
+def session(peer: Peer) -> Harness:
+    return Harness(peer.model(), Spoken(), Pacer())
+
+
+async def test_it_is_requested_again_after_a_while() -> None:
+    """The application is told why it failed, and the user gets an answer."""
+    peer = Failing(1)
+    async with session(peer) as harness:
+        await harness.next(Connected)
+        await harness.send(UserText("hello"))
+        failure = await harness.next(Failure)
+        assert not failure.fatal
+        assert failure.message.startswith("OpenAI: the response failed: ")
+        assert "slow down" in failure.message
+        failed_at = anyio.current_time()
+        while (await harness.next(ResponseEnded)).outcome == "failed":
+            pass
+        assert [frame.outcome for frame in harness.of(ResponseEnded)] == ["failed", "completed"]
+        assert anyio.current_time() >= failed_at + RETRY_SECONDS[0]
+        await harness.session.cancel()
+
+
+async def test_it_is_given_up_after_some_attempts() -> None:
+    """Each failure is reported. The next question begins anew."""
+    peer = Failing(len(RETRY_SECONDS) + 1)
+    async with session(peer) as harness:
+        await harness.next(Connected)
+        await harness.send(UserText("hello"))
+        await anyio.sleep(120)
+        assert len(harness.of(Failure)) == len(peer.of("response.create")) == len(RETRY_SECONDS) + 1
+        await harness.send(UserText("again"))
+        await anyio.sleep(10)
+        assert harness.of(ResponseEnded)[-1].outcome == "completed"
+        await harness.session.cancel()
+
+
+async def test_what_was_begun_is_not_said_again() -> None:
+    """A response that fails after some of it was given is reported, and not repeated."""
+    peer = Failing(1, speaks=True)
+    async with session(peer) as harness:
+        await harness.next(Connected)
+        await harness.send(UserText("hello"))
+        await harness.next(Failure)
+        await anyio.sleep(60)
+        assert len(peer.of("response.create")) == 1
+        await harness.session.cancel()
+
+
+@pytest.mark.parametrize("how", ["interrupt", "text"])
+async def test_it_is_not_requested_again_when_the_conversation_goes_on(how: str) -> None:
+    """After an interrupt nothing is wanted; a new question has an answer of its own."""
+    peer = Failing(1)
+    async with session(peer) as harness:
+        await harness.next(Connected)
+        await harness.send(UserText("hello"))
+        await harness.next(Failure)
+        if how == "interrupt":
+            harness.session.interrupt("enough")
+        else:
+            await harness.send(UserText("or this"))
+        await anyio.sleep(60)
+        assert len(peer.of("response.create")) == (1 if how == "interrupt" else 2)
+        assert len(harness.of(ResponseStarted)) == len(peer.of("response.create"))
+        await harness.session.cancel()
+
+
+async def test_the_end_of_the_input_waits_for_it() -> None:
+    """A session whose input has ended gives the answer that is requested again."""
+    peer = Failing(1)
+    async with session(peer) as harness:
+        await harness.next(Connected)
+        await harness.send(UserText("hello"))
+        await harness.next(Failure)
+        await harness.end()
+        assert [frame.outcome for frame in harness.of(ResponseEnded)] == ["failed", "completed"]
