@@ -226,6 +226,23 @@ async def test_a_processor_brings_its_adapters(build: Callable[[], Graph]) -> No
         assert any("_Halve" in name for name in harness.statistics().processors)
 
 
+def test_an_adapter_need_not_be_fed() -> None:
+    """It is there for whatever may come: text alone below another processor is no mistake."""
+
+    class Reads(Processor):
+        def adapters(self) -> tuple[Processor, ...]:
+            return (_Halve(),)
+
+        def process(self, frame: Text | Audio) -> Iterator[Text]:
+            yield from ()
+
+    class Writes(Processor):
+        def process(self, frame: Transcript) -> Iterator[Text]:
+            yield Text(frame.text)
+
+    assert Pipeline(Writes(), Reads()).plan
+
+
 def test_a_linked_processor_keeps_its_adapters() -> None:
     """Links to it lead to its first adapter; links from it begin at the processor itself."""
     particular, above, beside = _Particular(), Pass(Audio), Pass(Audio)

@@ -172,7 +172,10 @@ class Graph(Processor):
                 raise LinkError(f"{part!r} has no processors; to let frames through unchanged use Pass()")
             part._inside = self
         first = len(self._leaves)
-        leaves = part.processors if isinstance(part, Graph) else (*part.adapters(), part)
+        adapters = () if isinstance(part, Graph) else part.adapters()
+        for adapter in adapters:
+            adapter.is_adapter = True
+        leaves = part.processors if isinstance(part, Graph) else (*adapters, part)
         for leaf in leaves:
             if any(leaf is other for other in self._leaves):
                 raise LinkError(

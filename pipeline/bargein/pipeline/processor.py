@@ -57,6 +57,8 @@ class Processor:
     """The sound that it gives. None when it gives the sound as it came in."""
 
     contract_: ClassVar[Contract | None] = None
+    is_adapter: bool = False
+    """Whether a graph placed it as an adapter of another processor. Then nothing above need give what it takes."""
     _session: object = None  # the session that runs it, which alone may use it
 
     def __init_subclass__(cls, **options: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -74,7 +75,7 @@ REMOTE: dict[str, Callable[[], Any]] = {
     "OPENAI_API_KEY, to hear": OpenAITranscription,
     "ELEVENLABS_API_KEY": lambda: ElevenLabs("voice"),
     "CARTESIA_API_KEY": lambda: Cartesia("voice"),
-    "OPENAI_API_KEY, to speak": OpenAISpeech,
+    "OPENAI_API_KEY, to speak": partial(OpenAISpeech, "gpt-4o-mini-tts"),
 }
 
 

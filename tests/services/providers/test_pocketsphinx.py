@@ -17,7 +17,6 @@ import pytest
 from packaging.requirements import Requirement
 
 from bargein.pipeline.lowlevel import Samples
-from bargein.services.cascade.parts import Samples
 from bargein.services.providers import pocketsphinx as pocketsphinx_module
 from bargein.services.providers.pocketsphinx import PocketSphinx
 from tests.environment import amount

@@ -27,10 +27,8 @@ from bargein.pipeline import (
     Usage,
     Video,
 )
-from bargein.pipeline.lowlevel import check_positive
-from bargein.processors import AgentActivity, FitPicture, Heard, SampleFps, Turn
 from bargein.pipeline.lowlevel import check_options, check_positive
-from bargein.processors import AgentActivity, Heard, SampleFps, Turn
+from bargein.processors import AgentActivity, FitPicture, Heard, SampleFps, Turn
 from bargein.services.brain import Greeting, UnsupportedError, greeting_frame
 from bargein.services.frames import (
     Configure,

@@ -9,8 +9,7 @@ import anyio
 import msgspec
 
 from bargein.pipeline import Audio, AudioFormat, Failure, Interrupt, Outlet, ResponseEnded, Text
-from bargein.pipeline.lowlevel import check_positive, ns
-from bargein.pipeline.lowlevel import check_options, check_positive
+from bargein.pipeline.lowlevel import check_options, check_positive, ns
 from bargein.processors import Heard, Timing
 from bargein.processors.speaking.alignment import Alignment
 

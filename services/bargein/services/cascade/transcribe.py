@@ -12,8 +12,7 @@ import msgspec
 import numpy as np
 
 from bargein.pipeline import Audio, AudioFormat, Failure, Inbox, Outlet, SpeechStarted, SpeechStopped, Transcript
-from bargein.pipeline.lowlevel import Samples, check_positive
-from bargein.pipeline.lowlevel import check_options, check_positive
+from bargein.pipeline.lowlevel import Samples, check_options, check_positive
 from bargein.processors import Commit, TurnControl
 from bargein.services.frames import ClearAudio, Say
 

@@ -11,10 +11,8 @@ import anyio
 import msgspec
 
 from bargein.pipeline import Failure, Frame, Inbox, Interrupt, Outlet, Processor, ResponseEnded, SpeechStopped
-from bargein.pipeline.lowlevel import Wakeup, check_positive
-from bargein.services.brain import Greeting, find_brain, find_brains, greeting_frame
 from bargein.pipeline.lowlevel import Wakeup, check_options, check_positive
-from bargein.services.brain import find_brain, find_brains
+from bargein.services.brain import Greeting, find_brain, find_brains, greeting_frame
 from bargein.services.frames import BrainSwitched
 from bargein.services.history import History
 from bargein.services.tools import Toolbox

@@ -7,6 +7,7 @@ import json
 import wave
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -327,8 +328,8 @@ def test_a_connection_is_used_again(backend: str) -> None:
 def test_a_key_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """From the argument or the environment."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    for part in (OpenAITranscription, OpenAISpeech):
-        with pytest.raises(ValueError, match=f"{part.__name__}: no key; .*OPENAI_API_KEY"):
+    for part in (OpenAITranscription, partial(OpenAISpeech, "gpt-4o-mini-tts")):
+        with pytest.raises(ValueError, match="OpenAI.*: no key; .*OPENAI_API_KEY"):
             part()
     monkeypatch.setenv("OPENAI_API_KEY", "environment")
     assert (OpenAITranscription().rate, OpenAISpeech("gpt-4o-mini-tts").rate) == (16_000, 24_000)
