@@ -59,7 +59,7 @@ LIVE_TEXT_MODELS: Final = ("gemini-3-", "gemini-3.0", "gemini-3.1")
 This is not documented; other projects have observed it.
 """
 BACKGROUND_BY_DEFAULT: Final = ("gemini-3.8",)
-"""Models that go on while a tool runs, unless its declaration says that they must wait. The thinking one cannot wait."""
+"""Models that go on while a tool runs, unless its declaration says BLOCKING. The thinking model cannot wait."""
 SEEDED_MODELS: Final = ("gemini-3",)
 """Models whose setup must announce an earlier conversation. Google's own package does this."""
 CANCELLED_OUTPUT: Final = "The user interrupted, and it was called off."

@@ -329,7 +329,7 @@ def test_a_key_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """From the argument or the environment."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     for part in (OpenAITranscription, partial(OpenAISpeech, "gpt-4o-mini-tts")):
-        with pytest.raises(ValueError, match="OpenAI.*: no key; .*OPENAI_API_KEY"):
+        with pytest.raises(ValueError, match=r"OpenAI.*: no key; .*OPENAI_API_KEY"):
             part()
     monkeypatch.setenv("OPENAI_API_KEY", "environment")
     assert (OpenAITranscription().rate, OpenAISpeech("gpt-4o-mini-tts").rate) == (16_000, 24_000)
