@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 SERVES = re.compile(r"^ *run_page\(.*\)\n", re.MULTILINE)
 """The line that runs until Ctrl+C. Such a block is a program of its own."""
@@ -65,6 +65,13 @@ def test_servers_serve(path: pathlib.Path, block: str, tmp_path: pathlib.Path) -
 def test_imports_are_explicit(path: pathlib.Path) -> None:
     """A reader sees where each name comes from."""
     assert not re.search(r"^\s*from \S+ import \*", "\n".join(python_blocks(path)), re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name)
+def test_every_block_names_its_language(path: pathlib.Path) -> None:
+    """So it is coloured, and Python that is not tested has to be called something else."""
+    bare = [code[:60] for language, code in FENCE.findall(path.read_text()) if not language]
+    assert not bare, f"{name(path)}: write ```python, ```bash or ```text before {bare}"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name)

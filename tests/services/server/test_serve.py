@@ -46,9 +46,6 @@ class Deaf(Processor):
         pass
 
 
-SCRIPTS = ("page", "connection", "conversation", "timeline", "worklets", "graph")
-
-
 def agent(peer: Transport) -> Pipeline:
     if peer.peer.params.get("brain") == "nobody":
         raise RefusedError("there is no brain called nobody")

@@ -47,8 +47,7 @@ async def check_processor(
         rate: Samples a second (Hz) of the default sound. Default 16,000.
         rechunk: Whether to compare chunkings of the sound. Give False for processors that work on each frame as a unit.
         resets: Whether to compare the frames after an interrupt with those of a new processor. Give False for
-        processors
-            that keep state about what never expires, such as a voice-activity detector on the user's sound.
+            processors that keep state about what never expires, such as a voice-activity detector on the user's sound.
 
     Raises:
         AssertionError: The processor fails a check. The message says which.

@@ -41,8 +41,7 @@ class Scripted(Processor):
 
     Args:
         steps: A number is a pause in seconds. A frame is sent. A frame *class* waits until such a frame arrives. A
-        `Reply`
-            begins a response.
+            `Reply` begins a response.
         loop: Whether to begin again at the end. Default False.
 
     Raises:

@@ -11,6 +11,7 @@ import anyio
 import msgspec
 
 from bargein.pipeline import Audio, Hold, Inbox, Interrupt, Outlet, Played, Processor, ResponseEnded, Resume
+from bargein.pipeline.lowlevel import check_not_negative, check_positive
 
 from .playout import EARLY, Playout
 
@@ -68,10 +69,8 @@ class Pacer(Processor):
         behind_ms: float = 0.0,
         delivered_ms: Callable[[str, str], float] | None = None,
     ) -> None:
-        durations = {"lead_ms": lead_ms, "chunk_ms": chunk_ms, "fade_ms": fade_ms, "report_ms": report_ms}
-        for name, value in durations.items():
-            if not (math.isfinite(value) and (value > 0 or (value == 0 and name == "fade_ms"))):
-                raise ValueError(f"Pacer({name}={value}): expected a positive number of milliseconds")
+        check_positive("Pacer", lead_ms=lead_ms, chunk_ms=chunk_ms, report_ms=report_ms)
+        check_not_negative("Pacer", fade_ms=fade_ms)
         if not 0 <= behind_ms < lead_ms:
             raise ValueError(
                 f"Pacer(behind_ms={behind_ms}): expected less than the lead of {lead_ms:g} ms, and not less than 0"

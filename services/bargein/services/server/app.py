@@ -14,6 +14,7 @@ from bargein.pipeline.lowlevel import import_extra
 from bargein.services.media.ice import IceServer
 from bargein.services.providers.brains import BrainChoice
 from bargein.services.sockets.handshake import bearer_token
+from bargein.services.sockets.origin import refuse_origin
 from bargein.services.transports import (
     ConnectionRequest,
     RefusedError,
@@ -21,7 +22,6 @@ from bargein.services.transports import (
     accept_websocket,
     serve_websocket_peer,
 )
-from bargein.services.transports.origin import refuse_origin
 from bargein.services.transports.websocket.accept import Authorize, is_authorized, limit_waiting
 
 from ._guard import Guard

@@ -22,8 +22,8 @@ import sniffio
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.media.ice import IceServer
 from bargein.services.providers.brains import BrainChoice
+from bargein.services.sockets.origin import is_loopback
 from bargein.services.transports import BuildAgent, SessionLimits, Sessions, drain_on_signal
-from bargein.services.transports.origin import is_loopback
 from bargein.services.transports.websocket import Authorize
 
 from ._connections import default_max_connections, make_protocol

@@ -10,15 +10,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from bargein.pipeline import Audio, End
-from bargein.pipeline.lowlevel import import_extra
+from bargein.pipeline.lowlevel import Samples, import_extra, ns
 from bargein.processors import Resample, mix_channels
 
 __all__ = ["SoundReader", "WaveWriter"]
-
-Samples = npt.NDArray[np.int16]
 
 RATES = (4_000, 384_000)
 """Lowest and highest rate of a file that is read, in Hz."""
@@ -83,7 +80,7 @@ class SoundReader:
 
     def _audio(self, samples: Samples, count: int) -> Audio:
         mono = samples.reshape(-1) if self.channels == 1 else samples
-        return Audio(samples=mono, rate=self.rate, pts=count * 1_000_000_000 // self.rate)
+        return Audio(samples=mono, rate=self.rate, pts=ns(count, self.rate))
 
     def _decode(self) -> Iterator[Samples]:
         """Give the decoder's sound at the wanted rate, in arrays of shape `(n, channels)`."""

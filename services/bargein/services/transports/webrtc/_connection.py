@@ -23,6 +23,7 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import candidate_from_sdp
 
 from bargein.pipeline import Video
+from bargein.pipeline.lowlevel import SECOND
 from bargein.services.media.intake import intercept
 from bargein.services.media.tracks import PictureTrack, VoiceTrack
 from bargein.services.media.voice_receiver import RATE
@@ -47,7 +48,6 @@ Args = TypeVarTuple("Args")
 
 log = logging.getLogger("bargein.webrtc")
 
-SECOND = 1_000_000_000
 CHANNEL_LABEL = "bargein"
 """The label of the data channel that carries messages, where a peer opens several."""
 GOODBYE_SECONDS = 0.5

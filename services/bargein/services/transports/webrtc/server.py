@@ -134,7 +134,7 @@ class WebRtcServer:
             params: A new peer's parameters for the code that builds its session.
 
         Raises:
-            RefusedError: There is no room for one more peer.
+            RefusedError: There is no room for one more peer, or its session failed at once.
             SignallingError: The offer is wrong.
             LookupError: No peer has this name, or no longer.
         """
@@ -228,6 +228,8 @@ class WebRtcServer:
             reason = {"failed": "the session failed", "expired": "the time is up"}.get(ending, reason)
             if transport.failure:
                 reason = f"{reason}: {transport.failure}"
+            if ending == "failed":  # if its offer is not answered yet, the answer to it says why
+                refusals.append(RefusedError(reason))
         except RefusedError as error:
             refusals.append(error)
         finally:

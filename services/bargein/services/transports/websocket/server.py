@@ -18,8 +18,8 @@ from urllib.parse import parse_qsl, urlsplit
 from bargein.services import sockets
 from bargein.services.sockets import Socket
 from bargein.services.sockets.handshake import bearer_token, http_response, request_path
+from bargein.services.sockets.origin import is_loopback, refuse_origin
 from bargein.services.transports.message_socket import SocketTransport
-from bargein.services.transports.origin import is_loopback, refuse_origin
 from bargein.services.transports.sessions import BuildAgent, RefusedError, SessionLimits, Sessions
 
 from .accept import (

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from bargein.services.transports.origin import is_address_or_localhost, is_loopback, refuse_host, refuse_origin
+from bargein.services.sockets.origin import is_address_or_localhost, is_loopback, refuse_host, refuse_origin
 
 
 @pytest.mark.parametrize(
