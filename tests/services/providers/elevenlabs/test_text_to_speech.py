@@ -310,7 +310,11 @@ async def test_in_a_cascade_words_are_timings_and_faults_failures() -> None:
         for _ in range(3):
             await harness.send(Text(text="Hi", response_id="r", item_id="i"))
         await harness.end()
-    assert [(each.start_ms, each.end_ms) for each in harness.of(Timing)] == [(0, 100), (200, 300)]
+    assert [(each.start_ms, each.end_ms) for each in harness.of(Timing)] == [
+        (0, 100),
+        (200, 300),
+        (400, 400),  # of the refused sentence nothing was heard
+    ]
     assert len(harness.of(Audio)) == 2
     (failure,) = harness.of(Failure)
     assert "quota_exceeded" in failure.message
