@@ -1,9 +1,9 @@
-"""The other end of `realtime.py`: a scripted server of the OpenAI Realtime protocol, in a process of its own.
+"""The server of the benchmark `realtime.py`: a script of the OpenAI Realtime protocol, in its own process.
 
-It reads nothing but the type of a message. To a `response.create` it gives `SECONDS` of sound in deltas of 100 ms, with
-a word for every other: one delta for every five pieces of the user's 20 ms, so that both sides speak equally long at
-any speed; or, for the model `emit_limit_error`, as fast as they are read, until `response.cancel`. Prints its port, and
-ends with its standard input.
+It reads only the type of a message. For each `response.create` it sends `SECONDS` of audio in deltas of 100 ms, every
+other one with a word. It sends one delta for every five pieces of 20 ms from the user, so that both sides speak
+equally long at any speed. For the model `flood`, it sends deltas as fast as they are read until `response.cancel`. It
+prints its port, and ends with its standard input.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Peer:
     def __init__(self, connection: ServerConnection) -> None:
         assert connection.request is not None
         self.connection = connection
-        self.emit_limit_error = "model=flood" in connection.request.path
+        self.floods = "model=flood" in connection.request.path
         self.heard = 0  # pieces of the user's sound that no delta was given for
         self.count = 0
         self.name = ""
@@ -52,7 +52,7 @@ class Peer:
                 self.heard += 1
             elif kind == b"response.create":
                 self.count += 1
-                self.name, self.left = f"r{self.count}", SECONDS * 10 * (10 if self.emit_limit_error else 1)
+                self.name, self.left = f"r{self.count}", SECONDS * 10 * (10 if self.floods else 1)
                 await self.connection.send(CREATED % self.name)
             elif kind == b"response.cancel" and self.left:
                 self.left = 0
@@ -65,7 +65,7 @@ class Peer:
         while True:
             await self.changed.wait()
             self.changed.clear()
-            while self.left and (self.emit_limit_error or self.heard >= PIECES):
+            while self.left and (self.floods or self.heard >= PIECES):
                 self.heard -= PIECES
                 self.left -= 1
                 of, last = OF % (self.name, self.name), not self.left
@@ -75,7 +75,7 @@ class Peer:
                 if last:
                     await self.connection.send(SAID % of)
                     await self.connection.send(DONE % (self.name, "completed"))
-                elif self.emit_limit_error:
+                elif self.floods:
                     await asyncio.sleep(0)
 
 

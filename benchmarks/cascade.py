@@ -26,12 +26,12 @@ import numpy as np
 from _kit import best, clock, options, run, show
 
 from bargein.pipeline import Audio, Frame, Pipeline, SpeechStopped, Text, Transcript
+from bargein.pipeline.lowlevel import Samples
 from bargein.pipeline.statistics import Hop
 from bargein.pipeline.testing import framed, silence
 from bargein.processors import Pacer, Spoken, Turn, Turns, Vad
 from bargein.services.cascade import Cascade
 from bargein.services.cascade.cascade import SILENCE_MS
-from bargein.services.cascade.parts import Samples
 from bargein.services.providers.espeak import ESpeak
 from bargein.services.providers.pocketsphinx import PocketSphinx
 

@@ -1,14 +1,14 @@
-"""What does a realtime conversation cost?
+"""Measure what a realtime conversation costs.
 
-CPU time for a second of conversation over a real WebSocket on the loopback: 50 frames of 20 ms from the microphone,
-16 kHz made 24 kHz and sent, and as much of a reply, which comes in deltas of 100 ms at 24 kHz with its words and leaves
-at 16 kHz. Once as fast as it goes, one conversation at a time; once in real time, several at once; and so once more
-with the reply cut to 20 ms and given at the pace at which it is heard. The floor does the same with the same socket
-library, the same structs and the same resampler, by hand. The server is a script in a process of its own
-(`_realtime_peer.py`), so that none of its time counts.
+The first measure is CPU time for each second of conversation, over a real WebSocket on the loopback. In each second
+the user sends 50 frames of 20 ms, resampled from 16 kHz to 24 kHz. The reply is as long: it comes in deltas of 100 ms
+at 24 kHz with its words, and leaves at 16 kHz. This is measured three times: one conversation as fast as possible,
+several in real time, and several in real time with the reply cut into 20 ms and paced. The floor does the same by
+hand, with the same socket library, structs and resampler. The server is a script in its own process
+(`_realtime_peer.py`), so its time does not count.
 
-And how long after an interrupt does audio that it made stale still arrive at the end? The server sends as fast as it is
-read.
+The second measure is how long after an interrupt stale audio still arrives at the end, while the server sends as fast
+as it is read.
 """
 
 from __future__ import annotations
@@ -41,19 +41,20 @@ from bargein.services.providers.openai.client.realtime import OpenAIRealtime
 
 MICROPHONE, WIRE, SPEAKER = 16_000, 24_000, 16_000
 FRAME, PIECES = 0.020, 5
-"""A frame of the microphone, in seconds, and how many of them are as long as a delta."""
+"""Length of a frame of the microphone in seconds, and how many of them are as long as a delta."""
 LEAD = 0.040
+"""How far ahead of playback the paced reply is given, in seconds."""
 WARM = 0.3
-"""Seconds after which all speak."""
+"""Time before measuring begins, in seconds, so that all conversations have started."""
 HELD_BACK = 200
-"""Samples that a resampler may keep until the reply has ended."""
+"""Maximum number of samples that a resampler may hold back until the reply has ended."""
 
 Samples = npt.NDArray[np.int16]
 
 
 @contextmanager
 def peer() -> Iterator[str]:
-    """The server's address, while the block runs."""
+    """Run the server for the time of the block, which gets its address."""
     script = Path(__file__).with_name("_realtime_peer.py")
     with subprocess.Popen([sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
@@ -65,7 +66,7 @@ def peer() -> Iterator[str]:
 
 
 class Reply:
-    """What has arrived at the end."""
+    """What has arrived at the end of the graph."""
 
     def __init__(self) -> None:
         self.samples = 0
@@ -82,22 +83,22 @@ class Reply:
 
 
 class Call(Protocol):
-    """One conversation: what the microphone and the reply need to know of it."""
+    """One conversation, with the engine or by hand."""
 
     reply: Reply
 
     async def hear(self, samples: Samples, pts: int) -> None:
-        """20 ms from the microphone."""
+        """Send 20 ms from the microphone."""
 
     async def ask(self) -> None:
-        """Have it answer."""
+        """Request an answer."""
 
 
 # With the engine ------------------------------------------------------------------------------------------------------
 
 
 class End(Processor):
-    """The end of the graph."""
+    """The end of the graph, which notes what arrives."""
 
     def __init__(self, reply: Reply) -> None:
         self.reply = reply
@@ -115,7 +116,7 @@ class End(Processor):
 
 
 class Engine:
-    """A conversation in a session."""
+    """A conversation in a session of the engine."""
 
     def __init__(self, session: Session, reply: Reply) -> None:
         self.session = session
@@ -129,7 +130,7 @@ class Engine:
 
 
 def graph(url: str, end: Processor, *, paced: bool, model: str = "script") -> Pipeline:
-    """From the microphone to the speaker."""
+    """Return the graph from the microphone to the speaker."""
     brain = OpenAIRealtime(model, url=url, api_key="x", turn_detection=None, transcription=None)
     pacer = (Pacer(lead_ms=LEAD * 1000),) if paced else ()
     return Pipeline(Resample(WIRE), brain, Spoken(), *pacer, Resample(SPEAKER), end)
@@ -149,7 +150,7 @@ async def engine(url: str, *, paced: bool) -> AsyncIterator[Call]:
 
 
 class Converter:
-    """Another rate."""
+    """Converts samples to another rate."""
 
     def __init__(self, rate: int, to: int) -> None:
         self.rate = rate
@@ -164,7 +165,7 @@ class Converter:
 
 
 class Bare:
-    """A conversation in two or three loops."""
+    """A conversation by hand, in two or three loops."""
 
     def __init__(self, socket: Any) -> None:
         self.socket = socket
@@ -172,7 +173,7 @@ class Bare:
         self.microphone = Converter(MICROPHONE, WIRE)
         self.speaker = Converter(WIRE, SPEAKER)
         self.text = ""
-        self.pieces: deque[Samples] = deque()  # that are not due
+        self.pieces: deque[Samples] = deque()  # not due yet
         self.more = anyio.Event()
 
     async def hear(self, samples: Samples, pts: int) -> None:
@@ -239,7 +240,7 @@ VOICE: Samples = np.random.default_rng(2).normal(0, 3000, round(MICROPHONE * FRA
 
 
 async def fast(url: str, opened: Open, seconds: int) -> float:
-    """CPU seconds for a second of conversation, as fast as it goes: a delta is waited for after 100 ms."""
+    """Return CPU seconds for each second of conversation, as fast as possible. A delta is awaited after each 100 ms."""
     async with opened(url, paced=False) as call:
         gc.collect()
         since, pts = time.process_time(), 0
@@ -256,7 +257,7 @@ async def fast(url: str, opened: Open, seconds: int) -> float:
 
 
 async def live(url: str, opened: Open, calls: int, seconds: float, *, paced: bool) -> float:
-    """The same in real time, several at once."""
+    """Return CPU seconds for each second of conversation, in real time, with several conversations at once."""
     spent: list[float] = []
     ready = 0
     go = anyio.Event()
@@ -294,7 +295,7 @@ async def live(url: str, opened: Open, calls: int, seconds: float, *, paced: boo
 
 
 class Notes(Processor):
-    """The end of the graph: when audio of each epoch arrived last."""
+    """The end of the graph, which notes when audio of each epoch arrived last."""
 
     def __init__(self) -> None:
         self.latest: dict[int, float] = {}
@@ -314,7 +315,7 @@ class Notes(Processor):
 
 
 async def interrupts(url: str, count: int, *, paced: bool) -> tuple[list[float], list[float]]:
-    """For each interrupt: how long it took to call, and until the last stale audio, in seconds."""
+    """Return for each interrupt how long the call took, and when the last stale audio arrived after it, in seconds."""
     calls, stale, notes = [], [], Notes()
     async with graph(url, notes, paced=paced, model="flood").session() as session:
         for _ in range(count):

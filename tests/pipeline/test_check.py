@@ -19,6 +19,7 @@ from bargein.pipeline import (
     Outlet,
     Pass,
     Pipeline,
+    Played,
     Processor,
     Switch,
     Text,
@@ -122,6 +123,33 @@ def test_a_missing_brain_is_pointed_out() -> None:
         warnings.simplefilter("error")
         _ = Pipeline(Mic(), Speaker()).plan
         _ = Pipeline(Mic(), Pass(Audio), TagsText(), Speaker(), inputs=Text).plan
+
+
+class Minds(Processor):
+    """A brain that remembers what was played."""
+
+    def process(self, frame: Audio | Played) -> Iterator[Audio]:
+        if isinstance(frame, Audio):
+            yield frame
+
+
+class Reports(Processor):
+    """A sink that reports what it plays."""
+
+    async def run(self, inbox: Inbox[Audio], out: Outlet[Played]) -> None: ...
+
+
+def test_a_missing_report_is_pointed_out() -> None:
+    """A brain that takes `Played` in a graph whose sink does not report it would never know what was heard."""
+    message = r"'Minds' takes Played, but no processor below it gives that. Below 'Minds' insert Pacer\(\)"
+    with pytest.warns(LinkWarning, match=message):
+        _ = Pipeline(Mic(), Minds(), Speaker()).plan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _ = Pipeline(Mic(), Minds(), Reports()).plan
+        _ = Pipeline(Mic(), Minds(), Speaker(), inputs=Played).plan
+        _ = Pipeline(Mic(), Minds()).plan  # the application plays
+        _ = Pipeline(Minds(), Speaker()).plan
 
 
 def test_types_and_rates_are_followed_through() -> None:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from bargein.pipeline.lowlevel import check_positive, unwrap_exception
+from bargein.pipeline.lowlevel import check_not_negative, check_positive, unwrap_exception
 
 
 @pytest.mark.parametrize("value", [0, -1, -0.5, math.nan, math.inf, -math.inf])
@@ -34,3 +34,12 @@ def test_a_group_of_one_is_unwrapped() -> None:
 def test_a_group_of_several_stays() -> None:
     several = ExceptionGroup("both", [OSError("one"), OSError("two")])
     assert unwrap_exception(ExceptionGroup("outer", [several])) is several
+
+
+def test_zero_is_not_negative() -> None:
+    check_not_negative("Part", fade_ms=0, count=3)
+    with pytest.raises(ValueError, match=r"Part\(fade_ms=-1\): expected milliseconds, 0 or more"):
+        check_not_negative("Part", fade_ms=-1)
+    for value in (math.nan, math.inf):
+        with pytest.raises(ValueError, match=r"Part\(count=.*\): expected a number, 0 or more"):
+            check_not_negative("Part", count=value)

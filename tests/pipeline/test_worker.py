@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator
 from contextvars import ContextVar
 
@@ -33,6 +34,22 @@ async def test_calls_run_in_one_thread_in_order() -> None:
     assert sorted(seen) == ["a", "b", "c"]
     await worker.close()
     await until(lambda: workers() == 0)
+
+
+async def test_nothing_of_a_call_is_kept() -> None:
+    """An idle worker holds neither the function nor what it returned: a model must be able to go."""
+
+    class Model:
+        def use(self) -> object:
+            return self
+
+    worker = Worker("bargein test")
+    model = Model()
+    gone = weakref.ref(model)
+    assert await worker.call(model.use) is model
+    del model
+    await until(lambda: gone() is None)
+    await worker.close()
 
 
 class Threaded(Processor):

@@ -27,6 +27,7 @@ def check(plan: Plan, inputs: Kinds) -> None:
         _check_fed(plan, node, flows)
     _check_formats(plan)
     _check_loopback(plan)
+    _check_reports(plan, inputs)
 
 
 def emitted(plan: Plan, inputs: Kinds) -> Kinds:
@@ -148,3 +149,32 @@ def _check_loopback(plan: Plan) -> None:
                         LinkWarning,
                         stacklevel=2,
                     )
+
+
+def _check_reports(plan: Plan, inputs: Kinds) -> None:
+    """Warn of a processor that takes reports, such as `Played`, which no processor below it gives.
+
+    Only graphs from a source to a sink of sound are checked: in others the application or a test may play.
+    """
+    sinks = [
+        node
+        for node in plan.processors
+        if node.contract and Audio in node.contract.takes and not node.contract.promises(Audio)
+        if node.after == [plan.exit]
+    ]
+    sources = [node for node in plan.processors if node.source]
+    for node in plan.processors:
+        sink = next((sink for sink in sinks if node.below >> sink.index & 1), None)
+        if sink is None or node.contract is None or not any(node.above >> each.index & 1 for each in sources):
+            continue
+        for kind in sorted(node.contract.takes, key=lambda kind: kind.__name__):
+            given = any(each.contract and each.contract.promises(kind) for each in plan.below(node))
+            if not kind.missing_giver or given or kind in inputs or Frame in inputs:
+                continue
+            warnings.warn(
+                f"{node.name!r} takes {kind.__name__}, but no processor below it gives that. "
+                f"Below {node.name!r} insert {kind.missing_giver}; "
+                f"or, if the application sends it, say so: Pipeline(..., inputs={kind.__name__})",
+                LinkWarning,
+                stacklevel=2,
+            )

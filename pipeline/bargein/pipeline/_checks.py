@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["check_positive", "unwrap_exception"]
+__all__ = ["check_not_negative", "check_positive", "unwrap_exception"]
 
-_UNITS = {"_seconds": " of seconds", "_ms": " of milliseconds"}
+_UNITS = {"seconds": "seconds", "ms": "milliseconds"}
+"""Units by the last part of an argument's name."""
 
 
 def check_positive(owner: str, /, *, infinite: bool = False, **values: float | None) -> None:
@@ -22,9 +23,26 @@ def check_positive(owner: str, /, *, infinite: bool = False, **values: float | N
     """
     for name, value in values.items():
         if value is not None and not (value > 0 and (infinite or value < math.inf)):
-            unit = next((words for ending, words in _UNITS.items() if name.endswith(ending)), "")
+            unit = _UNITS.get(name.rpartition("_")[2])
+            of_unit = f" of {unit}" if unit else ""
             limit = ", or math.inf for no limit" if infinite else ""
-            raise ValueError(f"{owner}({name}={value}): expected a positive number{unit}{limit}")
+            raise ValueError(f"{owner}({name}={value}): expected a positive number{of_unit}{limit}")
+
+
+def check_not_negative(owner: str, /, **values: float) -> None:
+    """Raise `ValueError` unless all values are finite numbers, zero or more.
+
+    Args:
+        owner: The class or function whose arguments they are; the error message begins with it.
+        values: The arguments by name.
+
+    Raises:
+        ValueError: A value is negative, NaN or infinite.
+    """
+    for name, value in values.items():
+        if not 0 <= value < math.inf:
+            unit = _UNITS.get(name.rpartition("_")[2], "a number")
+            raise ValueError(f"{owner}({name}={value}): expected {unit}, 0 or more")
 
 
 def unwrap_exception(error: BaseException) -> BaseException:

@@ -55,7 +55,7 @@ class Worker:
         self._ended = anyio.Event()
         self._context = copy_context()
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
-        self._thread.start()
+        self._started = False
 
     async def call(self, function: Callable[[], T]) -> T:
         """Run a function in the thread, and return its result or raise its exception.
@@ -64,7 +64,7 @@ class Worker:
         """
         done = anyio.Event()
         outcome: list[Any] = []
-        self._calls.put((function, done, outcome))
+        self._put((function, done, outcome))
         with at_work():
             await done.wait()
         value, error = outcome
@@ -74,7 +74,10 @@ class Worker:
 
     def dismiss(self) -> None:
         """Let the thread end after the calls that it has, and do not wait for it."""
-        self._calls.put(None)
+        if self._started:
+            self._calls.put(None)
+        else:
+            self._ended.set()
 
     async def close(self) -> None:
         """Let the thread end after the calls that it has, and wait for it."""
@@ -94,7 +97,7 @@ class Worker:
         """
         outcome: list[Any] = []
         if last is not None:
-            self._calls.put((last, anyio.Event(), outcome))
+            self._put((last, anyio.Event(), outcome))
         self.dismiss()
         with at_work():
             ended = await wait_at_most(self._ended, seconds)
@@ -102,16 +105,34 @@ class Worker:
             raise outcome[1]
         return ended
 
+    def _put(self, call: tuple[Callable[[], Any], anyio.Event, list[Any]]) -> None:
+        """Queue a call. The first one starts the thread, so that a worker that is never used costs none."""
+        self._calls.put(call)
+        if not self._started:
+            self._started = True
+            self._thread.start()
+
     def _serve(self) -> None:
-        while (call := self._calls.get()) is not None:
-            function, done, outcome = call
-            try:
-                outcome[:] = (self._context.run(function), None)
-            except BaseException as error:
-                outcome[:] = (None, error)
-            if not self._notify(done):
-                return
+        while self._serve_next():
+            pass
         self._notify(self._ended)
+
+    def _serve_next(self) -> bool:
+        """Wait for a call and run it. Return whether to go on.
+
+        This is a function of its own so that no frame holds the last call while the thread waits for the next one. What
+        the call's function refers to, such as a loaded model, would otherwise live on until the interpreter exits, when
+        some native libraries abort the process if they are destroyed.
+        """
+        call = self._calls.get()
+        if call is None:
+            return False
+        function, done, outcome = call
+        try:
+            outcome[:] = (self._context.run(function), None)
+        except BaseException as error:
+            outcome[:] = (None, error)
+        return self._notify(done)
 
     def _notify(self, event: anyio.Event) -> bool:
         try:

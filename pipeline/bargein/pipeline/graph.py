@@ -23,7 +23,7 @@ Step = Processor | Callable[..., Any]
 
 
 class SessionOptions(TypedDict, total=False):
-    """The options of `Graph.session`."""
+    """The options of `Graph.session` and `Graph.run`."""
 
     capacity: int
     output_capacity: int

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ._backend import on_trio
 from ._cancellation import CancellationIgnored, run_cancellable
-from ._checks import check_positive, unwrap_exception
+from ._checks import check_not_negative, check_positive, unwrap_exception
 from ._contract import Contract, ProcessorKind
 from ._extras import import_extra
 from ._options import check_options
@@ -26,6 +26,7 @@ __all__ = [
     "Worker",
     "as_processor",
     "at_work",
+    "check_not_negative",
     "check_options",
     "check_positive",
     "import_extra",

@@ -72,6 +72,11 @@ class Processor:
             cls.contract_ = None  # a name that is defined further down: read again when the graph is linked
 
     @property
+    def in_session(self) -> bool:
+        """Whether a session runs it, or has not let go of it yet. Another session cannot take it until then."""
+        return self._session is not None
+
+    @property
     def contract(self) -> Contract:
         """The frame classes that it takes and gives.
 

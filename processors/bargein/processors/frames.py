@@ -135,6 +135,7 @@ class Heard(_HeardItem, frozen=True):
     """The words of an item that the listener has heard so far."""
 
     delivery: ClassVar[Delivery] = Delivery.UPSTREAM
+    missing_giver: ClassVar[str] = "Spoken()"
 
     text: str = payload()
     """All words that have been heard, up to the last complete one."""

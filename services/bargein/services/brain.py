@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Final, Protocol, Self, runtime_checkable
 
 from bargein.pipeline import Graph, Processor
+from bargein.services.frames import Respond, Say
 from bargein.services.history import History
 from bargein.services.tools import Toolbox
 
-__all__ = ["ALTERNATIVES", "Brain", "UnsupportedError", "find_brain", "find_brains"]
+__all__ = ["ALTERNATIVES", "Brain", "Greeting", "UnsupportedError", "find_brain", "find_brains", "greeting_frame"]
+
+Greeting = str | Say | Respond
+"""What an agent says first: the words, a `Say` (which may be `protected`), or a `Respond` with instructions."""
 
 
 @runtime_checkable
@@ -67,6 +71,26 @@ def find_brain(processor: Processor) -> Brain | None:
     return processor if isinstance(processor, Brain) else next(iter(find_brains(processor)), None)
 
 
+def greeting_frame(owner: str, greeting: Greeting | None) -> Say | Respond | None:
+    """Return the frame that makes a brain say its greeting.
+
+    Args:
+        owner: Name of the brain's class, for error messages.
+        greeting: The words, or a `Say` or `Respond`; None for no greeting.
+
+    Raises:
+        TypeError: `greeting` is something else.
+    """
+    if greeting is None or isinstance(greeting, Say | Respond):
+        return greeting
+    if not isinstance(greeting, str) or not greeting.strip():
+        raise TypeError(
+            f"{owner}(greeting={greeting!r}): expected what the agent says first, such as 'Hello!', "
+            "or a Respond(instructions=...), or None"
+        )
+    return Say(greeting)
+
+
 ALTERNATIVES: Final = {
     "supports_images": "use a model that takes pictures, or describe them in text",
     "supports_text_output": "let it speak with its own voice",
@@ -79,7 +103,7 @@ ALTERNATIVES: Final = {
     "supports_response_requests": "it answers by itself what it hears and reads",
     "supports_text_input": "say it, or use a model that reads text",
     "supports_resumption": "the conversation is given to the new session as text",
-    "supports_truncation": "the provider remembers its whole reply; `history` keeps what was heard, and seeds the next session",
+    "supports_truncation": "it remembers its whole reply; `history` keeps what was heard, and seeds the next session",
     "emits_speech_events": "put a Vad above it where speech events are needed",
 }
 """What to do instead, by the name of the capability that is missing (a field of `Profile`)."""

@@ -1,4 +1,4 @@
-"""The frames between a brain and its application, beyond those of the engine: what to do, and how it is going."""
+"""Frames between a brain and its application: what the brain should do, and reports of what it is doing."""
 
 from __future__ import annotations
 
@@ -27,27 +27,30 @@ __all__ = [
 
 
 class Respond(Frame, frozen=True):
-    """Answer now, whoever's turn it is. While a response is being made, it waits for its end."""
+    """Have the brain answer now, without waiting for the user, or at the end of the response in progress."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
     instructions: str = ""
-    """In place of the session's, for this response."""
+    """Replace the instructions of the session for this response; empty for those of the session."""
     protected: bool = False
-    """The user's speech must not interrupt it."""
+    """The user's speech does not interrupt it."""
     out_of_band: str = ""
-    """A name for an answer that is no part of the conversation: text, which comes as an `OutOfBand` of that name."""
+    """Name of a question that is not part of the conversation; empty for an answer in the conversation.
+
+    The answer to a question with a name is text, and comes as an `OutOfBand` of that name.
+    """
 
 
 class OutOfBand(Frame, frozen=True, kw_only=True):
-    """The answer to a `Respond` that was asked `apart`."""
+    """The answer to a `Respond` with a name in `out_of_band`."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
     name: str
-    """The name it was asked by."""
+    """Name of the question."""
     text: str
-    """All of it; empty when it failed."""
+    """The whole answer; empty if it failed."""
     reason: str = ""
     """Why it failed, if it did."""
 
@@ -58,66 +61,66 @@ class RateLimits(Frame, frozen=True, kw_only=True):
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
     provider: str
-    """Whose."""
+    """Name of the provider."""
     remaining: dict[str, float]
     """What is left, by the limit's name, such as `requests` and `tokens`."""
     reset_seconds: dict[str, float]
-    """In how many seconds it is full again."""
+    """In how many seconds a limit is full again, by its name."""
 
 
 class Say(Frame, frozen=True):
-    """Say this, word for word."""
+    """Have the brain say these words exactly."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
     text: str = payload()
     """The words."""
     protected: bool = False
-    """The user's speech must not interrupt it."""
+    """The user's speech does not interrupt it."""
 
     def __post_init__(self) -> None:
         check_text(self, "text")
 
 
 class ClearAudio(Frame, frozen=True, kw_only=True):
-    """Forget the user's sound that has not been committed."""
+    """Discard the audio of the user that has not been committed."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
 
 class Configure(Frame, frozen=True, kw_only=True):
-    """Change the session; what is None stays as it is."""
+    """Change the session. A setting that is None stays as it is."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
     instructions: str | None = None
-    """What the model should do and be; empty for what it was made with."""
+    """What the model should do and be; empty for the instructions that it was created with."""
     tools: tuple[Any, ...] | None = None
-    """Tools, each a `Tool` or what `tool()` makes one of."""
+    """Tools that the brain runs, in place of all before: each a `Tool`, or a function that `tool()` accepts."""
     schemas: tuple[dict[str, Any], ...] | None = None
-    """Tools that the application answers, beside those: of each `name`, `description` and `parameters`."""
+    """Further tools, whose calls the application answers: each with `name`, `description` and `parameters`."""
     voice: str | None = None
-    """Which voice it has, in the provider's words."""
+    """Name of the voice, as the provider calls it."""
 
 
 class _Remembered(ItemFrame, frozen=True, kw_only=True):
     """The keyword-only fields of `Remember`."""
 
     call_id: str = ""
-    """The id of the call."""
+    """Id of the call."""
 
 
 class Remember(_Remembered, frozen=True):
-    """Part of the conversation that was not said in it, such as the history of an earlier one. Nobody answers it."""
+    """A part of the conversation that was not said in it, such as the history of an earlier one. It is not answered."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
     role: Literal["system", "user", "assistant", "call", "result"] = payload()
-    """Whose words; `call` and `result` are of a tool."""
+    """Who said it; `call` for a tool call, `result` for the result of one."""
     text: str = payload()
-    """The words, the arguments of the call, or its result."""
+    """The words, the arguments of the call (JSON), or its result."""
     name: str = ""
-    """Which tool."""
+    """Name of the tool."""
 
     def __post_init__(self) -> None:
         check_text(self, "role", "text")
@@ -129,15 +132,15 @@ class Connected(Frame, frozen=True, kw_only=True):
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
     provider: str
-    """Whose."""
+    """Name of the provider."""
     session_id: str = ""
-    """Its id there."""
+    """The session's id at the provider."""
     reconnected: bool = False
-    """It replaces one that was lost or had to end."""
+    """It replaces a session that was lost or had to end."""
     config: Any = None
-    """The session's configuration, as the provider states it."""
+    """Configuration of the session, as the provider states it."""
     profile: Any = None
-    """What the provider can do."""
+    """What the provider can do: a `Profile`."""
 
 
 class Disconnected(Frame, frozen=True, kw_only=True):
@@ -146,13 +149,13 @@ class Disconnected(Frame, frozen=True, kw_only=True):
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
     provider: str
-    """Whose."""
+    """Name of the provider."""
     reason: str = ""
     """Why, in a sentence."""
     clean: bool = True
     """It was meant to end."""
     final: bool = True
-    """Nobody will try again."""
+    """There will be no other attempt."""
 
 
 class BrainSwitched(Frame, frozen=True, kw_only=True):
@@ -161,57 +164,57 @@ class BrainSwitched(Frame, frozen=True, kw_only=True):
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
     name: str
-    """Which."""
+    """Name of the brain that takes over."""
     before: str
-    """Which it was until then."""
+    """Name of the brain before."""
     reason: str = ""
     """Why, in a sentence."""
     failed: bool = False
-    """The one before had failed."""
+    """The brain before has failed."""
 
 
 class ToolStarted(Frame, frozen=True, kw_only=True):
-    """A tool runs."""
+    """A tool has started."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
     call_id: str
-    """The call's id."""
+    """Id of the call."""
     name: str
-    """The tool."""
+    """Name of the tool."""
     arguments: str = "{}"
-    """What it was called with: JSON."""
+    """The arguments of the call, as JSON."""
 
 
 class ToolProgress(Frame, frozen=True, kw_only=True):
-    """A tool tells how far it has come."""
+    """A tool reports its progress."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
     call_id: str
-    """The call's id."""
+    """Id of the call."""
     name: str
-    """The tool."""
+    """Name of the tool."""
     message: str = ""
-    """What it says."""
+    """What it reports."""
     share: float | None = None
-    """How much of it is done, 0 to 1, if it knows."""
+    """Which part of its work is done, from 0 to 1; None if it does not know."""
 
 
 class ToolFinished(Frame, frozen=True, kw_only=True):
-    """A tool has answered, failed, or was called off."""
+    """A tool has answered, failed, or was cancelled."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
     call_id: str
-    """The call's id."""
+    """Id of the call."""
     name: str
-    """The tool."""
+    """Name of the tool."""
     output: str = ""
     """What the model is told."""
     error: bool = False
-    """It failed, and `output` says how."""
+    """The tool has failed, and `output` says why."""
     cancelled: bool = False
-    """It was called off, and the model is told nothing."""
+    """The tool was cancelled, and the model is told nothing."""
     seconds: float = 0.0
-    """How long it took."""
+    """How long it took, in seconds."""

@@ -22,10 +22,10 @@ from bargein.pipeline import (
     Usage,
     UserText,
 )
+from bargein.pipeline.lowlevel import Samples
 from bargein.pipeline.testing import Harness
 from bargein.processors import SpeechContinued, Turns
 from bargein.services.cascade import Cascade, LanguageModel, Prompt, SpeechToText, TextToSpeech, ToolRequest, Word
-from bargein.services.cascade.parts import Samples
 from bargein.services.frames import Configure, Respond, Say
 from bargein.services.tools import tool
 

@@ -9,9 +9,9 @@ import anyio
 import numpy as np
 
 from bargein.pipeline import Usage
+from bargein.pipeline.lowlevel import Samples
 from bargein.pipeline.testing import tone
 from bargein.services.cascade import LanguageModel, Prompt, SpeechToText, TextToSpeech, ToolRequest, Word
-from bargein.services.cascade.parts import Samples
 
 LETTER_MS = 50.0
 """How long a letter sounds."""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bargein.pipeline import Audio, Failure, Frame, ResponseEnded, Text, Transcript, UserText
+from bargein.pipeline.lowlevel import Samples
 from bargein.pipeline.testing import Harness, framed, noise, silence
 from bargein.processors import Heard, Pacer, Spoken, Turn
 from bargein.services.cascade import (
@@ -22,7 +23,6 @@ from bargein.services.cascade import (
     UnspeakableError,
     Word,
 )
-from bargein.services.cascade.parts import Samples
 from bargein.services.providers.anthropic import AnthropicMessages
 from bargein.services.providers.cartesia import Cartesia
 from bargein.services.providers.chat import ChatCompletions

@@ -48,15 +48,26 @@ def test_its_parts_can_be_replaced() -> None:
     assert brain.history is history
 
 
+def test_a_misspelled_option_is_named() -> None:
+    """With the class, and the nearest option."""
+    for make in (Cascade, Cascade.offline):
+        parts = {"stt": Ears(), "llm": Mind(["x"]), "tts": Voice()}
+        options: dict[str, Any] = {**parts, "instruction": "Be brief."}
+        with pytest.raises(
+            TypeError, match=r"\(instruction=...\): there is no such option; did you mean instructions="
+        ):
+            make(**options)
+
+
 def test_it_is_refused_what_is_no_part() -> None:
     """With what was expected in its place."""
     stt, llm, tts = Ears(), Mind(["x"]), Voice()
     wrong: Any
     for wrong, told in (
-        ((tts, llm, stt), "a Voice has no transcribe(); expected a SpeechToText"),
-        ((stt, "gpt", tts), "a str has no answer(); expected a LanguageModel"),
-        ((stt, llm, None), "a NoneType has no speak(); expected a TextToSpeech"),
-        ((stt, Mind, tts), "Mind is a class; expected an object, Mind(), for the LanguageModel"),
+        ((tts, llm, stt), "Cascade(stt): a Voice has no transcribe(); expected a SpeechToText"),
+        ((stt, "gpt", tts), "Cascade(llm): a str has no answer(); expected a LanguageModel"),
+        ((stt, llm, None), "Cascade(tts): a NoneType has no speak(); expected a TextToSpeech"),
+        ((stt, Mind, tts), "Cascade(llm): Mind is a class; expected an object, Mind()"),
     ):
         with pytest.raises(TypeError, match=re.escape(told)):
             Cascade(*wrong)

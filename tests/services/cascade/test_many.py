@@ -119,10 +119,10 @@ async def test_fifty_share_one_ear_and_one_voice(tmp_path: Path) -> None:
     """Real parts with a model each: calls queue for it, in as many threads as it has, and every caller is answered."""
     pytest.importorskip("faster_whisper", reason="the extra 'faster-whisper' is not installed")
     pytest.importorskip("onnx", reason="the extra 'piper' is not installed")
-    from bargein.services.providers.faster_whisper import FasterWhisper
-    from bargein.services.providers.piper import Piper
-    from tests.services.providers import tiny_whisper
-    from tests.services.providers.piper import tiny_piper
+    from bargein.services.providers.faster_whisper import FasterWhisper  # noqa: PLC0415 - of an extra
+    from bargein.services.providers.piper import Piper  # noqa: PLC0415
+    from tests.services.providers import tiny_whisper  # noqa: PLC0415
+    from tests.services.providers.piper import tiny_piper  # noqa: PLC0415
 
     ear = FasterWhisper(tiny_whisper.make(tmp_path), partial_seconds=0, threads=1)
     voice = Piper(tiny_piper.make(tmp_path))

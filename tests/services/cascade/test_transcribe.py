@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from bargein.pipeline import Audio, Failure, Frame, SpeechStarted, SpeechStopped, Transcript
+from bargein.pipeline.lowlevel import Samples
 from bargein.pipeline.testing import Harness, check_processor, framed, tone
 from bargein.processors import Commit, TurnControl, Vad
 from bargein.services.cascade import SpeechToText, Transcribe
-from bargein.services.cascade.parts import Samples
 from bargein.services.frames import ClearAudio
 from tests.speech import utterances
 

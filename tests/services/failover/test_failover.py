@@ -103,6 +103,24 @@ class Dying(Processor):
         await reply.send(ResponseEnded(response_id=name))
 
 
+class Leaving(Dying):
+    """Takes some time to stop, and cannot be cancelled meanwhile."""
+
+    name = "leaving"
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    async def run(
+        self, inbox: Inbox[Audio | UserText | Respond], out: Outlet[ResponseStarted | Text | ResponseEnded]
+    ) -> None:
+        try:
+            await super().run(inbox, out)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(self.seconds)
+
+
 def call(brain: Failover) -> Harness:
     return Harness(brain, Spoken(), Pacer())
 
@@ -962,3 +980,35 @@ async def test_many_calls_at_once() -> None:
         for number in range(MANY):
             group.start_soon(one, number)
     assert answered == [True] * MANY
+
+
+async def test_a_brain_that_is_still_leaving_can_be_used_again() -> None:
+    """It did not stop within its bound. The conversation comes back before it has stopped, and waits for it."""
+    brain = Failover(Leaving(3.0), Dying(), returns=False)
+    async with call(brain) as harness:
+        await harness.send(UserText(text="one"))
+        await harness.next(ResponseEnded)
+        brain.switch("dying")
+        await anyio.sleep(1.0)
+        brain.switch("leaving")
+        await harness.send(UserText(text="two"))
+        await anyio.sleep(6.0)
+        assert brain.active == "leaving"
+        assert brain.statistics().failures == {"leaving": 0, "dying": 0}
+        assert text(harness).endswith("two")
+        await harness.session.cancel()
+
+
+async def test_a_brain_that_never_leaves_fails() -> None:
+    """And the other one goes on."""
+    brain = Failover(Leaving(60.0), Dying(), returns=False, silence_seconds=None)
+    async with call(brain) as harness:
+        await anyio.sleep(0.1)
+        brain.switch("dying")
+        await anyio.sleep(1.0)
+        brain.switch("leaving")
+        await harness.send(UserText(text="two"))
+        await anyio.sleep(20.0)
+        assert brain.active == "dying"
+        assert text(harness) == "two"
+        await harness.session.cancel()

@@ -186,7 +186,7 @@ def test_what_cannot_be_is_refused() -> None:
         VoiceLive("m", LIVE, api_key="k", turn_detection="semantic_vad")
     with pytest.raises(ValueError, match="auto_truncate"):
         VoiceLive("m", LIVE, api_key="k", turn_detection=None, auto_truncate=True)
-    with pytest.raises(UnsupportedError, match="Azure Voice Live cannot do send_image"):
+    with pytest.raises(UnsupportedError, match="Azure Voice Live cannot do images"):
         VoiceLive("m", LIVE, api_key="k").profile.require("supports_images", "images")
 
 

@@ -16,6 +16,7 @@ ROOT = pathlib.Path(__file__).parents[3]
 NAMES = [provider.name for provider in PROVIDERS]
 INNER = {
     "provider",
+    "max_id_characters",
     "max_image_bytes",
     "image_formats",
     "needs_continuous_audio",

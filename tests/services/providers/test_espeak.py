@@ -11,7 +11,8 @@ import anyio
 import numpy as np
 import pytest
 
-from bargein.services.cascade.parts import Samples, Word
+from bargein.pipeline.lowlevel import Samples
+from bargein.services.cascade.parts import Word
 from bargein.services.providers import espeak
 from bargein.services.providers.espeak import ESpeak, voices
 

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from bargein.pipeline import Failure, SpeechStarted, SpeechStopped, Transcript
+from bargein.pipeline.lowlevel import Samples
 from bargein.pipeline.testing import Harness, framed, noise
 from bargein.services.cascade import Transcribe
-from bargein.services.cascade.parts import Samples
 from bargein.services.providers.faster_whisper import FasterWhisper
 
 pytest.importorskip("faster_whisper", reason="the extra 'faster-whisper' is not installed")

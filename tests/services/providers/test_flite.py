@@ -10,7 +10,8 @@ import anyio
 import numpy as np
 import pytest
 
-from bargein.services.cascade.parts import Samples, Word
+from bargein.pipeline.lowlevel import Samples
+from bargein.services.cascade.parts import Word
 from bargein.services.providers.flite import Flite
 
 pytestmark = pytest.mark.needs("flite")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 import wave
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -13,13 +14,16 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
 
+from bargein.pipeline.lowlevel import Samples
 from bargein.services.cascade.parts import Samples
+from bargein.services.providers import pocketsphinx as pocketsphinx_module
 from bargein.services.providers.pocketsphinx import PocketSphinx
 from tests.environment import amount
 from tests.speech import errors, utterances, words
 
-pytest.importorskip("pocketsphinx", reason="the extra 'pocketsphinx' is not installed")
+pocketsphinx = pytest.importorskip("pocketsphinx", reason="the extra 'pocketsphinx' is not installed")
 
 ROBOT = Path(__file__).parents[2] / "data" / "robot"
 """Two questions, spoken by eSpeak at 140 words a minute, at 16 kHz."""
@@ -210,10 +214,45 @@ async def test_a_decoder_that_breaks() -> None:
     async with PocketSphinx(grammar=GRAMMAR) as ear:
         texts = ear.transcribe(framed(utterances()["weather"].samples))
         await anext(texts)
-        ear._decoders[0]._decoder = None  # as if it had gone wrong
+        ear._threads[0].get()._decoder = None  # as if it had gone wrong
         with pytest.raises(RuntimeError, match=r"PocketSphinx failed while it listened: .*; the next utterance"):
             [text async for text in texts]
         assert (await heard(ear, "yes"))[-1] == "yes"
+
+
+@pytest.mark.virtual
+async def test_a_decoder_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next instance with the same arguments takes it, and begins as if it had heard nobody."""
+    loads: list[dict[str, Any]] = []
+
+    class Counted(pocketsphinx.Decoder):  # type: ignore[misc, name-defined]
+        def __init__(self, **options: Any) -> None:
+            loads.append(options)
+            super().__init__(**options)
+
+    monkeypatch.setattr(pocketsphinx, "Decoder", Counted)
+    grammar = GRAMMAR + "\n// once\n"
+    PocketSphinx(grammar=grammar).preload()
+    texts = []
+    for _ in range(2):
+        async with PocketSphinx(grammar=grammar) as ear:
+            texts.append(await heard(ear, "weather"))
+    assert len(loads) == 1
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.virtual
+async def test_a_decoder_at_work_is_not_given_to_others() -> None:
+    """A cancelled call runs on in its thread; the decoder goes with the thread."""
+    ear = PocketSphinx(grammar=GRAMMAR + "\n// cancelled\n")
+    async with ear:
+        texts = ear.transcribe(framed(utterances()["weather"].samples))
+        await anext(texts)
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await anext(texts)
+        assert not ear._threads[0].is_idle
+    assert not pocketsphinx_module._idle_decoders.get(ear._key)
 
 
 def test_the_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,3 +260,19 @@ def test_the_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pocketsphinx", None)
     with pytest.raises(ModuleNotFoundError, match=r"bargein\[pocketsphinx\]"):
         PocketSphinx()
+
+
+WHEELS = {"3.11": "5.1.1", "3.12": "5.0.4", "3.13": "5.1.1"}
+"""The newest PocketSphinx that has a wheel, by the version of Python. 5.1 has none for 3.12, but a source archive."""
+
+
+@pytest.mark.parametrize("python", WHEELS)
+def test_the_extra_installs_from_a_wheel(python: str) -> None:
+    """For each Python one requirement holds, and the newest version that it admits has a wheel."""
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    requirements = [Requirement(each) for each in project["optional-dependencies"]["pocketsphinx"]]
+    (chosen,) = [
+        each for each in requirements if each.marker is None or each.marker.evaluate({"python_version": python})
+    ]
+    assert chosen.specifier.contains(WHEELS[python])
+    assert python != "3.12" or not chosen.specifier.contains("5.1.1")

@@ -66,7 +66,7 @@ def test_the_session() -> None:
         "session": {
             "instructions": "Be brief.",
             "modalities": ["text", "audio"],
-            "voice": "Cherry",
+            "voice": "Tina",
             "input_audio_format": "pcm16",
             "output_audio_format": "pcm16",
             "input_audio_transcription": {"model": "gummy-realtime-v1"},
@@ -107,7 +107,7 @@ def test_commands() -> None:
 def test_where_it_connects() -> None:
     """To the region's address, as the key's owner, in a workspace."""
     endpoint = QwenOmni(api_key="k", workspace="w")._protocol().endpoint()
-    assert endpoint.url == "wss://dashscope.aliyuncs.com/api-ws/v1/realtime?model=qwen3-omni-flash-realtime"  # type: ignore[union-attr]
+    assert endpoint.url == "wss://dashscope.aliyuncs.com/api-ws/v1/realtime?model=qwen3.5-omni-plus-realtime"  # type: ignore[union-attr]
     assert dict(endpoint.headers) == {"Authorization": "Bearer k", "X-DashScope-WorkSpace": "w"}  # type: ignore[union-attr]
     abroad = QwenOmni(api_key="k", url="wss://dashscope-intl.aliyuncs.com/api-ws/v1/realtime")._protocol().endpoint()
     assert abroad.url.startswith("wss://dashscope-intl.aliyuncs.com/api-ws/v1/realtime?model=")  # type: ignore[union-attr]

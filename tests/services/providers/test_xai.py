@@ -122,7 +122,7 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         GrokVoice(api_key="k", rate=96_000)
     with pytest.raises(ValueError, match="expected one of audio/pcm"):
         GrokVoice(api_key="k", audio="audio/opus")  # type: ignore[arg-type]
-    with pytest.raises(UnsupportedError, match="xAI cannot do send_image"):
+    with pytest.raises(UnsupportedError, match="xAI cannot do images"):
         GrokVoice(api_key="k").profile.require("supports_images", "images")
 
 

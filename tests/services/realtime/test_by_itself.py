@@ -14,6 +14,7 @@ import pytest
 from bargein.pipeline import (
     Audio,
     Failure,
+    Image,
     Interrupt,
     ResponseEnded,
     ResponseStarted,
@@ -24,7 +25,7 @@ from bargein.pipeline import (
     UserText,
 )
 from bargein.pipeline.testing import Harness, framed, tone
-from bargein.services.frames import Connected, Disconnected, Respond
+from bargein.services.frames import Connected, Disconnected, Respond, Say
 from bargein.services.history import Entry
 from bargein.services.realtime import (
     AudioPiece,
@@ -42,7 +43,6 @@ from bargein.services.realtime import (
     Settings,
     TextPiece,
     ToolCallReceived,
-    UnsupportedError,
     UsageReported,
 )
 from bargein.services.realtime._dialogue.responses import MAX_UNANSWERED
@@ -360,17 +360,43 @@ async def test_costs_without_a_response() -> None:
 
 
 @pytest.mark.parametrize(
-    ("profile", "frame"), [({}, Respond()), ({"supports_text_input": False}, UserText(text="hello"))]
+    ("profile", "frame"),
+    [
+        ({"supports_text_input": False}, Respond()),
+        ({"supports_text_input": False}, Say("hello")),
+        ({"supports_text_input": False}, UserText("hello")),
+        ({}, Image(b"x", format="jpeg")),
+    ],
 )
-async def test_what_it_cannot_do_is_refused(profile: dict[str, Any], frame: Any) -> None:
-    """Before anything is sent."""
+async def test_what_it_cannot_do_is_one_failure(profile: dict[str, Any], frame: Any) -> None:
+    """With what to do instead. Nothing is sent, and the call goes on."""
     provider = Provider()
     fields = {name: getattr(PROFILE, name) for name in PROFILE.__struct_fields__}
-    with pytest.raises(UnsupportedError, match="Plain cannot do"):
-        async with Harness(provider.model(Profile(**{**fields, **profile}))) as harness:
-            await harness.send(frame)
-            await anyio.sleep(1)
+    async with Harness(provider.model(Profile(**{**fields, **profile}))) as harness:
+        await harness.next(Connected)
+        await harness.send(frame, frame, frame)
+        await anyio.sleep(1)
+        (failure,) = harness.of(Failure)
+        assert failure.message.startswith(("Plain cannot do", "Plain does not look at pictures"))
+        assert not failure.fatal
+        await provider.say("used", 12)
+        await harness.next(Usage)
+        await harness.session.cancel()
     assert not any(each.startswith("text") for each in provider.words())
+
+
+async def test_a_model_without_requests_is_prompted() -> None:
+    """Where a response cannot be requested, a text makes the model answer: the nearest thing to `Respond` and `Say`."""
+    provider = Provider()
+    async with Harness(provider.model(PROFILE)) as harness:
+        await harness.next(Connected)
+        await harness.send(Respond(instructions="Greet the caller."), Say("Good morning."))
+        await anyio.sleep(1)
+        assert not harness.of(Failure)
+        await harness.session.cancel()
+    sent = [each for each in provider.words() if each.startswith("text")]
+    assert "Greet the caller." in sent[0]
+    assert "Good morning." in sent[1]
 
 
 async def test_a_refusal_after_the_first_words() -> None:

@@ -29,7 +29,16 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.testing import Harness, framed, tone
 from bargein.processors import Commit, Pacer, Spoken, TurnControl
-from bargein.services.frames import Configure, Connected, Disconnected, OutOfBand, RateLimits, Respond, ToolFinished
+from bargein.services.frames import (
+    Configure,
+    Connected,
+    Disconnected,
+    OutOfBand,
+    RateLimits,
+    Respond,
+    Say,
+    ToolFinished,
+)
 from bargein.services.history import History
 from bargein.services.providers.openai.client.realtime import OpenAIRealtime
 from bargein.services.realtime import RealtimeError, ReconnectPolicy, UnsupportedError
@@ -769,13 +778,42 @@ async def test_memory_is_bounded_in_seconds() -> None:
 # What is sent ---------------------------------------------------------------------------------------------------------
 
 
-async def test_sound_of_another_rate_is_refused() -> None:
-    """With the processor to insert."""
+@pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 44_100, 48_000])
+@pytest.mark.parametrize("channels", [1, 2, 4])
+async def test_sound_of_any_format_is_taken(rate: int, channels: int) -> None:
+    """The model brings the conversion: as many milliseconds reach the provider as were said."""
     peer = Settled()
-    with pytest.raises(ValueError, match=r"16000 Hz.*insert Resample\(24000, channels=1\)"):
-        async with session(peer.model()) as harness:
-            await harness.send(*framed(tone(ms=20)))
-            await harness.end()
+    async with session(peer.model()) as harness:
+        await harness.next(Connected)
+        for frame in framed(tone(ms=400, rate=rate), rate=rate):
+            samples = np.repeat(frame.samples.reshape(-1, 1), channels, axis=1) if channels > 1 else frame.samples
+            await harness.send(Audio(samples, rate, pts=frame.pts))
+        await harness.end()
+    sent = b"".join(base64.b64decode(event["audio"]) for event in peer.of("input_audio_buffer.append"))
+    assert len(sent) / 2 / 24_000 == pytest.approx(0.4, abs=0.002)
+
+
+@pytest.mark.parametrize("greeting", ["Hello!", Say("Hello!", protected=True), Respond(instructions="Say Hello!")])
+async def test_the_agent_speaks_first(greeting: str | Say | Respond) -> None:
+    """Once, before anybody has said anything; a conversation that goes on is not greeted again."""
+    peer = Settled()
+    model = peer.model(greeting=greeting)
+    async with session(model) as harness:
+        await until_sent(peer, "response.create", 1)
+        assert "Hello!" in peer.of("response.create")[0]["response"]["instructions"]
+        await harness.session.cancel()
+    model.history.user("Good morning.")
+    async with session(model) as harness:
+        await harness.next(Connected)
+        await anyio.sleep(1)
+        assert len(peer.of("response.create")) == 1
+        await harness.session.cancel()
+
+
+def test_a_greeting_is_words_or_a_frame() -> None:
+    """Anything else is refused by name."""
+    with pytest.raises(TypeError, match=r"OpenAIRealtime\(greeting=3\): expected what the agent says first"):
+        OpenAIRealtime(api_key="k", greeting=3)  # type: ignore[arg-type]
 
 
 async def test_a_long_frame_is_cut() -> None:
@@ -865,8 +903,8 @@ async def test_what_is_left_of_the_limits() -> None:
         await harness.session.cancel()
 
 
-async def test_pictures_are_sampled_and_must_be_encoded() -> None:
-    """One a second of a video, each still picture; the next connection has them, too. Raw ones are refused."""
+async def test_pictures_are_sampled() -> None:
+    """One a second of a video, each still picture; the next connection has them, too."""
     peer = Settled()
     model = peer.model(fps=1)
     async with session(model) as harness:
@@ -883,10 +921,18 @@ async def test_pictures_are_sampled_and_must_be_encoded() -> None:
         again = [event["item"]["content"][0] for event in peer.of("conversation.item.create")[4:]]
         assert again == parts
         await harness.session.cancel()
-    with pytest.raises(ValueError, match="insert EncodeJpeg"):
-        async with session(Settled().model()) as harness:
-            await harness.send(Image(data=np.zeros((2, 2, 3), np.uint8)))
-            await harness.end()
+
+
+async def test_raw_pictures_are_encoded() -> None:
+    """The model brings the encoder."""
+    peer = Settled()
+    async with session(peer.model()) as harness:
+        await harness.next(Connected)
+        await harness.send(Image(np.zeros((8, 8, 3), np.uint8)))
+        await until_sent(peer, "conversation.item.create", 1)
+        (part,) = peer.of("conversation.item.create")[0]["item"]["content"]
+        assert part["image_url"].startswith("data:image/jpeg;base64,")
+        await harness.session.cancel()
 
 
 async def test_the_session_can_be_changed() -> None:
@@ -1018,6 +1064,58 @@ async def test_a_conversation_without_a_player() -> None:
         await conversation.interrupt()
         await until_sent(peer, "conversation.item.truncate")
         assert peer.of("conversation.item.truncate")[0]["audio_end_ms"] == pytest.approx(1000, abs=60)
+
+
+@pytest.mark.parametrize(("seconds", "heard"), [(30, "whole"), (1, "part"), (0, "none")])
+async def test_a_conversation_without_a_player_that_the_server_interrupts(seconds: float, heard: str) -> None:
+    """Real time counts there, too: an answer of long ago was heard, and one that has just begun was not."""
+    peer = Settled()
+    model = peer.model()
+    async with model.connect() as conversation:
+        await conversation.send_text("hello")
+        async for event in conversation:
+            if isinstance(event, ResponseEnded):
+                break
+        reply = peer.replies[0]
+        await anyio.sleep(seconds)
+        await peer.send("input_audio_buffer.speech_started", item_id="u", audio_start_ms=0)
+        async for event in conversation:
+            if isinstance(event, Interrupt):
+                break
+        await anyio.sleep(5)
+        (entry,) = [entry for entry in model.history if entry.role == "assistant"]
+        if heard == "whole":
+            assert entry.remembered == " ".join(reply.words)
+            assert (reply.truncated, reply.deleted) == (None, False)
+        elif heard == "part":
+            assert 0 < len(entry.remembered) < len(" ".join(reply.words))
+            assert reply.truncated == pytest.approx(1000, abs=60)
+        else:
+            assert entry.remembered == ""
+            assert reply.deleted
+
+
+async def test_reports_of_the_caller_count_more_than_real_time() -> None:
+    """What it has said to be played, before an interrupt of the server or soon after it."""
+    for late in (False, True):
+        peer = Settled()
+        async with peer.model().connect() as conversation:
+            await conversation.send_text("hello")
+            async for event in conversation:
+                if isinstance(event, ResponseEnded):
+                    break
+            reply = peer.replies[0]
+            if not late:
+                await conversation.played(reply.name, 400, item_id=reply.item)
+            await anyio.sleep(10)
+            await peer.send("input_audio_buffer.speech_started", item_id="u", audio_start_ms=0)
+            async for event in conversation:
+                if isinstance(event, Interrupt):
+                    break
+            if late:
+                await conversation.played(reply.name, 400, item_id=reply.item, done=True)
+            await anyio.sleep(5)
+            assert reply.truncated == 400
 
 
 async def test_a_conversation_that_cannot_begin() -> None:

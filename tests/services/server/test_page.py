@@ -488,7 +488,7 @@ def test_a_server_that_is_full_says_so() -> None:
             server.sessions.draining = True
             await page.click("#talk")
             await page.wait_for_selector("#banner")
-            assert "ry another, or later" in await page.inner_text("#banner")
+            assert "try another server, or try later" in await page.inner_text("#banner")
             assert await page.inner_text("#talk-label") == "Talk"
             assert "What I said before" in await page.inner_text("#log")
             server.sessions.draining = False

@@ -203,6 +203,8 @@ ERRORS = """(async () => {
     said({ type: "end", reason: "" }),
     said(new ServerError("The server does not answer.")),
     said(new ServerError("the server has 3 sessions", 503)),
+    said(new ServerError("The server does not answer."), "reconnecting"),
+    said(new ServerError("the token is wrong", 401), "reconnecting"),
     said(Object.assign(new Error("x"), { name: "NotReadableError" }), "microphone"),
     said(new Error("it is broken"), "camera"),
   ];
@@ -221,6 +223,8 @@ def test_errors_are_sentences() -> None:
                 "The agent hung up.",
                 "The call could not begin. The server does not answer.",
                 "The call could not begin. The server has 3 sessions.",
+                "The connection was lost and did not come back within 20 seconds. The server does not answer.",
+                "The connection was lost and could not be restored. The token is wrong.",
                 "No microphone: another program uses it. You can write.",
                 "The camera cannot be used: It is broken.",
             ]

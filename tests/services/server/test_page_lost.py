@@ -7,16 +7,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
 import pytest
 
+from bargein.pipeline import Pipeline, Processor, UserText
+from bargein.processors import Spoken
 from bargein.services.server import serve_page
+from bargein.services.transports import Transport
 
-from .browser import BROWSER, DEVICES, agent, choice, gone, in_call, page_at, page_of, true, use
+from .browser import BROWSER, DEVICES, agent, brain, choice, gone, in_call, page_at, page_of, true, use
 
 pytestmark = BROWSER
 WAYS = pytest.mark.parametrize("way", ["webrtc", "websocket"])
@@ -159,6 +162,43 @@ def test_an_agent_that_hangs_up(way: str) -> None:
             await gone(server)
             await page.wait_for_timeout(1000)
             assert not server.sessions.live
+
+    anyio.run(main)
+
+
+class Fruit(Processor):
+    """A developer's own processor, with a fault."""
+
+    def process(self, frame: UserText) -> None:
+        raise KeyError("apple")
+
+
+def broken_at_once(peer: Transport) -> Pipeline:
+    """Build nothing."""
+    raise KeyError("apple")
+
+
+def broken_later(peer: Transport) -> Pipeline:
+    """Build an agent that fails at the first typed message."""
+    return Pipeline(peer.source, Fruit(), brain(), Spoken(), peer.sink)
+
+
+@WAYS
+@pytest.mark.parametrize("build", [broken_at_once, broken_later])
+def test_the_developer_sees_what_went_wrong(way: str, build: Callable[[Transport], Pipeline]) -> None:
+    """On this machine the page shows the exception that ended the session, and the page can be used again."""
+    if way == "webrtc":
+        pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
+
+    async def main() -> None:
+        async with serve_page(build, port=0, brains=[choice()]) as server, page_of(server) as page:
+            await use(page, way)
+            await page.fill("#text", "What is the weather?")
+            await page.press("#text", "Enter")
+            await true(page, "document.getElementById('banner').innerText.includes('KeyError')")
+            assert "apple" in await page.inner_text("#banner")
+            assert await page.inner_text("#talk-label") == "Talk"
+            assert "What is the weather?" in await page.inner_text("#log")
 
     anyio.run(main)
 

@@ -46,9 +46,6 @@ class Deaf(Processor):
         pass
 
 
-SCRIPTS = ("page", "connection", "conversation", "timeline", "worklets", "graph")
-
-
 def agent(peer: Transport) -> Pipeline:
     if peer.peer.params.get("brain") == "nobody":
         raise RefusedError("there is no brain called nobody")
@@ -432,3 +429,45 @@ async def test_the_developer_is_told_what_went_wrong_and_strangers_are_not(optio
     assert str(raised.value).removeprefix("the agent refuses: ") == (
         "the session failed: KeyError: 'apple'" if told else "the session failed"
     )
+
+
+@pytest.mark.parametrize("path", ["/ws", "/offer"])
+@pytest.mark.parametrize("header", ["Host", "Origin", "Authorization"])
+async def test_a_header_that_decides_must_not_come_twice(path: str, header: str) -> None:
+    """It is refused with a sentence, as the others are, and the server does not fail."""
+    async with (
+        served(authorize=lambda token: True) as server,
+        await anyio.connect_tcp("127.0.0.1", server.port) as stream,
+    ):
+        lines = [
+            f"{'GET' if path == '/ws' else 'POST'} {path} HTTP/1.1",
+            *([] if header == "Host" else [f"Host: 127.0.0.1:{server.port}"]),
+            *[f"{header}: 127.0.0.1:{server.port}"] * 2,
+        ]
+        lines += (
+            [
+                "Upgrade: websocket",
+                "Connection: Upgrade",
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+                "Sec-WebSocket-Version: 13",
+            ]
+            if path == "/ws"
+            else ["Content-Length: 0"]
+        )
+        await stream.send("\r\n".join([*lines, "", ""]).encode())
+        answer = (await stream.receive()).decode()
+    assert answer.startswith("HTTP/1.1 400 "), answer
+
+
+async def test_a_server_for_all_machines_answers_to_no_foreign_name() -> None:
+    """A page of a name that resolves to it (DNS rebinding) would else be taken for its own. A token settles it too."""
+    page = {"Host": "evil.example:8080", "Origin": "http://evil.example:8080"}
+    async with served(host="0.0.0.0") as server:
+        assert (await get(server, "", headers=page)).status_code == 421
+        assert (await get(server, "metrics", headers={"Host": "agent-service:8080"})).status_code == 200, "monitoring"
+        assert (await post(server, "offer", headers=page)).status_code == 403
+    async with served(host="0.0.0.0", origins=["http://evil.example:8080"]) as server:
+        assert (await get(server, "", headers=page)).status_code == 200
+    async with served(host="0.0.0.0", authorize=lambda token: token == "secret") as server:
+        assert (await get(server, "", headers=page)).status_code == 200
+        assert (await post(server, "offer", headers=page)).status_code == 401

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from bargein.services.sockets import SocketClosedError, pipe
+from bargein.services.sockets import SocketClosedError, pipe, server_time
 
 
 async def test_a_pipe_carries_messages() -> None:
@@ -22,6 +22,11 @@ async def test_a_pipe_carries_messages() -> None:
     assert await one.receive() == "c"
     with pytest.raises(SocketClosedError):
         await other.send("late")
+
+
+async def test_a_pipe_has_no_clock() -> None:
+    """There is no server whose answer would tell it."""
+    assert server_time(pipe()[0]) is None
 
 
 async def test_a_pipe_is_bounded() -> None:

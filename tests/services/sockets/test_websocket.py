@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import http
 import logging
+from contextlib import suppress
 from typing import Any
 
 import anyio
 import msgspec
 import pytest
 
-from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, dial, listen
+from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, dial, listen, server_time
 from bargein.services.sockets._dial import is_loopback
 
 
@@ -54,6 +55,38 @@ def test_where_nobody_answers(backend: str, url: str, says: str) -> None:
                 pass
         assert "secret" not in repr(Endpoint(url=url))
         assert says in str(refused.value)
+
+    anyio.run(talk, backend=backend)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [
+        ("Thu, 01 Jan 1970 01:00:00 GMT", 3600.0),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", 4102444800.0),
+        ("soon", None),
+        (None, None),
+    ],
+)
+def test_the_clock_of_the_server(backend: str, date: str | None, seconds: float | None) -> None:
+    """It is read from the server's answer, however far it is from the clock of this machine."""
+
+    def answer(connection: Any, request: Any, response: Any) -> Any:
+        del response.headers["Date"]
+        if date is not None:
+            response.headers["Date"] = date
+        return response
+
+    async def wait(socket: Socket, request: Any) -> None:
+        with suppress(SocketClosedError):
+            await socket.receive()
+
+    async def talk() -> None:
+        with anyio.fail_after(60):
+            async with listen(wait, process_response=answer) as port:
+                async with dial(Endpoint(url=f"ws://127.0.0.1:{port}/")) as socket:
+                    assert server_time(socket) == seconds
 
     anyio.run(talk, backend=backend)
 

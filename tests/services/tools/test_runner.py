@@ -523,3 +523,26 @@ async def test_whoever_is_cancelled_leaves_nothing_behind() -> None:
     assert runner.running == ()
     assert not runner.knows(call("work"))
     assert await runner.run(call("work"), told.emit) == ToolResult(call_id="c", output="null")
+
+
+async def test_an_id_that_another_response_uses_again_is_another_call() -> None:
+    """Some servers count their calls anew in each response."""
+    count = 0
+
+    def clock() -> str:
+        """Tell the time."""
+        nonlocal count
+        count += 1
+        return f"tick {count}"
+
+    async def emit(frame: Frame) -> None:
+        pass
+
+    runner = ToolRunner([clock])
+    outputs = []
+    for response_id in ("r1", "r1", "r2"):
+        result = await runner.run(
+            ToolCall(call_id="call_0", name="clock", arguments="{}", response_id=response_id), emit
+        )
+        outputs.append(result and result.output)
+    assert outputs == ["tick 1", "tick 1", "tick 2"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import random
+import struct
 import tracemalloc
 import wave
 from collections.abc import Iterator
@@ -309,3 +312,49 @@ def test_what_has_other_rates_is_converted(tmp_path: Path) -> None:
         writer.write(Audio(samples=stereo, rate=48_000))
     samples, rate = read(out)
     assert (rate, len(samples)) == (24_000, 24_000)
+
+
+def wave_bytes(rate: int, channels: int = 1, samples: int = 2000) -> bytes:
+    data = bytes(2 * samples * channels)
+    header = struct.pack("<IHHIIHH", 16, 1, channels, rate, (2 * rate * channels) % 2**32, 2 * channels, 16)
+    return (
+        b"RIFF"
+        + struct.pack("<I", 36 + len(data))
+        + b"WAVEfmt "
+        + header
+        + b"data"
+        + struct.pack("<I", len(data))
+        + data
+    )
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(1, 1), (100, 1), (2_000_000_000, 1), (16_000, 200)])
+def test_an_absurd_format_is_refused_before_it_is_converted(rate: int, channels: int, tmp_path: Path) -> None:
+    """A few kilobytes must not become half an hour of sound."""
+    path = tmp_path / "bomb.wav"
+    path.write_bytes(wave_bytes(rate, channels))
+    with pytest.raises(ValueError, match=r"bomb\.wav") as raised, SoundReader(path, rate=16_000, channels=1) as reader:
+        list(reader.pieces(1600))
+    assert not isinstance(raised.value, UnicodeError)
+
+
+def test_a_broken_file_is_a_value_error_and_nothing_else(tmp_path: Path) -> None:
+    """Whatever byte of it is wrong, in its tags or in its sound."""
+    chance = random.Random(9)
+    tags = b"LIST" + struct.pack("<I", 20) + b"INFOINAM" + struct.pack("<I", 8) + b"a title\0"
+    whole = wave_bytes(16_000, samples=200) + tags
+    path = tmp_path / "broken.wav"
+    for _ in range(5_000 if os.environ.get("BARGEIN_EXTENDED") else 500):
+        data = bytearray(whole)
+        for _ in range(chance.randrange(1, 8)):
+            data[chance.choice([chance.randrange(60), chance.randrange(len(data) - 40, len(data))])] = chance.randrange(
+                256
+            )
+        path.write_bytes(data)
+        try:
+            with SoundReader(path, rate=16_000, channels=1) as reader:
+                list(reader.pieces(1600))
+        except UnicodeError:
+            raise
+        except (ValueError, OSError):
+            pass

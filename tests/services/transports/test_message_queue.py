@@ -7,8 +7,8 @@ from bargein.services.transports.message_socket._message_queue import MessageQue
 
 def drained(outbox: MessageQueue) -> list[str | bytes]:
     messages = []
-    while (data := outbox.pop()) is not None:
-        messages.append(data)
+    while (message := outbox.pop()) is not None:
+        messages.append(message.data)
     return messages
 
 

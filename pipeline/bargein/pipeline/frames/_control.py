@@ -13,6 +13,7 @@ class Played(Frame, frozen=True, kw_only=True):
     """How far an item of a reply has been played. The sink sends it upstream, to the keeper of the conversation."""
 
     delivery: ClassVar[Delivery] = Delivery.UPSTREAM
+    missing_giver: ClassVar[str] = "Pacer(), or end with a sink that reports what it plays"
 
     response_id: str
     """The id of the response that is playing."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bargein.pipeline import Audio, End, Processor
-from bargein.pipeline.lowlevel import ns
+from bargein.pipeline.lowlevel import check_positive, ns
 from bargein.processors.frames import Level
 
 __all__ = ["Meter"]
@@ -30,8 +30,7 @@ class Meter(Processor):
     """
 
     def __init__(self, ms: float = 100.0, *, silence_dbfs: float = -50.0) -> None:
-        if not (math.isfinite(ms) and ms > 0):
-            raise ValueError(f"Meter(ms={ms}): expected a positive number of milliseconds")
+        check_positive("Meter", ms=ms)
         if not math.isfinite(silence_dbfs):
             raise ValueError(f"Meter(silence_dbfs={silence_dbfs}): expected a finite number, such as -50")
         self.ms = ms

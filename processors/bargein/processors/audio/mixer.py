@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bargein.pipeline import Audio, End, Processor
-from bargein.pipeline.lowlevel import Samples
+from bargein.pipeline.lowlevel import Samples, check_not_negative
 
 from .channels import mix_channels
 from .resample import Resample
@@ -64,9 +64,7 @@ class Mixer(Processor):
             raise ValueError(f"Mixer(gain_db={gain_db}): expected a finite number of decibels, such as -20")
         if not (math.isfinite(duck_db) and duck_db <= 0):
             raise ValueError(f"Mixer(duck_db={duck_db}): expected 0 decibels or less, such as -12; 0 does not lower it")
-        for name, value in {"attack_ms": attack_ms, "release_ms": release_ms}.items():
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"Mixer({name}={value}): expected milliseconds, 0 or more")
+        check_not_negative("Mixer", attack_ms=attack_ms, release_ms=release_ms)
         if not 0 <= seam_ms <= background.ms / 2:
             raise ValueError(
                 f"Mixer(seam_ms={seam_ms}): expected 0 to {background.ms / 2:g} ms, half of the background"

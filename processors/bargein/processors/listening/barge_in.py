@@ -26,6 +26,7 @@ from bargein.pipeline import (
     Transcript,
     UserText,
 )
+from bargein.pipeline.lowlevel import check_not_negative
 from bargein.processors.frames import AgentActivity, Heard, SpeechContinued, TurnControl
 from bargein.processors.words import words
 
@@ -160,9 +161,7 @@ class BargeIn(Processor):
         transcript_ms: float = 700.0,
         hold_ms: float = 3000.0,
     ) -> None:
-        for name, value in {"min_ms": min_ms, "transcript_ms": transcript_ms, "hold_ms": hold_ms}.items():
-            if not 0 <= value < math.inf:
-                raise ValueError(f"BargeIn({name}={value}): expected milliseconds, 0 or more")
+        check_not_negative("BargeIn", min_ms=min_ms, transcript_ms=transcript_ms, hold_ms=hold_ms)
         if type(min_words) is not int or min_words < 0:
             raise ValueError(f"BargeIn(min_words={min_words!r}): expected a number of words, 0 or more")
         if isinstance(mute, str) or (unknown := set(mute) - {"always", "first response", "tools"}):

@@ -23,6 +23,7 @@ from bargein.pipeline import (
     Transcript,
     UserText,
 )
+from bargein.pipeline.lowlevel import check_not_negative, check_positive
 from bargein.processors.frames import AgentActivity, Commit, SpeechContinued, Turn, TurnControl, TurnEnd, UserIdle
 
 from ._open_turn import OpenTurn
@@ -82,12 +83,10 @@ class Turns(Processor):
     ) -> None:
         if end not in ("silence", "transcript", "commit", "model"):
             raise ValueError(f"Turns({end!r}): expected 'silence', 'transcript', 'commit' or 'model'")
-        for name, value in {"silence_ms": silence_ms, "transcript_ms": transcript_ms, "min_ms": min_ms}.items():
-            if not callable(value) and not 0 <= value < math.inf:
-                raise ValueError(f"Turns({name}={value}): expected milliseconds, 0 or more")
-        for name, length in {"max_ms": max_ms, "idle_ms": idle_ms}.items():
-            if length is not None and not 0 < length < math.inf:
-                raise ValueError(f"Turns({name}={length}): expected a positive number of milliseconds")
+        if not callable(silence_ms):
+            check_not_negative("Turns", silence_ms=silence_ms)
+        check_not_negative("Turns", transcript_ms=transcript_ms, min_ms=min_ms)
+        check_positive("Turns", max_ms=max_ms, idle_ms=idle_ms)
         self.end: Literal["silence", "transcript", "commit", "model"] = end
         self.silence_ms = silence_ms
         self.transcript_ms = transcript_ms

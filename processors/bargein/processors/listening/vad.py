@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterator
 
 import numpy as np
 
 from bargein.pipeline import Audio, AudioFormat, End, Processor, SpeechStarted, SpeechStopped
-from bargein.pipeline.lowlevel import SECOND, Samples, ns, samples_in
-from bargein.processors.frames import SpeechContinued, SpeechProbability, TurnControl
+from bargein.pipeline.lowlevel import SECOND, Samples, check_not_negative, check_positive, ns, samples_in
+from bargein.processors.frames import Commit, SpeechContinued, SpeechProbability, TurnControl
 
 from .detectors import Detector, WebRtcVad
 
@@ -26,7 +25,8 @@ class Vad(Processor):
     """Detects the user's speech. Passes the audio, and sends `SpeechStarted`, `SpeechContinued` and `SpeechStopped`.
 
     `SpeechStarted` and `SpeechStopped` carry the time at which speech began or ended (`pts`), how long ago that was
-    (`lag_ms`), and a common `item_id`. Between them `SpeechContinued` counts the speech without pauses.
+    (`lag_ms`), and a common `item_id`. Between them `SpeechContinued` counts the speech without pauses. A `Commit`
+    stops speech at once.
 
     Frames of any length are cut into the windows that the detector needs. A gap in `pts` counts as silence. Audio of
     a response is ignored, and so is all audio while a `TurnControl` from above is in force.
@@ -55,11 +55,8 @@ class Vad(Processor):
         preroll_ms: float = 300.0,
         report: bool = False,
     ) -> None:
-        for name, value in {"start_ms": start_ms, "stop_ms": stop_ms}.items():
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"Vad({name}={value}): expected a positive number of milliseconds")
-        if not (math.isfinite(preroll_ms) and preroll_ms >= 0):
-            raise ValueError(f"Vad(preroll_ms={preroll_ms}): expected milliseconds, 0 or more")
+        check_positive("Vad", start_ms=start_ms, stop_ms=stop_ms)
+        check_not_negative("Vad", preroll_ms=preroll_ms)
         if not 0 < threshold < 1:
             raise ValueError(f"Vad(threshold={threshold}): expected a probability between 0 and 1")
         self.detector = WebRtcVad() if detector is None else detector
@@ -86,9 +83,14 @@ class Vad(Processor):
         self._external_control = False
 
     def process(
-        self, frame: Audio | TurnControl | End
-    ) -> Iterator[Audio | SpeechStarted | SpeechContinued | SpeechStopped | SpeechProbability | TurnControl]:
+        self, frame: Audio | Commit | TurnControl | End
+    ) -> Iterator[Audio | SpeechStarted | SpeechContinued | SpeechStopped | SpeechProbability | Commit | TurnControl]:
         """Yield the audio and what was detected in it."""
+        if isinstance(frame, Commit):
+            if self.speaking:  # the user says that the turn is over, so there is no silence to wait for
+                yield from self._stop(self._judged_end)
+            yield frame
+            return
         if isinstance(frame, End | TurnControl):
             if self.speaking and (isinstance(frame, End) or frame.external):
                 yield from self._stop(self._since)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
 import anyio
+import msgspec
 
 from bargein.pipeline import Audio, Hold, Inbox, Interrupt, Outlet, Played, Processor, ResponseEnded, Resume
+from bargein.pipeline.lowlevel import check_not_negative, check_positive
 
 from .playout import EARLY, Playout
 
@@ -44,6 +47,8 @@ class Pacer(Processor):
         reports: Whether to send `Played`. Use False for a sink that reports what its player confirms.
         behind_ms: Latency of the device below, in milliseconds: audio is heard this long after its release. It must
             be less than `lead_ms`.
+        delivered_ms: Returns how much of an item, by its response id and item id, the sink has delivered, in
+            milliseconds. `Played` never says more. For sinks that drop audio; None for those that do not.
 
     Raises:
         ValueError: A duration is out of its range, or `fill` has another value.
@@ -62,11 +67,10 @@ class Pacer(Processor):
         fill: Literal["nothing", "silence"] = "nothing",
         reports: bool = True,
         behind_ms: float = 0.0,
+        delivered_ms: Callable[[str, str], float] | None = None,
     ) -> None:
-        durations = {"lead_ms": lead_ms, "chunk_ms": chunk_ms, "fade_ms": fade_ms, "report_ms": report_ms}
-        for name, value in durations.items():
-            if not (math.isfinite(value) and (value > 0 or (value == 0 and name == "fade_ms"))):
-                raise ValueError(f"Pacer({name}={value}): expected a positive number of milliseconds")
+        check_positive("Pacer", lead_ms=lead_ms, chunk_ms=chunk_ms, report_ms=report_ms)
+        check_not_negative("Pacer", fade_ms=fade_ms)
         if not 0 <= behind_ms < lead_ms:
             raise ValueError(
                 f"Pacer(behind_ms={behind_ms}): expected less than the lead of {lead_ms:g} ms, and not less than 0"
@@ -77,6 +81,7 @@ class Pacer(Processor):
         self.chunk_ms = chunk_ms
         self.fill = fill
         self.reports = reports
+        self._delivered_ms = delivered_ms
         self.late_ms = 0.0
         self._playout = Playout(fade_ms=fade_ms, report_ms=report_ms, behind_ms=behind_ms)
 
@@ -96,8 +101,10 @@ class Pacer(Processor):
                 await out.send(frame)
             elif frame is not None:
                 for output in playout.urgent(frame, anyio.current_time()):
-                    if self.reports or isinstance(output, Audio):
+                    if isinstance(output, Audio):
                         await out.send(output)
+                    elif self.reports:
+                        await out.send(self._limit(output))
             elif inbox.ended:
                 break
             await self._report(out)
@@ -153,4 +160,13 @@ class Pacer(Processor):
     async def _report(self, out: Outlet[PacerOutput]) -> None:
         for played in self._playout.reports(anyio.current_time()):
             if self.reports:
-                await out.send(played)
+                await out.send(self._limit(played))
+
+    def _limit(self, played: Played) -> Played:
+        """Return the report with no more than the sink has delivered."""
+        if self._delivered_ms is None:
+            return played
+        delivered = self._delivered_ms(played.response_id, played.item_id)
+        if delivered >= played.ms - 1:  # sums of rounded durations differ by less than a millisecond
+            return played
+        return msgspec.structs.replace(played, ms=delivered)

@@ -1,7 +1,7 @@
 """The cascade: speech-to-text, language model and text-to-speech as one brain, each part replaceable."""
 
 from .answer import Answer
-from .cascade import Cascade
+from .cascade import Cascade, CascadeOptions
 from .parts import LanguageModel, Prompt, SpeechToText, TextToSpeech, ToolRequest, UnspeakableError, Word
 from .speak import Speak
 from .summary import summarise_with
@@ -10,6 +10,7 @@ from .transcribe import Transcribe, TranscriptionStatistics
 __all__ = [
     "Answer",
     "Cascade",
+    "CascadeOptions",
     "LanguageModel",
     "Prompt",
     "Speak",

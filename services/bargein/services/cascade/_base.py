@@ -40,16 +40,22 @@ async def enter_part(part: object, stack: AsyncExitStack) -> None:
         stack.enter_context(part)
 
 
-def check_part(part: Any, kind: type[Any], method: str) -> Any:
+def check_part(part: Any, kind: type[Any], method: str, argument: str) -> Any:
     """Return a part if it has the method that its kind needs.
+
+    Args:
+        part: The part.
+        kind: The class that it should be like.
+        method: The method that it needs.
+        argument: The argument that it was passed as, such as `Cascade(stt)`; the error begins with it.
 
     Raises:
         TypeError: It is a class, or an object without that method.
     """
     if isinstance(part, type):
-        raise TypeError(f"{part.__name__} is a class; expected an object, {part.__name__}(), for the {kind.__name__}")
+        raise TypeError(f"{argument}: {part.__name__} is a class; expected an object, {part.__name__}()")
     if not callable(getattr(part, method, None)):
-        raise TypeError(f"a {type(part).__name__} has no {method}(); expected a {kind.__name__}")
+        raise TypeError(f"{argument}: a {type(part).__name__} has no {method}(); expected a {kind.__name__}")
     return part
 
 

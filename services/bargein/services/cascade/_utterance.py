@@ -6,7 +6,7 @@ from collections import deque
 
 import anyio
 
-from .parts import Samples
+from bargein.pipeline.lowlevel import Samples
 
 __all__ = ["Utterance"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from bargein.pipeline import (
     Inbox,
     Interrupt,
     Outlet,
+    Processor,
     ResponseEnded,
     ResponseStarted,
     SpeechStarted,
@@ -26,8 +28,10 @@ from bargein.pipeline import (
     Video,
 )
 from bargein.pipeline.lowlevel import check_positive
+from bargein.processors import AgentActivity, FitPicture, Heard, SampleFps, Turn
+from bargein.pipeline.lowlevel import check_options, check_positive
 from bargein.processors import AgentActivity, Heard, SampleFps, Turn
-from bargein.services.brain import UnsupportedError
+from bargein.services.brain import Greeting, UnsupportedError, greeting_frame
 from bargein.services.frames import (
     Configure,
     OutOfBand,
@@ -131,6 +135,7 @@ class Answer(PartProcessor):
             all turns until then. `"interrupt"`: it ends the answer, and is answered at once.
         error_reply: What is said if the model fails, or has nothing to say to a turn. Empty: nothing.
         no_speech_reply: What is said to a turn without words.
+        greeting: What is said first, unless the conversation has begun already: the words, or a `Say` or `Respond`.
         fps: Maximum number of pictures a second that are kept of a `Video`.
         silent_seconds: Maximum time without a sign of the model, in seconds. After that it has failed.
 
@@ -141,6 +146,7 @@ class Answer(PartProcessor):
 
     name = "answer"
 
+    @check_options
     def __init__(
         self,
         llm: LanguageModel,
@@ -151,13 +157,15 @@ class Answer(PartProcessor):
         meanwhile: Literal["queue", "interrupt"] = "queue",
         error_reply: str = ERROR_REPLY,
         no_speech_reply: str = NO_SPEECH_REPLY,
+        greeting: Greeting | None = None,
         fps: float = 1.0,
         silent_seconds: float = 60.0,
     ) -> None:
         if meanwhile not in ("queue", "interrupt"):
             raise ValueError(f"Answer(meanwhile={meanwhile!r}): expected 'queue' or 'interrupt'")
         check_positive("Answer", infinite=True, silent_seconds=silent_seconds)
-        self.part = check_part(llm, LanguageModel, "answer")
+        self.part = check_part(llm, LanguageModel, "answer", "Answer(llm)")
+        self.greeting = greeting_frame("Answer", greeting)
         self.instructions = instructions
         self.meanwhile = meanwhile
         self.error_reply = error_reply
@@ -219,6 +227,12 @@ class Answer(PartProcessor):
         """Return the statistics of the conversation."""
         return self.history.statistics()
 
+    def adapters(self) -> tuple[Processor, ...]:
+        """Return what encodes pictures for a model that looks at them."""
+        if not self.part.images or importlib.util.find_spec("PIL") is None:
+            return ()
+        return SampleFps(self._sampler.fps), FitPicture().options(on_error="drop")
+
     async def run(self, inbox: Inbox[Taken], out: Outlet[Given]) -> None:
         """Answer until the end, and finish the last answer."""
         self._count = _highest_number(self.history, "response")  # the conversation may be older than this session
@@ -227,6 +241,9 @@ class Answer(PartProcessor):
         async with anyio.create_task_group() as tool_group, anyio.create_task_group() as side_group:
             self._tool_group, self._side_group, self._idle = tool_group, side_group, anyio.Event()
             try:
+                if self.greeting is not None and not self.history.has_begun:
+                    await self._take(self.greeting, out)
+                    self._start_next(out)
                 async for frame in inbox:
                     await self._take(frame, out)
                     self._start_next(out)
@@ -354,15 +371,17 @@ class Answer(PartProcessor):
             await out.send(frame)  # the agent's own
             return
         receiver = type(self.part).__name__
-        picture = Picture.from_frame(frame, receiver)
         is_video = isinstance(frame, Video)
         if not self.part.images:
             if not (is_video and self._video_refused):
                 error = UnsupportedError.of(receiver, "supports_images", type(frame).__name__)
                 out.offer(failure_from(self.part, error))
             self._video_refused = self._video_refused or is_video
+        elif not isinstance(frame.data, bytes):
+            raw = ValueError(f"{receiver} takes encoded pictures; pip install 'bargein[video]', which encodes them")
+            out.offer(failure_from(self.part, raw))
         elif not isinstance(frame, Video) or any(self._sampler.process(frame)):
-            self.history.show(picture)
+            self.history.show(Picture.from_frame(frame, receiver))
 
     # One response -------------------------------------------------------------------------------------------------
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypedDict, Unpack
 
 from bargein.pipeline import Pipeline
+from bargein.pipeline.lowlevel import check_options
 from bargein.processors import BargeIn, Resample, Sentences, Turns, Vad
+from bargein.services.brain import Greeting
 from bargein.services.history import History
 from bargein.services.tools import Tool, Toolbox
 
@@ -16,11 +18,29 @@ from .parts import LanguageModel, SpeechToText, TextToSpeech
 from .speak import UNSPEAKABLE_REPLY, Speak
 from .transcribe import Transcribe
 
-__all__ = ["Cascade"]
+__all__ = ["Cascade", "CascadeOptions"]
 
 SILENCE_MS = 500.0
 """After this much silence it is the agent's turn. A `Vad` needs as long to know that speech has ended, so a longer wait
 only collects more words. `benchmarks/cascade.py` measures other lengths."""
+
+
+class CascadeOptions(TypedDict, total=False):
+    """The options of a `Cascade` beside its parts and tools."""
+
+    instructions: str
+    greeting: Greeting | None
+    history: History | None
+    vad: Vad | None
+    barge_in: BargeIn | bool | None
+    turns: Turns | None
+    sentences: Sentences | None
+    meanwhile: Literal["queue", "interrupt"]
+    error_reply: str
+    no_speech_reply: str
+    unspeakable_reply: str
+    fps: float
+    name: str
 
 
 class Cascade(Pipeline):
@@ -51,6 +71,8 @@ class Cascade(Pipeline):
         error_reply: What is said if the model fails.
         no_speech_reply: What is said if the user spoke and could not be understood.
         unspeakable_reply: What is said in place of something that the voice cannot say.
+        greeting: What the agent says first: the words, `Say("...", protected=True)` for words that nothing interrupts,
+            or `Respond(instructions=...)` to let the model choose them. It is left out if the history is not empty.
         fps: Maximum number of pictures a second that the model sees of a `Video`.
         name: The name of the brain, in drawings and statistics.
 
@@ -58,6 +80,7 @@ class Cascade(Pipeline):
         TypeError: A part is missing, or stands in the place of another.
     """
 
+    @check_options
     def __init__(
         self,
         stt: SpeechToText,
@@ -75,9 +98,11 @@ class Cascade(Pipeline):
         error_reply: str = ERROR_REPLY,
         no_speech_reply: str = NO_SPEECH_REPLY,
         unspeakable_reply: str = UNSPEAKABLE_REPLY,
+        greeting: Greeting | None = None,
         fps: float = 1.0,
         name: str = "cascade",
     ) -> None:
+        _check_parts(stt, llm, tts)
         self.answer = Answer(
             llm,
             instructions=instructions,
@@ -86,12 +111,12 @@ class Cascade(Pipeline):
             meanwhile=meanwhile,
             error_reply=error_reply,
             no_speech_reply=no_speech_reply,
+            greeting=greeting,
             fps=fps,
         )
         """The processor that answers."""
-        check_part(stt, SpeechToText, "transcribe")  # before its rate is read
         self._made_of = stt, llm, tts
-        self._options: dict[str, Any] = {
+        self._options: CascadeOptions = {
             "vad": vad,
             "barge_in": barge_in,
             "turns": turns,
@@ -100,6 +125,7 @@ class Cascade(Pipeline):
             "error_reply": error_reply,
             "no_speech_reply": no_speech_reply,
             "unspeakable_reply": unspeakable_reply,
+            "greeting": greeting,
             "fps": fps,
             "name": name,
         }
@@ -117,6 +143,7 @@ class Cascade(Pipeline):
         )
 
     @classmethod
+    @check_options
     def offline(
         cls,
         *,
@@ -124,7 +151,7 @@ class Cascade(Pipeline):
         llm: LanguageModel | None = None,
         tts: TextToSpeech | None = None,
         tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox | None = None,
-        **options: Any,
+        **options: Unpack[CascadeOptions],
     ) -> Self:
         """Return a brain that needs neither a key nor a network.
 
@@ -155,10 +182,8 @@ class Cascade(Pipeline):
         answer = self.answer
         return Cascade(
             *self._made_of,
-            instructions=answer.instructions,
             tools=answer.toolbox,
-            history=answer.history,
-            **self._options,
+            **self._options | {"instructions": answer.instructions, "history": answer.history},
         )
 
     @property
@@ -179,3 +204,9 @@ class Cascade(Pipeline):
     def ready(self) -> bool:
         """Always true: the parts of a cascade connect by themselves, when they are needed."""
         return self.answer.ready
+
+
+def _check_parts(stt: object, llm: object, tts: object) -> None:
+    check_part(stt, SpeechToText, "transcribe", "Cascade(stt)")
+    check_part(llm, LanguageModel, "answer", "Cascade(llm)")
+    check_part(tts, TextToSpeech, "speak", "Cascade(tts)")

@@ -6,15 +6,12 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from bargein.pipeline import BargeinError, Usage
+from bargein.pipeline.lowlevel import Samples
 from bargein.services.history import Entry
 
 __all__ = ["LanguageModel", "Prompt", "SpeechToText", "TextToSpeech", "ToolRequest", "UnspeakableError", "Word"]
-
-Samples = npt.NDArray[np.int16]
 
 
 class SpeechToText:

@@ -9,7 +9,8 @@ import anyio
 import msgspec
 
 from bargein.pipeline import Audio, AudioFormat, Failure, Interrupt, Outlet, ResponseEnded, Text
-from bargein.pipeline.lowlevel import check_positive
+from bargein.pipeline.lowlevel import check_positive, ns
+from bargein.pipeline.lowlevel import check_options, check_positive
 from bargein.processors import Heard, Timing
 from bargein.processors.speaking.alignment import Alignment
 
@@ -18,7 +19,6 @@ from .parts import TextToSpeech, UnspeakableError, Word
 
 __all__ = ["UNSPEAKABLE_REPLY", "Speak"]
 
-SECOND = 1_000_000_000
 UNSPEAKABLE_REPLY = "Sorry, I cannot say that."
 """What is said in place of an item that the voice cannot say."""
 Given = Text | ResponseEnded | Audio | Timing | Heard | Failure
@@ -48,11 +48,12 @@ class Speak(PartProcessor):
     name = "speak"
     capacity = 256
 
+    @check_options
     def __init__(
         self, tts: TextToSpeech, *, unspeakable_reply: str = UNSPEAKABLE_REPLY, silent_seconds: float = 15.0
     ) -> None:
         check_positive("Speak", infinite=True, silent_seconds=silent_seconds)
-        self.part = check_part(tts, TextToSpeech, "speak")
+        self.part = check_part(tts, TextToSpeech, "speak", "Speak(tts)")
         self.unspeakable_reply = unspeakable_reply
         self.silent_seconds = silent_seconds
         self.audio_out = AudioFormat(tts.rate, 1)
@@ -132,7 +133,7 @@ class Speak(PartProcessor):
                     if isinstance(piece, Word):
                         words.append(piece)
                     elif len(piece):
-                        pts = self._samples * SECOND // rate
+                        pts = ns(self._samples, rate)
                         self._samples += len(piece)
                         await out.send(
                             Audio(samples=piece, rate=rate, pts=pts, response_id=response_id, item_id=item_id)

@@ -35,7 +35,7 @@ def summarise_with(llm: LanguageModel) -> Summarise:
     Raises:
         TypeError: `llm` is not a language model.
     """
-    model: LanguageModel = check_part(llm, LanguageModel, "answer")
+    model: LanguageModel = check_part(llm, LanguageModel, "answer", "summarise_with(llm)")
 
     async def summarise(entries: Sequence[Entry]) -> str:
         request = [entry for entry in entries if entry.worth] + [Entry(role="user", text=REQUEST)]

@@ -12,13 +12,14 @@ import msgspec
 import numpy as np
 
 from bargein.pipeline import Audio, AudioFormat, Failure, Inbox, Outlet, SpeechStarted, SpeechStopped, Transcript
-from bargein.pipeline.lowlevel import check_positive
+from bargein.pipeline.lowlevel import Samples, check_positive
+from bargein.pipeline.lowlevel import check_options, check_positive
 from bargein.processors import Commit, TurnControl
 from bargein.services.frames import ClearAudio, Say
 
 from ._base import PartProcessor, check_part, failure_from
 from ._utterance import Utterance
-from .parts import Samples, SpeechToText
+from .parts import SpeechToText
 
 __all__ = ["Transcribe", "TranscriptionStatistics"]
 
@@ -69,6 +70,7 @@ class Transcribe(PartProcessor):
 
     name = "transcribe"
 
+    @check_options
     def __init__(
         self,
         stt: SpeechToText,
@@ -79,7 +81,7 @@ class Transcribe(PartProcessor):
     ) -> None:
         check_positive("Transcribe", infinite=True, finish_seconds=finish_seconds)
         check_positive("Transcribe", max_utterance_seconds=max_utterance_seconds)
-        self.part = check_part(stt, SpeechToText, "transcribe")
+        self.part = check_part(stt, SpeechToText, "transcribe", "Transcribe(stt)")
         self.no_speech_reply = no_speech_reply
         self.finish_seconds = finish_seconds
         self.max_utterance_seconds = max_utterance_seconds

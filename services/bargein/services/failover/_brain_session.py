@@ -48,6 +48,10 @@ MAX_WAITING = 256
 """How many frames of the user may wait for a brain. After that the user waits."""
 MAX_EARLY_REPORTS = 64
 """How many frames from below are kept until the brain's session has begun."""
+RELEASE_SECONDS = 10.0
+"""Maximum wait for the processors of an earlier run of the same brain that did not stop in time, in seconds."""
+RELEASE_CHECK_SECONDS = 0.05
+"""How often it is checked whether they have stopped, in seconds."""
 STOP_SECONDS = 0.5
 """Maximum time in which a brain has to stop."""
 
@@ -195,6 +199,9 @@ class BrainSession:
         if self._before is not None:
             await self._before._gone.wait()
             self._before = None
+            with anyio.move_on_after(RELEASE_SECONDS):  # that it is still leaving is not a failure of this run
+                while any(part.in_session for part in self.parts):  # noqa: ASYNC110  # no event says so
+                    await anyio.sleep(RELEASE_CHECK_SECONDS)
         tool_users = [
             part for part in self.parts if isinstance(part, RunsTools) and isinstance(part.runner, ToolRunner)
         ]

@@ -12,6 +12,8 @@ import msgspec
 
 from bargein.pipeline import Failure, Frame, Inbox, Interrupt, Outlet, Processor, ResponseEnded, SpeechStopped
 from bargein.pipeline.lowlevel import Wakeup, check_positive
+from bargein.services.brain import Greeting, find_brain, find_brains, greeting_frame
+from bargein.pipeline.lowlevel import Wakeup, check_options, check_positive
 from bargein.services.brain import find_brain, find_brains
 from bargein.services.frames import BrainSwitched
 from bargein.services.history import History
@@ -105,6 +107,7 @@ class Failover(Processor):
             before the pause ends.
         keep_seconds: Maximum length of the user's sound that is kept for the next brain, in seconds.
         history: The conversation; by default that of the first brain which has one.
+        greeting: What the agent says first: the words, or a `Say` or `Respond`. Give it here and not to the brains.
 
     Raises:
         ValueError: There is no second brain, two have the same name, or a number is out of range.
@@ -113,6 +116,7 @@ class Failover(Processor):
     name = "failover"
     capacity = 256
 
+    @check_options
     def __init__(
         self,
         primary: BrainSource,
@@ -124,6 +128,7 @@ class Failover(Processor):
         returns: bool = True,
         keep_seconds: float = 15.0,
         history: History | None = None,
+        greeting: Greeting | None = None,
     ) -> None:
         if not others:
             raise ValueError("Failover(brain): expected a second brain, for when the first fails")
@@ -136,6 +141,7 @@ class Failover(Processor):
         )
         if type(max_failures) is not int or max_failures < 1:
             raise ValueError(f"Failover(max_failures={max_failures!r}): expected a number of failures, 1 or more")
+        self.greeting = greeting_frame("Failover", greeting)
         self.silence_seconds = silence_seconds
         self.returns = returns
         self.keep_seconds = keep_seconds
@@ -254,6 +260,8 @@ class Failover(Processor):
         run = self._make_some_run(self._index)
         self._start(run)
         exchange.begin(run)
+        if self.greeting is not None and not self.history.has_begun:
+            exchange.take(self.greeting)
         while (move := await self._wait_for_move(run)) is not None:
             await self._move(run, *move)
             run = move[0]

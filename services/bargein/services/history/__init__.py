@@ -2,6 +2,6 @@
 
 from .entries import EntryList
 from .entry import Entry, Picture, Role
-from .history import History, HistoryStatistics, Summarise
+from .history import History, HistoryOptions, HistoryStatistics, Summarise
 
-__all__ = ["Entry", "EntryList", "History", "HistoryStatistics", "Picture", "Role", "Summarise"]
+__all__ = ["Entry", "EntryList", "History", "HistoryOptions", "HistoryStatistics", "Picture", "Role", "Summarise"]

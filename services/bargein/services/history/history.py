@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypedDict, Unpack
 
 import anyio
 import msgspec
 
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.sockets.text import clean
 
 from .entries import EntryList
@@ -16,7 +17,7 @@ from .entry import Entry, Picture
 from .json import decode_entries, encode_entries
 from .messages import from_messages, to_messages
 
-__all__ = ["History", "HistoryStatistics", "Summarise"]
+__all__ = ["History", "HistoryOptions", "HistoryStatistics", "Summarise"]
 
 log = logging.getLogger("bargein.history")
 
@@ -28,6 +29,15 @@ ENTRIES_BETWEEN_SUMMARIES = 10
 Summarise = Callable[[Sequence[Entry]], Awaitable[str]]
 """An async function that turns the oldest entries into a text that replaces them. `cascade.summarise_with(llm)` makes
 one from a language model."""
+
+
+class HistoryOptions(TypedDict, total=False):
+    """The options of a `History`."""
+
+    max_entries: int
+    max_characters: int | None
+    max_pictures: int
+    summarise: Summarise | None
 
 
 class HistoryStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +77,7 @@ class History:
         ValueError: A limit is not positive.
     """
 
+    @check_options
     def __init__(
         self,
         max_entries: int = 500,
@@ -89,6 +100,11 @@ class History:
 
     def __repr__(self) -> str:
         return f"<History of {len(self)} entries>"
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anybody has said anything: there are entries beside those of the role `system`."""
+        return any(entry.role != "system" for entry in self.entries)
 
     @property
     def last(self) -> Entry | None:
@@ -237,7 +253,7 @@ class History:
         return encode_entries(self.entries, self.entries.forgotten)
 
     @classmethod
-    def from_json(cls, data: bytes | str, **options: Any) -> Self:
+    def from_json(cls, data: bytes | str, **options: Unpack[HistoryOptions]) -> Self:
         """Return a conversation that `to_json` saved.
 
         Args:
@@ -256,7 +272,7 @@ class History:
         return to_messages(self.remembered)
 
     @classmethod
-    def from_messages(cls, messages: Iterable[dict[str, Any]], **options: Any) -> Self:
+    def from_messages(cls, messages: Iterable[dict[str, Any]], **options: Unpack[HistoryOptions]) -> Self:
         """Return a conversation made of messages of OpenAI's chat completions.
 
         Args:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Codec", "codec"]
+from bargein.pipeline.lowlevel import Samples
 
-Samples = npt.NDArray[np.int16]
+__all__ = ["Codec", "codec"]
 
 
 class Codec:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bargein.pipeline import Audio
-from bargein.pipeline.lowlevel import import_extra
+from bargein.pipeline.lowlevel import import_extra, ns
 
 from .reorder import Reorder
 
@@ -19,7 +19,6 @@ log = logging.getLogger("bargein.webrtc")
 
 RATE = 48_000
 """Rate of Opus, and of its RTP clock, in samples a second (Hz)."""
-SECOND = 1_000_000_000
 WRAP = 1 << 32
 MAX_FILL = 2 * RATE
 """Longest gap, in samples, that is filled with silence. A longer one is a gap in `pts`."""
@@ -96,6 +95,6 @@ class VoiceReceiver:
             self._at += ahead
 
     def _audio(self, samples: np.ndarray[tuple[int], np.dtype[np.int16]]) -> Audio:
-        audio = Audio(samples=samples, rate=RATE, pts=self._at * SECOND // RATE)
+        audio = Audio(samples=samples, rate=RATE, pts=ns(self._at, RATE))
         self._at += len(samples)
         return audio

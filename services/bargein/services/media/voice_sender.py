@@ -7,15 +7,13 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from bargein.pipeline import Audio, Hold, Interrupt, Played, ResponseEnded, Resume
-from bargein.pipeline.lowlevel import import_extra
+from bargein.pipeline.lowlevel import Samples, import_extra
 from bargein.processors import Playout, Resample
 
 __all__ = ["BITRATE", "COMPLEXITY", "PACKET_MS", "RATES", "SILENCE", "Encoder", "VoiceSender"]
 
-Samples = npt.NDArray[np.int16]
 
 PACKET_MS = 20
 """Length of a packet's sound."""

@@ -155,7 +155,7 @@ class VoiceLive(Realtime):
 
     Example::
 
-        VoiceLive("gpt-realtime", "https://name.services.ai.azure.com", voice="en-US-AvaNeural")
+        VoiceLive("gpt-realtime-2.1", "https://name.services.ai.azure.com", voice="en-US-AvaNeural")
 
     Args:
         model: The model's name.

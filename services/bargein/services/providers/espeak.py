@@ -27,8 +27,8 @@ import msgspec
 import numpy as np
 from anyio.lowlevel import current_token
 
-from bargein.pipeline.lowlevel import at_work, check_options, import_extra
-from bargein.services.cascade.parts import Samples, TextToSpeech, Word
+from bargein.pipeline.lowlevel import Samples, at_work, check_options, import_extra
+from bargein.services.cascade.parts import TextToSpeech, Word
 
 __all__ = ["ESpeak", "ESpeakVoice", "voices"]
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 import anyio
 import numpy as np
 
-from bargein.pipeline.lowlevel import check_options, import_extra
-from bargein.services.cascade.parts import Samples, SpeechToText
+from bargein.pipeline.lowlevel import Samples, check_options, import_extra
+from bargein.services.cascade.parts import SpeechToText
 
 from ._shared.local_model import LocalModel
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import anyio
 import numpy as np
 
-from bargein.pipeline.lowlevel import at_work, check_options
-from bargein.services.cascade.parts import Samples, TextToSpeech, Word
+from bargein.pipeline.lowlevel import Samples, at_work, check_options
+from bargein.services.cascade.parts import TextToSpeech, Word
 
 __all__ = ["Flite"]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import tempfile
+import threading
+from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -13,8 +15,8 @@ from typing import Any, TypeVar
 import anyio
 import numpy as np
 
-from bargein.pipeline.lowlevel import Worker, check_options, import_extra
-from bargein.services.cascade.parts import Samples, SpeechToText
+from bargein.pipeline.lowlevel import Samples, Worker, check_options, import_extra
+from bargein.services.cascade.parts import SpeechToText
 
 __all__ = ["PocketSphinx"]
 
@@ -34,12 +36,14 @@ NOISE = re.compile(r"<[^>\s]*>|\[[^\]\s]*\]|\+\+[^+\s]*\+\+|\(\d+\)")
 class PocketSphinx(SpeechToText):
     """Speech-to-text by CMU PocketSphinx with its American English model. Needs the extra `pocketsphinx`.
 
-    The text is in lower case, without punctuation. It is a context manager, and loads its model when it is entered. It
-    keeps what it learns of a voice and a microphone (the cepstral mean) from one utterance to the next, so one instance
-    serves one speaker; the first utterance is recognised least well. Anything that limits the words makes it far
-    better: `grammar`, `keyphrases` or `lm`, of which one can be given. Entering it raises `RuntimeError` if the library
-        refuses the
-    arguments.
+    The text is in lower case, without punctuation. It is a context manager, and loads its model when it is entered. The
+    library holds the interpreter lock while it loads one, for about half a second. So a decoder that is no longer used
+    is kept for the next instance with the same arguments, and a server can call `preload` before it opens.
+
+    It keeps what it learns of a voice and a microphone (the cepstral mean) from one utterance to the next, so one
+    instance serves one speaker; the first utterance is recognised least well. Anything that limits the words makes it
+    far better: `grammar`, `keyphrases` or `lm`, of which one can be given. Entering it raises `RuntimeError` if the
+    library refuses the arguments.
 
     Args:
         grammar: A JSGF grammar, as text or the `Path` of a file. Only its sentences are recognised. Of a
@@ -104,7 +108,8 @@ class PocketSphinx(SpeechToText):
         self._concurrency = concurrency
         self._slots: anyio.Semaphore | None = None
         self._free: list[_DecoderThread] = []
-        self._decoders: list[_DecoderThread] = []
+        self._threads: list[_DecoderThread] = []
+        self._key = repr((self._options, self._grammar, self._keyphrases, self._words))
         self._cepstral_mean = ""
 
     async def __aenter__(self) -> PocketSphinx:
@@ -130,10 +135,10 @@ class PocketSphinx(SpeechToText):
         if self._slots is None:
             raise RuntimeError("PocketSphinx is not open; use it in 'async with', as a cascade does")
         async with self._slots:
-            decoder = self._free.pop() if self._free else await self._start_decoder()
+            thread = self._free.pop() if self._free else await self._start_decoder()
             try:
                 text = ""
-                await decoder.call(partial(decoder.begin, self._cepstral_mean))
+                await thread.call(partial(thread.get().begin, self._cepstral_mean))
                 async for samples in sound:
                     if samples.dtype != np.int16 or samples.ndim != 1:
                         raise ValueError(
@@ -141,46 +146,61 @@ class PocketSphinx(SpeechToText):
                             f"expected int16 of shape (n,), mono at {self.rate} Hz"
                         )
                     for at in range(0, len(samples), PARTIAL_SAMPLES):
-                        partial_text = await decoder.call(partial(decoder.decode, samples[at : at + PARTIAL_SAMPLES]))
+                        partial_text = await thread.call(
+                            partial(thread.get().decode, samples[at : at + PARTIAL_SAMPLES])
+                        )
                         if partial_text and partial_text != text:
                             text = partial_text
                             yield text
-                final_text, self._cepstral_mean = await decoder.call(decoder.end)
+                final_text, self._cepstral_mean = await thread.call(thread.get().end)
                 # An empty final text means that no end of a sentence was reached. The last partial text stands then.
                 if final_text and final_text != text:
                     yield final_text
             except _DecoderError as error:
-                self._discard(decoder)
+                self._discard(thread)
                 raise RuntimeError(
                     f"PocketSphinx failed while it listened: {error.__cause__}; the next utterance gets a new decoder"
                 ) from error.__cause__
             finally:
                 # After a cancellation the thread finishes its call. The next utterance of this decoder waits for it.
-                if decoder in self._decoders:
-                    self._free.append(decoder)
+                if thread in self._threads:
+                    self._free.append(thread)
+
+    def preload(self) -> None:
+        """Load a decoder now, for the first session. This blocks for about half a second."""
+        _give_back(self._key, self._take_or_load())
 
     async def _start_decoder(self) -> _DecoderThread:
-        decoder = _DecoderThread(self._load)
-        self._decoders.append(decoder)
+        thread = _DecoderThread(self._take_or_load)
+        self._threads.append(thread)
         try:
-            await decoder.load()
+            await thread.load()
         except BaseException:
-            self._discard(decoder)
+            self._discard(thread)
             raise
-        return decoder
+        return thread
 
-    def _discard(self, decoder: _DecoderThread) -> None:
-        if decoder in self._decoders:
-            self._decoders.remove(decoder)
-        decoder.dismiss()
+    def _discard(self, thread: _DecoderThread) -> None:
+        if thread in self._threads:
+            self._threads.remove(thread)
+        thread.dismiss()
 
     def _leave(self) -> None:
-        decoders, self._decoders, self._free, self._slots = self._decoders, [], [], None
-        for decoder in decoders:
-            decoder.dismiss()
+        threads, free, self._threads, self._free, self._slots = self._threads, self._free, [], [], None
+        for thread in threads:
+            thread.dismiss()
+            if thread in free and thread.decoder is not None and thread.is_idle:
+                _give_back(self._key, thread.decoder)
+
+    def _take_or_load(self) -> _Decoder:
+        """Return a kept decoder, or load one. Runs in the decoder's thread."""
+        with _idle_lock:
+            if decoders := _idle_decoders.get(self._key):
+                return decoders.pop()
+        return _Decoder(self._load())
 
     def _load(self) -> Any:
-        """Return a new decoder. Runs in its thread."""
+        """Return a new decoder of the library."""
         try:
             decoder = self._library.Decoder(**self._options)
             for word, phones in self._words.items():
@@ -214,37 +234,24 @@ class _DecoderError(Exception):
     """A decoder has failed; the cause says why."""
 
 
-class _DecoderThread:
-    """A decoder and the thread that it lives in. `begin`, `decode` and `end` run in that thread, by `call`."""
+class _Decoder:
+    """A decoder of the library. Only one thread may use it at a time."""
 
-    def __init__(self, load: Callable[[], Any]) -> None:
-        self._load = load
-        self._worker = Worker("bargein pocketsphinx")
-        self._decoder: Any = None
+    def __init__(self, decoder: Any) -> None:
+        self._decoder = decoder
         self._in_utterance = False
-
-    async def call(self, function: Callable[[], T]) -> T:
-        """Run a function in the thread. Raises `_DecoderError`."""
-        try:
-            return await self._worker.call(function)
-        except Exception as error:
-            raise _DecoderError from error
-
-    def dismiss(self) -> None:
-        """Let the thread end after its present call, without waiting for it."""
-        self._worker.dismiss()
-
-    async def load(self) -> None:
-        """Create the decoder in the thread. Raises what creating it raises."""
-        self._decoder = await self._worker.call(self._load)
+        self._initial_mean: str = decoder.get_cmn()
 
     def begin(self, cepstral_mean: str) -> None:
-        """Begin an utterance."""
+        """Begin an utterance.
+
+        Args:
+            cepstral_mean: What an earlier utterance of this speaker has taught; empty for a new speaker.
+        """
         if self._in_utterance:  # the utterance before was cancelled
             self._in_utterance = False
             self._decoder.end_utt()
-        if cepstral_mean:
-            self._decoder.set_cmn(cepstral_mean)
+        self._decoder.set_cmn(cepstral_mean or self._initial_mean)
         self._decoder.start_utt()
         self._in_utterance = True
 
@@ -263,3 +270,54 @@ class _DecoderThread:
     def _text(self) -> str:
         hypothesis = self._decoder.hyp()
         return " ".join(NOISE.sub(" ", hypothesis.hypstr).split()) if hypothesis is not None else ""
+
+
+class _DecoderThread:
+    """A thread and the decoder that is used in it."""
+
+    def __init__(self, load: Callable[[], _Decoder]) -> None:
+        self._load = load
+        self._worker = Worker("bargein pocketsphinx")
+        self.decoder: _Decoder | None = None
+        self.is_idle = True
+        """Whether no call runs. A call that was cancelled runs on, and its decoder cannot be given to others."""
+
+    def get(self) -> _Decoder:
+        """Return the decoder, which must be loaded."""
+        assert self.decoder is not None
+        return self.decoder
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """Run a function in the thread. Raises `_DecoderError`."""
+        self.is_idle = False
+        try:
+            result = await self._worker.call(function)
+        except Exception as error:
+            raise _DecoderError from error
+        self.is_idle = True
+        return result
+
+    def dismiss(self) -> None:
+        """Let the thread end after its present call, without waiting for it."""
+        self._worker.dismiss()
+
+    async def load(self) -> None:
+        """Take or load the decoder in the thread. Raises what loading it raises."""
+        self.decoder = await self._worker.call(self._load)
+
+
+MAX_IDLE_DECODERS = 2
+"""Decoders that are kept for the next instance, over all arguments."""
+_idle_decoders: defaultdict[str, list[_Decoder]] = defaultdict(list)
+_idle_lock = threading.Lock()
+
+
+def _give_back(key: str, decoder: _Decoder) -> None:
+    """Keep a decoder for the next instance with these arguments, and drop the oldest beyond the limit."""
+    with _idle_lock:
+        _idle_decoders[key].append(decoder)
+        while sum(map(len, _idle_decoders.values())) > MAX_IDLE_DECODERS:
+            oldest = next(iter(_idle_decoders))
+            del _idle_decoders[oldest][0]
+            if not _idle_decoders[oldest]:
+                del _idle_decoders[oldest]

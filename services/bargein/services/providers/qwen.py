@@ -86,7 +86,7 @@ class QwenOmni(Realtime):
             them, but not every model is documented to take them. With False they are refused before they are sent.
         url: The address of the region.
         **options: The options of `OpenAIRealtime`. The key is by default that of `DASHSCOPE_API_KEY`, the voice
-            `"Cherry"`, and `transcription` `"gummy-realtime-v1"`. `turn_detection` is `"server_vad"`, a dictionary with
+            `"Tina"`, and `transcription` `"gummy-realtime-v1"`. `turn_detection` is `"server_vad"`, a dictionary with
             its settings (`threshold` from -1 to 1, `silence_duration_ms` from 200 to 6,000), or None for push to talk.
 
     Raises:
@@ -96,7 +96,7 @@ class QwenOmni(Realtime):
     @check_options
     def __init__(
         self,
-        model: str = "qwen3-omni-flash-realtime",
+        model: str = "qwen3.5-omni-plus-realtime",
         *,
         workspace: str | None = None,
         supports_text_input: bool = True,
@@ -116,6 +116,6 @@ class QwenOmni(Realtime):
         super().__init__(
             profile=profile,
             protocol=lambda: QwenProtocol(url=address, headers=headers, profile=profile, dialect=QWEN),
-            settings=model_settings(model, options, voice="Cherry", transcription="gummy-realtime-v1"),
+            settings=model_settings(model, options, voice="Tina", transcription="gummy-realtime-v1"),
             **driver_options(options),
         )

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import anyio
 
-from bargein.services.sockets import Socket, SocketClosedError, SocketRefusedError
+from bargein.services.sockets import Socket, SocketClosedError, SocketRefusedError, server_time
 
 from ._dialogue import Dialogue
 from .policy import ReconnectPolicy
@@ -60,6 +60,7 @@ class Connection:
         self._dialogue = dialogue
         self._policy = policy
         self._profile = profile
+        protocol.server_time = server_time(socket)
         self._began = dialogue.received_at = anyio.current_time()
         self._scope = anyio.CancelScope()
         self._ending = Ending("", True)

@@ -19,7 +19,8 @@ from bargein.pipeline import (
     Video,
 )
 from bargein.processors import AgentActivity, Commit, Heard, SampleFps, Turn, TurnControl
-from bargein.services.frames import ClearAudio, Configure, Remember, Respond, Say
+from bargein.services.brain import UnsupportedError
+from bargein.services.frames import ClearAudio, Configure, OutOfBand, Remember, Respond, Say
 from bargein.services.history import Picture
 from bargein.services.tools import ToolRunner
 
@@ -28,6 +29,13 @@ from ._dialogue import Dialogue, Request
 from .profile import Profile
 
 __all__ = ["InputFrames"]
+
+COMMIT_SILENCE_MS = 1000
+"""Silence after a `Commit` where the provider finds the end of a turn itself: it waits for at least half a second."""
+SAY_EXACTLY = 'Say exactly the following, word for word, and nothing else: "{}"'
+"""Instructions that stand for a `Say`, for models that cannot be made to say given words."""
+GO_ON = "Please go on."
+"""What prompts a model to answer now, if it cannot be asked for a response."""
 
 
 class InputFrames:
@@ -58,6 +66,7 @@ class InputFrames:
         self._runner = runner
         self._name = name
         self._sampler = SampleFps(fps)
+        self._reported: set[str] = set()  # what has been reported as not possible; once is enough
         self._handlers: Mapping[type[Frame], Callable[[Any], None]] = {
             Audio: self._on_audio,
             Video: self._on_picture,
@@ -92,15 +101,21 @@ class InputFrames:
             return  # the agent's own
         rate = self._profile.input_rate
         if frame.rate != rate or frame.channels != 1:
-            raise ValueError(
+            self._fail(
                 f"{self._name} got {frame.rate} Hz with {frame.channels} channel(s), and {self._profile.provider} "
-                f"takes {rate} Hz mono; insert Resample({rate}, channels=1) before it"
+                f"takes {rate} Hz mono; pip install 'bargein[audio]', which converts it"
             )
+            return
         if self._dialogue.input.add_audio(frame):
             self._dialogue.deadlines_changed.set()
 
     def _on_picture(self, frame: Image | Video) -> None:
-        self._profile.require("supports_images", type(frame).__name__)
+        if not self._profile.supports_images:
+            self._unsupported("supports_images", "pictures")
+            return
+        if not isinstance(frame.data, bytes):
+            self._fail(f"{self._name} takes encoded pictures; pip install 'bargein[video]', which encodes them")
+            return
         picture = Picture.from_frame(frame, self._name)
         if (problem := self._picture_problem(picture)) is not None:
             self._dialogue.emit(Failure(problem, processor=self._profile.provider))
@@ -121,7 +136,9 @@ class InputFrames:
         return None
 
     def _on_user_text(self, frame: UserText) -> None:
-        self._profile.require("supports_text_input", f"UserText({frame.text!r})")
+        if not self._profile.supports_text_input:
+            self._unsupported("supports_text_input", "typed text")
+            return
         self._dialogue.input.send_entry(self._dialogue.history.user(frame.text, frame.item_id))
         self._dialogue.respond(Request(Respond()))
 
@@ -139,18 +156,43 @@ class InputFrames:
     def _on_commit(self, frame: Commit) -> None:
         if self._configuration.settings.turn_detection is None:
             self._dialogue.commit()
+        else:
+            self._dialogue.input.send_silence(COMMIT_SILENCE_MS)
 
     def _on_respond(self, frame: Respond) -> None:
         if frame.out_of_band:
-            self._profile.require("supports_out_of_band", "Respond(out_of_band=...)")
+            if not self._profile.supports_out_of_band:
+                self._unsupported("supports_out_of_band", "Respond(out_of_band=...)")
+                self._dialogue.emit(OutOfBand(name=frame.out_of_band, text="", reason="the provider cannot do this"))
+                return
             self._dialogue.ask_out_of_band(frame.out_of_band, frame.instructions)
         else:
-            self._profile.require("supports_response_requests", "Respond()")
-            self._dialogue.respond(Request(frame))
+            self._respond(frame)
 
     def _on_say(self, frame: Say) -> None:
-        self._profile.require("supports_verbatim_speech", f"Say({frame.text!r})")
-        self._dialogue.say(frame)
+        if self._profile.supports_verbatim_speech:
+            self._dialogue.say(frame)
+        else:  # the nearest thing: ask the model to say it
+            self._respond(Respond(instructions=SAY_EXACTLY.format(frame.text), protected=frame.protected))
+
+    def _respond(self, frame: Respond) -> None:
+        """Request a response, or prompt the model by a text if its provider has no requests."""
+        if self._profile.supports_response_requests:
+            self._dialogue.respond(Request(frame))
+        elif self._profile.supports_text_input:
+            prompt = frame.instructions or GO_ON
+            self._dialogue.send_queue.command(lambda protocol: protocol.text(prompt))
+        else:
+            self._unsupported("supports_response_requests", "Respond()")
+
+    def _unsupported(self, capability: str, what: str) -> None:
+        self._fail(str(UnsupportedError.of(self._profile.provider, capability, what)))
+
+    def _fail(self, message: str) -> None:
+        """Report what cannot be done, once in a session. The call goes on."""
+        if message not in self._reported:
+            self._reported.add(message)
+            self._dialogue.emit(Failure(message, processor=self._profile.provider))
 
     def _on_clear_audio(self, frame: ClearAudio) -> None:
         self._dialogue.send_queue.command(lambda protocol: protocol.clear_audio())

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 import anyio
 import numpy as np
 
-from bargein.pipeline import Audio, Frame, Image, Played, Session, ToolResult, UserText
+from bargein.pipeline import Audio, Frame, Image, Interrupt, Played, Session, ToolResult, UserText
 from bargein.pipeline.lowlevel import Samples, ns
 from bargein.processors import Commit
 from bargein.services.frames import ClearAudio, Configure, Connected, Disconnected, Respond, Say
+from bargein.services.history import History
 from bargein.services.tools import Tool
 
 from .profile import Profile
 
 __all__ = ["Conversation", "ConversationModel"]
+
+MAX_ITEMS: Final = 256
+"""How many items are kept to estimate what was played of them."""
 
 
 class ConversationModel(Protocol):
@@ -39,17 +43,35 @@ class ConversationModel(Protocol):
     profile: Profile
     """What the provider can do."""
 
+    history: History
+    """The conversation, as it was heard."""
+
+    estimate_played: Callable[[str, str], float | None] | None
+    """Returns how much of an item, by its response's id and its own, was played, in milliseconds; None if unknown."""
+
     def played(self, frame: Played) -> None:
         """Take a report of what was heard at once."""
 
 
 class _Item:
-    """The audio of one item, as far as the caller has received it."""
+    """The audio of one item, as far as the caller has received it.
 
-    def __init__(self, frame: Audio) -> None:
+    Args:
+        frame: Its first frame.
+        plays_at: When its playback begins, in seconds of AnyIO's clock.
+    """
+
+    def __init__(self, frame: Audio, plays_at: float) -> None:
         self.response_id, self.item_id = frame.response_id, frame.item_id
         self.ms = 0.0
-        self.began = anyio.current_time()
+        """How much audio has been received, in milliseconds."""
+        self.reported = False
+        """The caller reports what is played of it."""
+        self._plays_at = plays_at
+
+    def estimate_ms(self) -> float:
+        """Return how much of it is played by now, in milliseconds, if it is played in real time."""
+        return max(0.0, min(self.ms, 1000 * (anyio.current_time() - self._plays_at)))
 
 
 class Conversation:
@@ -64,13 +86,16 @@ class Conversation:
     """
 
     def __init__(self, model: ConversationModel, session: Session) -> None:
-        self._model = model
+        self.model = model
+        """The model."""
         self._session = session
         self._first: deque[Frame] = deque()  # frames that came while it was being connected
         self._items: dict[tuple[str, str], _Item] = {}
+        self._plays_until = 0.0  # when all audio is played that was received
         self._sample_count = 0
 
     async def __aenter__(self) -> Self:
+        self.model.estimate_played = self._estimate_played
         await self._session.__aenter__()
         self._frames = aiter(self._session)
         try:
@@ -88,6 +113,7 @@ class Conversation:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.model.estimate_played = None
         if kind is None:
             await self._session.cancel()
         await self._session.__aexit__(kind, error, trace)
@@ -97,22 +123,22 @@ class Conversation:
     @property
     def connected(self) -> bool:
         """Whether there is a session with the provider."""
-        return self._model.connected
+        return self.model.connected
 
     @property
     def session_id(self) -> str:
         """The session's id at the provider."""
-        return self._model.session_id
+        return self.model.session_id
 
     @property
     def provider(self) -> str:
         """Name of the provider."""
-        return self._model.provider
+        return self.model.provider
 
     @property
     def profile(self) -> Profile:
         """What the provider can do."""
-        return self._model.profile
+        return self.model.profile
 
     @property
     def epoch(self) -> int:
@@ -126,12 +152,18 @@ class Conversation:
 
     async def __anext__(self) -> Frame:
         frame = self._first.popleft() if self._first else await anext(self._frames)
-        if isinstance(frame, Audio) and frame.response_id:
+        if isinstance(frame, Interrupt):
+            self._items.clear()  # the model has asked for the estimates
+        elif isinstance(frame, Audio) and frame.response_id:
             key = (frame.response_id, frame.item_id)
+            self._plays_until = max(self._plays_until, anyio.current_time())
             if key not in self._items:
-                self._items[key] = _Item(frame)
+                self._items[key] = _Item(frame, self._plays_until)
+                if len(self._items) > MAX_ITEMS:
+                    del self._items[next(iter(self._items))]
                 await self._session.send(Played(response_id=frame.response_id, item_id=frame.item_id, ms=0.0))
             self._items[key].ms += frame.ms
+            self._plays_until += frame.ms / 1000
         return frame
 
     # Sending -----------------------------------------------------------------------------------------------------
@@ -251,6 +283,8 @@ class Conversation:
             item_id: The item of the response.
             done: No more of it will be heard.
         """
+        if (item := self._items.get((response_id, item_id))) is not None:
+            item.reported = True
         await self.send(Played(response_id=response_id, item_id=item_id, ms=ms, done=done))
 
     async def interrupt(self, played_ms: float | None = None) -> int:
@@ -263,12 +297,17 @@ class Conversation:
         Returns:
             The new epoch.
         """
-        now = anyio.current_time()
         items = list(self._items.values())
         self._items.clear()
-        for at, item in enumerate(items):
-            elapsed = 1000 * (now - item.began)
-            ms = item.ms if at < len(items) - 1 else elapsed if played_ms is None else played_ms
+        for item in items:
+            ms = item.estimate_ms()
+            if played_ms is not None:
+                ms = played_ms if item is items[-1] else item.ms
             report = Played(response_id=item.response_id, item_id=item.item_id, ms=min(item.ms, ms), done=True)
-            self._model.played(report)
+            self.model.played(report)
         return self._session.interrupt("the application")
+
+    def _estimate_played(self, response_id: str, item_id: str) -> float | None:
+        """Return how much of an item was played by now, in milliseconds; None if unknown or reported by the caller."""
+        item = self._items.get((response_id, item_id))
+        return None if item is None or item.reported else item.estimate_ms()

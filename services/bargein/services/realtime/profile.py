@@ -23,6 +23,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Sample rate of the audio that it gives, in Hz (mono)."""
     supports_images: bool = False
     """Pictures can be shown to it."""
+    max_id_characters: int | None = None
+    """Maximum length of the id of an item or a tool call that it is given; None if no limit is known."""
     max_image_bytes: int | None = None
     """Maximum size of an encoded picture, in bytes; None if no limit is known."""
     image_formats: tuple[str, ...] = ()

@@ -34,6 +34,12 @@ class Protocol:
     fatal_close_codes: ClassVar[frozenset[int]] = frozenset()
     """Close codes after which retrying cannot succeed, if they come before the session is ready."""
 
+    server_time: float | None = None
+    """The server's clock when the connection was made, in seconds since 1970; None if unknown.
+
+    The only use of a date that a server sends is its difference to this. The clock of this machine may be wrong.
+    """
+
     # The session --------------------------------------------------------------------------------------------------
 
     def resume(self, handle: str) -> None:

@@ -24,10 +24,12 @@ from bargein.pipeline import (
     ToolCall,
     ToolResult,
 )
+from bargein.services.brain import Greeting, greeting_frame
 from bargein.services.history import History, HistoryStatistics
 from bargein.services.sockets import Endpoint, Socket, dial
 from bargein.services.tools import Tool, Toolbox, ToolRunner
 
+from ._adapters import input_adapters
 from ._configuration import Configuration
 from ._dialogue import Dialogue
 from ._input_frames import InputFrames
@@ -72,6 +74,8 @@ class Realtime(Processor):
         fps: Maximum number of pictures of a video that are sent a second.
         reconnect: When to connect again; None for the default policy.
         history: The conversation to go on with; None for a new one.
+        greeting: What the agent says first: the words, `Say("...", protected=True)` for words that nothing interrupts,
+            or `Respond(instructions=...)` to let the model choose them. It is left out if the history is not empty.
         buffer_seconds: How much audio of a reply may wait for room in the graph, in seconds.
         connect: Opens a socket.
         resume: Handle of a session of before, from `resumption`; empty for a new session.
@@ -93,6 +97,7 @@ class Realtime(Processor):
         fps: float = 1.0,
         reconnect: ReconnectPolicy | None = None,
         history: History | None = None,
+        greeting: Greeting | None = None,
         buffer_seconds: float = 300.0,
         connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]] = dial,
         resume: str = "",
@@ -119,11 +124,16 @@ class Realtime(Processor):
         self.reconnect = reconnect or ReconnectPolicy()
         self.history = History() if history is None else history
         """The conversation, as it was heard. Another brain that is given it goes on with it."""
+        self.greeting = greeting_frame(name, greeting)
+        """What the agent says first, as a frame."""
         self.runner = ToolRunner(tools)
         """Runs the tools."""
         self.audio_in = AudioFormat(profile.input_rate, 1)
         self.audio_out = AudioFormat(profile.output_rate, 1)
         self._configuration = Configuration(profile, settings, self.runner.toolbox)
+        self.estimate_played: Callable[[str, str], float | None] | None = None
+        """Returns how much of an item, by its response's id and its own, was played, in milliseconds; None if unknown.
+        It counts where no sink reports within a second after an interrupt. A `Conversation` sets it."""
         self._protocol = protocol
         self._connect = connect
         self._buffer_seconds = buffer_seconds
@@ -188,6 +198,10 @@ class Realtime(Processor):
         if self._dialogue is not None:
             self._dialogue.playback.on_played(frame)
 
+    def adapters(self) -> tuple[Processor, ...]:
+        """Return what converts audio of any rate and any picture for the provider."""
+        return input_adapters(self.profile, self.fps)
+
     @asynccontextmanager
     async def connect(self, **options: Any) -> AsyncIterator[Conversation]:
         """Use the model without a graph. The block begins when it is connected, and its end closes the session.
@@ -221,6 +235,7 @@ class Realtime(Processor):
             gap_seconds=self.reconnect.gap_seconds,
             buffer_seconds=self._buffer_seconds,
             speaks=self.settings.output == "audio",
+            estimate_played=lambda *item: None if self.estimate_played is None else self.estimate_played(*item),
             resume_handle=self._resume,
         )
         frames = InputFrames(
@@ -237,6 +252,8 @@ class Realtime(Processor):
                 group.start_soon(self._keep_connected, dialogue)
                 group.start_soon(self._send_output, dialogue)
                 group.start_soon(self._check_deadlines, dialogue)
+                if self.greeting is not None and not self.history.has_begun:
+                    frames.handle(self.greeting)
                 async for frame in inbox:
                     frames.handle(frame)
                 await self._finish(dialogue)

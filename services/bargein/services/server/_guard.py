@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from bargein.services.transports.origin import refuse_host
+from bargein.services.sockets.origin import refuse_host
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,13 +21,17 @@ class Guard:
     Args:
         app: The application inside.
         origins: Other pages that may frame this one and talk to it; `*` for all.
-        local: Whether the server is for this machine only.
+        checks_host: Whether to refuse host names that may be hostile.
+        open_paths: Paths at which any host name is accepted.
     """
 
-    def __init__(self, app: ASGIApp, *, origins: Collection[str], local: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, *, origins: Collection[str], checks_host: bool, open_paths: Collection[str] = ()
+    ) -> None:
         self._app = app
         self._origins = origins
-        self._local = local
+        self._checks_host = checks_host
+        self._open_paths = open_paths
         framing = "*" if "*" in origins else " ".join(("'self'", *origins))
         self._headers = [
             (name.encode(), value.encode())
@@ -56,8 +60,8 @@ class Guard:
 
         name = next((value.decode("latin-1") for key, value in scope["headers"] if key == b"host"), "")
         # A GET of the page itself has no origin. The requests that start a session have one, and are checked there.
-        reads = scope["method"] in ("GET", "HEAD")
-        if reads and self._local and (reason := refuse_host(name, self._origins)):
+        checked = scope["method"] in ("GET", "HEAD") and self._checks_host and scope["path"] not in self._open_paths
+        if checked and (reason := refuse_host(name, self._origins)):
             await _respond(send_with_headers, 421, reason)
             return
         await self._app(scope, receive, send_with_headers)

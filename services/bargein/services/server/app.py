@@ -14,6 +14,7 @@ from bargein.pipeline.lowlevel import import_extra
 from bargein.services.media.ice import IceServer
 from bargein.services.providers.brains import BrainChoice
 from bargein.services.sockets.handshake import bearer_token
+from bargein.services.sockets.origin import refuse_origin
 from bargein.services.transports import (
     ConnectionRequest,
     RefusedError,
@@ -21,7 +22,6 @@ from bargein.services.transports import (
     accept_websocket,
     serve_websocket_peer,
 )
-from bargein.services.transports.origin import refuse_origin
 from bargein.services.transports.websocket.accept import Authorize, is_authorized, limit_waiting
 
 from ._guard import Guard
@@ -30,8 +30,10 @@ from .metrics import Metrics
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+    from starlette.middleware import Middleware
     from starlette.requests import HTTPConnection, Request
     from starlette.responses import Response
+    from starlette.routing import BaseRoute
     from starlette.websockets import WebSocket
 
     from bargein.services.transports.webrtc import SdpAnswer, WebRtcServer
@@ -88,7 +90,7 @@ class App:
         self._webrtc = webrtc
         self._origins = origins
         self._authorize = authorize
-        self._local = local
+        self._checks_host = local or authorize is None
         self._accept = limit_waiting(sessions, accept_websocket)
 
     # What can be read -----------------------------------------------------------------------------------------------
@@ -160,8 +162,12 @@ class App:
 
     async def _check(self, connection: HTTPConnection, *, new: bool = True) -> None:
         """Raise `_ProblemError` if a peer may not connect. A `new` one needs room as well."""
+        # With two of them, a proxy before this server may have checked the other one than is read here.
+        for header in ("host", "origin", "authorization"):
+            if len(connection.headers.getlist(header)) > 1:
+                raise _ProblemError(400, f"there is more than one {header} header")
         origin, name = connection.headers.get("origin"), connection.headers.get("host", "")
-        if reason := refuse_origin(origin, name, self._origins, local=self._local):
+        if reason := refuse_origin(origin, name, self._origins, local=self._checks_host):
             raise _ProblemError(403, reason)
         if not await self._has_token(connection):
             raise _ProblemError(401, WRONG_TOKEN)
@@ -286,18 +292,14 @@ def make_app(
         webrtc: Serves WebRTC; None for WebSockets only.
         origins: Other pages that may talk to this server, such as `https://example.com`; `*` for all.
         authorize: Decides by a token who may connect; None for everybody.
-        local: Whether the server is for this machine only. Then it answers to no name that may be hostile.
+        local: Whether the server is for this machine only. Such a server, and one without `authorize`, answers to no
+            name that may be hostile: other names of it must be in `origins`.
 
     Raises:
         ModuleNotFoundError: Starlette is not installed (extra `server`).
     """
     import_extra("starlette", "server", "the server")
     from starlette.applications import Starlette  # noqa: PLC0415 - of the extra
-    from starlette.middleware import Middleware  # noqa: PLC0415
-    from starlette.middleware.cors import CORSMiddleware  # noqa: PLC0415
-    from starlette.responses import FileResponse  # noqa: PLC0415
-    from starlette.routing import Mount, Route, WebSocketRoute  # noqa: PLC0415
-    from starlette.staticfiles import StaticFiles  # noqa: PLC0415
 
     app = App(
         sessions,
@@ -309,7 +311,17 @@ def make_app(
         authorize=authorize,
         local=local,
     )
-    middleware = [Middleware(Guard, origins=origins, local=local)]
+    middleware = _middleware(origins, local=local, checks_host=local or authorize is None)
+    return Starlette(middleware=middleware, routes=_routes(app))
+
+
+def _middleware(origins: Sequence[str], *, local: bool, checks_host: bool) -> list[Middleware]:
+    from starlette.middleware import Middleware  # noqa: PLC0415 - of the extra
+    from starlette.middleware.cors import CORSMiddleware  # noqa: PLC0415
+
+    # Monitoring calls a server in a network by any name, and learns nothing there that is secret.
+    open_paths = () if local else ("/healthz", "/readyz", "/metrics")
+    middleware = [Middleware(Guard, origins=origins, checks_host=checks_host, open_paths=open_paths)]
     if origins:
         cors = Middleware(
             CORSMiddleware,
@@ -319,27 +331,31 @@ def make_app(
             expose_headers=["Location"],
         )
         middleware.append(cors)
+    return middleware
+
+
+def _routes(app: App) -> list[BaseRoute]:
+    from starlette.responses import FileResponse  # noqa: PLC0415 - of the extra
+    from starlette.routing import Mount, Route, WebSocketRoute  # noqa: PLC0415
+    from starlette.staticfiles import StaticFiles  # noqa: PLC0415
 
     async def graph_page(request: Request) -> Response:
         return FileResponse(PAGE / "graph.html")
 
-    return Starlette(
-        middleware=middleware,
-        routes=[
-            Route("/choices", app.choices),
-            Route("/healthz", app.health),
-            Route("/readyz", app.ready),
-            Route("/metrics", app.metrics),
-            Route("/sessions", app.sessions),
-            Route("/graph", graph_page),
-            Route("/graph.svg", app.graph),
-            Route("/offer", app.offer, methods=["POST"]),
-            Route("/whip", app.whip, methods=["POST"]),
-            Route("/whip/{session}", app.resource, methods=["DELETE", "PATCH"], name="resource"),
-            WebSocketRoute("/ws", app.websocket),
-            Mount("/", StaticFiles(directory=PAGE, html=True)),
-        ],
-    )
+    return [
+        Route("/choices", app.choices),
+        Route("/healthz", app.health),
+        Route("/readyz", app.ready),
+        Route("/metrics", app.metrics),
+        Route("/sessions", app.sessions),
+        Route("/graph", graph_page),
+        Route("/graph.svg", app.graph),
+        Route("/offer", app.offer, methods=["POST"]),
+        Route("/whip", app.whip, methods=["POST"]),
+        Route("/whip/{session}", app.resource, methods=["DELETE", "PATCH"], name="resource"),
+        WebSocketRoute("/ws", app.websocket),
+        Mount("/", StaticFiles(directory=PAGE, html=True)),
+    ]
 
 
 def _ice_server(server: IceServer) -> dict[str, str]:

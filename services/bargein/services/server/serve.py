@@ -13,7 +13,7 @@ import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import anyio
@@ -22,10 +22,11 @@ import sniffio
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.media.ice import IceServer
 from bargein.services.providers.brains import BrainChoice
+from bargein.services.sockets.origin import is_loopback
 from bargein.services.transports import BuildAgent, SessionLimits, Sessions, drain_on_signal
-from bargein.services.transports.origin import is_loopback
 from bargein.services.transports.websocket import Authorize
 
+from ._connections import default_max_connections, make_protocol
 from .app import make_app
 from .metrics import Metrics
 
@@ -133,8 +134,7 @@ def run_page(agent: BuildAgent, **options: Unpack[PageOptions]) -> None:
         anyio.run(main, backend="asyncio", backend_options={"use_uvloop": uvloop})
 
 
-@asynccontextmanager
-async def serve_page(
+def serve_page(
     agent: BuildAgent,
     *,
     host: str = "127.0.0.1",
@@ -148,21 +148,20 @@ async def serve_page(
     video_fps: float = 0.0,
     certificate: FilePath | None = None,
     key: FilePath | None = None,
-) -> AsyncIterator[PageServer]:
+) -> AbstractAsyncContextManager[PageServer]:
     """Serve an agent with its page while the block runs, over WebRTC (extra `webrtc`) and WebSocket, on asyncio only::
 
         async with serve_page(agent) as server:
-            print(server.url)
             await server.wait()
 
-    Leaving the block drains: no more peers are taken, and every session finishes what it is saying within
-    `drain_seconds` of the limits.
+    Leaving the block lets every session finish what it is saying, within `drain_seconds` of the limits.
 
     Args:
         agent: Makes the graph for each peer.
-        host: Where to listen; `0.0.0.0` for all machines that can reach this one. A server at 127.0.0.1 or `localhost`
-            answers browsers by such names only, and by the names of the `origins`. Without `origins` and `authorize`
-            its peers are told what exception ended a session; others learn only that it failed.
+        host: Where to listen; `0.0.0.0` for all machines that can reach this one. A server at 127.0.0.1 or without
+            `authorize` answers browsers that call it by an address, by this machine's name, or by a name in `origins`:
+            others may be a hostile page's. At 127.0.0.1 without `origins` and `authorize`, peers are told what
+            exception ended a session.
         port: The port. None takes 8080, or the next free one. 0 takes any free one.
         brains: Brains that the page offers; the peer's choice is its parameter `brain`.
         suggestions: Sentences that the page offers to say. A brain's own suggestions come first.
@@ -171,7 +170,7 @@ async def serve_page(
         authorize: Decides by a token who may connect; None for everybody.
         ice_servers: STUN and TURN servers for peers on other networks; see `WebRtcServer`.
         video_fps: Pictures of the peer's camera a second, at most; 0 for no camera.
-        certificate: A certificate file (PEM), for https. Browsers give their microphone to https and to localhost only.
+        certificate: A certificate file (PEM), for https. Browsers give their microphone to https and localhost only.
         key: The certificate's private key (PEM), if it is in another file.
 
     Raises:
@@ -180,6 +179,26 @@ async def serve_page(
         OSError: The port is taken.
         ValueError: An option is out of range, or the certificate cannot be used.
     """
+    return _serve_page(
+        agent, host, port, brains, suggestions, limits, origins, authorize, ice_servers, video_fps, certificate, key
+    )
+
+
+@asynccontextmanager
+async def _serve_page(
+    agent: BuildAgent,
+    host: str,
+    port: int | None,
+    brains: Sequence[BrainChoice],
+    suggestions: Sequence[str],
+    limits: SessionLimits | None,
+    origins: Sequence[str],
+    authorize: Authorize | None,
+    ice_servers: Sequence[IceServer | str],
+    video_fps: float,
+    certificate: FilePath | None,
+    key: FilePath | None,
+) -> AsyncIterator[PageServer]:
     import_extra("uvicorn", "server", "serve_page()")
     if sniffio.current_async_library() != "asyncio":
         raise RuntimeError("serve_page() needs asyncio, as uvicorn does; on trio use serve_websocket()")
@@ -203,19 +222,26 @@ async def serve_page(
         )
         server = _uvicorn_server(app, sessions.limits, certificate, key)
         page = PageServer(sessions, host, listening.getsockname()[1], tls=certificate is not None)
-        failure: Exception | None = None
-        async with anyio.create_task_group() as group:
-            group.start_soon(server.serve, [listening])
-            try:
-                yield page
-            except Exception as error:  # raised below, as itself: the group would wrap it
-                failure = error
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await sessions.drain()
-                    server.should_exit = True
-        if failure is not None:
-            raise failure
+        async with _run(server, listening, sessions):
+            yield page
+
+
+@asynccontextmanager
+async def _run(server: Any, listening: socket.socket, sessions: Sessions) -> AsyncIterator[None]:
+    """Run uvicorn's server while the block runs, then drain the sessions."""
+    failure: Exception | None = None
+    async with anyio.create_task_group() as group:
+        group.start_soon(server.serve, [listening])
+        try:
+            yield
+        except Exception as error:  # raised below, as itself: the group would wrap it
+            failure = error
+        finally:
+            with anyio.CancelScope(shield=True):
+                await sessions.drain()
+                server.should_exit = True
+    if failure is not None:
+        raise failure
 
 
 def _check_certificate(certificate: FilePath | None, key: FilePath | None) -> None:
@@ -272,9 +298,11 @@ def _listen_at(host: str, port: int) -> socket.socket:
 
 def _uvicorn_server(app: Starlette, limits: SessionLimits, certificate: FilePath | None, key: FilePath | None) -> Any:
     uvicorn = import_extra("uvicorn", "server", "serve_page()")
+    # It is based on h11, which bounds how much of an unfinished head it keeps; httptools does not.
+    protocol = make_protocol(head_seconds=limits.open_seconds, max_connections=default_max_connections())
     config = uvicorn.Config(
         app,
-        http="h11",  # unlike httptools, it bounds how much of an unfinished request head it keeps
+        http=protocol,
         log_level="warning",
         lifespan="off",
         access_log=False,

@@ -3,6 +3,6 @@
 from ._dial import dial
 from ._listen import listen
 from ._pipe import pipe
-from .socket import Endpoint, Socket, SocketClosedError, SocketRefusedError
+from .socket import Endpoint, Socket, SocketClosedError, SocketRefusedError, server_time
 
-__all__ = ["Endpoint", "Socket", "SocketClosedError", "SocketRefusedError", "dial", "listen", "pipe"]
+__all__ = ["Endpoint", "Socket", "SocketClosedError", "SocketRefusedError", "dial", "listen", "pipe", "server_time"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import anyio
@@ -63,6 +64,15 @@ class WebSocket:
         """Address of the other end, as `host:port`; empty if unknown."""
         address = self._connection.remote_address
         return ":".join(map(str, address[:2])) if isinstance(address, tuple) else str(address or "")
+
+    @property
+    def server_time(self) -> float | None:
+        """The server's clock at the opening, in seconds since 1970; None if its answer has no readable `Date`."""
+        response = self._connection.response  # on the side of the server, this is its own answer
+        try:
+            return parsedate_to_datetime(response.headers["Date"]).timestamp()
+        except (AttributeError, LookupError, TypeError, ValueError):
+            return None
 
     async def send(self, data: str | bytes) -> None:
         try:

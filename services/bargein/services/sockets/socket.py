@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ssl as tls
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
-__all__ = ["Endpoint", "Socket", "SocketClosedError", "SocketRefusedError"]
+__all__ = ["Endpoint", "Socket", "SocketClosedError", "SocketRefusedError", "server_time"]
 
 
 class SocketClosedError(ConnectionError):
@@ -74,6 +74,21 @@ class Socket(Protocol):
             code: WebSocket close code.
             reason: Reason for the other end; at most 120 bytes of it are sent.
         """
+
+
+@runtime_checkable
+class _DatedSocket(Protocol):
+    """A socket that knows the server's clock."""
+
+    server_time: float | None
+
+
+def server_time(socket: Socket) -> float | None:
+    """Return the server's clock when a socket was opened, in seconds since 1970; None if unknown.
+
+    A WebSocket of `dial` knows it from the `Date` header of the server's answer. Other sockets need not know it.
+    """
+    return socket.server_time if isinstance(socket, _DatedSocket) else None
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""A stand-in for any provider of this protocol, in memory: for rehearsals without key and network."""
+"""A stand-in for providers of OpenAI's family, in memory, for tests without a key and without a network."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ __all__ = ["rehearsal"]
 async def rehearsal(
     *replies: str | Sequence[Any], dialect: ServerLanguage = GA, **options: Any
 ) -> AsyncIterator[Callable[[Endpoint], AbstractAsyncContextManager[Socket]]]:
-    """What to `connect` with: a server of the dialect, whose brain gives these replies on each connection.
+    """Serve a `ScriptedBrain` in this process, and yield what to pass as a model's `connect=`.
 
-    The options are those of `ScriptedBrain`.
+    Args:
+        replies: The replies of each connection, in order.
+        dialect: The language of the server.
+        options: Options of `ScriptedBrain`; `word_ms` is 400 by default.
     """
     make = partial(ScriptedBrain, *replies, **{"word_ms": 400, **options})
     async with anyio.create_task_group() as group:

@@ -52,12 +52,12 @@ STAND_INS: Final[Mapping[str, StandIn]] = {
     "Azure OpenAI": StandIn(
         peer=_OPENAI,
         dialect="bargein.services.providers.azure:AZURE",
-        options={**_KEY, "deployment": "gpt-realtime", "url": "https://name.openai.azure.com"},
+        options={**_KEY, "deployment": "gpt-realtime-2.1", "url": "https://name.openai.azure.com"},
     ),
     "Voice Live": StandIn(
         peer=_OPENAI,
         dialect="bargein.services.providers.azure:VOICE_LIVE",
-        options={**_KEY, "model": "gpt-realtime", "url": "https://name.services.ai.azure.com"},
+        options={**_KEY, "model": "gpt-realtime-2.1", "url": "https://name.services.ai.azure.com"},
     ),
     "Gemini": StandIn(peer="bargein.services.testing.gemini:rehearsal", options=_KEY),
     "Nova Sonic": StandIn(peer="bargein.services.testing.nova:rehearsal"),

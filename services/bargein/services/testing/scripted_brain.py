@@ -1,4 +1,4 @@
-"""A brain that plays its part: for tests and demonstrations of whatever talks to one."""
+"""A brain with prepared replies, for tests and demonstrations."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from bargein.services.frames import Configure, Remember, Respond, Say
 __all__ = ["ScriptedBrain", "Step"]
 
 Step = str | float | Text | Audio | ToolCall | Usage | Exception
-"""A part of a reply: words, a pause in seconds, a frame, or an exception to raise."""
+"""A step of a reply: words, a pause in seconds, a frame, or an exception to raise."""
 Taken = (
     Audio
     | UserText
@@ -55,15 +55,18 @@ Given = ResponseStarted | Text | Timing | Audio | Transcript | ToolCall | Usage 
 
 
 class ScriptedBrain(Processor):
-    """Gives its replies in order, over and over: one for each turn, and one when all results of its tools have come.
+    """Gives its replies in order, and begins again after the last.
 
-    A turn is a `UserText`, a `Commit` or a `Respond`; a `Say` is said as it is. A reply is a string or a sequence of
-    steps. Of a string each word is a `Text` and `word_ms` of a tone in `Audio` at `rate`, at once or, when `paced`, as
-    fast as it is spoken; without `word_ms` there is no sound; when `timed`, with its `Timing`. A `ToolCall`
-    without an id gets one. `hears` are the transcripts of what is spoken, in turn, by the item of the latest
-    `SpeechStopped`.
+    A `UserText`, a `Commit` or a `Respond` gets the next reply, and so does the last result of a reply's tool calls. A
+    `Say` is said as it is. A `ToolCall` without an id gets one.
 
-    `taken` keeps what came, but for sound, of which `heard_ms` is the length.
+    Args:
+        replies: Each a text or a sequence of steps. Without any, it says "Hello." each time.
+        hears: Transcripts of what is spoken, in order; their item is that of the latest `SpeechStopped`.
+        word_ms: Length of the tone that stands for a word, in milliseconds; 0 for replies without sound.
+        rate: Sampling rate of the tone, in Hz.
+        paced: Give each word as fast as it is spoken, and not at once.
+        timed: Give the `Timing` of each word.
     """
 
     name = "brain"
@@ -84,14 +87,14 @@ class ScriptedBrain(Processor):
         self.paced = paced
         self.timed = timed
         self.taken: deque[Frame] = deque(maxlen=4096)
-        """What came, but for sound."""
+        """The newest frames that came, except sound."""
         self.heard_ms = 0.0
-        """How much sound came."""
+        """Length of the user's sound that came, in milliseconds."""
         self._turns: deque[Sequence[Step]] = deque()
-        self._calls: set[str] = set()
-        self._count = self._replied = self._heard = self._called = 0
-        self._speaking = ""  # the response in progress
-        self._item = ""
+        self._calls: set[str] = set()  # of the latest reply, without a result
+        self._responses = self._replies_given = self._transcripts_given = self._calls_made = 0
+        self._response_id = ""  # the response in progress
+        self._item_id = ""  # of the user's latest speech
 
     async def run(self, inbox: Inbox[Taken], out: Outlet[Given]) -> None:
         """Listen until the end."""
@@ -105,46 +108,46 @@ class ScriptedBrain(Processor):
                 self._turns.clear()
                 await self._stop(out)
             elif isinstance(frame, SpeechStopped):
-                self._item = frame.item_id
+                self._item_id = frame.item_id
             elif isinstance(frame, ToolResult):
                 if frame.call_id in self._calls:
                     self._calls.discard(frame.call_id)
                     if not self._calls:
-                        self._turn(out)
+                        self._reply(out)
             elif isinstance(frame, UserText | Respond):
-                self._turn(out)
+                self._reply(out)
             elif isinstance(frame, Say):
                 self._turns.append((frame.text,))
-                self._next(out)
+                self._start_next(out)
             elif isinstance(frame, Commit):
                 await self._transcribe(out)
-                self._turn(out)
+                self._reply(out)
 
     async def _transcribe(self, out: Outlet[Given]) -> None:
         if self.hears:
-            text = self.hears[self._heard % len(self.hears)]
-            self._heard += 1
+            text = self.hears[self._transcripts_given % len(self.hears)]
+            self._transcripts_given += 1
             words = text.split(" ")
             for count in range(1, len(words)):
-                await out.send(Transcript(text=" ".join(words[:count]), item_id=self._item))
-            await out.send(Transcript(text=text, item_id=self._item, final=True))
-        self._item = ""
+                await out.send(Transcript(text=" ".join(words[:count]), item_id=self._item_id))
+            await out.send(Transcript(text=text, item_id=self._item_id, final=True))
+        self._item_id = ""
 
-    def _turn(self, out: Outlet[Given]) -> None:
-        reply = self.replies[self._replied % len(self.replies)]
-        self._replied += 1
+    def _reply(self, out: Outlet[Given]) -> None:
+        reply = self.replies[self._replies_given % len(self.replies)]
+        self._replies_given += 1
         self._turns.append((reply,) if isinstance(reply, str) else reply)
-        self._next(out)
+        self._start_next(out)
 
-    def _next(self, out: Outlet[Given]) -> None:
-        if self._turns and not self._speaking:
-            self._count += 1
+    def _start_next(self, out: Outlet[Given]) -> None:
+        if self._turns and not self._response_id:
+            self._responses += 1
             self._calls.clear()
-            self._speaking = f"reply-{self._count}"
-            out.respond(self._speak, out, self._speaking, self._turns.popleft())
+            self._response_id = f"reply-{self._responses}"
+            out.respond(self._speak, out, self._response_id, self._turns.popleft())
 
     async def _stop(self, out: Outlet[Given]) -> None:
-        response, self._speaking = self._speaking, ""
+        response, self._response_id = self._response_id, ""
         if response:
             await out.send(ResponseEnded(response_id=response, outcome="interrupted"))
 
@@ -170,8 +173,8 @@ class ScriptedBrain(Processor):
                     cached_tokens=step.cached_tokens,
                 )
             elif isinstance(step, ToolCall):
-                self._called += 1
-                call = step.call_id or f"call_{self._called}"
+                self._calls_made += 1
+                call = step.call_id or f"call_{self._calls_made}"
                 calls.add(call)
                 await reply.send(ToolCall(call_id=call, name=step.name, arguments=step.arguments, response_id=response))
             elif isinstance(step, Text):
@@ -185,9 +188,9 @@ class ScriptedBrain(Processor):
         if reply.stale:
             return
         self._calls |= calls
-        self._speaking = ""
+        self._response_id = ""
         await reply.send(ResponseEnded(response_id=response))
-        self._next(out)
+        self._start_next(out)
 
     async def _say(self, reply: Outlet[Given], text: str, response: str, item: str) -> int:
         words = text.split(" ")
@@ -206,7 +209,7 @@ class ScriptedBrain(Processor):
         return len(words)
 
     def _tone(self) -> npt.NDArray[np.int16]:
-        """A word's worth of 440 Hz, which begins and ends in silence."""
+        """Return 440 Hz for the length of a word, with a soft start and end."""
         count = max(1, round(self.word_ms * self.rate / 1000))
         at = np.arange(count)
         wave = 8000 * np.sin(np.pi * at / count) * np.sin(2 * np.pi * 440 * at / self.rate)

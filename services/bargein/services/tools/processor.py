@@ -9,6 +9,7 @@ from typing import Any, Literal
 import anyio
 
 from bargein.pipeline import Inbox, Interrupt, Outlet, Processor, ToolCall, ToolResult
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.frames import Configure, ToolFinished, ToolProgress, ToolStarted
 
 from .runner import ToolRunner
@@ -37,6 +38,7 @@ class Tools(Processor):
         ValueError: `others` is something else, or `concurrency` is below 1.
     """
 
+    @check_options
     def __init__(
         self,
         tools: ToolRunner | Toolbox | Iterable[Tool[..., Any] | Callable[..., Any]] = (),

@@ -14,7 +14,14 @@ from typing import Any, Protocol, runtime_checkable
 import anyio
 
 from bargein.pipeline import ToolCall, ToolResult
-from bargein.pipeline.lowlevel import CancellationIgnored, Worker, on_trio, run_cancellable, unwrap_exception
+from bargein.pipeline.lowlevel import (
+    CancellationIgnored,
+    Worker,
+    check_options,
+    on_trio,
+    run_cancellable,
+    unwrap_exception,
+)
 from bargein.services.frames import ToolFinished, ToolStarted
 from bargein.services.sockets.text import clean
 
@@ -70,6 +77,7 @@ class ToolRunner:
         ValueError: `concurrency` is below 1.
     """
 
+    @check_options
     def __init__(
         self, toolbox: Toolbox | Iterable[Tool[..., Any] | Callable[..., Any]] = (), *, concurrency: int = 8
     ) -> None:
@@ -96,9 +104,9 @@ class ToolRunner:
         tool, arguments that do not fit, a timeout, an exception (its class and message; the traceback is logged), a
         result that has no JSON form.
 
-        The same call is never run twice. The same call has the same id, name and arguments. If it is
-        running, this waits for its result. If it has been answered, this returns that result. A call without an id is
-        always run.
+        The same call is never run twice. If it is running, this waits for its result. If it has been answered, this
+        returns that result. The same call has the same response, id, name and arguments: some models use an id again
+        in another response. A call without an id is always run.
 
         Args:
             call: The call.
@@ -294,7 +302,7 @@ class RunsTools(Protocol):
 
 
 def _key(call: ToolCall) -> Hashable:
-    return (call.call_id, call.name, call.arguments) if call.call_id else object()
+    return (call.response_id, call.call_id, call.name, call.arguments) if call.call_id else object()
 
 
 async def _awaited(value: Awaitable[object]) -> object:

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from bargein.pipeline import Failure, SpeechStarted, SpeechStopped, Transcript
+from bargein.pipeline.lowlevel import Samples
 from bargein.pipeline.testing import Harness, framed, tone
 from bargein.services.cascade import Transcribe
-from bargein.services.cascade.parts import Samples
 from bargein.services.providers.deepgram import Deepgram
 from bargein.services.providers.deepgram._protocol import DeepgramProtocol
 from bargein.services.sockets import Socket, SocketRefusedError, dial, listen

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from bargein.pipeline import Audio, Failure, Text
+from bargein.pipeline.lowlevel import Samples
 from bargein.pipeline.testing import Harness
 from bargein.processors import Timing
 from bargein.services.cascade import Speak
-from bargein.services.cascade.parts import Samples, Word
+from bargein.services.cascade.parts import Word
 from bargein.services.providers.elevenlabs import ElevenLabs
 from bargein.services.providers.elevenlabs._protocol import ElevenLabsProtocol
 from bargein.services.sockets import Socket

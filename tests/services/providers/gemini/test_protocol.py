@@ -147,6 +147,13 @@ def test_several_keys_in_one_message() -> None:
     assert both.of(ResponseOver)[0].usage == usage
 
 
+def test_reasoning_is_output_that_is_paid_for() -> None:
+    """The API counts the tokens of reasoning apart from those of the response."""
+    both = Both()
+    both(sound(), OVER | {"usageMetadata": {"responseTokenCount": 37, "thoughtsTokenCount": 28}})
+    assert both.of(ResponseOver)[0].usage == {"output_tokens": 65}
+
+
 def test_what_an_interrupted_turn_cost_comes_with_its_boundary() -> None:
     """Which is told of it, though it is over already."""
     both = Both()

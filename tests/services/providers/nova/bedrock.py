@@ -29,7 +29,7 @@ from .verifier import RefusedError, Verifier
 
 NOW = datetime(2026, 8, 30, 12, 36, 0, tzinfo=UTC)
 REGION = "us-east-1"
-PATH = "/model/amazon.nova-2-sonic-v1%3A0/invoke-with-bidirectional-stream"
+PATH = "/model/amazon.nova-2-5-sonic/invoke-with-bidirectional-stream"
 WHO = Credentials(access_key="AKIDEXAMPLE", secret_key="wJalrXUtnFEMI/K7MDENG", token="temporary/token==")
 STATUS = {"ExpiredTokenException": 403, "UnrecognizedClientException": 403, "InvalidSignatureException": 403}
 

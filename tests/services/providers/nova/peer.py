@@ -365,7 +365,7 @@ class Peer:
         self.endpoints: list[Endpoint] = []
         self._socket: Socket | None = None
 
-    def model(self, model: str = "amazon.nova-2-sonic-v1:0", **options: Any) -> NovaSonic:
+    def model(self, model: str = "amazon.nova-2-5-sonic", **options: Any) -> NovaSonic:
         """A model that talks to this peer."""
         return NovaSonic(model, connect=self.connect, **options)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
 
 import anyio
 import pytest
+from hpack.huffman import HuffmanEncoder
+from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
 from bargein.services.providers.nova._http2 import MAX_UNSENT_BYTES, WINDOW, Http2Exchange, exchange
 from bargein.services.sockets import SocketClosedError
@@ -321,3 +324,34 @@ async def test_a_farewell_after_the_block_was_called_off() -> None:
                     await talk.send(b"goodbye", end=True)
                     await anyio.sleep(0.1)
     assert farewell == b"goodbye"
+
+
+def begun(**headers: str) -> Http2Exchange:
+    """A request whose bytes nobody has carried yet."""
+    return Http2Exchange(None, URL, headers)  # type: ignore[arg-type]
+
+
+async def test_the_settings_are_in_the_first_frame() -> None:
+    """Settings that are acknowledged before the connection begins are sent at once, and hold for the first stream."""
+    request = begun()
+    data = bytes(request._unsent).removeprefix(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    length = int.from_bytes(data[:3], "big")
+    assert data[3] == 4, "the first frame is not SETTINGS; look at what _http2.py relies on in h2"
+    entries = [data[at : at + 6] for at in range(9, 9 + length, 6)]
+    settings = {int.from_bytes(each[:2], "big"): int.from_bytes(each[2:], "big") for each in entries}
+    assert (settings[2], settings[4]) == (0, WINDOW), "h2 does not send our settings; look at _http2.py"
+    assert request._h2.remote_flow_control_window(request._id) == WINDOW, (
+        "our settings do not hold for the first stream"
+    )
+
+
+async def test_no_key_is_in_a_log(caplog: pytest.LogCaptureFixture) -> None:
+    """With every logger at DEBUG, neither the session token nor the signature is in a record, in any form."""
+    with caplog.at_level(logging.DEBUG):
+        request = begun(**{"x-amz-security-token": "TEMPORARYTOKEN", "authorization": "SIGNATURE", "x-other": "plain"})
+    assert "plain" in caplog.text
+    for secret in (b"TEMPORARYTOKEN", b"SIGNATURE"):
+        encoded = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode(secret)
+        assert encoded in request._unsent
+        assert secret.decode() not in caplog.text
+        assert repr(encoded)[2:-1] not in caplog.text

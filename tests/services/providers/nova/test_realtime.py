@@ -517,6 +517,6 @@ def test_a_region_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-north-1")
     (url,) = {NovaSonic()._protocol().endpoint().url}  # type: ignore[union-attr]
     assert url == (
-        "https://bedrock-runtime.eu-north-1.amazonaws.com/model/amazon.nova-2-sonic-v1%3A0/"
+        "https://bedrock-runtime.eu-north-1.amazonaws.com/model/amazon.nova-2-5-sonic/"
         "invoke-with-bidirectional-stream"
     )

@@ -13,8 +13,7 @@ from bargein.services.history import Entry, Picture
 from bargein.services.providers.azure import AZURE, AZURE_BETA, VOICE_LIVE, AzureRealtime, VoiceLive
 from bargein.services.providers.openai.client.protocol import OpenAIProtocol
 from bargein.services.providers.openai.dialect import BETA, GA, Dialect
-from bargein.services.providers.openai.options import endpoint_url, with_path
-from bargein.services.providers.openai.server._config import new_session
+from bargein.services.providers.openai.server._core.config import new_session
 from bargein.services.providers.qwen import QWEN, QwenOmni
 from bargein.services.providers.xai import XAI, GrokVoice
 from bargein.services.realtime import Realtime, SessionReady
@@ -162,37 +161,6 @@ def test_events_that_it_has_not() -> None:
     assert BETA.write_event({"type": "conversation.item.done", "item": {}}) is None
     assert BETA.write_event({"type": "response.output_text.done"}) == {"type": "response.text.done"}
     assert VOICE_LIVE.write_event({"type": "conversation.item.done"}) == {"type": "conversation.item.done"}
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("wss://api.example/v1/realtime", "wss://api.example/v1/realtime?api-version=1&deployment=my%20m"),
-        (
-            "https://api.example/any/path?tenant=7",
-            "wss://api.example/any/path?tenant=7&api-version=1&deployment=my%20m",
-        ),
-        ("http://127.0.0.1:81", "ws://127.0.0.1:81?api-version=1&deployment=my%20m"),
-        ("api.example/x", "wss://api.example/x?api-version=1&deployment=my%20m"),
-    ],
-)
-def test_where_a_model_is(url: str, expected: str) -> None:
-    """At the address of a server, as it is given; without encryption only where it says so."""
-    assert endpoint_url("Who", url, AZURE_BETA, "my m", **{"api-version": "1"}) == expected
-
-
-@pytest.mark.parametrize("url", ["", "wss://", "ftp://host/", "file:///x"])
-def test_what_is_no_address(url: str) -> None:
-    """Is refused before anything is sent."""
-    with pytest.raises(ValueError, match="this is not an address; expected one such as wss://host/v1/realtime"):
-        endpoint_url("Who", url, GA, "m")
-
-
-def test_an_endpoint_is_completed() -> None:
-    """With the path of the dialect, once."""
-    expected = "https://a.openai.azure.com/openai/v1/realtime"
-    for endpoint in ("https://a.openai.azure.com", "https://a.openai.azure.com/", expected):
-        assert with_path(endpoint, AZURE) == expected
 
 
 SHOWN = Entry(role="user", text="Look.", pictures=(Picture(media="image/jpeg", data=b"\xff\xd8"),))

@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 
 from bargein.pipeline import Audio, Failure, Text
+from bargein.pipeline.lowlevel import Samples
 from bargein.pipeline.testing import Harness
 from bargein.processors import Timing
 from bargein.services.cascade import Speak
-from bargein.services.cascade.parts import Samples, Word
+from bargein.services.cascade.parts import Word
 from bargein.services.providers.piper import Piper
 
 pytest.importorskip("piper", reason="the extra 'piper' is not installed")

@@ -184,10 +184,11 @@ def test_results_without_a_sentence(output: str, said: str) -> None:
     assert Rules().pieces(Prompt(entries=entries)) == [said]
 
 
-def test_it_begins_and_waits() -> None:
-    """Asked first of all it greets; after its own words it has nothing to add."""
+def test_it_greets_and_asks_again() -> None:
+    """Asked first of all it greets; asked after its own words, it asks whether there is anything else."""
     assert Rules().pieces(Prompt(entries=[])) == ["Hello. What can I do for you?"]
-    assert Rules().pieces(Prompt(entries=[Entry(role="assistant", text="Hello.")])) == []
+    assert Rules().pieces(Prompt(entries=[Entry(role="assistant", text="Hello.")])) == [Rules().nudge]
+    assert Rules(nudge="").pieces(Prompt(entries=[Entry(role="assistant", text="Hello.")])) == []
 
 
 @given(st.lists(st.tuples(st.sampled_from(["user", "assistant", "call", "system"]), st.text(max_size=40)), max_size=6))

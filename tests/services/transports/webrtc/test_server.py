@@ -459,3 +459,19 @@ async def test_a_data_channel_of_the_page_itself_is_left_alone(own_first: bool) 
         await until(lambda: bool(peer.of("response")))
         assert other == []
         assert room.sessions.statistics().open == 1
+
+
+async def test_a_peer_may_have_so_many_addresses_and_no_more() -> None:
+    """In its offer and its patches together: thousands of them would keep the loop busy, and aim packets at others."""
+    room = Room()
+    flood = "".join(f"a=candidate:{n} 1 udp 1 10.0.{n // 250}.{n % 250} 5000 typ host\r\n" for n in range(4_000))
+    async with WebRtcServer(room.sessions) as server, client() as peer:
+        offer = await peer.offer()
+        answer = await server.offer(offer.replace("a=end-of-candidates\r\n", flood + "a=end-of-candidates\r\n", 1))
+        _, connection = server._find(answer.name)
+        ice = connection._dtls.transport
+        assert 1 <= len(ice._connection._remote_candidates) <= 32
+        fragment = f"a=ice-ufrag:{credentials_of(offer)[0]}\r\na=mid:0\r\n{flood}"
+        assert await server.patch(answer.name, fragment) == ""
+        assert len(ice._connection._remote_candidates) <= 32
+        await server.delete(answer.name)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+import socket
 import ssl
 import sys
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from bargein.pipeline import (
@@ -30,7 +34,8 @@ from bargein.pipeline import (
     UserText,
 )
 from bargein.pipeline.testing import tone
-from bargein.processors import TurnLatency
+from bargein.processors import Spoken, TurnLatency
+from bargein.services.cascade import Cascade, LanguageModel, Prompt, SpeechToText, TextToSpeech, Word
 from bargein.services.sockets import Endpoint, SocketClosedError, SocketRefusedError, dial, pipe
 from bargein.services.transports import (
     ConnectionRequest,
@@ -701,3 +706,81 @@ async def test_an_agent_may_be_silent() -> None:
         await client.send(UserText(text="hello"))
         (text,) = await until(client, Text)
         assert text == Text(text="HELLO")
+
+
+WORDS = [f"w{chr(97 + number)}" for number in range(20)]
+WORD_MS = 500
+
+
+class Counting(LanguageModel):
+    async def answer(self, prompt: Prompt) -> AsyncIterator[str]:
+        yield " ".join(WORDS)
+
+
+class Constant(TextToSpeech):
+    """Says each word as samples of one value, by which its sound can be told."""
+
+    rate = 16_000
+
+    async def speak(self, text: str) -> AsyncIterator[Word | npt.NDArray[np.int16]]:
+        for number, word in enumerate(text.split()):
+            yield Word(text=word, start_ms=WORD_MS * number, end_ms=WORD_MS * (number + 1))
+            yield np.full(WORD_MS * 16, 1000 + 100 * number, np.int16)
+
+
+@pytest.mark.virtual
+async def test_what_was_dropped_for_a_peer_that_does_not_read_was_not_heard() -> None:
+    """Its words are not remembered: only what was written without a gap counts as heard."""
+    brain = Cascade(SpeechToText(), Counting(), Constant())
+    came: dict[int, float] = {}
+    async with served(Sessions(lambda peer: Pipeline(peer.source, brain, Spoken(), peer.sink)), capacity=8) as each:
+        client = await WebSocketClient.begin(each.socket)
+        await client.send(UserText(text="Hello."))
+        began = math.inf
+        with anyio.move_on_after(25):
+            async for frame in client:
+                if not isinstance(frame, Audio):
+                    continue
+                began = min(began, anyio.current_time())
+                number = (int(np.median(frame.samples)) - 1000) // 100
+                came[number] = came.get(number, 0) + frame.ms
+                if began + 1 < anyio.current_time() < began + 2:
+                    await anyio.sleep(7)  # the network stalls
+    arrived = {WORDS[number] for number, ms in came.items() if ms > WORD_MS / 2}
+    assert len(arrived) < len(WORDS)
+    (said,) = [entry for entry in brain.history if entry.role == "assistant"]
+    remembered = said.remembered.split()
+    assert remembered
+    assert len(set(remembered) - arrived) <= 1, "at most the word that was cut"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("header", ["Host", "Origin", "Authorization"])
+async def test_a_header_that_decides_must_not_come_twice(header: str) -> None:
+    """It is refused with a sentence, as the others are, and the server does not fail."""
+    async with (
+        serve_websocket(agent, authorize=lambda token: True) as server,
+        await anyio.connect_tcp("127.0.0.1", server.port) as stream,
+    ):
+        lines = [
+            "GET / HTTP/1.1",
+            *([] if header == "Host" else [f"Host: 127.0.0.1:{server.port}"]),
+            *[f"{header}: 127.0.0.1:{server.port}"] * 2,
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            "Sec-WebSocket-Version: 13",
+        ]
+        await stream.send("\r\n".join([*lines, "", ""]).encode())
+        answer = (await stream.receive()).decode()
+    assert answer.startswith("HTTP/1.1 400 ")
+    assert f"more than one {header}" in answer
+
+
+@pytest.mark.real
+async def test_a_burst_of_connections_finds_room() -> None:
+    """They wait while the loop is busy, and none has to try again, which takes a second or more."""
+    async with serve_websocket(agent) as server:
+        with ExitStack() as stack:  # without a checkpoint, so that nothing is accepted meanwhile
+            for _ in range(300):
+                stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=0.5))

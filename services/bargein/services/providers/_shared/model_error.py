@@ -111,7 +111,9 @@ class LanguageModelError(BargeinError):
         """How long the provider asks to wait before the next request, in seconds."""
 
 
-def http_error(source: str, status: int, body: bytes, headers: Mapping[str, str]) -> LanguageModelError:
+def http_error(
+    source: str, status: int, body: bytes, headers: Mapping[str, str], secret: str = ""
+) -> LanguageModelError:
     """Return the error for an HTTP response that is not an answer.
 
     Args:
@@ -119,29 +121,31 @@ def http_error(source: str, status: int, body: bytes, headers: Mapping[str, str]
         status: The HTTP status.
         body: The body, or its beginning.
         headers: The headers, by lower-case names.
+        secret: The key, which some providers repeat; it is removed.
     """
-    text, kind = _text(body), _kind(body, status)
+    text, kind = _text(body, secret), _kind(body, status)
     if _is_page(body, headers):
         text = "a web page"
         kind = "server" if status >= 500 else "key" if status in (401, 403) else "address"
     elif 300 <= status < 400:
-        text, kind = f"a redirection to {headers.get('location', 'nowhere')}", "address"
+        text, kind = clean_text(f"a redirection to {headers.get('location', 'nowhere')}", secret), "address"
     return _error(f"{source} answers {status}", text, kind, status, retry_after_seconds(headers))
 
 
-def stream_error(source: str, error: Any) -> LanguageModelError:
+def stream_error(source: str, error: Any, secret: str = "") -> LanguageModelError:
     """Return the error for an error object within a stream.
 
     Args:
         source: The address that was asked.
         error: The object, decoded from JSON.
+        secret: The key, which some providers repeat; it is removed.
     """
     body = msgspec.json.encode({"error": error})
     code = error.get("code") if isinstance(error, dict) else None
     status = code if isinstance(code, int) and 400 <= code < 600 else 500
     if isinstance(error, dict) and error.get("type") == "invalid_request_error":
         status = 400
-    return _error(f"{source} gives up", _text(body), _kind(body, status), None, None)
+    return _error(f"{source} gives up", _text(body, secret), _kind(body, status), None, None)
 
 
 def _error(what: str, text: str, kind: FaultKind, status: int | None, wait: float | None) -> LanguageModelError:
@@ -170,9 +174,9 @@ def _parse(body: bytes) -> tuple[str, list[str]]:
     return str(message), [str(found.get(key)) for key in ("code", "type") if found.get(key)]
 
 
-def _text(body: bytes) -> str:
+def _text(body: bytes, secret: str) -> str:
     message, codes = _parse(body)
-    return clean_text(message) or ", ".join(codes)
+    return clean_text(message or ", ".join(codes), secret)
 
 
 def _kind(body: bytes, status: int) -> FaultKind:

@@ -129,16 +129,17 @@ class HttpModel(LanguageModel):
                 error = self._to_error(fault) if isinstance(fault, HttpFault) else fault
                 wait = retry_wait(error, attempt, self._random)
                 if begun or wait is None or attempt > self.retries:
-                    raise self._without_key(error) from None
+                    raise error from None
             await anyio.sleep(wait)
 
     async def _try(self, body: bytes) -> AsyncGenerator[Piece, None]:
         """Send one request and yield its answer. Raises `LanguageModelError` and `HttpFault`."""
         stream = self.stream()
+        stream.secret = self._secret
         async with self._http.post(self.url, headers=self._headers, content=body) as response:
             if response.status != 200 or "html" in response.content_type:
                 error_body = await response.read_available(MAX_ERROR_BYTES)
-                raise http_error(self._source, response.status, error_body, response.headers)
+                raise http_error(self._source, response.status, error_body, response.headers, self._secret)
             if "json" in response.content_type and "ndjson" not in response.content_type:
                 # The server does not stream, or reports an error with status 200.
                 for piece in stream.read_body(await response.read(MAX_ANSWER_BYTES)):
@@ -165,9 +166,3 @@ class HttpModel(LanguageModel):
         else:
             message = f"{self._source} has closed the connection ({fault.detail}); ask again"
         return LanguageModelError(message, kind="unreachable")
-
-    def _without_key(self, error: LanguageModelError) -> LanguageModelError:
-        """Return the error with the key removed from its message. Some providers repeat the key."""
-        if self._secret and self._secret in str(error):
-            error.args = (str(error).replace(self._secret, "***"),)
-        return error

@@ -10,7 +10,7 @@ import msgspec
 from bargein.pipeline import Usage
 from bargein.services.cascade.parts import ToolRequest
 
-from .model_error import LanguageModelError
+from .model_error import LanguageModelError, stream_error
 from .sse import EventTooLargeError, ServerEvent, SseReader
 
 __all__ = ["AnswerStream", "Piece", "token_count", "without_none"]
@@ -29,6 +29,8 @@ class AnswerStream:
     def __init__(self, source: str = "the model") -> None:
         self.source = source
         """The address or name of the model."""
+        self.secret = ""
+        """The key, which is removed from errors; empty for none."""
         self.over = False
         """Whether the server has said that the answer is complete. Later bytes are ignored."""
         self.finished = False
@@ -77,8 +79,13 @@ class AnswerStream:
             found = None
         if isinstance(found, dict):
             return found
-        message = f"{self.source} sends what cannot be read: {event.data[:100]!r}; ask again"
+        data = event.data.replace(self.secret, "***") if self.secret else event.data
+        message = f"{self.source} sends what cannot be read: {data[:100]!r}; ask again"
         raise LanguageModelError(message, kind="unreadable")
+
+    def error(self, error: Any) -> LanguageModelError:
+        """Return the exception for an error object within the stream."""
+        return stream_error(self.source, error, self.secret)
 
     def _take(self, event: ServerEvent) -> Iterator[Piece]:
         if not self.over and event.data.strip():

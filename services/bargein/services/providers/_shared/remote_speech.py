@@ -14,7 +14,7 @@ import anyio
 import msgspec
 import numpy as np
 
-from bargein.services.cascade.parts import Samples
+from bargein.pipeline.lowlevel import Samples
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError
 from bargein.services.sockets.retry import RETRYABLE_STATUSES, backoff_seconds
 
@@ -164,9 +164,11 @@ class RemoteSpeech:
         """Return an error with a sentence for the application."""
         error = self._unwrap(error)
         if isinstance(error, SocketRefusedError):
-            return ConnectionError(self._refusal(error.status, error.body) if error.status else str(error))
+            return ConnectionError(self._refusal(error.status, error.body) if error.status else self._clean(str(error)))
         if isinstance(error, SocketClosedError):
             return ConnectionError(f"{self.service} closed the connection in the middle: {self._clean(str(error))}")
+        if isinstance(error, ConnectionError) and self._secret in str(error):
+            return ConnectionError(self._clean(str(error)))
         return error
 
     def _unwrap(self, error: Exception) -> Exception:

@@ -14,7 +14,8 @@ import msgspec
 from anyio.abc import TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from bargein.services.cascade.parts import Samples, TextToSpeech, Word
+from bargein.pipeline.lowlevel import Samples
+from bargein.services.cascade.parts import TextToSpeech, Word
 from bargein.services.sockets import Socket, SocketClosedError
 from bargein.services.sockets.retry import RETRYABLE_STATUSES, backoff_seconds
 

@@ -13,7 +13,6 @@ from bargein.pipeline import Usage
 from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history import Entry, Picture
 from bargein.services.history.messages import arguments_of
-from bargein.services.providers._shared.model_error import stream_error
 from bargein.services.providers._shared.model_stream import AnswerStream, Piece, token_count, without_none
 from bargein.services.providers._shared.sse import ServerEvent
 
@@ -151,7 +150,7 @@ class MessageStream(AnswerStream):
         fields = self.decode(event)
         kind = fields.get("type") or event.event
         if kind == "error" or fields.get("error"):
-            raise stream_error(self.source, fields.get("error") or {"type": "api_error"})
+            raise self.error(fields.get("error") or {"type": "api_error"})
         if kind == "message_start":
             self._add_usage(_dict(fields.get("message")).get("usage"))
         elif kind == "content_block_start":
@@ -184,7 +183,7 @@ class MessageStream(AnswerStream):
 
     def _on_stop(self, reason: Any) -> None:
         if reason == "refusal":
-            raise stream_error(self.source, {"type": "content_filter", "message": "refusal"})
+            raise self.error({"type": "content_filter", "message": "refusal"})
         self.finished = self.finished or bool(reason)
 
     def _add_usage(self, usage: Any) -> None:

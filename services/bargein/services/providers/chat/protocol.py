@@ -10,7 +10,6 @@ import msgspec
 from bargein.pipeline import Usage
 from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history.messages import to_messages
-from bargein.services.providers._shared.model_error import stream_error
 from bargein.services.providers._shared.model_stream import AnswerStream, Piece, token_count, without_none
 from bargein.services.providers._shared.sse import ServerEvent
 
@@ -78,9 +77,9 @@ class ChatStream(AnswerStream):
             return
         chunk = self.decode(event)
         if chunk.get("error"):
-            raise stream_error(self.source, chunk["error"])
+            raise self.error(chunk["error"])
         if chunk.get("object") == "error":
-            raise stream_error(self.source, chunk)
+            raise self.error(chunk)
         if isinstance(usage := chunk.get("usage"), dict):
             self._usage = usage  # some servers send it with every chunk, with growing counts
         for choice in _list(chunk.get("choices")):
@@ -97,9 +96,9 @@ class ChatStream(AnswerStream):
                     self._add_call(each)
         reason = choice.get("finish_reason")
         if reason == "content_filter":
-            raise stream_error(self.source, {"type": "content_filter", "message": "content_filter"})
+            raise self.error({"type": "content_filter", "message": "content_filter"})
         if reason == "error":
-            raise stream_error(self.source, choice.get("error") or {"type": "server_error", "message": "it failed"})
+            raise self.error(choice.get("error") or {"type": "server_error", "message": "it failed"})
         self.finished = self.finished or bool(reason)
 
     def _add_call(self, delta: dict[str, Any]) -> None:

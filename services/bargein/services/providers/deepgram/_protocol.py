@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from bargein.services.cascade.parts import Samples
+from bargein.pipeline.lowlevel import Samples
 from bargein.services.providers._shared.remote_speech import decode_json
 
 __all__ = ["KEEP_ALIVE", "DeepgramProtocol"]

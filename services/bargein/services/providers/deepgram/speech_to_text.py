@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 import anyio
 import numpy as np
 
-from bargein.pipeline.lowlevel import check_options
-from bargein.services.cascade.parts import Samples, SpeechToText
+from bargein.pipeline.lowlevel import Samples, check_options
+from bargein.services.cascade.parts import SpeechToText
 from bargein.services.providers._shared.remote_speech import RemoteSpeech
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, dial
 

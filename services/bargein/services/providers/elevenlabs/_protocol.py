@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from bargein.services.cascade.parts import Samples, Word
+from bargein.pipeline.lowlevel import Samples
+from bargein.services.cascade.parts import Word
 from bargein.services.providers._shared.remote_speech import PcmDecoder, decode_json
 from bargein.services.providers._shared.voice_socket import SpeechPiece
 

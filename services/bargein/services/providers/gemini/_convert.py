@@ -39,8 +39,10 @@ def usage_fields(usage: Any) -> dict[str, int]:
         return {}
     counts = {
         "input_tokens": _count(usage.get("promptTokenCount")),
-        # AI Studio says "response", Vertex AI says "candidates".
-        "output_tokens": _count(usage.get("responseTokenCount") or usage.get("candidatesTokenCount")),
+        # AI Studio says "response", Vertex AI says "candidates". Tokens of the model's reasoning are counted apart, but
+        # are paid for as output.
+        "output_tokens": _count(usage.get("responseTokenCount") or usage.get("candidatesTokenCount"))
+        + _count(usage.get("thoughtsTokenCount")),
         "input_audio_tokens": _audio_count(usage.get("promptTokensDetails")),
         "cached_tokens": _count(usage.get("cachedContentTokenCount")),
         "output_audio_tokens": _audio_count(usage.get("responseTokensDetails") or usage.get("candidatesTokensDetails")),

@@ -53,11 +53,13 @@ MAX_PENDING_MS: Final = 30_000
 """Audio of the user that is kept while it must not be sent, in milliseconds."""
 ONSET_MS: Final = 1_000
 """Audio before a detector's notice that belongs to the speech it has noticed, in milliseconds."""
-LIVE_TEXT_MODELS: Final = ("gemini-3",)
+LIVE_TEXT_MODELS: Final = ("gemini-3-", "gemini-3.0", "gemini-3.1")
 """Models that want text in mid-session as realtime input, and no audio while a tool call is unanswered.
 
 This is not documented; other projects have observed it.
 """
+BACKGROUND_BY_DEFAULT: Final = ("gemini-3.8",)
+"""Models that go on while a tool runs, unless its declaration says that they must wait. The thinking one cannot wait."""
 SEEDED_MODELS: Final = ("gemini-3",)
 """Models whose setup must announce an earlier conversation. Google's own package does this."""
 CANCELLED_OUTPUT: Final = "The user interrupted, and it was called off."
@@ -186,6 +188,8 @@ class GeminiProtocol(Protocol):
         declaration = function_declaration(tool)
         if tool["name"] in self._background:
             declaration["behavior"] = "NON_BLOCKING"
+        elif self._is_model(BACKGROUND_BY_DEFAULT) and "thinking" not in self._settings.model:
+            declaration["behavior"] = "BLOCKING"
         return declaration
 
     def _is_model(self, family: tuple[str, ...]) -> bool:

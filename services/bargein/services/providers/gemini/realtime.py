@@ -11,6 +11,7 @@ from uuid import uuid4
 import msgspec
 
 from bargein.pipeline.lowlevel import check_options
+from bargein.services.brain import Greeting
 from bargein.services.history import History
 from bargein.services.providers._shared.keys import Token, check_key, check_token, fetch_token
 from bargein.services.realtime import Profile, Realtime, ReconnectPolicy, Settings
@@ -65,6 +66,7 @@ class GeminiLive(Realtime):
         fps: Pictures of a video that are sent per second, at most.
         reconnect: How lost connections are restored; None for the default policy.
         history: The conversation to go on with; None for a new one.
+        greeting: What the agent says first: the words, or a `Say` or `Respond`; None for nothing.
         resume: The `resumption` handle of an earlier model, to resume its session.
         connect: Opens the socket; replaceable for tests.
 
@@ -75,7 +77,7 @@ class GeminiLive(Realtime):
     @check_options
     def __init__(
         self,
-        model: str = "gemini-2.5-flash-native-audio-preview-12-2025",
+        model: str = "gemini-3.8-live",
         *,
         api_key: str | None = None,
         token: Token | None = None,
@@ -96,6 +98,7 @@ class GeminiLive(Realtime):
         fps: float = 1.0,
         reconnect: ReconnectPolicy | None = None,
         history: History | None = None,
+        greeting: Greeting | None = None,
         resume: str = "",
         connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]] = dial,
     ) -> None:
@@ -130,6 +133,7 @@ class GeminiLive(Realtime):
             fps=fps,
             reconnect=reconnect,
             history=history,
+            greeting=greeting,
             resume=resume,
             connect=connect,
         )

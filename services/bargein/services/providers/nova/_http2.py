@@ -6,10 +6,15 @@ peer's window and for the socket, and received data is only acknowledged when it
 What is relied on in h2 (tried with 4.1 to 4.4), beyond its documentation: settings that are changed and acknowledged
 before `initiate_connection` are part of the first SETTINGS frame and hold for the first stream. If that changes, the
 test `test_the_settings_are_in_the_first_frame` fails.
+
+At DEBUG, `hpack` logs every header with its value, except headers that are marked as never indexed, and every encoded
+block of headers. The secret headers are marked, and a filter drops the records of blocks, which could be decoded.
+`test_no_key_is_in_a_log` fails if `hpack` (tried with 4.2) logs them in another way.
 """
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -24,6 +29,8 @@ import anyio.abc
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.sockets import SocketClosedError
 
+from ._signing import TOKEN_HEADER
+
 __all__ = ["WINDOW", "Http2Exchange", "exchange"]
 
 WINDOW: Final = 2**20
@@ -34,6 +41,8 @@ PING_SECONDS: Final = 20.0
 """How often the peer is pinged, and how long it may take to answer."""
 FLUSH_SECONDS: Final = 0.2
 """How long the last bytes may take to leave."""
+SECRET_HEADERS: Final = frozenset({TOKEN_HEADER, "authorization"})
+"""Headers whose values may be in no log."""
 CONNECTION_ERRORS: Final = (
     anyio.BrokenResourceError,
     anyio.ClosedResourceError,
@@ -41,6 +50,9 @@ CONNECTION_ERRORS: Final = (
     OSError,
     ssl.SSLError,
 )
+
+
+logging.getLogger("hpack.hpack").addFilter(lambda record: not str(record.msg).startswith("Encoded header block"))
 
 
 def _h2(module: str) -> ModuleType:
@@ -66,8 +78,7 @@ class Http2Exchange:
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(WINDOW - 65_535)  # the connection's own window begins with 65,535
         self._id = self._h2.get_next_available_stream_id()
-        fields = [(name, value) for name, value in headers.items() if name != "host"]
-        self._h2.send_headers(self._id, [*_pseudo_headers(url), *fields])
+        self._h2.send_headers(self._id, [*_pseudo_headers(url), *_fields(headers)])
         self._unsent = bytearray(self._h2.data_to_send())
         self._received: deque[tuple[bytes, int]] = deque()  # data, and its length in the flow control
         self._ended = False  # the response is complete
@@ -221,6 +232,16 @@ def _pseudo_headers(url: str) -> list[tuple[str, str]]:
     parts = urlsplit(url)
     path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
     return [(":method", "POST"), (":scheme", parts.scheme), (":authority", parts.netloc), (":path", path)]
+
+
+def _fields(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the headers, the secret ones marked: they go into no table of compression, and into no log."""
+    secret: Callable[[str, str], tuple[str, str]] = import_extra("hpack", "nova", "NovaSonic()").NeverIndexedHeaderTuple
+    return [
+        secret(name, value) if name in SECRET_HEADERS else (name, value)
+        for name, value in headers.items()
+        if name != "host"
+    ]
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from bargein.pipeline.lowlevel import check_options
+from bargein.services.brain import Greeting
 from bargein.services.history import History
 from bargein.services.realtime import Realtime, ReconnectPolicy, Settings
 from bargein.services.sockets import Endpoint, Socket
@@ -54,6 +55,7 @@ class NovaSonic(Realtime):
         ssl: The TLS context; None for the default.
         reconnect: How lost connections are restored; None for the default policy.
         history: The conversation to go on with; None for a new one.
+        greeting: What the agent says first: the words, or a `Say` or `Respond`; None for nothing.
         connect: Opens the socket; replaceable for tests.
 
     Raises:
@@ -63,7 +65,7 @@ class NovaSonic(Realtime):
     @check_options
     def __init__(
         self,
-        model: str = "amazon.nova-2-sonic-v1:0",
+        model: str = "amazon.nova-2-5-sonic",
         *,
         region: str | None = None,
         credentials: CredentialsSource = None,
@@ -79,6 +81,7 @@ class NovaSonic(Realtime):
         ssl: ssl.SSLContext | None = None,
         reconnect: ReconnectPolicy | None = None,
         history: History | None = None,
+        greeting: Greeting | None = None,
         connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]] | None = None,
     ) -> None:
         is_nova_2 = "nova-2" in model
@@ -113,5 +116,6 @@ class NovaSonic(Realtime):
             tools=tools,
             reconnect=reconnect or ReconnectPolicy(renew_seconds=RENEW_SECONDS),
             history=history,
+            greeting=greeting,
             connect=connect,
         )

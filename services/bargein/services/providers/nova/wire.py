@@ -149,12 +149,12 @@ class UsageEvent(msgspec.Struct):
     @property
     def usage(self) -> dict[str, int]:
         """The fields of a `Usage` frame; empty if no tokens were used."""
-        used, made = self.details.delta.input, self.details.delta.output
+        input_, output = self.details.delta.input, self.details.delta.output
         fields = {
-            "input_tokens": used.speech_tokens + used.text_tokens,
-            "output_tokens": made.speech_tokens + made.text_tokens,
-            "input_audio_tokens": used.speech_tokens,
-            "output_audio_tokens": made.speech_tokens,
+            "input_tokens": input_.speech_tokens + input_.text_tokens,
+            "output_tokens": output.speech_tokens + output.text_tokens,
+            "input_audio_tokens": input_.speech_tokens,
+            "output_audio_tokens": output.speech_tokens,
         }
         return fields if any(fields.values()) else {}
 

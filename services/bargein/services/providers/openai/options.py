@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
+from bargein.services.brain import Greeting
 from bargein.services.history import History
 from bargein.services.providers._shared.keys import check_key
 from bargein.services.realtime import Profile, ReconnectPolicy, Settings
@@ -54,6 +55,8 @@ class DriverOptions(TypedDict, total=False):
     """The conversation to go on with; None for a new one."""
     connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]]
     """Opens the connection. Default `bargein.services.sockets.dial`, a WebSocket."""
+    greeting: Greeting | None
+    """What the agent says first: the words, or a `Say` or `Respond`; None for nothing."""
     resume: str
     """The handle of an earlier session that is to be taken up, where the provider supports it."""
 
@@ -110,15 +113,15 @@ def model_settings(
     Raises:
         TypeError: Turn detection or transcription is neither a name, a dictionary nor None.
     """
-    given = cast(OpenAIOptions, options)
+    chosen = cast(OpenAIOptions, options)
     return Settings(
         model=model,
-        instructions=given.get("instructions", ""),
-        voice=given.get("voice", voice),
-        output=given.get("output", "audio"),
-        turn_detection=named_setting("turn_detection", given.get("turn_detection", turn_detection)),
-        transcription=named_setting("transcription", given.get("transcription", transcription), "model"),
-        extra={**(extra or {}), **(given.get("extra") or {})},
+        instructions=chosen.get("instructions", ""),
+        voice=chosen.get("voice", voice),
+        output=chosen.get("output", "audio"),
+        turn_detection=named_setting("turn_detection", chosen.get("turn_detection", turn_detection)),
+        transcription=named_setting("transcription", chosen.get("transcription", transcription), "model"),
+        extra={**(extra or {}), **(chosen.get("extra") or {})},
     )
 
 

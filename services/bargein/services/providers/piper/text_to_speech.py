@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from bargein.pipeline.lowlevel import check_options, import_extra
-from bargein.services.cascade.parts import Samples, TextToSpeech, Word
+from bargein.pipeline.lowlevel import Samples, check_options, import_extra
+from bargein.services.cascade.parts import TextToSpeech, Word
 from bargein.services.providers._shared.local_model import LocalModel
 
 from ._alignment import Phrase, align_words

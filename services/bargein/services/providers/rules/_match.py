@@ -82,17 +82,17 @@ def _extra_cost(word: str, cost: float) -> float:
 
 
 @lru_cache(maxsize=8192)
-def _difference(wanted: str, said: str) -> float:
+def _difference(wanted: str, word: str) -> float:
     """Return how different two words are: 0 for the same, 1 for different words."""
-    if wanted == said:
+    if wanted == word:
         return 0.0
-    if len(wanted) < 4 or len(said) < 3 or wanted in _COMMON:
+    if len(wanted) < 4 or len(word) < 3 or wanted in _COMMON:
         return 1.0
-    likeness = difflib.SequenceMatcher(None, wanted, said, autojunk=False).ratio()
+    likeness = difflib.SequenceMatcher(None, wanted, word, autojunk=False).ratio()
     return (1 - likeness) if likeness >= 0.7 else 1.0
 
 
-def find_pattern(pattern: str, said: list[_Word]) -> Match | None:
+def find_pattern(pattern: str, words: list[_Word]) -> Match | None:
     """Return the best alignment of a pattern with the words of a text, or None if too little of it is found.
 
     It is the edit distance of the two, with words before and after the pattern at a lower cost.
@@ -100,36 +100,36 @@ def find_pattern(pattern: str, said: list[_Word]) -> Match | None:
     wanted = _pattern_words(pattern)
     weight = sum(_weight(word) for word in wanted) or COMMON_WEIGHT
     scale = max(weight, 2 * COMMON_WEIGHT)
-    least = sum(_weight(word) * min((_difference(word, each.key) for each in said), default=1.0) for word in wanted)
+    least = sum(_weight(word) * min((_difference(word, each.key) for each in words), default=1.0) for word in wanted)
     if 1 - least / scale < MIN_SCORE:  # most patterns are ruled out here, without the alignment
         return None
     # best[j]: the least cost of the pattern's words so far and the first j words that were said, with the slots' places
     best: list[tuple[float, _Places]] = [(0.0, ())]
-    for word in said:
+    for word in words:
         best.append((best[-1][0] + _extra_cost(word.key, 0.12), ()))
     inner_cost = 0.5 if len(wanted) > 1 else 0.12
     for at, each in enumerate(wanted, 1):
         row: list[tuple[float, _Places]] = []
-        for j in range(len(said) + 1):
+        for j in range(len(words) + 1):
             options = _slot_options(each, at, j, best) if each.startswith("{") else []
             if not each.startswith("{"):
                 options.append((best[j][0] + _weight(each), best[j][1]))
                 if j:
-                    cost = _weight(each) * _difference(each, said[j - 1].key)
+                    cost = _weight(each) * _difference(each, words[j - 1].key)
                     options.append((best[j - 1][0] + cost, best[j - 1][1]))
             if j and row:
-                options.append((row[j - 1][0] + _extra_cost(said[j - 1].key, inner_cost), row[j - 1][1]))
+                options.append((row[j - 1][0] + _extra_cost(words[j - 1].key, inner_cost), row[j - 1][1]))
             row.append(min(options, key=lambda option: option[0]) if options else (1e9, ()))
         best = row
     behind, cost, places = 0.0, 1e9, best[-1][1]
-    for j in range(len(said), -1, -1):
+    for j in range(len(words), -1, -1):
         if best[j][0] + behind < cost:
             cost, places = best[j][0] + behind, best[j][1]
-        behind += _extra_cost(said[j - 1].key, 0.12) if j else 0.0
+        behind += _extra_cost(words[j - 1].key, 0.12) if j else 0.0
     score = 1 - cost / scale
     if score < MIN_SCORE:
         return None
-    return Match(score, weight, {name: " ".join(each.text for each in said[i:j]) for name, i, j in places})
+    return Match(score, weight, {name: " ".join(each.text for each in words[i:j]) for name, i, j in places})
 
 
 def _slot_options(slot: str, at: int, j: int, best: list[tuple[float, _Places]]) -> list[tuple[float, _Places]]:

@@ -57,6 +57,7 @@ class Rules(LanguageModel):
         rules: The rules, the more specific ones first.
         fallback: The answer if no rule fits.
         greeting: The answer to a prompt in which nobody has said anything; empty for none.
+        nudge: The answer where the agent has spoken last and is asked to speak again; empty for none.
         pause_seconds: The time between two words of an answer, in seconds.
 
     Raises:
@@ -70,6 +71,7 @@ class Rules(LanguageModel):
         *,
         fallback: str = f"Sorry, I have no rule for that. {HELP}",
         greeting: str = "Hello. What can I do for you?",
+        nudge: str = "Is there anything else that I can do for you?",
         pause_seconds: float = 0.0,
     ) -> None:
         if not pause_seconds >= 0:
@@ -80,6 +82,8 @@ class Rules(LanguageModel):
         """The answer if no rule fits."""
         self.greeting = greeting
         """The answer to a prompt in which nobody has said anything."""
+        self.nudge = nudge
+        """The answer where the agent has spoken last and is asked to speak again."""
         self.pause_seconds = pause_seconds
         """The time between two words of an answer, in seconds."""
 
@@ -108,7 +112,7 @@ class Rules(LanguageModel):
             ]
             return [" ".join(sentences)] if sentences else []
         if last.role != "user":
-            return []
+            return [self.nudge] if self.nudge else []
         meaning = self._understand(entries)
         return [self.fallback] if meaning is None else self._respond(meaning, entries, prompt.tools)
 

@@ -41,6 +41,7 @@ class Dialogue(DialogueState):
         gap_seconds: How much of the user's audio is kept without a connection, in seconds.
         buffer_seconds: How much audio of a reply may wait for room in the graph, in seconds.
         speaks: The model has a voice. If not, it only writes.
+        estimate_played: Returns how much of an item was played by now, see `PlaybackTracker`.
         resume_handle: Takes up a session of before; empty for a new one.
     """
 
@@ -57,6 +58,7 @@ class Dialogue(DialogueState):
         gap_seconds: float,
         buffer_seconds: float,
         speaks: bool = True,
+        estimate_played: Callable[[str, str], float | None] = lambda response_id, item_id: None,
         resume_handle: str = "",
     ) -> None:
         super().__init__(
@@ -66,6 +68,7 @@ class Dialogue(DialogueState):
             gap_seconds=gap_seconds,
             buffer_seconds=buffer_seconds,
             speaks=speaks,
+            estimate_played=estimate_played,
         )
         self.replies = Replies(self)
         self.tools = ToolExchange(self, self.replies, run_tool, cancel_tool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 import anyio
@@ -37,22 +38,40 @@ class PlaybackTracker:
         send_queue: Where corrections for the provider go.
         responses: The responses of the conversation.
         speaks: The model has a voice. If not, its text is spoken below, or read.
+        estimate: Returns how much of an item (by its response's id and its own) was played by now, in milliseconds, for
+            a sink that may not report; None if there is no estimate.
     """
 
-    def __init__(self, history: History, send_queue: SendQueue, responses: Responses, *, speaks: bool) -> None:
+    def __init__(
+        self,
+        history: History,
+        send_queue: SendQueue,
+        responses: Responses,
+        *,
+        speaks: bool,
+        estimate: Callable[[str, str], float | None] = lambda response_id, item_id: None,
+    ) -> None:
         self.history = history
         self.has_voice_below = False
         """There is a `Spoken` below, which reports what is heard of a text."""
         self._send_queue = send_queue
         self._responses = responses
         self._speaks = speaks
+        self._estimate = estimate
+        self._estimates: dict[tuple[str, str], float | None] = {}  # of interrupted items, at the interrupt
         self._deadlines: dict[tuple[str, str], float] = {}  # until when reports about interrupted items are awaited
 
     @property
     def playing(self) -> bool:
         """Whether an item is being heard."""
-        items = (item for response in self._responses.by_id.values() for item in response.items.values())
-        return any(item.alignment.started and not item.settled for item in items)
+        for response in self._responses.by_id.values():
+            for item_id, item in response.items.items():
+                if not item.alignment.started or item.settled:
+                    continue
+                estimate = None if response.active else self._estimate(response.response_id, item_id)
+                if estimate is None or estimate < item.alignment.audio_ms - TOLERANCE_MS:
+                    return True
+        return False
 
     def begun(self, response: Response) -> bool:
         """Return whether anything of a response has come that can be heard, or read if the model has no voice."""
@@ -67,6 +86,7 @@ class PlaybackTracker:
             key = (response.response_id, item_id)
             if not item.settled and key not in self._deadlines:
                 item.alignment.cut()
+                self._estimates[key] = self._estimate(response.response_id, item_id)
                 self._deadlines[key] = now + (REPORT_SECONDS if item.alignment.started else BEGIN_SECONDS)
 
     def on_failure(self, response: Response) -> None:
@@ -116,11 +136,13 @@ class PlaybackTracker:
             if deadline > now:
                 continue
             del self._deadlines[response_id, item_id]
+            estimate = self._estimates.pop((response_id, item_id), None)
             response, item = self._find(response_id, item_id)
             if response is None or item is None:
                 continue
             if item.alignment.audio_ms:
-                item.alignment.set_played(0, True)
+                no_report = not item.alignment.played_ms
+                item.alignment.set_played(estimate if no_report and estimate is not None else 0, True)
                 self._settle(response, item_id, item)
             elif self._speaks or self.has_voice_below:  # its audio never came, or the voice below never got to it
                 self._replace(response, item_id, item, item.heard)
@@ -140,8 +162,7 @@ class PlaybackTracker:
         received, played = alignment.audio_ms, min(alignment.played_ms, alignment.audio_ms)
         all_played = played >= received - TOLERANCE_MS
         if all_played and not alignment.is_cut:
-            item.settled = True
-            self._deadlines.pop((response.response_id, item_id), None)
+            self._close(response, item_id, item)
             return
         self._write_heard(response, item_id, item, alignment.heard if played > 0 else "")
         protocol = self._send_queue.protocol
@@ -159,9 +180,13 @@ class PlaybackTracker:
                 self._send_queue.post(protocol.seed([Entry(role="assistant", text=words)]))
 
     def _write_heard(self, response: Response, item_id: str, item: ResponseItem, words: str) -> None:
+        self._close(response, item_id, item)
+        self.history.set_heard(words, item_id, response.response_id)
+
+    def _close(self, response: Response, item_id: str, item: ResponseItem) -> None:
         item.settled = True
         self._deadlines.pop((response.response_id, item_id), None)
-        self.history.set_heard(words, item_id, response.response_id)
+        self._estimates.pop((response.response_id, item_id), None)
 
     def _can_correct(self, response: Response) -> bool:
         """Return whether the provider knows a response, and can correct what it remembers of it."""

@@ -35,6 +35,7 @@ class DialogueState:
         gap_seconds: How much of the user's audio is kept without a connection, in seconds.
         buffer_seconds: How much audio of a reply may wait for room in the graph, in seconds.
         speaks: The model has a voice. If not, it only writes.
+        estimate_played: Returns how much of an item was played by now, see `PlaybackTracker`.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class DialogueState:
         gap_seconds: float,
         buffer_seconds: float,
         speaks: bool,
+        estimate_played: Callable[[str, str], float | None],
     ) -> None:
         self.out = out
         self.history = history
@@ -55,7 +57,9 @@ class DialogueState:
         self.input = UserInput(history, self.send_queue)
         self.requests = Requests()
         self.responses = Responses(self.output, history)
-        self.playback = PlaybackTracker(history, self.send_queue, self.responses, speaks=speaks)
+        self.playback = PlaybackTracker(
+            history, self.send_queue, self.responses, speaks=speaks, estimate=estimate_played
+        )
         self.tool_calls = PendingToolCalls(history, self.responses.by_id, has_tool)
         self.deadlines_changed = Wakeup()
         """Set when the next deadline may be another one."""

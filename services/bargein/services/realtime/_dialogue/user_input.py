@@ -65,6 +65,15 @@ class UserInput:
             self._send_queue.add_audio(pcm, 1000 * len(piece) / frame.rate, frame.pts + ns(at, frame.rate))
         return was_paused
 
+    def send_silence(self, ms: int) -> None:
+        """Send silence behind the audio so far, so that a provider that detects turns finds the end of this one."""
+
+        def make_messages(protocol: Protocol) -> Iterable[Message]:
+            messages = protocol.audio(bytes(2 * (protocol.profile.input_rate * ms // 1000)))
+            return (messages,) if isinstance(messages, str | bytes) else messages
+
+        self._send_queue.command(make_messages, behind_audio=True)
+
     def pause(self) -> None:
         """Note that the user's source gives no audio any more, and tell the provider."""
         if self.audio_at != math.inf and self._send_queue.open:

@@ -29,7 +29,8 @@ export function explain(problem, when = "") {
   if (when === "camera") return { title: `The camera cannot be used: ${said}`, remedies: [] };
   if (when === "reconnecting") {
     const remedies = ["Your conversation is kept.", "Check that the server is running, then press Talk."];
-    return { title: `The connection was lost and did not come back within 20 seconds. ${said}`, remedies, fatal: true };
+    const how = problem.status ? "could not be restored" : "did not come back within 20 seconds";
+    return { title: `The connection was lost and ${how}. ${said}`, remedies, fatal: true };
   }
   const remedies = problem.status ? [] : ["Check that the server is running, then press Talk."];
   return { title: `The call could not begin. ${said}`, remedies, fatal: true };

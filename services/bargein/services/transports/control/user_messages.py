@@ -55,7 +55,7 @@ class _TypedText(_UserMessage, frozen=True, kw_only=True, tag="text"):
     text: str
 
 
-class _Picture(_UserMessage, frozen=True, kw_only=True, tag="image"):
+class _PictureMessage(_UserMessage, frozen=True, kw_only=True, tag="image"):
     data: str
     format: str = "jpeg"
     detail: str = ""
@@ -76,7 +76,7 @@ class Finish(_UserMessage, frozen=True, kw_only=True, tag="end"):
     """Why, in a sentence."""
 
 
-_DECODER = msgspec.json.Decoder(Start | _TypedText | _Picture | _InterruptRequest | _CommitRequest | Finish)
+_DECODER = msgspec.json.Decoder(Start | _TypedText | _PictureMessage | _InterruptRequest | _CommitRequest | Finish)
 
 
 def decode_user_message(data: str | bytes) -> Start | Finish | Frame:
@@ -124,7 +124,7 @@ def encode_user_message(frame: UserText | Commit | Interrupt | Image) -> str:
         message = _CommitRequest()
     elif isinstance(frame.data, bytes):
         data = base64.b64encode(frame.data).decode()
-        message = _Picture(data=data, format=frame.format, detail=frame.detail)
+        message = _PictureMessage(data=data, format=frame.format, detail=frame.detail)
     else:
         raise ValueError(f"{frame!r} cannot be sent as {frame.format}; encode it first, as jpeg, png or webp")
     return msgspec.json.encode(message).decode()

@@ -10,22 +10,25 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from bargein.pipeline import Audio, End
-from bargein.pipeline.lowlevel import import_extra
+from bargein.pipeline.lowlevel import Samples, import_extra, ns
 from bargein.processors import Resample, mix_channels
 
 __all__ = ["SoundReader", "WaveWriter"]
 
-Samples = npt.NDArray[np.int16]
+RATES = (4_000, 384_000)
+"""Lowest and highest rate of a file that is read, in Hz."""
+MAX_CHANNELS = 64
+"""Most channels of a file that is read."""
 
 
 class SoundReader:
     """Reads the sound of a file in pieces, at a given rate. Use it as a context manager.
 
     Entering it raises `OSError` (such as `FileNotFoundError`) for a file that cannot be opened, `ValueError` for a file
-    without readable sound, and `ModuleNotFoundError` without PyAV.
+    without readable sound, and `ModuleNotFoundError` without PyAV. Reading raises `ValueError` for a damaged file, and
+    for an absurd rate or number of channels.
 
     Args:
         path: The file.
@@ -46,8 +49,9 @@ class SoundReader:
         if not os.path.exists(self.path):
             raise FileNotFoundError(errno.ENOENT, "this file does not exist", self.path)
         try:
-            self._file = self._av.open(self.path)
-        except self._av.error.FFmpegError as error:
+            # Broken files have broken tags; FFmpeg's own bytes for them are not always UTF-8.
+            self._file = self._av.open(self.path, metadata_errors="replace")
+        except (self._av.error.FFmpegError, UnicodeError) as error:
             raise self._unreadable_error(error) from None
         if not self._file.streams.audio:
             self._file.close()
@@ -76,7 +80,7 @@ class SoundReader:
 
     def _audio(self, samples: Samples, count: int) -> Audio:
         mono = samples.reshape(-1) if self.channels == 1 else samples
-        return Audio(samples=mono, rate=self.rate, pts=count * 1_000_000_000 // self.rate)
+        return Audio(samples=mono, rate=self.rate, pts=ns(count, self.rate))
 
     def _decode(self) -> Iterator[Samples]:
         """Give the decoder's sound at the wanted rate, in arrays of shape `(n, channels)`."""
@@ -84,12 +88,24 @@ class SoundReader:
         convert = self._av.AudioResampler(format="s16", layout=layout, rate=self.rate)
         try:
             for frame in self._file.decode(audio=0):
+                self._check_format(frame.sample_rate, frame.layout.nb_channels)
                 for each in convert.resample(frame):
                     yield each.to_ndarray().reshape(-1, self.channels)
             for each in convert.resample(None):
                 yield each.to_ndarray().reshape(-1, self.channels)
-        except self._av.error.FFmpegError as error:
+        except (self._av.error.FFmpegError, UnicodeError) as error:
             raise self._unreadable_error(error) from None
+
+    def _check_format(self, rate: int, channels: int) -> None:
+        """Raise `ValueError` for a format that no recorder writes.
+
+        At a rate of 1 Hz a file of 4 kB is half an hour of sound: to convert it takes 12 s and more than 1 GB.
+        """
+        if not RATES[0] <= rate <= RATES[1] or not 1 <= channels <= MAX_CHANNELS:
+            raise ValueError(
+                f"{self.path!r} has {channels} channels at {rate} Hz; expected at most {MAX_CHANNELS} channels at "
+                f"{RATES[0]} to {RATES[1]} Hz"
+            )
 
     def _unreadable_error(self, error: Exception) -> Exception:
         if isinstance(error, PermissionError | IsADirectoryError):

@@ -16,6 +16,7 @@ import anyio
 import numpy as np
 
 from bargein.pipeline import Audio, Interrupt, Outlet, Pipeline, Played, Processor, ResponseEnded, ResponseStarted
+from bargein.pipeline.lowlevel import ns
 from bargein.processors import AgentActivity, Latency, Pacer, Recorder, Resample
 from bargein.services.transports.frames import PeerJoined, PeerLeft
 from bargein.services.transports.transport import MayBeSilent, Peer, Transport
@@ -28,7 +29,6 @@ PIECE_MS = 20
 """Length of the pieces in which the file's sound is given."""
 AUDIBLE = 300
 """Samples above this value (of 32,767) are audible. What the agent says after the last of them is its answer."""
-SECOND = 1_000_000_000
 
 
 class FileTransport(Transport):
@@ -140,7 +140,7 @@ class FileTransport(Transport):
                 return "it has been answered"
             if not answer.begun and now - began >= self.wait_seconds:
                 return f"no answer came within {self.wait_seconds:g} s"
-            await out.send(Audio(samples=silence, rate=rate, pts=pts + number * count * SECOND // rate))
+            await out.send(Audio(samples=silence, rate=rate, pts=pts + ns(number * count, rate)))
             number += 1
             await anyio.sleep_until(began + number * count / (rate * pace))
 

@@ -11,11 +11,10 @@ from collections import deque
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
+
+from bargein.pipeline.lowlevel import Samples
 
 __all__ = ["Microphone", "Speaker"]
-
-Samples = npt.NDArray[np.int16]
 
 
 class Microphone:

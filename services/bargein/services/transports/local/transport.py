@@ -17,7 +17,7 @@ import anyio
 from anyio.lowlevel import current_token
 
 from bargein.pipeline import Audio, Hold, Interrupt, Outlet, Pipeline, Processor, Resume
-from bargein.pipeline.lowlevel import import_extra
+from bargein.pipeline.lowlevel import import_extra, ns
 from bargein.processors import Latency, Pacer, Resample
 from bargein.services.transports.frames import PeerJoined, PeerLeft
 from bargein.services.transports.transport import MayBeSilent, Peer, Transport
@@ -34,7 +34,6 @@ LEAD_MS = 80.0
 """Sound that is handed to the device's thread ahead of time, so that it never runs dry."""
 MAX_WAITING_PIECES = 50
 """Most pieces of the user's sound that wait for the graph: one second."""
-SECOND = 1_000_000_000
 
 
 class DeviceError(OSError):
@@ -183,7 +182,7 @@ class _MicrophoneReader(_Device):
         while not self._gone:
             while (piece := microphone.take()) is not None:
                 count, samples = piece
-                out.offer(Audio(samples=samples, rate=rate, pts=count * SECOND // rate))
+                out.offer(Audio(samples=samples, rate=rate, pts=ns(count, rate)))
             await self._changed.wait()
             self._changed = anyio.Event()
         if transport.on_left is not None:

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
 
 from bargein.pipeline import LIVE
 
 from .wire import Message
 
-__all__ = ["MessageQueue"]
+__all__ = ["MessageQueue", "QueuedMessage"]
+
+
+class QueuedMessage(NamedTuple):
+    """A message that waits."""
+
+    data: Message
+    epoch: int = LIVE
+    ms: float = 0.0
+    """The sound in it, in milliseconds."""
+    item: tuple[str, str] = ("", "")
+    """The ids of the response and the item that the sound belongs to."""
 
 
 class MessageQueue:
@@ -17,17 +30,21 @@ class MessageQueue:
     Args:
         max_audio_ms: How much sound may wait, in milliseconds.
         max_messages: How many messages may wait before the queue is `overfull`.
+        on_drop: Called with each message whose sound is pushed out.
     """
 
-    def __init__(self, *, max_audio_ms: float, max_messages: int) -> None:
+    def __init__(
+        self, *, max_audio_ms: float, max_messages: int, on_drop: Callable[[QueuedMessage], None] | None = None
+    ) -> None:
         self.max_audio_ms = max_audio_ms
         self.max_messages = max_messages
         self.dropped = 0
         """Messages with sound that were pushed out, because the peer does not keep up."""
         self.flushed = 0
         """Messages that an interrupt made stale."""
-        self._urgent: deque[Message] = deque()
-        self._waiting: deque[tuple[Message, int, float]] = deque()  # each with its epoch and its milliseconds of sound
+        self._on_drop = on_drop
+        self._urgent: deque[QueuedMessage] = deque()
+        self._waiting: deque[QueuedMessage] = deque()
         self._ms = 0.0
 
     def __len__(self) -> int:
@@ -38,36 +55,39 @@ class MessageQueue:
         """Whether more messages wait than `max_messages`. Dropping sound does not help such a peer."""
         return len(self) > self.max_messages
 
-    def add(self, data: Message, *, epoch: int = LIVE, ms: float = 0.0) -> None:
-        """Add a message of an epoch that holds this many milliseconds of sound."""
-        self._waiting.append((data, epoch, ms))
+    def add(self, data: Message, *, epoch: int = LIVE, ms: float = 0.0, item: tuple[str, str] = ("", "")) -> None:
+        """Add a message of an epoch that holds this many milliseconds of an item's sound."""
+        self._waiting.append(QueuedMessage(data, epoch, ms, item))
         self._ms += ms
         while ms and self._ms > self.max_audio_ms:
-            at = next(at for at, (_, _, each) in enumerate(self._waiting) if each)
-            self._ms -= self._waiting[at][2]
+            at = next(at for at, message in enumerate(self._waiting) if message.ms)
+            dropped = self._waiting[at]
+            self._ms -= dropped.ms
             del self._waiting[at]
             self.dropped += 1
+            if self._on_drop is not None:
+                self._on_drop(dropped)
 
     def add_urgent(self, data: Message) -> None:
         """Add a message ahead of all that are not urgent."""
-        self._urgent.append(data)
+        self._urgent.append(QueuedMessage(data))
 
     def flush(self, epoch: int) -> None:
         """Drop all messages that are older than an epoch."""
-        fresh = deque(each for each in self._waiting if each[1] >= epoch)
+        fresh = deque(message for message in self._waiting if message.epoch >= epoch)
         self.flushed += len(self._waiting) - len(fresh)
         self._waiting = fresh
-        self._ms = sum(ms for _, _, ms in fresh)
+        self._ms = sum(message.ms for message in fresh)
 
-    def pop(self) -> Message | None:
+    def pop(self) -> QueuedMessage | None:
         """Remove and return the next message; None if there is none."""
         if self._urgent:
             return self._urgent.popleft()
         if not self._waiting:
             return None
-        data, _, ms = self._waiting.popleft()
-        self._ms -= ms
-        return data
+        message = self._waiting.popleft()
+        self._ms -= message.ms
+        return message
 
     def clear(self) -> None:
         """Drop all messages that are not urgent."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import anyio
 import anyio.abc
@@ -19,7 +19,7 @@ from bargein.services.transports.frames import PeerJoined, PeerLeft
 from bargein.services.transports.sessions import Ending, SessionLimits
 from bargein.services.transports.transport import MayBeSilent, Peer, Transport
 
-from ._message_queue import MessageQueue
+from ._message_queue import MessageQueue, QueuedMessage
 from .wire import Marked, Message, UserFrame, Wire
 
 __all__ = ["SocketStatistics", "SocketTransport"]
@@ -30,6 +30,8 @@ CHUNK_MS = 40.0
 """Length of a piece of sound. Each message has a fixed cost, so half as many cost half. A player stops within one."""
 MAX_WAITING_MESSAGES = 2_000
 """Most messages that wait for a peer that reads slowly."""
+MAX_ITEMS = 64
+"""Number of items of which it is known how much was written."""
 LAST_MESSAGE_SECONDS = 1.0
 """Longest time that the last message may take."""
 DEADLINE_SLACK = 0.1
@@ -86,7 +88,9 @@ class SocketTransport(Transport):
         """The code with which the socket is closed."""
         self._socket = socket
         self._wire = wire
-        self._queue = MessageQueue(max_audio_ms=MAX_WAITING_AUDIO_MS, max_messages=MAX_WAITING_MESSAGES)
+        self._queue = MessageQueue(
+            max_audio_ms=MAX_WAITING_AUDIO_MS, max_messages=MAX_WAITING_MESSAGES, on_drop=self._on_drop
+        )
         self._received = self._sent = self._wrong = 0
         self._written_at = 0.0  # when a message was written last
         self._changed = anyio.Event()
@@ -94,7 +98,9 @@ class SocketTransport(Transport):
         self._reading: anyio.CancelScope | None = None
         convert = () if output is None else (Resample(output[0], channels=output[1]),)
         self.source = Pipeline(_SocketReader(self), _EventForwarder(self), name="source")
-        pacer = pacer or Pacer(chunk_ms=CHUNK_MS, fade_ms=0)
+        self._delivered: dict[tuple[str, str], float] = {}  # milliseconds of each item that were written
+        self._torn: dict[tuple[str, str], None] = {}  # items whose sound has a gap
+        pacer = pacer or Pacer(chunk_ms=CHUNK_MS, fade_ms=0, delivered_ms=self._delivered_ms)
         self._latency = Latency()
         self.sink = Pipeline(MayBeSilent(), *convert, pacer, self._latency, _SocketWriter(self), name="sink")
 
@@ -193,9 +199,9 @@ class SocketTransport(Transport):
     def _put(self, frame: Frame) -> None:
         queue, wire = self._queue, self._wire
         if isinstance(frame, Audio):
-            ms = frame.ms
+            ms, item = frame.ms, (frame.response_id, frame.item_id)
             for data in wire.encode_audio(frame):
-                queue.add(data, epoch=frame.epoch, ms=ms)
+                queue.add(data, epoch=frame.epoch, ms=ms, item=item)
                 ms = 0.0
         else:
             urgent = frame.delivery is Delivery.URGENT
@@ -229,8 +235,8 @@ class SocketTransport(Transport):
         queue, socket, slow = self._queue, self._socket, self.limits.slow_seconds
         event = type(anyio.Event())  # anyio.Event() looks up the backend each time, which doubles the cost
         while self.left is None:
-            data = queue.pop()
-            if data is None:
+            message = queue.pop()
+            if message is None:
                 if self._finishing:
                     self._finished = True
                     return
@@ -243,13 +249,25 @@ class SocketTransport(Transport):
                 scope.deadline = now + slow
             self._sending = True
             try:
-                await socket.send(data)
+                await socket.send(message.data)
             except SocketClosedError as error:
                 self._lose(error)
                 return
             self._sending = False
             self._sent += 1
             self._written_at = now
+            if message.ms and message.item not in self._torn:
+                self._delivered[message.item] = self._delivered.get(message.item, 0.0) + message.ms
+                _forget_oldest(self._delivered)
+
+    def _on_drop(self, message: QueuedMessage) -> None:
+        """Note that an item has a gap. What is written of it later was heard, but not as one with what came before."""
+        self._torn[message.item] = None
+        _forget_oldest(self._torn)
+
+    def _delivered_ms(self, response_id: str, item_id: str) -> float:
+        """Return how much of an item was written without a gap, in milliseconds: no more counts as heard."""
+        return self._delivered.get((response_id, item_id), 0.0)
 
     # The end --------------------------------------------------------------------------------------------------------
 
@@ -273,8 +291,14 @@ class SocketTransport(Transport):
             self._queue.add_urgent(data)
             with anyio.move_on_after(LAST_MESSAGE_SECONDS), suppress(SocketClosedError):
                 while (message := self._queue.pop()) is not None:
-                    await self._socket.send(message)
+                    await self._socket.send(message.data)
         await self._socket.close(code, reason)
+
+
+def _forget_oldest(items: dict[tuple[str, str], Any]) -> None:
+    """Bound a table of items. Reports of items that are long past do not come any more."""
+    if len(items) > MAX_ITEMS:
+        del items[next(iter(items))]
 
 
 _CLOSE_CODES: dict[Ending, tuple[int, str]] = {

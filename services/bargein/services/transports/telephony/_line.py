@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bargein.pipeline import Audio, Frame, Interrupt, Played, ResponseEnded
+from bargein.pipeline.lowlevel import ns
 from bargein.services.transports.control import ControlError, Finish
 from bargein.services.transports.frames import Dtmf
 from bargein.services.transports.message_socket import Marked, Message
@@ -31,7 +32,6 @@ GRACE_SECONDS: Final = 3.0
 """Time after which a mark that was not confirmed counts as played, so that nothing waits for it for ever."""
 MAX_MARKS: Final = 1_000
 """Number of unconfirmed marks that are kept. A vendor that never confirms one must not use more and more memory."""
-SECOND: Final = 1_000_000_000
 
 ItemKey = tuple[str, str]
 """The ids of a response and of its item."""
@@ -100,7 +100,7 @@ class PhoneLine:
             oldest = next(iter(self._marks.items()), None)
             if oldest is not None and oldest[1].due + GRACE_SECONDS < self._clock():
                 yield Marked(mark=oldest[0])
-            yield Audio(samples=samples, rate=codec.rate, pts=self._count * SECOND // codec.rate)
+            yield Audio(samples=samples, rate=codec.rate, pts=ns(self._count, codec.rate))
             self._count += len(samples)
         elif event.mark:
             yield Marked(mark=event.mark)

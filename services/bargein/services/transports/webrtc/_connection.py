@@ -8,6 +8,7 @@ from typing import Any, TypeVarTuple
 
 import anyio
 import anyio.abc
+import msgspec
 from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
@@ -22,12 +23,21 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import candidate_from_sdp
 
 from bargein.pipeline import Video
+from bargein.pipeline.lowlevel import SECOND
 from bargein.services.media.intake import intercept
 from bargein.services.media.tracks import PictureTrack, VoiceTrack
 from bargein.services.media.voice_receiver import RATE
 from bargein.services.transports import control
 
-from ._fragment import Fragment, credentials_of, replace_credentials, split_named_candidates
+from ._fragment import (
+    MAX_CANDIDATES,
+    Fragment,
+    credentials_of,
+    is_within_limit,
+    limit_candidates,
+    replace_credentials,
+    split_named_candidates,
+)
 from ._offer import parse_offer
 from ._path import Path
 from .transport import MAX_UNREAD_BYTES, WebRtcTransport
@@ -38,7 +48,6 @@ Args = TypeVarTuple("Args")
 
 log = logging.getLogger("bargein.webrtc")
 
-SECOND = 1_000_000_000
 CHANNEL_LABEL = "bargein"
 """The label of the data channel that carries messages, where a peer opens several."""
 GOODBYE_SECONDS = 0.5
@@ -80,6 +89,7 @@ class RtcConnection:
         self._servers = config.iceServers or []
         self.username = ""
         """The peer's `ice-ufrag`. Another one asks for an ICE restart."""
+        self._candidates: set[str] = set()
         self._negotiating = anyio.Lock()
         self._pc.on("datachannel", self._on_channel)
         self._pc.on("track", self._on_track)
@@ -116,7 +126,9 @@ class RtcConnection:
 
     async def _negotiate(self, offer: str, username: str) -> str:
         pc = self._pc
-        offer, later = split_named_candidates(offer)
+        if username != self.username:  # an ICE restart has other addresses
+            self._candidates.clear()
+        offer, later = split_named_candidates(limit_candidates(offer, self._candidates, MAX_CANDIDATES))
         await pc.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         if self._path is None:
             self._path = Path(self._dtls.transport, self._servers)
@@ -178,6 +190,12 @@ class RtcConnection:
 
     async def add_fragment(self, fragment: Fragment) -> None:
         """Add more addresses of the peer; names are looked up later. Raises what aiortc raises for a wrong address."""
+        allowed = tuple(
+            (line, mid)
+            for line, mid in fragment.candidates
+            if is_within_limit(f"candidate:{line}", self._candidates, MAX_CANDIDATES)
+        )
+        fragment = msgspec.structs.replace(fragment, candidates=allowed)
         for line, _ in fragment.candidates:
             candidate_from_sdp(line)  # raises for a line that is not a candidate
         if any(".local " in line for line, _ in fragment.candidates):

@@ -5,14 +5,20 @@ from __future__ import annotations
 import msgspec
 
 __all__ = [
+    "MAX_CANDIDATES",
     "Fragment",
     "credentials_of",
     "encode_fragment",
+    "is_within_limit",
+    "limit_candidates",
     "parse_fragment",
     "replace_credentials",
     "split_named_candidates",
 ]
 
+MAX_CANDIDATES = 32
+"""Addresses that a peer may have, in offers and patches together. ICE sends checks to each from each of ours, so an
+offer with thousands of them would keep the event loop busy for seconds, and aim packets at strangers."""
 END = "a=end-of-candidates"
 
 
@@ -83,6 +89,31 @@ def split_named_candidates(sdp: str) -> tuple[str, Fragment]:
     if complete:
         rest = [line for line in rest if line != END]
     return "\r\n".join([*rest, ""]), Fragment(candidates=tuple(named), complete=complete)
+
+
+def limit_candidates(sdp: str, seen: set[str], limit: int) -> str:
+    """Return a description without the addresses beyond a limit.
+
+    Args:
+        sdp: The description.
+        seen: The addresses that the peer has sent so far, to which new ones are added.
+        limit: The number of addresses that a peer may have.
+    """
+    return "".join(
+        line
+        for line in sdp.splitlines(keepends=True)
+        if not line.startswith("a=candidate:") or is_within_limit(line.removeprefix("a=").strip(), seen, limit)
+    )
+
+
+def is_within_limit(candidate: str, seen: set[str], limit: int) -> bool:
+    """Return whether a peer may have this address: it has sent it before, or it has not sent so many yet."""
+    if candidate in seen:
+        return True
+    if len(seen) >= limit:
+        return False
+    seen.add(candidate)
+    return True
 
 
 def _split_sections(sdp: str) -> list[list[str]]:

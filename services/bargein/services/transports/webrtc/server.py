@@ -21,7 +21,7 @@ from bargein.services.media.ice import IceServer, configuration
 from bargein.services.transports.sessions import RefusedError, Sessions
 from bargein.services.transports.transport import Peer
 
-from ._fragment import encode_fragment, parse_fragment
+from ._fragment import MAX_CANDIDATES, encode_fragment, limit_candidates, parse_fragment
 from .transport import WebRtcTransport
 
 if TYPE_CHECKING:
@@ -134,11 +134,11 @@ class WebRtcServer:
             params: A new peer's parameters for the code that builds its session.
 
         Raises:
-            RefusedError: There is no room for one more peer.
+            RefusedError: There is no room for one more peer, or its session failed at once.
             SignallingError: The offer is wrong.
             LookupError: No peer has this name, or no longer.
         """
-        self._check(sdp)
+        sdp = self._check(sdp)
         if name:
             transport, connection = self._find(name)
             return SdpAnswer(sdp=await self._answer(transport, connection, sdp), name=name)
@@ -199,16 +199,18 @@ class WebRtcServer:
         except KeyError:
             raise LookupError("this session does not exist, or it is over; make a new offer") from None
 
-    def _check(self, sdp: str) -> None:
-        """Refuse a wrong offer before a connection is made for it."""
+    def _check(self, sdp: str) -> str:
+        """Return an offer without the addresses that are too many. Raise `SignallingError` for a wrong one."""
         if len(sdp) > self.sessions.limits.max_message_bytes:
             raise SignallingError(
                 f"this offer has {len(sdp)} characters; at most {self.sessions.limits.max_message_bytes} are taken"
             )
+        sdp = limit_candidates(sdp, set(), MAX_CANDIDATES)  # first, because to parse thousands takes long
         try:
             self._offers.parse_offer(sdp)
         except ValueError as error:
             raise SignallingError(str(error)) from None
+        return sdp
 
     async def _answer(self, transport: WebRtcTransport, connection: RtcConnection, sdp: str) -> str:
         try:
@@ -226,6 +228,8 @@ class WebRtcServer:
             reason = {"failed": "the session failed", "expired": "the time is up"}.get(ending, reason)
             if transport.failure:
                 reason = f"{reason}: {transport.failure}"
+            if ending == "failed":  # if its offer is not answered yet, the answer to it says why
+                refusals.append(RefusedError(reason))
         except RefusedError as error:
             refusals.append(error)
         finally:

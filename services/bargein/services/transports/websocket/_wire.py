@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 
 from bargein.pipeline import LIVE, Audio, Frame, Interrupt, Played
+from bargein.pipeline.lowlevel import ns
 from bargein.services.transports import control
 from bargein.services.transports.control import ControlError, Finish, Ready, Start
 from bargein.services.transports.message_socket import Message
@@ -34,7 +35,6 @@ RATES: Final = (4_000, 384_000)
 MAX_CHANNELS: Final = 8
 MAX_GAP: Final = 250
 """Largest gap in the sequence that counts as dropped sound. Across a larger one, the sender began to count anew."""
-SECOND: Final = 1_000_000_000
 _HEADER = struct.Struct("<BBHIII")
 
 
@@ -109,7 +109,7 @@ class _WebSocketWire:
 
     @property
     def _pts(self) -> int:
-        return self._start + (self._count * SECOND // self._rate if self._rate else 0)
+        return self._start + (ns(self._count, self._rate) if self._rate else 0)
 
 
 class AgentWire(_WebSocketWire):

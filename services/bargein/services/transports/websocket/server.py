@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import importlib
 import ssl as tls
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
@@ -18,9 +17,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 from bargein.services import sockets
 from bargein.services.sockets import Socket
-from bargein.services.sockets.handshake import bearer_token
+from bargein.services.sockets.handshake import bearer_token, http_response, request_path
+from bargein.services.sockets.origin import is_loopback, refuse_origin
 from bargein.services.transports.message_socket import SocketTransport
-from bargein.services.transports.origin import is_loopback, refuse_origin
 from bargein.services.transports.sessions import BuildAgent, RefusedError, SessionLimits, Sessions
 
 from .accept import (
@@ -34,6 +33,11 @@ from .accept import (
 )
 
 __all__ = ["WebSocketServer", "serve_websocket"]
+
+BACKLOG = 1024
+"""Connections that may wait to be accepted. With the usual 100, a burst of clients waits for seconds."""
+SINGLE_HEADERS = ("Host", "Origin", "Authorization")
+"""Headers that decide whether a peer may connect, and must not be there twice."""
 
 
 class WebSocketServer:
@@ -95,73 +99,75 @@ async def serve_websocket(
     for path in accepts:
         if not path.startswith("/") or path != (path.rstrip("/") or "/"):
             raise ValueError(f"serve_websocket(paths={path!r}): expected a path such as '/twilio'")
-
-    async def check(connection: Any, request: Any) -> Any:
-        return await _refuse_request(
-            request, accepts, sessions, origins=origins or (), authorize=authorize, local=is_loopback(host)
-        )
-
-    async def accept_path(socket: Socket, request: ConnectionRequest) -> SocketTransport:
-        return await accepts[request.path](socket, request)
-
-    accept = limit_waiting(sessions, accept_path)
-
-    async def handle(socket: Socket, request: Any) -> None:
-        decided = authorize is None or bearer_token(request.headers.get("Authorization", ""))
-        connection = ConnectionRequest(
-            address=getattr(socket, "address", ""),
-            path=_path(request),
-            params=dict(parse_qsl(urlsplit(request.path).query)),
-            limits=sessions.limits,
-            authorize=None if decided else authorize,
-        )
-        await serve_websocket_peer(socket, sessions, connection, accept=accept)
-
+    # Without tokens as well, since a hostile page may have its name resolved to this server.
+    local = is_loopback(host) or authorize is None
+    door = _Door(sessions, accepts, origins or (), authorize, local=local)
     options: dict[str, Any] = {} if ssl is None else {"ssl": ssl}
     async with sockets.listen(
-        handle,
+        door.serve,
         host=host,
         port=port,
-        process_request=check,
+        process_request=door.refuse,
         max_size=sessions.limits.max_message_bytes,
         open_timeout=sessions.limits.open_seconds,
+        backlog=BACKLOG,
         **options,
     ) as server.port:
         yield server
 
 
-async def _refuse_request(
-    request: Any,
-    paths: Collection[str],
-    sessions: Sessions,
-    *,
-    origins: Collection[str],
-    authorize: Authorize | None,
-    local: bool,
-) -> Any:
-    """Return the HTTP response that refuses a request; None if it may go on."""
-    if _path(request) not in paths:
-        return _response(404, "Not Found", f"Nothing is served at {_path(request)}.")
-    origin, name = request.headers.get("Origin"), request.headers.get("Host", "")
-    if reason := refuse_origin(origin, name, origins, local=local):
-        return _response(403, "Forbidden", reason)
-    token = bearer_token(request.headers.get("Authorization", ""))
-    if authorize is not None and token and not await is_authorized(authorize, token):
-        return _response(401, "Unauthorized", "This token is wrong.")
-    try:
-        sessions.admit()
-    except RefusedError as error:
-        return _response(503, "Service Unavailable", str(error))
-    return None
+class _Door:
+    """Decides which requests may open a WebSocket, and serves those that do."""
 
+    def __init__(
+        self,
+        sessions: Sessions,
+        accepts: Mapping[str, Accept],
+        origins: Collection[str],
+        authorize: Authorize | None,
+        *,
+        local: bool,
+    ) -> None:
+        self._sessions = sessions
+        self._accepts = accepts
+        self._origins = origins
+        self._authorize = authorize
+        self._local = local
+        self._accept = limit_waiting(sessions, self._accept_path)
 
-def _path(request: Any) -> str:
-    return urlsplit(request.path).path.rstrip("/") or "/"
+    async def refuse(self, connection: Any, request: Any) -> Any:
+        """Return the HTTP response that refuses a request; None if it may go on."""
+        # With two of them, a proxy before this server may have checked the other one than is read here.
+        for name in SINGLE_HEADERS:
+            if len(request.headers.get_all(name)) > 1:
+                return http_response(400, "Bad Request", f"There is more than one {name} header.".encode())
+        path = request_path(request)
+        if path not in self._accepts:
+            return http_response(404, "Not Found", f"Nothing is served at {path}.".encode())
+        origin, name = request.headers.get("Origin"), request.headers.get("Host", "")
+        if reason := refuse_origin(origin, name, self._origins, local=self._local):
+            return http_response(403, "Forbidden", reason.encode())
+        token = bearer_token(request.headers.get("Authorization", ""))
+        if self._authorize is not None and token and not await is_authorized(self._authorize, token):
+            return http_response(401, "Unauthorized", b"This token is wrong.")
+        try:
+            self._sessions.admit()
+        except RefusedError as error:
+            return http_response(503, "Service Unavailable", str(error).encode())
+        return None
 
+    async def serve(self, socket: Socket, request: Any) -> None:
+        """Serve a peer until its session has ended."""
+        # A bearer token has been checked above; without one, the first message must have the token.
+        decided = self._authorize is None or bearer_token(request.headers.get("Authorization", ""))
+        connection = ConnectionRequest(
+            address=getattr(socket, "address", ""),
+            path=request_path(request),
+            params=dict(parse_qsl(urlsplit(request.path).query)),
+            limits=self._sessions.limits,
+            authorize=None if decided else self._authorize,
+        )
+        await serve_websocket_peer(socket, self._sessions, connection, accept=self._accept)
 
-def _response(status: int, phrase: str, text: str) -> Any:
-    body = text.encode()
-    headers = importlib.import_module("websockets.datastructures").Headers(
-        {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(body)), "Connection": "close"}
-    )
-    return importlib.import_module("websockets.http11").Response(status, phrase, headers, body)
+    async def _accept_path(self, socket: Socket, request: ConnectionRequest) -> SocketTransport:
+        return await self._accepts[request.path](socket, request)

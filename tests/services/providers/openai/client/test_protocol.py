@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bargein.services.history import Entry
+from bargein.services.history import Entry, History
 from bargein.services.providers.openai import wire
 from bargein.services.providers.openai.client._event_reader import BUSY_CODE, FATAL_CODES, HARMLESS_CODES
 from bargein.services.providers.openai.client.protocol import PROFILE, AudioForm, OpenAIProtocol
@@ -207,14 +207,22 @@ def test_it_becomes_ready_once() -> None:
 
 
 def test_the_end_of_the_session_is_told() -> None:
-    """The server's date becomes seconds from now; none, and one that has passed, become nothing."""
-    (event,) = hears(protocol(), "session.updated", session={"expires_at": int(time.time()) + 3600})
-    assert isinstance(event, SessionReady)
-    assert event.remaining_seconds == pytest.approx(3600, abs=60)
+    """The server's date is compared with the server's clock, never with ours; without that clock it says nothing."""
+    for at in (1_000.0, 1.8e9, 4e9):  # far from the present time, too
+        ours = protocol()
+        ours.server_time = at
+        (event,) = hears(ours, "session.updated", session={"expires_at": int(at) + 3600})
+        assert isinstance(event, SessionReady)
+        assert event.remaining_seconds == 3600
     for past in (None, 1, "soon", True, -1e300):
-        (event,) = hears(protocol(), "session.updated", session={"expires_at": past})
+        ours = protocol()
+        ours.server_time = 1.8e9
+        (event,) = hears(ours, "session.updated", session={"expires_at": past})
         assert isinstance(event, SessionReady)
         assert event.remaining_seconds is None
+    (event,) = hears(protocol(), "session.updated", session={"expires_at": int(time.time()) + 30})
+    assert isinstance(event, SessionReady)
+    assert event.remaining_seconds is None
 
 
 BENT = [
@@ -845,7 +853,7 @@ def test_telephone_sound(form: AudioForm) -> None:
 
 
 def test_a_conversation_is_seeded() -> None:
-    """Words by their role, of the agent's those that were heard; a call goes with its answer, and is not made again."""
+    """Words by their role, of the agent's those that were heard; a call goes with its answer."""
     ours = protocol()
     entries = [
         Entry(role="system", text="The shop is closed."),
@@ -866,6 +874,8 @@ def test_a_conversation_is_seeded() -> None:
         text_item("assistant", "output_text", "At nine,"),
         text_item("assistant", "output_text", "Goodbye."),
     ]
+    # A response of the new session may use the id again: then it is another call.
+    assert len(hears(ours, "response.output_item.done", response_id="r", item=CALL)) == 1
     assert hears(ours, "response.output_item.done", response_id="r", item=CALL) == []
 
 
@@ -885,3 +895,39 @@ def test_profiles_are_kept_apart() -> None:
     azure = msgspec.structs.replace(PROFILE, provider="Azure OpenAI")
     assert OpenAIProtocol(url="wss://example.invalid", headers={}, profile=azure).profile.provider == "Azure OpenAI"
     assert OpenAIProtocol.profile.provider == protocol().profile.provider == "OpenAI"
+
+
+def test_ids_of_earlier_calls_are_made_to_fit() -> None:
+    """Other providers have longer ids: a call and its results keep one id, and two calls keep two."""
+    ours, history = protocol(), History()
+    ids = [f"call-6f1c2a3b-1111-2222-3333-444455556666-{at}" for at in (0, 1)]
+    for call_id in (*ids, "call_short"):
+        history.call(call_id, "weather", "{}", "r1")
+        history.result(call_id, "sunny")
+    items = [message(each)["item"] for each in ours.seed(history.remembered)]
+    late = message(next(iter(ours.tool_result(ids[0], "rain"))))["item"]
+    calls = [item["call_id"] for item in items if item["type"] == "function_call"]
+    assert all(len(call_id) <= 32 for call_id in calls)
+    assert calls[2] == "call_short"
+    assert len(set(calls)) == 3
+    assert [item["call_id"] for item in items if item["type"] == "function_call_output"] == calls
+    assert late["call_id"] == calls[0]
+    own = message(next(iter(ours.tool_result("call-of-this-provider-with-a-very-long-id", "x"))))["item"]
+    assert own["call_id"] == "call-of-this-provider-with-a-very-long-id"
+
+
+def test_a_call_id_may_be_used_again_in_another_response() -> None:
+    """Within a response a call is reported once, however often it is sent; the same id later is another call."""
+    ours = protocol()
+
+    def calls(response_id: str) -> list[Event]:
+        item = {"type": "function_call", "call_id": "call_1", "name": "clock", "arguments": "{}", "status": "completed"}
+        fields = {"response_id": response_id, "item_id": "i", "output_index": 0}
+        events = hears(ours, "response.function_call_arguments.done", **fields, call_id="call_1", name="clock")
+        events += hears(ours, "response.output_item.done", **fields, item=item)
+        events += hears(ours, "response.done", response={"id": response_id, "status": "completed", "output": [item]})
+        return [event for event in events if isinstance(event, ToolCallReceived)]
+
+    for response_id in ("r1", "r2"):
+        (call,) = calls(response_id)
+        assert call == ToolCallReceived(response_id=response_id, call_id="call_1", name="clock", arguments="{}")

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
-from bargein.services.cascade.parts import Samples, Word
+from bargein.pipeline.lowlevel import Samples
+from bargein.services.cascade.parts import Word
 from bargein.services.providers.openai.client._speech_protocol import SpeechReader, TranscriptReader, wav
 from bargein.services.providers.openai.client.speech import OpenAISpeech, OpenAITranscription
 
@@ -109,7 +110,7 @@ async def heard(server: Server, pieces: int = 2, **options: Any) -> list[str]:
 
 async def spoken(server: Server, text: str = "Hi you.", **options: Any) -> list[Samples | Word]:
     options = {"retries": 0} | options
-    async with OpenAISpeech(api_key="secret", url=server.url, **options) as tts:
+    async with OpenAISpeech("gpt-4o-mini-tts", api_key="secret", url=server.url, **options) as tts:
         return [piece async for piece in tts.speak(text)]
 
 
@@ -238,7 +239,7 @@ def test_an_utterance_is_heard(backend: str) -> None:
         assert head.startswith("POST /v1/audio/transcriptions HTTP/1.1")
         assert "authorization: bearer secret" in head.lower()
         for name, value in {
-            "model": "gpt-4o-mini-transcribe",
+            "model": "gpt-transcribe",
             "response_format": "json",
             "stream": "true",
             "language": "en",
@@ -287,7 +288,7 @@ def test_a_sentence_is_spoken_as_it_is_made(backend: str) -> None:
 
     async def use(server: Server) -> None:
         pieces: list[Samples] = []
-        async with OpenAISpeech(api_key="secret", url=server.url + "/", instructions="Calm.") as tts:
+        async with OpenAISpeech("gpt-4o-mini-tts", api_key="secret", url=server.url + "/", instructions="Calm.") as tts:
             async for piece in tts.speak("Hi you."):
                 assert not isinstance(piece, Word)
                 go.set()
@@ -330,7 +331,7 @@ def test_a_key_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ValueError, match=f"{part.__name__}: no key; .*OPENAI_API_KEY"):
             part()
     monkeypatch.setenv("OPENAI_API_KEY", "environment")
-    assert (OpenAITranscription().rate, OpenAISpeech().rate) == (16_000, 24_000)
+    assert (OpenAITranscription().rate, OpenAISpeech("gpt-4o-mini-tts").rate) == (16_000, 24_000)
 
 
 @both
@@ -462,7 +463,7 @@ def test_what_was_begun_is_not_asked_again(backend: str) -> None:
 
     async def use(server: Server) -> None:
         seen: list[Any] = []
-        async with OpenAISpeech(api_key="secret", url=server.url) as tts:
+        async with OpenAISpeech("gpt-4o-mini-tts", api_key="secret", url=server.url) as tts:
             with pytest.raises(ConnectionError, match="broke off in the middle"):
                 async for piece in tts.speak("Hi you."):
                     seen.append(piece)
@@ -486,7 +487,7 @@ def test_nobody_there_is_told(backend: str) -> None:
     """With the address."""
 
     async def use(server: Server) -> None:
-        async with OpenAISpeech(api_key="secret", url="http://127.0.0.1:1/v1", retries=0) as tts:
+        async with OpenAISpeech("gpt-4o-mini-tts", api_key="secret", url="http://127.0.0.1:1/v1", retries=0) as tts:
             with pytest.raises(ConnectionError, match=r"http://127\.0\.0\.1:1/v1 cannot be reached"):
                 await anext(tts.speak("Hi."))
 
@@ -502,7 +503,7 @@ def test_an_interrupt_closes_the_connection(backend: str) -> None:
         await stream.send(head + PIECE.astype("<i2").tobytes())
 
     async def use(server: Server) -> None:
-        async with OpenAISpeech(api_key="secret", url=server.url) as tts:
+        async with OpenAISpeech("gpt-4o-mini-tts", api_key="secret", url=server.url) as tts:
             with anyio.CancelScope() as scope:
                 async with aclosing(tts.speak("Hi you.")) as pieces:
                     async for _ in pieces:

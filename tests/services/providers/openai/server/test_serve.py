@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal
 
 import anyio
 import pytest
+import trustme
 
 from bargein.pipeline import (
     Audio,
@@ -207,6 +210,7 @@ async def test_a_brain_that_ends() -> None:
 async def test_a_session_expires() -> None:
     """After its time comes the error of the service, and 1001."""
     async with piped(ScriptedBrain, limits=Limits(session_seconds=120)) as (client, served):
+        await client.say("hi", respond=False)
         closed = await client.end(within=200)
         assert anyio.current_time() == 120
     assert error(client.seen)["code"] == "session_expired"
@@ -218,11 +222,22 @@ async def test_a_session_expires() -> None:
 async def test_an_idle_session_ends() -> None:
     """A client that sends nothing is not kept for ever."""
     async with piped(ScriptedBrain, limits=Limits(idle_seconds=60)) as (client, served):
+        await client.say("hi", respond=False)
         await anyio.sleep(50)
         await client.say("hi", respond=False)
         await client.end(within=200)
         assert anyio.current_time() == 110
     assert served.ending == "idle"
+
+
+@pytest.mark.virtual
+async def test_a_client_that_never_says_anything_leaves_soon() -> None:
+    """It has seconds for its first message, and not the quarter of an hour that a conversation may pause."""
+    async with piped(ScriptedBrain) as (client, served):
+        closed = await client.end(within=60)
+        assert anyio.current_time() == Limits().first_message_seconds
+    assert (closed.code, served.ending) == (1001, "idle")
+    assert error(client.seen)["code"] == "session_idle"
 
 
 @pytest.mark.virtual
@@ -549,6 +564,56 @@ async def refusals() -> None:
         assert server.statistics().refused == 5
 
 
+UPGRADE = (
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+
+
+async def pages_and_paths() -> None:
+    async with serve(Made("Hi."), origins=["https://mine.example"]) as server:
+
+        async def status(path: str, *headers: str) -> int:
+            lines = [f"GET {path}?model=x HTTP/1.1", f"Host: 127.0.0.1:{server.port}", *UPGRADE, *headers, "", ""]
+            async with await anyio.connect_tcp("127.0.0.1", server.port) as stream:
+                await stream.send("\r\n".join(lines).encode())
+                return int((await stream.receive()).split(b" ")[1])
+
+        mine, evil = "Origin: https://mine.example", "Origin: https://evil.example"
+        assert await status("/v1/realtime") == 101, "a program sends no origin"
+        assert await status("/v1/realtime", mine) == 101
+        assert await status("/v1/realtime", f"Origin: http://127.0.0.1:{server.port}") == 101, "its own page"
+        assert await status("/v1/realtime", evil) == 403
+        assert await status("/v1/realtime", mine, evil) == 400, "a header that decides must not be repeated"
+        assert await status("/realtime") == 101, "as LiveKit asks for it"
+        assert await status("/v1") == 404
+        assert server.statistics().refused == 3
+
+
+async def silence_before_a_request() -> None:
+    async with serve(ScriptedBrain, limits=Limits(open_seconds=0.1)) as server:
+        async with await anyio.connect_tcp("127.0.0.1", server.port) as stream:
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                while True:
+                    await stream.receive()
+        await conversation(server)
+
+
+async def encrypted() -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    async with serve(Made("Hi."), ssl=context) as server:
+        assert server.url.startswith("wss://")
+        async with dial(endpoint(server, ssl=trusting)) as socket, connected(socket) as client:
+            await client.say("hi")
+            await client.next("response.done")
+
+
 async def wrong_handshakes() -> None:
     for faults, status in ((Faults(html_answer=True), 200), (Faults(refuse_status=429), 429)):
         async with serve(ScriptedBrain, faults=faults) as server:
@@ -591,6 +656,9 @@ FACTS = {
     "sixty conversations at once, each with a brain of its own": sixty,
     "a session that fails harms no other": one_fails,
     "path, key, model and number of sessions are checked, each with its status and a JSON body": refusals,
+    "pages of others are refused, and both paths lead in": pages_and_paths,
+    "a connection without a request is closed": silence_before_a_request,
+    "with a TLS context it is wss": encrypted,
     "a web page, or any status, in place of a WebSocket": wrong_handshakes,
     "an abrupt close is one without a goodbye": breaks,
     "leaving the block ends the sessions that are open": goes_away,
@@ -621,3 +689,8 @@ async def test_fields_that_cannot_be_are_refused_at_once() -> None:
     with pytest.raises(ValueError, match=r"session\.temperature"):
         async with serve(ScriptedBrain, session={"temperature": 1}):
             pass
+
+
+def test_a_misspelled_option_of_serve_is_named() -> None:
+    with pytest.raises(TypeError, match=r"^serve\(limit=\.\.\.\): .*did you mean limits=\?$"):
+        serve(ScriptedBrain, limit=None)  # type: ignore[call-arg]

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from bargein.pipeline import ResponseEnded, Transcript
+from bargein.pipeline.lowlevel import Samples
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Heard, Pacer, Resample, Spoken
 from bargein.services.cascade import Cascade, ToolRequest
-from bargein.services.cascade.parts import Samples
 from bargein.services.failover import Failover
 from bargein.services.providers.openai import OpenAIRealtime
 from bargein.services.providers.openai.server.serve import serve_socket
+from bargein.services.providers.rules import Rules
 from bargein.services.sockets import Endpoint, Socket, pipe
 from bargein.services.tools import tool
 from tests.services.cascade.parts import LETTER_MS, Ears, Mind, Voice
@@ -153,6 +154,35 @@ async def test_sound_that_stops_in_the_middle_of_speech_is_not_answered(create_r
         assert not client.of("input_audio_buffer.speech_stopped")
         await anyio.sleep(300)
         assert not client.of("response.created")
+
+
+async def test_a_response_outside_the_conversation() -> None:
+    """The cascade's model answers in text, and the history stays as it is."""
+    brain = Cascade(Ears(), Mind(["Hello!"], ["No."]), Voice())
+    async with piped(lambda: brain) as (client, _):
+        await client.say("Hi.")
+        await client.next("response.done")
+        wanted = {"conversation": "none", "instructions": "Is it about billing?", "metadata": {"topic": "billing"}}
+        await client.send("response.create", response=wanted)
+        done = (await client.next("response.done", 2))["response"]
+        assert (done["status"], done["metadata"]) == ("completed", {"topic": "billing"})
+        assert done["output"][0]["content"][0]["text"] == "No."
+        assert not client.of("error")
+    assert remembered(brain) == [("user", "Hi."), ("assistant", "Hello!")]
+
+
+async def test_a_system_item_and_a_request_are_answered_offline() -> None:
+    """As Pipecat begins a conversation, and later makes the agent speak: each response has words."""
+    brain = Cascade(Ears(), Rules(), Voice())
+    async with piped(lambda: brain) as (client, _):
+        for count, text in enumerate(("Greet the user.", "The user is silent; ask whether they are there."), 1):
+            content = [{"type": "input_text", "text": text}]
+            item = {"type": "message", "role": "system", "content": content}
+            await client.send("conversation.item.create", item=item)
+            await client.send("response.create")
+            await client.next("response.done", count)
+        assert said(client) == Rules().greeting
+        assert said(client, 2) == Rules().nudge
 
 
 async def test_a_barge_in() -> None:

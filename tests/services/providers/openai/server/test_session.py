@@ -34,11 +34,11 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.testing import tone
 from bargein.processors import SpeechContinued, TurnControl
-from bargein.services.frames import ClearAudio, Commit, Configure, Respond
+from bargein.services.frames import ClearAudio, Commit, Configure, OutOfBand, Respond
 from bargein.services.media.g711 import Codec, codec
 from bargein.services.providers.openai import wire
-from bargein.services.providers.openai.server._audio import UserAudio
-from bargein.services.providers.openai.server._session import random_id
+from bargein.services.providers.openai.server._core.audio import UserAudio
+from bargein.services.providers.openai.server._core.session import random_id
 from bargein.services.providers.openai.server.serve import Event, Remember, server_vad
 
 from .server_kit import Hand, error, keys, spoken, types
@@ -526,6 +526,50 @@ def test_a_change_of_an_item_in_progress_ends_its_response(change: str) -> None:
     assert hand.frames() == []
 
 
+def test_a_response_outside_the_conversation() -> None:
+    """It is text, beside a response in progress, and leaves the conversation as it is."""
+    hand = Hand(session={"instructions": "Be kind."})
+    hand.client("response.create")
+    hand.frames()
+    note = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Is it about billing?"}]}
+    wanted = {"conversation": "none", "instructions": "Say yes or no.", "input": [note], "metadata": {"topic": "b"}}
+    (created,) = hand.client("response.create", response=wanted)
+    response = created["response"]
+    assert (response["conversation_id"], response["output_modalities"]) == (None, ["text"])
+    assert response["metadata"] == {"topic": "b"}
+    assert hand.frames() == [Respond(instructions="Say yes or no.\n\nIs it about billing?", out_of_band=response["id"])]
+    items = [item.id for item in hand.core.conversation]
+    events = hand.brain(OutOfBand(name=response["id"], text="Yes."))
+    assert types(events) == [
+        "response.output_item.added",
+        "response.content_part.added",
+        "response.output_text.delta",
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.done",
+    ]
+    assert events[-1]["response"]["status"] == "completed"
+    assert events[-1]["response"]["output"][0]["content"] == [{"type": "output_text", "text": "Yes."}]
+    assert [item.id for item in hand.core.conversation] == items
+    assert hand.core.reply is not None, "the other one goes on"
+
+
+def test_a_response_outside_the_conversation_that_fails_or_is_cancelled() -> None:
+    """It ends once, whatever comes late; and there are not more of them than the server allows."""
+    hand = Hand()
+    ask = {"conversation": "none", "instructions": "Sum up."}
+    first, second = (hand.client("response.create", response=ask)[0]["response"]["id"] for _ in range(2))
+    (failed,) = hand.brain(OutOfBand(name=first, text="", reason="no model"))
+    assert failed["response"]["status_details"]["error"]["message"] == "no model"
+    (cancelled,) = hand.client("response.cancel", response_id=second)
+    assert cancelled["response"]["status"] == "cancelled"
+    assert hand.brain(OutOfBand(name=first, text="late"), OutOfBand(name=second, text="late")) == []
+    for _ in range(16):
+        assert types(hand.client("response.create", response=ask)) == ["response.created"]
+    assert error(hand.client("response.create", response=ask))["code"] == "too_many_responses"
+
+
 def test_what_is_not_cut_was_heard() -> None:
     """When the next turn comes, what was sent and not truncated counts as played, once."""
     hand = Hand()
@@ -794,7 +838,7 @@ REQUESTS: list[tuple[dict[str, Any], str | None, str | None]] = [
     ({"type": "input_audio_buffer.commit"}, "input_audio_buffer_commit_empty", None),
     ({"type": "response.cancel"}, "response_cancel_not_active", None),
     ({"type": "response.create", "response": {"foo": 1}}, "unknown_parameter", "response.foo"),
-    ({"type": "response.create", "response": {"conversation": "none"}}, "unsupported_value", "response.conversation"),
+    ({"type": "response.create", "response": {"input": [MESSAGE]}}, "unsupported_value", "response.input"),
     ({"type": "response.create", "response": {"metadata": {"a": 1}}}, "invalid_type", "response.metadata"),
     ({"type": "output_audio_buffer.clear"}, None, "type"),
     ({"type": "conversation.item.retrieve", "item_id": "x"}, "item_retrieve_invalid_item_id", "item_id"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal
@@ -75,7 +74,7 @@ class EventReader(Protocol):
         self._interrupts = True  # the server interrupts its response when the user speaks
         self._answers = True  # the server answers when the user has spoken
         self._transcripts: dict[str, str] = {}  # of the user's items, as far as they are known
-        self._calls: deque[str] = deque(maxlen=MAX_REMEMBERED)  # that have been reported
+        self._calls: deque[tuple[str, str]] = deque(maxlen=MAX_REMEMBERED)  # that have been reported, by response
         self._repeats_metadata = False  # responses name the request that they answer
         self._requests: deque[str] = deque(maxlen=8)  # event ids of response.create
         self._out_of_band_requests: dict[str | None, str] = {}  # names, by event id
@@ -185,9 +184,13 @@ class EventReader(Protocol):
     def _tool_call(
         self, response_id: str, call_id: str | None, name: str | None, arguments: str | None
     ) -> Iterator[Event]:
-        """Report a call once: the server sends it with its arguments, with its item and with its response."""
-        if call_id and name and call_id not in self._calls and response_id not in self._out_of_band:
-            self._calls.append(call_id)
+        """Report a call once: the server sends it with its arguments, with its item and with its response.
+
+        Some servers count the ids anew in each response, so the id alone does not say which call it is.
+        """
+        key = (response_id, call_id or "")
+        if call_id and name and key not in self._calls and response_id not in self._out_of_band:
+            self._calls.append(key)
             yield ToolCallReceived(response_id=response_id, call_id=call_id, name=name, arguments=arguments or "{}")
 
     def _response_done(self, response: wire.WireResponse, usage: wire.TokenUsage | None = None) -> Iterator[Event]:
@@ -264,9 +267,9 @@ class EventReader(Protocol):
         self._answers = detects and bool(turns.get("create_response", True))
         if not self._ready:
             self._ready = True
-            expires = session.get("expires_at")
-            # The server gives a date, so this is the one place that reads the wall clock and not AnyIO's.
-            left = expires - time.time() if isinstance(expires, int | float) and 0 < expires < 1e12 else 0
+            expires, now = session.get("expires_at"), self.server_time
+            # A date of the server counts only as a difference to the server's own clock.
+            left = expires - now if isinstance(expires, int | float) and 0 < expires < 1e12 and now is not None else 0
             session_id = str(session.get("id") or self._session_id)
             yield SessionReady(session_id=session_id, config=session, remaining_seconds=left if left > 1 else None)
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from bargein.services.cascade.parts import Samples
+from bargein.pipeline.lowlevel import Samples
 from bargein.services.providers._shared.remote_speech import PcmDecoder, decode_json
 from bargein.services.providers._shared.sse import EventTooLargeError, SseReader
 
@@ -200,8 +200,8 @@ class _Header:
 
     def rest(self) -> bytes:
         """Return what was held back, if it is too short to be a header."""
-        kept, self._begun = self._begun or b"", None
-        return b"" if len(kept) >= 12 else kept
+        rest, self._begun = self._begun or b"", None
+        return b"" if len(rest) >= 12 else rest
 
     def _check(self, tag: int, channels: int, rate: int, bytes_a_second: int, align: int, bits: int) -> None:
         if (channels, rate, bits) != (1, self._rate, 16):

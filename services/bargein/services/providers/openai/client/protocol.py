@@ -7,6 +7,7 @@ understood, and commands are written in the words of a `Dialect`.
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -44,6 +45,7 @@ PROFILE: Final = Profile(
     supports_out_of_band=True,
     supports_history_seeding=True,
     max_session_seconds=3600.0,
+    max_id_characters=32,
 )
 
 
@@ -78,6 +80,7 @@ class OpenAIProtocol(EventReader):
         self._token = token
         self._endpoint = Endpoint(url=url, headers=headers)
         self._count = 0  # for event ids
+        self._short_ids: dict[str, str] = {}  # ids of earlier calls that are too long for the provider
         super().__init__(codec({"type": form}), dialect)
 
     def endpoint(self) -> Endpoint | Awaitable[Endpoint]:
@@ -134,12 +137,11 @@ class OpenAIProtocol(EventReader):
         """Send an earlier conversation: the user's words, what was heard of the agent, tool calls and results."""
         for entry in entries:
             if entry.role == "call":
-                call = wire.WireItem(
-                    type="function_call", call_id=entry.call_id, name=entry.name, arguments=entry.arguments or "{}"
+                call_id, arguments = self._fit_call_id(entry.call_id), entry.arguments or "{}"
+                yield self._create(
+                    wire.WireItem(type="function_call", call_id=call_id, name=entry.name, arguments=arguments)
                 )
-                yield self._create(call)
                 yield from self.tool_result(entry.call_id, entry.output or "")
-                self._calls.append(entry.call_id)
             else:
                 kind = "output_text" if entry.role == "assistant" else "input_text"
                 parts = [wire.WirePart(type=kind, text=entry.remembered)] if entry.remembered else []
@@ -147,6 +149,14 @@ class OpenAIProtocol(EventReader):
                     parts += [_picture(data_uri(each), each.detail) for each in entry.seen]
                 if parts:
                     yield self._create(wire.WireItem(type="message", role=entry.role, content=parts))
+
+    def _fit_call_id(self, call_id: str) -> str:
+        """Return an id for a call of an earlier conversation, whose provider may allow longer ids than this one."""
+        limit = self.profile.max_id_characters
+        if limit is None or len(call_id) <= limit:
+            return call_id
+        short = f"call_{hashlib.blake2b(call_id.encode(), digest_size=16).hexdigest()}"[:limit]
+        return self._short_ids.setdefault(call_id, short)
 
     def audio(self, pcm: bytes) -> Message:
         """Send more of the user's sound."""
@@ -165,7 +175,8 @@ class OpenAIProtocol(EventReader):
     def text(self, text: str, item_id: str = "") -> Iterator[Message]:
         """Send what the user wrote. The server makes an id where ours is longer than it accepts."""
         part = wire.WirePart(type="input_text", text=text)
-        name = item_id if 0 < len(item_id) <= 32 else None
+        limit = self.profile.max_id_characters
+        name = item_id if item_id and (limit is None or len(item_id) <= limit) else None
         yield self._create(wire.WireItem(type="message", role="user", content=[part], id=name))
 
     def image(self, data: bytes, image_format: str, detail: str = "") -> Iterator[Message]:
@@ -175,6 +186,7 @@ class OpenAIProtocol(EventReader):
 
     def tool_result(self, call_id: str, output: str) -> Iterator[Message]:
         """Send the result of a tool call."""
+        call_id = self._short_ids.get(call_id, call_id)
         yield self._create(wire.WireItem(type="function_call_output", call_id=call_id, output=output))
 
     def respond(self, instructions: str = "") -> Iterator[Message]:
@@ -195,7 +207,7 @@ class OpenAIProtocol(EventReader):
 
     def out_of_band(self, name: str, instructions: str) -> Iterator[Message]:
         """Request a response in text outside the conversation. Its metadata tell it from others."""
-        asked = {
+        response = {
             "conversation": "none",
             "output_modalities": ["text"],
             "tool_choice": "none",
@@ -205,7 +217,7 @@ class OpenAIProtocol(EventReader):
         self._count += 1
         event = f"out-of-band-{self._count}"
         self._out_of_band_requests[event] = name
-        yield self._message(wire.ResponseCreate(event_id=event, response=asked))
+        yield self._message(wire.ResponseCreate(event_id=event, response=response))
 
     def cancel(self, response_id: str) -> Iterator[Message]:
         """Cancel this response and no other."""

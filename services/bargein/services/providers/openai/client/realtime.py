@@ -41,7 +41,7 @@ class OpenAIRealtime(Realtime):
             * `output`: `"audio"` (the default), or `"text"`, so that another voice can follow;
             * `turn_detection`: `"server_vad"` (the default), `"semantic_vad"`, a dictionary with the settings of
               either, or None for push to talk, where a `Commit` frame or a `Turns` processor above ends the turn;
-            * `transcription`: the model that transcribes the user (default `"gpt-4o-mini-transcribe"`), a dictionary
+            * `transcription`: the model that transcribes the user (default `"gpt-live-transcribe"`), a dictionary
               with its settings, or None for no transcripts;
             * `extra`: other fields of the session, merged over all of these;
             * `tools`, `fps`, `reconnect`, `history`, `connect`, `resume`: as in `Realtime`. `connect=dial_call` talks
@@ -55,7 +55,7 @@ class OpenAIRealtime(Realtime):
     @check_options
     def __init__(
         self,
-        model: str = "gpt-realtime",
+        model: str = "gpt-realtime-2.1",
         *,
         audio: AudioForm = "audio/pcm",
         url: str = "wss://api.openai.com/v1/realtime",
@@ -70,6 +70,6 @@ class OpenAIRealtime(Realtime):
         super().__init__(
             profile=profile,
             protocol=lambda: OpenAIProtocol(url=address, headers=sent, profile=profile, form=audio, dialect=dialect),
-            settings=model_settings(model, options, transcription="gpt-4o-mini-transcribe"),
+            settings=model_settings(model, options, transcription="gpt-live-transcribe"),
             **driver_options(options),
         )

@@ -10,8 +10,8 @@ from typing import Any, Protocol, Self, TypeVar
 import anyio
 import numpy as np
 
-from bargein.pipeline.lowlevel import check_options
-from bargein.services.cascade.parts import Samples, SpeechToText, TextToSpeech, Word
+from bargein.pipeline.lowlevel import Samples, check_options
+from bargein.services.cascade.parts import SpeechToText, TextToSpeech, Word
 from bargein.services.providers._shared.http import HttpClient, HttpFault
 from bargein.services.providers._shared.remote_speech import RemoteSpeech
 from bargein.services.sockets.retry import RETRYABLE_STATUSES, backoff_seconds, retry_after_seconds
@@ -172,7 +172,7 @@ class OpenAITranscription(_OverHttp, SpeechToText):
     @check_options
     def __init__(
         self,
-        model: str = "gpt-4o-mini-transcribe",
+        model: str = "gpt-transcribe",
         *,
         api_key: str | None = None,
         language: str = "",
@@ -230,7 +230,7 @@ class OpenAISpeech(_OverHttp, TextToSpeech):
     @check_options
     def __init__(
         self,
-        model: str = "gpt-4o-mini-tts",
+        model: str,
         *,
         voice: str = "alloy",
         api_key: str | None = None,

@@ -15,14 +15,14 @@ import msgspec
 from bargein.pipeline import Audio, Failure, Frame, Interrupt, Pipeline, Played, Processor, Session
 from bargein.pipeline.errors import SessionError
 from bargein.processors import Spoken
-from bargein.services.providers.openai.dialect import GA
+from bargein.services.providers.openai.dialect import GA, Dialect
+from bargein.services.providers.openai.server._core.audio import MakeVad, server_vad
+from bargein.services.providers.openai.server._core.session import ServerSession
+from bargein.services.providers.openai.server._core.state import Event
 from bargein.services.providers.openai.server_language import ServerLanguage
 from bargein.services.sockets import Socket, SocketClosedError
 
-from ._audio import MakeVad, server_vad
 from ._faults import FaultInjector, Faults
-from ._session import ServerSession
-from ._state import Event
 
 __all__ = ["Ending", "Limits", "MakeBrain", "ServedSessionOptions", "SocketSession"]
 
@@ -46,8 +46,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     session_seconds: float = 3600.0
     """Length of a session, as with the real service."""
+    open_seconds: float = 10.0
+    """Longest time from the connection to the end of its HTTP request."""
+    first_message_seconds: float = 20.0
+    """Longest time until the client's first message, which is `session.update` in most clients."""
     idle_seconds: float = 900.0
-    """Longest time without any message of the client."""
+    """Longest time without any message of the client, after the first one."""
     slow_seconds: float = 10.0
     """Longest time that the client may take to accept one message."""
 
@@ -219,19 +223,23 @@ class SocketSession:
     # From the client ------------------------------------------------------------------------------------------------
 
     async def _read(self) -> None:
+        wait_seconds = self.limits.idle_seconds
+        if isinstance(self._language, Dialect):  # protocols of other kinds need not begin with a message of the client
+            wait_seconds = min(wait_seconds, self.limits.first_message_seconds)
         while True:
             if self._faults.slow_reader_seconds:
                 await anyio.sleep(self._faults.slow_reader_seconds)
             data: str | bytes | None = None
             try:
-                with anyio.move_on_after(self.limits.idle_seconds):
+                with anyio.move_on_after(wait_seconds):
                     data = await self._socket.receive()
             except SocketClosedError:
                 self._end("closed")
                 return
             if data is None:
-                self._stop_idle(self.limits.idle_seconds)
+                self._stop_idle(wait_seconds)
                 return
+            wait_seconds = self.limits.idle_seconds
             for command in (data,) if self._language is GA else self._language.read(data):
                 self._core.on_message(command)
             self._pump()

@@ -36,8 +36,7 @@ ends with the brain's `ResponseEnded`. Neither the user's sound nor the agent's 
 
 from __future__ import annotations
 
-import hmac
-import json
+import ssl as tls
 from collections import deque
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -49,15 +48,16 @@ from bargein.pipeline.lowlevel import check_options
 from bargein.services import sockets
 from bargein.services.frames import Remember
 from bargein.services.providers.openai.dialect import GA
-from bargein.services.providers.openai.server_language import ServerLanguage
+from bargein.services.providers.openai.server._core.audio import MakeVad, server_vad
+from bargein.services.providers.openai.server._core.config import new_session
+from bargein.services.providers.openai.server._core.errors import RequestError
+from bargein.services.providers.openai.server._core.session import Event, ServerSession
 from bargein.services.sockets import Socket
-from bargein.services.sockets.handshake import bearer_token, http_response, query_parameter, request_path
+from bargein.services.sockets.handshake import query_parameter
+from bargein.services.sockets.origin import is_loopback
 
-from ._audio import MakeVad, server_vad
-from ._config import new_session
-from ._errors import RequestError
 from ._faults import Faults
-from ._session import Event, ServerSession
+from ._handshake import Handshake, choose_subprotocol
 from ._socket_session import Ending, Limits, MakeBrain, ServedSessionOptions, SocketSession
 
 __all__ = [
@@ -76,9 +76,6 @@ __all__ = [
     "serve_socket",
     "server_vad",
 ]
-
-KEY_SUBPROTOCOL = "openai-insecure-api-key."
-"""The beginning of a subprotocol that holds a key: browsers cannot set headers of a WebSocket."""
 
 
 class ServerStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,13 +98,14 @@ class ServerStatistics(msgspec.Struct, frozen=True, kw_only=True):
 class Server:
     """A running server: what the block of `serve` gets."""
 
-    def __init__(self, host: str, path: str = GA.path) -> None:
+    def __init__(self, host: str, path: str = GA.path, *, secure: bool = False) -> None:
         self.port = 0
         """The port at which it listens."""
         self.failures: deque[Exception] = deque(maxlen=100)
         """The newest exceptions that ended sessions."""
         self._host = f"[{host}]" if ":" in host else host
         self._path = path
+        self._scheme = "wss" if secure else "ws"
         self._open = 0
         self._counts = dict.fromkeys(("opened", "refused", "failed", "expired", "slow"), 0)
 
@@ -119,7 +117,7 @@ class Server:
     @property
     def url(self) -> str:
         """The WebSocket's URL, without the model."""
-        return f"ws://{self._host}:{self.port}{self._path}"
+        return f"{self._scheme}://{self._host}:{self.port}{self._path}"
 
     @property
     def sessions(self) -> int:
@@ -129,6 +127,18 @@ class Server:
     def statistics(self) -> ServerStatistics:
         """Return the counters as they are now."""
         return ServerStatistics(open=self._open, **self._counts)
+
+    async def _run(self, session: SocketSession) -> None:
+        self._open += 1
+        self._counts["opened"] += 1
+        try:
+            ending = await session.run()
+        finally:
+            self._open -= 1
+        if session.failure is not None:
+            self.failures.append(session.failure)
+        if ending in ("failed", "slow", "expired", "idle"):
+            self._counts["expired" if ending == "idle" else ending] += 1
 
     def __repr__(self) -> str:
         return f"<Server {self.url}, {self._open} open>"
@@ -142,10 +152,12 @@ async def serve(
     host: str = "127.0.0.1",
     port: int = 0,
     api_keys: Collection[str] | None = None,
+    origins: Collection[str] | None = None,
+    ssl: tls.SSLContext | None = None,
     max_sessions: int = 100,
     **options: Unpack[ServedSessionOptions],
 ) -> AsyncIterator[Server]:
-    """Serve brains at `/v1/realtime` for the time of the block, on asyncio or trio.
+    """Serve brains at `/v1/realtime` and `/realtime` for the time of the block, on asyncio or trio.
 
     Each connection is a session with its own brain. One that fails ends with an `error` event; the others go on.
 
@@ -154,26 +166,31 @@ async def serve(
         host: Address to listen at; the default is this machine only.
         port: Port to listen at; 0 takes a free one.
         api_keys: Keys that are accepted; None accepts clients without a key.
+        origins: Web pages that may connect besides this server's own, such as `https://example.com`; `*` for all.
+            Programs send no origin, and may connect.
+        ssl: The TLS context for `wss`; None for no encryption.
         max_sessions: Sessions at a time, at most.
-        options: Options of each session, see `ServedSessionOptions`: `session` (fields it begins with), `rate` (Hz that the
-            brain wants), `vad`, `limits`, `faults`, `dialect`.
+        options: Options of each session, see `ServedSessionOptions`: `session` (fields it begins with), `rate` (Hz that
+            the brain wants), `vad`, `limits`, `faults`, `dialect`.
 
     Raises:
         ModuleNotFoundError: The extra `websockets` is not installed.
         ValueError: `session` has fields or values that the interface does not allow.
         OSError: The port is taken.
     """
-    language = options.get("dialect", GA)
+    language, limits = options.get("dialect", GA), options.get("limits") or Limits()
     try:
         new_session("", "", 0, options.get("session"), lenient=language is not GA)
     except RequestError as error:
         raise ValueError(f"serve(session=...): {error}") from None
-    server = Server(host, language.path)
+    server = Server(host, language.path, secure=ssl is not None)
+    handshake = Handshake(
+        language, api_keys=api_keys, origins=origins or (), local=is_loopback(host), faults=options.get("faults")
+    )
 
     def check(connection: Any, request: Any) -> Any:
-        response = _refusal(request, api_keys, server._open >= max_sessions, options.get("faults"), language)
-        if response is not None:
-            server._counts["refused"] += 1
+        response = handshake.refusal(request, full=server._open >= max_sessions)
+        server._counts["refused"] += response is not None
         return response
 
     async def handle(socket: Socket, request: Any) -> None:
@@ -181,20 +198,11 @@ async def serve(
             await socket.close(1013, "too many sessions")
             return
         session = SocketSession(socket, make_brain, model=query_parameter(request, language.model), **options)
-        server._open += 1
-        server._counts["opened"] += 1
-        try:
-            ending = await session.run()
-        finally:
-            server._open -= 1
-        if session.failure is not None:
-            server.failures.append(session.failure)
-        if ending in ("failed", "slow", "expired", "idle"):
-            server._counts["expired" if ending == "idle" else ending] += 1
+        await server._run(session)
 
-    async with sockets.listen(
-        handle, host=host, port=port, process_request=check, select_subprotocol=_subprotocol
-    ) as server.port:
+    wire: dict[str, Any] = {} if ssl is None else {"ssl": ssl}
+    wire |= {"select_subprotocol": choose_subprotocol, "open_timeout": limits.open_seconds}
+    async with sockets.listen(handle, host=host, port=port, process_request=check, **wire) as server.port:
         yield server
 
 
@@ -221,60 +229,3 @@ async def serve_socket(
     if session.failure is not None:
         raise session.failure
     return ending
-
-
-# The handshake --------------------------------------------------------------------------------------------------------
-
-
-def _refusal(
-    request: Any, keys: Collection[str] | None, full: bool, faults: Faults | None, language: ServerLanguage
-) -> Any:
-    """Return the HTTP answer that refuses a handshake; None for one that may go on."""
-    if faults is not None and faults.html_answer:
-        page = b"<!doctype html><title>Hello</title><p>A web page.</p>"
-        return http_response(200, "OK", page, "text/html; charset=utf-8")
-    if faults is not None and faults.refuse_status:
-        return _problem(faults.refuse_status, "Refused", "A fault on demand.", "server_error", "refused")
-    path = request_path(request)
-    if path != language.path:
-        return _problem(404, "Not Found", f"Invalid URL (GET {path})", "invalid_request_error", None)
-    if keys is not None and (problem := _key_problem(request, keys, language.key_header)) is not None:
-        return problem
-    if language.model and not query_parameter(request, language.model):
-        message = f"You must provide a {language.model} parameter."
-        return _problem(400, "Bad Request", message, "invalid_request_error", f"missing_{language.model}")
-    if full:
-        message = "The server has as many sessions as it can take. Try again later."
-        return _problem(503, "Service Unavailable", message, "server_error", "server_overloaded")
-    return None
-
-
-def _key_problem(request: Any, keys: Collection[str], header: str) -> Any:
-    key = _key(request, header)
-    if not key:
-        where = f"an {header} header" if header else "an Authorization header, as Bearer"
-        message = f"You didn't provide an API key. Give it in {where}."
-        return _problem(401, "Unauthorized", message, "invalid_request_error", None)
-    if not any(hmac.compare_digest(key.encode(), each.encode()) for each in keys):
-        return _problem(401, "Unauthorized", "Incorrect API key provided.", "invalid_request_error", "invalid_api_key")
-    return None
-
-
-def _key(request: Any, header: str) -> str:
-    """Return the key of a request: of a header of its own, of `Authorization`, or of a subprotocol."""
-    if header and (value := request.headers.get(header)):
-        return str(value)
-    if token := bearer_token(request.headers.get("Authorization", "")):
-        return token
-    offered = ",".join(request.headers.get_all("Sec-WebSocket-Protocol")).split(",")
-    keys = (name.strip().removeprefix(KEY_SUBPROTOCOL) for name in offered if name.strip().startswith(KEY_SUBPROTOCOL))
-    return next(keys, "")
-
-
-def _subprotocol(connection: Any, offered: Collection[str]) -> str | None:
-    return "realtime" if "realtime" in offered else None
-
-
-def _problem(status: int, phrase: str, message: str, kind: str, code: str | None) -> Any:
-    body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
-    return http_response(status, phrase, json.dumps(body, indent=2).encode(), "application/json")

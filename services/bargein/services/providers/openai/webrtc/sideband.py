@@ -146,7 +146,7 @@ async def mint_secret(
     `http`.
 
     Args:
-        session: What the call begins with: `{"model": "gpt-realtime", "instructions": "..."}` and other fields of a
+        session: What the call begins with: `{"model": "gpt-realtime-2.1", "instructions": "..."}` and other fields of a
             session.
         seconds: How long the secret is valid, 10 to 7200 seconds.
         api_key: The key; None for that of the environment variable `OPENAI_API_KEY`.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
-from bargein.services.transports.origin import is_address_or_localhost, is_loopback, refuse_origin
+from bargein.services.sockets.origin import is_address_or_localhost, is_loopback, refuse_host, refuse_origin
 
 
 @pytest.mark.parametrize(
@@ -43,3 +45,12 @@ def test_who_listens_for_this_machine_only() -> None:
     """By the address it is bound to."""
     assert all(map(is_loopback, ("127.0.0.1", "127.0.0.2", "localhost", "::1")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.1.7", "agent.example")))
+
+
+def test_the_name_of_this_machine_is_its_own() -> None:
+    """A hostile page cannot have it; other names of a server are in `origins`."""
+    own = socket.gethostname()
+    assert refuse_host(f"{own}:8080", []) == ""
+    assert refuse_host(f"{own.upper()}.local", []) == ""
+    assert "not called agent.example" in refuse_host("agent.example", [])
+    assert refuse_host("agent.example", ["https://agent.example"]) == ""

@@ -29,18 +29,18 @@ from bargein.pipeline import (
     Usage,
 )
 from bargein.processors import Timing, TurnControl
-from bargein.services.frames import Say
+from bargein.services.frames import OutOfBand, Say
 from bargein.services.providers.openai import wire
 
-from ._audio import MakeVad, UserAudio, server_vad
-from ._config import new_session, update_session
-from ._errors import RequestError, explain_malformed
-from ._items import ServerConversation, ServerItem, check_item
-from ._pending import configuration
-from ._reply import ReplyWriter
-from ._responses import ResponseWriter
-from ._state import Event, SessionState
-from ._user_input import ServedUserInput
+from .audio import MakeVad, UserAudio, server_vad
+from .config import new_session, update_session
+from .errors import RequestError, explain_malformed
+from .items import ServerConversation, ServerItem, check_item
+from .pending import configuration
+from .reply import ReplyWriter
+from .responses import ResponseWriter
+from .state import Event, SessionState
+from .user_input import ServedUserInput
 
 __all__ = ["Event", "ServerSession", "random_id"]
 
@@ -121,6 +121,7 @@ class ServerSession:
             Transcript: user.on_transcript,
             SpeechStarted: user.on_speech_started,
             SpeechStopped: user.on_speech_stopped,
+            OutOfBand: responses.out_of_band.on_answer,
             Failure: self._on_failure,
         }
 

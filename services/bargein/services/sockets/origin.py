@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
@@ -18,7 +19,8 @@ def refuse_origin(origin: str | None, host: str, origins: Collection[str], *, lo
         origin: The `Origin` header; None where there is none.
         host: The `Host` header.
         origins: Other pages that may talk to this server, such as `https://example.com`; `*` for all.
-        local: Whether the server is for this machine only; then its name is checked as in `refuse_host`.
+        local: Whether the host is checked as in `refuse_host`: for a server for this machine only, and for one that
+            asks for no token.
     """
     if origin is None or "*" in origins or origin in origins:
         return ""
@@ -30,11 +32,11 @@ def refuse_origin(origin: str | None, host: str, origins: Collection[str], *, lo
 
 
 def refuse_host(host: str, origins: Collection[str]) -> str:
-    """Return why a server for this machine only does not answer to a host name, or an empty string if it does.
+    """Return why a server does not answer to a host name, or an empty string if it does.
 
-    A hostile page can have its own name resolved to 127.0.0.1 (DNS rebinding). Then the browser takes this server for
-    the page's own. The page cannot hide its name, though: it is in the `Host` header. Addresses cannot be rebound, and
-    the name of a proxy is in `origins`.
+    A hostile page can have its own name resolved to this server's address (DNS rebinding), 127.0.0.1 or one of the
+    local network. Then the browser takes this server for the page's own. The page cannot hide its name, though: it is
+    in the `Host` header. Addresses and the name of this machine cannot be rebound. Other names are in `origins`.
 
     Args:
         host: The `Host` header.
@@ -42,7 +44,10 @@ def refuse_host(host: str, origins: Collection[str]) -> str:
     """
     if not host or "*" in origins or is_address_or_localhost(host) or host in map(_host_of, origins):
         return ""
-    return f"this server is for its own machine and is not called {host}; name its page in origins= (demo: --origin)"
+    own = socket.gethostname().lower()
+    if own and host.partition(":")[0].lower() in (own, f"{own}.local"):
+        return ""
+    return f"this server is not called {host}; name its page in origins= (demo: --origin)"
 
 
 def is_address_or_localhost(host: str) -> bool:

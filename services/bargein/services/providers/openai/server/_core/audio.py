@@ -6,19 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from bargein.pipeline import Audio, Frame, ResponseEnded
+from bargein.pipeline.lowlevel import ns
 from bargein.processors import Resample, Vad
 from bargein.services.media.g711 import Codec, codec
 
 __all__ = ["MakeVad", "ReplyAudio", "UserAudio", "server_vad"]
 
-Samples = npt.NDArray[np.int16]
 MakeVad = Callable[[Mapping[str, Any]], Vad]
 """Makes the `Vad` for a session's `turn_detection` object."""
 
-SECOND = 1_000_000_000
 MAX_PIECE_MS = 100
 """Longest piece of sound that goes to the brain, so that starts and ends of speech stand between the right pieces."""
 MAX_DELTA_MS = 500
@@ -66,7 +64,7 @@ class UserAudio:
 
     @property
     def _pts(self) -> int:
-        return self._start + self._count * SECOND // self._codec.rate
+        return self._start + ns(self._count, self._codec.rate)
 
     def configure(self, form: Codec, turn: Mapping[str, Any] | None) -> None:
         """Set the format and the turn detection (None for none). A detector starts anew where its settings change."""

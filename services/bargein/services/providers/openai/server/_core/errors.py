@@ -79,6 +79,6 @@ def explain_malformed(data: str | bytes, problem: wire.MalformedError | str) -> 
     if found := _WRONG.search(text):
         name = found[3] or "type"
         expected = _TYPES.get(found[1].split(" | ")[0], found[1])
-        said = f"Invalid type for '{name}': expected {expected}, but got {found[2]} instead."
-        return RequestError("invalid_type", said, name), head
+        message = f"Invalid type for '{name}': expected {expected}, but got {found[2]} instead."
+        return RequestError("invalid_type", message, name), head
     return RequestError("invalid_json", f"We could not parse the JSON of your event. ({text:.200})"), head

@@ -8,9 +8,9 @@ from typing import Any
 
 from bargein.pipeline import Frame
 
-from ._audio import UserAudio
-from ._items import ServerConversation
-from ._pending import PendingItems
+from .audio import UserAudio
+from .items import ServerConversation
+from .pending import PendingItems
 
 __all__ = ["Event", "SessionState"]
 

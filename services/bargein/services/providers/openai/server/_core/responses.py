@@ -18,11 +18,12 @@ from bargein.pipeline import (
 from bargein.processors import Timing
 from bargein.services.frames import Say
 
-from ._config import response_settings
-from ._errors import RequestError
-from ._items import ServerItem
-from ._reply import ReplyWriter
-from ._state import SessionState
+from .config import response_settings
+from .errors import RequestError
+from .items import ServerItem
+from .out_of_band import OutOfBandResponses
+from .reply import ReplyWriter
+from .state import SessionState
 
 __all__ = ["ResponseWriter", "remember_newest"]
 
@@ -46,6 +47,8 @@ class ResponseWriter:
 
     def __init__(self, state: SessionState) -> None:
         self._state = state
+        self.out_of_band = OutOfBandResponses(state)
+        """Responses beside the conversation."""
         self.reply: ReplyWriter | None = None
         """The response in progress."""
         self.epoch = 0
@@ -67,13 +70,16 @@ class ResponseWriter:
     def create(self, changes: Mapping[str, Any] | None) -> None:
         """Create a response, as `response.create` asks. Raises `RequestError`."""
         state = self._state
+        settings = response_settings(state.session, changes, lenient=state.lenient)
+        if settings.get("conversation") == "none":
+            self.out_of_band.create(settings)
+            return
         if self.reply is not None:
             raise RequestError(
                 "conversation_already_has_active_response",
                 f"Conversation already has an active response in progress: {self.reply.id}. "
                 "Wait until the response is finished before creating a new one.",
             )
-        settings = response_settings(state.session, changes, lenient=state.lenient)
         if self.spoken and settings["audio"]["output"]["voice"] != state.voice:
             raise RequestError(
                 "cannot_update_voice", "Cannot update a conversation's voice if assistant audio is present."
@@ -88,6 +94,9 @@ class ResponseWriter:
 
     def cancel(self, response_id: str | None) -> None:
         """Cancel the response with an id, or the one in progress. Raises `RequestError` where there is none."""
+        if response_id is not None and response_id in self.out_of_band:
+            self.out_of_band.cancel(response_id)
+            return
         about_to_begin = self.reply is None and response_id is None and self._answering
         if not about_to_begin and (self.reply is None or response_id not in (None, self.reply.id)):
             raise RequestError("response_cancel_not_active", "Cancellation failed: no active response found")

@@ -11,7 +11,7 @@ from bargein.pipeline import Image
 from bargein.services.frames import Remember
 from bargein.services.providers.openai import wire
 
-from ._errors import RequestError, missing, wrong_value
+from .errors import RequestError, missing, wrong_value
 
 __all__ = ["ServerConversation", "ServerItem", "check_item"]
 
@@ -187,15 +187,15 @@ def _message(item: wire.WireItem, base: dict[str, Any]) -> ServerItem:
         if part.type not in CONTENT[item.role]:
             supported = " and ".join(f"'{each}'" for each in CONTENT[item.role])
             raise wrong_value(f"{path}.type", part.type, f"Supported values are: {supported}.")
-        kept: dict[str, Any] = {"type": part.type}
+        entry_part: dict[str, Any] = {"type": part.type}
         if part.type.endswith("_text"):
             if part.text is None:
                 raise missing(f"{path}.text")
             texts.append(part.text)
-            kept["text"] = part.text
+            entry_part["text"] = part.text
         elif part.type == "input_image":
             entry.images.append(_image(part, path))
-            kept |= {"image_url": part.image_url, "detail": part.detail or "auto"}
+            entry_part |= {"image_url": part.image_url, "detail": part.detail or "auto"}
         else:
             if part.type == "input_audio":
                 if part.audio is None:
@@ -203,8 +203,8 @@ def _message(item: wire.WireItem, base: dict[str, Any]) -> ServerItem:
                 entry.audio += part.audio
             elif part.transcript:
                 texts.append(part.transcript)
-            kept["transcript"] = part.transcript
-        content.append(kept)
+            entry_part["transcript"] = part.transcript
+        content.append(entry_part)
     entry.text = "\n".join(texts)
     return entry
 

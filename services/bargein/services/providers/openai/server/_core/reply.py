@@ -9,8 +9,8 @@ from bargein.pipeline import Audio, Usage
 from bargein.processors import Timing
 from bargein.services.media.g711 import codec
 
-from ._audio import ReplyAudio
-from ._items import ServerConversation, ServerItem
+from .audio import ReplyAudio
+from .items import ServerConversation, ServerItem
 
 __all__ = ["ReplyWriter"]
 
@@ -33,7 +33,7 @@ class ReplyWriter:
     Args:
         id: The response's id.
         settings: What holds for it, from `response_settings`.
-        conversation: The conversation's id and items.
+        conversation: The conversation's id and items; None for a response outside the conversation.
         send: Sends an event.
         new_id: Makes an id of a kind, such as `item`.
     """
@@ -42,7 +42,7 @@ class ReplyWriter:
         self,
         id: str,
         settings: dict[str, Any],
-        conversation: tuple[str, ServerConversation],
+        conversation: tuple[str, ServerConversation] | None,
         send: Send,
         new_id: Callable[[str], str],
     ) -> None:
@@ -54,7 +54,8 @@ class ReplyWriter:
         self.ms = 0.0
         """Length of the sound that was sent, in milliseconds."""
         self._settings = settings
-        self._conversation_id, self._conversation = conversation
+        self._conversation_id = conversation[0] if conversation is not None else None
+        self._conversation = conversation[1] if conversation is not None else None
         self._send = send
         self._new_id = new_id
         self._text_only = settings["output_modalities"] == ["text"]
@@ -155,8 +156,9 @@ class ReplyWriter:
         index = len(self._output)
         self._output.append(entry.item)
         self._send("response.output_item.added", response_id=self.id, output_index=index, item=dict(entry.item))
-        before = self._conversation.add(entry)
-        self._send("conversation.item.added", previous_item_id=before, item=dict(entry.item))
+        if self._conversation is not None:
+            before = self._conversation.add(entry)
+            self._send("conversation.item.added", previous_item_id=before, item=dict(entry.item))
         return index
 
     def _close(self, message: _Message, status: str) -> None:
@@ -173,8 +175,9 @@ class ReplyWriter:
 
     def _done(self, entry: ServerItem, index: int, item: dict[str, Any]) -> None:
         entry.item = self._output[index] = item
-        before = self._conversation.before(entry.id)
-        self._send("conversation.item.done", previous_item_id=before, item=item)
+        if self._conversation is not None:
+            before = self._conversation.before(entry.id)
+            self._send("conversation.item.done", previous_item_id=before, item=item)
         self._send("response.output_item.done", response_id=self.id, output_index=index, item=item)
 
     def _part(self, text: str) -> dict[str, Any]:

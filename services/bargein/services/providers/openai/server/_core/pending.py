@@ -8,8 +8,8 @@ from typing import Any
 from bargein.pipeline import Frame, ToolResult, UserText
 from bargein.services.frames import Commit, Configure, Respond
 
-from ._audio import UserAudio
-from ._items import ServerConversation, ServerItem
+from .audio import UserAudio
+from .items import ServerConversation, ServerItem
 
 __all__ = ["PendingItems", "configuration"]
 

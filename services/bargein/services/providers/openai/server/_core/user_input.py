@@ -9,10 +9,10 @@ from bargein.processors import SpeechContinued
 from bargein.services.frames import ClearAudio, Respond
 from bargein.services.media.g711 import codec
 
-from ._errors import RequestError
-from ._items import ServerItem
-from ._responses import ResponseWriter, remember_newest
-from ._state import SessionState
+from .errors import RequestError
+from .items import ServerItem
+from .responses import ResponseWriter, remember_newest
+from .state import SessionState
 
 __all__ = ["ServedUserInput"]
 

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ._errors import RequestError, missing, wrong_type, wrong_value
+from .errors import RequestError, missing, wrong_type, wrong_value
 
 __all__ = ["new_session", "response_settings", "update_session"]
 
@@ -121,9 +121,9 @@ def response_settings(
         "metadata": None,
     }
     result: dict[str, Any] = _merged(base, changes or {}, "response", _LENIENT_RESPONSE if lenient else _RESPONSE)
-    if result.get("conversation") == "none" or result.get("input"):
-        param = "response.conversation" if result.get("conversation") == "none" else "response.input"
-        raise RequestError("unsupported_value", "This server answers in the default conversation only.", param)
+    if result.get("input") and result.get("conversation") != "none":
+        message = "This server takes an input only for a response outside the conversation (conversation: 'none')."
+        raise RequestError("unsupported_value", message, "response.input")
     return result
 
 

@@ -1,0 +1,3 @@
+"""The protocol of one served session, without I/O."""
+
+__all__: list[str] = []
