@@ -1,8 +1,8 @@
 """Build steps of the site: one source folder for the reference, the lists of public names, and the table of frames.
 
 MkDocs calls the functions whose names begin with `on_`. A page asks for generated parts with two comments:
-`<!-- api bargein.processors -->` becomes the reference of every public name of that module, and `<!-- frames -->` becomes
-one section for each frame class.
+`<!-- api bargein.processors -->` becomes the reference of every public name of that module, and `<!-- frames -->`
+becomes one section for each frame class.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pkgutil
 import re
 import shutil
 import textwrap
+import types
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -62,30 +63,37 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return markdown.replace("<!-- frames -->", frame_sections()) if "<!-- frames -->" in markdown else markdown
 
 
+ROOMS = {
+    "listening": "Listening: speech, barge-in, turns",
+    "speaking": "Speaking: sentences, pacing, what was heard",
+    "audio": "Audio",
+    "video": "Video",
+    "observe": "Measuring",
+    "": "Frames and constants",
+}
+"""The folders of `bargein.processors`, in the order of the page, with their headings."""
+
+
 def api_directives(module_name: str) -> Iterator[str]:
     """Yield one mkdocstrings directive for each public name of a module, except for its frames."""
     module = importlib.import_module(module_name)
-    names = sorted(module.__all__, key=lambda name: (room(module, name), name.lower()))
+    names = sorted(module.__all__, key=str.lower)
     frames = [name for name in names if getattr(module, name) in public_frames()]
-    shown = ""
-    for name in names:
-        if name in frames:
-            continue
-        place = room(module, name)
-        if place != shown:
-            shown = place
-            yield f"### {place.capitalize()}\n"
-        yield f"::: {module_name}.{name}\n    options:\n      heading_level: {4 if place else 3}\n"
+    others = [name for name in names if name not in frames]
+    if module_name == "bargein.processors":
+        for folder, heading in ROOMS.items():
+            yield f"## {heading}\n"
+            yield from (f"::: {module_name}.{name}\n" for name in others if room(module, name) == folder)
+    else:
+        yield from (f"::: {module_name}.{name}\n" for name in others)
     if frames:
         yield f"Frames: {', '.join(f'[{name}](frames.md#{name.lower()})' for name in frames)}.\n"
 
 
-def room(module: Any, name: str) -> str:
-    """Return the folder of `bargein.processors` in which a name is defined; an empty string elsewhere."""
-    if module.__name__ != "bargein.processors":
-        return ""
+def room(module: types.ModuleType, name: str) -> str:
+    """Return the folder in which a name of `bargein.processors` is defined; empty if it is in none."""
     parts = getattr(getattr(module, name), "__module__", "").split(".")
-    return parts[2] if len(parts) > 3 and parts[2] in ("audio", "listening", "observe", "speaking", "video") else ""
+    return parts[2] if len(parts) > 3 and parts[2] in ROOMS else ""
 
 
 @cache

@@ -1,24 +1,22 @@
-"""One program for every realtime model: the line that makes the model is all that changes."""
+"""One program for every realtime model. Only the line that makes the model changes."""
 
 import sys
 
 import anyio
 
-from bargein.pipeline import Audio, Pipeline, ToolCall, UserText
+from bargein import Audio, Pacer, Pipeline, Resample, Spoken, ToolCall, UserText, tool
 from bargein.pipeline.testing import Harness, run_virtual
-from bargein.processors import Pacer, Resample, Spoken
 from bargein.services.realtime import Realtime
 from bargein.services.testing.rehearsal import rehearse
-from bargein.services.tools import tool
 
 PROVIDER = "OpenAI"  # or "Gemini", or any other of `bargein.services.providers.catalog.PROVIDERS`
-ASKS = [ToolCall(call_id="", name="clock", arguments='{"city": "Paris"}')]
+REQUEST = [ToolCall("", "clock", '{"city": "Paris"}')]
 STORY = "It is noon in Paris, and the bells are ringing all over the town while we speak."
 
 
 @tool
 async def clock(city: str) -> str:
-    """What time it is in a city."""
+    """Tell the time in a city."""
     return f"noon in {city}"
 
 
@@ -26,11 +24,11 @@ async def converse(model: Realtime) -> None:
     """Ask something that needs a tool, and interrupt the answer."""
     graph = Pipeline(Resample(model.profile.input_rate, channels=1), model, Spoken(), Pacer(), inputs=(Audio, UserText))
     async with Harness(graph) as harness:
-        await harness.send(UserText(text="What time is it in Paris?"))
+        await harness.send(UserText("What time is it in Paris?"))
         await harness.next(Audio, within=30)
         await anyio.sleep(1)
         harness.interrupt("I have heard enough")
-        await anyio.sleep(1)  # until the last of it has been reported as heard
+        await anyio.sleep(1)  # until the sink has reported what was heard
         (reply,) = [entry for entry in model.history if entry.role == "assistant" and entry.worth]
         print(f"{model.provider} said: {reply.remembered.strip()} | and wanted to say: {reply.text.strip()}")
         await harness.session.cancel()
@@ -38,8 +36,8 @@ async def converse(model: Realtime) -> None:
 
 async def main() -> None:
     provider = sys.argv[1] if len(sys.argv) > 1 else PROVIDER
-    # With a key, and without a stand-in:  await converse(GeminiLive(tools=[clock]))
-    async with rehearse(provider, ASKS, STORY, tools=[clock]) as model:
+    # A stand-in speaks the provider's protocol. With a key: await converse(GeminiLive(tools=[clock]))
+    async with rehearse(provider, REQUEST, STORY, tools=[clock]) as model:
         await converse(model)
 
 

@@ -1,21 +1,21 @@
-"""Work that blocks, in a thread of its own: one attribute, and the loop stays free."""
+"""Blocking work in a worker thread: one attribute, and the event loop stays free."""
 
 import time
 from collections.abc import Iterator
 
 import anyio
 
-from bargein.pipeline import Pipeline, Processor, Text
+from bargein import Pipeline, Processor, Text
 
 
 class Slow(Processor):
-    """A recogniser, a codec, a database: anything that takes its time without awaiting."""
+    """Stands for a recogniser, a codec or a database call that blocks."""
 
     blocking = True
 
     def process(self, frame: Text) -> Iterator[Text]:
         time.sleep(0.05)
-        yield Text(text=frame.text.upper())
+        yield Text(frame.text.upper())
 
 
 async def main() -> None:
@@ -31,7 +31,7 @@ async def main() -> None:
         group.start_soon(tick)
         async with Pipeline(Slow()).session() as session:
             for word in ("one", "two", "three"):
-                await session.send(Text(text=word))
+                await session.send(Text(word))
             session.end()
             print(" ".join([frame.text async for frame in session if isinstance(frame, Text)]))
         group.cancel_scope.cancel()

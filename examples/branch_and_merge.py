@@ -1,16 +1,16 @@
-"""Branches: the same sound goes to two meters side by side, and what they find merges again."""
+"""Branches: the same audio goes to two meters side by side, and their results merge."""
 
 from collections.abc import Iterator
 
 import anyio
 import numpy as np
 
-from bargein.pipeline import Audio, Branch, Frame, Pipeline, Processor
+from bargein import Audio, Branch, Frame, Pipeline, Processor
 from bargein.pipeline.testing import Scripted, framed, tone
 
 
 class Level(Frame, frozen=True):
-    """A frame of one's own is one small class."""
+    """A frame of your own is one small class."""
 
     what: str
     value: float
@@ -18,12 +18,12 @@ class Level(Frame, frozen=True):
 
 class Peak(Processor):
     def process(self, frame: Audio) -> Iterator[Level]:
-        yield Level(what="peak", value=float(np.abs(frame.samples.astype(int)).max()))
+        yield Level("peak", float(np.abs(frame.samples.astype(int)).max()))
 
 
 class Rms(Processor):
     def process(self, frame: Audio) -> Iterator[Level]:
-        yield Level(what="rms", value=float(np.sqrt(np.mean(frame.samples.astype(float) ** 2))))
+        yield Level("rms", float(np.sqrt(np.mean(frame.samples.astype(float) ** 2))))
 
 
 class Print(Processor):

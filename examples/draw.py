@@ -1,8 +1,8 @@
-"""A graph draws itself: fused groups, inboxes, and the delay along the way."""
+"""Draw a graph: fused groups, inboxes, and the declared delay along the path."""
 
 from collections.abc import Iterator
 
-from bargein.pipeline import Audio, Branch, Outlet, Pipeline, Processor, Text
+from bargein import Audio, Branch, Outlet, Pipeline, Processor, Text
 from bargein.pipeline.draw import mermaid
 
 
@@ -18,7 +18,7 @@ class Recognise(Processor):
     blocking = True
 
     def process(self, frame: Audio) -> Iterator[Text]:
-        yield Text(text="...")
+        yield Text("...")
 
 
 class Record(Processor):

@@ -1,10 +1,10 @@
-"""What an exception does is a policy of the one processor: end the session, lose a frame, or start anew."""
+"""Each processor decides what its exceptions do: end the session, drop a frame, or restart the processor."""
 
 from collections.abc import Iterator
 
 import anyio
 
-from bargein.pipeline import Failure, Pipeline, Processor, Text
+from bargein import Failure, Pipeline, Processor, Text
 
 
 class Fragile(Processor):
@@ -17,13 +17,13 @@ class Fragile(Processor):
 async def main() -> None:
     async with Pipeline(Fragile().options(on_error="drop", name="careful")).session() as session:
         for text in ("hello", "why?", "bye"):
-            await session.send(Text(text=text))
+            await session.send(Text(text))
         session.end()
         async for frame in session:
             print(frame.message if isinstance(frame, Failure) else getattr(frame, "text", frame))
     try:
         async with Pipeline(Fragile()).session() as session:
-            await session.send(Text(text="why?"))
+            await session.send(Text("why?"))
     except ValueError as error:
         print(f"{type(error).__name__}: {error} ({error.__notes__[0]})")
 

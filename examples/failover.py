@@ -1,6 +1,6 @@
-"""The brain of a call dies in the middle of a sentence, and another one goes on, knowing what was said.
+"""The brain of a call fails in the middle of a sentence, and another one continues with the same conversation.
 
-All on a virtual clock. With real ones: Failover(OpenAIRealtime(), lambda: Cascade(stt, llm, tts)).
+It runs on a virtual clock. With real models: Failover(OpenAIRealtime(), lambda: Cascade(stt, llm, tts)).
 """
 
 from collections.abc import AsyncIterator
@@ -8,11 +8,9 @@ from collections.abc import AsyncIterator
 import anyio
 import numpy as np
 
-from bargein.pipeline import UserText
+from bargein import Cascade, Failover, Heard, LanguageModel, Pacer, SpeechToText, Spoken, TextToSpeech, UserText
 from bargein.pipeline.testing import Harness, run_virtual, tone
-from bargein.processors import Heard, Pacer, Spoken
-from bargein.services.cascade import Cascade, LanguageModel, Prompt, SpeechToText, TextToSpeech
-from bargein.services.failover import Failover
+from bargein.services.cascade import Prompt
 from bargein.services.frames import BrainSwitched
 
 
@@ -23,7 +21,7 @@ class Fragile(LanguageModel):
         raise ConnectionError("the line to the data centre is gone")
 
 
-class Sturdy(LanguageModel):
+class Reliable(LanguageModel):
     async def answer(self, prompt: Prompt) -> AsyncIterator[str]:
         heard = next((entry.remembered for entry in prompt.entries if entry.role == "assistant"), "nothing")
         yield f"Excuse me. You have heard {heard.strip()!r}."
@@ -37,10 +35,10 @@ class Voice(TextToSpeech):
 async def main() -> None:
     brain = Failover(
         Cascade(SpeechToText(), Fragile(), Voice(), name="first"),
-        Cascade(SpeechToText(), Sturdy(), Voice(), name="second"),
+        Cascade(SpeechToText(), Reliable(), Voice(), name="second"),
     )
     async with Harness(brain, Spoken(), Pacer()) as harness:
-        await harness.send(UserText(text="May I return this?"))
+        await harness.send(UserText("May I return this?"))
         await anyio.sleep(10)
         for at, frame in harness.timeline:
             if isinstance(frame, BrainSwitched):

@@ -1,4 +1,4 @@
-"""A sound file in the user's place: the question is read, the answer is written, and both are kept in time."""
+"""A sound file in place of the user: read the question, write the answer, and write both in time."""
 
 import tempfile
 import wave
@@ -6,27 +6,32 @@ from pathlib import Path
 
 import anyio
 
-from bargein.pipeline import Audio, Outlet, Pipeline, Processor, ResponseEnded, ResponseStarted, SpeechStopped
-from bargein.pipeline.testing import framed, speech_like, tone
-from bargein.processors import Gain, Spoken, Vad
-from bargein.services.transports import FileTransport
+from bargein import (
+    Audio,
+    FileTransport,
+    Gain,
+    Outlet,
+    Pipeline,
+    Processor,
+    ResponseEnded,
+    ResponseStarted,
+    SpeechStopped,
+    Spoken,
+    Vad,
+)
+from bargein.pipeline.testing import speech_like, tone
 
 
 class Answer(Processor):
     """Answers when the user has stopped speaking."""
 
-    async def process(self, frame: SpeechStopped, out: Outlet[ResponseStarted | Audio | ResponseEnded]) -> None:
+    async def process(self, frame: Audio | SpeechStopped, out: Outlet[ResponseStarted | Audio | ResponseEnded]) -> None:
+        if isinstance(frame, Audio):
+            return  # the user's audio ends here
         reply = out.reply()
-        await reply.send(ResponseStarted(response_id="r"))
-        for piece in framed(tone(440, 1000), response_id="r"):
-            await reply.send(Audio(samples=piece.samples, rate=piece.rate, response_id="r"))
-        await reply.send(ResponseEnded(response_id="r"))
-
-
-class Ear(Processor):
-    """The user's sound ends here."""
-
-    def process(self, frame: Audio) -> None: ...
+        await reply.send(ResponseStarted("r"))
+        await reply.send(Audio(tone(440, 1000), 16_000, response_id="r"))
+        await reply.send(ResponseEnded("r"))
 
 
 def seconds(path: Path) -> float:
@@ -41,10 +46,10 @@ async def main(folder: Path) -> None:
         file.writeframes(speech_like(1000).tobytes())
 
     peer = FileTransport(question, answer, both=both, settle_seconds=0.2)
-    await Pipeline(peer.source, Vad(), Ear(), Answer(), Spoken(), peer.sink).run()
+    await Pipeline(peer.source, Vad(), Answer(), Spoken(), peer.sink).run()
     print(f"{peer.left.reason if peer.left else ''}: {seconds(answer):.1f} s of answer")
 
-    louder = FileTransport(question, folder / "louder.wav", pace=None, wait_seconds=0)  # no agent: it converts
+    louder = FileTransport(question, folder / "louder.wav", pace=None, wait_seconds=0)  # converts, without an agent
     await Pipeline(louder.source, Gain(6), louder.sink).run()
     print(f"{seconds(folder / 'louder.wav'):.1f} s made louder")
 

@@ -1,10 +1,10 @@
-"""Your own sync processor, and its unit test: no engine, no mock, no event loop."""
+"""Your own sync processor and its unit test, which needs no engine, no mock and no event loop."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from bargein.pipeline import Audio, Pipeline, Processor
+from bargein import Audio, Pipeline, Processor
 from bargein.pipeline.testing import Scripted, framed, tone
 
 
@@ -19,7 +19,7 @@ class Gain(Processor):
 
 
 class Peak(Processor):
-    """A sink that keeps the greatest sample it has seen."""
+    """A sink that remembers the greatest sample."""
 
     highest = 0
 

@@ -1,4 +1,4 @@
-"""A provider added from outside the package: what its messages mean, and what it can do. The rest is shared."""
+"""Your own realtime provider: what its messages mean, and what it can do. Everything else is shared."""
 
 import json
 from collections.abc import AsyncIterator, Iterable
@@ -6,51 +6,41 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from bargein.pipeline import Text
-from bargein.pipeline.testing import run_virtual
-from bargein.services.realtime import (
-    Event,
-    Profile,
-    Protocol,
-    Realtime,
-    ResponseOver,
-    SessionReady,
-    Settings,
-    TextPiece,
-)
+from bargein import Text
+from bargein.services.realtime import Profile, Protocol, Realtime, ResponseOver, SessionReady, Settings, TextPiece
 from bargein.services.sockets import Endpoint, Socket, pipe
 
 
-class Echo(Protocol):  # no I/O in it, so its tests need no event loop; one instance serves one connection
-    profile = Profile(provider="Echo", input_rate=16_000, output_rate=16_000)  # what is not said, it cannot do
+class Echo(Protocol):  # no I/O, so its tests need no event loop; one instance for each connection
+    profile = Profile(provider="Echo", input_rate=16_000, output_rate=16_000)  # all capabilities are off
 
     def endpoint(self) -> Endpoint:
-        return Endpoint(url="wss://echo.invalid")  # given to `connect`; keys would be in its headers
+        return Endpoint(url="wss://echo.invalid")  # goes to `connect`; a key would be in its headers
 
     def open_session(self, settings: Settings) -> Iterable[str]:
-        return ()  # this provider greets first, and wants to know nothing
+        return ()  # this provider greets first and needs no settings
 
     def text(self, text: str, item_id: str = "") -> Iterable[str]:
         yield json.dumps({"do": "hear", "text": text})
 
     def respond(self, instructions: str = "") -> Iterable[str]:
-        yield json.dumps({"do": "answer"})  # apart from `text`: it waits while a response is being made
+        yield json.dumps({"do": "answer"})  # sent after `text`, when no other response is being made
 
-    def receive(self, data: str | bytes) -> Iterable[Event]:  # a real one gives a ProtocolFault for what is no JSON
-        match json.loads(data):  # what is unknown matches nothing, so that the provider may learn new words
+    def receive(self, data: str | bytes) -> Iterable[SessionReady | TextPiece | ResponseOver]:
+        match json.loads(data):  # unknown messages match nothing, so the provider may add some
             case {"is": "ready"}:
-                yield SessionReady(session_id="echo")  # nothing but the opening is sent before this
-            case {"is": "reply", "id": str(name), "text": str(text)}:
-                yield TextPiece(response_id=name, item_id="", text=text)  # the first of a new name begins the response
-                yield ResponseOver(response_id=name)
+                yield SessionReady(session_id="echo")  # before this, only the opening messages are sent
+            case {"is": "reply", "id": str(response_id), "text": str(text)}:
+                yield TextPiece(response_id=response_id, item_id="", text=text)  # the first piece begins the response
+                yield ResponseOver(response_id=response_id)
 
 
 @asynccontextmanager
-async def connect(endpoint: Endpoint) -> AsyncIterator[Socket]:  # in place of a WebSocket: the provider, in memory
+async def connect(endpoint: Endpoint) -> AsyncIterator[Socket]:  # the provider in memory, in place of a WebSocket
     async def echo() -> None:
         await there.send('{"is": "ready"}')
-        heard, _ = [json.loads(await there.receive()) for _ in ("hear", "answer")]
-        await there.send(json.dumps({"is": "reply", "id": "r1", "text": f"You said: {heard['text']}"}))
+        question, _ = [json.loads(await there.receive()) for _ in ("hear", "answer")]
+        await there.send(json.dumps({"is": "reply", "id": "r1", "text": f"You said: {question['text']}"}))
 
     here, there = pipe()
     async with anyio.create_task_group() as group:
@@ -66,4 +56,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    run_virtual(main)
+    anyio.run(main)

@@ -1,18 +1,18 @@
-"""A switch that is turned while the session runs: the next frame goes the new way."""
+"""A switch that changes while the session runs: the next frame takes the new route."""
 
 from collections.abc import Iterator
 
 import anyio
 
-from bargein.pipeline import Pipeline, Switch, Text
+from bargein import Pipeline, Switch, Text
 
 
 def polite(frame: Text) -> Iterator[Text]:
-    yield Text(text=f"Would you please {frame.text}?")
+    yield Text(f"Would you please {frame.text}?")
 
 
 def brisk(frame: Text) -> Iterator[Text]:
-    yield Text(text=f"{frame.text.capitalize()}!")
+    yield Text(f"{frame.text.capitalize()}!")
 
 
 def say(frame: Text) -> None:
@@ -22,9 +22,9 @@ def say(frame: Text) -> None:
 async def main() -> None:
     manner = Switch("polite", polite=polite, brisk=brisk)
     async with Pipeline(manner, say).session() as session:
-        await session.send(Text(text="sit down"))
+        await session.send(Text("sit down"))
         manner.route = "brisk"
-        await session.send(Text(text="sit down"))
+        await session.send(Text("sit down"))
 
 
 if __name__ == "__main__":

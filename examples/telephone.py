@@ -1,23 +1,23 @@
-"""An agent on the telephone: the media stream of Twilio, with a caller made of messages in Twilio's place."""
+"""An agent on the telephone: a media stream of Twilio. The messages of Twilio and the caller are simulated."""
 
 import base64
 import json
 
 import anyio
 
-from bargein.pipeline import Outlet, Pipeline, Processor, UserText
+from bargein import Outlet, Pipeline, Processor, Transport, UserText, serve_websocket
 from bargein.services.sockets import Endpoint, Socket, dial
 from bargein.services.testing import ScriptedBrain
-from bargein.services.transports import Dtmf, Transport, serve_websocket
+from bargein.services.transports import Dtmf
 from bargein.services.transports.telephony import accept_twilio
 
 
 class Keys(Processor):
-    """A key is a question."""
+    """Turns each key into a question."""
 
     async def process(self, frame: Dtmf, out: Outlet[UserText]) -> None:
         print("the caller presses", frame.digit)
-        await out.send(UserText(text=f"I pressed {frame.digit}."))
+        await out.send(UserText(f"I pressed {frame.digit}."))
 
 
 def agent(call: Transport) -> Pipeline:
@@ -37,9 +37,9 @@ async def caller(socket: Socket) -> None:
     while heard_ms < 500:
         message = json.loads(await socket.receive())
         if message["event"] == "media":
-            heard_ms += len(base64.b64decode(message["media"]["payload"])) / 8  # 8 kHz, a byte each
+            heard_ms += len(base64.b64decode(message["media"]["payload"])) / 8  # 8 kHz, one byte a sample
         else:
-            await send(**message)  # a mark: it has been played so far
+            await send(**message)  # a mark: the audio before it was played
     await send(event="stop", streamSid="MZ1")
     print(f"{heard_ms:.0f} ms were heard")
 

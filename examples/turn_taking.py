@@ -1,53 +1,53 @@
-"""A cough is forgiven, a barge-in is not: what BargeIn does, and which words of the agent were heard.
+"""A cough does not interrupt the agent, speech does. See what BargeIn does, and which words were heard.
 
-The agent reads a sentence; at 1 s the user coughs, at 3 s the user speaks. All on a virtual clock.
+The agent reads a sentence. At 1 s the user coughs, at 3 s the user speaks. It runs on a virtual clock.
 """
 
-import anyio
 import numpy as np
 
-from bargein.pipeline import (
+from bargein import (
     Audio,
-    Hold,
-    Inbox,
+    BargeIn,
+    Heard,
     Interrupt,
     Outlet,
+    Pacer,
     Processor,
     ResponseEnded,
     ResponseStarted,
-    Resume,
+    Spoken,
     Text,
+    Turn,
+    Turns,
     UserText,
+    Vad,
 )
+from bargein.pipeline import Hold, Resume
 from bargein.pipeline.testing import Harness, framed, run_virtual, silence, speech_like, tone
-from bargein.processors import BargeIn, Heard, Pacer, Spoken, Turn, Turns, Vad
 
 SENTENCE = "Our opening hours are nine to five from Monday to Friday, and ten to four on Saturdays."
 Reply = ResponseStarted | Text | Audio | ResponseEnded
 
 
 class Agent(Processor):
-    """Hears the user's sound, and says the sentence: the text, and five seconds of something for a voice."""
+    """Takes the user's audio, and says the sentence: its text, and five seconds of a tone in place of a voice."""
 
-    async def run(self, inbox: Inbox[Audio | UserText], out: Outlet[Reply]) -> None:
-        async for frame in inbox:
-            if isinstance(frame, UserText):
-                out.respond(self.speak)
+    async def process(self, frame: Audio | UserText, out: Outlet[Reply]) -> None:
+        if isinstance(frame, UserText):
+            out.respond(self.speak)
 
     async def speak(self, reply: Outlet[Reply]) -> None:
-        await reply.send(ResponseStarted(response_id="r"))
-        await reply.send(Text(text=SENTENCE, response_id="r", final=True))
-        for frame in framed(tone(200, 5000), response_id="r"):
-            await reply.send(Audio(samples=frame.samples, rate=frame.rate, response_id="r"))
-        await reply.send(ResponseEnded(response_id="r"))
+        await reply.send(ResponseStarted("r"))
+        await reply.send(Text(SENTENCE, final=True, response_id="r"))
+        await reply.send(Audio(tone(200, 5000), 16_000, response_id="r"))
+        await reply.send(ResponseEnded("r"))
 
 
 async def main() -> None:
-    user = np.concatenate([silence(1000), speech_like(140), silence(1860), speech_like(1500), silence(2000)])
+    user = np.concatenate([silence(1000), speech_like(140), silence(1860), speech_like(1500), silence(3000)])
     async with Harness(Vad(), BargeIn(min_ms=300), Turns(transcript_ms=0), Agent(), Spoken(), Pacer()) as harness:
-        await harness.send(UserText(text="When are you open?"))
+        await harness.send(UserText("When are you open?"))
         await harness.play(list(framed(user)))
-        await anyio.sleep(1)
         for at, frame in harness.timeline:
             if isinstance(frame, Hold | Resume | Interrupt | Turn):
                 print(f"{at * 1000:6.0f} ms  {frame!r}")

@@ -1,23 +1,19 @@
-"""Two agents talk to each other over a WebSocket: a client is a transport, too, the other way round.
+"""Two agents talk to each other over a WebSocket. A client is a transport, too, in the other direction.
 
-Each hears the other's voice, waits until it is silent, and says its next sentence.
+Each agent waits until it has heard the other's sentence, and then says its next one.
 """
 
 import anyio
 
-from bargein.pipeline import Audio, Outlet, Pipeline, Processor
+from bargein import Audio, Outlet, Pipeline, Processor, connect_websocket, serve_websocket
 from bargein.pipeline.testing import framed, speech_like
-from bargein.services.transports import connect_websocket, serve_websocket
 
 
 class Talker(Processor):
-    """Says so many things, each when the other has been silent for a fifth of a second."""
+    """Says a number of sentences, each after it has heard 200 ms of the other agent."""
 
-    def __init__(self, name: str, times: int, *, begins: bool = False) -> None:
+    def __init__(self, name: str, times: int) -> None:
         self.name, self.left, self.heard_ms = name, times, 0.0
-        self.turn = anyio.Event()
-        if begins:
-            self.turn.set()
 
     async def process(self, frame: Audio, out: Outlet[Audio]) -> None:
         self.heard_ms += frame.ms
@@ -30,7 +26,7 @@ class Talker(Processor):
             self.left -= 1
             print(f"{self.name} speaks")
             for piece in framed(speech_like(200), response_id="r"):
-                await reply.send(Audio(samples=piece.samples, rate=piece.rate, response_id="r"))
+                await reply.send(Audio(piece.samples, piece.rate, response_id="r"))
 
 
 async def main() -> None:
@@ -39,7 +35,7 @@ async def main() -> None:
         async with connect_websocket(server.url) as client:
             second = Talker("Bob", 2)
             async with Pipeline(client.source, second, client.sink, inputs=Audio).session() as session:
-                await client.speak(speech_like(200), 16_000)  # somebody has to begin
+                await client.speak(speech_like(200), 16_000)  # begins the conversation
                 await anyio.sleep(1.5)
                 await session.cancel()
     print("and that was that")

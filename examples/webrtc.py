@@ -1,7 +1,7 @@
-"""An agent behind WebRTC: signalling is two strings, so any HTTP framework will do. The browser is a peer of aiortc.
+"""An agent behind WebRTC. Signalling is two strings, so any HTTP framework can do it. aiortc plays the browser.
 
-The peer asks by a message, hears the answer on its track, and interrupts it. With a page in its place, `offer` is what
-a POST calls; the page's own part is twenty lines of JavaScript, in docs/transports.md.
+The peer asks by a message, hears the answer on its track, and interrupts it. With a real page, a POST request calls
+`offer`. docs/guides/transports.md has the page's twenty lines of JavaScript.
 """
 
 import json
@@ -12,10 +12,8 @@ import numpy as np
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack
 
-from bargein.pipeline import Pipeline
+from bargein import Pipeline, Sessions, Transport, WebRtcServer
 from bargein.services.testing import ScriptedBrain
-from bargein.services.transports import Sessions, Transport
-from bargein.services.transports.webrtc import WebRtcServer
 
 
 def agent(peer: Transport) -> Pipeline:
@@ -23,7 +21,7 @@ def agent(peer: Transport) -> Pipeline:
 
 
 async def browser(server: WebRtcServer) -> None:
-    pc, told = RTCPeerConnection(RTCConfiguration(iceServers=[])), anyio.Event()
+    pc, flushed = RTCPeerConnection(RTCConfiguration(iceServers=[])), anyio.Event()
     pc.addTrack(AudioStreamTrack())
     tracks: list[Any] = []
     pc.on("track", tracks.append)
@@ -33,11 +31,11 @@ async def browser(server: WebRtcServer) -> None:
     def on_message(data: str) -> None:
         message = json.loads(data)
         if message["type"] != "text":
-            print("told:", message["type"], message.get("state", ""))
+            print("received:", message["type"], message.get("state", ""))
         if message["type"] == "ready":
             channel.send('{"type": "text", "text": "What time is it?"}')
         elif message["type"] == "flush":
-            told.set()
+            flushed.set()
 
     await pc.setLocalDescription(await pc.createOffer())
     answer = await server.offer(pc.localDescription.sdp)
@@ -46,7 +44,7 @@ async def browser(server: WebRtcServer) -> None:
         pass  # silence
     print("the agent is heard")
     channel.send('{"type": "interrupt"}')
-    await told.wait()
+    await flushed.wait()
     await pc.close()
 
 

@@ -1,15 +1,23 @@
-"""An agent on a WebSocket, and a program that talks to it. With `drain_on_signal` it ends without a broken word.
+"""An agent on a WebSocket, and a client that talks to it.
 
-The client asks, is answered in words and sound at the pace of speech, and interrupts; nothing of the old answer comes
-after the flush. A page in its place needs what docs/transports.md says about the wire.
+The client asks, gets text and audio in real time, and interrupts. Nothing of the old answer arrives after the flush.
+docs/guides/transports.md describes the messages, for clients in other languages.
 """
 
 import anyio
 
-from bargein.pipeline import Audio, Interrupt, Pipeline, Transcript, UserText
-from bargein.processors import Spoken
+from bargein import (
+    Audio,
+    Interrupt,
+    Pipeline,
+    Spoken,
+    Transcript,
+    Transport,
+    UserText,
+    connect_websocket,
+    serve_websocket,
+)
 from bargein.services.testing import ScriptedBrain
-from bargein.services.transports import Transport, connect_websocket, serve_websocket
 
 
 def agent(peer: Transport) -> Pipeline:
@@ -20,7 +28,7 @@ def agent(peer: Transport) -> Pipeline:
 async def main() -> None:
     async with serve_websocket(agent, authorize=lambda token: token == "open sesame") as server:
         async with connect_websocket(server.url, token="open sesame") as client:
-            await client.send(UserText(text="Tell me a story."))
+            await client.send(UserText("Tell me a story."))
             heard, stale, epoch, words = 0.0, 0, 0, ""
             async for frame in client:
                 if isinstance(frame, Transcript) and frame.speaker == "agent":
@@ -32,8 +40,8 @@ async def main() -> None:
                 elif isinstance(frame, Audio):
                     heard += frame.ms
                     if heard == 500:
-                        await client.send(Interrupt(reason="the user had enough"))
-            await client.send(UserText(text="That will do."))
+                        await client.send(Interrupt("the user had enough"))
+            await client.send(UserText("That will do."))
             async for frame in client:
                 if isinstance(frame, Audio):
                     stale += frame.epoch < epoch
