@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import pathlib
 import re
 import signal
@@ -10,6 +11,8 @@ import sys
 import urllib.request
 
 import pytest
+
+import bargein.pipeline
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -65,6 +68,33 @@ def test_servers_serve(path: pathlib.Path, block: str, tmp_path: pathlib.Path) -
 def test_imports_are_explicit(path: pathlib.Path) -> None:
     """A reader sees where each name comes from."""
     assert not re.search(r"^\s*from \S+ import \*", "\n".join(python_blocks(path)), re.MULTILINE)
+
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+PROGRAMS = [(path, "\n".join(python_blocks(path))) for path in WITH_CODE] + [
+    (path, path.read_text()) for path in EXAMPLES
+]
+
+
+@pytest.mark.parametrize(("path", "program"), PROGRAMS, ids=[name(path) for path, _ in PROGRAMS])
+def test_everyday_names_come_from_the_front_door(path: pathlib.Path, program: str) -> None:
+    """A reader sees one import line for them."""
+    for node in ast.walk(ast.parse(program)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bargein."):
+            everyday = [alias.name for alias in node.names if alias.name in bargein.__all__]
+            assert not everyday, f"{name(path)}: write `from bargein import {', '.join(everyday)}`"
+
+
+@pytest.mark.parametrize(("path", "program"), PROGRAMS, ids=[name(path) for path, _ in PROGRAMS])
+def test_frames_take_their_payload_by_position(path: pathlib.Path, program: str) -> None:
+    """`Text("Hello")`, as all documents write it."""
+    payloads: dict[str, tuple[str, ...]] = {
+        each: getattr(getattr(bargein.pipeline, each), "__match_args__", ()) for each in bargein.pipeline.__all__
+    }
+    for node in ast.walk(ast.parse(program)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            named = {keyword.arg for keyword in node.keywords}
+            assert not named & {*payloads.get(node.func.id, ())[:1]}, f"{name(path)}: {ast.unparse(node)}"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name)
