@@ -109,3 +109,19 @@ def test_links_lead_somewhere(path: pathlib.Path) -> None:
     """Relative links name files that exist."""
     for target in re.findall(r"\]\(([^)#:\s]+?)(?:#[^)]*)?\)", FENCE.sub("", path.read_text())):
         assert (path.parent / target).exists(), f"{name(path)} links to {target}"
+
+
+SOURCES = [
+    str(path.relative_to(ROOT))
+    for folder in ROOT.iterdir()
+    if folder.name in {"pipeline", "processors", "services", "tests", "examples", "benchmarks", "docs"}
+    for path in folder.rglob("*")
+    if path.suffix in {".py", ".js"}
+]
+
+
+@pytest.mark.parametrize("path", [ROOT / "docs" / "design.md", ROOT / "CONTRIBUTING.md"], ids=name)
+def test_files_that_are_named_exist(path: pathlib.Path) -> None:
+    """Maintainers find the modules that the documents for them name."""
+    for file in re.findall(r"`([\w/]+\.(?:py|js))`", FENCE.sub("", path.read_text())):
+        assert any(f"/{source}".endswith(f"/{file}") for source in SOURCES), f"{name(path)} names {file}"
