@@ -138,7 +138,8 @@ async def rules(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]:
         made = [Rule("wait", last), Rule("{all...}", first)]
     else:
         said = f"{last}{{result:.0}}"  # whatever the result is
-        made = [Rule("what is {all...}", call=first[0], arguments=lambda _: json.loads(first[1]), result=said)]
+        asked = "what is the weather" + "".join(f" in {{{name}}}" for name in json.loads(first[1]))
+        made = [Rule(asked, call=first[0], result=said)]
     brain = Cascade(Ears(ASKED), Rules(made), Voice(words=True), tools=tools)
     offers = [Offer(first[0])] if not isinstance(first, str) and not tools else []
     yield Brain(*offers, brain, history=brain.history)
