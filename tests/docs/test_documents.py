@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import pathlib
 import re
 import signal
@@ -10,6 +11,8 @@ import sys
 import urllib.request
 
 import pytest
+
+import bargein.pipeline
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -67,6 +70,33 @@ def test_imports_are_explicit(path: pathlib.Path) -> None:
     assert not re.search(r"^\s*from \S+ import \*", "\n".join(python_blocks(path)), re.MULTILINE)
 
 
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+PROGRAMS = [(path, "\n".join(python_blocks(path))) for path in WITH_CODE] + [
+    (path, path.read_text()) for path in EXAMPLES
+]
+
+
+@pytest.mark.parametrize(("path", "program"), PROGRAMS, ids=[name(path) for path, _ in PROGRAMS])
+def test_everyday_names_come_from_the_front_door(path: pathlib.Path, program: str) -> None:
+    """A reader sees one import line for them."""
+    for node in ast.walk(ast.parse(program)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bargein."):
+            everyday = [alias.name for alias in node.names if alias.name in bargein.__all__]
+            assert not everyday, f"{name(path)}: write `from bargein import {', '.join(everyday)}`"
+
+
+@pytest.mark.parametrize(("path", "program"), PROGRAMS, ids=[name(path) for path, _ in PROGRAMS])
+def test_frames_take_their_payload_by_position(path: pathlib.Path, program: str) -> None:
+    """`Text("Hello")`, as all documents write it."""
+    payloads: dict[str, tuple[str, ...]] = {
+        each: getattr(getattr(bargein.pipeline, each), "__match_args__", ()) for each in bargein.pipeline.__all__
+    }
+    for node in ast.walk(ast.parse(program)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            named = {keyword.arg for keyword in node.keywords}
+            assert not named & {*payloads.get(node.func.id, ())[:1]}, f"{name(path)}: {ast.unparse(node)}"
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name)
 def test_every_block_names_its_language(path: pathlib.Path) -> None:
     """So it is coloured, and Python that is not tested has to be called something else."""
@@ -79,3 +109,19 @@ def test_links_lead_somewhere(path: pathlib.Path) -> None:
     """Relative links name files that exist."""
     for target in re.findall(r"\]\(([^)#:\s]+?)(?:#[^)]*)?\)", FENCE.sub("", path.read_text())):
         assert (path.parent / target).exists(), f"{name(path)} links to {target}"
+
+
+SOURCES = [
+    str(path.relative_to(ROOT))
+    for folder in ROOT.iterdir()
+    if folder.name in {"pipeline", "processors", "services", "tests", "examples", "benchmarks", "docs"}
+    for path in folder.rglob("*")
+    if path.suffix in {".py", ".js"}
+]
+
+
+@pytest.mark.parametrize("path", [ROOT / "docs" / "design.md", ROOT / "CONTRIBUTING.md"], ids=name)
+def test_files_that_are_named_exist(path: pathlib.Path) -> None:
+    """Maintainers find the modules that the documents for them name."""
+    for file in re.findall(r"`([\w/]+\.(?:py|js))`", FENCE.sub("", path.read_text())):
+        assert any(f"/{source}".endswith(f"/{file}") for source in SOURCES), f"{name(path)} names {file}"
