@@ -1,4 +1,4 @@
-"""`serve_page` and `run_page`: an agent with its page, served by uvicorn until the program is stopped."""
+"""`serve_page`: an agent with its page, served by uvicorn while a block runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import anyio
 import sniffio
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from bargein.services.transports.webrtc import WebRtcServer
 
-__all__ = ["DEFAULT_PORT", "PageOptions", "PageServer", "run_page", "serve_page"]
+__all__ = ["DEFAULT_PORT", "PageOptions", "PageServer", "serve_page"]
 
 log = logging.getLogger("bargein.server")
 
@@ -106,32 +106,6 @@ class PageServer:
 
     def __repr__(self) -> str:
         return f"<PageServer {self.url}, {len(self.sessions.live)} sessions>"
-
-
-def run_page(agent: BuildAgent, **options: Unpack[PageOptions]) -> None:
-    """Serve an agent with its page until the program is stopped by Ctrl+C or SIGTERM. Print the page's URL.
-
-    This is the whole main program of an agent::
-
-        run_page(lambda peer: Pipeline(peer.source, Cascade.offline(), Spoken(), peer.sink))
-
-    Args:
-        agent: Makes the graph for each peer.
-        **options: As for `serve_page`.
-
-    Raises:
-        RuntimeError: Called inside a running event loop; there, use `serve_page`.
-    """
-
-    async def main() -> None:
-        async with serve_page(agent, **options) as server:
-            print(f"Talk to your agent: {server.url}  (Ctrl+C ends it)", flush=True)
-            await server.wait()
-
-    uvloop = sys.platform != "win32" and importlib.util.find_spec("uvloop") is not None
-    # Ctrl+C before the server listens, or after it has stopped, is as plain an end as during `wait()`.
-    with contextlib.suppress(KeyboardInterrupt):
-        anyio.run(main, backend="asyncio", backend_options={"use_uvloop": uvloop})
 
 
 def serve_page(

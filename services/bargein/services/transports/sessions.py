@@ -126,7 +126,7 @@ class Sessions:
         show_errors: bool = False,
     ) -> None:
         self.agent = agent
-        """The function that makes the graph for each peer."""
+        """The function that makes the graph for each peer. Another one takes effect for the peers that come next."""
         self.limits = limits or SessionLimits()
         """What the server and each peer may use."""
         self.observe = observe
@@ -250,14 +250,23 @@ class Sessions:
             live.ending = "drained"
             live.end_within(0)
 
+    def finish(self) -> int:
+        """Let every running session finish what it is saying, and then end it. New peers are still taken.
+
+        Returns:
+            Number of sessions that end.
+        """
+        for live in self.live.values():
+            self._end(live)
+        return len(self.live)
+
     async def drain(self) -> None:
         """Take no more peers, let every session finish what it is saying, and wait until all have ended.
 
         Every session ends within `drain_seconds` and the bound of its cancellation.
         """
         self.draining = True
-        for live in self.live.values():
-            self._end(live)
+        self.finish()
         while self._live:
             await self._changed.wait()
 
