@@ -111,7 +111,7 @@ async def test_a_call_that_nobody_answers_holds_up_nobody() -> None:
     mind = Mind([ToolRequest(name="theirs")], ["Never mind."], [ToolRequest(name="theirs")], ["Yes?"], ["Now I know."])
     async with Harness(Answer(mind)) as harness:
         await harness.send(turn("Go."))
-        await harness.next(Text, within=100)
+        await harness.next(Text, within_seconds=100)
         assert harness.timeline[-1].at == pytest.approx(60)
         assert mind.said[-1] == ("call", '"nobody answered"')
         await harness.send(turn("Again.", 2))
@@ -289,7 +289,7 @@ async def test_an_interrupt_between_a_call_and_its_tool_holds_up_nobody() -> Non
         await harness.send(turn("Go."))
         await harness.settle()
         await harness.send(turn("Well?", 2))
-        await harness.next(Text, within=1)
+        await harness.next(Text, within_seconds=1)
         await harness.end()
     assert len(harness.of(ToolCall)) == len(harness.of(ToolFinished)) > 0
     assert not any(entry.open for entry in answer.history)

@@ -43,7 +43,7 @@ class SocketRefusedError(ConnectionError):
         message: str,
         status: int | None = None,
         body: str = "",
-        wait: float | None = None,
+        wait_seconds: float | None = None,
         *,
         final: bool = False,
     ) -> None:
@@ -52,7 +52,7 @@ class SocketRefusedError(ConnectionError):
         """HTTP status of the answer; None if there was no answer."""
         self.body = body
         """Beginning of the answer's body."""
-        self.wait = wait
+        self.wait_seconds = wait_seconds
         """For how many seconds the server asks the client to wait; None if it does not say."""
         self.final = final
         """Retrying cannot succeed, whatever the status."""

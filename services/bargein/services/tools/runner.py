@@ -237,17 +237,17 @@ class ToolRunner:
         """Run a tool within its timeout, and turn its mistakes into outputs."""
         name = tool.name
         try:
-            with anyio.move_on_after(tool.timeout) as limit:
+            with anyio.move_on_after(tool.timeout_seconds) as limit:
                 value = await self._call(begun, tool, arguments, limit)
             if limit.cancelled_caught:
                 begun.context.cancelled = True
-                log.warning("tool %r took longer than its %g s", name, tool.timeout)
-                return f"{name} did not answer within {tool.timeout:g} s and was stopped", True
+                log.warning("tool %r took longer than its %g s", name, tool.timeout_seconds)
+                return f"{name} did not answer within {tool.timeout_seconds:g} s and was stopped", True
         except ToolError as error:
             return clean(str(error)), True
         except CancellationIgnored:
             log.error("tool %r suppressed its cancellation repeatedly and was abandoned", name)
-            return f"{name} did not answer within {tool.timeout:g} s and was stopped", True
+            return f"{name} did not answer within {tool.timeout_seconds:g} s and was stopped", True
         except anyio.get_cancelled_exc_class():
             if _cancelled() or _cancelled_from_outside():
                 begun.context.cancelled = True

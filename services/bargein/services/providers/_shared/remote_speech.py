@@ -130,7 +130,7 @@ class RemoteSpeech:
                     socket = await stack.enter_async_context(self._connect(self._endpoint))
                 except SocketRefusedError as error:
                     wait = (
-                        backoff_seconds(attempt, error.wait, self._random)
+                        backoff_seconds(attempt, error.wait_seconds, self._random)
                         if error.status in RETRYABLE_STATUSES
                         else None
                     )
