@@ -110,7 +110,7 @@ async def test_a_cascade_takes_any_sound(rate: int, channels: int) -> None:
 
 @pytest.mark.virtual
 async def test_a_cascade_takes_any_picture() -> None:
-    """Raw or encoded, for a model that looks at pictures; for another one it is a failure, and the call goes on."""
+    """Raw or encoded, for a model that looks at pictures; for another one it is a failure, and the call continues."""
     pictures = Image(np.zeros((8, 8, 3), np.uint8)), Video(np.zeros((8, 8), np.uint8), format="gray8")
     seeing = Cascade(Ear(), Seeing(), Voice())
     async with Harness(seeing, Spoken(), Pacer()) as harness:

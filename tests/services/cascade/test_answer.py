@@ -394,7 +394,7 @@ async def test_words_that_turn_out_to_be_others_are_answered_anew() -> None:
 
 
 async def test_a_model_that_fails_is_apologised_for() -> None:
-    """A failure for who watches, words for who listens, and the conversation goes on."""
+    """A failure for who watches, words for who listens, and the conversation continues."""
     mind = Mind(["I ", RuntimeError("the model is on fire")], ["Better now."])
     async with Harness(Answer(mind, error_reply="Sorry.")) as harness:
         await harness.send(turn("Hello."))
@@ -493,7 +493,7 @@ async def test_what_the_user_shows_is_in_the_prompt() -> None:
 
 
 async def test_a_model_that_cannot_look_is_not_shown_anything() -> None:
-    """That is a failure, once for a video, and the conversation goes on."""
+    """That is a failure, once for a video, and the conversation continues."""
     mind = Mind(["I see nothing."])
     history = History()
     history.show(Picture(media="image/png", data=b"png"))

@@ -245,7 +245,7 @@ async def test_a_voice_that_cannot_say_anything_does_not_stop_the_call() -> None
             await harness.send(UserText(text="Hello?"))
             await harness.next(ResponseEnded, within_seconds=60)
         await anyio.sleep(40)
-        said = ["Mute: no loudspeaker", "Mute: it has given no sound for 15 s"]
+        said = ["Mute: no loudspeaker", "Mute: it has sent no sound for 15 s"]
         assert [frame.message for frame in harness.of(Failure)] == said * 2
         await harness.session.cancel()
 

@@ -344,7 +344,8 @@ def test_over_a_socket(backend: str, name: str) -> None:
 )
 @pytest.mark.virtual
 async def test_sessions_that_end(name: str, faults: Faults) -> None:
-    """At their limit, or without a goodbye: the conversation goes on over the next, which is told the words so far."""
+    """At their limit, or without a goodbye: the conversation continues over the next, which is told the words so
+    far."""
     dialect, make = WIRES[name]
     async with piped(lambda: ScriptedBrain("Hello."), dialect, faults=faults) as peer:
         policy = ReconnectPolicy(first_seconds=0.1, renew_seconds=0)
@@ -374,7 +375,7 @@ async def test_sessions_that_end(name: str, faults: Faults) -> None:
 )
 @pytest.mark.virtual
 async def test_faults(name: str, faults: Faults) -> None:
-    """Whatever goes wrong on the way, the conversation goes on, and nothing stale is heard after an interrupt."""
+    """Whatever goes wrong on the way, the conversation continues, and nothing stale is heard after an interrupt."""
     dialect, make = WIRES[name]
     brain = ScriptedBrain("word " * 40, "Yes.", paced=True)
     async with piped(lambda: brain, dialect, faults=faults) as peer:

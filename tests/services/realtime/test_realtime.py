@@ -500,7 +500,7 @@ async def test_a_call_that_another_brain_made_is_told_with_its_result() -> None:
 
 
 async def test_a_call_of_an_interrupted_response_that_nobody_answers() -> None:
-    """It was left to the application, which has lost interest: the conversation goes on."""
+    """It was left to the application, which has lost interest: the conversation continues."""
     peer = Settled()
     peer.on_event = calling(peer, "theirs")
     async with session(peer.model()) as harness:
@@ -711,7 +711,7 @@ async def test_a_silent_provider_is_dead() -> None:
 
 
 async def test_a_session_is_replaced_before_its_time_runs_out() -> None:
-    """In a pause, and the conversation goes on."""
+    """In a pause, and the conversation continues."""
     peer = Settled()
     async with session(peer.model()) as harness:
         await harness.send(UserText(text="hello"))

@@ -526,7 +526,7 @@ async def test_whoever_is_cancelled_leaves_nothing_behind() -> None:
 
 
 async def test_an_id_that_another_response_uses_again_is_another_call() -> None:
-    """Some servers count their calls anew in each response."""
+    """Some servers count their calls again in each response."""
     count = 0
 
     def clock() -> str:

@@ -65,7 +65,7 @@ async def _demo(brain: str, browse: bool, options: PageOptions) -> None:
         console.print(f"Brain:           {chosen.title}", markup=False, highlight=False, soft_wrap=True)
         if options["host"] not in LOCAL_HOSTS and options["certificate"] is None:
             console.print(
-                "Browsers on other machines give their microphone to https pages only: use --certificate and --key."
+                "Browsers on other machines allow the microphone on https pages only: use --certificate and --key."
             )
         console.print("Ctrl+C ends it.", style="dim")
         if browse:

@@ -481,7 +481,7 @@ async def test_the_session_goes_on_when_the_server_leaves() -> None:
 
 
 async def test_a_server_that_leaves_while_it_speaks() -> None:
-    """At the latest before its time is over; what was being said has failed, and the conversation goes on."""
+    """At the latest before its time is over; what was being said has failed, and the conversation continues."""
     peer = ScriptedGemini(" ".join([STORY] * 3), "Yes?")
     async with session(model(peer)) as harness:
         await harness.send(UserText(text="tell me"))
@@ -585,7 +585,7 @@ async def test_who_is_refused() -> None:
 
 
 async def test_garbage_is_told_and_survived() -> None:
-    """Each message that cannot be read is a `Failure`, and the conversation goes on."""
+    """Each message that cannot be read is a `Failure`, and the conversation continues."""
     peer = ScriptedGemini("Yes?")
     async with session(model(peer)) as harness:
         await harness.next(Connected)
@@ -712,7 +712,7 @@ async def test_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_an_ephemeral_token() -> None:
-    """Goes to the constrained interface, and is asked for anew by each connection."""
+    """Goes to the constrained interface, and is asked for again by each connection."""
     given = iter(("auth_tokens/1", "auth_tokens/2"))
 
     async def fetch() -> str:

@@ -127,7 +127,7 @@ def test_credentials_expire(run: Any) -> None:
 
 @pytest.mark.parametrize("fault", ["goaway", "reset", "hang up", "damaged", "cut off", "ends"])
 def test_the_connection_breaks(run: Any, fault: str) -> None:
-    """However it does, another one is made, and the conversation goes on."""
+    """However it does, another one is made, and the conversation continues."""
 
     async def test() -> None:
         peer = Peer("One.", "Two.", pace=0.0)

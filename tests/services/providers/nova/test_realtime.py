@@ -349,7 +349,7 @@ async def test_history_as_the_service_wants_it() -> None:
 
 @pytest.mark.parametrize("kind", ["throttlingException", "modelStreamErrorException", "internalServerException"])
 async def test_failures_that_pass(kind: str) -> None:
-    """The connection is made anew, with patience, and the question is put again."""
+    """The connection is made again, with patience, and the question is put again."""
     peer = Peer("Yes?")
     peer.throws = [(kind, "System instability")] * 3
     async with session(peer.model()) as harness:

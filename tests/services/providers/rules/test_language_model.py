@@ -151,7 +151,7 @@ def test_timers_take_spoken_durations() -> None:
 def test_a_tool_that_nobody_gave() -> None:
     """Without the tool it says so, and calls nothing."""
     answer = TurnState(tools=Toolbox([calculate])).say("What is the weather in Paris?")
-    assert answer == "For that I need the tool weather, which nobody has given me."
+    assert answer == "For that I need the tool weather, which I do not have."
 
 
 def test_rules_of_ones_own() -> None:
@@ -322,7 +322,7 @@ def test_the_tools() -> None:
     assert set_timer(60)["seconds"] == 60
     with pytest.raises(ToolError, match="do not know Atlantis"):
         weather("Atlantis")
-    with pytest.raises(ToolError, match="is no number"):
+    with pytest.raises(ToolError, match="is not a number"):
         calculate("x")
     with pytest.raises(ToolError, match="up to a day"):
         set_timer(-1)

@@ -88,8 +88,8 @@ def test_a_call_is_made_and_joined(backend: str) -> None:
         # A key that the server repeats is removed before its words are cut, so that no part of it is left.
         (plain(403, b"x" * 297 + b" s3cret"), "answers 403"),
         (plain(404, b""), "answers 404: there is no such model or address"),
-        (plain(201, b'{"callId": "c"}'), "gave no call that can be joined"),
-        (plain(200, b"<html>", "text/html"), "gave no call that can be joined"),
+        (plain(201, b'{"callId": "c"}'), "returned no call that can be joined"),
+        (plain(200, b"<html>", "text/html"), "returned no call that can be joined"),
         (["hang up"], "cannot be reached"),
     ],
     ids=["key", "a key that is repeated", "address", "no address", "a page", "hung up"],

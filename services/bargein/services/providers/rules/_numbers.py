@@ -77,7 +77,7 @@ def _parse(text: str) -> ast.expr:
         text = re.sub(pattern, symbol, text)
     text = _to_digits(text)
     if word := re.search(r"[^\d.+\-*/() ]+", text):
-        raise ValueError(f"{word[0]!r} is no number")
+        raise ValueError(f"{word[0]!r} is not a number")
     try:
         return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, RecursionError, MemoryError):

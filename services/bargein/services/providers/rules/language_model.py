@@ -28,7 +28,7 @@ MAX_LOOK_BACK: Final = 40
 
 
 class _TitleFormatter(string.Formatter):
-    """`str.format` with the conversion `!t`, which gives a name in lower case its capitals."""
+    """`str.format` with the conversion `!t`, which capitalises a name in lower case."""
 
     def convert_field(self, value: Any, conversion: Any) -> Any:
         if conversion == "t":
@@ -182,7 +182,7 @@ class Rules(LanguageModel):
         if rule.call:
             tool = next((each for each in tools if each.get("name") == rule.call), None)
             if tool is None:
-                return [*pieces, f"For that I need the tool {rule.call.replace('_', ' ')}, which nobody has given me."]
+                return [*pieces, f"For that I need the tool {rule.call.replace('_', ' ')}, which I do not have."]
             arguments = msgspec.json.encode(_convert_numbers(meaning.arguments, tool)).decode()
             pieces.append(ToolRequest(name=rule.call, arguments=arguments))
         return pieces

@@ -36,7 +36,7 @@ class Rule:
     """The sentence for the tool's result, filled with its fields and the slots. `{result}` is a result without
     fields."""
     follow_up: str = field(default="", kw_only=True)
-    """The slot that "and in Rome?" fills anew; by default the first of the pattern."""
+    """The slot that "and in Rome?" fills again; by default the first of the pattern."""
     asks: str = field(default="", kw_only=True)
     """For an answer that is a question: the words that, before the user's reply, make a sentence of another rule."""
     unknown: str = field(default="", kw_only=True)

@@ -61,7 +61,7 @@ class Hand:
         return self.events()
 
     def brain(self, *frames: Frame) -> list[Event]:
-        """Give frames as the brain; returns what the client hears of it."""
+        """Send frames as the brain. Return the events that the client gets for them."""
         for frame in frames:
             self.core.on_frame(frame)
         return self.events()

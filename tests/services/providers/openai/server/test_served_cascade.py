@@ -292,7 +292,7 @@ async def test_history_pictures_and_text() -> None:
 
 
 async def test_what_goes_wrong_is_told() -> None:
-    """The client gets an error event, and an apology; the session goes on."""
+    """The client gets an error event, and an apology; the session continues."""
     brain = Cascade(
         Ears(RuntimeError("no ear")), Mind([RuntimeError("no mind")], ["Better."]), Voice(), error_reply="Oh."
     )

@@ -177,7 +177,7 @@ async def test_a_call_may_be_refused() -> None:
                     await harness.next(Connected, within_seconds=10)
         for answer in ("no sdp", "v=0"):
             server.mangle = answer
-            with pytest.raises(SocketRefusedError, match="gives no answer to the offer"):
+            with pytest.raises(SocketRefusedError, match="does not answer the offer"):
                 async with dial_call(Endpoint(url=server.url, headers={"Authorization": "Bearer key"})):
                     pass
     with pytest.raises(SocketRefusedError, match="cannot be reached"):

@@ -183,7 +183,7 @@ async def test_sound_that_is_given_goes_nowhere() -> None:
 
 @pytest.mark.virtual
 async def test_it_ends_when_the_call_is_hung_up() -> None:
-    """That is no failure."""
+    """That is not a failure."""
     server = Server()
     async with Harness(server.model()) as harness:
         await harness.next(Connected)
@@ -196,7 +196,7 @@ async def test_it_ends_when_the_call_is_hung_up() -> None:
 
 @pytest.mark.virtual
 async def test_a_lost_sideband_is_attached_again() -> None:
-    """The call goes on, and remembers itself: it is told nothing of the conversation."""
+    """The call continues, and remembers itself: it is told nothing of the conversation."""
     server = Server()
     async with Harness(server.model()) as harness:
         await harness.next(Connected)

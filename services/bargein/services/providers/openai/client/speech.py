@@ -210,7 +210,7 @@ class OpenAISpeech(_OverHttp, TextToSpeech):
 
         Cascade(..., ..., OpenAISpeech(voice="marin", instructions="Speak calmly."))
 
-    It does not give the times of words. A server that is busy, fails or closes the connection is asked again while no
+    It does not report the times of words. A server that is busy, fails or closes the connection is asked again while no
     part of its answer has come, and not before the time that it names.
 
     Args:
