@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -138,7 +137,8 @@ async def rules(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]:
         made = [Rule("wait", last), Rule("{all...}", first)]
     else:
         said = f"{last}{{result:.0}}"  # whatever the result is
-        made = [Rule("what is {all...}", call=first[0], arguments=lambda _: json.loads(first[1]), result=said)]
+        asked = "what is the weather" + "".join(f" in {{{name}}}" for name in json.loads(first[1]))
+        made = [Rule(asked, call=first[0], result=said)]
     brain = Cascade(Ears(ASKED), Rules(made), Voice(words=True), tools=tools)
     offers = [Offer(first[0])] if not isinstance(first, str) and not tools else []
     yield Brain(*offers, brain, history=brain.history)
