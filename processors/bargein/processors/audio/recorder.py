@@ -44,10 +44,10 @@ class Recorder:
     The user's sample clock is the master, so the channels do not drift apart. The recording begins with the session.
     User frames stand where their `pts` says: a gap of more than 1 ms becomes silence of that length. A `pts` that does
     not advance, goes back, or jumps more than 60 s ahead continues the sound. A frame that is more than 3 s late comes
-    from a microphone that paused, and stands at the present.
+    from a microphone that paused, and is placed at the present moment.
 
-    Agent frames continue the agent's sound. After more than 20 ms of silence they stand at the present moment of the
-    user's clock. What an interrupt flushes is erased, so the recording contains what was heard.
+    Agent frames continue the agent's sound. After more than 20 ms of silence they are placed at the present moment of
+    the user's clock. What an interrupt flushes is erased, so the recording contains what was heard.
 
     The file is created when the first processor starts and closed when the last one ends. Either may be used alone. The
     file on disk is updated once a second of media, so a killed process leaves a readable recording. Audio of other

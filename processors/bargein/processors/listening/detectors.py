@@ -14,7 +14,7 @@ __all__ = ["Detector", "SileroVad", "WebRtcVad"]
 
 
 class Detector(Protocol):
-    """The interface between `Vad` and a speech detector. Implement it for a detector of your own."""
+    """The interface between `Vad` and a speech detector. Implement it for your own detector."""
 
     @property
     def rates(self) -> tuple[int, ...]:

@@ -144,7 +144,7 @@ class Vad(Processor):
         moved, self._latest = frame.pts != self._latest, frame.pts
         if self._rate:
             gap = frame.pts - self._pts(self._end)
-            back = moved and gap < -SECOND  # the source has restarted; a constant `pts` is no clock
+            back = moved and gap < -SECOND  # the source has restarted; a constant `pts` cannot be used as a clock
             same = frame.rate == self._rate and not back
             if same and gap * self._rate <= self._window * SECOND:
                 return

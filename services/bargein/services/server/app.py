@@ -291,7 +291,7 @@ def make_app(
         metrics: The counters behind `/metrics`.
         webrtc: Serves WebRTC; None for WebSockets only.
         origins: Other pages that may talk to this server, such as `https://example.com`; `*` for all.
-        authorize: Decides by a token who may connect; None for everybody.
+        authorize: Decides by a token whether a peer may connect; None to allow every peer.
         local: Whether the server is for this machine only. Such a server, and one without `authorize`, answers to no
             name that may be hostile: other names of it must be in `origins`.
 

@@ -55,7 +55,8 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_wrong_messages: int = 10
     """Number of messages that may be wrong. Each is answered with an error; one more ends the session."""
     leave_seconds: float = 2.0
-    """Time that a session goes on after its peer has left, in seconds, so that tools end and history is complete."""
+    """Time for which a session continues after its peer has left, in seconds, so that tools end and history is
+    complete."""
     drain_seconds: float = 10.0
     """Time that a session has to finish what it is saying when the server stops, in seconds."""
 
@@ -228,15 +229,15 @@ class Sessions:
             return made if isinstance(made, Graph) else Pipeline(made)
         observe = self.observe
 
-        # It stands above the graph, where all events that come up arrive. It gives nothing: an event that a processor
-        # takes goes on to the processors above it anyway, so to give it again would count it twice.
+        # It stands above the graph, where all events that come up arrive. It sends nothing: an event that a processor
+        # takes goes on to the processors above it anyway, so sending it again would count it twice.
         def observer(frame: Failure | TurnLatency | BargeInLatency) -> None:
             observe(frame)
 
         return Pipeline(observer, made)
 
     def _on_left(self, live: LiveSession) -> None:
-        """End a session whose peer is gone: nobody hears what it might still say."""
+        """End a session whose peer is gone: the peer no longer hears the agent."""
         live.end_within(0 if live.ending == "drained" else self.limits.leave_seconds)
 
     def _end(self, live: LiveSession) -> None:

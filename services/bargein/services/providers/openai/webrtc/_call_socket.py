@@ -115,7 +115,7 @@ class CallSocket:
             raise SocketClosedError(*self._closed)
 
     def _show(self, picture: CallPicture) -> None:
-        assert self._picture is not None, "CallWire gives pictures only with video"
+        assert self._picture is not None, "CallWire yields pictures only with video"
         for frame in self._decode.process(Video(data=picture.data, format=picture.format)):
             if isinstance(frame, Video):
                 self._picture.show(frame)
