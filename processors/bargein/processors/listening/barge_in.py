@@ -39,6 +39,9 @@ BACKCHANNELS = frozenset(
 )
 """Words with which English listeners show attention without wanting to speak."""
 
+LONG_SPEECH_MS = 2000.0
+"""Speech of this many milliseconds interrupts even if no word of it is known yet: some recognisers send no partial
+transcripts, and a longer hold would leave the user in silence. Coughs, laughs and slamming doors are shorter."""
 ECHO_WORDS = 60
 """Number of the agent's latest words that may come back as an echo."""
 ECHO_WORDS_AHEAD = 8
@@ -60,9 +63,9 @@ class Evidence(NamedTuple):
     speaking: bool
     """The user is still speaking."""
     long_enough: bool
-    """The speech has reached the minimum duration."""
-    enough_words: bool | None
-    """It has the minimum number of words, not counting echo and backchannels. None if words are not required."""
+    """The speech has reached the minimum duration; if words are required, a duration that needs none."""
+    enough_words: bool
+    """It has the minimum number of words, and at least one, not counting echo and backchannels."""
     transcript_due: bool
     """The speech has ended, and its transcript may still arrive."""
     muted: bool
@@ -78,7 +81,7 @@ class Evidence(NamedTuple):
 def decide(evidence: Evidence, *, tentative: bool = True) -> Decision:
     """Return what to do. The first row of the table that applies decides.
 
-    | muted | long enough and enough words | speaking | transcript due | decision |
+    | muted | enough words or long enough | speaking | transcript due | decision |
     |---|---|---|---|---|
     | yes | | | | resume if held |
     | no | yes | | | interrupt |
@@ -91,7 +94,7 @@ def decide(evidence: Evidence, *, tentative: bool = True) -> Decision:
         tentative: Whether to put the agent on hold before the speech is known to be an interruption.
     """
     if not evidence.muted:
-        if evidence.long_enough and evidence.enough_words is not False:
+        if evidence.enough_words or evidence.long_enough:
             return Decision.INTERRUPT
         if evidence.speaking:
             hold = tentative and evidence.heard and not evidence.held and not evidence.echo
@@ -120,8 +123,10 @@ class _Speech:
 class BargeIn(Processor):
     """Sends an `Interrupt` when the user's speech interrupts the agent.
 
-    Place it below the speech detector and the recogniser, and above the brain. Speech is an interruption when it is
-    long enough and, if `min_words` is set and transcripts arrive, has enough words. Typed text interrupts at once.
+    Place it below the speech detector and the recogniser, and above the brain. Speech interrupts when it has words
+    that are not backchannels, however short it is. Without `min_words`, it also interrupts when it is long enough.
+    With `min_words`, it needs that many words from the first speech of the session on; use that below a recogniser.
+    Then speech without any transcript interrupts after two seconds only. Typed text interrupts at once.
 
     While that is not known yet, a `Hold` silences the agent. It is followed by the `Interrupt`, or by a `Resume` when
     the speech turns out to be something else. A transcript that arrives later may still interrupt the same response,
@@ -134,8 +139,9 @@ class BargeIn(Processor):
     It learns from a `Spoken` below what the agent says and does, and from `Played` that the agent is heard.
 
     Args:
-        min_ms: Minimum speech in milliseconds. A `Vad` counts it without pauses; otherwise the clock decides.
-        min_words: Minimum number of words, not counting `backchannels`. 0 for none.
+        min_ms: Minimum speech in milliseconds, if `min_words` is 0. A `Vad` counts it without pauses; otherwise the
+            clock decides.
+        min_words: Minimum number of words, not counting `backchannels`. 0 if no transcripts are expected.
         tentative: Whether to hold the agent before it is known whether the speech is an interruption.
         mute: When the user cannot interrupt: `"always"`, `"first response"` (until it has been heard), `"tools"` (while
             a tool runs).
@@ -181,7 +187,6 @@ class BargeIn(Processor):
         self._speech: _Speech | None = None  # until it has been decided about
         self._earlier: deque[str] = deque(maxlen=32)  # items of earlier speech
         self._epoch = 0
-        self._has_transcripts = False  # transcripts arrive
         self._agent: AgentActivity = AgentActivity()
         self._has_activity = False  # a `Spoken` reports what the agent does
         self._answered_calls: set[str] = set()  # tool calls that have a result
@@ -274,7 +279,6 @@ class BargeIn(Processor):
         """Add a transcript to its speech, by item. Without a known item it belongs to the latest speech."""
         if frame.speaker != "user":
             return
-        self._has_transcripts = True
         if frame.item_id and frame.item_id in self._earlier:
             return
         if not self._has_speech_events:  # the words are the only sign of speech
@@ -348,16 +352,20 @@ class BargeIn(Processor):
         now = anyio.current_time()
         speaking = speech.ended_at is None
         ms = (now - speech.began_at) * 1000 if speaking else speech.ms
-        least = self.min_words if self._has_speech_events else max(1, self.min_words)
-        counts = bool(least) and (self._has_transcripts or self.echo_guard)
+        ms = ms if speech.speech_ms is None else speech.speech_ms
+        needs_words = bool(self.min_words) or not self._has_speech_events
         transcript = speech.transcript
-        own = self._count_words(transcript.text) if counts and transcript is not None else 0
+        own = self._count_words(transcript.text) if transcript is not None else 0
         final = transcript is not None and transcript.final
-        due = counts and not final and speech.ended_at is not None and now < speech.ended_at + self.transcript_ms / 1000
+        due = needs_words and not final and not speaking and now < (speech.ended_at or 0.0) + self.transcript_ms / 1000
+        if needs_words:
+            long_enough = transcript is None and not self.echo_guard and ms >= LONG_SPEECH_MS - 1e-6
+        else:
+            long_enough = ms >= self.min_ms - 1e-6
         return Evidence(
             speaking=speaking,
-            long_enough=(ms if speech.speech_ms is None else speech.speech_ms) >= self.min_ms - 1e-6,
-            enough_words=own >= least if counts else None,
+            long_enough=long_enough,
+            enough_words=own >= max(1, self.min_words),
             transcript_due=due,
             muted=self._is_muted,
             heard=bool(self._playing) and now < speech.last_sign + self.hold_ms / 1000,
@@ -376,7 +384,8 @@ class BargeIn(Processor):
         if speech.ended_at is not None:
             due = speech.ended_at + self.transcript_ms / 1000
         else:
-            due = speech.began_at + self.min_ms / 1000 if speech.speech_ms is None else math.inf
+            least = LONG_SPEECH_MS if self.min_words else self.min_ms
+            due = speech.began_at + least / 1000 if speech.speech_ms is None else math.inf
         return min((each for each in (due, hold) if each > now), default=math.inf)
 
     async def _act(self, inbox: Inbox[Frame], out: Outlet[Hold | Resume | Interrupt], *, typed: bool) -> None:
@@ -407,7 +416,7 @@ class BargeIn(Processor):
             await self._resume(out)
         if not evidence.speaking and not evidence.transcript_due:
             final = speech.transcript is not None and speech.transcript.final
-            late = evidence.enough_words is False and not final
+            late = not evidence.enough_words and not final
             if not (late and speech.response):
                 self._finish_speech()
 
