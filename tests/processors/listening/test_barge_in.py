@@ -313,6 +313,12 @@ async def test_short_words_are_words(min_words: int) -> None:
         assert it.done == [("Hold", 100), ("Interrupt", 200)]
     async with Situation(min_words=min_words) as it:
         await it.agent_speaks()
+        await it.speech(200, heard("Two.", final=False))
+        assert it.done[:1] == [("Hold", 100)], "it may be the first guess of a recogniser"
+        await it.send(heard("Two."))
+        assert it.done[-1] == ("Interrupt", 700)
+    async with Situation(min_words=min_words) as it:
+        await it.agent_speaks()
         await it.speech(200, heard("Uh huh.", final=False), heard("Uh-huh."))
         assert it.done == [("Hold", 100), ("Resume", 700)]
     async with Situation(min_words=min_words) as it:

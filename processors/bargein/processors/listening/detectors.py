@@ -106,9 +106,7 @@ class WebRtcVad:
         power = float(np.dot(wide, wide)) / len(wide)
         if power < self._factor * self._floor:
             says = False
-        if (
-            says and _flatness(wide, rate, self._floor) >= NOISE_FLATNESS
-        ):  # last: it takes the most time
+        if says and _flatness(wide, rate, self._floor) >= NOISE_FLATNESS:  # last: it takes the most time
             self._voice = max(0, self._voice - 1)
             says = self._voice >= MIN_VOICE_WINDOWS
         elif says:
