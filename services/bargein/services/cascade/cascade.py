@@ -63,7 +63,8 @@ class Cascade(Pipeline):
         tools: Functions that the model may call, or a `Toolbox`.
         history: The conversation to go on with; a new one by default.
         vad: Detects speech; `Vad(speech_only=True)` by default.
-        barge_in: Decides when the user interrupts the agent. True: `BargeIn()`. False or None: never.
+        barge_in: Decides when the user interrupts the agent. True: `BargeIn(min_words=1)`, so that noise and
+            backchannels hold the agent and do not interrupt it. False or None: never.
         turns: Decides when it is the agent's turn; by default after half a second of silence.
         sentences: Cuts the answer into pieces for the voice; by default without markup, code and emoji.
         meanwhile: What becomes of a turn that comes during an answer. `"queue"`: it is answered next. `"interrupt"`: it
@@ -129,7 +130,7 @@ class Cascade(Pipeline):
             "fps": fps,
             "name": name,
         }
-        interrupts = BargeIn() if barge_in is True else barge_in
+        interrupts = BargeIn(min_words=1) if barge_in is True else barge_in  # a recogniser is there
         super().__init__(
             Resample(stt.rate, channels=1),
             Vad(speech_only=True) if vad is None else vad,
