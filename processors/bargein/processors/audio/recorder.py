@@ -171,7 +171,8 @@ class Recorder:
         except OSError as error:
             if not self._reported:
                 self._reported = True
-                what = f"the recording {self.path!r} is incomplete, and the session goes on: {error}"
+                # Without the path: a transport shows failures to its peer.
+                what = f"the recording is incomplete, and the session goes on: {error.strerror or error}"
                 yield Failure(f"{what}. Free some space, or record to another disk", processor=name, error=error)
 
     # The clock ----------------------------------------------------------------------------------------------------
