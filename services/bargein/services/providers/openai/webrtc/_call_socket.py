@@ -163,6 +163,8 @@ class CallSocket:
         text = data if isinstance(data, str) else data.decode("utf-8", "replace")
         held = self._wire.held
         self._deliver(self._wire.receive(text, anyio.current_time()))
+        for request in self._wire.requests():
+            self._post(request)
         if self._wire.ending:
             self._tasks.start_soon(self._finish, self._wire.ending)
         if self._wire.held and not held:

@@ -60,6 +60,8 @@ class SideSocket:
             with anyio.move_on_after(PIECE_SECONDS if self._wire.sounding or self._wire.held else math.inf):
                 try:
                     self._on_message(await self._socket.receive())
+                    for request in self._wire.requests():
+                        await self._socket.send(request)
                 except SocketClosedError as error:
                     self.over = error.code in HANG_UP_CODES
                     raise
