@@ -65,7 +65,7 @@ async def test_a_typed_question_is_answered_in_sound() -> None:
         assert {(frame.response_id, frame.rate) for frame in sound} == {(ended.response_id, 24_000)}
         assert all(frame.item_id for frame in sound)
         assert harness.timeline.of(Audio)[-1].at < harness.timeline.of(ResponseEnded)[-1].at
-        assert server.calls[0].session["model"] == "gpt-realtime"
+        assert server.calls[0].session["model"] == "gpt-realtime-2.1"
 
 
 @pytest.mark.real
