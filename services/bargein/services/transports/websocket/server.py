@@ -93,7 +93,9 @@ async def serve_websocket(
         ValueError: A path does not begin with `/`, or ends with one.
         OSError: The port is taken.
     """
-    sessions = agent if isinstance(agent, Sessions) else Sessions(agent, limits=limits)
+    # Peers of this machine are the developer. Behind a proxy they are not; but then the proxy's page is in `origins`.
+    show_errors = is_loopback(host) and not origins and authorize is None
+    sessions = agent if isinstance(agent, Sessions) else Sessions(agent, limits=limits, show_errors=show_errors)
     server = WebSocketServer(sessions, host, secure=ssl is not None)
     accepts = dict(paths) if paths is not None else {"/": accept_websocket}
     for path in accepts:

@@ -15,6 +15,8 @@ import trustme
 
 from bargein.pipeline import (
     Audio,
+    Failure,
+    Frame,
     Inbox,
     Interrupt,
     Outlet,
@@ -188,6 +190,20 @@ async def test_a_brain_that_cannot_be_made() -> None:
         assert (await client.end()).code == 1011
     assert isinstance(served.error, OSError)
     assert error(client.seen)["type"] == "server_error"
+
+
+@pytest.mark.virtual
+@pytest.mark.parametrize("show_errors", [False, True])
+async def test_what_failed_is_told_to_the_developer_only(show_errors: bool) -> None:
+    """Another client reads a general sentence: the reason may be a provider's text, with a key in it."""
+
+    class Failing(Processor):
+        async def run(self, inbox: Inbox[Frame], out: Outlet[Failure | Audio]) -> None:
+            await out.send(Failure("provider: the key sk-1 is wrong"))
+
+    async with piped(Failing, show_errors=show_errors) as (client, _):
+        await client.end()
+    assert ("sk-1" in error(client.seen)["message"]) == show_errors
 
 
 @pytest.mark.virtual
