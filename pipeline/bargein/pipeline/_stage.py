@@ -127,7 +127,7 @@ class Stage:
 
     def not_a_frame(self, value: object) -> ContractError:
         """Return the error for emitting something that is not a frame."""
-        return ContractError(f"{self.name!r} emitted {type(value).__name__} {value!r:.60}, which is not a Frame")
+        return ContractError(f"{self.name!r} emitted an object of type {type(value).__name__}, which is not a Frame")
 
     def statistics(self) -> ProcessorStatistics:
         """Return its counters, frozen."""

@@ -275,6 +275,27 @@ def test_writing_begins_a_call() -> None:
     anyio.run(main)
 
 
+def test_words_do_not_turn_the_page_round() -> None:
+    """A character that reverses the direction of text has no effect behind the words that contain it."""
+
+    async def main() -> None:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
+            words = "\u202egnp.\u202d"
+            for call in (f"user('u', {words!r}, true)", f"heard('a', {words!r}, true)"):
+                await page.evaluate(f"bargein.conversation.{call}")
+            tool = {"call": "c", "name": words, "arguments": words, "state": "finished", "output": words}
+            await page.evaluate("(tool) => bargein.conversation.tool(tool)", tool)
+            loose = """[...document.querySelectorAll('#log li')].filter((line) => {
+                for (const each of line.querySelectorAll('bdi')) each.remove();
+                return /[\u202a-\u202e\u2066-\u2069]/.test(line.textContent);
+            }).length"""
+            assert await page.locator("#log li bdi").count() == 4
+            assert await page.evaluate(loose) == 0
+            assert await page.evaluate("document.querySelectorAll('#log li').length") == 3
+
+    anyio.run(main)
+
+
 @pytest.mark.parametrize("way", ["webrtc", "websocket"])
 def test_a_microphone_can_be_used_later(way: str) -> None:
     """A call that began in writing goes on in speech, without a new connection."""

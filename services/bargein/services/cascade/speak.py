@@ -94,7 +94,7 @@ class Speak(PartProcessor):
         try:
             await self._speak(frame, words, out)
             if self._samples == before and any(map(str.isalnum, frame.text)):
-                raise UnspeakableError(f"it has no sound for {frame.text.strip()[:80]!r}")
+                raise UnspeakableError(f"it has no sound for a text of {len(frame.text.strip())} characters")
         except Exception as error:
             await self._mark_unspoken(frame, words, before, out)
             await out.send(failure_from(self.part, error))

@@ -172,7 +172,7 @@ class _Synthesis:
         finally:
             _current = None
         if failed and not self.cancelled:
-            raise RuntimeError(f"espeak-ng failed with its error {failed} at {self.text[:80]!r}")
+            raise RuntimeError(f"espeak-ng failed with its error {failed} at a text of {len(self.text)} characters")
 
     def on_audio(self, sound: Any, count: int, events: Any) -> int:
         """Take audio and events of the library's callback. Return 0 to go on, 1 to stop."""

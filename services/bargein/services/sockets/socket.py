@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from .secrets import hide_secrets, request_secrets
+
 __all__ = ["Endpoint", "Socket", "SocketClosedError", "SocketRefusedError", "server_time"]
 
 
@@ -117,6 +119,10 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """How long connecting may take, in seconds."""
     pong_seconds: float | None = 20.0
     """How long a pong may take before the connection counts as dead, in seconds; None for no limit."""
+
+    def hide_secrets(self, text: str) -> str:
+        """Return a server's text without what was sent to this endpoint and may be secret: headers and the query."""
+        return hide_secrets(text, request_secrets(self.url, self.headers))
 
     def __repr__(self) -> str:
         return f"Endpoint({self.url.split('?')[0]})"

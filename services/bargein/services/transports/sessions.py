@@ -114,8 +114,8 @@ class Sessions:
         agent: Makes a new graph, of new processors, for each peer. It may raise `RefusedError`.
         limits: What the server and each peer may use.
         observe: Called with every `TurnLatency`, `BargeInLatency` and `Failure` of any session. It must not wait.
-        show_errors: Whether a peer is told what exception ended its session. Only for peers who are the developer:
-            exceptions may hold the texts of providers.
+        show_errors: Whether a peer is told what exception ended its session, and what each `Failure` says. Only for
+            peers who are the developer: exceptions and failures may hold the texts of providers.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class Sessions:
         self.observe = observe
         """The function that is called with latencies and failures."""
         self.show_errors = show_errors
-        """Whether a peer is told what exception ended its session."""
+        """Whether a peer is told what exception ended its session, and what each `Failure` says."""
         self.failures: deque[Exception] = deque(maxlen=MAX_FAILURES)
         """The latest exceptions that ended sessions."""
         self.draining = False
@@ -184,6 +184,7 @@ class Sessions:
         name = transport.peer.name
         if name in self._live:
             raise ValueError(f"{name!r} has a session already; give every peer its own name")
+        transport.show_errors = self.show_errors
         self._live[name] = None  # the place is taken before the graph is made, which may wait
         try:
             return await self._run(transport, name)

@@ -128,7 +128,8 @@ def http_error(
         text = "a web page"
         kind = "server" if status >= 500 else "key" if status in (401, 403) else "address"
     elif 300 <= status < 400:
-        text, kind = clean_text(f"a redirection to {headers.get('location', 'nowhere')}", secret), "address"
+        target = headers.get("location", "nowhere").partition("?")[0]
+        text, kind = clean_text(f"a redirection to {target}", secret), "address"
     return _error(f"{source} answers {status}", text, kind, status, retry_after_seconds(headers))
 
 

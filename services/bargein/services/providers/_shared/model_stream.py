@@ -79,8 +79,8 @@ class AnswerStream:
             found = None
         if isinstance(found, dict):
             return found
-        data = event.data.replace(self.secret, "***") if self.secret else event.data
-        message = f"{self.source} sends what cannot be read: {data[:100]!r}; ask again"
+        # The data is not shown: it may hold the words of the conversation.
+        message = f"{self.source} sends what cannot be read, {len(event.data)} characters of it; ask again"
         raise LanguageModelError(message, kind="unreadable")
 
     def error(self, error: Any) -> LanguageModelError:

@@ -167,7 +167,7 @@ class RemoteSpeech:
             return ConnectionError(self._refusal(error.status, error.body) if error.status else self._clean(str(error)))
         if isinstance(error, SocketClosedError):
             return ConnectionError(f"{self.service} closed the connection in the middle: {self._clean(str(error))}")
-        if isinstance(error, ConnectionError) and self._secret in str(error):
+        if isinstance(error, ConnectionError):
             return ConnectionError(self._clean(str(error)))
         return error
 
@@ -203,7 +203,7 @@ def decode_json(service: str, data: str | bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise ConnectionError(f"{service} sent a message that cannot be read: {data[:60]!r}") from None
+        raise ConnectionError(f"{service} sent a message of length {len(data)} that cannot be read") from None
 
 
 class PcmDecoder:

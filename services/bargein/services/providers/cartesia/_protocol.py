@@ -66,7 +66,8 @@ class CartesiaProtocol:
         if message.type == "error" or message.error:
             fault = ": ".join(str(each) for each in (message.error, message.title, message.message) if each)
             self._forget(context)
-            return SpeechPiece(context=context, fault=fault or repr(data[:60]), status=message.status_code or 0)
+            fault = fault or "an error without a message"
+            return SpeechPiece(context=context, fault=fault, status=message.status_code or 0)
         if context is None and len(self._open) == 1:
             (context,) = self._open  # it can belong to no other
         decoder = self._open.get(context or "")

@@ -201,7 +201,7 @@ class Http2Exchange:
                 self._h2.acknowledge_received_data(event.flow_controlled_length, self._id)
         elif isinstance(event, events.ResponseReceived):
             self.headers = dict(event.headers)
-            self.status = int(self.headers[":status"])
+            self._read_status(self.headers.get(":status", ""))
         elif isinstance(event, events.PingAckReceived):
             self._answered_ping = True
         elif isinstance(event, events.StreamEnded):
@@ -213,6 +213,14 @@ class Http2Exchange:
             text = (event.additional_data or b"").decode("utf-8", "replace")[:100]
             reason = f"the server goes away: {self._error_name(event.error_code)}{f' ({text})' if text else ''}"
             self._close(1001, reason)
+
+    def _read_status(self, text: str) -> None:
+        if len(text) == 3 and text.isascii() and text.isdigit():
+            self.status = int(text)
+        else:
+            self._close(
+                1002, f"the server answers with the status {text[:20]!r}, which is not a number of three digits"
+            )
 
     def _error_name(self, code: Any) -> str:
         return self._error_codes(code).name if code in list(self._error_codes) else f"error {code}"

@@ -112,7 +112,9 @@ class Piper(LocalModel, TextToSpeech):
                 start += len(samples)
                 yield samples, list(words)
         except Exception as error:
-            raise RuntimeError(f"Piper failed at {text[:80]!r}: {error}; look at extra and the voice") from error
+            raise RuntimeError(
+                f"Piper failed at a text of {len(text)} characters: {error}; look at extra and the voice"
+            ) from error
 
 
 def _phrases(voice: Any, text: str) -> list[Phrase]:

@@ -240,12 +240,12 @@ class Dialogue(DialogueState):
         if event.refused:
             self.requests.fail()
             self.replies.send_request()
-        provider = self._provider
-        self.emit(Failure(f"{provider}: {event.message}", processor=provider, fatal=event.fatal))
+        provider, message = self._provider, self.hide_secrets(event.message)
+        self.emit(Failure(f"{provider}: {message}", processor=provider, fatal=event.fatal))
         if event.broken:
-            self.broken = event.message
+            self.broken = message
         if event.fatal:
-            self.fatal = event.message
+            self.fatal = message
 
     # Events of the provider ---------------------------------------------------------------------------------------
 

@@ -138,12 +138,12 @@ class Replies:
             return
         if event.usage:
             self._state.emit(Usage(response_id=event.response_id, **event.usage))
-        wanted = not response.dropped
-        self.end(response, event.outcome, event.reason)
+        wanted, reason = not response.dropped, self._state.hide_secrets(event.reason)
+        self.end(response, event.outcome, reason)
         if event.outcome != "failed":
             self._failures = 0
         elif wanted:
-            self._on_failed(response, event.reason)
+            self._on_failed(response, reason)
         if event.outcome == "interrupted" and wanted:
             self.interrupt("the provider stopped its response")
         self.send_request()

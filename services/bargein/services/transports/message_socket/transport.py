@@ -11,8 +11,9 @@ import anyio
 import anyio.abc
 import msgspec
 
-from bargein.pipeline import Audio, Delivery, Frame, Interrupt, Outlet, Pipeline, Played, Processor, UserText
+from bargein.pipeline import Audio, Delivery, Failure, Frame, Interrupt, Outlet, Pipeline, Played, Processor, UserText
 from bargein.processors import Latency, Pacer, Resample
+from bargein.services.frames import without_details
 from bargein.services.sockets import Socket, SocketClosedError
 from bargein.services.transports.control import ControlError, Finish, SinkEvent, SourceEvent
 from bargein.services.transports.frames import PeerJoined, PeerLeft
@@ -338,6 +339,8 @@ class _EventForwarder(Processor):
 
     def process(self, frame: SourceEvent) -> None:
         """Send the frame's message. Processors above take the event by themselves, so it is not passed on."""
+        if isinstance(frame, Failure) and not self._transport.show_errors:
+            frame = without_details(frame)
         self._transport._put(frame)
 
 

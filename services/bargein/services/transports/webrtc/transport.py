@@ -12,6 +12,7 @@ import msgspec
 from bargein.pipeline import (
     Audio,
     End,
+    Failure,
     Frame,
     Hold,
     Image,
@@ -28,6 +29,7 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.lowlevel import Contract
 from bargein.processors import Commit, Latency
+from bargein.services.frames import without_details
 from bargein.services.media.voice_receiver import VoiceReceiver
 from bargein.services.media.voice_sender import VoiceSender
 from bargein.services.transports import control
@@ -300,6 +302,8 @@ class _EventSender(Processor):
 
     def process(self, frame: control.SourceEvent) -> None:
         """Send the frame's message. Processors above take the event by themselves, so it is not passed on."""
+        if isinstance(frame, Failure) and not self._transport.show_errors:
+            frame = without_details(frame)
         if (message := control.encode_agent_message(frame)) is not None:
             self._transport.send(message)
 

@@ -15,6 +15,8 @@ import trustme
 
 from bargein.pipeline import (
     Audio,
+    Failure,
+    Frame,
     Inbox,
     Interrupt,
     Outlet,
@@ -33,6 +35,7 @@ from bargein.pipeline import (
 from bargein.pipeline.testing import Harness, check_processor
 from bargein.processors import Turn, Turns
 from bargein.services.frames import Commit, Respond, Say
+from bargein.services.providers.azure import AZURE
 from bargein.services.providers.openai.server.serve import Faults, Limits, Server, serve, serve_socket
 from bargein.services.sockets import Endpoint, SocketRefusedError, dial, pipe
 from bargein.services.testing import ScriptedBrain
@@ -188,6 +191,20 @@ async def test_a_brain_that_cannot_be_made() -> None:
         assert (await client.end()).code == 1011
     assert isinstance(served.error, OSError)
     assert error(client.seen)["type"] == "server_error"
+
+
+@pytest.mark.virtual
+@pytest.mark.parametrize("show_errors", [False, True])
+async def test_what_failed_is_told_to_the_developer_only(show_errors: bool) -> None:
+    """Another client reads a general sentence: the reason may be a provider's text, with a key in it."""
+
+    class Failing(Processor):
+        async def run(self, inbox: Inbox[Frame], out: Outlet[Failure | Audio]) -> None:
+            await out.send(Failure("provider: the key sk-1 is wrong"))
+
+    async with piped(Failing, show_errors=show_errors) as (client, _):
+        await client.end()
+    assert ("sk-1" in error(client.seen)["message"]) == show_errors
 
 
 @pytest.mark.virtual
@@ -694,3 +711,26 @@ async def test_fields_that_cannot_be_are_refused_at_once() -> None:
 def test_a_misspelled_option_of_serve_is_named() -> None:
     with pytest.raises(TypeError, match=r"^serve\(limit=\.\.\.\): .*did you mean limits=\?$"):
         serve(ScriptedBrain, limit=None)  # type: ignore[call-arg]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("header", ["Host", "Origin", "Authorization", "api-key"])
+async def test_a_header_that_decides_must_not_come_twice(header: str) -> None:
+    """It is refused with a sentence, also the one that has the key in another dialect."""
+    async with (
+        serve(Made(), api_keys=["k"], dialect=AZURE) as server,
+        await anyio.connect_tcp("127.0.0.1", server.port) as stream,
+    ):
+        lines = [
+            f"GET {AZURE.path}?model=m HTTP/1.1",
+            *([] if header == "Host" else [f"Host: 127.0.0.1:{server.port}"]),
+            *[f"{header}: k"] * 2,
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            "Sec-WebSocket-Version: 13",
+        ]
+        await stream.send("\r\n".join([*lines, "", ""]).encode())
+        answer = (await stream.receive()).decode()
+    assert answer.startswith("HTTP/1.1 400 ")
+    assert f"The header {header.lower()} is there more than once." in answer

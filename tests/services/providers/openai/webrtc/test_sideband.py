@@ -315,7 +315,7 @@ async def test_no_secret_without_a_key() -> None:
         with pytest.raises(ConnectionError, match="answers 401"):
             await mint_secret({}, api_key="wrong", url=url)
         server.refuse = (500, "the key is key")
-        with pytest.raises(ConnectionError, match="the … is …"):
+        with pytest.raises(ConnectionError, match=r"the \*\*\* is \*\*\*"):
             await mint_secret({}, api_key="key", url=url)
         with pytest.raises(ConnectionError, match="answers 401"):
             await mint_secret({}, headers={"api-key": "azure's"}, url=url)

@@ -8,7 +8,13 @@ from collections.abc import Collection
 from typing import Any
 
 from bargein.services.providers.openai.server_language import ServerLanguage
-from bargein.services.sockets.handshake import bearer_token, http_response, query_parameter, request_path
+from bargein.services.sockets.handshake import (
+    bearer_token,
+    http_response,
+    query_parameter,
+    repeated_header,
+    request_path,
+)
 from bargein.services.sockets.origin import refuse_origin
 
 from ._faults import Faults
@@ -17,9 +23,6 @@ __all__ = ["Handshake", "choose_subprotocol"]
 
 KEY_SUBPROTOCOL = "openai-insecure-api-key."
 """The beginning of a subprotocol that holds a key: browsers cannot set headers of a WebSocket."""
-SINGLE_HEADERS = ("Host", "Origin", "Authorization")
-"""Headers that decide whether a client is let in. A request that repeats one may mean different things to a proxy and
-to us."""
 
 
 class Handshake:
@@ -61,10 +64,9 @@ class Handshake:
             return http_response(200, "OK", page, "text/html; charset=utf-8")
         if self._faults.refuse_status:
             return _problem(self._faults.refuse_status, "Refused", "A fault on demand.", "server_error", "refused")
-        for name in SINGLE_HEADERS:
-            if len(request.headers.get_all(name)) > 1:
-                message = f"The header {name} is there more than once."
-                return _problem(400, "Bad Request", message, "invalid_request_error", None)
+        if name := repeated_header((name for name, _ in request.headers.raw_items()), self._language.key_header):
+            message = f"The header {name} is there more than once."
+            return _problem(400, "Bad Request", message, "invalid_request_error", None)
         if (path := request_path(request)) not in self._paths:
             return _problem(404, "Not Found", f"Invalid URL (GET {path})", "invalid_request_error", None)
         origin, host = request.headers.get("Origin"), request.headers.get("Host", "")

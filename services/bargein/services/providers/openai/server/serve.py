@@ -26,9 +26,9 @@ this:
   far it was heard is what the client says when it truncates the item, or else all of it, when the next turn comes.
 
 Tools, instructions and voice come as `Configure`, tools as `schemas` in the API's form. History that a client puts in
-comes as `Remember`. The message of a `Failure` is sent to the client. This server finds speech with a `Vad` that is set
-as the session's `turn_detection` says, and tells the brain by `TurnControl` that it decides turns; with `vad=None` the
-brain decides turns itself.
+comes as `Remember`. The client gets the message of a `Failure` where `show_errors` allows it, and else a general
+sentence. This server finds speech with a `Vad` that is set as the session's `turn_detection` says, and tells the brain
+by `TurnControl` that it decides turns; with `vad=None` the brain decides turns itself.
 
 A response that the client asks for is created at once; one that answers speech is created when the brain begins it. It
 ends with the brain's `ResponseEnded`. Neither the user's sound nor the agent's is stored.
@@ -171,7 +171,7 @@ async def serve(
         ssl: The TLS context for `wss`; None for no encryption.
         max_sessions: Sessions at a time, at most.
         options: Options of each session, see `ServedSessionOptions`: `session` (fields it begins with), `rate` (Hz that
-            the brain wants), `vad`, `limits`, `faults`, `dialect`.
+            the brain wants), `vad`, `limits`, `faults`, `show_errors`, `dialect`.
 
     Raises:
         ModuleNotFoundError: The extra `websockets` is not installed.
@@ -183,6 +183,7 @@ async def serve(
         new_session("", "", 0, options.get("session"), lenient=language is not GA)
     except RequestError as error:
         raise ValueError(f"serve(session=...): {error}") from None
+    options.setdefault("show_errors", is_loopback(host) and api_keys is None and not origins)
     server = Server(host, language.path, secure=ssl is not None)
     handshake = Handshake(
         language, api_keys=api_keys, origins=origins or (), local=is_loopback(host), faults=options.get("faults")
