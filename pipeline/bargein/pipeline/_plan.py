@@ -30,7 +30,7 @@ class Node:
         self.after: list[Node] = []
         self.below = 0  # bit mask of the indexes of the nodes that it reaches
         self.above = 0  # bit mask of the indexes of the nodes that reach it
-        self.group: tuple[str, ...] = ()  # names of the nested graphs it stands in, outermost first
+        self.group: tuple[str, ...] = ()  # names of the nested graphs that contain it, outermost first
 
     @property
     def fused(self) -> bool:

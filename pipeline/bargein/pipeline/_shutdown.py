@@ -22,7 +22,7 @@ class Shutdown:
         run: The run of the session.
         cancel_seconds: Bound of `stop`.
         drain_seconds: Bound of `drain`.
-        release: Called once when nothing of the session runs any more, so that its processors may be used again.
+        release: Called once when the session has stopped completely, so that its processors may be used again.
     """
 
     def __init__(self, run: Run, cancel_seconds: float, drain_seconds: float, release: Callable[[], None]) -> None:
@@ -30,7 +30,7 @@ class Shutdown:
         self.finished = anyio.Event()
         """Set when the graph has ended."""
         self.over = anyio.Event()
-        """Set when nothing runs any more."""
+        """Set when everything has stopped."""
         self._run = run
         self._cancel_seconds = cancel_seconds
         self._drain_seconds = drain_seconds
@@ -52,7 +52,7 @@ class Shutdown:
         self._set_finished()
 
     async def wait_over(self) -> bool:
-        """Wait until nothing runs any more, within the bound of draining. Returns whether that came true."""
+        """Wait until everything has stopped, within the bound of draining. Returns whether that came true."""
         return await wait_at_most(self.over, self._drain_seconds)
 
     async def drain(self) -> BaseException | None:

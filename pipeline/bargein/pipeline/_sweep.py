@@ -135,8 +135,8 @@ class Sweeper:
     async def wait_for_room(self, stage: Stage) -> None:
         """Wait until everything that `stage` has just overfilled has room again.
 
-        When the wait is cancelled, the frames are in the inboxes all the same. The stage then owes the wait, and its
-        next send waits first. So the bound holds and no frame is dropped.
+        When the wait is cancelled, the frames are in the inboxes all the same. The stage then waits before its next
+        send. So the bound holds and no frame is dropped.
         """
         full, self.overfull[:] = self.overfull[:], []
         try:

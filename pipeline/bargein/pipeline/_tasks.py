@@ -114,7 +114,7 @@ class Tasks:
         self._end_next_upstream()
 
     def _end_next_upstream(self) -> None:
-        """Tell the lowest processor that takes upstream frames that no more will come.
+        """Notify the lowest processor that takes upstream frames that no more will come.
 
         What it answers is still delivered to those above it; their turn comes when it has ended.
         """

@@ -421,3 +421,12 @@ def test_messages_that_are_none_are_refused(message: Any, says: str) -> None:
     """With the number of the message."""
     with pytest.raises(ValueError, match=says):
         History.from_messages([message])
+
+
+def test_an_id_that_no_wire_takes_can_be_saved() -> None:
+    """Half of a surrogate pair in an id or a name becomes a question mark, and the rest of the JSON stays."""
+    history = History()
+    history.user("naïve", "u\ud83d")
+    history.call("c\udc00", "f\udc00", "{}")
+    user, call = History.from_json(history.to_json())
+    assert (user.text, user.item_id, call.call_id, call.name) == ("naïve", "u?", "c?", "f?")

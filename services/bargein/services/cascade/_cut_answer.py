@@ -15,15 +15,16 @@ class CutAnswer(msgspec.Struct, frozen=True):
     """What an interrupt ended."""
 
     request: Respond | Say | None
-    """What was being answered or said, or waited for that; None if the answer was complete and only being spoken."""
+    """The answer that was being made or spoken, or that waited for its turn; None if the answer was complete and only
+    being spoken."""
     response_id: str
     """The response that was cut short; empty if it had not begun."""
 
 
 class CutAnswerWatch:
-    """Remembers an answer that speech cut short, and gives it back if the speech had no words.
+    """Remembers an answer that speech cut short, and returns it if the speech had no words.
 
-    A cough or a door is speech for a detector, and nobody answers it. Without this, the user would wait for ever for
+    A cough or a door is speech for a detector, and gets no answer. Without this, the user would wait for ever for
     the answer that it cut short. An interrupt without speech, such as a stop button, is final.
     """
 

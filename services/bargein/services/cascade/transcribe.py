@@ -47,7 +47,7 @@ class Transcribe(PartProcessor):
     """Turns the user's speech into text: a `Transcript` each time that the words change, and a final one at the end.
 
     Put it below a `Vad(speech_only=True)`: its `SpeechStarted` and `SpeechStopped` bound the utterances. The user's
-    sound ends here. The last words of an utterance are waited for in a task of their own, so that the next utterance
+    sound ends here. The last words of an utterance are waited for in another task, so that the next utterance
     may begin meanwhile. `ClearAudio` discards the open utterance.
 
     If the part raises, that is a `Failure`, and the utterance ends with the words that are known.
@@ -154,7 +154,7 @@ class Transcribe(PartProcessor):
             self._utterance = None
 
     def _discard(self) -> None:
-        """Treat the open utterance and the kept sound as not said."""
+        """Ignore the open utterance and the kept sound."""
         if self._utterance is not None:
             self._utterance.cancel()
         self._end()

@@ -108,7 +108,7 @@ def describe_error(error: BaseException) -> list[str]:
     if isinstance(error, BaseExceptionGroup):
         return [sentence for each in error.exceptions for sentence in describe_error(each)]
     text = re.sub(r"\[Errno -?\d+\] ", "", str(error)).strip()
-    # These types carry sentences. The text of others, such as KeyError, is no sentence without the type.
+    # These types carry sentences. The text of others, such as KeyError, is not a sentence without the type.
     is_sentence = isinstance(error, OSError | ValueError | RuntimeError | ImportError | LookupError)
     if text and is_sentence and not isinstance(error, KeyError):
         return [text]

@@ -147,7 +147,7 @@ def _table(heading: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
 
 
 def examine(environ: Mapping[str, str], port: int = DEMO_PORT) -> Iterator[Finding]:
-    """Give a finding for everything that is looked at. Keys are looked for and never shown.
+    """Yield a finding for everything that is looked at. Keys are looked for and never shown.
 
     Args:
         environ: The environment variables.

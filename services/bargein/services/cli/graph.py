@@ -108,7 +108,7 @@ PeerFrame = PeerJoined | Audio | Image | UserText | Commit | Dtmf | Interrupt | 
 
 
 class _PlaceholderTransport(Transport):
-    """Stands for any peer in a drawing: its two ends give and take what those of every peer do."""
+    """Stands for any peer in a drawing: its two ends send and take what those of every peer do."""
 
     def __init__(self) -> None:
         self.peer = Peer(name="peer", params=defaultdict(str))  # every parameter is an empty string

@@ -81,7 +81,7 @@ class SharedToolRunner(ToolRunner):
         return self.runner.interrupt()
 
     def leave(self) -> None:
-        """Mark the brain as left: it waits for no result any more."""
+        """Mark the brain as left: it no longer waits for results."""
         self._left = True
         for pending in self._pending:
             if pending.done.is_set():  # the brain was left before it could take the result

@@ -47,9 +47,9 @@ class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
     item_id: str = ""
     """The item's id. Transcripts and corrections find the entry by it."""
     text: str = ""
-    """The words. Of the agent: as far as they were written, whether or not they were heard."""
+    """The words. Of the agent: as far as they were written, even those that were not heard."""
     heard: str | None = None
-    """The part of the agent's text that the user heard; None as long as nothing has reported it."""
+    """The part of the agent's text that the user heard; None until it is reported."""
     pictures: tuple[Picture, ...] = ()
     """What the user showed."""
     response_id: str = ""

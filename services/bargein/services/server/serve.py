@@ -66,7 +66,7 @@ class PageOptions(TypedDict, total=False):
 
 
 class PageServer:
-    """A running server, as `serve_page` gives it."""
+    """A running server, as `serve_page` yields it."""
 
     def __init__(self, sessions: Sessions, host: str, port: int, *, tls: bool) -> None:
         self.sessions = sessions
@@ -141,10 +141,10 @@ def serve_page(
         suggestions: Sentences that the page offers to say. A brain's own suggestions come first.
         limits: What the server and each peer may use.
         origins: Other pages that may talk to this server, such as `https://example.com`; `*` for all.
-        authorize: Decides by a token who may connect; None for everybody.
+        authorize: Decides by a token whether a peer may connect; None to allow every peer.
         ice_servers: STUN and TURN servers for peers on other networks; see `WebRtcServer`.
         video_fps: Pictures of the peer's camera a second, at most; 0 for no camera.
-        certificate: A certificate file (PEM), for https. Browsers give their microphone to https and localhost only.
+        certificate: A certificate file (PEM), for https. Browsers allow the microphone on https and localhost only.
         key: The certificate's private key (PEM), if it is in another file.
 
     Raises:
@@ -305,7 +305,7 @@ def _server_class() -> Any:
 async def _webrtc(
     sessions: Sessions, ice_servers: Sequence[IceServer | str], video_fps: float
 ) -> AsyncIterator[WebRtcServer | None]:
-    """Give the WebRTC server, or None where its extra is not installed."""
+    """Yield the WebRTC server, or None where its extra is not installed."""
     if importlib.util.find_spec("aiortc") is None:
         yield None
         return

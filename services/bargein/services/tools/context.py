@@ -45,7 +45,7 @@ class ToolContext:
         self.interrupted = False
         """Whether the user has interrupted the agent since the call began."""
         self.cancelled = False
-        """Whether the result is not wanted any more: the tool took too long, or was cancelled. A tool in a thread
+        """Whether the result is no longer wanted: the tool took too long, or was cancelled. A tool in a thread
         should look at it to stop early."""
         self.lost = 0
         """How many reports were dropped because they came faster than they could be sent."""

@@ -100,7 +100,7 @@ class ToolRunner:
     async def run(self, call: ToolCall, emit: Emit) -> ToolResult | None:
         """Run a call.
 
-        A mistake of the model or the tool gives a result with `error=True` and a sentence for the model: an unknown
+        A mistake of the model or the tool leads to a result with `error=True` and a sentence for the model: an unknown
         tool, arguments that do not fit, a timeout, an exception (its class and message; the traceback is logged), a
         result that has no JSON form.
 
@@ -154,7 +154,7 @@ class ToolRunner:
                 ended.append(each.call.call_id)
         return tuple(ended)
 
-    # In two steps, to run a call in a task of its own --------------------------------------------------------------
+    # In two steps, to run a call in its own task --------------------------------------------------------------
 
     def begin(self, call: ToolCall, emit: Emit) -> BegunCall:
         """Note a call, so that it can be cancelled from now on. Pass what this returns to `finish`."""
@@ -237,17 +237,17 @@ class ToolRunner:
         """Run a tool within its timeout, and turn its mistakes into outputs."""
         name = tool.name
         try:
-            with anyio.move_on_after(tool.timeout) as limit:
+            with anyio.move_on_after(tool.timeout_seconds) as limit:
                 value = await self._call(begun, tool, arguments, limit)
             if limit.cancelled_caught:
                 begun.context.cancelled = True
-                log.warning("tool %r took longer than its %g s", name, tool.timeout)
-                return f"{name} did not answer within {tool.timeout:g} s and was stopped", True
+                log.warning("tool %r took longer than its %g s", name, tool.timeout_seconds)
+                return f"{name} did not answer within {tool.timeout_seconds:g} s and was stopped", True
         except ToolError as error:
             return clean(str(error)), True
         except CancellationIgnored:
             log.error("tool %r suppressed its cancellation repeatedly and was abandoned", name)
-            return f"{name} did not answer within {tool.timeout:g} s and was stopped", True
+            return f"{name} did not answer within {tool.timeout_seconds:g} s and was stopped", True
         except anyio.get_cancelled_exc_class():
             if _cancelled() or _cancelled_from_outside():
                 begun.context.cancelled = True
@@ -275,7 +275,7 @@ class ToolRunner:
         return value
 
     async def _in_thread(self, tool: Tool[..., Any], arguments: dict[str, Any]) -> object:
-        """Run a tool in a thread of its own: a daemon, so that a tool that never returns blocks no exit."""
+        """Run a tool in its own thread: a daemon, so that a tool that never returns blocks no exit."""
         if not self._threads.acquire(blocking=False):
             raise ToolError(f"{tool.name} cannot run now: {MAX_ABANDONED} earlier calls have not returned yet")
         worker = Worker(f"bargein tool {tool.name}")
@@ -296,7 +296,7 @@ class ToolRunner:
 
 @runtime_checkable
 class RunsTools(Protocol):
-    """A processor that runs tools. Another runner may be put in the place of its own before a session starts."""
+    """A processor that runs tools. Its runner may be replaced before a session starts."""
 
     runner: ToolRunner
 

@@ -55,7 +55,8 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_wrong_messages: int = 10
     """Number of messages that may be wrong. Each is answered with an error; one more ends the session."""
     leave_seconds: float = 2.0
-    """Time that a session goes on after its peer has left, in seconds, so that tools end and history is complete."""
+    """Time for which a session continues after its peer has left, in seconds, so that tools end and history is
+    complete."""
     drain_seconds: float = 10.0
     """Time that a session has to finish what it is saying when the server stops, in seconds."""
 
@@ -113,8 +114,8 @@ class Sessions:
         agent: Makes a new graph, of new processors, for each peer. It may raise `RefusedError`.
         limits: What the server and each peer may use.
         observe: Called with every `TurnLatency`, `BargeInLatency` and `Failure` of any session. It must not wait.
-        show_errors: Whether a peer is told what exception ended its session. Only for peers who are the developer:
-            exceptions may hold the texts of providers.
+        show_errors: Whether a peer is told what exception ended its session, and what each `Failure` says. Only for
+            peers who are the developer: exceptions and failures may hold the texts of providers.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class Sessions:
         self.observe = observe
         """The function that is called with latencies and failures."""
         self.show_errors = show_errors
-        """Whether a peer is told what exception ended its session."""
+        """Whether a peer is told what exception ended its session, and what each `Failure` says."""
         self.failures: deque[Exception] = deque(maxlen=MAX_FAILURES)
         """The latest exceptions that ended sessions."""
         self.draining = False
@@ -183,6 +184,7 @@ class Sessions:
         name = transport.peer.name
         if name in self._live:
             raise ValueError(f"{name!r} has a session already; give every peer its own name")
+        transport.show_errors = self.show_errors
         self._live[name] = None  # the place is taken before the graph is made, which may wait
         try:
             return await self._run(transport, name)
@@ -228,15 +230,15 @@ class Sessions:
             return made if isinstance(made, Graph) else Pipeline(made)
         observe = self.observe
 
-        # It stands above the graph, where all events that come up arrive. It gives nothing: an event that a processor
-        # takes goes on to the processors above it anyway, so to give it again would count it twice.
+        # It stands above the graph, where all events that come up arrive. It sends nothing: an event that a processor
+        # takes goes on to the processors above it anyway, so sending it again would count it twice.
         def observer(frame: Failure | TurnLatency | BargeInLatency) -> None:
             observe(frame)
 
         return Pipeline(observer, made)
 
     def _on_left(self, live: LiveSession) -> None:
-        """End a session whose peer is gone: nobody hears what it might still say."""
+        """End a session whose peer is gone: the peer no longer hears the agent."""
         live.end_within(0 if live.ending == "drained" else self.limits.leave_seconds)
 
     def _end(self, live: LiveSession) -> None:

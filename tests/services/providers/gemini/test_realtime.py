@@ -51,7 +51,7 @@ def said(harness: Harness, response: str) -> str:
 
 async def until(harness: Harness, outcome: str = "completed") -> ResponseEnded:
     """The next response that ends so."""
-    while (ended := await harness.next(ResponseEnded, within=120)).outcome != outcome:
+    while (ended := await harness.next(ResponseEnded, within_seconds=120)).outcome != outcome:
         pass
     return ended
 
@@ -64,7 +64,7 @@ async def test_an_interrupt_drops_the_rest_and_the_next_question_takes_its_place
     peer = ScriptedGemini(STORY, "Yes?", pace_seconds=0.3)
     async with session(model(peer)) as harness:
         await harness.send(UserText(text="tell me"))
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         await anyio.sleep(2)
         before = len(peer.received)
         harness.interrupt()
@@ -86,7 +86,7 @@ async def test_a_boundary_of_the_old_turn_is_no_boundary_of_the_new() -> None:
     peer = ScriptedGemini(STORY, STORY, "Yes?", pace_seconds=0.3)
     async with session(model(peer)) as harness:
         await harness.send(UserText(text="tell me"))
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         harness.interrupt()
         await harness.send(UserText(text="another one"))
         await anyio.sleep(0.001)  # it has been asked
@@ -108,7 +108,7 @@ async def test_the_server_interrupts() -> None:
     brain = model(peer)
     async with session(brain) as harness:
         await harness.send(UserText(text="tell me"))
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         await anyio.sleep(2)
         await harness.play(list(framed(VOICE, rate=16_000)))
         await until(harness)
@@ -146,7 +146,7 @@ async def test_the_server_does_not_interrupt_where_it_must_not() -> None:
     peer = ScriptedGemini(STORY)
     async with session(model(peer, turn_detection={"type": "server_vad", "interrupt_response": False})) as harness:
         await harness.send(UserText(text="tell me"))
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         for frame in framed(tone(300, 500, rate=16_000), rate=16_000):
             await harness.send(frame)
         await anyio.sleep(1)
@@ -160,7 +160,7 @@ async def test_typed_text_waits_until_the_reply_was_heard() -> None:
     peer = ScriptedGemini("One two three four.", "Five.")
     async with session(model(peer)) as harness:
         await harness.send(UserText(text="count"))
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         await harness.send(UserText(text="go on"))
         await until(harness)
         await until(harness)
@@ -193,7 +193,7 @@ async def test_an_interrupt_reaches_the_server_where_the_user_says_when_they_spe
     peer = ScriptedGemini(STORY, "Yes?", pace_seconds=0.3)
     async with session(model(peer, turn_detection=None)) as harness:
         await harness.send(UserText(text="tell me"))
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         harness.interrupt()
         await anyio.sleep(0.1)
         assert peer.turns[0].interrupted
@@ -376,11 +376,11 @@ async def test_a_call_that_the_server_takes_back() -> None:
 
     async with session(model(peer, tools=[slow])) as harness:
         await harness.send(UserText(text="do it"))
-        await harness.next(ToolCall, within=30)
+        await harness.next(ToolCall, within_seconds=30)
         assert peer.session is not None
         await anyio.sleep(1)
         await peer.session.interrupt()
-        finished = await harness.next(ToolFinished, within=5)
+        finished = await harness.next(ToolFinished, within_seconds=5)
         assert finished.cancelled
         await anyio.sleep(30)
         assert ended == ["called off"]
@@ -441,7 +441,7 @@ async def test_a_slow_tool_is_no_silence_of_the_providers() -> None:
     """Nor is a long reply, which it presumes to play."""
     peer = ScriptedGemini([ToolCall(call_id="", name="slow", arguments="{}")], " ".join([STORY] * 4))
 
-    @tool(timeout=60)
+    @tool(timeout_seconds=60)
     async def slow() -> str:
         await anyio.sleep(40)
         return "done"
@@ -463,11 +463,11 @@ async def test_the_session_goes_on_when_the_server_leaves() -> None:
     peer = ScriptedGemini("One two three four five six.", "Seven.")
     async with session(model(peer)) as harness:
         await harness.send(UserText(text="count"))
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         await peer.go_away(50)
         await anyio.sleep(1)
         assert peer.connections == 1, "it speaks"
-        await harness.next(Disconnected, within=10)
+        await harness.next(Disconnected, within_seconds=10)
         await harness.send(UserText(text="go on"))
         assert said(harness, (await until(harness)).response_id) == "Seven."
         assert peer.connections == 2
@@ -481,13 +481,13 @@ async def test_the_session_goes_on_when_the_server_leaves() -> None:
 
 
 async def test_a_server_that_leaves_while_it_speaks() -> None:
-    """At the latest before its time is over; what was being said has failed, and the conversation goes on."""
+    """At the latest before its time is over; what was being said has failed, and the conversation continues."""
     peer = ScriptedGemini(" ".join([STORY] * 3), "Yes?")
     async with session(model(peer)) as harness:
         await harness.send(UserText(text="tell me"))
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         await peer.go_away(10)
-        await harness.next(Disconnected, within=11)
+        await harness.next(Disconnected, within_seconds=11)
         assert peer.connections >= 1
         await harness.send(UserText(text="go on"))
         assert said(harness, (await until(harness)).response_id) == "Yes?"
@@ -585,7 +585,7 @@ async def test_who_is_refused() -> None:
 
 
 async def test_garbage_is_told_and_survived() -> None:
-    """Each message that cannot be read is a `Failure`, and the conversation goes on."""
+    """Each message that cannot be read is a `Failure`, and the conversation continues."""
     peer = ScriptedGemini("Yes?")
     async with session(model(peer)) as harness:
         await harness.next(Connected)
@@ -606,7 +606,7 @@ async def test_settings_change_by_a_new_connection() -> None:
         await harness.send(UserText(text="hello"))
         await until(harness)
         await harness.send(Configure(instructions="Be brief.", voice="Puck"))
-        await harness.next(Disconnected, within=10)
+        await harness.next(Disconnected, within_seconds=10)
         await anyio.sleep(1)
         changed = peer.sent("setup")[1]
         assert changed["systemInstruction"]["parts"] == [{"text": "Be brief."}]
@@ -712,7 +712,7 @@ async def test_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_an_ephemeral_token() -> None:
-    """Goes to the constrained interface, and is asked for anew by each connection."""
+    """Goes to the constrained interface, and is asked for again by each connection."""
     given = iter(("auth_tokens/1", "auth_tokens/2"))
 
     async def fetch() -> str:

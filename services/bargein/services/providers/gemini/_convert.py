@@ -39,8 +39,8 @@ def usage_fields(usage: Any) -> dict[str, int]:
         return {}
     counts = {
         "input_tokens": _count(usage.get("promptTokenCount")),
-        # AI Studio says "response", Vertex AI says "candidates". Tokens of the model's reasoning are counted apart, but
-        # are paid for as output.
+        # AI Studio says "response", Vertex AI says "candidates". Tokens of the model's reasoning are counted apart,
+        # but are paid for as output.
         "output_tokens": _count(usage.get("responseTokenCount") or usage.get("candidatesTokenCount"))
         + _count(usage.get("thoughtsTokenCount")),
         "input_audio_tokens": _audio_count(usage.get("promptTokensDetails")),

@@ -171,7 +171,7 @@ class PlaybackTracker:
             self._send_queue.post(correction)
 
     def _replace(self, response: Response, item_id: str, item: ResponseItem, words: str) -> None:
-        """Write down what was heard of a text. Text cannot be truncated, so its item is deleted and made anew."""
+        """Write down what was heard of a text. Text cannot be truncated, so its item is deleted and created again."""
         self._write_heard(response, item_id, item, words)
         protocol = self._send_queue.protocol
         if protocol is not None and self._can_correct(response):

@@ -258,7 +258,7 @@ async def test_a_call_that_the_client_does_not_answer() -> None:
         await client.say("What time is it?")
         await client.next("response.done")
         await client.say("Well?")
-        await client.next("response.done", 2, within=5)
+        await client.next("response.done", 2, within_seconds=5)
         assert said(client, 2) == "I do not know."
 
 
@@ -292,7 +292,7 @@ async def test_history_pictures_and_text() -> None:
 
 
 async def test_what_goes_wrong_is_told() -> None:
-    """The client gets an error event, and an apology; the session goes on."""
+    """The client gets an error event, and an apology; the session continues."""
     brain = Cascade(
         Ears(RuntimeError("no ear")), Mind([RuntimeError("no mind")], ["Better."]), Voice(), error_reply="Oh."
     )

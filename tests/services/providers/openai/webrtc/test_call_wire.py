@@ -166,6 +166,38 @@ def test_the_server_is_told_to_be_silent_once() -> None:
     assert sent(CallWire(), "response.cancel", response_id="r") == [{"type": "response.cancel", "response_id": "r"}]
 
 
+@pytest.mark.parametrize("how", ["response.cancel", "conversation.item.truncate"])
+def test_a_cut_off_response_that_sounds_again_is_cleared_again(how: str) -> None:
+    """The clear came while the server was still making it; its rest is dropped, and the next response sounds alone."""
+    wire = sounding()
+    sent(wire, how, **({"response_id": "r"} if how == "response.cancel" else {"item_id": "i"}))
+    assert came(wire, "output_audio_buffer.cleared", response_id="r") == ["output_audio_buffer.cleared"]
+    for _ in range(3):
+        assert not list(wire.requests())
+        assert not list(wire.sound(LOUD))
+        assert came(wire, "output_audio_buffer.started", response_id="r") == ["output_audio_buffer.started"]
+        assert [json.loads(each) for each in wire.requests()] == [CLEAR]
+        assert not list(wire.sound(LOUD))
+        came(wire, "output_audio_buffer.cleared", response_id="r")
+    assert done(wire) == ["response.done"]
+    came(wire, "response.content_part.added", response_id="s", item_id="j", part={"type": "audio"})
+    assert came(wire, "output_audio_buffer.started", response_id="s") == ["output_audio_buffer.started"]
+    assert not list(wire.requests())
+    assert [json.loads(each)["response_id"] for each in wire.sound(LOUD)] == ["s"]
+
+
+def test_a_response_that_is_cancelled_before_it_sounds_is_cleared_when_it_does() -> None:
+    """The server has its sound already, and would play all of it."""
+    wire = CallWire()
+    came(wire, "response.content_part.added", response_id="r", item_id="i", part={"type": "audio"})
+    assert sent(wire, "response.cancel", response_id="r") == [{"type": "response.cancel", "response_id": "r"}]
+    list(wire.sound(LOUD))
+    assert came(wire, "output_audio_buffer.started", response_id="r") == ["output_audio_buffer.started"]
+    assert [json.loads(each) for each in wire.requests()] == [CLEAR]
+    assert not wire.sounding
+    assert came(wire, "output_audio_buffer.cleared", response_id="r") == ["output_audio_buffer.cleared"]
+
+
 def test_garbage_is_left_to_who_reads_it() -> None:
     """It is passed on."""
     assert list(CallWire().receive("{", 0.0)) == ["{"]

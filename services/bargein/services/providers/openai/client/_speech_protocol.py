@@ -64,7 +64,7 @@ class _Event(msgspec.Struct):
 
 
 class TranscriptReader:
-    """Reads a transcript: takes bytes, gives the text so far.
+    """Reads a transcript: takes bytes, yields the text so far.
 
     Args:
         kind: The answer's content type.
@@ -78,7 +78,7 @@ class TranscriptReader:
         """The transcript is complete."""
         self._streamed = "text/event-stream" in kind
         self._reader = SseReader()
-        self._body = bytearray()  # of an answer that is no stream
+        self._body = bytearray()  # of an answer that is not a stream
         self._written = self._text = ""
 
     def feed(self, data: bytes) -> Iterator[str]:
@@ -124,7 +124,7 @@ class TranscriptReader:
 
 
 class SpeechReader:
-    """Reads sound: takes bytes, gives samples.
+    """Reads sound: takes bytes, yields samples.
 
     Some servers send a WAV file although raw samples were asked for; its header is skipped.
 

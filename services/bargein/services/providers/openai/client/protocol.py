@@ -61,7 +61,7 @@ class OpenAIProtocol(EventReader):
         profile: What the provider can do.
         form: The format of sound on the wire.
         dialect: How the provider's protocol differs from OpenAI's.
-        token: Gives a bearer token for the connection, where the key is not in a header.
+        token: Returns a bearer token for the connection, where the key is not in a header.
     """
 
     profile = PROFILE
@@ -206,7 +206,7 @@ class OpenAIProtocol(EventReader):
         return self._requests[-1] if self._requests else None
 
     def out_of_band(self, name: str, instructions: str) -> Iterator[Message]:
-        """Request a response in text outside the conversation. Its metadata tell it from others."""
+        """Request a response in text outside the conversation. Its metadata distinguish it from others."""
         response = {
             "conversation": "none",
             "output_modalities": ["text"],

@@ -40,11 +40,11 @@ class _AnswerReader(Protocol[T_co]):
 class _RefusedError(Exception):
     """An answer whose status is an error."""
 
-    def __init__(self, status: int, body: bytes, wait: float | None) -> None:
+    def __init__(self, status: int, body: bytes, wait_seconds: float | None) -> None:
         super().__init__(status)
         self.status = status
         self.body = body.decode("utf-8", "replace")
-        self.wait = wait
+        self.wait_seconds = wait_seconds
 
 
 class _OverHttp(RemoteSpeech):
@@ -120,7 +120,11 @@ class _OverHttp(RemoteSpeech):
     def _wait(self, fault: HttpFault | _RefusedError, attempt: int) -> float | None:
         """Return the seconds before the next attempt; None where another one cannot help or would come too late."""
         if isinstance(fault, _RefusedError):
-            return backoff_seconds(attempt, fault.wait, self._random) if fault.status in RETRYABLE_STATUSES else None
+            return (
+                backoff_seconds(attempt, fault.wait_seconds, self._random)
+                if fault.status in RETRYABLE_STATUSES
+                else None
+            )
         if fault.cause == "slow":
             return None
         return (
@@ -206,7 +210,7 @@ class OpenAISpeech(_OverHttp, TextToSpeech):
 
         Cascade(..., ..., OpenAISpeech(voice="marin", instructions="Speak calmly."))
 
-    It does not give the times of words. A server that is busy, fails or closes the connection is asked again while no
+    It does not report the times of words. A server that is busy, fails or closes the connection is asked again while no
     part of its answer has come, and not before the time that it names.
 
     Args:

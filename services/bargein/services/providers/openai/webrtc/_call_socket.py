@@ -115,7 +115,7 @@ class CallSocket:
             raise SocketClosedError(*self._closed)
 
     def _show(self, picture: CallPicture) -> None:
-        assert self._picture is not None, "CallWire gives pictures only with video"
+        assert self._picture is not None, "CallWire yields pictures only with video"
         for frame in self._decode.process(Video(data=picture.data, format=picture.format)):
             if isinstance(frame, Video):
                 self._picture.show(frame)
@@ -163,6 +163,8 @@ class CallSocket:
         text = data if isinstance(data, str) else data.decode("utf-8", "replace")
         held = self._wire.held
         self._deliver(self._wire.receive(text, anyio.current_time()))
+        for request in self._wire.requests():
+            self._post(request)
         if self._wire.ending:
             self._tasks.start_soon(self._finish, self._wire.ending)
         if self._wire.held and not held:

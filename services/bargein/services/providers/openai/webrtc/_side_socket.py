@@ -41,7 +41,7 @@ class SideSocket:
         self._wire = CallWire()
         self._incoming: deque[str | Played] = deque()
         self._start = 0.0  # when the sound of the present response began
-        self._samples = 0  # of silence that were given for it
+        self._samples = 0  # of silence that were sent for it
 
     async def send(self, data: str | bytes) -> None:
         """Send a message. Sound is not sent."""
@@ -60,6 +60,8 @@ class SideSocket:
             with anyio.move_on_after(PIECE_SECONDS if self._wire.sounding or self._wire.held else math.inf):
                 try:
                     self._on_message(await self._socket.receive())
+                    for request in self._wire.requests():
+                        await self._socket.send(request)
                 except SocketClosedError as error:
                     self.over = error.code in HANG_UP_CODES
                     raise
@@ -69,7 +71,7 @@ class SideSocket:
             self._incoming.extend(self._wire.due(anyio.current_time()))
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close the sideband. The call goes on."""
+        """Close the sideband. The call continues."""
         await self._socket.close(code, reason)
 
     def _on_message(self, data: str | bytes) -> None:

@@ -23,7 +23,7 @@ PCM = {"type": "audio/pcm", "rate": 24_000}
 def new_session(
     id: str, model: str, expires_at: int, changes: Mapping[str, Any] | None = None, *, lenient: bool = False
 ) -> dict[str, Any]:
-    """Return the object of a session that begins, with the fields that the service gives.
+    """Return the object of a session that begins, with the fields that the service sends.
 
     Args:
         id: The session's id.
