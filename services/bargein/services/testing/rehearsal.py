@@ -74,9 +74,7 @@ STAND_INS: Final[Mapping[str, StandIn]] = {
 
 
 @asynccontextmanager
-async def rehearse(
-    name: str, *replies: Reply, hears: Sequence[str] = (), **options: Any
-) -> AsyncIterator[Realtime]:
+async def rehearse(name: str, *replies: Reply, hears: Sequence[str] = (), **options: Any) -> AsyncIterator[Realtime]:
     """Create a provider's model and connect it to a stand-in, which runs in memory while the block runs.
 
     Args:
