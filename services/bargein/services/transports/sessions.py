@@ -50,6 +50,10 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Time from the connection to the peer's first message, or to a WebRTC connection, in seconds."""
     max_message_bytes: int = 1 << 20
     """Largest message that a peer may send, in bytes."""
+    max_messages_per_second: float = 400.0
+    """Messages that a peer on a socket may send in a second, sound included. A typed text, a commit or an interrupt
+    counts as 10, since the agent acts on it. More are read later, so that one peer does not slow down the others. A
+    quarter of this number may come at once."""
     slow_seconds: float = 10.0
     """Time that a peer may take to read one message, in seconds. After it, the peer counts as gone."""
     max_wrong_messages: int = 10
