@@ -70,7 +70,7 @@ async def test_the_datagrams_of_a_connection_can_be_bounded() -> None:
             inner.data_received(b"", number)
         waiting = inner._queue.qsize()
         assert waiting < MAX_WAITING_BYTES / 100
-        inner._nominated[1] = inner  # as if it were connected  # type: ignore[assignment]
+        inner._nominated[1] = inner  # type: ignore[assignment]  # as if it were connected
         assert await inner.recvfrom() == (bytes(1_000), 1)
         assert await inner.recvfrom() == (bytes(1_000), 1)
         inner.data_received(bytes(1_000), 2)  # there is room again
