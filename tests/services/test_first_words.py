@@ -138,7 +138,7 @@ async def test_a_commit_ends_the_turn_of_a_realtime_model(brain: str, key: str) 
     async with make(**options) as model:
         assert model.profile.supports_commit
         async with Harness(model, Spoken(), Pacer()) as harness:
-            await harness.next(Connected, within=10)
+            await harness.next(Connected, within_seconds=10)
             await harness.send(*framed(silence(300)), *framed(speech_like(1200)))
             await harness.send(Commit())
             await anyio.sleep(5)

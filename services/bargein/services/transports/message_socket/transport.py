@@ -12,10 +12,8 @@ import anyio.abc
 import msgspec
 
 from bargein.pipeline import Audio, Delivery, Failure, Frame, Interrupt, Outlet, Pipeline, Played, Processor, UserText
-from bargein.processors import Latency, Pacer, Resample
-from bargein.services.frames import without_details
-from bargein.pipeline import Audio, Delivery, Frame, Interrupt, Outlet, Pipeline, Played, Processor, UserText
 from bargein.processors import Commit, Latency, Pacer, Resample
+from bargein.services.frames import without_details
 from bargein.services.sockets import Socket, SocketClosedError
 from bargein.services.sockets.rate_limit import RateLimit
 from bargein.services.transports.control import ControlError, Finish, SinkEvent, SourceEvent
