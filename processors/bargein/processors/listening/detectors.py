@@ -74,6 +74,7 @@ class WebRtcVad:
     """
 
     rates = (8000, 16_000, 32_000, 48_000)
+    _voice: int
 
     def __init__(self, strictness: int = 3, *, window_ms: int = 20, above_noise_db: float = 7.0) -> None:
         if strictness not in (0, 1, 2, 3):
@@ -121,7 +122,7 @@ class WebRtcVad:
         self._vad: Any = self._module.Vad(self.strictness)
         self._power = 0.0  # sum of the powers of the windows of the current tenth of a second
         self._count = 0  # number of these windows
-        self._voice: int = 0  # recent windows of voice, less those without
+        self._voice = 0  # recent windows of voice, less those without
 
     def _measure(self, power: float) -> None:
         """Learn the level of the background, from every window."""

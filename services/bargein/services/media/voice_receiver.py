@@ -11,7 +11,7 @@ import numpy as np
 from bargein.pipeline import Audio
 from bargein.pipeline.lowlevel import import_extra, ns
 
-from .reorder import Reorder
+from .jitter_buffer import Reorder
 
 __all__ = ["RATE", "VoiceReceiver"]
 

@@ -50,7 +50,7 @@ WRONG_TOKEN = "the token is missing or wrong; give it as Authorization: Bearer, 
 
 class _OfferRequest(msgspec.Struct, frozen=True):
     sdp: str
-    wishes: dict[str, str] = {}
+    params: dict[str, str] = {}
     session: str = ""
 
 
@@ -198,11 +198,11 @@ class App:
             await self._check(request, new=False)
             body = await self._body(request)
             offer = _OFFER.decode(body)
-            answer = await self._answer(request, offer.sdp, name=offer.session, params=offer.wishes)
+            answer = await self._answer(request, offer.sdp, name=offer.session, params=offer.params)
         except _ProblemError as problem:
             return self._refuse(problem.status, str(problem))
         except ValueError as error:  # of msgspec
-            return self._refuse(400, f'expected {{"sdp": ..., "wishes": {{...}}}}: {error}')
+            return self._refuse(400, f'expected {{"sdp": ..., "params": {{...}}}}: {error}')
         return self._json({"type": "answer", "sdp": answer.sdp, "session": answer.name})
 
     async def whip(self, request: Request) -> Response:

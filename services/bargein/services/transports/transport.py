@@ -19,7 +19,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     """The peer's network address, as far as it is known."""
     params: Mapping[str, str] = {}
-    """Parameters that the peer sent when it connected: the query of its URL, and the `wishes` of its first message."""
+    """Parameters that the peer sent when it connected: the query of its URL, and the `params` of its first message."""
 
     def __repr__(self) -> str:
         # Without the parameters, which may hold a token and must not reach a log.

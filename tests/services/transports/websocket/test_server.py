@@ -162,7 +162,7 @@ async def test_wishes_and_addresses_reach_the_builder() -> None:
         peers.append(transport.peer)
         return agent(transport)
 
-    start = Start(token="secret", wishes={"brain": "openai"})
+    start = Start(token="secret", params={"brain": "openai"})
     async with connected(Sessions(build), start, address="here", params={"brain": "none", "room": "1"}):
         pass
     (peer,) = peers

@@ -108,7 +108,7 @@ async def accept_websocket(socket: Socket, request: ConnectionRequest) -> Socket
     except ControlError as error:
         await _refuse(socket, control.encode_error(error), 1008, str(error))
         raise RefusedError(f"{request!r} was refused: {error}") from None
-    peer = Peer(name=request.name, address=request.address, params=request.params | dict(start.wishes))
+    peer = Peer(name=request.name, address=request.address, params=request.params | dict(start.params))
     output = (start.output_rate, 1) if start.output_rate else None
     try:
         transport = SocketTransport(socket, AgentWire(), peer, limits=request.limits, output=output)

@@ -157,7 +157,7 @@ async def connect_websocket(
     authorization = {"Authorization": f"Bearer {token}"} if token else {}
     endpoint = Endpoint(url=url, headers=authorization | dict(headers or {}), ssl=ssl)
     async with sockets.dial(endpoint) as socket:
-        start = Start(rate=rate, channels=channels, output_rate=output_rate, token=token, wishes=dict(params or {}))
+        start = Start(rate=rate, channels=channels, output_rate=output_rate, token=token, params=dict(params or {}))
         client = await WebSocketClient.begin(socket, start, address=url, limits=limits)
         yield client
         with anyio.move_on_after(1), suppress(SocketClosedError):
