@@ -179,7 +179,7 @@ async def test_a_cascade_takes_any_picture() -> None:
     async with Harness(seeing, Spoken(), Pacer()) as harness:
         await harness.send(*pictures)
         await anyio.sleep(1)
-        assert [entry.seen[0].media for entry in seeing.history] == ["image/jpeg", "image/jpeg"]
+        assert [entry.available_pictures[0].media for entry in seeing.history] == ["image/jpeg", "image/jpeg"]
         await harness.session.cancel()
     async with Harness(cascade(), Spoken(), Pacer()) as harness:
         await harness.send(*pictures, UserText("hi"))

@@ -116,7 +116,7 @@ class Cascade(Pipeline):
             fps=fps,
         )
         """The processor that answers."""
-        self._made_of = stt, llm, tts
+        self._brain_parts = stt, llm, tts
         self._options: CascadeOptions = {
             "vad": vad,
             "barge_in": barge_in,
@@ -182,7 +182,7 @@ class Cascade(Pipeline):
         """
         answer = self.answer
         return Cascade(
-            *self._made_of,
+            *self._brain_parts,
             tools=answer.toolbox,
             **self._options | {"instructions": answer.instructions, "history": answer.history},
         )

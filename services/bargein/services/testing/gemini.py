@@ -116,7 +116,7 @@ class ScriptedGemini:
         """Wait for the time between two words."""
         await anyio.sleep(self.pace_seconds)
 
-    def sent(self, *keys: str) -> list[Any]:
+    def find_sent(self, *keys: str) -> list[Any]:
         """Return what the client has sent under these nested keys, such as `"realtime_input", "text"`."""
         found: list[Any] = list(self.received)
         for key in keys:
