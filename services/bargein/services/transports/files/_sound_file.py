@@ -48,8 +48,8 @@ class SoundReader:
         self._av = import_extra("av", "audio", "to read a sound file")
         if not os.path.exists(self.path):
             raise FileNotFoundError(errno.ENOENT, "this file does not exist", self.path)
-        # Broken files have broken tags, whose bytes are not always UTF-8. PyAV 19 reads such bytes as surrogates, and no
-        # longer has the option.
+        # Broken files have broken tags, whose bytes are not always UTF-8. PyAV 19 reads such bytes as surrogates, and
+        # no longer has the option.
         options = {"metadata_errors": "replace"} if int(self._av.__version__.split(".")[0]) < 19 else {}
         try:
             self._file = self._av.open(self.path, **options)
