@@ -88,7 +88,7 @@ class Shutdown:
         self._stopping = anyio.Event()
         tasks = self.tasks
         try:
-            if tasks.needed:
+            if tasks.has_tasks:
                 tasks.cancel()
                 with anyio.CancelScope(shield=True):
                     half = self._cancel_seconds / 2
@@ -122,7 +122,7 @@ class Shutdown:
 
     def _set_finished(self) -> None:
         self.finished.set()
-        if not self.tasks.needed:  # a graph with tasks is over when they are, one without at once
+        if not self.tasks.has_tasks:  # a graph with tasks is over when they are, one without at once
             self.over.set()
 
 

@@ -78,11 +78,11 @@ class Sweeper:
         if self._later:
             self._settle()
 
-    def put_off(self, action: Callable[[], None]) -> None:
+    def defer(self, action: Callable[[], None]) -> None:
         """Do something at the end of the sweep that is under way. Without one, the caller calls `settle`."""
         self._later.append(action)
 
-    def put_off_end(self, action: Callable[[], None]) -> None:
+    def defer_end(self, action: Callable[[], None]) -> None:
         """End the application's input, now or at the end of the sweep that is under way."""
         self._ending = action
         self._later.append(action)

@@ -54,7 +54,7 @@ class Tasks:
         self._entering = False
 
     @property
-    def needed(self) -> bool:
+    def has_tasks(self) -> bool:
         """Whether there is anything to run: a graph that is fused throughout runs in its senders' tasks."""
         return bool(self._stages or self._managed)
 

@@ -99,7 +99,7 @@ class Session:
         run.on_failure = self._on_failure
         run.on_finished = self._on_finished
         tasks = self._shutdown.tasks
-        if tasks.needed:
+        if tasks.has_tasks:
             try:
                 await tasks.start()
             except BaseException as error:
@@ -148,7 +148,7 @@ class Session:
         """
         self._check_begun()
         self._takes_input = False
-        self._run.sweeper.put_off_end(self._end_now)
+        self._run.sweeper.defer_end(self._end_now)
 
     def _end_now(self) -> None:
         if self._state != "running":
@@ -170,7 +170,7 @@ class Session:
         self._check_begun()
         self._discard_output()
         self._takes_input = False
-        self._run.sweeper.put_off_end(self._close_input)
+        self._run.sweeper.defer_end(self._close_input)
         await self._shutdown.finished.wait()
         await self._shutdown.wait_over()
 

@@ -113,12 +113,12 @@ class UnsupportedError(ValueError):
     """A brain or its provider does not support a request. Raised before anything is sent; says what to use instead."""
 
     @classmethod
-    def of(cls, who: str, capability: str, what: str) -> Self:
+    def of(cls, owner: str, capability: str, what: str) -> Self:
         """Return the error for a capability that is missing.
 
         Args:
-            who: Name of the provider or the model.
+            owner: Name of the provider or the model.
             capability: The capability, a key of `ALTERNATIVES`.
             what: The capability that was requested, such as `say()`.
         """
-        return cls(f"{who} cannot do {what}; {ALTERNATIVES[capability]}")
+        return cls(f"{owner} cannot do {what}; {ALTERNATIVES[capability]}")

@@ -481,13 +481,13 @@ async def test_what_the_user_shows_is_in_the_prompt() -> None:
         await harness.send(photo(detail="low"), turn("What is that?"))
         await harness.next(ResponseEnded)
         (entry, _) = mind.prompts[0].entries
-        assert entry.seen == (Picture(media="image/jpeg", data=b"jpeg", detail="low"),)
+        assert entry.available_pictures == (Picture(media="image/jpeg", data=b"jpeg", detail="low"),)
         await harness.send(photo(response_id="r"))
         for number in range(50):
             await harness.send(Video(data=b"frame", format="jpeg", pts=number * 40_000_000))
         await harness.send(turn("And that?", 2))
         await harness.next(ResponseEnded)
-        assert sum(len(entry.seen) for entry in mind.prompts[1].entries) == 3
+        assert sum(len(entry.available_pictures) for entry in mind.prompts[1].entries) == 3
         assert len(harness.of(Image)) == 1
         await harness.session.cancel()
 

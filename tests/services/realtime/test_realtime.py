@@ -914,7 +914,7 @@ async def test_pictures_are_sampled() -> None:
         await until_sent(peer, "conversation.item.create", 4)
         parts = [event["item"]["content"][0] for event in peer.of("conversation.item.create")]
         assert parts[3] == {"type": "input_image", "image_url": "data:image/png;base64,cG5n", "detail": "low"}
-        assert [entry.seen[0].media for entry in model.history] == [*["image/jpeg"] * 3, "image/png"]
+        assert [entry.available_pictures[0].media for entry in model.history] == [*["image/jpeg"] * 3, "image/png"]
         await peer.close()
         await harness.next(Connected, within_seconds=30)
         await until_sent(peer, "conversation.item.create", 8)

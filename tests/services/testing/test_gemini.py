@@ -80,7 +80,7 @@ async def test_over_a_real_socket() -> None:
         Disconnected,
         Connected,
     ]
-    assert peer.sent("setup", "sessionResumption", "handle")
+    assert peer.find_sent("setup", "sessionResumption", "handle")
 
 
 @pytest.mark.real

@@ -137,7 +137,7 @@ async def test_more_reports_than_can_be_sent_are_dropped_and_counted() -> None:
     told = Told()
     await answer(emit_limit_error, told)
     assert [message for message, _ in told.progress] == [str(i) for i in range(44, 300)]
-    assert kept[0].lost == 44
+    assert kept[0].dropped_reports == 44
 
 
 async def test_a_context_by_hand() -> None:

@@ -146,7 +146,7 @@ class Alignment:
         return self.audio_ms / weight if self.whole and weight > 20 else self._ms_per_weight
 
     @property
-    def heard(self) -> str:
+    def heard_text(self) -> str:
         """The text up to the last word that has been heard, without pieces that the voice failed to say."""
         end, parts, at = self._end, list[str](), 0
         for start, stop in self._unspoken:

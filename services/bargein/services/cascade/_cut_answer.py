@@ -32,18 +32,18 @@ class CutAnswerWatch:
         self._open: set[str] = set()  # items of speech without a final transcript
         self._cut: CutAnswer | None = None
         self._cut_at = 0.0
-        self._awaited: set[str] = set()  # the items of speech that decide
+        self._deciding_items: set[str] = set()  # the items of speech that decide
 
     def on_speech_started(self, frame: SpeechStarted) -> None:
         """Note that the user started to speak."""
         self._open.add(frame.item_id)
         # A detector that needs no minimum duration interrupts just before it reports the speech.
-        if self._cut is not None and (self._awaited or anyio.current_time() == self._cut_at):
-            self._awaited.add(frame.item_id)
+        if self._cut is not None and (self._deciding_items or anyio.current_time() == self._cut_at):
+            self._deciding_items.add(frame.item_id)
 
     def on_interrupt(self, cut: CutAnswer) -> None:
         """Note what an interrupt ended."""
-        self._cut, self._cut_at, self._awaited = cut, anyio.current_time(), set(self._open)
+        self._cut, self._cut_at, self._deciding_items = cut, anyio.current_time(), set(self._open)
 
     def on_transcript(self, frame: Transcript) -> CutAnswer | None:
         """Note a transcript of the user. Returns the answer to go on with, if all the speech had no words."""
@@ -55,9 +55,9 @@ class CutAnswerWatch:
         if frame.text.strip():
             self.clear()  # a turn follows
             return None
-        waited = bool(self._awaited)
-        self._awaited -= closed
-        if not waited or self._awaited:
+        waited = bool(self._deciding_items)
+        self._deciding_items -= closed
+        if not waited or self._deciding_items:
             return None
         cut = self._cut
         self.clear()
@@ -66,4 +66,4 @@ class CutAnswerWatch:
     def clear(self) -> None:
         """Forget the answer, because something else is to be said now."""
         self._cut = None
-        self._awaited.clear()
+        self._deciding_items.clear()

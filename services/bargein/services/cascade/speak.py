@@ -102,7 +102,7 @@ class Speak(PartProcessor):
     async def _mark_unspoken(self, frame: Text, words: list[Word], before: int, out: Outlet[Given]) -> None:
         """Report which part of a piece was not said, when the voice failed."""
         start_ms, end_ms = 1000 * before / self.part.rate, 1000 * self._samples / self.part.rate
-        said = _said_of(frame.text, words, end_ms - start_ms, self._ms_per_character)
+        said = _count_spoken(frame.text, words, end_ms - start_ms, self._ms_per_character)
         self._unspoken += frame.text[said:]
         for text, spoken in ((frame.text[:said], True), (frame.text[said:], False)):
             if text.strip() and not (spoken and words):  # the words of the voice have their own times
@@ -166,7 +166,7 @@ def _timing(frame: Text, word: Word, start_ms: float) -> Timing:
     )
 
 
-def _said_of(text: str, words: list[Word], ms: float, ms_per_character: float) -> int:
+def _count_spoken(text: str, words: list[Word], ms: float, ms_per_character: float) -> int:
     """Return how many characters of a text were said, when the voice failed after a time.
 
     Args:

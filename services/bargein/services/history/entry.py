@@ -71,14 +71,16 @@ class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
         return self.text if self.heard is None else self.heard
 
     @property
-    def seen(self) -> tuple[Picture, ...]:
+    def available_pictures(self) -> tuple[Picture, ...]:
         """The pictures whose data is still there."""
         return tuple(picture for picture in self.pictures if picture.data)
 
     @property
     def worth(self) -> bool:
         """Whether a model learns anything from it: words, a picture, or a call that has a result."""
-        return self.output is not None if self.role == "call" else bool(self.remembered.strip() or self.seen)
+        return (
+            self.output is not None if self.role == "call" else bool(self.remembered.strip() or self.available_pictures)
+        )
 
     def worth_to(self, *, images: bool) -> bool:
         """Return whether a model learns anything from it.

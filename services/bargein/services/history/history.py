@@ -127,7 +127,7 @@ class History:
     def statistics(self) -> HistoryStatistics:
         """Return what the conversation holds now, and what it has dropped."""
         roles = [entry.role for entry in self.entries]
-        kept = [picture for entry in self.entries for picture in entry.seen]
+        kept = [picture for entry in self.entries for picture in entry.available_pictures]
         return HistoryStatistics(
             entries={role: roles.count(role) for role in dict.fromkeys(roles)},
             characters=self.entries.characters,

@@ -86,7 +86,8 @@ class Protocol:
         """Yield the provider an earlier conversation.
 
         Args:
-            entries: Its entries. Those of the user may have pictures (`Entry.seen`), if the profile supports images.
+            entries: Its entries. Those of the user may have pictures (`Entry.available_pictures`), if the profile
+                supports images.
         """
         raise NotImplementedError
 

@@ -116,7 +116,7 @@ class ScriptedGemini:
         """Wait for the time between two words."""
         await anyio.sleep(self.pace_seconds)
 
-    def sent(self, *keys: str) -> list[Any]:
+    def find_sent(self, *keys: str) -> list[Any]:
         """Return what the client has sent under these nested keys, such as `"realtime_input", "text"`."""
         found: list[Any] = list(self.received)
         for key in keys:
@@ -190,9 +190,10 @@ class ScriptedGemini:
 @asynccontextmanager
 async def rehearsal(
     *replies: str | Sequence[Step],
+    hears: Sequence[str] = (),
 ) -> AsyncIterator[Callable[[Endpoint], AbstractAsyncContextManager[Socket]]]:
-    """Yield what to pass as `connect=` for these replies."""
-    yield ScriptedGemini(*replies).connect
+    """Yield what to pass as `connect=` for these replies, and transcripts of the user's spoken turns."""
+    yield ScriptedGemini(*replies, hears=hears).connect
 
 
 class GeminiPeerSession:

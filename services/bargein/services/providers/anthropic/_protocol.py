@@ -75,7 +75,7 @@ def messages(entries: Sequence[Entry], *, images: bool = True) -> list[dict[str,
             continue
         if entry.role == "system":
             continue
-        pictures = entry.seen if images else ()
+        pictures = entry.available_pictures if images else ()
         if entry.remembered.strip() or pictures:
             response = None
             _add(result, entry.role, content_blocks(entry.remembered, pictures))

@@ -18,7 +18,7 @@ def entry_to_turn(entry: Entry) -> dict[str, Any]:
         text = f"({entry.name} was called with {entry.arguments}, and answered: {entry.output})"
         return {"role": "user", "parts": [{"text": text}]}
     parts: list[dict[str, Any]] = [
-        {"inlineData": {"mimeType": picture.media, "data": picture.data}} for picture in entry.seen
+        {"inlineData": {"mimeType": picture.media, "data": picture.data}} for picture in entry.available_pictures
     ]
     if entry.remembered.strip() or not parts:
         parts.append({"text": entry.remembered})

@@ -184,7 +184,7 @@ class Dialogue(DialogueState):
         again = request if action is AnswerAction.REPEAT else None
         lost = action is AnswerAction.RECOVER
         for response in [each for each in self.responses.by_id.values() if each.active]:
-            if not self.playback.begun(response) and not response.calls and not response.dropped:
+            if not self.playback.has_content(response) and not response.calls and not response.dropped:
                 again, lost = again or Request(Respond()), True
             self.replies.end(response, "failed", reason)
         if takes_requests:

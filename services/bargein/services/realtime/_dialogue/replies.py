@@ -175,7 +175,11 @@ class Replies:
         self._failures += 1
         if self._failures > len(RETRY_SECONDS) or not profile.supports_response_requests:
             return
-        if not self._state.playback.begun(response) and not response.needs_follow_up and not self._requests.is_busy:
+        if (
+            not self._state.playback.has_content(response)
+            and not response.needs_follow_up
+            and not self._requests.is_busy
+        ):
             self._state.retry_at = anyio.current_time() + RETRY_SECONDS[self._failures - 1]
             self._state.deadlines_changed.set()
 

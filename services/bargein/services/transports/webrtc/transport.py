@@ -210,7 +210,7 @@ class WebRtcTransport(Transport):
             self._unsent += 1
 
     @property
-    def gone(self) -> bool:
+    def has_left(self) -> bool:
         """Whether the peer has left."""
         return self._left is not None
 
@@ -220,7 +220,7 @@ class WebRtcTransport(Transport):
             await self._connected.wait()
         if not self._connected.is_set():
             self.leave(f"no connection within {self.limits.open_seconds:g} s", clean=False)
-        if self.gone and not self._arrived:
+        if self.has_left and not self._arrived:
             return
         await out.send(PeerJoined(peer=self.peer))
         await self._give_frames(out)
@@ -332,7 +332,7 @@ class _VoicePlayer(_WithPictures):
         transport.voice.stale = inbox.stale
         try:
             while True:
-                if self._closing and (transport.voice.done or transport.gone):
+                if self._closing and (transport.voice.done or transport.has_left):
                     return
                 frame = await self._receive(inbox)
                 if frame is not None:
@@ -346,7 +346,7 @@ class _VoicePlayer(_WithPictures):
         `End` is returned as a frame, and only urgent frames are asked for behind it. So an interrupt is still obeyed
         while the last sound is played.
         """
-        if self._closing or (self._transport.voice.full and not self._transport.gone):
+        if self._closing or (self._transport.voice.full and not self._transport.has_left):
             return await inbox.urgent(STEP_SECONDS)
         try:
             return await inbox.receive()

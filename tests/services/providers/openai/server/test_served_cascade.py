@@ -278,7 +278,7 @@ async def test_history_pictures_and_text() -> None:
         await client.send("conversation.item.create", item={"type": "message", "role": "user", "content": parts})
         await client.send("response.create")
         await client.next("response.done")
-        roles = [(entry.role, entry.remembered, len(entry.seen)) for entry in mind.prompts[0].entries]
+        roles = [(entry.role, entry.remembered, len(entry.available_pictures)) for entry in mind.prompts[0].entries]
         assert roles == [
             ("system", "The system.", 0), ("user", "The user.", 0), ("assistant", "The assistant.", 0),
             ("user", "", 1), ("user", "What is that?", 0),

@@ -146,7 +146,7 @@ class OpenAIProtocol(EventReader):
                 kind = "output_text" if entry.role == "assistant" else "input_text"
                 parts = [wire.WirePart(type=kind, text=entry.remembered)] if entry.remembered else []
                 if entry.role == "user" and self.profile.supports_images and not self._dialect.images:
-                    parts += [_picture(data_uri(each), each.detail) for each in entry.seen]
+                    parts += [_picture(data_uri(each), each.detail) for each in entry.available_pictures]
                 if parts:
                     yield self._create(wire.WireItem(type="message", role=entry.role, content=parts))
 

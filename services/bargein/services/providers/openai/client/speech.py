@@ -77,7 +77,7 @@ class _OverHttp(RemoteSpeech):
         finally:
             await self._http.close()
 
-    async def _ask(
+    async def _request(
         self, path: str, reader: Callable[[str], _AnswerReader[T]], put: Callable[[T], Awaitable[None]], **content: Any
     ) -> None:
         """Send a request and pass on the pieces of its answer."""
@@ -91,14 +91,14 @@ class _OverHttp(RemoteSpeech):
         while True:
             attempt += 1
             try:
-                return await self._once(path, reader, pass_on, content)
+                return await self._request_once(path, reader, pass_on, content)
             except (HttpFault, _RefusedError) as fault:
                 wait = self._wait(fault, attempt)
                 if answered or wait is None or attempt > self._retries:
                     raise
             await anyio.sleep(wait)
 
-    async def _once(
+    async def _request_once(
         self,
         path: str,
         reader: Callable[[str], _AnswerReader[T]],
@@ -202,7 +202,7 @@ class OpenAITranscription(_OverHttp, SpeechToText):
         if not sum(map(len, pieces)):
             return
         file = ("speech.wav", wav(np.concatenate(pieces), self.rate), "audio/wav")
-        await self._ask("/audio/transcriptions", TranscriptReader, put, data=self._fields, files={"file": file})
+        await self._request("/audio/transcriptions", TranscriptReader, put, data=self._fields, files={"file": file})
 
 
 class OpenAISpeech(_OverHttp, TextToSpeech):
@@ -258,6 +258,6 @@ class OpenAISpeech(_OverHttp, TextToSpeech):
     async def _speak(self, text: str, put: Callable[[Samples | Word], Awaitable[None]]) -> None:
         if not text.strip():
             return
-        await self._ask(
+        await self._request(
             "/audio/speech", partial(SpeechReader, rate=self.rate), put, json={**self._fields, "input": text}
         )
