@@ -14,14 +14,13 @@ from bargein.services.providers.openai.client.protocol import AudioForm, OpenAIP
 from bargein.services.providers.openai.dialect import BETA, GA, Dialect, Move
 from bargein.services.providers.openai.options import (
     OpenAIOptions,
-    driver_options,
     endpoint_url,
     find_key,
     model_settings,
     with_audio_format,
     with_path,
 )
-from bargein.services.realtime import Message, Realtime, Settings
+from bargein.services.realtime import Message, Realtime, Settings, driver_options
 from bargein.services.realtime.settings import named_setting
 
 __all__ = [

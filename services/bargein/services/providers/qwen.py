@@ -13,12 +13,11 @@ from bargein.services.providers.openai.client.protocol import OpenAIProtocol
 from bargein.services.providers.openai.dialect import BETA
 from bargein.services.providers.openai.options import (
     OpenAIOptions,
-    driver_options,
     endpoint_url,
     find_key,
     model_settings,
 )
-from bargein.services.realtime import Message, Realtime
+from bargein.services.realtime import Message, Realtime, driver_options
 
 __all__ = ["PROFILE", "QWEN", "QwenOmni", "QwenProtocol"]
 
