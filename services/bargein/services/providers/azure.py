@@ -65,6 +65,7 @@ PROFILE: Final = replace(
     ),
     supports_out_of_band=False,
     supports_verbatim_speech=True,
+    answers_during_tool_calls=False,  # not known to work
 )
 """What Voice Live can do. The server says in `expires_at` how long a session may last."""
 VERBATIM_FIELD: Final = "pre_generated_assistant_message"

@@ -42,6 +42,7 @@ PROFILE: Final = msgspec.structs.replace(
     image_formats=("jpeg", "jpg"),
     max_image_bytes=500_000,  # and 1,920 times 1,080 pixels
     max_session_seconds=None,
+    answers_during_tool_calls=False,  # not known to work
 )
 """What Qwen Omni can do. The length of a session is not documented."""
 MAX_FPS: Final = 2.0

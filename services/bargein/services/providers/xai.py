@@ -51,6 +51,7 @@ PROFILE: Final = msgspec.structs.replace(
     supports_verbatim_speech=True,
     supports_resumption=True,
     max_session_seconds=None,
+    answers_during_tool_calls=False,  # not known to work
 )
 """What Grok's voice can do. The server keeps a conversation for about half an hour; connections have no known limit."""
 CONVERSATION: Final = "conversation_id"

@@ -144,7 +144,7 @@ class Dialogue(DialogueState):
         self.profile = protocol.profile
         self.broken = self._session_settings = None
         self.renew_reason, self.expires_at = "", math.inf
-        self.tool_calls.connect()
+        self.tool_calls.connect(answers_meanwhile=protocol.profile.answers_during_tool_calls)
 
     def open_session(self) -> Iterable[Message]:
         """Return the messages that open the session, with the present settings."""
