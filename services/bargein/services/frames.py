@@ -120,7 +120,7 @@ class Remember(_Remembered, frozen=True):
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
     role: Literal["system", "user", "assistant", "call", "result"] = payload()
-    """Who said it; `call` for a tool call, `result` for the result of one."""
+    """The speaker; `call` for a tool call, `result` for the result of one."""
     text: str = payload()
     """The words, the arguments of the call (JSON), or its result."""
     name: str = ""

@@ -70,7 +70,7 @@ async def test_it_is_requested_again_after_a_while() -> None:
 
 
 async def test_it_is_given_up_after_some_attempts() -> None:
-    """Each failure is reported. The next question begins anew."""
+    """Each failure is reported. The next question starts again."""
     peer = Failing(len(RETRY_SECONDS) + 1)
     async with session(peer) as harness:
         await harness.next(Connected)

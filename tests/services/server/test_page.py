@@ -227,7 +227,7 @@ def test_the_camera_is_shown_to_the_agent(brains: tuple[BrainChoice, ...]) -> No
 
 
 def test_without_a_microphone_one_can_write() -> None:
-    """The microphone is refused: the page says so, the call goes on in writing and sound, and Escape interrupts."""
+    """The microphone is refused: the page says so, the call continues in writing and sound, and Escape interrupts."""
 
     async def main() -> None:
         denied = "--use-fake-device-for-media-stream"  # there is a microphone, and nobody allows it

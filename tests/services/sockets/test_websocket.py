@@ -42,8 +42,8 @@ def test_a_websocket_carries_messages(backend: str) -> None:
     ("url", "says"),
     [
         ("ws://127.0.0.1:9/path?key=secret", "cannot be reached"),
-        ("http://127.0.0.1:9/", "is no WebSocket"),
-        ("nonsense", "is no WebSocket"),
+        ("http://127.0.0.1:9/", "is not a WebSocket"),
+        ("nonsense", "is not a WebSocket"),
     ],
 )
 def test_where_nobody_answers(backend: str, url: str, says: str) -> None:

@@ -50,7 +50,7 @@ class PocketSphinx(SpeechToText):
 
     Args:
         grammar: A JSGF grammar, as text or the `Path` of a file. Only its sentences are recognised. Of a
-            sentence that is not spoken to its end, the words up to there are given.
+            sentence that is not spoken to its end, the words up to there are returned.
         keyphrases: Phrases that are spotted in anything that is said, each with its threshold from 1e-50 (often) to 1
             (seldom). A phrase that was said once may be reported twice.
         words: Further pronunciations, such as `{"bargein": "B AA R JH IH N"}`.
@@ -59,8 +59,8 @@ class PocketSphinx(SpeechToText):
         dict: The file of another pronunciation dictionary.
         thorough: Whether an utterance is decoded twice more at its end. That is a little more exact, and takes 50 to
             100 ms for each second of speech.
-        concurrency: How many utterances are recognised at once, each by a decoder of its own (80 MB, half a second to
-            load) in a thread of its own.
+        concurrency: How many utterances are recognised at once, each by its own decoder (80 MB, half a second to
+            load) in its own thread.
         extra: Other options of the library by its names, such as `{"lw": 6.5, "beam": 1e-60}`, merged over all of the
             above.
 

@@ -50,7 +50,7 @@ WRONG_TOKEN = "the token is missing or wrong; give it as Authorization: Bearer, 
 
 class _OfferRequest(msgspec.Struct, frozen=True):
     sdp: str
-    wishes: dict[str, str] = {}
+    params: dict[str, str] = {}
     session: str = ""
 
 
@@ -198,11 +198,11 @@ class App:
             await self._check(request, new=False)
             body = await self._body(request)
             offer = _OFFER.decode(body)
-            answer = await self._answer(request, offer.sdp, name=offer.session, params=offer.wishes)
+            answer = await self._answer(request, offer.sdp, name=offer.session, params=offer.params)
         except _ProblemError as problem:
             return self._refuse(problem.status, str(problem))
         except ValueError as error:  # of msgspec
-            return self._refuse(400, f'expected {{"sdp": ..., "wishes": {{...}}}}: {error}')
+            return self._refuse(400, f'expected {{"sdp": ..., "params": {{...}}}}: {error}')
         return self._json({"type": "answer", "sdp": answer.sdp, "session": answer.name})
 
     async def whip(self, request: Request) -> Response:
@@ -293,7 +293,7 @@ def make_app(
         metrics: The counters behind `/metrics`.
         webrtc: Serves WebRTC; None for WebSockets only.
         origins: Other pages that may talk to this server, such as `https://example.com`; `*` for all.
-        authorize: Decides by a token who may connect; None for everybody.
+        authorize: Decides by a token whether a peer may connect; None to allow every peer.
         local: Whether the server is for this machine only. Such a server, and one without `authorize`, answers to no
             name that may be hostile: other names of it must be in `origins`.
 

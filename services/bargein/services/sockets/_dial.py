@@ -29,7 +29,7 @@ async def dial(endpoint: Endpoint) -> AsyncIterator[Socket]:
         endpoint: Where to connect to.
 
     Raises:
-        SocketRefusedError: The connection could not be made. The message says why.
+        SocketRefusedError: The connection could not be opened. The message says why.
     """
     client, exceptions = import_websockets("client", "dial()")
     options: dict[str, Any] = {
@@ -68,7 +68,7 @@ async def _open(
         wait = retry_after_seconds({name.lower(): value for name, value in response.headers.raw_items()})
         raise SocketRefusedError(f"{where} answers {response.status_code}", response.status_code, body, wait) from None
     except (exceptions.InvalidHandshake, exceptions.InvalidURI) as error:  # these may quote the server's `Location`
-        raise SocketRefusedError(f"{where} is no WebSocket: {endpoint.hide_secrets(str(error))}") from None
+        raise SocketRefusedError(f"{where} is not a WebSocket: {endpoint.hide_secrets(str(error))}") from None
     except TimeoutError:
         raise SocketRefusedError(f"{where} does not answer within {endpoint.open_seconds:g} s") from None
     except tls.SSLError as error:

@@ -30,7 +30,7 @@ def request_path(request: Any) -> str:
     """Return the path of a request without its query and without a slash at its end; `/` for the root.
 
     Args:
-        request: A `websockets.http11.Request`, as `listen` gives it.
+        request: A `websockets.http11.Request`, as `listen` passes it.
     """
     path: str = urlsplit(request.path).path.rstrip("/")
     return path or "/"

@@ -64,12 +64,17 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Time from the connection to the peer's first message, or to a WebRTC connection, in seconds."""
     max_message_bytes: int = 1 << 20
     """Largest message that a peer may send, in bytes."""
+    max_messages_per_second: float = 400.0
+    """Messages that a peer on a socket may send in a second, sound included. A typed text, a commit or an interrupt
+    counts as 10, since the agent acts on it. More are read later, so that one peer does not slow down the others. A
+    quarter of this number may come at once."""
     slow_seconds: float = 10.0
     """Time that a peer may take to read one message, in seconds. After it, the peer counts as gone."""
     max_wrong_messages: int = 10
     """Number of messages that may be wrong. Each is answered with an error; one more ends the session."""
     leave_seconds: float = 2.0
-    """Time that a session goes on after its peer has left, in seconds, so that tools end and history is complete."""
+    """Time for which a session continues after its peer has left, in seconds, so that tools end and history is
+    complete."""
     drain_seconds: float = 10.0
     """Time that a session has to finish what it is saying when the server stops, in seconds."""
 
@@ -140,7 +145,7 @@ class Sessions:
         show_errors: bool = False,
     ) -> None:
         self.agent = agent
-        """The function that makes the graph for each peer."""
+        """The function that makes the graph for each peer. Another one takes effect for the peers that come next."""
         self.limits = limits or SessionLimits()
         """What the server and each peer may use."""
         self.observe = observe
@@ -254,7 +259,7 @@ class Sessions:
         return Pipeline(Watch[Frame](self.observe, Failure, TurnLatency, BargeInLatency), made)
 
     def _on_left(self, live: LiveSession) -> None:
-        """End a session whose peer is gone: nobody hears what it might still say."""
+        """End a session whose peer is gone: the peer no longer hears the agent."""
         live.end_within(0 if live.ending == "drained" else self.limits.leave_seconds)
 
     def _end(self, live: LiveSession) -> None:
@@ -268,14 +273,23 @@ class Sessions:
             live.ending = "drained"
             live.end_within(0)
 
+    def finish(self) -> int:
+        """Let every running session finish what it is saying, and then end it. New peers are still taken.
+
+        Returns:
+            Number of sessions that end.
+        """
+        for live in self.live.values():
+            self._end(live)
+        return len(self.live)
+
     async def drain(self) -> None:
         """Take no more peers, let every session finish what it is saying, and wait until all have ended.
 
         Every session ends within `drain_seconds` and the bound of its cancellation.
         """
         self.draining = True
-        for live in self.live.values():
-            self._end(live)
+        self.finish()
         while self._live:
             await self._changed.wait()
 

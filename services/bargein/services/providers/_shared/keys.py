@@ -73,7 +73,7 @@ async def fetch_token(owner: str, token: Token) -> str:
 async def resolve(function: Callable[[], Any]) -> Any:
     """Call a function of the application and return its result, awaited if it is awaitable.
 
-    A function that is not async may block, so it runs in a thread of its own.
+    A function that is not async may block, so it runs in its own thread.
     """
     if iscoroutinefunction(function):
         return await function()

@@ -34,7 +34,7 @@ class AnswerStream:
         self.over = False
         """Whether the server has said that the answer is complete. Later bytes are ignored."""
         self.finished = False
-        """Whether the model has said all. The server may still send the usage."""
+        """Whether the model's answer is complete. The server may still send the usage."""
         self._reader = SseReader()
 
     def on_event(self, event: ServerEvent) -> Iterator[Piece]:

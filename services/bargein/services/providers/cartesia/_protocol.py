@@ -38,7 +38,7 @@ class _Message(msgspec.Struct):
 
 
 class CartesiaProtocol:
-    """The protocol of one connection. Each sentence is a context of its own; an ended context cannot be continued.
+    """The protocol of one connection. Each sentence is a separate context; an ended context cannot be continued.
 
     Args:
         fields: Fields of every request.
@@ -74,7 +74,7 @@ class CartesiaProtocol:
         if decoder is None:
             return SpeechPiece(context=context or "")  # of a cancelled sentence, usually
         pieces = list(self._pieces(message, decoder))
-        # Audio chunks have a field `done` as well. The end is a message of its own, after the last word times.
+        # Audio chunks have a field `done` as well. The end is a separate message, after the last word times.
         done = message.type == "done"
         if done:
             self._forget(context)

@@ -33,7 +33,7 @@ GetAddress = Callable[[], Endpoint | Awaitable[Endpoint]]
 class GeminiLive(Realtime):
     """A Gemini Live model: a brain that takes 16 kHz mono audio and speaks 24 kHz mono.
 
-    Access is given in one of three ways: `api_key` for AI Studio, `token` for AI Studio (an ephemeral token), or
+    Access works in one of three ways: `api_key` for AI Studio, `token` for AI Studio (an ephemeral token), or
     `token` together with `project` for Vertex AI (a bearer token of Google Cloud).
 
     Args:
@@ -62,7 +62,7 @@ class GeminiLive(Realtime):
             `resume`, `connect`.
 
     Raises:
-        ValueError: There is no key or token, or an argument has no possible value.
+        ValueError: There is no key or token, or an argument is out of range.
     """
 
     @check_options

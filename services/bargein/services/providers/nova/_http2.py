@@ -139,14 +139,14 @@ class Http2Exchange:
         return data
 
     async def flushed(self) -> None:
-        """Wait until all bytes have been given to the socket."""
+        """Wait until all bytes have been sent to the socket."""
         while self._unsent and self._closed is None:
             await self._changed.wait()
 
     # Tasks --------------------------------------------------------------------------------------------------------
 
     async def read(self) -> None:
-        """Give the peer's bytes to h2 until the connection is closed."""
+        """Feed the peer's bytes to h2 until the connection is closed."""
         while self._closed is None:
             try:
                 data = await self._stream.receive()
@@ -161,7 +161,7 @@ class Http2Exchange:
             self._collect()
 
     async def write(self) -> None:
-        """Give h2's bytes to the socket."""
+        """Send h2's bytes to the socket."""
         while True:
             while self._unsent:
                 data = bytes(self._unsent)
@@ -231,7 +231,7 @@ class Http2Exchange:
 
     def _raise_if_closed(self) -> None:
         if self._ended:
-            raise SocketClosedError(1000, "the server has said all it had to say")
+            raise SocketClosedError(1000, "the server has ended its stream")
         if self._closed is not None:
             raise SocketClosedError(*self._closed)
 

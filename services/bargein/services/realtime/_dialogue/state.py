@@ -104,7 +104,7 @@ class DialogueState:
         return not (self.busy or self.input.speaking or self.output or self.playback.playing)
 
     def emit(self, frame: Frame) -> None:
-        """Give a frame to the graph, in order."""
+        """Send a frame to the graph, in order."""
         self.output.add(frame, self.out)
 
     def wake(self) -> None:

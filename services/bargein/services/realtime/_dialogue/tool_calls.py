@@ -115,7 +115,7 @@ class PendingToolCalls:
         self._resumable = set(self._known)
 
     def connect(self, *, answers_meanwhile: bool = False) -> None:
-        """Note that a new connection is made: its session knows none of the calls.
+        """Note that a new connection is made: its session does not know the calls.
 
         Args:
             answers_meanwhile: The provider answers other questions while tools of an interrupted response run.
@@ -127,7 +127,7 @@ class PendingToolCalls:
         """Note that a session is ready.
 
         Args:
-            reported: Entries of the history that the provider was given.
+            reported: Entries of the history that the provider got.
             resumed: It is a session of before, in the state of the last `save`.
         """
         if resumed:

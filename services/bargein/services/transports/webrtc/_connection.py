@@ -150,7 +150,7 @@ class RtcConnection:
         intercept(transceiver.receiver, self._transport.on_packet)
 
     def _set_direction(self, transceiver: RTCRtpTransceiver) -> None:
-        """Accept as much of an offered medium as is wanted."""
+        """Accept the directions of an offered medium that this side wants."""
         if transceiver is self._audio:
             # Private: aiortc has no public way to the direction that the peer offered.
             self._transport.deaf = transceiver._offerDirection not in ("sendrecv", "sendonly")
@@ -295,7 +295,7 @@ class RtcConnection:
             self._spawn(self._take_pictures, track)
 
     async def _take_pictures(self, track: MediaStreamTrack) -> None:
-        """Give `video_fps` camera pictures a second. All are fetched, because aiortc keeps those that are not."""
+        """Send `video_fps` camera pictures a second. All are fetched, because aiortc keeps those that are not."""
         period, due = 1 / self._video_fps, 0.0
         while True:
             try:

@@ -60,7 +60,7 @@ class WebRtcServer:
             await server.patch(answer.name, fragment)   # PATCH: more addresses, or an ICE restart
             await server.delete(answer.name)   # DELETE
 
-    This is WHIP without its HTTP. It also serves an endpoint that takes and gives `{"type", "sdp"}`.
+    This is WHIP without its HTTP. It also serves an endpoint that takes and returns `{"type", "sdp"}`.
 
     A peer has `open_seconds` of the `SessionLimits` to connect. It counts as gone when nothing has come from it for
     `idle_seconds`, or when ICE's checks have had no answer for about 30 s, whichever comes first.

@@ -46,7 +46,7 @@ class ConnectionRequest:
         path: The path of the URL that it connected to.
         params: The query parameters of that URL.
         limits: What the peer may use.
-        authorize: Decides by the token of the first message whether it may connect; None where everybody may, or where
+        authorize: Decides by the token of the first message whether it may connect; None to allow every peer, or where
             a header has decided already.
     """
 
@@ -71,7 +71,7 @@ class ConnectionRequest:
         self.limits = limits or SessionLimits()
         """What the peer may use."""
         self.authorize = authorize
-        """Decides by a token whether the peer may connect; None where everybody may."""
+        """Decides by a token whether the peer may connect; None to allow every peer."""
 
     def __repr__(self) -> str:
         # Without the parameters, which may hold a token and must not reach a log.
@@ -109,7 +109,7 @@ async def accept_websocket(socket: Socket, request: ConnectionRequest) -> Socket
     except ControlError as error:
         await _refuse(socket, control.encode_error(error), 1008, str(error))
         raise RefusedError(f"{request!r} was refused: {error}") from None
-    peer = Peer(name=request.name, address=request.address, params=request.params | dict(start.wishes))
+    peer = Peer(name=request.name, address=request.address, params=request.params | dict(start.params))
     output = (start.output_rate, 1) if start.output_rate else None
     try:
         transport = SocketTransport(socket, AgentWire(), peer, limits=request.limits, output=output)
@@ -148,7 +148,7 @@ async def _refuse(socket: Socket, message: Message, code: int, reason: str) -> N
 async def serve_websocket_peer(
     socket: Socket, sessions: Sessions, request: ConnectionRequest | None = None, *, accept: Accept = accept_websocket
 ) -> Ending | None:
-    """Serve one peer, on a socket that a server of your own has accepted, until its session has ended.
+    """Serve one peer, on a socket that your own server has accepted, until its session has ended.
 
     The socket is closed when this returns, after a last message that says why.
 

@@ -40,7 +40,7 @@ BACKLOG = 1024
 
 
 class WebSocketServer:
-    """A running server, as `serve_websocket` gives it."""
+    """A running server, as `serve_websocket` yields it."""
 
     def __init__(self, sessions: Sessions, host: str, *, secure: bool) -> None:
         self.sessions = sessions
@@ -81,8 +81,8 @@ async def serve_websocket(
         port: The port; 0 for a free one.
         paths: What is spoken at each path; by default `accept_websocket` at `/`.
         limits: What the server and each peer may use; not with `Sessions`, which have their own.
-        authorize: Decides by a token who may connect. The token is the bearer token of the `Authorization` header, or
-            where there is none (browsers cannot set it) the `token` of the first message.
+        authorize: Decides by a token whether a peer may connect. The token is the bearer token of the `Authorization`
+            header, or where there is none (browsers cannot set it) the `token` of the first message.
         origins: Web pages that may connect besides this server's own, such as `https://example.com`; `*` for all.
             Programs send no origin, and may connect.
         ssl: The TLS context for `wss`; None for no encryption.

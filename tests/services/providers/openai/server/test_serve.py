@@ -228,7 +228,7 @@ async def test_a_session_expires() -> None:
     """After its time comes the error of the service, and 1001."""
     async with piped(ScriptedBrain, limits=Limits(session_seconds=120)) as (client, served):
         await client.say("hi", respond=False)
-        closed = await client.end(within=200)
+        closed = await client.end(within_seconds=200)
         assert anyio.current_time() == 120
     assert error(client.seen)["code"] == "session_expired"
     assert (closed.code, served.ending) == (1001, "expired")
@@ -242,7 +242,7 @@ async def test_an_idle_session_ends() -> None:
         await client.say("hi", respond=False)
         await anyio.sleep(50)
         await client.say("hi", respond=False)
-        await client.end(within=200)
+        await client.end(within_seconds=200)
         assert anyio.current_time() == 110
     assert served.ending == "idle"
 
@@ -251,7 +251,7 @@ async def test_an_idle_session_ends() -> None:
 async def test_a_client_that_never_says_anything_leaves_soon() -> None:
     """It has seconds for its first message, and not the quarter of an hour that a conversation may pause."""
     async with piped(ScriptedBrain) as (client, served):
-        closed = await client.end(within=60)
+        closed = await client.end(within_seconds=60)
         assert anyio.current_time() == Limits().first_message_seconds
     assert (closed.code, served.ending) == (1001, "idle")
     assert error(client.seen)["code"] == "session_idle"

@@ -1,4 +1,4 @@
-"""Who may open a session: the path, the page, the key and the model of a WebSocket's request."""
+"""Which clients may open a session: the path, the page, the key and the model of a WebSocket's request."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Handshake:
 
         Args:
             request: A `websockets.http11.Request`.
-            full: There are as many sessions as there may be.
+            full: The maximum number of sessions is running.
         """
         if self._faults.html_answer:
             page = b"<!doctype html><title>Hello</title><p>A web page.</p>"
@@ -79,7 +79,7 @@ class Handshake:
             message = f"You must provide a {parameter} parameter."
             return _problem(400, "Bad Request", message, "invalid_request_error", f"missing_{parameter}")
         if full:
-            message = "The server has as many sessions as it can take. Try again later."
+            message = "The server has reached its maximum number of sessions. Try again later."
             return _problem(503, "Service Unavailable", message, "server_error", "server_overloaded")
         return None
 
@@ -99,7 +99,7 @@ class Handshake:
 
 
 def _key(request: Any, header: str) -> str:
-    """Return the key of a request: of a header of its own, of `Authorization`, or of a subprotocol."""
+    """Return the key of a request: of a separate header, of `Authorization`, or of a subprotocol."""
     if header and (value := request.headers.get(header)):
         return str(value)
     if token := bearer_token(request.headers.get("Authorization", "")):

@@ -250,7 +250,7 @@ class SocketSession:
         self._end("idle", 1001, f"nothing came for {seconds:g} s")
 
     async def _feed(self) -> None:
-        """Give frames to the brain, and wait for room where it is slow."""
+        """Send frames to the brain, and wait for room where it is slow."""
         while True:
             while not self._in:
                 await self._changed.wait()
@@ -346,7 +346,7 @@ class SocketSession:
             yield msgspec.json.encode(each).decode() if isinstance(each, dict) else each
 
     def _stop_writing(self, ending: Ending, code: int = 1000, reason: str = "") -> None:
-        """End the session because nothing can be sent any more."""
+        """End the session because the socket takes no more messages."""
         self._out.clear()
         self._out_bytes, self._writing = 0, False
         self._end(ending, code, reason)

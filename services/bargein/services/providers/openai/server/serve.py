@@ -6,19 +6,19 @@
         print(server.base_url)  # for any client of that API
         await anyio.sleep_forever()
 
-`make_brain` makes a brain for each session. A `Cascade` is one, and so is a realtime model. A brain of your own has to
-do this:
+`make_brain` makes a brain for each session. A `Cascade` is one, and so is a realtime model. Your own brain has to do
+this:
 
 * It takes the user's `Audio` (16-bit mono, at the rate of the session's input, or at `rate`), and, where it wants to,
   `SpeechStarted`, `SpeechContinued`, `SpeechStopped`, `Image`, `Configure`, `ClearAudio` and `Remember`. Where the
-  client commits sound in which no speech was found, `SpeechStarted` and `SpeechStopped` come together, and give its
+  client commits sound in which no speech was found, `SpeechStarted` and `SpeechStopped` come together, and mark its
   bounds by their `pts`.
 * It answers each `Commit` (the user has spoken), each `UserText` and each `Respond` with one response, one after the
   other: `ResponseStarted`, then `Text`, `Audio` and `ToolCall` with its id, `Usage` if it knows it, `ResponseEnded`. In
   dialects that have verbatim speech it answers `Say` in the same way. It does not answer `SpeechStopped`, and sound
   without a response id is taken for the user's.
-* A response that calls tools of the client ends. When a `ToolResult` (upstream) has come for each call, the brain goes
-  on with another response by itself. Results come when the client asks for a response, before anything else; where some
+* A response that calls tools of the client ends. When a `ToolResult` (upstream) has come for each call, the brain
+  starts another response by itself. Results come when the client asks for a response, before anything else; where some
   are missing, a `Respond` follows them. The brain answers calls that are `handled` by itself.
 * After an `Interrupt` it answers nothing that it was asked before.
 * It gives `Transcript` of the user, with the item id of `SpeechStarted`, and `Failure` (upstream) where it must.

@@ -90,7 +90,7 @@ async def _call(socket: Any, endpoint: Endpoint, httpx: Any) -> None:
     try:
         await socket.accept(response.text)
     except Exception as error:  # aiortc raises many kinds for a bad answer
-        raise SocketRefusedError(f"{endpoint!r} gives no answer to the offer: {error}") from None
+        raise SocketRefusedError(f"{endpoint!r} does not answer the offer: {error}") from None
     await socket.opened.wait()
 
 
