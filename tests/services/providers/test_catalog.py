@@ -21,6 +21,7 @@ INNER = {
     "image_formats",
     "needs_continuous_audio",
     "responds_to_commit",
+    "answers_during_tool_calls",
     "responds_to_tool_results",
     "reconnects_to_update",
 }

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import re
 import sys
+import threading
 import tomllib
 import wave
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from itertools import pairwise
@@ -303,3 +305,21 @@ async def test_both_decoders_hear_the_same(options: dict[str, Any], monkeypatch:
             ear._key = f"{ear._key} {find}"  # it is not given to the other
     assert texts[0] == texts[1]
     assert texts[0]
+
+
+def test_a_decoder_is_freed_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a while, in which the event loop of everybody would stand still."""
+    monkeypatch.setattr(pocketsphinx_module, "_idle_decoders", defaultdict(list))
+    freed: list[str] = []
+    done = threading.Event()
+
+    class Heavy:
+        def __del__(self) -> None:
+            freed.append(threading.current_thread().name)
+            done.set()
+
+    for number in range(pocketsphinx_module.MAX_IDLE_DECODERS + 1):
+        decoders: list[Any] = [Heavy()]
+        pocketsphinx_module._give_back(str(number), decoders)
+    assert done.wait(30)
+    assert freed == ["bargein pocketsphinx free"]

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import anyio
+import msgspec
 import numpy as np
 import pytest
 
@@ -405,6 +406,46 @@ def calling(peer: Peer, *names: str) -> Any:
         return True
 
     return on_event
+
+
+@pytest.mark.parametrize("meanwhile", [True, False])
+async def test_another_question_while_a_tool_runs(meanwhile: bool) -> None:
+    """It is answered at once where the provider allows that, and else when the tool is done; its result is told."""
+
+    @tool
+    async def report(n: int) -> str:
+        await anyio.sleep(20)
+        return "all is well"
+
+    peer = Settled()
+    peer.on_event = calling(peer, "report")
+    model = peer.model(tools=[report])
+    model.profile = msgspec.structs.replace(model.profile, answers_during_tool_calls=meanwhile)
+    peer_protocol = model._protocol
+
+    def protocol() -> Any:
+        made = peer_protocol()
+        made.profile = model.profile  # type: ignore[misc]
+        return made
+
+    model._protocol = protocol
+    async with session(model) as harness:
+        await harness.send(UserText("make the report"))
+        await harness.next(ToolCall)
+        await anyio.sleep(2)
+        asked = anyio.current_time()
+        harness.interrupt("the user wants to know something else")
+        await harness.send(UserText("what is your name?"))
+        while (await harness.next(Text, seconds=60)).response_id == "r":
+            pass
+        waited = anyio.current_time() - asked
+        assert (waited < 5) == meanwhile
+        assert meanwhile or waited >= 17
+        await anyio.sleep(40)
+        items = [event["item"] for event in peer.of("conversation.item.create")]
+        outputs = [item["output"] for item in items if item["type"] == "function_call_output"]
+        assert outputs == ["all is well"]
+        await harness.session.cancel()
 
 
 async def test_several_calls_are_answered_by_one_response() -> None:

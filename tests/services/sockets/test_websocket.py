@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, dial, listen, server_time
-from bargein.services.sockets._dial import is_loopback
+from bargein.services.sockets.addresses import is_loopback_url
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -161,7 +161,7 @@ def test_a_proxy_in_the_environment(backend: str, host: str, reached: bool, monk
 )
 def test_addresses_on_this_machine(url: str, loopback: bool) -> None:
     """Names and addresses of the loopback interface, and no others."""
-    assert is_loopback(url) == loopback
+    assert is_loopback_url(url) == loopback
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -430,3 +430,12 @@ def test_a_toolbox_has_each_name_once() -> None:
 def test_answers_are_encoded(value: object, text: str) -> None:
     """A string as it is, anything else as JSON."""
     assert encode(value) == text
+
+
+def test_a_misspelled_option() -> None:
+    """The error names the function or class and the nearest option."""
+    options: dict[str, Any] = {"time_out": 5}
+    with pytest.raises(TypeError, match=r"^tool\(time_out=\.\.\.\): .*did you mean timeout=\?$"):
+        tool(**options)
+    with pytest.raises(TypeError, match=r"^Toolbox\(tool=\.\.\.\): .*did you mean tools=\?$"):
+        Toolbox(tool=[])  # type: ignore[call-arg]

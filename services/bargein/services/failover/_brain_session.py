@@ -32,6 +32,7 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.lowlevel import Wakeup, unwrap_exception
 from bargein.processors import Resample
+from bargein.processors.observe.watch import Watch
 from bargein.services.brain import find_brains
 from bargein.services.frames import Respond
 from bargein.services.history import History
@@ -145,7 +146,7 @@ class BrainSession:
         self._outlet: Outlet[Any] | None = None
         self._interrupting = False
         audio_in = next((part.audio_in for part in self.parts if part.contract.accepts(Audio)), None)
-        self._graph = Pipeline(self._watch_failures, _FitAudio(audio_in), brain, _Below(self), inputs=Frame)
+        self._graph = Pipeline(Watch(self._on_failure, Failure), _FitAudio(audio_in), brain, _Below(self), inputs=Frame)
 
     @property
     def reconnecting(self) -> bool:
@@ -305,8 +306,8 @@ class BrainSession:
                 self.open_responses.clear()
             self._host.on_interrupt(self, frame)
 
-    def _watch_failures(self, frame: Failure) -> None:
-        """Stand above the brain as a processor: failures go upstream."""
+    def _on_failure(self, frame: Failure) -> None:
+        """Note a failure of the brain."""
         if not self.left:
             self._host.on_part_failed(self, frame)
 

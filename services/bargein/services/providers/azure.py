@@ -14,14 +14,13 @@ from bargein.services.providers.openai.client.protocol import AudioForm, OpenAIP
 from bargein.services.providers.openai.dialect import BETA, GA, Dialect, Move
 from bargein.services.providers.openai.options import (
     OpenAIOptions,
-    driver_options,
     endpoint_url,
     find_key,
     model_settings,
     with_audio_format,
     with_path,
 )
-from bargein.services.realtime import Message, Realtime, Settings
+from bargein.services.realtime import Message, Realtime, Settings, driver_options
 from bargein.services.realtime.settings import named_setting
 
 __all__ = [
@@ -66,6 +65,7 @@ PROFILE: Final = replace(
     ),
     supports_out_of_band=False,
     supports_verbatim_speech=True,
+    answers_during_tool_calls=False,  # not known to work
 )
 """What Voice Live can do. The server says in `expires_at` how long a session may last."""
 VERBATIM_FIELD: Final = "pre_generated_assistant_message"

@@ -171,7 +171,7 @@ class PocketSphinx(SpeechToText):
 
     def preload(self) -> None:
         """Load a decoder now, for the first session. This blocks for about half a second."""
-        _give_back(self._key, self._take_or_load())
+        _give_back(self._key, [self._take_or_load()])
 
     async def _start_decoder(self) -> _DecoderThread:
         thread = _DecoderThread(self._take_or_load)
@@ -193,7 +193,8 @@ class PocketSphinx(SpeechToText):
         for thread in threads:
             thread.dismiss()
             if thread in free and thread.decoder is not None and thread.is_idle:
-                _give_back(self._key, thread.decoder)
+                decoders, thread.decoder = [thread.decoder], None
+                _give_back(self._key, decoders)
 
     def _take_or_load(self) -> _Decoder:
         """Return a kept decoder, or load one. Runs in the decoder's thread."""
@@ -315,12 +316,20 @@ _idle_decoders: defaultdict[str, list[_Decoder]] = defaultdict(list)
 _idle_lock = threading.Lock()
 
 
-def _give_back(key: str, decoder: _Decoder) -> None:
-    """Keep a decoder for the next instance with these arguments, and drop the oldest beyond the limit."""
+def _give_back(key: str, decoders: list[_Decoder]) -> None:
+    """Keep a decoder for the next instance with these arguments, and drop the oldest beyond the limit.
+
+    Args:
+        key: Stands for the arguments.
+        decoders: The decoder, which is taken out of the list, so that nobody else keeps it.
+    """
+    dropped: list[_Decoder] = []
     with _idle_lock:
-        _idle_decoders[key].append(decoder)
+        _idle_decoders[key].append(decoders.pop())
         while sum(map(len, _idle_decoders.values())) > MAX_IDLE_DECODERS:
             oldest = next(iter(_idle_decoders))
-            del _idle_decoders[oldest][0]
+            dropped.append(_idle_decoders[oldest].pop(0))
             if not _idle_decoders[oldest]:
                 del _idle_decoders[oldest]
+    if dropped:  # to free 80 MB takes up to 0.1 s, in which the event loop would stand still
+        threading.Thread(target=dropped.clear, name="bargein pocketsphinx free", daemon=True).start()

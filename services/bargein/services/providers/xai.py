@@ -15,13 +15,21 @@ from bargein.services.providers.openai.client.protocol import AudioForm, OpenAIP
 from bargein.services.providers.openai.dialect import Dialect, Move
 from bargein.services.providers.openai.options import (
     OpenAIOptions,
-    driver_options,
     endpoint_url,
     find_key,
     model_settings,
     with_audio_format,
 )
-from bargein.services.realtime import Event, Message, Realtime, Resumable, SessionReady, Settings, WordTimed
+from bargein.services.realtime import (
+    Event,
+    Message,
+    Realtime,
+    Resumable,
+    SessionReady,
+    Settings,
+    WordTimed,
+    driver_options,
+)
 
 __all__ = ["PROFILE", "XAI", "GrokVoice", "GrokVoiceProtocol"]
 
@@ -43,6 +51,7 @@ PROFILE: Final = msgspec.structs.replace(
     supports_verbatim_speech=True,
     supports_resumption=True,
     max_session_seconds=None,
+    answers_during_tool_calls=False,  # not known to work
 )
 """What Grok's voice can do. The server keeps a conversation for about half an hour; connections have no known limit."""
 CONVERSATION: Final = "conversation_id"

@@ -55,6 +55,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """It answers a commit without a request."""
     responds_to_tool_results: bool = False
     """It continues by itself once a tool has answered. If not, another response is requested."""
+    answers_during_tool_calls: bool = False
+    """It answers another question of the user while a tool of an interrupted response still runs. If not, the answer
+    waits for the tool."""
     emits_speech_events: bool = False
     """It reports when the user starts and stops speaking."""
     supports_updates: bool = False

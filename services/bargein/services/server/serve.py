@@ -22,7 +22,7 @@ import sniffio
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.media.ice import IceServer
 from bargein.services.providers.brains import BrainChoice
-from bargein.services.sockets.origin import is_loopback
+from bargein.services.sockets.addresses import is_loopback_host
 from bargein.services.transports import BuildAgent, SessionLimits, Sessions, drain_on_signal
 from bargein.services.transports.websocket import Authorize
 
@@ -180,7 +180,7 @@ async def _serve_page(
     listening = _listen(host, port)
     metrics = Metrics()
     # Peers of this machine are the developer. Behind a proxy they are not; but then the proxy's page is in `origins`.
-    show_errors = is_loopback(host) and not origins and authorize is None
+    show_errors = is_loopback_host(host) and not origins and authorize is None
     sessions = Sessions(agent, limits=limits, observe=metrics.observe, show_errors=show_errors)
     metrics.watch(sessions)
     async with _webrtc(sessions, ice_servers, video_fps) as webrtc:
@@ -192,7 +192,7 @@ async def _serve_page(
             webrtc=webrtc,
             origins=origins,
             authorize=authorize,
-            local=is_loopback(host),
+            local=is_loopback_host(host),
         )
         server = _uvicorn_server(app, sessions.limits, certificate, key)
         page = PageServer(sessions, host, listening.getsockname()[1], tls=certificate is not None)

@@ -6,11 +6,10 @@ import importlib
 import ssl as tls
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 from ._websocket import MAX_BYTES, WebSocket, import_websockets, log
+from .addresses import is_loopback_url
 from .retry import retry_after_seconds
 from .socket import Endpoint, Socket, SocketRefusedError
 
@@ -45,7 +44,7 @@ async def dial(endpoint: Endpoint) -> AsyncIterator[Socket]:
     }
     if endpoint.ssl is not None:
         options["ssl"] = endpoint.ssl
-    if is_loopback(endpoint.url):
+    if is_loopback_url(endpoint.url):
         options["proxy"] = None  # else taken from the environment, where NO_PROXY may not name this machine
     async with AsyncExitStack() as stack:
         socket = WebSocket(await _open(stack, client.connect, endpoint, options, exceptions), exceptions)
@@ -78,15 +77,3 @@ async def _open(
         raise SocketRefusedError(f"{where} cannot be reached: {error}") from None
     except importlib.import_module("trio").BrokenResourceError as error:  # trio's wrapper of an OSError or EOFError
         raise SocketRefusedError(f"{where}: {error.__cause__ or 'the connection broke'}") from None
-
-
-def is_loopback(url: str) -> bool:
-    """Return whether an address is on this machine, which no proxy in the environment can reach."""
-    try:
-        host = urlsplit(url).hostname or ""
-    except ValueError:
-        return False
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
-__all__ = ["is_address_or_localhost", "is_loopback", "refuse_host", "refuse_origin"]
+__all__ = ["is_address_or_localhost", "refuse_host", "refuse_origin"]
 
 
 def refuse_origin(origin: str | None, host: str, origins: Collection[str], *, local: bool) -> str:
@@ -63,11 +63,6 @@ def is_address_or_localhost(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a server that listens at this host can be reached from its own machine only."""
-    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _host_of(origin: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 import msgspec
 
 from bargein.pipeline import BargeinError
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.sockets.text import clean
 
 from ._adapters import encode_unknown, validate
@@ -233,6 +234,7 @@ def tool(
 ) -> Callable[[Callable[P, R_co]], Tool[P, R_co]]: ...
 
 
+@check_options
 def tool(
     function: Callable[..., Any] | None = None,
     *,
@@ -274,7 +276,8 @@ def tool(
         TypeError: The function cannot be described to a model.
         ValueError: The name or the timeout is not valid.
     """
-    local = sys._getframe(1).f_locals  # annotations may name classes of the enclosing function
+    # Annotations may name classes of the enclosing function. Between it and this one is the frame of `check_options`.
+    local = sys._getframe(2).f_locals
 
     def make(decorated: Callable[..., Any]) -> Tool[..., Any]:
         return Tool(
@@ -302,8 +305,9 @@ class Toolbox:
         TypeError: Something cannot be a tool.
     """
 
+    @check_options
     def __init__(self, tools: Iterable[Tool[..., Any] | Callable[..., Any]] = ()) -> None:
-        local = sys._getframe(1).f_locals
+        local = sys._getframe(2).f_locals  # of the caller, as in `tool`
         if isinstance(tools, Tool) or callable(tools):
             raise TypeError(f"Toolbox({tools!r:.60}): expected several tools; write Toolbox([...])")
         self._tools: dict[str, Tool[..., Any]] = {}

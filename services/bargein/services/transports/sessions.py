@@ -15,6 +15,7 @@ import msgspec
 
 from bargein.pipeline import Failure, Frame, Graph, Pipeline, Processor, Session
 from bargein.processors import BargeInLatency, TurnLatency
+from bargein.processors.observe.watch import Watch
 
 from .transport import Transport
 
@@ -255,14 +256,7 @@ class Sessions:
         made = self.agent(transport)
         if self.observe is None:
             return made if isinstance(made, Graph) else Pipeline(made)
-        observe = self.observe
-
-        # It stands above the graph, where all events that come up arrive. It sends nothing: an event that a processor
-        # takes goes on to the processors above it anyway, so sending it again would count it twice.
-        def observer(frame: Failure | TurnLatency | BargeInLatency) -> None:
-            observe(frame)
-
-        return Pipeline(observer, made)
+        return Pipeline(Watch[Frame](self.observe, Failure, TurnLatency, BargeInLatency), made)
 
     def _on_left(self, live: LiveSession) -> None:
         """End a session whose peer is gone: the peer no longer hears the agent."""

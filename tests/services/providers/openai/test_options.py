@@ -10,13 +10,13 @@ from bargein.services.providers.openai.client.protocol import PROFILE
 from bargein.services.providers.openai.dialect import GA
 from bargein.services.providers.openai.options import (
     OpenAIOptions,
-    driver_options,
     endpoint_url,
     find_key,
     model_settings,
     with_audio_format,
     with_path,
 )
+from bargein.services.realtime import driver_options
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,9 @@ def test_an_interrupted_response_waits_only_for_what_runs_here() -> None:
     assert calls.unanswered == {"call-ours", "call-theirs"}
     responses["r"].outlet = None
     assert calls.unanswered == {"call-ours"}
+    calls.connect(answers_meanwhile=True)
+    assert not calls.unanswered, "this provider answers other questions meanwhile"
+    assert calls.is_awaited("call-ours"), "and is told the result all the same"
 
 
 def test_another_session_knows_no_call_unless_it_is_taken_up() -> None:

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 import anyio
 
 from bargein.services.cascade.parts import LanguageModel, Prompt
+from bargein.services.sockets.addresses import is_local_url
 
-from .http import HttpClient, HttpFault, is_local
+from .http import HttpClient, HttpFault
 from .keys import check_key
 from .model_error import LanguageModelError, http_error, retry_wait
 from .model_stream import AnswerStream, Piece
@@ -42,7 +43,7 @@ def find_model_key(owner: str, api_key: str | None, variable: str, url: str) -> 
         ValueError: A server outside the local network needs a key, or the key has impossible characters.
     """
     key = os.environ.get(variable, "") if api_key is None and variable else api_key or ""
-    if not key and api_key is None and not is_local(url):
+    if not key and api_key is None and not is_local_url(url):
         also = f", or set {variable}" if variable else ""
         raise ValueError(f"{owner}: no key for {urlsplit(url).hostname}; give api_key=...{also}")
     return check_key(owner, key, variable or "the argument")

@@ -14,7 +14,7 @@ import anyio
 import msgspec
 import numpy as np
 
-from bargein.pipeline.lowlevel import Samples
+from bargein.pipeline.lowlevel import Samples, unwrap_exception
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError
 from bargein.services.sockets.retry import RETRYABLE_STATUSES, backoff_seconds
 
@@ -162,19 +162,14 @@ class RemoteSpeech:
 
     def _to_error(self, error: Exception) -> Exception:
         """Return an error with a sentence for the application."""
-        error = self._unwrap(error)
+        found = unwrap_exception(error)
+        error = found if isinstance(found, Exception) else error
         if isinstance(error, SocketRefusedError):
             return ConnectionError(self._refusal(error.status, error.body) if error.status else self._clean(str(error)))
         if isinstance(error, SocketClosedError):
             return ConnectionError(f"{self.service} closed the connection in the middle: {self._clean(str(error))}")
         if isinstance(error, ConnectionError):
             return ConnectionError(self._clean(str(error)))
-        return error
-
-    def _unwrap(self, error: Exception) -> Exception:
-        """Return the only error of an exception group. Task groups wrap the errors of their tasks."""
-        while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
         return error
 
     def _refusal(self, status: int, body: str) -> str:

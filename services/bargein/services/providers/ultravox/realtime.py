@@ -11,8 +11,8 @@ import msgspec
 from bargein.pipeline.lowlevel import check_options
 from bargein.services.providers._shared.http import HttpClient, HttpFault
 from bargein.services.providers._shared.keys import clean_text
-from bargein.services.providers.openai.options import ModelOptions, driver_options, find_key, model_settings
-from bargein.services.realtime import Realtime
+from bargein.services.providers.openai.options import ModelOptions, find_key, model_settings
+from bargein.services.realtime import Realtime, driver_options
 from bargein.services.sockets import Endpoint, SocketRefusedError
 
 from .protocol import PROFILE, UltravoxProtocol, agent_call_request, call_request

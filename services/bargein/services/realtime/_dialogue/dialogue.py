@@ -91,7 +91,10 @@ class Dialogue(DialogueState):
         self._had_session = False
         self._resumable_entry: Entry | None = None  # the last entry that a resumed session knows
         self._out_of_band: set[str] = set()  # names of questions that have no answer yet
-        self._handlers: dict[type[events.Event], Callable[[Any], None]] = {
+        self._handlers = self._handlers_by_event()
+
+    def _handlers_by_event(self) -> dict[type[events.Event], Callable[[Any], None]]:
+        return {
             events.AudioPiece: self.replies.on_audio,
             events.TextPiece: self.replies.on_text,
             events.WordTimed: self.replies.on_word,
@@ -141,7 +144,7 @@ class Dialogue(DialogueState):
         self.profile = protocol.profile
         self.broken = self._session_settings = None
         self.renew_reason, self.expires_at = "", math.inf
-        self.tool_calls.connect()
+        self.tool_calls.connect(answers_meanwhile=protocol.profile.answers_during_tool_calls)
 
     def open_session(self) -> Iterable[Message]:
         """Return the messages that open the session, with the present settings."""

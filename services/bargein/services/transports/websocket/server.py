@@ -17,8 +17,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 from bargein.services import sockets
 from bargein.services.sockets import Socket
+from bargein.services.sockets.addresses import is_loopback_host
 from bargein.services.sockets.handshake import bearer_token, http_response, repeated_header, request_path
-from bargein.services.sockets.origin import is_loopback, refuse_origin
+from bargein.services.sockets.origin import refuse_origin
 from bargein.services.transports.message_socket import SocketTransport
 from bargein.services.transports.sessions import BuildAgent, RefusedError, SessionLimits, Sessions
 
@@ -92,7 +93,7 @@ async def serve_websocket(
         OSError: The port is taken.
     """
     # Peers of this machine are the developer. Behind a proxy they are not; but then the proxy's page is in `origins`.
-    show_errors = is_loopback(host) and not origins and authorize is None
+    show_errors = is_loopback_host(host) and not origins and authorize is None
     sessions = agent if isinstance(agent, Sessions) else Sessions(agent, limits=limits, show_errors=show_errors)
     server = WebSocketServer(sessions, host, secure=ssl is not None)
     accepts = dict(paths) if paths is not None else {"/": accept_websocket}
@@ -100,7 +101,7 @@ async def serve_websocket(
         if not path.startswith("/") or path != (path.rstrip("/") or "/"):
             raise ValueError(f"serve_websocket(paths={path!r}): expected a path such as '/twilio'")
     # Without tokens as well, since a hostile page may have its name resolved to this server.
-    local = is_loopback(host) or authorize is None
+    local = is_loopback_host(host) or authorize is None
     door = _Door(sessions, accepts, origins or (), authorize, local=local)
     options: dict[str, Any] = {} if ssl is None else {"ssl": ssl}
     async with sockets.listen(

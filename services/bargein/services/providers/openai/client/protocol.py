@@ -40,6 +40,7 @@ PROFILE: Final = Profile(
     supports_truncation=True,
     turn_detection=("server_vad", "semantic_vad"),
     supports_commit=True,
+    answers_during_tool_calls=True,
     emits_speech_events=True,
     supports_updates=True,
     supports_out_of_band=True,

@@ -14,7 +14,9 @@ import msgspec
 
 from bargein.pipeline import Audio, Failure, Frame, Interrupt, Pipeline, Played, Processor, Session
 from bargein.pipeline.errors import SessionError
+from bargein.pipeline.lowlevel import unwrap_exception
 from bargein.processors import Spoken
+from bargein.processors.observe.watch import Watch
 from bargein.services.frames import without_details
 from bargein.services.providers.openai.dialect import GA, Dialect
 from bargein.services.providers.openai.server._core.audio import MakeVad, server_vad
@@ -75,18 +77,6 @@ class ServedSessionOptions(TypedDict, total=False):
     sentence. `serve` allows it by default on this machine alone, without keys and other origins."""
     dialect: ServerLanguage
     """The language of the wire. Default `GA`, OpenAI's protocol of today."""
-
-
-class _FailureWatch(Processor):
-    """Stands above the brain, and takes the failures that it and its parts send upstream."""
-
-    name = "server"
-
-    def __init__(self, report: Callable[[Failure], None]) -> None:
-        self._report = report
-
-    def process(self, frame: Failure) -> None:
-        self._report(frame)
 
 
 class _PlaybackStart(Processor):
@@ -178,7 +168,7 @@ class SocketSession:
         return self._ending or "ended"
 
     async def _converse(self) -> None:
-        graph = Pipeline(_FailureWatch(self._on_failure), self._make_brain(), Spoken(), _PlaybackStart(), inputs=Frame)
+        graph = Pipeline(Watch(self._on_failure, Failure), self._make_brain(), Spoken(), _PlaybackStart(), inputs=Frame)
         async with graph.session() as session:
             self._session = session
             try:
@@ -211,9 +201,8 @@ class SocketSession:
         self._notify()
 
     def _fail(self, error: Exception) -> None:
-        while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
-        self.failure = error
+        found = unwrap_exception(error)
+        self.failure = error = found if isinstance(found, Exception) else error
         if self._ending == "ended":
             self._ending = None  # the brain's session ended because of this failure
         if self._ending is None:

@@ -53,8 +53,8 @@ from bargein.services.providers.openai.server._core.config import new_session
 from bargein.services.providers.openai.server._core.errors import RequestError
 from bargein.services.providers.openai.server._core.session import Event, ServerSession
 from bargein.services.sockets import Socket
+from bargein.services.sockets.addresses import is_loopback_host
 from bargein.services.sockets.handshake import query_parameter
-from bargein.services.sockets.origin import is_loopback
 
 from ._faults import Faults
 from ._handshake import Handshake, choose_subprotocol
@@ -183,10 +183,10 @@ async def serve(
         new_session("", "", 0, options.get("session"), lenient=language is not GA)
     except RequestError as error:
         raise ValueError(f"serve(session=...): {error}") from None
-    options.setdefault("show_errors", is_loopback(host) and api_keys is None and not origins)
+    options.setdefault("show_errors", is_loopback_host(host) and api_keys is None and not origins)
     server = Server(host, language.path, secure=ssl is not None)
     handshake = Handshake(
-        language, api_keys=api_keys, origins=origins or (), local=is_loopback(host), faults=options.get("faults")
+        language, api_keys=api_keys, origins=origins or (), local=is_loopback_host(host), faults=options.get("faults")
     )
 
     def check(connection: Any, request: Any) -> Any:

@@ -14,11 +14,18 @@ from bargein.pipeline.lowlevel import check_options, import_extra
 from bargein.services.providers.openai.client.protocol import PROFILE, OpenAIProtocol
 from bargein.services.providers.openai.options import (
     ModelOptions,
-    driver_options,
     find_key,
     model_settings,
 )
-from bargein.services.realtime import Message, Realtime, RealtimeError, RealtimeInput, RealtimeOutput, Settings
+from bargein.services.realtime import (
+    Message,
+    Realtime,
+    RealtimeError,
+    RealtimeInput,
+    RealtimeOutput,
+    Settings,
+    driver_options,
+)
 from bargein.services.sockets import Endpoint, Socket, SocketRefusedError, dial
 from bargein.services.sockets.secrets import hide_secrets
 
