@@ -122,6 +122,11 @@ class SocketTransport(Transport):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.peer}>"
 
+    @property
+    def may_return(self) -> bool:
+        """Whether the peer was lost, without a goodbye, and has a `resume_token` to come back with."""
+        return bool(self.resume_token) and self.left is not None and not self.left.clean
+
     # Reading --------------------------------------------------------------------------------------------------------
 
     async def _read(self, out: Outlet[UserFrame]) -> None:
