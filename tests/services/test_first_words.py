@@ -64,7 +64,7 @@ async def test_it_speaks_first(brain: str, greeting: str | Say | Respond) -> Non
     """The greeting is heard before the user has said anything, and stands in the history like any other words."""
     made = BRAINS[brain](greeting=greeting)
     async with Harness(made, Spoken(), Pacer()) as harness:
-        await harness.next(ResponseEnded, within=5)
+        await harness.next(ResponseEnded, within_seconds=5)
         await anyio.sleep(2)
         assert [frame.text.strip() for frame in harness.of(Heard) if frame.done] == ["Hello!"]
         await harness.send(UserText("good morning"))
@@ -138,7 +138,7 @@ async def test_a_commit_ends_the_turn_of_a_realtime_model(brain: str, key: str) 
     async with make(**options) as model:
         assert model.profile.supports_commit
         async with Harness(model, Spoken(), Pacer()) as harness:
-            await harness.next(Connected, within=10)
+            await harness.next(Connected, within_seconds=10)
             await harness.send(*framed(silence(300)), *framed(speech_like(1200)))
             await harness.send(Commit())
             await anyio.sleep(5)
@@ -167,23 +167,23 @@ async def test_a_cascade_takes_any_sound(rate: int, channels: int) -> None:
             samples = np.repeat(frame.samples.reshape(-1, 1), channels, axis=1) if channels > 1 else frame.samples
             await harness.send(Audio(samples, rate, pts=frame.pts))
         await harness.send(Commit())
-        await harness.next(ResponseEnded, within=5)
+        await harness.next(ResponseEnded, within_seconds=5)
         await harness.session.cancel()
 
 
 @pytest.mark.virtual
 async def test_a_cascade_takes_any_picture() -> None:
-    """Raw or encoded, for a model that looks at pictures; for another one it is a failure, and the call goes on."""
+    """Raw or encoded, for a model that looks at pictures; for another one it is a failure, and the call continues."""
     pictures = Image(np.zeros((8, 8, 3), np.uint8)), Video(np.zeros((8, 8), np.uint8), format="gray8")
     seeing = Cascade(Ear(), Seeing(), Voice())
     async with Harness(seeing, Spoken(), Pacer()) as harness:
         await harness.send(*pictures)
         await anyio.sleep(1)
-        assert [entry.seen[0].media for entry in seeing.history] == ["image/jpeg", "image/jpeg"]
+        assert [entry.available_pictures[0].media for entry in seeing.history] == ["image/jpeg", "image/jpeg"]
         await harness.session.cancel()
     async with Harness(cascade(), Spoken(), Pacer()) as harness:
         await harness.send(*pictures, UserText("hi"))
-        await harness.next(ResponseEnded, within=5)
+        await harness.next(ResponseEnded, within_seconds=5)
         assert harness.of(Failure)
         await harness.session.cancel()
 
@@ -207,7 +207,7 @@ async def test_every_provider_takes_anything(provider: str) -> None:
                 Respond(),
                 UserText("Tell me a story."),
             )
-            await harness.next(ResponseEnded, within=30)
+            await harness.next(ResponseEnded, within_seconds=30)
             await anyio.sleep(5)
             assert not [failure for failure in harness.of(Failure) if failure.fatal]
             assert any(frame.text for frame in harness.of(Heard))

@@ -197,7 +197,7 @@ def test_jitter_does_not_disturb(tmp_path_factory: pytest.TempPathFactory, jitte
 @pytest.mark.parametrize(
     "pts",
     [[0, 0, 0, 0], [5, 4.99, 4.98, 4.97], [9, 9.02, 0, 0.02], [0, 0.02, 1.7e9, 1.7e9 + 0.02]],
-    ids=["unmoved", "backwards", "begun anew", "another clock"],
+    ids=["unmoved", "backwards", "started again", "another clock"],
 )
 def test_a_pts_that_says_nothing_continues(tmp_path: Path, pts: list[float]) -> None:
     """Placed end to end; and after a new count, gaps are gaps again."""

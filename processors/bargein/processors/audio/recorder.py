@@ -50,10 +50,10 @@ class Recorder:
     The user's sample clock is the master, so the channels do not drift apart. The recording begins with the session.
     User frames stand where their `pts` says: a gap of more than 1 ms becomes silence of that length. A `pts` that does
     not advance, goes back, or jumps more than 60 s ahead continues the sound. A frame that is more than 3 s late comes
-    from a microphone that paused, and stands at the present.
+    from a microphone that paused, and is placed at the present moment.
 
-    Agent frames continue the agent's sound. After more than 20 ms of silence they stand at the present moment of the
-    user's clock. What an interrupt flushes is erased, so the recording contains what was heard.
+    Agent frames continue the agent's sound. After more than 20 ms of silence they are placed at the present moment of
+    the user's clock. What an interrupt flushes is erased, so the recording contains what was heard.
 
     The file is created when the first processor starts and closed when the last one ends. Either may be used alone. The
     file on disk is updated once a second of media, so a killed process leaves a readable recording. Audio of other
@@ -101,7 +101,7 @@ class Recorder:
         self._channels: tuple[_Channel, _Channel] | None = None
         self._finished = self._reported = False
         self._refused: OSError | None = None  # why the disk did not take the file's beginning
-        self._came: float | None = None  # arrival of the latest user frame, or start of the session
+        self._arrived_at: float | None = None  # arrival of the latest user frame, or start of the session
         self._zero: int | None = None  # position of the user's pts 0
         self._run: int | None = None  # start of the agent's current stretch
         self._lead = 0  # samples by which the agent is ahead of the clock
@@ -123,7 +123,7 @@ class Recorder:
                 self._refused = error  # reported with the first frame: there is no way to do it here
             else:
                 self._channels = _Channel(self._file, USER), _Channel(self._file, AGENT)
-                self._came = _time()
+                self._arrived_at = _time()
         self._inside.add(end)
 
     def _open(self) -> WaveFile:
@@ -180,9 +180,9 @@ class Recorder:
     def _now(self, user: _Channel) -> int:
         """Return the present position: the end of the user's audio plus the time since it arrived."""
         now = _time()
-        if now is None or self._came is None:
+        if now is None or self._arrived_at is None:
             return user.end
-        return user.end + max(0, round((now - self._came) * self.rate))
+        return user.end + max(0, round((now - self._arrived_at) * self.rate))
 
     def _keep(self, position: int) -> None:
         if self._file is not None and position >= self._file.base + self.rate:
@@ -196,7 +196,7 @@ class Recorder:
             return
         user, _ = self._channels
         at = self._place(frame, user, self._now(user))
-        self._came = _time()
+        self._arrived_at = _time()
         try:
             self._keep(at)
         finally:
@@ -311,13 +311,15 @@ class _Channel:
         self._index = index
         self._resample: Resample | None = None
         self._rate = 0  # of the current stretch
-        self._start = self._put = self._in = 0  # its start, the end of what is written, and the input samples since
+        self._start = self._end_written = self._in = (
+            0  # its start, the end of what is written, and the input samples since
+        )
 
     def add(self, frame: Audio, at: int) -> None:
         """Record a frame at a position. At `end` it continues the stretch."""
         if at != self.end or frame.rate != self._rate:
             self.finish()
-            self._start = self._put = at
+            self._start = self._end_written = at
             self._rate, self._in = frame.rate, 0
         self._in += len(frame.samples)
         self.end = self.sounded = self._start + self._in * self._file.rate // self._rate
@@ -356,9 +358,9 @@ class _Channel:
                     self._place(piece.samples)
 
     def _place(self, samples: Samples) -> None:
-        samples = samples[: self.end - self._put]
-        self._file.place(self._index, self._put, samples)
-        self._put += len(samples)
+        samples = samples[: self.end - self._end_written]
+        self._file.place(self._index, self._end_written, samples)
+        self._end_written += len(samples)
 
 
 def _time() -> float | None:

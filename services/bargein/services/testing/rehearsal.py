@@ -28,7 +28,7 @@ class StandIn(msgspec.Struct, frozen=True, kw_only=True):
     dialect: str = ""
     """Path of the dialect that the peer speaks; empty for a peer that speaks only one."""
     options: Mapping[str, Any] = {}
-    """Arguments that the model needs to be created without a key of its own."""
+    """Arguments that the model needs to be created without a key."""
 
     def serve(self, *replies: Reply, hears: Sequence[str] = ()) -> AbstractAsyncContextManager[Connect]:
         """Return a context manager that runs the peer and yields what to pass as the model's `connect=`.

@@ -213,8 +213,8 @@ async def client(**options: Any) -> AsyncIterator[Client]:
         tasks.cancel_scope.cancel()
 
 
-async def until(true: Callable[[], bool], within: float = 60.0) -> None:
+async def until(true: Callable[[], bool], within_seconds: float = 60.0) -> None:
     """Wait for something that the network will bring."""
-    with anyio.fail_after(within):
+    with anyio.fail_after(within_seconds):
         while not true():  # noqa: ASYNC110  # it is in a library, and has no event
             await anyio.sleep(0.005)

@@ -162,7 +162,7 @@ async def test_wishes_and_addresses_reach_the_builder() -> None:
         peers.append(transport.peer)
         return agent(transport)
 
-    start = Start(token="secret", wishes={"brain": "openai"})
+    start = Start(token="secret", params={"brain": "openai"})
     async with connected(Sessions(build), start, address="here", params={"brain": "none", "room": "1"}):
         pass
     (peer,) = peers
@@ -196,6 +196,24 @@ async def test_who_does_not_start_gets_no_session(first: str | bytes | None, sai
         assert closed.value.code == 1008
         await each.over.wait()
     assert sessions.statistics().opened == 0
+
+
+@pytest.mark.virtual
+@pytest.mark.parametrize("show_errors", [False, True])
+async def test_what_failed_is_told_to_the_developer_only(show_errors: bool) -> None:
+    """Another peer reads a general sentence: the reason may be a provider's text, with a key in it."""
+
+    class Failing(Processor):
+        def process(self, frame: UserText) -> Iterator[Failure]:
+            yield Failure("provider: the key sk-1 is wrong", processor="provider")
+
+    sessions = Sessions(lambda peer: Pipeline(peer.source, Failing(), peer.sink), show_errors=show_errors)
+    async with connected(sessions) as client:
+        await client.send(UserText("hello"))
+        failure = (await until(client, Failure))[-1]
+        assert isinstance(failure, Failure)
+        assert ("sk-1" in failure.message) == show_errors
+        assert failure.message
 
 
 @pytest.mark.virtual
@@ -774,7 +792,7 @@ async def test_a_header_that_decides_must_not_come_twice(header: str) -> None:
         await stream.send("\r\n".join([*lines, "", ""]).encode())
         answer = (await stream.receive()).decode()
     assert answer.startswith("HTTP/1.1 400 ")
-    assert f"more than one {header}" in answer
+    assert f"more than one {header.lower()}" in answer
 
 
 @pytest.mark.real

@@ -11,10 +11,10 @@ export class WebSocketConnection {
   // All sound is in one context at the browser's own rate: Firefox does not join two rates, and Safari wants a context
   // that a touch has started. The microphone's sound is resampled in it; the agent's is asked for at its rate.
   // `resume` is the token of a connection that was lost: the agent goes on with that conversation, if it still has it.
-  static async open({ stream, context, wishes, resume, signal, ...hears }) {
+  static async open({ stream, context, params, resume, signal, ...hears }) {
     const connection = new WebSocketConnection(context, hears);
     try {
-      await connection.#started(wishes, resume, signal);
+      await connection.#started(params, resume, signal);
     } catch (error) {
       connection.abandon();
       throw error;
@@ -41,11 +41,11 @@ export class WebSocketConnection {
     this.socket.binaryType = "arraybuffer";
   }
 
-  #started(wishes, resume, signal) {
+  #started(params, resume, signal) {
     const { socket, context } = this;
     return new Promise((done, fail) => {
       socket.onopen = () =>
-        this.send({ type: "start", rate: sentRate(context), channels: 1, output_rate: context.sampleRate, resume, wishes });
+        this.send({ type: "start", rate: sentRate(context), channels: 1, output_rate: context.sampleRate, resume, params });
       socket.onmessage = ({ data }) => {
         const message = JSON.parse(data);
         if (message.type !== "ready") {

@@ -45,7 +45,7 @@ class Start(_UserMessage, frozen=True, kw_only=True):
     """The peer's token, for clients that cannot set a header."""
     resume: str = ""
     """The token of the latest `ready`, to go on with its conversation after a lost connection; empty for a new one."""
-    wishes: Mapping[str, str] = {}
+    params: Mapping[str, str] = {}
     """Parameters for the code that builds the session, such as `{"brain": "openai"}`; see `Peer.params`."""
 
     def __repr__(self) -> str:

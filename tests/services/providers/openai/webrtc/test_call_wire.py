@@ -100,7 +100,7 @@ def test_a_response_is_over_when_it_has_been_heard() -> None:
     assert came(wire, "output_audio_buffer.stopped", response_id="r") == ["output_audio_buffer.stopped"]
     assert wire.ending == "r"
     assert list(wire.sound(LOUD))
-    assert [json.loads(each)["type"] for each in wire.ended()] == ["response.done"]
+    assert [json.loads(each)["type"] for each in wire.end_current()] == ["response.done"]
     assert not wire.sounding
 
 
@@ -127,7 +127,7 @@ def test_what_makes_no_sound_is_over_at_once() -> None:
     assert done(CallWire()) == ["response.done"]
     wire = sounding()
     came(wire, "output_audio_buffer.stopped", response_id="r")
-    list(wire.ended())
+    list(wire.end_current())
     assert done(wire) == ["response.done"]
 
 
@@ -136,12 +136,12 @@ def test_what_never_sounds_is_over_after_a_while() -> None:
     wire = CallWire()
     came(wire, "response.content_part.added", response_id="r", item_id="i", part={"type": "audio"})
     done(wire)
-    assert wire.held
-    assert not list(wire.due(SOUND_STARTS_SECONDS - 0.1))
-    assert [json.loads(each)["type"] for each in wire.due(SOUND_STARTS_SECONDS)] == ["response.done"]
+    assert wire.has_unplayed
+    assert not list(wire.end_soundless(SOUND_STARTS_SECONDS - 0.1))
+    assert [json.loads(each)["type"] for each in wire.end_soundless(SOUND_STARTS_SECONDS)] == ["response.done"]
     wire = sounding()
     done(wire)
-    assert not list(wire.due(1000))
+    assert not list(wire.end_soundless(1000))
 
 
 def test_the_next_may_begin_before_the_last_is_settled() -> None:

@@ -90,7 +90,9 @@ class CallWire:
         self.items: dict[str, str] = {}
         """The ids of items with sound, by their response's id."""
         self._early: deque[bytes] = deque(maxlen=MAX_EARLY_PIECES)
-        self._held: dict[str, tuple[str, float]] = {}  # ends of responses that are still to be played, and since when
+        self._unplayed: dict[
+            str, tuple[str, float]
+        ] = {}  # ends of responses that are still to be played, and since when
         self._played: deque[str] = deque(maxlen=MAX_REMEMBERED)  # responses whose sound is over
         self._cancelled: deque[str] = deque(maxlen=MAX_REMEMBERED)  # responses that the client has cut off
         self._requests: deque[str] = deque()  # messages to the server that nobody asked to send
@@ -148,9 +150,9 @@ class CallWire:
         elif head.type == "output_audio_buffer.cleared":
             yield data
             self._stale = self._stale or response == self.sounding
-            yield from self._over(response, heard=False)
+            yield from self._over(response, played=False)
         elif head.type == "response.done" and self._sounds(response, head):
-            self._held[response] = data, now
+            self._unplayed[response] = data, now
         else:
             if head.item_id and (head.type.startswith("response.output_audio") or _audible(head.part)):
                 self.items[response] = head.item_id
@@ -167,18 +169,18 @@ class CallWire:
             return
         yield self.delta(self.sounding, pcm)
 
-    def ended(self) -> Iterator[str]:
+    def end_current(self) -> Iterator[str]:
         """Return the end of the response whose last sound has arrived."""
         yield from self._over(self.ending)
 
     @property
-    def held(self) -> bool:
+    def has_unplayed(self) -> bool:
         """Whether a response that the server has made has not been played yet."""
-        return bool(self._held)
+        return bool(self._unplayed)
 
-    def due(self, now: float) -> Iterator[str]:
+    def end_soundless(self, now: float) -> Iterator[str]:
         """Return the ends of responses whose sound should have begun by now, and that seem to have none."""
-        for response, (_, since) in list(self._held.items()):
+        for response, (_, since) in list(self._unplayed.items()):
             if response != self.sounding and now >= since + SOUND_STARTS_SECONDS:
                 yield from self._over(response)
 
@@ -198,13 +200,13 @@ class CallWire:
         self._early.clear()  # sound before a silence belonged to another response
         yield from reversed(early)
 
-    def _over(self, response: str, *, heard: bool = True) -> Iterator[str]:
+    def _over(self, response: str, *, played: bool = True) -> Iterator[str]:
         self._played.append(response)
         if response == self.sounding:
             self.sounding = self.ending = ""
-        done, _ = self._held.pop(response, ("", 0.0))
+        done, _ = self._unplayed.pop(response, ("", 0.0))
         if done:
-            yield done if heard else _cancelled(done)
+            yield done if played else _cancelled(done)
 
     def _sounds(self, response: str, head: _Head) -> bool:
         """Return whether more of a response will be played. The sound of a cancelled one is cut off."""
