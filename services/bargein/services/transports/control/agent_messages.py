@@ -106,15 +106,18 @@ def encode_agent_message(frame: Frame) -> str | None:
     return None if make is None else _json(make(frame))
 
 
-def encode_ready(session: str, rate: int, channels: int = 1) -> str:
+def encode_ready(session: str, rate: int, channels: int = 1, *, resume: str = "", resumed: bool = False) -> str:
     """Return the agent's first message: the session has begun.
 
     Args:
         session: The session's name.
         rate: The rate of the agent's sound, in samples a second (Hz); 0 where each piece has its own.
         channels: The number of its channels.
+        resume: The token with which the peer can go on with this conversation after a lost connection.
+        resumed: Whether this session goes on with the conversation of the token that the peer presented.
     """
-    return _json({"type": "ready", "session": session, "rate": rate, "channels": channels})
+    message = {"type": "ready", "session": session, "rate": rate, "channels": channels}
+    return _json(message | ({"resume": resume, "resumed": resumed} if resume else {}))
 
 
 def encode_error(error: ControlError) -> str:
@@ -147,6 +150,10 @@ class Ready(_AgentMessage, frozen=True, kw_only=True, tag="ready"):
     """The rate of the agent's sound, in samples a second (Hz); 0 where each piece of sound has its own."""
     channels: int = 1
     """The number of its channels."""
+    resume: str = ""
+    """The token with which `Start.resume` goes on with this conversation, once, after a lost connection."""
+    resumed: bool = False
+    """Whether this session goes on with an earlier conversation."""
 
 
 class _SpeechMessage(_AgentMessage, frozen=True, kw_only=True, tag="speech"):

@@ -43,6 +43,8 @@ class Start(_UserMessage, frozen=True, kw_only=True):
     """The rate of the agent's sound that the peer wants, in samples a second; 0 for the agent's own rate."""
     token: str = ""
     """The peer's token, for clients that cannot set a header."""
+    resume: str = ""
+    """The token of the latest `ready`, to go on with its conversation after a lost connection; empty for a new one."""
     params: Mapping[str, str] = {}
     """Parameters for the code that builds the session, such as `{"brain": "openai"}`; see `Peer.params`."""
 
