@@ -121,7 +121,7 @@ class WebRtcVad:
         self._vad: Any = self._module.Vad(self.strictness)
         self._power = 0.0  # sum of the powers of the windows of the current tenth of a second
         self._count = 0  # number of these windows
-        self._voice = 0  # recent windows of voice, less those without
+        self._voice: int = 0  # recent windows of voice, less those without
 
     def _measure(self, power: float) -> None:
         """Learn the level of the background, from every window."""
