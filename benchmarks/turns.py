@@ -64,7 +64,7 @@ DETECTORS = {"WebRTC alone": lambda: WebRtcVad(above_noise_db=0), "WebRTC": WebR
 LEVELS: tuple[float | None, ...] = (None, 20, 10, 5, 0)
 BEFORE, AFTER = 2000, 1500
 NEAR = 150
-"""A start so many milliseconds before the speech is a start of it."""
+"""A start up to this many milliseconds before the speech counts as its start."""
 
 
 def pink(count: int, seed: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

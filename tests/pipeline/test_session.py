@@ -155,7 +155,7 @@ async def test_an_exception_ends_the_session(kind: type[Processor]) -> None:
 
 @pytest.mark.parametrize("kind", [Raises, RaisesLater, RaisesInThread])
 async def test_drop_loses_one_frame(kind: type[Processor]) -> None:
-    """With on_error="drop" the frame is lost, counted and reported, and the session goes on."""
+    """With on_error="drop" the frame is lost, counted and reported, and the session continues."""
     async with Harness(kind().options(on_error="drop", name="culprit")) as harness:
         await harness.send(audio(0), audio(1), audio(2))
         await harness.end()

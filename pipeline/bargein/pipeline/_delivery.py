@@ -54,7 +54,7 @@ class DeliveryHost(Protocol):
 
 
 def connect(host: DeliveryHost, stage: Stage) -> None:
-    """Give a stage its delivery tables, its step and its entrance."""
+    """Set the delivery tables, the step and the entrance of a stage."""
     stage.table = DeliveryTable(lambda kind: _compile(host, stage, kind, observed=False))
     stage.observed_table = DeliveryTable(lambda kind: _compile(host, stage, kind, observed=True))
     stage.step = _compile_step(host, stage)
@@ -74,12 +74,11 @@ def _compile(host: DeliveryHost, stage: Stage, kind: type[Frame], *, observed: b
         raise ContractError(f"{stage.name!r} emitted a {kind.__name__}, which is not a Frame")
     if stage.contract is not None and not stage.contract.promises(kind):
         raise ContractError(
-            f"{stage.name!r} emitted {kind.__name__}, but its annotations say that it gives "
+            f"{stage.name!r} emitted {kind.__name__}, but its annotations declare "
             f"{names(stage.contract.gives)}; add {kind.__name__} to them"
         )
-    if (
-        stage.ended and kind.delivery is not Delivery.UPSTREAM
-    ):  # upstream frames are delivered until the graph has ended
+    # Upstream frames are delivered until the graph has ended.
+    if stage.ended and kind.delivery is not Delivery.UPSTREAM:
         return lambda _: _count_late(stage)
     if kind.delivery is Delivery.URGENT:
         return lambda frame: host.broadcast(stage, frame)

@@ -78,11 +78,11 @@ class Sweeper:
         if self._later:
             self._settle()
 
-    def put_off(self, action: Callable[[], None]) -> None:
+    def defer(self, action: Callable[[], None]) -> None:
         """Do something at the end of the sweep that is under way. Without one, the caller calls `settle`."""
         self._later.append(action)
 
-    def put_off_end(self, action: Callable[[], None]) -> None:
+    def defer_end(self, action: Callable[[], None]) -> None:
         """End the application's input, now or at the end of the sweep that is under way."""
         self._ending = action
         self._later.append(action)
@@ -135,8 +135,8 @@ class Sweeper:
     async def wait_for_room(self, stage: Stage) -> None:
         """Wait until everything that `stage` has just overfilled has room again.
 
-        When the wait is cancelled, the frames are in the inboxes all the same. The stage then owes the wait, and its
-        next send waits first. So the bound holds and no frame is dropped.
+        When the wait is cancelled, the frames are in the inboxes all the same. The stage then waits before its next
+        send. So the bound holds and no frame is dropped.
         """
         full, self.overfull[:] = self.overfull[:], []
         try:

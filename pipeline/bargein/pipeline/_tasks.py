@@ -54,7 +54,7 @@ class Tasks:
         self._entering = False
 
     @property
-    def needed(self) -> bool:
+    def has_tasks(self) -> bool:
         """Whether there is anything to run: a graph that is fused throughout runs in its senders' tasks."""
         return bool(self._stages or self._managed)
 
@@ -114,7 +114,7 @@ class Tasks:
         self._end_next_upstream()
 
     def _end_next_upstream(self) -> None:
-        """Tell the lowest processor that takes upstream frames that no more will come.
+        """Notify the lowest processor that takes upstream frames that no more will come.
 
         What it answers is still delivered to those above it; their turn comes when it has ended.
         """

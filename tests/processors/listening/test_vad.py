@@ -264,7 +264,7 @@ async def test_it_conforms(speech_only: bool) -> None:
 
 
 def test_it_leaves_it_to_somebody_above() -> None:
-    """Then all sound passes, whatever is in it; afterwards it begins anew."""
+    """Then all sound passes, whatever is in it; afterwards it starts again."""
     sound = list(framed(np.concatenate([silence(400), loud(600), silence(700)])))
     vad = Vad(Loud(), speech_only=True)
     first: list[Frame] = [made for frame in sound[:40] for made in vad.process(frame)]

@@ -280,7 +280,7 @@ def test_bad_settings_are_refused(bad: dict[str, Any]) -> None:
 
 @pytest.mark.virtual
 async def test_in_a_session() -> None:
-    """An interrupt drops what is held, and the next reply begins anew."""
+    """An interrupt drops what is held, and the next reply starts again."""
     async with Harness(Sentences()) as harness:
         await harness.send(Text(text="Hello there. This will never", response_id="a", epoch=0))
         await harness.settle()

@@ -61,7 +61,7 @@ async def typed(brain: Cascade, *texts: str) -> tuple[list[str], list[Failure]]:
     async with call(brain) as harness:
         for text in texts:
             await harness.send(UserText(text=text))
-            await harness.next(ResponseEnded, within=200)
+            await harness.next(ResponseEnded, within_seconds=200)
             await anyio.sleep(20)
         await harness.session.cancel()
         return heard(harness), harness.of(Failure)
@@ -98,7 +98,7 @@ async def test_a_part_that_cannot_begin_ends_the_session() -> None:
 
     with pytest.raises(FileNotFoundError, match="no model") as caught:
         async with call(Cascade(Ears(), NoModel(["x"]), Voice())) as harness:
-            await harness.next(Audio, within=5)
+            await harness.next(Audio, within_seconds=5)
     assert any("answer" in note for note in caught.value.__notes__)
 
 
@@ -244,9 +244,9 @@ async def test_a_voice_that_cannot_say_anything_does_not_stop_the_call() -> None
     async with call(Cascade(Ears(), Mind(["Hello."]), Mute())) as harness:
         for _ in range(2):
             await harness.send(UserText(text="Hello?"))
-            await harness.next(ResponseEnded, within=60)
+            await harness.next(ResponseEnded, within_seconds=60)
         await anyio.sleep(40)
-        said = ["Mute: no loudspeaker", "Mute: it has given no sound for 15 s"]
+        said = ["Mute: no loudspeaker", "Mute: it has sent no sound for 15 s"]
         assert [frame.message for frame in harness.of(Failure)] == said * 2
         await harness.session.cancel()
 
@@ -261,7 +261,7 @@ async def test_a_tool_that_fails_is_told_in_words() -> None:
     def broken(city: str) -> str:
         raise RuntimeError("the sensor is wet")
 
-    @tool(timeout=1)
+    @tool(timeout_seconds=1)
     async def slow(city: str) -> str:
         await anyio.sleep_forever()
         return ""
@@ -310,5 +310,5 @@ async def test_a_stuck_ear_does_not_stop_the_call() -> None:
         frames: list[Frame] = [*harness.of(Turn), *harness.of(Transcript)]
         assert [frame for frame in frames if isinstance(frame, Turn)] == []
         await harness.send(UserText(text="Hello?"))
-        await harness.next(Text, within=5)
+        await harness.next(Text, within_seconds=5)
         await harness.session.cancel()

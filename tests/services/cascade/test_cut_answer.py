@@ -1,4 +1,4 @@
-"""A noise that interrupts like speech, and has no words: the answer goes on."""
+"""A noise that interrupts like speech, and has no words: the answer continues."""
 
 from __future__ import annotations
 

@@ -43,6 +43,26 @@ def test_what_is_missing_has_a_remedy() -> None:
     assert openai.remedy == "set OPENAI_API_KEY"
 
 
+@pytest.mark.parametrize(("purpose", "code"), [("new", 0), ("openai", 1), ("xai", 1)])
+def test_one_thing_can_be_asked_for(
+    purpose: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exit code says whether it can be used, for a script."""
+    for key in ("OPENAI_API_KEY", "XAI_API_KEY"):
+        monkeypatch.delenv(key, raising=False)
+    assert run(["doctor", "--for", purpose]) == code
+    printed = capsys.readouterr().out
+    assert purpose in printed
+    assert "Engine" not in printed
+    assert ("set " in printed) == bool(code)
+
+
+def test_what_does_not_exist_cannot_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """The names that there are come with the error."""
+    assert run(["doctor", "--for", "new", "--for", "dmeo"]) == 1
+    assert "--for dmeo: there is no such thing; there are " in " ".join(capsys.readouterr().err.split())
+
+
 def test_keys_are_found_and_never_shown() -> None:
     """Only that they are there."""
     findings = list(examine({"OPENAI_API_KEY": "sk-secret"}))

@@ -155,10 +155,10 @@ async def test_who_cannot_be_reached_is_left_and_the_question_is_answered() -> N
     brain = Failover(realtime(peer), reserve("Good morning."))
     async with call(brain) as harness:
         await harness.send(UserText(text="Hello."))
-        moved = await harness.next(BrainSwitched, within=5)
+        moved = await harness.next(BrainSwitched, within_seconds=5)
         assert (moved.before, moved.name, moved.failed) == ("OpenAIRealtime", "cascade", True)
         assert "503" in moved.reason
-        ended = await harness.next(ResponseEnded, within=5)
+        ended = await harness.next(ResponseEnded, within_seconds=5)
         assert text(harness, ended.response_id) == "Good morning."
         assert [frame.message for frame in harness.of(Failure)] == [f"OpenAIRealtime: {moved.reason}"]
         await anyio.sleep(5)
@@ -173,12 +173,12 @@ async def test_who_dies_in_the_middle_of_a_reply_is_interrupted() -> None:
     brain = Failover(realtime(peer), reserve("I am sorry."))
     async with call(brain) as harness:
         await harness.send(UserText(text="Tell me something."))
-        await harness.next(Audio, within=5)
+        await harness.next(Audio, within_seconds=5)
         first = harness.of(ResponseStarted)[0].response_id
         await anyio.sleep(0.3)
         assert 0 < peer.replies[0].sent < 40
         await peer.close()
-        await harness.next(BrainSwitched, within=5)
+        await harness.next(BrainSwitched, within_seconds=5)
         came = len(harness.frames)
         await anyio.sleep(8)
         late = [frame for frame in harness.frames[came:] if isinstance(frame, Audio | Text)]
@@ -213,7 +213,7 @@ async def test_silence_while_an_answer_is_due_is_a_failure() -> None:
         await anyio.sleep(0.2)
         assert switched(harness) == [("OpenAIRealtime", "cascade")]
         assert "silent for 4 s" in harness.of(BrainSwitched)[0].reason
-        await harness.next(ResponseEnded, within=5)
+        await harness.next(ResponseEnded, within_seconds=5)
         assert text(harness) == "Here I am."
         await harness.session.cancel()
 
@@ -224,7 +224,7 @@ async def test_silence_in_the_middle_of_a_response_is_one_too() -> None:
     brain = Failover(first, reserve("Four, five."), silence_seconds=4)
     async with call(brain) as harness:
         await harness.send(UserText(text="Count."))
-        await harness.next(BrainSwitched, within=10)
+        await harness.next(BrainSwitched, within_seconds=10)
         await anyio.sleep(5)
         assert said(brain.history) == [
             ("user", "Count."),
@@ -241,7 +241,7 @@ async def test_a_response_that_fails_is_a_failure(reply: list[Any]) -> None:
     brain = Failover(first, reserve("Of course."))
     async with call(brain) as harness:
         await harness.send(UserText(text="May I?"))
-        await harness.next(BrainSwitched, within=10)
+        await harness.next(BrainSwitched, within_seconds=10)
         await anyio.sleep(5)
         assert text(harness).endswith("Of course.")
         assert said(brain.history)[-1] == ("assistant", "Of course.")
@@ -255,7 +255,7 @@ async def test_a_voice_that_fails_is_a_failure() -> None:
     brain = Failover(first, reserve("Good day."))
     async with call(brain) as harness:
         await harness.send(UserText(text="Hello."))
-        moved = await harness.next(BrainSwitched, within=10)
+        moved = await harness.next(BrainSwitched, within_seconds=10)
         assert moved.reason == "nothing could be heard of its response"
         await anyio.sleep(5)
         assert said(brain.history) == [("user", "Hello."), ("assistant", "Good day.")]
@@ -314,10 +314,10 @@ async def test_a_tool_that_runs_goes_on_and_its_result_reaches_the_next(second: 
     brain = Failover(first, other)
     async with anyio.create_task_group() as group, call(brain) as harness:
         await harness.send(UserText(text="What is the weather in Paris?"))
-        await harness.next(BrainSwitched, within=5)
+        await harness.next(BrainSwitched, within_seconds=5)
         await anyio.sleep(1)
         assert not harness.of(Audio)
-        await harness.next(Audio, within=5)
+        await harness.next(Audio, within_seconds=5)
         await anyio.sleep(3)
         assert runs == ["Paris"]
         assert said(brain.history)[:2] == [("user", "What is the weather in Paris?"), ("call", "sunny")]

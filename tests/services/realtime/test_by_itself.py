@@ -369,7 +369,7 @@ async def test_costs_without_a_response() -> None:
     ],
 )
 async def test_what_it_cannot_do_is_one_failure(profile: dict[str, Any], frame: Any) -> None:
-    """With what to do instead. Nothing is sent, and the call goes on."""
+    """With what to do instead. Nothing is sent, and the call continues."""
     provider = Provider()
     fields = {name: getattr(PROFILE, name) for name in PROFILE.__struct_fields__}
     async with Harness(provider.model(Profile(**{**fields, **profile}))) as harness:

@@ -270,8 +270,8 @@ async def test_requests_wait_for_the_response_that_is_made() -> None:
         await harness.send(Respond(instructions="a"), Respond(instructions="b"))
         await anyio.sleep(0.05)
         assert len(peer.of("response.create")) == 1
-        await harness.next(ResponseEnded, within=60)
-        await harness.next(ResponseEnded, within=60)
+        await harness.next(ResponseEnded, within_seconds=60)
+        await harness.next(ResponseEnded, within_seconds=60)
         asked = [event["response"].get("instructions") for event in peer.of("response.create")]
         assert asked == [None, "b"]
         await peer.respond()  # its own idea, at the same moment as ours
@@ -356,8 +356,8 @@ async def test_a_response_of_the_servers_own_is_not_the_one_we_asked_for() -> No
 
         peer.on_event = crossing
         await harness.send(Respond(instructions="carefully", protected=True))
-        await harness.next(ResponseEnded, within=30)
-        await harness.next(ResponseEnded, within=30)
+        await harness.next(ResponseEnded, within_seconds=30)
+        await harness.next(ResponseEnded, within_seconds=30)
         assert [frame.protected for frame in harness.of(ResponseStarted)] == [False, False, True]
         asked = [event["response"].get("instructions") for event in peer.of("response.create")]
         assert asked == [None, "carefully", "carefully"]
@@ -427,7 +427,7 @@ async def test_several_calls_are_answered_by_one_response() -> None:
     async with session(peer.model(tools=[slow, fast])) as harness:
         await harness.send(UserText(text="go"))
         await harness.next(ResponseEnded)
-        await harness.next(ResponseEnded, within=30)
+        await harness.next(ResponseEnded, within_seconds=30)
         assert sent(peer) == [
             "conversation.item.create",
             "response.create",
@@ -500,7 +500,7 @@ async def test_a_call_that_another_brain_made_is_told_with_its_result() -> None:
 
 
 async def test_a_call_of_an_interrupted_response_that_nobody_answers() -> None:
-    """It was left to the application, which has lost interest: the conversation goes on."""
+    """It was left to the application, which has lost interest: the conversation continues."""
     peer = Settled()
     peer.on_event = calling(peer, "theirs")
     async with session(peer.model()) as harness:
@@ -552,7 +552,7 @@ async def test_a_connection_lost_in_a_tool_call_runs_it_once() -> None:
         await harness.send(UserText(text="go"))
         await harness.next(ToolCall)
         await peer.close()
-        await harness.next(ResponseStarted, within=30)
+        await harness.next(ResponseStarted, within_seconds=30)
         assert runs == [1]
         items = [event["item"] for event in peer.of("conversation.item.create")]
         assert [item["type"] for item in items] == ["message", "message", "function_call", "function_call_output"]
@@ -576,7 +576,7 @@ async def test_a_lost_connection_is_restored() -> None:
         await anyio.sleep(0.1)
         await harness.send(*framed(tone(ms=100, rate=24_000), rate=24_000))
         await harness.next(Disconnected)
-        connected = await harness.next(Connected, within=30)
+        connected = await harness.next(Connected, within_seconds=30)
         await anyio.sleep(0.1)
         assert connected.reconnected
         assert connected.session_id == "sess-2"
@@ -595,7 +595,7 @@ async def test_the_sound_of_a_gap_is_bounded() -> None:
     model = peer.model(reconnect=ReconnectPolicy(gap_seconds=1, jitter=0))
     async with session(model) as harness:
         await harness.send(*framed(tone(ms=5000, rate=24_000), rate=24_000))
-        await harness.next(Connected, within=30)
+        await harness.next(Connected, within_seconds=30)
         await anyio.sleep(0.1)
         assert len(peer.of("input_audio_buffer.append")) == 50
         assert model.dropped_ms == 4000
@@ -636,10 +636,10 @@ async def test_a_provider_that_does_not_read_is_left() -> None:
         await harness.next(Connected)
         for number in range(5_000):
             await harness.send(UserText(text=f"{number}"))
-        lost = await harness.next(Disconnected, within=10)
+        lost = await harness.next(Disconnected, within_seconds=10)
         assert "messages waited for it, and it did not read them" in lost.reason
         assert not lost.final
-        await harness.next(Connected, within=10)
+        await harness.next(Connected, within_seconds=10)
         await anyio.sleep(1)
         assert "4999" in {event["item"]["content"][0]["text"] for event in peer.of("conversation.item.create")}
         await harness.session.cancel()
@@ -705,13 +705,13 @@ async def test_a_silent_provider_is_dead() -> None:
         await anyio.sleep(300)
         assert peer.connections == 1
         await harness.send(UserText(text="hello?"))
-        await harness.next(ResponseStarted, within=60)
+        await harness.next(ResponseStarted, within_seconds=60)
         assert peer.connections == 2
         await harness.session.cancel()
 
 
 async def test_a_session_is_replaced_before_its_time_runs_out() -> None:
-    """In a pause, and the conversation goes on."""
+    """In a pause, and the conversation continues."""
     peer = Settled()
     async with session(peer.model()) as harness:
         await harness.send(UserText(text="hello"))
@@ -770,7 +770,7 @@ async def test_memory_is_bounded_in_seconds() -> None:
             await peer.send("response.output_audio.delta", response_id="r", item_id="i", delta=delta)
         await anyio.sleep(0.1)
         assert peer.of("response.cancel")
-        ended = await harness.next(ResponseEnded, within=60)
+        ended = await harness.next(ResponseEnded, within_seconds=60)
         assert (ended.outcome, "waited to be played" in ended.reason) == ("failed", True)
         await harness.session.cancel()
 
@@ -914,9 +914,9 @@ async def test_pictures_are_sampled() -> None:
         await until_sent(peer, "conversation.item.create", 4)
         parts = [event["item"]["content"][0] for event in peer.of("conversation.item.create")]
         assert parts[3] == {"type": "input_image", "image_url": "data:image/png;base64,cG5n", "detail": "low"}
-        assert [entry.seen[0].media for entry in model.history] == [*["image/jpeg"] * 3, "image/png"]
+        assert [entry.available_pictures[0].media for entry in model.history] == [*["image/jpeg"] * 3, "image/png"]
         await peer.close()
-        await harness.next(Connected, within=30)
+        await harness.next(Connected, within_seconds=30)
         await until_sent(peer, "conversation.item.create", 8)
         again = [event["item"]["content"][0] for event in peer.of("conversation.item.create")[4:]]
         assert again == parts
@@ -948,7 +948,7 @@ async def test_the_session_can_be_changed() -> None:
         await harness.send(Configure(instructions="second", tools=(other,)))
         await until_sent(peer, "session.update", 2)
         await peer.close()
-        await harness.next(Connected, within=30)
+        await harness.next(Connected, within_seconds=30)
         for event in peer.of("session.update")[1:]:
             assert event["session"]["instructions"] == "second"
             assert event["session"]["tools"][0]["name"] == "other"

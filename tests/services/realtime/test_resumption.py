@@ -232,7 +232,7 @@ async def test_a_provider_that_leaves_is_left_in_the_first_pause() -> None:
         await harness.next(Connected)
         await provider.send("keep", handle="h")
         await provider.send("leave", remaining_seconds=50.0)
-        await harness.next(Disconnected, within=3)
+        await harness.next(Disconnected, within_seconds=3)
         await anyio.sleep(3)
         assert provider.asked == ["", "h"]
         await provider.send("text", response_id="r", item_id="i", text="a long answer")

@@ -36,7 +36,7 @@ SHARE = amount(50, 1)
 SOUND = pack(Audio(samples=np.zeros(320, np.int16), rate=16_000), 0, 0)
 MESSAGES = (
     '{"type": "text", "text": "Hello."}',
-    '{"type": "start", "rate": 16000, "channels": 1, "output_rate": 0, "token": "", "wishes": {"a": "b"}}',
+    '{"type": "start", "rate": 16000, "channels": 1, "output_rate": 0, "token": "", "params": {"a": "b"}}',
     '{"type": "interrupt", "reason": "stop"}',
     '{"type": "commit"}',
     '{"type": "image", "data": "AAAA", "format": "jpeg", "detail": ""}',

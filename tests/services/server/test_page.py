@@ -227,7 +227,7 @@ def test_the_camera_is_shown_to_the_agent(brains: tuple[BrainChoice, ...]) -> No
 
 
 def test_without_a_microphone_one_can_write() -> None:
-    """The microphone is refused: the page says so, the call goes on in writing and sound, and Escape interrupts."""
+    """The microphone is refused: the page says so, the call continues in writing and sound, and Escape interrupts."""
 
     async def main() -> None:
         denied = "--use-fake-device-for-media-stream"  # there is a microphone, and nobody allows it
@@ -271,6 +271,27 @@ def test_writing_begins_a_call() -> None:
             assert await page.inner_text("#turn-value") == "–", "the figures of the last call are gone"
             await true(page, "bargein.conversation.lines.filter((line) => line.heard.startsWith('It is')).length === 2")
             assert "New call" in await page.inner_text("#log"), "and its words are kept"
+
+    anyio.run(main)
+
+
+def test_words_do_not_turn_the_page_round() -> None:
+    """A character that reverses the direction of text has no effect behind the words that contain it."""
+
+    async def main() -> None:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
+            words = "\u202egnp.\u202d"
+            for call in (f"user('u', {words!r}, true)", f"heard('a', {words!r}, true)"):
+                await page.evaluate(f"bargein.conversation.{call}")
+            tool = {"call": "c", "name": words, "arguments": words, "state": "finished", "output": words}
+            await page.evaluate("(tool) => bargein.conversation.tool(tool)", tool)
+            loose = """[...document.querySelectorAll('#log li')].filter((line) => {
+                for (const each of line.querySelectorAll('bdi')) each.remove();
+                return /[\u202a-\u202e\u2066-\u2069]/.test(line.textContent);
+            }).length"""
+            assert await page.locator("#log li bdi").count() == 4
+            assert await page.evaluate(loose) == 0
+            assert await page.evaluate("document.querySelectorAll('#log li').length") == 3
 
     anyio.run(main)
 

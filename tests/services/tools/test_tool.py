@@ -328,8 +328,12 @@ async def coroutine(city: str) -> None: ...
         (coroutine, {"blocking": True}, "tool 'coroutine' is async, so it cannot be blocking"),
         (weather, {}, "it is a tool already"),
         (3, {}, r"tool\(3\): expected a function"),
-        (google, {"timeout": 0}, "tool 'google': timeout=0; expected a positive, finite number"),
-        (google, {"timeout": math.inf}, "tool 'google': timeout=inf; expected a positive, finite number"),
+        (google, {"timeout_seconds": 0}, "tool 'google': timeout_seconds=0; expected a positive, finite number"),
+        (
+            google,
+            {"timeout_seconds": math.inf},
+            "tool 'google': timeout_seconds=inf; expected a positive, finite number",
+        ),
         (google, {"name": "add up"}, "a tool named 'add up': expected up to 64"),
         (lambda: 1, {}, "a tool named '<lambda>': expected up to 64"),
     ],
@@ -358,7 +362,7 @@ class Lights:
     def __init__(self) -> None:
         self.on = False
 
-    @tool(timeout=5)
+    @tool(timeout_seconds=5)
     def switch(self, on: bool) -> None:
         """Switch the light."""
         self.on = on
@@ -377,7 +381,7 @@ def test_methods_are_tools() -> None:
     assert box.names == ("switch", "dim", "Lights", "more")
     assert [each.description for each in box] == ["Switch the light.", "Dim the light.", "Colour the light.", "Add."]
     assert [list(each.parameters["properties"]) for each in box] == [["on"], ["percent"], ["colour"], ["b"]]
-    assert lights.switch.timeout == 5
+    assert lights.switch.timeout_seconds == 5
     lights.switch(True)
     assert lights.on
 

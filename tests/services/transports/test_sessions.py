@@ -143,7 +143,7 @@ async def test_what_cannot_be_built_fails_alone() -> None:
 
 
 async def test_who_builds_may_refuse() -> None:
-    """A peer that wishes what there is not is told so, and nothing has failed."""
+    """A peer that asks for something unknown is told so, and nothing has failed."""
 
     def build(peer: Transport) -> Pipeline:
         raise RefusedError("there is no such brain")

@@ -151,17 +151,17 @@ class Harness:
         """Return the frames of one class that came out so far."""
         return [arrival.frame for arrival in self.timeline if isinstance(arrival.frame, kind)]
 
-    async def next(self, kind: type[F], *, within: float = 10.0) -> F:
+    async def next(self, kind: type[F], *, within_seconds: float = 10.0) -> F:
         """Wait for the next frame of a class, after the frame that the last call returned.
 
         Args:
             kind: The frame class.
-            within: How long to wait, in seconds. Default 10.
+            within_seconds: How long to wait, in seconds. Default 10.
 
         Raises:
             TimeoutError: No such frame came in time. The message shows the timeline so far.
         """
-        with anyio.move_on_after(within):
+        with anyio.move_on_after(within_seconds):
             while True:
                 while self._next < len(self.timeline):
                     frame = self.timeline[self._next].frame
@@ -171,7 +171,7 @@ class Harness:
                 if self._arrived is None:
                     self._arrived = anyio.Event()
                 await self._arrived.wait()
-        raise TimeoutError(f"no {kind.__name__} within {within:g} s; so far there came:\n{self.timeline}")
+        raise TimeoutError(f"no {kind.__name__} within {within_seconds:g} s; so far there came:\n{self.timeline}")
 
     def statistics(self) -> SessionStatistics:
         """Return the session's statistics."""

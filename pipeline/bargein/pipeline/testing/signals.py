@@ -1,4 +1,4 @@
-"""Test signals: tones, silence, noise and speech-like sound. The same arguments give the same samples."""
+"""Test signals: tones, silence, noise and speech-like sound. The same arguments result in the same samples."""
 
 from __future__ import annotations
 

@@ -432,10 +432,10 @@ class BargeIn(Processor):
             if not (late and speech.response):
                 self._finish_speech()
 
-    async def _interrupt(self, inbox: Inbox[Frame], out: Outlet[Hold | Resume | Interrupt], why: str) -> bool:
+    async def _interrupt(self, inbox: Inbox[Frame], out: Outlet[Hold | Resume | Interrupt], reason: str) -> bool:
         """Send an interrupt, and end any hold. Return False if there was nothing to interrupt."""
         epoch = inbox.epoch
-        await out.send(Interrupt(reason=why))
+        await out.send(Interrupt(reason=reason))
         if inbox.epoch == epoch:
             await self._resume(out)
         self._on_hold = False

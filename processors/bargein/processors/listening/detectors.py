@@ -16,7 +16,7 @@ __all__ = ["Detector", "SileroVad", "WebRtcVad"]
 
 
 class Detector(Protocol):
-    """The interface between `Vad` and a speech detector. Implement it for a detector of your own."""
+    """The interface between `Vad` and a speech detector. Implement it for your own detector."""
 
     @property
     def rates(self) -> tuple[int, ...]:
@@ -74,6 +74,7 @@ class WebRtcVad:
     """
 
     rates = (8000, 16_000, 32_000, 48_000)
+    _voice: int
 
     def __init__(self, strictness: int = 3, *, window_ms: int = 20, above_noise_db: float = 7.0) -> None:
         if strictness not in (0, 1, 2, 3):

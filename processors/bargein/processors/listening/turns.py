@@ -49,7 +49,7 @@ class Turns(Processor):
 
     When a turn has ended, `Turns` waits for its final transcripts. A transcript that comes later still is added to its
     turn, which is then sent again with the next `revision`. Speech that continues before the turn is sent belongs to
-    the same turn. Typed text (`UserText`) is a turn of its own, and a `Commit` ends a turn in every mode.
+    the same turn. Typed text (`UserText`) is a separate turn, and a `Commit` ends a turn in every mode.
 
     A turn without words is not sent, so a cough is not a turn. With `transcript_ms=0`, for models that hear by
     themselves, the amount of speech decides instead.
@@ -220,7 +220,7 @@ class Turns(Processor):
         self._speaking = True
         turn = self._open
         if turn is not None and turn.ends_at <= now and turn.reason in ("commit", "model", "length"):
-            await self._close(out)  # that turn cannot be continued any more
+            await self._close(out)  # that turn can no longer be continued
             turn = None
         turn = turn or self._begin(frame.pts)
         turn.ends_at = math.inf

@@ -144,7 +144,7 @@ class Vad(Processor):
         moved, self._latest = frame.pts != self._latest, frame.pts
         if self._rate:
             gap = frame.pts - self._pts(self._end)
-            back = moved and gap < -SECOND  # the source has restarted; a constant `pts` is no clock
+            back = moved and gap < -SECOND  # the source has restarted; a constant `pts` cannot be used as a clock
             same = frame.rate == self._rate and not back
             if same and gap * self._rate <= self._window * SECOND:
                 return
@@ -230,11 +230,11 @@ class _SpeechGate:
 
     def __init__(self) -> None:
         self.passed = 0  # everything before this sample has passed or is dropped
-        self._kept: deque[tuple[int, Audio]] = deque()
+        self._waiting: deque[tuple[int, Audio]] = deque()
 
     def keep(self, at: int, frame: Audio) -> None:
         """Hold back a frame that begins at a position."""
-        self._kept.append((at, frame))
+        self._waiting.append((at, frame))
 
     def open(self, at: int) -> None:
         """Allow audio from a position on to pass."""
@@ -242,7 +242,7 @@ class _SpeechGate:
 
     def pass_to(self, end: int) -> Iterator[Audio]:
         """Yield held-back audio up to a position."""
-        for at, frame in self._kept:
+        for at, frame in self._waiting:
             first, last = max(0, self.passed - at), min(len(frame.samples), end - at)
             if first < last:
                 if (first, last) == (0, len(frame.samples)):
@@ -259,5 +259,5 @@ class _SpeechGate:
 
     def drop(self, before: int) -> None:
         """Forget audio that has passed or is older than a position."""
-        while self._kept and self._kept[0][0] + len(self._kept[0][1].samples) <= max(before, self.passed):
-            self._kept.popleft()
+        while self._waiting and self._waiting[0][0] + len(self._waiting[0][1].samples) <= max(before, self.passed):
+            self._waiting.popleft()

@@ -23,7 +23,7 @@ from .parts import LanguageModel, Prompt, ToolRequest
 __all__ = ["TOOL_FINISHED", "Generation"]
 
 MAX_ROUNDS = 8
-"""How often the model may be asked for one turn. The last time it is given no tools, so that it has to answer."""
+"""How often the model may be asked for one turn. The last request has no tools, so that the model has to answer."""
 TOOL_GRACE_SECONDS = 2.0
 """Maximum wait for tools that an earlier response called, in seconds. The user has gone on, and wants an answer."""
 RUNNING_OUTPUT = '"still running; the result will come later"'
@@ -106,10 +106,10 @@ class Generation:
                 model is then told that they are still running.
 
         Returns:
-            Whether everything is said. False: the application must first give results of tool calls.
+            Whether the answer is complete. False: the application must first give results of tool calls.
 
         Raises:
-            TimeoutError: The model gave no sign for too long.
+            TimeoutError: The model sent nothing for too long.
             RuntimeError: The model did not answer, or went on calling tools.
         """
         while self.rounds < MAX_ROUNDS:
@@ -174,7 +174,7 @@ class Generation:
             self.group.start_soon(self._break_silence, asking, reply, response_id)
         tools = self._calls.schemas if self.rounds < MAX_ROUNDS else ()
         prompt = Prompt(entries=self._entries(), instructions=instructions, tools=tools)
-        # One scope around the whole stream: the part may hold cancel scopes of its own from piece to piece.
+        # One scope around the whole stream: the part may hold its own cancel scopes from piece to piece.
         with anyio.CancelScope() as patience:
             async with aclosing(self._part.answer(prompt)) as pieces:  # type: ignore[type-var]  # a generator
                 patience.deadline = anyio.current_time() + self._silent_seconds

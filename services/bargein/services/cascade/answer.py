@@ -52,7 +52,7 @@ from .parts import LanguageModel
 __all__ = ["ERROR_REPLY", "NO_SPEECH_REPLY", "WAIT_REPLY", "Answer"]
 
 ERROR_REPLY = "Sorry, something went wrong. Could you say that again?"
-"""What is said when the model fails."""
+"""Text that is spoken when the model fails."""
 NO_SPEECH_REPLY = "Sorry, I did not hear you."
 """What is said when the user spoke and no words are known."""
 WAIT_REPLY = "One moment, please."
@@ -61,7 +61,7 @@ TURN = Respond()
 """The request that a turn of the user makes. It must be answered with words, or at least with tool calls."""
 
 CHECK_SECONDS = 1.0
-"""How often the end of a session checks for an interrupt that came before the last response began: no event tells."""
+"""How often the end of a session checks for an interrupt that came before the last response began: no event says so."""
 APPLICATION_SECONDS = 60.0
 """Maximum time in which the application may answer a tool call, while the user says nothing."""
 
@@ -105,15 +105,15 @@ class Answer(PartProcessor):
 
     Each answer is a response: `ResponseStarted`, `Text` as it is written, tool calls, `ResponseEnded`. An interrupt
     ends it, and lets tools finish that are not `cancellable`: their results reach the model before its next response.
-    If the user's speech interrupts, and turns out to have no words (a cough, a door), the answer goes on.
-    If the words of a turn change afterwards, and nothing of the answer was heard, the turn is answered anew.
+    If the user's speech interrupts, and turns out to have no words (a cough, a door), the answer continues.
+    If the words of a turn change afterwards, and nothing of the answer was heard, the turn is answered again.
 
     The conversation is the `history`. Of the agent's words it keeps those that were heard (`Heard`, from a `Spoken`
     below). It also keeps what the user shows, encoded. A picture for a model that cannot look at it is a `Failure`.
 
     If there are no `tools`, or the application has given a tool's schema (`Configure`), the application answers the
     tool call with a `ToolResult`. The response then ends with the call, and another one follows when all calls are
-    answered, or after a minute. If the user goes on before that, the answer does not wait.
+    answered, or after a minute. If the user continues before that, the answer does not wait.
 
     A `Respond` with a name (`out_of_band`) is answered beside the conversation, with an `OutOfBand`.
 
@@ -124,9 +124,10 @@ class Answer(PartProcessor):
         history: The conversation to go on with; a new one by default.
         meanwhile: What becomes of a turn that comes during an answer. `"queue"`: it is answered next, together with
             all turns until then. `"interrupt"`: it ends the answer, and is answered at once.
-        error_reply: What is said if the model fails, or has nothing to say to a turn. Empty: nothing.
-        no_speech_reply: What is said to a turn without words.
-        greeting: What is said first, unless the conversation has begun already: the words, or a `Say` or `Respond`.
+        error_reply: Text that is spoken if the model fails, or has no answer to a turn. Empty: nothing.
+        no_speech_reply: Text that is spoken to a turn without words.
+        greeting: The agent's first words, unless the conversation has begun already: the words, or a `Say` or
+            `Respond`.
         fps: Maximum number of pictures a second that are kept of a `Video`.
         silent_seconds: Maximum time without a sign of the model, in seconds. After that it has failed.
         wait_reply: What is said if the model lets the user wait for its first words. Empty: nothing.
@@ -245,7 +246,7 @@ class Answer(PartProcessor):
                     if self.history.crowded:
                         side_group.start_soon(self.history.condense)
                 if self._calls.waits_for_application:
-                    self._continuation = None  # no frame can come any more, so no result either
+                    self._continuation = None  # no more frames come, so no results either
                 # This loop ends: models and tools have time limits.
                 while self._current or self._request or self._sayings or self._continuation:
                     self._idle = anyio.Event()
@@ -383,7 +384,7 @@ class Answer(PartProcessor):
     # One response -------------------------------------------------------------------------------------------------
 
     def _start_next(self, out: Outlet[Given]) -> None:
-        """Start the next response, if there is one to give and none is being given."""
+        """Start the next response, if one is waiting and none is running."""
         if self._current and not self._task_started and self._reply is not None and self._reply.stale:
             self._current = ""  # an interrupt came before its task started, so the task never runs
         if self._current:

@@ -50,7 +50,7 @@ class Cascade(Pipeline):
         brain = Cascade(Deepgram(), ChatCompletions("gpt-4.1-mini"), ElevenLabs("JBFqnCBsd6RMkjVDRZzb"))
         brain = Cascade.offline()
 
-    It takes and gives the same frames as a realtime model. It is a graph of processors that can be drawn, and some of
+    It takes and sends the same frames as a realtime model. It is a graph of processors that can be drawn, and some of
     them can be replaced. It takes sound of any rate. Put `Spoken()` and `Pacer()` below it, as below any brain.
 
     The user always gets an answer: if a part fails, one of the three replies below is spoken. To greet the user, send a
@@ -70,17 +70,17 @@ class Cascade(Pipeline):
         sentences: Cuts the answer into pieces for the voice; by default without markup, code and emoji.
         meanwhile: What becomes of a turn that comes during an answer. `"queue"`: it is answered next. `"interrupt"`: it
             ends the answer, and is answered at once.
-        error_reply: What is said if the model fails.
-        no_speech_reply: What is said if the user spoke and could not be understood.
-        unspeakable_reply: What is said in place of something that the voice cannot say.
-        wait_reply: What is said if the model has no words after four seconds. Empty: nothing.
-        greeting: What the agent says first: the words, `Say("...", protected=True)` for words that nothing interrupts,
+        error_reply: Text that is spoken if the model fails.
+        no_speech_reply: Text that is spoken if the user could not be understood.
+        unspeakable_reply: Text that is spoken in place of something that the voice cannot say.
+        wait_reply: Text that is spoken if the model has no words after four seconds. Empty: nothing.
+        greeting: The agent's first words: the words, `Say("...", protected=True)` for words that nothing interrupts,
             or `Respond(instructions=...)` to let the model choose them. It is left out if the history is not empty.
         fps: Maximum number of pictures a second that the model sees of a `Video`.
         name: The name of the brain, in drawings and statistics.
 
     Raises:
-        TypeError: A part is missing, or stands in the place of another.
+        TypeError: A part is missing, or is in the place of another.
     """
 
     @check_options
@@ -106,7 +106,7 @@ class Cascade(Pipeline):
         fps: float = 1.0,
         name: str = "cascade",
     ) -> None:
-        self._made_of = _checked(stt, llm, tts)
+        self._brain_parts = _checked(stt, llm, tts)
         self.answer = Answer(
             llm,
             instructions=instructions,
@@ -161,14 +161,16 @@ class Cascade(Pipeline):
         Nothing is loaded before its session begins.
 
         Args:
-            stt: The part that hears; `PocketSphinx` by default.
+            stt: The part that hears; by default `WhisperEar` if the extra `whisper` is installed, and `PocketSphinx` if
+                not.
             llm: The part that thinks; `Rules` by default.
             tts: The part that speaks; by default `Flite` if that program is installed, and `ESpeak` if not.
             tools: The tools; by default those of `Rules`.
             options: Those of `Cascade`.
 
         Raises:
-            ModuleNotFoundError: The extra `pocketsphinx` or `espeak` is needed and not installed.
+            ModuleNotFoundError: An extra is needed and not installed: `whisper` or `pocketsphinx` for the default
+                `stt`, `espeak` for the default `tts`.
         """
         # The one import that points up: the parts are providers, and stand above this package.
         from bargein.services.providers.offline import offline_parts  # noqa: PLC0415
@@ -184,7 +186,7 @@ class Cascade(Pipeline):
         """
         answer = self.answer
         return Cascade(
-            *self._made_of,
+            *self._brain_parts,
             tools=answer.toolbox,
             **self._options | {"instructions": answer.instructions, "history": answer.history},
         )

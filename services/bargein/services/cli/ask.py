@@ -11,9 +11,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bargein.services.transports import FileTransport, Sessions
 
-from ._agent import make_agent
 from ._console import errors, run_async
 from ._printer import ConversationPrinter
+from .agents import make_agent
 
 __all__ = ["ask"]
 

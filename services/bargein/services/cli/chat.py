@@ -33,7 +33,7 @@ async def converse(pipeline: Pipeline, *, interactive: bool = True) -> None:
     """Read lines from standard input, and print the answer to each as it is written.
 
     Args:
-        pipeline: Takes `UserText` and gives `Text` and `ResponseEnded`.
+        pipeline: Takes `UserText` and sends `Text` and `ResponseEnded`.
         interactive: Whether to print a prompt.
     """
     async with pipeline.session() as session, anyio.create_task_group() as group:

@@ -11,9 +11,9 @@ from bargein.services.providers.brains import choice
 from bargein.services.transports import Sessions, drain_on_signal
 from bargein.services.transports.local import LocalTransport
 
-from ._agent import make_agent
 from ._console import errors, run_async
 from ._printer import ConversationPrinter
+from .agents import make_agent
 
 __all__ = ["talk"]
 

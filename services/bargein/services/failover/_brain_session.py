@@ -112,7 +112,7 @@ class BrainSession:
         self.over = False
         """Whether it has ended, for any reason."""
         self.left = False
-        """Whether the failover has left it. None of its frames are forwarded then."""
+        """Whether the failover has left it. Its frames are then not forwarded."""
         self.blocked = False
         """Whether it waits for room below."""
         self.started_at = anyio.current_time()
@@ -127,7 +127,7 @@ class BrainSession:
         self.ids = ids
         self.history = HistoryView(history, ids, lambda: host.on_user_entry(self))
         self.application_calls: set[str] = set()
-        """Tool calls that the application has been told of."""
+        """Tool calls that the application has seen."""
         self.parts = parts_of(brain)
         self.runners: list[SharedToolRunner] = []
         self._brains = find_brains(brain)
@@ -194,7 +194,7 @@ class BrainSession:
         """Run until it is over. What it raises is stored in `error`.
 
         Args:
-            share_runner: Makes the runner that the brain is lent in the place of its own.
+            share_runner: Makes the runner that the brain uses instead of its own.
         """
         if self._before is not None:
             await self._before._gone.wait()
@@ -265,12 +265,12 @@ class BrainSession:
     # From the graph -----------------------------------------------------------------------------------------------
 
     def put(self, frame: Frame) -> None:
-        """Give it a frame of the user."""
+        """Queue a frame of the user for the brain."""
         self._queue.append(frame)
         self._queue_changed.set()
 
     def report(self, frame: Frame) -> None:
-        """Give it a frame from below, if it takes such frames."""
+        """Queue a frame from below for the brain, if it takes such frames."""
         if not self.accepts(type(frame)):
             return
         if self._session is None:

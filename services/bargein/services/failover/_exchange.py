@@ -228,14 +228,14 @@ class FailoverExchange:
             self.active.end()
 
     def leave(self, run: BrainSession) -> None:
-        """Take the conversation from a run. Nothing that it still says counts."""
+        """Take the conversation from a run. Its further frames are ignored."""
         self.active = None
         running = {run.ids.outward(call_id) for runner in run.runners for call_id in runner.running}
         self._orphans |= running | (self.turn.calls.keys() & run.application_calls)
         run.leave()
 
     def begin(self, run: BrainSession) -> None:
-        """Give the conversation to a run."""
+        """Hand the conversation to a run."""
         self.active = run
         self.turn.speaks = run.speaks
         if self._turn_control is not None:
@@ -246,7 +246,7 @@ class FailoverExchange:
             run.report(self._activity)
 
     def hand_over(self, old: BrainSession, new: BrainSession) -> None:
-        """Give the new run everything that the old one has not dealt with, and have it answer."""
+        """Send the new run everything that the old one has not dealt with, and have it answer."""
         self._complete_history(old)
         turn, waiting = self.turn, old.waiting
         speech_ended = bool(self.backlog.speech) and not turn.speaking
@@ -293,7 +293,7 @@ class FailoverExchange:
     # Tools --------------------------------------------------------------------------------------------------------
 
     def share_runner(self, run: BrainSession, runner: ToolRunner) -> SharedToolRunner:
-        """Return the runner that a brain is lent in the place of its own."""
+        """Return the runner that a brain uses instead of its own."""
 
         async def emit_late(frame: Frame) -> None:
             await self._out.send(run.ids.frame_outward(frame))
@@ -310,7 +310,7 @@ class FailoverExchange:
             runner.interrupt()
 
     def _on_orphan_result(self, call_id: str, result: ToolResult | None) -> None:
-        """Give the result of a left brain's call to the present one. It answers when all results are there."""
+        """Send the result of a left brain's call to the present one. It answers when all results are there."""
         self._orphans.discard(call_id)
         run = self.active
         if result is None:

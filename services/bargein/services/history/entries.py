@@ -97,7 +97,11 @@ class EntryList:
                     if entry.pictures[at].data and room:
                         kept[at], room = entry.pictures[at], room - 1
                 entry.pictures = tuple(kept)
-        empty = [entry for entry in self._entries if entry.pictures and not entry.seen and not entry.remembered.strip()]
+        empty = [
+            entry
+            for entry in self._entries
+            if entry.pictures and not entry.available_pictures and not entry.remembered.strip()
+        ]
         self.forgotten += len(empty)
         self._entries[:] = [entry for entry in self._entries if not any(entry is other for other in empty)]
 

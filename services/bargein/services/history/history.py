@@ -103,7 +103,7 @@ class History:
 
     @property
     def has_begun(self) -> bool:
-        """Whether anybody has said anything: there are entries beside those of the role `system`."""
+        """Whether the user or the agent has said anything: there are entries beside those of the role `system`."""
         return any(entry.role != "system" for entry in self.entries)
 
     @property
@@ -127,7 +127,7 @@ class History:
     def statistics(self) -> HistoryStatistics:
         """Return what the conversation holds now, and what it has dropped."""
         roles = [entry.role for entry in self.entries]
-        kept = [picture for entry in self.entries for picture in entry.seen]
+        kept = [picture for entry in self.entries for picture in entry.available_pictures]
         return HistoryStatistics(
             entries={role: roles.count(role) for role in dict.fromkeys(roles)},
             characters=self.entries.characters,
@@ -223,7 +223,7 @@ class History:
         """Add something that was not said here but belongs to the conversation.
 
         Args:
-            role: Who said it; `call` for a tool call, `result` for the result of one.
+            role: The speaker; `call` for a tool call, `result` for the result of one.
             text: The words, the arguments of the call, or its result.
             item_id: The item of the words.
             call_id: The call.

@@ -38,7 +38,7 @@ def to_messages(entries: Iterable[Entry], *, images: bool = True) -> list[dict[s
                 _add_call(messages, entry, response)
                 response = entry.response_id
             continue
-        pictures = entry.seen if images else ()
+        pictures = entry.available_pictures if images else ()
         if entry.remembered.strip() or pictures:
             response = None
             _add(messages, entry.role, _content(entry.remembered, pictures))
@@ -180,13 +180,13 @@ def _picture(address: str, detail: str) -> Picture:
     return Picture(media=head.removeprefix("data:").removesuffix(";base64"), data=raw, detail=detail)
 
 
-def _call(found: Any, response: str) -> Entry:
-    function = found.get("function") if isinstance(found, Mapping) else None
+def _call(call: Any, response: str) -> Entry:
+    function = call.get("function") if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping):
-        raise ValueError(f"tool_calls holds {found!r:.40}; expected an id and a function")
-    call, name = _string(found.get("id"), "a call's id"), _string(function.get("name"), "a function's name")
+        raise ValueError(f"tool_calls holds {call!r:.40}; expected an id and a function")
+    call_id, name = _string(call.get("id"), "a call's id"), _string(function.get("name"), "a function's name")
     arguments = _string(function.get("arguments") or "{}", "arguments")
-    return Entry(role="call", call_id=call, name=name, arguments=arguments, response_id=response)
+    return Entry(role="call", call_id=call_id, name=name, arguments=arguments, response_id=response)
 
 
 def _string(value: Any, what: str) -> str:

@@ -23,7 +23,7 @@ COMFORT_SECONDS = 0.4
 listener's jitter buffer alive, and any address translation (NAT) on the way."""
 STEP_SECONDS = PACKET_MS / 1000
 MAX_LATE_SECONDS = 0.1
-"""If a track was pulled later than this, its clock begins anew; otherwise it catches up."""
+"""If a track was pulled later than this, its clock restarts; otherwise it catches up."""
 MAX_BEHIND_MS = 60
 """Sound beyond this is sent twice as fast by a steady track."""
 REPEAT_SECONDS = 1.0

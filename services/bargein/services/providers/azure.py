@@ -52,7 +52,7 @@ VOICE_LIVE: Final = replace(
     metadata=True,
     names_cancelled=True,
 )
-"""The dialect of Voice Live: OpenAI's beta dialect with settings of its own."""
+"""The dialect of Voice Live: OpenAI's beta dialect with further settings."""
 
 PROFILE: Final = replace(
     OPENAI,
@@ -95,7 +95,7 @@ class AzureRealtime(Realtime):
             `Failure` in each turn.
 
     Raises:
-        ValueError: There is no key or token, or an argument has no possible value.
+        ValueError: There is no key or token, or an argument is out of range.
     """
 
     @check_options
@@ -174,7 +174,7 @@ class VoiceLive(Realtime):
             or of Azure; voices of another type are objects in `extra`.
 
     Raises:
-        ValueError: There is no key or token, or an argument has no possible value.
+        ValueError: There is no key or token, or an argument is out of range.
     """
 
     @check_options

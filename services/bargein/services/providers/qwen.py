@@ -90,7 +90,7 @@ class QwenOmni(Realtime):
             its settings (`threshold` from -1 to 1, `silence_duration_ms` from 200 to 6,000), or None for push to talk.
 
     Raises:
-        ValueError: There is no key, or an argument has no possible value.
+        ValueError: There is no key, or an argument is out of range.
     """
 
     @check_options

@@ -97,13 +97,13 @@ class GrokVoiceProtocol(OpenAIProtocol):
         if isinstance(event, wire.TranscriptDelta) and event.start_time is not None:
             yield from self._time_words(event, event.start_time)
         yield from super()._meaning(event)
-        # The conversation has grown at the server, and resuming it gives all of it. When a conversation is resumed, its
-        # items are repeated before the session is ready; they are known here, so they are not reported.
+        # The conversation has grown at the server, and resuming it replays all of it. When a conversation is resumed,
+        # its items are repeated before the session is ready; they are known here, so they are not reported.
         if isinstance(event, GROWTH) and self._resumption and self._ready and self._conversation:
             yield Resumable(handle=self._conversation)
 
     def _time_words(self, event: wire.TranscriptDelta, start: float) -> Iterator[Event]:
-        """Time the piece before this one: it ends where this one begins. The audio tells where the last one ends."""
+        """Time the piece before this one: it ends where this one begins. The audio shows where the last one ends."""
         item, text, previous_start = self._piece
         if item == event.item_id:
             yield WordTimed(
@@ -139,7 +139,7 @@ class GrokVoice(Realtime):
             `"grok-transcribe"`. `output` must be `"audio"`.
 
     Raises:
-        ValueError: There is no key, or an argument has no possible value.
+        ValueError: There is no key, or an argument is out of range.
     """
 
     @check_options

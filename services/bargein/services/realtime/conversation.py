@@ -225,7 +225,7 @@ class Conversation:
         await self.send(ClearAudio())
 
     async def respond(self, instructions: str = "") -> None:
-        """Have the model answer now, or after the response that is being made.
+        """Request an answer now, or after the response that is being made.
 
         Args:
             instructions: Replace those of the session for this answer; empty for those of the session.
@@ -291,8 +291,8 @@ class Conversation:
         """Stop the agent, and write down at once what was heard of it.
 
         Args:
-            played_ms: How much was heard of the item that was playing, in milliseconds; None for as much as real time
-                has passed since it was received.
+            played_ms: How much was heard of the item that was playing, in milliseconds; None to assume that it played
+                in real time since it was received.
 
         Returns:
             The new epoch.

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import importlib
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-__all__ = ["bearer_token", "http_response", "query_parameter", "request_path"]
+__all__ = ["bearer_token", "http_response", "query_parameter", "repeated_header", "request_path"]
+
+SINGLE_HEADERS = ("host", "origin", "authorization")
+"""Headers that decide who may come in. With two of one, a proxy before this server may have checked the other one than
+is read here."""
+
+
+def repeated_header(names: Iterable[str], *more: str) -> str:
+    """Return the header that decides who may come in and is there more than once; empty if there is none.
+
+    Args:
+        names: The names of all headers of a request, each as often as it is there.
+        more: Other headers that decide, such as one with a key.
+    """
+    counts = Counter(name.lower() for name in names)
+    return next((name for name in (*SINGLE_HEADERS, *map(str.lower, more)) if counts[name] > 1), "")
 
 
 def request_path(request: Any) -> str:
     """Return the path of a request without its query and without a slash at its end; `/` for the root.
 
     Args:
-        request: A `websockets.http11.Request`, as `listen` gives it.
+        request: A `websockets.http11.Request`, as `listen` passes it.
     """
     path: str = urlsplit(request.path).path.rstrip("/")
     return path or "/"

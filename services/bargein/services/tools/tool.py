@@ -43,7 +43,7 @@ class Tool(Generic[P, R_co]):
         function: The function, or an object that can be called.
         name: The name for the model; by default that of the function.
         description: What the tool does, for the model; by default the first paragraph of the docstring.
-        timeout: Maximum time that a call may take, in seconds.
+        timeout_seconds: Maximum time that a call may take, in seconds.
         blocking: Whether the function runs in a thread.
         cancellable: Whether an interrupt cancels it.
         parameters: A JSON schema to use in place of the signature.
@@ -60,7 +60,7 @@ class Tool(Generic[P, R_co]):
         *,
         name: str | None = None,
         description: str | None = None,
-        timeout: float = 30.0,
+        timeout_seconds: float = 30.0,
         blocking: bool = False,
         cancellable: bool = False,
         parameters: Mapping[str, Any] | None = None,
@@ -78,8 +78,10 @@ class Tool(Generic[P, R_co]):
             raise ValueError(
                 f"a tool named {chosen!r}: expected up to 64 of a-z, A-Z, 0-9, '_' and '-'; rename it by tool(name=...)"
             )
-        if not (math.isfinite(timeout) and timeout > 0):
-            raise ValueError(f"tool {chosen!r}: timeout={timeout}; expected a positive, finite number of seconds")
+        if not (math.isfinite(timeout_seconds) and timeout_seconds > 0):
+            raise ValueError(
+                f"tool {chosen!r}: timeout_seconds={timeout_seconds}; expected a positive, finite number of seconds"
+            )
         if inspect.isgeneratorfunction(source) or inspect.isasyncgenfunction(source):
             raise TypeError(
                 f"tool {chosen!r} yields, but a call has one result; return it, and report progress with "
@@ -93,7 +95,7 @@ class Tool(Generic[P, R_co]):
         """The function."""
         self.name = chosen
         """The name for the model."""
-        self.timeout = timeout
+        self.timeout_seconds = timeout_seconds
         """Maximum time that a call may take, in seconds."""
         self.blocking = blocking
         """Whether it runs in a thread."""
@@ -211,7 +213,7 @@ def tool(
     *,
     name: str | None = None,
     description: str | None = None,
-    timeout: float = 30.0,
+    timeout_seconds: float = 30.0,
     blocking: bool = False,
     cancellable: bool = False,
     parameters: Mapping[str, Any] | None = None,
@@ -224,7 +226,7 @@ def tool(
     *,
     name: str | None = None,
     description: str | None = None,
-    timeout: float = 30.0,
+    timeout_seconds: float = 30.0,
     blocking: bool = False,
     cancellable: bool = False,
     parameters: Mapping[str, Any] | None = None,
@@ -236,14 +238,14 @@ def tool(
     *,
     name: str | None = None,
     description: str | None = None,
-    timeout: float = 30.0,
+    timeout_seconds: float = 30.0,
     blocking: bool = False,
     cancellable: bool = False,
     parameters: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Make a `Tool` of a function: `@tool`, `@tool(timeout=5)` or `tool(function)`::
+    """Make a `Tool` of a function: `@tool`, `@tool(timeout_seconds=5)` or `tool(function)`::
 
-        @tool(timeout=10)
+        @tool(timeout_seconds=10)
         async def weather(city: str, days: int = 1) -> dict[str, float]:
             \"\"\"The temperatures of the days to come.
 
@@ -261,7 +263,7 @@ def tool(
         function: The function, when `tool` is used without options.
         name: The name for the model; by default that of the function.
         description: What the tool does, for the model; by default the first paragraph of the docstring.
-        timeout: Maximum time that a call may take, in seconds. Then it is stopped, and the model gets an error.
+        timeout_seconds: Maximum time that a call may take, in seconds. Then it is stopped, and the model gets an error.
         blocking: Whether the function runs in a thread. Use it for plain functions that wait or compute for long;
             other functions run in the event loop.
         cancellable: Whether an interrupt cancels it; the model then gets no result. By default it finishes.
@@ -279,7 +281,7 @@ def tool(
             decorated,
             name=name,
             description=description,
-            timeout=timeout,
+            timeout_seconds=timeout_seconds,
             blocking=blocking,
             cancellable=cancellable,
             parameters=parameters,

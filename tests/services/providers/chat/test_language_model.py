@@ -136,7 +136,7 @@ def test_servers_differ(wire: list[bytes], pieces: list[str]) -> None:
 @pytest.mark.parametrize(
     ("wire", "kind", "says"),
     [
-        (b"data: {broken\n\n", "unreadable", "cannot be read: '{broken'"),
+        (b"data: {broken\n\n", "unreadable", "cannot be read, 7 characters of it"),
         (b"data: [1]\n\n", "unreadable", "cannot be read"),
         (b'data: {"error": {"message": "boom", "code": 502}}\n\n', "server", "boom"),
         (b'data: {"error": "boom"}\n\n', "server", "boom"),

@@ -355,3 +355,15 @@ async def test_no_key_is_in_a_log(caplog: pytest.LogCaptureFixture) -> None:
         assert encoded in request._unsent
         assert secret.decode() not in caplog.text
         assert repr(encoded)[2:-1] not in caplog.text
+
+
+@pytest.mark.parametrize("status", ["abc", "20", "2000", "², ", "9" * 5_000])
+async def test_a_status_that_is_not_a_number(status: str) -> None:
+    """It ends the exchange with a sentence, as every other violation of the protocol."""
+
+    async def serve(server: Server) -> None:
+        await server.answer(status)
+
+    async with talking(serve) as talk:
+        with pytest.raises(SocketClosedError, match=r"1002 .*which is not a number of three digits"):
+            await talk.answered()

@@ -22,7 +22,7 @@ DRAIN_SECONDS: Final = 0.2
 
 
 class HttpFault(Exception):  # noqa: N818
-    """A request got no response, or only a part of one. Callers turn it into an error of their own."""
+    """A request got no response, or only a part of one. Callers turn it into their own error."""
 
     def __init__(self, cause: FaultCause, detail: str) -> None:
         super().__init__(detail)
@@ -108,7 +108,7 @@ class HttpClient:
             if not value > 0:
                 raise ValueError(f"{owner}({name}={value}): expected a positive number of seconds")
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-            raise ValueError(f"{owner}: {url!r} is no address; expected one such as https://host/v1")
+            raise ValueError(f"{owner}: {url!r} is not an address; expected one such as https://host/v1")
         self._owner = owner
         self._is_local = is_local(url)
         self._first_byte_seconds = first_byte_seconds

@@ -35,7 +35,7 @@ def find_model_key(owner: str, api_key: str | None, variable: str, url: str) -> 
         owner: The class of the model, for errors.
         api_key: The key that was given; None to look at the environment variable, `""` to send none.
         variable: The environment variable of the provider at this address; empty if the provider is unknown, so that a
-            key is never sent to somebody else.
+            key is never sent to another provider.
         url: The address.
 
     Raises:

@@ -37,7 +37,7 @@ GetAddress = Callable[[], Endpoint | Awaitable[Endpoint]]
 class GeminiLive(Realtime):
     """A Gemini Live model: a brain that takes 16 kHz mono audio and speaks 24 kHz mono.
 
-    Access is given in one of three ways: `api_key` for AI Studio, `token` for AI Studio (an ephemeral token), or
+    Access works in one of three ways: `api_key` for AI Studio, `token` for AI Studio (an ephemeral token), or
     `token` together with `project` for Vertex AI (a bearer token of Google Cloud).
 
     Args:
@@ -66,12 +66,12 @@ class GeminiLive(Realtime):
         fps: Pictures of a video that are sent per second, at most.
         reconnect: How lost connections are restored; None for the default policy.
         history: The conversation to go on with; None for a new one.
-        greeting: What the agent says first: the words, or a `Say` or `Respond`; None for nothing.
+        greeting: The agent's first words: the words, or a `Say` or `Respond`; None for nothing.
         resume: The `resumption` handle of an earlier model, to resume its session.
         connect: Opens the socket; replaceable for tests.
 
     Raises:
-        ValueError: There is no key or token, or an argument has no possible value.
+        ValueError: There is no key or token, or an argument is out of range.
     """
 
     @check_options

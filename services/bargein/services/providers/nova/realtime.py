@@ -42,7 +42,7 @@ class NovaSonic(Realtime):
         region: The AWS region; by default that of `AWS_REGION` or of AWS's configuration files. Not every region has
             the models.
         credentials: `Credentials`, those of botocore or boto3, or a function that returns either (async, or plain and
-            run in a thread). None for botocore's default chain. They are looked up anew for every connection.
+            run in a thread). None for botocore's default chain. They are looked up again for every connection.
         aws_profile: The AWS profile for the default chain and the region; None for the default profile.
         instructions: The system prompt.
         voice: The voice id; None for `tiffany`.
@@ -55,11 +55,11 @@ class NovaSonic(Realtime):
         ssl: The TLS context; None for the default.
         reconnect: How lost connections are restored; None for the default policy.
         history: The conversation to go on with; None for a new one.
-        greeting: What the agent says first: the words, or a `Say` or `Respond`; None for nothing.
+        greeting: The agent's first words: the words, or a `Say` or `Respond`; None for nothing.
         connect: Opens the socket; replaceable for tests.
 
     Raises:
-        ValueError: There is no region, or an argument has no possible value.
+        ValueError: There is no region, or an argument is out of range.
     """
 
     @check_options

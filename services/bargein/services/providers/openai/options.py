@@ -56,7 +56,7 @@ class DriverOptions(TypedDict, total=False):
     connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]]
     """Opens the connection. Default `bargein.services.sockets.dial`, a WebSocket."""
     greeting: Greeting | None
-    """What the agent says first: the words, or a `Say` or `Respond`; None for nothing."""
+    """The agent's first words: the words, or a `Say` or `Respond`; None for nothing."""
     resume: str
     """The handle of an earlier session that is to be taken up, where the provider supports it."""
 

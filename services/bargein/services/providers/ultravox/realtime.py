@@ -46,7 +46,7 @@ class Ultravox(Realtime):
             creates a call (`temperature`, `languageHint`, `vadSettings`), merged over all of the above.
 
     Raises:
-        ValueError: There is no key, or an argument has no possible value.
+        ValueError: There is no key, or an argument is out of range.
     """
 
     @check_options
@@ -130,7 +130,7 @@ class _CallApi:
         try:
             return msgspec.json.decode(content, type=_CreatedCall).join_url
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise SocketRefusedError(f"{self._url} gave no call that can be joined: {error}") from None
+            raise SocketRefusedError(f"{self._url} returned no call that can be joined: {error}") from None
 
 
 class _CreatedCall(msgspec.Struct, rename="camel"):

@@ -112,14 +112,14 @@ class PendingToolCalls:
         self._resumable = set(self._known)
 
     def connect(self) -> None:
-        """Note that a new connection is made: its session knows none of the calls."""
+        """Note that a new connection is made: its session does not know the calls."""
         self._known.clear()
 
     def begin(self, reported: Iterable[Entry], *, resumed: bool) -> None:
         """Note that a session is ready.
 
         Args:
-            reported: Entries of the history that the provider was given.
+            reported: Entries of the history that the provider got.
             resumed: It is a session of before, in the state of the last `save`.
         """
         if resumed:

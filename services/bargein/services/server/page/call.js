@@ -14,9 +14,9 @@ export class Call {
   // `transport` is "webrtc", "websocket", or "auto": the first that works. `on` has the callbacks `phase(name)`,
   // `message(message)`, `level(who, time, level)`, `sent(message)`, `blocked()`, `unplugged()`, `reconnected(anew)` and
   // `failed(error, when)`.
-  constructor({ transport, wishes, speaker, on }) {
+  constructor({ transport, params, speaker, on }) {
     this.transport = transport;
-    this.wishes = wishes;
+    this.params = params;
     this.on = on;
     this.media = new Media(speaker, on);
     this.leaving = new AbortController();
@@ -62,7 +62,7 @@ export class Call {
       stream: this.media.stream,
       context: this.media.context,
       speaker: this.media.speaker,
-      wishes: this.wishes,
+      params: this.params,
       receive: (message) => this.over || this.on.message(message),
       heard: (sound) => this.over || this.media.meter("agent", sound),
       blocked: () => this.over || this.on.blocked(),

@@ -10,10 +10,10 @@ const BEHIND_BYTES = 64000; // two seconds of sound that the network has not tak
 export class WebSocketConnection {
   // All sound is in one context at the browser's own rate: Firefox does not join two rates, and Safari wants a context
   // that a touch has started. The microphone's sound is resampled in it; the agent's is asked for at its rate.
-  static async open({ stream, context, wishes, signal, ...hears }) {
+  static async open({ stream, context, params, signal, ...hears }) {
     const connection = new WebSocketConnection(context, hears);
     try {
-      await connection.#started(wishes, signal);
+      await connection.#started(params, signal);
     } catch (error) {
       connection.abandon();
       throw error;
@@ -38,11 +38,11 @@ export class WebSocketConnection {
     this.socket.binaryType = "arraybuffer";
   }
 
-  #started(wishes, signal) {
+  #started(params, signal) {
     const { socket, context } = this;
     return new Promise((done, fail) => {
       socket.onopen = () =>
-        this.send({ type: "start", rate: sentRate(context), channels: 1, output_rate: context.sampleRate, wishes });
+        this.send({ type: "start", rate: sentRate(context), channels: 1, output_rate: context.sampleRate, params });
       socket.onmessage = ({ data }) => {
         const message = JSON.parse(data);
         if (message.type !== "ready") {

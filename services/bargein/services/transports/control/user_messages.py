@@ -43,7 +43,7 @@ class Start(_UserMessage, frozen=True, kw_only=True):
     """The rate of the agent's sound that the peer wants, in samples a second; 0 for the agent's own rate."""
     token: str = ""
     """The peer's token, for clients that cannot set a header."""
-    wishes: Mapping[str, str] = {}
+    params: Mapping[str, str] = {}
     """Parameters for the code that builds the session, such as `{"brain": "openai"}`; see `Peer.params`."""
 
     def __repr__(self) -> str:

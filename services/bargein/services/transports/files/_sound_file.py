@@ -32,7 +32,7 @@ class SoundReader:
 
     Args:
         path: The file.
-        rate: Rate of the sound that is given, in samples a second (Hz).
+        rate: Rate of the sound that is yielded, in samples a second (Hz).
         channels: 1 or 2.
     """
 
@@ -48,9 +48,11 @@ class SoundReader:
         self._av = import_extra("av", "audio", "to read a sound file")
         if not os.path.exists(self.path):
             raise FileNotFoundError(errno.ENOENT, "this file does not exist", self.path)
+        # Broken files have broken tags, whose bytes are not always UTF-8. PyAV 19 reads such bytes as surrogates, and
+        # no longer has the option.
+        options = {"metadata_errors": "replace"} if int(self._av.__version__.split(".")[0]) < 19 else {}
         try:
-            # Broken files have broken tags; FFmpeg's own bytes for them are not always UTF-8.
-            self._file = self._av.open(self.path, metadata_errors="replace")
+            self._file = self._av.open(self.path, **options)
         except (self._av.error.FFmpegError, UnicodeError) as error:
             raise self._unreadable_error(error) from None
         if not self._file.streams.audio:
@@ -66,7 +68,7 @@ class SoundReader:
         self._file.close()
 
     def pieces(self, samples: int) -> Iterator[Audio]:
-        """Give all of the sound, this many samples at a time. The last piece may be shorter."""
+        """Yield all of the sound, this many samples at a time. The last piece may be shorter."""
         rest, count = np.empty((0, self.channels), np.int16), 0
         for array in self._decode():
             rest = np.concatenate((rest, array))
@@ -83,7 +85,7 @@ class SoundReader:
         return Audio(samples=mono, rate=self.rate, pts=ns(count, self.rate))
 
     def _decode(self) -> Iterator[Samples]:
-        """Give the decoder's sound at the wanted rate, in arrays of shape `(n, channels)`."""
+        """Yield the decoder's sound at the wanted rate, in arrays of shape `(n, channels)`."""
         layout = "mono" if self.channels == 1 else "stereo"
         convert = self._av.AudioResampler(format="s16", layout=layout, rate=self.rate)
         try:

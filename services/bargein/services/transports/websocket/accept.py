@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
@@ -14,7 +15,7 @@ from bargein.services.sockets import Socket, SocketClosedError
 from bargein.services.transports import control
 from bargein.services.transports.control import ControlError, Start
 from bargein.services.transports.message_socket import Message, SocketTransport
-from bargein.services.transports.sessions import Ending, RefusedError, SessionLimits, Sessions
+from bargein.services.transports.sessions import Ending, RefusedError, SessionLimits, Sessions, address_key
 from bargein.services.transports.transport import Peer
 
 from ._wire import MAX_CHANNELS, RATES, AgentWire
@@ -45,7 +46,7 @@ class ConnectionRequest:
         path: The path of the URL that it connected to.
         params: The query parameters of that URL.
         limits: What the peer may use.
-        authorize: Decides by the token of the first message whether it may connect; None where everybody may, or where
+        authorize: Decides by the token of the first message whether it may connect; None to allow every peer, or where
             a header has decided already.
     """
 
@@ -70,7 +71,7 @@ class ConnectionRequest:
         self.limits = limits or SessionLimits()
         """What the peer may use."""
         self.authorize = authorize
-        """Decides by a token whether the peer may connect; None where everybody may."""
+        """Decides by a token whether the peer may connect; None to allow every peer."""
 
     def __repr__(self) -> str:
         # Without the parameters, which may hold a token and must not reach a log.
@@ -108,7 +109,7 @@ async def accept_websocket(socket: Socket, request: ConnectionRequest) -> Socket
     except ControlError as error:
         await _refuse(socket, control.encode_error(error), 1008, str(error))
         raise RefusedError(f"{request!r} was refused: {error}") from None
-    peer = Peer(name=request.name, address=request.address, params=request.params | dict(start.wishes))
+    peer = Peer(name=request.name, address=request.address, params=request.params | dict(start.params))
     output = (start.output_rate, 1) if start.output_rate else None
     try:
         transport = SocketTransport(socket, AgentWire(), peer, limits=request.limits, output=output)
@@ -147,7 +148,7 @@ async def _refuse(socket: Socket, message: Message, code: int, reason: str) -> N
 async def serve_websocket_peer(
     socket: Socket, sessions: Sessions, request: ConnectionRequest | None = None, *, accept: Accept = accept_websocket
 ) -> Ending | None:
-    """Serve one peer, on a socket that a server of your own has accepted, until its session has ended.
+    """Serve one peer, on a socket that your own server has accepted, until its session has ended.
 
     The socket is closed when this returns, after a last message that says why.
 
@@ -179,21 +180,23 @@ async def serve_websocket_peer(
 
 
 def limit_waiting(sessions: Sessions, accept: Accept) -> Accept:
-    """Return an `Accept` that lets at most `max_sessions` peers wait for their first message.
+    """Return an `Accept` that bounds how many peers wait for their first message: in all, and of one address.
 
     A peer that has not sent `start` yet has no session, so the limit of sessions does not count it.
     """
-    waiting = 0
+    waiting = Counter[str]()
 
     async def accept_within_limit(socket: Socket, request: ConnectionRequest) -> SocketTransport:
-        nonlocal waiting
-        if waiting >= sessions.limits.max_sessions:
+        limits, key = sessions.limits, address_key(request.address)
+        if waiting.total() >= limits.max_sessions or (key and waiting[key] >= limits.max_per_address):
             await socket.close(1013, "too many peers are waiting to start; try again later")
-            raise RefusedError(f"{request!r} was refused: {waiting} other peers have not sent start yet")
-        waiting += 1
+            raise RefusedError(f"{request!r} was refused: {waiting.total()} other peers have not sent start yet")
+        waiting[key] += 1
         try:
             return await accept(socket, request)
         finally:
-            waiting -= 1
+            waiting[key] -= 1
+            if not waiting[key]:
+                del waiting[key]
 
     return accept_within_limit

@@ -38,7 +38,7 @@ PIECE_MS = 20
 class WebSocketClient(SocketTransport):
     """The user's end of a WebSocket: `send` what the user says and does, and iterate over what the agent sends.
 
-    Iterating gives the agent's `Audio`, each piece with its epoch and never a stale one, and the agent's messages as
+    Iterating yields the agent's `Audio`, each piece with its epoch and never a stale one, and the agent's messages as
     frames: `Transcript`, `Text`, `ResponseStarted`, `Interrupt` (drop what you have not played), `TurnLatency`,
     `Failure` and so on. The iteration ends with the session; then `ended` says why.
 
@@ -157,7 +157,7 @@ async def connect_websocket(
     authorization = {"Authorization": f"Bearer {token}"} if token else {}
     endpoint = Endpoint(url=url, headers=authorization | dict(headers or {}), ssl=ssl)
     async with sockets.dial(endpoint) as socket:
-        start = Start(rate=rate, channels=channels, output_rate=output_rate, token=token, wishes=dict(params or {}))
+        start = Start(rate=rate, channels=channels, output_rate=output_rate, token=token, params=dict(params or {}))
         client = await WebSocketClient.begin(socket, start, address=url, limits=limits)
         yield client
         with anyio.move_on_after(1), suppress(SocketClosedError):

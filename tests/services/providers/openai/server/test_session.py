@@ -723,7 +723,7 @@ def test_a_session_in_g711() -> None:
 
 
 def test_a_change_of_format_keeps_the_count() -> None:
-    """`pts` goes on where the format changes, and detection begins anew."""
+    """`pts` goes on where the format changes, and detection starts again."""
     ears = UserAudio(None, server_vad)
     pcm, ulaw = codec({"type": "audio/pcm"}), codec({"type": "audio/pcmu"})
     list(ears.take(bytes(48 * 1000)))
@@ -916,7 +916,7 @@ def test_a_request_that_cannot_be_is_an_error(event: dict[str, Any], code: str |
 
 @pytest.mark.parametrize("data", ["", "{", "[]", '"x"', "\xff", "{}", '{"type": 1}', b"\xff\xfe"])
 def test_what_is_no_event_is_an_error(data: str | bytes) -> None:
-    """Whatever comes, the session goes on."""
+    """Whatever comes, the session continues."""
     hand = Hand()
     assert error(hand.raw(data))["type"] == "invalid_request_error"
     assert types(hand.say())[0] == "conversation.item.added"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bargein.services.media.reorder import Reorder
+from bargein.services.media.jitter_buffer import Reorder
 
 
 def fed(reorder: Reorder, *numbers: int) -> list[int]:
