@@ -51,7 +51,11 @@ def refuse_host(host: str, origins: Collection[str]) -> str:
 
 
 def is_address_or_localhost(host: str) -> bool:
-    """Return whether a host, perhaps with a port, is an IP address or a name of this machine."""
+    """Return whether a host, perhaps with a port, is an IP address or a name of this machine.
+
+    Args:
+        host: The host, such as `localhost:8000` or `[::1]`.
+    """
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -66,7 +70,11 @@ def is_address_or_localhost(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a server that listens at this host can be reached from its own machine only."""
+    """Return whether a server that listens at this host can be reached from its own machine only.
+
+    Args:
+        host: The host or address to listen at, without a port.
+    """
     return host in ("localhost", "::1") or host.startswith("127.")
 
 

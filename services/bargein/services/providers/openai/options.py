@@ -86,7 +86,11 @@ class OpenAIOptions(ModelOptions, total=False):
 
 
 def driver_options(options: ModelOptions) -> DriverOptions:
-    """Return the options that belong to `Realtime` itself."""
+    """Return the options that belong to `Realtime` itself.
+
+    Args:
+        options: All options of a constructor.
+    """
     own = DriverOptions.__optional_keys__
     return cast(DriverOptions, {name: value for name, value in options.items() if name in own})
 
@@ -164,7 +168,12 @@ def endpoint_url(owner: str, url: str, dialect: Dialect, model: str, **query: st
 
 
 def with_path(url: str, dialect: Dialect) -> str:
-    """Return a server's address, such as `https://name.openai.azure.com`, with the path of the dialect at its end."""
+    """Return a server's address, such as `https://name.openai.azure.com`, with the path of the dialect at its end.
+
+    Args:
+        url: The server's address, with or without the path.
+        dialect: The dialect of the server.
+    """
     return url.rstrip("/").removesuffix(dialect.path) + dialect.path
 
 
