@@ -230,15 +230,13 @@ def sounds(quick: bool) -> dict[str, list[Case]]:
     }
 
 
-async def play(harness: Harness, samples: Samples) -> float:
-    """Send the sound in real time, in a quiet room; return when it began."""
+async def play(harness: Harness, samples: Samples) -> None:
+    """Send the sound in real time, in a quiet room. It begins after `LEAD_MS`."""
     around = np.concatenate([np.zeros(LEAD_MS * 16), samples, np.zeros(TAIL_MS * 16)])
     room = around + np.random.default_rng(0).normal(0, 20, len(around))
-    began = anyio.current_time()
     for frame in framed(room.clip(-32768, 32767).astype(np.int16)):
         await harness.send(frame)
         await anyio.sleep(0.02)
-    return began + LEAD_MS / 1000
 
 
 async def over_the_agent(case: Case, recogniser: bool) -> tuple[float, float]:
@@ -254,8 +252,8 @@ async def over_the_agent(case: Case, recogniser: bool) -> tuple[float, float]:
 
         async with anyio.create_task_group() as group:
             group.start_soon(ask)
-            began = await play(harness, case.samples)
-        at = [(1000 * (each.at - began), each.frame) for each in harness.timeline]
+            await play(harness, case.samples)
+        at = [(1000 * each.at - LEAD_MS, each.frame) for each in harness.timeline]
         cut = [ms for ms, frame in at if isinstance(frame, Interrupt) and ms > case.first_ms]
         silent = [ms for ms, frame in at if isinstance(frame, Hold | Interrupt) and ms > case.first_ms]
         await harness.session.cancel()

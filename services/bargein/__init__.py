@@ -98,6 +98,7 @@ if TYPE_CHECKING:
     from bargein.services.providers.qwen import QwenOmni as QwenOmni
     from bargein.services.providers.rules import Rules as Rules
     from bargein.services.providers.ultravox import Ultravox as Ultravox
+    from bargein.services.providers.whisper import WhisperEar as WhisperEar
     from bargein.services.providers.xai import GrokVoice as GrokVoice
     from bargein.services.server import run_page as run_page
     from bargein.services.server import serve_page as serve_page
@@ -145,6 +146,7 @@ _NAMES = {
     f"{_PROVIDERS}.qwen": "QwenOmni",
     f"{_PROVIDERS}.rules": "Rules",
     f"{_PROVIDERS}.ultravox": "Ultravox",
+    f"{_PROVIDERS}.whisper": "WhisperEar",
     f"{_PROVIDERS}.xai": "GrokVoice",
     f"{_SERVICES}.server": "run_page serve_page",
     f"{_SERVICES}.tools": "Tool ToolContext tool",

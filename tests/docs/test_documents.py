@@ -64,6 +64,34 @@ def test_servers_serve(path: pathlib.Path, block: str, tmp_path: pathlib.Path) -
             program.kill()
 
 
+FIRST_WEEK = {
+    "a tool and the page": ("tools", "run_page(agent)"),
+    "a realtime model from any microphone": ("change-brain", "OpenAIRealtime(api_key"),
+    "another brain": ("change-brain", "Cascade(Deepgram("),
+    "a greeting": ("greeting", "greeting="),
+    "a processor that masks, and its test": ("own-processor", "(hidden,) = HideNumbers()"),
+    "one's own speech-to-text": ("own-speech-to-text", "SpeechToText"),
+    "a telephone call": ("telephone", "accept_twilio"),
+    "the answer to Twilio's webhook": ("telephone", "<Stream"),
+    "a recording and a transcript": ("recording", "json.dumps"),
+    "the camera with an overlay": ("video", "SampleFps(1)"),
+    "push to talk": ("push-to-talk", 'Turns(end="commit")'),
+    "another agent": ("handoff", "class Handoff"),
+    "idle users": ("idle-users", "idle_ms=10_000"),
+    "the time to the first audio": ("metrics", "Histogram("),
+}
+"""What people build in their first week: the recipe, and a part of its program."""
+
+
+@pytest.mark.parametrize("what", FIRST_WEEK)
+def test_programs_of_the_first_week_are_short(what: str) -> None:
+    """Each is one block of a recipe, of fewer than 45 lines."""
+    page, part = FIRST_WEEK[what]
+    lengths = [len(code.splitlines()) for code in python_blocks(ROOT / "docs/how-to" / f"{page}.md") if part in code]
+    assert lengths, f"no program of how-to/{page}.md has {part}"
+    assert min(lengths) < 45
+
+
 @pytest.mark.parametrize("path", WITH_CODE, ids=name)
 def test_imports_are_explicit(path: pathlib.Path) -> None:
     """A reader sees where each name comes from."""

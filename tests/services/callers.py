@@ -26,7 +26,9 @@ from bargein.services.sockets import Socket, SocketClosedError, pipe
 from bargein.services.transports import FileTransport, Sessions, Transport, WebSocketClient, serve_websocket_peer
 from bargein.services.transports.control import Start
 from bargein.services.transports.telephony import accept_twilio
+from bargein.services.transports.webrtc import WebRtcServer
 from tests.services.transports.kit import connected
+from tests.services.transports.webrtc.client import FRAME_MS, LOUD, Client, Microphone, client
 
 __all__ = ["TRANSPORTS", "Call", "Caller"]
 
@@ -43,7 +45,8 @@ PAUSE_MS = 2_000
 def convert(samples: Samples, rate: int, channels: int) -> Samples:
     """Return sound of 16 kHz, mono, at another rate and with this number of channels."""
     resample = Resample(rate)
-    frames = [piece for frame in (*framed(samples), End()) for piece in resample.process(frame)]
+    frames = [piece for frame in framed(samples) for piece in resample.process(frame)]
+    frames += resample.process(End())
     mono = np.concatenate([each.samples for each in frames if isinstance(each, Audio)])
     return mono if channels == 1 else np.repeat(mono.reshape(-1, 1), channels, axis=1)
 
@@ -249,9 +252,6 @@ async def by_telephone(agent: Agent, call: Call, rate: int, channels: int, folde
 
 async def by_webrtc(agent: Agent, call: Call, rate: int, channels: int, folder: Path) -> Caller:
     """Call over WebRTC, on the loopback and in real time."""
-    from bargein.services.transports.webrtc import WebRtcServer
-    from tests.services.transports.webrtc.client import FRAME_MS, LOUD, Microphone, client
-
     microphone = Microphone(rate, channels)
 
     class WebRtcCaller(Caller):
@@ -264,7 +264,7 @@ async def by_webrtc(agent: Agent, call: Call, rate: int, channels: int, folder: 
 
     caller = WebRtcCaller(rate, channels)
 
-    async def listen(peer: Any) -> None:
+    async def listen(peer: Client) -> None:
         done = 0
         while True:
             for _, peak in peer.sound[done:]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any
 
 import anyio
 import numpy as np
@@ -13,8 +16,11 @@ from bargein.pipeline.testing import Harness, framed, silence, speech_like
 from bargein.processors import Commit, Heard, Pacer, Spoken
 from bargein.services.cascade import Cascade, LanguageModel, Prompt, SpeechToText
 from bargein.services.failover import Failover
-from bargein.services.frames import Respond, Say
-from bargein.services.testing.rehearsal import rehearse
+from bargein.services.frames import Connected, Respond, Say
+from bargein.services.providers.openai import OpenAIRealtime, serve_socket
+from bargein.services.realtime import Realtime
+from bargein.services.sockets import Endpoint, Socket, pipe
+from bargein.services.testing.rehearsal import STAND_INS, rehearse
 from tests.services.cascade.parts import Voice
 
 STORY = "Once upon a time there was a king."
@@ -92,6 +98,63 @@ async def test_a_commit_ends_the_turn(brain: str) -> None:
         await anyio.sleep(3)
         assert [frame.text.strip() for frame in harness.of(Heard) if frame.done] == ["You said hello."]
         await harness.session.cancel()
+
+
+@asynccontextmanager
+async def served(**options: Any) -> AsyncIterator[OpenAIRealtime]:
+    """A cascade behind this project's server."""
+    async with anyio.create_task_group() as group:
+
+        @asynccontextmanager
+        async def connect(endpoint: Endpoint) -> AsyncIterator[Socket]:
+            ours, theirs = pipe()
+            group.start_soon(serve_socket, theirs, cascade)
+            try:
+                yield ours
+            finally:
+                await ours.close()
+
+        yield OpenAIRealtime(api_key="any", connect=connect, **options)
+        group.cancel_scope.cancel()
+
+
+NO_COMMITS = ("Nova Sonic", "Ultravox")
+"""Providers that always decide themselves when the user has finished."""
+
+
+def stand_in(provider: str) -> Callable[..., AbstractAsyncContextManager[Realtime]]:
+    return partial(rehearse, provider, "You said hello.", hears=["hello"])
+
+
+@pytest.mark.virtual
+@pytest.mark.parametrize("key", ["push to talk", "beside turn detection"])
+@pytest.mark.parametrize("brain", ["served", *(each for each in STAND_INS if each not in NO_COMMITS)])
+async def test_a_commit_ends_the_turn_of_a_realtime_model(brain: str, key: str) -> None:
+    """Of every provider that takes one: with the key alone, and where the provider detects turns as well."""
+    make: Callable[..., AbstractAsyncContextManager[Realtime]] = served if brain == "served" else stand_in(brain)
+    options: dict[str, Any] = {"turn_detection": None} if key == "push to talk" else {}
+    if brain == "Azure OpenAI":
+        options["transcription"] = "whisper-1"  # a deployment of one's own: by default there is none
+    async with make(**options) as model:
+        assert model.profile.supports_commit
+        async with Harness(model, Spoken(), Pacer()) as harness:
+            await harness.next(Connected, within_seconds=10)
+            await harness.send(*framed(silence(300)), *framed(speech_like(1200)))
+            await harness.send(Commit())
+            await anyio.sleep(5)
+            users = [frame.text for frame in harness.of(Transcript) if frame.final and frame.speaker == "user"]
+            assert users == ["hello"]
+            assert [frame.text.strip() for frame in harness.of(Heard) if frame.done] == ["You said hello."]
+            assert [entry.text for entry in model.history if entry.role == "user"] == ["hello"]
+            assert not harness.of(Failure)
+            await harness.session.cancel()
+
+
+@pytest.mark.parametrize("provider", NO_COMMITS)
+async def test_a_provider_that_takes_no_commit_says_so(provider: str) -> None:
+    """In its profile."""
+    async with stand_in(provider)() as model:
+        assert not model.profile.supports_commit
 
 
 @pytest.mark.virtual

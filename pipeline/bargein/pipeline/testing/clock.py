@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -85,6 +86,24 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Return the virtual seconds since the loop was made."""
         return self._virtual.now
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for the threads of `run_in_executor` to end.
+
+        Since Python 3.12 `asyncio.run` bounds this wait. Virtual time would jump to the bound before a thread can end,
+        and a `RuntimeWarning` would say so; therefore the clock is held meanwhile.
+
+        Args:
+            timeout: Maximum wait in virtual seconds; None for no bound. Ignored in Python 3.11, which has none.
+        """
+        self._virtual.held += 1
+        try:
+            if sys.version_info >= (3, 12):
+                await super().shutdown_default_executor(timeout)
+            else:
+                await super().shutdown_default_executor()
+        finally:
+            self._virtual.held -= 1
 
 
 _holds: dict[MockClock, int] = {}

@@ -159,14 +159,16 @@ class Cascade(Pipeline):
         Nothing is loaded before its session begins.
 
         Args:
-            stt: The part that hears; `PocketSphinx` by default.
+            stt: The part that hears; by default `WhisperEar` if the extra `whisper` is installed, and `PocketSphinx` if
+                not.
             llm: The part that thinks; `Rules` by default.
             tts: The part that speaks; by default `Flite` if that program is installed, and `ESpeak` if not.
             tools: The tools; by default those of `Rules`.
             options: Those of `Cascade`.
 
         Raises:
-            ModuleNotFoundError: The extra `pocketsphinx` or `espeak` is needed and not installed.
+            ModuleNotFoundError: An extra is needed and not installed: `whisper` or `pocketsphinx` for the default
+                `stt`, `espeak` for the default `tts`.
         """
         # The one import that points up: the parts are providers, and stand above this package.
         from bargein.services.providers.offline import offline_parts  # noqa: PLC0415

@@ -14,6 +14,7 @@ from bargein.services.cascade import Answer, Cascade
 
 from .catalog import PROVIDERS, Provider
 from .rules import TOOLS, Rules
+from .whisper import is_installed as whisper_is_installed
 
 __all__ = ["INSTRUCTIONS", "BrainChoice", "choice", "choices"]
 
@@ -22,7 +23,7 @@ INSTRUCTIONS = "You are a friendly voice assistant. Answer in one or two short s
 SUGGESTIONS = ("What is the weather in Paris?", "And in Rome?", "What is twelve times seven?")
 """Sentences that every brain made here can answer, with its tools."""
 OFFLINE = {"pocketsphinx": "pocketsphinx", "espeakng_loader": "espeak", "webrtcvad": "vad", "av": "audio"}
-"""The modules that the offline brain imports, each with the extra that installs it."""
+"""The modules that the offline brain imports, each with the extra that installs it. `whisper` replaces the first."""
 PICTURES = (Image, Video)
 """Inputs that every brain made here accepts, so that it works below a transport with or without a camera."""
 
@@ -105,10 +106,13 @@ def _realtime(provider: Provider, environ: Mapping[str, str]) -> BrainChoice:
 
 
 def _offline() -> BrainChoice:
-    extras = _missing_extras(OFFLINE)
+    whisper = whisper_is_installed()
+    extras = _missing_extras(
+        {module: each for module, each in OFFLINE.items() if each != "pocketsphinx" or not whisper}
+    )
     return BrainChoice(
         name="offline",
-        title="PocketSphinx, rules and a synthetic voice: no key, no network",
+        title=f"{'Whisper' if whisper else 'PocketSphinx'}, rules and a synthetic voice: no key, no network",
         missing=f"pip install 'bargein[{extras}]'" if extras else "",
         suggestions=SUGGESTIONS,
         make=lambda: Pipeline(_DropPictures(), Cascade.offline(), inputs=PICTURES),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -13,8 +14,12 @@ from .espeak import ESpeak
 from .flite import Flite
 from .pocketsphinx import PocketSphinx
 from .rules import TOOLS, Rules
+from .whisper import WhisperEar
+from .whisper import is_installed as whisper_is_installed
 
 __all__ = ["OfflineParts", "offline_parts"]
+
+log = logging.getLogger("bargein.offline")
 
 
 class OfflineParts(NamedTuple):
@@ -35,17 +40,32 @@ def offline_parts(
     """Return the parts of an offline cascade. Nothing is loaded before their session begins.
 
     Args:
-        stt: The speech-to-text part; `PocketSphinx` by default.
+        stt: The speech-to-text part; by default `WhisperEar` if the extra `whisper` is installed, and `PocketSphinx` if
+            not.
         llm: The language model; `Rules` by default.
         tts: The voice; by default `Flite` if that program is installed, and `ESpeak` if not.
         tools: The tools; by default those of `Rules`.
 
     Raises:
-        ModuleNotFoundError: The extra `pocketsphinx` or `espeak` is needed and not installed.
+        ModuleNotFoundError: An extra is needed and not installed: `whisper` or `pocketsphinx` for the default `stt`,
+            `espeak` for the default `tts`.
     """
     return OfflineParts(
-        stt=stt or PocketSphinx(),
+        stt=stt or _default_ear(),
         llm=llm or Rules(),
         tts=tts or (Flite() if shutil.which("flite") else ESpeak()),
         tools=TOOLS if tools is None else tools,
     )
+
+
+def _default_ear() -> SpeechToText:
+    if whisper_is_installed():
+        return WhisperEar()
+    try:
+        ear = PocketSphinx()
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{error}. Or pip install 'bargein[whisper]', which understands far more and takes 120 MB", name=error.name
+        ) from None
+    log.info("the offline brain listens with PocketSphinx; pip install 'bargein[whisper]' understands far more")
+    return ear

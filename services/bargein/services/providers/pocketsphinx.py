@@ -18,6 +18,8 @@ import numpy as np
 from bargein.pipeline.lowlevel import Samples, Worker, check_options, import_extra
 from bargein.services.cascade.parts import SpeechToText
 
+from ._shared.sphinx_decoder import make_decoder
+
 __all__ = ["PocketSphinx"]
 
 T = TypeVar("T")
@@ -25,7 +27,7 @@ T = TypeVar("T")
 PARTIAL_SAMPLES = 1_600
 """Samples that are decoded in one call of the thread, and so between two partial texts: 100 ms."""
 STEP_SAMPLES = 320
-"""Samples that are decoded at once: 20 ms. The library holds the interpreter lock while it decodes them."""
+"""Samples that are decoded at once: 20 ms. Where the library holds the interpreter lock, others run in between."""
 GRAMMAR_BEAMS = {"beam": 1e-80, "pbeam": 1e-80, "wbeam": 1e-60}
 """Beams for a grammar. The library's own (1e-48, 1e-48, 7e-29) sometimes prune the end of a clearly spoken sentence. A
 grammar has few words, so wider beams take only about a seventh more time."""
@@ -36,9 +38,10 @@ NOISE = re.compile(r"<[^>\s]*>|\[[^\]\s]*\]|\+\+[^+\s]*\+\+|\(\d+\)")
 class PocketSphinx(SpeechToText):
     """Speech-to-text by CMU PocketSphinx with its American English model. Needs the extra `pocketsphinx`.
 
-    The text is in lower case, without punctuation. It is a context manager, and loads its model when it is entered. The
-    library holds the interpreter lock while it loads one, for about half a second. So a decoder that is no longer used
-    is kept for the next instance with the same arguments, and a server can call `preload` before it opens.
+    The text is in lower case, without punctuation. It is a context manager, and loads its model when it is entered, for
+    about half a second in a thread. The event loop goes on meanwhile, except where the installed library does not
+    export its C functions and keeps the interpreter lock. A decoder that is no longer used is kept for the next
+    instance with the same arguments, and a server can call `preload` before it opens.
 
     It keeps what it learns of a voice and a microphone (the cepstral mean) from one utterance to the next, so one
     instance serves one speaker; the first utterance is recognised least well. Anything that limits the words makes it
@@ -55,9 +58,9 @@ class PocketSphinx(SpeechToText):
         lm: The file of another language model (n-grams).
         dict: The file of another pronunciation dictionary.
         thorough: Whether an utterance is decoded twice more at its end. That is a little more exact, and takes 50 to
-            100 ms for each second of speech, in which no other Python code runs.
-        concurrency: How many utterances are recognised at once, each by its own decoder (80 MB, half a second to load)
-            in its own thread.
+            100 ms for each second of speech.
+        concurrency: How many utterances are recognised at once, each by its own decoder (80 MB, half a second to
+            load) in its own thread.
         extra: Other options of the library by its names, such as `{"lw": 6.5, "beam": 1e-60}`, merged over all of the
             above.
 
@@ -202,7 +205,7 @@ class PocketSphinx(SpeechToText):
     def _load(self) -> Any:
         """Return a new decoder of the library."""
         try:
-            decoder = self._library.Decoder(**self._options)
+            decoder = make_decoder(self._library, self._options)
             for word, phones in self._words.items():
                 if decoder.lookup_word(word) is None:
                     decoder.add_word(word, phones, True)

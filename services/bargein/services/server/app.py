@@ -172,7 +172,7 @@ class App:
             raise _ProblemError(401, WRONG_TOKEN)
         try:
             if new:
-                self._sessions.admit()
+                self._sessions.admit(_address(connection))
         except RefusedError as error:
             raise _ProblemError(503, str(error)) from None
 
@@ -225,7 +225,7 @@ class App:
             raise _ProblemError(501, "this server has no WebRTC; pip install 'bargein[webrtc]', or use its WebSocket")
         try:
             if not name:
-                self._sessions.admit()  # before the offer is parsed, which costs time
+                self._sessions.admit(_address(request))  # before the offer is parsed, which costs time
             return await self._webrtc.offer(sdp, name=name, address=_address(request), params=params)
         except RefusedError as error:
             raise _ProblemError(503, str(error)) from None

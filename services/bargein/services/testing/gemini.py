@@ -190,9 +190,10 @@ class ScriptedGemini:
 @asynccontextmanager
 async def rehearsal(
     *replies: str | Sequence[Step],
+    hears: Sequence[str] = (),
 ) -> AsyncIterator[Callable[[Endpoint], AbstractAsyncContextManager[Socket]]]:
-    """Yield what to pass as `connect=` for these replies."""
-    yield ScriptedGemini(*replies).connect
+    """Yield what to pass as `connect=` for these replies, and transcripts of the user's spoken turns."""
+    yield ScriptedGemini(*replies, hears=hears).connect
 
 
 class GeminiPeerSession:

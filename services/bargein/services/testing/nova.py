@@ -91,9 +91,10 @@ class ScriptedNova:
 @asynccontextmanager
 async def rehearsal(
     *replies: str | Sequence[Step],
+    hears: Sequence[str] = ("Hello?",),
 ) -> AsyncIterator[Callable[[Endpoint], AbstractAsyncContextManager[Socket]]]:
-    """Yield what to pass as `connect=` for these replies."""
-    yield ScriptedNova(*replies).connect
+    """Yield what to pass as `connect=` for these replies, and transcripts of the user's spoken turns."""
+    yield ScriptedNova(*replies, hears=hears).connect
 
 
 class _Session:

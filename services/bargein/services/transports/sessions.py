@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Literal
 
 import anyio
@@ -17,7 +18,16 @@ from bargein.processors import BargeInLatency, TurnLatency
 
 from .transport import Transport
 
-__all__ = ["BuildAgent", "Ending", "LiveSession", "RefusedError", "SessionLimits", "Sessions", "SessionsStatistics"]
+__all__ = [
+    "BuildAgent",
+    "Ending",
+    "LiveSession",
+    "RefusedError",
+    "SessionLimits",
+    "Sessions",
+    "SessionsStatistics",
+    "address_key",
+]
 
 log = logging.getLogger("bargein.sessions")
 
@@ -42,6 +52,9 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     max_sessions: int = 100
     """Number of sessions at once. More peers are refused."""
+    max_per_address: int = 1000
+    """Number of peers from one network address at once: sessions, and as many connections that wait to begin. An IPv6
+    address counts with its whole network (/64). Behind a proxy all peers have the proxy's address."""
     max_session_seconds: float = 3600.0
     """Longest time that a session lasts, in seconds."""
     idle_seconds: float = 60.0
@@ -50,6 +63,10 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Time from the connection to the peer's first message, or to a WebRTC connection, in seconds."""
     max_message_bytes: int = 1 << 20
     """Largest message that a peer may send, in bytes."""
+    max_messages_per_second: float = 400.0
+    """Messages that a peer on a socket may send in a second, sound included. A typed text, a commit or an interrupt
+    counts as 10, since the agent acts on it. More are read later, so that one peer does not slow down the others. A
+    quarter of this number may come at once."""
     slow_seconds: float = 10.0
     """Time that a peer may take to read one message, in seconds. After it, the peer counts as gone."""
     max_wrong_messages: int = 10
@@ -143,6 +160,7 @@ class Sessions:
         self.draining = False
         """Whether the server is stopping; then no more peers are taken."""
         self._live: dict[str, LiveSession | None] = {}  # None while the graph is being made
+        self._addresses = Counter[str]()  # sessions by `address_key`
         self._counts = dict.fromkeys(("opened", "refused", "failed", "expired"), 0)
         self._changed = anyio.Event()  # replaced each time, because several tasks may drain at once
 
@@ -164,13 +182,19 @@ class Sessions:
             return f"the server has {self.limits.max_sessions} sessions, which is its limit; try again later"
         return ""
 
-    def admit(self) -> None:
+    def admit(self, address: str = "") -> None:
         """Check that there is room for one more peer.
+
+        Args:
+            address: The peer's network address, with its port; empty if unknown.
 
         Raises:
             RefusedError: There is no room. The refusal is counted.
         """
-        if reason := self.refusal:
+        reason = self.refusal
+        if not reason and (key := address_key(address)) and self._addresses[key] >= self.limits.max_per_address:
+            reason = f"your address has {self._addresses[key]} sessions, which is its limit; end one of them"
+        if reason:
             self._counts["refused"] += 1
             raise RefusedError(reason)
 
@@ -187,11 +211,12 @@ class Sessions:
             RefusedError: There is no room, or the agent function refuses this peer.
             ValueError: A peer of this name has a session already.
         """
-        self.admit()
-        name = transport.peer.name
+        self.admit(transport.peer.address)
+        name, address = transport.peer.name, address_key(transport.peer.address)
         if name in self._live:
             raise ValueError(f"{name!r} has a session already; give every peer its own name")
         transport.show_errors = self.show_errors
+        self._addresses[address] += 1
         self._live[name] = None  # the place is taken before the graph is made, which may wait
         try:
             return await self._run(transport, name)
@@ -208,6 +233,8 @@ class Sessions:
             return "failed"
         finally:
             del self._live[name]
+            self._addresses[address] -= 1
+            self._addresses += Counter()  # without those that have no session left
             self._changed.set()
             self._changed = anyio.Event()
 
@@ -278,6 +305,27 @@ class Sessions:
         self.finish()
         while self._live:
             await self._changed.wait()
+
+
+def address_key(address: str) -> str:
+    """Return what the peers of one place have in common: the host, or the /64 network of an IPv6 address.
+
+    Args:
+        address: A network address with its port, `host:port`; also a Unix socket's path.
+
+    Returns:
+        An empty string for an address that is unknown.
+    """
+    host = address.rpartition(":")[0] or address
+    try:
+        found = ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(found, IPv6Address):
+        if found.ipv4_mapped is not None:
+            return str(found.ipv4_mapped)
+        return str(IPv6Network((int(found) >> 64 << 64, 64)))
+    return str(found)
 
 
 def _describe(error: BaseException) -> str:

@@ -35,6 +35,7 @@ from bargein.pipeline import (
 from bargein.processors import Resample, Vad, WebRtcVad
 from bargein.services.transports import PeerLeft, RefusedError, SessionLimits, Sessions, Transport
 from bargein.services.transports.webrtc import SignallingError, WebRtcServer, WebRtcTransport
+from bargein.services.transports.webrtc._datagrams import DatagramQueue
 from bargein.services.transports.webrtc._fragment import (
     credentials_of,
     encode_fragment,
@@ -222,6 +223,21 @@ async def test_an_ice_restart_keeps_the_session() -> None:
         await until(lambda: bool(peer.of("flush")))
         assert len(room.sessions.live) == 1
     assert not room.sessions.failures
+
+
+async def test_datagrams_that_nobody_reads_are_bounded() -> None:
+    """A peer may flood its connection before DTLS has begun, also after an ICE restart."""
+    room = Room()
+    async with WebRtcServer(room.sessions) as server, client() as peer:
+        await peer.join(server)
+        ((_, connection),) = server._open.values()
+        path = connection._path
+        assert path is not None
+        assert isinstance(path._now._queue, DatagramQueue)
+        await path.renew()
+        assert path._next is not None
+        assert isinstance(path._next._queue, DatagramQueue)
+        await path.abandon()
 
 
 async def test_media_may_come_later() -> None:

@@ -802,3 +802,27 @@ async def test_a_burst_of_connections_finds_room() -> None:
         with ExitStack() as stack:  # without a checkpoint, so that nothing is accepted meanwhile
             for _ in range(300):
                 stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=0.5))
+
+
+@pytest.mark.virtual
+async def test_a_flood_of_texts_is_read_evenly() -> None:
+    """Ten at once, then forty a second, so that the other calls keep their time; none of them is lost."""
+    brain = Brain(ms=20)
+    at: list[float] = []
+
+    class Watch(Processor):
+        def process(self, frame: UserText) -> Iterator[UserText]:
+            at.append(anyio.current_time())
+            yield frame
+
+    def build(peer: Transport) -> Pipeline:
+        return Pipeline(peer.source, Watch(), brain, Spoken(), peer.sink)
+
+    async with connected(Sessions(build)) as client:
+        began = anyio.current_time()
+        for number in range(50):
+            await client.send(UserText(f"{number}"))
+        await anyio.sleep(5)
+    assert len(at) == 50
+    assert sum(each <= began + 0.01 for each in at) <= 11
+    assert at[-1] - began == pytest.approx(1.0, abs=0.1)

@@ -48,9 +48,11 @@ class SoundReader:
         self._av = import_extra("av", "audio", "to read a sound file")
         if not os.path.exists(self.path):
             raise FileNotFoundError(errno.ENOENT, "this file does not exist", self.path)
+        # Broken files have broken tags, whose bytes are not always UTF-8. PyAV 19 reads such bytes as surrogates, and
+        # no longer has the option.
+        options = {"metadata_errors": "replace"} if int(self._av.__version__.split(".")[0]) < 19 else {}
         try:
-            # Broken files have broken tags; FFmpeg's own bytes for them are not always UTF-8.
-            self._file = self._av.open(self.path, metadata_errors="replace")
+            self._file = self._av.open(self.path, **options)
         except (self._av.error.FFmpegError, UnicodeError) as error:
             raise self._unreadable_error(error) from None
         if not self._file.streams.audio:

@@ -29,6 +29,7 @@ from bargein.services.media.tracks import PictureTrack, VoiceTrack
 from bargein.services.media.voice_receiver import RATE
 from bargein.services.transports import control
 
+from ._datagrams import bound_datagrams
 from ._fragment import (
     MAX_CANDIDATES,
     Fragment,
@@ -131,6 +132,7 @@ class RtcConnection:
         offer, later = split_named_candidates(limit_candidates(offer, self._candidates, MAX_CANDIDATES))
         await pc.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         if self._path is None:
+            bound_datagrams(self._dtls.transport._connection)  # ICE begins below, with the answer
             self._path = Path(self._dtls.transport, self._servers)
         self.username = username
         self._transport.deaf = self._audio is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
@@ -14,7 +15,7 @@ from bargein.services.sockets import Socket, SocketClosedError
 from bargein.services.transports import control
 from bargein.services.transports.control import ControlError, Start
 from bargein.services.transports.message_socket import Message, SocketTransport
-from bargein.services.transports.sessions import Ending, RefusedError, SessionLimits, Sessions
+from bargein.services.transports.sessions import Ending, RefusedError, SessionLimits, Sessions, address_key
 from bargein.services.transports.transport import Peer
 
 from ._wire import MAX_CHANNELS, RATES, AgentWire
@@ -184,7 +185,7 @@ async def serve_websocket_peer(
 
 
 def limit_waiting(sessions: Sessions, accept: Accept) -> Accept:
-    """Return an `Accept` that lets at most `max_sessions` peers wait for their first message.
+    """Return an `Accept` that bounds how many peers wait for their first message: in all, and of one address.
 
     A peer that has not sent `start` yet has no session, so the limit of sessions does not count it.
 
@@ -192,17 +193,19 @@ def limit_waiting(sessions: Sessions, accept: Accept) -> Accept:
         sessions: The sessions, with their limits.
         accept: The function to limit.
     """
-    waiting = 0
+    waiting = Counter[str]()
 
     async def accept_within_limit(socket: Socket, request: ConnectionRequest) -> SocketTransport:
-        nonlocal waiting
-        if waiting >= sessions.limits.max_sessions:
+        limits, key = sessions.limits, address_key(request.address)
+        if waiting.total() >= limits.max_sessions or (key and waiting[key] >= limits.max_per_address):
             await socket.close(1013, "too many peers are waiting to start; try again later")
-            raise RefusedError(f"{request!r} was refused: {waiting} other peers have not sent start yet")
-        waiting += 1
+            raise RefusedError(f"{request!r} was refused: {waiting.total()} other peers have not sent start yet")
+        waiting[key] += 1
         try:
             return await accept(socket, request)
         finally:
-            waiting -= 1
+            waiting[key] -= 1
+            if not waiting[key]:
+                del waiting[key]
 
     return accept_within_limit
