@@ -69,7 +69,7 @@ async def post(server: PageServer, path: str, **options: Any) -> httpx.Response:
 async def until(true: Callable[[], bool]) -> None:
     """Wait for what a real network does in its own time."""
     with anyio.fail_after(60):
-        while not true():  # noqa: ASYNC110  # nobody tells
+        while not true():  # noqa: ASYNC110  # no event says so
             await anyio.sleep(0.02)
 
 
