@@ -472,7 +472,8 @@ def test_a_call_that_is_given_up_leaves_nothing() -> None:
 
 @pytest.mark.parametrize("way", ["webrtc", "websocket"])
 def test_on_a_page_that_is_not_secure_one_writes_and_hears(way: str) -> None:
-    """Of another machine, over http: browsers give it no microphone and no sound thread. One writes and hears."""
+    """Over http from another machine, browsers allow neither a microphone nor a sound thread. Typing and listening
+    still work."""
     if way == "webrtc":
         pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
 
