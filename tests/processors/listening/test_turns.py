@@ -272,7 +272,7 @@ def below(what: str) -> Frame:
 
 
 async def test_a_user_who_says_nothing() -> None:
-    """Is told of, again and again, until there is a word."""
+    """The user is reported idle again and again, until the user speaks."""
     script = (25_000, started(), 1000, said("hm"), stopped(), 11_500)
     assert await idles(Turns(idle_ms=10_000), *script) == [(10_000, 1), (20_000, 2), (36_200, 1)]
 
@@ -342,7 +342,7 @@ async def test_speech_that_stops_coming_is_over() -> None:
 
 
 async def test_speech_that_goes_on_after_the_key() -> None:
-    """Is the next turn, where no transcripts are waited for."""
+    """The later speech is the next turn, if no transcripts are expected."""
     first = [SpeechContinued(item_id="a", ms=50 * at) for at in range(2, 20)]
     more = [SpeechContinued(item_id="a", ms=50 * at) for at in range(20, 60)]
     turns = await told(Turns(transcript_ms=0), started(), *first, 900, Commit(), *more, 900, stopped(at=2000), 2000)
@@ -366,7 +366,7 @@ async def test_a_cough_does_not_take_the_next_words() -> None:
 
 
 async def test_the_silence_may_depend_on_the_words() -> None:
-    """Who has not finished a sentence gets more time."""
+    """A user who has not finished a sentence gets more time."""
     patience = lambda text: 300.0 if text.endswith(".") else 3000.0  # noqa: E731
     ((at, turn),) = await told(Turns(silence_ms=patience), started(), said("I would"), 1000, stopped(), 5000)
     assert (at, turn.text) == (3500, "I would")

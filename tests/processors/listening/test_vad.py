@@ -180,7 +180,7 @@ def test_frames_without_a_time_are_one_stretch() -> None:
 
 
 def test_another_rate_begins_another_stretch() -> None:
-    """Whoever spoke is taken to have stopped."""
+    """The detector treats the change as the end of the speech."""
     frames = [*framed(loud(200)), *framed(np.full(3200, 30_000, np.int16), rate=8000, start=1600)]
     assert news(through(Vad(Loud()), frames)) == [("started", 0), ("stopped", 200), ("started", 200), ("stopped", 600)]
 

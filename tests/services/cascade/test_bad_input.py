@@ -198,7 +198,7 @@ SCRIPTS = {
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize("voice", [ESpeak, Flite])
 async def test_whatever_is_typed_is_answered(script: str, voice: Callable[[], TextToSpeech]) -> None:
-    """By rules that know a little English, and say so aloud; and the next question is answered."""
+    """The rules know a little English and say when they do not understand. The next question is answered."""
     pytest.importorskip("espeakng_loader", reason="the extra 'espeak' is not installed")
     if voice is Flite:
         need("flite")

@@ -234,7 +234,7 @@ def test_the_developer_sees_what_went_wrong(way: str, build: Callable[[Transport
 
 
 def test_the_way_that_works_is_taken() -> None:
-    """By itself the page takes WebRTC, and the WebSocket where the browser or the network has no WebRTC."""
+    """The page uses WebRTC, or the WebSocket where the browser or the network has no WebRTC."""
     pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
 
     async def main() -> None:

@@ -125,7 +125,11 @@ class LiveSession:
         """The scope around the wait for the session's end. Its deadline is the latest end."""
 
     def end_within(self, seconds: float) -> None:
-        """Wait at most this long for the graph to end by itself."""
+        """Wait at most this long for the graph to end by itself.
+
+        Args:
+            seconds: Maximum wait in seconds.
+        """
         self.limit.deadline = min(self.limit.deadline, anyio.current_time() + seconds)
 
 
@@ -219,6 +223,9 @@ class Sessions:
 
     async def run(self, transport: Transport) -> Ending:
         """Run one session until it has ended.
+
+        Args:
+            transport: The transport of the peer.
 
         Returns:
             How it ended. An exception of the session is in `failures`, and is not raised.

@@ -101,7 +101,11 @@ _ENCODERS: dict[type[Frame], Callable[[Any], dict[str, Any]]] = {
 
 
 def encode_agent_message(frame: Frame) -> str | None:
-    """Return the message that tells a peer about a frame; None for a frame that has no message."""
+    """Return the message that tells a peer about a frame; None for a frame that has no message.
+
+    Args:
+        frame: A frame of the graph.
+    """
     make = _ENCODERS.get(type(frame))
     return None if make is None else _json(make(frame))
 
@@ -121,12 +125,20 @@ def encode_ready(session: str, rate: int, channels: int = 1, *, resume: str = ""
 
 
 def encode_error(error: ControlError) -> str:
-    """Return the answer to a message that could not be understood."""
+    """Return the answer to a message that could not be understood.
+
+    Args:
+        error: What is wrong with the message.
+    """
     return _json({"type": "error", "code": error.code, "message": str(error), "fatal": False})
 
 
 def encode_end(reason: str) -> str:
-    """Return the last message: the session is over, and why."""
+    """Return the last message: the session is over, and why.
+
+    Args:
+        reason: Why the session is over.
+    """
     return _json({"type": "end", "reason": reason})
 
 
@@ -299,6 +311,9 @@ def decode_agent_message(data: str | bytes) -> Ready | Finish | Frame:
     """Return what an agent's message means: the frame that it was made from, or `Ready` or `Finish`.
 
     Fields that the message does not carry have their defaults.
+
+    Args:
+        data: The message as JSON.
 
     Raises:
         ControlError: The message cannot be understood. Nothing else is raised, whatever an agent sends.

@@ -139,7 +139,12 @@ def _decode_start(data: Message) -> Start:
 
 
 async def is_authorized(authorize: Authorize, token: str) -> bool:
-    """Return what `authorize` decides about a token, whether it is sync or async."""
+    """Return what `authorize` decides about a token, whether it is sync or async.
+
+    Args:
+        authorize: A function that takes a token and returns whether its peer may connect.
+        token: The token of the peer.
+    """
     answer = authorize(token)
     return bool(await answer if inspect.isawaitable(answer) else answer)
 
@@ -190,6 +195,10 @@ def limit_waiting(sessions: Sessions, accept: Accept) -> Accept:
     """Return an `Accept` that bounds how many peers wait for their first message: in all, and of one address.
 
     A peer that has not sent `start` yet has no session, so the limit of sessions does not count it.
+
+    Args:
+        sessions: The sessions, with their limits.
+        accept: The function to limit.
     """
     waiting = Counter[str]()
 
