@@ -67,7 +67,7 @@ def test_servers_serve(path: pathlib.Path, block: str, tmp_path: pathlib.Path) -
 FIRST_WEEK = {
     "a tool and the page": ("tools", "run_page(agent)"),
     "a realtime model from any microphone": ("change-brain", "OpenAIRealtime(api_key"),
-    "another brain": ("change-brain", "Cascade(Deepgram("),
+    "another brain": ("change-brain", "Deepgram(api_key"),
     "a greeting": ("greeting", "greeting="),
     "a processor that masks, and its test": ("own-processor", "(hidden,) = HideNumbers()"),
     "one's own speech-to-text": ("own-speech-to-text", "SpeechToText"),

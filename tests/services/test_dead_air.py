@@ -37,8 +37,8 @@ pytestmark = pytest.mark.virtual
 
 DEAD_AIR_SECONDS = 5.0
 """Maximum time in which a question is open and nothing happens."""
-THINK_SECONDS = 2.0
-"""Maximum time that the scripted model takes for its first word."""
+THINK_SECONDS = (0.0, 0.5, 1.0, 2.0, 8.0)
+"""Times that the scripted model takes for its first word. During the longest the agent asks for patience."""
 
 
 class Ears(SpeechToText):
@@ -67,7 +67,7 @@ class Mind(LanguageModel):
         self.random = random
 
     async def answer(self, prompt: Prompt) -> AsyncIterator[str | ToolRequest]:
-        await anyio.sleep(self.random.uniform(0, THINK_SECONDS))
+        await anyio.sleep(self.random.choice(THINK_SECONDS))
         what = self.random.random()
         if what < 0.15:
             raise ConnectionError("the model is away")
@@ -132,6 +132,8 @@ class Call:
         speaking, last = 0.0, 0.0
         for at, frame in harness.timeline:
             last = at
+            if isinstance(frame, UserText):
+                alive.append((at, at))  # the user is not waiting, but goes on
             if isinstance(frame, UserText) or (isinstance(frame, Transcript) and frame.final and _asks(frame)):
                 opened.append((at, True))
             elif isinstance(frame, ResponseStarted):

@@ -161,7 +161,7 @@ async def test_a_provider_that_takes_no_commit_says_so(provider: str) -> None:
 @pytest.mark.parametrize("rate", [8000, 22_050, 44_100])
 @pytest.mark.parametrize("channels", [1, 2, 4])
 async def test_a_cascade_takes_any_sound(rate: int, channels: int) -> None:
-    """Of any rate and any number of channels."""
+    """The sound may have any rate and any number of channels."""
     async with Harness(cascade(), Spoken(), Pacer()) as harness:
         for frame in framed(np.concatenate([silence(300, rate=rate), speech_like(1000, rate=rate)]), rate=rate):
             samples = np.repeat(frame.samples.reshape(-1, 1), channels, axis=1) if channels > 1 else frame.samples

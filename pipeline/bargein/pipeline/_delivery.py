@@ -103,6 +103,7 @@ def _compile_fan(host: DeliveryHost, stage: Stage, heads: list[Node], kind: type
             if between.inbox is not None and each.fused:
                 enter = _enter_through(between, enter)
         enters.append(enter)
+    # One target is the usual case. Without the loop below, a hop costs one call less.
     if len(enters) == 1:
         return enters[0]
 
@@ -117,6 +118,7 @@ def _compile_switch(host: DeliveryHost, stage: Stage, kind: type[Frame], observe
     """Return delivery to the branch that the stage's router chooses for each frame."""
     router = stage.router
     assert router is not None
+    # The branches are compiled once, here. For each frame only the choice is left.
     branches: dict[str, Deliver] = {}
     for name, branch in router.branches.items():
         inside = getattr(branch, "processors", (branch,))  # a graph's, or the one
@@ -175,6 +177,7 @@ def _compile_step(host: DeliveryHost, stage: Stage) -> Deliver:
     counters, epoch, failed = stage.counters, host.epoch, host.failed
     if process is None:
         return host.leave
+    # A processor that sends nothing, such as a sink, returns None and not a generator, so it is not iterated.
     if not stage.produces:
 
         def swallow(frame: Frame) -> None:
@@ -196,6 +199,8 @@ def _compile_step(host: DeliveryHost, stage: Stage) -> Deliver:
             return
         counters.frames_in += 1
         try:
+            # Output inherits the epoch of its cause. A live frame is the usual cause and has nothing to pass on, so
+            # this branch saves the comparison for each output.
             if cause == LIVE:
                 for out in process(frame):
                     counters.frames_out += 1
@@ -229,6 +234,7 @@ def _compile_observed_step(host: DeliveryHost, stage: Stage) -> Deliver:
         began = perf_counter_ns()
         try:
             for out in process(frame):
+                # The clock stops while an output is delivered, so that the processors below are not counted here.
                 counters.timed_ns += perf_counter_ns() - began
                 counters.frames_out += 1
                 deliver = table[type(out)]

@@ -71,6 +71,7 @@ class Sweeper:
         self.left = 0
         try:
             deliver(frame)
+        # The failure is already recorded in the run; `Unwind` only leaves the nested calls of the sweep.
         except Unwind:
             pass
         finally:
@@ -106,6 +107,7 @@ class Sweeper:
         rounds = 0
         while self._later and host.failure is None:
             rounds += 1
+            # Two processors that answer each other would otherwise keep the event loop here for ever.
             if rounds > EMIT_LIMIT:
                 host.fail(
                     None, emit_limit_error("do processors answer each other for ever, one upstream and one down?")
@@ -140,6 +142,7 @@ class Sweeper:
         """
         full, self.overfull[:] = self.overfull[:], []
         try:
+            # A sweep may overfill one inbox several times. It is waited for once.
             for inbox in dict.fromkeys(full):
                 await inbox._wait_for_room()
         except BaseException:
@@ -151,5 +154,6 @@ class Sweeper:
         while stage.unpaid:
             inbox = stage.unpaid[0]
             await inbox._wait_for_room()
+            # The list may have changed during the wait.
             if inbox in stage.unpaid:
                 stage.unpaid.remove(inbox)

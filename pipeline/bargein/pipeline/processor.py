@@ -191,6 +191,9 @@ class _Function(Processor):
 def as_processor(step: object) -> Processor:
     """Return a step of a graph as a processor: a processor as it is, an annotated function wrapped.
 
+    Args:
+        step: A `Processor`, or a function with type annotations.
+
     Raises:
         ContractError: The step is something else. The message shows it.
     """

@@ -203,6 +203,9 @@ class Session:
         A frame that travels upstream goes to every processor that takes it. Media or text with an epoch is treated as
         part of a reply of that epoch.
 
+        Args:
+            frame: The frame to put in.
+
         Raises:
             SessionError: The session has ended.
             Exception: What a fused processor raised.
@@ -222,7 +225,11 @@ class Session:
                 await checkpoint()
 
     def offer(self, frame: Frame) -> None:
-        """Put a frame in without waiting. Where an inbox is full, its oldest frame is dropped and counted."""
+        """Put a frame in without waiting. Where an inbox is full, its oldest frame is dropped and counted.
+
+        Args:
+            frame: The frame, as for `send`.
+        """
         self._feed(frame)
         self._run.trim()
 

@@ -60,8 +60,8 @@ class Speaks(Processor):
 
 
 @pytest.mark.parametrize("make", [Plain, Waits, Loops, Resets, InThread, Rechunks])
-async def test_what_is_right_passes(make: Callable[[], Processor]) -> None:
-    """For every kind of processor."""
+async def test_correct_processors_pass(make: Callable[[], Processor]) -> None:
+    """A correct processor of every kind passes."""
     await check_processor(make)
 
 

@@ -87,8 +87,8 @@ def test_timelines() -> None:
 
 
 @pytest.mark.virtual
-async def test_two_may_wait_for_the_next() -> None:
-    """Neither waits in vain."""
+async def test_two_tasks_may_wait_for_the_next_frame() -> None:
+    """Two tasks that wait for the next frame both get one."""
     got: list[Audio] = []
 
     async def take(harness: Harness) -> None:

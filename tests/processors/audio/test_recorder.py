@@ -164,7 +164,7 @@ async def test_the_greeting_comes_before_the_user(tmp_path: Path) -> None:
 
 
 def test_a_gap_is_silence_of_its_length(tmp_path: Path) -> None:
-    """Of a sample more than a millisecond, and of two seconds."""
+    """The gaps are one sample over a millisecond, and two seconds."""
     recorder = Recorder(tmp_path / "call.wav")
     record(recorder, sound(1, 320), sound(2, 320, pts=337 / RATE), sound(3, 320, pts=2), sound(4, 320, pts=2.02))
     assert runs(read(recorder.path)[0]) == [
@@ -367,7 +367,7 @@ async def test_frames_pass_as_they_are(tmp_path: Path) -> None:
 
 
 def test_outside_a_session_frames_pass(tmp_path: Path) -> None:
-    """And no file is made."""
+    """No file is made."""
     recorder = Recorder(tmp_path / "call.wav")
     frame = sound(1, 320)
     assert list(recorder.user.process(frame)) == list(recorder.agent.process(frame)) == [frame]
@@ -445,7 +445,7 @@ def test_the_last_end_closes(tmp_path: Path, ends: list[str], backwards: bool) -
 
 
 def test_without_sound_it_is_empty(tmp_path: Path) -> None:
-    """And a file all the same."""
+    """An empty file is written."""
     record(recorder := Recorder(tmp_path / "call.wav"))
     assert len(read(recorder.path)[0]) == 0
 

@@ -80,6 +80,16 @@ def test_it_counts_the_speech_without_its_pauses() -> None:
     assert counts == [100, 140, 200, 240], "a pause reports the rest"
 
 
+@pytest.mark.parametrize("ms", range(300, 430, 20))
+def test_no_window_of_speech_is_left_out_of_the_count(ms: int) -> None:
+    """What `BargeIn` and `Turns` compare with their minimum, and it is known at the first pause."""
+    frames = through(Vad(Loud()), list(framed(np.concatenate([silence(200), loud(ms), silence(700)]))))
+    counts = [frame for frame in frames if isinstance(frame, SpeechContinued)]
+    assert counts[-1].ms == ms
+    before_the_pause = [frame for frame in frames if isinstance(frame, Audio) and frame.pts <= (200 + ms) * 1_000_000]
+    assert frames.index(counts[-1]) <= frames.index(before_the_pause[-1]) + 1
+
+
 def test_a_click_in_a_pause_does_not_prolong_it_by_much() -> None:
     """It takes back three times its length."""
     assert hear(loud(200), silence(400), loud(20), silence(160), loud(300)) == [
@@ -170,7 +180,7 @@ def test_frames_without_a_time_are_one_stretch() -> None:
 
 
 def test_another_rate_begins_another_stretch() -> None:
-    """Whoever spoke is taken to have stopped."""
+    """The detector treats the change as the end of the speech."""
     frames = [*framed(loud(200)), *framed(np.full(3200, 30_000, np.int16), rate=8000, start=1600)]
     assert news(through(Vad(Loud()), frames)) == [("started", 0), ("stopped", 200), ("started", 200), ("stopped", 600)]
 

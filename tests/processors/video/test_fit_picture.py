@@ -51,7 +51,7 @@ def test_everything_else_becomes_jpeg(form: str) -> None:
 
 
 def test_large_pictures_become_smaller() -> None:
-    """By their sides, and by their bytes; the aspect ratio stays."""
+    """The limits are the sides and the number of bytes. The aspect ratio stays."""
     _, size = fitted(Video(NOISE), FitPicture(max_side=320))
     assert size == (320, 240)
     out, size = fitted(Video(NOISE), FitPicture(max_bytes=20_000))

@@ -588,3 +588,25 @@ async def test_a_long_conversation_is_summarised_beside_it() -> None:
         await harness.end()
         assert anyio.current_time() == before
     assert slow.statistics().summarised == slow.statistics().failed == 0
+
+
+async def test_a_slow_model_asks_for_patience() -> None:
+    """Once, after four seconds, and the answer follows. Not while a tool runs, and not if the reply is empty."""
+    for wait_reply, said in (("Wait.", ["Wait.", "Done."]), ("", ["Done."])):
+        async with Harness(Answer(Mind([9.0, "Done."]), wait_reply=wait_reply)) as harness:
+            await harness.send(Turn(text="What?", turn=1))
+            await anyio.sleep(20)
+            texts = [(at, frame.text) for at, frame in harness.timeline if isinstance(frame, Text) and frame.text]
+            assert [text for _, text in texts] == said
+            assert [round(at) for at, _ in texts] == [4, 9][-len(said) :]
+
+    async def slow() -> str:
+        """Take a while."""
+        await anyio.sleep(10)
+        return "result"
+
+    mind = Mind([ToolRequest(name="slow")], ["Done."])
+    async with Harness(Answer(mind, tools=[slow])) as harness:
+        await harness.send(Turn(text="What?", turn=1))
+        await anyio.sleep(20)
+        assert [frame.text for frame in harness.of(Text) if frame.text] == ["Done."]

@@ -41,6 +41,7 @@ from .parts import Ears, Mind, Voice
 
 pytestmark = pytest.mark.virtual
 
+WAIT_REPLY = "One moment, please."
 ERROR_REPLY = "Sorry, something went wrong. Could you say that again?"
 NO_SPEECH_REPLY = "Sorry, I did not hear you."
 UNSPEAKABLE_REPLY = "Sorry, I cannot say that."
@@ -107,7 +108,7 @@ async def test_a_model_that_is_not_there_is_apologised_for() -> None:
     minds: list[LanguageModel] = [Mind([LookupError("no such model")]), Mind([]), Mind(["", ""]), stuck]
     for mind in minds:
         said, failures = await typed(Cascade(Ears(), mind, Voice()), "Hello.")
-        assert said == [ERROR_REPLY]
+        assert said == ([WAIT_REPLY] if mind is stuck else []) + [ERROR_REPLY]
         assert len(failures) == 1
         assert isinstance(failures[0].error, Exception)
     said, failures = await typed(Cascade(Ears(), Mind(["Well, ", ValueError("nonsense")]), Voice()), "Hello.")
@@ -197,7 +198,7 @@ SCRIPTS = {
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize("voice", [ESpeak, Flite])
 async def test_whatever_is_typed_is_answered(script: str, voice: Callable[[], TextToSpeech]) -> None:
-    """By rules that know a little English, and say so aloud; and the next question is answered."""
+    """The rules know a little English and say when they do not understand. The next question is answered."""
     pytest.importorskip("espeakng_loader", reason="the extra 'espeak' is not installed")
     if voice is Flite:
         need("flite")

@@ -25,7 +25,7 @@ def test_it_looks_at_everything(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_it_knows_what_each_model_can_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """By capability, with what to use where one cannot."""
+    """The table is by capability and says what to use where a model lacks one."""
     monkeypatch.setenv("COLUMNS", "400")
     assert run(["doctor", "--models"]) == 0
     printed = capsys.readouterr().out
@@ -83,7 +83,7 @@ def test_a_taken_port_is_noticed() -> None:
 def test_an_engine_without_its_libraries_is_bad(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And the program's exit code says so."""
+    """The program's exit code reports it."""
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(module, "_requirements", lambda: [("no-such-library", "")])
     assert run(["doctor"]) == 1

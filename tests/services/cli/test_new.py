@@ -49,14 +49,18 @@ def test_its_agent_starts(reload: bool, tmp_path: Path) -> None:
         assert demo.stdout is not None
         assert demo.stderr is not None
         try:
-            address = re.search(r"http://\S+", demo.stdout.readline())
+            # To its last line, because `communicate` does not give what `readline` has read ahead.
+            printed = ""
+            while (line := demo.stdout.readline()) and not line.startswith("Ctrl+C"):
+                printed += line
+            address = re.search(r"http://\S+", printed)
             assert address, demo.stderr.read()
+            assert "Agent:           agent" in printed
             with urlopen(f"{address[0]}healthz", timeout=20) as answer:
                 assert answer.status == 200
             demo.send_signal(signal.SIGINT)
-            rest, complaints = demo.communicate(timeout=20)
+            _, complaints = demo.communicate(timeout=20)
             assert demo.returncode == 0, complaints
-            assert "Agent:           agent" in rest
             assert "Traceback" not in complaints
         finally:
             demo.kill()

@@ -149,7 +149,7 @@ def stale(harness: Harness) -> list[Frame]:
 
 
 async def test_who_cannot_be_reached_is_left_and_the_question_is_answered() -> None:
-    """By the next, which is told why."""
+    """The next brain answers, and the reason is reported."""
     peer = Peer()
     peer.refuse = [SocketRefusedError("the server answers 503", status=503)]
     brain = Failover(realtime(peer), reserve("Good morning."))
@@ -377,7 +377,7 @@ async def test_by_hand_there_and_back() -> None:
 
 
 async def test_a_response_that_is_interrupted_in_the_moment_of_a_move_has_an_end() -> None:
-    """Who was left has no time to tell of it any more."""
+    """The brain that was left has no time to report the end itself."""
     brain = Failover(reserve([STORY, "More of it, ", 5.0, "later."], name="first"), reserve("Yes.", name="second"))
     async with call(brain) as harness:
         await harness.send(UserText(text="Tell me a story."))
@@ -909,7 +909,7 @@ async def speak(seed: int) -> None:
 
 @pytest.mark.parametrize("block", range(4))
 async def test_what_is_spoken_is_answered_once_whatever_happens_when(block: int) -> None:
-    """By whoever has the conversation then, and all of it."""
+    """The brain that has the conversation at the time answers all of it."""
     for seed in range(block * SPOKEN, (block + 1) * SPOKEN):
         await speak(seed)
 
@@ -938,7 +938,7 @@ async def test_what_is_said_to_a_server_that_dies_is_heard_by_the_next() -> None
 
 
 async def test_what_is_said_while_there_is_no_connection_is_heard() -> None:
-    """By the next one, and no more than is kept is lost."""
+    """The next brain hears it. At most what exceeds the backlog is lost."""
     peer, speech = Peer(), utterances()["weather"]
     peer.refuse = [SocketRefusedError("busy", status=503)] * 4
     policy = ReconnectPolicy(max_attempts=3, first_seconds=1.0, jitter=0.0)
@@ -1000,7 +1000,7 @@ async def test_a_brain_that_is_still_leaving_can_be_used_again() -> None:
 
 
 async def test_a_brain_that_never_leaves_fails() -> None:
-    """And the other one goes on."""
+    """The other brain continues."""
     brain = Failover(Leaving(60.0), Dying(), returns=False, silence_seconds=None)
     async with call(brain) as harness:
         await anyio.sleep(0.1)

@@ -16,7 +16,7 @@ from bargein.services.history import Entry, History, Picture
 
 
 def test_it_keeps_what_was_heard() -> None:
-    """Of the agent's words; until somebody says how much, all that was written."""
+    """Of the agent's words, those that were heard are kept; until that is reported, all that were written."""
     history = History()
     history.user("Hello.", "u")
     history.assistant("Good ", "a", "r")
@@ -58,7 +58,7 @@ def test_a_call_is_found_by_its_id() -> None:
 
 
 def test_an_id_may_be_given_again() -> None:
-    """By another response, when the first call has been answered: that is another call, and the answer is its own."""
+    """If another response uses the id after the first call was answered, it is another call with its own answer."""
     history = History()
     history.call("call_1", "clock", "{}", "r1")
     history.call("call_1", "clock", "{}", "r2")

@@ -22,7 +22,7 @@ def test_order_costs_no_time() -> None:
 
 
 def test_what_is_late_is_waited_for() -> None:
-    """And given before what came meanwhile."""
+    """The late packet is yielded before those that came meanwhile."""
     assert fed(Reorder(), 1, 3, 4, 2, 5) == [1, 2, 3, 4, 5]
 
 

@@ -68,7 +68,7 @@ def test_where_it_connects(model: Realtime, url: str) -> None:
 
 
 async def test_a_token_is_asked_for_each_connection() -> None:
-    """And no key is needed then."""
+    """No key is needed then."""
     tokens = iter(("one", "two"))
 
     async def token() -> str:
@@ -158,7 +158,7 @@ def test_all_of_voice_live() -> None:
     ],
 )
 def test_voices_of_voice_live(voice: str, sent: dict[str, str]) -> None:
-    """By their names; and one of another kind in the session."""
+    """They are chosen by name. A voice of another kind is an object in the session."""
     ours = VoiceLiveProtocol(url="wss://example.invalid", headers={}, dialect=VOICE_LIVE)
     assert ours.session(Settings(model="m", voice=voice))["voice"] == sent
     custom = {"voice": {"type": "azure-custom", "name": "Mine", "endpoint_id": "e"}}

@@ -125,7 +125,7 @@ def test_what_cannot_be_is_refused() -> None:
 
 @pytest.mark.virtual
 async def test_a_model_that_takes_no_text() -> None:
-    """Is not told what is typed, and is given no conversation from before."""
+    """It is sent neither typed text nor an earlier conversation."""
     history = History()
     history.user("Hello.", "u")
     async with piped(lambda: ScriptedBrain("Hi."), QWEN) as peer:

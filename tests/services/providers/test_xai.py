@@ -98,7 +98,7 @@ def test_telephone_sound() -> None:
 
 
 def test_words_are_said_as_they_are() -> None:
-    """By an item of its own, which asks for no response; protected, where nobody may interrupt it."""
+    """An item that requests no response carries them. A protected one cannot be interrupted."""
     (protected,) = sent(GrokVoice(api_key="k"), lambda protocol: protocol.say("Welcome.", protected=True))
     assert protected["item"]["interruptible"] is False
     assert sent(GrokVoice(api_key="k"), lambda protocol: protocol.say("Welcome.")) == [
@@ -360,7 +360,7 @@ async def twice(keeper: Keeper, **options: Any) -> Harness:
 
 @pytest.mark.virtual
 async def test_a_conversation_is_taken_up() -> None:
-    """By its id: nothing is told again, and what the server tells again is not heard twice."""
+    """It is resumed by its id. Nothing is sent twice, and what the server repeats is not played twice."""
     keeper = Keeper()
     harness = await twice(keeper)
     assert [url.partition("&")[2] for url in keeper.urls] == ["", "conversation_id=conv-1"]
@@ -386,7 +386,7 @@ async def test_a_conversation_that_is_no_more_is_told_anew() -> None:
 @pytest.mark.parametrize("code", [404, 410, 1008, 1011])
 @pytest.mark.virtual
 async def test_a_conversation_that_is_refused(code: int) -> None:
-    """Is not asked for again: another one begins, and is given the words so far."""
+    """It is not requested again. A new conversation begins and gets the words so far."""
     keeper = Keeper(refuses=code)
     harness = await twice(keeper)
     assert [url.partition("&")[2] for url in keeper.urls] == ["", "conversation_id=conv-1", ""]

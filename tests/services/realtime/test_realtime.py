@@ -95,8 +95,8 @@ async def test_an_interrupt_cuts_the_memory_to_what_was_heard() -> None:
         await harness.session.cancel()
 
 
-async def test_a_response_in_the_making_is_cancelled_by_its_id() -> None:
-    """And its stragglers are dropped."""
+async def test_an_unfinished_response_is_cancelled_by_its_id() -> None:
+    """Its late events are dropped."""
     peer = Peer(3, words=(20, 20), pace=0.2)
     async with session(peer.model()) as harness:
         await harness.send(UserText(text="hello"))
@@ -130,8 +130,8 @@ async def test_what_was_not_heard_is_forgotten_and_what_was_heard_is_kept() -> N
         await harness.session.cancel()
 
 
-async def test_a_cancel_that_beats_the_response_is_remembered() -> None:
-    """For that response, and not for the next."""
+async def test_a_cancel_before_the_response_begins_is_remembered() -> None:
+    """A cancel that is sent before the response begins applies to that response and not to the next one."""
     peer = Settled()
     gate = anyio.Event()
 
@@ -172,7 +172,7 @@ async def test_the_server_stops_by_itself() -> None:
 
 
 async def test_when_the_application_decides_the_server_does_not() -> None:
-    """With `interrupt_response` off its speech-started interrupts nothing."""
+    """If `interrupt_response` is off, the server's speech-started event interrupts nothing."""
     peer = Settled()
     model = peer.model(turn_detection={"type": "server_vad", "interrupt_response": False})
     async with session(model) as harness:
@@ -300,7 +300,7 @@ async def test_a_response_begins_once() -> None:
 
 
 async def test_the_words_of_an_item_stay() -> None:
-    """Whatever the wire says later of it: that it is committed, or another part of it."""
+    """Later events about the item (that it is committed, or another part of it) do not change its words."""
     peer = Settled()
     model = peer.model()
     transcription = "conversation.item.input_audio_transcription"
@@ -554,8 +554,8 @@ async def test_a_call_of_an_interrupted_response_that_nobody_answers() -> None:
         await harness.session.cancel()
 
 
-async def test_an_aside_calls_nothing() -> None:
-    """And one that is refused, or lost with its connection, is told to be so."""
+async def test_an_out_of_band_request_calls_no_tool() -> None:
+    """An out-of-band request that is refused, or lost with its connection, is reported so."""
     peer = Settled()
 
     async def answers(event: dict[str, Any]) -> bool:
@@ -712,8 +712,8 @@ async def test_a_graph_that_takes_nothing_ends_the_session() -> None:
         (SocketRefusedError("cannot be reached"), 4, "given up after 4 attempts"),
     ],
 )
-async def test_it_gives_up(refusal: SocketRefusedError, attempts: int, says: str) -> None:
-    """At once where another try is useless, else after the attempts of the policy."""
+async def test_reconnecting_stops(refusal: SocketRefusedError, attempts: int, says: str) -> None:
+    """It stops at once if retrying is useless, else after the attempts of the policy."""
     peer = Settled()
     peer.refuse = [refusal] * 10
     with pytest.raises(RealtimeError, match=says):
@@ -723,7 +723,7 @@ async def test_it_gives_up(refusal: SocketRefusedError, attempts: int, says: str
 
 
 async def test_a_fatal_error_ends_the_session() -> None:
-    """With the provider's words."""
+    """The exception has the provider's words."""
     peer = Settled()
     with pytest.raises(RealtimeError, match="You have no money"):
         async with session(peer.model()) as harness:
@@ -752,7 +752,7 @@ async def test_a_silent_provider_is_dead() -> None:
 
 
 async def test_a_session_is_replaced_before_its_time_runs_out() -> None:
-    """In a pause, and the conversation continues."""
+    """The session is replaced in a pause, and the conversation continues."""
     peer = Settled()
     async with session(peer.model()) as harness:
         await harness.send(UserText(text="hello"))
@@ -933,8 +933,8 @@ async def test_telephone_sound() -> None:
         await harness.session.cancel()
 
 
-async def test_what_is_left_of_the_limits() -> None:
-    """Is told."""
+async def test_rate_limits_are_reported() -> None:
+    """`RateLimits` is reported."""
     peer = Settled()
     async with session(peer.model()) as harness:
         await harness.next(Connected)
@@ -1007,8 +1007,8 @@ async def test_half_a_character_does_not_end_the_session() -> None:
         await harness.session.cancel()
 
 
-async def test_the_turns_may_be_taken_by_another() -> None:
-    """Then a `Commit` ends one; they can be given back."""
+async def test_another_processor_may_decide_turns() -> None:
+    """Another processor can take over turn detection; then a `Commit` ends a turn. It can be given back."""
     peer = Settled()
     async with session(peer.model()) as harness:
         await harness.next(Connected)
@@ -1057,7 +1057,7 @@ async def test_the_application_may_have_tools_beside_ours() -> None:
     ],
 )
 async def test_bad_settings_are_refused(options: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what was given, but never a key."""
+    """The error shows the value, but never a key."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(ValueError, match=says) as error:
         OpenAIRealtime(**{"api_key": "secret", **options})

@@ -303,8 +303,8 @@ async def test_settings_that_change_without_a_connection() -> None:
         await harness.session.cancel()
 
 
-async def test_a_session_of_another_day() -> None:
-    """By the handle that was kept; and only of a provider that can."""
+async def test_a_stored_handle_resumes_a_session() -> None:
+    """A stored handle resumes the session, if the provider supports that."""
     provider = Provider()
     model = provider.model(resume="h0")
     async with Harness(model) as harness:
@@ -336,8 +336,8 @@ async def test_hopeless_closes() -> None:
     assert not harness.of(Failure)
 
 
-async def test_an_address_that_does_not_come() -> None:
-    """Is waited for as long as a session may take to be ready, and asked for again."""
+async def test_a_late_address_is_requested_again() -> None:
+    """The wait lasts as long as a session may take to be ready. Then the address is requested again."""
 
     class Slow(Frail):
         async def endpoint(self) -> Endpoint:

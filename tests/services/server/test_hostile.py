@@ -184,7 +184,7 @@ def test_garbage_on_every_endpoint() -> None:
                 group.start_soon(offers, server, random.Random(6), 500 // SHARE)
             await ask(server)
             with anyio.fail_after(30):
-                while server.sessions.live:  # noqa: ASYNC110  # nobody tells
+                while server.sessions.live:  # noqa: ASYNC110  # no event says so
                     await anyio.sleep(0.1)
             assert server.sessions.statistics().failed == 0
             after = await held()

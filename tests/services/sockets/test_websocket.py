@@ -17,7 +17,7 @@ from bargein.services.sockets.addresses import is_loopback_url
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_websocket_carries_messages(backend: str) -> None:
-    """And the code with which it is closed."""
+    """It also carries the code with which it is closed."""
 
     async def echo(socket: Socket, request: Any) -> None:
         assert request.headers["X-Who"] == "me"
@@ -166,7 +166,7 @@ def test_addresses_on_this_machine(url: str, loopback: bool) -> None:
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_server_that_does_not_answer(backend: str) -> None:
-    """Is waited for no longer than was said."""
+    """The wait ends after the stated time."""
 
     async def talk() -> None:
         async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:

@@ -206,7 +206,7 @@ def test_nested_types_are_written_out() -> None:
 
 
 def test_what_contains_itself_stays_a_reference() -> None:
-    """And its definition comes with it."""
+    """Its definition is included."""
 
     @tool
     def plant(tree: Tree) -> None: ...
@@ -375,7 +375,7 @@ class Lights:
 
 
 def test_methods_are_tools() -> None:
-    """Of an object: decorated, plain, or the object itself; partials as well."""
+    """Decorated methods, plain methods, callable objects and partials are tools."""
     lights = Lights()
     box = Toolbox([lights.switch, lights.dim, lights, tool(functools.partial(google, 1), name="more")])
     assert box.names == ("switch", "dim", "Lights", "more")
@@ -401,7 +401,7 @@ def test_a_schema_may_be_given() -> None:
 
 
 def test_a_toolbox_has_each_name_once() -> None:
-    """And says which are there."""
+    """Two tools of one name are refused, and `repr` lists the names."""
     box = Toolbox([weather, google])
     assert (len(box), "weather" in box, box.get("weather"), box.get("x")) == (2, True, weather, None)
     assert [schema["name"] for schema in box.schemas] == ["weather", "google"]

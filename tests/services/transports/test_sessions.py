@@ -67,7 +67,7 @@ def agent(peer: Transport) -> Pipeline:
 
 
 async def test_a_session_lasts_as_long_as_its_peer() -> None:
-    """And hears all that was said in it."""
+    """The peer gets everything that was said in it."""
     sessions = Sessions(agent)
     line = Line("one", "hello", "and goodbye")
     assert await sessions.run(line) == "left"

@@ -119,14 +119,22 @@ class Harness:
             await self.session.send(frame)
 
     async def play(self, frames: Iterator[Frame] | list[Frame]) -> None:
-        """Send frames at the times that their `pts` say, counted from now, as a live source does."""
+        """Send frames at the times that their `pts` say, counted from now, as a live source does.
+
+        Args:
+            frames: The frames, in order.
+        """
         start = anyio.current_time()
         for frame in frames:
             await anyio.sleep_until(start + frame.pts / SECOND)
             self.session.offer(frame)
 
     def interrupt(self, reason: str = "") -> int:
-        """Interrupt, as the application does, and return the new epoch."""
+        """Interrupt, as the application does, and return the new epoch.
+
+        Args:
+            reason: The reason in the `Interrupt` frame.
+        """
         return self.session.interrupt(reason)
 
     async def settle(self) -> None:
@@ -148,7 +156,11 @@ class Harness:
         return self.timeline.frames()
 
     def of(self, kind: type[F]) -> list[F]:
-        """Return the frames of one class that came out so far."""
+        """Return the frames of one class that came out so far.
+
+        Args:
+            kind: The frame class. Subclasses count too.
+        """
         return [arrival.frame for arrival in self.timeline if isinstance(arrival.frame, kind)]
 
     async def next(self, kind: type[F], *, within_seconds: float = 10.0) -> F:
@@ -178,7 +190,11 @@ class Harness:
         return self.session.statistics()
 
     def watch(self, seen: list[Hop]) -> AbstractContextManager[None]:
-        """Return a context that appends every hop to a list."""
+        """Return a context that appends every hop to a list.
+
+        Args:
+            seen: The list to which each hop is appended.
+        """
         return self.session.tap(seen.append)
 
     def _record(self, frame: Frame) -> None:

@@ -191,7 +191,11 @@ class Recorder:
     # Both ends ----------------------------------------------------------------------------------------------------
 
     def record_user(self, frame: Audio) -> None:
-        """Record a user frame."""
+        """Record a user frame.
+
+        Args:
+            frame: The frame of the user.
+        """
         if self._channels is None:
             return
         user, _ = self._channels
@@ -223,7 +227,11 @@ class Recorder:
         return at
 
     def record_agent(self, frame: Audio) -> None:
-        """Record an agent frame."""
+        """Record an agent frame.
+
+        Args:
+            frame: The frame of the agent.
+        """
         if self._channels is None:
             return
         user, agent = self._channels

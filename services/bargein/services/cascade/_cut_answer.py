@@ -8,7 +8,10 @@ import msgspec
 from bargein.pipeline import SpeechStarted, Transcript
 from bargein.services.frames import Respond, Say
 
-__all__ = ["CutAnswer", "CutAnswerWatch"]
+__all__ = ["CONTINUE", "CutAnswer", "CutAnswerWatch"]
+
+CONTINUE = "A noise interrupted you. Go on with your answer from where it stopped, without repeating what was heard."
+"""Added to the instructions when an answer is continued."""
 
 
 class CutAnswer(msgspec.Struct, frozen=True):

@@ -64,9 +64,9 @@ COMMANDS: dict[Callable[..., None], tuple[str, ...]] = {
         "bargein demo agent.py --reload",
         "bargein demo package.module:function --port 9000",
     ),
-    talk: ("Talk with this machine's microphone.", "bargein talk", "bargein talk --brain openai"),
-    chat: ("Talk in writing.", "bargein chat", "bargein chat --brain offline"),
-    ask: ("Hold a conversation from a sound file.", "bargein ask question.wav -o answer.wav"),
+    talk: ("Talk with an agent by this machine's microphone.", "bargein talk", "bargein talk --brain openai"),
+    chat: ("Write with an agent in the terminal.", "bargein chat", "bargein chat --brain offline"),
+    ask: ("Ask what is said in a sound file.", "bargein ask question.wav -o answer.wav"),
     graph: ("Draw a pipeline.", "bargein graph agent.py", "bargein graph agent.py:agent -o agent.svg"),
     doctor: ("Find out what is missing.", "bargein doctor", "bargein doctor --for demo", "bargein doctor --models"),
 }

@@ -19,7 +19,7 @@ __all__ = ["chat", "converse"]
 
 
 def chat(brain: Annotated[str, typer.Option(help="The brain; `bargein doctor` lists them.")] = "auto") -> None:
-    """Talk in writing, in the terminal. An empty line ends it, and so does the end of the input."""
+    """Write with the agent in the terminal. An empty line or the end of the input ends the conversation."""
     run_async(_chat, brain)
 
 

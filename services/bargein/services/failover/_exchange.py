@@ -109,6 +109,7 @@ class FailoverExchange:
     def _take_input(self, frame: Frame) -> None:
         """Take a frame of the user."""
         backlog, run = self.backlog, self.active
+        # After a lost connection the brain hears again once it is ready and has taken what was waiting for it.
         if backlog.deaf and run is not None and run.ready and not run.waiting:
             backlog.deaf = False
         backlog.add(frame)
@@ -151,6 +152,7 @@ class FailoverExchange:
         """Note a frame that a brain has made."""
         if run is self.active:
             self.turn.on_brain_frame(frame, self.backlog.count, lambda: run.reconnecting)
+            # Audio is by far the most frequent frame, and changes nothing below.
             if isinstance(frame, Audio):
                 return
             self._follow_speech(frame)
@@ -205,6 +207,7 @@ class FailoverExchange:
 
     async def forward(self, run: BrainSession, frame: Frame, outlet: Outlet[Any] | None) -> None:
         """Send a frame of a brain into the graph."""
+        # A brain that was left may be cancelled late. Its frames must not reach the user beside those of the next one.
         if run is not self.active:
             return
         self.ledger.on_frame(frame)
@@ -231,6 +234,8 @@ class FailoverExchange:
         """Take the conversation from a run. Its further frames are ignored."""
         self.active = None
         running = {run.ids.outward(call_id) for runner in run.runners for call_id in runner.running}
+        # The tools run on, and the application may still answer its calls. The next brain needs their results before it
+        # answers.
         self._orphans |= running | (self.turn.calls.keys() & run.application_calls)
         run.leave()
 
@@ -260,6 +265,8 @@ class FailoverExchange:
         elif speech_ended:
             turn.expect_answer(by_speech=True)
         elif turn.owes_answer:
+            # An answer without the results of running tools would be wrong, so it is requested when the last result is
+            # there.
             self._answer_waits = bool(self._orphans)
             if not self._answer_waits:
                 self._request_answer(new)

@@ -16,6 +16,11 @@ class EntryList:
 
     When there is no room, the oldest entries are dropped. `system` entries and calls without a result are dropped last.
     Of all but the newest pictures the data is dropped.
+
+    Args:
+        max_entries: Maximum number of entries, at least 1.
+        max_characters: Maximum number of characters of all texts, at least 1. None for no limit.
+        max_pictures: Maximum number of pictures, 0 or more.
     """
 
     def __init__(self, max_entries: int, max_characters: int | None, max_pictures: int) -> None:

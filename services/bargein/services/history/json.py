@@ -42,6 +42,9 @@ def _clean(value: Any) -> Any:
 def decode_entries(data: bytes | str) -> tuple[list[Entry], int]:
     """Return the entries that `encode_entries` wrote, and how many were dropped before them.
 
+    Args:
+        data: The JSON document.
+
     Raises:
         ValueError: The data is something else; the message says what is wrong, and where.
     """

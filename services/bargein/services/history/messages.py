@@ -46,7 +46,11 @@ def to_messages(entries: Iterable[Entry], *, images: bool = True) -> list[dict[s
 
 
 def data_uri(picture: Picture) -> str:
-    """Return a picture as a `data:` URI."""
+    """Return a picture as a `data:` URI.
+
+    Args:
+        picture: The picture with its data.
+    """
     return f"data:{picture.media};base64,{base64.b64encode(picture.data).decode()}"
 
 
@@ -94,7 +98,11 @@ def _add_call(messages: list[dict[str, Any]], entry: Entry, response: str | None
 
 
 def arguments_of(text: str) -> dict[str, Any]:
-    """Return the arguments of a call; empty if they are not a JSON object, which providers refuse."""
+    """Return the arguments of a call; empty if they are not a JSON object, which providers refuse.
+
+    Args:
+        text: The arguments of a call, as the model wrote them.
+    """
     try:
         found = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
@@ -107,6 +115,9 @@ def arguments_of(text: str) -> dict[str, Any]:
 
 def from_messages(messages: Iterable[Mapping[str, Any]]) -> list[Entry]:
     """Return the entries of messages.
+
+    Args:
+        messages: Messages of OpenAI's chat completions, the oldest first.
 
     Raises:
         ValueError: A message cannot be read; the error says which one, counted from 0.

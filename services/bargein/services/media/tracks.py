@@ -96,7 +96,7 @@ class PictureTrack(MediaStreamTrack):
         super().__init__()
         self._began = anyio.current_time()
         self._next: Video | None = None
-        self._last: Any = None
+        self._last: av.VideoFrame | None = None
         self._wake = anyio.Event()
 
     def show(self, frame: Video | None) -> None:
@@ -110,7 +110,7 @@ class PictureTrack(MediaStreamTrack):
         self._next = frame
         self._wake.set()
 
-    async def recv(self) -> Any:
+    async def recv(self) -> av.VideoFrame:
         """Return the next picture, or the last one again. aiortc calls this."""
         while self.readyState == "live":
             self._wake = anyio.Event()
@@ -126,7 +126,7 @@ class PictureTrack(MediaStreamTrack):
         raise MediaStreamError
 
 
-def _convert_picture(frame: Video) -> Any:
+def _convert_picture(frame: Video) -> av.VideoFrame:
     """Return the picture as aiortc takes it. Its encoders need an even width and height."""
     pixels: Any = frame.data
     pixels = pixels[: len(pixels) // 2 * 2, : pixels.shape[1] // 2 * 2]

@@ -169,7 +169,11 @@ class Conversation:
     # Sending -----------------------------------------------------------------------------------------------------
 
     async def send(self, frame: Frame) -> None:
-        """Send a frame that the model takes."""
+        """Send a frame that the model takes.
+
+        Args:
+            frame: A frame that the model takes.
+        """
         await self._session.send(frame)
 
     async def send_audio(self, audio: Audio | bytes | Samples) -> None:
@@ -189,7 +193,11 @@ class Conversation:
         await self.send(audio)
 
     async def send_text(self, text: str) -> None:
-        """Send text that the user wrote. The model answers it."""
+        """Send text that the user wrote. The model answers it.
+
+        Args:
+            text: What the user typed.
+        """
         self.profile.require("supports_text_input", "send_text()")
         await self.send(UserText(text=text))
 

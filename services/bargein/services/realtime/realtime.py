@@ -194,7 +194,11 @@ class Realtime(Processor):
         return self.history.statistics()
 
     def played(self, frame: Played) -> None:
-        """Take the report of a sink at once, where no graph carries it."""
+        """Take the report of a sink at once, where no graph carries it.
+
+        Args:
+            frame: The report of the sink.
+        """
         if self._dialogue is not None:
             self._dialogue.playback.on_played(frame)
 

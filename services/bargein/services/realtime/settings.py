@@ -87,7 +87,12 @@ def named_setting(option: str, value: str | Mapping[str, Any] | None, field: str
 
 
 def deep_merge(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `base` with the fields of `more` over it. Dictionaries in both are merged the same way."""
+    """Return `base` with the fields of `more` over it. Dictionaries in both are merged the same way.
+
+    Args:
+        base: The dictionary with the defaults. It is not changed.
+        more: The fields that replace or extend those of `base`.
+    """
     merged = dict(base)
     for key, value in more.items():
         old = merged.get(key)

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import anyio
 
-from .rate_limit import RateLimit
+from .rate_limiter import RateLimiter
 
 __all__ = ["fair_connection"]
 
@@ -42,7 +42,7 @@ def fair_connection(base: type[Any]) -> type[Any]:
     class FairConnection(base):  # type: ignore[misc]  # the base differs between asyncio and trio
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
-            self._controls = RateLimit(CONTROLS_PER_SECOND, CONTROLS_BURST)
+            self._controls = RateLimiter(CONTROLS_PER_SECOND, CONTROLS_BURST)
             self._failed = False
 
         def connection_made(self, transport: Any) -> None:  # asyncio only

@@ -37,19 +37,34 @@ def request_path(request: Any) -> str:
 
 
 def query_parameter(request: Any, name: str) -> str:
-    """Return the first value of a parameter of a request's address; empty where it is not there."""
+    """Return the first value of a parameter of a request's address; empty where it is not there.
+
+    Args:
+        request: A `websockets.http11.Request`, as `listen` passes it.
+        name: Name of the parameter.
+    """
     values: list[str] = parse_qs(urlsplit(request.path).query).get(name, [""])
     return values[0]
 
 
 def bearer_token(header: str) -> str:
-    """Return the token of an `Authorization` header; empty where it holds no bearer token."""
+    """Return the token of an `Authorization` header; empty where it holds no bearer token.
+
+    Args:
+        header: Value of the `Authorization` header.
+    """
     scheme, _, token = header.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def http_response(status: int, phrase: str, body: bytes, content_type: str = "text/plain; charset=utf-8") -> Any:
     """Return an HTTP answer that refuses a WebSocket, for `process_request` of `listen`.
+
+    Args:
+        status: The HTTP status.
+        phrase: Its reason phrase, such as "Not Found".
+        body: The body.
+        content_type: The MIME type of the body.
 
     Returns:
         A `websockets.http11.Response`. `websockets` is an optional dependency, so its types are not named here.

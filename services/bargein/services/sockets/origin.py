@@ -51,7 +51,11 @@ def refuse_host(host: str, origins: Collection[str]) -> str:
 
 
 def is_address_or_localhost(host: str) -> bool:
-    """Return whether a host, perhaps with a port, is an IP address or a name of this machine."""
+    """Return whether a host, perhaps with a port, is an IP address or a name of this machine.
+
+    Args:
+        host: The host, such as `localhost:8000` or `[::1]`.
+    """
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:

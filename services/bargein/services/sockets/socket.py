@@ -89,6 +89,9 @@ def server_time(socket: Socket) -> float | None:
     """Return the server's clock when a socket was opened, in seconds since 1970; None if unknown.
 
     A WebSocket of `dial` knows it from the `Date` header of the server's answer. Other sockets need not know it.
+
+    Args:
+        socket: An open socket.
     """
     return socket.server_time if isinstance(socket, _DatedSocket) else None
 

@@ -46,7 +46,14 @@ MAX_MESSAGE = 500
 
 
 class RunningCall:
-    """A call that is running."""
+    """A call that is running.
+
+    Args:
+        key: Identifies the call; a repeated call has the same key.
+        call: The call.
+        tool: The tool, or None if there is no tool of this name.
+        emit: Sends the progress reports of the tool.
+    """
 
     __slots__ = ("call", "context", "done", "key", "result", "scope", "tool")
 

@@ -331,7 +331,11 @@ class Toolbox:
         return [each.schema for each in self._tools.values()]
 
     def get(self, name: str) -> Tool[..., Any] | None:
-        """Return the tool of a name, or None."""
+        """Return the tool of a name, or None.
+
+        Args:
+            name: Name of the tool.
+        """
         return self._tools.get(name)
 
     def __iter__(self) -> Iterator[Tool[..., Any]]:
@@ -349,6 +353,9 @@ class Toolbox:
 
 def encode(value: object) -> str:
     """Return the result of a tool as text for the model: a string unchanged, anything else as JSON.
+
+    Args:
+        value: What the tool returned.
 
     Raises:
         TypeError: The value has no JSON form.

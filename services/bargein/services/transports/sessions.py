@@ -16,7 +16,9 @@ import msgspec
 from bargein.pipeline import Failure, Frame, Graph, Pipeline, Processor, Session
 from bargein.processors import BargeInLatency, TurnLatency
 from bargein.processors.observe.watch import Watch
+from bargein.services.brain import find_brains
 
+from ._resumption import ResumptionStore
 from .transport import Transport
 
 __all__ = [
@@ -48,7 +50,7 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What a server, and each of its peers, may use.
 
     Raises:
-        ValueError: A limit is zero or negative. Only `max_wrong_messages` may be 0.
+        ValueError: A limit is zero or negative. Only `max_wrong_messages` and `resume_seconds` may be 0.
     """
 
     max_sessions: int = 100
@@ -75,13 +77,16 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     leave_seconds: float = 2.0
     """Time for which a session continues after its peer has left, in seconds, so that tools end and history is
     complete."""
+    resume_seconds: float = 60.0
+    """Time for which a conversation is kept after its peer's connection was lost, in seconds; 0 to keep none. At most
+    `max_sessions` conversations are kept, in memory."""
     drain_seconds: float = 10.0
     """Time that a session has to finish what it is saying when the server stops, in seconds."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             value: float = getattr(self, name)
-            if not value >= (0 if name == "max_wrong_messages" else 1e-3):
+            if not value >= (0 if name in ("max_wrong_messages", "resume_seconds") else 1e-3):
                 raise ValueError(f"SessionLimits({name}={value}): expected a positive number")
 
 
@@ -114,11 +119,17 @@ class LiveSession:
         """When it began, by AnyIO's clock, in seconds."""
         self.ending: Ending = "left"
         """How it ends, unless an exception ends it."""
+        self.replaced = False
+        """Whether its peer has come back on another connection."""
         self.limit = anyio.CancelScope()
         """The scope around the wait for the session's end. Its deadline is the latest end."""
 
     def end_within(self, seconds: float) -> None:
-        """Wait at most this long for the graph to end by itself."""
+        """Wait at most this long for the graph to end by itself.
+
+        Args:
+            seconds: Maximum wait in seconds.
+        """
         self.limit.deadline = min(self.limit.deadline, anyio.current_time() + seconds)
 
 
@@ -156,6 +167,7 @@ class Sessions:
         """The latest exceptions that ended sessions."""
         self.draining = False
         """Whether the server is stopping; then no more peers are taken."""
+        self._conversations = ResumptionStore(self.limits.resume_seconds, self.limits.max_sessions)
         self._live: dict[str, LiveSession | None] = {}  # None while the graph is being made
         self._addresses = Counter[str]()  # sessions by `address_key`
         self._counts = dict.fromkeys(("opened", "refused", "failed", "expired"), 0)
@@ -195,8 +207,25 @@ class Sessions:
             self._counts["refused"] += 1
             raise RefusedError(reason)
 
+    def issue_token(self) -> str:
+        """Return a new token for `Transport.resume_token`; empty where conversations are not kept."""
+        return self._conversations.issue()
+
+    def can_resume(self, token: str) -> bool:
+        """Return whether a peer with this token can go on with its conversation."""
+        return bool(token) and (
+            self._find_session(token) is not None or self._conversations.has(token, anyio.current_time())
+        )
+
+    def _find_session(self, token: str) -> str | None:
+        """Return the name of the running session with this token, whose peer may not have been missed yet."""
+        return next((name for name, live in self.live.items() if token and live.transport.resume_token == token), None)
+
     async def run(self, transport: Transport) -> Ending:
         """Run one session until it has ended.
+
+        Args:
+            transport: The transport of the peer.
 
         Returns:
             How it ended. An exception of the session is in `failures`, and is not raised.
@@ -205,6 +234,11 @@ class Sessions:
             RefusedError: There is no room, or the agent function refuses this peer.
             ValueError: A peer of this name has a session already.
         """
+        if (old := self._find_session(transport.resumes)) is not None:
+            self.live[old].replaced = True
+            self.live[old].end_within(0)
+            while old in self._live:
+                await self._changed.wait()
         self.admit(transport.peer.address)
         name, address = transport.peer.name, address_key(transport.peer.address)
         if name in self._live:
@@ -234,6 +268,11 @@ class Sessions:
 
     async def _run(self, transport: Transport, name: str) -> Ending:
         graph = self._make_graph(transport)
+        brains = find_brains(graph)
+        histories = self._conversations.take(transport.resumes, anyio.current_time())
+        if len(histories) == len(brains):  # otherwise this is another agent
+            for brain, history in zip(brains, histories, strict=True):
+                brain.history = history
         self._counts["opened"] += 1
         async with graph.session(drain_seconds=self.limits.drain_seconds) as session:
             live = self._live[name] = LiveSession(transport, graph, session)
@@ -250,6 +289,10 @@ class Sessions:
                 else:  # leaving the block lets it finish
                     self._counts["expired"] += 1
                     live.ending = "expired"
+        if live.ending == "left" and (live.replaced or transport.may_return):
+            histories = [brain.history for brain in brains]
+            if any(history.has_begun for history in histories):
+                self._conversations.put(transport.resume_token, histories, anyio.current_time())
         return live.ending
 
     def _make_graph(self, transport: Transport) -> Graph:

@@ -129,6 +129,6 @@ def test_an_import_that_fails_shows_its_own_line(
     ],
 )
 def test_options_that_do_not_fit(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Are refused with what to do."""
+    """The error says what to do."""
     assert run(["demo", *arguments]) == 1
     assert sentence in " ".join(capsys.readouterr().err.split())

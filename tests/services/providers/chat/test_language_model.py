@@ -567,7 +567,7 @@ def test_it_must_be_open(backend: str) -> None:
 
 
 async def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who lacks httpx is told which extra has it."""
+    """Without httpx, the error names the extra that contains it."""
     monkeypatch.setitem(sys.modules, "httpx", None)
     with pytest.raises(ModuleNotFoundError, match=r"bargein\[http\]"):
         async with ChatCompletions("m", url="http://localhost:1"):

@@ -277,7 +277,7 @@ async def test_it_writes() -> None:
 
 
 async def test_newer_models_are_written_to_live() -> None:
-    """And hear nothing while a call is unanswered."""
+    """They get no audio while a call is unanswered."""
     peer = ScriptedGemini([ToolCall(call_id="", name="clock", arguments="{}")], "Noon.")
 
     @tool
@@ -315,7 +315,7 @@ async def test_two_models_with_one_history() -> None:
 
 
 async def test_a_tool_that_an_interrupt_calls_off() -> None:
-    """Of a model that may hear nothing while it waits, it is told that no answer comes; then it hears again."""
+    """A model that may get no audio while it waits is sent that no answer comes. Then it gets audio again."""
 
     @tool(cancellable=True)
     async def look() -> str:
@@ -416,7 +416,7 @@ async def test_tools_that_the_model_talks_beside(when: Any) -> None:
 
 
 async def test_a_question_beside_a_tool() -> None:
-    """Is not kept waiting for it."""
+    """The question does not wait for the tool."""
     peer = ScriptedGemini(
         ["Yes.", ToolCall(call_id="", name="order", arguments="{}")], "Ordered soon.", "Blue.", "Done."
     )
@@ -734,7 +734,7 @@ async def test_an_ephemeral_token() -> None:
 
 
 async def test_vertex() -> None:
-    """By a function that may block: it runs in a thread."""
+    """The token function may block, so it runs in a thread."""
     peer = ScriptedGemini()
     options = {"project": "p", "token": lambda: "bearer", "model": "gemini-live-2.5-flash"}
     endpoint = await asked(peer, **options, location="europe-west4")
@@ -752,7 +752,7 @@ async def test_vertex() -> None:
 
 
 async def test_a_token_that_cannot_be_had() -> None:
-    """Is asked for again, and at last the reason is told."""
+    """The token is requested again, and at last the reason is reported."""
     asks: list[int] = []
 
     def fetch() -> str:

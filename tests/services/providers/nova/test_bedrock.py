@@ -176,7 +176,7 @@ def test_the_connection_breaks(run: Any, fault: str) -> None:
 
 
 def test_a_server_that_does_not_read(run: Any) -> None:
-    """Is sent no more than it has room for; sound is lost and counted, and the session still ends in time."""
+    """It is sent no more than it has room for. Sound is lost and counted, and the session still ends in time."""
 
     async def test() -> None:
         bedrock = BedrockPeer(Peer())

@@ -93,7 +93,7 @@ async def test_both_flow_at_once() -> None:
 
 
 async def test_a_sender_waits_for_the_peer() -> None:
-    """Who does not read gets no more than it asked for; when it reads, the rest comes."""
+    """A peer that does not read gets no more than its window. When it reads, the rest comes."""
     sent: list[int] = []
 
     async def serve(server: Server) -> None:
@@ -255,7 +255,7 @@ async def test_it_breaks_while_somebody_waits() -> None:
 
 
 async def test_a_peer_that_is_not_there_any_more() -> None:
-    """Is noticed, though nothing is sent and nothing is lost; one that only has nothing to say is not taken for it."""
+    """A dead peer is noticed although nothing is sent and nothing is lost. An idle peer is not mistaken for one."""
     deaf = anyio.Event()
 
     async def serve(server: Server) -> None:

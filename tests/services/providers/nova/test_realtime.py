@@ -122,7 +122,7 @@ async def test_it_hears_without_a_break() -> None:
 
 
 async def test_other_rates_and_settings() -> None:
-    """Are told in the service's words; what it has besides is merged over them."""
+    """They are sent in the service's words, with `extra` merged over them."""
     peer = Peer()
     extra = {
         "sessionStart": {"inferenceConfiguration": {"maxTokens": 100}},
@@ -220,7 +220,7 @@ async def test_only_a_block_may_say_it(reason: str) -> None:
 
 
 async def test_tools() -> None:
-    """Are described with their schema as a string; the answer to their result is a response of its own."""
+    """They are described with their schema as a string. The answer to their result is a separate response."""
     asked: list[str] = []
 
     @tool
@@ -247,7 +247,7 @@ async def test_tools() -> None:
 
 
 async def test_a_result_for_another_connection() -> None:
-    """Is written to the new one as a note: it knows nothing of the call."""
+    """It is written to the new connection as a note, because that does not know the call."""
     waits = anyio.Event()
 
     @tool
@@ -312,7 +312,7 @@ async def test_a_session_is_not_replaced_while_the_user_speaks() -> None:
 
 
 async def test_a_session_without_a_pause() -> None:
-    """Is replaced all the same, just before its limit."""
+    """It is replaced just before its limit."""
     peer = Peer("word " * 1000, pace=2.0)
     async with Harness(peer.model()) as harness:
         await harness.send(UserText(text="Talk."))

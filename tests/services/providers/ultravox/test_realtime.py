@@ -51,7 +51,8 @@ def at(server: HttpServer, **options: Any) -> Ultravox:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_call_is_made_and_joined(backend: str) -> None:
-    """By HTTP with the key, at the agent's address; then over a WebSocket, which needs none."""
+    """It is created over HTTP with the key, at the agent's address, then joined over a WebSocket, which needs no
+    key."""
 
     async def talk() -> None:
         brain = ScriptedBrain("Hello there.")
@@ -262,7 +263,7 @@ async def test_faults(faults: Faults) -> None:
 
 @pytest.mark.virtual
 async def test_what_cannot_be_read_is_told() -> None:
-    """And is not the end."""
+    """The connection stays open."""
     peer = UltravoxPeer()
     async with Harness(peer.model()) as harness:
         await harness.next(Connected, within_seconds=10)
@@ -364,7 +365,7 @@ async def test_other_instructions_are_another_call() -> None:
 
 @pytest.mark.virtual
 async def test_a_history_of_another_brain_is_told() -> None:
-    """And then it is the user who speaks first."""
+    """The user then speaks first."""
     history = History()
     history.user("My name is Ann.", "u")
     peer = UltravoxPeer()

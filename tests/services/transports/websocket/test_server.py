@@ -123,7 +123,7 @@ async def test_an_interrupt_is_silence_at_once() -> None:
 
 @pytest.mark.virtual
 async def test_a_hold_is_told_ahead_of_what_waits() -> None:
-    """And nothing follows it until it is resumed."""
+    """No sound follows it until the resume."""
 
     class Holds(Processor):
         async def process(self, frame: UserText, out: Outlet[Hold | UserText]) -> None:
@@ -183,7 +183,7 @@ async def test_wishes_and_addresses_reach_the_builder() -> None:
     ],
 )
 async def test_who_does_not_start_gets_no_session(first: str | bytes | None, said: str) -> None:
-    """And is told why, within ten seconds."""
+    """The reason is sent within ten seconds."""
     sessions = Sessions(agent)
     async with served(sessions) as each:
         if first is not None:
@@ -371,7 +371,7 @@ async def test_a_failure_is_told_and_harms_nobody() -> None:
 
 @pytest.mark.virtual
 async def test_draining_lets_the_agent_finish() -> None:
-    """And says goodbye."""
+    """The agent says goodbye."""
     sessions = Sessions(agent)
     async with connected(sessions) as client, anyio.create_task_group() as group:
         await client.send(UserText(text="A story."))
@@ -487,7 +487,7 @@ def test_a_conversation_on_a_socket(backend: str) -> None:
 
 @BOTH
 def test_who_may_come_in(backend: str) -> None:
-    """By the header, or by `start`; the hook may wait."""
+    """The header or `start` decides. The hook may wait."""
 
     async def allowed(token: str) -> bool:
         await anyio.lowlevel.checkpoint()
@@ -513,7 +513,7 @@ def test_who_may_come_in(backend: str) -> None:
 
 @BOTH
 def test_a_hook_that_fails_lets_nobody_in(backend: str) -> None:
-    """And harms nobody else."""
+    """Other peers are not affected."""
 
     def allowed(token: str) -> bool:
         if token != "open sesame":

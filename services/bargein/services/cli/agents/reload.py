@@ -66,7 +66,7 @@ async def load_when_ready(file: AgentFile, folder: FolderWatch) -> BuildAgent:
 async def reload_agent(file: AgentFile, folder: FolderWatch, sessions: Sessions) -> None:
     """Watch the folder of an agent until cancelled. After a change, give the new agent to the peers that come next.
 
-    The calls in progress finish what they are saying and end, so that the page connects to the new agent. Code that
+    The calls in progress finish what they are saying and end: they would go on with the old agent otherwise. Code that
     cannot be loaded changes nothing.
     """
     while True:

@@ -132,7 +132,12 @@ def endpoint_url(owner: str, url: str, dialect: Dialect, model: str, **query: st
 
 
 def with_path(url: str, dialect: Dialect) -> str:
-    """Return a server's address, such as `https://name.openai.azure.com`, with the path of the dialect at its end."""
+    """Return a server's address, such as `https://name.openai.azure.com`, with the path of the dialect at its end.
+
+    Args:
+        url: The server's address, with or without the path.
+        dialect: The dialect of the server.
+    """
     return url.rstrip("/").removesuffix(dialect.path) + dialect.path
 
 

@@ -110,6 +110,8 @@ class Responses:
         self.by_id[response.response_id] = response
         forgotten: list[Response] = []
         for old in list(self.by_id.values())[:-MAX_RESPONSES]:
+            # A response with open tool calls is kept longer, because their results still refer to it. The second bound
+            # holds even if they never come.
             if not old.calls or len(self.by_id) > MAX_UNANSWERED:
                 del self.by_id[old.response_id]
                 forgotten.append(old)
@@ -127,6 +129,7 @@ class Responses:
         samples = item.to_samples(event.pcm)
         if samples is None:
             return
+        # The time follows from the number of samples. A sum of rounded durations would drift.
         pts = ns(item.sample_count, rate)
         item.sample_count += len(samples)
         frame = Audio(samples, rate=rate, pts=pts, response_id=event.response_id, item_id=event.item_id)
@@ -160,6 +163,7 @@ class Responses:
         item = self.item(response, event.item_id)
         if item.text_is_final:
             return
+        # Some providers send the text only once, at its end.
         if event.text and not item.has_text:
             piece = TextPiece(response_id=event.response_id, item_id=event.item_id, text=event.text)
             self.add_text(response, piece)
@@ -187,6 +191,7 @@ class Responses:
                 item.alignment.complete()
             else:
                 item.alignment.cut()
+        # The provider finished the response, but its rest was discarded here.
         if response.dropped and outcome == "completed":
             outcome = "interrupted"
         self._output.add(ResponseEnded(response_id=response.response_id, outcome=outcome, reason=reason), out)

@@ -21,6 +21,7 @@ export class Call {
     this.media = new Media(speaker, on);
     this.leaving = new AbortController();
     this.connection = null;
+    this.resume = ""; // the token with which a new connection goes on with the conversation
     this.recovering = false;
     this.unsent = []; // typed while there was no connection
   }
@@ -63,6 +64,7 @@ export class Call {
       context: this.media.context,
       speaker: this.media.speaker,
       params: this.params,
+      resume: this.resume,
       receive: (message) => this.over || this.on.message(message),
       heard: (sound) => this.over || this.media.meter("agent", sound),
       blocked: () => this.over || this.on.blocked(),
@@ -78,6 +80,7 @@ export class Call {
     }
     this.transport = way;
     this.connection = connection;
+    this.resume = connection.resume ?? "";
     this.recovering = false;
     this.watch = new Watch(connection, (server) => this.recovering || this.over || this.#recover(server === "no"));
     for (const message of this.unsent.splice(0)) this.send(message);
@@ -96,7 +99,7 @@ export class Call {
         const anew = dead || attempt >= RESTARTS;
         const connected = await this.#attempt(anew, limit);
         limit.done();
-        if (connected) this.on.reconnected(anew);
+        if (connected) this.on.reconnected(anew && !this.connection.resumed);
         return;
       } catch (error) {
         problem = error;

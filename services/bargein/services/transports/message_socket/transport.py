@@ -15,7 +15,7 @@ from bargein.pipeline import Audio, Delivery, Failure, Frame, Interrupt, Outlet,
 from bargein.processors import Commit, Latency, Pacer, Resample
 from bargein.services.frames import without_details
 from bargein.services.sockets import Socket, SocketClosedError
-from bargein.services.sockets.rate_limit import RateLimit
+from bargein.services.sockets.rate_limiter import RateLimiter
 from bargein.services.transports.control import ControlError, Finish, SinkEvent, SourceEvent
 from bargein.services.transports.frames import PeerJoined, PeerLeft
 from bargein.services.transports.sessions import Ending, SessionLimits
@@ -97,7 +97,7 @@ class SocketTransport(Transport):
             max_audio_ms=MAX_WAITING_AUDIO_MS, max_messages=MAX_WAITING_MESSAGES, on_drop=self._on_drop
         )
         per_second = self.limits.max_messages_per_second
-        self._rate = RateLimit(per_second, per_second / 4)
+        self._rate = RateLimiter(per_second, per_second / 4)
         self._received = self._sent = self._wrong = 0
         self._written_at = 0.0  # when a message was written last
         self._changed = anyio.Event()
@@ -123,6 +123,11 @@ class SocketTransport(Transport):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.peer}>"
+
+    @property
+    def may_return(self) -> bool:
+        """Whether the peer was lost, without a goodbye, and has a `resume_token` to come back with."""
+        return bool(self.resume_token) and self.left is not None and not self.left.clean
 
     # Reading --------------------------------------------------------------------------------------------------------
 

@@ -72,6 +72,8 @@ class ConnectionRequest:
         """What the peer may use."""
         self.authorize = authorize
         """Decides by a token whether the peer may connect; None to allow every peer."""
+        self.sessions: Sessions | None = None
+        """What keeps the conversations of lost peers; `serve_websocket_peer` sets it. None where none is kept."""
 
     def __repr__(self) -> str:
         # Without the parameters, which may hold a token and must not reach a log.
@@ -118,7 +120,10 @@ async def accept_websocket(socket: Socket, request: ConnectionRequest) -> Socket
         await _refuse(socket, control.encode_error(fault), 1011, str(fault))
         log.error("%s: output_rate %d: %s", request.name, start.output_rate, error)
         raise RefusedError(f"{request!r} was refused: {error}") from None
-    transport.write(control.encode_ready(peer.name, start.output_rate))
+    if request.sessions is not None:
+        transport.resumes, transport.resume_token = start.resume, request.sessions.issue_token()
+    resumed = request.sessions is not None and request.sessions.can_resume(start.resume)
+    transport.write(control.encode_ready(peer.name, start.output_rate, resume=transport.resume_token, resumed=resumed))
     return transport
 
 
@@ -134,7 +139,12 @@ def _decode_start(data: Message) -> Start:
 
 
 async def is_authorized(authorize: Authorize, token: str) -> bool:
-    """Return what `authorize` decides about a token, whether it is sync or async."""
+    """Return what `authorize` decides about a token, whether it is sync or async.
+
+    Args:
+        authorize: A function that takes a token and returns whether its peer may connect.
+        token: The token of the peer.
+    """
     answer = authorize(token)
     return bool(await answer if inspect.isawaitable(answer) else answer)
 
@@ -162,8 +172,10 @@ async def serve_websocket_peer(
         How the session ended; None if the peer got none.
     """
     transport: SocketTransport | None = None
+    request = request or ConnectionRequest(limits=sessions.limits)
+    request.sessions = sessions
     try:
-        transport = await accept(socket, request or ConnectionRequest(limits=sessions.limits))
+        transport = await accept(socket, request)
         ending = await sessions.run(transport)
     except RefusedError as error:
         if transport is not None:
@@ -183,6 +195,10 @@ def limit_waiting(sessions: Sessions, accept: Accept) -> Accept:
     """Return an `Accept` that bounds how many peers wait for their first message: in all, and of one address.
 
     A peer that has not sent `start` yet has no session, so the limit of sessions does not count it.
+
+    Args:
+        sessions: The sessions, with their limits.
+        accept: The function to limit.
     """
     waiting = Counter[str]()
 

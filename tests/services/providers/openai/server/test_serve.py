@@ -321,7 +321,7 @@ async def test_a_brain_that_is_slow_to_leave() -> None:
 
 @pytest.mark.virtual
 async def test_a_server_that_is_cancelled() -> None:
-    """Whoever cancels `serve_socket` leaves no socket open."""
+    """Cancelling `serve_socket` leaves no socket open."""
     ours, theirs = pipe()
     with anyio.move_on_after(1):
         await serve_socket(theirs, ScriptedBrain)

@@ -207,7 +207,7 @@ async def test_a_barge_in() -> None:
 
 
 async def test_a_turn_that_was_overtaken_belongs_to_the_next() -> None:
-    """Who goes on before the answer has begun is answered once, to all of it."""
+    """A user who continues before the answer has begun gets one answer to all of it."""
     brain = Cascade(Ears("I would like", "a table for two", seconds=0.4), Mind(["Certainly."]), Voice())
     async with piped(lambda: brain) as (client, _):
         await client.speak(spoken("yes", 600), live=True)

@@ -331,7 +331,7 @@ def test_settings_of_one_response_hold_for_it_alone() -> None:
 
 
 def test_the_brain_is_told_how_the_session_begins() -> None:
-    """Who takes the turns, and what it was configured with."""
+    """The brain gets the turn control and its configuration."""
     assert Hand().first == [TurnControl()]
     assert Hand(vad=None, session={"instructions": "Be kind."}).first == [Configure(instructions="Be kind.")]
 
@@ -586,7 +586,7 @@ def test_what_is_not_cut_was_heard() -> None:
 
 
 def test_an_unplayed_item_that_is_deleted_was_not_heard() -> None:
-    """Who deletes an item that was not played says that nobody heard it."""
+    """Deleting an item that was not played reports that it was not heard."""
     hand = Hand()
     hand.client("response.create")
     item = answer(hand, "r", sound(300))[0]["item"]["id"]

@@ -150,7 +150,7 @@ async def test_pictures_may_be_shown_on_a_track() -> None:
 
 @pytest.mark.real
 async def test_tools_are_called_on_the_channel() -> None:
-    """And answered there."""
+    """Their results are sent there too."""
     call = ToolCall(call_id="", name="weather", arguments='{"city": "Paris"}')
     asked = []
 

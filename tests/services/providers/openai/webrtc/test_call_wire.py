@@ -93,7 +93,7 @@ def test_the_rest_of_what_was_cut_off_is_nobodys() -> None:
 
 
 def test_a_response_is_over_when_it_has_been_heard() -> None:
-    """And the tail of its sound has come."""
+    """The end also waits for the tail of its sound."""
     wire = sounding()
     assert done(wire) == []
     assert came(wire, "rate_limits.updated") == ["rate_limits.updated"]

@@ -1,11 +1,11 @@
-"""`RateLimit`: how often something may happen, with an allowance for bursts. No I/O."""
+"""`RateLimiter`: how often something may happen, with an allowance for bursts. No I/O."""
 
 from __future__ import annotations
 
-__all__ = ["RateLimit"]
+__all__ = ["RateLimiter"]
 
 
-class RateLimit:
+class RateLimiter:
     """Counts events against a rate (the generic cell rate algorithm: one number of state).
 
     Args:
