@@ -225,7 +225,7 @@ class ToolFinished(Frame, frozen=True, kw_only=True):
 
 
 def without_details(failure: Failure) -> Failure:
-    """Return a failure for a peer who is not the developer: with a general sentence, and nothing of its cause.
+    """Return a failure for a peer that is not the developer: with a general sentence, and nothing of its cause.
 
     The message of a `Failure` may be a provider's text, or that of any exception.
     """

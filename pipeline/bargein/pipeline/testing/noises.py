@@ -71,7 +71,7 @@ def breath(ms: float = 900.0, *, rate: int = 16_000, dbfs: float = -24.0, seed: 
 
 
 def keyboard(ms: float = 2000.0, *, rate: int = 16_000, dbfs: float = -14.0, seed: int = 0) -> Samples:
-    """Return somebody who types: about seven key strokes a second, each a click down and a weaker one up.
+    """Return the sound of typing: about seven key strokes a second, each a click down and a weaker one up.
 
     Args:
         ms: Length in milliseconds. Default 2000.

@@ -151,7 +151,7 @@ class Recorder:
                 channel.finish()
             file.flush(max(channel.sounded for channel in channels))
         except OSError as error:
-            # A full file loses its last second silently. The session is over, so nothing can be sent any more.
+            # A full file loses its last second silently. The session is over, so nothing more can be sent.
             if error.errno != errno.EFBIG and not self._reported:
                 log.error("the end of the recording %r is missing: %s", self.path, error)
         finally:

@@ -134,7 +134,7 @@ class WebRtcVad:
         latest = list(self._blocks)[-STEADY_BLOCKS:]
         quietest = min(latest)
         if max(latest) <= quietest * 10 ** (STEADY_DB / 10) and quietest > self._factor * self._floor:
-            self._blocks.extend([quietest] * 20)  # its level before does not count any more
+            self._blocks.extend([quietest] * 20)  # its earlier level no longer counts
         self._floor = min(self._blocks)
         self._power, self._count = 0.0, 0
 

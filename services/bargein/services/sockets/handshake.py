@@ -11,12 +11,12 @@ from urllib.parse import parse_qs, urlsplit
 __all__ = ["bearer_token", "http_response", "query_parameter", "repeated_header", "request_path"]
 
 SINGLE_HEADERS = ("host", "origin", "authorization")
-"""Headers that decide who may come in. With two of one, a proxy before this server may have checked the other one than
-is read here."""
+"""Headers that decide whether a client is let in. With two of one, a proxy before this server may have checked the
+other one than is read here."""
 
 
 def repeated_header(names: Iterable[str], *more: str) -> str:
-    """Return the header that decides who may come in and is there more than once; empty if there is none.
+    """Return a header that decides whether a client is let in and is there more than once; empty if there is none.
 
     Args:
         names: The names of all headers of a request, each as often as it is there.

@@ -36,7 +36,7 @@ class Ultravox(Realtime):
         agent: The id of an agent that is set up at Ultravox. The agent has its own model and greeting.
         input_rate: The rate of the user's audio in Hz.
         output_rate: The rate of the agent's audio in Hz.
-        first_speaker: `"user"` or `"agent"`: who speaks first in a new conversation.
+        first_speaker: `"user"` or `"agent"`: which side speaks first in a new conversation.
         max_call_seconds: How long one call may last, in seconds, up to an hour. Before that a new call takes over in a
             pause, and is told the conversation.
         buffer_ms: How far ahead of playback the server may send, in milliseconds.
