@@ -154,7 +154,7 @@ async def test_the_agents_sound_comes_at_the_rate_that_was_asked_for() -> None:
 
 
 @pytest.mark.virtual
-async def test_wishes_and_addresses_reach_the_builder() -> None:
+async def test_params_and_addresses_reach_the_builder() -> None:
     """Those of `start` before those of the address; a token does not."""
     peers = []
 
