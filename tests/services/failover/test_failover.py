@@ -545,7 +545,7 @@ async def test_the_first_is_tried_again_after_a_while_and_in_a_pause() -> None:
         assert brain.active == "OpenAIRealtime"
         assert switched(harness)[1:] == [("cascade", "OpenAIRealtime")]
         seeds = [event["item"]["content"][0]["text"].strip() for event in peer.of("conversation.item.create")]
-        assert seeds == ["One?", "One.", "Two?", STORY.strip()]
+        assert seeds == ["One?", "One.", "Two?", "One moment, please.", STORY.strip()]
         await harness.send(UserText(text="Three?"))
         await anyio.sleep(5)
         assert len(peer.replies) == 1
