@@ -436,7 +436,7 @@ async def test_another_question_while_a_tool_runs(meanwhile: bool) -> None:
         asked = anyio.current_time()
         harness.interrupt("the user wants to know something else")
         await harness.send(UserText("what is your name?"))
-        while (await harness.next(Text, seconds=60)).response_id == "r":
+        while (await harness.next(Text, within_seconds=60)).response_id == "r":
             pass
         waited = anyio.current_time() - asked
         assert (waited < 5) == meanwhile
