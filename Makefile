@@ -1,5 +1,6 @@
 # One command each: `make demo` opens a page to talk to, `make test` tests it, `make check` is what CI runs.
 # All set up a virtual environment of their own first; PYTHON names the interpreter to make it with (3.11 or newer).
+# Another Python gets another environment: `make test PYTHON=python3.13 VENV=.venv-3.13`.
 
 PYTHON ?= python3
 VENV := .venv

@@ -435,7 +435,7 @@ def test_answers_are_encoded(value: object, text: str) -> None:
 def test_a_misspelled_option() -> None:
     """The error names the function or class and the nearest option."""
     options: dict[str, Any] = {"time_out": 5}
-    with pytest.raises(TypeError, match=r"^tool\(time_out=\.\.\.\): .*did you mean timeout=\?$"):
+    with pytest.raises(TypeError, match=r"^tool\(time_out=\.\.\.\): .*did you mean timeout_seconds=\?$"):
         tool(**options)
     with pytest.raises(TypeError, match=r"^Toolbox\(tool=\.\.\.\): .*did you mean tools=\?$"):
         Toolbox(tool=[])  # type: ignore[call-arg]

@@ -304,16 +304,17 @@ def _extras() -> dict[str, list[str]]:
 
 
 def _requirements() -> list[tuple[str, str]]:
-    """Return each library that this distribution requires on this system, with the extra that requires it."""
+    """Return each library that this distribution requires on this platform, with the extra that requires it."""
     pairs = []
     for line in importlib.metadata.requires("bargein") or ():
-        if sys.platform == "win32" and re.search(r"sys_platform\s*!=\s*['\"]win32", line):
+        elsewhere = re.search(r"sys_platform\s*!=\s*['\"](\w+)", line)
+        if elsewhere and elsewhere[1] == sys.platform:  # such as uvloop, which does not exist for Windows
             continue
         name = re.match(r"[\w.-]+", line)
         extra = re.search(r"extra\s*==\s*['\"]([\w-]+)", line)
         if name:
             pairs.append((name[0], extra[1] if extra else ""))
-    return pairs
+    return list(dict.fromkeys(pairs))  # a library may be required twice, for different versions of Python
 
 
 def _version(name: str) -> str | None:

@@ -67,7 +67,7 @@ class Flite(TextToSpeech):
             await self._check_voice()
         with tempfile.TemporaryDirectory(prefix="bargein") as folder:
             text_file, wave_file = Path(folder) / "text", Path(folder) / "sound.wav"
-            text_file.write_text(text.replace("\0", " "))
+            text_file.write_text(text.replace("\0", " "), encoding="ascii")
             await self._run(*self._command, "-f", str(text_file), "-o", str(wave_file))
             samples = self._read(wave_file.read_bytes() if wave_file.exists() else b"")
         for at in range(0, len(samples), PIECE_SAMPLES):

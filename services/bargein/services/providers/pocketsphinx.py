@@ -94,7 +94,7 @@ class PocketSphinx(SpeechToText):
                 "1 or more"
             )
         self._library = import_extra("pocketsphinx", "pocketsphinx", "PocketSphinx")
-        self._grammar = grammar.read_text() if isinstance(grammar, Path) else grammar
+        self._grammar = grammar.read_text(encoding="utf-8") if isinstance(grammar, Path) else grammar
         self._keyphrases = {" ".join(each.lower().split()): at for each, at in (keyphrases or {}).items()}
         self._words = {**(words or {})}
         files = {name: str(path) for name, path in (("hmm", hmm), ("lm", lm), ("dict", dict)) if path}
@@ -229,7 +229,7 @@ class PocketSphinx(SpeechToText):
                 raise ValueError(f"{word!r} is not in the dictionary")
         with tempfile.TemporaryDirectory(prefix="bargein") as folder:
             path = Path(folder) / "keyphrases"
-            path.write_text("".join(f"{each} /{at:g}/\n" for each, at in self._keyphrases.items()))
+            path.write_text("".join(f"{each} /{at:g}/\n" for each, at in self._keyphrases.items()), encoding="utf-8")
             decoder.add_kws("keyphrases", str(path))
         decoder.activate_search("keyphrases")
 

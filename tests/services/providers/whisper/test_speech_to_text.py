@@ -91,13 +91,25 @@ async def test_speech_after_a_pause_is_heard_too() -> None:
 
 
 async def test_long_speech_is_heard_in_pieces() -> None:
-    """Three quarters of a minute without a pause of 200 ms."""
-    names = [each.name for each in utterances().values() if each.ms > 2_000][:14]
+    """More than 14 s: the words so far are given at the next pause, and are not transcribed again."""
+    names = [each.name for each in utterances().values() if each.ms > 2_000][:9]
+    sound = Sound(*(part for name in names for part in (speech(name), silence(240))))
     async with WhisperEar() as ear:
-        heard = words(await hear(ear, Sound(*map(speech, names))))
+        texts = [text async for text in ear.transcribe(sound)]
+    assert len(texts) == 2
+    assert texts[1].startswith(texts[0])
     said = [word for name in names for word in words(utterances()[name].text)]
-    assert sum(len(speech(name)) for name in names) > 40 * WhisperEar.rate
-    assert errors(said, heard) <= 0.15 * len(said)  # numbers are digits
+    assert errors(said, words(texts[1])) <= 0.15 * len(said)  # numbers are digits
+
+
+def test_a_long_sound_is_cut_where_it_is_quietest() -> None:
+    """If no pause was noticed, the model gets pieces of 20 s at most."""
+    samples = np.full(50 * WhisperEar.rate, 1_000, np.int16)
+    samples[17 * WhisperEar.rate :][: WhisperEar.rate] = 0
+    pieces = _model._pieces(samples)
+    assert 17 < len(pieces[0]) / WhisperEar.rate < 18
+    assert all(len(each) <= 20 * WhisperEar.rate for each in pieces)
+    assert np.array_equal(np.concatenate(pieces), samples)
 
 
 @pytest.mark.parametrize("parts", [(), (silence(1000),)], ids=["nothing", "silence"])

