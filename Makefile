@@ -44,7 +44,7 @@ bench: $(READY)
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# What shows it needs less than what tests it; who has the latter has both.
+# The demo needs fewer packages than the tests. An environment for the tests also runs the demo.
 define set_up
 	@echo "Setting up $(VENV) (once; $(2)) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

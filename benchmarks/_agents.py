@@ -25,7 +25,8 @@ class Echo(Processor):
 
 
 class Talks(Processor):
-    """Hears the sound, and speaks for that share of the time; and when asked, for so many tenths of a second."""
+    """Hears the sound, and speaks for that share of the time; and on request, for the given number of tenths of a
+    second."""
 
     def __init__(self, share: float, *, rate: int, asked: int) -> None:
         self.share = share

@@ -20,7 +20,7 @@ SECONDS = 5
 DELTA = 2400
 """Samples of 24 kHz in a delta."""
 PIECES = 5
-"""So many pieces of the user's sound are as long as a delta."""
+"""Number of pieces of the user's sound that are as long as a delta."""
 
 UPDATED = '{"type":"session.updated","session":{"id":"s","audio":{"input":{"turn_detection":null}}}}'
 CREATED = '{"type":"response.created","response":{"id":"%s","status":"in_progress"}}'

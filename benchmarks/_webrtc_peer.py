@@ -1,4 +1,4 @@
-"""Peers for `webrtc.py`, in a process of their own: they speak without end, and say when they were answered.
+"""Peers for `webrtc.py`, in their own process: they speak without end, and say when they were answered.
 
 Lines of JSON on the standard streams. First a number of peers comes in, then for each of them an offer goes out and its
 answer comes in. A number then lets the first of them interrupt so often; the milliseconds until silence go out.

@@ -1,4 +1,4 @@
-"""Peers of an agent, or of a bare echo, in a process of their own: they speak all the time, and read what comes.
+"""Peers of an agent, or of a bare echo, in their own process: they speak all the time, and read what comes.
 
 `_websocket_peer.py load URL COUNT SECONDS`: so many at once, in real time; prints how many messages came.
 `_websocket_peer.py cut URL TIMES` and `speak URL TIMES`: asks for a long answer, and while it comes sends an interrupt,

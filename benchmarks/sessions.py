@@ -1,8 +1,9 @@
 """How many concurrent sessions does one core carry?
 
-Each session gets 50 frames a second at one end and gives 50 at the other, through ten processors, either all fused or
-two of them in their own tasks. The result is the highest number of sessions at which the 99th percentile of the added
-latency stays below 10 ms. The floor is the same tasks and timers that hand each frame over by a bare function call.
+Each session receives 50 frames a second at one end and sends 50 at the other, through ten processors, either all fused
+or two of them in their own tasks. The result is the highest number of sessions at which the 99th percentile of the
+added latency stays below 10 ms. The floor is the same tasks and timers that hand each frame over by a bare function
+call.
 """
 
 from __future__ import annotations

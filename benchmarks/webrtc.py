@@ -1,6 +1,6 @@
 """What does a conversation over WebRTC cost?
 
-CPU time for a second of a session, with the peers in a process of their own (`_webrtc_peer.py`), which speak all the
+CPU time for a second of a session, with the peers in their own process (`_webrtc_peer.py`), which speak all the
 time (as browsers do: they send silence, too). The floor is a bare echo with aiortc: what comes is decoded and encoded
 again. Here the agent echoes as well, speaks half of the time, or only listens; with and without an ear, which is a
 resampler and a voice activity detector.

@@ -1,9 +1,9 @@
 """What does a conversation over a WebSocket cost?
 
 CPU time for a second of a session, 20 at once in real time: 50 messages of 20 ms come, and as many go. The peers are in
-a process of their own (`_websocket_peer.py`). The floor is a bare echo with `websockets`. Here the agent echoes as
-well, which is read, given its place in time, released when it is due by the pacer, measured, and written; or speaks
-half of the time; or only listens.
+their own process (`_websocket_peer.py`). The floor is a bare echo with `websockets`. Here the agent echoes as well,
+which is read, given its place in time, released when it is due by the pacer, measured, and written; or speaks half of
+the time; or only listens.
 
 And how long after a peer begins to speak, or says that it wants silence, does the last sound of the answer come?
 """

@@ -25,7 +25,7 @@ async def converse(model: Realtime) -> None:
     graph = Pipeline(Resample(model.profile.input_rate, channels=1), model, Spoken(), Pacer(), inputs=(Audio, UserText))
     async with Harness(graph) as harness:
         await harness.send(UserText("What time is it in Paris?"))
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         await anyio.sleep(1)
         harness.interrupt("I have heard enough")
         await anyio.sleep(1)  # until the sink has reported what was heard

@@ -10,7 +10,7 @@ from bargein.pipeline.testing import Scripted, framed, tone
 
 
 class Level(Frame, frozen=True):
-    """A frame of your own is one small class."""
+    """Your own frame is one small class."""
 
     what: str
     value: float

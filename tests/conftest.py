@@ -55,7 +55,7 @@ hypothesis.settings.load_profile("bargein")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give an async test its backends."""
+    """Parametrize an async test by its backends."""
     if "anyio_backend" in metafunc.fixturenames:
         marked = metafunc.definition.get_closest_marker
         chosen = VIRTUAL if marked("virtual") else REAL if marked("real") else BACKENDS

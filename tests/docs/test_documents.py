@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import pathlib
 import re
 import signal
@@ -10,6 +11,8 @@ import sys
 import urllib.request
 
 import pytest
+
+import bargein.pipeline
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -61,10 +64,65 @@ def test_servers_serve(path: pathlib.Path, block: str, tmp_path: pathlib.Path) -
             program.kill()
 
 
+FIRST_WEEK = {
+    "a tool and the page": ("tools", "run_page(agent)"),
+    "a realtime model from any microphone": ("change-brain", "OpenAIRealtime(api_key"),
+    "another brain": ("change-brain", "Deepgram(api_key"),
+    "a greeting": ("greeting", "greeting="),
+    "a processor that masks, and its test": ("own-processor", "(hidden,) = HideNumbers()"),
+    "one's own speech-to-text": ("own-speech-to-text", "SpeechToText"),
+    "a telephone call": ("telephone", "accept_twilio"),
+    "the answer to Twilio's webhook": ("telephone", "<Stream"),
+    "a recording and a transcript": ("recording", "json.dumps"),
+    "the camera with an overlay": ("video", "SampleFps(1)"),
+    "push to talk": ("push-to-talk", 'Turns(end="commit")'),
+    "another agent": ("handoff", "class Handoff"),
+    "idle users": ("idle-users", "idle_ms=10_000"),
+    "the time to the first audio": ("metrics", "Histogram("),
+}
+"""What people build in their first week: the recipe, and a part of its program."""
+
+
+@pytest.mark.parametrize("what", FIRST_WEEK)
+def test_programs_of_the_first_week_are_short(what: str) -> None:
+    """Each is one block of a recipe, of fewer than 45 lines."""
+    page, part = FIRST_WEEK[what]
+    lengths = [len(code.splitlines()) for code in python_blocks(ROOT / "docs/how-to" / f"{page}.md") if part in code]
+    assert lengths, f"no program of how-to/{page}.md has {part}"
+    assert min(lengths) < 45
+
+
 @pytest.mark.parametrize("path", WITH_CODE, ids=name)
 def test_imports_are_explicit(path: pathlib.Path) -> None:
     """A reader sees where each name comes from."""
     assert not re.search(r"^\s*from \S+ import \*", "\n".join(python_blocks(path)), re.MULTILINE)
+
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+PROGRAMS = [(path, "\n".join(python_blocks(path))) for path in WITH_CODE] + [
+    (path, path.read_text()) for path in EXAMPLES
+]
+
+
+@pytest.mark.parametrize(("path", "program"), PROGRAMS, ids=[name(path) for path, _ in PROGRAMS])
+def test_everyday_names_come_from_the_front_door(path: pathlib.Path, program: str) -> None:
+    """A reader sees one import line for them."""
+    for node in ast.walk(ast.parse(program)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bargein."):
+            everyday = [alias.name for alias in node.names if alias.name in bargein.__all__]
+            assert not everyday, f"{name(path)}: write `from bargein import {', '.join(everyday)}`"
+
+
+@pytest.mark.parametrize(("path", "program"), PROGRAMS, ids=[name(path) for path, _ in PROGRAMS])
+def test_frames_take_their_payload_by_position(path: pathlib.Path, program: str) -> None:
+    """`Text("Hello")`, as all documents write it."""
+    payloads: dict[str, tuple[str, ...]] = {
+        each: getattr(getattr(bargein.pipeline, each), "__match_args__", ()) for each in bargein.pipeline.__all__
+    }
+    for node in ast.walk(ast.parse(program)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            named = {keyword.arg for keyword in node.keywords}
+            assert not named & {*payloads.get(node.func.id, ())[:1]}, f"{name(path)}: {ast.unparse(node)}"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name)
@@ -79,3 +137,19 @@ def test_links_lead_somewhere(path: pathlib.Path) -> None:
     """Relative links name files that exist."""
     for target in re.findall(r"\]\(([^)#:\s]+?)(?:#[^)]*)?\)", FENCE.sub("", path.read_text())):
         assert (path.parent / target).exists(), f"{name(path)} links to {target}"
+
+
+SOURCES = [
+    str(path.relative_to(ROOT))
+    for folder in ROOT.iterdir()
+    if folder.name in {"pipeline", "processors", "services", "tests", "examples", "benchmarks", "docs"}
+    for path in folder.rglob("*")
+    if path.suffix in {".py", ".js"}
+]
+
+
+@pytest.mark.parametrize("path", [ROOT / "docs" / "design.md", ROOT / "CONTRIBUTING.md"], ids=name)
+def test_files_that_are_named_exist(path: pathlib.Path) -> None:
+    """Maintainers find the modules that the documents for them name."""
+    for file in re.findall(r"`([\w/]+\.(?:py|js))`", FENCE.sub("", path.read_text())):
+        assert any(f"/{source}".endswith(f"/{file}") for source in SOURCES), f"{name(path)} names {file}"

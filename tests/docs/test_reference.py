@@ -17,6 +17,7 @@ PAGES = sorted((ROOT / "docs" / "reference").glob("*.md"))
 INTERNAL = {
     "bargein.pipeline.frames": "offered by bargein.pipeline",
     "bargein.services.cli": "a command, described in the guide",
+    "bargein.services.cli.agents": "what stands behind that command",
     "bargein.services.providers.openai.server": "offered by bargein.services.providers.openai",
     "bargein.services.providers.openai.wire": "the messages of one protocol",
 }

@@ -37,7 +37,7 @@ def test_every_example_is_known() -> None:
 
 @pytest.mark.parametrize("name", SAYS)
 def test_examples_run(name: str) -> None:
-    """As a newcomer runs them, in a process of their own."""
+    """As a newcomer runs them, in their own process."""
     path = ROOT / "examples" / f"{name}.py"
     assert len(path.read_text().splitlines()) < 60, "one idea, under 60 lines"
     run = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=80, check=False)

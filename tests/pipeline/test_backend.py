@@ -37,7 +37,7 @@ async def test_a_host_is_not_a_child() -> None:
 
 
 async def test_scopes_left_open_are_closed() -> None:
-    """In order, down to the one that is named; the task's own go on working."""
+    """Scopes are closed in order, down to the named one. The task's own scopes stay open."""
     with anyio.CancelScope() as outer:
         for _ in range(3):
             anyio.CancelScope().__enter__()

@@ -62,10 +62,10 @@ def test_wrong_types_are_found() -> None:
     """The error names both ends, what each gives and takes, and the remedy."""
     refused(
         Pipeline(Mic(), ToText()),
-        r"'ToText' takes Transcript, but nothing above it gives that: 'Mic' gives Audio\. "
-        r"Insert a processor between 'Mic' and 'ToText' that gives Transcript; .*inputs=Transcript",
+        r"'ToText' takes Transcript, but no processor above it sends that: 'Mic' sends Audio\. "
+        r"Insert a processor between 'Mic' and 'ToText' that sends Transcript; .*inputs=Transcript",
     )
-    refused(Pipeline(Plain(), ToText()), "nothing above it gives that")
+    refused(Pipeline(Plain(), ToText()), "no processor above it sends that")
     assert Pipeline(Plain(), ToText(), inputs=Transcript).plan
     assert Pipeline(Mic(), Plain(), Sink()).plan
     assert Pipeline(Pass(), ToText()).plan
@@ -75,10 +75,10 @@ def test_wrong_types_are_found() -> None:
 def test_wrong_rates_are_found() -> None:
     """Also across processors that leave the sound as it is."""
     message = (
-        r"'Mic' gives audio at 48000 Hz, mono, but 'Narrow' takes 8000 or 16000 Hz, mono\. Insert Resample\(8000\)"
+        r"'Mic' sends audio at 48000 Hz, mono, but 'Narrow' takes 8000 or 16000 Hz, mono\. Insert Resample\(8000\)"
     )
     refused(Pipeline(Mic(), Narrow()), message)
-    refused(Pipeline(Mic(), Plain(), Narrow()), "'Plain' gives audio at 48000 Hz")
+    refused(Pipeline(Mic(), Plain(), Narrow()), "'Plain' sends audio at 48000 Hz")
     refused(Pipeline(Mic(), TagsText(), Narrow(), inputs=Text), message)
 
 
@@ -101,7 +101,7 @@ def test_cycles_are_found() -> None:
     ("processor", "message"),
     [
         (Loops().options(on_error="drop"), "'drop' loses one frame"),
-        (Plain().options(on_error="restart"), r"'restart' starts run\(\) anew"),
+        (Plain().options(on_error="restart"), r"'restart' restarts run\(\)"),
         (Plain().options(on_error="ignore"), "on_error is 'ignore'"),  # type: ignore[arg-type]
         (Waits().options(capacity=0), "capacity of 0"),
     ],
@@ -141,7 +141,7 @@ class Reports(Processor):
 
 def test_a_missing_report_is_pointed_out() -> None:
     """A brain that takes `Played` in a graph whose sink does not report it would never know what was heard."""
-    message = r"'Minds' takes Played, but no processor below it gives that. Below 'Minds' insert Pacer\(\)"
+    message = r"'Minds' takes Played, but no processor below it sends that. Below 'Minds' insert Pacer\(\)"
     with pytest.warns(LinkWarning, match=message):
         _ = Pipeline(Mic(), Minds(), Speaker()).plan
     with warnings.catch_warnings():
@@ -154,8 +154,8 @@ def test_a_missing_report_is_pointed_out() -> None:
 
 def test_types_and_rates_are_followed_through() -> None:
     """A pass, a switch and a merge of two rates hide nothing."""
-    refused(Pipeline(Mic(), Pass(), ToText()), "'ToText' takes Transcript, but nothing above it gives that")
-    refused(Pipeline(Mic(), Switch("a", a=Plain(), b=Plain()), ToText()), "nothing above it gives that")
+    refused(Pipeline(Mic(), Pass(), ToText()), "'ToText' takes Transcript, but no processor above it sends that")
+    refused(Pipeline(Mic(), Switch("a", a=Plain(), b=Plain()), ToText()), "no processor above it sends that")
     fast = Mic().options(name="fast")
     fast.audio_out = AudioFormat(24_000, 1)
-    refused(Pipeline(Branch(Mic(), fast), Plain(), Narrow()), "'Plain' gives audio at")
+    refused(Pipeline(Branch(Mic(), fast), Plain(), Narrow()), "'Plain' sends audio at")

@@ -147,7 +147,7 @@ async def test_the_users_error_wins_over_a_stuck_processor() -> None:
 
 @pytest.mark.virtual
 async def test_an_interrupt_lets_go_of_what_swallows_it() -> None:
-    """Work on a stale frame that ignores its cancellation fails its processor; by policy the session goes on."""
+    """Work on a stale frame that ignores its cancellation fails its processor; by policy the session continues."""
     async with Harness(Swallows().options(on_error="drop", name="culprit")) as harness:
         await harness.send(audio(0, epoch=0))
         await harness.settle()

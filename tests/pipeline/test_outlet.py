@@ -56,7 +56,8 @@ async def test_offer_drops_the_oldest() -> None:
 
 
 async def test_outputs_inherit_their_cause() -> None:
-    """For every kind: media caused by a reply belongs to it, events never expire, and nothing gets younger."""
+    """Media caused by a reply belongs to that reply, events never expire, and no output gets a newer epoch. This holds
+    for every kind."""
 
     class Both(Processor):
         def process(self, frame: Audio) -> Iterator[Text | Transcript]:

@@ -27,8 +27,8 @@ async def test_replies_are_finished_before_the_end() -> None:
     assert [frame.text for frame in harness.of(Text)] == ["a", "b"]
 
 
-async def test_a_lost_reply_is_reported_as_one() -> None:
-    """With on_error="drop" and "restart" the loop continues."""
+async def test_a_lost_reply_is_reported_once() -> None:
+    """The loop continues with on_error="drop" and with "restart"."""
 
     class Speaks(Processor):
         async def run(self, inbox: Inbox[Audio], out: Outlet[Text]) -> None:

@@ -85,7 +85,7 @@ async def test_a_tap_sees_every_hop() -> None:
 
 
 async def test_a_raising_tap_is_removed(caplog: pytest.LogCaptureFixture) -> None:
-    """An observer that raises is logged and removed; the session goes on."""
+    """An observer that raises is logged and removed; the session continues."""
     sink = Sink()
 
     def broken(_: Hop) -> None:

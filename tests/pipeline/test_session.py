@@ -34,7 +34,7 @@ EACH = [Plain, Waits, Loops, InThread]
 
 @pytest.mark.parametrize("kind", EACH)
 async def test_frames_come_out_in_order(kind: type[Processor]) -> None:
-    """Whatever the kind, what goes in comes out, in order, and the session ends."""
+    """For every kind of processor, all frames come out in order and the session ends."""
     async with Pipeline(kind(), kind()).session() as session:
         for at in range(100):
             await session.send(audio(at))
@@ -155,7 +155,7 @@ async def test_an_exception_ends_the_session(kind: type[Processor]) -> None:
 
 @pytest.mark.parametrize("kind", [Raises, RaisesLater, RaisesInThread])
 async def test_drop_loses_one_frame(kind: type[Processor]) -> None:
-    """With on_error="drop" the frame is lost, counted and reported, and the session goes on."""
+    """on_error="drop" loses the frame, counts and reports it, and the session continues."""
     async with Harness(kind().options(on_error="drop", name="culprit")) as harness:
         await harness.send(audio(0), audio(1), audio(2))
         await harness.end()
@@ -355,8 +355,8 @@ async def test_leaving_waits_for_a_cancel_under_way() -> None:
         assert session.statistics().tasks == 0
 
 
-async def test_nobody_reading_never_blocks() -> None:
-    """Not on the sweeps that are watched or timed either."""
+async def test_a_missing_reader_never_blocks() -> None:
+    """Sweeps that are watched or timed do not block either."""
     async with Pipeline(Plain()).session(output_capacity=4) as session:
         for at in range(600):
             await session.send(audio(at))
@@ -377,7 +377,7 @@ async def test_an_interrupt_counts_while_the_session_drains() -> None:
 
 @pytest.mark.virtual
 async def test_a_failure_while_draining_is_bounded_by_cancelling() -> None:
-    """Not by the time that draining was allowed."""
+    """The bound is that of cancelling, not that of draining."""
 
     class Shields(Processor):
         async def process(self, frame: Audio, out: Outlet[Audio]) -> None:

@@ -28,7 +28,7 @@ async def test_a_snapshot_is_frozen() -> None:
 
 @pytest.mark.virtual
 async def test_time_spent_waiting_is_counted() -> None:
-    """For a processor with an inbox: from taking a frame to asking for the next."""
+    """For a processor with an inbox, the time from taking a frame to asking for the next one counts."""
     async with Harness(Waits(0.5)) as harness:
         await harness.send(audio(), audio())
         await anyio.sleep(10)
@@ -36,7 +36,7 @@ async def test_time_spent_waiting_is_counted() -> None:
 
 
 async def test_time_spent_computing_is_estimated() -> None:
-    """For a fused processor: from one sweep in 256, and from every watched one."""
+    """For a fused processor, one sweep in 256 is timed, and every watched one."""
     seen: list[Hop] = []
     async with Harness(Plain()) as harness:
         with harness.watch(seen):

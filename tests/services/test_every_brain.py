@@ -138,7 +138,8 @@ async def rules(replies: list[Reply], tools: list[Any]) -> AsyncIterator[Brain]:
         made = [Rule("wait", last), Rule("{all...}", first)]
     else:
         said = f"{last}{{result:.0}}"  # whatever the result is
-        made = [Rule("what is {all...}", call=first[0], arguments=lambda _: json.loads(first[1]), result=said)]
+        asked = "what is the weather" + "".join(f" in {{{name}}}" for name in json.loads(first[1]))
+        made = [Rule(asked, call=first[0], result=said)]
     brain = Cascade(Ears(ASKED), Rules(made), Voice(words=True), tools=tools)
     offers = [Offer(first[0])] if not isinstance(first, str) and not tools else []
     yield Brain(*offers, brain, history=brain.history)
@@ -261,7 +262,7 @@ async def test_what_is_typed_is_answered(make: Any) -> None:
     """Between its boundaries, in text and sound of one response, and kept."""
     async with make(["Good morning to you."], []) as brain, session(brain) as harness:
         await harness.send(UserText(text="Hello."))
-        ended = await harness.next(ResponseEnded, within=60)
+        ended = await harness.next(ResponseEnded, within_seconds=60)
         frames = [
             frame for frame in harness.frames if isinstance(frame, ResponseStarted | Text | Audio | ResponseEnded)
         ]
@@ -283,7 +284,7 @@ async def test_what_is_said_is_answered(make: Any) -> None:
     said = np.repeat(np.concatenate([silence(800), utterances()["weather"].samples, silence(2000)]), 3)[::2]
     async with make(["It is sunny."], []) as brain, session(brain) as harness:
         await harness.play(list(framed(said, rate=24_000)))
-        ended = await harness.next(ResponseEnded, within=60)
+        ended = await harness.next(ResponseEnded, within_seconds=60)
         assert words(harness.frames, ended.response_id) == "It is sunny."
         assert [entry.text for entry in brain.history if entry.role == "user"] == ["What is the weather in Paris?"]
         await harness.session.cancel()
@@ -293,7 +294,7 @@ async def test_an_interrupt_ends_it_and_the_memory_is_what_was_heard(make: Any) 
     """Not a sample of the old answer comes after it; the next one does."""
     async with make([STORY, "Yes?"], []) as brain, session(brain) as harness:
         await harness.send(UserText(text="Tell me a story."))
-        await harness.next(Audio, within=60)
+        await harness.next(Audio, within_seconds=60)
         await anyio.sleep(3)
         number = harness.interrupt()
         came = len(harness.timeline)
@@ -307,9 +308,9 @@ async def test_an_interrupt_ends_it_and_the_memory_is_what_was_heard(make: Any) 
         assert kept == heard.strip()
         await harness.send(UserText(text="Wait."))
         first = harness.of(ResponseStarted)[0].response_id
-        ended = await harness.next(ResponseEnded, within=60)
+        ended = await harness.next(ResponseEnded, within_seconds=60)
         while ended.response_id == first:
-            ended = await harness.next(ResponseEnded, within=60)
+            ended = await harness.next(ResponseEnded, within_seconds=60)
         assert words(harness.frames, ended.response_id) == "Yes?"
         await harness.session.cancel()
 
@@ -318,7 +319,7 @@ async def test_what_nobody_heard_is_not_remembered(make: Any) -> None:
     """Written, and interrupted before it could be spoken."""
     async with make([STORY, "Yes?"], []) as brain, session(brain) as harness:
         await harness.send(UserText(text="Tell me a story."))
-        await harness.next(ResponseStarted, within=60)
+        await harness.next(ResponseStarted, within_seconds=60)
         harness.interrupt()
         await anyio.sleep(3)
         assert [entry.remembered.strip() for entry in brain.history if entry.role == "assistant"] in ([], [""])
@@ -337,7 +338,7 @@ async def test_tools_are_run_and_answered(make: Any) -> None:
 
     async with make([("weather", '{"city": "Paris"}'), "It is sunny."], [weather]) as brain, session(brain) as harness:
         await harness.send(UserText(text="What is the weather in Paris?"))
-        await harness.next(Audio, within=60)
+        await harness.next(Audio, within_seconds=60)
         await anyio.sleep(5)
         assert cities == ["Paris"]
         assert "".join(frame.text for frame in harness.of(Text)).strip() == "It is sunny."
@@ -349,9 +350,9 @@ async def test_the_application_may_answer_calls(make: Any) -> None:
     """Where the brain has no tools."""
     async with make([("weather", "{}"), "It is sunny."], []) as brain, session(brain) as harness:
         await harness.send(UserText(text="What is the weather?"))
-        call = await harness.next(ToolCall, within=60)
+        call = await harness.next(ToolCall, within_seconds=60)
         await harness.send(ToolResult(call_id=call.call_id, output="sunny"))
-        await harness.next(Audio, within=60)
+        await harness.next(Audio, within_seconds=60)
         assert words(harness.frames, harness.of(Text)[0].response_id) != ""
         await harness.session.cancel()
 
@@ -380,8 +381,8 @@ async def test_at_any_millisecond_the_memory_is_what_was_released(make: Any) -> 
             """How much sound was released of an answer that was interrupted after so long, and what is remembered."""
             came = len(harness.timeline)
             await harness.send(UserText(text="What is there to say?"))
-            name = (await harness.next(ResponseStarted, within=60)).response_id
-            await harness.next(Audio, within=60)
+            name = (await harness.next(ResponseStarted, within_seconds=60)).response_id
+            await harness.next(Audio, within_seconds=60)
             await anyio.sleep(seconds)
             harness.interrupt()
             await anyio.sleep(1.2)

@@ -33,7 +33,7 @@ class CancellationIgnored(BaseException):
 class run_cancellable(Generic[T]):  # noqa: N801 - awaited like a function
     """Await a coroutine that may ignore its cancellation: `await run_cancellable(coroutine, scope, is_cancelled)`.
 
-    Structured concurrency waits for a cancelled task for as long as that takes. One `except BaseException: pass` around
+    Structured concurrency waits for a cancelled task without a time limit. One `except BaseException: pass` around
     an await in a loop would therefore keep a call open for ever, using a whole processor core.
 
     Args:

@@ -57,7 +57,7 @@ def _flows(plan: Plan, inputs: Kinds) -> list[Kinds]:
             passing = frozenset(kind for kind in arrived if kind is Frame or not contract.accepts(kind))
             leaving = passing | _data(contract.gives)
             if Frame in contract.takes and Frame in contract.gives:
-                leaving = arrived  # it gives on what it gets, whatever that is
+                leaving = arrived  # it passes on what it gets, of any class
         for after in node.after:
             arriving[after.index] |= leaving
     return arriving
@@ -73,7 +73,7 @@ def _check_policy(node: Node) -> None:
     if policy == "drop" and contract.kind is ProcessorKind.LOOP:
         raise LinkError(f"{node.name!r}: on_error='drop' loses one frame, but run() owns its loop; use 'restart'")
     if policy == "restart" and contract.kind is not ProcessorKind.LOOP:
-        raise LinkError(f"{node.name!r}: on_error='restart' starts run() anew, but it has process(); use 'drop'")
+        raise LinkError(f"{node.name!r}: on_error='restart' restarts run(), but it has process(); use 'drop'")
     if processor.capacity is not None and processor.capacity < 1:
         raise LinkError(f"{node.name!r}: a capacity of {processor.capacity}; an inbox holds at least 1 frame")
 
@@ -90,12 +90,12 @@ def _check_fed(plan: Plan, node: Node, flows: list[Kinds]) -> None:
         return
     if any(issubclass(kind, want) or issubclass(want, kind) for kind in arriving for want in contract.data):
         return
-    before = " and ".join(f"{each.name!r} gives {names(each.contract.gives)}" for each in node.before if each.contract)
+    before = " and ".join(f"{each.name!r} sends {names(each.contract.gives)}" for each in node.before if each.contract)
     near = next((each for each in node.before if each.contract), None)
     between = f" between {near.name!r} and {node.name!r}" if near else ""
     raise LinkError(
-        f"{node.name!r} takes {names(contract.data)}, but nothing above it gives that: {before}. "
-        f"Insert a processor{between} that gives {names(contract.data)}; "
+        f"{node.name!r} takes {names(contract.data)}, but no processor above it sends that: {before}. "
+        f"Insert a processor{between} that sends {names(contract.data)}; "
         f"or, if the application sends it, say so: Pipeline(..., inputs={min(kind.__name__ for kind in contract.data)})"
     )
 
@@ -128,7 +128,7 @@ def _check_format(source: Node, have: AudioFormat, target: Node, want: AudioForm
     rate = (rates or offered or (16000,))[0] if wrong_rate else (offered or rates or (16000,))[0]
     resample = f"Resample({rate}, channels={want.channels})" if wrong_channels else f"Resample({rate})"
     raise LinkError(
-        f"{source.name!r} gives audio at {have}, but {target.name!r} takes {want}. "
+        f"{source.name!r} sends audio at {have}, but {target.name!r} takes {want}. "
         f"Insert {resample} between {source.name!r} and {target.name!r}"
     )
 
@@ -154,7 +154,7 @@ def _check_loopback(plan: Plan) -> None:
 
 
 def _check_reports(plan: Plan, inputs: Kinds) -> None:
-    """Warn of a processor that takes reports, such as `Played`, which no processor below it gives.
+    """Warn of a processor that takes reports, such as `Played`, which no processor below it sends.
 
     Only graphs from a source to a sink of sound are checked: in others the application or a test may play.
     """
@@ -174,7 +174,7 @@ def _check_reports(plan: Plan, inputs: Kinds) -> None:
             if not kind.missing_giver or given or kind in inputs or Frame in inputs:
                 continue
             warnings.warn(
-                f"{node.name!r} takes {kind.__name__}, but no processor below it gives that. "
+                f"{node.name!r} takes {kind.__name__}, but no processor below it sends that. "
                 f"Below {node.name!r} insert {kind.missing_giver}; "
                 f"or, if the application sends it, say so: Pipeline(..., inputs={kind.__name__})",
                 LinkWarning,

@@ -1,4 +1,5 @@
-"""The contract of a processor, read from its annotations: its kind, what it takes, what it gives."""
+"""The contract of a processor, read from its annotations: its kind, the frames that it takes and the frames that it
+sends."""
 
 from __future__ import annotations
 
@@ -29,15 +30,15 @@ class ProcessorKind(enum.Enum):
     """The three kinds of processors. Each adds one power."""
 
     SYNC = "sync"
-    """A generator: `process(frame)`. No task and no queue of its own."""
+    """A generator: `process(frame)`. It has no task and no queue."""
     ASYNC = "async"
-    """It awaits: `async process(frame, out)`. One frame at a time, in a task of its own."""
+    """It awaits: `async process(frame, out)`. One frame at a time, in its own task."""
     LOOP = "loop"
     """It owns its loop: `async run(inbox, out)`."""
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True):
-    """The frame classes that a processor takes and gives."""
+    """The frame classes that a processor takes and sends."""
 
     kind: ProcessorKind
     """The kind of the processor."""
@@ -191,7 +192,7 @@ def _yields(where: str, hint: Any) -> Kinds:
     if typing.get_origin(hint) in _ITERABLES:
         return _kinds(where, "the return value", typing.get_args(hint)[0])
     raise ContractError(
-        f"{where} returns {hint!r}; expected Iterator[SomeFrame | Other], or None when it gives nothing"
+        f"{where} returns {hint!r}; expected Iterator[SomeFrame | Other], or None when it sends nothing"
     )
 
 

@@ -54,7 +54,7 @@ class DeliveryHost(Protocol):
 
 
 def connect(host: DeliveryHost, stage: Stage) -> None:
-    """Give a stage its delivery tables, its step and its entrance."""
+    """Set the delivery tables, the step and the entrance of a stage."""
     stage.table = DeliveryTable(lambda kind: _compile(host, stage, kind, observed=False))
     stage.observed_table = DeliveryTable(lambda kind: _compile(host, stage, kind, observed=True))
     stage.step = _compile_step(host, stage)
@@ -74,12 +74,11 @@ def _compile(host: DeliveryHost, stage: Stage, kind: type[Frame], *, observed: b
         raise ContractError(f"{stage.name!r} emitted a {kind.__name__}, which is not a Frame")
     if stage.contract is not None and not stage.contract.promises(kind):
         raise ContractError(
-            f"{stage.name!r} emitted {kind.__name__}, but its annotations say that it gives "
+            f"{stage.name!r} emitted {kind.__name__}, but its annotations declare "
             f"{names(stage.contract.gives)}; add {kind.__name__} to them"
         )
-    if (
-        stage.ended and kind.delivery is not Delivery.UPSTREAM
-    ):  # upstream frames are delivered until the graph has ended
+    # Upstream frames are delivered until the graph has ended.
+    if stage.ended and kind.delivery is not Delivery.UPSTREAM:
         return lambda _: _count_late(stage)
     if kind.delivery is Delivery.URGENT:
         return lambda frame: host.broadcast(stage, frame)
@@ -104,6 +103,7 @@ def _compile_fan(host: DeliveryHost, stage: Stage, heads: list[Node], kind: type
             if between.inbox is not None and each.fused:
                 enter = _enter_through(between, enter)
         enters.append(enter)
+    # One target is the usual case. Without the loop below, a hop costs one call less.
     if len(enters) == 1:
         return enters[0]
 
@@ -118,6 +118,7 @@ def _compile_switch(host: DeliveryHost, stage: Stage, kind: type[Frame], observe
     """Return delivery to the branch that the stage's router chooses for each frame."""
     router = stage.router
     assert router is not None
+    # The branches are compiled once, here. For each frame only the choice is left.
     branches: dict[str, Deliver] = {}
     for name, branch in router.branches.items():
         inside = getattr(branch, "processors", (branch,))  # a graph's, or the one
@@ -176,6 +177,7 @@ def _compile_step(host: DeliveryHost, stage: Stage) -> Deliver:
     counters, epoch, failed = stage.counters, host.epoch, host.failed
     if process is None:
         return host.leave
+    # A processor that sends nothing, such as a sink, returns None and not a generator, so it is not iterated.
     if not stage.produces:
 
         def swallow(frame: Frame) -> None:
@@ -197,6 +199,8 @@ def _compile_step(host: DeliveryHost, stage: Stage) -> Deliver:
             return
         counters.frames_in += 1
         try:
+            # Output inherits the epoch of its cause. A live frame is the usual cause and has nothing to pass on, so
+            # this branch saves the comparison for each output.
             if cause == LIVE:
                 for out in process(frame):
                     counters.frames_out += 1
@@ -230,6 +234,7 @@ def _compile_observed_step(host: DeliveryHost, stage: Stage) -> Deliver:
         began = perf_counter_ns()
         try:
             for out in process(frame):
+                # The clock stops while an output is delivered, so that the processors below are not counted here.
                 counters.timed_ns += perf_counter_ns() - began
                 counters.frames_out += 1
                 deliver = table[type(out)]

@@ -22,7 +22,7 @@ def import_extra(module: str, extra: str, user: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != module:  # the library is there, and one of its own imports is missing: show that one
+        if error.name != module:  # the library is there, and one of its imports is missing: show that one
             raise
         raise ModuleNotFoundError(
             f"{user} needs {module}, which is not installed; pip install 'bargein[{extra}]'", name=module

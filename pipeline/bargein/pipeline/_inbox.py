@@ -275,7 +275,7 @@ class Inbox(Generic[F_co]):
         self._lingering = True
 
     def _end_upstream(self) -> None:
-        """Accept that no upstream frame will come any more, because everything below has ended."""
+        """Accept that no more upstream frames come, because everything below has ended."""
         self._upstream_ended = True
         self._wake_receiver()
 

@@ -86,7 +86,7 @@ class Interrupts:
             # The sweep is at the emitter, so no processor below it is in the middle of its generator.
             self._spread_fused(fused, frame)
             return
-        host.sweeper.put_off(partial(self._spread_fused, fused, frame))
+        host.sweeper.defer(partial(self._spread_fused, fused, frame))
         host.sweeper.settle()
 
     def _spread_fused(self, fused: list[Stage], frame: Frame) -> None:

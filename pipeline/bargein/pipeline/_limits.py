@@ -44,6 +44,6 @@ def emit_limit_error(question: str = "does a loop in process() never end?") -> E
 def future_epoch_error(frame: Frame, number: int) -> FrameError:
     """Return the error for a frame whose epoch has not begun, so that it would outlive interrupts to come."""
     return FrameError(
-        f"{frame!r} belongs to epoch {frame.epoch}, but the session is in epoch {number}; "
+        f"a {type(frame).__name__} belongs to epoch {frame.epoch}, but the session is in epoch {number}; "
         "a reply takes the epoch in which it begins: use out.reply()"
     )

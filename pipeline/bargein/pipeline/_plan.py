@@ -30,7 +30,7 @@ class Node:
         self.after: list[Node] = []
         self.below = 0  # bit mask of the indexes of the nodes that it reaches
         self.above = 0  # bit mask of the indexes of the nodes that reach it
-        self.group: tuple[str, ...] = ()  # names of the nested graphs it stands in, outermost first
+        self.group: tuple[str, ...] = ()  # names of the nested graphs that contain it, outermost first
 
     @property
     def fused(self) -> bool:
@@ -155,7 +155,7 @@ def _sorted(
             if not incoming[target]:
                 ready.append(target)
     if len(order) < len(processors):
-        circle = _circle([at for at in range(len(processors)) if at not in set(order)], outgoing)
+        circle = _find_cycle([at for at in range(len(processors)) if at not in set(order)], outgoing)
         path = " -> ".join(repr(processors[at][0]) for at in [*circle, circle[0]])
         raise LinkError(
             f"a cycle: {path}. To send something back, drop the last link and give its frame class "
@@ -164,12 +164,12 @@ def _sorted(
     return order
 
 
-def _circle(left: list[int], outgoing: list[list[int]]) -> list[int]:
+def _find_cycle(unsorted: list[int], outgoing: list[list[int]]) -> list[int]:
     """Return one cycle among the nodes that could not be sorted."""
-    remaining = set(left)
+    remaining = set(unsorted)
     while dead := {at for at in remaining if not remaining.intersection(outgoing[at])}:
         remaining -= dead  # these lie behind the cycle
-    at = next(each for each in left if each in remaining)
+    at = next(each for each in unsorted if each in remaining)
     walked: list[int] = []
     while at not in walked:
         walked.append(at)

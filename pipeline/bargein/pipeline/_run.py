@@ -115,7 +115,7 @@ class Run:
             if target.inbox is not None:
                 target.inbox._put_upstream(frame)
             else:
-                self.sweeper.put_off(partial(target.enter, frame))
+                self.sweeper.defer(partial(target.enter, frame))
         if not targets:
             self.leave(frame)
         self.sweeper.settle()
@@ -174,7 +174,7 @@ class Run:
             stage.returned = True
             return
         if self.sweeper.active:
-            self.sweeper.put_off(partial(self.end, stage))
+            self.sweeper.defer(partial(self.end, stage))
             return
         self.sweeper.run(lambda _: self.end(stage), End())
 
@@ -200,7 +200,7 @@ class Run:
         """Report an exception that the session survives: to the log, and as a `Failure` to the processors above."""
         message = f"{stage.name} {what}: {type(error).__name__}: {error}"
         log.warning("%s", message)
-        self.sweeper.put_off(partial(self.send_up, stage, Failure(message, stage.name, error)))
+        self.sweeper.defer(partial(self.send_up, stage, Failure(message, stage.name, error)))
         self.sweeper.settle()
 
     def fail(self, stage: Stage | None, error: BaseException, frame: Frame | None = None) -> None:

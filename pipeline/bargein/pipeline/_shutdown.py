@@ -22,7 +22,7 @@ class Shutdown:
         run: The run of the session.
         cancel_seconds: Bound of `stop`.
         drain_seconds: Bound of `drain`.
-        release: Called once when nothing of the session runs any more, so that its processors may be used again.
+        release: Called once when the session has stopped completely, so that its processors may be used again.
     """
 
     def __init__(self, run: Run, cancel_seconds: float, drain_seconds: float, release: Callable[[], None]) -> None:
@@ -30,7 +30,7 @@ class Shutdown:
         self.finished = anyio.Event()
         """Set when the graph has ended."""
         self.over = anyio.Event()
-        """Set when nothing runs any more."""
+        """Set when everything has stopped."""
         self._run = run
         self._cancel_seconds = cancel_seconds
         self._drain_seconds = drain_seconds
@@ -52,7 +52,7 @@ class Shutdown:
         self._set_finished()
 
     async def wait_over(self) -> bool:
-        """Wait until nothing runs any more, within the bound of draining. Returns whether that came true."""
+        """Wait until everything has stopped, within the bound of draining. Returns whether that came true."""
         return await wait_at_most(self.over, self._drain_seconds)
 
     async def drain(self) -> BaseException | None:
@@ -88,7 +88,7 @@ class Shutdown:
         self._stopping = anyio.Event()
         tasks = self.tasks
         try:
-            if tasks.needed:
+            if tasks.has_tasks:
                 tasks.cancel()
                 with anyio.CancelScope(shield=True):
                     half = self._cancel_seconds / 2
@@ -122,7 +122,7 @@ class Shutdown:
 
     def _set_finished(self) -> None:
         self.finished.set()
-        if not self.tasks.needed:  # a graph with tasks is over when they are, one without at once
+        if not self.tasks.has_tasks:  # a graph with tasks is over when they are, one without at once
             self.over.set()
 
 

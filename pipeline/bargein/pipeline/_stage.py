@@ -87,7 +87,7 @@ class Stage:
         self.epoch = epoch
         self.counters = Counters()
         self.router = processor if isinstance(processor, Router) else None
-        # A generator must be iterated even if it declares that it gives nothing.
+        # A generator must be iterated even if it declares that it sends nothing.
         self.produces = contract is not None and (
             bool(contract.gives) or isgeneratorfunction(getattr(processor, "process", None))
         )
@@ -115,19 +115,19 @@ class Stage:
         return bool(self.processor.blocking)
 
     def outputs(self, frame: Frame) -> Iterable[Any]:
-        """Return what its `process` makes of a frame. What a sink returns is ignored."""
+        """Return the result of its `process` for a frame. What a sink returns is ignored."""
         outputs = self.processor.process(frame)
         return outputs if self.produces else ()
 
     def stop(self) -> None:
-        """Deliver nothing of it any more."""
+        """Stop delivering its frames."""
         self.ended = True
-        self.table.clear()  # entries are compiled anew, and then count what comes late
+        self.table.clear()  # entries are compiled again, and then count what comes late
         self.observed_table.clear()
 
     def not_a_frame(self, value: object) -> ContractError:
         """Return the error for emitting something that is not a frame."""
-        return ContractError(f"{self.name!r} emitted {type(value).__name__} {value!r:.60}, which is not a Frame")
+        return ContractError(f"{self.name!r} emitted an object of type {type(value).__name__}, which is not a Frame")
 
     def statistics(self) -> ProcessorStatistics:
         """Return its counters, frozen."""

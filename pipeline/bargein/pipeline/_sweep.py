@@ -71,6 +71,7 @@ class Sweeper:
         self.left = 0
         try:
             deliver(frame)
+        # The failure is already recorded in the run; `Unwind` only leaves the nested calls of the sweep.
         except Unwind:
             pass
         finally:
@@ -78,11 +79,11 @@ class Sweeper:
         if self._later:
             self._settle()
 
-    def put_off(self, action: Callable[[], None]) -> None:
+    def defer(self, action: Callable[[], None]) -> None:
         """Do something at the end of the sweep that is under way. Without one, the caller calls `settle`."""
         self._later.append(action)
 
-    def put_off_end(self, action: Callable[[], None]) -> None:
+    def defer_end(self, action: Callable[[], None]) -> None:
         """End the application's input, now or at the end of the sweep that is under way."""
         self._ending = action
         self._later.append(action)
@@ -106,6 +107,7 @@ class Sweeper:
         rounds = 0
         while self._later and host.failure is None:
             rounds += 1
+            # Two processors that answer each other would otherwise keep the event loop here for ever.
             if rounds > EMIT_LIMIT:
                 host.fail(
                     None, emit_limit_error("do processors answer each other for ever, one upstream and one down?")
@@ -135,11 +137,12 @@ class Sweeper:
     async def wait_for_room(self, stage: Stage) -> None:
         """Wait until everything that `stage` has just overfilled has room again.
 
-        When the wait is cancelled, the frames are in the inboxes all the same. The stage then owes the wait, and its
-        next send waits first. So the bound holds and no frame is dropped.
+        When the wait is cancelled, the frames are in the inboxes all the same. The stage then waits before its next
+        send. So the bound holds and no frame is dropped.
         """
         full, self.overfull[:] = self.overfull[:], []
         try:
+            # A sweep may overfill one inbox several times. It is waited for once.
             for inbox in dict.fromkeys(full):
                 await inbox._wait_for_room()
         except BaseException:
@@ -151,5 +154,6 @@ class Sweeper:
         while stage.unpaid:
             inbox = stage.unpaid[0]
             await inbox._wait_for_room()
+            # The list may have changed during the wait.
             if inbox in stage.unpaid:
                 stage.unpaid.remove(inbox)

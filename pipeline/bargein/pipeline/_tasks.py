@@ -54,7 +54,7 @@ class Tasks:
         self._entering = False
 
     @property
-    def needed(self) -> bool:
+    def has_tasks(self) -> bool:
         """Whether there is anything to run: a graph that is fused throughout runs in its senders' tasks."""
         return bool(self._stages or self._managed)
 
@@ -83,6 +83,8 @@ class Tasks:
         state.cancelling = True
         if state.group is not None:
             state.group.cancel_scope.cancel()
+        # While contexts are entered there is no task group yet. The last scope is that of the context that is being
+        # entered.
         if self._entering:
             self._scopes[-1].cancel()
         for stage in self._stages:
@@ -100,6 +102,7 @@ class Tasks:
         Processors that take upstream frames first receive the last of them.
         """
         deadline = anyio.current_time() + self._drain_seconds
+        # A context that waits when it is left is cancelled at this time, so ending has a bound.
         for scope in self._scopes:
             scope.deadline = deadline
         if not self._lingering:
@@ -114,7 +117,7 @@ class Tasks:
         self._end_next_upstream()
 
     def _end_next_upstream(self) -> None:
-        """Tell the lowest processor that takes upstream frames that no more will come.
+        """Notify the lowest processor that takes upstream frames that no more will come.
 
         What it answers is still delivered to those above it; their turn comes when it has ended.
         """
@@ -214,11 +217,15 @@ class Tasks:
         except Unwind:
             pass
         except CancellationIgnored:
+            # While the session is being cancelled, `cancel` reports the name. At any other time the stage has lost its
+            # task, so the session fails.
             if state.cancelling:
                 state.unstoppable.append(stage.name)
             else:
                 run.fail(stage, ignored_cancellation(stage))
         except anyio.get_cancelled_exc_class() as error:
+            # Only a cancellation by this session passes on. Another one comes from an asyncio task or future that other
+            # code has cancelled, and is a failure of the processor.
             if state.is_cancelled_in(scope):
                 raise
             run.fail(stage, cancelled_from_outside(stage, error))
@@ -242,6 +249,7 @@ class Tasks:
             await drive(state, stage, inbox)
         if stage not in self._lingering:
             inbox._close()
+        # Replies are child tasks of the stage. `End` may pass only when none of them can still send.
         while stage.counters.replies:
             stage.replies_done = anyio.Event()
             await stage.replies_done.wait()

@@ -120,7 +120,7 @@ class Worker:
     def _serve_next(self) -> bool:
         """Wait for a call and run it. Return whether to go on.
 
-        This is a function of its own so that no frame holds the last call while the thread waits for the next one. What
+        This is a separate function so that no frame holds the last call while the thread waits for the next one. What
         the call's function refers to, such as a loaded model, would otherwise live on until the interpreter exits, when
         some native libraries abort the process if they are destroyed.
         """
@@ -137,6 +137,6 @@ class Worker:
     def _notify(self, event: anyio.Event) -> bool:
         try:
             self._post(event.set)
-        except RuntimeError:  # the event loop is gone, so no task waits any more
+        except RuntimeError:  # the event loop is gone, so no task is waiting
             return False
         return True

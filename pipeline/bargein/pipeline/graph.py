@@ -225,8 +225,7 @@ class Pipeline(Graph):
         if len({id(step) for step in steps}) < len(steps):
             twice = next(step for at, step in enumerate(steps) if any(step is other for other in steps[:at]))
             raise LinkError(
-                f"{twice!r} is used twice in {type(self).__name__}; a processor keeps state and stands in one place. "
-                "Make a second one"
+                f"{twice!r} is used twice in {type(self).__name__}; a processor keeps state. Make a second one"
             )
         self.link(*steps)
 

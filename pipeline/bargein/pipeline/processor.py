@@ -15,7 +15,7 @@ from .frames import Frame
 __all__ = ["OnError", "Pass", "Processor", "as_processor"]
 
 OnError = Literal["raise", "drop", "restart"]
-"""What an exception in a processor does: end the session, lose one frame, or start the processor anew."""
+"""What an exception in a processor does: end the session, lose one frame, or restart the processor."""
 
 
 class Processor:
@@ -26,7 +26,7 @@ class Processor:
         # Sync: a generator. No task and no queue.
         def process(self, frame: Audio) -> Iterator[Audio]: ...
 
-        # Async: it awaits. One frame at a time, in a task of its own.
+        # Async: it awaits. One frame at a time, in its own task.
         async def process(self, frame: Transcript, out: Outlet[Text]) -> None: ...
 
         # Loop: it owns its loop.
@@ -54,11 +54,12 @@ class Processor:
     audio_in: AudioFormat | None = None
     """The sound that it can take. None for any."""
     audio_out: AudioFormat | None = None
-    """The sound that it gives. None when it gives the sound as it came in."""
+    """The sound that it sends. None when it sends the sound in the format in which it came."""
 
     contract_: ClassVar[Contract | None] = None
     is_adapter: bool = False
-    """Whether a graph placed it as an adapter of another processor. Then nothing above need give what it takes."""
+    """Whether a graph placed it as an adapter of another processor. Then no processor above has to send what it
+    takes."""
     _session: object = None  # the session that runs it, which alone may use it
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -80,7 +81,7 @@ class Processor:
 
     @property
     def contract(self) -> Contract:
-        """The frame classes that it takes and gives.
+        """The frame classes that it takes and sends.
 
         Raises:
             ContractError: An annotation names something that cannot be found, or there is no method to read.
@@ -96,7 +97,7 @@ class Processor:
                 "Import it at run time, not only under TYPE_CHECKING"
             ) from error
         if contract is None:
-            raise ContractError(f"{cls.__name__} defines neither process() nor run(), so it cannot stand in a graph")
+            raise ContractError(f"{cls.__name__} defines neither process() nor run(), so it cannot be part of a graph")
         cls.contract_ = contract
         return contract
 
@@ -161,7 +162,7 @@ def _read(cls: type[Processor], local: dict[str, Any] | None) -> Contract | None
 
 
 class Pass(Processor):
-    """Take frames and give them on unchanged.
+    """Take frames and pass them on unchanged.
 
     In a line it changes nothing. As one branch among others it is the unprocessed path beside the processed one.
 
@@ -189,6 +190,9 @@ class _Function(Processor):
 
 def as_processor(step: object) -> Processor:
     """Return a step of a graph as a processor: a processor as it is, an annotated function wrapped.
+
+    Args:
+        step: A `Processor`, or a function with type annotations.
 
     Raises:
         ContractError: The step is something else. The message shows it.

@@ -99,7 +99,7 @@ class Session:
         run.on_failure = self._on_failure
         run.on_finished = self._on_finished
         tasks = self._shutdown.tasks
-        if tasks.needed:
+        if tasks.has_tasks:
             try:
                 await tasks.start()
             except BaseException as error:
@@ -148,7 +148,7 @@ class Session:
         """
         self._check_begun()
         self._takes_input = False
-        self._run.sweeper.put_off_end(self._end_now)
+        self._run.sweeper.defer_end(self._end_now)
 
     def _end_now(self) -> None:
         if self._state != "running":
@@ -170,7 +170,7 @@ class Session:
         self._check_begun()
         self._discard_output()
         self._takes_input = False
-        self._run.sweeper.put_off_end(self._close_input)
+        self._run.sweeper.defer_end(self._close_input)
         await self._shutdown.finished.wait()
         await self._shutdown.wait_over()
 
@@ -203,6 +203,9 @@ class Session:
         A frame that travels upstream goes to every processor that takes it. Media or text with an epoch is treated as
         part of a reply of that epoch.
 
+        Args:
+            frame: The frame to put in.
+
         Raises:
             SessionError: The session has ended.
             Exception: What a fused processor raised.
@@ -222,7 +225,11 @@ class Session:
                 await checkpoint()
 
     def offer(self, frame: Frame) -> None:
-        """Put a frame in without waiting. Where an inbox is full, its oldest frame is dropped and counted."""
+        """Put a frame in without waiting. Where an inbox is full, its oldest frame is dropped and counted.
+
+        Args:
+            frame: The frame, as for `send`.
+        """
         self._feed(frame)
         self._run.trim()
 
@@ -290,7 +297,7 @@ class Session:
         if run.discarded and not run.is_read and self._state == "running":
             warnings.warn(
                 f"{run.discarded} frames left the graph before there was a reader, and were dropped; "
-                "read in a task of its own while you send, or allow more: session(output_capacity=...)",
+                "read in another task while you send, or allow more: session(output_capacity=...)",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -331,7 +338,7 @@ class Session:
     def _check_open(self) -> None:
         self._check_running()
         if not self._takes_input:
-            raise SessionError("the session has ended; nothing can be sent to it any more")
+            raise SessionError("the session has ended; it accepts no more frames")
 
     def _check_begun(self) -> None:
         if self._state in ("new", "starting"):
@@ -341,7 +348,7 @@ class Session:
         self._raise_failure()
         self._check_begun()
         if self._state != "running":
-            raise SessionError("the session has ended; nothing can be sent to it any more")
+            raise SessionError("the session has ended; it accepts no more frames")
 
     def _raise_failure(self) -> None:
         if self._run.failure is not None:

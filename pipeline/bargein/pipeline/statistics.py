@@ -79,7 +79,7 @@ class Hop(msgspec.Struct, frozen=True):
     at: float
     """Time of the delivery, in seconds of the session's clock."""
     source: str
-    """Name of the processor that gave it. `in` for the application."""
+    """Name of the processor that sent it. `in` for the application."""
     target: str
     """Name of the processor that gets it. `out` for frames that leave the graph."""
     frame: Frame

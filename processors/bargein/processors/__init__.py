@@ -21,7 +21,7 @@ from .frames import (
     TurnLatency,
     UserIdle,
 )
-from .listening.barge_in import BACKCHANNELS, BargeIn, Decision, Evidence, decide
+from .listening.barge_in import BACKCHANNELS, STOP_WORDS, BargeIn, Decision, Evidence, decide
 from .listening.detectors import Detector, SileroVad, WebRtcVad
 from .listening.turns import Turns
 from .listening.vad import Vad
@@ -41,6 +41,7 @@ from .video.scale import Scale
 
 __all__ = [
     "BACKCHANNELS",
+    "STOP_WORDS",
     "AgentActivity",
     "Alignment",
     "BargeIn",

@@ -34,7 +34,7 @@ class Commit(Frame, frozen=True, kw_only=True):
 
 
 class Turn(Frame, frozen=True, kw_only=True):
-    """What the user said in one turn. `pts` is the time at which the turn began."""
+    """The user's words in one turn. `pts` is the time at which the turn began."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 

@@ -19,6 +19,10 @@ _WORD = re.compile(rf"[{UNSPACED}]|(?:(?![{UNSPACED}])[\w'’])+")
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text: `"Well, don't!"` gives `["well", "don't"]`."""
+    """Return the words of a text: `"Well, don't!"` returns `["well", "don't"]`.
+
+    Args:
+        text: The text, in any script.
+    """
     folded = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
     return [word for match in _WORD.findall(folded) if (word := match.strip("'_"))]

@@ -19,13 +19,13 @@ Greeting = str | Say | Respond
 class Brain(Protocol):
     """A processor that holds one side of a conversation: a realtime model, a cascade, or a failover over several.
 
-    All brains take and give the same frames in the same order, so that one can replace another without other changes.
+    All brains take and send the same frames in the same order, so that one can replace another without other changes.
 
     A brain takes `Audio` of the user, `Image` and `Video`, `UserText`, `SpeechStarted` and `SpeechStopped`, `Turn` and
     `Commit`, `Respond` and `Say`, `Configure` and `Remember`, `ToolResult`, `Interrupt`, and from below `Played`,
     `Heard` and `AgentActivity`.
 
-    A brain gives `ResponseStarted`, the reply's `Audio` or `Text`, and `ResponseEnded`; `Transcript` of the user's
+    A brain sends `ResponseStarted`, the reply's `Audio` or `Text`, and `ResponseEnded`; `Transcript` of the user's
     words; `SpeechStarted` and `SpeechStopped` when it detects speech itself; `ToolCall`, `ToolStarted`, `ToolProgress`
     and `ToolFinished`; `Usage`, `Interrupt` and `Failure`.
 
@@ -110,15 +110,15 @@ ALTERNATIVES: Final = {
 
 
 class UnsupportedError(ValueError):
-    """A brain or its provider cannot do what is asked. Raised before anything is sent; says what to use instead."""
+    """A brain or its provider does not support a request. Raised before anything is sent; says what to use instead."""
 
     @classmethod
-    def of(cls, who: str, capability: str, what: str) -> Self:
+    def of(cls, owner: str, capability: str, what: str) -> Self:
         """Return the error for a capability that is missing.
 
         Args:
-            who: Name of the provider or the model.
+            owner: Name of the provider or the model.
             capability: The capability, a key of `ALTERNATIVES`.
-            what: What was asked for, such as `say()`.
+            what: The capability that was requested, such as `say()`.
         """
-        return cls(f"{who} cannot do {what}; {ALTERNATIVES[capability]}")
+        return cls(f"{owner} cannot do {what}; {ALTERNATIVES[capability]}")

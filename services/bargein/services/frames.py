@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from bargein.pipeline import Delivery, Frame
+from bargein.pipeline import Delivery, Failure, Frame
 from bargein.pipeline.frames import ItemFrame, check_text, payload
 from bargein.processors import Commit
 
@@ -23,7 +23,11 @@ __all__ = [
     "ToolFinished",
     "ToolProgress",
     "ToolStarted",
+    "without_details",
 ]
+
+FAILURE_SENTENCE = "a part of the agent failed; the call goes on"
+FATAL_SENTENCE = "a part of the agent failed and has given up"
 
 
 class Respond(Frame, frozen=True):
@@ -116,7 +120,7 @@ class Remember(_Remembered, frozen=True):
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
     role: Literal["system", "user", "assistant", "call", "result"] = payload()
-    """Who said it; `call` for a tool call, `result` for the result of one."""
+    """The speaker; `call` for a tool call, `result` for the result of one."""
     text: str = payload()
     """The words, the arguments of the call (JSON), or its result."""
     name: str = ""
@@ -218,3 +222,11 @@ class ToolFinished(Frame, frozen=True, kw_only=True):
     """The tool was cancelled, and the model is told nothing."""
     seconds: float = 0.0
     """How long it took, in seconds."""
+
+
+def without_details(failure: Failure) -> Failure:
+    """Return a failure for a peer who is not the developer: with a general sentence, and nothing of its cause.
+
+    The message of a `Failure` may be a provider's text, or that of any exception.
+    """
+    return Failure(FATAL_SENTENCE if failure.fatal else FAILURE_SENTENCE, fatal=failure.fatal)

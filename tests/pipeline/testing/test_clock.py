@@ -43,7 +43,7 @@ async def test_a_thread_holds_the_clock() -> None:
 
 
 def test_run_virtual_starts_at_zero() -> None:
-    """And returns what the function returns."""
+    """The clock starts at 0, and `run_virtual` returns what the function returns."""
 
     async def nap(seconds: float) -> float:
         await anyio.sleep(seconds)
@@ -69,5 +69,5 @@ async def hold_on_a_real_clock() -> None:
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_on_a_real_clock_holding_does_nothing(backend: str) -> None:
-    """So that code which guards its threads runs anywhere."""
+    """Code that guards its threads therefore runs on every clock."""
     anyio.run(hold_on_a_real_clock, backend=backend)

@@ -60,8 +60,8 @@ class Speaks(Processor):
 
 
 @pytest.mark.parametrize("make", [Plain, Waits, Loops, Resets, InThread, Rechunks])
-async def test_what_is_right_passes(make: Callable[[], Processor]) -> None:
-    """For every kind of processor."""
+async def test_correct_processors_pass(make: Callable[[], Processor]) -> None:
+    """A correct processor of every kind passes."""
     await check_processor(make)
 
 
@@ -106,7 +106,7 @@ async def test_a_class_that_cannot_be_made_up_must_be_given() -> None:
         def process(self, frame: Odd) -> Iterator[Odd]:
             yield frame
 
-    with pytest.raises(AssertionError, match=r"takes Odd, and none of the input: nothing; give frames that it takes"):
+    with pytest.raises(AssertionError, match=r"takes Odd, and none of the input: nothing; pass frames that it takes"):
         await check_processor(TakesOdd)
     await check_processor(TakesOdd, [Odd((1, 2))])
 
@@ -164,8 +164,8 @@ class Holds(Processor):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (Writes, "it writes into its input|it gives other frames"),
-        (Shares, "it gives other frames"),
+        (Writes, "it writes into its input|it sends other frames"),
+        (Shares, "it sends other frames"),
         (PerFrame, "in frames of 10 ms .* and not the same ones"),
         (Remembers, "take Interrupt and reset there"),
         (KeepsOne, "which it has kept from before"),

@@ -53,7 +53,7 @@ async def test_next_waits_for_a_class() -> None:
         assert index(await harness.next(Audio)) == 1
         assert index(await harness.next(Audio)) == 2
         with pytest.raises(TimeoutError, match=r"no SpeechStarted within 3 s; so far there came:\n +0.0 ms  Text"):
-            await harness.next(SpeechStarted, within=3)
+            await harness.next(SpeechStarted, within_seconds=3)
 
 
 async def test_it_interrupts() -> None:
@@ -87,12 +87,12 @@ def test_timelines() -> None:
 
 
 @pytest.mark.virtual
-async def test_two_may_wait_for_the_next() -> None:
-    """Neither waits in vain."""
+async def test_two_tasks_may_wait_for_the_next_frame() -> None:
+    """Two tasks that wait for the next frame both get one."""
     got: list[Audio] = []
 
     async def take(harness: Harness) -> None:
-        got.append(await harness.next(Audio, within=5))
+        got.append(await harness.next(Audio, within_seconds=5))
 
     async with Harness(Plain()) as harness, anyio.create_task_group() as group:
         group.start_soon(take, harness)

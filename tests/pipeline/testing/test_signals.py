@@ -37,8 +37,8 @@ def test_speech_like_has_syllables() -> None:
     assert 6 <= bursts <= 14
 
 
-def test_the_same_arguments_give_the_same_samples() -> None:
-    """And other seeds give others."""
+def test_the_same_arguments_make_the_same_samples() -> None:
+    """The same arguments make the same samples, and other seeds make others."""
     assert np.array_equal(noise(seed=3), noise(seed=3))
     assert np.array_equal(speech_like(seed=3), speech_like(seed=3))
     assert not np.array_equal(noise(seed=3), noise(seed=4))

@@ -12,7 +12,7 @@ from bargein.processors import Gain
 
 
 def test_six_decibels_double() -> None:
-    """And minus six halve."""
+    """Minus six decibels halve."""
     (frame,) = framed(tone(ms=20, dbfs=-20))
     (louder,) = Gain(6.0206).process(frame)
     (softer,) = Gain(-6.0206).process(frame)

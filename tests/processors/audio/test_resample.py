@@ -127,7 +127,7 @@ def test_frames_without_times_are_one_stretch() -> None:
 
 
 def test_the_end_of_a_response_is_a_boundary() -> None:
-    """Its last milliseconds come before `ResponseEnded`, with its epoch; the next begins anew."""
+    """Its last milliseconds come before `ResponseEnded`, with its epoch; the next starts again."""
     first = list(framed(sine(400, 24_000, 100), rate=24_000, epoch=0, response_id="a"))
     processor = Resample(16_000)
     out: list[Frame] = [each for frame in first for each in processor.process(frame)]

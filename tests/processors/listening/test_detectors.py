@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
-from bargein.pipeline.testing import noise, silence
-from bargein.processors import Detector, SileroVad, WebRtcVad
+from bargein.pipeline import SpeechStarted
+from bargein.pipeline.testing import breath, click, cough, framed, hum, keyboard, noise, silence
+from bargein.processors import Detector, SileroVad, Vad, WebRtcVad
 from tests.speech import utterances
 
 BOTH = {"webrtc": WebRtcVad, "silero": SileroVad}
@@ -34,6 +38,40 @@ def test_speech_is_speech(name: str) -> None:
 def test_noise_is_not(name: str, dbfs: float) -> None:
     """However loud it is."""
     assert share(BOTH[name](), noise(5000, dbfs=dbfs)) < 0.02
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_the_first_sound_is_judged_like_any_other(name: str) -> None:
+    """Speech in the first sample of a session is noticed as soon as after a second of silence, or little later."""
+    for each in utterances().values():
+        said = each.samples[each.speech_ms[0][0] * 16 :]
+        late = [_noticed(BOTH[name](), np.concatenate([silence(lead), said])) - lead for lead in (1000, 0)]
+        assert late[1] <= max(300, late[0]), each.name
+
+
+def _noticed(detector: Detector, samples: np.ndarray[tuple[int, ...], np.dtype[np.int16]]) -> float:
+    """Return when a `Vad` notices speech, in milliseconds."""
+    vad = Vad(detector)
+    frames = (made for frame in framed(samples) for made in vad.process(frame))
+    return next(frame.pts / 1e6 + frame.lag_ms for frame in frames if isinstance(frame, SpeechStarted))
+
+
+@pytest.mark.parametrize(
+    "make", [breath, click, cough, keyboard, lambda seed: noise(2000, dbfs=-24, seed=seed)], ids=str
+)
+@pytest.mark.parametrize("seed", range(4))
+def test_noises_of_a_room_are_not_speech(make: Callable[..., Any], seed: int) -> None:
+    """Nor at the beginning of a session, nor when the room becomes 20 dB louder."""
+    for lead in (silence(0), noise(1500, dbfs=-64)):
+        vad = Vad(WebRtcVad())
+        sound = np.concatenate([lead, make(seed=seed), silence(500)])
+        frames = [made for frame in framed(sound) for made in vad.process(frame)]
+        assert not [frame for frame in frames if isinstance(frame, SpeechStarted)]
+
+
+def test_hum_is_background_after_half_a_second() -> None:
+    """Its windows are as little flat as those of a voice, and all alike."""
+    assert share(WebRtcVad(), np.concatenate([silence(1000), hum(3000)])) <= 0.5 / 4
 
 
 def test_webrtc_alone_takes_noise_for_speech() -> None:

@@ -272,7 +272,7 @@ def below(what: str) -> Frame:
 
 
 async def test_a_user_who_says_nothing() -> None:
-    """Is told of, again and again, until there is a word."""
+    """The user is reported idle again and again, until the user speaks."""
     script = (25_000, started(), 1000, said("hm"), stopped(), 11_500)
     assert await idles(Turns(idle_ms=10_000), *script) == [(10_000, 1), (20_000, 2), (36_200, 1)]
 
@@ -342,7 +342,7 @@ async def test_speech_that_stops_coming_is_over() -> None:
 
 
 async def test_speech_that_goes_on_after_the_key() -> None:
-    """Is the next turn, where no transcripts are waited for."""
+    """The later speech is the next turn, if no transcripts are expected."""
     first = [SpeechContinued(item_id="a", ms=50 * at) for at in range(2, 20)]
     more = [SpeechContinued(item_id="a", ms=50 * at) for at in range(20, 60)]
     turns = await told(Turns(transcript_ms=0), started(), *first, 900, Commit(), *more, 900, stopped(at=2000), 2000)
@@ -366,7 +366,7 @@ async def test_a_cough_does_not_take_the_next_words() -> None:
 
 
 async def test_the_silence_may_depend_on_the_words() -> None:
-    """Who has not finished a sentence gets more time."""
+    """A user who has not finished a sentence gets more time."""
     patience = lambda text: 300.0 if text.endswith(".") else 3000.0  # noqa: E731
     ((at, turn),) = await told(Turns(silence_ms=patience), started(), said("I would"), 1000, stopped(), 5000)
     assert (at, turn.text) == (3500, "I would")
@@ -413,3 +413,64 @@ async def test_an_interrupt_from_above_takes_a_commit_back() -> None:
         await harness.settle()
         assert [turn.text for turn in harness.of(Turn)] == ["one two three"]
         await harness.session.cancel()
+
+
+def playing(*, done: bool = False) -> Played:
+    return Played(response_id="r", item_id="i", ms=100, done=done)
+
+
+class Speaks(Processor):
+    """An agent that is heard from "go" on, for some seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    async def process(self, frame: UserText, out: Outlet[ResponseStarted | Played]) -> None:
+        out.respond(self.speak)
+
+    async def speak(self, reply: Outlet[ResponseStarted | Played]) -> None:
+        await reply.send(ResponseStarted("r"))
+        await reply.send(playing())
+        await anyio.sleep(self.seconds)
+        await reply.send(playing(done=True))
+
+
+async def over_the_agent(turns: Turns, seconds: float, *script: Frame | float, interrupt: bool = False) -> list[str]:
+    """Return the turns, without the first one, of a user who speaks while the agent is heard for some seconds."""
+    async with Harness(turns, Speaks(seconds)) as harness:
+        await harness.send(UserText("go"))
+        for step in script:
+            if isinstance(step, Frame):
+                await harness.send(step)
+            else:
+                await anyio.sleep(step / 1000)
+        if interrupt:
+            harness.interrupt()
+        await anyio.sleep(5)
+        return [turn.text for turn in harness.of(Turn)][1:]
+
+
+async def test_a_backchannel_is_no_turn_while_the_agent_speaks() -> None:
+    """Other words are. It is a turn if the agent has ended, or ends within a second: then it was the answer."""
+    nod = (started(), 400.0, stopped(at=400), said("Uh huh, okay."))
+    assert await over_the_agent(Turns(), 9, *nod) == []
+    assert await over_the_agent(Turns(), 1.5, *nod) == ["Uh huh, okay."], "the agent ended 0.4 s after the turn"
+    assert await over_the_agent(Turns(), 0.2, *nod) == ["Uh huh, okay."], "the agent had ended"
+    assert await over_the_agent(Turns(), 9, started(), 400.0, stopped(at=400), said("Okay, stop.")) == ["Okay, stop."]
+    assert await over_the_agent(Turns(backchannels=()), 9, *nod) == ["Uh huh, okay."]
+    assert await over_the_agent(Turns("commit"), 9, *nod, Commit()) == ["Uh huh, okay."], "the user said it is a turn"
+
+
+async def test_a_correction_makes_a_turn_of_a_backchannel() -> None:
+    """The final transcript may have more words than the one before."""
+    late = (started(), 400.0, stopped(at=400), said("Okay", final=False), 2500.0, said("Okay, but wait."))
+    assert await over_the_agent(Turns(), 9, *late) == ["Okay, but wait."]
+
+
+async def test_a_noise_that_the_agent_speaks_on_over_is_no_turn() -> None:
+    """Without a recogniser, a silent agent answers 160 ms of speech; one that speaks on, 300."""
+    for ms, answered in ((140, []), (160, []), (280, []), (300, [""])):
+        noise = (started(), SpeechContinued(item_id="a", ms=ms), 400.0, stopped(at=400))
+        assert await over_the_agent(Turns(transcript_ms=0), 9, *noise) == answered
+        alone = await told(Turns(transcript_ms=0), *noise, 2000)
+        assert len(alone) == (ms >= 160)

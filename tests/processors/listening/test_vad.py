@@ -77,7 +77,17 @@ def test_it_counts_the_speech_without_its_pauses() -> None:
     """So that whoever waits for half a second of speech is not told by the time that it takes to notice its end."""
     frames = through(Vad(Loud()), list(framed(np.concatenate([loud(140), silence(200), loud(100), silence(600)]))))
     counts = [frame.ms for frame in frames if isinstance(frame, SpeechContinued)]
-    assert counts == [100, 160, 220]
+    assert counts == [100, 140, 200, 240], "a pause reports the rest"
+
+
+@pytest.mark.parametrize("ms", range(300, 430, 20))
+def test_no_window_of_speech_is_left_out_of_the_count(ms: int) -> None:
+    """What `BargeIn` and `Turns` compare with their minimum, and it is known at the first pause."""
+    frames = through(Vad(Loud()), list(framed(np.concatenate([silence(200), loud(ms), silence(700)]))))
+    counts = [frame for frame in frames if isinstance(frame, SpeechContinued)]
+    assert counts[-1].ms == ms
+    before_the_pause = [frame for frame in frames if isinstance(frame, Audio) and frame.pts <= (200 + ms) * 1_000_000]
+    assert frames.index(counts[-1]) <= frames.index(before_the_pause[-1]) + 1
 
 
 def test_a_click_in_a_pause_does_not_prolong_it_by_much() -> None:
@@ -170,7 +180,7 @@ def test_frames_without_a_time_are_one_stretch() -> None:
 
 
 def test_another_rate_begins_another_stretch() -> None:
-    """Whoever spoke is taken to have stopped."""
+    """The detector treats the change as the end of the speech."""
     frames = [*framed(loud(200)), *framed(np.full(3200, 30_000, np.int16), rate=8000, start=1600)]
     assert news(through(Vad(Loud()), frames)) == [("started", 0), ("stopped", 200), ("started", 200), ("stopped", 600)]
 
@@ -254,7 +264,7 @@ async def test_it_conforms(speech_only: bool) -> None:
 
 
 def test_it_leaves_it_to_somebody_above() -> None:
-    """Then all sound passes, whatever is in it; afterwards it begins anew."""
+    """Then all sound passes, whatever is in it; afterwards it starts again."""
     sound = list(framed(np.concatenate([silence(400), loud(600), silence(700)])))
     vad = Vad(Loud(), speech_only=True)
     first: list[Frame] = [made for frame in sound[:40] for made in vad.process(frame)]

@@ -29,7 +29,7 @@ def pulled(playout: Playout, begin: float, end: float) -> list[Audio]:
 
 
 def test_what_comes_is_given_in_pieces() -> None:
-    """Of any length asked for, in order, none of them of two frames; nothing is lost."""
+    """Pieces have the requested length, come in order and hold samples of one frame only. Nothing is lost."""
     frames = reply(110, chunk=50)
     playout = filled(*frames)
     pieces = pulled(playout, 0, 1)
@@ -41,7 +41,7 @@ def test_what_comes_is_given_in_pieces() -> None:
 
 @pytest.mark.parametrize("behind_ms", [0.0, 60.0])
 def test_what_was_heard_is_behind_what_was_pulled(behind_ms: float) -> None:
-    """By the latency of what is below."""
+    """The difference is the latency of the player below."""
     playout = filled(*reply(1000), behind_ms=behind_ms)
     pulled(playout, 0, 0.5)
     (played,) = playout.reports(0.49)
@@ -65,7 +65,7 @@ def test_an_interrupt_empties_it_and_fades() -> None:
 
 
 def test_a_hold_gives_nothing_and_keeps_everything() -> None:
-    """And the way back rises from silence."""
+    """After the hold the sound fades in from silence."""
     playout = filled(*reply(200))
     pulled(playout, 0, 0.1)
     assert [type(made) for made in playout.urgent(Hold(), 0.09)] == [Played, Audio]

@@ -211,7 +211,8 @@ def test_frames_keep_what_they_belong_to() -> None:
 
 
 def test_the_end_of_an_item_is_told_once() -> None:
-    """By the last piece, whether the end comes with text, without, or with the response; a second end is nothing."""
+    """The last piece marks the end, whether the end comes with text, without text, or with the response. A second end
+    is ignored."""
     processor = Sentences()
     assert not list(processor.process(Text(text="Hi there. ", response_id="r")))
     (last,) = processor.process(Text(text="", response_id="r", final=True))
@@ -248,7 +249,7 @@ def test_another_item_flushes_the_rest() -> None:
 
 
 def test_what_is_older_than_an_epoch_is_dropped() -> None:
-    """By its interrupt, and by the first text of a newer one; what never expires stays."""
+    """An interrupt drops it, and so does the first text of a newer epoch. Frames that never expire stay."""
     processor = Sentences()
     assert not list(processor.process(Text(text="Old", epoch=0)))
     assert not list(processor.process(Interrupt(epoch=1)))
@@ -280,7 +281,7 @@ def test_bad_settings_are_refused(bad: dict[str, Any]) -> None:
 
 @pytest.mark.virtual
 async def test_in_a_session() -> None:
-    """An interrupt drops what is held, and the next reply begins anew."""
+    """An interrupt drops what is held, and the next reply starts again."""
     async with Harness(Sentences()) as harness:
         await harness.send(Text(text="Hello there. This will never", response_id="a", epoch=0))
         await harness.settle()

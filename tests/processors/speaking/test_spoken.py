@@ -86,7 +86,7 @@ def test_word_timings_give_exact_words() -> None:
 
 
 def test_an_interrupted_item_keeps_what_was_heard() -> None:
-    """And the rest is told as what was coming."""
+    """The rest is reported as `remaining`."""
     frames = give(Spoken(), text(SENTENCE), *timings(SENTENCE, 100), *sound(500), played(0), played(100), CUT)
     assert heard(frames) == [("", False), ("One", False)]
     spoken = Spoken()
@@ -218,7 +218,7 @@ def test_what_the_agent_does_is_told_when_it_changes() -> None:
     st.booleans(),
 )
 def test_what_was_heard_only_grows(said: str, positions: list[float], ms: int, ended: bool) -> None:
-    """And is always a beginning of the text."""
+    """It is always a beginning of the text."""
     spoken = Spoken()
     give(spoken, text(said, final=True), *sound(ms))
     if ended:
@@ -300,7 +300,7 @@ def test_what_comes_after_the_last_word_is_no_news() -> None:
 
 @pytest.mark.virtual
 async def test_the_last_words_are_told_after_the_end() -> None:
-    """Whoever keeps what was heard hears the last of it, fused or not."""
+    """A processor that records the heard words gets the last of them, fused or not."""
 
     class Keeps(Processor):
         def __init__(self) -> None:

@@ -114,7 +114,7 @@ def test_unusual_pictures() -> None:
 
 
 def test_an_animation_gives_its_first_picture() -> None:
-    """And no more."""
+    """Its other pictures are ignored."""
     first, second = (Pillow.new("RGB", (4, 4), colour) for colour in ("red", "blue"))
     for form in ("PNG", "WEBP"):
         data = saved(first, form, save_all=True, append_images=[second], lossless=True)

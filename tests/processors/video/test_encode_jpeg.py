@@ -70,7 +70,7 @@ def test_a_round_trip_is_close(width: int, height: int, colour: tuple[int, int, 
 
 
 def test_quality_costs_bytes() -> None:
-    """And gives resemblance."""
+    """Higher quality brings the picture closer to the original."""
     noise = Video(data=np.random.default_rng(1).integers(0, 255, (64, 64), np.uint8), format="gray8")
     sizes = [len(encoded(noise, quality)) for quality in (1, 30, 80, 95)]
     errors = [abs(seen(noise, quality)[..., 0] - np.asarray(noise.data)).mean() for quality in (1, 30, 80, 95)]

@@ -51,7 +51,7 @@ def test_everything_else_becomes_jpeg(form: str) -> None:
 
 
 def test_large_pictures_become_smaller() -> None:
-    """By their sides, and by their bytes; the aspect ratio stays."""
+    """The limits are the sides and the number of bytes. The aspect ratio stays."""
     _, size = fitted(Video(NOISE), FitPicture(max_side=320))
     assert size == (320, 240)
     out, size = fitted(Video(NOISE), FitPicture(max_bytes=20_000))
@@ -84,7 +84,7 @@ def test_a_limit_that_nothing_meets_is_an_error() -> None:
 
 
 async def test_a_broken_picture_is_lost_alone() -> None:
-    """With `on_error="drop"`, as brains use it, the session goes on."""
+    """With `on_error="drop"`, as brains use it, the session continues."""
     async with Harness(FitPicture().options(on_error="drop")) as harness:
         await harness.send(Image(b"\x89PNG\r\n\x1a\n nonsense", format="png"), Video(NOISE))
         await harness.end()

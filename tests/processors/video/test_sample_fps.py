@@ -49,7 +49,7 @@ def test_other_rates_are_right_on_average(source: float) -> None:
 
 
 def test_twenty_five_become_ten() -> None:
-    """By the nearest frame before or after each tenth of a second."""
+    """The frame nearest to each tenth of a second passes."""
     assert [at // 1_000_000 for at in sampled(SampleFps(10), times(25))] == [
         0,
         80,

@@ -181,7 +181,7 @@ def tools() -> list[Any]:
         await anyio.sleep(2)
         return "done"
 
-    @tool(timeout=8)
+    @tool(timeout_seconds=8)
     async def never() -> str:
         await anyio.sleep_forever()
         return ""

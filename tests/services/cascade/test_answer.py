@@ -111,7 +111,7 @@ async def test_a_call_that_nobody_answers_holds_up_nobody() -> None:
     mind = Mind([ToolRequest(name="theirs")], ["Never mind."], [ToolRequest(name="theirs")], ["Yes?"], ["Now I know."])
     async with Harness(Answer(mind)) as harness:
         await harness.send(turn("Go."))
-        await harness.next(Text, within=100)
+        await harness.next(Text, within_seconds=100)
         assert harness.timeline[-1].at == pytest.approx(60)
         assert mind.said[-1] == ("call", '"nobody answered"')
         await harness.send(turn("Again.", 2))
@@ -289,7 +289,7 @@ async def test_an_interrupt_between_a_call_and_its_tool_holds_up_nobody() -> Non
         await harness.send(turn("Go."))
         await harness.settle()
         await harness.send(turn("Well?", 2))
-        await harness.next(Text, within=1)
+        await harness.next(Text, within_seconds=1)
         await harness.end()
     assert len(harness.of(ToolCall)) == len(harness.of(ToolFinished)) > 0
     assert not any(entry.open for entry in answer.history)
@@ -394,7 +394,7 @@ async def test_words_that_turn_out_to_be_others_are_answered_anew() -> None:
 
 
 async def test_a_model_that_fails_is_apologised_for() -> None:
-    """A failure for who watches, words for who listens, and the conversation goes on."""
+    """A failure for who watches, words for who listens, and the conversation continues."""
     mind = Mind(["I ", RuntimeError("the model is on fire")], ["Better now."])
     async with Harness(Answer(mind, error_reply="Sorry.")) as harness:
         await harness.send(turn("Hello."))
@@ -481,19 +481,19 @@ async def test_what_the_user_shows_is_in_the_prompt() -> None:
         await harness.send(photo(detail="low"), turn("What is that?"))
         await harness.next(ResponseEnded)
         (entry, _) = mind.prompts[0].entries
-        assert entry.seen == (Picture(media="image/jpeg", data=b"jpeg", detail="low"),)
+        assert entry.available_pictures == (Picture(media="image/jpeg", data=b"jpeg", detail="low"),)
         await harness.send(photo(response_id="r"))
         for number in range(50):
             await harness.send(Video(data=b"frame", format="jpeg", pts=number * 40_000_000))
         await harness.send(turn("And that?", 2))
         await harness.next(ResponseEnded)
-        assert sum(len(entry.seen) for entry in mind.prompts[1].entries) == 3
+        assert sum(len(entry.available_pictures) for entry in mind.prompts[1].entries) == 3
         assert len(harness.of(Image)) == 1
         await harness.session.cancel()
 
 
 async def test_a_model_that_cannot_look_is_not_shown_anything() -> None:
-    """That is a failure, once for a video, and the conversation goes on."""
+    """That is a failure, once for a video, and the conversation continues."""
     mind = Mind(["I see nothing."])
     history = History()
     history.show(Picture(media="image/png", data=b"png"))
@@ -588,3 +588,25 @@ async def test_a_long_conversation_is_summarised_beside_it() -> None:
         await harness.end()
         assert anyio.current_time() == before
     assert slow.statistics().summarised == slow.statistics().failed == 0
+
+
+async def test_a_slow_model_asks_for_patience() -> None:
+    """Once, after four seconds, and the answer follows. Not while a tool runs, and not if the reply is empty."""
+    for wait_reply, said in (("Wait.", ["Wait.", "Done."]), ("", ["Done."])):
+        async with Harness(Answer(Mind([9.0, "Done."]), wait_reply=wait_reply)) as harness:
+            await harness.send(Turn(text="What?", turn=1))
+            await anyio.sleep(20)
+            texts = [(at, frame.text) for at, frame in harness.timeline if isinstance(frame, Text) and frame.text]
+            assert [text for _, text in texts] == said
+            assert [round(at) for at, _ in texts] == [4, 9][-len(said) :]
+
+    async def slow() -> str:
+        """Take a while."""
+        await anyio.sleep(10)
+        return "result"
+
+    mind = Mind([ToolRequest(name="slow")], ["Done."])
+    async with Harness(Answer(mind, tools=[slow])) as harness:
+        await harness.send(Turn(text="What?", turn=1))
+        await anyio.sleep(20)
+        assert [frame.text for frame in harness.of(Text) if frame.text] == ["Done."]

@@ -41,6 +41,7 @@ from .parts import Ears, Mind, Voice
 
 pytestmark = pytest.mark.virtual
 
+WAIT_REPLY = "One moment, please."
 ERROR_REPLY = "Sorry, something went wrong. Could you say that again?"
 NO_SPEECH_REPLY = "Sorry, I did not hear you."
 UNSPEAKABLE_REPLY = "Sorry, I cannot say that."
@@ -60,7 +61,7 @@ async def typed(brain: Cascade, *texts: str) -> tuple[list[str], list[Failure]]:
     async with call(brain) as harness:
         for text in texts:
             await harness.send(UserText(text=text))
-            await harness.next(ResponseEnded, within=200)
+            await harness.next(ResponseEnded, within_seconds=200)
             await anyio.sleep(20)
         await harness.session.cancel()
         return heard(harness), harness.of(Failure)
@@ -97,7 +98,7 @@ async def test_a_part_that_cannot_begin_ends_the_session() -> None:
 
     with pytest.raises(FileNotFoundError, match="no model") as caught:
         async with call(Cascade(Ears(), NoModel(["x"]), Voice())) as harness:
-            await harness.next(Audio, within=5)
+            await harness.next(Audio, within_seconds=5)
     assert any("answer" in note for note in caught.value.__notes__)
 
 
@@ -107,7 +108,7 @@ async def test_a_model_that_is_not_there_is_apologised_for() -> None:
     minds: list[LanguageModel] = [Mind([LookupError("no such model")]), Mind([]), Mind(["", ""]), stuck]
     for mind in minds:
         said, failures = await typed(Cascade(Ears(), mind, Voice()), "Hello.")
-        assert said == [ERROR_REPLY]
+        assert said == ([WAIT_REPLY] if mind is stuck else []) + [ERROR_REPLY]
         assert len(failures) == 1
         assert isinstance(failures[0].error, Exception)
     said, failures = await typed(Cascade(Ears(), Mind(["Well, ", ValueError("nonsense")]), Voice()), "Hello.")
@@ -197,7 +198,7 @@ SCRIPTS = {
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize("voice", [ESpeak, Flite])
 async def test_whatever_is_typed_is_answered(script: str, voice: Callable[[], TextToSpeech]) -> None:
-    """By rules that know a little English, and say so aloud; and the next question is answered."""
+    """The rules know a little English and say when they do not understand. The next question is answered."""
     pytest.importorskip("espeakng_loader", reason="the extra 'espeak' is not installed")
     if voice is Flite:
         need("flite")
@@ -243,9 +244,9 @@ async def test_a_voice_that_cannot_say_anything_does_not_stop_the_call() -> None
     async with call(Cascade(Ears(), Mind(["Hello."]), Mute())) as harness:
         for _ in range(2):
             await harness.send(UserText(text="Hello?"))
-            await harness.next(ResponseEnded, within=60)
+            await harness.next(ResponseEnded, within_seconds=60)
         await anyio.sleep(40)
-        said = ["Mute: no loudspeaker", "Mute: it has given no sound for 15 s"]
+        said = ["Mute: no loudspeaker", "Mute: it has sent no sound for 15 s"]
         assert [frame.message for frame in harness.of(Failure)] == said * 2
         await harness.session.cancel()
 
@@ -260,7 +261,7 @@ async def test_a_tool_that_fails_is_told_in_words() -> None:
     def broken(city: str) -> str:
         raise RuntimeError("the sensor is wet")
 
-    @tool(timeout=1)
+    @tool(timeout_seconds=1)
     async def slow(city: str) -> str:
         await anyio.sleep_forever()
         return ""
@@ -309,5 +310,5 @@ async def test_a_stuck_ear_does_not_stop_the_call() -> None:
         frames: list[Frame] = [*harness.of(Turn), *harness.of(Transcript)]
         assert [frame for frame in frames if isinstance(frame, Turn)] == []
         await harness.send(UserText(text="Hello?"))
-        await harness.next(Text, within=5)
+        await harness.next(Text, within_seconds=5)
         await harness.session.cancel()

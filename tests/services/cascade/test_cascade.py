@@ -75,7 +75,7 @@ def test_it_is_refused_what_is_no_part() -> None:
 
 @pytest.mark.parametrize("seconds", [0, -1, math.nan])
 def test_its_processors_are_refused_durations_that_cannot_be(seconds: float) -> None:
-    """By name, with what they may be."""
+    """The error names the option and its range."""
     for make in (
         lambda: Transcribe(Ears(), finish_seconds=seconds),
         lambda: Transcribe(Ears(), max_utterance_seconds=seconds),
@@ -140,7 +140,7 @@ async def test_a_barge_in_from_the_microphone() -> None:
 
 
 async def test_half_a_second_of_silence_ends_a_turn() -> None:
-    """And none of the pauses within a sentence does."""
+    """A pause within a sentence does not end it."""
     ears, mind = Ears("One.", "Two.", "Three."), Mind(["Yes."])
     async with Harness(Cascade(ears, mind, Voice()), Spoken(), Pacer()) as harness:
         for number, name in enumerate(("weather", "long", "table"), 1):

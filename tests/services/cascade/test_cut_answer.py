@@ -1,4 +1,4 @@
-"""A noise that interrupts like speech, and has no words: the answer goes on."""
+"""A noise that interrupts like speech, and has no words: the answer continues."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import anyio
 import numpy as np
 import pytest
 
-from bargein.pipeline import Audio, Interrupt, SpeechStarted, SpeechStopped, Text, Transcript, UserText
+from bargein.pipeline import Audio, Hold, Interrupt, Resume, SpeechStarted, SpeechStopped, Text, Transcript, UserText
 from bargein.pipeline.testing import Harness, speech_like
-from bargein.processors import Heard, Pacer, Spoken, Turn
+from bargein.processors import BargeIn, Heard, Pacer, Spoken, Turn
 from bargein.services.cascade import Answer, Cascade
 from bargein.services.cascade._cut_answer import CutAnswer, CutAnswerWatch
 from bargein.services.frames import Respond, Say
@@ -40,8 +40,8 @@ def replies(harness: Harness) -> list[str]:
 
 @pytest.mark.parametrize("ms", [600, 1500])
 async def test_a_noise_over_an_answer(ms: float) -> None:
-    """The rest of the answer is spoken, and every word of it is heard once."""
-    brain = Cascade(Ears(), Mind([STORY]), Voice(words=True))
+    """Where duration interrupts, the rest of the answer is spoken, and every word of it is heard once."""
+    brain = Cascade(Ears(), Mind([STORY]), Voice(words=True), barge_in=BargeIn())
     async with Harness(brain, Spoken(), Pacer()) as harness:
         await harness.send(UserText(text="Tell me a story."))
         await hear(harness, ms, before=2)
@@ -53,10 +53,25 @@ async def test_a_noise_over_an_answer(ms: float) -> None:
         assert len(replies(harness)) == 2
 
 
-async def test_a_noise_while_the_model_thinks() -> None:
-    """The question is asked again."""
-    mind = Mind([2.0, "I have thought about it."])
+@pytest.mark.parametrize("ms", [300, 600, 1500])
+async def test_by_default_a_noise_holds_and_resumes(ms: float) -> None:
+    """Nothing of the answer is cut or said twice, because words decide."""
+    mind = Mind([STORY])
     async with Harness(Cascade(Ears(), mind, Voice(words=True)), Spoken(), Pacer()) as harness:
+        await harness.send(UserText(text="Tell me a story."))
+        await hear(harness, ms, before=2)
+        heard = " ".join(frame.text for frame in harness.of(Heard) if frame.done)
+        assert harness.session.epoch == 0
+        assert heard.split() == STORY.split()
+        assert len(mind.prompts) == 1
+        assert len(harness.of(Hold)) == len(harness.of(Resume)) == 1
+
+
+async def test_a_noise_while_the_model_thinks() -> None:
+    """Where duration interrupts, the question is asked again."""
+    mind = Mind([2.0, "I have thought about it."])
+    brain = Cascade(Ears(), mind, Voice(words=True), barge_in=BargeIn())
+    async with Harness(brain, Spoken(), Pacer()) as harness:
         async with anyio.create_task_group() as group:
             group.start_soon(lambda: hear(harness, 700, before=1.5, after=8))
             await anyio.sleep(1.0)

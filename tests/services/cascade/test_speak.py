@@ -24,7 +24,7 @@ def piece(text: str, *, item: str = "i", final: bool = False, epoch: int = 0) ->
 
 
 async def test_each_piece_has_its_sound() -> None:
-    """In order, with times that go on from piece to piece, and begin anew with an item."""
+    """In order, with times that go on from piece to piece, and start again with an item."""
     async with Harness(Speak(Voice(words=True))) as harness:
         await harness.send(piece("One two. "), piece("Three.", final=True), piece("Four.", item="j"))
         await harness.send(ResponseEnded(response_id="r"))

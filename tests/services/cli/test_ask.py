@@ -39,7 +39,7 @@ def test_a_question_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_what_cannot_be_asked_is_a_sentence(
     question: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And no traceback, nor a number."""
+    """The output is neither a traceback nor a bare number."""
     (tmp_path / "text.wav").write_text("no sound")
     assert run(["ask", str(tmp_path / question), "--brain", "offline"]) == 1
     complaint = " ".join(capsys.readouterr().err.split())

@@ -66,7 +66,7 @@ def test_a_terminal_and_ctrl_c() -> None:
 def test_a_brain_that_is_not_there(
     brain: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Is a sentence with what to do."""
+    """The error is a sentence that says what to do."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     assert run(["chat", "--brain", brain]) == 1
     assert said in " ".join(capsys.readouterr().err.split())

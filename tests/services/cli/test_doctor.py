@@ -25,7 +25,7 @@ def test_it_looks_at_everything(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_it_knows_what_each_model_can_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """By capability, with what to use where one cannot."""
+    """The table is by capability and says what to use where a model lacks one."""
     monkeypatch.setenv("COLUMNS", "400")
     assert run(["doctor", "--models"]) == 0
     printed = capsys.readouterr().out
@@ -41,6 +41,26 @@ def test_what_is_missing_has_a_remedy() -> None:
     assert not any(each.remedy for each in findings if each.state == "good")
     openai = next(each for each in findings if each.name == "openai")
     assert openai.remedy == "set OPENAI_API_KEY"
+
+
+@pytest.mark.parametrize(("purpose", "code"), [("new", 0), ("openai", 1), ("xai", 1)])
+def test_one_thing_can_be_asked_for(
+    purpose: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exit code says whether it can be used, for a script."""
+    for key in ("OPENAI_API_KEY", "XAI_API_KEY"):
+        monkeypatch.delenv(key, raising=False)
+    assert run(["doctor", "--for", purpose]) == code
+    printed = capsys.readouterr().out
+    assert purpose in printed
+    assert "Engine" not in printed
+    assert ("set " in printed) == bool(code)
+
+
+def test_what_does_not_exist_cannot_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """The names that there are come with the error."""
+    assert run(["doctor", "--for", "new", "--for", "dmeo"]) == 1
+    assert "--for dmeo: there is no such thing; there are " in " ".join(capsys.readouterr().err.split())
 
 
 def test_keys_are_found_and_never_shown() -> None:
@@ -63,7 +83,7 @@ def test_a_taken_port_is_noticed() -> None:
 def test_an_engine_without_its_libraries_is_bad(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And the program's exit code says so."""
+    """The program's exit code reports it."""
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(module, "_requirements", lambda: [("no-such-library", "")])
     assert run(["doctor"]) == 1

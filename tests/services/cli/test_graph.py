@@ -96,7 +96,7 @@ def test_the_examples_of_transports_are_drawn(capsys: pytest.CaptureFixture[str]
 def test_what_cannot_be_drawn_is_a_sentence(
     file: Path, argument: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And no traceback."""
+    """The output is not a traceback."""
     file.write_text(TWO)
     assert run(["graph", argument.format(file=file)]) == 1
     complaint = " ".join(capsys.readouterr().err.split())

@@ -149,16 +149,16 @@ def stale(harness: Harness) -> list[Frame]:
 
 
 async def test_who_cannot_be_reached_is_left_and_the_question_is_answered() -> None:
-    """By the next, which is told why."""
+    """The next brain answers, and the reason is reported."""
     peer = Peer()
     peer.refuse = [SocketRefusedError("the server answers 503", status=503)]
     brain = Failover(realtime(peer), reserve("Good morning."))
     async with call(brain) as harness:
         await harness.send(UserText(text="Hello."))
-        moved = await harness.next(BrainSwitched, within=5)
+        moved = await harness.next(BrainSwitched, within_seconds=5)
         assert (moved.before, moved.name, moved.failed) == ("OpenAIRealtime", "cascade", True)
         assert "503" in moved.reason
-        ended = await harness.next(ResponseEnded, within=5)
+        ended = await harness.next(ResponseEnded, within_seconds=5)
         assert text(harness, ended.response_id) == "Good morning."
         assert [frame.message for frame in harness.of(Failure)] == [f"OpenAIRealtime: {moved.reason}"]
         await anyio.sleep(5)
@@ -173,12 +173,12 @@ async def test_who_dies_in_the_middle_of_a_reply_is_interrupted() -> None:
     brain = Failover(realtime(peer), reserve("I am sorry."))
     async with call(brain) as harness:
         await harness.send(UserText(text="Tell me something."))
-        await harness.next(Audio, within=5)
+        await harness.next(Audio, within_seconds=5)
         first = harness.of(ResponseStarted)[0].response_id
         await anyio.sleep(0.3)
         assert 0 < peer.replies[0].sent < 40
         await peer.close()
-        await harness.next(BrainSwitched, within=5)
+        await harness.next(BrainSwitched, within_seconds=5)
         came = len(harness.frames)
         await anyio.sleep(8)
         late = [frame for frame in harness.frames[came:] if isinstance(frame, Audio | Text)]
@@ -213,7 +213,7 @@ async def test_silence_while_an_answer_is_due_is_a_failure() -> None:
         await anyio.sleep(0.2)
         assert switched(harness) == [("OpenAIRealtime", "cascade")]
         assert "silent for 4 s" in harness.of(BrainSwitched)[0].reason
-        await harness.next(ResponseEnded, within=5)
+        await harness.next(ResponseEnded, within_seconds=5)
         assert text(harness) == "Here I am."
         await harness.session.cancel()
 
@@ -224,7 +224,7 @@ async def test_silence_in_the_middle_of_a_response_is_one_too() -> None:
     brain = Failover(first, reserve("Four, five."), silence_seconds=4)
     async with call(brain) as harness:
         await harness.send(UserText(text="Count."))
-        await harness.next(BrainSwitched, within=10)
+        await harness.next(BrainSwitched, within_seconds=10)
         await anyio.sleep(5)
         assert said(brain.history) == [
             ("user", "Count."),
@@ -241,7 +241,7 @@ async def test_a_response_that_fails_is_a_failure(reply: list[Any]) -> None:
     brain = Failover(first, reserve("Of course."))
     async with call(brain) as harness:
         await harness.send(UserText(text="May I?"))
-        await harness.next(BrainSwitched, within=10)
+        await harness.next(BrainSwitched, within_seconds=10)
         await anyio.sleep(5)
         assert text(harness).endswith("Of course.")
         assert said(brain.history)[-1] == ("assistant", "Of course.")
@@ -255,7 +255,7 @@ async def test_a_voice_that_fails_is_a_failure() -> None:
     brain = Failover(first, reserve("Good day."))
     async with call(brain) as harness:
         await harness.send(UserText(text="Hello."))
-        moved = await harness.next(BrainSwitched, within=10)
+        moved = await harness.next(BrainSwitched, within_seconds=10)
         assert moved.reason == "nothing could be heard of its response"
         await anyio.sleep(5)
         assert said(brain.history) == [("user", "Hello."), ("assistant", "Good day.")]
@@ -314,10 +314,10 @@ async def test_a_tool_that_runs_goes_on_and_its_result_reaches_the_next(second: 
     brain = Failover(first, other)
     async with anyio.create_task_group() as group, call(brain) as harness:
         await harness.send(UserText(text="What is the weather in Paris?"))
-        await harness.next(BrainSwitched, within=5)
+        await harness.next(BrainSwitched, within_seconds=5)
         await anyio.sleep(1)
         assert not harness.of(Audio)
-        await harness.next(Audio, within=5)
+        await harness.next(Audio, within_seconds=5)
         await anyio.sleep(3)
         assert runs == ["Paris"]
         assert said(brain.history)[:2] == [("user", "What is the weather in Paris?"), ("call", "sunny")]
@@ -377,7 +377,7 @@ async def test_by_hand_there_and_back() -> None:
 
 
 async def test_a_response_that_is_interrupted_in_the_moment_of_a_move_has_an_end() -> None:
-    """Who was left has no time to tell of it any more."""
+    """The brain that was left has no time to report the end itself."""
     brain = Failover(reserve([STORY, "More of it, ", 5.0, "later."], name="first"), reserve("Yes.", name="second"))
     async with call(brain) as harness:
         await harness.send(UserText(text="Tell me a story."))
@@ -909,7 +909,7 @@ async def speak(seed: int) -> None:
 
 @pytest.mark.parametrize("block", range(4))
 async def test_what_is_spoken_is_answered_once_whatever_happens_when(block: int) -> None:
-    """By whoever has the conversation then, and all of it."""
+    """The brain that has the conversation at the time answers all of it."""
     for seed in range(block * SPOKEN, (block + 1) * SPOKEN):
         await speak(seed)
 
@@ -938,7 +938,7 @@ async def test_what_is_said_to_a_server_that_dies_is_heard_by_the_next() -> None
 
 
 async def test_what_is_said_while_there_is_no_connection_is_heard() -> None:
-    """By the next one, and no more than is kept is lost."""
+    """The next brain hears it. At most what exceeds the backlog is lost."""
     peer, speech = Peer(), utterances()["weather"]
     peer.refuse = [SocketRefusedError("busy", status=503)] * 4
     policy = ReconnectPolicy(max_attempts=3, first_seconds=1.0, jitter=0.0)
@@ -1000,7 +1000,7 @@ async def test_a_brain_that_is_still_leaving_can_be_used_again() -> None:
 
 
 async def test_a_brain_that_never_leaves_fails() -> None:
-    """And the other one goes on."""
+    """The other brain continues."""
     brain = Failover(Leaving(60.0), Dying(), returns=False, silence_seconds=None)
     async with call(brain) as harness:
         await anyio.sleep(0.1)

@@ -16,7 +16,7 @@ from bargein.services.history import Entry, History, Picture
 
 
 def test_it_keeps_what_was_heard() -> None:
-    """Of the agent's words; until somebody says how much, all that was written."""
+    """Of the agent's words, those that were heard are kept; until that is reported, all that were written."""
     history = History()
     history.user("Hello.", "u")
     history.assistant("Good ", "a", "r")
@@ -58,7 +58,7 @@ def test_a_call_is_found_by_its_id() -> None:
 
 
 def test_an_id_may_be_given_again() -> None:
-    """By another response, when the first call has been answered: that is another call, and the answer is its own."""
+    """If another response uses the id after the first call was answered, it is another call with its own answer."""
     history = History()
     history.call("call_1", "clock", "{}", "r1")
     history.call("call_1", "clock", "{}", "r2")
@@ -156,10 +156,10 @@ def test_pictures_are_bounded() -> None:
     history.user("Look at this.", "with words")
     for number in (2, 3, 4):
         history.show(picture(number))
-    assert [(entry.text, len(entry.pictures), len(entry.seen)) for entry in history] == [
+    assert [(entry.text, len(entry.pictures), len(entry.available_pictures)) for entry in history] == [
         ("Look at this.", 1, 0), ("", 1, 1), ("", 1, 1),
     ]  # fmt: skip
-    assert [entry.seen[0].data[0] for entry in history.remembered if entry.seen] == [3, 4]
+    assert [entry.available_pictures[0].data[0] for entry in history.remembered if entry.available_pictures] == [3, 4]
     statistics = history.statistics()
     assert (statistics.pictures, statistics.picture_bytes, statistics.forgotten) == (2, 20, 1)
     assert not [*History(max_pictures=0)]
@@ -380,7 +380,7 @@ def test_messages_there_and_back() -> None:
     """Roles, calls with their results, pictures."""
     history = History.from_messages(MESSAGES)
     assert [entry.role for entry in history] == ["system", "user", "assistant", "call", "call", "assistant"]
-    assert [*history][1].seen == (Picture(media="image/png", data=b"\0", detail="low"),)
+    assert [*history][1].available_pictures == (Picture(media="image/png", data=b"\0", detail="low"),)
     assert [entry.output for entry in history if entry.role == "call"] == ["a dog", "hm"]
     assert history.to_messages() == MESSAGES
     msgspec.json.encode(history.to_messages())
@@ -421,3 +421,12 @@ def test_messages_that_are_none_are_refused(message: Any, says: str) -> None:
     """With the number of the message."""
     with pytest.raises(ValueError, match=says):
         History.from_messages([message])
+
+
+def test_an_id_that_no_wire_takes_can_be_saved() -> None:
+    """Half of a surrogate pair in an id or a name becomes a question mark, and the rest of the JSON stays."""
+    history = History()
+    history.user("naïve", "u\ud83d")
+    history.call("c\udc00", "f\udc00", "{}")
+    user, call = History.from_json(history.to_json())
+    assert (user.text, user.item_id, call.call_id, call.name) == ("naïve", "u?", "c?", "f?")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 
 import pytest
@@ -11,6 +12,7 @@ pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
 from aiortc import RTCDtlsTransport, RTCIceTransport, RTCPeerConnection, RTCRtpReceiver, RTCRtpTransceiver
 
 from bargein.services.media.intake import JITTER_BUFFER
+from bargein.services.transports.webrtc._datagrams import MAX_WAITING_BYTES, bound_datagrams
 from bargein.services.transports.webrtc._path import MONITOR_TASK
 
 pytestmark = pytest.mark.real
@@ -50,6 +52,30 @@ async def test_an_ice_transport_can_change_its_connection() -> None:
         for call in ("self.transport._recv()", "self.transport._send("):
             assert call in source, f"RTCDtlsTransport no longer uses {call}{ADVICE}"
         assert "_connection.connect()" in inspect.getsource(RTCIceTransport)
+    finally:
+        await connection.close()
+
+
+async def test_the_datagrams_of_a_connection_can_be_bounded() -> None:
+    """`transports/webrtc/_datagrams.py` replaces the queue of aioice, which has no limit of its own."""
+    connection, _, dtls = await audio_parts()
+    try:
+        inner = dtls.transport._connection
+        assert type(inner._queue) is asyncio.Queue, f"aioice.Connection._queue is another one{ADVICE}"
+        bound_datagrams(inner)
+        for _ in range(10_000):
+            inner.data_received(bytes(1_000), 1)
+        assert 1_000 < inner._queue.qsize() * 1_000 <= MAX_WAITING_BYTES
+        for number in range(100_000):
+            inner.data_received(b"", number)
+        waiting = inner._queue.qsize()
+        assert waiting < MAX_WAITING_BYTES / 100
+        inner._nominated[1] = inner  # type: ignore[assignment]  # as if it were connected
+        assert await inner.recvfrom() == (bytes(1_000), 1)
+        assert await inner.recvfrom() == (bytes(1_000), 1)
+        inner.data_received(bytes(1_000), 2)  # there is room again
+        assert inner._queue.qsize() == waiting - 1, f"aioice reads its queue in another way{ADVICE}"
+        inner._nominated.clear()
     finally:
         await connection.close()
 

@@ -60,7 +60,7 @@ async def test_silence_is_a_packet_now_and_then() -> None:
 
 
 async def test_an_interrupt_is_in_the_next_packet() -> None:
-    """And then it is silent."""
+    """After that packet the track is silent."""
     voice = VoiceSender()
     async with anyio.create_task_group() as group:
         puller = Puller(track := VoiceTrack(voice))

@@ -42,7 +42,7 @@ def test_each_packet_is_sound_at_once() -> None:
 
 
 def test_what_is_lost_is_silence() -> None:
-    """Of its length."""
+    """The silence has the length of the lost packet."""
     frames = listened(0, 1, 2, 5, 6, 7, 8, 9)
     assert steady(frames)
     sound = joined(frames)
@@ -69,7 +69,7 @@ def test_who_sends_nothing_is_silent_for_two_seconds() -> None:
 
 
 def test_a_long_gap_is_a_gap() -> None:
-    """Whoever was muted for a minute has not been silent for a minute of sound."""
+    """A peer that was muted for a minute does not add a minute of silence."""
     listening = VoiceReceiver()
     sent = packets(2)
     (one,) = listening.packet(7, 0, sent[0])
@@ -78,7 +78,7 @@ def test_a_long_gap_is_a_gap() -> None:
 
 
 def test_garbage_is_counted() -> None:
-    """And the next packet is heard."""
+    """The next packet is played."""
     listening = VoiceReceiver()
     assert not list(listening.packet(0, 0, b""))
     list(listening.packet(1, 960, b"\xff\xff\xff\xff"))

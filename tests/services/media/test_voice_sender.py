@@ -78,7 +78,7 @@ def test_an_interrupt_is_obeyed_by_the_next_packet() -> None:
 
 
 def test_a_hold_keeps_the_rest() -> None:
-    """And the way back rises."""
+    """The sound fades in after the hold."""
     voice = speaking(*reply(1000))
     first = pulled(voice, 0, 0.5)
     list(voice.urgent(Hold(), 0.49))

@@ -68,7 +68,7 @@ def test_where_it_connects(model: Realtime, url: str) -> None:
 
 
 async def test_a_token_is_asked_for_each_connection() -> None:
-    """And no key is needed then."""
+    """No key is needed then."""
     tokens = iter(("one", "two"))
 
     async def token() -> str:
@@ -158,7 +158,7 @@ def test_all_of_voice_live() -> None:
     ],
 )
 def test_voices_of_voice_live(voice: str, sent: dict[str, str]) -> None:
-    """By their names; and one of another kind in the session."""
+    """They are chosen by name. A voice of another kind is an object in the session."""
     ours = VoiceLiveProtocol(url="wss://example.invalid", headers={}, dialect=VOICE_LIVE)
     assert ours.session(Settings(model="m", voice=voice))["voice"] == sent
     custom = {"voice": {"type": "azure-custom", "name": "Mine", "endpoint_id": "e"}}
@@ -202,7 +202,7 @@ async def test_words_are_timed() -> None:
         model = VoiceLive("m", LIVE, api_key="k", voice="en-US-AvaNeural", connect=peer.connect)
         async with Harness(model, Spoken(), Pacer()) as harness:
             await harness.send(UserText(text="hello"))
-            await harness.next(Audio, within=10)
+            await harness.next(Audio, within_seconds=10)
             await anyio.sleep(1.7)
             harness.interrupt()
             await anyio.sleep(2)
@@ -227,7 +227,7 @@ async def test_say_is_said() -> None:
         model = VoiceLive("m", LIVE, api_key="k", connect=peer.connect)
         async with Harness(model) as harness:
             await harness.send(UserText(text="hello"))
-            await harness.next(Audio, within=10)
+            await harness.next(Audio, within_seconds=10)
             await harness.send(Say(text="Welcome to the shop.", protected=True), UserText(text="Thanks."))
             await harness.end()
         assert "".join(frame.text for frame in harness.of(Text)) == "An answer.Welcome to the shop.An answer."
@@ -246,7 +246,7 @@ async def test_a_server_that_truncates_by_itself_is_not_told() -> None:
         model = VoiceLive("m", LIVE, api_key="k", auto_truncate=True, connect=peer.connect)
         async with Harness(model, Spoken(), Pacer()) as harness:
             await harness.send(UserText(text="hello"))
-            await harness.next(Audio, within=10)
+            await harness.next(Audio, within_seconds=10)
             await anyio.sleep(1.5)
             harness.interrupt()
             await anyio.sleep(2)
@@ -270,7 +270,7 @@ async def test_the_beta_asks_in_its_own_words() -> None:
         async with Harness(model) as harness:
             await harness.send(UserText(text="How is the weather?"))
             while "".join(frame.text for frame in harness.of(Text)).strip() != "It is sunny.":
-                await harness.next(Text, within=10)
+                await harness.next(Text, within_seconds=10)
             assert [frame.output for frame in harness.of(ToolFinished)] == ["sunny"]
             assert not harness.of(Failure)
             assert all(set(event) <= {"type", "event_id"} for event in peer.of("response.create"))
@@ -294,7 +294,7 @@ async def test_a_transcription_that_is_not_deployed() -> None:
     async with piped(lambda: ScriptedBrain("Hello."), AZURE, change=change) as peer:
         async with Harness(AzureRealtime("d", NAME, api_key="k", connect=peer.connect)) as harness:
             await harness.send(UserText(text="hello"))
-            ended = await harness.next(ResponseEnded, within=10)
+            ended = await harness.next(ResponseEnded, within_seconds=10)
             assert ended.outcome == "completed"
             (failure,) = harness.of(Failure)
             assert "could not be transcribed: no such deployment" in failure.message
@@ -344,14 +344,15 @@ def test_over_a_socket(backend: str, name: str) -> None:
 )
 @pytest.mark.virtual
 async def test_sessions_that_end(name: str, faults: Faults) -> None:
-    """At their limit, or without a goodbye: the conversation goes on over the next, which is told the words so far."""
+    """At their limit, or without a goodbye: the conversation continues over the next, which is told the words so
+    far."""
     dialect, make = WIRES[name]
     async with piped(lambda: ScriptedBrain("Hello."), dialect, faults=faults) as peer:
         policy = ReconnectPolicy(first_seconds=0.1, renew_seconds=0)
         async with Harness(make(NAME, api_key="k", connect=peer.connect, reconnect=policy)) as harness:
             await harness.send(UserText(text="hello"))
-            await harness.next(Disconnected, within=60)
-            await harness.next(Connected, within=60)
+            await harness.next(Disconnected, within_seconds=60)
+            await harness.next(Connected, within_seconds=60)
             await anyio.sleep(1)
             (first, second) = peer.of("session.update")
             after = peer.sent[peer.sent.index(second, 1) :]
@@ -374,14 +375,14 @@ async def test_sessions_that_end(name: str, faults: Faults) -> None:
 )
 @pytest.mark.virtual
 async def test_faults(name: str, faults: Faults) -> None:
-    """Whatever goes wrong on the way, the conversation goes on, and nothing stale is heard after an interrupt."""
+    """Whatever goes wrong on the way, the conversation continues, and nothing stale is heard after an interrupt."""
     dialect, make = WIRES[name]
     brain = ScriptedBrain("word " * 40, "Yes.", paced=True)
     async with piped(lambda: brain, dialect, faults=faults) as peer:
         model = make(NAME, api_key="k", connect=peer.connect, reconnect=ReconnectPolicy(max_attempts=0))
         async with Harness(model, Spoken(), Pacer()) as harness:
             await harness.send(UserText(text="hello"))
-            await harness.next(Audio, within=10)
+            await harness.next(Audio, within_seconds=10)
             await anyio.sleep(1)
             number = harness.interrupt()
             came = len(harness.frames)

@@ -24,7 +24,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
 
 
 def test_every_provider_with_a_key_may_be_chosen() -> None:
-    """And the offline brain, which needs none."""
+    """The offline brain may always be chosen, because it needs no key."""
     names = [each.name for each in choices(KEYS)]
     assert names == ["openai", "gemini", "nova", "qwen", "ultravox", "xai", "offline"]
     assert not any(each.missing for each in choices(KEYS))

@@ -21,6 +21,7 @@ INNER = {
     "image_formats",
     "needs_continuous_audio",
     "responds_to_commit",
+    "answers_during_tool_calls",
     "responds_to_tool_results",
     "reconnects_to_update",
 }
@@ -54,7 +55,7 @@ def test_an_unknown_provider_is_refused_with_all_names() -> None:
 
 
 def test_rows_say_what_the_profiles_say() -> None:
-    """And what to use where a provider cannot do a thing."""
+    """Rows also say what to use where a provider lacks a capability."""
     can = Profile(
         provider="Can",
         input_rate=8000,

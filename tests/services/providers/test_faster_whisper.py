@@ -52,7 +52,7 @@ async def heard(ear: FasterWhisper, seconds: float, pace: float = 1.0) -> list[s
 
 
 async def test_words_grow_while_it_is_spoken(folder: Path) -> None:
-    """All of the utterance so far is heard anew once a second, and the last time at its end."""
+    """All of the utterance so far is heard again once a second, and the last time at its end."""
     async with FasterWhisper(folder) as ear:
         assert await heard(ear, 3.5) == [
             "one two",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
+import sys
+import threading
 import tomllib
 import wave
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from itertools import pairwise
@@ -18,6 +22,8 @@ from packaging.requirements import Requirement
 
 from bargein.pipeline.lowlevel import Samples
 from bargein.services.providers import pocketsphinx as pocketsphinx_module
+from bargein.services.providers._shared import sphinx_decoder
+from bargein.services.providers._shared.sphinx_decoder import SphinxDecoder, make_decoder
 from bargein.services.providers.pocketsphinx import PocketSphinx
 from tests.environment import amount
 from tests.speech import errors, utterances, words
@@ -224,12 +230,11 @@ async def test_a_decoder_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None
     """The next instance with the same arguments takes it, and begins as if it had heard nobody."""
     loads: list[dict[str, Any]] = []
 
-    class Counted(pocketsphinx.Decoder):  # type: ignore[misc, name-defined]
-        def __init__(self, **options: Any) -> None:
-            loads.append(options)
-            super().__init__(**options)
+    def counted(library: Any, options: dict[str, Any]) -> Any:
+        loads.append(options)
+        return make_decoder(library, options)
 
-    monkeypatch.setattr(pocketsphinx, "Decoder", Counted)
+    monkeypatch.setattr(pocketsphinx_module, "make_decoder", counted)
     grammar = GRAMMAR + "\n// once\n"
     PocketSphinx(grammar=grammar).preload()
     texts = []
@@ -275,3 +280,46 @@ def test_the_extra_installs_from_a_wheel(python: str) -> None:
     ]
     assert chosen.specifier.contains(WHEELS[python])
     assert python != "3.12" or not chosen.specifier.contains("5.1.1")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other wheels need not export the C functions")
+def test_the_interpreter_goes_on_while_a_decoder_loads() -> None:
+    """The C library is called through `ctypes.CDLL`, which releases the interpreter lock (`ctypes.PyDLL` does not)."""
+    functions = sphinx_decoder._find_functions()
+    assert functions is not None, "pocketsphinx no longer exports its C functions; see _shared/sphinx_decoder.py"
+    assert type(functions) is ctypes.CDLL
+
+
+@pytest.mark.virtual
+@pytest.mark.parametrize("options", [{}, {"grammar": GRAMMAR}, {"keyphrases": {"weather": 1e-20}}])
+async def test_both_decoders_hear_the_same(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's own class, and ours, which calls the same functions without the interpreter lock."""
+    texts = []
+    for find in (sphinx_decoder._find_functions, lambda: None):
+        monkeypatch.setattr(sphinx_decoder, "_find_functions", find)
+        pocketsphinx_module._idle_decoders.clear()
+        async with PocketSphinx(**options) as ear:
+            ours = isinstance(ear._threads[0].get()._decoder, SphinxDecoder)
+            texts.append(await heard(ear, "weather"))
+            assert ours == (find() is not None)
+            ear._key = f"{ear._key} {find}"  # it is not given to the other
+    assert texts[0] == texts[1]
+    assert texts[0]
+
+
+def test_a_decoder_is_freed_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a while, in which the event loop of everybody would stand still."""
+    monkeypatch.setattr(pocketsphinx_module, "_idle_decoders", defaultdict(list))
+    freed: list[str] = []
+    done = threading.Event()
+
+    class Heavy:
+        def __del__(self) -> None:
+            freed.append(threading.current_thread().name)
+            done.set()
+
+    for number in range(pocketsphinx_module.MAX_IDLE_DECODERS + 1):
+        decoders: list[Any] = [Heavy()]
+        pocketsphinx_module._give_back(str(number), decoders)
+    assert done.wait(30)
+    assert freed == ["bargein pocketsphinx free"]

@@ -125,7 +125,7 @@ def test_what_cannot_be_is_refused() -> None:
 
 @pytest.mark.virtual
 async def test_a_model_that_takes_no_text() -> None:
-    """Is not told what is typed, and is given no conversation from before."""
+    """It is sent neither typed text nor an earlier conversation."""
     history = History()
     history.user("Hello.", "u")
     async with piped(lambda: ScriptedBrain("Hi."), QWEN) as peer:
@@ -148,7 +148,7 @@ async def test_it_hears_at_16_and_speaks_at_24_khz() -> None:
     async with piped(lambda: brain, QWEN) as peer:
         async with Harness(Resample(16_000), QwenOmni(api_key="k", connect=peer.connect)) as harness:
             await harness.play(list(framed(said)))
-            await harness.next(ResponseEnded, within=30)
+            await harness.next(ResponseEnded, within_seconds=30)
             assert harness.of(SpeechStarted)
             assert harness.of(Transcript)[-1].text == "What is the weather in Paris?"
             assert {frame.rate for frame in harness.of(Audio)} == {24_000}
@@ -201,7 +201,7 @@ async def test_tools_and_an_interrupt() -> None:
         model = QwenOmni(api_key="k", tools=[weather], connect=peer.connect)
         async with Harness(model, Spoken(), Pacer()) as harness:
             await harness.send(UserText(text="How is the weather?"))
-            await harness.next(Audio, within=20)
+            await harness.next(Audio, within_seconds=20)
             assert [frame.output for frame in harness.of(ToolFinished)] == ["sunny"]
             await anyio.sleep(1)
             number = harness.interrupt()
@@ -224,13 +224,13 @@ async def test_closes_that_are_tried_again(code: int) -> None:
         policy = ReconnectPolicy(first_seconds=0.1)
         async with Harness(QwenOmni(api_key="k", connect=peer.connect, reconnect=policy)) as harness:
             await harness.send(UserText(text="hello"))
-            await harness.next(ResponseEnded, within=10)
+            await harness.next(ResponseEnded, within_seconds=10)
             await peer.sockets[0].close(code, "server restarts")
-            lost = await harness.next(Disconnected, within=10)
+            lost = await harness.next(Disconnected, within_seconds=10)
             assert str(code) in lost.reason
             assert not lost.final
             await harness.send(UserText(text="again"))
-            await harness.next(ResponseEnded, within=10)
+            await harness.next(ResponseEnded, within_seconds=10)
             items = [event["item"] for event in peer.of("conversation.item.create")]
             assert [item["role"] for item in items] == ["user", "user", "assistant", "user"]
             assert items[2]["content"] == [{"type": "text", "text": "Hello."}]

@@ -98,7 +98,7 @@ def test_telephone_sound() -> None:
 
 
 def test_words_are_said_as_they_are() -> None:
-    """By an item of its own, which asks for no response; protected, where nobody may interrupt it."""
+    """An item that requests no response carries them. A protected one cannot be interrupted."""
     (protected,) = sent(GrokVoice(api_key="k"), lambda protocol: protocol.say("Welcome.", protected=True))
     assert protected["item"]["interruptible"] is False
     assert sent(GrokVoice(api_key="k"), lambda protocol: protocol.say("Welcome.")) == [
@@ -137,7 +137,7 @@ async def test_its_ways_are_understood() -> None:
     async with piped(lambda: brain, XAI, change=Quirks()) as peer:
         async with Harness(Resample(24_000), GrokVoice(api_key="k", connect=peer.connect)) as harness:
             await harness.play(list(framed(said)))
-            await harness.next(ResponseEnded, within=30)
+            await harness.next(ResponseEnded, within_seconds=30)
             heard = [(frame.text, frame.final) for frame in harness.of(Transcript)]
             assert heard[:2] == [("What", False), ("What is", False)]
             assert heard[-2:] == [("What is the weather?", False), ("What is the weather?", True)]
@@ -161,7 +161,7 @@ async def test_other_sounds(options: dict[str, Any]) -> None:
         rate = options.get("rate", 8000)
         async with Harness(Resample(rate), model) as harness:
             await harness.play(list(framed(said)))
-            await harness.next(ResponseEnded, within=30)
+            await harness.next(ResponseEnded, within_seconds=30)
             spoken = harness.of(Audio)
             assert {frame.rate for frame in spoken} == {rate}
             assert abs(sum(frame.ms for frame in spoken) - 600) < 10
@@ -178,7 +178,7 @@ async def test_say_is_said() -> None:
         model = GrokVoice(api_key="k", connect=peer.connect)
         async with Harness(model) as harness:
             await harness.send(Say(text="Welcome to the shop."))
-            await harness.next(ResponseEnded, within=10)
+            await harness.next(ResponseEnded, within_seconds=10)
             assert "".join(frame.text for frame in harness.of(Text)) == "Welcome to the shop."
             assert not peer.of("response.create")
             assert [entry.text for entry in model.history] == ["Welcome to the shop."]
@@ -192,7 +192,7 @@ async def test_what_is_to_be_said_waits_its_turn() -> None:
     async with piped(lambda: brain, XAI, change=Quirks()) as peer:
         async with Harness(GrokVoice(api_key="k", connect=peer.connect)) as harness:
             await harness.send(UserText(text="hello"))
-            await harness.next(ResponseStarted, within=10)
+            await harness.next(ResponseStarted, within_seconds=10)
             await harness.send(Say(text="First."), Say(text="Second.", protected=True))
             await anyio.sleep(0.01)
             assert not [each for each in peer.sent if each.get("item", {}).get("type") == "force_message"]
@@ -208,7 +208,7 @@ async def test_an_interrupt_calls_off_what_was_to_be_said() -> None:
     async with piped(lambda: ScriptedBrain("word " * 20, paced=True), XAI, change=Quirks()) as peer:
         async with Harness(GrokVoice(api_key="k", connect=peer.connect)) as harness:
             await harness.send(UserText(text="hello"))
-            await harness.next(Audio, within=10)
+            await harness.next(Audio, within_seconds=10)
             await harness.send(Say(text="By the way."))
             await anyio.sleep(0.1)
             harness.interrupt()
@@ -258,7 +258,7 @@ async def test_an_interrupt(truncates: bool) -> None:
         model = GrokVoice(api_key="k", supports_truncation=truncates, connect=peer.connect)
         async with Harness(model, Spoken(), Pacer()) as harness:
             await harness.send(UserText(text="hello"))
-            await harness.next(Audio, within=10)
+            await harness.next(Audio, within_seconds=10)
             await anyio.sleep(2)
             number = harness.interrupt()
             came = len(harness.frames)
@@ -347,20 +347,20 @@ async def twice(keeper: Keeper, **options: Any) -> Harness:
     policy = ReconnectPolicy(first_seconds=0.1)
     async with Harness(GrokVoice(api_key="k", connect=keeper.connect, reconnect=policy, **options)) as harness:
         await harness.send(UserText(text="hello"))
-        await harness.next(ResponseEnded, within=10)
+        await harness.next(ResponseEnded, within_seconds=10)
         assert keeper.socket is not None
         await keeper.socket.close(1011, "try again")
-        await harness.next(Disconnected, within=10)
+        await harness.next(Disconnected, within_seconds=10)
         await anyio.sleep(1)
         await harness.send(UserText(text="still there?"))
-        await harness.next(ResponseEnded, within=10)
+        await harness.next(ResponseEnded, within_seconds=10)
         await harness.session.cancel()
     return harness
 
 
 @pytest.mark.virtual
 async def test_a_conversation_is_taken_up() -> None:
-    """By its id: nothing is told again, and what the server tells again is not heard twice."""
+    """It is resumed by its id. Nothing is sent twice, and what the server repeats is not played twice."""
     keeper = Keeper()
     harness = await twice(keeper)
     assert [url.partition("&")[2] for url in keeper.urls] == ["", "conversation_id=conv-1"]
@@ -386,7 +386,7 @@ async def test_a_conversation_that_is_no_more_is_told_anew() -> None:
 @pytest.mark.parametrize("code", [404, 410, 1008, 1011])
 @pytest.mark.virtual
 async def test_a_conversation_that_is_refused(code: int) -> None:
-    """Is not asked for again: another one begins, and is given the words so far."""
+    """It is not requested again. A new conversation begins and gets the words so far."""
     keeper = Keeper(refuses=code)
     harness = await twice(keeper)
     assert [url.partition("&")[2] for url in keeper.urls] == ["", "conversation_id=conv-1", ""]
@@ -412,16 +412,16 @@ async def test_what_was_spoken_is_there_when_it_is_taken_up() -> None:
     keeper = Keeper()
     policy = ReconnectPolicy(first_seconds=0.1)
     async with Harness(GrokVoice(api_key="k", connect=keeper.connect, reconnect=policy)) as harness:
-        await harness.next(Connected, within=10)
+        await harness.next(Connected, within_seconds=10)
         await keeper.say("input_audio_buffer.speech_started", audio_start_ms=0, item_id="u")
         await keeper.say("conversation.item.added", item={"id": "u", "type": "message", "role": "user"})
         await keeper.say("input_audio_buffer.committed", item_id="u")
         done = "conversation.item.input_audio_transcription.completed"
         await keeper.say(done, item_id="u", transcript="What time is it?", status="completed")
-        await harness.next(Transcript, within=10)
+        await harness.next(Transcript, within_seconds=10)
         assert keeper.socket is not None
         await keeper.socket.close(1011, "try again")
-        await harness.next(Connected, within=10)
+        await harness.next(Connected, within_seconds=10)
         await anyio.sleep(1)
         assert not [event for event in keeper.sent[1] if event["type"] == "conversation.item.create"]
         await harness.session.cancel()
@@ -434,10 +434,10 @@ async def test_another_process_may_take_it_up() -> None:
     model = GrokVoice(api_key="k", connect=keeper.connect)
     async with Harness(model) as harness:
         await harness.send(UserText(text="hello"))
-        await harness.next(ResponseEnded, within=10)
+        await harness.next(ResponseEnded, within_seconds=10)
         await harness.session.cancel()
     async with Harness(GrokVoice(api_key="k", connect=keeper.connect, resume=model.resumption)) as harness:
-        await harness.next(Connected, within=10)
+        await harness.next(Connected, within_seconds=10)
         assert keeper.urls[1].endswith("conversation_id=conv-1")
         await harness.session.cancel()
 

@@ -70,7 +70,7 @@ class Peer:
 
     def model(self, **options: Any) -> OpenAIRealtime:
         """A model that talks to this peer."""
-        return OpenAIRealtime(api_key="key", connect=self.connect, **options)
+        return OpenAIRealtime(**{"api_key": "key", "connect": self.connect, **options})
 
     @asynccontextmanager
     async def connect(self, endpoint: Endpoint) -> AsyncIterator[Socket]:

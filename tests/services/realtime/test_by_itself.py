@@ -152,8 +152,8 @@ class Provider:
         )
 
 
-async def test_it_is_ready_without_a_word() -> None:
-    """As soon as the opening has been sent; and it is told the end."""
+async def test_it_is_ready_without_a_reply_of_the_server() -> None:
+    """The session is ready as soon as the opening has been sent, and the provider is sent the end."""
     provider = Provider()
     async with Harness(provider.model()) as harness:
         await harness.next(Connected)
@@ -162,8 +162,8 @@ async def test_it_is_ready_without_a_word() -> None:
     assert provider.words() == ["open", "close"]
 
 
-async def test_silence_where_the_source_gives_nothing() -> None:
-    """In pieces, as much of it as time passes, and none while there is sound."""
+async def test_silence_where_the_source_sends_nothing() -> None:
+    """Silence is sent in pieces, as much as time passes, and none while there is sound."""
     provider = Provider()
     async with Harness(provider.model()) as harness:
         await anyio.sleep(10)
@@ -298,8 +298,9 @@ async def test_an_interruption_of_what_is_over() -> None:
         await harness.session.cancel()
 
 
-async def test_what_was_spoken_in_other_words() -> None:
-    """Is what is remembered, and what another session is told; of no item that is known it is nothing."""
+async def test_words_that_were_spoken_differently_are_corrected() -> None:
+    """The history keeps the words that were spoken, and another session gets them. A correction of an unknown item is
+    ignored."""
     provider = Provider()
     model = provider.model()
     async with Harness(model) as harness:
@@ -314,8 +315,8 @@ async def test_what_was_spoken_in_other_words() -> None:
         await harness.session.cancel()
 
 
-async def test_a_connection_that_is_of_no_use_any_more() -> None:
-    """Is left, though its socket is open; the next one begins as if nothing had been."""
+async def test_an_unusable_connection_is_replaced() -> None:
+    """An unusable connection is closed although its socket is open. The next connection starts afresh."""
     provider = Provider()
     async with Harness(provider.model()) as harness:
         await harness.next(Connected)
@@ -349,8 +350,8 @@ async def test_what_is_kept_is_bounded() -> None:
         await harness.session.cancel()
 
 
-async def test_costs_without_a_response() -> None:
-    """Are told when they come."""
+async def test_usage_without_a_response_is_reported() -> None:
+    """`Usage` that belongs to no response is reported when it comes."""
     provider = Provider()
     async with Harness(provider.model()) as harness:
         await harness.next(Connected)
@@ -368,8 +369,8 @@ async def test_costs_without_a_response() -> None:
         ({}, Image(b"x", format="jpeg")),
     ],
 )
-async def test_what_it_cannot_do_is_one_failure(profile: dict[str, Any], frame: Any) -> None:
-    """With what to do instead. Nothing is sent, and the call goes on."""
+async def test_an_unsupported_request_is_one_failure(profile: dict[str, Any], frame: Any) -> None:
+    """The failure says what to do instead. Nothing is sent, and the call continues."""
     provider = Provider()
     fields = {name: getattr(PROFILE, name) for name in PROFILE.__struct_fields__}
     async with Harness(provider.model(Profile(**{**fields, **profile}))) as harness:
@@ -400,7 +401,7 @@ async def test_a_model_without_requests_is_prompted() -> None:
 
 
 async def test_a_refusal_after_the_first_words() -> None:
-    """Is one like any other: final, where trying again would not help."""
+    """A refusal after the first words is final like any other, if retrying cannot succeed."""
 
     class Refusing:
         async def send(self, data: str | bytes) -> None:
@@ -423,5 +424,5 @@ async def test_a_refusal_after_the_first_words() -> None:
 
 
 def test_silence_is_zeros() -> None:
-    """Of 16 bits."""
+    """Silence is 16-bit zeros."""
     assert Plain().audio(np.zeros(1600, "<i2").tobytes()) == "sound 100 quiet"

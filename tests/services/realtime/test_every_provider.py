@@ -165,7 +165,7 @@ async def converse(provider: Provider, seed: int) -> None:
 async def _answer_calls(random: Random, harness: Harness) -> None:
     """The application's own work, one call after the other, and late."""
     while True:
-        call = await harness.next(ToolCall, within=10_000)
+        call = await harness.next(ToolCall, within_seconds=10_000)
         await anyio.sleep(random.choice((0, 0.2, 2)))
         await harness.send(ToolResult(call_id=call.call_id, output="done"))
 

@@ -28,6 +28,7 @@ class Failing(Peer):
         super().__init__(words=(4, 4), pace=0.0)
         self.stragglers = False
         self.on_event = self._fail
+        self.details = RATE_LIMIT
         self._times = times
         self._speaks = speaks
 
@@ -41,7 +42,7 @@ class Failing(Peer):
             ids = {"response_id": f"f{number}", "item_id": f"i{number}"}
             await self.send("response.output_audio_transcript.delta", delta="Well", **ids)
             await self.send("response.output_audio.delta", delta=base64.b64encode(bytes(9600)).decode(), **ids)
-        details = {"id": f"f{number}", "status": "failed", "status_details": RATE_LIMIT, "metadata": metadata}
+        details = {"id": f"f{number}", "status": "failed", "status_details": self.details, "metadata": metadata}
         await self.send("response.done", response=details)
         return True
 
@@ -69,7 +70,7 @@ async def test_it_is_requested_again_after_a_while() -> None:
 
 
 async def test_it_is_given_up_after_some_attempts() -> None:
-    """Each failure is reported. The next question begins anew."""
+    """Each failure is reported. The next question starts again."""
     peer = Failing(len(RETRY_SECONDS) + 1)
     async with session(peer) as harness:
         await harness.next(Connected)
@@ -121,3 +122,16 @@ async def test_the_end_of_the_input_waits_for_it() -> None:
         await harness.next(Failure)
         await harness.end()
         assert [frame.outcome for frame in harness.of(ResponseEnded)] == ["failed", "completed"]
+
+
+async def test_a_provider_that_repeats_the_key() -> None:
+    """The reason of a failed response has no key, in no frame."""
+    peer = Failing(1)
+    details = {**RATE_LIMIT, "error": {"code": "no", "message": "the key sk-0123456789 is wrong"}}
+    peer.details = details
+    async with Harness(peer.model(api_key="sk-0123456789"), Spoken(), Pacer()) as harness:
+        await harness.next(Connected)
+        await harness.send(UserText("hello"))
+        assert "the key *** is wrong" in (await harness.next(Failure)).message
+        assert not any("sk-0123456789" in repr(frame) for frame in harness.frames)
+        await harness.session.cancel()

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import anyio
+import msgspec
 import numpy as np
 import pytest
 
@@ -94,8 +95,8 @@ async def test_an_interrupt_cuts_the_memory_to_what_was_heard() -> None:
         await harness.session.cancel()
 
 
-async def test_a_response_in_the_making_is_cancelled_by_its_id() -> None:
-    """And its stragglers are dropped."""
+async def test_an_unfinished_response_is_cancelled_by_its_id() -> None:
+    """Its late events are dropped."""
     peer = Peer(3, words=(20, 20), pace=0.2)
     async with session(peer.model()) as harness:
         await harness.send(UserText(text="hello"))
@@ -129,8 +130,8 @@ async def test_what_was_not_heard_is_forgotten_and_what_was_heard_is_kept() -> N
         await harness.session.cancel()
 
 
-async def test_a_cancel_that_beats_the_response_is_remembered() -> None:
-    """For that response, and not for the next."""
+async def test_a_cancel_before_the_response_begins_is_remembered() -> None:
+    """A cancel that is sent before the response begins applies to that response and not to the next one."""
     peer = Settled()
     gate = anyio.Event()
 
@@ -171,7 +172,7 @@ async def test_the_server_stops_by_itself() -> None:
 
 
 async def test_when_the_application_decides_the_server_does_not() -> None:
-    """With `interrupt_response` off its speech-started interrupts nothing."""
+    """If `interrupt_response` is off, the server's speech-started event interrupts nothing."""
     peer = Settled()
     model = peer.model(turn_detection={"type": "server_vad", "interrupt_response": False})
     async with session(model) as harness:
@@ -270,8 +271,8 @@ async def test_requests_wait_for_the_response_that_is_made() -> None:
         await harness.send(Respond(instructions="a"), Respond(instructions="b"))
         await anyio.sleep(0.05)
         assert len(peer.of("response.create")) == 1
-        await harness.next(ResponseEnded, within=60)
-        await harness.next(ResponseEnded, within=60)
+        await harness.next(ResponseEnded, within_seconds=60)
+        await harness.next(ResponseEnded, within_seconds=60)
         asked = [event["response"].get("instructions") for event in peer.of("response.create")]
         assert asked == [None, "b"]
         await peer.respond()  # its own idea, at the same moment as ours
@@ -299,7 +300,7 @@ async def test_a_response_begins_once() -> None:
 
 
 async def test_the_words_of_an_item_stay() -> None:
-    """Whatever the wire says later of it: that it is committed, or another part of it."""
+    """Later events about the item (that it is committed, or another part of it) do not change its words."""
     peer = Settled()
     model = peer.model()
     transcription = "conversation.item.input_audio_transcription"
@@ -356,8 +357,8 @@ async def test_a_response_of_the_servers_own_is_not_the_one_we_asked_for() -> No
 
         peer.on_event = crossing
         await harness.send(Respond(instructions="carefully", protected=True))
-        await harness.next(ResponseEnded, within=30)
-        await harness.next(ResponseEnded, within=30)
+        await harness.next(ResponseEnded, within_seconds=30)
+        await harness.next(ResponseEnded, within_seconds=30)
         assert [frame.protected for frame in harness.of(ResponseStarted)] == [False, False, True]
         asked = [event["response"].get("instructions") for event in peer.of("response.create")]
         assert asked == [None, "carefully", "carefully"]
@@ -407,6 +408,46 @@ def calling(peer: Peer, *names: str) -> Any:
     return on_event
 
 
+@pytest.mark.parametrize("meanwhile", [True, False])
+async def test_another_question_while_a_tool_runs(meanwhile: bool) -> None:
+    """It is answered at once where the provider allows that, and else when the tool is done; its result is told."""
+
+    @tool
+    async def report(n: int) -> str:
+        await anyio.sleep(20)
+        return "all is well"
+
+    peer = Settled()
+    peer.on_event = calling(peer, "report")
+    model = peer.model(tools=[report])
+    model.profile = msgspec.structs.replace(model.profile, answers_during_tool_calls=meanwhile)
+    peer_protocol = model._protocol
+
+    def protocol() -> Any:
+        made = peer_protocol()
+        made.profile = model.profile  # type: ignore[misc]
+        return made
+
+    model._protocol = protocol
+    async with session(model) as harness:
+        await harness.send(UserText("make the report"))
+        await harness.next(ToolCall)
+        await anyio.sleep(2)
+        asked = anyio.current_time()
+        harness.interrupt("the user wants to know something else")
+        await harness.send(UserText("what is your name?"))
+        while (await harness.next(Text, seconds=60)).response_id == "r":
+            pass
+        waited = anyio.current_time() - asked
+        assert (waited < 5) == meanwhile
+        assert meanwhile or waited >= 17
+        await anyio.sleep(40)
+        items = [event["item"] for event in peer.of("conversation.item.create")]
+        outputs = [item["output"] for item in items if item["type"] == "function_call_output"]
+        assert outputs == ["all is well"]
+        await harness.session.cancel()
+
+
 async def test_several_calls_are_answered_by_one_response() -> None:
     """Each tool runs once, whatever the wire repeats; one request follows all results."""
     runs: list[int] = []
@@ -427,7 +468,7 @@ async def test_several_calls_are_answered_by_one_response() -> None:
     async with session(peer.model(tools=[slow, fast])) as harness:
         await harness.send(UserText(text="go"))
         await harness.next(ResponseEnded)
-        await harness.next(ResponseEnded, within=30)
+        await harness.next(ResponseEnded, within_seconds=30)
         assert sent(peer) == [
             "conversation.item.create",
             "response.create",
@@ -500,7 +541,7 @@ async def test_a_call_that_another_brain_made_is_told_with_its_result() -> None:
 
 
 async def test_a_call_of_an_interrupted_response_that_nobody_answers() -> None:
-    """It was left to the application, which has lost interest: the conversation goes on."""
+    """It was left to the application, which has lost interest: the conversation continues."""
     peer = Settled()
     peer.on_event = calling(peer, "theirs")
     async with session(peer.model()) as harness:
@@ -513,8 +554,8 @@ async def test_a_call_of_an_interrupted_response_that_nobody_answers() -> None:
         await harness.session.cancel()
 
 
-async def test_an_aside_calls_nothing() -> None:
-    """And one that is refused, or lost with its connection, is told to be so."""
+async def test_an_out_of_band_request_calls_no_tool() -> None:
+    """An out-of-band request that is refused, or lost with its connection, is reported so."""
     peer = Settled()
 
     async def answers(event: dict[str, Any]) -> bool:
@@ -552,7 +593,7 @@ async def test_a_connection_lost_in_a_tool_call_runs_it_once() -> None:
         await harness.send(UserText(text="go"))
         await harness.next(ToolCall)
         await peer.close()
-        await harness.next(ResponseStarted, within=30)
+        await harness.next(ResponseStarted, within_seconds=30)
         assert runs == [1]
         items = [event["item"] for event in peer.of("conversation.item.create")]
         assert [item["type"] for item in items] == ["message", "message", "function_call", "function_call_output"]
@@ -576,7 +617,7 @@ async def test_a_lost_connection_is_restored() -> None:
         await anyio.sleep(0.1)
         await harness.send(*framed(tone(ms=100, rate=24_000), rate=24_000))
         await harness.next(Disconnected)
-        connected = await harness.next(Connected, within=30)
+        connected = await harness.next(Connected, within_seconds=30)
         await anyio.sleep(0.1)
         assert connected.reconnected
         assert connected.session_id == "sess-2"
@@ -595,7 +636,7 @@ async def test_the_sound_of_a_gap_is_bounded() -> None:
     model = peer.model(reconnect=ReconnectPolicy(gap_seconds=1, jitter=0))
     async with session(model) as harness:
         await harness.send(*framed(tone(ms=5000, rate=24_000), rate=24_000))
-        await harness.next(Connected, within=30)
+        await harness.next(Connected, within_seconds=30)
         await anyio.sleep(0.1)
         assert len(peer.of("input_audio_buffer.append")) == 50
         assert model.dropped_ms == 4000
@@ -636,10 +677,10 @@ async def test_a_provider_that_does_not_read_is_left() -> None:
         await harness.next(Connected)
         for number in range(5_000):
             await harness.send(UserText(text=f"{number}"))
-        lost = await harness.next(Disconnected, within=10)
+        lost = await harness.next(Disconnected, within_seconds=10)
         assert "messages waited for it, and it did not read them" in lost.reason
         assert not lost.final
-        await harness.next(Connected, within=10)
+        await harness.next(Connected, within_seconds=10)
         await anyio.sleep(1)
         assert "4999" in {event["item"]["content"][0]["text"] for event in peer.of("conversation.item.create")}
         await harness.session.cancel()
@@ -671,8 +712,8 @@ async def test_a_graph_that_takes_nothing_ends_the_session() -> None:
         (SocketRefusedError("cannot be reached"), 4, "given up after 4 attempts"),
     ],
 )
-async def test_it_gives_up(refusal: SocketRefusedError, attempts: int, says: str) -> None:
-    """At once where another try is useless, else after the attempts of the policy."""
+async def test_reconnecting_stops(refusal: SocketRefusedError, attempts: int, says: str) -> None:
+    """It stops at once if retrying is useless, else after the attempts of the policy."""
     peer = Settled()
     peer.refuse = [refusal] * 10
     with pytest.raises(RealtimeError, match=says):
@@ -682,7 +723,7 @@ async def test_it_gives_up(refusal: SocketRefusedError, attempts: int, says: str
 
 
 async def test_a_fatal_error_ends_the_session() -> None:
-    """With the provider's words."""
+    """The exception has the provider's words."""
     peer = Settled()
     with pytest.raises(RealtimeError, match="You have no money"):
         async with session(peer.model()) as harness:
@@ -705,13 +746,13 @@ async def test_a_silent_provider_is_dead() -> None:
         await anyio.sleep(300)
         assert peer.connections == 1
         await harness.send(UserText(text="hello?"))
-        await harness.next(ResponseStarted, within=60)
+        await harness.next(ResponseStarted, within_seconds=60)
         assert peer.connections == 2
         await harness.session.cancel()
 
 
 async def test_a_session_is_replaced_before_its_time_runs_out() -> None:
-    """In a pause, and the conversation goes on."""
+    """The session is replaced in a pause, and the conversation continues."""
     peer = Settled()
     async with session(peer.model()) as harness:
         await harness.send(UserText(text="hello"))
@@ -770,7 +811,7 @@ async def test_memory_is_bounded_in_seconds() -> None:
             await peer.send("response.output_audio.delta", response_id="r", item_id="i", delta=delta)
         await anyio.sleep(0.1)
         assert peer.of("response.cancel")
-        ended = await harness.next(ResponseEnded, within=60)
+        ended = await harness.next(ResponseEnded, within_seconds=60)
         assert (ended.outcome, "waited to be played" in ended.reason) == ("failed", True)
         await harness.session.cancel()
 
@@ -892,8 +933,8 @@ async def test_telephone_sound() -> None:
         await harness.session.cancel()
 
 
-async def test_what_is_left_of_the_limits() -> None:
-    """Is told."""
+async def test_rate_limits_are_reported() -> None:
+    """`RateLimits` is reported."""
     peer = Settled()
     async with session(peer.model()) as harness:
         await harness.next(Connected)
@@ -914,9 +955,9 @@ async def test_pictures_are_sampled() -> None:
         await until_sent(peer, "conversation.item.create", 4)
         parts = [event["item"]["content"][0] for event in peer.of("conversation.item.create")]
         assert parts[3] == {"type": "input_image", "image_url": "data:image/png;base64,cG5n", "detail": "low"}
-        assert [entry.seen[0].media for entry in model.history] == [*["image/jpeg"] * 3, "image/png"]
+        assert [entry.available_pictures[0].media for entry in model.history] == [*["image/jpeg"] * 3, "image/png"]
         await peer.close()
-        await harness.next(Connected, within=30)
+        await harness.next(Connected, within_seconds=30)
         await until_sent(peer, "conversation.item.create", 8)
         again = [event["item"]["content"][0] for event in peer.of("conversation.item.create")[4:]]
         assert again == parts
@@ -948,7 +989,7 @@ async def test_the_session_can_be_changed() -> None:
         await harness.send(Configure(instructions="second", tools=(other,)))
         await until_sent(peer, "session.update", 2)
         await peer.close()
-        await harness.next(Connected, within=30)
+        await harness.next(Connected, within_seconds=30)
         for event in peer.of("session.update")[1:]:
             assert event["session"]["instructions"] == "second"
             assert event["session"]["tools"][0]["name"] == "other"
@@ -966,8 +1007,8 @@ async def test_half_a_character_does_not_end_the_session() -> None:
         await harness.session.cancel()
 
 
-async def test_the_turns_may_be_taken_by_another() -> None:
-    """Then a `Commit` ends one; they can be given back."""
+async def test_another_processor_may_decide_turns() -> None:
+    """Another processor can take over turn detection; then a `Commit` ends a turn. It can be given back."""
     peer = Settled()
     async with session(peer.model()) as harness:
         await harness.next(Connected)
@@ -1016,7 +1057,7 @@ async def test_the_application_may_have_tools_beside_ours() -> None:
     ],
 )
 async def test_bad_settings_are_refused(options: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what was given, but never a key."""
+    """The error shows the value, but never a key."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(ValueError, match=says) as error:
         OpenAIRealtime(**{"api_key": "secret", **options})

@@ -232,7 +232,7 @@ async def test_a_provider_that_leaves_is_left_in_the_first_pause() -> None:
         await harness.next(Connected)
         await provider.send("keep", handle="h")
         await provider.send("leave", remaining_seconds=50.0)
-        await harness.next(Disconnected, within=3)
+        await harness.next(Disconnected, within_seconds=3)
         await anyio.sleep(3)
         assert provider.asked == ["", "h"]
         await provider.send("text", response_id="r", item_id="i", text="a long answer")
@@ -303,8 +303,8 @@ async def test_settings_that_change_without_a_connection() -> None:
         await harness.session.cancel()
 
 
-async def test_a_session_of_another_day() -> None:
-    """By the handle that was kept; and only of a provider that can."""
+async def test_a_stored_handle_resumes_a_session() -> None:
+    """A stored handle resumes the session, if the provider supports that."""
     provider = Provider()
     model = provider.model(resume="h0")
     async with Harness(model) as harness:
@@ -336,8 +336,8 @@ async def test_hopeless_closes() -> None:
     assert not harness.of(Failure)
 
 
-async def test_an_address_that_does_not_come() -> None:
-    """Is waited for as long as a session may take to be ready, and asked for again."""
+async def test_a_late_address_is_requested_again() -> None:
+    """The wait lasts as long as a session may take to be ready. Then the address is requested again."""
 
     class Slow(Frail):
         async def endpoint(self) -> Endpoint:

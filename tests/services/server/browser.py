@@ -107,7 +107,7 @@ async def loaded(page: Any) -> None:
 async def true(page: Any, expression: str, seconds: float = 40) -> None:
     """Wait until the expression is true. The page's policy refuses Playwright's own waiting."""
     with anyio.fail_after(seconds):
-        while not await page.evaluate(expression):  # noqa: ASYNC110  # nobody tells
+        while not await page.evaluate(expression):  # noqa: ASYNC110  # no event says so
             await anyio.sleep(0.05)
 
 
@@ -126,5 +126,5 @@ async def in_call(page: Any) -> None:
 async def gone(server: PageServer) -> None:
     """Wait until every session is over."""
     with anyio.fail_after(60):
-        while server.sessions.live:  # noqa: ASYNC110  # nobody tells
+        while server.sessions.live:  # noqa: ASYNC110  # no event says so
             await anyio.sleep(0.05)

@@ -36,7 +36,7 @@ SHARE = amount(50, 1)
 SOUND = pack(Audio(samples=np.zeros(320, np.int16), rate=16_000), 0, 0)
 MESSAGES = (
     '{"type": "text", "text": "Hello."}',
-    '{"type": "start", "rate": 16000, "channels": 1, "output_rate": 0, "token": "", "wishes": {"a": "b"}}',
+    '{"type": "start", "rate": 16000, "channels": 1, "output_rate": 0, "token": "", "params": {"a": "b"}}',
     '{"type": "interrupt", "reason": "stop"}',
     '{"type": "commit"}',
     '{"type": "image", "data": "AAAA", "format": "jpeg", "detail": ""}',
@@ -184,7 +184,7 @@ def test_garbage_on_every_endpoint() -> None:
                 group.start_soon(offers, server, random.Random(6), 500 // SHARE)
             await ask(server)
             with anyio.fail_after(30):
-                while server.sessions.live:  # noqa: ASYNC110  # nobody tells
+                while server.sessions.live:  # noqa: ASYNC110  # no event says so
                     await anyio.sleep(0.1)
             assert server.sessions.statistics().failed == 0
             after = await held()

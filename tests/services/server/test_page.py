@@ -172,7 +172,7 @@ def test_three_tabs_and_a_reload() -> None:
             await page.reload()
             await loaded(page)
             with anyio.fail_after(10):
-                while len(server.sessions.live) > 2:  # noqa: ASYNC110  # nobody tells
+                while len(server.sessions.live) > 2:  # noqa: ASYNC110  # no event says so
                     await anyio.sleep(0.05)
             await page.click("#talk")
             await in_call(page)
@@ -209,7 +209,7 @@ def test_the_camera_is_shown_to_the_agent(brains: tuple[BrainChoice, ...]) -> No
             assert not seen
             await page.click("#camera")
             with anyio.fail_after(60):
-                while len(seen) < 3:  # noqa: ASYNC110  # nobody tells
+                while len(seen) < 3:  # noqa: ASYNC110  # no event says so
                     await anyio.sleep(0.05)
             assert await page.is_visible("#preview")
             await page.click("#camera")
@@ -227,7 +227,7 @@ def test_the_camera_is_shown_to_the_agent(brains: tuple[BrainChoice, ...]) -> No
 
 
 def test_without_a_microphone_one_can_write() -> None:
-    """The microphone is refused: the page says so, the call goes on in writing and sound, and Escape interrupts."""
+    """The microphone is refused: the page says so, the call continues in writing and sound, and Escape interrupts."""
 
     async def main() -> None:
         denied = "--use-fake-device-for-media-stream"  # there is a microphone, and nobody allows it
@@ -275,6 +275,27 @@ def test_writing_begins_a_call() -> None:
     anyio.run(main)
 
 
+def test_words_do_not_turn_the_page_round() -> None:
+    """A character that reverses the direction of text has no effect behind the words that contain it."""
+
+    async def main() -> None:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
+            words = "\u202egnp.\u202d"
+            for call in (f"user('u', {words!r}, true)", f"heard('a', {words!r}, true)"):
+                await page.evaluate(f"bargein.conversation.{call}")
+            tool = {"call": "c", "name": words, "arguments": words, "state": "finished", "output": words}
+            await page.evaluate("(tool) => bargein.conversation.tool(tool)", tool)
+            loose = """[...document.querySelectorAll('#log li')].filter((line) => {
+                for (const each of line.querySelectorAll('bdi')) each.remove();
+                return /[\u202a-\u202e\u2066-\u2069]/.test(line.textContent);
+            }).length"""
+            assert await page.locator("#log li bdi").count() == 4
+            assert await page.evaluate(loose) == 0
+            assert await page.evaluate("document.querySelectorAll('#log li').length") == 3
+
+    anyio.run(main)
+
+
 @pytest.mark.parametrize("way", ["webrtc", "websocket"])
 def test_a_microphone_can_be_used_later(way: str) -> None:
     """A call that began in writing goes on in speech, without a new connection."""
@@ -301,7 +322,7 @@ def test_a_microphone_can_be_used_later(way: str) -> None:
             await page.click("#mute")
             await true(page, "document.querySelector('#mute-label').textContent === 'Mute'")
             with anyio.fail_after(20):
-                while loudest[0] < 1000:  # noqa: ASYNC110  # nobody tells
+                while loudest[0] < 1000:  # noqa: ASYNC110  # no event says so
                     await anyio.sleep(0.05)
             assert list(server.sessions.live) == [name]
             await page.evaluate("bargein.page.call.media.stream.getAudioTracks()[0].dispatchEvent(new Event('ended'))")
@@ -365,7 +386,7 @@ def test_push_to_talk() -> None:
             assert not await page.evaluate(opened), "a space that is typed is a space"
             assert await page.input_value("#text") == " "
             with anyio.fail_after(10):
-                while len(commits) < 2:  # noqa: ASYNC110  # nobody tells
+                while len(commits) < 2:  # noqa: ASYNC110  # no event says so
                     await anyio.sleep(0.05)
             assert await page.evaluate("bargein.page.call !== null"), "and no button was pressed by the space bar"
             await page.click("#talk")
@@ -422,7 +443,7 @@ def test_a_page_that_is_closed_ends_its_session(way: str) -> None:
             assert len(server.sessions.live) == 1
             await page.goto("about:blank")
             with anyio.fail_after(4):
-                while server.sessions.live:  # noqa: ASYNC110  # nobody tells
+                while server.sessions.live:  # noqa: ASYNC110  # no event says so
                     await anyio.sleep(0.05)
             assert not server.sessions.failures
 
@@ -451,7 +472,8 @@ def test_a_call_that_is_given_up_leaves_nothing() -> None:
 
 @pytest.mark.parametrize("way", ["webrtc", "websocket"])
 def test_on_a_page_that_is_not_secure_one_writes_and_hears(way: str) -> None:
-    """Of another machine, over http: browsers give it no microphone and no sound thread. One writes and hears."""
+    """Over http from another machine, browsers allow neither a microphone nor a sound thread. Typing and listening
+    still work."""
     if way == "webrtc":
         pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
 

@@ -16,6 +16,7 @@ import pytest
 
 from bargein.pipeline import Pipeline, Processor, UserText
 from bargein.processors import Spoken
+from bargein.services.cascade import Cascade
 from bargein.services.server import serve_page
 from bargein.services.transports import Transport
 
@@ -116,6 +117,35 @@ def test_a_server_that_dies_for_good(way: str) -> None:
     anyio.run(main)
 
 
+def test_a_socket_that_is_lost() -> None:
+    """The server still runs, so the agent goes on with the conversation, and the page does not say otherwise."""
+
+    async def main() -> None:
+        agents: list[Cascade] = []
+
+        def remembering(peer: Transport) -> Pipeline:
+            agents.append(brain())
+            return Pipeline(peer.source, agents[-1], Spoken(), peer.sink)
+
+        async with serve_page(remembering, port=0) as server, page_of(server, *DEVICES) as page:
+            await use(page, "websocket")
+            await page.click("#talk")
+            await in_call(page)
+            await page.keyboard.press("m")  # the microphone of tests beeps
+            await page.fill("#text", "What is the weather?")
+            await page.press("#text", "Enter")
+            await true(page, SAID)
+            await page.evaluate("bargein.page.call.connection.socket.close()")
+            await true(page, "bargein.page.call?.connection.resumed")
+            await page.wait_for_selector("#talk")
+            assert "does not remember" not in await page.inner_text("#log")
+        first, second = agents
+        assert second.history is first.history
+        assert any("weather" in entry.text for entry in second.history if entry.role == "user")
+
+    anyio.run(main)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be stopped here")
 def test_a_server_that_stands_still() -> None:
     """Over WebRTC the page looks for a new way to the same session, and finds it once the server goes on."""
@@ -204,7 +234,7 @@ def test_the_developer_sees_what_went_wrong(way: str, build: Callable[[Transport
 
 
 def test_the_way_that_works_is_taken() -> None:
-    """By itself the page takes WebRTC, and the WebSocket where the browser or the network has no WebRTC."""
+    """The page uses WebRTC, or the WebSocket where the browser or the network has no WebRTC."""
     pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
 
     async def main() -> None:

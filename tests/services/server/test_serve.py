@@ -69,7 +69,7 @@ async def post(server: PageServer, path: str, **options: Any) -> httpx.Response:
 async def until(true: Callable[[], bool]) -> None:
     """Wait for what a real network does in its own time."""
     with anyio.fail_after(60):
-        while not true():  # noqa: ASYNC110  # nobody tells
+        while not true():  # noqa: ASYNC110  # no event says so
             await anyio.sleep(0.02)
 
 
@@ -181,7 +181,7 @@ async def test_a_strangers_name_for_this_machine_is_not_answered_to() -> None:
 
 
 async def test_pages_that_are_named_may_talk_to_it() -> None:
-    """By what browsers ask before they let them; others are not allowed to."""
+    """Browsers ask before they allow it (CORS). Other pages are refused."""
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
     async with served(origins=["https://friend.example"]) as server, httpx.AsyncClient() as client:
         for origin, allowed in (("https://friend.example", True), ("https://evil.example", False)):
@@ -270,7 +270,7 @@ async def test_tokens() -> None:
     ],
 )
 async def test_garbage_is_answered_with_a_sentence(path: str, body: bytes, status: int) -> None:
-    """And harms nobody."""
+    """Other sessions are not affected."""
     pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
     async with served() as server:
         answer = await post(server, path, content=body)
@@ -324,7 +324,7 @@ async def test_draining_says_goodbye() -> None:
 
 
 async def test_waiting_ends_when_it_is_stopped() -> None:
-    """By whoever has the server."""
+    """The owner of the server stops it."""
     async with served() as server:
         async with anyio.create_task_group() as group:
             group.start_soon(server.wait)
@@ -342,7 +342,7 @@ async def test_a_taken_port_is_a_sentence() -> None:
 
 
 async def test_a_port_that_is_none_is_a_sentence() -> None:
-    """And not an overflow."""
+    """It is not an overflow error."""
     with pytest.raises(ValueError, match="expected 1 to 65535"):
         async with served(port=99_999):
             pass
@@ -365,7 +365,7 @@ async def test_https(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("files", [("nothing.pem", None), ("noise.pem", "noise.pem"), (None, "noise.pem")])
 async def test_files_that_will_not_do_for_https(files: tuple[str | None, str | None], tmp_path: Path) -> None:
-    """Are named before anybody is told where the page is."""
+    """They are named before the address of the page is printed."""
     (tmp_path / "noise.pem").write_text("hello")
     certificate, key = (tmp_path / name if name else None for name in files)
     with pytest.raises(ValueError, match=r"(nothing|noise).pem .*cannot be used|without its certificate"):

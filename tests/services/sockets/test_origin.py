@@ -6,7 +6,8 @@ import socket
 
 import pytest
 
-from bargein.services.sockets.origin import is_address_or_localhost, is_loopback, refuse_host, refuse_origin
+from bargein.services.sockets.addresses import is_loopback_host
+from bargein.services.sockets.origin import is_address_or_localhost, refuse_host, refuse_origin
 
 
 @pytest.mark.parametrize(
@@ -43,8 +44,8 @@ def test_names_that_cannot_be_a_strangers() -> None:
 
 def test_who_listens_for_this_machine_only() -> None:
     """By the address it is bound to."""
-    assert all(map(is_loopback, ("127.0.0.1", "127.0.0.2", "localhost", "::1")))
-    assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.1.7", "agent.example")))
+    assert all(map(is_loopback_host, ("127.0.0.1", "127.0.0.2", "localhost", "::1")))
+    assert not any(map(is_loopback_host, ("0.0.0.0", "::", "192.168.1.7", "agent.example", "127.agent.example")))
 
 
 def test_the_name_of_this_machine_is_its_own() -> None:

@@ -30,7 +30,7 @@ async def test_a_pipe_has_no_clock() -> None:
 
 
 async def test_a_pipe_is_bounded() -> None:
-    """Who sends into a full one waits until the other end reads or closes."""
+    """Sending into a full pipe waits until the other end reads or closes."""
     one, other = pipe(capacity=2)
     sent: list[int] = []
 

@@ -12,12 +12,12 @@ import msgspec
 import pytest
 
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, dial, listen, server_time
-from bargein.services.sockets._dial import is_loopback
+from bargein.services.sockets.addresses import is_loopback_url
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_websocket_carries_messages(backend: str) -> None:
-    """And the code with which it is closed."""
+    """It also carries the code with which it is closed."""
 
     async def echo(socket: Socket, request: Any) -> None:
         assert request.headers["X-Who"] == "me"
@@ -42,8 +42,8 @@ def test_a_websocket_carries_messages(backend: str) -> None:
     ("url", "says"),
     [
         ("ws://127.0.0.1:9/path?key=secret", "cannot be reached"),
-        ("http://127.0.0.1:9/", "is no WebSocket"),
-        ("nonsense", "is no WebSocket"),
+        ("http://127.0.0.1:9/", "is not a WebSocket"),
+        ("nonsense", "is not a WebSocket"),
     ],
 )
 def test_where_nobody_answers(backend: str, url: str, says: str) -> None:
@@ -87,6 +87,32 @@ def test_the_clock_of_the_server(backend: str, date: str | None, seconds: float 
             async with listen(wait, process_response=answer) as port:
                 async with dial(Endpoint(url=f"ws://127.0.0.1:{port}/")) as socket:
                     assert server_time(socket) == seconds
+
+    anyio.run(talk, backend=backend)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("status", [403, 302])
+def test_a_refusal_that_repeats_the_key(backend: str, status: int) -> None:
+    """Neither the body nor the target of a redirection brings the key into the error."""
+    key = "sk-0123456789abcdef"
+
+    def refuse(connection: Any, request: Any) -> Any:
+        response = connection.respond(status, f"{'x' * 990} {request.headers['Authorization']}")
+        if status == 302:
+            response.headers["Location"] = f"http://127.0.0.1:9/?key={key}"
+        return response
+
+    async def never(socket: Socket, request: Any) -> None: ...
+
+    async def talk() -> None:
+        with anyio.fail_after(60):
+            async with listen(never, process_request=refuse) as port:
+                endpoint = Endpoint(url=f"ws://127.0.0.1:{port}/", headers={"Authorization": f"Bearer {key}"})
+                with pytest.raises(SocketRefusedError) as refused:
+                    async with dial(endpoint):
+                        pass
+        assert "sk-0" not in str(refused.value) + refused.value.body
 
     anyio.run(talk, backend=backend)
 
@@ -135,12 +161,12 @@ def test_a_proxy_in_the_environment(backend: str, host: str, reached: bool, monk
 )
 def test_addresses_on_this_machine(url: str, loopback: bool) -> None:
     """Names and addresses of the loopback interface, and no others."""
-    assert is_loopback(url) == loopback
+    assert is_loopback_url(url) == loopback
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_server_that_does_not_answer(backend: str) -> None:
-    """Is waited for no longer than was said."""
+    """The wait ends after the stated time."""
 
     async def talk() -> None:
         async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:

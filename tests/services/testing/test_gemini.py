@@ -80,7 +80,7 @@ async def test_over_a_real_socket() -> None:
         Disconnected,
         Connected,
     ]
-    assert peer.sent("setup", "sessionResumption", "handle")
+    assert peer.find_sent("setup", "sessionResumption", "handle")
 
 
 @pytest.mark.real
@@ -128,7 +128,7 @@ async def test_the_wire_is_googles() -> None:
         await harness.next(Connected)
         await harness.send(UserText(text="What time is it?"), Respond(instructions="Briefly."))
         await harness.send(Video(data=b"jpeg", format="jpeg"), *framed(tone(300, 100, rate=16_000), rate=16_000))
-        await harness.next(ResponseEnded, within=60)
+        await harness.next(ResponseEnded, within_seconds=60)
         assert peer.session is not None
         await peer.session.interrupt()
         await peer.go_away(50)

@@ -25,11 +25,11 @@ async def test_it_answers_what_is_said_and_what_is_written() -> None:
     server = ScriptedNova("Good morning.", "Good night.", hears=["Who is there?"])
     async with session(server) as harness:
         await harness.play(list(framed(speech_like(800, rate=16_000), rate=16_000)))
-        await harness.next(ResponseEnded, within=10)
+        await harness.next(ResponseEnded, within_seconds=10)
         for _ in range(2):
             await anyio.sleep(5)
             await harness.send(UserText(text="And now?"))
-            await harness.next(ResponseEnded, within=10)
+            await harness.next(ResponseEnded, within_seconds=10)
         said = "".join(frame.text for frame in harness.of(Text))
         assert said == "Good morning.Good night.Good morning."
         assert next(frame.text for frame in harness.of(Transcript) if frame.final) == "Who is there?"
@@ -44,10 +44,10 @@ async def test_it_is_interrupted_by_what_is_said() -> None:
     server = ScriptedNova("A long story that nobody wants to hear to its end.", "Yes?")
     async with session(server) as harness:
         await harness.send(UserText(text="Tell me a story."))
-        await harness.next(Audio, within=10)
+        await harness.next(Audio, within_seconds=10)
         await anyio.sleep(1)
         await harness.play(list(framed(speech_like(500, rate=16_000), rate=16_000)))
-        await harness.next(Interrupt, within=2)
+        await harness.next(Interrupt, within_seconds=2)
         await harness.play(list(framed(silence(1500, rate=16_000), rate=16_000)))
         await anyio.sleep(3)
         assert [frame.outcome for frame in harness.of(ResponseEnded)][-1] == "completed"
@@ -61,11 +61,11 @@ async def test_it_calls_and_pauses() -> None:
     server = ScriptedNova([ToolCall(call_id="c1", name="clock", arguments="{}")], [1.0, "It is noon."])
     async with session(server) as harness:
         await harness.send(UserText(text="What time is it?"))
-        call = await harness.next(ToolCall, within=5)
+        call = await harness.next(ToolCall, within_seconds=5)
         assert (call.call_id, call.name) == ("c1", "clock")
         began = anyio.current_time()
         await harness.send(ToolResult(call_id="c1", output="noon"))
-        await harness.next(Audio, within=5)
+        await harness.next(Audio, within_seconds=5)
         assert anyio.current_time() > began + 1
         assert ("toolResult", '{"result":"noon"}') in [
             (name, fields.get("content")) for name, fields in server.received

@@ -132,7 +132,7 @@ async def test_new_tools_by_configuration() -> None:
 
 
 async def test_a_processor_below_that_fails_fails_the_session_as_itself() -> None:
-    """And not inside of a group."""
+    """The exception is not inside a group."""
 
     class Fragile(Processor):
         def process(self, frame: ToolProgress) -> None:

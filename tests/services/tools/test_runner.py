@@ -137,7 +137,7 @@ async def test_more_reports_than_can_be_sent_are_dropped_and_counted() -> None:
     told = Told()
     await answer(emit_limit_error, told)
     assert [message for message, _ in told.progress] == [str(i) for i in range(44, 300)]
-    assert kept[0].lost == 44
+    assert kept[0].dropped_reports == 44
 
 
 async def test_a_context_by_hand() -> None:
@@ -266,7 +266,7 @@ def test_nothing_that_a_model_writes_raises(arguments: str, name: str) -> None:
 async def test_a_tool_that_takes_too_long_is_stopped() -> None:
     """The model is told so, after exactly that time."""
 
-    @tool(timeout=2)
+    @tool(timeout_seconds=2)
     async def slow() -> None:
         await anyio.sleep(10)
 
@@ -281,7 +281,7 @@ async def test_a_thread_that_takes_too_long_is_left_behind() -> None:
     """It can see that nobody waits; what it reports then goes nowhere."""
     seen, go = threading.Event(), threading.Event()
 
-    @tool(timeout=0.01, blocking=True)
+    @tool(timeout_seconds=0.01, blocking=True)
     def slow(context: ToolContext) -> None:
         go.wait(10)
         context.report("late")
@@ -302,7 +302,7 @@ async def test_threads_left_behind_are_bounded() -> None:
     """Further calls are refused until some return."""
     go = threading.Event()
 
-    @tool(timeout=0.001, blocking=True)
+    @tool(timeout_seconds=0.001, blocking=True)
     def slow() -> None:
         go.wait(10)
 
@@ -320,7 +320,7 @@ async def test_threads_left_behind_are_bounded() -> None:
 async def test_a_tool_that_swallows_its_cancellation_is_let_go() -> None:
     """A timeout is a timeout."""
 
-    @tool(timeout=1)
+    @tool(timeout_seconds=1)
     async def stubborn() -> None:
         while True:
             try:
@@ -364,7 +364,7 @@ async def test_so_many_run_at_once() -> None:
     """The others wait, and their timeouts with them."""
     at_once: list[int] = []
 
-    @tool(timeout=1.5)
+    @tool(timeout_seconds=1.5)
     async def work() -> None:
         at_once.append(at_once[-1] + 1 if at_once else 1)
         await anyio.sleep(1)
@@ -526,7 +526,7 @@ async def test_whoever_is_cancelled_leaves_nothing_behind() -> None:
 
 
 async def test_an_id_that_another_response_uses_again_is_another_call() -> None:
-    """Some servers count their calls anew in each response."""
+    """Some servers count their calls again in each response."""
     count = 0
 
     def clock() -> str:

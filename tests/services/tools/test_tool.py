@@ -206,7 +206,7 @@ def test_nested_types_are_written_out() -> None:
 
 
 def test_what_contains_itself_stays_a_reference() -> None:
-    """And its definition comes with it."""
+    """Its definition is included."""
 
     @tool
     def plant(tree: Tree) -> None: ...
@@ -328,8 +328,12 @@ async def coroutine(city: str) -> None: ...
         (coroutine, {"blocking": True}, "tool 'coroutine' is async, so it cannot be blocking"),
         (weather, {}, "it is a tool already"),
         (3, {}, r"tool\(3\): expected a function"),
-        (google, {"timeout": 0}, "tool 'google': timeout=0; expected a positive, finite number"),
-        (google, {"timeout": math.inf}, "tool 'google': timeout=inf; expected a positive, finite number"),
+        (google, {"timeout_seconds": 0}, "tool 'google': timeout_seconds=0; expected a positive, finite number"),
+        (
+            google,
+            {"timeout_seconds": math.inf},
+            "tool 'google': timeout_seconds=inf; expected a positive, finite number",
+        ),
         (google, {"name": "add up"}, "a tool named 'add up': expected up to 64"),
         (lambda: 1, {}, "a tool named '<lambda>': expected up to 64"),
     ],
@@ -358,7 +362,7 @@ class Lights:
     def __init__(self) -> None:
         self.on = False
 
-    @tool(timeout=5)
+    @tool(timeout_seconds=5)
     def switch(self, on: bool) -> None:
         """Switch the light."""
         self.on = on
@@ -371,13 +375,13 @@ class Lights:
 
 
 def test_methods_are_tools() -> None:
-    """Of an object: decorated, plain, or the object itself; partials as well."""
+    """Decorated methods, plain methods, callable objects and partials are tools."""
     lights = Lights()
     box = Toolbox([lights.switch, lights.dim, lights, tool(functools.partial(google, 1), name="more")])
     assert box.names == ("switch", "dim", "Lights", "more")
     assert [each.description for each in box] == ["Switch the light.", "Dim the light.", "Colour the light.", "Add."]
     assert [list(each.parameters["properties"]) for each in box] == [["on"], ["percent"], ["colour"], ["b"]]
-    assert lights.switch.timeout == 5
+    assert lights.switch.timeout_seconds == 5
     lights.switch(True)
     assert lights.on
 
@@ -397,7 +401,7 @@ def test_a_schema_may_be_given() -> None:
 
 
 def test_a_toolbox_has_each_name_once() -> None:
-    """And says which are there."""
+    """Two tools of one name are refused, and `repr` lists the names."""
     box = Toolbox([weather, google])
     assert (len(box), "weather" in box, box.get("weather"), box.get("x")) == (2, True, weather, None)
     assert [schema["name"] for schema in box.schemas] == ["weather", "google"]
@@ -426,3 +430,12 @@ def test_a_toolbox_has_each_name_once() -> None:
 def test_answers_are_encoded(value: object, text: str) -> None:
     """A string as it is, anything else as JSON."""
     assert encode(value) == text
+
+
+def test_a_misspelled_option() -> None:
+    """The error names the function or class and the nearest option."""
+    options: dict[str, Any] = {"time_out": 5}
+    with pytest.raises(TypeError, match=r"^tool\(time_out=\.\.\.\): .*did you mean timeout=\?$"):
+        tool(**options)
+    with pytest.raises(TypeError, match=r"^Toolbox\(tool=\.\.\.\): .*did you mean tools=\?$"):
+        Toolbox(tool=[])  # type: ignore[call-arg]

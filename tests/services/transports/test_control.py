@@ -20,9 +20,9 @@ from bargein.services.transports.control import ControlError, Finish, Start
 
 def test_what_a_peer_may_send() -> None:
     """Each message is a frame for the graph, or what concerns the transport."""
-    start = control.decode_user_message('{"type": "start", "rate": 48000, "wishes": {"brain": "openai"}, "unknown": 1}')
+    start = control.decode_user_message('{"type": "start", "rate": 48000, "params": {"brain": "openai"}, "unknown": 1}')
     assert isinstance(start, Start)
-    assert (start.rate, start.channels, start.wishes) == (48_000, 1, {"brain": "openai"})
+    assert (start.rate, start.channels, start.params) == (48_000, 1, {"brain": "openai"})
     assert control.decode_user_message('{"type": "text", "text": "hello"}') == UserText(text="hello")
     assert control.decode_user_message(b'{"type": "interrupt"}') == Interrupt(reason="asked to")
     assert control.decode_user_message('{"type": "commit"}') == Commit()
@@ -66,7 +66,7 @@ def test_garbage_is_never_more_than_an_error(data: str | bytes) -> None:
 
 def test_a_token_is_not_printed() -> None:
     """Nor what else a peer confides."""
-    start = control.decode_user_message('{"type": "start", "token": "secret", "wishes": {"password": "secret"}}')
+    start = control.decode_user_message('{"type": "start", "token": "secret", "params": {"password": "secret"}}')
     assert "secret" not in repr(start)
 
 

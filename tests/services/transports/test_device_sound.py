@@ -67,7 +67,7 @@ def test_a_cut_in_silence_is_no_sound() -> None:
 
 
 def test_a_hold_fades_and_keeps() -> None:
-    """And goes on where it stopped, rising."""
+    """The sound continues where it stopped, and fades in."""
     speaker = Speaker(RATE)
     speaker.play(loud(800))
     filled(speaker, 160)
@@ -95,7 +95,7 @@ def test_a_hold_may_end_in_a_cut() -> None:
 
 
 def test_what_a_device_does_not_take_is_bounded() -> None:
-    """And counted."""
+    """Dropped pieces are counted."""
     speaker = Speaker(RATE, max_ms=100)
     for _ in range(10):
         speaker.play(loud(160))
@@ -118,7 +118,7 @@ def test_the_microphone_drops_the_oldest() -> None:
 
 
 def test_two_threads_lose_nothing() -> None:
-    """Whoever is faster."""
+    """This holds whichever thread is faster."""
     speaker = Speaker(RATE, fade_ms=0.001, max_ms=1e6)
     samples = np.arange(1, 30_001, dtype=np.int16)
 

@@ -36,7 +36,7 @@ def test_a_flush_drops_what_is_older_and_keeps_news() -> None:
 
 
 def test_sound_pushes_out_the_oldest_sound() -> None:
-    """And nothing else; it is counted."""
+    """Other messages stay, and the loss is counted."""
     outbox = MessageQueue(max_audio_ms=60, max_messages=100)
     outbox.add("first")
     for number in range(5):
@@ -48,7 +48,7 @@ def test_sound_pushes_out_the_oldest_sound() -> None:
 
 
 def test_too_many_messages_are_noticed() -> None:
-    """Who keeps them decides."""
+    """The owner of the queue decides what to do."""
     outbox = MessageQueue(max_audio_ms=60, max_messages=2)
     outbox.add("a")
     outbox.add("b")

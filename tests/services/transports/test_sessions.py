@@ -67,7 +67,7 @@ def agent(peer: Transport) -> Pipeline:
 
 
 async def test_a_session_lasts_as_long_as_its_peer() -> None:
-    """And hears all that was said in it."""
+    """The peer gets everything that was said in it."""
     sessions = Sessions(agent)
     line = Line("one", "hello", "and goodbye")
     assert await sessions.run(line) == "left"
@@ -143,7 +143,7 @@ async def test_what_cannot_be_built_fails_alone() -> None:
 
 
 async def test_who_builds_may_refuse() -> None:
-    """A peer that wishes what there is not is told so, and nothing has failed."""
+    """A peer that asks for something unknown is told so, and nothing has failed."""
 
     def build(peer: Transport) -> Pipeline:
         raise RefusedError("there is no such brain")

@@ -37,7 +37,7 @@ async def test_a_signal_drains() -> None:
 
 
 async def test_a_second_signal_does_not_wait() -> None:
-    """Whoever asks twice means it."""
+    """A second signal ends the program at once."""
     sessions = Sessions(lambda peer: Pipeline(peer.source, Brain(ms=60_000), peer.sink))
     async with connected(sessions) as client:
         await client.send(UserText(text="A long story."))

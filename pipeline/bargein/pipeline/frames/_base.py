@@ -68,7 +68,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     delivery: ClassVar[Delivery] = Delivery.STREAM
     """How frames of this class travel."""
     missing_giver: ClassVar[str] = ""
-    """For upstream classes: what to insert when no processor below gives them. The link check warns with it."""
+    """For upstream classes: what to insert when no processor below sends them. The link check warns with it."""
 
     pts: int = 0
     """Media time in nanoseconds at which the frame begins. Count it from samples; sums of rounded durations drift."""

@@ -57,7 +57,7 @@ class Interrupt(Frame, frozen=True):
 
 
 class Failure(Frame, frozen=True):
-    """Something went wrong and the session goes on.
+    """Something went wrong and the session continues.
 
     Args:
         message: What happened and what to do about it, in a sentence.

@@ -73,7 +73,7 @@ class Transcript(ItemFrame, frozen=True):
     Args:
         text: All that is known of the item so far.
         final: Whether the text is complete. Default False.
-        speaker: Who spoke. Default `user`.
+        speaker: The speaker: the user or the agent. Default `user`.
         language: BCP 47 tag, such as `en-GB`, when known.
         item_id: The item that it belongs to.
         pts: Media time in nanoseconds. Default 0.
@@ -87,9 +87,9 @@ class Transcript(ItemFrame, frozen=True):
     text: str = payload()
     """All that is known of the item so far, not only what is new. Join transcripts by item, never by arrival."""
     final: bool = False
-    """Whether the text is complete and will not change any more."""
+    """Whether the text is complete and will not change again."""
     speaker: str = "user"
-    """Who spoke."""
+    """The speaker: the user or the agent."""
     language: str = ""
     """BCP 47 tag (`en-GB`), when known."""
 
@@ -171,9 +171,9 @@ class _Call(Frame, frozen=True, kw_only=True):
     """The keyword-only fields of `ToolCall`."""
 
     response_id: str = ""
-    """The id of the response that made the call."""
+    """The id of the response that contains the call."""
     handled: bool = False
-    """Whether the processor that gives the call runs the tool itself, so that no other processor should answer it."""
+    """Whether the processor that sends the call runs the tool itself, so that no other processor should answer it."""
 
 
 class ToolCall(_Call, frozen=True):
@@ -183,7 +183,7 @@ class ToolCall(_Call, frozen=True):
         call_id: The id that the result must carry.
         name: The name of the tool.
         arguments: JSON, as the model wrote it. Default `{}`.
-        response_id: The id of the response that made the call.
+        response_id: The id of the response that contains the call.
         handled: Whether the giver of the frame runs the tool itself. Default False.
         pts: Media time in nanoseconds. Default 0.
 
@@ -198,7 +198,7 @@ class ToolCall(_Call, frozen=True):
     name: str = payload()
     """The name of the tool."""
     arguments: str = "{}"
-    """JSON, as the model wrote it. It may be invalid: then answer with an error that tells the model so."""
+    """JSON, as the model wrote it. It may be invalid: then answer the call with an error for the model."""
 
     def __post_init__(self) -> None:
         check_text(self, "call_id", "name", "arguments")

@@ -89,5 +89,5 @@ def _make(kind: type[Frame], at: int) -> Frame | None:
             fields[field.name] = values[field.type]
     try:
         return kind(**{"pts": at * FRAME_NS, **fields})
-    except Exception:  # a class of its own may check its fields as it likes
+    except Exception:  # an application's class may check its fields as it likes
         return None

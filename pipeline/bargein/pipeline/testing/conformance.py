@@ -35,8 +35,8 @@ async def check_processor(
 ) -> None:
     """Run the conformance suite on a processor.
 
-    It checks that the processor gives the same frames fused and unfused; that any chunking of the sound gives the same
-    sound; that it does not write to its input; that two of them at once do not influence each other; that after an
+    It checks that the processor sends the same frames fused and unfused; that any chunking of the sound results in the
+    same sound; that it does not write to its input; that two of them at once do not influence each other; that after an
     interrupt it is like new and emits nothing of an older epoch; that it drains at the end; and that it stops when it
     is cancelled, at any moment.
 
@@ -45,8 +45,8 @@ async def check_processor(
         frames: A representative input. Default: half a second of speech-like sound in 20 ms frames for a processor that
             takes `Audio`, and otherwise a few frames of each class that it takes.
         rate: Samples a second (Hz) of the default sound. Default 16,000.
-        rechunk: Whether to compare chunkings of the sound. Give False for processors that work on each frame as a unit.
-        resets: Whether to compare the frames after an interrupt with those of a new processor. Give False for
+        rechunk: Whether to compare chunkings of the sound. Pass False for processors that work on each frame as a unit.
+        resets: Whether to compare the frames after an interrupt with those of a new processor. Pass False for
             processors that keep state about what never expires, such as a voice-activity detector on the user's sound.
 
     Raises:
@@ -60,12 +60,12 @@ async def check_processor(
     assert taken or contract.source, (
         f"{first!r} takes {names(contract.takes)}, and none of the input: "
         f"{', '.join(sorted({type(frame).__name__ for frame in sample})) or 'nothing'}; "
-        "give frames that it takes: check_processor(make, frames)"
+        "pass frames that it takes: check_processor(make, frames)"
     )
     await _check_untouched(make, sample)
     expected = await _through(make, sample)
-    assert await _through(make, sample, fused=False) == expected, "it gives other frames when it is not fused"
-    assert await _through(make, sample) == expected, "it gives other frames the second time: it keeps global state"
+    assert await _through(make, sample, fused=False) == expected, "it sends other frames when it is not fused"
+    assert await _through(make, sample) == expected, "it sends other frames the second time: it keeps global state"
     await _check_isolated(make, sample, expected)
     if rechunk and contract.accepts(Audio):
         await _check_chunks(make, sample)
@@ -98,7 +98,7 @@ async def _check_isolated(make: Callable[[], Processor], frames: Sequence[Frame]
             await one.send(frame)
             await other.send(frame)
         for harness in (one, other):
-            assert _by_end(await harness.end()) == expected, "a second one beside it changes what it gives"
+            assert _by_end(await harness.end()) == expected, "a second one beside it changes what it sends"
 
 
 async def _check_untouched(make: Callable[[], Processor], frames: Sequence[Frame]) -> None:

@@ -119,14 +119,22 @@ class Harness:
             await self.session.send(frame)
 
     async def play(self, frames: Iterator[Frame] | list[Frame]) -> None:
-        """Send frames at the times that their `pts` say, counted from now, as a live source does."""
+        """Send frames at the times that their `pts` say, counted from now, as a live source does.
+
+        Args:
+            frames: The frames, in order.
+        """
         start = anyio.current_time()
         for frame in frames:
             await anyio.sleep_until(start + frame.pts / SECOND)
             self.session.offer(frame)
 
     def interrupt(self, reason: str = "") -> int:
-        """Interrupt, as the application does, and return the new epoch."""
+        """Interrupt, as the application does, and return the new epoch.
+
+        Args:
+            reason: The reason in the `Interrupt` frame.
+        """
         return self.session.interrupt(reason)
 
     async def settle(self) -> None:
@@ -148,20 +156,24 @@ class Harness:
         return self.timeline.frames()
 
     def of(self, kind: type[F]) -> list[F]:
-        """Return the frames of one class that came out so far."""
+        """Return the frames of one class that came out so far.
+
+        Args:
+            kind: The frame class. Subclasses count too.
+        """
         return [arrival.frame for arrival in self.timeline if isinstance(arrival.frame, kind)]
 
-    async def next(self, kind: type[F], *, within: float = 10.0) -> F:
+    async def next(self, kind: type[F], *, within_seconds: float = 10.0) -> F:
         """Wait for the next frame of a class, after the frame that the last call returned.
 
         Args:
             kind: The frame class.
-            within: How long to wait, in seconds. Default 10.
+            within_seconds: How long to wait, in seconds. Default 10.
 
         Raises:
             TimeoutError: No such frame came in time. The message shows the timeline so far.
         """
-        with anyio.move_on_after(within):
+        with anyio.move_on_after(within_seconds):
             while True:
                 while self._next < len(self.timeline):
                     frame = self.timeline[self._next].frame
@@ -171,14 +183,18 @@ class Harness:
                 if self._arrived is None:
                     self._arrived = anyio.Event()
                 await self._arrived.wait()
-        raise TimeoutError(f"no {kind.__name__} within {within:g} s; so far there came:\n{self.timeline}")
+        raise TimeoutError(f"no {kind.__name__} within {within_seconds:g} s; so far there came:\n{self.timeline}")
 
     def statistics(self) -> SessionStatistics:
         """Return the session's statistics."""
         return self.session.statistics()
 
     def watch(self, seen: list[Hop]) -> AbstractContextManager[None]:
-        """Return a context that appends every hop to a list."""
+        """Return a context that appends every hop to a list.
+
+        Args:
+            seen: The list to which each hop is appended.
+        """
         return self.session.tap(seen.append)
 
     def _record(self, frame: Frame) -> None:

@@ -1,4 +1,4 @@
-"""Test signals: tones, silence, noise and speech-like sound. The same arguments give the same samples."""
+"""Test signals: tones, silence, noise and speech-like sound. The same arguments result in the same samples."""
 
 from __future__ import annotations
 
@@ -27,7 +27,12 @@ def tone(frequency: float = 440.0, ms: float = 1000.0, *, rate: int = 16_000, db
 
 
 def silence(ms: float = 1000.0, *, rate: int = 16_000) -> Samples:
-    """Return silence: zeros of `ms` milliseconds at `rate` Hz."""
+    """Return silence: zeros of `ms` milliseconds at `rate` Hz.
+
+    Args:
+        ms: Length in milliseconds. Default 1000.
+        rate: Samples a second (Hz). Default 16,000.
+    """
     return np.zeros(_count(ms, rate), np.int16)
 
 
@@ -96,7 +101,11 @@ def framed(
 
 
 def joined(frames: Iterable[object]) -> Samples:
-    """Return the samples of all audio frames among `frames`, end to end."""
+    """Return the samples of all audio frames among `frames`, end to end.
+
+    Args:
+        frames: Frames of any class; those without audio are ignored.
+    """
     parts = [frame.samples for frame in frames if isinstance(frame, Audio)]
     return np.concatenate(parts) if parts else np.zeros(0, np.int16)
 

@@ -80,8 +80,9 @@ class Mixer(Processor):
         self._format: tuple[int, ...] = ()
         self._seam = self._loop = background.samples
         self._at = 0  # the next sample of the loop
-        # The ducking depth is counted in integer steps, so that frames of any size give the same ramp. `_max_depth` is
-        # a common multiple of both ramp lengths: one sample lowers by `_down` steps and raises by `_up` steps.
+        # The ducking depth is counted in integer steps, so that frames of any size result in the same ramp.
+        # `_max_depth` is a common multiple of both ramp lengths: one sample lowers by `_down` steps and raises by
+        # `_up` steps.
         self._depth, self._max_depth, self._down, self._up = 0, 1, 1, 1
 
     def process(self, frame: Audio) -> Iterator[Audio]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 import anyio
 import numpy as np
 
-from bargein.pipeline import Audio, End, Interrupt, Processor
+from bargein.pipeline import Audio, End, Failure, Interrupt, Processor
 from bargein.pipeline.lowlevel import SECOND, Samples
 
 from ._wave_file import MAX_BYTES, WaveFile
@@ -19,6 +21,8 @@ from .channels import mix_channels
 from .resample import Resample
 
 __all__ = ["Recorder"]
+
+log = logging.getLogger("bargein.recorder")
 
 USER, AGENT = 0, 1
 MAX_JITTER_SECONDS = 0.001
@@ -31,6 +35,8 @@ MIN_GAP_SECONDS = 0.02
 """After this much silence the agent's next audio starts at the present moment."""
 MAX_AHEAD_SECONDS = 60.0
 """Nothing may be further ahead of the clock than this."""
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
+"""Errors of the disk. Any other error at the start is the application's, and ends the session."""
 
 
 class Recorder:
@@ -44,14 +50,17 @@ class Recorder:
     The user's sample clock is the master, so the channels do not drift apart. The recording begins with the session.
     User frames stand where their `pts` says: a gap of more than 1 ms becomes silence of that length. A `pts` that does
     not advance, goes back, or jumps more than 60 s ahead continues the sound. A frame that is more than 3 s late comes
-    from a microphone that paused, and stands at the present.
+    from a microphone that paused, and is placed at the present moment.
 
-    Agent frames continue the agent's sound. After more than 20 ms of silence they stand at the present moment of the
-    user's clock. What an interrupt flushes is erased, so the recording contains what was heard.
+    Agent frames continue the agent's sound. After more than 20 ms of silence they are placed at the present moment of
+    the user's clock. What an interrupt flushes is erased, so the recording contains what was heard.
 
     The file is created when the first processor starts and closed when the last one ends. Either may be used alone. The
     file on disk is updated once a second of media, so a killed process leaves a readable recording. Audio of other
     formats is converted (another rate needs PyAV, extra `audio`). Writing happens in the event loop: use a local disk.
+
+    A disk that is full or fails costs the recording only. The session goes on, and one `Failure` reports it. What the
+    disk refused is silence in the file; what it takes later stands in its place.
 
     Args:
         path: Where to create the WAV file.
@@ -64,8 +73,7 @@ class Recorder:
         FileExistsError: The file exists and `overwrite` is False (when the session starts).
         FileNotFoundError: The folder does not exist (when the session starts).
         RuntimeError: The recorder is used for a second session (when it starts).
-        OSError: While recording, the disk refused or the file is full. With `.options(on_error="drop")` on both
-            processors the session continues, and what was written stays.
+        OSError: The file cannot be created for another reason than a full or failing disk (when the session starts).
     """
 
     def __init__(
@@ -91,8 +99,9 @@ class Recorder:
         self._inside: set[Processor] = set()
         self._file: WaveFile | None = None
         self._channels: tuple[_Channel, _Channel] | None = None
-        self._finished = False
-        self._came: float | None = None  # arrival of the latest user frame, or start of the session
+        self._finished = self._reported = False
+        self._refused: OSError | None = None  # why the disk did not take the file's beginning
+        self._arrived_at: float | None = None  # arrival of the latest user frame, or start of the session
         self._zero: int | None = None  # position of the user's pts 0
         self._run: int | None = None  # start of the agent's current stretch
         self._lead = 0  # samples by which the agent is ahead of the clock
@@ -105,10 +114,16 @@ class Recorder:
                 f"Recorder({self.path!r}) {'has recorded its session' if self._finished else 'is recording'}; "
                 "create a new one, with another path, for each session"
             )
-        if self._file is None:
-            self._file = self._open()
-            self._channels = _Channel(self._file, USER), _Channel(self._file, AGENT)
-            self._came = _time()
+        if self._file is None and self._refused is None:
+            try:
+                self._file = self._open()
+            except OSError as error:
+                if error.errno not in DISK_ERRORS:
+                    raise
+                self._refused = error  # reported with the first frame: there is no way to do it here
+            else:
+                self._channels = _Channel(self._file, USER), _Channel(self._file, AGENT)
+                self._arrived_at = _time()
         self._inside.add(end)
 
     def _open(self) -> WaveFile:
@@ -124,29 +139,50 @@ class Recorder:
 
     def _leave(self, end: Processor) -> None:
         self._inside.discard(end)
-        if self._inside or self._file is None or self._channels is None:
+        if self._inside:
+            return
+        self._finished = True
+        if self._file is None or self._channels is None:
             return
         file, channels = self._file, self._channels
         self._file = self._channels = None
-        self._finished = True
         try:
             for channel in channels:
                 channel.finish()
             file.flush(max(channel.sounded for channel in channels))
         except OSError as error:
-            if error.errno != errno.EFBIG:  # a full file loses its last second silently
-                raise
+            # A full file loses its last second silently. The session is over, so nothing can be sent any more.
+            if error.errno != errno.EFBIG and not self._reported:
+                log.error("the end of the recording %r is missing: %s", self.path, error)
         finally:
             file.close()
+
+    def _guard(self, name: str, record: Callable[[], None]) -> Iterator[Failure]:
+        """Record something. The first time that the disk refuses, give a `Failure` that says so.
+
+        Args:
+            name: The processor that records.
+            record: Does it.
+        """
+        try:
+            if self._refused is not None:
+                raise self._refused
+            record()
+        except OSError as error:
+            if not self._reported:
+                self._reported = True
+                # Without the path: a transport shows failures to its peer.
+                what = f"the recording is incomplete, and the session goes on: {error.strerror or error}"
+                yield Failure(f"{what}. Free some space, or record to another disk", processor=name, error=error)
 
     # The clock ----------------------------------------------------------------------------------------------------
 
     def _now(self, user: _Channel) -> int:
         """Return the present position: the end of the user's audio plus the time since it arrived."""
         now = _time()
-        if now is None or self._came is None:
+        if now is None or self._arrived_at is None:
             return user.end
-        return user.end + max(0, round((now - self._came) * self.rate))
+        return user.end + max(0, round((now - self._arrived_at) * self.rate))
 
     def _keep(self, position: int) -> None:
         if self._file is not None and position >= self._file.base + self.rate:
@@ -155,12 +191,16 @@ class Recorder:
     # Both ends ----------------------------------------------------------------------------------------------------
 
     def record_user(self, frame: Audio) -> None:
-        """Record a user frame."""
+        """Record a user frame.
+
+        Args:
+            frame: The frame of the user.
+        """
         if self._channels is None:
             return
         user, _ = self._channels
         at = self._place(frame, user, self._now(user))
-        self._came = _time()
+        self._arrived_at = _time()
         try:
             self._keep(at)
         finally:
@@ -187,7 +227,11 @@ class Recorder:
         return at
 
     def record_agent(self, frame: Audio) -> None:
-        """Record an agent frame."""
+        """Record an agent frame.
+
+        Args:
+            frame: The frame of the agent.
+        """
         if self._channels is None:
             return
         user, agent = self._channels
@@ -241,10 +285,10 @@ class _Side(Processor):
 class _User(_Side):
     name = "recorder.user"
 
-    def process(self, frame: Audio) -> Iterator[Audio]:
+    def process(self, frame: Audio) -> Iterator[Audio | Failure]:
         """Record the frame and yield it, even if recording fails."""
         try:
-            self.recorder.record_user(frame)
+            yield from self.recorder._guard(self.name, partial(self.recorder.record_user, frame))
         finally:
             yield frame
 
@@ -252,13 +296,13 @@ class _User(_Side):
 class _Agent(_Side):
     name = "recorder.agent"
 
-    def process(self, frame: Audio | Interrupt) -> Iterator[Audio]:
+    def process(self, frame: Audio | Interrupt) -> Iterator[Audio | Failure]:
         """Record the frame and yield it, even if recording fails. At an interrupt, erase what was flushed."""
         if isinstance(frame, Interrupt):
-            self.recorder.erase_unplayed()
+            yield from self.recorder._guard(self.name, self.recorder.erase_unplayed)
             return
         try:
-            self.recorder.record_agent(frame)
+            yield from self.recorder._guard(self.name, partial(self.recorder.record_agent, frame))
         finally:
             yield frame
 
@@ -275,13 +319,15 @@ class _Channel:
         self._index = index
         self._resample: Resample | None = None
         self._rate = 0  # of the current stretch
-        self._start = self._put = self._in = 0  # its start, the end of what is written, and the input samples since
+        self._start = self._end_written = self._in = (
+            0  # its start, the end of what is written, and the input samples since
+        )
 
     def add(self, frame: Audio, at: int) -> None:
         """Record a frame at a position. At `end` it continues the stretch."""
         if at != self.end or frame.rate != self._rate:
             self.finish()
-            self._start = self._put = at
+            self._start = self._end_written = at
             self._rate, self._in = frame.rate, 0
         self._in += len(frame.samples)
         self.end = self.sounded = self._start + self._in * self._file.rate // self._rate
@@ -320,9 +366,9 @@ class _Channel:
                     self._place(piece.samples)
 
     def _place(self, samples: Samples) -> None:
-        samples = samples[: self.end - self._put]
-        self._file.place(self._index, self._put, samples)
-        self._put += len(samples)
+        samples = samples[: self.end - self._end_written]
+        self._file.place(self._index, self._end_written, samples)
+        self._end_written += len(samples)
 
 
 def _time() -> float | None:

@@ -93,7 +93,7 @@ class Resample(Processor):
     def _continues(self, last: Audio, frame: Audio) -> bool:
         """Return whether a frame continues the stretch of `last`.
 
-        A `pts` that does not advance is no gap: sources without a clock leave it at 0.
+        A `pts` that does not advance is not a gap: sources without a clock leave it at 0.
         """
         ahead = frame.pts - (self._start + ns(self._in, last.rate))
         return (

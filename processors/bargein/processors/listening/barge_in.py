@@ -30,7 +30,7 @@ from bargein.pipeline.lowlevel import check_not_negative
 from bargein.processors.frames import AgentActivity, Heard, SpeechContinued, TurnControl
 from bargein.processors.words import words
 
-__all__ = ["BACKCHANNELS", "BargeIn", "Decision", "Evidence", "decide"]
+__all__ = ["BACKCHANNELS", "STOP_WORDS", "BargeIn", "Decision", "Evidence", "decide"]
 
 Mute = Literal["always", "first response", "tools"]
 
@@ -39,6 +39,12 @@ BACKCHANNELS = frozenset(
 )
 """Words with which English listeners show attention without wanting to speak."""
 
+STOP_WORDS = frozenset({"stop", "wait", "no", "cancel"})
+"""English words that want an interruption."""
+
+LONG_SPEECH_MS = 2000.0
+"""Speech of this many milliseconds interrupts even if no word of it is known yet: some recognisers send no partial
+transcripts, and a longer hold would leave the user in silence. Coughs, laughs and slamming doors are shorter."""
 ECHO_WORDS = 60
 """Number of the agent's latest words that may come back as an echo."""
 ECHO_WORDS_AHEAD = 8
@@ -60,9 +66,10 @@ class Evidence(NamedTuple):
     speaking: bool
     """The user is still speaking."""
     long_enough: bool
-    """The speech has reached the minimum duration."""
-    enough_words: bool | None
-    """It has the minimum number of words, not counting echo and backchannels. None if words are not required."""
+    """The speech has reached the minimum duration; if words are required, a duration that needs none."""
+    enough_words: bool
+    """It has the minimum number of words, and at least one, not counting echo and backchannels, and they are certain:
+    the transcript is final, the speech has the minimum duration, or one of them is a stop word."""
     transcript_due: bool
     """The speech has ended, and its transcript may still arrive."""
     muted: bool
@@ -78,7 +85,7 @@ class Evidence(NamedTuple):
 def decide(evidence: Evidence, *, tentative: bool = True) -> Decision:
     """Return what to do. The first row of the table that applies decides.
 
-    | muted | long enough and enough words | speaking | transcript due | decision |
+    | muted | enough words or long enough | speaking | transcript due | decision |
     |---|---|---|---|---|
     | yes | | | | resume if held |
     | no | yes | | | interrupt |
@@ -91,7 +98,7 @@ def decide(evidence: Evidence, *, tentative: bool = True) -> Decision:
         tentative: Whether to put the agent on hold before the speech is known to be an interruption.
     """
     if not evidence.muted:
-        if evidence.long_enough and evidence.enough_words is not False:
+        if evidence.enough_words or evidence.long_enough:
             return Decision.INTERRUPT
         if evidence.speaking:
             hold = tentative and evidence.heard and not evidence.held and not evidence.echo
@@ -120,8 +127,14 @@ class _Speech:
 class BargeIn(Processor):
     """Sends an `Interrupt` when the user's speech interrupts the agent.
 
-    Place it below the speech detector and the recogniser, and above the brain. Speech is an interruption when it is
-    long enough and, if `min_words` is set and transcripts arrive, has enough words. Typed text interrupts at once.
+    Place it below the speech detector and the recogniser, and above the brain. Speech interrupts when it has words
+    that are not backchannels. They count at any length if the transcript is final, because "Two." is short. In partial
+    transcripts they count after `min_ms`, because recognisers begin with a guess, and stop words count at once. Typed
+    text interrupts at once.
+
+    Without `min_words`, speech also interrupts when it is long enough. With `min_words`, it needs that many words from
+    the first speech of the session on; use that below a recogniser. Then speech without any transcript interrupts
+    after two seconds only.
 
     While that is not known yet, a `Hold` silences the agent. It is followed by the `Interrupt`, or by a `Resume` when
     the speech turns out to be something else. A transcript that arrives later may still interrupt the same response,
@@ -134,14 +147,16 @@ class BargeIn(Processor):
     It learns from a `Spoken` below what the agent says and does, and from `Played` that the agent is heard.
 
     Args:
-        min_ms: Minimum speech in milliseconds. A `Vad` counts it without pauses; otherwise the clock decides.
-        min_words: Minimum number of words, not counting `backchannels`. 0 for none.
+        min_ms: Minimum speech in milliseconds, with partial or without transcripts. A `Vad` counts it without pauses;
+            otherwise the clock decides.
+        min_words: Minimum number of words, not counting `backchannels`. 0 if no transcripts are expected.
         tentative: Whether to hold the agent before it is known whether the speech is an interruption.
         mute: When the user cannot interrupt: `"always"`, `"first response"` (until it has been heard), `"tools"` (while
             a tool runs).
         echo_guard: For agents whose sound comes back through the microphone. Words that the agent is just saying do
             not count, one word of the user is needed, and nothing is held before. It needs transcripts.
         backchannels: Words that do not count as an interruption.
+        stop_words: Words that interrupt alone and at once, whatever `min_words` and `min_ms` are.
         transcript_ms: How long to wait for the final transcript after the speech has ended, in milliseconds.
         hold_ms: Maximum length of a hold without a further sign of speech, in milliseconds.
 
@@ -158,6 +173,7 @@ class BargeIn(Processor):
         mute: Collection[Mute] = (),
         echo_guard: bool = False,
         backchannels: Collection[str] = BACKCHANNELS,
+        stop_words: Collection[str] = STOP_WORDS,
         transcript_ms: float = 700.0,
         hold_ms: float = 3000.0,
     ) -> None:
@@ -175,13 +191,13 @@ class BargeIn(Processor):
         self.mute = frozenset(mute)
         self.echo_guard = echo_guard
         self.backchannels = frozenset(word for each in backchannels for word in words(each))
+        self.stop_words = frozenset(word for each in stop_words for word in words(each))
         self.transcript_ms = transcript_ms
         self.hold_ms = hold_ms
         self._has_speech_events = False  # speech events arrive
         self._speech: _Speech | None = None  # until it has been decided about
         self._earlier: deque[str] = deque(maxlen=32)  # items of earlier speech
         self._epoch = 0
-        self._has_transcripts = False  # transcripts arrive
         self._agent: AgentActivity = AgentActivity()
         self._has_activity = False  # a `Spoken` reports what the agent does
         self._answered_calls: set[str] = set()  # tool calls that have a result
@@ -274,7 +290,6 @@ class BargeIn(Processor):
         """Add a transcript to its speech, by item. Without a known item it belongs to the latest speech."""
         if frame.speaker != "user":
             return
-        self._has_transcripts = True
         if frame.item_id and frame.item_id in self._earlier:
             return
         if not self._has_speech_events:  # the words are the only sign of speech
@@ -336,28 +351,33 @@ class BargeIn(Processor):
             or ("tools" in self.mute and bool(set(self._agent.call_ids) - self._answered_calls))
         )
 
-    def _count_words(self, text: str) -> int:
-        """Return the number of words that are neither echo nor backchannel."""
+    def _user_words(self, text: str) -> list[str]:
+        """Return the words that are neither echo nor backchannel."""
         own = words(text)
         if self.echo_guard:
             coming = [word for each in self._agent_items.values() for word in words(each.remaining)[:ECHO_WORDS_AHEAD]]
             own = _without_echo(own, [*self._agent_words, *coming])
-        return sum(word not in self.backchannels for word in own)
+        return [word for word in own if word not in self.backchannels]
 
     def _evidence(self, speech: _Speech) -> Evidence:
         now = anyio.current_time()
         speaking = speech.ended_at is None
         ms = (now - speech.began_at) * 1000 if speaking else speech.ms
-        least = self.min_words if self._has_speech_events else max(1, self.min_words)
-        counts = bool(least) and (self._has_transcripts or self.echo_guard)
+        ms = ms if speech.speech_ms is None else speech.speech_ms
+        needs_words = bool(self.min_words) or not self._has_speech_events
         transcript = speech.transcript
-        own = self._count_words(transcript.text) if counts and transcript is not None else 0
+        own = self._user_words(transcript.text) if transcript is not None else []
         final = transcript is not None and transcript.final
-        due = counts and not final and speech.ended_at is not None and now < speech.ended_at + self.transcript_ms / 1000
+        due = needs_words and not final and not speaking and now < (speech.ended_at or 0.0) + self.transcript_ms / 1000
+        certain = final or not self._has_speech_events or ms >= self.min_ms - 1e-6
+        if needs_words:
+            long_enough = transcript is None and not self.echo_guard and ms >= LONG_SPEECH_MS - 1e-6
+        else:
+            long_enough = ms >= self.min_ms - 1e-6
         return Evidence(
             speaking=speaking,
-            long_enough=(ms if speech.speech_ms is None else speech.speech_ms) >= self.min_ms - 1e-6,
-            enough_words=own >= least if counts else None,
+            long_enough=long_enough,
+            enough_words=not self.stop_words.isdisjoint(own) or (certain and len(own) >= max(1, self.min_words)),
             transcript_due=due,
             muted=self._is_muted,
             heard=bool(self._playing) and now < speech.last_sign + self.hold_ms / 1000,
@@ -376,7 +396,8 @@ class BargeIn(Processor):
         if speech.ended_at is not None:
             due = speech.ended_at + self.transcript_ms / 1000
         else:
-            due = speech.began_at + self.min_ms / 1000 if speech.speech_ms is None else math.inf
+            least = LONG_SPEECH_MS if self.min_words else self.min_ms
+            due = speech.began_at + least / 1000 if speech.speech_ms is None else math.inf
         return min((each for each in (due, hold) if each > now), default=math.inf)
 
     async def _act(self, inbox: Inbox[Frame], out: Outlet[Hold | Resume | Interrupt], *, typed: bool) -> None:
@@ -407,14 +428,14 @@ class BargeIn(Processor):
             await self._resume(out)
         if not evidence.speaking and not evidence.transcript_due:
             final = speech.transcript is not None and speech.transcript.final
-            late = evidence.enough_words is False and not final
+            late = not evidence.enough_words and not final
             if not (late and speech.response):
                 self._finish_speech()
 
-    async def _interrupt(self, inbox: Inbox[Frame], out: Outlet[Hold | Resume | Interrupt], why: str) -> bool:
+    async def _interrupt(self, inbox: Inbox[Frame], out: Outlet[Hold | Resume | Interrupt], reason: str) -> bool:
         """Send an interrupt, and end any hold. Return False if there was nothing to interrupt."""
         epoch = inbox.epoch
-        await out.send(Interrupt(reason=why))
+        await out.send(Interrupt(reason=reason))
         if inbox.epoch == epoch:
             await self._resume(out)
         self._on_hold = False

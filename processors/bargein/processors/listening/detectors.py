@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from bargein.pipeline.lowlevel import Samples, import_extra
 
@@ -14,7 +16,7 @@ __all__ = ["Detector", "SileroVad", "WebRtcVad"]
 
 
 class Detector(Protocol):
-    """The interface between `Vad` and a speech detector. Implement it for a detector of your own."""
+    """The interface between `Vad` and a speech detector. Implement it for your own detector."""
 
     @property
     def rates(self) -> tuple[int, ...]:
@@ -35,16 +37,36 @@ class Detector(Protocol):
         """Forget past windows: the next one does not follow the last one."""
 
 
+FIRST_FLOOR_DBFS = -60.0
+"""Background noise that is assumed before any has been heard, in dB relative to a full-scale square wave. A quiet room
+on a headset is at -70 to -60. So speech in the first sample of a session is judged like any later speech."""
+NOISE_FLATNESS = 0.38
+"""Spectral flatness from which on a window is noise. 95 % of the speech windows of `tests/data/speech` are below 0.33.
+95 % of pink noise and of breath is above 0.45, of white noise above 0.47, of coughs above 0.48."""
+MIN_VOICE_WINDOWS, MAX_VOICE_WINDOWS = 2, 8
+"""A flat window still is speech while this many more windows of voice than others came just before, of at most the
+second number: the "s" of "yes" is as flat as noise, and follows a vowel. It is up to 120 ms in windows of 20 ms."""
+FLATNESS_HZ = (300, 4000)
+"""The frequencies whose flatness is measured, in Hz: telephones carry them, and the harmonics of a voice are there."""
+STEADY_BLOCKS = 5
+"""Number of tenths of a second with nearly the same power after which a sound is background, such as hum or a held
+tone. Of all stretches of this length in `tests/data/speech`, 0.1 % are as steady; of three tenths, 2 %."""
+STEADY_DB = 1.0
+"""Decibels between the loudest and the quietest of these tenths of a second."""
+
+
 class WebRtcVad:
     """WebRTC's detector (extra `vad`). It takes about 10 µs a window and answers only yes or no.
 
-    Alone, it takes any steady noise for speech. Therefore a window must also be louder than the background noise.
+    Alone, it takes clicks, breath and any new noise for speech. Therefore a window must also exceed the background
+    noise, and must not be as flat in its spectrum as noise is. Noise that becomes louder is background after half a
+    second.
 
     Args:
         strictness: 0 (accepts much as speech) to 3 (must be sure).
         window_ms: Length of a window: 10, 20 or 30 milliseconds.
-        above_noise_db: Decibels by which speech must exceed the quietest tenth of a second of the last two seconds; 0
-            turns this check off.
+        above_noise_db: Decibels by which speech must exceed the quietest tenth of a second of the last two seconds. 0
+            turns this check and that of the spectrum off.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -52,6 +74,7 @@ class WebRtcVad:
     """
 
     rates = (8000, 16_000, 32_000, 48_000)
+    _voice: int
 
     def __init__(self, strictness: int = 3, *, window_ms: int = 20, above_noise_db: float = 7.0) -> None:
         if strictness not in (0, 1, 2, 3):
@@ -66,8 +89,9 @@ class WebRtcVad:
         self._module = import_extra("webrtcvad", "vad", "WebRtcVad")
         self._factor = 10 ** (above_noise_db / 10)
         self._windows_per_block = 100 // window_ms  # windows in a tenth of a second
-        self._quietest: deque[float] = deque(maxlen=20)  # mean powers of the last tenths of a second
-        self._powers: list[float] = []  # powers of the windows of the current tenth
+        first_floor = 32768**2 * 10 ** (FIRST_FLOOR_DBFS / 10)
+        self._blocks: deque[float] = deque([first_floor] * 20, maxlen=20)  # mean powers of the last tenths of a second
+        self._floor = first_floor  # the smallest of them
         self.reset()
 
     def window(self, rate: int) -> int:
@@ -77,22 +101,71 @@ class WebRtcVad:
     def probability(self, samples: Samples, rate: int) -> float:
         """Return 1 for speech and 0 for anything else."""
         says: bool = self._vad.is_speech(samples.astype("<i2", copy=False).tobytes(), rate)
-        if self.above_noise_db:
-            says = self._exceeds_noise(samples) and says  # in this order, so that every window is measured
+        if not self.above_noise_db:
+            return float(says)
+        wide = samples.astype(np.float64)
+        power = float(np.dot(wide, wide)) / len(wide)
+        if power < self._factor * self._floor:
+            says = False
+        if says and _flatness(wide, rate, self._floor) >= NOISE_FLATNESS:  # last: it takes the most time
+            self._voice = max(0, self._voice - 1)
+            says = self._voice >= MIN_VOICE_WINDOWS
+        elif says:
+            self._voice = min(self._voice + 1, MAX_VOICE_WINDOWS)
+        elif self._voice:
+            self._voice -= 1
+        self._measure(power)
         return float(says)
 
     def reset(self) -> None:
         """Start with a new detector, because its filters cannot be cleared. The noise level is kept."""
         self._vad: Any = self._module.Vad(self.strictness)
+        self._power = 0.0  # sum of the powers of the windows of the current tenth of a second
+        self._count = 0  # number of these windows
+        self._voice: int = 0  # recent windows of voice, less those without
 
-    def _exceeds_noise(self, samples: Samples) -> bool:
-        wide = samples.astype(np.float64)
-        power = float(np.dot(wide, wide)) / len(wide)
-        self._powers.append(power)
-        if len(self._powers) == self._windows_per_block:
-            self._quietest.append(sum(self._powers) / self._windows_per_block)
-            self._powers.clear()
-        return bool(self._quietest) and power >= self._factor * min(self._quietest)
+    def _measure(self, power: float) -> None:
+        """Learn the level of the background, from every window."""
+        self._power += power
+        self._count += 1
+        if self._count < self._windows_per_block:
+            return
+        self._blocks.append(self._power / self._count)
+        latest = list(self._blocks)[-STEADY_BLOCKS:]
+        quietest = min(latest)
+        if max(latest) <= quietest * 10 ** (STEADY_DB / 10) and quietest > self._factor * self._floor:
+            self._blocks.extend([quietest] * 20)  # its level before does not count any more
+        self._floor = min(self._blocks)
+        self._power, self._count = 0.0, 0
+
+
+def _flatness(samples: npt.NDArray[np.float64], rate: int, background: float) -> float:
+    """Return the spectral flatness of one window: about 0.5 for noise, near 0 for tones and voices.
+
+    The power is weighted by the square root of the frequency. So white noise and pink noise, which falls by 3 dB an
+    octave, are about as flat.
+
+    Args:
+        samples: The window.
+        rate: Sampling rate in Hz.
+        background: Mean power of the background. It is subtracted, because it makes voices flatter. It may be coloured
+            noise; an equal share for all frequencies is near enough.
+    """
+    hann, low, high, gain, weights = _flatness_plan(len(samples), rate)
+    spectrum = np.fft.rfft(samples * hann)[low:high]
+    raw = spectrum.real**2 + spectrum.imag**2 + 1.0
+    # A tenth remains: where the background only seems to be louder than the window, a zero would look like a voice.
+    power = np.maximum(raw - gain * background, 0.1 * raw) * weights
+    count = high - low
+    return math.exp(float(np.add.reduce(np.log(power))) / count) * count / float(np.add.reduce(power))
+
+
+@cache
+def _flatness_plan(count: int, rate: int) -> tuple[npt.NDArray[np.float64], int, int, float, npt.NDArray[np.float64]]:
+    """Return a Hann window, the bins of `FLATNESS_HZ`, a bin's power for white noise of power 1, and their weights."""
+    hann = np.hanning(count)
+    low, high = FLATNESS_HZ[0] * count // rate, min(FLATNESS_HZ[1] * count // rate, count // 2)
+    return hann, low, high, float(hann @ hann), np.sqrt(np.arange(low, high))
 
 
 class SileroVad:

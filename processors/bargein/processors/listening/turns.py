@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Literal
 
 import anyio
@@ -25,18 +25,23 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.lowlevel import check_not_negative, check_positive
 from bargein.processors.frames import AgentActivity, Commit, SpeechContinued, Turn, TurnControl, TurnEnd, UserIdle
+from bargein.processors.words import words
 
 from ._open_turn import OpenTurn
+from .barge_in import BACKCHANNELS
 
-__all__ = [
-    "Turns",
-]
-
+__all__ = ["Turns"]
 
 MAX_LATE_SECONDS = 3.0
 """A transcript of an unknown item may belong to a turn that ended up to this many seconds ago."""
 LOST_SECONDS = 3.0
 """Speech without `SpeechContinued` for this many seconds has ended: its audio has stopped arriving."""
+OVER_AGENT_MS = 300.0
+"""Minimum speech in milliseconds for a turn without words while the agent is still heard. It is what `BargeIn` needs
+for an interrupt; anything shorter was a noise that the agent talks on over."""
+ANSWER_SECONDS = 1.0
+"""If the agent falls silent within this time after a turn that only has backchannels, these were an answer: people say
+"okay" before a question has quite ended. One second is chosen by ear; a longer one answers more backchannels."""
 
 
 class Turns(Processor):
@@ -44,10 +49,13 @@ class Turns(Processor):
 
     When a turn has ended, `Turns` waits for its final transcripts. A transcript that comes later still is added to its
     turn, which is then sent again with the next `revision`. Speech that continues before the turn is sent belongs to
-    the same turn. Typed text (`UserText`) is a turn of its own, and a `Commit` ends a turn in every mode.
+    the same turn. Typed text (`UserText`) is a separate turn, and a `Commit` ends a turn in every mode.
 
     A turn without words is not sent, so a cough is not a turn. With `transcript_ms=0`, for models that hear by
     themselves, the amount of speech decides instead.
+
+    Nor is a turn sent that only has backchannels, such as "uh huh", while the agent speaks on. If the agent falls
+    silent within a second after it, it was an answer and is sent then.
 
     While a `TurnControl` from above is in force, only a `Commit` ends a turn. Each commit is answered by one turn, even
     without words, as soon as its transcripts are final. If an `Interrupt` comes first, the words go to the next turn.
@@ -62,10 +70,12 @@ class Turns(Processor):
             the words so far, to wait longer after an unfinished sentence.
         transcript_ms: Maximum time in milliseconds to wait for final transcripts after the end of a turn. With 0 the
             turn is sent at once, even without words, if it contains `min_ms` of speech.
-        min_ms: Minimum speech in milliseconds, as counted by a `Vad`, for a turn without words.
+        min_ms: Minimum speech in milliseconds, as counted by a `Vad`, for a turn without words. While the agent is
+            heard it is 300 at least. The shortest of 40 synthesised one-word answers ("Two.") has 240.
         max_ms: Maximum length of a turn in milliseconds. A longer one is ended.
         idle_ms: Send a `UserIdle` after this many milliseconds without speech of the user or the agent, and again
             after each further period. None for never.
+        backchannels: Words that are not a turn while the agent speaks.
 
     Raises:
         ValueError: `end` has another value, or a duration is out of its range.
@@ -77,9 +87,10 @@ class Turns(Processor):
         *,
         silence_ms: float | Callable[[str], float] = 700.0,
         transcript_ms: float = 1500.0,
-        min_ms: float = 300.0,
+        min_ms: float = 160.0,
         max_ms: float = 120_000.0,
         idle_ms: float | None = None,
+        backchannels: Collection[str] = BACKCHANNELS,
     ) -> None:
         if end not in ("silence", "transcript", "commit", "model"):
             raise ValueError(f"Turns({end!r}): expected 'silence', 'transcript', 'commit' or 'model'")
@@ -93,6 +104,7 @@ class Turns(Processor):
         self.min_ms = min_ms
         self.max_ms = max_ms
         self.idle_ms = idle_ms
+        self.backchannels = frozenset(word for each in backchannels for word in words(each))
         self._turn_count = 0
         self._open: OpenTurn | None = None
         self._closed: deque[OpenTurn] = deque(maxlen=8)  # recent turns, for late transcripts
@@ -102,6 +114,8 @@ class Turns(Processor):
         self._quiet_since = 0.0  # time of the latest sign of anybody speaking
         self._idle_count = 0
         self._activity = AgentActivity()
+        self._playing: set[tuple[str, str]] = set()  # responses and items that are being heard
+        self._aside: OpenTurn | None = None  # backchannels, until it is known whether they are an answer
         self._external_control = False
 
     async def run(
@@ -157,12 +171,14 @@ class Turns(Processor):
         if isinstance(frame, Transcript) and frame.speaker != "user":
             return
         if isinstance(frame, Interrupt):
+            self._playing.clear()
+            self._aside = None
             if self._external_control:
                 self._reopen()
             return
         self._quiet_since = anyio.current_time()
-        if isinstance(frame, AgentActivity):
-            self._activity = frame
+        if isinstance(frame, Played | AgentActivity):
+            await self._on_agent(frame, out)
         elif isinstance(frame, TurnControl):
             self._external_control = frame.external
         elif isinstance(frame, Commit):
@@ -173,7 +189,7 @@ class Turns(Processor):
         elif isinstance(frame, ResponseStarted):
             if self._open is not None and self._end == "model":
                 self._end_turn(self._open, "model")
-        elif not isinstance(frame, Played | ToolResult):
+        elif not isinstance(frame, ToolResult):
             self._idle_count = 0
             if isinstance(frame, SpeechStarted):
                 await self._on_speech_started(frame, out)
@@ -190,12 +206,21 @@ class Turns(Processor):
                     Turn(pts=frame.pts, turn=self._turn_count, text=frame.text, item_ids=typed, reason="typed")
                 )
 
+    async def _on_agent(self, frame: Played | AgentActivity, out: Outlet[Turn | UserIdle]) -> None:
+        if isinstance(frame, AgentActivity):
+            self._activity = frame
+        else:
+            (self._playing.discard if frame.done else self._playing.add)((frame.response_id, frame.item_id))
+        if self._aside is not None and not self._playing and not self._activity.response_id:
+            turn, self._aside = self._aside, None
+            await self._send_turn(turn, out)
+
     async def _on_speech_started(self, frame: SpeechStarted, out: Outlet[Turn | UserIdle]) -> None:
         now = anyio.current_time()
         self._speaking = True
         turn = self._open
         if turn is not None and turn.ends_at <= now and turn.reason in ("commit", "model", "length"):
-            await self._close(out)  # that turn cannot be continued any more
+            await self._close(out)  # that turn can no longer be continued
             turn = None
         turn = turn or self._begin(frame.pts)
         turn.ends_at = math.inf
@@ -277,7 +302,7 @@ class Turns(Processor):
                 if (
                     turn.may_contain(frame)
                     and now - turn.closed_at < MAX_LATE_SECONDS
-                    and not turn.is_shorter_than(self.min_ms)
+                    and not turn.is_shorter_than(max(self.min_ms, OVER_AGENT_MS))
                 ):
                     return turn
         return self._open or self._begin(frame.pts)
@@ -293,6 +318,10 @@ class Turns(Processor):
 
     def _next_deadline(self) -> float:
         """Return the time of the next deadline, or infinity."""
+        aside = self._aside.closed_at + ANSWER_SECONDS if self._aside is not None else math.inf
+        return min(aside, self._next_turn_deadline())
+
+    def _next_turn_deadline(self) -> float:
         if (turn := self._open) is not None:
             if self._external_control and turn.ends_at == math.inf:
                 return math.inf  # only the owner of the turn ends it: no timer does
@@ -309,7 +338,9 @@ class Turns(Processor):
         """Act on all deadlines that have passed."""
         now = anyio.current_time()
         while (due := self._next_deadline()) <= now:
-            if self._open is None:
+            if self._aside is not None and self._aside.closed_at + ANSWER_SECONDS <= now:
+                self._aside = None  # the agent speaks on
+            elif self._open is None:
                 self._idle_count, self._quiet_since = self._idle_count + 1, due
                 await out.send(UserIdle(ms=self.idle_ms or 0.0, count=self._idle_count))
             elif self._open.ends_at > now and now >= self._open.began + self.max_ms / 1000:
@@ -333,11 +364,23 @@ class Turns(Processor):
     async def _send_turn(self, turn: OpenTurn, out: Outlet[Turn | UserIdle]) -> None:
         """Send the turn if it is one and contains news."""
         text = turn.text
+        if self._is_backchannel(turn):
+            self._aside = turn
+            return
         owed = self._external_control and turn.reason == "commit" and not turn.is_pending
-        worth = owed or text or turn.times_sent or not (self.transcript_ms or turn.is_shorter_than(self.min_ms))
+        least = max(self.min_ms, OVER_AGENT_MS) if self._playing else self.min_ms
+        worth = owed or text or turn.times_sent or not (self.transcript_ms or turn.is_shorter_than(least))
         if worth and (text != turn.sent_text if turn.times_sent else True):
+            if turn is self._aside:
+                self._aside = None
             if not turn.times_sent:
                 self._turn_count += 1
                 turn.number = self._turn_count
             await out.send(turn.to_frame())
             turn.times_sent, turn.sent_text = turn.times_sent + 1, text
+
+    def _is_backchannel(self, turn: OpenTurn) -> bool:
+        """Return whether a turn that has not been sent only shows attention, while the agent is heard."""
+        own = words(turn.text)
+        expected = turn.reason in ("commit", "end") or self._external_control or not self._playing
+        return bool(own) and not turn.times_sent and not expected and self.backchannels.issuperset(own)

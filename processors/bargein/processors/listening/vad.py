@@ -25,8 +25,8 @@ class Vad(Processor):
     """Detects the user's speech. Passes the audio, and sends `SpeechStarted`, `SpeechContinued` and `SpeechStopped`.
 
     `SpeechStarted` and `SpeechStopped` carry the time at which speech began or ended (`pts`), how long ago that was
-    (`lag_ms`), and a common `item_id`. Between them `SpeechContinued` counts the speech without pauses. A `Commit`
-    stops speech at once.
+    (`lag_ms`), and a common `item_id`. Between them `SpeechContinued` counts the speech without pauses: the windows
+    that are speech, all of them, as soon as a pause begins. A `Commit` stops speech at once.
 
     Frames of any length are cut into the windows that the detector needs. A gap in `pts` counts as silence. Audio of
     a response is ignored, and so is all audio while a `TurnControl` from above is in force.
@@ -132,7 +132,7 @@ class Vad(Processor):
     def _pts(self, sample: int) -> int:
         return self._origin + ns(sample, self._rate)
 
-    def _check_continuity(self, frame: Audio) -> Iterator[Audio | SpeechStopped]:
+    def _check_continuity(self, frame: Audio) -> Iterator[Audio | SpeechContinued | SpeechStopped]:
         """Check the format of a frame, and whether it continues the last one."""
         if frame.channels != 1 or frame.rate not in self.detector.rates:
             rates = " or ".join(str(rate) for rate in self.detector.rates)
@@ -144,7 +144,7 @@ class Vad(Processor):
         moved, self._latest = frame.pts != self._latest, frame.pts
         if self._rate:
             gap = frame.pts - self._pts(self._end)
-            back = moved and gap < -SECOND  # the source has restarted; a constant `pts` is no clock
+            back = moved and gap < -SECOND  # the source has restarted; a constant `pts` cannot be used as a clock
             same = frame.rate == self._rate and not back
             if same and gap * self._rate <= self._window * SECOND:
                 return
@@ -180,15 +180,18 @@ class Vad(Processor):
         if speech != self.speaking:
             if not self._evidence:
                 self._turned = begin
+                self._speech_ms = self._speech_ms if self.speaking else 0.0
             if not self.speaking:  # scattered noise must not date the start far back
                 self._turned = max(self._turned, begin - 2 * self._samples(self.start_ms))
             self._evidence += ms
+            if not self.speaking:
+                self._speech_ms += ms
         else:
             self._evidence = max(0.0, self._evidence - ms * (SILENCE_PER_SPEECH if self.speaking else 1))
         if speech and self.speaking:
             self._speech_ms += ms
-            if self._speech_ms >= self._reported + CONTINUED_EVERY_MS:
-                yield self._continued()
+        if self.speaking and self._speech_ms - self._reported >= (CONTINUED_EVERY_MS if speech else ms):
+            yield self._continued()  # a pause reports the rest at once, so that no window of speech goes uncounted
         if self._evidence >= (self.stop_ms if self.speaking else self.start_ms):
             yield from self._stop(self._turned) if self.speaking else self._start(self._turned)
         if self.report:
@@ -197,14 +200,17 @@ class Vad(Processor):
     def _start(self, at: int) -> Iterator[SpeechStarted | SpeechContinued]:
         self.speaking, self._evidence = True, 0.0
         self._count += 1
-        self._speech_begin, self._speech_ms = at, self.start_ms
+        self._speech_begin = at
+        self._speech_ms = min(self._speech_ms, self._ms_since(at))  # what scattered noise counted before is left out
         yield SpeechStarted(pts=self._pts(at), item_id=self._item, lag_ms=self._ms_since(at))
         yield self._continued()
         self._gate.open(at - self._samples(self.preroll_ms))
 
-    def _stop(self, at: int) -> Iterator[Audio | SpeechStopped]:
+    def _stop(self, at: int) -> Iterator[Audio | SpeechContinued | SpeechStopped]:
         self.speaking, self._evidence = False, 0.0
         yield from self._gate.pass_to(self._judged_end)
+        if self._speech_ms > self._reported:
+            yield self._continued()
         yield SpeechStopped(pts=self._pts(at), item_id=self._item, lag_ms=self._ms_since(at))
 
     def _continued(self) -> SpeechContinued:
@@ -224,11 +230,11 @@ class _SpeechGate:
 
     def __init__(self) -> None:
         self.passed = 0  # everything before this sample has passed or is dropped
-        self._kept: deque[tuple[int, Audio]] = deque()
+        self._waiting: deque[tuple[int, Audio]] = deque()
 
     def keep(self, at: int, frame: Audio) -> None:
         """Hold back a frame that begins at a position."""
-        self._kept.append((at, frame))
+        self._waiting.append((at, frame))
 
     def open(self, at: int) -> None:
         """Allow audio from a position on to pass."""
@@ -236,7 +242,7 @@ class _SpeechGate:
 
     def pass_to(self, end: int) -> Iterator[Audio]:
         """Yield held-back audio up to a position."""
-        for at, frame in self._kept:
+        for at, frame in self._waiting:
             first, last = max(0, self.passed - at), min(len(frame.samples), end - at)
             if first < last:
                 if (first, last) == (0, len(frame.samples)):
@@ -253,5 +259,5 @@ class _SpeechGate:
 
     def drop(self, before: int) -> None:
         """Forget audio that has passed or is older than a position."""
-        while self._kept and self._kept[0][0] + len(self._kept[0][1].samples) <= max(before, self.passed):
-            self._kept.popleft()
+        while self._waiting and self._waiting[0][0] + len(self._waiting[0][1].samples) <= max(before, self.passed):
+            self._waiting.popleft()

@@ -18,7 +18,7 @@ class Tap(Pass):
     Args:
         look: A sync function of the frame. It must not block and must not change the frame. An exception of it is the
             processor's exception.
-        kinds: Frame classes to observe; all media, text and events when none is given.
+        kinds: Frame classes to observe; all media, text and events by default.
     """
 
     def __init__(self, look: Callable[[Any], object], *kinds: type[Frame]) -> None:

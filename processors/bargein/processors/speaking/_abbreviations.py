@@ -1,4 +1,4 @@
-"""Words that carry a full stop of their own, by what the stop then means; here without it, and in lower case."""
+"""Words that end with a full stop, by what the stop then means; here without it, and in lower case."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TITLES: Final = _words(
     "Ft Hr Frl Dipl Ing Mag Bhf M MM Mme Mmes Mlle Mlles Mgr Sr Sra Sres Sras Srta Dra Dña Ud Uds Vd Sto Sta EE Sig "
     "Sigg Dott Avv Dhr Mevr Mw Exmo Exma sig dott avv prof dr sr sra г-н г-жа проф им ул डॉ श्री प्रो"
 )
-"""With their capitals: a name follows, so the sentence goes on whatever comes."""
+"""With their capitals: a name follows, so the sentence always continues."""
 
 NEVER_END: Final = _words(
     "e.g i.e eg ie viz vs v.s cf ca c.f approx resp bzw bspw ggf sog vgl z.B d.h u.a u.u i.d.R o.ä z.T z.Zt evtl inkl "

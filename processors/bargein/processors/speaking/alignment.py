@@ -146,7 +146,7 @@ class Alignment:
         return self.audio_ms / weight if self.whole and weight > 20 else self._ms_per_weight
 
     @property
-    def heard(self) -> str:
+    def heard_text(self) -> str:
         """The text up to the last word that has been heard, without pieces that the voice failed to say."""
         end, parts, at = self._end, list[str](), 0
         for start, stop in self._unspoken:
@@ -213,7 +213,7 @@ def _weight(character: str) -> float:
 
 
 def _find_words(text: str, piece: str) -> tuple[int, int] | None:
-    """Return start and end of a piece that stands in the text as whole words, ignoring case."""
+    """Return start and end of a piece that is in the text as whole words, ignoring case."""
     # Putting the word boundaries into the pattern would cost milliseconds of compiling for every spoken word.
     pattern, at = re.compile(re.escape(piece), re.I), 0
     while (found := pattern.search(text, at)) is not None:

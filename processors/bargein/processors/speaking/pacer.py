@@ -36,7 +36,7 @@ class Pacer(Processor):
     Due times are counted in samples since the sound began, so they do not drift. The attribute `late_ms` is the
     greatest delay of a piece so far, in milliseconds.
 
-    The sink of a transport paces by itself. Use a pacer only above a sink of your own.
+    The sink of a transport paces by itself. Use a pacer only above your own sink.
 
     Args:
         lead_ms: How far ahead of playback audio is released, in milliseconds.
@@ -132,9 +132,8 @@ class Pacer(Processor):
                     await out.send(silence)
                 return None
         wait = max(min(due, silent, playout.next_end) - now, 0.0)
-        if (
-            playout.waiting or playout.held
-        ):  # leave data in the inbox, so that a hold or an interrupt never waits behind it
+        # Leave data in the inbox, so that a hold or an interrupt never waits behind it.
+        if playout.waiting or playout.held:
             frame = await inbox.urgent(wait)
             if frame is None and due <= (now := anyio.current_time()) + EARLY:
                 await self._release(out, now)

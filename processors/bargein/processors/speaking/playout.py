@@ -29,7 +29,7 @@ class _Item:
         self.closed = False  # no more audio follows
         self.reported = -math.inf  # milliseconds in the latest report
 
-    def heard(self, now: float) -> float:
+    def heard_ms(self, now: float) -> float:
         return max(0.0, round(self.ms - 1000 * max(0.0, self.until - now), 3))
 
 
@@ -203,7 +203,7 @@ class Playout:
         """Yield `Played` for items with enough news, or for all with `exact`. Items older than epoch `until` end."""
         for key, item in list(self._items.items()):
             done = item.epoch < until or (item.closed and item.until <= now + EARLY)
-            heard = item.heard(now)
+            heard = item.heard_ms(now)
             enough = heard >= item.reported + self.report_ms and item.until > now + EARLY
             if done or enough or (exact and heard > item.reported):
                 item.reported = heard

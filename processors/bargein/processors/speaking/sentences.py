@@ -24,7 +24,7 @@ class Sentences(Processor):
     The pieces do not depend on how the reply is cut into frames, and joined they are the reply. A sentence is complete
     when the next one begins, so a piece keeps its trailing space. A line break also ends a piece. The last piece of an
     item is marked `final`; it is empty if everything was passed on before. An item without any speakable character
-    gives no piece.
+    yields no piece.
 
     The first piece decides how soon the user hears something, so it may be short: a single word such as `Hi!`, or the
     first clause. Later, a sentence of one word is joined with the next one.

@@ -128,11 +128,11 @@ class Spoken(Processor):
         item = self._items.get((frame.response_id, frame.item_id))
         if item is None:
             return
-        before = item.heard if item.started else None
+        before = item.heard_text if item.started else None
         item.set_played(frame.ms, frame.done)
         if frame.done:
             yield from self._settle(frame.response_id, frame.item_id)
-        elif item.heard != before:
+        elif item.heard_text != before:
             yield from self._report_heard(frame.response_id, frame.item_id, item, done=False)
 
     def _settle(self, response: str, name: str) -> Iterator[Heard | Transcript]:
@@ -168,7 +168,7 @@ class Spoken(Processor):
                 yield from self._settle(response, name)
 
     def _report_heard(self, response: str, name: str, item: Alignment, *, done: bool) -> Iterator[Heard | Transcript]:
-        heard = item.heard
+        heard = item.heard_text
         yield Heard(response_id=response, item_id=name, text=heard, remaining=item.remaining, done=done)
         if heard:
             yield Transcript(text=heard, final=done, item_id=name or response, speaker="agent")

@@ -102,7 +102,7 @@ class FitPicture(Processor):
 
 
 class DropPictures(Processor):
-    """Drops pictures before a brain that cannot look at them. The first one causes a `Failure`; the call goes on.
+    """Drops pictures before a brain that cannot look at them. The first one causes a `Failure`; the call continues.
 
     Args:
         owner: Name of the brain, for the message.

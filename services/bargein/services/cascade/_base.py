@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
 from bargein.pipeline import Failure, Processor
+from bargein.services.history import History
 
-__all__ = ["PartProcessor", "check_part", "enter_part", "failure_from"]
+__all__ = ["PartProcessor", "check_part", "enter_part", "failure_from", "highest_number"]
 
 
 class PartProcessor(Processor):
@@ -63,3 +65,9 @@ def failure_from(part: object, error: Exception) -> Failure:
     """Return the `Failure` that reports what a part raised."""
     name = type(part).__name__
     return Failure(message=f"{name}: {error or type(error).__name__}", processor=name, error=error)
+
+
+def highest_number(history: History, kind: str) -> int:
+    """Return the highest number in the ids of a kind, such as `turn-3`, in a conversation; 0 if there is none."""
+    ids = (each for entry in history for each in (entry.item_id, entry.response_id, entry.call_id))
+    return max((int(found[1]) for each in ids if (found := re.fullmatch(rf"{kind}-(\d+)", each))), default=0)

@@ -8,22 +8,26 @@ import msgspec
 from bargein.pipeline import SpeechStarted, Transcript
 from bargein.services.frames import Respond, Say
 
-__all__ = ["CutAnswer", "CutAnswerWatch"]
+__all__ = ["CONTINUE", "CutAnswer", "CutAnswerWatch"]
+
+CONTINUE = "A noise interrupted you. Go on with your answer from where it stopped, without repeating what was heard."
+"""Added to the instructions when an answer is continued."""
 
 
 class CutAnswer(msgspec.Struct, frozen=True):
     """What an interrupt ended."""
 
     request: Respond | Say | None
-    """What was being answered or said, or waited for that; None if the answer was complete and only being spoken."""
+    """The answer that was being made or spoken, or that waited for its turn; None if the answer was complete and only
+    being spoken."""
     response_id: str
     """The response that was cut short; empty if it had not begun."""
 
 
 class CutAnswerWatch:
-    """Remembers an answer that speech cut short, and gives it back if the speech had no words.
+    """Remembers an answer that speech cut short, and returns it if the speech had no words.
 
-    A cough or a door is speech for a detector, and nobody answers it. Without this, the user would wait for ever for
+    A cough or a door is speech for a detector, and gets no answer. Without this, the user would wait for ever for
     the answer that it cut short. An interrupt without speech, such as a stop button, is final.
     """
 
@@ -31,18 +35,18 @@ class CutAnswerWatch:
         self._open: set[str] = set()  # items of speech without a final transcript
         self._cut: CutAnswer | None = None
         self._cut_at = 0.0
-        self._awaited: set[str] = set()  # the items of speech that decide
+        self._deciding_items: set[str] = set()  # the items of speech that decide
 
     def on_speech_started(self, frame: SpeechStarted) -> None:
         """Note that the user started to speak."""
         self._open.add(frame.item_id)
         # A detector that needs no minimum duration interrupts just before it reports the speech.
-        if self._cut is not None and (self._awaited or anyio.current_time() == self._cut_at):
-            self._awaited.add(frame.item_id)
+        if self._cut is not None and (self._deciding_items or anyio.current_time() == self._cut_at):
+            self._deciding_items.add(frame.item_id)
 
     def on_interrupt(self, cut: CutAnswer) -> None:
         """Note what an interrupt ended."""
-        self._cut, self._cut_at, self._awaited = cut, anyio.current_time(), set(self._open)
+        self._cut, self._cut_at, self._deciding_items = cut, anyio.current_time(), set(self._open)
 
     def on_transcript(self, frame: Transcript) -> CutAnswer | None:
         """Note a transcript of the user. Returns the answer to go on with, if all the speech had no words."""
@@ -54,9 +58,9 @@ class CutAnswerWatch:
         if frame.text.strip():
             self.clear()  # a turn follows
             return None
-        waited = bool(self._awaited)
-        self._awaited -= closed
-        if not waited or self._awaited:
+        waited = bool(self._deciding_items)
+        self._deciding_items -= closed
+        if not waited or self._deciding_items:
             return None
         cut = self._cut
         self.clear()
@@ -65,4 +69,4 @@ class CutAnswerWatch:
     def clear(self) -> None:
         """Forget the answer, because something else is to be said now."""
         self._cut = None
-        self._awaited.clear()
+        self._deciding_items.clear()

@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 import anyio
 import msgspec
+from anyio.abc import TaskGroup
 
 from bargein.pipeline import Outlet, ResponseStarted, Text, ToolCall, Usage
 from bargein.services.frames import OutOfBand, Respond
@@ -19,14 +20,19 @@ from ._thoughts import ThoughtFilter, strip_thoughts
 from ._tool_calls import CascadeToolCalls
 from .parts import LanguageModel, Prompt, ToolRequest
 
-__all__ = ["Generation"]
+__all__ = ["TOOL_FINISHED", "Generation"]
 
 MAX_ROUNDS = 8
-"""How often the model may be asked for one turn. The last time it is given no tools, so that it has to answer."""
+"""How often the model may be asked for one turn. The last request has no tools, so that the model has to answer."""
 TOOL_GRACE_SECONDS = 2.0
 """Maximum wait for tools that an earlier response called, in seconds. The user has gone on, and wants an answer."""
 RUNNING_OUTPUT = '"still running; the result will come later"'
 """The result that the model sees for a call that has none yet."""
+
+TOOL_FINISHED = (
+    "A tool has finished that was still running. Tell the user what matters of its result, if it still does."
+)
+"""Added to the instructions when the result of a tool comes after the user has gone on."""
 
 Reply = Outlet[ResponseStarted | Text | ToolCall | Usage]
 
@@ -39,10 +45,18 @@ class Generation:
         calls: The tool calls of the conversation.
         heard: Writes the agent's words into the history.
         silent_seconds: Maximum time without a sign of the model, in seconds.
+        dead_air_seconds: Maximum time in which a response has no words, in seconds, before `wait_reply` is said.
+        wait_reply: What is said then. Empty: nothing.
     """
 
     def __init__(
-        self, part: LanguageModel, calls: CascadeToolCalls, heard: HeardTracker, silent_seconds: float
+        self,
+        part: LanguageModel,
+        calls: CascadeToolCalls,
+        heard: HeardTracker,
+        silent_seconds: float,
+        dead_air_seconds: float,
+        wait_reply: str,
     ) -> None:
         self.rounds = 0
         """How often the model was asked for the present turn."""
@@ -52,12 +66,23 @@ class Generation:
         self._calls = calls
         self._heard = heard
         self._silent_seconds = silent_seconds
+        self._dead_air_seconds = dead_air_seconds
+        self._wait_reply = wait_reply
+        self.group: TaskGroup | None = None
+        """Where tasks run beside the responses, until the session ends."""
+        self._asking: object = None  # the present question to the model, until its first words or calls
 
     async def say(self, reply: Reply, response_id: str, item_id: str, text: str) -> None:
         """Say a text that is known already; nothing if it is empty."""
         if text:
             self._heard.write(text, item_id, response_id)
             await reply.send(Text(text=text, response_id=response_id, item_id=item_id, final=True))
+
+    async def _break_silence(self, asking: object, reply: Reply, response_id: str) -> None:
+        """Ask the user for patience once, if the model has not begun to answer after `dead_air_seconds`."""
+        await anyio.sleep(self._dead_air_seconds)
+        if self._asking is asking and not reply.stale:
+            await self.say(reply, response_id, f"{response_id}-wait-{self.rounds}", self._wait_reply)
 
     async def answer(
         self,
@@ -81,10 +106,10 @@ class Generation:
                 model is then told that they are still running.
 
         Returns:
-            Whether everything is said. False: the application must first give results of tool calls.
+            Whether the answer is complete. False: the application must first give results of tool calls.
 
         Raises:
-            TimeoutError: The model gave no sign for too long.
+            TimeoutError: The model sent nothing for too long.
             RuntimeError: The model did not answer, or went on calling tools.
         """
         while self.rounds < MAX_ROUNDS:
@@ -139,25 +164,31 @@ class Generation:
 
         async def write(text: str) -> bool:
             if text:
+                self._asking = None
                 self._heard.write(text, item_id, response_id)
                 await reply.send(Text(text=text, response_id=response_id, item_id=item_id))
             return bool(text)
 
+        self._asking = asking = object()
+        if self.group is not None and self._wait_reply:
+            self.group.start_soon(self._break_silence, asking, reply, response_id)
         tools = self._calls.schemas if self.rounds < MAX_ROUNDS else ()
         prompt = Prompt(entries=self._entries(), instructions=instructions, tools=tools)
-        # One scope around the whole stream: the part may hold cancel scopes of its own from piece to piece.
+        # One scope around the whole stream: the part may hold its own cancel scopes from piece to piece.
         with anyio.CancelScope() as patience:
             async with aclosing(self._part.answer(prompt)) as pieces:  # type: ignore[type-var]  # a generator
                 patience.deadline = anyio.current_time() + self._silent_seconds
                 async for piece in pieces:
                     patience.deadline = math.inf
                     if isinstance(piece, ToolRequest):
+                        self._asking = None
                         calls.append(self._calls.make_call(piece, response_id))
                     elif isinstance(piece, Usage):
                         await reply.send(msgspec.structs.replace(piece, response_id=response_id))
                     else:
                         wrote = await write(thoughts.feed(piece)) or wrote
                     patience.deadline = anyio.current_time() + self._silent_seconds
+        self._asking = None
         if patience.cancelled_caught:
             raise TimeoutError(f"it has said nothing for {self._silent_seconds:g} s")
         return calls, await write(thoughts.finish()) or wrote

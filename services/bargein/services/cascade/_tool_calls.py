@@ -24,7 +24,7 @@ NO_ANSWER_OUTPUT = '"nobody answered"'
 
 
 class CascadeToolCalls:
-    """The calls of our own tools, which run here, and of the application's, of which only the schema is known.
+    """The calls of the brain's own tools, which run here, and of the application's, of which only the schema is known.
 
     If both have a tool of one name, the application's is used. If there are no tools at all, the application answers
     every call.
@@ -83,7 +83,8 @@ class CascadeToolCalls:
         self._count += 1
         own = request.name not in self._external and bool(len(self.runner.toolbox) or self._external)
         call_id = request.call_id
-        if not call_id or self.history.find_call(call_id) is not None:  # some servers count anew in every answer
+        # Some servers count from the start in every answer, so an id may belong to an earlier call.
+        if not call_id or self.history.find_call(call_id) is not None:
             call_id = f"call-{self._count}"
         return ToolCall(
             call_id=call_id, name=request.name, arguments=request.arguments, response_id=response_id, handled=own
@@ -109,7 +110,8 @@ class CascadeToolCalls:
             self._changed = anyio.Event()
 
     def stop_waiting_for_application(self) -> None:
-        """Stop waiting for the application's results, because the conversation goes on. Late ones are written down."""
+        """Stop waiting for the application's results, because the conversation continues. Late ones are written
+        down."""
         external = [call_id for call_id, own in self._open.items() if not own]
         self._late.extend(external)
         for call_id in external:
@@ -128,11 +130,11 @@ class CascadeToolCalls:
         return waited
 
     def is_running(self, call_id: str) -> bool:
-        """Return whether a call of our own has no result yet."""
+        """Return whether a call of the brain's own tools has no result yet."""
         return self._open.get(call_id, False)
 
     async def wait_for_own(self, response_id: str, max_seconds: float) -> None:
-        """Wait until our own tools have given their results. Each of them has a timeout.
+        """Wait until our own tools have returned. Each of them has a timeout.
 
         Args:
             response_id: The response whose calls are waited for in any case.

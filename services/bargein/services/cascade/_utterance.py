@@ -27,9 +27,9 @@ class Utterance:
         self.waiting = 0
         """Samples that the part has not taken yet."""
         self.cancelled = False
-        """Whether it counts as not said."""
+        """Whether it is ignored."""
         self.scope = anyio.CancelScope()
-        """Around the part's whole work: the part may hold cancel scopes of its own from word to word."""
+        """Around the part's whole work: the part may hold its own cancel scopes from word to word."""
         self._max_samples = max_samples
         self._finish_seconds = finish_seconds
         self._count = 0
@@ -58,12 +58,12 @@ class Utterance:
         self._wake()
 
     def cancel(self) -> None:
-        """Treat it as not said."""
+        """Ignore it."""
         self.cancelled = True
         self.scope.cancel()
 
     def restart_deadline(self) -> None:
-        """Give the part `finish_seconds` for the next words, if the sound is complete."""
+        """Allow the part `finish_seconds` for the next words, if the sound is complete."""
         if self.over:
             self.scope.deadline = anyio.current_time() + self._finish_seconds
 

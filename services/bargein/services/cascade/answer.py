@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
@@ -43,32 +42,26 @@ from bargein.services.frames import (
 from bargein.services.history import History, HistoryStatistics, Picture
 from bargein.services.tools import CANCELLED_OUTPUT, Tool, Toolbox, ToolRunner
 
-from ._base import PartProcessor, check_part, failure_from
-from ._cut_answer import CutAnswer, CutAnswerWatch
-from ._generation import Generation
+from ._base import PartProcessor, check_part, failure_from, highest_number
+from ._cut_answer import CONTINUE, CutAnswer, CutAnswerWatch
+from ._generation import TOOL_FINISHED, Generation
 from ._heard import HeardTracker
 from ._tool_calls import CascadeToolCalls
 from .parts import LanguageModel
 
-__all__ = ["ERROR_REPLY", "NO_SPEECH_REPLY", "Answer"]
+__all__ = ["ERROR_REPLY", "NO_SPEECH_REPLY", "WAIT_REPLY", "Answer"]
 
 ERROR_REPLY = "Sorry, something went wrong. Could you say that again?"
-"""What is said when the model fails."""
+"""Text that is spoken when the model fails."""
 NO_SPEECH_REPLY = "Sorry, I did not hear you."
 """What is said when the user spoke and no words are known."""
+WAIT_REPLY = "One moment, please."
+"""What is said when the model lets the user wait."""
 TURN = Respond()
 """The request that a turn of the user makes. It must be answered with words, or at least with tool calls."""
 
-CONTINUE = "A noise interrupted you. Go on with your answer from where it stopped, without repeating what was heard."
-"""Added to the instructions when an answer is continued."""
-
-TOOL_FINISHED = (
-    "A tool has finished that was still running. Tell the user what matters of its result, if it still does."
-)
-"""Added to the instructions when the result of a tool comes after the user has gone on."""
-
 CHECK_SECONDS = 1.0
-"""How often the end of a session checks for an interrupt that came before the last response began: no event tells."""
+"""How often the end of a session checks for an interrupt that came before the last response began: no event says so."""
 APPLICATION_SECONDS = 60.0
 """Maximum time in which the application may answer a tool call, while the user says nothing."""
 
@@ -112,15 +105,15 @@ class Answer(PartProcessor):
 
     Each answer is a response: `ResponseStarted`, `Text` as it is written, tool calls, `ResponseEnded`. An interrupt
     ends it, and lets tools finish that are not `cancellable`: their results reach the model before its next response.
-    If the user's speech interrupts, and turns out to have no words (a cough, a door), the answer goes on.
-    If the words of a turn change afterwards, and nothing of the answer was heard, the turn is answered anew.
+    If the user's speech interrupts, and turns out to have no words (a cough, a door), the answer continues.
+    If the words of a turn change afterwards, and nothing of the answer was heard, the turn is answered again.
 
     The conversation is the `history`. Of the agent's words it keeps those that were heard (`Heard`, from a `Spoken`
     below). It also keeps what the user shows, encoded. A picture for a model that cannot look at it is a `Failure`.
 
     If there are no `tools`, or the application has given a tool's schema (`Configure`), the application answers the
     tool call with a `ToolResult`. The response then ends with the call, and another one follows when all calls are
-    answered, or after a minute. If the user goes on before that, the answer does not wait.
+    answered, or after a minute. If the user continues before that, the answer does not wait.
 
     A `Respond` with a name (`out_of_band`) is answered beside the conversation, with an `OutOfBand`.
 
@@ -131,11 +124,14 @@ class Answer(PartProcessor):
         history: The conversation to go on with; a new one by default.
         meanwhile: What becomes of a turn that comes during an answer. `"queue"`: it is answered next, together with
             all turns until then. `"interrupt"`: it ends the answer, and is answered at once.
-        error_reply: What is said if the model fails, or has nothing to say to a turn. Empty: nothing.
-        no_speech_reply: What is said to a turn without words.
-        greeting: What is said first, unless the conversation has begun already: the words, or a `Say` or `Respond`.
+        error_reply: Text that is spoken if the model fails, or has no answer to a turn. Empty: nothing.
+        no_speech_reply: Text that is spoken to a turn without words.
+        greeting: The agent's first words, unless the conversation has begun already: the words, or a `Say` or
+            `Respond`.
         fps: Maximum number of pictures a second that are kept of a `Video`.
         silent_seconds: Maximum time without a sign of the model, in seconds. After that it has failed.
+        wait_reply: What is said if the model lets the user wait for its first words. Empty: nothing.
+        dead_air_seconds: How long the user waits before that, in seconds.
 
     Raises:
         TypeError: `llm` is not a language model.
@@ -158,10 +154,12 @@ class Answer(PartProcessor):
         greeting: Greeting | None = None,
         fps: float = 1.0,
         silent_seconds: float = 60.0,
+        wait_reply: str = WAIT_REPLY,
+        dead_air_seconds: float = 4.0,
     ) -> None:
         if meanwhile not in ("queue", "interrupt"):
             raise ValueError(f"Answer(meanwhile={meanwhile!r}): expected 'queue' or 'interrupt'")
-        check_positive("Answer", infinite=True, silent_seconds=silent_seconds)
+        check_positive("Answer", infinite=True, silent_seconds=silent_seconds, dead_air_seconds=dead_air_seconds)
         self.part = check_part(llm, LanguageModel, "answer", "Answer(llm)")
         self.greeting = greeting_frame("Answer", greeting)
         self.instructions = instructions
@@ -173,7 +171,7 @@ class Answer(PartProcessor):
         self._video_refused = False  # the Failure for video was given; once is enough
         self._calls = CascadeToolCalls(tools, History() if history is None else history)
         self._heard = HeardTracker(self._calls.history)
-        self._generation = Generation(self.part, self._calls, self._heard, silent_seconds)
+        self._generation = Generation(self.part, self._calls, self._heard, silent_seconds, dead_air_seconds, wait_reply)
         self._count = 0  # of responses
         self._earlier_turns = 0  # the number of the last turn of earlier sessions with this conversation
         self._request: Respond | None = None  # to be answered next
@@ -187,8 +185,7 @@ class Answer(PartProcessor):
         self._cut_response = ""  # the response that an interrupt has ended, as far as that has come to us
         self._task_started = False
         self._reply: Outlet[Given] | None = None
-        self._answered_turn = 0  # the latest turn that the current response answers
-        self._latest_turn = 0
+        self._answered_turn = self._latest_turn = 0  # the newest that the current response answers, and of all
         self._wordless_turn = 0  # the latest turn whose words are not known yet
         self._tool_group: anyio.abc.TaskGroup | None = None  # its tasks are waited for at the end
         self._side_group: anyio.abc.TaskGroup | None = None  # its tasks are cancelled at the end
@@ -233,11 +230,12 @@ class Answer(PartProcessor):
 
     async def run(self, inbox: Inbox[Taken], out: Outlet[Given]) -> None:
         """Answer until the end, and finish the last answer."""
-        self._count = _highest_number(self.history, "response")  # the conversation may be older than this session
-        self._earlier_turns = _highest_number(self.history, "turn")
-        self._calls.begin(_highest_number(self.history, "call"))
+        self._count = highest_number(self.history, "response")  # the conversation may be older than this session
+        self._earlier_turns = highest_number(self.history, "turn")
+        self._calls.begin(highest_number(self.history, "call"))
         async with anyio.create_task_group() as tool_group, anyio.create_task_group() as side_group:
             self._tool_group, self._side_group, self._idle = tool_group, side_group, anyio.Event()
+            self._generation.group = side_group
             try:
                 if self.greeting is not None and not self.history.has_begun:
                     await self._take(self.greeting, out)
@@ -248,7 +246,7 @@ class Answer(PartProcessor):
                     if self.history.crowded:
                         side_group.start_soon(self.history.condense)
                 if self._calls.waits_for_application:
-                    self._continuation = None  # no frame can come any more, so no result either
+                    self._continuation = None  # no more frames come, so no results either
                 # This loop ends: models and tools have time limits.
                 while self._current or self._request or self._sayings or self._continuation:
                     self._idle = anyio.Event()
@@ -257,7 +255,9 @@ class Answer(PartProcessor):
                     self._start_next(out)
                 side_group.cancel_scope.cancel()
             finally:
-                self._tool_group = self._side_group = None  # a response that is cancelled now starts nothing more
+                self._tool_group = self._side_group = self._generation.group = (
+                    None  # a response that is cancelled now starts nothing more
+                )
 
     # What comes in ------------------------------------------------------------------------------------------------
 
@@ -384,7 +384,7 @@ class Answer(PartProcessor):
     # One response -------------------------------------------------------------------------------------------------
 
     def _start_next(self, out: Outlet[Given]) -> None:
-        """Start the next response, if there is one to give and none is being given."""
+        """Start the next response, if one is waiting and none is running."""
         if self._current and not self._task_started and self._reply is not None and self._reply.stale:
             self._current = ""  # an interrupt came before its task started, so the task never runs
         if self._current:
@@ -489,9 +489,3 @@ class Answer(PartProcessor):
         await anyio.sleep(APPLICATION_SECONDS)
         if self._calls.expire(call.call_id):
             self._start_next(out)
-
-
-def _highest_number(history: History, kind: str) -> int:
-    """Return the highest number in the ids of a kind, such as `turn-3`, in a conversation; 0 if there is none."""
-    ids = (each for entry in history for each in (entry.item_id, entry.response_id, entry.call_id))
-    return max((int(found[1]) for each in ids if (found := re.fullmatch(rf"{kind}-(\d+)", each))), default=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, Self, TypedDict, Unpack
 
-from bargein.pipeline import Pipeline
+from bargein.pipeline import Pipeline, Processor
 from bargein.pipeline.lowlevel import check_options
 from bargein.processors import BargeIn, Resample, Sentences, Turns, Vad
 from bargein.services.brain import Greeting
@@ -13,7 +13,7 @@ from bargein.services.history import History
 from bargein.services.tools import Tool, Toolbox
 
 from ._base import check_part
-from .answer import ERROR_REPLY, NO_SPEECH_REPLY, Answer
+from .answer import ERROR_REPLY, NO_SPEECH_REPLY, WAIT_REPLY, Answer
 from .parts import LanguageModel, SpeechToText, TextToSpeech
 from .speak import UNSPEAKABLE_REPLY, Speak
 from .transcribe import Transcribe
@@ -39,6 +39,7 @@ class CascadeOptions(TypedDict, total=False):
     error_reply: str
     no_speech_reply: str
     unspeakable_reply: str
+    wait_reply: str
     fps: float
     name: str
 
@@ -49,7 +50,7 @@ class Cascade(Pipeline):
         brain = Cascade(Deepgram(), ChatCompletions("gpt-4.1-mini"), ElevenLabs("JBFqnCBsd6RMkjVDRZzb"))
         brain = Cascade.offline()
 
-    It takes and gives the same frames as a realtime model. It is a graph of processors that can be drawn, and some of
+    It takes and sends the same frames as a realtime model. It is a graph of processors that can be drawn, and some of
     them can be replaced. It takes sound of any rate. Put `Spoken()` and `Pacer()` below it, as below any brain.
 
     The user always gets an answer: if a part fails, one of the three replies below is spoken. To greet the user, send a
@@ -63,21 +64,23 @@ class Cascade(Pipeline):
         tools: Functions that the model may call, or a `Toolbox`.
         history: The conversation to go on with; a new one by default.
         vad: Detects speech; `Vad(speech_only=True)` by default.
-        barge_in: Decides when the user interrupts the agent. True: `BargeIn()`. False or None: never.
+        barge_in: Decides when the user interrupts the agent. True: `BargeIn(min_words=1)`, so that noise and
+            backchannels hold the agent and do not interrupt it. False or None: never.
         turns: Decides when it is the agent's turn; by default after half a second of silence.
         sentences: Cuts the answer into pieces for the voice; by default without markup, code and emoji.
         meanwhile: What becomes of a turn that comes during an answer. `"queue"`: it is answered next. `"interrupt"`: it
             ends the answer, and is answered at once.
-        error_reply: What is said if the model fails.
-        no_speech_reply: What is said if the user spoke and could not be understood.
-        unspeakable_reply: What is said in place of something that the voice cannot say.
-        greeting: What the agent says first: the words, `Say("...", protected=True)` for words that nothing interrupts,
+        error_reply: Text that is spoken if the model fails.
+        no_speech_reply: Text that is spoken if the user could not be understood.
+        unspeakable_reply: Text that is spoken in place of something that the voice cannot say.
+        wait_reply: Text that is spoken if the model has no words after four seconds. Empty: nothing.
+        greeting: The agent's first words: the words, `Say("...", protected=True)` for words that nothing interrupts,
             or `Respond(instructions=...)` to let the model choose them. It is left out if the history is not empty.
         fps: Maximum number of pictures a second that the model sees of a `Video`.
         name: The name of the brain, in drawings and statistics.
 
     Raises:
-        TypeError: A part is missing, or stands in the place of another.
+        TypeError: A part is missing, or is in the place of another.
     """
 
     @check_options
@@ -98,11 +101,12 @@ class Cascade(Pipeline):
         error_reply: str = ERROR_REPLY,
         no_speech_reply: str = NO_SPEECH_REPLY,
         unspeakable_reply: str = UNSPEAKABLE_REPLY,
+        wait_reply: str = WAIT_REPLY,
         greeting: Greeting | None = None,
         fps: float = 1.0,
         name: str = "cascade",
     ) -> None:
-        _check_parts(stt, llm, tts)
+        self._brain_parts = _checked(stt, llm, tts)
         self.answer = Answer(
             llm,
             instructions=instructions,
@@ -111,11 +115,11 @@ class Cascade(Pipeline):
             meanwhile=meanwhile,
             error_reply=error_reply,
             no_speech_reply=no_speech_reply,
+            wait_reply=wait_reply,
             greeting=greeting,
             fps=fps,
         )
         """The processor that answers."""
-        self._made_of = stt, llm, tts
         self._options: CascadeOptions = {
             "vad": vad,
             "barge_in": barge_in,
@@ -125,16 +129,15 @@ class Cascade(Pipeline):
             "error_reply": error_reply,
             "no_speech_reply": no_speech_reply,
             "unspeakable_reply": unspeakable_reply,
+            "wait_reply": wait_reply,
             "greeting": greeting,
             "fps": fps,
             "name": name,
         }
-        interrupts = BargeIn() if barge_in is True else barge_in
         super().__init__(
             Resample(stt.rate, channels=1),
             Vad(speech_only=True) if vad is None else vad,
-            Transcribe(stt, no_speech_reply=no_speech_reply),
-            *([interrupts] if isinstance(interrupts, BargeIn) else []),
+            *_recogniser(Transcribe(stt, no_speech_reply=no_speech_reply), barge_in),
             Turns(silence_ms=SILENCE_MS) if turns is None else turns,
             self.answer,
             Sentences(skip=("markup", "code", "emoji")) if sentences is None else sentences,
@@ -183,7 +186,7 @@ class Cascade(Pipeline):
         """
         answer = self.answer
         return Cascade(
-            *self._made_of,
+            *self._brain_parts,
             tools=answer.toolbox,
             **self._options | {"instructions": answer.instructions, "history": answer.history},
         )
@@ -208,7 +211,18 @@ class Cascade(Pipeline):
         return self.answer.ready
 
 
-def _check_parts(stt: object, llm: object, tts: object) -> None:
+def _recogniser(transcribe: Transcribe, barge_in: BargeIn | bool | None) -> list[Processor]:
+    """Return the recogniser, and what decides by its words when the user interrupts."""
+    if barge_in is True:
+        return [transcribe, BargeIn(min_words=1)]
+    return [transcribe, barge_in] if isinstance(barge_in, BargeIn) else [transcribe]
+
+
+def _checked(
+    stt: SpeechToText, llm: LanguageModel, tts: TextToSpeech
+) -> tuple[SpeechToText, LanguageModel, TextToSpeech]:
+    """Return the parts, if each is what its place needs."""
     check_part(stt, SpeechToText, "transcribe", "Cascade(stt)")
     check_part(llm, LanguageModel, "answer", "Cascade(llm)")
     check_part(tts, TextToSpeech, "speak", "Cascade(tts)")
+    return stt, llm, tts

@@ -58,7 +58,7 @@ class ToolRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a language model is given for one answer."""
+    """The input of a language model for one answer."""
 
     entries: Sequence[Entry]
     """The conversation, oldest first: what the user said, what was heard of the agent (`remembered`), tool calls with
@@ -101,7 +101,7 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
     """When a piece of a text sounds, counted from the beginning of that text's sound."""
 
     text: str
-    """The piece, as it stands in the text."""
+    """The piece, as it is in the text."""
     start_ms: float
     """Where its sound begins."""
     end_ms: float

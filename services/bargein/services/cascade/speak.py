@@ -19,14 +19,14 @@ from .parts import TextToSpeech, UnspeakableError, Word
 __all__ = ["UNSPEAKABLE_REPLY", "Speak"]
 
 UNSPEAKABLE_REPLY = "Sorry, I cannot say that."
-"""What is said in place of an item that the voice cannot say."""
+"""Text that is spoken in place of an item that the voice cannot say."""
 Given = Text | ResponseEnded | Audio | Timing | Heard | Failure
 
 
 class Speak(PartProcessor):
     """Sends each piece of a reply's text on, followed by its sound.
 
-    Put it below `Sentences` and above `Spoken`. It also gives a `Timing` for each word, or one for the whole piece if
+    Put it below `Sentences` and above `Spoken`. It also sends a `Timing` for each word, or one for the whole piece if
     the voice does not report words; from these `Spoken` tells exactly what was heard. The first piece is heard while
     the rest is still being written. An interrupt cancels the voice.
 
@@ -36,7 +36,7 @@ class Speak(PartProcessor):
 
     Args:
         tts: The text-to-speech part.
-        unspeakable_reply: What is said in place of an item of which nothing could be said.
+        unspeakable_reply: Text that is spoken in place of an item of which nothing could be said.
         silent_seconds: Maximum time without sound from the voice, in seconds. After that it has failed.
 
     Raises:
@@ -94,7 +94,7 @@ class Speak(PartProcessor):
         try:
             await self._speak(frame, words, out)
             if self._samples == before and any(map(str.isalnum, frame.text)):
-                raise UnspeakableError(f"it has no sound for {frame.text.strip()[:80]!r}")
+                raise UnspeakableError(f"it has no sound for a text of {len(frame.text.strip())} characters")
         except Exception as error:
             await self._mark_unspoken(frame, words, before, out)
             await out.send(failure_from(self.part, error))
@@ -102,7 +102,7 @@ class Speak(PartProcessor):
     async def _mark_unspoken(self, frame: Text, words: list[Word], before: int, out: Outlet[Given]) -> None:
         """Report which part of a piece was not said, when the voice failed."""
         start_ms, end_ms = 1000 * before / self.part.rate, 1000 * self._samples / self.part.rate
-        said = _said_of(frame.text, words, end_ms - start_ms, self._ms_per_character)
+        said = _count_spoken(frame.text, words, end_ms - start_ms, self._ms_per_character)
         self._unspoken += frame.text[said:]
         for text, spoken in ((frame.text[:said], True), (frame.text[said:], False)):
             if text.strip() and not (spoken and words):  # the words of the voice have their own times
@@ -123,7 +123,7 @@ class Speak(PartProcessor):
         rate, start, timed = self.part.rate, self._samples, 0
         response_id, item_id = frame.response_id, frame.item_id
         start_ms = 1000 * start / rate
-        # One scope around the whole sound: the part may hold cancel scopes of its own from piece to piece.
+        # One scope around the whole sound: the part may hold its own cancel scopes from piece to piece.
         with anyio.CancelScope() as patience:
             async with aclosing(self.part.speak(frame.text)) as sound:
                 patience.deadline = anyio.current_time() + self.silent_seconds
@@ -143,7 +143,7 @@ class Speak(PartProcessor):
                         timed += 1
                     patience.deadline = anyio.current_time() + self.silent_seconds
         if patience.cancelled_caught:
-            raise TimeoutError(f"it has given no sound for {self.silent_seconds:g} s")
+            raise TimeoutError(f"it has sent no sound for {self.silent_seconds:g} s")
         for word in words[timed:]:
             await out.send(_timing(frame, word, start_ms))
         end_ms = 1000 * self._samples / rate
@@ -166,7 +166,7 @@ def _timing(frame: Text, word: Word, start_ms: float) -> Timing:
     )
 
 
-def _said_of(text: str, words: list[Word], ms: float, ms_per_character: float) -> int:
+def _count_spoken(text: str, words: list[Word], ms: float, ms_per_character: float) -> int:
     """Return how many characters of a text were said, when the voice failed after a time.
 
     Args:

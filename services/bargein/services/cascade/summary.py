@@ -14,7 +14,7 @@ from .parts import LanguageModel, Prompt
 __all__ = ["summarise_with"]
 
 INSTRUCTIONS = (
-    "You summarise conversations for an assistant that goes on with them. Keep names, numbers, wishes, promises and "
+    "You summarise conversations for an assistant that continues them. Keep names, numbers, wishes, promises and "
     "what is still open. A few plain sentences, and nothing else."
 )
 REQUEST = "Summarise the conversation until here."

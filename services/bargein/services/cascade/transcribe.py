@@ -47,7 +47,7 @@ class Transcribe(PartProcessor):
     """Turns the user's speech into text: a `Transcript` each time that the words change, and a final one at the end.
 
     Put it below a `Vad(speech_only=True)`: its `SpeechStarted` and `SpeechStopped` bound the utterances. The user's
-    sound ends here. The last words of an utterance are waited for in a task of their own, so that the next utterance
+    sound ends here. The last words of an utterance are waited for in another task, so that the next utterance
     may begin meanwhile. `ClearAudio` discards the open utterance.
 
     If the part raises, that is a `Failure`, and the utterance ends with the words that are known.
@@ -87,9 +87,9 @@ class Transcribe(PartProcessor):
         self.audio_in = AudioFormat(stt.rate, 1)
         self._external_turns = False
         self._utterance: Utterance | None = None
-        self._kept: deque[Audio] = deque()  # sound outside utterances, while a processor above decides the turns
-        self._kept_ms = 0.0
-        self._spoken = False  # there was an utterance since the last Commit
+        self._recent: deque[Audio] = deque()  # sound outside utterances, while a processor above decides the turns
+        self._recent_ms = 0.0
+        self._heard_speech = False  # there was an utterance since the last Commit
         self._commits = 0
         self._working: list[Utterance] = []
         self._left_out = 0  # samples
@@ -130,21 +130,21 @@ class Transcribe(PartProcessor):
         if self._utterance is not None:
             self._left_out += 0 if self._utterance.add(samples) else len(samples)
         elif self._external_turns:
-            self._kept.append(frame)
-            self._kept_ms += frame.ms
-            while self._kept_ms > MAX_KEPT_MS:
-                self._kept_ms -= self._kept.popleft().ms
+            self._recent.append(frame)
+            self._recent_ms += frame.ms
+            while self._recent_ms > MAX_KEPT_MS:
+                self._recent_ms -= self._recent.popleft().ms
 
     def _begin(self, item_id: str, since: int, group: anyio.abc.TaskGroup, out: Outlet[Given]) -> None:
         """Begin an utterance, with the kept sound since a time (`pts`, in nanoseconds)."""
         self._end()
         max_samples = round(self.max_utterance_seconds * self.part.rate)
         utterance = self._utterance = Utterance(item_id, max_samples, self.finish_seconds)
-        for frame in self._kept:
+        for frame in self._recent:
             if frame.pts + frame.duration > since:
                 utterance.add(self._samples(frame))
-        self._forget_kept()
-        self._spoken = True
+        self._forget_recent()
+        self._heard_speech = True
         group.start_soon(self._transcribe, utterance, out)
 
     def _end(self) -> None:
@@ -154,27 +154,27 @@ class Transcribe(PartProcessor):
             self._utterance = None
 
     def _discard(self) -> None:
-        """Treat the open utterance and the kept sound as not said."""
+        """Ignore the open utterance and the kept sound."""
         if self._utterance is not None:
             self._utterance.cancel()
         self._end()
-        self._forget_kept()
+        self._forget_recent()
 
-    def _forget_kept(self) -> None:
-        self._spoken = False
-        self._kept.clear()
-        self._kept_ms = 0.0
+    def _forget_recent(self) -> None:
+        self._heard_speech = False
+        self._recent.clear()
+        self._recent_ms = 0.0
 
     async def _commit(self, group: anyio.abc.TaskGroup, out: Outlet[Given]) -> None:
         """End the user's turn. Without any `SpeechStarted`, everything that was kept is its utterance."""
-        if not self._spoken:
+        if not self._heard_speech:
             self._commits += 1
-            first = self._kept[0].pts if self._kept else 0
+            first = self._recent[0].pts if self._recent else 0
             await out.send(SpeechStarted(item_id=f"commit-{self._commits}", pts=first))
             self._begin(f"commit-{self._commits}", first, group, out)
         utterance = self._utterance
         self._end()
-        self._forget_kept()
+        self._forget_recent()
         if utterance is not None:
             await out.send(SpeechStopped(item_id=utterance.item_id))
 

@@ -1,4 +1,4 @@
-"""The command line: `bargein demo`, `ask`, `chat`, `talk`, `graph` and `doctor`."""
+"""The command line: `bargein new`, `demo`, `talk`, `chat`, `ask`, `graph` and `doctor`."""
 
 from .main import main
 

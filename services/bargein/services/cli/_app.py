@@ -5,23 +5,26 @@ from __future__ import annotations
 import logging
 import re
 import traceback
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from ._console import print_error
+from ._console import print_error, show_log
 from .ask import ask
 from .chat import chat
 from .demo import demo
 from .doctor import doctor
 from .graph import graph
+from .new import new
 from .talk import talk
 
 __all__ = ["app", "run"]
 
 app = typer.Typer(
-    help="Voice agents that can be interrupted.",
+    help="Build and try voice agents that can be interrupted.",
+    epilog="Start with: bargein demo. Then write your own agent: bargein new my_agent.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -43,15 +46,36 @@ def options(
         bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Voice agents that can be interrupted."""
+    """Build and try voice agents that can be interrupted."""
     _options["traceback"] = tracebacks
     # Commands print their own sentences, so the services' log is shown only with --traceback.
-    logging.getLogger("bargein").addHandler(logging.NullHandler())
-    logging.getLogger("bargein").propagate = tracebacks
+    if tracebacks:
+        show_log()
+    else:
+        logging.getLogger("bargein").handlers[:] = [logging.NullHandler()]
+        logging.getLogger("bargein").propagate = False
 
 
-for command in (demo, ask, chat, talk, graph, doctor):
-    app.command()(command)
+COMMANDS: dict[Callable[..., None], tuple[str, ...]] = {
+    new: ("Write a first project.", "bargein new my_agent"),
+    demo: (
+        "Serve a page to talk to an agent.",
+        "bargein demo",
+        "bargein demo agent.py --reload",
+        "bargein demo package.module:function --port 9000",
+    ),
+    talk: ("Talk with an agent by this machine's microphone.", "bargein talk", "bargein talk --brain openai"),
+    chat: ("Write with an agent in the terminal.", "bargein chat", "bargein chat --brain offline"),
+    ask: ("Ask what is said in a sound file.", "bargein ask question.wav -o answer.wav"),
+    graph: ("Draw a pipeline.", "bargein graph agent.py", "bargein graph agent.py:agent -o agent.svg"),
+    doctor: ("Find out what is missing.", "bargein doctor", "bargein doctor --for demo", "bargein doctor --models"),
+}
+"""The commands, each with its line in the list of commands and examples for its own help."""
+
+for command, (line, *examples) in COMMANDS.items():
+    heading = "Example:" if len(examples) == 1 else "Examples:"
+    # Click keeps the lines of a paragraph as they are when its first line is a backspace.
+    app.command(short_help=line, epilog="\n".join(("\b", heading, *(f"  {each}" for each in examples))))(command)
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -84,7 +108,7 @@ def describe_error(error: BaseException) -> list[str]:
     if isinstance(error, BaseExceptionGroup):
         return [sentence for each in error.exceptions for sentence in describe_error(each)]
     text = re.sub(r"\[Errno -?\d+\] ", "", str(error)).strip()
-    # These types carry sentences. The text of others, such as KeyError, is no sentence without the type.
+    # These types carry sentences. The text of others, such as KeyError, is not a sentence without the type.
     is_sentence = isinstance(error, OSError | ValueError | RuntimeError | ImportError | LookupError)
     if text and is_sentence and not isinstance(error, KeyError):
         return [text]

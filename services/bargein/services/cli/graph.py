@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import sys
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,8 +18,9 @@ from bargein.services.transports import Dtmf, MayBeSilent, Peer, PeerJoined, Pee
 from bargein.services.transports.control import SinkEvent
 
 from ._console import console, errors
+from .agents import AgentFile, required_parameters, returns_graph
 
-__all__ = ["find_graph", "graph", "load_module"]
+__all__ = ["find_graph", "graph"]
 
 DRAWINGS: dict[str, Callable[[Graph], str]] = {".svg": svg, ".dot": dot, ".gv": dot, ".mmd": mermaid, ".md": mermaid}
 
@@ -29,16 +28,19 @@ DRAWINGS: dict[str, Callable[[Graph], str]] = {".svg": svg, ".dot": dot, ".gv": 
 def graph(
     file: Annotated[
         str,
-        typer.Argument(help="A Python file, or FILE:NAME for one of its graphs or functions that make a graph."),
+        typer.Argument(help="A Python file or module, or FILE:NAME for a graph in it, or a function that makes one."),
     ],
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="The drawing: .svg, .dot, .mmd or .md. Without it, Mermaid is printed."),
     ] = None,
 ) -> None:
-    """Draw a pipeline: its processors, tasks, threads and queues, and its longest path."""
-    path, _, name = file.partition(":") if not Path(file).exists() else (file, "", "")
-    found = find_graph(load_module(Path(path)), name)
+    """Draw a pipeline: its processors, tasks, threads and queues, and its longest path.
+
+    The function that makes the graph is called. The graph itself does not run.
+    """
+    agent_file = AgentFile(file)
+    found = find_graph(agent_file.load(), agent_file.name)
     if output is None:
         console.out(mermaid(found), end="")
         return
@@ -51,27 +53,6 @@ def graph(
         drawn = f"```mermaid\n{drawn}```\n"
     output.write_text(drawn, encoding="utf-8")
     errors.print(f"{len(found.plan.processors)} processors drawn in {output}", markup=False, highlight=False)
-
-
-def load_module(path: Path) -> ModuleType:
-    """Import a Python file as a module, so that its `if __name__ == "__main__"` does not run.
-
-    Raises:
-        ValueError: The file does not exist, or is not a Python file.
-    """
-    if not path.is_file():
-        raise ValueError(f"{path}: this file does not exist")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path}: this is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent.resolve()))
-    sys.modules[spec.name] = module  # annotations of its classes are looked up by the module's name
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.pop(0)
-    return module
 
 
 def find_graph(module: ModuleType, name: str = "") -> Graph:
@@ -90,6 +71,8 @@ def find_graph(module: ModuleType, name: str = "") -> Graph:
         return _make_graph(getattr(module, name), name)
     public = {key: value for key, value in vars(module).items() if not key.startswith("_")}
     graphs = {key: value for key, value in public.items() if isinstance(value, Graph)}
+    if not graphs and "agent" in public:
+        return _make_graph(public["agent"], "agent")
     if not graphs:
         graphs = {key: value for key, value in public.items() if _returns_graph(value, module)}
     if len(graphs) != 1:
@@ -102,19 +85,13 @@ def find_graph(module: ModuleType, name: str = "") -> Graph:
 def _returns_graph(value: object, module: ModuleType) -> bool:
     if not inspect.isfunction(value) or value.__module__ != module.__name__:
         return False
-    annotation = inspect.signature(value).return_annotation
-    return len(_required(value)) <= 1 and str(getattr(annotation, "__name__", annotation)) in ("Graph", "Pipeline")
-
-
-def _required(function: Callable[..., Any]) -> list[str]:
-    """Return the parameters that have no default."""
-    return [name for name, each in inspect.signature(function).parameters.items() if each.default is each.empty]
+    return len(required_parameters(value)) <= 1 and returns_graph(value)
 
 
 def _make_graph(value: object, name: str) -> Graph:
     made = value
     if callable(value) and not isinstance(value, Processor):
-        required = _required(value)
+        required = required_parameters(value)
         if len(required) > 1:
             raise ValueError(
                 f"{name}() needs {', '.join(required)}; a function that is drawn needs at most one argument, the peer"
@@ -131,7 +108,7 @@ PeerFrame = PeerJoined | Audio | Image | UserText | Commit | Dtmf | Interrupt | 
 
 
 class _PlaceholderTransport(Transport):
-    """Stands for any peer in a drawing: its two ends give and take what those of every peer do."""
+    """Stands for any peer in a drawing: its two ends send and take what those of every peer do."""
 
     def __init__(self) -> None:
         self.peer = Peer(name="peer", params=defaultdict(str))  # every parameter is an empty string

@@ -11,9 +11,9 @@ from bargein.services.providers.brains import choice
 from bargein.services.transports import Sessions, drain_on_signal
 from bargein.services.transports.local import LocalTransport
 
-from ._agent import make_agent
 from ._console import errors, run_async
 from ._printer import ConversationPrinter
+from .agents import make_agent
 
 __all__ = ["talk"]
 
@@ -25,7 +25,7 @@ def talk(
     ] = None,
     speaker: Annotated[str | None, typer.Option(help="The loudspeaker's name or number.")] = None,
 ) -> None:
-    """Talk with this machine's microphone and loudspeaker, best with headphones. Ctrl+C ends it."""
+    """Talk with an agent by this machine's microphone and loudspeaker. Headphones are best. Ctrl+C ends the call."""
     run_async(_talk, brain, _parse_device(microphone), _parse_device(speaker))
 
 

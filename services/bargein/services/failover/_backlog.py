@@ -117,7 +117,7 @@ class Backlog:
         self._trim()
 
     def replay(self, is_known: Callable[[Frame], bool]) -> list[Frame]:
-        """Return what the next brain needs, in order. The backlog starts anew with it.
+        """Return what the next brain needs, in order. The backlog restarts with it.
 
         Args:
             is_known: Whether the conversation has a frame's content already.

@@ -32,6 +32,7 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.lowlevel import Wakeup, unwrap_exception
 from bargein.processors import Resample
+from bargein.processors.observe.watch import Watch
 from bargein.services.brain import find_brains
 from bargein.services.frames import Respond
 from bargein.services.history import History
@@ -112,7 +113,7 @@ class BrainSession:
         self.over = False
         """Whether it has ended, for any reason."""
         self.left = False
-        """Whether the failover has left it. None of its frames are forwarded then."""
+        """Whether the failover has left it. Its frames are then not forwarded."""
         self.blocked = False
         """Whether it waits for room below."""
         self.started_at = anyio.current_time()
@@ -127,7 +128,7 @@ class BrainSession:
         self.ids = ids
         self.history = HistoryView(history, ids, lambda: host.on_user_entry(self))
         self.application_calls: set[str] = set()
-        """Tool calls that the application has been told of."""
+        """Tool calls that the application has seen."""
         self.parts = parts_of(brain)
         self.runners: list[SharedToolRunner] = []
         self._brains = find_brains(brain)
@@ -145,7 +146,7 @@ class BrainSession:
         self._outlet: Outlet[Any] | None = None
         self._interrupting = False
         audio_in = next((part.audio_in for part in self.parts if part.contract.accepts(Audio)), None)
-        self._graph = Pipeline(self._watch_failures, _FitAudio(audio_in), brain, _Below(self), inputs=Frame)
+        self._graph = Pipeline(Watch(self._on_failure, Failure), _FitAudio(audio_in), brain, _Below(self), inputs=Frame)
 
     @property
     def reconnecting(self) -> bool:
@@ -194,7 +195,7 @@ class BrainSession:
         """Run until it is over. What it raises is stored in `error`.
 
         Args:
-            share_runner: Makes the runner that the brain is lent in the place of its own.
+            share_runner: Makes the runner that the brain uses instead of its own.
         """
         if self._before is not None:
             await self._before._gone.wait()
@@ -265,12 +266,12 @@ class BrainSession:
     # From the graph -----------------------------------------------------------------------------------------------
 
     def put(self, frame: Frame) -> None:
-        """Give it a frame of the user."""
+        """Queue a frame of the user for the brain."""
         self._queue.append(frame)
         self._queue_changed.set()
 
     def report(self, frame: Frame) -> None:
-        """Give it a frame from below, if it takes such frames."""
+        """Queue a frame from below for the brain, if it takes such frames."""
         if not self.accepts(type(frame)):
             return
         if self._session is None:
@@ -305,8 +306,8 @@ class BrainSession:
                 self.open_responses.clear()
             self._host.on_interrupt(self, frame)
 
-    def _watch_failures(self, frame: Failure) -> None:
-        """Stand above the brain as a processor: failures go upstream."""
+    def _on_failure(self, frame: Failure) -> None:
+        """Note a failure of the brain."""
         if not self.left:
             self._host.on_part_failed(self, frame)
 

@@ -1,4 +1,4 @@
-"""The brains of a failover: the processors that run, and what all of them take and give."""
+"""The brains of a failover: the processors that run, and the frames that all of them take and send."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Candidate:
 
 
 def union_contract(parts: Sequence[Processor]) -> Contract:
-    """Return what all processors of all brains take and give together, with what a failover adds."""
+    """Return the contract of all processors of all brains together, with what a failover adds."""
     kinds = {kind for part in parts for kind in part.contract.takes}
     takes = {kind for kind in kinds if kind.delivery not in (Delivery.URGENT, Delivery.LAST)}
     gives = {kind for part in parts for kind in part.contract.gives if kind.delivery is not Delivery.LAST}

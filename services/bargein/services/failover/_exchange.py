@@ -109,6 +109,7 @@ class FailoverExchange:
     def _take_input(self, frame: Frame) -> None:
         """Take a frame of the user."""
         backlog, run = self.backlog, self.active
+        # After a lost connection the brain hears again once it is ready and has taken what was waiting for it.
         if backlog.deaf and run is not None and run.ready and not run.waiting:
             backlog.deaf = False
         backlog.add(frame)
@@ -151,6 +152,7 @@ class FailoverExchange:
         """Note a frame that a brain has made."""
         if run is self.active:
             self.turn.on_brain_frame(frame, self.backlog.count, lambda: run.reconnecting)
+            # Audio is by far the most frequent frame, and changes nothing below.
             if isinstance(frame, Audio):
                 return
             self._follow_speech(frame)
@@ -205,6 +207,7 @@ class FailoverExchange:
 
     async def forward(self, run: BrainSession, frame: Frame, outlet: Outlet[Any] | None) -> None:
         """Send a frame of a brain into the graph."""
+        # A brain that was left may be cancelled late. Its frames must not reach the user beside those of the next one.
         if run is not self.active:
             return
         self.ledger.on_frame(frame)
@@ -228,14 +231,16 @@ class FailoverExchange:
             self.active.end()
 
     def leave(self, run: BrainSession) -> None:
-        """Take the conversation from a run. Nothing that it still says counts."""
+        """Take the conversation from a run. Its further frames are ignored."""
         self.active = None
         running = {run.ids.outward(call_id) for runner in run.runners for call_id in runner.running}
+        # The tools run on, and the application may still answer its calls. The next brain needs their results before it
+        # answers.
         self._orphans |= running | (self.turn.calls.keys() & run.application_calls)
         run.leave()
 
     def begin(self, run: BrainSession) -> None:
-        """Give the conversation to a run."""
+        """Hand the conversation to a run."""
         self.active = run
         self.turn.speaks = run.speaks
         if self._turn_control is not None:
@@ -246,7 +251,7 @@ class FailoverExchange:
             run.report(self._activity)
 
     def hand_over(self, old: BrainSession, new: BrainSession) -> None:
-        """Give the new run everything that the old one has not dealt with, and have it answer."""
+        """Send the new run everything that the old one has not dealt with, and have it answer."""
         self._complete_history(old)
         turn, waiting = self.turn, old.waiting
         speech_ended = bool(self.backlog.speech) and not turn.speaking
@@ -260,6 +265,8 @@ class FailoverExchange:
         elif speech_ended:
             turn.expect_answer(by_speech=True)
         elif turn.owes_answer:
+            # An answer without the results of running tools would be wrong, so it is requested when the last result is
+            # there.
             self._answer_waits = bool(self._orphans)
             if not self._answer_waits:
                 self._request_answer(new)
@@ -293,7 +300,7 @@ class FailoverExchange:
     # Tools --------------------------------------------------------------------------------------------------------
 
     def share_runner(self, run: BrainSession, runner: ToolRunner) -> SharedToolRunner:
-        """Return the runner that a brain is lent in the place of its own."""
+        """Return the runner that a brain uses instead of its own."""
 
         async def emit_late(frame: Frame) -> None:
             await self._out.send(run.ids.frame_outward(frame))
@@ -310,7 +317,7 @@ class FailoverExchange:
             runner.interrupt()
 
     def _on_orphan_result(self, call_id: str, result: ToolResult | None) -> None:
-        """Give the result of a left brain's call to the present one. It answers when all results are there."""
+        """Send the result of a left brain's call to the present one. It answers when all results are there."""
         self._orphans.discard(call_id)
         run = self.active
         if result is None:

@@ -1,4 +1,4 @@
-"""What was heard of brains that have been left. They cannot correct the conversation themselves any more."""
+"""What was heard of brains that have been left. They can no longer correct the conversation themselves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_ITEMS = 64
 
 
 class _PlayedItem:
-    """One item of a response, as it was given to the graph."""
+    """One item of a response, as it was sent to the graph."""
 
     def __init__(self) -> None:
         self.text = ""  # given so far
@@ -26,10 +26,10 @@ class _PlayedItem:
 
 
 class PlaybackLedger:
-    """Follows what is given to the graph, and what is heard of it.
+    """Follows what is sent to the graph, and how much of it is heard.
 
     A `Spoken` below the failover reports what is heard. Until it shows that it exists, this works it out from the
-    `Played` frames of the sink, with a `Spoken` of its own.
+    `Played` frames of the sink, with its own `Spoken`.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class PlaybackLedger:
         return any(item.entry and not (item.over or item.complete) for item in self._items.values())
 
     def on_frame(self, frame: Frame) -> None:
-        """Note a frame that a brain gives to the graph."""
+        """Note a frame that a brain sends to the graph."""
         if isinstance(frame, Audio | Text) and frame.response_id:
             item = self._items.setdefault((frame.response_id, frame.item_id), _PlayedItem())
             if isinstance(frame, Text):
@@ -102,13 +102,13 @@ class PlaybackLedger:
                 continue
             item = self._items.get((entry.response_id, entry.item_id))
             if item is None:
-                entry.heard = ""  # it was never given to the graph
+                entry.heard = ""  # it was never sent to the graph
             elif item.complete and not item.over and (item.has_sound or not speaks):
-                item.entry = entry  # all of it was given; a report of the rest will come
+                item.entry = entry  # all of it was sent; a report of the rest will come
             elif item.over or self._has_reports or speaks:
                 item.entry, entry.heard = entry, item.heard
             elif len(item.text) < len(entry.text):
-                entry.heard = item.text  # the user read what was given
+                entry.heard = item.text  # the user read what was sent
 
     def _feed_spoken(self, frame: Frame) -> None:
         spoken = self._spoken

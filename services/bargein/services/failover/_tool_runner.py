@@ -9,7 +9,7 @@ import anyio
 
 from bargein.pipeline import Frame, ToolCall, ToolResult
 from bargein.services.tools import Toolbox, ToolRunner
-from bargein.services.tools.runner import BegunCall
+from bargein.services.tools.runner import RunningCall
 
 __all__ = ["SharedToolRunner"]
 
@@ -52,7 +52,7 @@ class SharedToolRunner(ToolRunner):
         self._group = group
         self._emit_late = emit_late
         self._on_orphan = on_orphan
-        self._begun: dict[BegunCall, _PendingCall] = {}
+        self._running_calls: dict[RunningCall, _PendingCall] = {}
 
     @property
     def toolbox(self) -> Toolbox:
@@ -81,7 +81,7 @@ class SharedToolRunner(ToolRunner):
         return self.runner.interrupt()
 
     def leave(self) -> None:
-        """Mark the brain as left: it waits for no result any more."""
+        """Mark the brain as left: it no longer waits for results."""
         self._left = True
         for pending in self._pending:
             if pending.done.is_set():  # the brain was left before it could take the result
@@ -93,30 +93,30 @@ class SharedToolRunner(ToolRunner):
             return await self.runner.run(call, emit)
         return await self.finish(self.begin(call, emit))
 
-    def begin(self, call: ToolCall, emit: Emit) -> BegunCall:
+    def begin(self, call: ToolCall, emit: Emit) -> RunningCall:
         """Note a call, as `ToolRunner.begin`."""
 
         async def emit_in_time(frame: Frame) -> None:
             await (self._emit_late if self._left else emit)(frame)
 
-        begun = self.runner.begin(call, emit_in_time)
-        self._begun[begun] = _PendingCall(call)
-        return begun
+        running = self.runner.begin(call, emit_in_time)
+        self._running_calls[running] = _PendingCall(call)
+        return running
 
-    async def finish(self, begun: BegunCall) -> ToolResult | None:
-        """Run a begun call, as `ToolRunner.finish`. Cancelling this does not cancel the tool."""
-        pending = self._begun.pop(begun)
+    async def finish(self, running: RunningCall) -> ToolResult | None:
+        """Run a call that `begin` returned, as `ToolRunner.finish`. Cancelling this does not cancel the tool."""
+        pending = self._running_calls.pop(running)
         self._pending.append(pending)
-        self._group.start_soon(self._work, begun, pending)
+        self._group.start_soon(self._work, running, pending)
         await pending.done.wait()
         self._pending.remove(pending)
         if pending.error is not None:
             raise pending.error
         return pending.result
 
-    async def _work(self, begun: BegunCall, pending: _PendingCall) -> None:
+    async def _work(self, running: RunningCall, pending: _PendingCall) -> None:
         try:
-            pending.result = await self.runner.finish(begun)
+            pending.result = await self.runner.finish(running)
         except Exception as error:  # raised by the brain's `emit`
             pending.error = error
         pending.done.set()

@@ -1,4 +1,5 @@
-"""Whose turn it is, as far as a failover must know: whether an answer is due, and what the brain has done about it."""
+"""The state of the turn, as far as a failover must know it: whether an answer is due, and what the brain has done about
+it."""
 
 from __future__ import annotations
 
@@ -115,7 +116,7 @@ class TurnState:
         Args:
             frame: The frame.
             mark: The number of the user's newest frame.
-            is_reconnecting: Tells whether the brain is restoring its connection.
+            is_reconnecting: Returns whether the brain is restoring its connection.
         """
         now = anyio.current_time()
         if isinstance(frame, ResponseStarted):
@@ -155,7 +156,7 @@ class TurnState:
                 self.expect_answer(by_speech=False)
 
     def on_part_failed(self) -> None:
-        """Note that a part of the brain has failed, and the brain goes on."""
+        """Note that a part of the brain has failed, and the brain continues."""
         self._part_failed = self._failed_since_speech = True
 
     def on_interrupt(self, *, by_brain: bool) -> None:

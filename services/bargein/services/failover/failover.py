@@ -70,19 +70,19 @@ class FailoverError(ConnectionError):
 
 
 class Failover(Processor):
-    """Several brains in the place of one. The first talks; when it fails, the next one goes on with the call::
+    """Several brains in the place of one. The first talks; when it fails, the next one continues the call::
 
         brain = Failover(OpenAIRealtime(), lambda: Cascade(stt, llm, tts))
 
-    One brain runs at a time, in a session of its own. The others cost nothing, and connect when they are needed. All
+    One brain runs at a time, in its own session. The others cost nothing, and connect when they are needed. All
     brains share one `history`.
 
-    A brain has failed when it raises, when it gives a fatal `Failure`, when a response fails or nothing of it can be
+    A brain has failed when it raises, when it sends a fatal `Failure`, when a response fails or nothing of it can be
     heard, when its speech-to-text part fails, or when it is silent although an answer is due. Then the next brain takes
     over at once:
 
-    * What the old brain was saying is interrupted, and what was heard of it is remembered. An answer that was already
-      given to its end is played to its end.
+    * What the old brain was saying is interrupted, and what was heard of it is remembered. An answer that is already
+      complete is played to its end.
     * What the user said or sent, and nobody answered, is answered by the new brain: from its words if they are known,
       and otherwise from its sound.
     * Tools go on, and their results reach the new brain.
@@ -93,7 +93,7 @@ class Failover(Processor):
 
     Args:
         primary: The brain that talks first: a processor, a graph, or a function that makes one for each run. Realtime
-            models and cascades can run again. For other graphs give a function, because their processors keep the
+            models and cascades can run again. For other graphs pass a function, because their processors keep the
             state of a call.
         others: The brains that take over, in this order.
         silence_seconds: Maximum time without a sign of the brain while an answer is due, in seconds. None: no limit,
@@ -105,7 +105,7 @@ class Failover(Processor):
             before the pause ends.
         keep_seconds: Maximum length of the user's sound that is kept for the next brain, in seconds.
         history: The conversation; by default that of the first brain which has one.
-        greeting: What the agent says first: the words, or a `Say` or `Respond`. Give it here and not to the brains.
+        greeting: The agent's first words: the words, or a `Say` or `Respond`. Pass it here and not to the brains.
 
     Raises:
         ValueError: There is no second brain, two have the same name, or a number is out of range.
@@ -228,7 +228,7 @@ class Failover(Processor):
     # The loop -----------------------------------------------------------------------------------------------------
 
     async def run(self, inbox: Inbox[Frame | Interrupt], out: Outlet[Frame]) -> None:
-        """Talk until the user's frames end and the last answer has been given, or until a brain ends by itself."""
+        """Talk until the user's frames end and the last answer is complete, or until a brain ends by itself."""
         self._runs = self._moves = 0
         self._dead.clear()
         self._next_probe_at = 0.0

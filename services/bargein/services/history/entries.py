@@ -16,6 +16,11 @@ class EntryList:
 
     When there is no room, the oldest entries are dropped. `system` entries and calls without a result are dropped last.
     Of all but the newest pictures the data is dropped.
+
+    Args:
+        max_entries: Maximum number of entries, at least 1.
+        max_characters: Maximum number of characters of all texts, at least 1. None for no limit.
+        max_pictures: Maximum number of pictures, 0 or more.
     """
 
     def __init__(self, max_entries: int, max_characters: int | None, max_pictures: int) -> None:
@@ -97,7 +102,11 @@ class EntryList:
                     if entry.pictures[at].data and room:
                         kept[at], room = entry.pictures[at], room - 1
                 entry.pictures = tuple(kept)
-        empty = [entry for entry in self._entries if entry.pictures and not entry.seen and not entry.remembered.strip()]
+        empty = [
+            entry
+            for entry in self._entries
+            if entry.pictures and not entry.available_pictures and not entry.remembered.strip()
+        ]
         self.forgotten += len(empty)
         self._entries[:] = [entry for entry in self._entries if not any(entry is other for other in empty)]
 

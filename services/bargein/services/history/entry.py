@@ -47,9 +47,9 @@ class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
     item_id: str = ""
     """The item's id. Transcripts and corrections find the entry by it."""
     text: str = ""
-    """The words. Of the agent: as far as they were written, whether or not they were heard."""
+    """The words. Of the agent: as far as they were written, even those that were not heard."""
     heard: str | None = None
-    """The part of the agent's text that the user heard; None as long as nothing has reported it."""
+    """The part of the agent's text that the user heard; None until it is reported."""
     pictures: tuple[Picture, ...] = ()
     """What the user showed."""
     response_id: str = ""
@@ -71,14 +71,16 @@ class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
         return self.text if self.heard is None else self.heard
 
     @property
-    def seen(self) -> tuple[Picture, ...]:
+    def available_pictures(self) -> tuple[Picture, ...]:
         """The pictures whose data is still there."""
         return tuple(picture for picture in self.pictures if picture.data)
 
     @property
     def worth(self) -> bool:
         """Whether a model learns anything from it: words, a picture, or a call that has a result."""
-        return self.output is not None if self.role == "call" else bool(self.remembered.strip() or self.seen)
+        return (
+            self.output is not None if self.role == "call" else bool(self.remembered.strip() or self.available_pictures)
+        )
 
     def worth_to(self, *, images: bool) -> bool:
         """Return whether a model learns anything from it.

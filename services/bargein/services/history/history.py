@@ -103,7 +103,7 @@ class History:
 
     @property
     def has_begun(self) -> bool:
-        """Whether anybody has said anything: there are entries beside those of the role `system`."""
+        """Whether the user or the agent has said anything: there are entries beside those of the role `system`."""
         return any(entry.role != "system" for entry in self.entries)
 
     @property
@@ -127,7 +127,7 @@ class History:
     def statistics(self) -> HistoryStatistics:
         """Return what the conversation holds now, and what it has dropped."""
         roles = [entry.role for entry in self.entries]
-        kept = [picture for entry in self.entries for picture in entry.seen]
+        kept = [picture for entry in self.entries for picture in entry.available_pictures]
         return HistoryStatistics(
             entries={role: roles.count(role) for role in dict.fromkeys(roles)},
             characters=self.entries.characters,
@@ -141,7 +141,12 @@ class History:
     # Writing it down ----------------------------------------------------------------------------------------------
 
     def system(self, text: str, item_id: str = "") -> Entry:
-        """Add something that the model should know and that nobody has said."""
+        """Add something that the model should know and that nobody has said.
+
+        Args:
+            text: What the model should know.
+            item_id: Id of the item; empty for none.
+        """
         return self.entries.add(Entry(role="system", item_id=item_id, text=clean(text)))
 
     def user(self, text: str, item_id: str = "") -> Entry:
@@ -158,18 +163,33 @@ class History:
         return entry
 
     def begin(self, item_id: str) -> Entry:
-        """Keep a place for an item of the user whose words are not known yet."""
+        """Keep a place for an item of the user whose words are not known yet.
+
+        Args:
+            item_id: Id of the item.
+        """
         known = self.entries.find("user", item_id) if item_id else None
         return known or self.entries.add(Entry(role="user", item_id=item_id))
 
     def show(self, picture: Picture, item_id: str = "") -> Entry:
-        """Add a picture that the user showed."""
+        """Add a picture that the user showed.
+
+        Args:
+            picture: The picture.
+            item_id: Id of the item to which the picture belongs.
+        """
         entry = self.entries.add(Entry(role="user", item_id=item_id, pictures=(picture,)))
         self.entries.drop_old_pictures()
         return entry
 
     def assistant(self, text: str, item_id: str = "", response_id: str = "") -> Entry:
-        """Append text to an item of the agent; the item begins with its first text."""
+        """Append text to an item of the agent; the item begins with its first text.
+
+        Args:
+            text: The piece of text.
+            item_id: Id of the item.
+            response_id: Id of the response.
+        """
         entry = self.entries.find("assistant", item_id, response_id)
         if entry is None:
             entry = self.entries.add(Entry(role="assistant", item_id=item_id, response_id=response_id))
@@ -177,13 +197,25 @@ class History:
         return entry
 
     def correct(self, text: str, item_id: str = "", response_id: str = "") -> None:
-        """Replace the text of an item of the agent: it was spoken in other words than announced."""
+        """Replace the text of an item of the agent: it was spoken in other words than announced.
+
+        Args:
+            text: The complete text.
+            item_id: Id of the item.
+            response_id: Id of the response.
+        """
         entry = self.entries.find("assistant", item_id, response_id)
         if entry is not None:
             entry.text = clean(text)
 
     def set_heard(self, text: str, item_id: str = "", response_id: str = "") -> None:
-        """Write down which part of an item of the agent was heard."""
+        """Write down which part of an item of the agent was heard.
+
+        Args:
+            text: The part of the text that was heard.
+            item_id: Id of the item.
+            response_id: Id of the response.
+        """
         entry = self.entries.find("assistant", item_id, response_id)
         if entry is not None:
             entry.heard = clean(text)
@@ -193,6 +225,12 @@ class History:
 
         An id that is known already is the same call. But if another response made that call, and it has a result, this
         is a new call.
+
+        Args:
+            call_id: Id of the call.
+            name: Name of the tool.
+            arguments: The arguments, as JSON.
+            response_id: Id of the response that contains the call.
         """
         known = self.find_call(call_id)
         if known is not None and (known.open or not response_id or known.response_id == response_id):
@@ -201,11 +239,20 @@ class History:
         return self.entries.add(entry)
 
     def find_call(self, call_id: str) -> Entry | None:
-        """Return the newest call of an id, or None."""
+        """Return the newest call of an id, or None.
+
+        Args:
+            call_id: Id of the call.
+        """
         return self.entries.find_call(call_id)
 
     def result(self, call_id: str, output: str) -> Entry | None:
-        """Write down the result of a call. Returns its entry, or None if there is no such call."""
+        """Write down the result of a call. Returns its entry, or None if there is no such call.
+
+        Args:
+            call_id: Id of the call.
+            output: The result of the tool, or the error, as text for the model.
+        """
         entry = self.find_call(call_id)
         if entry is not None:
             entry.output = clean(output)
@@ -223,7 +270,7 @@ class History:
         """Add something that was not said here but belongs to the conversation.
 
         Args:
-            role: Who said it; `call` for a tool call, `result` for the result of one.
+            role: The speaker; `call` for a tool call, `result` for the result of one.
             text: The words, the arguments of the call, or its result.
             item_id: The item of the words.
             call_id: The call.
@@ -243,7 +290,11 @@ class History:
         return self.assistant(text, item_id, f"remembered-{item_id}")
 
     def forget(self, item_id: str) -> None:
-        """Remove an item."""
+        """Remove an item.
+
+        Args:
+            item_id: Id of the item.
+        """
         self.entries.remove_item(item_id)
 
     # Saving and loading -------------------------------------------------------------------------------------------

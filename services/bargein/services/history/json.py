@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from bargein.services.sockets.text import clean
+
 from .entry import Entry
 
 __all__ = ["VERSION", "decode_entries", "encode_entries"]
@@ -21,11 +23,27 @@ def encode_entries(entries: Iterable[Entry], forgotten: int) -> bytes:
         entries: The entries, oldest first.
         forgotten: How many entries were dropped before them.
     """
-    return msgspec.json.encode({"version": VERSION, "forgotten": forgotten, "entries": list(entries)})
+    document = {"version": VERSION, "forgotten": forgotten, "entries": list(entries)}
+    try:
+        return msgspec.json.encode(document)
+    except UnicodeEncodeError:  # half of a surrogate pair, which a peer or a model can send
+        return msgspec.json.encode(_clean(msgspec.to_builtins(document)))
+
+
+def _clean(value: Any) -> Any:
+    """Return a JSON value whose strings can be encoded."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {_clean(name): _clean(each) for name, each in value.items()}
+    return [_clean(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def decode_entries(data: bytes | str) -> tuple[list[Entry], int]:
     """Return the entries that `encode_entries` wrote, and how many were dropped before them.
+
+    Args:
+        data: The JSON document.
 
     Raises:
         ValueError: The data is something else; the message says what is wrong, and where.

@@ -38,7 +38,7 @@ def to_messages(entries: Iterable[Entry], *, images: bool = True) -> list[dict[s
                 _add_call(messages, entry, response)
                 response = entry.response_id
             continue
-        pictures = entry.seen if images else ()
+        pictures = entry.available_pictures if images else ()
         if entry.remembered.strip() or pictures:
             response = None
             _add(messages, entry.role, _content(entry.remembered, pictures))
@@ -46,7 +46,11 @@ def to_messages(entries: Iterable[Entry], *, images: bool = True) -> list[dict[s
 
 
 def data_uri(picture: Picture) -> str:
-    """Return a picture as a `data:` URI."""
+    """Return a picture as a `data:` URI.
+
+    Args:
+        picture: The picture with its data.
+    """
     return f"data:{picture.media};base64,{base64.b64encode(picture.data).decode()}"
 
 
@@ -94,7 +98,11 @@ def _add_call(messages: list[dict[str, Any]], entry: Entry, response: str | None
 
 
 def arguments_of(text: str) -> dict[str, Any]:
-    """Return the arguments of a call; empty if they are not a JSON object, which providers refuse."""
+    """Return the arguments of a call; empty if they are not a JSON object, which providers refuse.
+
+    Args:
+        text: The arguments of a call, as the model wrote them.
+    """
     try:
         found = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
@@ -107,6 +115,9 @@ def arguments_of(text: str) -> dict[str, Any]:
 
 def from_messages(messages: Iterable[Mapping[str, Any]]) -> list[Entry]:
     """Return the entries of messages.
+
+    Args:
+        messages: Messages of OpenAI's chat completions, the oldest first.
 
     Raises:
         ValueError: A message cannot be read; the error says which one, counted from 0.
@@ -180,13 +191,13 @@ def _picture(address: str, detail: str) -> Picture:
     return Picture(media=head.removeprefix("data:").removesuffix(";base64"), data=raw, detail=detail)
 
 
-def _call(found: Any, response: str) -> Entry:
-    function = found.get("function") if isinstance(found, Mapping) else None
+def _call(call: Any, response: str) -> Entry:
+    function = call.get("function") if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping):
-        raise ValueError(f"tool_calls holds {found!r:.40}; expected an id and a function")
-    call, name = _string(found.get("id"), "a call's id"), _string(function.get("name"), "a function's name")
+        raise ValueError(f"tool_calls holds {call!r:.40}; expected an id and a function")
+    call_id, name = _string(call.get("id"), "a call's id"), _string(function.get("name"), "a function's name")
     arguments = _string(function.get("arguments") or "{}", "arguments")
-    return Entry(role="call", call_id=call, name=name, arguments=arguments, response_id=response)
+    return Entry(role="call", call_id=call_id, name=name, arguments=arguments, response_id=response)
 
 
 def _string(value: Any, what: str) -> str:

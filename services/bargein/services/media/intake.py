@@ -37,7 +37,7 @@ class _PacketIntake(JitterBuffer):
 
 
 def intercept(receiver: RTCRtpReceiver, on_packet: OnPacket) -> None:
-    """Give the packets of a receiver to a function in place of aiortc's decoder.
+    """Pass the packets of a receiver to a function in place of aiortc's decoder.
 
     Args:
         receiver: An audio receiver that has not started yet.

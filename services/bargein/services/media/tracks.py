@@ -23,7 +23,7 @@ COMFORT_SECONDS = 0.4
 listener's jitter buffer alive, and any address translation (NAT) on the way."""
 STEP_SECONDS = PACKET_MS / 1000
 MAX_LATE_SECONDS = 0.1
-"""If a track was pulled later than this, its clock begins anew; otherwise it catches up."""
+"""If a track was pulled later than this, its clock restarts; otherwise it catches up."""
 MAX_BEHIND_MS = 60
 """Sound beyond this is sent twice as fast by a steady track."""
 REPEAT_SECONDS = 1.0
@@ -96,7 +96,7 @@ class PictureTrack(MediaStreamTrack):
         super().__init__()
         self._began = anyio.current_time()
         self._next: Video | None = None
-        self._last: Any = None
+        self._last: av.VideoFrame | None = None
         self._wake = anyio.Event()
 
     def show(self, frame: Video | None) -> None:
@@ -110,7 +110,7 @@ class PictureTrack(MediaStreamTrack):
         self._next = frame
         self._wake.set()
 
-    async def recv(self) -> Any:
+    async def recv(self) -> av.VideoFrame:
         """Return the next picture, or the last one again. aiortc calls this."""
         while self.readyState == "live":
             self._wake = anyio.Event()
@@ -126,7 +126,7 @@ class PictureTrack(MediaStreamTrack):
         raise MediaStreamError
 
 
-def _convert_picture(frame: Video) -> Any:
+def _convert_picture(frame: Video) -> av.VideoFrame:
     """Return the picture as aiortc takes it. Its encoders need an even width and height."""
     pixels: Any = frame.data
     pixels = pixels[: len(pixels) // 2 * 2, : pixels.shape[1] // 2 * 2]

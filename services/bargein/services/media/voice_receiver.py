@@ -11,7 +11,7 @@ import numpy as np
 from bargein.pipeline import Audio
 from bargein.pipeline.lowlevel import import_extra, ns
 
-from .reorder import Reorder
+from .jitter_buffer import Reorder
 
 __all__ = ["RATE", "VoiceReceiver"]
 
@@ -47,7 +47,7 @@ class VoiceReceiver:
         self._filled = MAX_FILL  # samples of silence since the last sound; none is made before the first sound
 
     def packet(self, number: int, timestamp: int, data: bytes) -> Iterator[Audio]:
-        """Take a packet, and give the sound that can be played now.
+        """Take a packet, and yield the sound that can be played now.
 
         Args:
             number: The packet's sequence number (16 bits).
@@ -58,7 +58,7 @@ class VoiceReceiver:
             yield from self._decode(stamp, payload)
 
     def quiet(self, ms: int) -> Iterator[Audio]:
-        """Give what still waits, and silence, because no packet has come for this many milliseconds."""
+        """Yield what still waits, and silence, because no packet has come for this many milliseconds."""
         for stamp, payload in self.reorder.flush():
             yield from self._decode(stamp, payload)
         count = ms * RATE // 1000
@@ -82,7 +82,7 @@ class VoiceReceiver:
         self._origin = (timestamp + len(samples) - self._at) % WRAP
 
     def _fill_gap(self, timestamp: int) -> Iterator[Audio]:
-        """Give silence for the time between the sound so far and a packet. A packet is never too late for its place."""
+        """Yield silence for the time between the sound so far and a packet. A packet is never too late for it."""
         if self._origin is None:
             return
         ahead = (timestamp - self._origin - self._at) % WRAP

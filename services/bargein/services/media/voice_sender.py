@@ -63,7 +63,7 @@ class Encoder:
 class VoiceSender:
     """A `Playout` from which packets are pulled. Nothing is encoded while there is nothing to say.
 
-    After a sound it gives five packets of silence, and then none. An interrupt takes effect in the next packet, which
+    After a sound it sends five packets of silence, and then none. An interrupt takes effect in the next packet, which
     fades out; the packets after it are silence.
     """
 
@@ -71,7 +71,7 @@ class VoiceSender:
         self.playout = Playout(behind_ms=PACKET_MS)
         """The sound that waits. A packet counts as heard when the next one is sent."""
         self.stale: Callable[[Audio], bool] = lambda frame: False
-        """Tells whether sound is stale. An interrupt may not have arrived here yet when a packet is pulled."""
+        """Returns whether sound is stale. An interrupt may not have arrived here yet when a packet is pulled."""
         self._resample: Resample | None = None
         self._encoders: dict[int, Encoder] = {}
         self._fade: Samples | None = None

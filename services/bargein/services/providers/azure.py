@@ -14,14 +14,13 @@ from bargein.services.providers.openai.client.protocol import AudioForm, OpenAIP
 from bargein.services.providers.openai.dialect import BETA, GA, Dialect, Move
 from bargein.services.providers.openai.options import (
     OpenAIOptions,
-    driver_options,
     endpoint_url,
     find_key,
     model_settings,
     with_audio_format,
     with_path,
 )
-from bargein.services.realtime import Message, Realtime, Settings
+from bargein.services.realtime import Message, Realtime, Settings, driver_options
 from bargein.services.realtime.settings import named_setting
 
 __all__ = [
@@ -52,7 +51,7 @@ VOICE_LIVE: Final = replace(
     metadata=True,
     names_cancelled=True,
 )
-"""The dialect of Voice Live: OpenAI's beta dialect with settings of its own."""
+"""The dialect of Voice Live: OpenAI's beta dialect with further settings."""
 
 PROFILE: Final = replace(
     OPENAI,
@@ -66,6 +65,7 @@ PROFILE: Final = replace(
     ),
     supports_out_of_band=False,
     supports_verbatim_speech=True,
+    answers_during_tool_calls=False,  # not known to work
 )
 """What Voice Live can do. The server says in `expires_at` how long a session may last."""
 VERBATIM_FIELD: Final = "pre_generated_assistant_message"
@@ -95,7 +95,7 @@ class AzureRealtime(Realtime):
             `Failure` in each turn.
 
     Raises:
-        ValueError: There is no key or token, or an argument has no possible value.
+        ValueError: There is no key or token, or an argument is out of range.
     """
 
     @check_options
@@ -174,7 +174,7 @@ class VoiceLive(Realtime):
             or of Azure; voices of another type are objects in `extra`.
 
     Raises:
-        ValueError: There is no key or token, or an argument has no possible value.
+        ValueError: There is no key or token, or an argument is out of range.
     """
 
     @check_options

@@ -20,7 +20,7 @@ __all__ = ["INSTRUCTIONS", "BrainChoice", "choice", "choices"]
 
 INSTRUCTIONS = "You are a friendly voice assistant. Answer in one or two short sentences."
 """The instructions of every brain made here."""
-SUGGESTIONS = ("What is the weather in Paris?", "Set a timer for ten seconds", "What is twelve times seven?")
+SUGGESTIONS = ("What is the weather in Paris?", "And in Rome?", "What is twelve times seven?")
 """Sentences that every brain made here can answer, with its tools."""
 OFFLINE = {"pocketsphinx": "pocketsphinx", "espeakng_loader": "espeak", "webrtcvad": "vad", "av": "audio"}
 """The modules that the offline brain imports, each with the extra that installs it. `whisper` replaces the first."""

@@ -172,7 +172,7 @@ class _Synthesis:
         finally:
             _current = None
         if failed and not self.cancelled:
-            raise RuntimeError(f"espeak-ng failed with its error {failed} at {self.text[:80]!r}")
+            raise RuntimeError(f"espeak-ng failed with its error {failed} at a text of {len(self.text)} characters")
 
     def on_audio(self, sound: Any, count: int, events: Any) -> int:
         """Take audio and events of the library's callback. Return 0 to go on, 1 to stop."""
@@ -193,12 +193,13 @@ class _Synthesis:
         try:
             # The event is looked up in the loop's thread, because `speak` replaces it there.
             self._post(lambda: self.changed.set())
-        except RuntimeError:  # the event loop has ended, so nobody takes the pieces
+        except RuntimeError:  # the event loop has ended, so no task takes the pieces
             self.cancelled = True
 
 
 class _WordTimes:
-    """Finds the time of each word of a text. The library's words can be parts of ours: a number has several."""
+    """Finds the time of each word of a text. A word of the library can be a part of a word of the text: a number has
+    several."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -290,9 +291,7 @@ def _library() -> Any:
         try:
             library = ctypes.CDLL(path)
         except OSError as error:
-            raise RuntimeError(
-                f"espeak-ng at {path} cannot be loaded: {error}; install espeakng-loader anew"
-            ) from error
+            raise RuntimeError(f"espeak-ng at {path} cannot be loaded: {error}; reinstall espeakng-loader") from error
         library.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_Voice))
         rate = library.espeak_Initialize(SYNCHRONOUS, BUFFER_MS, str(data).encode(), DO_NOT_EXIT)
         if rate != RATE:

@@ -1,4 +1,4 @@
-"""FasterWhisper: speech-to-text on this machine with a Whisper model of your own, in a hundred languages."""
+"""FasterWhisper: speech-to-text on this machine with your own Whisper model, in a hundred languages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class FasterWhisper(LocalModel, SpeechToText):
         Cascade(FasterWhisper("models/whisper-small"), ..., ...)
 
     Nothing is downloaded. `faster_whisper.download_model("small", "models/whisper-small")` downloads a model once and
-    beforehand; `ct2-transformers-converter` converts one of your own. One instance can serve several sessions. Entering
+    beforehand; `ct2-transformers-converter` converts your own model. One instance can serve several sessions. Entering
     it raises `RuntimeError` if the model cannot be loaded, and `ValueError` for a language that the model does not
     know.
 
@@ -78,7 +78,7 @@ class FasterWhisper(LocalModel, SpeechToText):
         self._arguments: dict[str, Any] = {
             "language": language.split("-", maxsplit=1)[0].lower() or None,
             "beam_size": 1,
-            "temperature": 0.0,  # without this the library transcribes up to five more times, while somebody waits
+            "temperature": 0.0,  # without this the library transcribes up to five more times, while the caller waits
             "condition_on_previous_text": False,
             "without_timestamps": True,
             **(extra or {}),
@@ -120,8 +120,8 @@ class FasterWhisper(LocalModel, SpeechToText):
             )
         except Exception as error:
             raise RuntimeError(
-                f"FasterWhisper({path!r}): the model cannot be loaded with {self._device}: {error}; get it anew, or "
-                "convert it anew"
+                f"FasterWhisper({path!r}): the model cannot be loaded with {self._device}: {error}; "
+                "download it again, or convert it again"
             ) from error
         language, known = self._arguments["language"], model.supported_languages
         if language and language not in known:

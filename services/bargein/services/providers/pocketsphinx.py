@@ -18,6 +18,8 @@ import numpy as np
 from bargein.pipeline.lowlevel import Samples, Worker, check_options, import_extra
 from bargein.services.cascade.parts import SpeechToText
 
+from ._shared.sphinx_decoder import make_decoder
+
 __all__ = ["PocketSphinx"]
 
 T = TypeVar("T")
@@ -25,7 +27,7 @@ T = TypeVar("T")
 PARTIAL_SAMPLES = 1_600
 """Samples that are decoded in one call of the thread, and so between two partial texts: 100 ms."""
 STEP_SAMPLES = 320
-"""Samples that are decoded at once: 20 ms. The library holds the interpreter lock while it decodes them."""
+"""Samples that are decoded at once: 20 ms. Where the library holds the interpreter lock, others run in between."""
 GRAMMAR_BEAMS = {"beam": 1e-80, "pbeam": 1e-80, "wbeam": 1e-60}
 """Beams for a grammar. The library's own (1e-48, 1e-48, 7e-29) sometimes prune the end of a clearly spoken sentence. A
 grammar has few words, so wider beams take only about a seventh more time."""
@@ -36,9 +38,10 @@ NOISE = re.compile(r"<[^>\s]*>|\[[^\]\s]*\]|\+\+[^+\s]*\+\+|\(\d+\)")
 class PocketSphinx(SpeechToText):
     """Speech-to-text by CMU PocketSphinx with its American English model. Needs the extra `pocketsphinx`.
 
-    The text is in lower case, without punctuation. It is a context manager, and loads its model when it is entered. The
-    library holds the interpreter lock while it loads one, for about half a second. So a decoder that is no longer used
-    is kept for the next instance with the same arguments, and a server can call `preload` before it opens.
+    The text is in lower case, without punctuation. It is a context manager, and loads its model when it is entered, for
+    about half a second in a thread. The event loop goes on meanwhile, except where the installed library does not
+    export its C functions and keeps the interpreter lock. A decoder that is no longer used is kept for the next
+    instance with the same arguments, and a server can call `preload` before it opens.
 
     It keeps what it learns of a voice and a microphone (the cepstral mean) from one utterance to the next, so one
     instance serves one speaker; the first utterance is recognised least well. Anything that limits the words makes it
@@ -47,7 +50,7 @@ class PocketSphinx(SpeechToText):
 
     Args:
         grammar: A JSGF grammar, as text or the `Path` of a file. Only its sentences are recognised. Of a
-            sentence that is not spoken to its end, the words up to there are given.
+            sentence that is not spoken to its end, the words up to there are returned.
         keyphrases: Phrases that are spotted in anything that is said, each with its threshold from 1e-50 (often) to 1
             (seldom). A phrase that was said once may be reported twice.
         words: Further pronunciations, such as `{"bargein": "B AA R JH IH N"}`.
@@ -55,9 +58,9 @@ class PocketSphinx(SpeechToText):
         lm: The file of another language model (n-grams).
         dict: The file of another pronunciation dictionary.
         thorough: Whether an utterance is decoded twice more at its end. That is a little more exact, and takes 50 to
-            100 ms for each second of speech, in which no other Python code runs.
-        concurrency: How many utterances are recognised at once, each by a decoder of its own (80 MB, half a second to
-            load) in a thread of its own.
+            100 ms for each second of speech.
+        concurrency: How many utterances are recognised at once, each by its own decoder (80 MB, half a second to
+            load) in its own thread.
         extra: Other options of the library by its names, such as `{"lw": 6.5, "beam": 1e-60}`, merged over all of the
             above.
 
@@ -168,7 +171,7 @@ class PocketSphinx(SpeechToText):
 
     def preload(self) -> None:
         """Load a decoder now, for the first session. This blocks for about half a second."""
-        _give_back(self._key, self._take_or_load())
+        _give_back(self._key, [self._take_or_load()])
 
     async def _start_decoder(self) -> _DecoderThread:
         thread = _DecoderThread(self._take_or_load)
@@ -190,7 +193,8 @@ class PocketSphinx(SpeechToText):
         for thread in threads:
             thread.dismiss()
             if thread in free and thread.decoder is not None and thread.is_idle:
-                _give_back(self._key, thread.decoder)
+                decoders, thread.decoder = [thread.decoder], None
+                _give_back(self._key, decoders)
 
     def _take_or_load(self) -> _Decoder:
         """Return a kept decoder, or load one. Runs in the decoder's thread."""
@@ -202,7 +206,7 @@ class PocketSphinx(SpeechToText):
     def _load(self) -> Any:
         """Return a new decoder of the library."""
         try:
-            decoder = self._library.Decoder(**self._options)
+            decoder = make_decoder(self._library, self._options)
             for word, phones in self._words.items():
                 if decoder.lookup_word(word) is None:
                     decoder.add_word(word, phones, True)
@@ -312,12 +316,20 @@ _idle_decoders: defaultdict[str, list[_Decoder]] = defaultdict(list)
 _idle_lock = threading.Lock()
 
 
-def _give_back(key: str, decoder: _Decoder) -> None:
-    """Keep a decoder for the next instance with these arguments, and drop the oldest beyond the limit."""
+def _give_back(key: str, decoders: list[_Decoder]) -> None:
+    """Keep a decoder for the next instance with these arguments, and drop the oldest beyond the limit.
+
+    Args:
+        key: Stands for the arguments.
+        decoders: The decoder, which is taken out of the list, so that nobody else keeps it.
+    """
+    dropped: list[_Decoder] = []
     with _idle_lock:
-        _idle_decoders[key].append(decoder)
+        _idle_decoders[key].append(decoders.pop())
         while sum(map(len, _idle_decoders.values())) > MAX_IDLE_DECODERS:
             oldest = next(iter(_idle_decoders))
-            del _idle_decoders[oldest][0]
+            dropped.append(_idle_decoders[oldest].pop(0))
             if not _idle_decoders[oldest]:
                 del _idle_decoders[oldest]
+    if dropped:  # to free 80 MB takes up to 0.1 s, in which the event loop would stand still
+        threading.Thread(target=dropped.clear, name="bargein pocketsphinx free", daemon=True).start()

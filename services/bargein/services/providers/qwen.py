@@ -13,12 +13,11 @@ from bargein.services.providers.openai.client.protocol import OpenAIProtocol
 from bargein.services.providers.openai.dialect import BETA
 from bargein.services.providers.openai.options import (
     OpenAIOptions,
-    driver_options,
     endpoint_url,
     find_key,
     model_settings,
 )
-from bargein.services.realtime import Message, Realtime
+from bargein.services.realtime import Message, Realtime, driver_options
 
 __all__ = ["PROFILE", "QWEN", "QwenOmni", "QwenProtocol"]
 
@@ -43,6 +42,7 @@ PROFILE: Final = msgspec.structs.replace(
     image_formats=("jpeg", "jpg"),
     max_image_bytes=500_000,  # and 1,920 times 1,080 pixels
     max_session_seconds=None,
+    answers_during_tool_calls=False,  # not known to work
 )
 """What Qwen Omni can do. The length of a session is not documented."""
 MAX_FPS: Final = 2.0
@@ -90,7 +90,7 @@ class QwenOmni(Realtime):
             its settings (`threshold` from -1 to 1, `silence_duration_ms` from 200 to 6,000), or None for push to talk.
 
     Raises:
-        ValueError: There is no key, or an argument has no possible value.
+        ValueError: There is no key, or an argument is out of range.
     """
 
     @check_options

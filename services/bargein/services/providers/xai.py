@@ -15,13 +15,21 @@ from bargein.services.providers.openai.client.protocol import AudioForm, OpenAIP
 from bargein.services.providers.openai.dialect import Dialect, Move
 from bargein.services.providers.openai.options import (
     OpenAIOptions,
-    driver_options,
     endpoint_url,
     find_key,
     model_settings,
     with_audio_format,
 )
-from bargein.services.realtime import Event, Message, Realtime, Resumable, SessionReady, Settings, WordTimed
+from bargein.services.realtime import (
+    Event,
+    Message,
+    Realtime,
+    Resumable,
+    SessionReady,
+    Settings,
+    WordTimed,
+    driver_options,
+)
 
 __all__ = ["PROFILE", "XAI", "GrokVoice", "GrokVoiceProtocol"]
 
@@ -43,6 +51,7 @@ PROFILE: Final = msgspec.structs.replace(
     supports_verbatim_speech=True,
     supports_resumption=True,
     max_session_seconds=None,
+    answers_during_tool_calls=False,  # not known to work
 )
 """What Grok's voice can do. The server keeps a conversation for about half an hour; connections have no known limit."""
 CONVERSATION: Final = "conversation_id"
@@ -97,13 +106,13 @@ class GrokVoiceProtocol(OpenAIProtocol):
         if isinstance(event, wire.TranscriptDelta) and event.start_time is not None:
             yield from self._time_words(event, event.start_time)
         yield from super()._meaning(event)
-        # The conversation has grown at the server, and resuming it gives all of it. When a conversation is resumed, its
-        # items are repeated before the session is ready; they are known here, so they are not reported.
+        # The conversation has grown at the server, and resuming it replays all of it. When a conversation is resumed,
+        # its items are repeated before the session is ready; they are known here, so they are not reported.
         if isinstance(event, GROWTH) and self._resumption and self._ready and self._conversation:
             yield Resumable(handle=self._conversation)
 
     def _time_words(self, event: wire.TranscriptDelta, start: float) -> Iterator[Event]:
-        """Time the piece before this one: it ends where this one begins. The audio tells where the last one ends."""
+        """Time the piece before this one: it ends where this one begins. The audio shows where the last one ends."""
         item, text, previous_start = self._piece
         if item == event.item_id:
             yield WordTimed(
@@ -139,7 +148,7 @@ class GrokVoice(Realtime):
             `"grok-transcribe"`. `output` must be `"audio"`.
 
     Raises:
-        ValueError: There is no key, or an argument has no possible value.
+        ValueError: There is no key, or an argument is out of range.
     """
 
     @check_options

@@ -32,12 +32,13 @@ from .policy import ReconnectPolicy
 from .profile import Profile
 from .protocol import Message, Protocol
 from .realtime import Realtime, RealtimeError
-from .settings import Settings, deep_merge, named_setting
+from .settings import DriverOptions, Settings, deep_merge, driver_options, named_setting
 
 __all__ = [
     "AudioCommitted",
     "AudioPiece",
     "Conversation",
+    "DriverOptions",
     "Event",
     "GoingAway",
     "Interrupted",
@@ -69,5 +70,6 @@ __all__ = [
     "UsageReported",
     "WordTimed",
     "deep_merge",
+    "driver_options",
     "named_setting",
 ]

@@ -143,7 +143,7 @@ class Connection:
             await anyio.sleep(max(0.5, min(2.0, left / 4)))
 
     async def _fill_gaps(self) -> None:
-        """Send silence where the user's source gives nothing."""
+        """Send silence where the user's source sends nothing."""
         queue = self._dialogue.send_queue
         silence = bytes(2 * int(self._profile.input_rate * SILENCE_SECONDS))
         while True:

@@ -149,7 +149,7 @@ class InputFrames:
             self._dialogue.send_queue.command(lambda protocol: protocol.speech_started(), behind_audio=True)
 
     def _on_turn(self, frame: Turn) -> None:
-        spoken = frame.reason not in ("typed", "commit")  # `UserText` and `Commit` come as frames of their own
+        spoken = frame.reason not in ("typed", "commit")  # `UserText` and `Commit` come as separate frames
         if spoken and not frame.revision and self._configuration.settings.turn_detection is None:
             self._dialogue.commit()
 
@@ -189,7 +189,7 @@ class InputFrames:
         self._fail(str(UnsupportedError.of(self._profile.provider, capability, what)))
 
     def _fail(self, message: str) -> None:
-        """Report what cannot be done, once in a session. The call goes on."""
+        """Report what cannot be done, once in a session. The call continues."""
         if message not in self._reported:
             self._reported.add(message)
             self._dialogue.emit(Failure(message, processor=self._profile.provider))
@@ -210,7 +210,7 @@ class InputFrames:
         self._dialogue.playback.on_heard(frame)
 
     def _on_agent_activity(self, frame: AgentActivity) -> None:
-        self._dialogue.playback.has_voice_below = True  # only `Spoken` gives this frame
+        self._dialogue.playback.has_voice_below = True  # only `Spoken` sends this frame
 
     def _on_interrupt(self, frame: Interrupt) -> None:
         self._dialogue.replies.on_interrupt()

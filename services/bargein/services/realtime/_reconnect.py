@@ -69,10 +69,13 @@ async def keep_connected(
     while True:
         protocol, handle, began = make_protocol(), dialogue.resume_handle, anyio.current_time()
         fatal = clean = False
+        hide_secrets: Callable[[str], str] = str
         if handle:
             protocol.resume(handle)
         try:
-            async with connect(await _endpoint(protocol, policy.ready_seconds)) as socket:
+            endpoint = await _endpoint(protocol, policy.ready_seconds)
+            hide_secrets = dialogue.hide_secrets = endpoint.hide_secrets
+            async with connect(endpoint) as socket:
                 dialogue.on_connecting(protocol)
                 try:
                     connection = Connection(socket, protocol, dialogue, policy, profile)
@@ -89,6 +92,7 @@ async def keep_connected(
             if error.status is not None:
                 dialogue.resume_handle = ""
             reason = _explain(error)
+        reason = hide_secrets(reason)  # it may be the provider's text: of a refusal, a close frame or an error
         stable = dialogue.ready and anyio.current_time() > began + STABLE_SECONDS
         failures = 0 if stable or clean else failures + 1
         dialogue.on_disconnected(reason)

@@ -1,4 +1,4 @@
-"""The frames that a realtime model takes and gives."""
+"""The frames that a realtime model takes and sends."""
 
 from __future__ import annotations
 
@@ -82,4 +82,4 @@ RealtimeOutput = (
     | Connected
     | Disconnected
 )
-"""Frames that a realtime model gives."""
+"""Frames that a realtime model sends."""

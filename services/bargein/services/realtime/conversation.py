@@ -169,7 +169,11 @@ class Conversation:
     # Sending -----------------------------------------------------------------------------------------------------
 
     async def send(self, frame: Frame) -> None:
-        """Send a frame that the model takes."""
+        """Send a frame that the model takes.
+
+        Args:
+            frame: A frame that the model takes.
+        """
         await self._session.send(frame)
 
     async def send_audio(self, audio: Audio | bytes | Samples) -> None:
@@ -189,7 +193,11 @@ class Conversation:
         await self.send(audio)
 
     async def send_text(self, text: str) -> None:
-        """Send text that the user wrote. The model answers it."""
+        """Send text that the user wrote. The model answers it.
+
+        Args:
+            text: What the user typed.
+        """
         self.profile.require("supports_text_input", "send_text()")
         await self.send(UserText(text=text))
 
@@ -225,7 +233,7 @@ class Conversation:
         await self.send(ClearAudio())
 
     async def respond(self, instructions: str = "") -> None:
-        """Have the model answer now, or after the response that is being made.
+        """Request an answer now, or after the response that is being made.
 
         Args:
             instructions: Replace those of the session for this answer; empty for those of the session.
@@ -291,8 +299,8 @@ class Conversation:
         """Stop the agent, and write down at once what was heard of it.
 
         Args:
-            played_ms: How much was heard of the item that was playing, in milliseconds; None for as much as real time
-                has passed since it was received.
+            played_ms: How much was heard of the item that was playing, in milliseconds; None to assume that it played
+                in real time since it was received.
 
         Returns:
             The new epoch.

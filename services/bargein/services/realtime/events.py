@@ -89,7 +89,7 @@ class ProtocolFault(Event, frozen=True, kw_only=True):
     refused: bool = False
     """The requested response will not come."""
     broken: bool = False
-    """The connection cannot be used any more."""
+    """The connection can no longer be used."""
 
 
 # The user -------------------------------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ class Transcribed(Event, frozen=True, kw_only=True):
     text: str
     """All words of the item that are known so far. A later event replaces them."""
     final: bool = False
-    """The words will not change any more."""
+    """The words will not change again."""
 
 
 class Interrupted(Event, frozen=True, kw_only=True):
@@ -265,7 +265,7 @@ class ToolCallReceived(Event, frozen=True, kw_only=True):
 
 
 class ToolCallWithdrawn(Event, frozen=True, kw_only=True):
-    """The model does not want an answer to a call any more."""
+    """The model no longer wants an answer to a call."""
 
     call_id: str
     """The id of the call."""

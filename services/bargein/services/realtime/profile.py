@@ -20,7 +20,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     input_rate: int
     """Sample rate of the audio that it takes, in Hz (mono)."""
     output_rate: int
-    """Sample rate of the audio that it gives, in Hz (mono)."""
+    """Sample rate of the audio that it sends, in Hz (mono)."""
     supports_images: bool = False
     """Pictures can be shown to it."""
     max_id_characters: int | None = None
@@ -50,17 +50,20 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     supports_text_input: bool = True
     """It reads what the user writes."""
     needs_continuous_audio: bool = False
-    """It needs audio without a break: silence is sent while the user's source gives nothing."""
+    """It needs audio without a break: silence is sent while the user's source sends nothing."""
     responds_to_commit: bool = False
     """It answers a commit without a request."""
     responds_to_tool_results: bool = False
-    """It goes on by itself once a tool has answered. If not, another response is requested."""
+    """It continues by itself once a tool has answered. If not, another response is requested."""
+    answers_during_tool_calls: bool = False
+    """It answers another question of the user while a tool of an interrupted response still runs. If not, the answer
+    waits for the tool."""
     emits_speech_events: bool = False
     """It reports when the user starts and stops speaking."""
     supports_updates: bool = False
     """Instructions and tools can change during a session."""
     reconnects_to_update: bool = False
-    """A change of the settings needs a new connection, which is made in the next pause."""
+    """A change of the settings needs a new connection, which is opened in the next pause."""
     supports_history_seeding: bool = False
     """An earlier conversation can be given to it."""
     supports_resumption: bool = False
@@ -78,7 +81,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
         Args:
             capability: Name of a field of this class.
-            what: What was asked for, for the message.
+            what: The capability that was requested, for the message.
         """
         if not getattr(self, capability):
             raise UnsupportedError.of(self.provider, capability, what)

@@ -83,10 +83,11 @@ class Protocol:
         raise NotImplementedError
 
     def seed(self, entries: Sequence[Entry]) -> Iterable[Message]:
-        """Give the provider an earlier conversation.
+        """Yield the provider an earlier conversation.
 
         Args:
-            entries: Its entries. Those of the user may have pictures (`Entry.seen`), if the profile supports images.
+            entries: Its entries. Those of the user may have pictures (`Entry.available_pictures`), if the profile
+                supports images.
         """
         raise NotImplementedError
 
@@ -110,7 +111,7 @@ class Protocol:
         return ()
 
     def audio_paused(self) -> Iterable[Message]:
-        """Report that the user's source has given no audio for some time."""
+        """Report that the user's source has sent no audio for some time."""
         return ()
 
     def commit(self) -> Iterable[Message]:

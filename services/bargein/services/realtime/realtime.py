@@ -74,7 +74,7 @@ class Realtime(Processor):
         fps: Maximum number of pictures of a video that are sent a second.
         reconnect: When to connect again; None for the default policy.
         history: The conversation to go on with; None for a new one.
-        greeting: What the agent says first: the words, `Say("...", protected=True)` for words that nothing interrupts,
+        greeting: The agent's first words: the words, `Say("...", protected=True)` for words that nothing interrupts,
             or `Respond(instructions=...)` to let the model choose them. It is left out if the history is not empty.
         buffer_seconds: How much audio of a reply may wait for room in the graph, in seconds.
         connect: Opens a socket.
@@ -123,9 +123,9 @@ class Realtime(Processor):
         """Maximum number of pictures of a video that are sent a second."""
         self.reconnect = reconnect or ReconnectPolicy()
         self.history = History() if history is None else history
-        """The conversation, as it was heard. Another brain that is given it goes on with it."""
+        """The conversation, as it was heard. Another brain that gets it continues the conversation."""
         self.greeting = greeting_frame(name, greeting)
-        """What the agent says first, as a frame."""
+        """The agent's first words, as a frame."""
         self.runner = ToolRunner(tools)
         """Runs the tools."""
         self.audio_in = AudioFormat(profile.input_rate, 1)
@@ -194,7 +194,11 @@ class Realtime(Processor):
         return self.history.statistics()
 
     def played(self, frame: Played) -> None:
-        """Take the report of a sink at once, where no graph carries it."""
+        """Take the report of a sink at once, where no graph carries it.
+
+        Args:
+            frame: The report of the sink.
+        """
         if self._dialogue is not None:
             self._dialogue.playback.on_played(frame)
 
@@ -215,7 +219,7 @@ class Realtime(Processor):
             options: Those of `Graph.session`.
 
         Raises:
-            RealtimeError: No connection comes about.
+            RealtimeError: The connection fails.
         """
         async with Conversation(self, Pipeline(self, inputs=Frame).session(**options)) as conversation:
             yield conversation
@@ -223,7 +227,7 @@ class Realtime(Processor):
     # Running ------------------------------------------------------------------------------------------------------
 
     async def run(self, inbox: Inbox[RealtimeInput], out: Outlet[RealtimeOutput]) -> None:
-        """Talk until the user's frames end and the last answer has been given."""
+        """Talk until the user's frames end and the last answer is complete."""
         dialogue = self._dialogue = Dialogue(
             out=out,
             history=self.history,
@@ -300,7 +304,7 @@ class Realtime(Processor):
                 dialogue.input.pause()
 
     async def _finish(self, dialogue: Dialogue) -> None:
-        """Wait until what is under way is answered and given. Nothing more comes from the user."""
+        """Wait until pending requests are answered and their frames are sent. Nothing more comes from the user."""
         if dialogue.input.provider_hears_speech and self.profile.supports_commit:
             dialogue.commit()
         dialogue.input.pause()
@@ -322,7 +326,7 @@ class Realtime(Processor):
         return bool(len(self.runner.toolbox)) and not self._configuration.is_answered_by_application(name)
 
     def _start_tool(self, call: ToolCall) -> None:
-        """Run a tool in a task of its own."""
+        """Run a tool in its own task."""
         dialogue = self._dialogue
         if self._group is None or dialogue is None:
             return

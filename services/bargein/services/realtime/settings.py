@@ -1,13 +1,21 @@
-"""What a session is configured with, for every provider."""
+"""What a session is configured with, and the options of `Realtime` that every provider passes on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Literal, TypedDict, cast
 
 import msgspec
 
-__all__ = ["Settings", "deep_merge", "named_setting"]
+from bargein.services.brain import Greeting
+from bargein.services.history import History
+from bargein.services.sockets import Endpoint, Socket
+from bargein.services.tools import Tool, Toolbox
+
+from .policy import ReconnectPolicy
+
+__all__ = ["DriverOptions", "Settings", "deep_merge", "driver_options", "named_setting"]
 
 
 class Settings(msgspec.Struct, kw_only=True):
@@ -35,6 +43,31 @@ class Settings(msgspec.Struct, kw_only=True):
         return deep_merge(base, self.extra)
 
 
+class DriverOptions(TypedDict, total=False):
+    """Options of `Realtime` that every provider passes on unchanged."""
+
+    tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox
+    """Functions that the model may call."""
+    fps: float
+    """Pictures of a video that are sent per second, at most. Default 1."""
+    reconnect: ReconnectPolicy | None
+    """How lost connections are restored; None for the default policy."""
+    history: History | None
+    """The conversation to go on with; None for a new one."""
+    connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]]
+    """Opens the connection. Default `bargein.services.sockets.dial`, a WebSocket."""
+    greeting: Greeting | None
+    """The agent's first words: the words, or a `Say` or `Respond`; None for nothing."""
+    resume: str
+    """The handle of an earlier session that is to be taken up, where the provider supports it."""
+
+
+def driver_options(options: Mapping[str, object]) -> DriverOptions:
+    """Return the options that belong to `Realtime` itself."""
+    own = DriverOptions.__optional_keys__
+    return cast(DriverOptions, {name: value for name, value in options.items() if name in own})
+
+
 def named_setting(option: str, value: str | Mapping[str, Any] | None, field: str = "type") -> dict[str, Any] | None:
     """Return a setting as a dictionary. The user may give it as one, or as a name alone.
 
@@ -54,7 +87,12 @@ def named_setting(option: str, value: str | Mapping[str, Any] | None, field: str
 
 
 def deep_merge(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `base` with the fields of `more` over it. Dictionaries in both are merged the same way."""
+    """Return `base` with the fields of `more` over it. Dictionaries in both are merged the same way.
+
+    Args:
+        base: The dictionary with the defaults. It is not changed.
+        more: The fields that replace or extend those of `base`.
+    """
     merged = dict(base)
     for key, value in more.items():
         old = merged.get(key)

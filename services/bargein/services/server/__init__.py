@@ -2,6 +2,7 @@
 
 from .app import make_app
 from .metrics import Metrics
-from .serve import PageOptions, PageServer, run_page, serve_page
+from .run import collect_agents, run_page
+from .serve import PageOptions, PageServer, serve_page
 
-__all__ = ["Metrics", "PageOptions", "PageServer", "make_app", "run_page", "serve_page"]
+__all__ = ["Metrics", "PageOptions", "PageServer", "collect_agents", "make_app", "run_page", "serve_page"]

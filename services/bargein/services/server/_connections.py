@@ -1,7 +1,7 @@
 """Bounds on HTTP connections: how long a request's head may take, and how many connections may be open.
 
 uvicorn has neither. A connection that sends nothing, or one byte now and then, stays open for ever. When the process
-has no descriptors left, asyncio writes one log line for each connection that waits, and serves nobody.
+has no descriptors left, asyncio writes one log line for each connection that waits, and serves no client.
 
 The class below extends `uvicorn.protocols.http.h11_impl.H11Protocol` and relies on its attributes `connections`,
 `cycle.response_complete`, `loop` and `transport` and its method `handle_websocket_upgrade`. They are there in uvicorn

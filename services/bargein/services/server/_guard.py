@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from bargein.services.sockets.handshake import repeated_header
 from bargein.services.sockets.origin import refuse_host
 
 if TYPE_CHECKING:
@@ -14,9 +15,9 @@ __all__ = ["Guard"]
 
 
 class Guard:
-    """An ASGI application around another. It refuses foreign host names, and adds security headers to responses.
+    """An ASGI application around another. It refuses foreign host names, repeated headers, and secures responses.
 
-    WebSockets pass it: `App.refusal` checks them.
+    WebSockets pass it: `App` checks them.
 
     Args:
         app: The application inside.
@@ -58,6 +59,9 @@ class Guard:
                 message["headers"] = [*headers, *(each for each in self._headers if each[0] not in names)]
             await send(message)
 
+        if repeated := repeated_header(key.decode("latin-1") for key, _ in scope["headers"]):
+            await _respond(send_with_headers, 400, f"there is more than one {repeated} header")
+            return
         name = next((value.decode("latin-1") for key, value in scope["headers"] if key == b"host"), "")
         # A GET of the page itself has no origin. The requests that start a session have one, and are checked there.
         checked = scope["method"] in ("GET", "HEAD") and self._checks_host and scope["path"] not in self._open_paths

@@ -13,7 +13,7 @@ from bargein.pipeline.draw import svg
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.media.ice import IceServer
 from bargein.services.providers.brains import BrainChoice
-from bargein.services.sockets.handshake import bearer_token
+from bargein.services.sockets.handshake import bearer_token, repeated_header
 from bargein.services.sockets.origin import refuse_origin
 from bargein.services.transports import (
     ConnectionRequest,
@@ -50,7 +50,7 @@ WRONG_TOKEN = "the token is missing or wrong; give it as Authorization: Bearer, 
 
 class _OfferRequest(msgspec.Struct, frozen=True):
     sdp: str
-    wishes: dict[str, str] = {}
+    params: dict[str, str] = {}
     session: str = ""
 
 
@@ -83,6 +83,7 @@ class App:
         responses = import_extra("starlette.responses", "server", "the server")
         self._json: type[Response] = responses.JSONResponse
         self._plain: type[Response] = responses.Response
+        self._disconnected = import_extra("starlette.requests", "server", "the server").ClientDisconnect
         self._sessions = sessions
         self._brains = brains
         self._suggestions = suggestions
@@ -162,10 +163,8 @@ class App:
 
     async def _check(self, connection: HTTPConnection, *, new: bool = True) -> None:
         """Raise `_ProblemError` if a peer may not connect. A `new` one needs room as well."""
-        # With two of them, a proxy before this server may have checked the other one than is read here.
-        for header in ("host", "origin", "authorization"):
-            if len(connection.headers.getlist(header)) > 1:
-                raise _ProblemError(400, f"there is more than one {header} header")
+        if header := repeated_header(connection.headers.keys()):  # of WebSockets; `Guard` checks HTTP requests
+            raise _ProblemError(400, f"there is more than one {header} header")
         origin, name = connection.headers.get("origin"), connection.headers.get("host", "")
         if reason := refuse_origin(origin, name, self._origins, local=self._checks_host):
             raise _ProblemError(403, reason)
@@ -173,7 +172,7 @@ class App:
             raise _ProblemError(401, WRONG_TOKEN)
         try:
             if new:
-                self._sessions.admit()
+                self._sessions.admit(_address(connection))
         except RefusedError as error:
             raise _ProblemError(503, str(error)) from None
 
@@ -199,11 +198,11 @@ class App:
             await self._check(request, new=False)
             body = await self._body(request)
             offer = _OFFER.decode(body)
-            answer = await self._answer(request, offer.sdp, name=offer.session, params=offer.wishes)
+            answer = await self._answer(request, offer.sdp, name=offer.session, params=offer.params)
         except _ProblemError as problem:
             return self._refuse(problem.status, str(problem))
         except ValueError as error:  # of msgspec
-            return self._refuse(400, f'expected {{"sdp": ..., "wishes": {{...}}}}: {error}')
+            return self._refuse(400, f'expected {{"sdp": ..., "params": {{...}}}}: {error}')
         return self._json({"type": "answer", "sdp": answer.sdp, "session": answer.name})
 
     async def whip(self, request: Request) -> Response:
@@ -226,7 +225,7 @@ class App:
             raise _ProblemError(501, "this server has no WebRTC; pip install 'bargein[webrtc]', or use its WebSocket")
         try:
             if not name:
-                self._sessions.admit()  # before the offer is parsed, which costs time
+                self._sessions.admit(_address(request))  # before the offer is parsed, which costs time
             return await self._webrtc.offer(sdp, name=name, address=_address(request), params=params)
         except RefusedError as error:
             raise _ProblemError(503, str(error)) from None
@@ -259,10 +258,13 @@ class App:
         body = b""
         seconds = self._sessions.limits.open_seconds
         with anyio.move_on_after(seconds) as limit:
-            async for piece in request.stream():
-                body += piece
-                if len(body) > MAX_OFFER_BYTES:
-                    raise _ProblemError(400, f"the body has more than {MAX_OFFER_BYTES} bytes")
+            try:
+                async for piece in request.stream():
+                    body += piece
+                    if len(body) > MAX_OFFER_BYTES:
+                        raise _ProblemError(400, f"the body has more than {MAX_OFFER_BYTES} bytes")
+            except self._disconnected:
+                raise _ProblemError(400, "the connection was closed within the body") from None
         if limit.cancelled_caught:
             raise _ProblemError(400, f"the body did not come within {seconds:g} s")
         return body
@@ -291,7 +293,7 @@ def make_app(
         metrics: The counters behind `/metrics`.
         webrtc: Serves WebRTC; None for WebSockets only.
         origins: Other pages that may talk to this server, such as `https://example.com`; `*` for all.
-        authorize: Decides by a token who may connect; None for everybody.
+        authorize: Decides by a token whether a peer may connect; None to allow every peer.
         local: Whether the server is for this machine only. Such a server, and one without `authorize`, answers to no
             name that may be hostile: other names of it must be in `origins`.
 

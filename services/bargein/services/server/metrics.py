@@ -23,7 +23,7 @@ BARGE_IN_BUCKETS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 
 
 class Metrics:
-    """Counters over all sessions. Give `observe` to `Sessions`, and then `watch` them.
+    """Counters over all sessions. Pass `observe` to `Sessions`, and then `watch` them.
 
     Raises:
         ModuleNotFoundError: prometheus-client is not installed (extra `server`).
@@ -69,7 +69,7 @@ class Metrics:
         self._registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
-        """Give the metrics that are known only when they are asked for. The registry calls this."""
+        """Yield the metrics that are known only when they are asked for. The registry calls this."""
         assert self._sessions is not None
         gauge, counter = self._families.GaugeMetricFamily, self._families.CounterMetricFamily
         counts = self._sessions.statistics()

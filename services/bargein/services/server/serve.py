@@ -1,4 +1,4 @@
-"""`serve_page` and `run_page`: an agent with its page, served by uvicorn until the program is stopped."""
+"""`serve_page`: an agent with its page, served by uvicorn while a block runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import anyio
 import sniffio
@@ -22,7 +22,7 @@ import sniffio
 from bargein.pipeline.lowlevel import import_extra
 from bargein.services.media.ice import IceServer
 from bargein.services.providers.brains import BrainChoice
-from bargein.services.sockets.origin import is_loopback
+from bargein.services.sockets.addresses import is_loopback_host
 from bargein.services.transports import BuildAgent, SessionLimits, Sessions, drain_on_signal
 from bargein.services.transports.websocket import Authorize
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from bargein.services.transports.webrtc import WebRtcServer
 
-__all__ = ["DEFAULT_PORT", "PageOptions", "PageServer", "run_page", "serve_page"]
+__all__ = ["DEFAULT_PORT", "PageOptions", "PageServer", "serve_page"]
 
 log = logging.getLogger("bargein.server")
 
@@ -66,7 +66,7 @@ class PageOptions(TypedDict, total=False):
 
 
 class PageServer:
-    """A running server, as `serve_page` gives it."""
+    """A running server, as `serve_page` yields it."""
 
     def __init__(self, sessions: Sessions, host: str, port: int, *, tls: bool) -> None:
         self.sessions = sessions
@@ -108,32 +108,6 @@ class PageServer:
         return f"<PageServer {self.url}, {len(self.sessions.live)} sessions>"
 
 
-def run_page(agent: BuildAgent, **options: Unpack[PageOptions]) -> None:
-    """Serve an agent with its page until the program is stopped by Ctrl+C or SIGTERM. Print the page's URL.
-
-    This is the whole main program of an agent::
-
-        run_page(lambda peer: Pipeline(peer.source, Cascade.offline(), Spoken(), peer.sink))
-
-    Args:
-        agent: Makes the graph for each peer.
-        **options: As for `serve_page`.
-
-    Raises:
-        RuntimeError: Called inside a running event loop; there, use `serve_page`.
-    """
-
-    async def main() -> None:
-        async with serve_page(agent, **options) as server:
-            print(f"Talk to your agent: {server.url}  (Ctrl+C ends it)", flush=True)
-            await server.wait()
-
-    uvloop = sys.platform != "win32" and importlib.util.find_spec("uvloop") is not None
-    # Ctrl+C before the server listens, or after it has stopped, is as plain an end as during `wait()`.
-    with contextlib.suppress(KeyboardInterrupt):
-        anyio.run(main, backend="asyncio", backend_options={"use_uvloop": uvloop})
-
-
 def serve_page(
     agent: BuildAgent,
     *,
@@ -167,10 +141,10 @@ def serve_page(
         suggestions: Sentences that the page offers to say. A brain's own suggestions come first.
         limits: What the server and each peer may use.
         origins: Other pages that may talk to this server, such as `https://example.com`; `*` for all.
-        authorize: Decides by a token who may connect; None for everybody.
+        authorize: Decides by a token whether a peer may connect; None to allow every peer.
         ice_servers: STUN and TURN servers for peers on other networks; see `WebRtcServer`.
         video_fps: Pictures of the peer's camera a second, at most; 0 for no camera.
-        certificate: A certificate file (PEM), for https. Browsers give their microphone to https and localhost only.
+        certificate: A certificate file (PEM), for https. Browsers allow the microphone on https and localhost only.
         key: The certificate's private key (PEM), if it is in another file.
 
     Raises:
@@ -206,7 +180,7 @@ async def _serve_page(
     listening = _listen(host, port)
     metrics = Metrics()
     # Peers of this machine are the developer. Behind a proxy they are not; but then the proxy's page is in `origins`.
-    show_errors = is_loopback(host) and not origins and authorize is None
+    show_errors = is_loopback_host(host) and not origins and authorize is None
     sessions = Sessions(agent, limits=limits, observe=metrics.observe, show_errors=show_errors)
     metrics.watch(sessions)
     async with _webrtc(sessions, ice_servers, video_fps) as webrtc:
@@ -218,7 +192,7 @@ async def _serve_page(
             webrtc=webrtc,
             origins=origins,
             authorize=authorize,
-            local=is_loopback(host),
+            local=is_loopback_host(host),
         )
         server = _uvicorn_server(app, sessions.limits, certificate, key)
         page = PageServer(sessions, host, listening.getsockname()[1], tls=certificate is not None)
@@ -331,7 +305,7 @@ def _server_class() -> Any:
 async def _webrtc(
     sessions: Sessions, ice_servers: Sequence[IceServer | str], video_fps: float
 ) -> AsyncIterator[WebRtcServer | None]:
-    """Give the WebRTC server, or None where its extra is not installed."""
+    """Yield the WebRTC server, or None where its extra is not installed."""
     if importlib.util.find_spec("aiortc") is None:
         yield None
         return

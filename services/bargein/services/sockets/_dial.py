@@ -6,18 +6,17 @@ import importlib
 import ssl as tls
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from ipaddress import ip_address
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Any
 
 from ._websocket import MAX_BYTES, WebSocket, import_websockets, log
+from .addresses import is_loopback_url
 from .retry import retry_after_seconds
 from .socket import Endpoint, Socket, SocketRefusedError
 
 __all__ = ["dial"]
 
-MIN_SECRET_CHARACTERS: Final = 8
-"""A word of a header is taken for a secret if it has at least this many characters."""
+MAX_BODY_CHARACTERS = 1000
+"""Characters of a refusal that errors keep."""
 
 
 @asynccontextmanager
@@ -30,7 +29,7 @@ async def dial(endpoint: Endpoint) -> AsyncIterator[Socket]:
         endpoint: Where to connect to.
 
     Raises:
-        SocketRefusedError: The connection could not be made. The message says why.
+        SocketRefusedError: The connection could not be opened. The message says why.
     """
     client, exceptions = import_websockets("client", "dial()")
     options: dict[str, Any] = {
@@ -45,7 +44,7 @@ async def dial(endpoint: Endpoint) -> AsyncIterator[Socket]:
     }
     if endpoint.ssl is not None:
         options["ssl"] = endpoint.ssl
-    if is_loopback(endpoint.url):
+    if is_loopback_url(endpoint.url):
         options["proxy"] = None  # else taken from the environment, where NO_PROXY may not name this machine
     async with AsyncExitStack() as stack:
         socket = WebSocket(await _open(stack, client.connect, endpoint, options, exceptions), exceptions)
@@ -64,11 +63,12 @@ async def _open(
         return await stack.enter_async_context(connect(endpoint.url, **options))
     except exceptions.InvalidStatus as error:
         response = error.response
-        body = _without_secrets(bytes(response.body or b"")[:1000].decode("utf-8", "replace"), endpoint)
+        # Cleaned before it is cut, so that no half of a key is left at the end.
+        body = endpoint.hide_secrets(bytes(response.body or b"").decode("utf-8", "replace"))[:MAX_BODY_CHARACTERS]
         wait = retry_after_seconds({name.lower(): value for name, value in response.headers.raw_items()})
         raise SocketRefusedError(f"{where} answers {response.status_code}", response.status_code, body, wait) from None
-    except (exceptions.InvalidHandshake, exceptions.InvalidURI) as error:
-        raise SocketRefusedError(f"{where} is no WebSocket: {error}") from None
+    except (exceptions.InvalidHandshake, exceptions.InvalidURI) as error:  # these may quote the server's `Location`
+        raise SocketRefusedError(f"{where} is not a WebSocket: {endpoint.hide_secrets(str(error))}") from None
     except TimeoutError:
         raise SocketRefusedError(f"{where} does not answer within {endpoint.open_seconds:g} s") from None
     except tls.SSLError as error:
@@ -77,23 +77,3 @@ async def _open(
         raise SocketRefusedError(f"{where} cannot be reached: {error}") from None
     except importlib.import_module("trio").BrokenResourceError as error:  # trio's wrapper of an OSError or EOFError
         raise SocketRefusedError(f"{where}: {error.__cause__ or 'the connection broke'}") from None
-
-
-def is_loopback(url: str) -> bool:
-    """Return whether an address is on this machine, which no proxy in the environment can reach."""
-    try:
-        host = urlsplit(url).hostname or ""
-    except ValueError:
-        return False
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def _without_secrets(text: str, endpoint: Endpoint) -> str:
-    """Return a server's text without the header values that it may repeat, such as a refused key."""
-    for part in " ".join(endpoint.headers.values()).split():
-        if len(part) >= MIN_SECRET_CHARACTERS:
-            text = text.replace(part, "***")
-    return text

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import sniffio
 
+from ._fair_connection import fair_connection
 from ._websocket import MAX_BYTES, WebSocket, import_websockets, log
 from .socket import Socket
 
@@ -46,6 +47,7 @@ async def listen(
         "close_timeout": 1,
         "logger": log,
         "process_request": process_request,
+        "create_connection": fair_connection(server.ServerConnection),
         **options,
     }
     if sniffio.current_async_library() == "asyncio":

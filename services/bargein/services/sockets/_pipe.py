@@ -12,7 +12,7 @@ __all__ = ["pipe"]
 
 
 class PipeEnd:
-    """One end of a pipe. What it sends lies in the other end's inbox until it is received there."""
+    """One end of a pipe. What it sends stays in the other end's inbox until it is received there."""
 
     def __init__(self, capacity: int) -> None:
         self.other: PipeEnd

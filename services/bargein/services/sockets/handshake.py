@@ -3,36 +3,68 @@
 from __future__ import annotations
 
 import importlib
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-__all__ = ["bearer_token", "http_response", "query_parameter", "request_path"]
+__all__ = ["bearer_token", "http_response", "query_parameter", "repeated_header", "request_path"]
+
+SINGLE_HEADERS = ("host", "origin", "authorization")
+"""Headers that decide who may come in. With two of one, a proxy before this server may have checked the other one than
+is read here."""
+
+
+def repeated_header(names: Iterable[str], *more: str) -> str:
+    """Return the header that decides who may come in and is there more than once; empty if there is none.
+
+    Args:
+        names: The names of all headers of a request, each as often as it is there.
+        more: Other headers that decide, such as one with a key.
+    """
+    counts = Counter(name.lower() for name in names)
+    return next((name for name in (*SINGLE_HEADERS, *map(str.lower, more)) if counts[name] > 1), "")
 
 
 def request_path(request: Any) -> str:
     """Return the path of a request without its query and without a slash at its end; `/` for the root.
 
     Args:
-        request: A `websockets.http11.Request`, as `listen` gives it.
+        request: A `websockets.http11.Request`, as `listen` passes it.
     """
     path: str = urlsplit(request.path).path.rstrip("/")
     return path or "/"
 
 
 def query_parameter(request: Any, name: str) -> str:
-    """Return the first value of a parameter of a request's address; empty where it is not there."""
+    """Return the first value of a parameter of a request's address; empty where it is not there.
+
+    Args:
+        request: A `websockets.http11.Request`, as `listen` passes it.
+        name: Name of the parameter.
+    """
     values: list[str] = parse_qs(urlsplit(request.path).query).get(name, [""])
     return values[0]
 
 
 def bearer_token(header: str) -> str:
-    """Return the token of an `Authorization` header; empty where it holds no bearer token."""
+    """Return the token of an `Authorization` header; empty where it holds no bearer token.
+
+    Args:
+        header: Value of the `Authorization` header.
+    """
     scheme, _, token = header.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def http_response(status: int, phrase: str, body: bytes, content_type: str = "text/plain; charset=utf-8") -> Any:
     """Return an HTTP answer that refuses a WebSocket, for `process_request` of `listen`.
+
+    Args:
+        status: The HTTP status.
+        phrase: Its reason phrase, such as "Not Found".
+        body: The body.
+        content_type: The MIME type of the body.
 
     Returns:
         A `websockets.http11.Response`. `websockets` is an optional dependency, so its types are not named here.

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
-__all__ = ["is_address_or_localhost", "is_loopback", "refuse_host", "refuse_origin"]
+__all__ = ["is_address_or_localhost", "refuse_host", "refuse_origin"]
 
 
 def refuse_origin(origin: str | None, host: str, origins: Collection[str], *, local: bool) -> str:
@@ -51,7 +51,11 @@ def refuse_host(host: str, origins: Collection[str]) -> str:
 
 
 def is_address_or_localhost(host: str) -> bool:
-    """Return whether a host, perhaps with a port, is an IP address or a name of this machine."""
+    """Return whether a host, perhaps with a port, is an IP address or a name of this machine.
+
+    Args:
+        host: The host, such as `localhost:8000` or `[::1]`.
+    """
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -63,11 +67,6 @@ def is_address_or_localhost(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a server that listens at this host can be reached from its own machine only."""
-    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _host_of(origin: str) -> str:

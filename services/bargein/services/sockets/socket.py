@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from .secrets import hide_secrets, request_secrets
+
 __all__ = ["Endpoint", "Socket", "SocketClosedError", "SocketRefusedError", "server_time"]
 
 
@@ -16,7 +18,7 @@ class SocketClosedError(ConnectionError):
 
     Args:
         code: WebSocket close code; 1006 if the connection ended without one.
-        reason: Reason that the other end gave.
+        reason: Reason that the other end sent.
     """
 
     def __init__(self, code: int, reason: str = "") -> None:
@@ -24,11 +26,11 @@ class SocketClosedError(ConnectionError):
         self.code = code
         """WebSocket close code; 1006 if the connection ended without one."""
         self.reason = reason
-        """Reason that the other end gave; empty if it gave none."""
+        """Reason that the other end sent; empty if it sent none."""
 
 
 class SocketRefusedError(ConnectionError):
-    """The connection could not be made: nothing answers at the address, or the server refuses.
+    """The connection could not be opened: nothing answers at the address, or the server refuses.
 
     Args:
         message: What happened, in a sentence.
@@ -43,7 +45,7 @@ class SocketRefusedError(ConnectionError):
         message: str,
         status: int | None = None,
         body: str = "",
-        wait: float | None = None,
+        wait_seconds: float | None = None,
         *,
         final: bool = False,
     ) -> None:
@@ -52,7 +54,7 @@ class SocketRefusedError(ConnectionError):
         """HTTP status of the answer; None if there was no answer."""
         self.body = body
         """Beginning of the answer's body."""
-        self.wait = wait
+        self.wait_seconds = wait_seconds
         """For how many seconds the server asks the client to wait; None if it does not say."""
         self.final = final
         """Retrying cannot succeed, whatever the status."""
@@ -65,7 +67,7 @@ class Socket(Protocol):
         """Send a message: text as `str`, binary as `bytes`. Raises `SocketClosedError`."""
 
     async def receive(self) -> str | bytes:
-        """Return the next message. Raises `SocketClosedError` when no message will come any more."""
+        """Return the next message. Raises `SocketClosedError` when no more messages will come."""
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection. Never raises, and may be called again.
@@ -87,6 +89,9 @@ def server_time(socket: Socket) -> float | None:
     """Return the server's clock when a socket was opened, in seconds since 1970; None if unknown.
 
     A WebSocket of `dial` knows it from the `Date` header of the server's answer. Other sockets need not know it.
+
+    Args:
+        socket: An open socket.
     """
     return socket.server_time if isinstance(socket, _DatedSocket) else None
 
@@ -117,6 +122,10 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """How long connecting may take, in seconds."""
     pong_seconds: float | None = 20.0
     """How long a pong may take before the connection counts as dead, in seconds; None for no limit."""
+
+    def hide_secrets(self, text: str) -> str:
+        """Return a server's text without what was sent to this endpoint and may be secret: headers and the query."""
+        return hide_secrets(text, request_secrets(self.url, self.headers))
 
     def __repr__(self) -> str:
         return f"Endpoint({self.url.split('?')[0]})"

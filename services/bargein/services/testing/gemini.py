@@ -48,9 +48,9 @@ class ScriptedTurn:
 
 
 class ScriptedGemini:
-    """A server that gives its replies in order, repeated from the first after the last.
+    """A server that sends its replies in order, repeated from the first after the last.
 
-    It gives one reply for each turn of the user, and one when tool calls are answered. Each word is sent with its text
+    It sends one reply for each turn of the user, and one when tool calls are answered. Each word is sent with its text
     and its audio, or as text alone if the setup asks for text. Words are sent faster than they are spoken;
     `turnComplete` comes when they would have been played.
 
@@ -116,7 +116,7 @@ class ScriptedGemini:
         """Wait for the time between two words."""
         await anyio.sleep(self.pace_seconds)
 
-    def sent(self, *keys: str) -> list[Any]:
+    def find_sent(self, *keys: str) -> list[Any]:
         """Return what the client has sent under these nested keys, such as `"realtime_input", "text"`."""
         found: list[Any] = list(self.received)
         for key in keys:
@@ -190,9 +190,10 @@ class ScriptedGemini:
 @asynccontextmanager
 async def rehearsal(
     *replies: str | Sequence[Step],
+    hears: Sequence[str] = (),
 ) -> AsyncIterator[Callable[[Endpoint], AbstractAsyncContextManager[Socket]]]:
-    """Yield what to pass as `connect=` for these replies."""
-    yield ScriptedGemini(*replies).connect
+    """Yield what to pass as `connect=` for these replies, and transcripts of the user's spoken turns."""
+    yield ScriptedGemini(*replies, hears=hears).connect
 
 
 class GeminiPeerSession:

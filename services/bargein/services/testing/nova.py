@@ -31,9 +31,9 @@ MAX_RECEIVED = 4096
 
 
 class ScriptedNova:
-    """A server that gives its replies in order, repeated from the first after the last.
+    """A server that sends its replies in order, repeated from the first after the last.
 
-    It gives one reply for each turn of the user, and one when tool calls are answered. The words of a reply are
+    It sends one reply for each turn of the user, and one when tool calls are answered. The words of a reply are
     announced, sent as audio, and confirmed when all of the audio is sent. A turn of the user is loud audio or typed
     text; it interrupts a reply that is being sent or played.
 
@@ -91,9 +91,10 @@ class ScriptedNova:
 @asynccontextmanager
 async def rehearsal(
     *replies: str | Sequence[Step],
+    hears: Sequence[str] = ("Hello?",),
 ) -> AsyncIterator[Callable[[Endpoint], AbstractAsyncContextManager[Socket]]]:
-    """Yield what to pass as `connect=` for these replies."""
-    yield ScriptedNova(*replies).connect
+    """Yield what to pass as `connect=` for these replies, and transcripts of the user's spoken turns."""
+    yield ScriptedNova(*replies, hears=hears).connect
 
 
 class _Session:

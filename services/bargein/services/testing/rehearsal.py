@@ -28,16 +28,19 @@ class StandIn(msgspec.Struct, frozen=True, kw_only=True):
     dialect: str = ""
     """Path of the dialect that the peer speaks; empty for a peer that speaks only one."""
     options: Mapping[str, Any] = {}
-    """Arguments that the model needs to be created without a key of its own."""
+    """Arguments that the model needs to be created without a key."""
 
-    def serve(self, *replies: Reply) -> AbstractAsyncContextManager[Connect]:
+    def serve(self, *replies: Reply, hears: Sequence[str] = ()) -> AbstractAsyncContextManager[Connect]:
         """Return a context manager that runs the peer and yields what to pass as the model's `connect=`.
 
         Args:
             *replies: The replies, in order, repeated from the first after the last.
+            hears: Transcripts of the user's spoken turns, in order, repeated; empty for the peer's own.
         """
-        dialect = {"dialect": load(self.dialect)} if self.dialect else {}
-        server: AbstractAsyncContextManager[Connect] = load(self.peer)(*replies, **dialect)
+        options: dict[str, Any] = {"dialect": load(self.dialect)} if self.dialect else {}
+        if hears:
+            options["hears"] = hears
+        server: AbstractAsyncContextManager[Connect] = load(self.peer)(*replies, **options)
         return server
 
 
@@ -71,12 +74,13 @@ STAND_INS: Final[Mapping[str, StandIn]] = {
 
 
 @asynccontextmanager
-async def rehearse(name: str, *replies: Reply, **options: Any) -> AsyncIterator[Realtime]:
+async def rehearse(name: str, *replies: Reply, hears: Sequence[str] = (), **options: Any) -> AsyncIterator[Realtime]:
     """Create a provider's model and connect it to a stand-in, which runs in memory while the block runs.
 
     Args:
         name: The provider's name in the table, such as `"OpenAI"`.
         *replies: The model's replies, in order, repeated from the first after the last.
+        hears: Transcripts of the user's spoken turns, in order, repeated; empty for the stand-in's own, if it has any.
         **options: Arguments of the model, such as `tools=`.
 
     Raises:
@@ -85,5 +89,5 @@ async def rehearse(name: str, *replies: Reply, **options: Any) -> AsyncIterator[
     provider, stand_in = find_provider(name), STAND_INS.get(name)
     if stand_in is None:
         raise ValueError(f"rehearse({name!r}): there is no stand-in; there are {', '.join(STAND_INS)}")
-    async with stand_in.serve(*replies) as connect:
+    async with stand_in.serve(*replies, hears=hears) as connect:
         yield provider.create(**{**stand_in.options, **options, "connect": connect})

@@ -55,7 +55,7 @@ Given = ResponseStarted | Text | Timing | Audio | Transcript | ToolCall | Usage 
 
 
 class ScriptedBrain(Processor):
-    """Gives its replies in order, and begins again after the last.
+    """Sends its replies in order, and begins again after the last.
 
     A `UserText`, a `Commit` or a `Respond` gets the next reply, and so does the last result of a reply's tool calls. A
     `Say` is said as it is. A `ToolCall` without an id gets one.
@@ -65,8 +65,8 @@ class ScriptedBrain(Processor):
         hears: Transcripts of what is spoken, in order; their item is that of the latest `SpeechStopped`.
         word_ms: Length of the tone that stands for a word, in milliseconds; 0 for replies without sound.
         rate: Sampling rate of the tone, in Hz.
-        paced: Give each word as fast as it is spoken, and not at once.
-        timed: Give the `Timing` of each word.
+        paced: Send each word at the speed of speech, and not all words at once.
+        timed: Send the `Timing` of each word.
     """
 
     name = "brain"

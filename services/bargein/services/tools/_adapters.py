@@ -1,6 +1,6 @@
 """Values of libraries that tools are often written with: pydantic models in, pydantic models and NumPy values out.
 
-pydantic is no dependency. It is used only if an annotation of a tool names something of it, and then it is loaded.
+pydantic is not a dependency. It is used only if an annotation of a tool names something of it, and then it is loaded.
 """
 
 from __future__ import annotations

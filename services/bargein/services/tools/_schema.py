@@ -119,9 +119,7 @@ def _signature(owner: str, function: Callable[..., Any]) -> inspect.Signature:
     try:
         return inspect.signature(function)
     except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"tool {owner!r}: its signature cannot be read ({error}); wrap it in a def of your own"
-        ) from None
+        raise TypeError(f"tool {owner!r}: its signature cannot be read ({error}); wrap it in your own def") from None
 
 
 def _hints(owner: str, source: Any, local: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,9 +45,9 @@ class ToolContext:
         self.interrupted = False
         """Whether the user has interrupted the agent since the call began."""
         self.cancelled = False
-        """Whether the result is not wanted any more: the tool took too long, or was cancelled. A tool in a thread
+        """Whether the result is no longer wanted: the tool took too long, or was cancelled. A tool in a thread
         should look at it to stop early."""
-        self.lost = 0
+        self.dropped_reports = 0
         """How many reports were dropped because they came faster than they could be sent."""
         self._emit = emit
         self._reports: deque[ToolProgress] = deque()
@@ -93,7 +93,7 @@ class ToolContext:
             try:
                 self._post(partial(self._put, frame))
             except RuntimeError:  # the event loop has been closed
-                self.lost += 1
+                self.dropped_reports += 1
 
     def __repr__(self) -> str:
         return f"<ToolContext {self.name} {self.call_id}>"
@@ -133,7 +133,7 @@ class ToolContext:
             return
         if len(self._reports) >= MAX_REPORTS:
             self._reports.popleft()
-            self.lost += 1
+            self.dropped_reports += 1
         self._reports.append(frame)
         if self._wake is not None:
             self._wake.set()

@@ -28,7 +28,7 @@ from bargein.services.sockets.text import clean
 from .context import Emit, ToolContext
 from .tool import ArgumentsError, Tool, Toolbox, ToolError, encode
 
-__all__ = ["CANCELLED_OUTPUT", "BegunCall", "RunsTools", "ToolRunner"]
+__all__ = ["CANCELLED_OUTPUT", "RunningCall", "RunsTools", "ToolRunner"]
 
 log = logging.getLogger("bargein")
 
@@ -45,8 +45,15 @@ MAX_MESSAGE = 500
 """How many characters of an exception's message the model gets."""
 
 
-class BegunCall:
-    """A call that is running."""
+class RunningCall:
+    """A call that is running.
+
+    Args:
+        key: Identifies the call; a repeated call has the same key.
+        call: The call.
+        tool: The tool, or None if there is no tool of this name.
+        emit: Sends the progress reports of the tool.
+    """
 
     __slots__ = ("call", "context", "done", "key", "result", "scope", "tool")
 
@@ -87,7 +94,7 @@ class ToolRunner:
         """The tools. Assign another toolbox at any time; it applies to the calls that follow."""
         self.concurrency = concurrency
         """Maximum number of tools that run at once."""
-        self._running: dict[Hashable, BegunCall] = {}
+        self._running: dict[Hashable, RunningCall] = {}
         self._answered: dict[Hashable, ToolResult | None] = {}  # the oldest first
         self._slots: anyio.Semaphore | None = None
         self._threads = threading.BoundedSemaphore(concurrency + MAX_ABANDONED)
@@ -100,7 +107,7 @@ class ToolRunner:
     async def run(self, call: ToolCall, emit: Emit) -> ToolResult | None:
         """Run a call.
 
-        A mistake of the model or the tool gives a result with `error=True` and a sentence for the model: an unknown
+        A mistake of the model or the tool leads to a result with `error=True` and a sentence for the model: an unknown
         tool, arguments that do not fit, a timeout, an exception (its class and message; the traceback is logged), a
         result that has no JSON form.
 
@@ -154,31 +161,31 @@ class ToolRunner:
                 ended.append(each.call.call_id)
         return tuple(ended)
 
-    # In two steps, to run a call in a task of its own --------------------------------------------------------------
+    # In two steps, to run a call in its own task --------------------------------------------------------------
 
-    def begin(self, call: ToolCall, emit: Emit) -> BegunCall:
+    def begin(self, call: ToolCall, emit: Emit) -> RunningCall:
         """Note a call, so that it can be cancelled from now on. Pass what this returns to `finish`."""
-        begun = BegunCall(_key(call), call, self.toolbox.get(call.name), emit)
-        self._running[begun.key] = begun
-        return begun
+        running = RunningCall(_key(call), call, self.toolbox.get(call.name), emit)
+        self._running[running.key] = running
+        return running
 
-    async def finish(self, begun: BegunCall) -> ToolResult | None:
+    async def finish(self, running: RunningCall) -> ToolResult | None:
         """Run a call that was begun; see `run`."""
-        call, emit = begun.call, begun.context.emit
+        call, emit = running.call, running.context.emit
         since = anyio.current_time()
         try:
             await emit(ToolStarted(call_id=call.call_id, name=call.name, arguments=call.arguments))
             output, error = "", False
-            with begun.scope:
-                output, error = await self._answer(begun)
-            was_cancelled = begun.scope.cancel_called
+            with running.scope:
+                output, error = await self._answer(running)
+            was_cancelled = running.scope.cancel_called
             if not was_cancelled:
-                begun.result = ToolResult(call_id=call.call_id, output=output, error=error)
-            self._remember(begun)
+                running.result = ToolResult(call_id=call.call_id, output=output, error=error)
+            self._remember(running)
         finally:
-            self._running.pop(begun.key, None)
-            begun.context.close()
-            begun.done.set()
+            self._running.pop(running.key, None)
+            running.context.close()
+            running.done.set()
         await emit(
             ToolFinished(
                 call_id=call.call_id,
@@ -189,68 +196,70 @@ class ToolRunner:
                 seconds=anyio.current_time() - since,
             )
         )
-        return begun.result
+        return running.result
 
-    def _remember(self, begun: BegunCall) -> None:
-        if begun.call.call_id:
-            self._answered[begun.key] = begun.result
+    def _remember(self, running: RunningCall) -> None:
+        if running.call.call_id:
+            self._answered[running.key] = running.result
             if len(self._answered) > MAX_ANSWERED:
                 del self._answered[next(iter(self._answered))]
 
     # One call -----------------------------------------------------------------------------------------------------
 
-    async def _answer(self, begun: BegunCall) -> tuple[str, bool]:
+    async def _answer(self, running: RunningCall) -> tuple[str, bool]:
         """Return the output for the model, and whether it is an error."""
-        tool = begun.tool
+        tool = running.tool
         if tool is None:
             names = ", ".join(self.toolbox.names)
             known = f"the tools are: {names}" if names else "there are no tools"
-            return f"there is no tool {begun.call.name!r}; {known}", True
+            return f"there is no tool {running.call.name!r}; {known}", True
         try:
-            arguments = tool.decode(begun.call.arguments)
+            arguments = tool.decode(running.call.arguments)
         except ArgumentsError as error:
             return clean(str(error)), True
         self._slots = self._slots or anyio.Semaphore(self.concurrency)
         async with self._slots:
             if not tool.context:
-                return await self._within(begun, tool, arguments)
-            return await self._reporting(begun, tool, arguments | dict.fromkeys(tool.context, begun.context))
+                return await self._within(running, tool, arguments)
+            return await self._reporting(running, tool, arguments | dict.fromkeys(tool.context, running.context))
 
-    async def _reporting(self, begun: BegunCall, tool: Tool[..., Any], arguments: dict[str, Any]) -> tuple[str, bool]:
+    async def _reporting(
+        self, running: RunningCall, tool: Tool[..., Any], arguments: dict[str, Any]
+    ) -> tuple[str, bool]:
         """Run a tool, and send its reports meanwhile."""
-        begun.context.open()
+        running.context.open()
         answer = "", False
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(begun.context.pump)
+                group.start_soon(running.context.pump)
                 try:
-                    answer = await self._within(begun, tool, arguments)
+                    answer = await self._within(running, tool, arguments)
                 finally:
-                    begun.context.close()
+                    running.context.close()
         except BaseExceptionGroup as errors:
             if (only := unwrap_exception(errors)) is not errors:  # raised by emit
                 raise only from None
             raise
         return answer
 
-    async def _within(self, begun: BegunCall, tool: Tool[..., Any], arguments: dict[str, Any]) -> tuple[str, bool]:
+    async def _within(self, running: RunningCall, tool: Tool[..., Any], arguments: dict[str, Any]) -> tuple[str, bool]:
         """Run a tool within its timeout, and turn its mistakes into outputs."""
         name = tool.name
         try:
-            with anyio.move_on_after(tool.timeout) as limit:
-                value = await self._call(begun, tool, arguments, limit)
+            with anyio.move_on_after(tool.timeout_seconds) as limit:
+                value = await self._call(running, tool, arguments, limit)
             if limit.cancelled_caught:
-                begun.context.cancelled = True
-                log.warning("tool %r took longer than its %g s", name, tool.timeout)
-                return f"{name} did not answer within {tool.timeout:g} s and was stopped", True
+                running.context.cancelled = True
+                log.warning("tool %r took longer than its %g s", name, tool.timeout_seconds)
+                return f"{name} did not answer within {tool.timeout_seconds:g} s and was stopped", True
         except ToolError as error:
             return clean(str(error)), True
         except CancellationIgnored:
             log.error("tool %r suppressed its cancellation repeatedly and was abandoned", name)
-            return f"{name} did not answer within {tool.timeout:g} s and was stopped", True
+            return f"{name} did not answer within {tool.timeout_seconds:g} s and was stopped", True
         except anyio.get_cancelled_exc_class():
             if _cancelled() or _cancelled_from_outside():
-                begun.context.cancelled = True
+                running.context.cancelled = True
                 raise
             log.error("tool %r awaited something that was cancelled", name)
             return f"{name} failed: what it waited for was cancelled", True
@@ -265,17 +274,17 @@ class ToolRunner:
             return clean(f"{name} ran, but its answer of type {type(value).__name__} has no JSON form: {error}"), True
 
     async def _call(
-        self, begun: BegunCall, tool: Tool[..., Any], arguments: dict[str, Any], limit: anyio.CancelScope
+        self, running: RunningCall, tool: Tool[..., Any], arguments: dict[str, Any], limit: anyio.CancelScope
     ) -> object:
         if tool.blocking:
             return await self._in_thread(tool, arguments)
         value = tool.function(**arguments)
         if inspect.isawaitable(value):
-            return await run_cancellable(_awaited(value), limit, _cancelled)
+            return await run_cancellable(_await(value), limit, _cancelled)
         return value
 
     async def _in_thread(self, tool: Tool[..., Any], arguments: dict[str, Any]) -> object:
-        """Run a tool in a thread of its own: a daemon, so that a tool that never returns blocks no exit."""
+        """Run a tool in its own thread: a daemon, so that a tool that never returns blocks no exit."""
         if not self._threads.acquire(blocking=False):
             raise ToolError(f"{tool.name} cannot run now: {MAX_ABANDONED} earlier calls have not returned yet")
         worker = Worker(f"bargein tool {tool.name}")
@@ -296,7 +305,7 @@ class ToolRunner:
 
 @runtime_checkable
 class RunsTools(Protocol):
-    """A processor that runs tools. Another runner may be put in the place of its own before a session starts."""
+    """A processor that runs tools. Its runner may be replaced before a session starts."""
 
     runner: ToolRunner
 
@@ -305,7 +314,7 @@ def _key(call: ToolCall) -> Hashable:
     return (call.response_id, call.call_id, call.name, call.arguments) if call.call_id else object()
 
 
-async def _awaited(value: Awaitable[object]) -> object:
+async def _await(value: Awaitable[object]) -> object:
     return await value
 
 

@@ -13,6 +13,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 import msgspec
 
 from bargein.pipeline import BargeinError
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.sockets.text import clean
 
 from ._adapters import encode_unknown, validate
@@ -43,7 +44,7 @@ class Tool(Generic[P, R_co]):
         function: The function, or an object that can be called.
         name: The name for the model; by default that of the function.
         description: What the tool does, for the model; by default the first paragraph of the docstring.
-        timeout: Maximum time that a call may take, in seconds.
+        timeout_seconds: Maximum time that a call may take, in seconds.
         blocking: Whether the function runs in a thread.
         cancellable: Whether an interrupt cancels it.
         parameters: A JSON schema to use in place of the signature.
@@ -60,7 +61,7 @@ class Tool(Generic[P, R_co]):
         *,
         name: str | None = None,
         description: str | None = None,
-        timeout: float = 30.0,
+        timeout_seconds: float = 30.0,
         blocking: bool = False,
         cancellable: bool = False,
         parameters: Mapping[str, Any] | None = None,
@@ -78,8 +79,10 @@ class Tool(Generic[P, R_co]):
             raise ValueError(
                 f"a tool named {chosen!r}: expected up to 64 of a-z, A-Z, 0-9, '_' and '-'; rename it by tool(name=...)"
             )
-        if not (math.isfinite(timeout) and timeout > 0):
-            raise ValueError(f"tool {chosen!r}: timeout={timeout}; expected a positive, finite number of seconds")
+        if not (math.isfinite(timeout_seconds) and timeout_seconds > 0):
+            raise ValueError(
+                f"tool {chosen!r}: timeout_seconds={timeout_seconds}; expected a positive, finite number of seconds"
+            )
         if inspect.isgeneratorfunction(source) or inspect.isasyncgenfunction(source):
             raise TypeError(
                 f"tool {chosen!r} yields, but a call has one result; return it, and report progress with "
@@ -93,7 +96,7 @@ class Tool(Generic[P, R_co]):
         """The function."""
         self.name = chosen
         """The name for the model."""
-        self.timeout = timeout
+        self.timeout_seconds = timeout_seconds
         """Maximum time that a call may take, in seconds."""
         self.blocking = blocking
         """Whether it runs in a thread."""
@@ -211,7 +214,7 @@ def tool(
     *,
     name: str | None = None,
     description: str | None = None,
-    timeout: float = 30.0,
+    timeout_seconds: float = 30.0,
     blocking: bool = False,
     cancellable: bool = False,
     parameters: Mapping[str, Any] | None = None,
@@ -224,26 +227,27 @@ def tool(
     *,
     name: str | None = None,
     description: str | None = None,
-    timeout: float = 30.0,
+    timeout_seconds: float = 30.0,
     blocking: bool = False,
     cancellable: bool = False,
     parameters: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[P, R_co]], Tool[P, R_co]]: ...
 
 
+@check_options
 def tool(
     function: Callable[..., Any] | None = None,
     *,
     name: str | None = None,
     description: str | None = None,
-    timeout: float = 30.0,
+    timeout_seconds: float = 30.0,
     blocking: bool = False,
     cancellable: bool = False,
     parameters: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Make a `Tool` of a function: `@tool`, `@tool(timeout=5)` or `tool(function)`::
+    """Make a `Tool` of a function: `@tool`, `@tool(timeout_seconds=5)` or `tool(function)`::
 
-        @tool(timeout=10)
+        @tool(timeout_seconds=10)
         async def weather(city: str, days: int = 1) -> dict[str, float]:
             \"\"\"The temperatures of the days to come.
 
@@ -261,7 +265,7 @@ def tool(
         function: The function, when `tool` is used without options.
         name: The name for the model; by default that of the function.
         description: What the tool does, for the model; by default the first paragraph of the docstring.
-        timeout: Maximum time that a call may take, in seconds. Then it is stopped, and the model gets an error.
+        timeout_seconds: Maximum time that a call may take, in seconds. Then it is stopped, and the model gets an error.
         blocking: Whether the function runs in a thread. Use it for plain functions that wait or compute for long;
             other functions run in the event loop.
         cancellable: Whether an interrupt cancels it; the model then gets no result. By default it finishes.
@@ -272,14 +276,15 @@ def tool(
         TypeError: The function cannot be described to a model.
         ValueError: The name or the timeout is not valid.
     """
-    local = sys._getframe(1).f_locals  # annotations may name classes of the enclosing function
+    # Annotations may name classes of the enclosing function. Between it and this one is the frame of `check_options`.
+    local = sys._getframe(2).f_locals
 
     def make(decorated: Callable[..., Any]) -> Tool[..., Any]:
         return Tool(
             decorated,
             name=name,
             description=description,
-            timeout=timeout,
+            timeout_seconds=timeout_seconds,
             blocking=blocking,
             cancellable=cancellable,
             parameters=parameters,
@@ -300,8 +305,9 @@ class Toolbox:
         TypeError: Something cannot be a tool.
     """
 
+    @check_options
     def __init__(self, tools: Iterable[Tool[..., Any] | Callable[..., Any]] = ()) -> None:
-        local = sys._getframe(1).f_locals
+        local = sys._getframe(2).f_locals  # of the caller, as in `tool`
         if isinstance(tools, Tool) or callable(tools):
             raise TypeError(f"Toolbox({tools!r:.60}): expected several tools; write Toolbox([...])")
         self._tools: dict[str, Tool[..., Any]] = {}
@@ -325,7 +331,11 @@ class Toolbox:
         return [each.schema for each in self._tools.values()]
 
     def get(self, name: str) -> Tool[..., Any] | None:
-        """Return the tool of a name, or None."""
+        """Return the tool of a name, or None.
+
+        Args:
+            name: Name of the tool.
+        """
         return self._tools.get(name)
 
     def __iter__(self) -> Iterator[Tool[..., Any]]:
@@ -343,6 +353,9 @@ class Toolbox:
 
 def encode(value: object) -> str:
     """Return the result of a tool as text for the model: a string unchanged, anything else as JSON.
+
+    Args:
+        value: What the tool returned.
 
     Raises:
         TypeError: The value has no JSON form.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Literal
 
 import anyio
@@ -14,10 +15,22 @@ import msgspec
 
 from bargein.pipeline import Failure, Frame, Graph, Pipeline, Processor, Session
 from bargein.processors import BargeInLatency, TurnLatency
+from bargein.processors.observe.watch import Watch
+from bargein.services.brain import find_brains
 
+from ._resumption import ResumptionStore
 from .transport import Transport
 
-__all__ = ["BuildAgent", "Ending", "LiveSession", "RefusedError", "SessionLimits", "Sessions", "SessionsStatistics"]
+__all__ = [
+    "BuildAgent",
+    "Ending",
+    "LiveSession",
+    "RefusedError",
+    "SessionLimits",
+    "Sessions",
+    "SessionsStatistics",
+    "address_key",
+]
 
 log = logging.getLogger("bargein.sessions")
 
@@ -37,11 +50,14 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What a server, and each of its peers, may use.
 
     Raises:
-        ValueError: A limit is zero or negative. Only `max_wrong_messages` may be 0.
+        ValueError: A limit is zero or negative. Only `max_wrong_messages` and `resume_seconds` may be 0.
     """
 
     max_sessions: int = 100
     """Number of sessions at once. More peers are refused."""
+    max_per_address: int = 1000
+    """Number of peers from one network address at once: sessions, and as many connections that wait to begin. An IPv6
+    address counts with its whole network (/64). Behind a proxy all peers have the proxy's address."""
     max_session_seconds: float = 3600.0
     """Longest time that a session lasts, in seconds."""
     idle_seconds: float = 60.0
@@ -50,19 +66,27 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Time from the connection to the peer's first message, or to a WebRTC connection, in seconds."""
     max_message_bytes: int = 1 << 20
     """Largest message that a peer may send, in bytes."""
+    max_messages_per_second: float = 400.0
+    """Messages that a peer on a socket may send in a second, sound included. A typed text, a commit or an interrupt
+    counts as 10, since the agent acts on it. More are read later, so that one peer does not slow down the others. A
+    quarter of this number may come at once."""
     slow_seconds: float = 10.0
     """Time that a peer may take to read one message, in seconds. After it, the peer counts as gone."""
     max_wrong_messages: int = 10
     """Number of messages that may be wrong. Each is answered with an error; one more ends the session."""
     leave_seconds: float = 2.0
-    """Time that a session goes on after its peer has left, in seconds, so that tools end and history is complete."""
+    """Time for which a session continues after its peer has left, in seconds, so that tools end and history is
+    complete."""
+    resume_seconds: float = 60.0
+    """Time for which a conversation is kept after its peer's connection was lost, in seconds; 0 to keep none. At most
+    `max_sessions` conversations are kept, in memory."""
     drain_seconds: float = 10.0
     """Time that a session has to finish what it is saying when the server stops, in seconds."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             value: float = getattr(self, name)
-            if not value >= (0 if name == "max_wrong_messages" else 1e-3):
+            if not value >= (0 if name in ("max_wrong_messages", "resume_seconds") else 1e-3):
                 raise ValueError(f"SessionLimits({name}={value}): expected a positive number")
 
 
@@ -95,11 +119,17 @@ class LiveSession:
         """When it began, by AnyIO's clock, in seconds."""
         self.ending: Ending = "left"
         """How it ends, unless an exception ends it."""
+        self.replaced = False
+        """Whether its peer has come back on another connection."""
         self.limit = anyio.CancelScope()
         """The scope around the wait for the session's end. Its deadline is the latest end."""
 
     def end_within(self, seconds: float) -> None:
-        """Wait at most this long for the graph to end by itself."""
+        """Wait at most this long for the graph to end by itself.
+
+        Args:
+            seconds: Maximum wait in seconds.
+        """
         self.limit.deadline = min(self.limit.deadline, anyio.current_time() + seconds)
 
 
@@ -113,8 +143,8 @@ class Sessions:
         agent: Makes a new graph, of new processors, for each peer. It may raise `RefusedError`.
         limits: What the server and each peer may use.
         observe: Called with every `TurnLatency`, `BargeInLatency` and `Failure` of any session. It must not wait.
-        show_errors: Whether a peer is told what exception ended its session. Only for peers who are the developer:
-            exceptions may hold the texts of providers.
+        show_errors: Whether a peer is told what exception ended its session, and what each `Failure` says. Only for
+            peers who are the developer: exceptions and failures may hold the texts of providers.
     """
 
     def __init__(
@@ -126,18 +156,20 @@ class Sessions:
         show_errors: bool = False,
     ) -> None:
         self.agent = agent
-        """The function that makes the graph for each peer."""
+        """The function that makes the graph for each peer. Another one takes effect for the peers that come next."""
         self.limits = limits or SessionLimits()
         """What the server and each peer may use."""
         self.observe = observe
         """The function that is called with latencies and failures."""
         self.show_errors = show_errors
-        """Whether a peer is told what exception ended its session."""
+        """Whether a peer is told what exception ended its session, and what each `Failure` says."""
         self.failures: deque[Exception] = deque(maxlen=MAX_FAILURES)
         """The latest exceptions that ended sessions."""
         self.draining = False
         """Whether the server is stopping; then no more peers are taken."""
+        self._conversations = ResumptionStore(self.limits.resume_seconds, self.limits.max_sessions)
         self._live: dict[str, LiveSession | None] = {}  # None while the graph is being made
+        self._addresses = Counter[str]()  # sessions by `address_key`
         self._counts = dict.fromkeys(("opened", "refused", "failed", "expired"), 0)
         self._changed = anyio.Event()  # replaced each time, because several tasks may drain at once
 
@@ -159,18 +191,41 @@ class Sessions:
             return f"the server has {self.limits.max_sessions} sessions, which is its limit; try again later"
         return ""
 
-    def admit(self) -> None:
+    def admit(self, address: str = "") -> None:
         """Check that there is room for one more peer.
+
+        Args:
+            address: The peer's network address, with its port; empty if unknown.
 
         Raises:
             RefusedError: There is no room. The refusal is counted.
         """
-        if reason := self.refusal:
+        reason = self.refusal
+        if not reason and (key := address_key(address)) and self._addresses[key] >= self.limits.max_per_address:
+            reason = f"your address has {self._addresses[key]} sessions, which is its limit; end one of them"
+        if reason:
             self._counts["refused"] += 1
             raise RefusedError(reason)
 
+    def issue_token(self) -> str:
+        """Return a new token for `Transport.resume_token`; empty where conversations are not kept."""
+        return self._conversations.issue()
+
+    def can_resume(self, token: str) -> bool:
+        """Return whether a peer with this token can go on with its conversation."""
+        return bool(token) and (
+            self._find_session(token) is not None or self._conversations.has(token, anyio.current_time())
+        )
+
+    def _find_session(self, token: str) -> str | None:
+        """Return the name of the running session with this token, whose peer may not have been missed yet."""
+        return next((name for name, live in self.live.items() if token and live.transport.resume_token == token), None)
+
     async def run(self, transport: Transport) -> Ending:
         """Run one session until it has ended.
+
+        Args:
+            transport: The transport of the peer.
 
         Returns:
             How it ended. An exception of the session is in `failures`, and is not raised.
@@ -179,10 +234,17 @@ class Sessions:
             RefusedError: There is no room, or the agent function refuses this peer.
             ValueError: A peer of this name has a session already.
         """
-        self.admit()
-        name = transport.peer.name
+        if (old := self._find_session(transport.resumes)) is not None:
+            self.live[old].replaced = True
+            self.live[old].end_within(0)
+            while old in self._live:
+                await self._changed.wait()
+        self.admit(transport.peer.address)
+        name, address = transport.peer.name, address_key(transport.peer.address)
         if name in self._live:
             raise ValueError(f"{name!r} has a session already; give every peer its own name")
+        transport.show_errors = self.show_errors
+        self._addresses[address] += 1
         self._live[name] = None  # the place is taken before the graph is made, which may wait
         try:
             return await self._run(transport, name)
@@ -199,11 +261,18 @@ class Sessions:
             return "failed"
         finally:
             del self._live[name]
+            self._addresses[address] -= 1
+            self._addresses += Counter()  # without those that have no session left
             self._changed.set()
             self._changed = anyio.Event()
 
     async def _run(self, transport: Transport, name: str) -> Ending:
         graph = self._make_graph(transport)
+        brains = find_brains(graph)
+        histories = self._conversations.take(transport.resumes, anyio.current_time())
+        if len(histories) == len(brains):  # otherwise this is another agent
+            for brain, history in zip(brains, histories, strict=True):
+                brain.history = history
         self._counts["opened"] += 1
         async with graph.session(drain_seconds=self.limits.drain_seconds) as session:
             live = self._live[name] = LiveSession(transport, graph, session)
@@ -220,23 +289,20 @@ class Sessions:
                 else:  # leaving the block lets it finish
                     self._counts["expired"] += 1
                     live.ending = "expired"
+        if live.ending == "left" and (live.replaced or transport.may_return):
+            histories = [brain.history for brain in brains]
+            if any(history.has_begun for history in histories):
+                self._conversations.put(transport.resume_token, histories, anyio.current_time())
         return live.ending
 
     def _make_graph(self, transport: Transport) -> Graph:
         made = self.agent(transport)
         if self.observe is None:
             return made if isinstance(made, Graph) else Pipeline(made)
-        observe = self.observe
-
-        # It stands above the graph, where all events that come up arrive. It gives nothing: an event that a processor
-        # takes goes on to the processors above it anyway, so to give it again would count it twice.
-        def observer(frame: Failure | TurnLatency | BargeInLatency) -> None:
-            observe(frame)
-
-        return Pipeline(observer, made)
+        return Pipeline(Watch[Frame](self.observe, Failure, TurnLatency, BargeInLatency), made)
 
     def _on_left(self, live: LiveSession) -> None:
-        """End a session whose peer is gone: nobody hears what it might still say."""
+        """End a session whose peer is gone: the peer no longer hears the agent."""
         live.end_within(0 if live.ending == "drained" else self.limits.leave_seconds)
 
     def _end(self, live: LiveSession) -> None:
@@ -250,16 +316,46 @@ class Sessions:
             live.ending = "drained"
             live.end_within(0)
 
+    def finish(self) -> int:
+        """Let every running session finish what it is saying, and then end it. New peers are still taken.
+
+        Returns:
+            Number of sessions that end.
+        """
+        for live in self.live.values():
+            self._end(live)
+        return len(self.live)
+
     async def drain(self) -> None:
         """Take no more peers, let every session finish what it is saying, and wait until all have ended.
 
         Every session ends within `drain_seconds` and the bound of its cancellation.
         """
         self.draining = True
-        for live in self.live.values():
-            self._end(live)
+        self.finish()
         while self._live:
             await self._changed.wait()
+
+
+def address_key(address: str) -> str:
+    """Return what the peers of one place have in common: the host, or the /64 network of an IPv6 address.
+
+    Args:
+        address: A network address with its port, `host:port`; also a Unix socket's path.
+
+    Returns:
+        An empty string for an address that is unknown.
+    """
+    host = address.rpartition(":")[0] or address
+    try:
+        found = ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(found, IPv6Address):
+        if found.ipv4_mapped is not None:
+            return str(found.ipv4_mapped)
+        return str(IPv6Network((int(found) >> 64 << 64, 64)))
+    return str(found)
 
 
 def _describe(error: BaseException) -> str:

@@ -48,7 +48,7 @@ async def drain_on_signal(
 
 @contextmanager
 def _receive_signals(*signals: signal.Signals) -> Iterator[AsyncIterator[int]]:
-    """Give the signals that come while the block runs."""
+    """Yield the signals that come while the block runs."""
     with ExitStack() as stack:
         try:
             received: AsyncIterator[int] = stack.enter_context(anyio.open_signal_receiver(*signals))
@@ -59,7 +59,7 @@ def _receive_signals(*signals: signal.Signals) -> Iterator[AsyncIterator[int]]:
 
 @contextmanager
 def _receive_in_handler(*signals: signal.Signals) -> Iterator[AsyncIterator[int]]:
-    """Give the signals by handlers of the interpreter.
+    """Yield the signals by handlers of the interpreter.
 
     The interpreter runs them in the main thread between two instructions. `call_soon_threadsafe` wakes the loop; that
     a signal ends the loop's wait at all is what `signal.set_wakeup_fd` does, which asyncio sets on Windows since 3.8.

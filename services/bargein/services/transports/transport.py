@@ -19,7 +19,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     """The peer's network address, as far as it is known."""
     params: Mapping[str, str] = {}
-    """Parameters that the peer gave when it came: the query of its URL, and the `wishes` of its first message."""
+    """Parameters that the peer sent when it connected: the query of its URL, and the `params` of its first message."""
 
     def __repr__(self) -> str:
         # Without the parameters, which may hold a token and must not reach a log.
@@ -38,7 +38,7 @@ class Transport:
     peer: Peer
     """The other end of the connection."""
     source: Processor
-    """Gives the peer's frames: `PeerJoined`, then the user's `Audio`, and depending on the peer `Video`, `Image`,
+    """Sends the peer's frames: `PeerJoined`, then the user's `Audio`, and depending on the peer `Video`, `Image`,
     `UserText`, `Commit` and `Interrupt`, and at last `PeerLeft`. When it returns, the session ends.
 
     Sound that the graph does not take in time is dropped, the oldest first, and counted as `overflow_dropped` of the
@@ -50,17 +50,28 @@ class Transport:
     is older, down to the peer's own buffers. A peer that can read also gets a message for each `control.SinkEvent`."""
     failure: str = ""
     """The exception that ended the session, in one line; empty unless the peer may know it (`Sessions.show_errors`)."""
+    resume_token: str = ""
+    """What the peer may present to go on with this conversation after a lost connection; empty where it cannot."""
+    resumes: str = ""
+    """The token that the peer presented; empty for a new conversation."""
+    show_errors: bool = False
+    """Whether the peer may read what a `Failure` says. If not, it reads a general sentence. `Sessions` sets it."""
     on_left: Callable[[], None] | None = None
     """The function that a transport calls when its peer is gone. `Sessions` sets it, to end the session soon."""
+
+    @property
+    def may_return(self) -> bool:
+        """Whether the peer was lost, and has a `resume_token` to come back with."""
+        return False
 
 
 class MayBeSilent(Processor):
     """Stands first in a sink and declares that sound may come, so that a graph without sound passes the link check.
 
-    An agent may be silent: one that only writes, or only listens. This processor gives no sound itself. It takes
+    An agent may be silent: one that only writes, or only listens. This processor sends no sound itself. It takes
     `Interrupt`, which every graph can give.
     """
 
     def process(self, frame: Interrupt) -> Iterator[Audio]:
-        """Give nothing."""
+        """Yield nothing."""
         yield from ()

@@ -33,7 +33,7 @@ async def test_as_it_stands_or_by_a_function() -> None:
 
 @pytest.mark.parametrize("given", ["", "two words", "über", 7, None])
 async def test_what_is_no_token(given: object) -> None:
-    """Is refused, so that it is asked for again; and what it is, is not printed."""
+    """The value is refused, so that it is requested again. It is not printed."""
     with pytest.raises(SocketRefusedError, match="X: no token: ") as refused:
         await fetch_token("X", lambda: given)  # type: ignore[arg-type, return-value]
     assert "two words" not in str(refused.value)

@@ -94,7 +94,7 @@ def test_contexts_are_told_apart() -> None:
 
 
 def test_what_was_called_off_is_left_out() -> None:
-    """And is called off once, if it was not over."""
+    """The context is cancelled once, unless it had ended."""
     protocol = begun("c", "d")
     assert [json.loads(message) for message in protocol.cancel("c")] == [{"context_id": "c", "cancel": True}]
     late = protocol.receive(chunk(3))
@@ -210,7 +210,7 @@ async def test_a_close_in_the_middle_is_told(code: int) -> None:
 
 
 async def test_a_malformed_message_is_told() -> None:
-    """And the socket is closed."""
+    """The socket is closed."""
 
     async def script(socket: Socket) -> None:
         await socket.send("{")

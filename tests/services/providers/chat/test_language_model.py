@@ -136,7 +136,7 @@ def test_servers_differ(wire: list[bytes], pieces: list[str]) -> None:
 @pytest.mark.parametrize(
     ("wire", "kind", "says"),
     [
-        (b"data: {broken\n\n", "unreadable", "cannot be read: '{broken'"),
+        (b"data: {broken\n\n", "unreadable", "cannot be read, 7 characters of it"),
         (b"data: [1]\n\n", "unreadable", "cannot be read"),
         (b'data: {"error": {"message": "boom", "code": 502}}\n\n', "server", "boom"),
         (b'data: {"error": "boom"}\n\n', "server", "boom"),
@@ -567,7 +567,7 @@ def test_it_must_be_open(backend: str) -> None:
 
 
 async def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who lacks httpx is told which extra has it."""
+    """Without httpx, the error names the extra that contains it."""
     monkeypatch.setitem(sys.modules, "httpx", None)
     with pytest.raises(ModuleNotFoundError, match=r"bargein\[http\]"):
         async with ChatCompletions("m", url="http://localhost:1"):

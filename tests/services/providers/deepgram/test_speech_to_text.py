@@ -193,7 +193,7 @@ async def test_a_pause_keeps_the_socket_alive() -> None:
 
 
 async def test_two_utterances_have_a_socket_each() -> None:
-    """And may be open at once."""
+    """Both sockets may be open at once."""
 
     async def script(socket: Socket) -> None:
         taken = await until_over(socket)
@@ -275,7 +275,7 @@ async def test_a_close_in_the_middle_is_told(early: bool) -> None:
 
 
 async def test_a_malformed_message_is_told() -> None:
-    """And the socket is closed."""
+    """The socket is closed."""
 
     async def script(socket: Socket) -> None:
         await socket.send("{")

@@ -245,7 +245,7 @@ async def test_a_close_in_the_middle_is_told(code: int, sound: bool) -> None:
 
 
 async def test_a_malformed_message_is_told() -> None:
-    """And the socket is closed."""
+    """The socket is closed."""
 
     async def script(socket: Socket) -> None:
         await socket.send("{")

@@ -1,4 +1,5 @@
-"""A server that says anything at any time: nothing breaks, and when it comes to its senses the conversation goes on."""
+"""A server that says anything at any time: nothing breaks, and when it comes to its senses the conversation
+continues."""
 
 from __future__ import annotations
 

@@ -123,7 +123,8 @@ def live(messages: Any) -> list[str]:
     ],
 )
 def test_responses_are_told_apart_by_order(messages: list[dict[str, Any]], turns: str) -> None:
-    """By `interrupted`, `turnComplete`, and sound after `generationComplete`; a boundary is of what came before it."""
+    """`interrupted`, `turnComplete` and sound after `generationComplete` are boundaries. A boundary belongs to what
+    came before it."""
     both = Both()
     both(*messages)
     assert " ".join(map("".join, both.turns)) == turns
@@ -252,7 +253,7 @@ def test_a_transcript_that_comes_after_the_answer_has_its_place() -> None:
 
 
 def test_what_was_not_answered_is_final_all_the_same() -> None:
-    """And the next words are another item."""
+    """The next words are another item."""
     both = Both()
     both(heard("Hm"), OVER, heard("Hello", finished=True))
     assert [(event.item_id, event.final) for event in both.of(Transcribed)] == [
@@ -274,7 +275,7 @@ def test_activity_that_the_server_tells() -> None:
 
 
 def test_calls() -> None:
-    """Of the present turn; answered with their names; those without an id are answered without."""
+    """Calls of the present turn are answered with their names. Calls without an id are answered without one."""
     both = Both(background={"slow": "WHEN_IDLE"})
     calls = [{"id": "c1", "name": "quick", "args": {"a": 1}}, {"name": "slow"}]
     both({"toolCall": {"functionCalls": calls}}, {"toolCallCancellation": {"ids": ["c1", "c9"]}})
@@ -386,7 +387,7 @@ def test_an_earlier_conversation() -> None:
 
 
 def test_text_goes_with_the_request_for_an_answer() -> None:
-    """By itself it would interrupt. Instructions are said last."""
+    """Text alone would interrupt. Instructions come last."""
     protocol = Both().protocol
     assert sent(protocol.text("one")) == sent(protocol.text("two")) == []
     (message,) = sent(protocol.respond("briefly"))
@@ -510,7 +511,7 @@ def test_a_commit_without_sound_asks_all_the_same() -> None:
 
 
 def test_text_ends_an_activity() -> None:
-    """And the newest picture goes with it."""
+    """The newest picture is sent with it."""
     protocol = Both(turn_detection=None).protocol
     assert live(protocol.image(b"old", "jpeg")) == live(protocol.image(b"new", "jpeg")) == []
     list(protocol.text("what is this?"))

@@ -51,7 +51,7 @@ def said(harness: Harness, response: str) -> str:
 
 async def until(harness: Harness, outcome: str = "completed") -> ResponseEnded:
     """The next response that ends so."""
-    while (ended := await harness.next(ResponseEnded, within=120)).outcome != outcome:
+    while (ended := await harness.next(ResponseEnded, within_seconds=120)).outcome != outcome:
         pass
     return ended
 
@@ -64,7 +64,7 @@ async def test_an_interrupt_drops_the_rest_and_the_next_question_takes_its_place
     peer = ScriptedGemini(STORY, "Yes?", pace_seconds=0.3)
     async with session(model(peer)) as harness:
         await harness.send(UserText(text="tell me"))
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         await anyio.sleep(2)
         before = len(peer.received)
         harness.interrupt()
@@ -86,7 +86,7 @@ async def test_a_boundary_of_the_old_turn_is_no_boundary_of_the_new() -> None:
     peer = ScriptedGemini(STORY, STORY, "Yes?", pace_seconds=0.3)
     async with session(model(peer)) as harness:
         await harness.send(UserText(text="tell me"))
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         harness.interrupt()
         await harness.send(UserText(text="another one"))
         await anyio.sleep(0.001)  # it has been asked
@@ -108,7 +108,7 @@ async def test_the_server_interrupts() -> None:
     brain = model(peer)
     async with session(brain) as harness:
         await harness.send(UserText(text="tell me"))
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         await anyio.sleep(2)
         await harness.play(list(framed(VOICE, rate=16_000)))
         await until(harness)
@@ -146,7 +146,7 @@ async def test_the_server_does_not_interrupt_where_it_must_not() -> None:
     peer = ScriptedGemini(STORY)
     async with session(model(peer, turn_detection={"type": "server_vad", "interrupt_response": False})) as harness:
         await harness.send(UserText(text="tell me"))
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         for frame in framed(tone(300, 500, rate=16_000), rate=16_000):
             await harness.send(frame)
         await anyio.sleep(1)
@@ -160,7 +160,7 @@ async def test_typed_text_waits_until_the_reply_was_heard() -> None:
     peer = ScriptedGemini("One two three four.", "Five.")
     async with session(model(peer)) as harness:
         await harness.send(UserText(text="count"))
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         await harness.send(UserText(text="go on"))
         await until(harness)
         await until(harness)
@@ -182,7 +182,7 @@ async def test_push_to_talk() -> None:
             await harness.send(frame)
             await anyio.sleep(0.02)
         assert said(harness, (await until(harness)).response_id) == "Certainly."
-        fields = [next(iter(each)) for each in peer.sent("realtime_input")]
+        fields = [next(iter(each)) for each in peer.find_sent("realtime_input")]
         assert [each for each in fields if each != "audio"][:2] == ["activityStart", "activityEnd"]
         assert harness.session.epoch == 0
         await harness.session.cancel()
@@ -193,7 +193,7 @@ async def test_an_interrupt_reaches_the_server_where_the_user_says_when_they_spe
     peer = ScriptedGemini(STORY, "Yes?", pace_seconds=0.3)
     async with session(model(peer, turn_detection=None)) as harness:
         await harness.send(UserText(text="tell me"))
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         harness.interrupt()
         await anyio.sleep(0.1)
         assert peer.turns[0].interrupted
@@ -210,7 +210,7 @@ async def test_a_detector_above_begins_the_activity() -> None:
         frames = list(framed(tone(300, 200, rate=16_000), rate=16_000))
         await harness.send(*frames[:2], SpeechStarted(item_id="u"), *frames[2:], Commit())
         await until(harness)
-        fields = [next(iter(each)) for each in peer.sent("realtime_input")]
+        fields = [next(iter(each)) for each in peer.find_sent("realtime_input")]
         assert fields == ["activityStart", *["audio"] * 10, "activityEnd"]
         assert harness.of(SpeechStarted)
         await harness.session.cancel()
@@ -245,7 +245,7 @@ async def test_a_source_that_pauses() -> None:
             await harness.send(frame)
             await anyio.sleep(0.02)
         assert said(harness, (await until(harness)).response_id) == "Certainly."
-        assert peer.sent("realtime_input", "audioStreamEnd") == [True]
+        assert peer.find_sent("realtime_input", "audioStreamEnd") == [True]
         await harness.session.cancel()
 
 
@@ -257,7 +257,7 @@ async def test_video_is_sampled() -> None:
         for at in range(50):
             await harness.send(Video(data=b"jpeg", format="jpeg", pts=at * 100_000_000))
         await anyio.sleep(1)
-        pictures = peer.sent("realtime_input", "video")
+        pictures = peer.find_sent("realtime_input", "video")
         assert 9 <= len(pictures) <= 11
         assert {picture["mimeType"] for picture in pictures} == {"image/jpeg"}
         await harness.session.cancel()
@@ -272,12 +272,12 @@ async def test_it_writes() -> None:
         assert said(harness, ended.response_id) == "Good morning to you."
         assert harness.of(Text)[-1].final
         assert harness.of(Audio) == []
-        assert peer.sent("setup", "generationConfig", "responseModalities") == [["TEXT"]]
+        assert peer.find_sent("setup", "generationConfig", "responseModalities") == [["TEXT"]]
         await harness.session.cancel()
 
 
 async def test_newer_models_are_written_to_live() -> None:
-    """And hear nothing while a call is unanswered."""
+    """They get no audio while a call is unanswered."""
     peer = ScriptedGemini([ToolCall(call_id="", name="clock", arguments="{}")], "Noon.")
 
     @tool
@@ -291,9 +291,9 @@ async def test_newer_models_are_written_to_live() -> None:
             await harness.send(frame)
             await anyio.sleep(0.02)
         assert said(harness, (await until(harness)).response_id) == "Noon."
-        assert peer.sent("realtime_input", "text") == ["what time is it?"]
+        assert peer.find_sent("realtime_input", "text") == ["what time is it?"]
         assert harness.of(Disconnected) == []
-        assert len(peer.sent("realtime_input", "audio")) == 150, "what waited was sent"
+        assert len(peer.find_sent("realtime_input", "audio")) == 150, "what waited was sent"
         await harness.session.cancel()
 
 
@@ -315,7 +315,7 @@ async def test_two_models_with_one_history() -> None:
 
 
 async def test_a_tool_that_an_interrupt_calls_off() -> None:
-    """Of a model that may hear nothing while it waits, it is told that no answer comes; then it hears again."""
+    """A model that may get no audio while it waits is sent that no answer comes. Then it gets audio again."""
 
     @tool(cancellable=True)
     async def look() -> str:
@@ -376,15 +376,15 @@ async def test_a_call_that_the_server_takes_back() -> None:
 
     async with session(model(peer, tools=[slow])) as harness:
         await harness.send(UserText(text="do it"))
-        await harness.next(ToolCall, within=30)
+        await harness.next(ToolCall, within_seconds=30)
         assert peer.session is not None
         await anyio.sleep(1)
         await peer.session.interrupt()
-        finished = await harness.next(ToolFinished, within=5)
+        finished = await harness.next(ToolFinished, within_seconds=5)
         assert finished.cancelled
         await anyio.sleep(30)
         assert ended == ["called off"]
-        assert peer.sent("tool_response") == []
+        assert peer.find_sent("tool_response") == []
         await harness.send(UserText(text="well?"))
         assert said(harness, (await until(harness)).response_id) == "Yes?"
         await harness.session.cancel()
@@ -409,14 +409,14 @@ async def test_tools_that_the_model_talks_beside(when: Any) -> None:
         ended = await until(harness)
         assert said(harness, ended.response_id) == "I will see to it. Meanwhile, how are you?"
         await anyio.sleep(10)
-        (answer,) = peer.sent("tool_response", "functionResponses")
+        (answer,) = peer.find_sent("tool_response", "functionResponses")
         assert answer[0]["scheduling"] == when
         assert [turn.words for turn in peer.turns[1:]] == ([] if when == "SILENT" else [["It", "is", "done."]])
         await harness.session.cancel()
 
 
 async def test_a_question_beside_a_tool() -> None:
-    """Is not kept waiting for it."""
+    """The question does not wait for the tool."""
     peer = ScriptedGemini(
         ["Yes.", ToolCall(call_id="", name="order", arguments="{}")], "Ordered soon.", "Blue.", "Done."
     )
@@ -441,7 +441,7 @@ async def test_a_slow_tool_is_no_silence_of_the_providers() -> None:
     """Nor is a long reply, which it presumes to play."""
     peer = ScriptedGemini([ToolCall(call_id="", name="slow", arguments="{}")], " ".join([STORY] * 4))
 
-    @tool(timeout=60)
+    @tool(timeout_seconds=60)
     async def slow() -> str:
         await anyio.sleep(40)
         return "done"
@@ -463,31 +463,31 @@ async def test_the_session_goes_on_when_the_server_leaves() -> None:
     peer = ScriptedGemini("One two three four five six.", "Seven.")
     async with session(model(peer)) as harness:
         await harness.send(UserText(text="count"))
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         await peer.go_away(50)
         await anyio.sleep(1)
         assert peer.connections == 1, "it speaks"
-        await harness.next(Disconnected, within=10)
+        await harness.next(Disconnected, within_seconds=10)
         await harness.send(UserText(text="go on"))
         assert said(harness, (await until(harness)).response_id) == "Seven."
         assert peer.connections == 2
-        setups = peer.sent("setup", "sessionResumption")
+        setups = peer.find_sent("setup", "sessionResumption")
         assert setups[0] == {}
         assert setups[1] == {"handle": "h-2"}
-        contents = peer.sent("client_content", "turns")
+        contents = peer.find_sent("client_content", "turns")
         assert [content[0]["parts"][0]["text"] for content in contents] == ["count", "go on"]
         assert [frame.clean for frame in harness.of(Disconnected)] == [True]
         await harness.session.cancel()
 
 
 async def test_a_server_that_leaves_while_it_speaks() -> None:
-    """At the latest before its time is over; what was being said has failed, and the conversation goes on."""
+    """At the latest before its time is over; what was being said has failed, and the conversation continues."""
     peer = ScriptedGemini(" ".join([STORY] * 3), "Yes?")
     async with session(model(peer)) as harness:
         await harness.send(UserText(text="tell me"))
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         await peer.go_away(10)
-        await harness.next(Disconnected, within=11)
+        await harness.next(Disconnected, within_seconds=11)
         assert peer.connections >= 1
         await harness.send(UserText(text="go on"))
         assert said(harness, (await until(harness)).response_id) == "Yes?"
@@ -501,7 +501,7 @@ async def test_the_limit_of_a_connection() -> None:
         await harness.next(Connected)
         await anyio.sleep(3600)
         assert 6 <= peer.connections <= 7
-        assert all(setup.get("handle") for setup in peer.sent("setup", "sessionResumption")[1:])
+        assert all(setup.get("handle") for setup in peer.find_sent("setup", "sessionResumption")[1:])
         assert peer.open_connections == 1
         await harness.session.cancel()
 
@@ -519,7 +519,7 @@ async def test_a_handle_that_is_no_good() -> None:
         await harness.send(UserText(text="still there?"))
         assert said(harness, (await until(harness)).response_id) == "Yes?"
         assert peer.connections == 3
-        history, question = peer.sent("client_content")[1:]
+        history, question = peer.find_sent("client_content")[1:]
         assert history["turnComplete"] is False
         assert [turn["parts"][0]["text"] for turn in history["turns"]] == ["hello", "Hello there."]
         assert len(question["turns"]) == 1
@@ -538,7 +538,7 @@ async def test_closes_that_pass(code: int) -> None:
         await harness.send(UserText(text="still there?"))
         await until(harness)
         assert peer.connections == 2
-        assert peer.sent("setup", "sessionResumption")[1]["handle"]
+        assert peer.find_sent("setup", "sessionResumption")[1]["handle"]
         await harness.session.cancel()
 
 
@@ -585,7 +585,7 @@ async def test_who_is_refused() -> None:
 
 
 async def test_garbage_is_told_and_survived() -> None:
-    """Each message that cannot be read is a `Failure`, and the conversation goes on."""
+    """Each message that cannot be read is a `Failure`, and the conversation continues."""
     peer = ScriptedGemini("Yes?")
     async with session(model(peer)) as harness:
         await harness.next(Connected)
@@ -606,9 +606,9 @@ async def test_settings_change_by_a_new_connection() -> None:
         await harness.send(UserText(text="hello"))
         await until(harness)
         await harness.send(Configure(instructions="Be brief.", voice="Puck"))
-        await harness.next(Disconnected, within=10)
+        await harness.next(Disconnected, within_seconds=10)
         await anyio.sleep(1)
-        changed = peer.sent("setup")[1]
+        changed = peer.find_sent("setup")[1]
         assert changed["systemInstruction"]["parts"] == [{"text": "Be brief."}]
         assert changed["generationConfig"]["speechConfig"]["voiceConfig"]["prebuiltVoiceConfig"]["voiceName"] == "Puck"
         assert changed["sessionResumption"]["handle"]
@@ -628,7 +628,7 @@ async def test_a_session_of_another_day() -> None:
     async with session(model(peer, resume=first.resumption)) as harness:
         await harness.send(UserText(text="again"))
         assert said(harness, (await until(harness)).response_id) == "Welcome back."
-        assert peer.sent("setup", "sessionResumption", "handle") == ["h-2"]
+        assert peer.find_sent("setup", "sessionResumption", "handle") == ["h-2"]
         await harness.session.cancel()
 
 
@@ -640,7 +640,7 @@ async def test_the_sound_of_a_gap_is_sent() -> None:
         await peer.close(1006)
         await harness.send(*framed(VOICE, rate=16_000))
         await until(harness)
-        assert len(peer.sent("realtime_input", "audio")) == 100
+        assert len(peer.find_sent("realtime_input", "audio")) == 100
         assert harness.of(Interrupt) == []
         await harness.session.cancel()
 
@@ -657,14 +657,14 @@ async def test_what_was_being_said_when_the_connection_broke_is_heard() -> None:
             if at == 20:
                 await peer.close(1006)
         assert said(harness, (await until(harness)).response_id) == "Yes?"
-        assert 100 < len(peer.sent("realtime_input", "audio")) <= 100 + 21
+        assert 100 < len(peer.find_sent("realtime_input", "audio")) <= 100 + 21
         assert [turn.words for turn in peer.turns] == [["Yes?"]]
         await anyio.sleep(5)
-        before = len(peer.sent("realtime_input", "audio"))
+        before = len(peer.find_sent("realtime_input", "audio"))
         await peer.close(1006)
         await anyio.sleep(5)
         assert peer.connections == 3
-        assert len(peer.sent("realtime_input", "audio")) - before <= 100, "silence since the answer began"
+        assert len(peer.find_sent("realtime_input", "audio")) - before <= 100, "silence since the answer began"
         assert len(peer.turns) == 1
         await harness.session.cancel()
 
@@ -676,10 +676,10 @@ async def test_a_commit_outlives_its_connection() -> None:
         await harness.next(Connected)
         await harness.send(*framed(tone(300, 500, rate=16_000), rate=16_000), Commit())
         await anyio.sleep(1)
-        assert peer.sent("realtime_input", "activityEnd") == [{}]
+        assert peer.find_sent("realtime_input", "activityEnd") == [{}]
         await peer.close(1006)
         assert said(harness, (await until(harness)).response_id) == "Certainly."
-        fields = [next(iter(each)) for each in peer.sent("realtime_input")]
+        fields = [next(iter(each)) for each in peer.find_sent("realtime_input")]
         assert fields == ["activityStart", *["audio"] * 25, "activityEnd"] * 2
         await harness.session.cancel()
 
@@ -712,7 +712,7 @@ async def test_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_an_ephemeral_token() -> None:
-    """Goes to the constrained interface, and is asked for anew by each connection."""
+    """Goes to the constrained interface, and is asked for again by each connection."""
     given = iter(("auth_tokens/1", "auth_tokens/2"))
 
     async def fetch() -> str:
@@ -734,7 +734,7 @@ async def test_an_ephemeral_token() -> None:
 
 
 async def test_vertex() -> None:
-    """By a function that may block: it runs in a thread."""
+    """The token function may block, so it runs in a thread."""
     peer = ScriptedGemini()
     options = {"project": "p", "token": lambda: "bearer", "model": "gemini-live-2.5-flash"}
     endpoint = await asked(peer, **options, location="europe-west4")
@@ -743,7 +743,7 @@ async def test_vertex() -> None:
         "google.cloud.aiplatform.v1beta1.LlmBidiService/BidiGenerateContent"
     )
     assert endpoint.headers == {"Authorization": "Bearer bearer"}
-    assert peer.sent("setup", "model") == [
+    assert peer.find_sent("setup", "model") == [
         "projects/p/locations/europe-west4/publishers/google/models/gemini-live-2.5-flash"
     ]
     assert (await asked(peer, **options, location="global")).url.startswith("wss://aiplatform.googleapis.com/")
@@ -752,7 +752,7 @@ async def test_vertex() -> None:
 
 
 async def test_a_token_that_cannot_be_had() -> None:
-    """Is asked for again, and at last the reason is told."""
+    """The token is requested again, and at last the reason is reported."""
     asks: list[int] = []
 
     def fetch() -> str:

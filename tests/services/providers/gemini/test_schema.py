@@ -56,7 +56,7 @@ def test_types_are_in_capitals() -> None:
 
 
 def test_several_kinds() -> None:
-    """Are choices."""
+    """Several types become choices."""
 
     def put(value: int | str) -> None:
         """Put."""

@@ -310,7 +310,7 @@ class Session:
         await close()
 
     async def _event(self, name: str, fields: dict[str, Any]) -> bool:
-        """Take an event; says whether the session goes on."""
+        """Take an event; says whether the session continues."""
         try:
             self.check(name, fields)
         except OrderError as error:

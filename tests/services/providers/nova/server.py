@@ -104,7 +104,7 @@ class Server:
 
     # What it says -------------------------------------------------------------------------------------------------
 
-    async def answer(self, status: int = 200, **headers: str) -> None:
+    async def answer(self, status: int | str = 200, **headers: str) -> None:
         await self.requested()
         named = [(name.replace("_", "-"), value) for name, value in headers.items()]
         self.h2.send_headers(1, [(":status", str(status)), *named])

@@ -40,7 +40,7 @@ async def answered(bedrock: BedrockPeer, **options: Any) -> Harness:
     async with bedrock.serve():
         async with Harness(bedrock.model(reconnect=PATIENCE, **options)) as harness:
             await harness.send(UserText(text="Hello."))
-            ended = await harness.next(ResponseEnded, within=10)
+            ended = await harness.next(ResponseEnded, within_seconds=10)
             assert ended.outcome == "completed"
             await harness.end()
     return harness
@@ -98,7 +98,7 @@ def test_who_is_not_let_in(run: Any, who: Credentials, says: str, caplog: pytest
         async with bedrock.serve():
             with pytest.raises(RealtimeError, match=says) as told:
                 async with Harness(bedrock.model(who)) as harness:
-                    assert (await harness.next(Disconnected, within=10)).final
+                    assert (await harness.next(Disconnected, within_seconds=10)).final
                     await anyio.sleep(1)
             assert len(bedrock.requests) == 1
         for secret in (who.access_key, who.secret_key, who.token or who.access_key):
@@ -127,14 +127,14 @@ def test_credentials_expire(run: Any) -> None:
 
 @pytest.mark.parametrize("fault", ["goaway", "reset", "hang up", "damaged", "cut off", "ends"])
 def test_the_connection_breaks(run: Any, fault: str) -> None:
-    """However it does, another one is made, and the conversation goes on."""
+    """However it does, another one is made, and the conversation continues."""
 
     async def test() -> None:
         peer = Peer("One.", "Two.", pace=0.0)
         bedrock = BedrockPeer(peer)
         async with bedrock.serve(), Harness(bedrock.model(reconnect=PATIENCE)) as harness:
             await harness.send(UserText(text="First."))
-            await harness.next(ResponseEnded, within=10)
+            await harness.next(ResponseEnded, within_seconds=10)
             await anyio.sleep(0.1)
             server = bedrock.server
             assert server is not None
@@ -152,7 +152,7 @@ def test_the_connection_breaks(run: Any, fault: str) -> None:
                     await server.end()
                 case "ends":
                     await server.end()
-            gone = await harness.next(Disconnected, within=10)
+            gone = await harness.next(Disconnected, within_seconds=10)
             assert not gone.final
             says = {
                 "goaway": "maintenance",
@@ -163,9 +163,9 @@ def test_the_connection_breaks(run: Any, fault: str) -> None:
                 "ends": "the server ended the stream",
             }
             assert says[fault] in gone.reason
-            await harness.next(Connected, within=10)
+            await harness.next(Connected, within_seconds=10)
             await harness.send(UserText(text="Second."))
-            ended = await harness.next(ResponseEnded, within=10)
+            ended = await harness.next(ResponseEnded, within_seconds=10)
             assert ended.outcome == "completed"
             await harness.session.cancel()
         assert len(peer.sessions) == 2
@@ -176,7 +176,7 @@ def test_the_connection_breaks(run: Any, fault: str) -> None:
 
 
 def test_a_server_that_does_not_read(run: Any) -> None:
-    """Is sent no more than it has room for; sound is lost and counted, and the session still ends in time."""
+    """It is sent no more than it has room for. Sound is lost and counted, and the session still ends in time."""
 
     async def test() -> None:
         bedrock = BedrockPeer(Peer())
@@ -184,7 +184,7 @@ def test_a_server_that_does_not_read(run: Any) -> None:
         async with bedrock.serve():
             model = bedrock.model(reconnect=ReconnectPolicy(gap_seconds=2))
             async with Harness(model) as harness:
-                await harness.next(Connected, within=10)
+                await harness.next(Connected, within_seconds=10)
                 for _ in range(8):
                     await harness.send(Audio(samples=np.zeros(16_000, np.int16), rate=16_000))
                     await anyio.sleep(0.02)

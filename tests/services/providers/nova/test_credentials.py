@@ -51,7 +51,7 @@ async def test_a_function_is_asked_each_time(kind: str) -> None:
 
 
 async def test_those_that_renew_themselves() -> None:
-    """Are those of the moment, with their token."""
+    """Each connection uses the current credentials, with their token."""
     count = 0
 
     def refresh() -> dict[str, str]:
@@ -73,7 +73,7 @@ async def test_those_that_renew_themselves() -> None:
 
 
 async def test_the_environment(nowhere: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Is where botocore looks first."""
+    """botocore looks there first."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDENV")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "t")
@@ -109,6 +109,6 @@ async def test_none_are_found(nowhere: pathlib.Path) -> None:
 
 
 def test_what_is_no_source() -> None:
-    """Is refused at once, and not repeated."""
+    """It is refused at once, and the error does not repeat it."""
     with pytest.raises(TypeError, match="got tuple; expected Credentials"):
         credentials_provider(("AKID", "secret"))  # type: ignore[arg-type]

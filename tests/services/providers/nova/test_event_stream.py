@@ -66,7 +66,7 @@ def test_botocore_reads_what_is_written(message: Message) -> None:
 @settings(deadline=None)
 @given(MESSAGES)
 def test_what_is_written_is_read(message: Message) -> None:
-    """And nothing is left over."""
+    """No bytes are left over."""
     read = decode(encode(*message))
     assert read == message
     assert [type(value) for value in read.headers.values()] == [type(value) for value in message.headers.values()]
@@ -138,7 +138,7 @@ def test_headers_that_cannot_be_read(headers: bytes) -> None:
 
 
 def test_small_numbers_are_read() -> None:
-    """Of 8, 16 and 32 bits, with a sign: others write them."""
+    """Other writers use signed integers of 8, 16 and 32 bits."""
     headers = b"\x01a\x02\xff\x01b\x03\xff\xfe\x01c\x04\xff\xff\xff\xfd"
     assert decode(_message(headers)).headers == {"a": -1, "b": -2, "c": -3}
 
@@ -163,7 +163,7 @@ def test_what_is_no_message() -> None:
 
 
 def test_what_has_no_room() -> None:
-    """Is refused before it is sent."""
+    """It is refused before it is sent."""
     with pytest.raises(ValueError, match="name of 256 bytes"):
         encode_header("n" * 256, True)
     with pytest.raises(ValueError, match="header of 32768 bytes"):

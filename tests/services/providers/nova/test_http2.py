@@ -93,7 +93,7 @@ async def test_both_flow_at_once() -> None:
 
 
 async def test_a_sender_waits_for_the_peer() -> None:
-    """Who does not read gets no more than it asked for; when it reads, the rest comes."""
+    """A peer that does not read gets no more than its window. When it reads, the rest comes."""
     sent: list[int] = []
 
     async def serve(server: Server) -> None:
@@ -255,7 +255,7 @@ async def test_it_breaks_while_somebody_waits() -> None:
 
 
 async def test_a_peer_that_is_not_there_any_more() -> None:
-    """Is noticed, though nothing is sent and nothing is lost; one that only has nothing to say is not taken for it."""
+    """A dead peer is noticed although nothing is sent and nothing is lost. An idle peer is not mistaken for one."""
     deaf = anyio.Event()
 
     async def serve(server: Server) -> None:
@@ -355,3 +355,15 @@ async def test_no_key_is_in_a_log(caplog: pytest.LogCaptureFixture) -> None:
         assert encoded in request._unsent
         assert secret.decode() not in caplog.text
         assert repr(encoded)[2:-1] not in caplog.text
+
+
+@pytest.mark.parametrize("status", ["abc", "20", "2000", "², ", "9" * 5_000])
+async def test_a_status_that_is_not_a_number(status: str) -> None:
+    """It ends the exchange with a sentence, as every other violation of the protocol."""
+
+    async def serve(server: Server) -> None:
+        await server.answer(status)
+
+    async with talking(serve) as talk:
+        with pytest.raises(SocketClosedError, match=r"1002 .*which is not a number of three digits"):
+            await talk.answered()

@@ -133,7 +133,7 @@ def test_a_block_may_come_in_pieces() -> None:
 
 
 def test_many_turns_of_one_completion() -> None:
-    """Have names of their own, also without anything of the user's between them."""
+    """They have their own ids, also without any input of the user between them."""
     service = Service()
     for number in (1, 2, 3):
         assert told(service.preview("Yes."))[0] == f"ResponseBegan {number}"
@@ -166,7 +166,7 @@ def test_words_while_the_agent_speaks_need_no_answer() -> None:
 
 
 def test_what_was_spoken_in_other_words() -> None:
-    """Is told when all of it has been spoken; and it is the text, where none was announced."""
+    """It is reported when all of it has been spoken. It is the text if none was announced."""
     service = Service()
     service.preview("It's 12.")
     service.preview("Bye.")
@@ -315,7 +315,7 @@ def test_what_it_costs() -> None:
     ],
 )
 def test_failures_end_the_connection(data: bytes, says: str) -> None:
-    """And are told in the service's words."""
+    """The error has the service's words."""
     (fault,) = NovaProtocol(url="x").receive(data)
     assert isinstance(fault, ProtocolFault)
     assert (fault.message, fault.broken, fault.fatal) == (says, True, False)
@@ -323,7 +323,7 @@ def test_failures_end_the_connection(data: bytes, says: str) -> None:
 
 @pytest.mark.parametrize("kind", ["validationException", "accessDeniedException", "resourceNotFoundException"])
 def test_failures_that_would_come_again(kind: str) -> None:
-    """Are final, unless the connection has worked."""
+    """They are final, unless the connection has worked."""
     service = Service()
     (fault,) = service.protocol.receive(exception(kind, "no"))
     assert isinstance(fault, ProtocolFault)
@@ -355,7 +355,7 @@ def test_nothing_that_comes_is_an_exception(data: bytes | str) -> None:
     ),
 )
 def test_nor_is_any_json(name: str, fields: Any) -> None:
-    """Of whatever shape it is."""
+    """JSON of any shape raises nothing."""
     inner = base64.b64encode(json.dumps({"event": {name: fields}}).encode()).decode()
     data = message({":message-type": "event", ":event-type": "chunk"}, json.dumps({"bytes": inner}).encode())
     assert all(isinstance(event, Event) for event in NovaProtocol(url="x").receive(data))
@@ -385,7 +385,7 @@ def test_the_opening_and_the_end() -> None:
 
 
 def test_sound_opens_the_microphone_once() -> None:
-    """And goes on in the same block."""
+    """Further sound goes into the same block."""
     protocol = NovaProtocol(url="x")
     first, second = written(protocol.audio(b"\x01\x00")), written(protocol.audio(b"\x02\x00"))
     assert [name for name, _ in first + second] == ["contentStart", "audioInput", "audioInput"]

@@ -71,7 +71,7 @@ async def test_what_is_said_is_answered() -> None:
     peer = Peer("It is sunny in Paris.")
     async with session(peer.model()) as harness:
         await say(harness)
-        ended = await harness.next(ResponseEnded, within=30)
+        ended = await harness.next(ResponseEnded, within_seconds=30)
         await anyio.sleep(10)
         said = [(frame.text, frame.final) for frame in harness.of(Transcript) if frame.speaker == "user"]
         assert said == [("What is the weather in Paris?", False), ("What is the weather in Paris?", True)]
@@ -91,7 +91,7 @@ async def test_the_order_of_what_is_told() -> None:
     peer = Peer("Yes?")
     async with session(peer.model(instructions="Be brief.", voice="matthew", sensitivity="HIGH")) as harness:
         await harness.send(UserText(text="Hello."))
-        await harness.next(ResponseEnded, within=30)
+        await harness.next(ResponseEnded, within_seconds=30)
         await harness.end()
     await anyio.sleep(1)
     assert names(peer) == [
@@ -122,7 +122,7 @@ async def test_it_hears_without_a_break() -> None:
 
 
 async def test_other_rates_and_settings() -> None:
-    """Are told in the service's words; what it has besides is merged over them."""
+    """They are sent in the service's words, with `extra` merged over them."""
     peer = Peer()
     extra = {
         "sessionStart": {"inferenceConfiguration": {"maxTokens": 100}},
@@ -149,10 +149,10 @@ async def test_the_user_barges_in() -> None:
     model = peer.model()
     async with session(model) as harness:
         await harness.send(UserText(text="Tell me a story."))
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         await anyio.sleep(2)
         await say(harness)
-        await harness.next(Interrupt, within=5)
+        await harness.next(Interrupt, within_seconds=5)
         came = len(harness.timeline)
         await anyio.sleep(10)
         assert harness.session.epoch == 1
@@ -172,11 +172,11 @@ async def test_a_turn_that_is_over_can_still_be_interrupted() -> None:
     peer = Peer(STORY, "Yes?", pace=0.0)
     async with session(peer.model()) as harness:
         await harness.send(UserText(text="Tell me a story."))
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         await anyio.sleep(1)
         assert peer.turns[0].made
         await say(harness, 100)
-        await harness.next(Interrupt, within=5)
+        await harness.next(Interrupt, within_seconds=5)
         assert sum(frame.ms for frame in harness.of(Audio)) < 1500
         await harness.session.cancel()
 
@@ -187,7 +187,7 @@ async def test_an_interrupt_of_ones_own() -> None:
     model = peer.model()
     async with session(model) as harness:
         await harness.send(UserText(text="Tell me a story."))
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         await anyio.sleep(1)
         harness.interrupt()
         came = len(harness.timeline)
@@ -196,7 +196,7 @@ async def test_an_interrupt_of_ones_own() -> None:
         assert names(peer).count("contentStart") == 3
         await harness.send(UserText(text="Wait."))
         started = harness.of(ResponseStarted)[0]
-        while (await harness.next(Audio, within=60)).response_id == started.response_id:
+        while (await harness.next(Audio, within_seconds=60)).response_id == started.response_id:
             pass
         assert harness.session.epoch == 1
         await harness.session.cancel()
@@ -208,7 +208,7 @@ async def test_only_a_block_may_say_it(reason: str) -> None:
     peer = Peer(STORY)
     async with session(peer.model()) as harness:
         await harness.send(UserText(text="Tell me a story."))
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         block = await peer.session.begin("TEXT", "ASSISTANT", "FINAL")
         await peer.session.send("contentEnd", contentId=block, type="TEXT", stopReason=reason)
         await anyio.sleep(1)
@@ -220,7 +220,7 @@ async def test_only_a_block_may_say_it(reason: str) -> None:
 
 
 async def test_tools() -> None:
-    """Are described with their schema as a string; the answer to their result is a response of its own."""
+    """They are described with their schema as a string. The answer to their result is a separate response."""
     asked: list[str] = []
 
     @tool
@@ -234,7 +234,7 @@ async def test_tools() -> None:
     model = peer.model(tools=[weather])
     async with session(model) as harness:
         await harness.send(UserText(text="What is the weather in Paris?"))
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         await anyio.sleep(5)
         assert asked == ["Paris"]
         assert peer.results == ['{"result":"sunny"}']
@@ -247,7 +247,7 @@ async def test_tools() -> None:
 
 
 async def test_a_result_for_another_connection() -> None:
-    """Is written to the new one as a note: it knows nothing of the call."""
+    """It is written to the new connection as a note, because that does not know the call."""
     waits = anyio.Event()
 
     @tool
@@ -262,7 +262,7 @@ async def test_a_result_for_another_connection() -> None:
         await peer.close()
         await anyio.sleep(2)
         waits.set()
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         assert written(peer)[1:] == [
             ("USER", "What is the weather in Paris?"),
             ("USER", '[weather {"city": "Paris"}: sunny]'),
@@ -312,7 +312,7 @@ async def test_a_session_is_not_replaced_while_the_user_speaks() -> None:
 
 
 async def test_a_session_without_a_pause() -> None:
-    """Is replaced all the same, just before its limit."""
+    """It is replaced just before its limit."""
     peer = Peer("word " * 1000, pace=2.0)
     async with Harness(peer.model()) as harness:
         await harness.send(UserText(text="Talk."))
@@ -349,12 +349,12 @@ async def test_history_as_the_service_wants_it() -> None:
 
 @pytest.mark.parametrize("kind", ["throttlingException", "modelStreamErrorException", "internalServerException"])
 async def test_failures_that_pass(kind: str) -> None:
-    """The connection is made anew, with patience, and the question is put again."""
+    """The connection is made again, with patience, and the question is put again."""
     peer = Peer("Yes?")
     peer.throws = [(kind, "System instability")] * 3
     async with session(peer.model()) as harness:
         await harness.send(UserText(text="Hello."))
-        await harness.next(Audio, within=60)
+        await harness.next(Audio, within_seconds=60)
         assert len(peer.sessions) == 4
         failures = [frame.message for frame in harness.of(Failure)]
         assert failures == [f"Nova 2 Sonic: {kind}: System instability"] * 3
@@ -368,7 +368,7 @@ async def test_a_request_that_is_wrong() -> None:
     peer.throws = [("validationException", "no such voice")]
     with pytest.raises(RealtimeError, match="validationException: no such voice"):
         async with session(peer.model()) as harness:
-            assert (await harness.next(Failure, within=5)).fatal
+            assert (await harness.next(Failure, within_seconds=5)).fatal
             await anyio.sleep(5)
     assert len(peer.sessions) == 1
 
@@ -378,11 +378,11 @@ async def test_a_request_that_goes_wrong_in_the_middle() -> None:
     peer = Peer("Yes?", "Again?")
     async with session(peer.model()) as harness:
         await harness.send(UserText(text="Hello."))
-        await harness.next(ResponseEnded, within=30)
+        await harness.next(ResponseEnded, within_seconds=30)
         await peer.session.raw(exception("validationException", "something about a tool"))
-        await harness.next(Disconnected, within=5)
+        await harness.next(Disconnected, within_seconds=5)
         await harness.send(UserText(text="Hello?"))
-        await harness.next(ResponseStarted, within=30)
+        await harness.next(ResponseStarted, within_seconds=30)
         await harness.session.cancel()
 
 
@@ -411,7 +411,7 @@ async def test_too_many_requests() -> None:
     peer.refuse = [SocketRefusedError("it answers 429", 429, "ThrottlingException: slow down") for _ in range(3)]
     async with session(peer.model()) as harness:
         await harness.send(UserText(text="Hello."))
-        await harness.next(Audio, within=60)
+        await harness.next(Audio, within_seconds=60)
         assert len(peer.endpoints) == 4
         assert "ThrottlingException: slow down" in harness.of(Disconnected)[0].reason
         await harness.session.cancel()
@@ -434,7 +434,7 @@ async def test_what_cannot_be_read_harms_nobody() -> None:
         await peer.session.raw(chunk("audioOutput", contentId="never begun", content="AAAA"))
         await peer.session.raw(chunk("contentEnd", contentId="never begun", stopReason="END_TURN"))
         await harness.send(UserText(text="Hello."))
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         assert len(harness.of(Failure)) == 3
         assert len(peer.sessions) == 1
         await harness.session.cancel()
@@ -473,7 +473,7 @@ async def test_the_first_version_hears_and_looks_up() -> None:
     peer = Peer(("weather", '{"city": "Paris"}'), "It is sunny.", reads=False)
     async with session(peer.model("amazon.nova-sonic-v1:0", tools=[weather])) as harness:
         await say(harness)
-        await harness.next(Audio, within=30)
+        await harness.next(Audio, within_seconds=30)
         assert peer.results == ['{"sky": "blue"}']
         await harness.session.cancel()
     assert not peer.faults

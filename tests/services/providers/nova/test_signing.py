@@ -70,7 +70,7 @@ def test_a_request_is_signed_as_botocore_signs_it(
 
 
 def test_the_model_is_quoted_twice_in_what_is_signed() -> None:
-    """And the query is sorted: as botocore has it."""
+    """The query is sorted, as in botocore."""
     url = URL + "?b=2&a=1"
     assert signed(url=url).headers["authorization"] == theirs(WHO, url, "us-east-1", NOW)["authorization"]
 

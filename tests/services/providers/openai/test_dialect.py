@@ -157,7 +157,7 @@ def test_what_cannot_be_read_is_left(dialect: Dialect, data: str | bytes) -> Non
 
 
 def test_events_that_it_has_not() -> None:
-    """Are not told; others are renamed."""
+    """They are not sent. Others are renamed."""
     assert BETA.write_event({"type": "conversation.item.done", "item": {}}) is None
     assert BETA.write_event({"type": "response.output_text.done"}) == {"type": "response.text.done"}
     assert VOICE_LIVE.write_event({"type": "conversation.item.done"}) == {"type": "conversation.item.done"}
@@ -178,7 +178,7 @@ UNSAID = Entry(role="user", pictures=(Picture(media="image/jpeg", data=b"\xff\xd
     ids=["Azure", "Voice Live", "Qwen", "xAI"],
 )
 def test_pictures_of_an_earlier_conversation(model: Realtime, kinds: list[list[str]]) -> None:
-    """Are told where a picture can be an item, and left out elsewhere."""
+    """They are sent where a picture can be an item, and left out elsewhere."""
     told = [json.loads(message)["item"] for message in model._protocol().seed([SHOWN, UNSAID])]
     assert [[part["type"] for part in item["content"]] for item in told] == kinds
 

@@ -10,13 +10,13 @@ from bargein.services.providers.openai.client.protocol import PROFILE
 from bargein.services.providers.openai.dialect import GA
 from bargein.services.providers.openai.options import (
     OpenAIOptions,
-    driver_options,
     endpoint_url,
     find_key,
     model_settings,
     with_audio_format,
     with_path,
 )
+from bargein.services.realtime import driver_options
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_where_a_model_is(url: str, expected: str) -> None:
 
 @pytest.mark.parametrize("url", ["", "wss://", "ftp://host/", "file:///x"])
 def test_what_is_no_address(url: str) -> None:
-    """Is refused before anything is sent."""
+    """It is refused before anything is sent."""
     with pytest.raises(ValueError, match="this is not an address; expected one such as wss://host/v1/realtime"):
         endpoint_url("Who", url, GA, "m")
 

@@ -480,7 +480,7 @@ def test_malformed_events_are_refused(data: str | bytes) -> None:
 
 
 def test_the_type_is_named_in_the_refusal() -> None:
-    """Whoever reads the log learns which event it was, and which field."""
+    """The log names the event and the field."""
     with pytest.raises(wire.MalformedError, match=r"response\.done: .*response"):
         wire.decode_server_event('{"type":"response.done","response":7}')
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from typing import Any
@@ -13,15 +14,8 @@ from hypothesis import strategies as st
 
 from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history import Entry, History
-from bargein.services.providers.rules import SMALL_TALK, TOOLS, Rule, Rules, calculate, current_time, set_timer, weather
-from bargein.services.providers.rules._numbers import (
-    calculate_text,
-    format_number,
-    format_seconds,
-    is_sum,
-    parse_number,
-    parse_seconds,
-)
+from bargein.services.providers.rules import SMALL_TALK, TOOLS, Rule, Rules, calculate, current_time, weather
+from bargein.services.providers.rules._sums import calculate_text, is_sum
 from bargein.services.tools import Toolbox, ToolError
 from bargein.services.tools.tool import encode
 
@@ -73,7 +67,7 @@ class TurnState:
         ("hello, whats the wheather in um londn", "It is rainy in London, 14 degrees."),
         ("can you tell me what the weather is like in san francisco", "It is foggy in San Francisco, 16 degrees."),
         ("whether in pariss please", "It is sunny in Paris, 21 degrees."),
-        ("weather in Atlantis", "I do not know Atlantis; my table has 22 cities."),
+        ("weather in Atlantis", "I do not know Atlantis; my table has 12 cities."),
         ("seven times six", "Seven times six is 42."),
         ("What's seven times six?", "Seven times six is 42."),
         ("how much is a hundred and five divided by three", "A hundred and five divided by three is 35."),
@@ -125,9 +119,7 @@ def test_a_question_of_its_own_is_answered() -> None:
     talk = TurnState()
     assert talk.say("what's the weather") == "In which city?"
     assert talk.say("uh Paris") == "It is sunny in Paris, 21 degrees."
-    assert talk.say("set a timer") == "For how long?"
-    assert re.fullmatch(r"5 minutes from now it will be [\d:]+\. I cannot ring by myself\.", talk.say("five minutes"))
-    assert talk.say("set a timer") == "For how long?"
+    assert talk.say("what's the weather") == "In which city?"
     assert talk.say("never mind") == "All right."
 
 
@@ -140,31 +132,23 @@ def test_slots_are_remembered() -> None:
     assert talk.say("what's my name?") == "You told me: Anna."
 
 
-def test_timers_take_spoken_durations() -> None:
-    """A duration is understood in words, and given to the tool in seconds."""
-    talk = TurnState()
-    for said in ("set a timer for an hour and a half", "set timer to 90 seconds", "wake me in ten minutes please"):
-        talk.say(said)
-    assert talk.calls == [("set_timer", {"seconds": seconds}) for seconds in (5400.0, 90.0, 600.0)]
-
-
 def test_a_tool_that_nobody_gave() -> None:
     """Without the tool it says so, and calls nothing."""
     answer = TurnState(tools=Toolbox([calculate])).say("What is the weather in Paris?")
-    assert answer == "For that I need the tool weather, which nobody has given me."
+    assert answer == "For that I need the tool weather, which I do not have."
 
 
 def test_rules_of_ones_own() -> None:
-    """Text before a call, numbers for a tool that takes numbers, and a sentence of the result."""
+    """Text before a call, and a sentence of the result, which may use the slots."""
 
-    def order(count: int, dish: str) -> str:
+    def order(dish: str) -> str:
         """Order something."""
-        return f"{count * 2} euros"
+        return "4 euros"
 
-    rules = Rules([Rule("i want {count} {dish}", "One moment.", call="order", result="{dish!t}: that makes {result}.")])
+    rules = Rules([Rule("i want {dish}", "One moment.", call="order", result="{dish!t}: that makes {result}.")])
     talk = TurnState(rules, Toolbox([order]))
-    assert talk.say("I want two noodle soups") == "One moment. Noodle Soups: that makes 4 euros."
-    assert talk.calls == [("order", {"count": 2, "dish": "noodle soups"})]
+    assert talk.say("I want noodle soups") == "One moment. Noodle Soups: that makes 4 euros."
+    assert talk.calls == [("order", {"dish": "noodle soups"})]
 
 
 @pytest.mark.parametrize(
@@ -227,7 +211,7 @@ async def test_a_call_is_streamed() -> None:
 @pytest.mark.parametrize("rule", SMALL_TALK, ids=lambda rule: rule.patterns[0])
 def test_every_rule_is_reached(rule: Rule) -> None:
     """Each rule of the house answers to its own pattern."""
-    filled = {"city": "Rome", "duration": "ten minutes", "expression": "two plus two", "name": "Anna"}
+    filled = {"city": "Rome", "expression": "two plus two", "name": "Anna"}
     for pattern in rule.patterns:
         said = re.sub(r"\{(\w+)(\.\.\.)?\}", lambda match: filled[match[1]], pattern)
         meant = Rules()._understand([Entry(role="user", text=said)])
@@ -241,7 +225,7 @@ def test_a_pause_is_checked() -> None:
         Rules(pause_seconds=-1)
 
 
-# Numbers and tools --------------------------------------------------------------------------------------------------
+# Sums and tools -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -254,13 +238,8 @@ def test_a_pause_is_checked() -> None:
         ("two hundred and four minus four", 200),
         ("one thousand two hundred plus one", 1201),
         ("one million plus one", 1_000_001),
+        ("two hundred and five thousand and six over two", 102_503),
         ("minus three plus five", 2),
-        ("ten percent of two hundred", 20),
-        ("half of ninety", 45),
-        ("two to the power of ten", 1024),
-        ("2 ** 3 ** 2", 512),
-        ("three point one four times two", 6.28),
-        ("five squared", 25),
         ("1,000.5 minus 0.5 please", 1000),
         ("3.5 plus 1.2", 4.7),
     ],
@@ -273,57 +252,53 @@ def test_sums(said: str, value: float) -> None:
 
 @pytest.mark.parametrize(
     "said",
-    ["", "seven", "seven times", "import os", "2 + x2", "9 ** 9 ** 9", "(" * 500, "1e9", "9" * 400, "1 + " + "9" * 400],
+    [
+        "",
+        "seven",
+        "seven times",
+        "import os",
+        "2 + x2",
+        "9 ** 9",
+        "seven six",
+        "twenty eleven",
+        "(2)(3)",
+        "(" * 500,
+        "1e9",
+        "9" * 400,
+    ],
 )
 def test_what_is_no_sum(said: str) -> None:
     """What cannot be worked out is no sum, however it tries."""
     assert not is_sum(said)
 
 
+@pytest.mark.parametrize("said", ["9" * 400 + " + 1", "999999 * 999999 * 999999 * 999999", "1 + " + "9" * 100])
+def test_a_sum_has_bounds(said: str) -> None:
+    """A value that nobody can say is an error."""
+    with pytest.raises(ValueError, match=r"not a sum|too large"):
+        calculate_text(said)
+
+
 @given(st.text(alphabet="0123456789.+-*/^()% abcdefghijklmnopqrstuvwxyz", max_size=60))
 def test_any_text_is_a_sum_or_none(text: str) -> None:
     """No text gets further than an error that is meant for it."""
-    number = parse_number(text)
-    assert number is None or isinstance(number, float | int)
-    parse_seconds(text)
-
-
-@pytest.mark.parametrize(
-    ("said", "seconds"),
-    [
-        ("five minutes", 300),
-        ("an hour and a half", 5400),
-        ("half an hour", 1800),
-        ("two hours and thirty minutes", 9000),
-        ("ninety", 90),
-        ("1 minute 30 seconds", 90),
-        ("ages", None),
-        ("", None),
-    ],
-)
-def test_durations(said: str, seconds: float | None) -> None:
-    """Durations are understood as they are spoken."""
-    assert parse_seconds(said) == seconds
-
-
-def test_numbers_and_durations_for_sentences() -> None:
-    """What is said of a number has no needless digits."""
-    assert [format_number(value) for value in (42.0, 1 / 3, -0.0, 1e16)] == ["42", "0.3333", "0", "1e+16"]
-    assert format_seconds(3661) == "1 hour, 1 minute and 1 second"
-    assert [format_seconds(0), format_seconds(120)] == ["0 seconds", "2 minutes"]
+    with contextlib.suppress(ValueError, ZeroDivisionError):
+        assert isinstance(calculate_text(text), float)
 
 
 def test_the_tools() -> None:
     """They are plain functions, and say where they know it from."""
-    assert weather("pariss") == {"city": "Paris", "sky": "sunny", "degrees": 21, "source": "a fixed table, no forecast"}
-    assert calculate("seven times six") == {"expression": "seven times six", "result": 42}
+    assert weather("pariss") == {
+        "city": "Paris",
+        "sky": "sunny",
+        "degrees": 21,
+        "source": "a fixed table, not a forecast",
+    }
+    assert calculate("seven times six") == {"expression": "seven times six", "value": 42}
     assert re.fullmatch(r"\d\d:\d\d", current_time()["time"])
-    assert current_time("Tokio")["city"] == "Tokyo"
-    assert set_timer(60)["seconds"] == 60
+    assert current_time("Tokio")["place"] == "in Tokyo"
     with pytest.raises(ToolError, match="do not know Atlantis"):
         weather("Atlantis")
-    with pytest.raises(ToolError, match="is no number"):
-        calculate("x")
-    with pytest.raises(ToolError, match="up to a day"):
-        set_timer(-1)
-    assert "no forecast" in weather.description
+    with pytest.raises(ToolError, match="is not a number"):
+        calculate("apples")
+    assert "not a forecast" in weather.description

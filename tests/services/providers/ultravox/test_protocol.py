@@ -83,7 +83,7 @@ def test_what_means_nothing(data: str) -> None:
     "data", ["{", "[]", "{}", '{"type": "state"}', '{"type": "transcript", "role": 3}', "[" * 9999]
 )
 def test_what_cannot_be_read(data: str) -> None:
-    """Is a fault, and not the end."""
+    """It is a fault and does not end the connection."""
     (fault,) = protocol().receive(data)
     assert isinstance(fault, ProtocolFault)
     assert not fault.fatal
@@ -196,7 +196,7 @@ def test_late_words_go_to_their_turn() -> None:
 
 
 def test_what_the_user_says() -> None:
-    """By item; what was typed is known."""
+    """Transcripts come by item. Typed text is known already."""
     ours = protocol()
     heard = hears(
         ours,
@@ -215,7 +215,7 @@ def test_what_the_user_says() -> None:
 
 
 def test_a_call_of_a_tool() -> None:
-    """Is part of the turn in which the agent thinks."""
+    """It is part of the turn in which the agent thinks."""
     made = ToolCallReceived(response_id=ONE, call_id="iv-3", name="get_time", arguments='{"city":"Rome"}')
     assert hears(protocol(), state("thinking"), INVOKED) == [BEGAN, made]
 

@@ -51,7 +51,8 @@ def at(server: HttpServer, **options: Any) -> Ultravox:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_call_is_made_and_joined(backend: str) -> None:
-    """By HTTP with the key, at the agent's address; then over a WebSocket, which needs none."""
+    """It is created over HTTP with the key, at the agent's address, then joined over a WebSocket, which needs no
+    key."""
 
     async def talk() -> None:
         brain = ScriptedBrain("Hello there.")
@@ -88,8 +89,8 @@ def test_a_call_is_made_and_joined(backend: str) -> None:
         # A key that the server repeats is removed before its words are cut, so that no part of it is left.
         (plain(403, b"x" * 297 + b" s3cret"), "answers 403"),
         (plain(404, b""), "answers 404: there is no such model or address"),
-        (plain(201, b'{"callId": "c"}'), "gave no call that can be joined"),
-        (plain(200, b"<html>", "text/html"), "gave no call that can be joined"),
+        (plain(201, b'{"callId": "c"}'), "returned no call that can be joined"),
+        (plain(200, b"<html>", "text/html"), "returned no call that can be joined"),
         (["hang up"], "cannot be reached"),
     ],
     ids=["key", "a key that is repeated", "address", "no address", "a page", "hung up"],
@@ -157,9 +158,9 @@ async def test_tools_are_run_and_the_agent_goes_on() -> None:
     async with piped(lambda: ScriptedBrain(calls, "It is sunny."), ULTRAVOX) as peer:
         async with Harness(Ultravox(create_call=join, tools=[weather], connect=peer.connect)) as harness:
             await harness.send(UserText(text="How is the weather?"))
-            await harness.next(Audio, within=10)
+            await harness.next(Audio, within_seconds=10)
             assert [frame.output for frame in harness.of(ToolFinished)] == ["sunny in Rome"] * 2
-            await harness.next(ResponseEnded, within=10)
+            await harness.next(ResponseEnded, within_seconds=10)
             assert "".join(frame.text for frame in harness.of(Text)) == "It is sunny."
             assert [event["type"] for event in peer.sent] == ["user_text_message"] + ["client_tool_result"] * 2
             await harness.session.cancel()
@@ -177,7 +178,7 @@ async def test_arguments_that_are_none() -> None:
     async with piped(lambda: ScriptedBrain(*replies), ULTRAVOX) as peer:
         async with Harness(Ultravox(create_call=join, tools=[weather], connect=peer.connect)) as harness:
             await harness.send(UserText(text="How is the weather?"))
-            await harness.next(Audio, within=10)
+            await harness.next(Audio, within_seconds=10)
             (finished,) = harness.of(ToolFinished)
             assert finished.error
             assert "city" in finished.output
@@ -197,15 +198,15 @@ async def test_an_interrupt_while_a_tool_runs() -> None:
     async with piped(lambda: ScriptedBrain(*replies), ULTRAVOX) as peer:
         async with Harness(Ultravox(create_call=join, tools=[weather], connect=peer.connect)) as harness:
             await harness.send(UserText(text="How is the weather?"))
-            await harness.next(ToolCall, within=10)
+            await harness.next(ToolCall, within_seconds=10)
             harness.interrupt()
-            await harness.next(ToolFinished, within=10)
+            await harness.next(ToolFinished, within_seconds=10)
             await anyio.sleep(3)
             assert [each["agentReaction"] for each in peer.of("client_tool_result")] == ["listens"]
             assert not harness.of(Audio)
             await harness.send(UserText(text="Hello?"))
-            answer = (await harness.next(Audio, within=10)).response_id
-            await harness.next(ResponseEnded, within=10)
+            answer = (await harness.next(Audio, within_seconds=10)).response_id
+            await harness.next(ResponseEnded, within_seconds=10)
             # The scripted brain now gives its reply to the result, too: only the answer to the question counts here.
             assert "".join(frame.text for frame in harness.of(Text) if frame.response_id == answer) == "Yes?"
             await harness.session.cancel()
@@ -218,7 +219,7 @@ async def test_an_interrupt_sends_an_empty_message() -> None:
         model = Ultravox(create_call=join, connect=peer.connect)
         async with Harness(model, Spoken(), Pacer()) as harness:
             await harness.send(UserText(text="hello"))
-            await harness.next(Audio, within=10)
+            await harness.next(Audio, within_seconds=10)
             await anyio.sleep(2)
             number = harness.interrupt()
             came = len(harness.frames)
@@ -247,7 +248,7 @@ async def test_faults(faults: Faults) -> None:
     async with piped(lambda: brain, ULTRAVOX, faults=faults) as peer:
         async with Harness(Ultravox(create_call=join, connect=peer.connect), Spoken(), Pacer()) as harness:
             await harness.send(UserText(text="hello"))
-            await harness.next(Audio, within=10)
+            await harness.next(Audio, within_seconds=10)
             await anyio.sleep(2)
             number = harness.interrupt()
             came = len(harness.frames)
@@ -262,18 +263,18 @@ async def test_faults(faults: Faults) -> None:
 
 @pytest.mark.virtual
 async def test_what_cannot_be_read_is_told() -> None:
-    """And is not the end."""
+    """The connection stays open."""
     peer = UltravoxPeer()
     async with Harness(peer.model()) as harness:
-        await harness.next(Connected, within=10)
+        await harness.next(Connected, within_seconds=10)
         peer.send("{")
         peer.say("news", of="another kind")
         peer.send(b"\x01")  # half a sample
         peer.say("state", state="listening")
-        failure = await harness.next(Failure, within=10)
+        failure = await harness.next(Failure, within_seconds=10)
         assert failure.message.startswith("Ultravox: a message that cannot be read")
         await harness.send(UserText(text="hello"))
-        await harness.next(Audio, within=10)
+        await harness.next(Audio, within_seconds=10)
         await harness.session.cancel()
 
 
@@ -284,7 +285,7 @@ async def test_say_is_said() -> None:
         model = Ultravox(create_call=join, connect=peer.connect)
         async with Harness(model) as harness:
             await harness.send(UserText(text="hello"))
-            await harness.next(Audio, within=10)
+            await harness.next(Audio, within_seconds=10)
             await harness.send(Say(text="Welcome to the shop.", protected=True))
             await harness.end()
         assert "".join(frame.text for frame in harness.of(Text)) == "An answer.Welcome to the shop."
@@ -305,7 +306,7 @@ async def test_text_alone() -> None:
     async with piped(lambda: ScriptedBrain("Hello.", word_ms=0), ULTRAVOX) as peer:
         async with Harness(Ultravox(create_call=join, output="text", connect=peer.connect)) as harness:
             await harness.send(UserText(text="hello"))
-            await harness.next(ResponseEnded, within=10)
+            await harness.next(ResponseEnded, within_seconds=10)
             assert "".join(frame.text for frame in harness.of(Text)) == "Hello."
             assert not harness.of(Audio)
             await harness.session.cancel()
@@ -319,7 +320,7 @@ async def test_a_call_that_lasts_too_long_is_replaced() -> None:
     """In a pause, before its time is up; the next is told what was said, and does not greet again."""
     peer = UltravoxPeer(words=(3, 3))
     async with Harness(peer.model(first_speaker="agent", max_call_seconds=300), Spoken(), Pacer()) as harness:
-        await harness.next(Connected, within=10)
+        await harness.next(Connected, within_seconds=10)
         await harness.send(UserText(text="hello"))
         await anyio.sleep(290)
         assert len(peer.calls) == 2
@@ -340,14 +341,14 @@ async def test_a_call_that_breaks_off(code: int) -> None:
     peer = UltravoxPeer()
     policy = ReconnectPolicy(first_seconds=0.1)
     async with Harness(peer.model(reconnect=policy)) as harness:
-        await harness.next(Connected, within=10)
+        await harness.next(Connected, within_seconds=10)
         await peer.close(code)
-        await harness.next(Disconnected, within=10)
+        await harness.next(Disconnected, within_seconds=10)
         for piece in framed(tone(440, 500, rate=16_000), rate=16_000):
             await harness.send(piece)
-        await harness.next(Connected, within=10)
+        await harness.next(Connected, within_seconds=10)
         await harness.send(UserText(text="hello"))
-        await harness.next(Audio, within=10)
+        await harness.next(Audio, within_seconds=10)
         assert peer.heard == 2 * 16 * 500
         await harness.session.cancel()
 
@@ -364,7 +365,7 @@ async def test_other_instructions_are_another_call() -> None:
 
 @pytest.mark.virtual
 async def test_a_history_of_another_brain_is_told() -> None:
-    """And then it is the user who speaks first."""
+    """The user then speaks first."""
     history = History()
     history.user("My name is Ann.", "u")
     peer = UltravoxPeer()

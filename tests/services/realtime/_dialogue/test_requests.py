@@ -195,8 +195,8 @@ def test_words_to_say_come_first_and_in_order() -> None:
     assert requests.is_busy, "the response to the request that was sent is still to come, and be cancelled"
 
 
-def test_words_to_say_are_bounded() -> None:
-    """Of too many that wait, the oldest are dropped."""
+def test_waiting_say_frames_are_bounded() -> None:
+    """If too many `Say` frames wait, the oldest are dropped."""
     requests = Requests()
     for number in range(MAX_SAYINGS + 1):
         requests.say(Say(str(number)))

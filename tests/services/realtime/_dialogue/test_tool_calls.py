@@ -58,6 +58,9 @@ def test_an_interrupted_response_waits_only_for_what_runs_here() -> None:
     assert calls.unanswered == {"call-ours", "call-theirs"}
     responses["r"].outlet = None
     assert calls.unanswered == {"call-ours"}
+    calls.connect(answers_meanwhile=True)
+    assert not calls.unanswered, "this provider answers other questions meanwhile"
+    assert calls.is_awaited("call-ours"), "and is told the result all the same"
 
 
 def test_another_session_knows_no_call_unless_it_is_taken_up() -> None:
@@ -73,8 +76,8 @@ def test_another_session_knows_no_call_unless_it_is_taken_up() -> None:
     assert not calls.is_known("call-theirs")
 
 
-def test_an_open_call_of_another_brain_is_foreign_until_it_is_told_of() -> None:
-    """As part of the history, or with its answer."""
+def test_an_open_call_of_another_brain_is_foreign_until_it_is_sent() -> None:
+    """The provider learns of the call from the history, or together with its answer."""
     history = History()
     history.call("a", "theirs", "{}", "other")
     history.call("b", "theirs", "{}", "other")

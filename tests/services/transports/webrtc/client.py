@@ -34,18 +34,21 @@ FRAME_MS = 20
 
 
 class Microphone(MediaStreamTrack):
-    """Silence, and now and then what it is given to say, 16 kHz."""
+    """Silence, and now and then what it is given to say, at its own rate and with its own number of channels."""
 
     kind = "audio"
 
-    def __init__(self) -> None:
+    def __init__(self, rate: int = 16_000, channels: int = 1) -> None:
         super().__init__()
+        self.rate = rate
+        self.channels = channels
         self._began = anyio.current_time()
         self._at = 0
         self._says: list[Samples] = []
 
     def say(self, samples: Samples) -> None:
-        self._says += [samples[at : at + 320] for at in range(0, len(samples) - 319, 320)]
+        step = self.rate // 50
+        self._says += [samples[at : at + step] for at in range(0, len(samples) - step + 1, step)]
 
     @property
     def silent(self) -> bool:
@@ -54,11 +57,13 @@ class Microphone(MediaStreamTrack):
     async def recv(self) -> av.AudioFrame:
         if self.readyState != "live":
             raise MediaStreamError
-        await anyio.sleep(max(0.0, self._began + self._at / 16_000 - anyio.current_time()))
-        samples = self._says.pop(0) if self._says else np.zeros(320, np.int16)
-        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = 16_000, self._at, Fraction(1, 16_000)
-        self._at += 320
+        await anyio.sleep(max(0.0, self._began + self._at / self.rate - anyio.current_time()))
+        step = self.rate // 50
+        samples = self._says.pop(0) if self._says else np.zeros(step * self.channels, np.int16)
+        layout = "mono" if self.channels == 1 else "stereo"
+        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout=layout)
+        frame.sample_rate, frame.pts, frame.time_base = self.rate, self._at, Fraction(1, self.rate)
+        self._at += step
         return frame
 
 
@@ -84,9 +89,16 @@ class Camera(MediaStreamTrack):
 class Client:
     """What it hears, sees and reads, with the time."""
 
-    def __init__(self, *, audio: bool = True, camera: bool = False, channel: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        audio: bool = True,
+        camera: bool = False,
+        channel: bool = True,
+        microphone: Microphone | None = None,
+    ) -> None:
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self.microphone = Microphone()
+        self.microphone = microphone or Microphone()
         if audio:
             self.pc.addTrack(self.microphone)
         if camera:
@@ -188,7 +200,7 @@ class Client:
 
 
 @asynccontextmanager
-async def client(**options: bool) -> AsyncIterator[Client]:
+async def client(**options: Any) -> AsyncIterator[Client]:
     """A peer that hangs up at the end."""
     async with anyio.create_task_group() as tasks:
         peer = Client(**options)
@@ -201,8 +213,8 @@ async def client(**options: bool) -> AsyncIterator[Client]:
         tasks.cancel_scope.cancel()
 
 
-async def until(true: Callable[[], bool], within: float = 60.0) -> None:
+async def until(true: Callable[[], bool], within_seconds: float = 60.0) -> None:
     """Wait for something that the network will bring."""
-    with anyio.fail_after(within):
+    with anyio.fail_after(within_seconds):
         while not true():  # noqa: ASYNC110  # it is in a library, and has no event
             await anyio.sleep(0.005)

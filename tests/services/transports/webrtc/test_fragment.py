@@ -39,7 +39,7 @@ def test_nothing_known_is_no_fragment() -> None:
 
 
 def test_a_restart_is_the_old_offer_with_new_credentials() -> None:
-    """And without the old addresses."""
+    """The old addresses are left out."""
     new = replace_credentials(SDP, "user", "word")
     assert credentials_of(new) == ("user", "word")
     assert "candidate" not in new

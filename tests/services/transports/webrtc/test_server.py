@@ -35,6 +35,7 @@ from bargein.pipeline import (
 from bargein.processors import Resample, Vad, WebRtcVad
 from bargein.services.transports import PeerLeft, RefusedError, SessionLimits, Sessions, Transport
 from bargein.services.transports.webrtc import SignallingError, WebRtcServer, WebRtcTransport
+from bargein.services.transports.webrtc._datagrams import DatagramQueue
 from bargein.services.transports.webrtc._fragment import (
     credentials_of,
     encode_fragment,
@@ -166,7 +167,7 @@ async def test_a_peer_that_vanishes_is_missed() -> None:
 
 @pytest.mark.parametrize("says_so", [True, False])
 async def test_a_peer_that_hangs_up_is_told_from_one_that_is_lost(says_so: bool) -> None:
-    """By DTLS, or by ICE, which has asked it in vain."""
+    """DTLS reports a hang-up. ICE reports a loss, after checks without an answer."""
     room = Room()
     async with WebRtcServer(room.sessions) as server, client() as peer:
         await peer.join(server)
@@ -190,7 +191,7 @@ async def test_a_peer_that_never_comes_is_not_waited_for() -> None:
 
 
 async def test_an_ice_restart_keeps_the_session() -> None:
-    """By an offer or by a fragment, while the agent speaks; the old addresses are not used any more."""
+    """The restart comes as an offer or a fragment, while the agent speaks. The old addresses are no longer used."""
     room = Room()
     async with WebRtcServer(room.sessions) as server, client() as peer:
         await peer.join(server)
@@ -222,6 +223,21 @@ async def test_an_ice_restart_keeps_the_session() -> None:
         await until(lambda: bool(peer.of("flush")))
         assert len(room.sessions.live) == 1
     assert not room.sessions.failures
+
+
+async def test_datagrams_that_nobody_reads_are_bounded() -> None:
+    """A peer may flood its connection before DTLS has begun, also after an ICE restart."""
+    room = Room()
+    async with WebRtcServer(room.sessions) as server, client() as peer:
+        await peer.join(server)
+        ((_, connection),) = server._open.values()
+        path = connection._path
+        assert path is not None
+        assert isinstance(path._now._queue, DatagramQueue)
+        await path.renew()
+        assert path._next is not None
+        assert isinstance(path._next._queue, DatagramQueue)
+        await path.abandon()
 
 
 async def test_media_may_come_later() -> None:
@@ -283,7 +299,7 @@ async def test_a_peer_may_be_without_sound() -> None:
 
 
 async def test_draining_lets_it_finish_what_it_says() -> None:
-    """And the peer is told that it is over; a peer without sound, too."""
+    """The peer is sent that the session is over, also a peer without sound."""
     room = Room()
     room.length = 0.5
     async with WebRtcServer(room.sessions) as server, client() as peer, client(audio=False) as reader:

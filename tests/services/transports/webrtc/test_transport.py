@@ -47,9 +47,9 @@ async def test_what_a_peer_says_is_limited() -> None:
     transport = WebRtcTransport(Peer(name="p"), SessionLimits(max_message_bytes=100, max_wrong_messages=1))
     transport.on_message('{"type": "text", "text": "Hello"}')
     transport.on_message("x" * 101)
-    stays = transport.gone
+    stays = transport.has_left
     transport.on_message(b"\x00")
-    assert (stays, transport.gone) == (False, True)
+    assert (stays, transport.has_left) == (False, True)
     assert transport.statistics().wrong == 2
 
 

@@ -8,7 +8,7 @@ import random
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -123,7 +123,7 @@ async def test_an_interrupt_is_silence_at_once() -> None:
 
 @pytest.mark.virtual
 async def test_a_hold_is_told_ahead_of_what_waits() -> None:
-    """And nothing follows it until it is resumed."""
+    """No sound follows it until the resume."""
 
     class Holds(Processor):
         async def process(self, frame: UserText, out: Outlet[Hold | UserText]) -> None:
@@ -162,7 +162,7 @@ async def test_wishes_and_addresses_reach_the_builder() -> None:
         peers.append(transport.peer)
         return agent(transport)
 
-    start = Start(token="secret", wishes={"brain": "openai"})
+    start = Start(token="secret", params={"brain": "openai"})
     async with connected(Sessions(build), start, address="here", params={"brain": "none", "room": "1"}):
         pass
     (peer,) = peers
@@ -183,7 +183,7 @@ async def test_wishes_and_addresses_reach_the_builder() -> None:
     ],
 )
 async def test_who_does_not_start_gets_no_session(first: str | bytes | None, said: str) -> None:
-    """And is told why, within ten seconds."""
+    """The reason is sent within ten seconds."""
     sessions = Sessions(agent)
     async with served(sessions) as each:
         if first is not None:
@@ -196,6 +196,24 @@ async def test_who_does_not_start_gets_no_session(first: str | bytes | None, sai
         assert closed.value.code == 1008
         await each.over.wait()
     assert sessions.statistics().opened == 0
+
+
+@pytest.mark.virtual
+@pytest.mark.parametrize("show_errors", [False, True])
+async def test_what_failed_is_told_to_the_developer_only(show_errors: bool) -> None:
+    """Another peer reads a general sentence: the reason may be a provider's text, with a key in it."""
+
+    class Failing(Processor):
+        def process(self, frame: UserText) -> Iterator[Failure]:
+            yield Failure("provider: the key sk-1 is wrong", processor="provider")
+
+    sessions = Sessions(lambda peer: Pipeline(peer.source, Failing(), peer.sink), show_errors=show_errors)
+    async with connected(sessions) as client:
+        await client.send(UserText("hello"))
+        failure = (await until(client, Failure))[-1]
+        assert isinstance(failure, Failure)
+        assert ("sk-1" in failure.message) == show_errors
+        assert failure.message
 
 
 @pytest.mark.virtual
@@ -353,7 +371,7 @@ async def test_a_failure_is_told_and_harms_nobody() -> None:
 
 @pytest.mark.virtual
 async def test_draining_lets_the_agent_finish() -> None:
-    """And says goodbye."""
+    """The agent says goodbye."""
     sessions = Sessions(agent)
     async with connected(sessions) as client, anyio.create_task_group() as group:
         await client.send(UserText(text="A story."))
@@ -469,7 +487,7 @@ def test_a_conversation_on_a_socket(backend: str) -> None:
 
 @BOTH
 def test_who_may_come_in(backend: str) -> None:
-    """By the header, or by `start`; the hook may wait."""
+    """The header or `start` decides. The hook may wait."""
 
     async def allowed(token: str) -> bool:
         await anyio.lowlevel.checkpoint()
@@ -495,7 +513,7 @@ def test_who_may_come_in(backend: str) -> None:
 
 @BOTH
 def test_a_hook_that_fails_lets_nobody_in(backend: str) -> None:
-    """And harms nobody else."""
+    """Other peers are not affected."""
 
     def allowed(token: str) -> bool:
         if token != "open sesame":
@@ -774,7 +792,7 @@ async def test_a_header_that_decides_must_not_come_twice(header: str) -> None:
         await stream.send("\r\n".join([*lines, "", ""]).encode())
         answer = (await stream.receive()).decode()
     assert answer.startswith("HTTP/1.1 400 ")
-    assert f"more than one {header}" in answer
+    assert f"more than one {header.lower()}" in answer
 
 
 @pytest.mark.real
@@ -784,3 +802,27 @@ async def test_a_burst_of_connections_finds_room() -> None:
         with ExitStack() as stack:  # without a checkpoint, so that nothing is accepted meanwhile
             for _ in range(300):
                 stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=0.5))
+
+
+@pytest.mark.virtual
+async def test_a_flood_of_texts_is_read_evenly() -> None:
+    """Ten at once, then forty a second, so that the other calls keep their time; none of them is lost."""
+    brain = Brain(ms=20)
+    at: list[float] = []
+
+    class Watch(Processor):
+        def process(self, frame: UserText) -> Iterator[UserText]:
+            at.append(anyio.current_time())
+            yield frame
+
+    def build(peer: Transport) -> Pipeline:
+        return Pipeline(peer.source, Watch(), brain, Spoken(), peer.sink)
+
+    async with connected(Sessions(build)) as client:
+        began = anyio.current_time()
+        for number in range(50):
+            await client.send(UserText(f"{number}"))
+        await anyio.sleep(5)
+    assert len(at) == 50
+    assert sum(each <= began + 0.01 for each in at) <= 11
+    assert at[-1] - began == pytest.approx(1.0, abs=0.1)

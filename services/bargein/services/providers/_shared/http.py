@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
-from ipaddress import ip_address
 from typing import Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import anyio
 
 from bargein.pipeline.lowlevel import import_extra
+from bargein.services.sockets.addresses import is_local_url
 
-__all__ = ["HttpClient", "HttpFault", "HttpResponse", "is_local"]
+__all__ = ["HttpClient", "HttpFault", "HttpResponse"]
 
 T = TypeVar("T")
 FaultCause = Literal["slow", "unreachable", "cut"]
@@ -22,7 +22,7 @@ DRAIN_SECONDS: Final = 0.2
 
 
 class HttpFault(Exception):  # noqa: N818
-    """A request got no response, or only a part of one. Callers turn it into an error of their own."""
+    """A request got no response, or only a part of one. Callers turn it into their own error."""
 
     def __init__(self, cause: FaultCause, detail: str) -> None:
         super().__init__(detail)
@@ -108,9 +108,9 @@ class HttpClient:
             if not value > 0:
                 raise ValueError(f"{owner}({name}={value}): expected a positive number of seconds")
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-            raise ValueError(f"{owner}: {url!r} is no address; expected one such as https://host/v1")
+            raise ValueError(f"{owner}: {url!r} is not an address; expected one such as https://host/v1")
         self._owner = owner
-        self._is_local = is_local(url)
+        self._is_local = is_local_url(url)
         self._first_byte_seconds = first_byte_seconds
         self._silence_seconds = silence_seconds
         self._client: Any = None
@@ -172,13 +172,3 @@ async def _until(httpx: Any, deadline: float, coming: Awaitable[T], seconds: flo
         raise HttpFault("unreachable", str(error) or type(error).__name__) from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise HttpFault("cut", str(error) or type(error).__name__) from None
-
-
-def is_local(url: str) -> bool:
-    """Return whether the host is this machine or in a local network, where servers usually ask for no key."""
-    host = urlsplit(url).hostname or ""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return "." not in host or host.endswith((".local", ".lan", ".internal", ".localhost", ".home.arpa"))
-    return address.is_loopback or address.is_private or address.is_link_local

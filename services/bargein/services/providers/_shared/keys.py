@@ -10,6 +10,7 @@ import anyio
 
 from bargein.pipeline.lowlevel import Worker
 from bargein.services.sockets import SocketRefusedError
+from bargein.services.sockets.secrets import hide_secrets
 
 __all__ = ["MAX_PROVIDER_TEXT", "Token", "check_key", "check_token", "clean_text", "fetch_token", "resolve"]
 
@@ -72,7 +73,7 @@ async def fetch_token(owner: str, token: Token) -> str:
 async def resolve(function: Callable[[], Any]) -> Any:
     """Call a function of the application and return its result, awaited if it is awaitable.
 
-    A function that is not async may block, so it runs in a thread of its own.
+    A function that is not async may block, so it runs in its own thread.
     """
     if iscoroutinefunction(function):
         return await function()
@@ -93,6 +94,4 @@ def clean_text(text: str, secret: str = "") -> str:
         text: What the provider has sent.
         secret: The key, which some providers repeat.
     """
-    if secret:
-        text = text.replace(secret, "***")
-    return " ".join(text.split())[:MAX_PROVIDER_TEXT]
+    return " ".join(hide_secrets(text, [secret]).split())[:MAX_PROVIDER_TEXT]

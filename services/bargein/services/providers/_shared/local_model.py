@@ -33,11 +33,11 @@ class LocalModel:
     """A part of a cascade with a model in this process.
 
     It is a context manager, which several sessions of one event loop can enter at once. The first to enter loads the
-    model, the last to leave drops it. A call that is cancelled goes on in its thread, and the next call of that thread
-    waits for it.
+    model, the last to leave drops it. A call that is cancelled continues in its thread, and the next call of that
+    thread waits for it.
 
     Args:
-        concurrency: How many calls run at once, each in a thread of its own; further calls wait. 1 or more.
+        concurrency: How many calls run at once, each in its own thread; further calls wait. 1 or more.
     """
 
     def __init__(self, concurrency: int) -> None:

@@ -39,13 +39,13 @@ ADVICE: Final[dict[str, str]] = {
     "key": "the key is not accepted, or may not use this; look at api_key",
     "credit": "there is no credit left; look at the account",
     "model": "no such model, or no such address; look at model and url",
-    "address": "this is no language model's address; look at url",
+    "address": "this is not the address of a language model; look at url",
     "context": "the conversation is longer than the model can read; let the history forget more, or take a model "
     "that reads more",
     "request": "the request is refused; look at the options and at extra",
     "filtered": "the provider's filter has stopped the answer; look at the instructions",
     "busy": "too many requests, or too busy; try again later, or raise the account's limits",
-    "server": "the provider has a fault of its own; try again later",
+    "server": "the provider has an internal fault; try again later",
 }
 _CONTEXT = re.compile(
     r"context.?(length|size|window)|maximum context|prompt is too long|too many tokens",
@@ -128,7 +128,8 @@ def http_error(
         text = "a web page"
         kind = "server" if status >= 500 else "key" if status in (401, 403) else "address"
     elif 300 <= status < 400:
-        text, kind = clean_text(f"a redirection to {headers.get('location', 'nowhere')}", secret), "address"
+        target = headers.get("location", "nowhere").partition("?")[0]
+        text, kind = clean_text(f"a redirection to {target}", secret), "address"
     return _error(f"{source} answers {status}", text, kind, status, retry_after_seconds(headers))
 
 

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 import anyio
 
 from bargein.services.cascade.parts import LanguageModel, Prompt
+from bargein.services.sockets.addresses import is_local_url
 
-from .http import HttpClient, HttpFault, is_local
+from .http import HttpClient, HttpFault
 from .keys import check_key
 from .model_error import LanguageModelError, http_error, retry_wait
 from .model_stream import AnswerStream, Piece
@@ -35,14 +36,14 @@ def find_model_key(owner: str, api_key: str | None, variable: str, url: str) -> 
         owner: The class of the model, for errors.
         api_key: The key that was given; None to look at the environment variable, `""` to send none.
         variable: The environment variable of the provider at this address; empty if the provider is unknown, so that a
-            key is never sent to somebody else.
+            key is never sent to another provider.
         url: The address.
 
     Raises:
         ValueError: A server outside the local network needs a key, or the key has impossible characters.
     """
     key = os.environ.get(variable, "") if api_key is None and variable else api_key or ""
-    if not key and api_key is None and not is_local(url):
+    if not key and api_key is None and not is_local_url(url):
         also = f", or set {variable}" if variable else ""
         raise ValueError(f"{owner}: no key for {urlsplit(url).hostname}; give api_key=...{also}")
     return check_key(owner, key, variable or "the argument")

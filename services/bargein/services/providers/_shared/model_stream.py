@@ -34,7 +34,7 @@ class AnswerStream:
         self.over = False
         """Whether the server has said that the answer is complete. Later bytes are ignored."""
         self.finished = False
-        """Whether the model has said all. The server may still send the usage."""
+        """Whether the model's answer is complete. The server may still send the usage."""
         self._reader = SseReader()
 
     def on_event(self, event: ServerEvent) -> Iterator[Piece]:
@@ -79,8 +79,8 @@ class AnswerStream:
             found = None
         if isinstance(found, dict):
             return found
-        data = event.data.replace(self.secret, "***") if self.secret else event.data
-        message = f"{self.source} sends what cannot be read: {data[:100]!r}; ask again"
+        # The data is not shown: it may hold the words of the conversation.
+        message = f"{self.source} sends what cannot be read, {len(event.data)} characters of it; ask again"
         raise LanguageModelError(message, kind="unreadable")
 
     def error(self, error: Any) -> LanguageModelError:

@@ -14,7 +14,7 @@ import anyio
 import msgspec
 import numpy as np
 
-from bargein.pipeline.lowlevel import Samples
+from bargein.pipeline.lowlevel import Samples, unwrap_exception
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError
 from bargein.services.sockets.retry import RETRYABLE_STATUSES, backoff_seconds
 
@@ -43,7 +43,7 @@ class RemoteSpeech:
         retries: How often a request is made again when the provider is busy or fails.
 
     Raises:
-        ValueError: There is no key, or an argument has no possible value.
+        ValueError: There is no key, or an argument is out of range.
     """
 
     service: str
@@ -84,7 +84,7 @@ class RemoteSpeech:
         group, self._group = self._group, None
         assert group is not None
         group.cancel_scope.cancel()
-        # The group is not told of the block's exception, so that it passes as it is and not inside an exception group.
+        # The task group does not see the block's exception; otherwise it would be wrapped in an exception group.
         await group.__aexit__(None, None, None)
 
     async def _exchange(self, work: Callable[[Callable[[T], Awaitable[None]]], Awaitable[None]]) -> AsyncGenerator[T]:
@@ -130,7 +130,7 @@ class RemoteSpeech:
                     socket = await stack.enter_async_context(self._connect(self._endpoint))
                 except SocketRefusedError as error:
                     wait = (
-                        backoff_seconds(attempt, error.wait, self._random)
+                        backoff_seconds(attempt, error.wait_seconds, self._random)
                         if error.status in RETRYABLE_STATUSES
                         else None
                     )
@@ -162,19 +162,14 @@ class RemoteSpeech:
 
     def _to_error(self, error: Exception) -> Exception:
         """Return an error with a sentence for the application."""
-        error = self._unwrap(error)
+        found = unwrap_exception(error)
+        error = found if isinstance(found, Exception) else error
         if isinstance(error, SocketRefusedError):
             return ConnectionError(self._refusal(error.status, error.body) if error.status else self._clean(str(error)))
         if isinstance(error, SocketClosedError):
             return ConnectionError(f"{self.service} closed the connection in the middle: {self._clean(str(error))}")
-        if isinstance(error, ConnectionError) and self._secret in str(error):
+        if isinstance(error, ConnectionError):
             return ConnectionError(self._clean(str(error)))
-        return error
-
-    def _unwrap(self, error: Exception) -> Exception:
-        """Return the only error of an exception group. Task groups wrap the errors of their tasks."""
-        while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
         return error
 
     def _refusal(self, status: int, body: str) -> str:
@@ -203,7 +198,7 @@ def decode_json(service: str, data: str | bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise ConnectionError(f"{service} sent a message that cannot be read: {data[:60]!r}") from None
+        raise ConnectionError(f"{service} sent a message of length {len(data)} that cannot be read") from None
 
 
 class PcmDecoder:

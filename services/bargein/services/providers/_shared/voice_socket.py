@@ -39,11 +39,11 @@ class SpeechPiece(msgspec.Struct, frozen=True, kw_only=True):
     fault: str = ""
     """The server's complaint; nothing more will come then either."""
     status: int = 0
-    """The HTTP status of the complaint, if the server gives one."""
+    """The HTTP status of the complaint, if the server sends one."""
 
 
 class VoiceProtocol(Protocol):
-    """The protocol of one connection. Each sentence is a context with an id of its own."""
+    """The protocol of one connection. Each sentence is a context with its own id."""
 
     def begin(self, context: str, text: str) -> Sequence[str]:
         """Return the messages that request a sentence."""
@@ -154,7 +154,7 @@ class SocketVoice(RemoteSpeech, TextToSpeech):
                 await self._speak_over(connection, text, put_piece)
                 return
             except (SocketClosedError, _ConnectionFaultError):
-                # A connection that served an earlier sentence may have died unnoticed since. That is no failure.
+                # A connection that served an earlier sentence may have died unnoticed since. That is not a failure.
                 if begun or not was_used or attempt > 1 + self._retries:
                     raise
             except _BusyError:

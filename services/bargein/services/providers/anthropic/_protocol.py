@@ -75,7 +75,7 @@ def messages(entries: Sequence[Entry], *, images: bool = True) -> list[dict[str,
             continue
         if entry.role == "system":
             continue
-        pictures = entry.seen if images else ()
+        pictures = entry.available_pictures if images else ()
         if entry.remembered.strip() or pictures:
             response = None
             _add(result, entry.role, content_blocks(entry.remembered, pictures))
@@ -196,7 +196,7 @@ class MessageStream(AnswerStream):
             if block.kind == "tool_use" and block.name:
                 yield block.to_request()
         if self._usage:
-            # The provider counts cached tokens apart; `Usage.input_tokens` includes them.
+            # The provider counts cached tokens separately; `Usage.input_tokens` includes them.
             cached = token_count(self._usage, "cache_read_input_tokens")
             written = token_count(self._usage, "cache_creation_input_tokens")
             yield Usage(

@@ -29,8 +29,8 @@ class AnthropicMessages(HttpModel):
 
     Args:
         model: The model's name.
-        api_key: The key; by default that of `ANTHROPIC_API_KEY` for Anthropic, which is sent to nobody else. A server
-            in the local network needs none, and `""` sends none anywhere.
+        api_key: The key; by default that of `ANTHROPIC_API_KEY` for Anthropic, which is sent to no other server. A
+            server in the local network needs none, and `""` sends none anywhere.
         url: The address of the API, with or without `/v1`.
         max_tokens: Most tokens of an answer. The protocol requires a limit.
         temperature: The model's temperature; None for the provider's default.
@@ -43,7 +43,7 @@ class AnthropicMessages(HttpModel):
         silence_seconds: How long the server may be silent within an answer, in seconds.
 
     Raises:
-        ValueError: There is no key where one is needed, or an argument has no possible value.
+        ValueError: The key that the server needs is missing, or an argument is out of range.
     """
 
     @check_options

@@ -38,7 +38,7 @@ class _Message(msgspec.Struct):
 
 
 class CartesiaProtocol:
-    """The protocol of one connection. Each sentence is a context of its own; an ended context cannot be continued.
+    """The protocol of one connection. Each sentence is a separate context; an ended context cannot be continued.
 
     Args:
         fields: Fields of every request.
@@ -66,14 +66,15 @@ class CartesiaProtocol:
         if message.type == "error" or message.error:
             fault = ": ".join(str(each) for each in (message.error, message.title, message.message) if each)
             self._forget(context)
-            return SpeechPiece(context=context, fault=fault or repr(data[:60]), status=message.status_code or 0)
+            fault = fault or "an error without a message"
+            return SpeechPiece(context=context, fault=fault, status=message.status_code or 0)
         if context is None and len(self._open) == 1:
             (context,) = self._open  # it can belong to no other
         decoder = self._open.get(context or "")
         if decoder is None:
             return SpeechPiece(context=context or "")  # of a cancelled sentence, usually
         pieces = list(self._pieces(message, decoder))
-        # Audio chunks have a field `done` as well. The end is a message of its own, after the last word times.
+        # Audio chunks have a field `done` as well. The end is a separate message, after the last word times.
         done = message.type == "done"
         if done:
             self._forget(context)

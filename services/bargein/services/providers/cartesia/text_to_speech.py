@@ -41,7 +41,7 @@ class Cartesia(SocketVoice):
         connect: Opens a socket; replaceable for tests.
 
     Raises:
-        ValueError: There is no key, or an argument has no possible value.
+        ValueError: There is no key, or an argument is out of range.
     """
 
     service = "Cartesia"

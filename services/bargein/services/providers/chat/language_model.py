@@ -35,7 +35,7 @@ class ChatCompletions(HttpModel):
     Args:
         model: The model's name; on Azure the deployment.
         api_key: The key. By default that of `OPENAI_API_KEY` for OpenAI and of `AZURE_OPENAI_API_KEY` for Azure; these
-            are sent to nobody else. A server in the local network needs none, and `""` sends none anywhere.
+            are sent to no other server. A server in the local network needs none, and `""` sends none anywhere.
         url: The address of the API. A query is kept. Of Azure, the address of the resource suffices.
         api_version: The `api-version` of Azure; None for Azure's API without versions.
         max_tokens: Most tokens of an answer; None for the server's limit.
@@ -49,7 +49,7 @@ class ChatCompletions(HttpModel):
         silence_seconds: How long the server may be silent within an answer, in seconds.
 
     Raises:
-        ValueError: There is no key where one is needed, or an argument has no possible value.
+        ValueError: The key that the server needs is missing, or an argument is out of range.
     """
 
     @check_options

@@ -44,7 +44,12 @@ def build_request(
 
 
 def messages(prompt: Prompt, *, images: bool = True) -> list[dict[str, Any]]:
-    """Return the instructions and the conversation as messages."""
+    """Return the instructions and the conversation as messages.
+
+    Args:
+        prompt: The input of the model for one answer.
+        images: Whether the model takes pictures; if not, they are left out.
+    """
     system = [{"role": "system", "content": prompt.instructions}] if prompt.instructions else []
     return [*system, *to_messages(prompt.entries, images=images)]
 
@@ -63,6 +68,9 @@ class ChatStream(AnswerStream):
 
     Tool calls are yielded when the answer is complete, so that an answer that breaks off calls nothing. The usage is
     last.
+
+    Args:
+        source: Name of the model or provider, for errors.
     """
 
     def __init__(self, source: str = "the model") -> None:

@@ -60,7 +60,7 @@ class DeepgramProtocol:
             try:
                 piece = str(message["channel"]["alternatives"][0]["transcript"]).strip()
             except (KeyError, IndexError, TypeError):
-                raise ConnectionError(f"Deepgram sent results that cannot be read: {data[:60]!r}") from None
+                raise ConnectionError("Deepgram sent results that cannot be read") from None
             if message.get("is_final"):
                 self._final += [piece] if piece else []
                 self._interim = ""
@@ -71,5 +71,5 @@ class DeepgramProtocol:
             self.complete = self.ending
         elif kind == "Error":
             parts = [str(message[key]) for key in ("variant", "description", "message") if message.get(key)]
-            raise ConnectionError(f"Deepgram reports an error: {' '.join(parts) or repr(data[:60])}")
+            raise ConnectionError(f"Deepgram reports an error: {' '.join(parts) or 'it does not say which'}")
         return self.text != before

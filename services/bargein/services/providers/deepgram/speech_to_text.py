@@ -27,13 +27,13 @@ UNSPACED: Final = frozenset({"ja", "th", "zh"})
 
 
 class Deepgram(RemoteSpeech, SpeechToText):
-    """Speech-to-text by Deepgram, which gives words while they are spoken.
+    """Speech-to-text by Deepgram, which sends words while they are spoken.
 
     Example::
 
         Cascade(Deepgram(), ..., ...)
 
-    Each utterance has a socket of its own. While a busy or failing server is asked again, the audio waits. The iterator
+    Each utterance has its own socket. While a busy or failing server is asked again, the audio waits. The iterator
     of `transcribe` raises `ConnectionError` when Deepgram refuses, reports an error or closes the connection, and
     `TimeoutError` when it is silent.
 
@@ -49,7 +49,7 @@ class Deepgram(RemoteSpeech, SpeechToText):
         connect: Opens a socket; replaceable for tests.
 
     Raises:
-        ValueError: There is no key, or an argument has no possible value.
+        ValueError: There is no key, or an argument is out of range.
     """
 
     service = "Deepgram"

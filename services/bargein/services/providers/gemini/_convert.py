@@ -18,7 +18,7 @@ def entry_to_turn(entry: Entry) -> dict[str, Any]:
         text = f"({entry.name} was called with {entry.arguments}, and answered: {entry.output})"
         return {"role": "user", "parts": [{"text": text}]}
     parts: list[dict[str, Any]] = [
-        {"inlineData": {"mimeType": picture.media, "data": picture.data}} for picture in entry.seen
+        {"inlineData": {"mimeType": picture.media, "data": picture.data}} for picture in entry.available_pictures
     ]
     if entry.remembered.strip() or not parts:
         parts.append({"text": entry.remembered})
@@ -39,8 +39,8 @@ def usage_fields(usage: Any) -> dict[str, int]:
         return {}
     counts = {
         "input_tokens": _count(usage.get("promptTokenCount")),
-        # AI Studio says "response", Vertex AI says "candidates". Tokens of the model's reasoning are counted apart, but
-        # are paid for as output.
+        # AI Studio says "response", Vertex AI says "candidates". Tokens of the model's reasoning are counted apart,
+        # but are paid for as output.
         "output_tokens": _count(usage.get("responseTokenCount") or usage.get("candidatesTokenCount"))
         + _count(usage.get("thoughtsTokenCount")),
         "input_audio_tokens": _audio_count(usage.get("promptTokensDetails")),

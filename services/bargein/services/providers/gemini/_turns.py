@@ -202,7 +202,7 @@ class GeminiTurns:
                 yield from self._finish_transcript()
                 self._user_item = ""
             yield from self._end_turn(
-                "completed" if answered else "failed", "" if answered else "the model gave no answer"
+                "completed" if answered else "failed", "" if answered else "the model sent no answer"
             )
         if self._usage:
             usage, self._usage = self._usage, {}

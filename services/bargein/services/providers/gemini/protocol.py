@@ -312,7 +312,7 @@ class GeminiProtocol(Protocol):
         return () if self._manual and not self._in_activity else self._take_pending()
 
     def tool_result(self, call_id: str, output: str) -> Iterator[Message]:
-        """Send a tool's result. The model goes on by itself."""
+        """Send a tool's result. The model continues by itself."""
         self._turns.pending_calls.discard(call_id)
         name = self._continuity.tool_names.get(call_id)
         response: dict[str, Any] = {} if call_id in self._continuity.local_ids else {"id": call_id}

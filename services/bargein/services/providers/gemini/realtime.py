@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Final, Literal
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Literal, Unpack
 from uuid import uuid4
 
 import msgspec
 
 from bargein.pipeline.lowlevel import check_options
-from bargein.services.brain import Greeting
-from bargein.services.history import History
 from bargein.services.providers._shared.keys import Token, check_key, check_token, fetch_token
-from bargein.services.realtime import Profile, Realtime, ReconnectPolicy, Settings
+from bargein.services.realtime import DriverOptions, Profile, Realtime, Settings
 from bargein.services.realtime.settings import named_setting
-from bargein.services.sockets import Endpoint, Socket, dial
-from bargein.services.tools import Tool, Toolbox
+from bargein.services.sockets import Endpoint
 
 from ._turns import Continuity
 from .protocol import PROFILE, GeminiProtocol, Scheduling
@@ -37,7 +33,7 @@ GetAddress = Callable[[], Endpoint | Awaitable[Endpoint]]
 class GeminiLive(Realtime):
     """A Gemini Live model: a brain that takes 16 kHz mono audio and speaks 24 kHz mono.
 
-    Access is given in one of three ways: `api_key` for AI Studio, `token` for AI Studio (an ephemeral token), or
+    Access works in one of three ways: `api_key` for AI Studio, `token` for AI Studio (an ephemeral token), or
     `token` together with `project` for Vertex AI (a bearer token of Google Cloud).
 
     Args:
@@ -49,7 +45,6 @@ class GeminiLive(Realtime):
         location: The region on Vertex AI, or `"global"`.
         instructions: The system instructions.
         voice: The name of the voice; None for the server's default.
-        tools: Functions that the model may call.
         background: Names of tools that the model does not wait for, each with when it speaks about the result:
             `"WHEN_IDLE"`, `"INTERRUPT"` or `"SILENT"`.
         output: `"audio"`, or `"text"` for models that answer in text.
@@ -63,15 +58,11 @@ class GeminiLive(Realtime):
         api_version: The version of the API; None for the newest that supports what is used.
         url: The full address of another server of the protocol.
         headers: Other HTTP headers for the connection.
-        fps: Pictures of a video that are sent per second, at most.
-        reconnect: How lost connections are restored; None for the default policy.
-        history: The conversation to go on with; None for a new one.
-        greeting: What the agent says first: the words, or a `Say` or `Respond`; None for nothing.
-        resume: The `resumption` handle of an earlier model, to resume its session.
-        connect: Opens the socket; replaceable for tests.
+        **options: The options of every model, see `DriverOptions`: `tools`, `fps`, `reconnect`, `history`, `greeting`,
+            `resume`, `connect`.
 
     Raises:
-        ValueError: There is no key or token, or an argument has no possible value.
+        ValueError: There is no key or token, or an argument is out of range.
     """
 
     @check_options
@@ -85,7 +76,6 @@ class GeminiLive(Realtime):
         location: str = "us-central1",
         instructions: str = "",
         voice: str | None = None,
-        tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox = (),
         background: Mapping[str, Scheduling] | None = None,
         output: Literal["audio", "text"] = "audio",
         turn_detection: Literal["server_vad"] | Mapping[str, Any] | None = "server_vad",
@@ -95,12 +85,7 @@ class GeminiLive(Realtime):
         api_version: str | None = None,
         url: str | None = None,
         headers: Mapping[str, str] | None = None,
-        fps: float = 1.0,
-        reconnect: ReconnectPolicy | None = None,
-        history: History | None = None,
-        greeting: Greeting | None = None,
-        resume: str = "",
-        connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]] = dial,
+        **options: Unpack[DriverOptions],
     ) -> None:
         _check_arguments(background or {}, token, api_key)
         profile = _profile(on_vertex=project is not None, manual=turn_detection is None)
@@ -129,13 +114,7 @@ class GeminiLive(Realtime):
                 transcription={} if transcription else None,
                 extra=_compression(compression) | dict(extra or {}),
             ),
-            tools=tools,
-            fps=fps,
-            reconnect=reconnect,
-            history=history,
-            greeting=greeting,
-            resume=resume,
-            connect=connect,
+            **options,
         )
 
 

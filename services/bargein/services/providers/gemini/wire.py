@@ -120,12 +120,20 @@ _encoder = msgspec.json.Encoder()
 
 
 def encode(message: dict[str, Any]) -> str:
-    """Encode a message of the client. `bytes` become base64."""
+    """Encode a message of the client. `bytes` become base64.
+
+    Args:
+        message: The message as a dictionary.
+    """
     return _encoder.encode(message).decode()
 
 
 def decode(data: str | bytes) -> ServerMessage:
-    """Decode a message of the server, from a text or a binary frame. Raises `MalformedMessageError`."""
+    """Decode a message of the server, from a text or a binary frame. Raises `MalformedMessageError`.
+
+    Args:
+        data: The message as JSON.
+    """
     try:
         return _decoder.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:

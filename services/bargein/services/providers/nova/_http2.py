@@ -139,14 +139,14 @@ class Http2Exchange:
         return data
 
     async def flushed(self) -> None:
-        """Wait until all bytes have been given to the socket."""
+        """Wait until all bytes have been sent to the socket."""
         while self._unsent and self._closed is None:
             await self._changed.wait()
 
     # Tasks --------------------------------------------------------------------------------------------------------
 
     async def read(self) -> None:
-        """Give the peer's bytes to h2 until the connection is closed."""
+        """Feed the peer's bytes to h2 until the connection is closed."""
         while self._closed is None:
             try:
                 data = await self._stream.receive()
@@ -161,7 +161,7 @@ class Http2Exchange:
             self._collect()
 
     async def write(self) -> None:
-        """Give h2's bytes to the socket."""
+        """Send h2's bytes to the socket."""
         while True:
             while self._unsent:
                 data = bytes(self._unsent)
@@ -201,7 +201,7 @@ class Http2Exchange:
                 self._h2.acknowledge_received_data(event.flow_controlled_length, self._id)
         elif isinstance(event, events.ResponseReceived):
             self.headers = dict(event.headers)
-            self.status = int(self.headers[":status"])
+            self._read_status(self.headers.get(":status", ""))
         elif isinstance(event, events.PingAckReceived):
             self._answered_ping = True
         elif isinstance(event, events.StreamEnded):
@@ -214,6 +214,14 @@ class Http2Exchange:
             reason = f"the server goes away: {self._error_name(event.error_code)}{f' ({text})' if text else ''}"
             self._close(1001, reason)
 
+    def _read_status(self, text: str) -> None:
+        if len(text) == 3 and text.isascii() and text.isdigit():
+            self.status = int(text)
+        else:
+            self._close(
+                1002, f"the server answers with the status {text[:20]!r}, which is not a number of three digits"
+            )
+
     def _error_name(self, code: Any) -> str:
         return self._error_codes(code).name if code in list(self._error_codes) else f"error {code}"
 
@@ -223,7 +231,7 @@ class Http2Exchange:
 
     def _raise_if_closed(self) -> None:
         if self._ended:
-            raise SocketClosedError(1000, "the server has said all it had to say")
+            raise SocketClosedError(1000, "the server has ended its stream")
         if self._closed is not None:
             raise SocketClosedError(*self._closed)
 

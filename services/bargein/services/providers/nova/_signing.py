@@ -67,7 +67,7 @@ def sign_request(
     Args:
         url: The address of the request.
         headers: Further headers, which are signed as well.
-        credentials: Whose signature it is.
+        credentials: The key and region to sign with.
         region: The AWS region, such as `us-east-1`.
         service: The AWS service, such as `bedrock`.
         now: The date of the request.
@@ -103,7 +103,7 @@ class EventSigner:
     """Signs the events of one stream, in the order in which they are sent.
 
     Args:
-        credentials: Whose signatures they are.
+        credentials: The key and region to sign with.
         region: The AWS region.
         service: The AWS service.
         signature: The signature of the request.

@@ -1,6 +1,6 @@
 """Turns of the agent and of the user, recognised from blocks. No I/O.
 
-The service gives ids to blocks and none to turns, so ids of turns are made here.
+The service numbers blocks and not turns, so ids of turns are made here.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class NovaTurns:
         if end.stop_reason == "INTERRUPTED":
             self._interrupt(block)
         elif end.stop_reason == "TOOL_USE":
-            self._end_turn()  # the answer to the tool's result is a turn of its own
+            self._end_turn()  # the answer to the tool's result is a separate turn
         if block is None or turn is None:
             return
         announced = not block.is_audio and not block.final  # the end of announced text ends nothing: its audio follows

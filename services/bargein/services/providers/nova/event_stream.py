@@ -44,7 +44,12 @@ class Message(NamedTuple):
 
 
 def encode(headers: Mapping[str, Value], payload: bytes = b"") -> bytes:
-    """Return a message as bytes. Raises `ValueError` if headers or payload are too large."""
+    """Return a message as bytes. Raises `ValueError` if headers or payload are too large.
+
+    Args:
+        headers: The headers, by name.
+        payload: The body of the message.
+    """
     head = b"".join(encode_header(name, value) for name, value in headers.items())
     length = MIN_BYTES + len(head) + len(payload)
     if len(head) > MAX_HEADER_BYTES or length > MAX_BYTES:
@@ -57,7 +62,12 @@ def encode(headers: Mapping[str, Value], payload: bytes = b"") -> bytes:
 
 
 def encode_header(name: str, value: Value) -> bytes:
-    """Return a header as bytes. Integers are written with 64 bits."""
+    """Return a header as bytes. Integers are written with 64 bits.
+
+    Args:
+        name: Name of the header, 1 to 255 bytes.
+        value: Its value.
+    """
     raw = name.encode()
     if not 0 < len(raw) < 256:
         raise ValueError(f"a header's name of {len(raw)} bytes; 1 to 255 are possible")
@@ -109,7 +119,11 @@ class MessageSplitter:
 
 
 def split(data: bytes) -> tuple[bytes, bytes, bytes]:
-    """Verify a whole message and return its prelude, headers and payload. Raises `DamagedError`."""
+    """Verify a whole message and return its prelude, headers and payload. Raises `DamagedError`.
+
+    Args:
+        data: One complete message.
+    """
     if len(data) < MIN_BYTES or _length(data) != len(data):
         raise DamagedError(f"{len(data)} bytes are not one whole message")
     (stated,) = _U32.unpack(data[-4:])
@@ -120,7 +134,11 @@ def split(data: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def decode(data: bytes) -> Message:
-    """Verify and decode a whole message. Raises `DamagedError`."""
+    """Verify and decode a whole message. Raises `DamagedError`.
+
+    Args:
+        data: One complete message.
+    """
     _, head, payload = split(data)
     return Message(dict(_headers(head)), payload)
 

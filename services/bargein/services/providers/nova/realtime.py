@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, Unpack
 from urllib.parse import quote
 
 import msgspec
 
 from bargein.pipeline.lowlevel import check_options
-from bargein.services.brain import Greeting
-from bargein.services.history import History
-from bargein.services.realtime import Realtime, ReconnectPolicy, Settings
-from bargein.services.sockets import Endpoint, Socket
-from bargein.services.tools import Tool, Toolbox
+from bargein.services.realtime import DriverOptions, Realtime, ReconnectPolicy, Settings
 
 from ._bedrock import Bedrock
 from ._credentials import CredentialsSource, credentials_provider, find_region
@@ -42,24 +37,21 @@ class NovaSonic(Realtime):
         region: The AWS region; by default that of `AWS_REGION` or of AWS's configuration files. Not every region has
             the models.
         credentials: `Credentials`, those of botocore or boto3, or a function that returns either (async, or plain and
-            run in a thread). None for botocore's default chain. They are looked up anew for every connection.
+            run in a thread). None for botocore's default chain. They are looked up again for every connection.
         aws_profile: The AWS profile for the default chain and the region; None for the default profile.
         instructions: The system prompt.
         voice: The voice id; None for `tiffany`.
-        tools: Functions that the model may call.
         sensitivity: How soon the model takes a pause for the end of a turn: `"HIGH"` is the soonest. Nova 2 only.
         input_rate: The rate of the user's audio: 8000, 16000 or 24000 Hz.
         output_rate: The rate of the model's audio: 8000, 16000 or 24000 Hz.
         extra: Other settings, `{"sessionStart": {...}, "promptStart": {...}}`, merged over all of the above.
         url: The address of another server, beginning with `https://`.
         ssl: The TLS context; None for the default.
-        reconnect: How lost connections are restored; None for the default policy.
-        history: The conversation to go on with; None for a new one.
-        greeting: What the agent says first: the words, or a `Say` or `Respond`; None for nothing.
-        connect: Opens the socket; replaceable for tests.
+        **options: The options of every model, see `DriverOptions`: `tools`, `fps`, `reconnect`, `history`, `greeting`,
+            `connect`. `resume` raises `UnsupportedError`.
 
     Raises:
-        ValueError: There is no region, or an argument has no possible value.
+        ValueError: There is no region, or an argument is out of range.
     """
 
     @check_options
@@ -72,17 +64,13 @@ class NovaSonic(Realtime):
         aws_profile: str | None = None,
         instructions: str = "",
         voice: str | None = None,
-        tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox = (),
         sensitivity: Literal["HIGH", "MEDIUM", "LOW"] | None = None,
         input_rate: int = 16_000,
         output_rate: int = 24_000,
         extra: Mapping[str, Any] | None = None,
         url: str | None = None,
         ssl: ssl.SSLContext | None = None,
-        reconnect: ReconnectPolicy | None = None,
-        history: History | None = None,
-        greeting: Greeting | None = None,
-        connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]] | None = None,
+        **options: Unpack[DriverOptions],
     ) -> None:
         is_nova_2 = "nova-2" in model
         if sensitivity is not None and not is_nova_2:
@@ -90,11 +78,14 @@ class NovaSonic(Realtime):
         for name, rate in (("input_rate", input_rate), ("output_rate", output_rate)):
             if rate not in RATES:
                 raise ValueError(f"NovaSonic({name}={rate}): expected one of {', '.join(map(str, RATES))}")
-        if connect is None:
+        if options.get("connect") is None:
             region = region or os.environ.get("AWS_REGION") or find_region(aws_profile)
             if not region:
                 raise ValueError("NovaSonic: no region; give region=..., or set AWS_REGION")
-            connect = Bedrock(region=region, credentials=credentials_provider(credentials, aws_profile)).connect
+            bedrock = Bedrock(region=region, credentials=credentials_provider(credentials, aws_profile))
+            options["connect"] = bedrock.connect
+        if options.get("reconnect") is None:
+            options["reconnect"] = ReconnectPolicy(renew_seconds=RENEW_SECONDS)
         if url is not None and not url.startswith("https://"):
             raise ValueError(f"NovaSonic(url={url!r}): expected an address that begins with https://")
         host = url or f"https://bedrock-runtime.{region or 'any'}.amazonaws.com"
@@ -113,9 +104,5 @@ class NovaSonic(Realtime):
                 turn_detection=turn_detection,
                 extra=dict(extra or {}),
             ),
-            tools=tools,
-            reconnect=reconnect or ReconnectPolicy(renew_seconds=RENEW_SECONDS),
-            history=history,
-            greeting=greeting,
-            connect=connect,
+            **options,
         )

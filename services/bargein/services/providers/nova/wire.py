@@ -35,7 +35,12 @@ class UnreadableError(ValueError):
 
 
 class ServiceError(Exception):
-    """The service reports a failure and ends the stream."""
+    """The service reports a failure and ends the stream.
+
+    Args:
+        kind: Name of the exception in the protocol.
+        message: What the service says about it.
+    """
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(f"{kind}: {message}" if message else kind)
@@ -198,6 +203,9 @@ def encode_event(name: str, **fields: Any) -> bytes:
 
 def decode_event(data: bytes) -> Output | None:
     """Return the event of a message; None for an event that is not known here.
+
+    Args:
+        data: The event as JSON.
 
     Raises:
         UnreadableError: The message cannot be read.

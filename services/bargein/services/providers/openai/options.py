@@ -7,30 +7,23 @@ names. They are written down once, as `TypedDict`s for `Unpack`, so that an edit
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal, TypedDict, cast, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, cast, get_args
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
-from bargein.services.brain import Greeting
-from bargein.services.history import History
 from bargein.services.providers._shared.keys import check_key
-from bargein.services.realtime import Profile, ReconnectPolicy, Settings
+from bargein.services.realtime import DriverOptions, Profile, Settings
 from bargein.services.realtime.settings import named_setting
-from bargein.services.sockets import Endpoint, Socket
-from bargein.services.tools import Tool, Toolbox
 
 from .client.protocol import AudioForm
 from .dialect import Dialect
 
 __all__ = [
-    "DriverOptions",
     "ModelOptions",
     "OpenAIOptions",
     "TurnDetection",
-    "driver_options",
     "endpoint_url",
     "find_key",
     "model_settings",
@@ -40,25 +33,6 @@ __all__ = [
 
 TurnDetection = str | Mapping[str, Any] | None
 """A kind of turn detection, a dictionary of its settings with the kind as `type`, or None for push to talk."""
-
-
-class DriverOptions(TypedDict, total=False):
-    """Options of `Realtime` that every provider passes on unchanged."""
-
-    tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox
-    """Functions that the model may call."""
-    fps: float
-    """Pictures of a video that are sent per second, at most. Default 1."""
-    reconnect: ReconnectPolicy | None
-    """How lost connections are restored; None for the default policy."""
-    history: History | None
-    """The conversation to go on with; None for a new one."""
-    connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]]
-    """Opens the connection. Default `bargein.services.sockets.dial`, a WebSocket."""
-    greeting: Greeting | None
-    """What the agent says first: the words, or a `Say` or `Respond`; None for nothing."""
-    resume: str
-    """The handle of an earlier session that is to be taken up, where the provider supports it."""
 
 
 class ModelOptions(DriverOptions, total=False):
@@ -83,12 +57,6 @@ class OpenAIOptions(ModelOptions, total=False):
     """How the provider finds the end of the user's turn; None for push to talk. Default `"server_vad"`."""
     transcription: str | Mapping[str, Any] | None
     """The model that transcribes the user, or a dictionary with it as `model`; None for no transcripts."""
-
-
-def driver_options(options: ModelOptions) -> DriverOptions:
-    """Return the options that belong to `Realtime` itself."""
-    own = DriverOptions.__optional_keys__
-    return cast(DriverOptions, {name: value for name, value in options.items() if name in own})
 
 
 def model_settings(
@@ -164,7 +132,12 @@ def endpoint_url(owner: str, url: str, dialect: Dialect, model: str, **query: st
 
 
 def with_path(url: str, dialect: Dialect) -> str:
-    """Return a server's address, such as `https://name.openai.azure.com`, with the path of the dialect at its end."""
+    """Return a server's address, such as `https://name.openai.azure.com`, with the path of the dialect at its end.
+
+    Args:
+        url: The server's address, with or without the path.
+        dialect: The dialect of the server.
+    """
     return url.rstrip("/").removesuffix(dialect.path) + dialect.path
 
 

@@ -21,7 +21,7 @@ class ServerLanguage(Protocol):
 
     @property
     def key_header(self) -> str:
-        """The header that carries a key by itself; empty where the key stands in `Authorization`."""
+        """The header that carries a key by itself; empty where the key is in `Authorization`."""
 
     @property
     def session_defaults(self) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """Which word of a text sounds when, found by the phonemes of each word alone. No I/O.
 
-A voice tells how long each phoneme of a sentence is, but not which word it belongs to, and words run together ("of
+A voice reports how long each phoneme of a sentence is, but not which word it belongs to, and words run together ("of
 the", "in a"). So the phonemes that each word has alone are searched for among those of the sentence.
 """
 

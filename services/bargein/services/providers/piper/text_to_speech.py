@@ -1,4 +1,4 @@
-"""Piper: a natural voice on this machine with a model of your own, in some forty languages."""
+"""Piper: a natural voice on this machine with your own model, in some forty languages."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Piper(LocalModel, TextToSpeech):
     Raises:
         FileNotFoundError: A file of the voice is missing.
         ModuleNotFoundError: The library is not installed.
-        ValueError: The description cannot be read, or an argument has no possible value.
+        ValueError: The description cannot be read, or an argument is out of range.
     """
 
     @check_options
@@ -99,7 +99,7 @@ class Piper(LocalModel, TextToSpeech):
                 path, self._config, include_alignments=True, download_dir=self._path.parent
             )
         except Exception as error:
-            raise RuntimeError(f"Piper({path!r}): the voice cannot be loaded: {error}; get it anew") from error
+            raise RuntimeError(f"Piper({path!r}): the voice cannot be loaded: {error}; download it again") from error
 
     def _synthesise(self, voice: Any, text: str) -> Iterator[tuple[Samples, list[Word]]]:
         """Yield the audio and the words of each sentence. Runs in a thread."""
@@ -112,11 +112,13 @@ class Piper(LocalModel, TextToSpeech):
                 start += len(samples)
                 yield samples, list(words)
         except Exception as error:
-            raise RuntimeError(f"Piper failed at {text[:80]!r}: {error}; look at extra and the voice") from error
+            raise RuntimeError(
+                f"Piper failed at a text of {len(text)} characters: {error}; look at extra and the voice"
+            ) from error
 
 
 def _phrases(voice: Any, text: str) -> list[Phrase]:
-    """Return the words of a text, by the sentences that the voice will make of it."""
+    """Return the words of a text, by the sentences into which the voice will split it."""
     words = [
         (*match.span(), [sound for sentence in voice.phonemize(match.group()) for sound in sentence])
         for match in re.finditer(r"\S+", text)
@@ -160,9 +162,10 @@ def _read_description(path: Path, config: Path) -> _Description:
     try:
         voice = msgspec.json.decode(config.read_bytes(), type=_Description)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ValueError(f"{owner}: {str(config)!r} describes no voice: {error}; get it anew") from None
+        raise ValueError(f"{owner}: {str(config)!r} describes no voice: {error}; download it again") from None
     if not 4_000 <= voice.audio.sample_rate <= 192_000:
-        raise ValueError(f"{owner}: {str(config)!r} says {voice.audio.sample_rate} Hz, which no voice has; get it anew")
+        rate = voice.audio.sample_rate
+        raise ValueError(f"{owner}: {str(config)!r} says {rate} Hz, which no voice has; download it again")
     if voice.phoneme_type == "pinyin" and not (path.parent / "g2pW" / "g2pw.onnx").is_file():
         raise FileNotFoundError(f"{owner}: its Chinese needs {str(path.parent / 'g2pW')!r}, and nothing is downloaded")
     return voice

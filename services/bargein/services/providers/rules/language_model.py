@@ -15,7 +15,6 @@ from bargein.services.cascade.parts import LanguageModel, Prompt, ToolRequest
 from bargein.services.history import Entry
 
 from ._match import Match, find_pattern, split_words
-from ._numbers import parse_number
 from .small_talk import HELP, SMALL_TALK, Rule
 
 __all__ = ["Rules"]
@@ -28,7 +27,7 @@ MAX_LOOK_BACK: Final = 40
 
 
 class _TitleFormatter(string.Formatter):
-    """`str.format` with the conversion `!t`, which gives a name in lower case its capitals."""
+    """`str.format` with the conversion `!t`, which capitalises a name in lower case."""
 
     def convert_field(self, value: Any, conversion: Any) -> Any:
         if conversion == "t":
@@ -44,7 +43,6 @@ class _Meaning(msgspec.Struct, frozen=True):
 
     rule: Rule
     slots: dict[str, str]
-    arguments: dict[str, Any]
 
 
 class Rules(LanguageModel):
@@ -125,8 +123,8 @@ class Rules(LanguageModel):
         for rule in self.rules:
             for match in filter(None, (find_pattern(pattern, words) for pattern in rule.patterns)):
                 rank = _rank(match)
-                if (best is None or rank > best[0]) and (meaning := _fill(rule, match.slots)) is not None:
-                    best = rank, meaning
+                if (best is None or rank > best[0]) and rule.fits(match.slots):
+                    best = rank, _Meaning(rule, match.slots)
         if best is not None and best[0][0] >= SURE_SCORE:
             return best[1]
         return self._continue(entries) or (best[1] if best else None)
@@ -144,26 +142,17 @@ class Rules(LanguageModel):
         words = split_words(text)
         for match in filter(None, (find_pattern(pattern, words) for pattern in FOLLOW_UPS)):
             slot = earlier.rule.follow_up or next(iter(earlier.slots), "")
-            if earlier.rule.call and slot:
-                again = _fill(earlier.rule, {**earlier.slots, slot: match.slots["again"]})
-                if again is not None:
-                    return again
+            slots = {**earlier.slots, slot: match.slots["again"]}
+            if earlier.rule.call and slot and earlier.rule.fits(slots):
+                return _Meaning(earlier.rule, slots)
         return None
 
-    def _recall(self, entries: Sequence[Entry], names: set[str]) -> dict[str, str]:
-        """Return what users have said in these slots, the latest of each."""
-        patterns = [
-            pattern
-            for rule in self.rules
-            for pattern in rule.patterns
-            if any(f"{{{name}" in each for each in rule.patterns for name in names)
-        ]
+    def _recall(self, entries: Sequence[Entry]) -> dict[str, str]:
+        """Return what users have said in slots, the latest of each."""
         recalled: dict[str, str] = {}
-        for entry in entries:
-            if entry.role == "user":
-                words = split_words(entry.remembered)
-                for match in filter(None, (find_pattern(pattern, words) for pattern in patterns)):
-                    recalled |= {name: value for name, value in match.slots.items() if name in names}
+        for entry in entries[-MAX_LOOK_BACK:]:
+            if entry.role == "user" and (meaning := self._understand([entry])) is not None:
+                recalled |= meaning.slots
         return recalled
 
     # What is answered ---------------------------------------------------------------------------------------------
@@ -173,18 +162,16 @@ class Rules(LanguageModel):
     ) -> list[str | ToolRequest]:
         rule, pieces = meaning.rule, list[str | ToolRequest]()
         if rule.answer:
-            names = {name for _, name, _, _ in _formatter.parse(rule.answer) if name}
-            recalled = {} if names <= meaning.slots.keys() else self._recall(entries, names)
+            needed = {name for _, name, _, _ in _formatter.parse(rule.answer) if name}
+            recalled = {} if needed <= meaning.slots.keys() else self._recall(entries[:-1])
             try:
                 pieces.append(_formatter.format(rule.answer, **{**recalled, **meaning.slots}))
             except KeyError:
                 return [rule.unknown or self.fallback]
         if rule.call:
-            tool = next((each for each in tools if each.get("name") == rule.call), None)
-            if tool is None:
-                return [*pieces, f"For that I need the tool {rule.call.replace('_', ' ')}, which nobody has given me."]
-            arguments = msgspec.json.encode(_convert_numbers(meaning.arguments, tool)).decode()
-            pieces.append(ToolRequest(name=rule.call, arguments=arguments))
+            if all(each.get("name") != rule.call for each in tools):
+                return [*pieces, f"For that I need the tool {rule.call.replace('_', ' ')}, which I do not have."]
+            pieces.append(ToolRequest(name=rule.call, arguments=msgspec.json.encode(meaning.slots).decode()))
         return pieces
 
     def _result_sentence(self, entry: Entry, before: Sequence[Entry]) -> str:
@@ -197,37 +184,17 @@ class Rules(LanguageModel):
             result = entry.output  # plain text, or the message of an error
         if meaning is None or meaning.rule.call != entry.name or not meaning.rule.result:
             return _sentence(_describe(result))
-        sentence = meaning.rule.result
-        if not isinstance(result, dict) and isinstance(sentence, str) and "{result" not in sentence:
+        if not isinstance(result, dict) and "{result" not in meaning.rule.result:
             return _sentence(_describe(result))
         fields = result if isinstance(result, dict) else {"result": result}
         try:
-            if callable(sentence):
-                return _sentence(sentence(fields))
-            return _sentence(_formatter.format(sentence, **{**meaning.slots, **fields}))
-        except (LookupError, AttributeError, TypeError, ValueError, ArithmeticError):
+            return _sentence(_formatter.format(meaning.rule.result, **{**meaning.slots, **fields}))
+        except (LookupError, AttributeError, TypeError, ValueError):
             return _sentence(_describe(result))  # the result is not what the sentence is for: usually an error message
 
 
 def _rank(match: Match) -> tuple[float, float]:
     return round(match.score, 1), match.weight
-
-
-def _fill(rule: Rule, slots: dict[str, str]) -> _Meaning | None:
-    """Return the rule with these slots; None if its arguments cannot be made of them."""
-    arguments = rule.arguments(slots) if rule.arguments is not None else slots
-    return None if arguments is None else _Meaning(rule, slots, dict(arguments))
-
-
-def _convert_numbers(arguments: Mapping[str, Any], tool: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments with numbers where the tool's schema wants numbers."""
-    properties = (tool.get("parameters") or {}).get("properties") or {}
-    result = dict(arguments)
-    for name, value in arguments.items():
-        kind = properties.get(name, {}).get("type") if isinstance(properties.get(name), dict) else None
-        if kind in ("integer", "number") and isinstance(value, str) and (number := parse_number(value)) is not None:
-            result[name] = round(number) if kind == "integer" else number
-    return result
 
 
 def _describe(value: Any) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from ._numbers import format_number, format_seconds, is_sum, parse_seconds
+from ._sums import is_sum
 
 __all__ = ["HELP", "SMALL_TALK", "Rule"]
 
@@ -30,13 +30,13 @@ class Rule:
     """The answer, spoken before a tool call if there is one. `{name!t}` is a slot in title case."""
     call: str = field(default="", kw_only=True)
     """The name of the tool to call. The slots are its arguments."""
-    arguments: Callable[[dict[str, str]], Mapping[str, Any] | None] | None = field(default=None, kw_only=True)
-    """Returns the arguments for some slots; None if the rule does not fit these slots."""
-    result: str | Callable[[Mapping[str, Any]], str] = field(default="", kw_only=True)
+    result: str = field(default="", kw_only=True)
     """The sentence for the tool's result, filled with its fields and the slots. `{result}` is a result without
     fields."""
+    fits: Callable[[Mapping[str, str]], bool] = field(default=lambda slots: True, kw_only=True)
+    """Tells whether the rule fits these slots; by default it always does."""
     follow_up: str = field(default="", kw_only=True)
-    """The slot that "and in Rome?" fills anew; by default the first of the pattern."""
+    """The slot that "and in Rome?" fills again; by default the first of the pattern."""
     asks: str = field(default="", kw_only=True)
     """For an answer that is a question: the words that, before the user's reply, make a sentence of another rule."""
     unknown: str = field(default="", kw_only=True)
@@ -48,30 +48,7 @@ class Rule:
         return (self.pattern,) if isinstance(self.pattern, str) else self.pattern
 
 
-def _expression(slots: dict[str, str]) -> dict[str, Any] | None:
-    expression = slots.get("expression", "")
-    return {"expression": expression} if is_sum(expression) else None
-
-
-def _seconds(slots: dict[str, str]) -> dict[str, Any] | None:
-    seconds = parse_seconds(slots.get("duration", ""))
-    return None if seconds is None else {"seconds": seconds}
-
-
-def _time_sentence(result: Mapping[str, Any]) -> str:
-    return f"It is {result['time']} in {result['city']}." if result.get("city") else f"It is {result['time']}."
-
-
-def _sum_sentence(result: Mapping[str, Any]) -> str:
-    return f"{result['expression']} is {format_number(float(result['result']))}."
-
-
-def _timer_sentence(result: Mapping[str, Any]) -> str:
-    duration = format_seconds(float(result["seconds"]))
-    return f"{duration} from now it will be {result['until']}. I cannot ring by myself."
-
-
-HELP: Final = "I can tell the time and the weather, work out sums, set a timer, and talk a little."
+HELP: Final = "I can tell the time and the weather, work out sums, and talk a little."
 SMALL_TALK: Final[tuple[Rule, ...]] = (
     Rule(
         (
@@ -89,20 +66,19 @@ SMALL_TALK: Final[tuple[Rule, ...]] = (
     Rule(("is it raining in {city}", "is it sunny in {city}"), call="weather", result="It is {sky} in {city}."),
     Rule(("what is the weather", "how is the weather"), "In which city?", asks="what is the weather in"),
     Rule("is that the real weather", "No, it is from a small table of mine, and always the same."),
-    Rule(("what time is it in {city}", "what is the time in {city}"), call="current_time", result=_time_sentence),
-    Rule(("what time is it", "what is the time"), call="current_time", result=_time_sentence, follow_up="city"),
     Rule(
-        ("set a timer for {duration...}", "timer {duration...}", "wake me in {duration...}"),
-        call="set_timer",
-        arguments=_seconds,
-        result=_timer_sentence,
+        ("what time is it in {city}", "what is the time in {city}"),
+        call="current_time",
+        result="It is {time} {place}.",
     ),
-    Rule(("set a timer", "start a timer"), "For how long?", asks="set a timer for"),
+    Rule(
+        ("what time is it", "what is the time"), call="current_time", result="It is {time} {place}.", follow_up="city"
+    ),
     Rule(
         ("what is {expression...}", "calculate {expression...}", "how much is {expression...}", "{expression...}"),
         call="calculate",
-        arguments=_expression,
-        result=_sum_sentence,
+        result="{expression} is {value}.",
+        fits=lambda slots: is_sum(slots["expression"]),
     ),
     Rule(("my name is {name}", "call me {name}"), "Nice to meet you, {name!t}."),
     Rule("what is my name", "You told me: {name!t}.", unknown="You have not told me your name."),

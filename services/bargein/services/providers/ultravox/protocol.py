@@ -79,7 +79,7 @@ def call_request(
         settings: The settings of the session.
         profile: The rates of the audio.
         buffer_ms: How far ahead of playback the server may send, in milliseconds.
-        first_speaker: Who speaks first.
+        first_speaker: Which side speaks first.
         max_call_seconds: How long the call may last, in seconds.
     """
     body: dict[str, Any] = {

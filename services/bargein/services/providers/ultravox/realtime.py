@@ -11,8 +11,8 @@ import msgspec
 from bargein.pipeline.lowlevel import check_options
 from bargein.services.providers._shared.http import HttpClient, HttpFault
 from bargein.services.providers._shared.keys import clean_text
-from bargein.services.providers.openai.options import ModelOptions, driver_options, find_key, model_settings
-from bargein.services.realtime import Realtime
+from bargein.services.providers.openai.options import ModelOptions, find_key, model_settings
+from bargein.services.realtime import Realtime, driver_options
 from bargein.services.sockets import Endpoint, SocketRefusedError
 
 from .protocol import PROFILE, UltravoxProtocol, agent_call_request, call_request
@@ -46,7 +46,7 @@ class Ultravox(Realtime):
             creates a call (`temperature`, `languageHint`, `vadSettings`), merged over all of the above.
 
     Raises:
-        ValueError: There is no key, or an argument has no possible value.
+        ValueError: There is no key, or an argument is out of range.
     """
 
     @check_options
@@ -130,7 +130,7 @@ class _CallApi:
         try:
             return msgspec.json.decode(content, type=_CreatedCall).join_url
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise SocketRefusedError(f"{self._url} gave no call that can be joined: {error}") from None
+            raise SocketRefusedError(f"{self._url} returned no call that can be joined: {error}") from None
 
 
 class _CreatedCall(msgspec.Struct, rename="camel"):

@@ -109,12 +109,20 @@ _KNOWN = frozenset(str(kind.__struct_config__.tag) for kind in (*ClientMessage._
 
 
 def encode(message: ClientMessage | ServerMessage) -> str:
-    """Encode a message as JSON."""
+    """Encode a message as JSON.
+
+    Args:
+        message: A message of either direction.
+    """
     return _encoder.encode(message).decode()
 
 
 def decode_server(data: str) -> ServerMessage | str:
-    """Decode a message of the server; return the type of an unknown one. Raises `ValueError` for other data."""
+    """Decode a message of the server; return the type of an unknown one. Raises `ValueError` for other data.
+
+    Args:
+        data: The message as JSON.
+    """
     try:
         return _server.decode(data)
     except UNREADABLE as error:
@@ -122,7 +130,11 @@ def decode_server(data: str) -> ServerMessage | str:
 
 
 def decode_client(data: str) -> ClientMessage | str:
-    """Decode a message of a client; return the type of an unknown one. Raises `ValueError` for other data."""
+    """Decode a message of a client; return the type of an unknown one. Raises `ValueError` for other data.
+
+    Args:
+        data: The message as JSON.
+    """
     try:
         return _client.decode(data)
     except UNREADABLE as error:

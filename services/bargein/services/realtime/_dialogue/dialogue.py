@@ -85,13 +85,16 @@ class Dialogue(DialogueState):
         self.fatal: str | None = None
         """Why no other connection will do; None if there is no such reason."""
         self.broken: str | None = None
-        """Why the present connection cannot be used any more; None if it can."""
+        """Why the present connection can no longer be used; None if it can."""
         self._session_settings: Settings | None = None  # what the present session knows; None before its opening
         self._renew_seconds = renew_seconds
         self._had_session = False
         self._resumable_entry: Entry | None = None  # the last entry that a resumed session knows
         self._out_of_band: set[str] = set()  # names of questions that have no answer yet
-        self._handlers: dict[type[events.Event], Callable[[Any], None]] = {
+        self._handlers = self._handlers_by_event()
+
+    def _handlers_by_event(self) -> dict[type[events.Event], Callable[[Any], None]]:
+        return {
             events.AudioPiece: self.replies.on_audio,
             events.TextPiece: self.replies.on_text,
             events.WordTimed: self.replies.on_word,
@@ -141,7 +144,7 @@ class Dialogue(DialogueState):
         self.profile = protocol.profile
         self.broken = self._session_settings = None
         self.renew_reason, self.expires_at = "", math.inf
-        self.tool_calls.connect()
+        self.tool_calls.connect(answers_meanwhile=protocol.profile.answers_during_tool_calls)
 
     def open_session(self) -> Iterable[Message]:
         """Return the messages that open the session, with the present settings."""
@@ -168,7 +171,7 @@ class Dialogue(DialogueState):
         return list(protocol.update(self.settings)) if protocol.profile.supports_updates else []
 
     def on_disconnected(self, reason: str) -> None:
-        """End the connection. What was being made has failed; what has come is played to its end."""
+        """End the connection. The response that was being made has failed; what has come is played to its end."""
         takes_requests = self.protocol is None or self.protocol.profile.supports_response_requests
         resends_audio = self.send_queue.has_unacknowledged
         action, request = self.requests.lose()
@@ -179,12 +182,12 @@ class Dialogue(DialogueState):
         if request is not None and request.by_commit:
             if resends_audio:
                 self.input.commit()
-            else:  # the audio has become words, which the next session is given
+            else:  # the audio has become words, which the next session gets
                 request = Request(Respond())
         again = request if action is AnswerAction.REPEAT else None
         lost = action is AnswerAction.RECOVER
         for response in [each for each in self.responses.by_id.values() if each.active]:
-            if not self.playback.begun(response) and not response.calls and not response.dropped:
+            if not self.playback.has_content(response) and not response.calls and not response.dropped:
                 again, lost = again or Request(Respond()), True
             self.replies.end(response, "failed", reason)
         if takes_requests:
@@ -197,7 +200,7 @@ class Dialogue(DialogueState):
         self.wake()
 
     def _on_ready(self, event: events.SessionReady) -> None:
-        """Open the session: give it the history that it does not know, and what has waited for it."""
+        """Open the session: send it the history that it does not know, and what has waited for it."""
         protocol = self.protocol
         assert protocol is not None
         profile, self.session_id = protocol.profile, event.session_id
@@ -240,12 +243,12 @@ class Dialogue(DialogueState):
         if event.refused:
             self.requests.fail()
             self.replies.send_request()
-        provider = self._provider
-        self.emit(Failure(f"{provider}: {event.message}", processor=provider, fatal=event.fatal))
+        provider, message = self._provider, self.hide_secrets(event.message)
+        self.emit(Failure(f"{provider}: {message}", processor=provider, fatal=event.fatal))
         if event.broken:
-            self.broken = event.message
+            self.broken = message
         if event.fatal:
-            self.fatal = event.message
+            self.fatal = message
 
     # Events of the provider ---------------------------------------------------------------------------------------
 
@@ -315,7 +318,8 @@ class Dialogue(DialogueState):
         self.replies.send_request()
 
     def say(self, frame: Say) -> None:
-        """Have words said exactly, after the response that is being made, one `Say` after the other."""
+        """Make the model speak these words exactly, after the response that is being made, one `Say` after the
+        other."""
         self.requests.say(frame)
         self.replies.send_request()
 

@@ -73,7 +73,7 @@ class PlaybackTracker:
                     return True
         return False
 
-    def begun(self, response: Response) -> bool:
+    def has_content(self, response: Response) -> bool:
         """Return whether anything of a response has come that can be heard, or read if the model has no voice."""
         return any(item.sample_count or (item.has_text and not self._speaks) for item in response.items.values())
 
@@ -164,14 +164,14 @@ class PlaybackTracker:
         if all_played and not alignment.is_cut:
             self._close(response, item_id, item)
             return
-        self._write_heard(response, item_id, item, alignment.heard if played > 0 else "")
+        self._write_heard(response, item_id, item, alignment.heard_text if played > 0 else "")
         protocol = self._send_queue.protocol
         if protocol is not None and self._can_correct(response) and (not all_played or response.dropped):
             correction = protocol.truncate(item_id, int(played)) if played >= 1 else protocol.delete_item(item_id)
             self._send_queue.post(correction)
 
     def _replace(self, response: Response, item_id: str, item: ResponseItem, words: str) -> None:
-        """Write down what was heard of a text. Text cannot be truncated, so its item is deleted and made anew."""
+        """Write down what was heard of a text. Text cannot be truncated, so its item is deleted and created again."""
         self._write_heard(response, item_id, item, words)
         protocol = self._send_queue.protocol
         if protocol is not None and self._can_correct(response):

@@ -1,4 +1,4 @@
-"""The provider's answers: requested, begun, given to the graph, interrupted and ended."""
+"""The provider's answers: requested, begun, sent to the graph, interrupted and ended."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Replies:
     # Pieces -------------------------------------------------------------------------------------------------------
 
     def on_audio(self, event: events.AudioPiece) -> None:
-        """Give more of a reply's audio to the graph; end the reply if too much of it waits there."""
+        """Send more of a reply's audio to the graph; end the reply if too much of it waits there."""
         response, protocol = self._find(event.response_id), self._state.protocol
         if protocol is None:
             return
@@ -105,12 +105,12 @@ class Replies:
             self.end(response, "failed", reason)
 
     def on_text(self, event: events.TextPiece) -> None:
-        """Give more of a reply's text to the graph."""
+        """Send more of a reply's text to the graph."""
         if (response := self._find(event.response_id)) is not None:
             self._responses.add_text(response, event)
 
     def on_word(self, event: events.WordTimed) -> None:
-        """Give the time of a word to the graph."""
+        """Send the time of a word to the graph."""
         if (response := self._find(event.response_id)) is not None:
             self._responses.add_timing(response, event)
 
@@ -138,12 +138,12 @@ class Replies:
             return
         if event.usage:
             self._state.emit(Usage(response_id=event.response_id, **event.usage))
-        wanted = not response.dropped
-        self.end(response, event.outcome, event.reason)
+        wanted, reason = not response.dropped, self._state.hide_secrets(event.reason)
+        self.end(response, event.outcome, reason)
         if event.outcome != "failed":
             self._failures = 0
         elif wanted:
-            self._on_failed(response, event.reason)
+            self._on_failed(response, reason)
         if event.outcome == "interrupted" and wanted:
             self.interrupt("the provider stopped its response")
         self.send_request()
@@ -175,7 +175,11 @@ class Replies:
         self._failures += 1
         if self._failures > len(RETRY_SECONDS) or not profile.supports_response_requests:
             return
-        if not self._state.playback.begun(response) and not response.needs_follow_up and not self._requests.is_busy:
+        if (
+            not self._state.playback.has_content(response)
+            and not response.needs_follow_up
+            and not self._requests.is_busy
+        ):
             self._state.retry_at = anyio.current_time() + RETRY_SECONDS[self._failures - 1]
             self._state.deadlines_changed.set()
 
@@ -212,7 +216,7 @@ class Replies:
         self.send_request()
 
     def answer_again(self) -> None:
-        """Have a lost answer made again by a provider that answers only input: send the user's last text again."""
+        """Request a lost answer again from a provider that answers only input: send the user's last text again."""
         useful = (each for each in reversed(list(self._state.history)) if each.role != "call" and each.worth)
         last = next(useful, None)
         if self._state.profile is None or not self._state.profile.supports_text_input:

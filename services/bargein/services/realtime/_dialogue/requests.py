@@ -22,7 +22,7 @@ MAX_SAYINGS: Final = 64
 
 
 class AnswerState(Enum):
-    """What the provider owes."""
+    """The answer that the provider has to send."""
 
     NONE = auto()
     """No answer is due."""
@@ -65,13 +65,13 @@ class AnswerAction(Enum):
     NOTHING = auto()
     """Nothing."""
     START = auto()
-    """Give the response to the graph."""
+    """Send the response to the graph."""
     CANCEL = auto()
-    """Cancel the response, and give nothing of it."""
+    """Cancel the response, and send nothing of it."""
     REPEAT = auto()
     """Send the request again as soon as possible."""
     RECOVER = auto()
-    """Get the answer another way: nobody requested it."""
+    """Get the answer another way: it was not requested."""
 
 
 TABLE: Final[Mapping[tuple[AnswerState, AnswerEvent], tuple[AnswerState, AnswerAction]]] = {
@@ -118,7 +118,7 @@ class Requests:
 
     def __init__(self) -> None:
         self.state = AnswerState.NONE
-        """What the provider owes."""
+        """The answer that the provider has to send."""
         self.active: str | None = None
         """Id of the response that is being made; None if there is none."""
         self._wanted: Request | None = None
@@ -187,7 +187,7 @@ class Requests:
         Args:
             profile: What the provider can do.
             calls_open: Tool calls wait for their results. The next response must know them.
-            active_is_stale: Nothing is wanted any more of the response that is being made. If it cannot be cancelled,
+            active_is_stale: Discard the rest of the response that is being made. If it cannot be cancelled,
                 the next one is not kept waiting for it.
         """
         request = Request(self._sayings[0]) if self._sayings else self._wanted

@@ -39,7 +39,7 @@ class ResponseItem:
         self.has_text = False
         """Some text has come."""
         self.text_is_final = False
-        """The frame that ends the text was given."""
+        """The frame that ends the text was sent."""
         self.heard = ""
         """The part of the text that another voice has spoken so far (`Heard`)."""
         self.settled = False
@@ -80,7 +80,7 @@ class Response:
 
     @property
     def dropped(self) -> bool:
-        """Nothing of it is wanted any more."""
+        """Its remaining frames are discarded."""
         return self.outlet is None or self.outlet.stale
 
     @property
@@ -90,7 +90,7 @@ class Response:
 
 
 class Responses:
-    """The latest responses of a conversation, and what is given of them to the graph.
+    """The latest responses of a conversation, and what is sent of them to the graph.
 
     Args:
         output: Takes the frames.
@@ -110,23 +110,26 @@ class Responses:
         self.by_id[response.response_id] = response
         forgotten: list[Response] = []
         for old in list(self.by_id.values())[:-MAX_RESPONSES]:
+            # A response with open tool calls is kept longer, because their results still refer to it. The second bound
+            # holds even if they never come.
             if not old.calls or len(self.by_id) > MAX_UNANSWERED:
                 del self.by_id[old.response_id]
                 forgotten.append(old)
         return forgotten
 
     def item(self, response: Response, item_id: str) -> ResponseItem:
-        """Return an item of a response, a new one if it has none of that id."""
+        """Return an item of a response, a new one if no item has that id."""
         if item_id not in response.items:
             response.items[item_id] = ResponseItem(response.epoch, self.ms_per_weight)
         return response.items[item_id]
 
     def add_audio(self, response: Response, event: AudioPiece, rate: int) -> None:
-        """Give a piece of audio to the graph."""
+        """Send a piece of audio to the graph."""
         item = self.item(response, event.item_id)
         samples = item.to_samples(event.pcm)
         if samples is None:
             return
+        # The time follows from the number of samples. A sum of rounded durations would drift.
         pts = ns(item.sample_count, rate)
         item.sample_count += len(samples)
         frame = Audio(samples, rate=rate, pts=pts, response_id=event.response_id, item_id=event.item_id)
@@ -134,7 +137,7 @@ class Responses:
         self._emit(response, frame)
 
     def add_text(self, response: Response, event: TextPiece) -> None:
-        """Give a piece of text to the graph, and write it into the history."""
+        """Send a piece of text to the graph, and write it into the history."""
         if not event.text:
             return
         item = self.item(response, event.item_id)
@@ -144,7 +147,7 @@ class Responses:
         self._emit(response, Text(event.text, response_id=event.response_id, item_id=event.item_id))
 
     def add_timing(self, response: Response, event: WordTimed) -> None:
-        """Give the time of a word to the graph."""
+        """Send the time of a word to the graph."""
         self.item(response, event.item_id).alignment.add_timing(event.text, event.start_ms, event.end_ms)
         timing = Timing(
             text=event.text,
@@ -156,10 +159,11 @@ class Responses:
         self._emit(response, timing)
 
     def end_item(self, response: Response, event: ItemOver) -> None:
-        """Give the end of an item's text to the graph; all of the text, if none has come before."""
+        """Send the end of an item's text to the graph; all of the text, if none has come before."""
         item = self.item(response, event.item_id)
         if item.text_is_final:
             return
+        # Some providers send the text only once, at its end.
         if event.text and not item.has_text:
             piece = TextPiece(response_id=event.response_id, item_id=event.item_id, text=event.text)
             self.add_text(response, piece)
@@ -174,7 +178,7 @@ class Responses:
         reason: str,
         out: Outlet[Any],
     ) -> None:
-        """Give the end of a response to the graph.
+        """Send the end of a response to the graph.
 
         Args:
             response: The response. It is not one that was cancelled before it began.
@@ -187,10 +191,11 @@ class Responses:
                 item.alignment.complete()
             else:
                 item.alignment.cut()
+        # The provider finished the response, but its rest was discarded here.
         if response.dropped and outcome == "completed":
             outcome = "interrupted"
         self._output.add(ResponseEnded(response_id=response.response_id, outcome=outcome, reason=reason), out)
 
     def _emit(self, response: Response, frame: Audio | Text | Timing) -> None:
-        assert response.outlet is not None, "a response that was cancelled before it began gives nothing"
+        assert response.outlet is not None, "a response that was cancelled before it began sends nothing"
         self._output.add(frame, response.outlet)

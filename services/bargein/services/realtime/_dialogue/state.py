@@ -67,6 +67,8 @@ class DialogueState:
         """Set whenever something has come to an end that a closing session waits for."""
         self.profile: Profile | None = None
         """What the provider of the latest connection can do; None before the first."""
+        self.hide_secrets: Callable[[str], str] = str
+        """Removes from a text of the provider what was secret in the request of the latest connection."""
         self.received_at = anyio.current_time()
         """When the provider last sent anything, or an answer began to be due."""
         self.retry_at = math.inf
@@ -102,7 +104,7 @@ class DialogueState:
         return not (self.busy or self.input.speaking or self.output or self.playback.playing)
 
     def emit(self, frame: Frame) -> None:
-        """Give a frame to the graph, in order."""
+        """Send a frame to the graph, in order."""
         self.output.add(frame, self.out)
 
     def wake(self) -> None:

@@ -25,6 +25,7 @@ class PendingToolCalls:
     def __init__(self, history: History, responses: Mapping[str, Response], has_tool: Callable[[str], bool]) -> None:
         self.running: set[str] = set()
         """Ids of the calls whose tools run here."""
+        self._answers_meanwhile = False
         self._history = history
         self._responses = responses
         self._has_tool = has_tool
@@ -37,11 +38,13 @@ class PendingToolCalls:
     def unanswered(self) -> set[str]:
         """Ids of the calls that the next response waits for.
 
-        Not among them: calls that the conversation does not wait for, and calls of an interrupted response that the
-        application would answer, because it may never do so.
+        Not among them: calls that the conversation does not wait for, calls of an interrupted response that the
+        application would answer, because it may never do so, and those of one that run here, if the provider allows
+        that.
         """
         responses = self._responses.values()
-        calls = {call for each in responses for call in each.calls if call in self.running or not each.dropped}
+        running = set() if self._answers_meanwhile else self.running
+        calls = {call for each in responses for call in each.calls if call in running or not each.dropped}
         return calls - self._parallel
 
     def is_awaited(self, call_id: str) -> bool:
@@ -111,15 +114,20 @@ class PendingToolCalls:
         """Note that the provider's session can be taken up in its present state."""
         self._resumable = set(self._known)
 
-    def connect(self) -> None:
-        """Note that a new connection is made: its session knows none of the calls."""
+    def connect(self, *, answers_meanwhile: bool = False) -> None:
+        """Note that a new connection is made: its session does not know the calls.
+
+        Args:
+            answers_meanwhile: The provider answers other questions while tools of an interrupted response run.
+        """
         self._known.clear()
+        self._answers_meanwhile = answers_meanwhile
 
     def begin(self, reported: Iterable[Entry], *, resumed: bool) -> None:
         """Note that a session is ready.
 
         Args:
-            reported: Entries of the history that the provider was given.
+            reported: Entries of the history that the provider got.
             resumed: It is a session of before, in the state of the last `save`.
         """
         if resumed:

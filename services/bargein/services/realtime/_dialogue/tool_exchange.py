@@ -40,7 +40,7 @@ class ToolExchange:
         self._cancel_tool = cancel_tool
 
     def on_call(self, event: events.ToolCallReceived) -> None:
-        """Give a call to the graph, and run its tool if it runs here."""
+        """Send a call to the graph, and run its tool if it runs here."""
         response = self._state.responses.by_id.get(event.response_id) or self._replies.begin(event.response_id)
         if response.outlet is None:
             return  # the response was cancelled before it began

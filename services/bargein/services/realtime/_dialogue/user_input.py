@@ -35,7 +35,7 @@ class UserInput:
 
     def __init__(self, history: History, send_queue: SendQueue) -> None:
         self.audio_at = math.inf
-        """When the user's source last gave audio; infinite while it is paused."""
+        """When the user's source last sent audio; infinite while it is paused."""
         self.may_be_answered = False
         """Audio has come since the last response began."""
         self.provider_hears_speech = False
@@ -75,7 +75,7 @@ class UserInput:
         self._send_queue.command(make_messages, behind_audio=True)
 
     def pause(self) -> None:
-        """Note that the user's source gives no audio any more, and tell the provider."""
+        """Note that the user's source has stopped sending audio, and tell the provider."""
         if self.audio_at != math.inf and self._send_queue.open:
             self._send_queue.command(lambda protocol: protocol.audio_paused(), behind_audio=True)
         self.audio_at = math.inf
@@ -119,6 +119,6 @@ class UserInput:
         entry = self._history.remember(frame.role, frame.text, frame.item_id, call_id=frame.call_id, name=frame.name)
         queue = self._send_queue
         if entry is None or not entry.worth or not queue.open or queue.protocol is None:
-            return  # a new session is given the whole history
+            return  # a new session gets the whole history
         if queue.protocol.profile.supports_history_seeding:
             queue.post(queue.protocol.seed([entry]))

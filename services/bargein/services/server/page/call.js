@@ -14,13 +14,14 @@ export class Call {
   // `transport` is "webrtc", "websocket", or "auto": the first that works. `on` has the callbacks `phase(name)`,
   // `message(message)`, `level(who, time, level)`, `sent(message)`, `blocked()`, `unplugged()`, `reconnected(anew)` and
   // `failed(error, when)`.
-  constructor({ transport, wishes, speaker, on }) {
+  constructor({ transport, params, speaker, on }) {
     this.transport = transport;
-    this.wishes = wishes;
+    this.params = params;
     this.on = on;
     this.media = new Media(speaker, on);
     this.leaving = new AbortController();
     this.connection = null;
+    this.resume = ""; // the token with which a new connection goes on with the conversation
     this.recovering = false;
     this.unsent = []; // typed while there was no connection
   }
@@ -62,7 +63,8 @@ export class Call {
       stream: this.media.stream,
       context: this.media.context,
       speaker: this.media.speaker,
-      wishes: this.wishes,
+      params: this.params,
+      resume: this.resume,
       receive: (message) => this.over || this.on.message(message),
       heard: (sound) => this.over || this.media.meter("agent", sound),
       blocked: () => this.over || this.on.blocked(),
@@ -78,6 +80,7 @@ export class Call {
     }
     this.transport = way;
     this.connection = connection;
+    this.resume = connection.resume ?? "";
     this.recovering = false;
     this.watch = new Watch(connection, (server) => this.recovering || this.over || this.#recover(server === "no"));
     for (const message of this.unsent.splice(0)) this.send(message);
@@ -96,7 +99,7 @@ export class Call {
         const anew = dead || attempt >= RESTARTS;
         const connected = await this.#attempt(anew, limit);
         limit.done();
-        if (connected) this.on.reconnected(anew);
+        if (connected) this.on.reconnected(anew && !this.connection.resumed);
         return;
       } catch (error) {
         problem = error;

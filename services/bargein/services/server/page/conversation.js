@@ -126,9 +126,9 @@ export class Conversation {
     Object.assign(tool.data, message);
     const { name, arguments: given, state, output, error, cancelled } = tool.data;
     const code = document.createElement("code");
-    code.textContent = `${name}${given && given !== "{}" ? ` ${given}` : ""}`;
+    code.append(isolated(`${name}${given && given !== "{}" ? ` ${given}` : ""}`));
     const outcome = cancelled ? "cancelled" : state === "finished" ? output : state === "progress" ? message.message : "...";
-    tool.node.replaceChildren(code, ` ${error ? "failed: " : "→ "}${outcome}`);
+    tool.node.replaceChildren(code, ` ${error ? "failed: " : "→ "}`, isolated(outcome));
     this.follower.changed();
   }
 
@@ -154,7 +154,7 @@ export class Conversation {
     entry.head = document.createElement("span");
     entry.head.className = "who";
     entry.head.textContent = speaker === "user" ? "You" : "Agent";
-    entry.body = document.createElement("span");
+    entry.body = document.createElement("bdi"); // a character that turns the direction of text round ends with the words
     entry.body.className = "words";
     entry.node.append(entry.head, entry.body);
     this.entries.set(key, entry);
@@ -191,4 +191,11 @@ export class Conversation {
     entry.node.setAttribute("aria-busy", String(!entry.final && !entry.cut));
     this.follower.changed();
   }
+}
+
+function isolated(words) {
+  // Words of others. A character in them that turns the direction of text round has no effect behind them.
+  const node = document.createElement("bdi");
+  node.textContent = words;
+  return node;
 }

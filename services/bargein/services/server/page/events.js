@@ -53,7 +53,7 @@ export class Events {
 function line({ seconds, from, type }, text) {
   const node = document.createElement("li");
   const part = (name, words) => {
-    const span = document.createElement("span");
+    const span = document.createElement("bdi"); // characters that turn the direction of text round end with their part
     span.className = name;
     span.textContent = words;
     return span;

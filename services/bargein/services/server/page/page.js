@@ -13,7 +13,7 @@ import { askJson } from "./server.js";
 import { Settings } from "./settings.js";
 import { State } from "./state.js";
 import { Timeline } from "./timeline.js";
-import { asJson, asText, save } from "./transcript.js";
+import { asJson, asText, save } from "./export.js";
 
 const $ = (id) => document.getElementById(id);
 

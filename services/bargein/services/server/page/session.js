@@ -26,9 +26,9 @@ export class PageCall {
     this.muted = false;
     this.failure = "";
     const { settings, state } = this;
-    const wishes = settings.brain ? { brain: settings.brain.name } : {};
+    const params = settings.brain ? { brain: settings.brain.name } : {};
     const on = this.#ears(() => this.call === call);
-    const call = new Call({ transport: settings.transport, wishes, speaker: $("speaker"), on });
+    const call = new Call({ transport: settings.transport, params, speaker: $("speaker"), on });
     this.call = call;
     this.conversation.begin("New call");
     call.media.unlock();

@@ -8,12 +8,12 @@ const GATHER_MS = 1000; // how long the page waits for a slow STUN or TURN serve
 
 export class WebRtcConnection {
   // `hears` has the callbacks `receive(message)`, `heard(sound)`, `blocked()`, `doubt()`, `lost()`.
-  static async open({ stream, speaker, wishes, signal, ...hears }) {
+  static async open({ stream, speaker, params, signal, ...hears }) {
     const { iceServers } = await askJson("choices", { signal });
     const connection = new WebRtcConnection(iceServers, speaker, hears);
     try {
       connection.#media(stream);
-      await connection.#negotiate({ signal, wishes });
+      await connection.#negotiate({ signal, params });
       await connection.#opened(signal);
       return connection;
     } catch (error) {
@@ -53,10 +53,10 @@ export class WebRtcConnection {
     this.hears.receive(message);
   }
 
-  async #negotiate({ signal, wishes = {}, iceRestart = false, ms }) {
+  async #negotiate({ signal, params = {}, iceRestart = false, ms }) {
     await this.peer.setLocalDescription(await this.peer.createOffer({ iceRestart }));
     await gathered(this.peer);
-    const offer = { sdp: this.peer.localDescription.sdp, type: "offer", wishes, session: this.session ?? "" };
+    const offer = { sdp: this.peer.localDescription.sdp, type: "offer", params, session: this.session ?? "" };
     const { type, sdp, session } = await askJson("offer", {
       method: "POST",
       headers: { "content-type": "application/json" },

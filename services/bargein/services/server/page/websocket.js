@@ -10,10 +10,11 @@ const BEHIND_BYTES = 64000; // two seconds of sound that the network has not tak
 export class WebSocketConnection {
   // All sound is in one context at the browser's own rate: Firefox does not join two rates, and Safari wants a context
   // that a touch has started. The microphone's sound is resampled in it; the agent's is asked for at its rate.
-  static async open({ stream, context, wishes, signal, ...hears }) {
+  // `resume` is the token of a connection that was lost: the agent goes on with that conversation, if it still has it.
+  static async open({ stream, context, params, resume, signal, ...hears }) {
     const connection = new WebSocketConnection(context, hears);
     try {
-      await connection.#started(wishes, signal);
+      await connection.#started(params, resume, signal);
     } catch (error) {
       connection.abandon();
       throw error;
@@ -33,21 +34,25 @@ export class WebSocketConnection {
     this.input = null;
     this.camera = null; // pictures go over WebRTC only
     this.messages = 0;
+    this.resume = ""; // the token for the next connection
+    this.resumed = false; // whether the agent remembers what was said before
     this.sequence = 0;
     this.socket = new WebSocket(socketAddress());
     this.socket.binaryType = "arraybuffer";
   }
 
-  #started(wishes, signal) {
+  #started(params, resume, signal) {
     const { socket, context } = this;
     return new Promise((done, fail) => {
       socket.onopen = () =>
-        this.send({ type: "start", rate: sentRate(context), channels: 1, output_rate: context.sampleRate, wishes });
+        this.send({ type: "start", rate: sentRate(context), channels: 1, output_rate: context.sampleRate, resume, params });
       socket.onmessage = ({ data }) => {
         const message = JSON.parse(data);
         if (message.type !== "ready") {
           return fail(new ServerError(message.reason || message.message || "The agent did not begin.", 503));
         }
+        this.resume = message.resume ?? "";
+        this.resumed = Boolean(message.resumed);
         socket.onmessage = (event) => this.over || this.#receive(event.data);
         socket.onclose = () => this.over || hears.lost();
         done();
@@ -113,14 +118,15 @@ export class WebSocketConnection {
   }
 
   abandon() {
-    this.close();
+    // Without a goodbye, so that the agent keeps the conversation for the next connection.
+    this.over = true;
+    this.socket.close();
+    this.#release();
   }
 
   close() {
-    this.over = true;
     this.send({ type: "end" });
-    this.socket.close();
-    this.#release();
+    this.abandon();
   }
 }
 

@@ -1,4 +1,4 @@
-"""The messages between an agent and a peer that can read: JSON objects, told apart by their `type`. No I/O.
+"""The messages between an agent and a peer that can read: JSON objects, distinguished by their `type`. No I/O.
 
 A peer sends `start` (once, first), `text`, `image`, `interrupt`, `commit` and `end`. The agent sends `ready` (once,
 first), then what a page or program shows (`speech`, `transcript`, `response`, `text`, `tool`, `latency`, `reaction`,

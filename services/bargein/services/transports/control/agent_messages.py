@@ -101,29 +101,44 @@ _ENCODERS: dict[type[Frame], Callable[[Any], dict[str, Any]]] = {
 
 
 def encode_agent_message(frame: Frame) -> str | None:
-    """Return the message that tells a peer about a frame; None for a frame that has no message."""
+    """Return the message that tells a peer about a frame; None for a frame that has no message.
+
+    Args:
+        frame: A frame of the graph.
+    """
     make = _ENCODERS.get(type(frame))
     return None if make is None else _json(make(frame))
 
 
-def encode_ready(session: str, rate: int, channels: int = 1) -> str:
+def encode_ready(session: str, rate: int, channels: int = 1, *, resume: str = "", resumed: bool = False) -> str:
     """Return the agent's first message: the session has begun.
 
     Args:
         session: The session's name.
         rate: The rate of the agent's sound, in samples a second (Hz); 0 where each piece has its own.
         channels: The number of its channels.
+        resume: The token with which the peer can go on with this conversation after a lost connection.
+        resumed: Whether this session goes on with the conversation of the token that the peer presented.
     """
-    return _json({"type": "ready", "session": session, "rate": rate, "channels": channels})
+    message = {"type": "ready", "session": session, "rate": rate, "channels": channels}
+    return _json(message | ({"resume": resume, "resumed": resumed} if resume else {}))
 
 
 def encode_error(error: ControlError) -> str:
-    """Return the answer to a message that could not be understood."""
+    """Return the answer to a message that could not be understood.
+
+    Args:
+        error: What is wrong with the message.
+    """
     return _json({"type": "error", "code": error.code, "message": str(error), "fatal": False})
 
 
 def encode_end(reason: str) -> str:
-    """Return the last message: the session is over, and why."""
+    """Return the last message: the session is over, and why.
+
+    Args:
+        reason: Why the session is over.
+    """
     return _json({"type": "end", "reason": reason})
 
 
@@ -147,6 +162,10 @@ class Ready(_AgentMessage, frozen=True, kw_only=True, tag="ready"):
     """The rate of the agent's sound, in samples a second (Hz); 0 where each piece of sound has its own."""
     channels: int = 1
     """The number of its channels."""
+    resume: str = ""
+    """The token with which `Start.resume` goes on with this conversation, once, after a lost connection."""
+    resumed: bool = False
+    """Whether this session goes on with an earlier conversation."""
 
 
 class _SpeechMessage(_AgentMessage, frozen=True, kw_only=True, tag="speech"):
@@ -292,6 +311,9 @@ def decode_agent_message(data: str | bytes) -> Ready | Finish | Frame:
     """Return what an agent's message means: the frame that it was made from, or `Ready` or `Finish`.
 
     Fields that the message does not carry have their defaults.
+
+    Args:
+        data: The message as JSON.
 
     Raises:
         ControlError: The message cannot be understood. Nothing else is raised, whatever an agent sends.

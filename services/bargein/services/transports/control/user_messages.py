@@ -43,7 +43,9 @@ class Start(_UserMessage, frozen=True, kw_only=True):
     """The rate of the agent's sound that the peer wants, in samples a second; 0 for the agent's own rate."""
     token: str = ""
     """The peer's token, for clients that cannot set a header."""
-    wishes: Mapping[str, str] = {}
+    resume: str = ""
+    """The token of the latest `ready`, to go on with its conversation after a lost connection; empty for a new one."""
+    params: Mapping[str, str] = {}
     """Parameters for the code that builds the session, such as `{"brain": "openai"}`; see `Peer.params`."""
 
     def __repr__(self) -> str:
@@ -82,6 +84,9 @@ _DECODER = msgspec.json.Decoder(Start | _TypedText | _PictureMessage | _Interrup
 def decode_user_message(data: str | bytes) -> Start | Finish | Frame:
     """Return what a peer's message means: a frame for the graph, or `Start` or `Finish` for the transport.
 
+    Args:
+        data: The message as JSON.
+
     Raises:
         ControlError: The message cannot be understood. Nothing else is raised, whatever a peer sends.
     """
@@ -105,12 +110,19 @@ def decode_user_message(data: str | bytes) -> Start | Finish | Frame:
 
 
 def encode_start(message: Start) -> str:
-    """Return a peer's first message as JSON."""
+    """Return a peer's first message as JSON.
+
+    Args:
+        message: The first message of a peer.
+    """
     return msgspec.json.encode(message).decode()
 
 
 def encode_user_message(frame: UserText | Commit | Interrupt | Image) -> str:
     """Return the message that `decode_user_message` turns into this frame.
+
+    Args:
+        frame: A frame of the user.
 
     Raises:
         ValueError: The frame is a picture of raw pixels; encode it first.

@@ -32,7 +32,7 @@ class SoundReader:
 
     Args:
         path: The file.
-        rate: Rate of the sound that is given, in samples a second (Hz).
+        rate: Rate of the sound that is yielded, in samples a second (Hz).
         channels: 1 or 2.
     """
 
@@ -68,7 +68,7 @@ class SoundReader:
         self._file.close()
 
     def pieces(self, samples: int) -> Iterator[Audio]:
-        """Give all of the sound, this many samples at a time. The last piece may be shorter."""
+        """Yield all of the sound, this many samples at a time. The last piece may be shorter."""
         rest, count = np.empty((0, self.channels), np.int16), 0
         for array in self._decode():
             rest = np.concatenate((rest, array))
@@ -85,7 +85,7 @@ class SoundReader:
         return Audio(samples=mono, rate=self.rate, pts=ns(count, self.rate))
 
     def _decode(self) -> Iterator[Samples]:
-        """Give the decoder's sound at the wanted rate, in arrays of shape `(n, channels)`."""
+        """Yield the decoder's sound at the wanted rate, in arrays of shape `(n, channels)`."""
         layout = "mono" if self.channels == 1 else "stereo"
         convert = self._av.AudioResampler(format="s16", layout=layout, rate=self.rate)
         try:

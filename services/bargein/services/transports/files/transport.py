@@ -26,7 +26,7 @@ from ._sound_file import SoundReader, WaveWriter
 __all__ = ["FileTransport"]
 
 PIECE_MS = 20
-"""Length of the pieces in which the file's sound is given."""
+"""Length of the pieces in which the file's sound is sent."""
 AUDIBLE = 300
 """Samples above this value (of 32,767) are audible. What the agent says after the last of them is its answer."""
 
@@ -34,7 +34,7 @@ AUDIBLE = 300
 class FileTransport(Transport):
     """The user is a sound file in any format that PyAV reads (extra `audio`). The agent's sound is written as WAV.
 
-    The source gives the file's sound in pieces of 20 ms, and then silence, so that turn detection notices the end of
+    The source sends the file's sound in pieces of 20 ms, and then silence, so that turn detection notices the end of
     the question. The session ends when the agent has answered: a response that began after the last audible sound has
     been played to its end, no tool is running (as far as a `Spoken` in the graph reports), and `settle_seconds` have
     passed. It also ends when no answer begins within `wait_seconds`.
@@ -51,7 +51,7 @@ class FileTransport(Transport):
         both: A WAV file for both sides, in time with each other, as a `Recorder` makes it; None to write none.
         pace: Speed at which the question is spoken, as a multiple of real time. With None it is read as fast as the
             graph takes it, the answer is not paced, and what is written counts as heard.
-        rate: Rate of the sound that the source gives, in samples a second (Hz).
+        rate: Rate of the sound that the source sends, in samples a second (Hz).
         channels: 1 or 2.
         output_rate: Rate of the written file in Hz; None for the rate of the agent's sound.
         wait_seconds: Longest time from the end of the file to the beginning of an answer. With 0 the session ends with
@@ -92,7 +92,7 @@ class FileTransport(Transport):
         self.reader = SoundReader(question, rate=rate, channels=channels)
         """Reads the question. Its `seconds` are the file's length, once the session has begun."""
         self.read_ms = 0.0
-        """How much of the file has been given, in milliseconds."""
+        """How much of the file has been sent, in milliseconds."""
         self.left: PeerLeft | None = None
         """How the session ended, once it has."""
         self._answer = _AnswerState()
@@ -129,7 +129,7 @@ class FileTransport(Transport):
         await out.send(self.left)
 
     async def _wait(self, out: Outlet[PeerJoined | Audio | PeerLeft], pts: int) -> str:
-        """Give silence until the agent has answered. Return why the wait is over."""
+        """Send silence until the agent has answered. Return why the wait is over."""
         rate, channels = self.reader.rate, self.reader.channels
         count = rate * PIECE_MS // 1000
         silence = np.zeros(count if channels == 1 else (count, channels), np.int16)
@@ -163,7 +163,7 @@ class _AnswerState:
         return self.begun and not busy
 
     def on_question(self) -> None:
-        """Note an audible sound of the question: what the agent has said so far was no answer to it."""
+        """Note an audible sound of the question: what the agent has said so far was not an answer to it."""
         self.begun = False
 
     def on_frame(self, frame: AgentActivity | ResponseStarted | ResponseEnded) -> None:
@@ -179,7 +179,7 @@ class _AnswerState:
 
 
 class _FileReader(Processor):
-    """Gives the file's sound."""
+    """Sends the file's sound."""
 
     name = "reads"
 
@@ -196,7 +196,7 @@ class _FileReader(Processor):
         self._transport.reader.__exit__(kind, error, trace)
 
     async def run(self, out: Outlet[PeerJoined | Audio | PeerLeft]) -> None:
-        """Give sound until the file has ended and been answered."""
+        """Send sound until the file has ended and been answered."""
         await self._transport._read(out)
 
 

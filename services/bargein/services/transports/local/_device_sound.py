@@ -71,7 +71,7 @@ class Speaker:
         self._fade = max(1, round(rate * fade_ms / 1000))
         self._max_samples = round(rate * max_ms / 1000)
         self._queue: deque[tuple[int, Samples]] = deque()
-        # Each cut begins a new run. The number of the run tells what has been cut.
+        # Each cut begins a new run. The number of the run shows what has been cut.
         self._put = 0  # samples: written by the event loop
         self._taken = 0  # samples: written by the device's thread
         self._run = 0  # the run that is to be played: written by the event loop

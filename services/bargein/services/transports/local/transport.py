@@ -41,7 +41,7 @@ class DeviceError(OSError):
 
 
 class LocalTransport(Transport):
-    """The user of this machine: the source gives the microphone's sound, the sink plays on the loudspeaker.
+    """The user of this machine: the source sends the microphone's sound, the sink plays on the loudspeaker.
 
     The devices are open while the session runs. An interrupt fades the sound out within 5 ms, in the device's next
     buffer. When the session begins, it raises `DeviceError` for devices that cannot be used or without PortAudio, and
@@ -147,7 +147,7 @@ class _Device(Processor):
 
 
 class _MicrophoneReader(_Device):
-    """Gives what the microphone records."""
+    """Sends what the microphone records."""
 
     name = "microphone"
 
@@ -174,7 +174,7 @@ class _MicrophoneReader(_Device):
         self._changed.set()
 
     async def run(self, out: Outlet[PeerJoined | Audio | PeerLeft]) -> None:
-        """Give sound until the session ends or the device is gone."""
+        """Send sound until the session ends or the device is gone."""
         transport = self._transport
         microphone, rate = transport.microphone, transport.rate
         assert microphone is not None

@@ -1,4 +1,4 @@
-"""Transports whose messages go over one socket: what WebSockets and telephone lines share."""
+"""Transports that send their messages over one socket: what WebSockets and telephone lines share."""
 
 from .transport import SocketStatistics, SocketTransport
 from .wire import Marked, Message, UserFrame, Wire

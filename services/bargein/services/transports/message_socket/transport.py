@@ -11,9 +11,11 @@ import anyio
 import anyio.abc
 import msgspec
 
-from bargein.pipeline import Audio, Delivery, Frame, Interrupt, Outlet, Pipeline, Played, Processor, UserText
-from bargein.processors import Latency, Pacer, Resample
+from bargein.pipeline import Audio, Delivery, Failure, Frame, Interrupt, Outlet, Pipeline, Played, Processor, UserText
+from bargein.processors import Commit, Latency, Pacer, Resample
+from bargein.services.frames import without_details
 from bargein.services.sockets import Socket, SocketClosedError
+from bargein.services.sockets.rate_limiter import RateLimiter
 from bargein.services.transports.control import ControlError, Finish, SinkEvent, SourceEvent
 from bargein.services.transports.frames import PeerJoined, PeerLeft
 from bargein.services.transports.sessions import Ending, SessionLimits
@@ -27,15 +29,18 @@ __all__ = ["SocketStatistics", "SocketTransport"]
 MAX_WAITING_AUDIO_MS = 2_000.0
 """Most sound that waits for a peer that reads slowly. More would belong to an answer that is long past."""
 CHUNK_MS = 40.0
-"""Length of a piece of sound. Each message has a fixed cost, so half as many cost half. A player stops within one."""
+"""Length of a piece of sound. Each message has a fixed cost, so half the messages cost half. A player stops within
+one."""
 MAX_WAITING_MESSAGES = 2_000
 """Most messages that wait for a peer that reads slowly."""
+ACTION_COST = 10
+"""As how many messages a message counts on which the agent acts: it may begin an answer, or a request to a provider."""
 MAX_ITEMS = 64
 """Number of items of which it is known how much was written."""
 LAST_MESSAGE_SECONDS = 1.0
 """Longest time that the last message may take."""
 DEADLINE_SLACK = 0.1
-"""A deadline is moved only when it would move by this share of its bound: to move one costs as much as to send."""
+"""A deadline is moved only when it would move by this share of its bound: moving it costs as much as sending it."""
 
 
 class SocketStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +63,7 @@ class SocketTransport(Transport):
 
     It ends when the peer says goodbye, when the connection is lost, after `idle_seconds` of silence, when a message is
     not read within `slow_seconds`, and after too many wrong messages. Then it interrupts what the agent is saying,
-    gives `PeerLeft` with the reason, and the session ends. The socket stays open for a last message: see `close_after`.
+    sends `PeerLeft` with the reason, and the session ends. The socket stays open for a last message: see `close_after`.
 
     Args:
         socket: The connection. The transport does not open it.
@@ -91,6 +96,8 @@ class SocketTransport(Transport):
         self._queue = MessageQueue(
             max_audio_ms=MAX_WAITING_AUDIO_MS, max_messages=MAX_WAITING_MESSAGES, on_drop=self._on_drop
         )
+        per_second = self.limits.max_messages_per_second
+        self._rate = RateLimiter(per_second, per_second / 4)
         self._received = self._sent = self._wrong = 0
         self._written_at = 0.0  # when a message was written last
         self._changed = anyio.Event()
@@ -117,10 +124,15 @@ class SocketTransport(Transport):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.peer}>"
 
+    @property
+    def may_return(self) -> bool:
+        """Whether the peer was lost, without a goodbye, and has a `resume_token` to come back with."""
+        return bool(self.resume_token) and self.left is not None and not self.left.clean
+
     # Reading --------------------------------------------------------------------------------------------------------
 
     async def _read(self, out: Outlet[UserFrame]) -> None:
-        """Give what comes, until the peer has left. A peer that is being spoken to may be silent itself."""
+        """Send what comes, until the peer has left. A peer that is being spoken to may be silent itself."""
         idle = self.limits.idle_seconds
         self._written_at = anyio.current_time()
         while self.left is None:
@@ -141,20 +153,25 @@ class SocketTransport(Transport):
             if now + (1 - DEADLINE_SLACK) * idle > scope.deadline:
                 scope.deadline = now + idle
             self._received += 1
-            self._handle(data, out)
+            if wait := self._rate.take(now, self._handle(data, out)):
+                await anyio.sleep(wait)  # what the peer sends meanwhile waits in its own buffers
 
-    def _handle(self, data: Message, out: Outlet[UserFrame]) -> None:
+    def _handle(self, data: Message, out: Outlet[UserFrame]) -> int:
+        """Give what a message means. Return as how many messages it counts."""
+        cost = 1
         if len(data) > self.limits.max_message_bytes:
             self.leave(f"a message of {len(data)} is longer than {self.limits.max_message_bytes} bytes", code=1009)
-            return
+            return cost
         try:
             for each in self._wire.decode(data):
                 if isinstance(each, Finish):
                     self.leave(each.reason or "said goodbye", clean=True)
-                    return
+                    return cost
                 if isinstance(each, Frame) and (frame := self._filter(each)) is not None:
                     if isinstance(frame, UserText):
                         self._latency.note_question()
+                    if isinstance(frame, UserText | Commit | Interrupt):
+                        cost = ACTION_COST
                     out.offer(frame)
         except ControlError as error:
             self._wrong += 1
@@ -163,9 +180,10 @@ class SocketTransport(Transport):
                 self._wake()
             if self._wrong > self.limits.max_wrong_messages:
                 self.leave(f"{self._wrong} of its messages were wrong", code=1008)
+        return cost
 
     def _filter(self, frame: Frame) -> UserFrame | None:
-        """Return the frame to give on for one that came; None to drop it. A client overrides this."""
+        """Return the frame to pass on for one that came; None to drop it. A client overrides this."""
         assert isinstance(frame, UserFrame)
         return frame
 
@@ -296,7 +314,7 @@ class SocketTransport(Transport):
 
 
 def _forget_oldest(items: dict[tuple[str, str], Any]) -> None:
-    """Bound a table of items. Reports of items that are long past do not come any more."""
+    """Bound a table of items. No more reports come for items that are long past."""
     if len(items) > MAX_ITEMS:
         del items[next(iter(items))]
 
@@ -304,13 +322,13 @@ def _forget_oldest(items: dict[tuple[str, str], Any]) -> None:
 _CLOSE_CODES: dict[Ending, tuple[int, str]] = {
     "left": (1000, "the agent has ended it"),
     "failed": (1011, "the session failed"),
-    "expired": (1000, "it has lasted as long as it may"),
+    "expired": (1000, "it has reached its maximum duration"),
     "drained": (1001, "the server is going away"),
 }
 
 
 class _SocketReader(Processor):
-    """Gives what comes from the peer."""
+    """Sends what comes from the peer."""
 
     name = "reads"
 
@@ -318,7 +336,7 @@ class _SocketReader(Processor):
         self._transport = transport
 
     async def run(self, out: Outlet[UserFrame]) -> None:
-        """Give frames until the peer has left, then interrupt what is being said to it."""
+        """Send frames until the peer has left, then interrupt what is being said to it."""
         transport = self._transport
         await out.send(PeerJoined(peer=transport.peer))
         await transport._read(out)
@@ -336,7 +354,9 @@ class _EventForwarder(Processor):
         self._transport = transport
 
     def process(self, frame: SourceEvent) -> None:
-        """Send the frame's message. Processors above take the event by themselves, so it is not given on."""
+        """Send the frame's message. Processors above take the event by themselves, so it is not passed on."""
+        if isinstance(frame, Failure) and not self._transport.show_errors:
+            frame = without_details(frame)
         self._transport._put(frame)
 
 

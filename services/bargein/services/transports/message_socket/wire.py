@@ -26,7 +26,7 @@ class Marked(Frame, frozen=True, kw_only=True):
 
 
 UserFrame = PeerJoined | Audio | Image | UserText | Commit | Interrupt | Dtmf | Marked | PeerLeft
-"""The frames that the source of a socket transport gives."""
+"""The frames that the source of a socket transport sends."""
 
 
 class Wire(Protocol):

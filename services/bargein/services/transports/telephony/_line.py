@@ -48,7 +48,7 @@ class _SentItem:
         self.since = begins  # when it confirmed them, or when the first sound reaches the ear
         self.reported = 0.0  # milliseconds that have been reported as heard
 
-    def heard(self, now: float) -> float:
+    def heard_ms(self, now: float) -> float:
         """Return what was confirmed plus what can have been played since then, in milliseconds. It never decreases."""
         return round(max(self.reported, min(self.confirmed + 1000 * max(0.0, now - self.since), self.sent)), 3)
 
@@ -180,7 +180,7 @@ class PhoneLine:
         self._rest = self._rest[:0]
         stale = [key for key, item in self._items.items() if item.epoch < epoch]
         for key in stale:
-            heard = self._items.pop(key).heard(now)
+            heard = self._items.pop(key).heard_ms(now)
             if key[0]:
                 self._interrupted.append(Played(response_id=key[0], item_id=key[1], ms=heard, done=True))
         self._marks = {name: mark for name, mark in self._marks.items() if mark.key in self._items}
@@ -199,7 +199,7 @@ class PhoneLine:
             yield from self._interrupted
             self._interrupted.clear()
         elif isinstance(frame, Audio) and self._current[0] and (item := self._items.get(self._current)) is not None:
-            heard = item.heard(self._clock())
+            heard = item.heard_ms(self._clock())
             if heard >= item.reported + REPORT_MS:
                 item.reported = heard
                 yield Played(response_id=self._current[0], item_id=self._current[1], ms=heard)

@@ -46,7 +46,12 @@ async def accept_twilio(socket: Socket, request: ConnectionRequest) -> SocketTra
 
 
 async def accept_telnyx(socket: Socket, request: ConnectionRequest) -> SocketTransport:
-    """Wait for the start of a call from Telnyx and return its transport. It works as `accept_twilio` does."""
+    """Wait for the start of a call from Telnyx and return its transport. It works as `accept_twilio` does.
+
+    Args:
+        socket: The vendor's socket, which has been accepted.
+        request: The request that opened it.
+    """
     return await _accept(socket, request, Telnyx())
 
 
@@ -54,6 +59,10 @@ async def accept_plivo(socket: Socket, request: ConnectionRequest) -> SocketTran
     """Wait for the start of a call from Plivo and return its transport. It works as `accept_twilio` does.
 
     The caller's sound comes at 8 or 16 kHz, as Plivo was asked to send it.
+
+    Args:
+        socket: The vendor's socket, which has been accepted.
+        request: The request that opened it.
     """
     return await _accept(socket, request, Plivo())
 

@@ -1,7 +1,7 @@
 """Plivo audio streaming, bidirectional (`<Stream bidirectional="true" keepCallAlive="true">`).
 
 Sources: https://plivo.com/docs/voice/audio-streaming/audio-streaming and
-https://plivo.com/docs/voice/xml/the-stream-element/checkpoint-event. `mediaFormat` gives the codec of both directions:
+https://plivo.com/docs/voice/xml/the-stream-element/checkpoint-event. `mediaFormat` names the codec of both directions:
 µ-law at 8 kHz, or 16-bit PCM at 8 or 16 kHz. Plivo answers a `checkpoint` with `playedStream` when all before it has
 been played, and does not answer one that was cleared. `extraHeaders` become the peer's `params`.
 """
@@ -20,7 +20,7 @@ __all__ = ["Plivo"]
 
 MULAW = "audio/x-mulaw"
 L16 = "audio/x-l16"
-"""16-bit PCM. Plivo's documents do not give its byte order; their samples hand it to recognisers that expect
+"""16-bit PCM. Plivo's documents do not state its byte order; their samples hand it to recognisers that expect
 little-endian."""
 RATES = {MULAW: (8_000,), L16: (8_000, 16_000)}
 

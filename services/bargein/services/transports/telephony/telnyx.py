@@ -1,7 +1,7 @@
 """Telnyx media streaming, bidirectional (`stream_bidirectional_mode: "rtp"`).
 
 Sources: https://developers.telnyx.com/docs/voice/programmable-voice/media-streaming and
-https://developers.telnyx.com/api-reference/websockets/stream-call-media-over-websocket. `media_format` gives the codec
+https://developers.telnyx.com/api-reference/websockets/stream-call-media-over-websocket. `media_format` names the codec
 of the caller's sound, PCMU or PCMA at 8 kHz; set `stream_bidirectional_codec` to the same one. A piece must not be
 shorter than 20 ms. A mark comes back when all before it has been played, and at once when it was cleared.
 """

@@ -29,6 +29,7 @@ from bargein.services.media.tracks import PictureTrack, VoiceTrack
 from bargein.services.media.voice_receiver import RATE
 from bargein.services.transports import control
 
+from ._datagrams import bound_datagrams
 from ._fragment import (
     MAX_CANDIDATES,
     Fragment,
@@ -131,6 +132,7 @@ class RtcConnection:
         offer, later = split_named_candidates(limit_candidates(offer, self._candidates, MAX_CANDIDATES))
         await pc.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         if self._path is None:
+            bound_datagrams(self._dtls.transport._connection)  # ICE begins below, with the answer
             self._path = Path(self._dtls.transport, self._servers)
         self.username = username
         self._transport.deaf = self._audio is None
@@ -148,7 +150,7 @@ class RtcConnection:
         intercept(transceiver.receiver, self._transport.on_packet)
 
     def _set_direction(self, transceiver: RTCRtpTransceiver) -> None:
-        """Accept as much of an offered medium as is wanted."""
+        """Accept the directions of an offered medium that this side wants."""
         if transceiver is self._audio:
             # Private: aiortc has no public way to the direction that the peer offered.
             self._transport.deaf = transceiver._offerDirection not in ("sendrecv", "sendonly")
@@ -293,7 +295,7 @@ class RtcConnection:
             self._spawn(self._take_pictures, track)
 
     async def _take_pictures(self, track: MediaStreamTrack) -> None:
-        """Give `video_fps` camera pictures a second. All are fetched, because aiortc keeps those that are not."""
+        """Send `video_fps` camera pictures a second. All are fetched, because aiortc keeps those that are not."""
         period, due = 1 / self._video_fps, 0.0
         while True:
             try:

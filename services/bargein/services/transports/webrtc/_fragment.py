@@ -17,8 +17,8 @@ __all__ = [
 ]
 
 MAX_CANDIDATES = 32
-"""Addresses that a peer may have, in offers and patches together. ICE sends checks to each from each of ours, so an
-offer with thousands of them would keep the event loop busy for seconds, and aim packets at strangers."""
+"""Addresses that a peer may have, in offers and patches together. ICE sends checks to each of them from each local
+address, so an offer with thousands of them would keep the event loop busy for seconds, and aim packets at strangers."""
 END = "a=end-of-candidates"
 
 

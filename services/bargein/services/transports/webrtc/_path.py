@@ -18,6 +18,8 @@ from aioice import Connection
 from aiortc import RTCIceServer, RTCIceTransport
 from aiortc.rtcicetransport import connection_kwargs
 
+from ._datagrams import bound_datagrams
+
 __all__ = ["MONITOR_TASK", "Path"]
 
 MONITOR_TASK = "_RTCIceTransport__monitor_task"
@@ -51,6 +53,7 @@ class Path:
         """Prepare another connection."""
         await self.abandon()
         connection = Connection(ice_controlling=self._now.ice_controlling, **connection_kwargs(self._servers))
+        bound_datagrams(connection)
         await connection.gather_candidates()
         self._next = connection
         self._set_connection(connection)

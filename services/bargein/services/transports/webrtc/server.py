@@ -60,7 +60,7 @@ class WebRtcServer:
             await server.patch(answer.name, fragment)   # PATCH: more addresses, or an ICE restart
             await server.delete(answer.name)   # DELETE
 
-    This is WHIP without its HTTP. It also serves an endpoint that takes and gives `{"type", "sdp"}`.
+    This is WHIP without its HTTP. It also serves an endpoint that takes and returns `{"type", "sdp"}`.
 
     A peer has `open_seconds` of the `SessionLimits` to connect. It counts as gone when nothing has come from it for
     `idle_seconds`, or when ICE's checks have had no answer for about 30 s, whichever comes first.
@@ -130,7 +130,7 @@ class WebRtcServer:
         Args:
             sdp: The offer.
             name: The `SdpAnswer.name` of a peer that offers again; an empty string for a new peer.
-            address: A new peer's network address, for logs.
+            address: A new peer's network address, for the limit of each address.
             params: A new peer's parameters for the code that builds its session.
 
         Raises:
@@ -143,7 +143,7 @@ class WebRtcServer:
             transport, connection = self._find(name)
             return SdpAnswer(sdp=await self._answer(transport, connection, sdp), name=name)
         assert self._tasks is not None, "the server is not open; use `async with`"
-        self.sessions.admit()
+        self.sessions.admit(address)
         name = secrets.token_urlsafe(12)
         peer = Peer(name=f"webrtc-{next(_numbers)}", address=address, params=params or {})
         transport = WebRtcTransport(peer, self.sessions.limits, pictures=self.video_fps > 0 or self.show_video)

@@ -1,4 +1,4 @@
-"""`WebRtcTransport`: one WebRTC peer, as it stands in a graph."""
+"""`WebRtcTransport`: one WebRTC peer, as the part of a graph."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import msgspec
 from bargein.pipeline import (
     Audio,
     End,
+    Failure,
     Frame,
     Hold,
     Image,
@@ -28,6 +29,7 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.lowlevel import Contract
 from bargein.processors import Commit, Latency
+from bargein.services.frames import without_details
 from bargein.services.media.voice_receiver import VoiceReceiver
 from bargein.services.media.voice_sender import VoiceSender
 from bargein.services.transports import control
@@ -76,7 +78,7 @@ class WebRtcStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """Counters of one `WebRtcTransport`."""
 
     lost: int = 0
-    """Packets of the user's sound that never came, or came too late. Silence stands for them."""
+    """Packets of the user's sound that never came, or came too late. Silence replaces them."""
     late: int = 0
     """Packets that came too late, or twice."""
     damaged: int = 0
@@ -100,7 +102,7 @@ class WebRtcTransport(Transport):
     Args:
         peer: The other end.
         limits: What the peer may use.
-        pictures: Whether the source gives `Video`, and the sink takes it.
+        pictures: Whether the source sends `Video`, and the sink takes it.
     """
 
     def __init__(self, peer: Peer, limits: SessionLimits, *, pictures: bool = False) -> None:
@@ -208,17 +210,17 @@ class WebRtcTransport(Transport):
             self._unsent += 1
 
     @property
-    def gone(self) -> bool:
+    def has_left(self) -> bool:
         """Whether the peer has left."""
         return self._left is not None
 
     async def _read(self, out: Outlet[PeerFrame | Video]) -> None:
-        """Give what comes, until the peer has left."""
+        """Send what comes, until the peer has left."""
         with anyio.move_on_after(self.limits.open_seconds):
             await self._connected.wait()
         if not self._connected.is_set():
             self.leave(f"no connection within {self.limits.open_seconds:g} s", clean=False)
-        if self.gone and not self._arrived:
+        if self.has_left and not self._arrived:
             return
         await out.send(PeerJoined(peer=self.peer))
         await self._give_frames(out)
@@ -257,7 +259,7 @@ SinkFrame = Audio | ResponseEnded | Hold | Resume | Interrupt | End | control.Si
 
 
 class _WithPictures(Processor):
-    """A loop that takes and gives `Video` only if its peer has pictures.
+    """A loop that takes and sends `Video` only if its peer has pictures.
 
     A source that declares `Video` above a sink that takes it passes the link check even if nothing between them uses
     pictures; then users would see their own camera. So a peer without pictures does not declare them.
@@ -268,7 +270,7 @@ class _WithPictures(Processor):
 
     @property
     def contract(self) -> Contract:
-        """What it takes and gives, with or without `Video`."""
+        """The frames that it takes and sends, with or without `Video`."""
         contract = super().contract
         if self._pictures:
             return contract
@@ -277,7 +279,7 @@ class _WithPictures(Processor):
 
 
 class _PeerReader(_WithPictures):
-    """Gives what comes from a WebRTC peer."""
+    """Sends what comes from a WebRTC peer."""
 
     name = "WebRtcSource"
 
@@ -286,7 +288,7 @@ class _PeerReader(_WithPictures):
         self._transport = transport
 
     async def run(self, out: Outlet[PeerFrame | Video]) -> None:
-        """Give frames until the peer has left."""
+        """Send frames until the peer has left."""
         await self._transport._read(out)
 
 
@@ -299,7 +301,9 @@ class _EventSender(Processor):
         self._transport = transport
 
     def process(self, frame: control.SourceEvent) -> None:
-        """Send the frame's message. Processors above take the event by themselves, so it is not given on."""
+        """Send the frame's message. Processors above take the event by themselves, so it is not passed on."""
+        if isinstance(frame, Failure) and not self._transport.show_errors:
+            frame = without_details(frame)
         if (message := control.encode_agent_message(frame)) is not None:
             self._transport.send(message)
 
@@ -328,7 +332,7 @@ class _VoicePlayer(_WithPictures):
         transport.voice.stale = inbox.stale
         try:
             while True:
-                if self._closing and (transport.voice.done or transport.gone):
+                if self._closing and (transport.voice.done or transport.has_left):
                     return
                 frame = await self._receive(inbox)
                 if frame is not None:
@@ -342,7 +346,7 @@ class _VoicePlayer(_WithPictures):
         `End` is returned as a frame, and only urgent frames are asked for behind it. So an interrupt is still obeyed
         while the last sound is played.
         """
-        if self._closing or (self._transport.voice.full and not self._transport.gone):
+        if self._closing or (self._transport.voice.full and not self._transport.has_left):
             return await inbox.urgent(STEP_SECONDS)
         try:
             return await inbox.receive()

@@ -34,7 +34,7 @@ RATES: Final = (4_000, 384_000)
 """Lowest and highest rate of sound that is accepted, in Hz."""
 MAX_CHANNELS: Final = 8
 MAX_GAP: Final = 250
-"""Largest gap in the sequence that counts as dropped sound. Across a larger one, the sender began to count anew."""
+"""Largest gap in the sequence that counts as dropped sound. Across a larger one, the sender restarted its count."""
 _HEADER = struct.Struct("<BBHIII")
 
 
@@ -68,7 +68,7 @@ def unpack(data: bytes) -> tuple[Audio, int, int]:
 
 
 class _WebSocketWire:
-    """What both ends share: they number the sound they send, and give the sound that comes its `pts`."""
+    """What both ends share: they number the sound that they send, and set the `pts` of the sound that comes."""
 
     def __init__(self) -> None:
         self.missing = 0
@@ -102,7 +102,7 @@ class _WebSocketWire:
         if 0 < gap <= MAX_GAP:
             self.missing += gap
             self._count += gap * len(frame.samples)  # senders cut sound into equal pieces
-        # The frame was made above and nobody else has it yet, so it may be changed; to copy it would cost twice.
+        # The frame was made above and no other processor has it yet, so it may be changed; to copy it would cost twice.
         msgspec.structs.force_setattr(frame, "pts", self._pts)
         self._count += len(frame.samples)
         return frame, epoch
@@ -172,7 +172,7 @@ class UserWire(_WebSocketWire):
         yield message
 
     def encode_event(self, frame: Frame) -> tuple[Message, ...]:
-        """Return nothing: an agent that stands in the user's place sends its sound only."""
+        """Return nothing: an agent that takes the user's place sends its sound only."""
         return ()
 
     def encode_error(self, error: ControlError) -> Message | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
@@ -14,7 +15,7 @@ from bargein.services.sockets import Socket, SocketClosedError
 from bargein.services.transports import control
 from bargein.services.transports.control import ControlError, Start
 from bargein.services.transports.message_socket import Message, SocketTransport
-from bargein.services.transports.sessions import Ending, RefusedError, SessionLimits, Sessions
+from bargein.services.transports.sessions import Ending, RefusedError, SessionLimits, Sessions, address_key
 from bargein.services.transports.transport import Peer
 
 from ._wire import MAX_CHANNELS, RATES, AgentWire
@@ -45,7 +46,7 @@ class ConnectionRequest:
         path: The path of the URL that it connected to.
         params: The query parameters of that URL.
         limits: What the peer may use.
-        authorize: Decides by the token of the first message whether it may connect; None where everybody may, or where
+        authorize: Decides by the token of the first message whether it may connect; None to allow every peer, or where
             a header has decided already.
     """
 
@@ -70,7 +71,9 @@ class ConnectionRequest:
         self.limits = limits or SessionLimits()
         """What the peer may use."""
         self.authorize = authorize
-        """Decides by a token whether the peer may connect; None where everybody may."""
+        """Decides by a token whether the peer may connect; None to allow every peer."""
+        self.sessions: Sessions | None = None
+        """What keeps the conversations of lost peers; `serve_websocket_peer` sets it. None where none is kept."""
 
     def __repr__(self) -> str:
         # Without the parameters, which may hold a token and must not reach a log.
@@ -108,7 +111,7 @@ async def accept_websocket(socket: Socket, request: ConnectionRequest) -> Socket
     except ControlError as error:
         await _refuse(socket, control.encode_error(error), 1008, str(error))
         raise RefusedError(f"{request!r} was refused: {error}") from None
-    peer = Peer(name=request.name, address=request.address, params=request.params | dict(start.wishes))
+    peer = Peer(name=request.name, address=request.address, params=request.params | dict(start.params))
     output = (start.output_rate, 1) if start.output_rate else None
     try:
         transport = SocketTransport(socket, AgentWire(), peer, limits=request.limits, output=output)
@@ -117,7 +120,10 @@ async def accept_websocket(socket: Socket, request: ConnectionRequest) -> Socket
         await _refuse(socket, control.encode_error(fault), 1011, str(fault))
         log.error("%s: output_rate %d: %s", request.name, start.output_rate, error)
         raise RefusedError(f"{request!r} was refused: {error}") from None
-    transport.write(control.encode_ready(peer.name, start.output_rate))
+    if request.sessions is not None:
+        transport.resumes, transport.resume_token = start.resume, request.sessions.issue_token()
+    resumed = request.sessions is not None and request.sessions.can_resume(start.resume)
+    transport.write(control.encode_ready(peer.name, start.output_rate, resume=transport.resume_token, resumed=resumed))
     return transport
 
 
@@ -133,7 +139,12 @@ def _decode_start(data: Message) -> Start:
 
 
 async def is_authorized(authorize: Authorize, token: str) -> bool:
-    """Return what `authorize` decides about a token, whether it is sync or async."""
+    """Return what `authorize` decides about a token, whether it is sync or async.
+
+    Args:
+        authorize: A function that takes a token and returns whether its peer may connect.
+        token: The token of the peer.
+    """
     answer = authorize(token)
     return bool(await answer if inspect.isawaitable(answer) else answer)
 
@@ -147,7 +158,7 @@ async def _refuse(socket: Socket, message: Message, code: int, reason: str) -> N
 async def serve_websocket_peer(
     socket: Socket, sessions: Sessions, request: ConnectionRequest | None = None, *, accept: Accept = accept_websocket
 ) -> Ending | None:
-    """Serve one peer, on a socket that a server of your own has accepted, until its session has ended.
+    """Serve one peer, on a socket that your own server has accepted, until its session has ended.
 
     The socket is closed when this returns, after a last message that says why.
 
@@ -161,8 +172,10 @@ async def serve_websocket_peer(
         How the session ended; None if the peer got none.
     """
     transport: SocketTransport | None = None
+    request = request or ConnectionRequest(limits=sessions.limits)
+    request.sessions = sessions
     try:
-        transport = await accept(socket, request or ConnectionRequest(limits=sessions.limits))
+        transport = await accept(socket, request)
         ending = await sessions.run(transport)
     except RefusedError as error:
         if transport is not None:
@@ -179,21 +192,27 @@ async def serve_websocket_peer(
 
 
 def limit_waiting(sessions: Sessions, accept: Accept) -> Accept:
-    """Return an `Accept` that lets at most `max_sessions` peers wait for their first message.
+    """Return an `Accept` that bounds how many peers wait for their first message: in all, and of one address.
 
     A peer that has not sent `start` yet has no session, so the limit of sessions does not count it.
+
+    Args:
+        sessions: The sessions, with their limits.
+        accept: The function to limit.
     """
-    waiting = 0
+    waiting = Counter[str]()
 
     async def accept_within_limit(socket: Socket, request: ConnectionRequest) -> SocketTransport:
-        nonlocal waiting
-        if waiting >= sessions.limits.max_sessions:
+        limits, key = sessions.limits, address_key(request.address)
+        if waiting.total() >= limits.max_sessions or (key and waiting[key] >= limits.max_per_address):
             await socket.close(1013, "too many peers are waiting to start; try again later")
-            raise RefusedError(f"{request!r} was refused: {waiting} other peers have not sent start yet")
-        waiting += 1
+            raise RefusedError(f"{request!r} was refused: {waiting.total()} other peers have not sent start yet")
+        waiting[key] += 1
         try:
             return await accept(socket, request)
         finally:
-            waiting -= 1
+            waiting[key] -= 1
+            if not waiting[key]:
+                del waiting[key]
 
     return accept_within_limit

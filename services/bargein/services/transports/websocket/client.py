@@ -38,7 +38,7 @@ PIECE_MS = 20
 class WebSocketClient(SocketTransport):
     """The user's end of a WebSocket: `send` what the user says and does, and iterate over what the agent sends.
 
-    Iterating gives the agent's `Audio`, each piece with its epoch and never a stale one, and the agent's messages as
+    Iterating yields the agent's `Audio`, each piece with its epoch and never a stale one, and the agent's messages as
     frames: `Transcript`, `Text`, `ResponseStarted`, `Interrupt` (drop what you have not played), `TurnLatency`,
     `Failure` and so on. The iteration ends with the session; then `ended` says why.
 
@@ -133,6 +133,7 @@ async def connect_websocket(
     channels: int = 1,
     output_rate: int = 0,
     params: Mapping[str, str] | None = None,
+    resume: str = "",
     headers: Mapping[str, str] | None = None,
     ssl: tls.SSLContext | None = None,
     limits: SessionLimits | None = None,
@@ -146,6 +147,7 @@ async def connect_websocket(
         channels: The number of its channels.
         output_rate: The rate of the agent's sound that is wanted; 0 for the agent's own.
         params: Parameters for the code that builds the session: its `Peer.params`.
+        resume: The `ready.resume` of an earlier client whose connection was lost, to go on with its conversation.
         headers: More HTTP headers.
         ssl: The TLS context for `wss`; None for the default one.
         limits: What the agent may use.
@@ -157,7 +159,14 @@ async def connect_websocket(
     authorization = {"Authorization": f"Bearer {token}"} if token else {}
     endpoint = Endpoint(url=url, headers=authorization | dict(headers or {}), ssl=ssl)
     async with sockets.dial(endpoint) as socket:
-        start = Start(rate=rate, channels=channels, output_rate=output_rate, token=token, wishes=dict(params or {}))
+        start = Start(
+            rate=rate,
+            channels=channels,
+            output_rate=output_rate,
+            token=token,
+            resume=resume,
+            params=dict(params or {}),
+        )
         client = await WebSocketClient.begin(socket, start, address=url, limits=limits)
         yield client
         with anyio.move_on_after(1), suppress(SocketClosedError):

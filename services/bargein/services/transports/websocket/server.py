@@ -17,8 +17,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 from bargein.services import sockets
 from bargein.services.sockets import Socket
-from bargein.services.sockets.handshake import bearer_token, http_response, request_path
-from bargein.services.sockets.origin import is_loopback, refuse_origin
+from bargein.services.sockets.addresses import is_loopback_host
+from bargein.services.sockets.handshake import bearer_token, http_response, repeated_header, request_path
+from bargein.services.sockets.origin import refuse_origin
 from bargein.services.transports.message_socket import SocketTransport
 from bargein.services.transports.sessions import BuildAgent, RefusedError, SessionLimits, Sessions
 
@@ -36,12 +37,10 @@ __all__ = ["WebSocketServer", "serve_websocket"]
 
 BACKLOG = 1024
 """Connections that may wait to be accepted. With the usual 100, a burst of clients waits for seconds."""
-SINGLE_HEADERS = ("Host", "Origin", "Authorization")
-"""Headers that decide whether a peer may connect, and must not be there twice."""
 
 
 class WebSocketServer:
-    """A running server, as `serve_websocket` gives it."""
+    """A running server, as `serve_websocket` yields it."""
 
     def __init__(self, sessions: Sessions, host: str, *, secure: bool) -> None:
         self.sessions = sessions
@@ -82,8 +81,8 @@ async def serve_websocket(
         port: The port; 0 for a free one.
         paths: What is spoken at each path; by default `accept_websocket` at `/`.
         limits: What the server and each peer may use; not with `Sessions`, which have their own.
-        authorize: Decides by a token who may connect. The token is the bearer token of the `Authorization` header, or
-            where there is none (browsers cannot set it) the `token` of the first message.
+        authorize: Decides by a token whether a peer may connect. The token is the bearer token of the `Authorization`
+            header, or where there is none (browsers cannot set it) the `token` of the first message.
         origins: Web pages that may connect besides this server's own, such as `https://example.com`; `*` for all.
             Programs send no origin, and may connect.
         ssl: The TLS context for `wss`; None for no encryption.
@@ -93,14 +92,16 @@ async def serve_websocket(
         ValueError: A path does not begin with `/`, or ends with one.
         OSError: The port is taken.
     """
-    sessions = agent if isinstance(agent, Sessions) else Sessions(agent, limits=limits)
+    # Peers of this machine are the developer. Behind a proxy they are not; but then the proxy's page is in `origins`.
+    show_errors = is_loopback_host(host) and not origins and authorize is None
+    sessions = agent if isinstance(agent, Sessions) else Sessions(agent, limits=limits, show_errors=show_errors)
     server = WebSocketServer(sessions, host, secure=ssl is not None)
     accepts = dict(paths) if paths is not None else {"/": accept_websocket}
     for path in accepts:
         if not path.startswith("/") or path != (path.rstrip("/") or "/"):
             raise ValueError(f"serve_websocket(paths={path!r}): expected a path such as '/twilio'")
     # Without tokens as well, since a hostile page may have its name resolved to this server.
-    local = is_loopback(host) or authorize is None
+    local = is_loopback_host(host) or authorize is None
     door = _Door(sessions, accepts, origins or (), authorize, local=local)
     options: dict[str, Any] = {} if ssl is None else {"ssl": ssl}
     async with sockets.listen(
@@ -137,10 +138,8 @@ class _Door:
 
     async def refuse(self, connection: Any, request: Any) -> Any:
         """Return the HTTP response that refuses a request; None if it may go on."""
-        # With two of them, a proxy before this server may have checked the other one than is read here.
-        for name in SINGLE_HEADERS:
-            if len(request.headers.get_all(name)) > 1:
-                return http_response(400, "Bad Request", f"There is more than one {name} header.".encode())
+        if name := repeated_header(name for name, _ in request.headers.raw_items()):
+            return http_response(400, "Bad Request", f"There is more than one {name} header.".encode())
         path = request_path(request)
         if path not in self._accepts:
             return http_response(404, "Not Found", f"Nothing is served at {path}.".encode())

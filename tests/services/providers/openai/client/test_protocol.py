@@ -620,7 +620,7 @@ def test_errors_of_other_shapes(error: dict[str, Any], code: str, fatal: bool) -
     ],
 )
 def test_what_cannot_be_read_is_a_fault(data: str | bytes) -> None:
-    """And life goes on: the next message is understood."""
+    """The next message is understood."""
     ours = protocol()
     (fault,) = ours.receive(data)
     assert isinstance(fault, ProtocolFault)

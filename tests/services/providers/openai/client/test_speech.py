@@ -256,7 +256,7 @@ def test_an_utterance_is_heard(backend: str) -> None:
 
 @both
 def test_an_answer_may_be_whole(backend: str) -> None:
-    """Of a model or a server that does not stream."""
+    """Some models and servers do not stream."""
 
     async def use(server: Server) -> None:
         assert await heard(server) == ["Good morning."]
@@ -311,7 +311,7 @@ def test_a_sentence_is_spoken_as_it_is_made(backend: str) -> None:
 
 @both
 def test_a_connection_is_used_again(backend: str) -> None:
-    """By the next utterance, and the next sentence; a line may be the last without an end."""
+    """The next utterance and the next sentence use it. The last line may lack its end."""
 
     async def use(server: Server) -> None:
         async with OpenAITranscription(api_key="secret", url=server.url) as stt:

@@ -61,7 +61,7 @@ class Hand:
         return self.events()
 
     def brain(self, *frames: Frame) -> list[Event]:
-        """Give frames as the brain; returns what the client hears of it."""
+        """Send frames as the brain. Return the events that the client gets for them."""
         for frame in frames:
             self.core.on_frame(frame)
         return self.events()
@@ -152,17 +152,17 @@ class Client:
     def of(self, type: str) -> list[Event]:
         return [event for event in self.seen if event["type"] == type]
 
-    async def next(self, type: str, count: int = 1, within: float = 20.0) -> Event:
+    async def next(self, type: str, count: int = 1, within_seconds: float = 20.0) -> Event:
         """The how-many-eth event of a type."""
-        with anyio.fail_after(within):
+        with anyio.fail_after(within_seconds):
             while len(self.of(type)) < count:
                 if self.closed is not None:
                     raise AssertionError(f"closed before {type}: {self.closed}; {types(self.seen)}")
                 await self._changed.wait()
         return self.of(type)[count - 1]
 
-    async def end(self, within: float = 20.0) -> SocketClosedError:
-        with anyio.fail_after(within):
+    async def end(self, within_seconds: float = 20.0) -> SocketClosedError:
+        with anyio.fail_after(within_seconds):
             while self.closed is None:
                 await self._changed.wait()
         return self.closed

@@ -15,6 +15,8 @@ import trustme
 
 from bargein.pipeline import (
     Audio,
+    Failure,
+    Frame,
     Inbox,
     Interrupt,
     Outlet,
@@ -33,6 +35,7 @@ from bargein.pipeline import (
 from bargein.pipeline.testing import Harness, check_processor
 from bargein.processors import Turn, Turns
 from bargein.services.frames import Commit, Respond, Say
+from bargein.services.providers.azure import AZURE
 from bargein.services.providers.openai.server.serve import Faults, Limits, Server, serve, serve_socket
 from bargein.services.sockets import Endpoint, SocketRefusedError, dial, pipe
 from bargein.services.testing import ScriptedBrain
@@ -191,6 +194,20 @@ async def test_a_brain_that_cannot_be_made() -> None:
 
 
 @pytest.mark.virtual
+@pytest.mark.parametrize("show_errors", [False, True])
+async def test_what_failed_is_told_to_the_developer_only(show_errors: bool) -> None:
+    """Another client reads a general sentence: the reason may be a provider's text, with a key in it."""
+
+    class Failing(Processor):
+        async def run(self, inbox: Inbox[Frame], out: Outlet[Failure | Audio]) -> None:
+            await out.send(Failure("provider: the key sk-1 is wrong"))
+
+    async with piped(Failing, show_errors=show_errors) as (client, _):
+        await client.end()
+    assert ("sk-1" in error(client.seen)["message"]) == show_errors
+
+
+@pytest.mark.virtual
 async def test_a_brain_that_ends() -> None:
     """When the brain is done, what it said is sent, and the connection closed."""
 
@@ -211,7 +228,7 @@ async def test_a_session_expires() -> None:
     """After its time comes the error of the service, and 1001."""
     async with piped(ScriptedBrain, limits=Limits(session_seconds=120)) as (client, served):
         await client.say("hi", respond=False)
-        closed = await client.end(within=200)
+        closed = await client.end(within_seconds=200)
         assert anyio.current_time() == 120
     assert error(client.seen)["code"] == "session_expired"
     assert (closed.code, served.ending) == (1001, "expired")
@@ -225,7 +242,7 @@ async def test_an_idle_session_ends() -> None:
         await client.say("hi", respond=False)
         await anyio.sleep(50)
         await client.say("hi", respond=False)
-        await client.end(within=200)
+        await client.end(within_seconds=200)
         assert anyio.current_time() == 110
     assert served.ending == "idle"
 
@@ -234,7 +251,7 @@ async def test_an_idle_session_ends() -> None:
 async def test_a_client_that_never_says_anything_leaves_soon() -> None:
     """It has seconds for its first message, and not the quarter of an hour that a conversation may pause."""
     async with piped(ScriptedBrain) as (client, served):
-        closed = await client.end(within=60)
+        closed = await client.end(within_seconds=60)
         assert anyio.current_time() == Limits().first_message_seconds
     assert (closed.code, served.ending) == (1001, "idle")
     assert error(client.seen)["code"] == "session_idle"
@@ -304,7 +321,7 @@ async def test_a_brain_that_is_slow_to_leave() -> None:
 
 @pytest.mark.virtual
 async def test_a_server_that_is_cancelled() -> None:
-    """Whoever cancels `serve_socket` leaves no socket open."""
+    """Cancelling `serve_socket` leaves no socket open."""
     ours, theirs = pipe()
     with anyio.move_on_after(1):
         await serve_socket(theirs, ScriptedBrain)
@@ -694,3 +711,26 @@ async def test_fields_that_cannot_be_are_refused_at_once() -> None:
 def test_a_misspelled_option_of_serve_is_named() -> None:
     with pytest.raises(TypeError, match=r"^serve\(limit=\.\.\.\): .*did you mean limits=\?$"):
         serve(ScriptedBrain, limit=None)  # type: ignore[call-arg]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("header", ["Host", "Origin", "Authorization", "api-key"])
+async def test_a_header_that_decides_must_not_come_twice(header: str) -> None:
+    """It is refused with a sentence, also the one that has the key in another dialect."""
+    async with (
+        serve(Made(), api_keys=["k"], dialect=AZURE) as server,
+        await anyio.connect_tcp("127.0.0.1", server.port) as stream,
+    ):
+        lines = [
+            f"GET {AZURE.path}?model=m HTTP/1.1",
+            *([] if header == "Host" else [f"Host: 127.0.0.1:{server.port}"]),
+            *[f"{header}: k"] * 2,
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            "Sec-WebSocket-Version: 13",
+        ]
+        await stream.send("\r\n".join([*lines, "", ""]).encode())
+        answer = (await stream.receive()).decode()
+    assert answer.startswith("HTTP/1.1 400 ")
+    assert f"The header {header.lower()} is there more than once." in answer

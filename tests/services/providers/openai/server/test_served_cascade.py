@@ -207,7 +207,7 @@ async def test_a_barge_in() -> None:
 
 
 async def test_a_turn_that_was_overtaken_belongs_to_the_next() -> None:
-    """Who goes on before the answer has begun is answered once, to all of it."""
+    """A user who continues before the answer has begun gets one answer to all of it."""
     brain = Cascade(Ears("I would like", "a table for two", seconds=0.4), Mind(["Certainly."]), Voice())
     async with piped(lambda: brain) as (client, _):
         await client.speak(spoken("yes", 600), live=True)
@@ -258,7 +258,7 @@ async def test_a_call_that_the_client_does_not_answer() -> None:
         await client.say("What time is it?")
         await client.next("response.done")
         await client.say("Well?")
-        await client.next("response.done", 2, within=5)
+        await client.next("response.done", 2, within_seconds=5)
         assert said(client, 2) == "I do not know."
 
 
@@ -278,7 +278,7 @@ async def test_history_pictures_and_text() -> None:
         await client.send("conversation.item.create", item={"type": "message", "role": "user", "content": parts})
         await client.send("response.create")
         await client.next("response.done")
-        roles = [(entry.role, entry.remembered, len(entry.seen)) for entry in mind.prompts[0].entries]
+        roles = [(entry.role, entry.remembered, len(entry.available_pictures)) for entry in mind.prompts[0].entries]
         assert roles == [
             ("system", "The system.", 0), ("user", "The user.", 0), ("assistant", "The assistant.", 0),
             ("user", "", 1), ("user", "What is that?", 0),
@@ -292,7 +292,7 @@ async def test_history_pictures_and_text() -> None:
 
 
 async def test_what_goes_wrong_is_told() -> None:
-    """The client gets an error event, and an apology; the session goes on."""
+    """The client gets an error event, and an apology; the session continues."""
     brain = Cascade(
         Ears(RuntimeError("no ear")), Mind([RuntimeError("no mind")], ["Better."]), Voice(), error_reply="Oh."
     )

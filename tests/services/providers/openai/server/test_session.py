@@ -331,7 +331,7 @@ def test_settings_of_one_response_hold_for_it_alone() -> None:
 
 
 def test_the_brain_is_told_how_the_session_begins() -> None:
-    """Who takes the turns, and what it was configured with."""
+    """The brain gets the turn control and its configuration."""
     assert Hand().first == [TurnControl()]
     assert Hand(vad=None, session={"instructions": "Be kind."}).first == [Configure(instructions="Be kind.")]
 
@@ -586,7 +586,7 @@ def test_what_is_not_cut_was_heard() -> None:
 
 
 def test_an_unplayed_item_that_is_deleted_was_not_heard() -> None:
-    """Who deletes an item that was not played says that nobody heard it."""
+    """Deleting an item that was not played reports that it was not heard."""
     hand = Hand()
     hand.client("response.create")
     item = answer(hand, "r", sound(300))[0]["item"]["id"]
@@ -723,7 +723,7 @@ def test_a_session_in_g711() -> None:
 
 
 def test_a_change_of_format_keeps_the_count() -> None:
-    """`pts` goes on where the format changes, and detection begins anew."""
+    """`pts` goes on where the format changes, and detection starts again."""
     ears = UserAudio(None, server_vad)
     pcm, ulaw = codec({"type": "audio/pcm"}), codec({"type": "audio/pcmu"})
     list(ears.take(bytes(48 * 1000)))
@@ -916,7 +916,7 @@ def test_a_request_that_cannot_be_is_an_error(event: dict[str, Any], code: str |
 
 @pytest.mark.parametrize("data", ["", "{", "[]", '"x"', "\xff", "{}", '{"type": 1}', b"\xff\xfe"])
 def test_what_is_no_event_is_an_error(data: str | bytes) -> None:
-    """Whatever comes, the session goes on."""
+    """Whatever comes, the session continues."""
     hand = Hand()
     assert error(hand.raw(data))["type"] == "invalid_request_error"
     assert types(hand.say())[0] == "conversation.item.added"

@@ -93,14 +93,14 @@ def test_the_rest_of_what_was_cut_off_is_nobodys() -> None:
 
 
 def test_a_response_is_over_when_it_has_been_heard() -> None:
-    """And the tail of its sound has come."""
+    """The end also waits for the tail of its sound."""
     wire = sounding()
     assert done(wire) == []
     assert came(wire, "rate_limits.updated") == ["rate_limits.updated"]
     assert came(wire, "output_audio_buffer.stopped", response_id="r") == ["output_audio_buffer.stopped"]
     assert wire.ending == "r"
     assert list(wire.sound(LOUD))
-    assert [json.loads(each)["type"] for each in wire.ended()] == ["response.done"]
+    assert [json.loads(each)["type"] for each in wire.end_current()] == ["response.done"]
     assert not wire.sounding
 
 
@@ -127,7 +127,7 @@ def test_what_makes_no_sound_is_over_at_once() -> None:
     assert done(CallWire()) == ["response.done"]
     wire = sounding()
     came(wire, "output_audio_buffer.stopped", response_id="r")
-    list(wire.ended())
+    list(wire.end_current())
     assert done(wire) == ["response.done"]
 
 
@@ -136,12 +136,12 @@ def test_what_never_sounds_is_over_after_a_while() -> None:
     wire = CallWire()
     came(wire, "response.content_part.added", response_id="r", item_id="i", part={"type": "audio"})
     done(wire)
-    assert wire.held
-    assert not list(wire.due(SOUND_STARTS_SECONDS - 0.1))
-    assert [json.loads(each)["type"] for each in wire.due(SOUND_STARTS_SECONDS)] == ["response.done"]
+    assert wire.has_unplayed
+    assert not list(wire.end_soundless(SOUND_STARTS_SECONDS - 0.1))
+    assert [json.loads(each)["type"] for each in wire.end_soundless(SOUND_STARTS_SECONDS)] == ["response.done"]
     wire = sounding()
     done(wire)
-    assert not list(wire.due(1000))
+    assert not list(wire.end_soundless(1000))
 
 
 def test_the_next_may_begin_before_the_last_is_settled() -> None:
@@ -164,6 +164,38 @@ def test_the_server_is_told_to_be_silent_once() -> None:
     assert sent(wire, "conversation.item.truncate", item_id="i", audio_end_ms=5) == []
     assert sent(sounding(), "conversation.item.truncate", item_id="i", audio_end_ms=5) == [CLEAR]
     assert sent(CallWire(), "response.cancel", response_id="r") == [{"type": "response.cancel", "response_id": "r"}]
+
+
+@pytest.mark.parametrize("how", ["response.cancel", "conversation.item.truncate"])
+def test_a_cut_off_response_that_sounds_again_is_cleared_again(how: str) -> None:
+    """The clear came while the server was still making it; its rest is dropped, and the next response sounds alone."""
+    wire = sounding()
+    sent(wire, how, **({"response_id": "r"} if how == "response.cancel" else {"item_id": "i"}))
+    assert came(wire, "output_audio_buffer.cleared", response_id="r") == ["output_audio_buffer.cleared"]
+    for _ in range(3):
+        assert not list(wire.requests())
+        assert not list(wire.sound(LOUD))
+        assert came(wire, "output_audio_buffer.started", response_id="r") == ["output_audio_buffer.started"]
+        assert [json.loads(each) for each in wire.requests()] == [CLEAR]
+        assert not list(wire.sound(LOUD))
+        came(wire, "output_audio_buffer.cleared", response_id="r")
+    assert done(wire) == ["response.done"]
+    came(wire, "response.content_part.added", response_id="s", item_id="j", part={"type": "audio"})
+    assert came(wire, "output_audio_buffer.started", response_id="s") == ["output_audio_buffer.started"]
+    assert not list(wire.requests())
+    assert [json.loads(each)["response_id"] for each in wire.sound(LOUD)] == ["s"]
+
+
+def test_a_response_that_is_cancelled_before_it_sounds_is_cleared_when_it_does() -> None:
+    """The server has its sound already, and would play all of it."""
+    wire = CallWire()
+    came(wire, "response.content_part.added", response_id="r", item_id="i", part={"type": "audio"})
+    assert sent(wire, "response.cancel", response_id="r") == [{"type": "response.cancel", "response_id": "r"}]
+    list(wire.sound(LOUD))
+    assert came(wire, "output_audio_buffer.started", response_id="r") == ["output_audio_buffer.started"]
+    assert [json.loads(each) for each in wire.requests()] == [CLEAR]
+    assert not wire.sounding
+    assert came(wire, "output_audio_buffer.cleared", response_id="r") == ["output_audio_buffer.cleared"]
 
 
 def test_garbage_is_left_to_who_reads_it() -> None:

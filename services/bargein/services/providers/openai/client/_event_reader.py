@@ -108,7 +108,7 @@ class EventReader(Protocol):
     def receive(self, data: Message) -> Iterator[Event]:
         """Return the events of a message.
 
-        Messages of unknown types are ignored. One that cannot be read is a `ProtocolFault`; the connection goes on.
+        Messages of unknown types are ignored. One that cannot be read is a `ProtocolFault`; the connection stays open.
         """
         if isinstance(data, bytes):
             yield ProtocolFault(message=f"a binary message of {len(data)} bytes, where JSON text was expected")
@@ -186,7 +186,7 @@ class EventReader(Protocol):
     ) -> Iterator[Event]:
         """Report a call once: the server sends it with its arguments, with its item and with its response.
 
-        Some servers count the ids anew in each response, so the id alone does not say which call it is.
+        Some servers count the ids from the start in each response, so the id alone does not say which call it is.
         """
         key = (response_id, call_id or "")
         if call_id and name and key not in self._calls and response_id not in self._out_of_band:
@@ -295,7 +295,7 @@ class EventReader(Protocol):
             return
         refused = error.event_id is not None and error.event_id in self._requests
         # A refused first session.update is not followed by session.updated, which the driver would wait for.
-        # Not every provider repeats the event id; the field that is wrong tells as much.
+        # Not every provider repeats the event id; the name of the wrong field shows that.
         about_settings = error.event_id == OPENING if error.event_id else (error.param or "").startswith("session")
         fatal = code in FATAL_CODES or (about_settings and not self._ready)
         yield ProtocolFault(message=message or code, code=code, fatal=fatal, refused=refused)

@@ -64,7 +64,7 @@ class _Event(msgspec.Struct):
 
 
 class TranscriptReader:
-    """Reads a transcript: takes bytes, gives the text so far.
+    """Reads a transcript: takes bytes, yields the text so far.
 
     Args:
         kind: The answer's content type.
@@ -78,7 +78,7 @@ class TranscriptReader:
         """The transcript is complete."""
         self._streamed = "text/event-stream" in kind
         self._reader = SseReader()
-        self._body = bytearray()  # of an answer that is no stream
+        self._body = bytearray()  # of an answer that is not a stream
         self._written = self._text = ""
 
     def feed(self, data: bytes) -> Iterator[str]:
@@ -124,7 +124,7 @@ class TranscriptReader:
 
 
 class SpeechReader:
-    """Reads sound: takes bytes, gives samples.
+    """Reads sound: takes bytes, yields samples.
 
     Some servers send a WAV file although raw samples were asked for; its header is skipped.
 
@@ -158,7 +158,7 @@ class SpeechReader:
         if self._is_text:
             message = " ".join(self._text.decode("utf-8", "replace").split())[:300]
             raise ConnectionError(f"{SERVICE} sent {self._kind} where sound was expected: {message}")
-        if len(samples := self._pcm.decode(self._header.rest())):
+        if len(samples := self._pcm.decode(self._header.flush())):
             yield samples
 
 
@@ -167,21 +167,21 @@ class _Header:
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
-        self._begun: bytes | None = b""  # what may be a header; None once there cannot be more of it
+        self._beginning: bytes | None = b""  # what may be a header; None once there cannot be more of it
 
     def skip(self, data: bytes) -> bytes:
         """Return the bytes that are sound, of these and of those that were held back."""
-        if self._begun is None:
+        if self._beginning is None:
             return data
-        self._begun += data
-        if len(self._begun) < 12:
+        self._beginning += data
+        if len(self._beginning) < 12:
             return b""
-        if self._begun.startswith(ENCODED):
+        if self._beginning.startswith(ENCODED):
             raise ConnectionError(f"{SERVICE} sent encoded sound where raw samples were asked for; look at options")
-        if self._begun[:4] != b"RIFF" or self._begun[8:12] != b"WAVE":
-            begun, self._begun = self._begun, None
+        if self._beginning[:4] != b"RIFF" or self._beginning[8:12] != b"WAVE":
+            begun, self._beginning = self._beginning, None
             return begun
-        return self._sound(self._begun)
+        return self._sound(self._beginning)
 
     def _sound(self, file: bytes) -> bytes:
         """Return the sound in the beginning of a WAV file, as far as it is there."""
@@ -189,7 +189,7 @@ class _Header:
         while at + 8 <= len(file):
             name, (size,) = file[at : at + 4], struct.unpack_from("<I", file, at + 4)
             if name == b"data":
-                self._begun = None
+                self._beginning = None
                 return file[at + 8 :]
             if name == b"fmt " and at + 24 <= len(file):
                 self._check(*struct.unpack_from("<HHIIHH", file, at + 8))
@@ -198,9 +198,9 @@ class _Header:
             raise ConnectionError(f"{SERVICE} sent a WAV file without sound")
         return b""
 
-    def rest(self) -> bytes:
+    def flush(self) -> bytes:
         """Return what was held back, if it is too short to be a header."""
-        rest, self._begun = self._begun or b"", None
+        rest, self._beginning = self._beginning or b"", None
         return b"" if len(rest) >= 12 else rest
 
     def _check(self, tag: int, channels: int, rate: int, bytes_a_second: int, align: int, bits: int) -> None:

@@ -40,6 +40,7 @@ PROFILE: Final = Profile(
     supports_truncation=True,
     turn_detection=("server_vad", "semantic_vad"),
     supports_commit=True,
+    answers_during_tool_calls=True,
     emits_speech_events=True,
     supports_updates=True,
     supports_out_of_band=True,
@@ -61,7 +62,7 @@ class OpenAIProtocol(EventReader):
         profile: What the provider can do.
         form: The format of sound on the wire.
         dialect: How the provider's protocol differs from OpenAI's.
-        token: Gives a bearer token for the connection, where the key is not in a header.
+        token: Returns a bearer token for the connection, where the key is not in a header.
     """
 
     profile = PROFILE
@@ -146,7 +147,7 @@ class OpenAIProtocol(EventReader):
                 kind = "output_text" if entry.role == "assistant" else "input_text"
                 parts = [wire.WirePart(type=kind, text=entry.remembered)] if entry.remembered else []
                 if entry.role == "user" and self.profile.supports_images and not self._dialect.images:
-                    parts += [_picture(data_uri(each), each.detail) for each in entry.seen]
+                    parts += [_picture(data_uri(each), each.detail) for each in entry.available_pictures]
                 if parts:
                     yield self._create(wire.WireItem(type="message", role=entry.role, content=parts))
 
@@ -206,7 +207,7 @@ class OpenAIProtocol(EventReader):
         return self._requests[-1] if self._requests else None
 
     def out_of_band(self, name: str, instructions: str) -> Iterator[Message]:
-        """Request a response in text outside the conversation. Its metadata tell it from others."""
+        """Request a response in text outside the conversation. Its metadata distinguish it from others."""
         response = {
             "conversation": "none",
             "output_modalities": ["text"],

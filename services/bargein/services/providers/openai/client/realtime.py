@@ -9,13 +9,12 @@ from bargein.pipeline.lowlevel import check_options
 from bargein.services.providers.openai.dialect import GA, Dialect
 from bargein.services.providers.openai.options import (
     OpenAIOptions,
-    driver_options,
     endpoint_url,
     find_key,
     model_settings,
     with_audio_format,
 )
-from bargein.services.realtime import Realtime
+from bargein.services.realtime import Realtime, driver_options
 
 from .protocol import PROFILE, AudioForm, OpenAIProtocol
 

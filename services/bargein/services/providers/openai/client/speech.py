@@ -40,11 +40,11 @@ class _AnswerReader(Protocol[T_co]):
 class _RefusedError(Exception):
     """An answer whose status is an error."""
 
-    def __init__(self, status: int, body: bytes, wait: float | None) -> None:
+    def __init__(self, status: int, body: bytes, wait_seconds: float | None) -> None:
         super().__init__(status)
         self.status = status
         self.body = body.decode("utf-8", "replace")
-        self.wait = wait
+        self.wait_seconds = wait_seconds
 
 
 class _OverHttp(RemoteSpeech):
@@ -77,7 +77,7 @@ class _OverHttp(RemoteSpeech):
         finally:
             await self._http.close()
 
-    async def _ask(
+    async def _request(
         self, path: str, reader: Callable[[str], _AnswerReader[T]], put: Callable[[T], Awaitable[None]], **content: Any
     ) -> None:
         """Send a request and pass on the pieces of its answer."""
@@ -91,14 +91,14 @@ class _OverHttp(RemoteSpeech):
         while True:
             attempt += 1
             try:
-                return await self._once(path, reader, pass_on, content)
+                return await self._request_once(path, reader, pass_on, content)
             except (HttpFault, _RefusedError) as fault:
                 wait = self._wait(fault, attempt)
                 if answered or wait is None or attempt > self._retries:
                     raise
             await anyio.sleep(wait)
 
-    async def _once(
+    async def _request_once(
         self,
         path: str,
         reader: Callable[[str], _AnswerReader[T]],
@@ -120,7 +120,11 @@ class _OverHttp(RemoteSpeech):
     def _wait(self, fault: HttpFault | _RefusedError, attempt: int) -> float | None:
         """Return the seconds before the next attempt; None where another one cannot help or would come too late."""
         if isinstance(fault, _RefusedError):
-            return backoff_seconds(attempt, fault.wait, self._random) if fault.status in RETRYABLE_STATUSES else None
+            return (
+                backoff_seconds(attempt, fault.wait_seconds, self._random)
+                if fault.status in RETRYABLE_STATUSES
+                else None
+            )
         if fault.cause == "slow":
             return None
         return (
@@ -198,7 +202,7 @@ class OpenAITranscription(_OverHttp, SpeechToText):
         if not sum(map(len, pieces)):
             return
         file = ("speech.wav", wav(np.concatenate(pieces), self.rate), "audio/wav")
-        await self._ask("/audio/transcriptions", TranscriptReader, put, data=self._fields, files={"file": file})
+        await self._request("/audio/transcriptions", TranscriptReader, put, data=self._fields, files={"file": file})
 
 
 class OpenAISpeech(_OverHttp, TextToSpeech):
@@ -206,7 +210,7 @@ class OpenAISpeech(_OverHttp, TextToSpeech):
 
         Cascade(..., ..., OpenAISpeech(voice="marin", instructions="Speak calmly."))
 
-    It does not give the times of words. A server that is busy, fails or closes the connection is asked again while no
+    It does not report the times of words. A server that is busy, fails or closes the connection is asked again while no
     part of its answer has come, and not before the time that it names.
 
     Args:
@@ -254,6 +258,6 @@ class OpenAISpeech(_OverHttp, TextToSpeech):
     async def _speak(self, text: str, put: Callable[[Samples | Word], Awaitable[None]]) -> None:
         if not text.strip():
             return
-        await self._ask(
+        await self._request(
             "/audio/speech", partial(SpeechReader, rate=self.rate), put, json={**self._fields, "input": text}
         )

@@ -32,7 +32,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     close_after_events: int = 0
     """Events after which the connection breaks without a close frame; 0 for never."""
     expire_after_seconds: float = 0.0
-    """Seconds after which the session expires; 0 for as long as the limits say."""
+    """Seconds after which the session expires; 0 for the time in the limits."""
     error_events: tuple[str, ...] = ()
     """Codes of error events: after each `response.created` comes one with the next code."""
     duplicate_speech_started: bool = False

@@ -1,4 +1,4 @@
-"""Who may open a session: the path, the page, the key and the model of a WebSocket's request."""
+"""Which clients may open a session: the path, the page, the key and the model of a WebSocket's request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from collections.abc import Collection
 from typing import Any
 
 from bargein.services.providers.openai.server_language import ServerLanguage
-from bargein.services.sockets.handshake import bearer_token, http_response, query_parameter, request_path
+from bargein.services.sockets.handshake import (
+    bearer_token,
+    http_response,
+    query_parameter,
+    repeated_header,
+    request_path,
+)
 from bargein.services.sockets.origin import refuse_origin
 
 from ._faults import Faults
@@ -17,8 +23,6 @@ __all__ = ["Handshake", "choose_subprotocol"]
 
 KEY_SUBPROTOCOL = "openai-insecure-api-key."
 """The beginning of a subprotocol that holds a key: browsers cannot set headers of a WebSocket."""
-SINGLE_HEADERS = ("Host", "Origin", "Authorization")
-"""Headers that decide who may come in. A request that repeats one may mean different things to a proxy and to us."""
 
 
 class Handshake:
@@ -53,17 +57,16 @@ class Handshake:
 
         Args:
             request: A `websockets.http11.Request`.
-            full: There are as many sessions as there may be.
+            full: The maximum number of sessions is running.
         """
         if self._faults.html_answer:
             page = b"<!doctype html><title>Hello</title><p>A web page.</p>"
             return http_response(200, "OK", page, "text/html; charset=utf-8")
         if self._faults.refuse_status:
             return _problem(self._faults.refuse_status, "Refused", "A fault on demand.", "server_error", "refused")
-        for name in SINGLE_HEADERS:
-            if len(request.headers.get_all(name)) > 1:
-                message = f"The header {name} is there more than once."
-                return _problem(400, "Bad Request", message, "invalid_request_error", None)
+        if name := repeated_header((name for name, _ in request.headers.raw_items()), self._language.key_header):
+            message = f"The header {name} is there more than once."
+            return _problem(400, "Bad Request", message, "invalid_request_error", None)
         if (path := request_path(request)) not in self._paths:
             return _problem(404, "Not Found", f"Invalid URL (GET {path})", "invalid_request_error", None)
         origin, host = request.headers.get("Origin"), request.headers.get("Host", "")
@@ -76,7 +79,7 @@ class Handshake:
             message = f"You must provide a {parameter} parameter."
             return _problem(400, "Bad Request", message, "invalid_request_error", f"missing_{parameter}")
         if full:
-            message = "The server has as many sessions as it can take. Try again later."
+            message = "The server has reached its maximum number of sessions. Try again later."
             return _problem(503, "Service Unavailable", message, "server_error", "server_overloaded")
         return None
 
@@ -96,7 +99,7 @@ class Handshake:
 
 
 def _key(request: Any, header: str) -> str:
-    """Return the key of a request: of a header of its own, of `Authorization`, or of a subprotocol."""
+    """Return the key of a request: of a separate header, of `Authorization`, or of a subprotocol."""
     if header and (value := request.headers.get(header)):
         return str(value)
     if token := bearer_token(request.headers.get("Authorization", "")):

@@ -14,7 +14,10 @@ import msgspec
 
 from bargein.pipeline import Audio, Failure, Frame, Interrupt, Pipeline, Played, Processor, Session
 from bargein.pipeline.errors import SessionError
+from bargein.pipeline.lowlevel import unwrap_exception
 from bargein.processors import Spoken
+from bargein.processors.observe.watch import Watch
+from bargein.services.frames import without_details
 from bargein.services.providers.openai.dialect import GA, Dialect
 from bargein.services.providers.openai.server._core.audio import MakeVad, server_vad
 from bargein.services.providers.openai.server._core.session import ServerSession
@@ -69,20 +72,11 @@ class ServedSessionOptions(TypedDict, total=False):
     """Time limits; None for the defaults."""
     faults: Faults | None
     """Faults on demand, for tests of clients."""
+    show_errors: bool
+    """Whether the client may read what a `Failure` says, which may be a provider's text. If not, it reads a general
+    sentence. `serve` allows it by default on this machine alone, without keys and other origins."""
     dialect: ServerLanguage
     """The language of the wire. Default `GA`, OpenAI's protocol of today."""
-
-
-class _FailureWatch(Processor):
-    """Stands above the brain, and takes the failures that it and its parts send upstream."""
-
-    name = "server"
-
-    def __init__(self, report: Callable[[Failure], None]) -> None:
-        self._report = report
-
-    def process(self, frame: Failure) -> None:
-        self._report(frame)
 
 
 class _PlaybackStart(Processor):
@@ -127,6 +121,7 @@ class SocketSession:
         )
         self._socket = socket
         self._make_brain = make_brain
+        self._show_errors = options.get("show_errors", False)
         language = options.get("dialect", GA)
         self._language = language.for_connection()
         self._core = ServerSession(
@@ -173,7 +168,7 @@ class SocketSession:
         return self._ending or "ended"
 
     async def _converse(self) -> None:
-        graph = Pipeline(_FailureWatch(self._on_failure), self._make_brain(), Spoken(), _PlaybackStart(), inputs=Frame)
+        graph = Pipeline(Watch(self._on_failure, Failure), self._make_brain(), Spoken(), _PlaybackStart(), inputs=Frame)
         async with graph.session() as session:
             self._session = session
             try:
@@ -206,9 +201,8 @@ class SocketSession:
         self._notify()
 
     def _fail(self, error: Exception) -> None:
-        while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
-        self.failure = error
+        found = unwrap_exception(error)
+        self.failure = error = found if isinstance(found, Exception) else error
         if self._ending == "ended":
             self._ending = None  # the brain's session ended because of this failure
         if self._ending is None:
@@ -217,7 +211,7 @@ class SocketSession:
             self._end("failed", 1011, "the session failed")
 
     def _on_failure(self, frame: Failure) -> None:
-        self._core.on_frame(frame)
+        self._core.on_frame(frame if self._show_errors else without_details(frame))
         self._pump()
 
     # From the client ------------------------------------------------------------------------------------------------
@@ -256,7 +250,7 @@ class SocketSession:
         self._end("idle", 1001, f"nothing came for {seconds:g} s")
 
     async def _feed(self) -> None:
-        """Give frames to the brain, and wait for room where it is slow."""
+        """Send frames to the brain, and wait for room where it is slow."""
         while True:
             while not self._in:
                 await self._changed.wait()
@@ -352,7 +346,7 @@ class SocketSession:
             yield msgspec.json.encode(each).decode() if isinstance(each, dict) else each
 
     def _stop_writing(self, ending: Ending, code: int = 1000, reason: str = "") -> None:
-        """End the session because nothing can be sent any more."""
+        """End the session because the socket takes no more messages."""
         self._out.clear()
         self._out_bytes, self._writing = 0, False
         self._end(ending, code, reason)

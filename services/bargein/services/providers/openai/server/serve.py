@@ -6,19 +6,19 @@
         print(server.base_url)  # for any client of that API
         await anyio.sleep_forever()
 
-`make_brain` makes a brain for each session. A `Cascade` is one, and so is a realtime model. A brain of your own has to
-do this:
+`make_brain` makes a brain for each session. A `Cascade` is one, and so is a realtime model. Your own brain has to do
+this:
 
 * It takes the user's `Audio` (16-bit mono, at the rate of the session's input, or at `rate`), and, where it wants to,
   `SpeechStarted`, `SpeechContinued`, `SpeechStopped`, `Image`, `Configure`, `ClearAudio` and `Remember`. Where the
-  client commits sound in which no speech was found, `SpeechStarted` and `SpeechStopped` come together, and give its
+  client commits sound in which no speech was found, `SpeechStarted` and `SpeechStopped` come together, and mark its
   bounds by their `pts`.
 * It answers each `Commit` (the user has spoken), each `UserText` and each `Respond` with one response, one after the
   other: `ResponseStarted`, then `Text`, `Audio` and `ToolCall` with its id, `Usage` if it knows it, `ResponseEnded`. In
   dialects that have verbatim speech it answers `Say` in the same way. It does not answer `SpeechStopped`, and sound
   without a response id is taken for the user's.
-* A response that calls tools of the client ends. When a `ToolResult` (upstream) has come for each call, the brain goes
-  on with another response by itself. Results come when the client asks for a response, before anything else; where some
+* A response that calls tools of the client ends. When a `ToolResult` (upstream) has come for each call, the brain
+  starts another response by itself. Results come when the client asks for a response, before anything else; where some
   are missing, a `Respond` follows them. The brain answers calls that are `handled` by itself.
 * After an `Interrupt` it answers nothing that it was asked before.
 * It gives `Transcript` of the user, with the item id of `SpeechStarted`, and `Failure` (upstream) where it must.
@@ -26,9 +26,9 @@ do this:
   far it was heard is what the client says when it truncates the item, or else all of it, when the next turn comes.
 
 Tools, instructions and voice come as `Configure`, tools as `schemas` in the API's form. History that a client puts in
-comes as `Remember`. The message of a `Failure` is sent to the client. This server finds speech with a `Vad` that is set
-as the session's `turn_detection` says, and tells the brain by `TurnControl` that it decides turns; with `vad=None` the
-brain decides turns itself.
+comes as `Remember`. The client gets the message of a `Failure` where `show_errors` allows it, and else a general
+sentence. This server finds speech with a `Vad` that is set as the session's `turn_detection` says, and tells the brain
+by `TurnControl` that it decides turns; with `vad=None` the brain decides turns itself.
 
 A response that the client asks for is created at once; one that answers speech is created when the brain begins it. It
 ends with the brain's `ResponseEnded`. Neither the user's sound nor the agent's is stored.
@@ -53,8 +53,8 @@ from bargein.services.providers.openai.server._core.config import new_session
 from bargein.services.providers.openai.server._core.errors import RequestError
 from bargein.services.providers.openai.server._core.session import Event, ServerSession
 from bargein.services.sockets import Socket
+from bargein.services.sockets.addresses import is_loopback_host
 from bargein.services.sockets.handshake import query_parameter
-from bargein.services.sockets.origin import is_loopback
 
 from ._faults import Faults
 from ._handshake import Handshake, choose_subprotocol
@@ -171,7 +171,7 @@ async def serve(
         ssl: The TLS context for `wss`; None for no encryption.
         max_sessions: Sessions at a time, at most.
         options: Options of each session, see `ServedSessionOptions`: `session` (fields it begins with), `rate` (Hz that
-            the brain wants), `vad`, `limits`, `faults`, `dialect`.
+            the brain wants), `vad`, `limits`, `faults`, `show_errors`, `dialect`.
 
     Raises:
         ModuleNotFoundError: The extra `websockets` is not installed.
@@ -183,9 +183,10 @@ async def serve(
         new_session("", "", 0, options.get("session"), lenient=language is not GA)
     except RequestError as error:
         raise ValueError(f"serve(session=...): {error}") from None
+    options.setdefault("show_errors", is_loopback_host(host) and api_keys is None and not origins)
     server = Server(host, language.path, secure=ssl is not None)
     handshake = Handshake(
-        language, api_keys=api_keys, origins=origins or (), local=is_loopback(host), faults=options.get("faults")
+        language, api_keys=api_keys, origins=origins or (), local=is_loopback_host(host), faults=options.get("faults")
     )
 
     def check(connection: Any, request: Any) -> Any:

@@ -115,7 +115,7 @@ class CallSocket:
             raise SocketClosedError(*self._closed)
 
     def _show(self, picture: CallPicture) -> None:
-        assert self._picture is not None, "CallWire gives pictures only with video"
+        assert self._picture is not None, "CallWire yields pictures only with video"
         for frame in self._decode.process(Video(data=picture.data, format=picture.format)):
             if isinstance(frame, Video):
                 self._picture.show(frame)
@@ -161,22 +161,24 @@ class CallSocket:
 
     def _on_message(self, data: str | bytes) -> None:
         text = data if isinstance(data, str) else data.decode("utf-8", "replace")
-        held = self._wire.held
+        held = self._wire.has_unplayed
         self._deliver(self._wire.receive(text, anyio.current_time()))
+        for request in self._wire.requests():
+            self._post(request)
         if self._wire.ending:
             self._tasks.start_soon(self._finish, self._wire.ending)
-        if self._wire.held and not held:
+        if self._wire.has_unplayed and not held:
             self._tasks.start_soon(self._watch_held)
 
     async def _finish(self, response: str) -> None:
         await anyio.sleep(TAIL_SECONDS)
         if self._wire.ending == response:
-            self._deliver(self._wire.ended())
+            self._deliver(self._wire.end_current())
 
     async def _watch_held(self) -> None:
-        while self._wire.held:
+        while self._wire.has_unplayed:
             await anyio.sleep(SOUND_STARTS_SECONDS / 2)
-            self._deliver(self._wire.due(anyio.current_time()))
+            self._deliver(self._wire.end_soundless(anyio.current_time()))
 
     def _on_packet(self, number: int, timestamp: int, data: bytes) -> None:
         for audio in self._listening.packet(number, timestamp, data):

@@ -8,6 +8,9 @@ So this module does three things:
 * Sound that arrives belongs to the response that is sounding, and becomes deltas of that response.
 * A response ends when its sound has ended, and not when the server has made it.
 * Where a client with its own player truncates an item, `output_audio_buffer.clear` is sent instead.
+
+A clear ends the sound that the server has at that moment. A response that is still being made may reach its player
+afterwards, and then it sounds again. So a cancelled response that begins to sound is cleared once more.
 """
 
 from __future__ import annotations
@@ -87,8 +90,12 @@ class CallWire:
         self.items: dict[str, str] = {}
         """The ids of items with sound, by their response's id."""
         self._early: deque[bytes] = deque(maxlen=MAX_EARLY_PIECES)
-        self._held: dict[str, tuple[str, float]] = {}  # ends of responses that are still to be played, and since when
+        self._unplayed: dict[
+            str, tuple[str, float]
+        ] = {}  # ends of responses that are still to be played, and since when
         self._played: deque[str] = deque(maxlen=MAX_REMEMBERED)  # responses whose sound is over
+        self._cancelled: deque[str] = deque(maxlen=MAX_REMEMBERED)  # responses that the client has cut off
+        self._requests: deque[str] = deque()  # messages to the server that nobody asked to send
         self._cleared = False
         self._stale = False  # sound that arrives belongs to a response that was cancelled
 
@@ -99,7 +106,8 @@ class CallWire:
 
         Pictures go to the video track where `video` is set and they have no `detail`.
         """
-        kind = _head(data).type
+        head = _head(data)
+        kind = head.type
         if kind == SOUND:
             yield _APPEND.decode(data).audio
         elif kind == "session.update":
@@ -107,16 +115,24 @@ class CallWire:
         elif self._video and kind == "conversation.item.create" and (picture := _picture(data)) is not None:
             yield picture
         elif kind == "conversation.item.truncate":
-            yield from self._clear()
+            owner = next((response for response, item in self.items.items() if item == head.item_id), "")
+            yield from self._clear(owner)
         else:
             yield data
             if kind == "response.cancel":
-                yield from self._clear()
+                yield from self._clear(head.response_id or self.sounding)
 
-    def _clear(self) -> Iterator[str]:
+    def _clear(self, response: str) -> Iterator[str]:
+        if response:
+            self._cancelled.append(response)
         if self.sounding and not self._cleared:
             self._cleared = True
             yield CLEAR
+
+    def requests(self) -> Iterator[str]:
+        """Return what to send to the server because of what came. Call it after `receive`."""
+        while self._requests:
+            yield self._requests.popleft()
 
     # What comes -----------------------------------------------------------------------------------------------------
 
@@ -134,9 +150,9 @@ class CallWire:
         elif head.type == "output_audio_buffer.cleared":
             yield data
             self._stale = self._stale or response == self.sounding
-            yield from self._over(response, heard=False)
+            yield from self._over(response, played=False)
         elif head.type == "response.done" and self._sounds(response, head):
-            self._held[response] = data, now
+            self._unplayed[response] = data, now
         else:
             if head.item_id and (head.type.startswith("response.output_audio") or _audible(head.part)):
                 self.items[response] = head.item_id
@@ -153,24 +169,30 @@ class CallWire:
             return
         yield self.delta(self.sounding, pcm)
 
-    def ended(self) -> Iterator[str]:
+    def end_current(self) -> Iterator[str]:
         """Return the end of the response whose last sound has arrived."""
         yield from self._over(self.ending)
 
     @property
-    def held(self) -> bool:
+    def has_unplayed(self) -> bool:
         """Whether a response that the server has made has not been played yet."""
-        return bool(self._held)
+        return bool(self._unplayed)
 
-    def due(self, now: float) -> Iterator[str]:
+    def end_soundless(self, now: float) -> Iterator[str]:
         """Return the ends of responses whose sound should have begun by now, and that seem to have none."""
-        for response, (_, since) in list(self._held.items()):
+        for response, (_, since) in list(self._unplayed.items()):
             if response != self.sounding and now >= since + SOUND_STARTS_SECONDS:
                 yield from self._over(response)
 
     def _started(self, response: str) -> Iterator[str]:
         if self.ending:
             yield from self._over(self.ending)
+        if response in self._cancelled:
+            # The clear came while the server was still making it. Nothing of it belongs to the next response.
+            self._requests.append(CLEAR)
+            self._early.clear()
+            self.sounding, self._stale = "", True
+            return
         self.sounding, self._cleared, self._stale = response, False, False
         early: list[str] = []
         while self._early and not _quiet(piece := self._early.pop()):
@@ -178,13 +200,13 @@ class CallWire:
         self._early.clear()  # sound before a silence belonged to another response
         yield from reversed(early)
 
-    def _over(self, response: str, *, heard: bool = True) -> Iterator[str]:
+    def _over(self, response: str, *, played: bool = True) -> Iterator[str]:
         self._played.append(response)
         if response == self.sounding:
             self.sounding = self.ending = ""
-        done, _ = self._held.pop(response, ("", 0.0))
+        done, _ = self._unplayed.pop(response, ("", 0.0))
         if done:
-            yield done if heard else _cancelled(done)
+            yield done if played else _cancelled(done)
 
     def _sounds(self, response: str, head: _Head) -> bool:
         """Return whether more of a response will be played. The sound of a cancelled one is cut off."""

@@ -41,7 +41,7 @@ class SideSocket:
         self._wire = CallWire()
         self._incoming: deque[str | Played] = deque()
         self._start = 0.0  # when the sound of the present response began
-        self._samples = 0  # of silence that were given for it
+        self._samples = 0  # of silence that were sent for it
 
     async def send(self, data: str | bytes) -> None:
         """Send a message. Sound is not sent."""
@@ -57,26 +57,28 @@ class SideSocket:
                 if isinstance(first, str):
                     return first
                 self._played(first)  # the reader has handled the messages before it by now
-            with anyio.move_on_after(PIECE_SECONDS if self._wire.sounding or self._wire.held else math.inf):
+            with anyio.move_on_after(PIECE_SECONDS if self._wire.sounding or self._wire.has_unplayed else math.inf):
                 try:
                     self._on_message(await self._socket.receive())
+                    for request in self._wire.requests():
+                        await self._socket.send(request)
                 except SocketClosedError as error:
                     self.over = error.code in HANG_UP_CODES
                     raise
                 continue
             if self._wire.sounding:
                 self._add_silence(self._wire.sounding)
-            self._incoming.extend(self._wire.due(anyio.current_time()))
+            self._incoming.extend(self._wire.end_soundless(anyio.current_time()))
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close the sideband. The call goes on."""
+        """Close the sideband. The call continues."""
         await self._socket.close(code, reason)
 
     def _on_message(self, data: str | bytes) -> None:
         before = self._wire.sounding
         text = data if isinstance(data, str) else data.decode("utf-8", "replace")
         messages = list(self._wire.receive(text, anyio.current_time()))
-        messages += self._wire.ended() if self._wire.ending else ()
+        messages += self._wire.end_current() if self._wire.ending else ()
         ended = before and self._wire.sounding != before
         if ended:
             self._add_silence(before)

@@ -79,16 +79,18 @@ async def _call(socket: Any, endpoint: Endpoint, httpx: Any) -> None:
         async with httpx.AsyncClient(timeout=None, **verify) as client:
             response = await client.post(url, headers=dict(endpoint.headers), files=parts)
     except httpx.HTTPError as error:
-        why = str(error) or type(error).__name__
+        why = endpoint.hide_secrets(str(error)) or type(error).__name__
         raise SocketRefusedError(f"{endpoint!r} cannot be reached: {why}") from None
     if response.status_code not in (200, 201):
         raise SocketRefusedError(
-            f"{endpoint!r} answers {response.status_code}", response.status_code, response.text[:1000]
+            f"{endpoint!r} answers {response.status_code}",
+            response.status_code,
+            endpoint.hide_secrets(response.text)[:1000],
         )
     try:
         await socket.accept(response.text)
     except Exception as error:  # aiortc raises many kinds for a bad answer
-        raise SocketRefusedError(f"{endpoint!r} gives no answer to the offer: {error}") from None
+        raise SocketRefusedError(f"{endpoint!r} does not answer the offer: {error}") from None
     await socket.opened.wait()
 
 

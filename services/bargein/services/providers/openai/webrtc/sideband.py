@@ -14,12 +14,20 @@ from bargein.pipeline.lowlevel import check_options, import_extra
 from bargein.services.providers.openai.client.protocol import PROFILE, OpenAIProtocol
 from bargein.services.providers.openai.options import (
     ModelOptions,
-    driver_options,
     find_key,
     model_settings,
 )
-from bargein.services.realtime import Message, Realtime, RealtimeError, RealtimeInput, RealtimeOutput, Settings
+from bargein.services.realtime import (
+    Message,
+    Realtime,
+    RealtimeError,
+    RealtimeInput,
+    RealtimeOutput,
+    Settings,
+    driver_options,
+)
 from bargein.services.sockets import Endpoint, Socket, SocketRefusedError, dial
+from bargein.services.sockets.secrets import hide_secrets
 
 from ._side_socket import SideSocket
 
@@ -55,7 +63,7 @@ class OpenAISideband(Realtime):
     key stays on the server. The browser reports its call's id, the last part of the `Location` header that answered its
     offer. Tools run here; transcripts, text and usage come here, and an `Interrupt` silences the model in the browser.
 
-    The `Audio` that it gives is silence of the same length, and at the same time, as the sound in the browser, so that
+    The `Audio` that it sends is silence of the same length, and at the same time, as the sound in the browser, so that
     captions can follow it; `history` keeps what was heard. Sound that is sent to it is dropped. It ends when the call
     is hung up.
 
@@ -172,16 +180,9 @@ async def mint_secret(
     except httpx.HTTPError as error:
         raise ConnectionError(f"OpenAI cannot be reached: {str(error) or type(error).__name__}") from None
     if response.status_code not in (200, 201):
-        message = " ".join(_without(response.text, *sent.values(), key).split())[:300]
-        raise ConnectionError(f"OpenAI answers {response.status_code}, and gives no secret: {message}")
+        message = " ".join(hide_secrets(response.text, [*sent.values(), key]).split())[:300]
+        raise ConnectionError(f"OpenAI answers {response.status_code}, and sends no secret: {message}")
     try:
         return msgspec.json.decode(response.content, type=Secret)
     except msgspec.MsgspecError as error:
         raise ConnectionError(f"OpenAI's answer is not a secret: {error}") from None
-
-
-def _without(text: str, *secrets: str) -> str:
-    """Return a text of the server without the secrets that it may repeat."""
-    for secret in secrets:
-        text = text.replace(secret, "…") if secret else text
-    return text

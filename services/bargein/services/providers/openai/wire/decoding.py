@@ -64,12 +64,20 @@ _SERVER_TYPES: Final = frozenset(str(kind.__struct_config__.tag) for kind in Ser
 
 
 def encode(event: ClientEvent | ServerEvent) -> str:
-    """Return an event as a text message."""
+    """Return an event as a text message.
+
+    Args:
+        event: An event of either direction.
+    """
     return _encoder.encode(event).decode()
 
 
 def decode_server_event(data: str | bytes) -> ServerEvent | str:
-    """Return a server's event, or its type where the type is unknown. Raises `MalformedError`."""
+    """Return a server's event, or its type where the type is unknown. Raises `MalformedError`.
+
+    Args:
+        data: The message as JSON.
+    """
     try:
         return _server.decode(data)
     except _UNREADABLE as error:
@@ -87,6 +95,9 @@ def decode_bare_ending(data: str | bytes) -> WireResponse | None:
     """Return the id and status of a `response.done` whose other fields cannot be read; None for anything else.
 
     A response's end must not be missed, or its reader waits for ever.
+
+    Args:
+        data: The message as JSON.
     """
     try:
         bare = _bare.decode(data).response
@@ -96,7 +107,11 @@ def decode_bare_ending(data: str | bytes) -> WireResponse | None:
 
 
 def decode_client_event(data: str | bytes) -> ClientEvent | str:
-    """Return a client's event, or its type where the type is unknown. Raises `MalformedError`."""
+    """Return a client's event, or its type where the type is unknown. Raises `MalformedError`.
+
+    Args:
+        data: The message as JSON.
+    """
     try:
         return _client.decode(data)
     except _UNREADABLE as error:

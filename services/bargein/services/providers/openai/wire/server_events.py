@@ -29,8 +29,8 @@ __all__ = [
     "ItemTruncated",
     "OutputItemAdded",
     "OutputItemDone",
-    "RateLimit",
     "RateLimitsUpdated",
+    "RemainingLimit",
     "ResponseCreated",
     "ResponseDone",
     "ServerEvent",
@@ -276,7 +276,7 @@ class AudioTimestamp(_OfPart, kw_only=True, tag="response.audio_timestamp.delta"
     audio_duration_ms: float = 0
 
 
-class RateLimit(msgspec.Struct, kw_only=True):
+class RemainingLimit(msgspec.Struct, kw_only=True):
     """One rate limit, with what is left of it."""
 
     name: str
@@ -288,7 +288,7 @@ class RateLimit(msgspec.Struct, kw_only=True):
 class RateLimitsUpdated(_Server, kw_only=True, tag="rate_limits.updated"):
     """The rate limits, with what is left of each."""
 
-    rate_limits: list[RateLimit]
+    rate_limits: list[RemainingLimit]
 
 
 class Error(_Server, kw_only=True, tag="error"):

@@ -67,7 +67,7 @@ class UserAudio:
         return self._start + ns(self._count, self._codec.rate)
 
     def configure(self, form: Codec, turn: Mapping[str, Any] | None) -> None:
-        """Set the format and the turn detection (None for none). A detector starts anew where its settings change."""
+        """Set the format and the turn detection (None for none). A detector restarts when its settings change."""
         if form is not self._codec:
             self._start, self._count, self._codec, self._odd = self._pts, 0, form, b""
             self._to_vad = self._to_brain = self._vad = None

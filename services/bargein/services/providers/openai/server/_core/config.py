@@ -23,7 +23,7 @@ PCM = {"type": "audio/pcm", "rate": 24_000}
 def new_session(
     id: str, model: str, expires_at: int, changes: Mapping[str, Any] | None = None, *, lenient: bool = False
 ) -> dict[str, Any]:
-    """Return the object of a session that begins, with the fields that the service gives.
+    """Return the object of a session that begins, with the fields that the service sends.
 
     Args:
         id: The session's id.
@@ -179,15 +179,15 @@ def _one_of(*known: Any) -> Rule:
     return rule
 
 
-def _number(least: float, most: float, *, whole: bool = False, null: bool = False) -> Rule:
+def _number(minimum: float, maximum: float, *, whole: bool = False, null: bool = False) -> Rule:
     def rule(value: Any, old: Any, path: str) -> Any:
         if value is None and null:
             return None
         if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
             raise wrong_type(path, value, "an integer" if whole else "a number")
-        if not least <= value <= most:
+        if not minimum <= value <= maximum:
             code = "integer_out_of_range" if whole else "decimal_out_of_range"
-            raise RequestError(code, f"Invalid '{path}': {value}. Expected {least:g} to {most:g}.", path)
+            raise RequestError(code, f"Invalid '{path}': {value}. Expected {minimum:g} to {maximum:g}.", path)
         return value
 
     return rule

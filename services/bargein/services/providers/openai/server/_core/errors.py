@@ -19,7 +19,7 @@ _KNOWN = ", ".join(f"'{kind.__struct_config__.tag}'" for kind in wire.ClientEven
 
 
 class RequestError(Exception):
-    """A client's request that cannot be done. It becomes an `error` event, and the session goes on."""
+    """A client's request that cannot be done. It becomes an `error` event, and the session continues."""
 
     def __init__(self, code: str | None, message: str, param: str | None = None) -> None:
         super().__init__(message)

@@ -14,7 +14,7 @@ from .state import SessionState
 __all__ = ["OutOfBandResponses"]
 
 MAX_PENDING = 16
-"""Out-of-band responses at a time, at most: each may cost the brain a request of its own."""
+"""Out-of-band responses at a time, at most: each may cost the brain a separate request."""
 
 
 class OutOfBandResponses:

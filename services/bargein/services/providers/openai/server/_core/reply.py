@@ -65,7 +65,7 @@ class ReplyWriter:
         self._output: list[dict[str, Any]] = []
         send("response.created", response=self._state("in_progress"))
 
-    # What the brain gives -----------------------------------------------------------------------------------------
+    # Frames of the brain -----------------------------------------------------------------------------------------
 
     def text(self, text: str, item: str) -> None:
         """Add text of the agent to an item."""

@@ -1,4 +1,5 @@
-"""Responses of a served session: who asks for them, what the brain gives for them, how they end and what was heard."""
+"""Responses of a served session: how they are requested, what the brain sends for them, how they end and what was
+heard."""
 
 from __future__ import annotations
 
@@ -54,7 +55,7 @@ class ResponseWriter:
         self.epoch = 0
         """The epoch of the brain's session, as far as it is known."""
         self.spoken = False
-        """The agent has been heard, so its voice cannot change any more."""
+        """The agent has been heard, so its voice can no longer change."""
         self.quiet_from: float | None = None
         """When the user has heard the latest response, in milliseconds of the user's sound; None while that is not
         the latest thing that happened."""
@@ -88,7 +89,7 @@ class ResponseWriter:
         if (message := settings.get(WRITTEN)) is not None:
             state.frames.append(Say(text=_text_of(message)))
         elif self._answering and not state.pending and state.audio.ms < self._asked_at + ABOUT_TO_ANSWER_MS:
-            self._answering = False  # nothing new to tell: the answer that the brain is about to give is this response
+            self._answering = False  # the brain knows everything, and its next answer is this response
         else:
             self.ask(settings)
 
@@ -146,7 +147,7 @@ class ResponseWriter:
         response_id, item_id = item.brain_ids
         self._state.frames.append(Played(response_id=response_id, item_id=item_id, ms=ms, done=True))
 
-    # What the brain gives -----------------------------------------------------------------------------------------
+    # Frames of the brain -----------------------------------------------------------------------------------------
 
     def on_audio(self, frame: Audio) -> None:
         """Take sound of the agent; sound without a response is the user's, and passes."""
@@ -220,7 +221,7 @@ class ResponseWriter:
             return
         if self.reply is not None:
             if self.reply.brain_id in (None, brain_id):
-                return  # probably the one that the client asked for; its first words or sound will tell
+                return  # probably the one that the client asked for; its first words or sound will show it
             self._end("completed", None)
         self._answering = False
         self._begin(response_settings(self._state.session, None)).brain_id = brain_id

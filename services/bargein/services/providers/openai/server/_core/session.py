@@ -57,7 +57,7 @@ def random_id(kind: str) -> str:
 class ServerSession:
     """A session between a client and a brain: `open()`, then `on_message` and `on_frame` as things come.
 
-    After each call, `events` holds what to send to the client and `frames` what to give to the brain, in order. An
+    After each call, `events` holds what to send to the client and `frames` what to send to the brain, in order. An
     `Interrupt` among the frames is to be carried out at once, ahead of those before it; afterwards `epoch` must be set
     to the number that it got.
 
@@ -195,14 +195,14 @@ class ServerSession:
         self._state.send("error", error=details)
 
     def fail(self, message: str, code: str | None = None) -> None:
-        """Send an `error` event because the brain has given up; the response in progress has failed."""
+        """Send an `error` event because the brain has failed for good; the response in progress has failed."""
         self._responses.fail(code)
         self.error(message, code=code)
 
     # From the client ------------------------------------------------------------------------------------------------
 
     def on_message(self, data: str | bytes) -> None:
-        """Take a message of the client. What cannot be done becomes an `error` event, and the session goes on."""
+        """Take a message of the client. What cannot be done becomes an `error` event, and the session continues."""
         event_id: str | None = None
         try:
             try:

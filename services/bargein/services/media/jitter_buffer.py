@@ -9,7 +9,7 @@ __all__ = ["Reorder"]
 HALF = 1 << 15
 WRAP = 1 << 16
 MAX_JUMP = 500
-"""A sequence number further away than this is not a late packet: the sender began to count anew."""
+"""A sequence number further away than this is not a late packet: the sender restarted its count."""
 
 
 class Reorder:
@@ -19,21 +19,21 @@ class Reorder:
     buffer always holds back four packets, and up to sixteen for good once one has been lost.)
 
     Args:
-        depth: Packets that may come before a missing one is given up.
+        depth: Number of packets that may come before a missing one is skipped.
     """
 
     def __init__(self, depth: int = 5) -> None:
         self.depth = depth
-        """Packets that may come before a missing one is given up."""
+        """Number of packets that may come before a missing one is skipped."""
         self.late = 0
-        """Packets that came after they had been given up, or twice."""
+        """Packets that came after they had been skipped, or twice."""
         self.lost = 0
-        """Packets that were given up."""
+        """Packets that were skipped."""
         self._next: int | None = None
         self._waiting: dict[int, tuple[int, bytes]] = {}
 
     def add(self, number: int, timestamp: int, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Take a packet, and give the timestamps and payloads that are ready now.
+        """Take a packet, and yield the timestamps and payloads that are ready now.
 
         Args:
             number: The packet's sequence number (16 bits).
@@ -43,7 +43,7 @@ class Reorder:
         if self._next is None:
             self._next = number
         ahead = (number - self._next) % WRAP
-        if MAX_JUMP < ahead < WRAP - MAX_JUMP:  # the sender began anew: give what it sent before
+        if MAX_JUMP < ahead < WRAP - MAX_JUMP:  # the sender restarted: give what it sent before
             yield from self.flush()
             self._next, ahead = number, 0
         if ahead >= HALF or number in self._waiting:
@@ -55,7 +55,7 @@ class Reorder:
         yield from self._take_ready()
 
     def flush(self) -> Iterator[tuple[int, bytes]]:
-        """Give all that waits, and give up what is missing before it."""
+        """Yield all that waits, and give up what is missing before it."""
         while self._waiting:
             self._skip_missing()
             yield from self._take_ready()

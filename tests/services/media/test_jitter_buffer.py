@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bargein.services.media.reorder import Reorder
+from bargein.services.media.jitter_buffer import Reorder
 
 
 def fed(reorder: Reorder, *numbers: int) -> list[int]:
@@ -22,7 +22,7 @@ def test_order_costs_no_time() -> None:
 
 
 def test_what_is_late_is_waited_for() -> None:
-    """And given before what came meanwhile."""
+    """The late packet is yielded before those that came meanwhile."""
     assert fed(Reorder(), 1, 3, 4, 2, 5) == [1, 2, 3, 4, 5]
 
 

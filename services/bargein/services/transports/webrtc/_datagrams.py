@@ -1,0 +1,53 @@
+"""`bound_datagrams`: a limit for what a peer sends faster than it is read. Imports aioice.
+
+aioice puts every datagram of a connection into a queue without a limit, and nobody reads it before DTLS begins. A peer
+that sends meanwhile would fill the memory. A UDP socket drops what finds no room, and so does this queue.
+
+It replaces the private attribute `aioice.Connection._queue`, an `asyncio.Queue` of `(data, component)`, and None at the
+end. It is there in aioice 0.10 to 0.13, with one caller each of `put_nowait` for data and of `get`.
+`tests/services/media/test_aiortc.py` fails when this changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from aioice import Connection
+
+__all__ = ["MAX_WAITING_BYTES", "DatagramQueue", "bound_datagrams"]
+
+MAX_WAITING_BYTES: Final = 2 * 2**20
+"""Bytes of datagrams that may wait: more than a second of video at 10 Mbit/s."""
+OVERHEAD_BYTES: Final = 128
+"""Memory that a datagram takes besides its bytes, about. So a flood of empty ones is bounded as well."""
+
+
+class DatagramQueue(asyncio.Queue[tuple[bytes, int] | None]):
+    """A queue of datagrams that drops what exceeds its limit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting_bytes = 0
+
+    def put_nowait(self, item: tuple[bytes, int] | None) -> None:
+        size = _size(item)
+        if size and self.waiting_bytes + size > MAX_WAITING_BYTES:
+            return
+        self.waiting_bytes += size
+        super().put_nowait(item)
+
+    def get_nowait(self) -> tuple[bytes, int] | None:
+        item = super().get_nowait()
+        self.waiting_bytes -= _size(item)
+        return item
+
+
+def _size(item: tuple[bytes, int] | None) -> int:
+    """Return how many bytes an item counts; 0 for the end, which always finds room."""
+    return 0 if item is None else len(item[0]) + OVERHEAD_BYTES
+
+
+def bound_datagrams(connection: Connection) -> None:
+    """Limit the datagrams that wait in a connection. It must not have begun yet: what waits in it is forgotten."""
+    connection._queue = DatagramQueue()
