@@ -22,7 +22,7 @@ from bargein.pipeline import (
     Video,
 )
 from bargein.pipeline.testing import Harness
-from bargein.processors import Heard, Pacer, Sentences, Spoken, Turn
+from bargein.processors import EncodeJpeg, Heard, Pacer, Sentences, Spoken, Turn
 from bargein.services.cascade import Answer, Prompt, Speak, ToolRequest
 from bargein.services.frames import Configure, OutOfBand, Remember, Respond, Say, ToolFinished
 from bargein.services.history import Entry, History, HistoryStatistics, Picture
@@ -469,8 +469,11 @@ async def test_a_conversation_goes_on_in_another_session() -> None:
     assert [entry.remembered or entry.output for entry in history] == ["Hello.", "again", "Yes."] * 2
 
 
+JPEG = bytes(next(EncodeJpeg().process(Image(np.zeros((2, 2, 3), np.uint8)))).data)
+
+
 def photo(**fields: Any) -> Image:
-    return Image(data=b"jpeg", format="jpeg", **fields)
+    return Image(data=JPEG, format="jpeg", **fields)
 
 
 async def test_what_the_user_shows_is_in_the_prompt() -> None:
@@ -481,10 +484,10 @@ async def test_what_the_user_shows_is_in_the_prompt() -> None:
         await harness.send(photo(detail="low"), turn("What is that?"))
         await harness.next(ResponseEnded)
         (entry, _) = mind.prompts[0].entries
-        assert entry.available_pictures == (Picture(media="image/jpeg", data=b"jpeg", detail="low"),)
+        assert entry.available_pictures == (Picture(media="image/jpeg", data=JPEG, detail="low"),)
         await harness.send(photo(response_id="r"))
         for number in range(50):
-            await harness.send(Video(data=b"frame", format="jpeg", pts=number * 40_000_000))
+            await harness.send(Video(data=JPEG, format="jpeg", pts=number * 40_000_000))
         await harness.send(turn("And that?", 2))
         await harness.next(ResponseEnded)
         assert sum(len(entry.available_pictures) for entry in mind.prompts[1].entries) == 3
@@ -509,12 +512,15 @@ async def test_a_model_that_cannot_look_is_not_shown_anything() -> None:
     assert said(harness) == ["I see nothing."]
 
 
-async def test_pictures_must_be_encoded() -> None:
-    """With what to insert."""
-    with pytest.raises(ValueError, match=r"Mind takes encoded pictures, .*insert EncodeJpeg\(\)"):
-        async with Harness(Answer(Mind(["x"]))) as harness:
-            await harness.send(Image(data=np.zeros((2, 2, 3), np.uint8)))
-            await harness.end()
+async def test_raw_pictures_are_encoded() -> None:
+    """The model gets a picture in a format of the web, whatever the source sends."""
+    mind = Mind(["A black square."])
+    mind.images = True
+    async with Harness(Answer(mind)) as harness:
+        await harness.send(Image(np.zeros((2, 2, 3), np.uint8)), turn("What is that?"))
+        await harness.end()
+    (picture,) = mind.prompts[0].entries[0].available_pictures
+    assert (picture.media, picture.data[:2]) == ("image/jpeg", b"\xff\xd8")
 
 
 async def test_what_was_not_said_may_be_remembered() -> None:

@@ -32,7 +32,7 @@ async def test_an_unknown_provider_is_refused() -> None:
 async def test_one_program_runs_with_each(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The example runs a tool, hears a part of an answer, and remembers that part only."""
     example = runpy.run_path(str(ROOT / "examples/any_provider.py"))
-    async with rehearse(name, example["ASKS"], example["STORY"], tools=[example["clock"]]) as model:
+    async with rehearse(name, example["REQUEST"], example["STORY"], tools=[example["clock"]]) as model:
         await example["converse"](model)
     said = capsys.readouterr().out
     assert said == f"{model.provider} said: It is noon | and wanted to say: {example['STORY']}\n"

@@ -27,7 +27,7 @@ from bargein.pipeline import (
     Video,
 )
 from bargein.pipeline.lowlevel import check_options, check_positive
-from bargein.processors import AgentActivity, FitPicture, Heard, SampleFps, Turn
+from bargein.processors import AgentActivity, Heard, SampleFps, Turn
 from bargein.services.brain import Greeting, UnsupportedError, greeting_frame
 from bargein.services.frames import (
     Configure,
@@ -40,6 +40,7 @@ from bargein.services.frames import (
     ToolStarted,
 )
 from bargein.services.history import History, HistoryStatistics, Picture
+from bargein.services.media.user_pictures import UserPictures
 from bargein.services.tools import CANCELLED_OUTPUT, Tool, Toolbox, ToolRunner
 
 from ._base import PartProcessor, check_part, failure_from, highest_number
@@ -226,7 +227,7 @@ class Answer(PartProcessor):
         """Return what encodes pictures for a model that looks at them."""
         if not self.part.images or importlib.util.find_spec("PIL") is None:
             return ()
-        return SampleFps(self._sampler.fps), FitPicture().options(on_error="drop")
+        return SampleFps(self._sampler.fps), UserPictures().options(on_error="drop")
 
     async def run(self, inbox: Inbox[Taken], out: Outlet[Given]) -> None:
         """Answer until the end, and finish the last answer."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 
 from bargein.pipeline import Processor
-from bargein.processors import DropPictures, FitPicture, Resample, SampleFps
+from bargein.processors import DropPictures, Resample, SampleFps
+from bargein.services.media.user_pictures import UserPictures
 
 from .profile import Profile
 
@@ -31,6 +32,6 @@ def input_adapters(profile: Profile, fps: float) -> tuple[Processor, ...]:
         adapters.append(DropPictures(profile.provider))
     elif importlib.util.find_spec("PIL") is not None:
         formats = [form for form in profile.image_formats if form in ENCODED]  # a profile may also name aliases
-        fit = FitPicture(formats, max_bytes=profile.max_image_bytes)
+        fit = UserPictures(formats, max_bytes=profile.max_image_bytes)
         adapters += [SampleFps(fps), fit.options(on_error="drop")]
     return tuple(adapters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,10 +11,10 @@ import anyio
 import numpy as np
 import pytest
 
-from bargein.pipeline import ResponseEnded, Transcript
+from bargein.pipeline import Image, ResponseEnded, Transcript
 from bargein.pipeline.lowlevel import Samples
 from bargein.pipeline.testing import Harness, framed, silence
-from bargein.processors import Heard, Pacer, Resample, Spoken
+from bargein.processors import EncodeJpeg, Heard, Pacer, Resample, Spoken
 from bargein.services.cascade import Cascade, ToolRequest
 from bargein.services.failover import Failover
 from bargein.services.providers.openai import OpenAIRealtime
@@ -264,6 +265,8 @@ async def test_a_call_that_the_client_does_not_answer() -> None:
 
 async def test_history_pictures_and_text() -> None:
     """What a client puts into the conversation is in the prompt; a text that was read is remembered."""
+    picture = next(EncodeJpeg().process(Image(np.zeros((2, 2, 3), np.uint8)))).data
+    assert isinstance(picture, bytes)
     mind = Mind(["A dog. It is asleep."])
     mind.images = True
     brain = Cascade(Ears(), mind, Voice())
@@ -272,7 +275,7 @@ async def test_history_pictures_and_text() -> None:
             item = {"type": "message", "role": role, "content": [{"type": kind, "text": f"The {role}."}]}
             await client.send("conversation.item.create", item=item)
         parts = [
-            {"type": "input_image", "image_url": "data:image/png;base64,cG5n"},
+            {"type": "input_image", "image_url": f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"},
             {"type": "input_text", "text": "What is that?"},
         ]
         await client.send("conversation.item.create", item={"type": "message", "role": "user", "content": parts})
@@ -296,7 +299,7 @@ async def test_what_goes_wrong_is_told() -> None:
     brain = Cascade(
         Ears(RuntimeError("no ear")), Mind([RuntimeError("no mind")], ["Better."]), Voice(), error_reply="Oh."
     )
-    async with piped(lambda: brain) as (client, _):
+    async with piped(lambda: brain, show_errors=True) as (client, _):
         await client.say("Hello?")
         done = await client.next("response.done")
         assert done["response"]["status"] == "failed"

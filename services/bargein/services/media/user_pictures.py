@@ -1,0 +1,40 @@
+"""`UserPictures`: the user's pictures in a format that a brain takes, still before the question about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bargein.pipeline import Image, Processor, UserText, Video
+from bargein.processors import Commit, FitPicture, Turn
+from bargein.services.frames import Respond
+
+__all__ = ["UserPictures"]
+
+
+class UserPictures(Processor):
+    """Fits pictures as `FitPicture` does, in a worker thread, and keeps their order with what asks about them.
+
+    A frame passes a processor that does not take it at once, also while that processor is busy with an earlier frame. A
+    question would overtake its picture so. Therefore this one takes the frames that ask for a response, too.
+
+    Args:
+        formats: Encoded formats that pass, of `"jpeg"`, `"png"` and `"webp"`. Empty for all three.
+        max_bytes: Maximum size of an encoded picture in bytes; None for no limit.
+
+    Raises:
+        ModuleNotFoundError: Pillow is not installed.
+    """
+
+    blocking = True
+
+    def __init__(self, formats: Sequence[str] = ("jpeg",), *, max_bytes: int | None = None) -> None:
+        self._fit = FitPicture(formats, max_bytes=max_bytes)
+
+    def process(
+        self, frame: Video | Image | Turn | UserText | Commit | Respond
+    ) -> Iterator[Video | Image | Turn | UserText | Commit | Respond]:
+        """Yield the frame, a picture in a format that fits."""
+        if isinstance(frame, Video | Image):
+            yield from self._fit.process(frame)
+        else:
+            yield frame
