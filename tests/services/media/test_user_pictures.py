@@ -15,6 +15,6 @@ async def test_a_question_does_not_overtake_its_picture() -> None:
     async with Harness(UserPictures()) as harness:
         await harness.send(Image(np.zeros((480, 640, 3), np.uint8)), UserText("What is that?"), Respond())
         await harness.end()
-    given = [frame for frame in harness.frames if isinstance(frame, Image | UserText | Respond)]
-    assert [type(frame) for frame in given] == [Image, UserText, Respond]
-    assert given[0].format == "jpeg"
+    given = [type(frame) for frame in harness.frames if isinstance(frame, Image | UserText | Respond)]
+    assert given == [Image, UserText, Respond]
+    assert harness.of(Image)[0].format == "jpeg"

@@ -25,6 +25,7 @@ from bargein.services.providers.brains import choices
 from bargein.services.providers.catalog import table as capabilities
 
 from ._console import console
+from .licences import licences
 
 __all__ = ["Finding", "doctor", "examine"]
 
@@ -84,6 +85,9 @@ def doctor(
         ),
     ] = None,
     models: Annotated[bool, typer.Option("--models", help="Print what each realtime model can do.")] = False,
+    show_licences: Annotated[
+        bool, typer.Option("--licences", help="Print the licence of every installed library that Bargein uses.")
+    ] = False,
 ) -> None:
     """Print what is installed and what is missing, and how to get it.
 
@@ -92,6 +96,10 @@ def doctor(
     if models:
         heading, *rows = capabilities()
         console.print(_table(heading, rows))
+        return
+    if show_licences:
+        rows = [[each.name, each.version, each.licence, each.note] for each in licences()]
+        console.print(_table(("Library", "Version", "Licence", "Note"), rows))
         return
     findings = list(examine(os.environ))
     if purposes:
@@ -157,6 +165,7 @@ def examine(environ: Mapping[str, str], port: int = DEMO_PORT) -> Iterator[Findi
     yield from _examine_core()
     yield from _examine_extras()
     yield from _examine_programs()
+    yield _examine_licences()
     yield from _examine_brains(environ)
     sound = _examine_sound_device()
     yield sound
@@ -208,6 +217,17 @@ def _examine_programs() -> Iterator[Finding]:
             found=path or f"not installed; it gives {purpose}",
             remedy="" if path else remedy,
         )
+
+
+def _examine_licences() -> Finding:
+    """Name the libraries whose licence matters if they are distributed. It is information, and nothing to mend."""
+    notes = [f"{each.name}: {each.note}" for each in licences() if each.note]
+    return Finding(
+        part="Licences",
+        name="licences",
+        state="good",
+        found=f"{'; '.join(notes) or 'all are permissive'} (all of them: bargein doctor --licences)",
+    )
 
 
 def _examine_brains(environ: Mapping[str, str]) -> Iterator[Finding]:
