@@ -41,7 +41,8 @@ OVER_AGENT_MS = 300.0
 for an interrupt; anything shorter was a noise that the agent talks on over."""
 ANSWER_SECONDS = 1.0
 """If the agent falls silent within this time after a turn that only has backchannels, these were an answer: people say
-"okay" before a question has quite ended. One second is chosen by ear; a longer one answers more backchannels."""
+"okay" before a question has quite ended. One second is a choice, not a measurement: a longer one answers more
+backchannels."""
 
 
 class Turns(Processor):
