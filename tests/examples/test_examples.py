@@ -22,7 +22,7 @@ SAYS = {
     "own_provider": "You said: Is anybody there?",
     "switch": "Would you please sit down?\nSit down!",
     "telephone": "a call from Jane\nthe caller presses 1\n500 ms were heard",
-    "turn_taking": "1640 ms  Resume()\n  3080 ms  Hold()\n  3420 ms  Interrupt",
+    "turn_taking": "1640 ms  Resume()\n  3080 ms  Hold()\n  3380 ms  Interrupt",
     "two_agents": "Ada speaks\nBob speaks\nAda speaks\nBob speaks\nand that was that",
     "upstream": "the user heard 1100 ms of r1",
     "webrtc": "the agent is heard\nreceived: flush",

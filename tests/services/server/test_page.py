@@ -479,7 +479,7 @@ def test_on_a_page_that_is_not_secure_one_writes_and_hears(way: str) -> None:
 
     async def main() -> None:
         async with (
-            serve_page(agent, port=0, host="0.0.0.0", brains=[choice()]) as server,
+            serve_page(agent, port=0, host="0.0.0.0", origins=["*"], brains=[choice()]) as server,
             page_of(server, "--host-resolver-rules=MAP agent.test 127.0.0.1") as page,
         ):
             await page.goto(f"http://agent.test:{server.port}/")

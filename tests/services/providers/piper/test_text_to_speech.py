@@ -159,7 +159,7 @@ async def test_in_a_cascade(model: Path) -> None:
         await harness.send(Text(text="See me.", response_id="r", item_id="i"))
         await harness.end()
     (failure,) = harness.of(Failure)
-    assert "Piper failed at 'See me.'" in failure.message
+    assert "Piper failed at a text of 7 characters" in failure.message
 
 
 # What may be wrong ------------------------------------------------------------------------------------------------
