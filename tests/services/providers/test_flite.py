@@ -114,6 +114,6 @@ def test_what_cannot_be() -> None:
 
 async def test_the_tests_speech_is_its_own() -> None:
     """It says what the recorded utterances say, about as long."""
-    with wave.open(str(Path(__file__).parents[1] / "data" / "speech" / "weather.wav")) as file:
+    with wave.open(str(Path(__file__).parents[2] / "data" / "speech" / "weather.wav")) as file:
         recorded = file.getnframes()
     assert len(await spoken(Flite("slt"), "What is the weather in Paris?")) == pytest.approx(recorded, rel=0.3)

@@ -831,7 +831,8 @@ async def test_sound_of_any_format_is_taken(rate: int, channels: int) -> None:
             await harness.send(Audio(samples, rate, pts=frame.pts))
         await harness.end()
     sent = b"".join(base64.b64decode(event["audio"]) for event in peer.of("input_audio_buffer.append"))
-    assert len(sent) / 2 / 24_000 == pytest.approx(0.4, abs=0.002)
+    missing = 24_000 * 4 // 10 - len(sent) // 2
+    assert 0 <= missing <= 48  # the resampler holds back 2 ms at most, which the end of the session may lose
 
 
 @pytest.mark.parametrize("greeting", ["Hello!", Say("Hello!", protected=True), Respond(instructions="Say Hello!")])
