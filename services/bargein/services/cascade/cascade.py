@@ -53,8 +53,8 @@ class Cascade(Pipeline):
     It takes and sends the same frames as a realtime model. It is a graph of processors that can be drawn, and some of
     them can be replaced. It takes sound of any rate. Put `Spoken()` and `Pacer()` below it, as below any brain.
 
-    The user always gets an answer: if a part fails, one of the three replies below is spoken. To greet the user, send a
-    `Say`.
+    The user always gets an answer: if a part fails, one of the replies below is spoken. With `greeting` it speaks
+    first.
 
     Args:
         stt: The part that hears.
