@@ -11,6 +11,7 @@ the next deadline (virtual time), and asyncio and uvloop with the clock of the m
 * With `BARGEIN_EXTENDED=1` every test runs on all.
 
 Under pytest-xdist, the tests that need real time share one worker, so that no two of them compete for the machine.
+Those that need a browser share another, with its start.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in spare]
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
-            if item.get_closest_marker("real"):
+            if any("chromium" in mark.args for mark in item.iter_markers("needs")):
+                item.add_marker(pytest.mark.xdist_group("browser"))
+            elif item.get_closest_marker("real"):
                 item.add_marker(pytest.mark.xdist_group("real-time"))
 
 
