@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,11 +68,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the backends that a test need not run on, and put those that need real time into one group."""
     named = any("::" in str(each) for each in config.args)
-    left_out = [] if EXTENDED or named else [item for item in items if _is_spare(item)]
+    left_out = set() if EXTENDED or named else _find_spares(items)
     if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        spare = set(left_out)
-        items[:] = [item for item in items if item not in spare]
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
             if any("chromium" in mark.args for mark in item.iter_markers("needs")):
@@ -80,18 +80,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.xdist_group("real-time"))
 
 
-def _is_spare(item: pytest.Item) -> bool:
-    """Return whether the same test runs on another backend of the same kind of time, which is enough."""
-    call = getattr(item, "callspec", None)
-    if call is None or (backend := call.params.get("anyio_backend")) is None:
-        return False
-    if ENGINE in item.path.parents or item.get_closest_marker("every_backend"):
-        return False
-    # Everything that tells this test from others, but for the backend: each of its backends comes to the same choice.
-    others = sorted((name, at) for name, at in call.indices.items() if name != "anyio_backend")
-    digest = hashlib.sha256(f"{item.originalname} {others}".encode()).digest()  # type: ignore[attr-defined]
-    kind = list(VIRTUAL if backend in VIRTUAL else REAL)
-    return bool(backend != kind[digest[0] % len(kind)])
+def _find_spares(items: list[pytest.Item]) -> set[pytest.Item]:
+    """Return the tests that run on another backend of the same kind of time, which is enough."""
+    groups: dict[tuple[str, bool], list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        call = getattr(item, "callspec", None)
+        backend = call and call.params.get("anyio_backend")
+        if call is None or backend is None:
+            continue
+        if ENGINE not in item.path.parents and not item.get_closest_marker("every_backend"):
+            function = item.nodeid.partition("[")[0]
+            groups[f"{function}[{call.id.replace(backend, '', 1)}", backend in VIRTUAL].append(item)
+    spares: set[pytest.Item] = set()
+    for (name, _), group in groups.items():
+        chosen = hashlib.sha256(name.encode()).digest()[0] % len(group)
+        spares.update(item for at, item in enumerate(group) if at != chosen)
+    return spares
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
