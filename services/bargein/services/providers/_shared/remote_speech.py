@@ -163,7 +163,7 @@ class RemoteSpeech:
                     return
             await anyio.sleep(wait)
 
-    def _retry_wait(self, attempt: int, status: int, wait_seconds: float | None) -> float | None:
+    def _retry_wait(self, attempt: int, status: int | None, wait_seconds: float | None) -> float | None:
         """Return the seconds before the next attempt; None where another one cannot help or would come too late."""
         if status not in RETRYABLE_STATUSES or attempt > self._retries:
             return None
