@@ -85,11 +85,11 @@ def spare_backends(items: list[pytest.Item]) -> list[pytest.Item]:
     """
     groups: dict[Hashable, list[pytest.Item]] = {}
     for item in items:
-        call = getattr(item, "callspec", None)
-        backend = call.params.get("anyio_backend") if call is not None else None
+        params: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+        backend = params.get("anyio_backend")
         if backend is None or ENGINE in item.path.parents or item.get_closest_marker("every_backend"):
             continue
-        others = tuple(sorted((name, id(value)) for name, value in call.params.items() if name != "anyio_backend"))
+        others = tuple(sorted((name, id(value)) for name, value in params.items() if name != "anyio_backend"))
         test = item.nodeid.partition("[")[0]
         groups.setdefault((test, others, backend in VIRTUAL), []).append(item)
     spare: list[pytest.Item] = []
