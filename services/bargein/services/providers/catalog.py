@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -145,10 +146,10 @@ def load(path: str) -> Any:
     """Import a module and return one of its names.
 
     Args:
-        path: Module and name, such as `bargein.services.providers.openai:PROFILE`.
+        path: Module and name, such as `bargein.services.providers.openai:PROFILE`. The name may have dots.
     """
     module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
+    return attrgetter(name)(importlib.import_module(module))
 
 
 def rows(profiles: Sequence[Profile]) -> list[list[str]]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from itertools import count
 from typing import Any
@@ -16,17 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bargein.pipeline import ToolCall
-from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, listen, pipe
+from bargein.services.sockets import Socket, SocketClosedError, listen
 
+from ._scripted_server import RATE, ScriptedServer, Step, tone
 from .loudness_vad import LoudnessVad
 
-__all__ = ["ScriptedGemini", "ScriptedTurn", "rehearsal"]
+__all__ = ["ScriptedGemini", "ScriptedTurn"]
 
-Step = str | float | ToolCall
-"""A part of a reply: words, a pause in seconds, or a tool call, whose result the next reply answers."""
-RATE = 24_000
-MAX_RECEIVED = 4096
-"""Messages of the client that are kept."""
 NO_AUDIO_WITH_CALLS = "gemini-3"
 """Models that close the connection if audio comes while a tool call is unanswered."""
 
@@ -47,7 +42,7 @@ class ScriptedTurn:
         self.plays_until = 0.0
 
 
-class ScriptedGemini:
+class ScriptedGemini(ScriptedServer):
     """A server that sends its replies in order, repeated from the first after the last.
 
     It sends one reply for each turn of the user, and one when tool calls are answered. Each word is sent with its text
@@ -73,48 +68,22 @@ class ScriptedGemini:
         word_ms: int = 400,
         pace_seconds: float = 0.02,
     ) -> None:
-        self.replies = replies or ("Hello.",)
-        self.hears = tuple(hears)
-        self.word_ms = word_ms
-        self.pace_seconds = pace_seconds
+        super().__init__(*replies, hears=hears, word_ms=word_ms, pace_seconds=pace_seconds)
         self.resumes = True
         """Whether sessions can be resumed; if not, a session that asks for it is closed."""
-        self.refusals: deque[SocketRefusedError] = deque()
-        """Errors that the next connections in memory meet."""
-        self.received: deque[dict[str, Any]] = deque(maxlen=MAX_RECEIVED)
-        """The client's messages over all connections."""
-        self.endpoints: list[Endpoint] = []
-        """Where connections in memory were made to."""
         self.turns: list[ScriptedTurn] = []
         """All turns of the model."""
-        self.connections = 0
-        """How many connections there were."""
         self.open_connections = 0
         """How many connections are open."""
         self.session: GeminiPeerSession | None = None
         """The newest session."""
         self.handles: set[str] = set()
         """Handles by which sessions can be resumed."""
-        self.reply_numbers, self.transcript_numbers, self.call_numbers, self.handle_numbers = (
-            count(),
-            count(),
-            count(1),
-            count(1),
-        )
-
-    def next_reply(self, turn: int) -> str | Sequence[Step]:
-        """Return the next reply, or the next part of a turn that has called tools."""
-        return self.replies[next(self.reply_numbers) % len(self.replies)]
+        self.handle_numbers = count(1)
 
     def audio(self, turn: int, samples: int) -> npt.NDArray[np.int16]:
         """Return samples of the voice at 24 kHz: a tone whose pitch depends on the turn."""
-        pitch = 200 * 2 ** (turn % 12 / 12)
-        tone: npt.NDArray[np.int16] = (8000 * np.sin(2 * np.pi * pitch / RATE * np.arange(samples))).astype(np.int16)
-        return tone
-
-    async def pause(self) -> None:
-        """Wait for the time between two words."""
-        await anyio.sleep(self.pace_seconds)
+        return tone(200 * 2 ** (turn % 12 / 12), samples)
 
     def find_sent(self, *keys: str) -> list[Any]:
         """Return what the client has sent under these nested keys, such as `"realtime_input", "text"`."""
@@ -124,21 +93,6 @@ class ScriptedGemini:
         return found
 
     # Connections --------------------------------------------------------------------------------------------------
-
-    @asynccontextmanager
-    async def connect(self, endpoint: Endpoint) -> AsyncIterator[Socket]:
-        """Open a connection in memory, in place of `dial`."""
-        self.endpoints.append(endpoint)
-        if self.refusals:
-            raise self.refusals.popleft()
-        ours, theirs = pipe()
-        async with anyio.create_task_group() as group:
-            group.start_soon(self.serve_socket, ours)
-            try:
-                yield theirs
-            finally:
-                await theirs.close()
-                group.cancel_scope.cancel()
 
     @asynccontextmanager
     async def serve(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
@@ -185,15 +139,6 @@ class ScriptedGemini:
     async def go_away(self, seconds: float) -> None:
         """Announce that the connection will be closed after this many seconds."""
         await self.send({"goAway": {"timeLeft": f"{seconds:g}s"}})
-
-
-@asynccontextmanager
-async def rehearsal(
-    *replies: str | Sequence[Step],
-    hears: Sequence[str] = (),
-) -> AsyncIterator[Callable[[Endpoint], AbstractAsyncContextManager[Socket]]]:
-    """Yield what to pass as `connect=` for these replies, and transcripts of the user's spoken turns."""
-    yield ScriptedGemini(*replies, hears=hears).connect
 
 
 class GeminiPeerSession:
@@ -286,7 +231,7 @@ class GeminiPeerSession:
     async def _on_user_turn(self) -> None:
         """Send the transcript of a spoken turn, and answer it."""
         if "inputAudioTranscription" in self.setup and self.server.hears:
-            words = self.server.hears[next(self.server.transcript_numbers) % len(self.server.hears)].split(" ")
+            words = self.server.next_transcript().split(" ")
             for at, word in enumerate(words):
                 text = word if not at else f" {word}"
                 await self.send({"serverContent": {"inputTranscription": {"text": text}}})

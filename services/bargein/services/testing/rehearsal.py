@@ -62,8 +62,8 @@ STAND_INS: Final[Mapping[str, StandIn]] = {
         dialect="bargein.services.providers.azure:VOICE_LIVE",
         options={**_KEY, "model": "gpt-realtime-2.1", "url": "https://name.services.ai.azure.com"},
     ),
-    "Gemini": StandIn(peer="bargein.services.testing.gemini:rehearsal", options=_KEY),
-    "Nova Sonic": StandIn(peer="bargein.services.testing.nova:rehearsal"),
+    "Gemini": StandIn(peer="bargein.services.testing.gemini:ScriptedGemini.rehearsal", options=_KEY),
+    "Nova Sonic": StandIn(peer="bargein.services.testing.nova:ScriptedNova.rehearsal"),
     "Qwen Omni": StandIn(peer=_OPENAI, dialect="bargein.services.providers.qwen:QWEN", options=_KEY),
     "Ultravox": StandIn(
         peer=_OPENAI, dialect="bargein.services.providers.ultravox:ULTRAVOX", options={"create_call": _create_call}

@@ -222,8 +222,9 @@ def test_options_of_the_request() -> None:
     entries = [Entry(role="system", text="The user is Anna."), Entry(role="user", text="x")]
     tool = {"name": "t", "description": "d", "parameters": {"type": "object"}}
     prompt = Prompt(entries=entries, instructions="Be brief.", tools=[tool])
-    body = build_request(prompt, "m", limits={"max_tokens": 9, "temperature": None}, extra={"top_k": 1, "stream": None})
-    assert body == {
+    extra = {"top_k": 1, "stream": None}
+    model = AnthropicMessages("m", api_key="k", max_tokens=9, temperature=None, extra=extra)
+    assert model.request(prompt) == {
         "model": "m",
         "system": "Be brief.\n\nThe user is Anna.",
         "messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}],

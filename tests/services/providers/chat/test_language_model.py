@@ -19,7 +19,7 @@ from bargein.pipeline import Usage
 from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history import Entry, Picture
 from bargein.services.providers.chat import ChatCompletions, LanguageModelError
-from bargein.services.providers.chat.protocol import ChatStream, build_request, messages
+from bargein.services.providers.chat.protocol import ChatStream, messages
 from bargein.services.sockets.retry import retry_after_seconds
 
 BACKENDS = ["asyncio", "trio"]
@@ -216,10 +216,9 @@ def test_pictures_are_data_uris() -> None:
 def test_options_of_the_request() -> None:
     """Tools are wrapped, what is None is left out, and `extra` has the last word."""
     prompt = Prompt(entries=[Entry(role="user", text="x")], tools=[{"name": "t"}])
-    body = build_request(
-        prompt, "m", limits={"max_tokens": 9, "temperature": None}, extra={"stream_options": None, "seed": 1}
-    )
-    assert body == {
+    extra = {"stream_options": None, "seed": 1}
+    model = ChatCompletions("m", url="http://localhost:1/v1", max_tokens=9, temperature=None, extra=extra)
+    assert model.request(prompt) == {
         "model": "m",
         "messages": [{"role": "user", "content": "x"}],
         "tools": [{"type": "function", "function": {"name": "t"}}],
