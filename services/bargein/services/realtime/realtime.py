@@ -27,7 +27,7 @@ from bargein.pipeline import (
 from bargein.services.brain import Greeting, greeting_frame
 from bargein.services.history import History, HistoryStatistics
 from bargein.services.sockets import Endpoint, Socket, dial
-from bargein.services.tools import Tool, Toolbox, ToolRunner
+from bargein.services.tools import Toolbox, ToolLike, ToolRunner
 
 from ._adapters import input_adapters
 from ._configuration import Configuration
@@ -93,7 +93,7 @@ class Realtime(Processor):
         profile: Profile,
         protocol: Callable[[], Protocol],
         settings: Settings,
-        tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox = (),
+        tools: Iterable[ToolLike] | Toolbox = (),
         fps: float = 1.0,
         reconnect: ReconnectPolicy | None = None,
         history: History | None = None,
