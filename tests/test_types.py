@@ -14,7 +14,8 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 
 PROGRAM = '''
-from bargein import Audio, Brain, Cascade, Failover, History, OpenAIRealtime, Pipeline, Spoken, Transport, serve_page, tool
+from bargein import Audio, Brain, Cascade, Failover, History, OpenAIRealtime, Pipeline
+from bargein import Spoken, Transport, serve_page, tool
 from bargein.pipeline import Session
 from bargein.pipeline.testing import Harness
 from bargein.services.brain import find_brain

@@ -33,9 +33,13 @@ class Brain(ProcessorLike, Protocol):
     three attributes. Use `find_brain()` to find the brain in a graph.
     """
 
-    history: History
-    """The conversation. It keeps of the agent's words those that were heard. Assign another one before a session
-    starts, to go on with that conversation."""
+    @property
+    def history(self) -> History:
+        """The conversation. It keeps of the agent's words those that were heard. Assign another one before a session
+        starts, to go on with that conversation."""
+
+    @history.setter
+    def history(self, history: History) -> None: ...
 
     @property
     def toolbox(self) -> Toolbox:

@@ -101,7 +101,7 @@ Given = (
 )
 
 
-class Answer(PartProcessor):
+class Answer(PartProcessor[LanguageModel]):
     """Answers each `Turn` of the user with a language model.
 
     Each answer is a response: `ResponseStarted`, `Text` as it is written, tool calls, `ResponseEnded`. An interrupt
