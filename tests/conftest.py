@@ -18,8 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +67,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the backends that a test need not run on, and put those that need real time into one group."""
     named = any("::" in str(each) for each in config.args)
-    left_out = set() if EXTENDED or named else _find_spares(items)
+    left_out = set[pytest.Item]() if EXTENDED or named else set(spare_backends(items))
     if left_out:
         config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]
@@ -80,22 +79,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.xdist_group("real-time"))
 
 
-def _find_spares(items: list[pytest.Item]) -> set[pytest.Item]:
-    """Return the tests that run on another backend of the same kind of time, which is enough."""
-    groups: dict[tuple[str, bool], list[pytest.Item]] = defaultdict(list)
+def spare_backends(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return the items whose test runs on another backend of the same kind of time, which is enough.
+
+    Of the items of one test that differ in nothing but the backend, all are spare but one. They have the same objects
+    as parameters. Pytest's own indices do not tell: it numbers the values of a parameter anew for each backend.
+    """
+    groups: dict[Hashable, list[pytest.Item]] = {}
     for item in items:
-        call = getattr(item, "callspec", None)
-        backend = call and call.params.get("anyio_backend")
-        if call is None or backend is None:
+        params: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+        backend = params.get("anyio_backend")
+        if backend is None or ENGINE in item.path.parents or item.get_closest_marker("every_backend"):
             continue
-        if ENGINE not in item.path.parents and not item.get_closest_marker("every_backend"):
-            function = item.nodeid.partition("[")[0]
-            groups[f"{function}[{call.id.replace(backend, '', 1)}", backend in VIRTUAL].append(item)
-    spares: set[pytest.Item] = set()
-    for (name, _), group in groups.items():
-        chosen = hashlib.sha256(name.encode()).digest()[0] % len(group)
-        spares.update(item for at, item in enumerate(group) if at != chosen)
-    return spares
+        others = tuple(sorted((name, id(value)) for name, value in params.items() if name != "anyio_backend"))
+        test = item.nodeid.partition("[")[0]
+        groups.setdefault((test, others, backend in VIRTUAL), []).append(item)
+    spare: list[pytest.Item] = []
+    for group in groups.values():
+        digest = hashlib.sha256(group[0].nodeid.encode()).digest()
+        del group[digest[0] % len(group)]
+        spare += group
+    return spare
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -14,8 +14,11 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 
 PROGRAM = '''
-from bargein import Audio, Cascade, History, OpenAIRealtime, Pipeline, Spoken, Transport, serve_page, tool
+from bargein import Audio, Brain, Cascade, Failover, History, OpenAIRealtime, Pipeline
+from bargein import Spoken, Transport, serve_page, tool
 from bargein.pipeline import Session
+from bargein.pipeline.testing import Harness
+from bargein.services.brain import find_brain
 
 
 @tool
@@ -29,7 +32,23 @@ def agent(peer: Transport) -> Pipeline:
     return Pipeline(peer.source, Cascade.offline(), Spoken(), peer.sink)
 
 
-async def main(session: Session) -> None:
+def any_brain(peer: Transport, brain: Brain) -> Pipeline:
+    reveal_type(find_brain(brain))  # Brain | None
+    Harness(Failover(brain, lambda: brain), Spoken())
+    return Pipeline(peer.source, brain, peer.sink)
+
+
+class Library:
+    @tool
+    async def find(self, title: str) -> int:
+        """Find a book."""
+        return len(title)
+
+
+async def main(session: Session, peer: Transport) -> None:
+    any_brain(peer, Cascade.offline())
+    any_brain(peer, OpenAIRealtime())
+    reveal_type(await Library().find("Emma"))  # int
     model = OpenAIRealtime("gpt-realtime", api_key="k", tools=[weather])
     reveal_type(model.history)  # History
     async with model.connect() as conversation:

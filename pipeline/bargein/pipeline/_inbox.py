@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -52,7 +52,7 @@ class Inbox(Generic[F_co]):
     # is room again. So a sweep through fused processors is never suspended in its middle, at the price that an inbox
     # may hold more than its capacity for a moment.
 
-    def __init__(self, epoch: Epoch, counters: Counters, capacity: int, overfull: list[Inbox[Any]]) -> None:
+    def __init__(self, epoch: Epoch, counters: Counters, capacity: int, overfull: list[Inbox[Frame]]) -> None:
         self.capacity = capacity
         """Number of data frames that it holds before senders wait."""
         self._epoch = epoch

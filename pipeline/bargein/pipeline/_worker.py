@@ -18,10 +18,10 @@ __all__ = ["Worker", "at_work", "set_guard"]
 
 T = TypeVar("T")
 
-_guard: Callable[[], AbstractContextManager[Any]] = nullcontext
+_guard: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
-def at_work() -> AbstractContextManager[Any]:
+def at_work() -> AbstractContextManager[None]:
     """Return a context to enter in the event loop while a thread works for it.
 
     It does nothing in production. Under a virtual clock it keeps the clock from jumping ahead of the thread.
@@ -29,7 +29,7 @@ def at_work() -> AbstractContextManager[Any]:
     return _guard()
 
 
-def set_guard(guard: Callable[[], AbstractContextManager[Any]]) -> None:
+def set_guard(guard: Callable[[], AbstractContextManager[None]]) -> None:
     """Set what `at_work` returns. Only the test kit's clock calls this."""
     global _guard
     _guard = guard

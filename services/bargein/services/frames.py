@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
+
+import msgspec
 
 from bargein.pipeline import Delivery, Failure, Frame
 from bargein.pipeline.frames import ItemFrame, check_text, payload
@@ -99,7 +102,7 @@ class Configure(Frame, frozen=True, kw_only=True):
 
     instructions: str | None = None
     """What the model should do and be; empty for the instructions that it was created with."""
-    tools: tuple[Any, ...] | None = None
+    tools: tuple[Callable[..., object], ...] | None = None
     """Tools that the brain runs, in place of all before: each a `Tool`, or a function that `tool()` accepts."""
     schemas: tuple[dict[str, Any], ...] | None = None
     """Further tools, whose calls the application answers: each with `name`, `description` and `parameters`."""
@@ -141,10 +144,8 @@ class Connected(Frame, frozen=True, kw_only=True):
     """The session's id at the provider."""
     reconnected: bool = False
     """It replaces a session that was lost or had to end."""
-    config: Any = None
-    """Configuration of the session, as the provider states it."""
-    profile: Any = None
-    """What the provider can do: a `Profile`."""
+    config: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Configuration of the session, as the provider states it; empty if it states none."""
 
 
 class Disconnected(Frame, frozen=True, kw_only=True):

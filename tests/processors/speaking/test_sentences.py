@@ -141,15 +141,17 @@ def test_replies(reply: str) -> None:
 
 
 @given(NASTY | WORDS, st.integers(1, 7), st.integers(1, 30), st.sampled_from(SKIPS))
-def test_cutting_changes_nothing(text: str, step: int, max_chars: int, skip: tuple[str, ...]) -> None:
+def test_cutting_changes_nothing(text: str, step: int, max_characters: int, skip: tuple[str, ...]) -> None:
     """The pieces are the same in any deltas, with every limit and whatever is skipped."""
-    assert pieces(text, step, max_chars=max_chars, skip=skip) == pieces(text, max_chars=max_chars, skip=skip)
+    assert pieces(text, step, max_characters=max_characters, skip=skip) == pieces(
+        text, max_characters=max_characters, skip=skip
+    )
 
 
 @given(NASTY | WORDS | st.text(), st.sampled_from([1, 3, 20, 200]), st.integers(1, 5))
-def test_nothing_is_lost(text: str, max_chars: int, first_words: int) -> None:
+def test_nothing_is_lost(text: str, max_characters: int, first_words: int) -> None:
     """Joined, the pieces are the text; each has something to speak, and without any there is no piece."""
-    got = pieces(text, 3, max_chars=max_chars, first_words=first_words)
+    got = pieces(text, 3, max_characters=max_characters, first_words=first_words)
     assert "".join(got) == (text if speakable(text) else "")
     assert all(map(speakable, got))
 
@@ -179,12 +181,12 @@ def test_it_gives_a_piece_with_the_next_character() -> None:
 
 def test_long_sentences_are_cut() -> None:
     """Behind the last clause, else behind the last word, else between two characters that are not one to a reader."""
-    assert pieces("Yes! Aaa bbb, ccc ddd eee fff", max_chars=16) == ["Yes! ", "Aaa bbb, ", "ccc ddd eee fff"]
-    assert pieces("aaa bbb ccc ddd", max_chars=9) == ["aaa bbb ", "ccc ddd"]
-    assert pieces("a" * 25, max_chars=10) == ["a" * 10, "a" * 10, "a" * 5]
-    assert pieces("เแ" + "กา" * 3, max_chars=3) == ["เแกา", "กากา"]
-    assert pieces("e\u0301" * 4, max_chars=3) == ["e\u0301e\u0301"] * 2
-    assert pieces("क्षक्ष", max_chars=2) == ["क्ष", "क्ष"]
+    assert pieces("Yes! Aaa bbb, ccc ddd eee fff", max_characters=16) == ["Yes! ", "Aaa bbb, ", "ccc ddd eee fff"]
+    assert pieces("aaa bbb ccc ddd", max_characters=9) == ["aaa bbb ", "ccc ddd"]
+    assert pieces("a" * 25, max_characters=10) == ["a" * 10, "a" * 10, "a" * 5]
+    assert pieces("เแ" + "กา" * 3, max_characters=3) == ["เแกา", "กากา"]
+    assert pieces("e\u0301" * 4, max_characters=3) == ["e\u0301e\u0301"] * 2
+    assert pieces("क्षक्ष", max_characters=2) == ["क्ष", "क्ष"]
 
 
 @pytest.mark.parametrize("unit", [".", " ", "\u0301", "a", "a\u200d", "a, ", "。", "[", "<a b='", "`", "*", "- "])
@@ -266,8 +268,8 @@ def test_what_is_older_than_an_epoch_is_dropped() -> None:
     "bad",
     [
         {"first_words": 0},
-        {"max_chars": -1},
-        {"max_chars": 1.5},
+        {"max_characters": -1},
+        {"max_characters": 1.5},
         {"first_words": True},
         {"skip": "code"},
         {"skip": ["html"]},

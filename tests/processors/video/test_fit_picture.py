@@ -52,7 +52,7 @@ def test_everything_else_becomes_jpeg(form: str) -> None:
 
 def test_large_pictures_become_smaller() -> None:
     """The limits are the sides and the number of bytes. The aspect ratio stays."""
-    _, size = fitted(Video(NOISE), FitPicture(max_side=320))
+    _, size = fitted(Video(NOISE), FitPicture(max_side_pixels=320))
     assert size == (320, 240)
     out, size = fitted(Video(NOISE), FitPicture(max_bytes=20_000))
     assert len(out.data) <= 20_000
@@ -67,7 +67,7 @@ def test_large_pictures_become_smaller() -> None:
     [
         ({"formats": ("gif",)}, r"FitPicture\(formats=.*gif"),
         ({"max_bytes": 0}, r"max_bytes=0"),
-        ({"max_side": 1.5}, r"max_side=1.5"),
+        ({"max_side_pixels": 1.5}, r"max_side_pixels=1.5"),
         ({"quality": 96}, r"quality=96"),
     ],
 )

@@ -17,7 +17,7 @@ from ._boundaries import KINDS, BoundaryKind, BoundaryLevel, is_one_character, j
 __all__ = ["Splitter"]
 
 MAX_GAP: Final = 1000
-"""Characters beyond `max_chars` that are held back to keep a word whole; what is longer cannot be spoken anyway."""
+"""Characters beyond `max_characters` that are held back to keep a word whole. A longer word cannot be spoken."""
 _WHITE = re.compile(r"\s")
 
 
@@ -28,8 +28,8 @@ class Splitter:
     _end: int
     _weight: int
 
-    def __init__(self, max_chars: int, first_words: int) -> None:
-        self._max = max_chars
+    def __init__(self, max_characters: int, first_words: int) -> None:
+        self._max = max_characters
         self._first = 2 * first_words
         self.begin(opening=True)
 

@@ -35,8 +35,8 @@ class Sentences(Processor):
     Args:
         first_words: Minimum number of words after which the first piece may end with a clause. In scripts without
             spaces two characters count as a word.
-        max_chars: Maximum length of a piece in characters. A longer sentence is cut after its last clause, else after
-            its last word, else between two characters.
+        max_characters: Maximum length of a piece in characters. A longer sentence is cut after its last clause, else
+            after its last word, else between two characters.
         skip: What to leave out: `"markup"` (Markdown, HTML and SSML; links keep their text, images their description),
             `"code"` (fenced blocks), `"emoji"`.
 
@@ -48,18 +48,18 @@ class Sentences(Processor):
         self,
         *,
         first_words: int = 4,
-        max_chars: int = 200,
+        max_characters: int = 200,
         skip: Collection[Literal["markup", "code", "emoji"]] = (),
     ) -> None:
-        for name, value in {"first_words": first_words, "max_chars": max_chars}.items():
+        for name, value in {"first_words": first_words, "max_characters": max_characters}.items():
             if type(value) is not int or value < 1:
                 raise ValueError(f"Sentences({name}={value!r}): expected a positive int")
         if isinstance(skip, str) or any(each not in KINDS for each in skip):
             raise ValueError(f"Sentences(skip={skip!r}): expected a collection of 'markup', 'code' and 'emoji'")
         self.first_words = first_words
-        self.max_chars = max_chars
+        self.max_characters = max_characters
         self.skip = frozenset(skip)
-        self._splitter = Splitter(max_chars, first_words)
+        self._splitter = Splitter(max_characters, first_words)
         self._filters: list[Markup | Emoji] = [Markup(self.skip)] if self.skip & {"markup", "code"} else []
         if "emoji" in self.skip:
             self._filters.append(Emoji())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import anyio
@@ -41,7 +41,7 @@ from bargein.services.frames import (
 )
 from bargein.services.history import History, HistoryStatistics, Picture
 from bargein.services.media.user_pictures import UserPictures
-from bargein.services.tools import CANCELLED_OUTPUT, Tool, Toolbox, ToolRunner
+from bargein.services.tools import CANCELLED_OUTPUT, Toolbox, ToolLike, ToolRunner
 
 from ._base import PartProcessor, check_part, failure_from, highest_number
 from ._cut_answer import CONTINUE, CutAnswer, CutAnswerWatch
@@ -101,7 +101,7 @@ Given = (
 )
 
 
-class Answer(PartProcessor):
+class Answer(PartProcessor[LanguageModel]):
     """Answers each `Turn` of the user with a language model.
 
     Each answer is a response: `ResponseStarted`, `Text` as it is written, tool calls, `ResponseEnded`. An interrupt
@@ -147,7 +147,7 @@ class Answer(PartProcessor):
         llm: LanguageModel,
         *,
         instructions: str = "",
-        tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox = (),
+        tools: Iterable[ToolLike] | Toolbox = (),
         history: History | None = None,
         meanwhile: Literal["queue", "interrupt"] = "queue",
         error_reply: str = ERROR_REPLY,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Literal, Self, TypedDict, Unpack
+from collections.abc import Iterable
+from typing import Literal, Self, TypedDict, Unpack
 
 from bargein.pipeline import Pipeline, Processor
 from bargein.pipeline.lowlevel import check_options
 from bargein.processors import BargeIn, Resample, Sentences, Turns, Vad
 from bargein.services.brain import Greeting
 from bargein.services.history import History
-from bargein.services.tools import Tool, Toolbox
+from bargein.services.tools import Toolbox, ToolLike
 
 from ._base import check_part
 from .answer import ERROR_REPLY, NO_SPEECH_REPLY, WAIT_REPLY, Answer
@@ -91,7 +91,7 @@ class Cascade(Pipeline):
         tts: TextToSpeech,
         *,
         instructions: str = "",
-        tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox = (),
+        tools: Iterable[ToolLike] | Toolbox = (),
         history: History | None = None,
         vad: Vad | None = None,
         barge_in: BargeIn | bool | None = True,
@@ -153,7 +153,7 @@ class Cascade(Pipeline):
         stt: SpeechToText | None = None,
         llm: LanguageModel | None = None,
         tts: TextToSpeech | None = None,
-        tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox | None = None,
+        tools: Iterable[ToolLike] | Toolbox | None = None,
         **options: Unpack[CascadeOptions],
     ) -> Self:
         """Return a brain that needs neither a key nor a network.

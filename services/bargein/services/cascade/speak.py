@@ -23,7 +23,7 @@ UNSPEAKABLE_REPLY = "Sorry, I cannot say that."
 Given = Text | ResponseEnded | Audio | Timing | Heard | Failure
 
 
-class Speak(PartProcessor):
+class Speak(PartProcessor[TextToSpeech]):
     """Sends each piece of a reply's text on, followed by its sound.
 
     Put it below `Sentences` and above `Spoken`. It also sends a `Timing` for each word, or one for the whole piece if
@@ -125,7 +125,7 @@ class Speak(PartProcessor):
         start_ms = 1000 * start / rate
         # One scope around the whole sound: the part may hold its own cancel scopes from piece to piece.
         with anyio.CancelScope() as patience:
-            async with aclosing(self.part.speak(frame.text)) as sound:
+            async with aclosing(self.part.speak(frame.text)) as sound:  # type: ignore[type-var]  # a generator
                 patience.deadline = anyio.current_time() + self.silent_seconds
                 async for piece in sound:
                     patience.deadline = math.inf

@@ -43,7 +43,7 @@ class TranscriptionStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """What the part counts itself; None if it counts nothing."""
 
 
-class Transcribe(PartProcessor):
+class Transcribe(PartProcessor[SpeechToText]):
     """Turns the user's speech into text: a `Transcript` each time that the words change, and a final one at the end.
 
     Put it below a `Vad(speech_only=True)`: its `SpeechStarted` and `SpeechStopped` bound the utterances. The user's
@@ -193,7 +193,7 @@ class Transcribe(PartProcessor):
         try:
             with utterance.scope:
                 if not utterance.empty:
-                    async with aclosing(self.part.transcribe(utterance)) as texts:
+                    async with aclosing(self.part.transcribe(utterance)) as texts:  # type: ignore[type-var]
                         async for text in texts:
                             utterance.scope.deadline = math.inf
                             if text != words:

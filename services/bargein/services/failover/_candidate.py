@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from bargein.pipeline import (
     Audio,
@@ -19,6 +20,7 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.lowlevel import Contract, ProcessorKind, as_processor
 from bargein.processors import AgentActivity, Heard
+from bargein.services.brain import Brain
 from bargein.services.cascade import Cascade
 from bargein.services.frames import BrainSwitched
 
@@ -27,7 +29,7 @@ from ._breaker import Breaker
 
 __all__ = ["BrainSource", "Candidate", "output_format", "union_contract"]
 
-BrainSource = Processor | Callable[[], Processor]
+BrainSource = Processor | Brain | Callable[[], Processor | Brain]
 """A brain, or a function that makes one."""
 
 
@@ -43,8 +45,9 @@ class Candidate:
         """Replaced at the start of each session."""
         self.run: BrainSession | None = None
         """The latest run."""
-        self._make = None if isinstance(source, Processor) else source
-        self.processor = as_processor(source if isinstance(source, Processor) else source())
+        # What is not a processor is a function: a `Brain` is a processor, which type checkers do not know.
+        self._make = None if isinstance(source, Processor) else cast("Callable[[], object]", source)
+        self.processor = as_processor(source if self._make is None else self._make())
         self.name = self.processor.name or type(self.processor).__name__
         self._used = False
 

@@ -20,30 +20,30 @@ class Codec:
     Args:
         name: `audio/pcm`, `audio/pcmu` (µ-law) or `audio/pcma` (A-law).
         rate: Rate in samples a second (Hz).
-        width: Bytes of a sample.
+        sample_bytes: Bytes of a sample.
     """
 
-    def __init__(self, name: str, rate: int, width: int) -> None:
+    def __init__(self, name: str, rate: int, sample_bytes: int) -> None:
         self.name = name
         """`audio/pcm`, `audio/pcmu` or `audio/pcma`."""
         self.rate = rate
         """Rate in samples a second (Hz)."""
-        self.width = width
+        self.sample_bytes = sample_bytes
         """Bytes of a sample."""
 
     def ms(self, size: int) -> float:
         """Return how long this many bytes sound, in milliseconds."""
-        return 1000 * size / (self.width * self.rate)
+        return 1000 * size / (self.sample_bytes * self.rate)
 
     def decode(self, data: bytes) -> Samples:
         """Return the samples of encoded sound."""
-        if self.width == 2:
+        if self.sample_bytes == 2:
             return np.frombuffer(data, "<i2").astype(np.int16, copy=False)
         return _decoding_table(self.name)[np.frombuffer(data, np.uint8)]
 
     def encode(self, samples: Samples) -> bytes:
         """Return samples as encoded sound."""
-        if self.width == 2:
+        if self.sample_bytes == 2:
             return samples.astype("<i2", copy=False).tobytes()
         return _encoding_table(self.name)[samples.view(np.uint16)].tobytes()
 

@@ -62,7 +62,7 @@ class VoiceTrack(MediaStreamTrack):
         """End a wait for sound: there is something to send."""
         self._wake.set()
 
-    async def recv(self) -> av.Packet[Any]:
+    async def recv(self) -> av.Packet[av.stream.Stream]:
         """Return the next packet, when it is due. aiortc calls this."""
         if self.readyState != "live":
             raise MediaStreamError

@@ -7,16 +7,13 @@ Modules are named by path and imported when they are used, so that importing thi
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final, cast
 
 import msgspec
 
 from bargein.services.realtime import Profile, Realtime
-
-if TYPE_CHECKING:
-    from bargein.services.realtime import Profile, Realtime
 
 __all__ = ["PROVIDERS", "ROWS", "Provider", "find_provider", "load", "markdown", "rows", "table"]
 
@@ -35,20 +32,18 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     needs: tuple[tuple[str, str], ...] = (("websockets", "websockets"),)
     """The modules it imports, each with the extra that installs it."""
 
-    def create(self, **options: Any) -> Realtime:
+    def create(self, **options: object) -> Realtime:
         """Return a model of this provider.
 
         Args:
             **options: Arguments of the class named by `model`.
         """
-        model: Realtime = load(self.model)(**options)
-        return model
+        return cast("Callable[..., Realtime]", load(self.model))(**options)
 
     @property
     def capabilities(self) -> Profile:
         """The provider's `Profile`."""
-        profile: Profile = load(self.profile)
-        return profile
+        return cast(Profile, load(self.profile))
 
 
 _PACKAGE: Final = "bargein.services.providers"
@@ -142,14 +137,15 @@ def find_provider(name: str) -> Provider:
     raise ValueError(f"there is no provider {name!r}; there are {', '.join(each.name for each in PROVIDERS)}")
 
 
-def load(path: str) -> Any:
+def load(path: str) -> object:
     """Import a module and return one of its names.
 
     Args:
         path: Module and name, such as `bargein.services.providers.openai:PROFILE`. The name may have dots.
     """
     module, _, name = path.partition(":")
-    return attrgetter(name)(importlib.import_module(module))
+    found: object = attrgetter(name)(importlib.import_module(module))
+    return found
 
 
 def rows(profiles: Sequence[Profile]) -> list[list[str]]:

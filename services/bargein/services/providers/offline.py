@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from bargein.services.cascade.parts import LanguageModel, SpeechToText, TextToSpeech
-from bargein.services.tools import Tool, Toolbox
+from bargein.services.tools import Toolbox, ToolLike
 
 from .espeak import ESpeak
 from .flite import Flite
@@ -28,14 +28,14 @@ class OfflineParts(NamedTuple):
     stt: SpeechToText
     llm: LanguageModel
     tts: TextToSpeech
-    tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox
+    tools: Iterable[ToolLike] | Toolbox
 
 
 def offline_parts(
     stt: SpeechToText | None = None,
     llm: LanguageModel | None = None,
     tts: TextToSpeech | None = None,
-    tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox | None = None,
+    tools: Iterable[ToolLike] | Toolbox | None = None,
 ) -> OfflineParts:
     """Return the parts of an offline cascade. Nothing is loaded before their session begins.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Final, Protocol, Self
 
 import anyio
 import numpy as np
@@ -268,7 +268,7 @@ class Conversation:
         self,
         *,
         instructions: str | None = None,
-        tools: Iterable[Tool[..., Any]] | None = None,
+        tools: Iterable[Tool[..., object]] | None = None,
         voice: str | None = None,
     ) -> None:
         """Change the session. None leaves a setting as it is.

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from random import Random
-from typing import Any, Final
+from typing import Final, Unpack
 
 import anyio
 import anyio.abc
@@ -24,10 +24,11 @@ from bargein.pipeline import (
     ToolCall,
     ToolResult,
 )
+from bargein.pipeline.graph import SessionOptions
 from bargein.services.brain import Greeting, greeting_frame
 from bargein.services.history import History, HistoryStatistics
 from bargein.services.sockets import Endpoint, Socket, dial
-from bargein.services.tools import Tool, Toolbox, ToolRunner
+from bargein.services.tools import Toolbox, ToolLike, ToolRunner
 
 from ._adapters import input_adapters
 from ._configuration import Configuration
@@ -93,7 +94,7 @@ class Realtime(Processor):
         profile: Profile,
         protocol: Callable[[], Protocol],
         settings: Settings,
-        tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox = (),
+        tools: Iterable[ToolLike] | Toolbox = (),
         fps: float = 1.0,
         reconnect: ReconnectPolicy | None = None,
         history: History | None = None,
@@ -207,7 +208,7 @@ class Realtime(Processor):
         return input_adapters(self.profile, self.fps)
 
     @asynccontextmanager
-    async def connect(self, **options: Any) -> AsyncIterator[Conversation]:
+    async def connect(self, **options: Unpack[SessionOptions]) -> AsyncIterator[Conversation]:
         """Use the model without a graph. The block begins when it is connected, and its end closes the session.
 
             async with model.connect() as conversation:
@@ -216,7 +217,7 @@ class Realtime(Processor):
                     ...
 
         Args:
-            options: Those of `Graph.session`.
+            options: The options of `Graph.session`.
 
         Raises:
             RealtimeError: The connection fails.

@@ -11,7 +11,7 @@ import msgspec
 from bargein.services.brain import Greeting
 from bargein.services.history import History
 from bargein.services.sockets import Endpoint, Socket
-from bargein.services.tools import Tool, Toolbox
+from bargein.services.tools import Toolbox, ToolLike
 
 from .policy import ReconnectPolicy
 
@@ -46,7 +46,7 @@ class Settings(msgspec.Struct, kw_only=True):
 class DriverOptions(TypedDict, total=False):
     """Options of `Realtime` that every provider passes on unchanged."""
 
-    tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox
+    tools: Iterable[ToolLike] | Toolbox
     """Functions that the model may call."""
     fps: float
     """Pictures of a video that are sent per second, at most. Default 1."""

@@ -4,7 +4,7 @@ from ._schema import complete_schema
 from .context import ToolContext
 from .processor import Tools
 from .runner import CANCELLED_OUTPUT, RunsTools, ToolRunner
-from .tool import ArgumentsError, Tool, Toolbox, ToolError, tool
+from .tool import ArgumentsError, Tool, Toolbox, ToolError, ToolLike, tool
 
 __all__ = [
     "CANCELLED_OUTPUT",
@@ -13,6 +13,7 @@ __all__ = [
     "Tool",
     "ToolContext",
     "ToolError",
+    "ToolLike",
     "ToolRunner",
     "Toolbox",
     "Tools",

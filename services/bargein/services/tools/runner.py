@@ -6,7 +6,7 @@ import inspect
 import logging
 import math
 import threading
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Awaitable, Hashable, Iterable
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -26,7 +26,7 @@ from bargein.services.frames import ToolFinished, ToolStarted
 from bargein.services.sockets.text import clean
 
 from .context import Emit, ToolContext
-from .tool import ArgumentsError, Tool, Toolbox, ToolError, encode
+from .tool import ArgumentsError, Tool, Toolbox, ToolError, ToolLike, encode
 
 __all__ = ["CANCELLED_OUTPUT", "RunningCall", "RunsTools", "ToolRunner"]
 
@@ -57,7 +57,7 @@ class RunningCall:
 
     __slots__ = ("call", "context", "done", "key", "result", "scope", "tool")
 
-    def __init__(self, key: Hashable, call: ToolCall, tool: Tool[..., Any] | None, emit: Emit) -> None:
+    def __init__(self, key: Hashable, call: ToolCall, tool: Tool[..., object] | None, emit: Emit) -> None:
         self.key = key
         self.call = call
         self.tool = tool
@@ -85,9 +85,7 @@ class ToolRunner:
     """
 
     @check_options
-    def __init__(
-        self, toolbox: Toolbox | Iterable[Tool[..., Any] | Callable[..., Any]] = (), *, concurrency: int = 8
-    ) -> None:
+    def __init__(self, toolbox: Toolbox | Iterable[ToolLike] = (), *, concurrency: int = 8) -> None:
         if concurrency < 1:
             raise ValueError(f"ToolRunner(concurrency={concurrency}): expected a number of tools, 1 or more")
         self.toolbox = toolbox if isinstance(toolbox, Toolbox) else Toolbox(toolbox)
@@ -224,7 +222,7 @@ class ToolRunner:
             return await self._reporting(running, tool, arguments | dict.fromkeys(tool.context, running.context))
 
     async def _reporting(
-        self, running: RunningCall, tool: Tool[..., Any], arguments: dict[str, Any]
+        self, running: RunningCall, tool: Tool[..., object], arguments: dict[str, Any]
     ) -> tuple[str, bool]:
         """Run a tool, and send its reports meanwhile."""
         running.context.open()
@@ -242,7 +240,9 @@ class ToolRunner:
             raise
         return answer
 
-    async def _within(self, running: RunningCall, tool: Tool[..., Any], arguments: dict[str, Any]) -> tuple[str, bool]:
+    async def _within(
+        self, running: RunningCall, tool: Tool[..., object], arguments: dict[str, Any]
+    ) -> tuple[str, bool]:
         """Run a tool within its timeout, and turn its mistakes into outputs."""
         name = tool.name
         try:
@@ -274,7 +274,7 @@ class ToolRunner:
             return clean(f"{name} ran, but its answer of type {type(value).__name__} has no JSON form: {error}"), True
 
     async def _call(
-        self, running: RunningCall, tool: Tool[..., Any], arguments: dict[str, Any], limit: anyio.CancelScope
+        self, running: RunningCall, tool: Tool[..., object], arguments: dict[str, Any], limit: anyio.CancelScope
     ) -> object:
         if tool.blocking:
             return await self._in_thread(tool, arguments)
@@ -283,7 +283,7 @@ class ToolRunner:
             return await run_cancellable(_await(value), limit, _cancelled)
         return value
 
-    async def _in_thread(self, tool: Tool[..., Any], arguments: dict[str, Any]) -> object:
+    async def _in_thread(self, tool: Tool[..., object], arguments: dict[str, Any]) -> object:
         """Run a tool in its own thread: a daemon, so that a tool that never returns blocks no exit."""
         if not self._threads.acquire(blocking=False):
             raise ToolError(f"{tool.name} cannot run now: {MAX_ABANDONED} earlier calls have not returned yet")

@@ -19,7 +19,7 @@ from bargein.services.sockets.text import clean
 from ._adapters import encode_unknown, validate
 from ._schema import Parameters, source_of
 
-__all__ = ["ArgumentsError", "Tool", "ToolError", "Toolbox", "encode", "tool"]
+__all__ = ["ArgumentsError", "Tool", "ToolError", "ToolLike", "Toolbox", "encode", "tool"]
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -171,7 +171,7 @@ class Tool(Generic[P, R_co]):
         """Call the function."""
         return self.function(*args, **kwargs)
 
-    def __get__(self, instance: object, owner: type | None = None) -> Tool[..., Any]:
+    def __get__(self, instance: object, owner: type | None = None) -> Tool[..., R_co]:
         """Return the tool of an object, for a method that was made a tool in its class."""
         if instance is None or not self.unbound:
             return self
@@ -183,6 +183,10 @@ class Tool(Generic[P, R_co]):
 
     def __repr__(self) -> str:
         return f"<Tool {self.name}({', '.join(self.parameters.get('properties') or ())})>"
+
+
+ToolLike = Tool[..., object] | Callable[..., object]
+"""A tool, or a function or method that is made one."""
 
 
 def _is_method(function: Any) -> bool:
@@ -279,7 +283,7 @@ def tool(
     # Annotations may name classes of the enclosing function. Between it and this one is the frame of `check_options`.
     local = sys._getframe(2).f_locals
 
-    def make(decorated: Callable[..., Any]) -> Tool[..., Any]:
+    def make(decorated: Callable[..., Any]) -> Tool[..., object]:
         return Tool(
             decorated,
             name=name,
@@ -306,11 +310,11 @@ class Toolbox:
     """
 
     @check_options
-    def __init__(self, tools: Iterable[Tool[..., Any] | Callable[..., Any]] = ()) -> None:
+    def __init__(self, tools: Iterable[ToolLike] = ()) -> None:
         local = sys._getframe(2).f_locals  # of the caller, as in `tool`
         if isinstance(tools, Tool) or callable(tools):
             raise TypeError(f"Toolbox({tools!r:.60}): expected several tools; write Toolbox([...])")
-        self._tools: dict[str, Tool[..., Any]] = {}
+        self._tools: dict[str, Tool[..., object]] = {}
         for each in tools:
             made = each if isinstance(each, Tool) else Tool(each, local=local)
             if made.unbound:
@@ -330,7 +334,7 @@ class Toolbox:
         """The schemas of the tools, for a model; see `Tool.schema`."""
         return [each.schema for each in self._tools.values()]
 
-    def get(self, name: str) -> Tool[..., Any] | None:
+    def get(self, name: str) -> Tool[..., object] | None:
         """Return the tool of a name, or None.
 
         Args:
@@ -338,7 +342,7 @@ class Toolbox:
         """
         return self._tools.get(name)
 
-    def __iter__(self) -> Iterator[Tool[..., Any]]:
+    def __iter__(self) -> Iterator[Tool[..., object]]:
         return iter(self._tools.values())
 
     def __len__(self) -> int:

@@ -188,7 +188,7 @@ class Recording:
         if self.family == "azure":
             return VoiceLiveProtocol(url="wss://example.invalid", headers={}, dialect=VOICE_LIVE)
         if self.family == "xai":
-            return GrokVoiceProtocol(url="wss://example.invalid", headers={}, dialect=XAI)
+            return GrokVoiceProtocol(url="wss://example.invalid", headers={})
         return OpenAIProtocol(url="wss://example.invalid", headers={})
 
     def model(self, **options: Any) -> Realtime:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from random import Random
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -133,7 +133,7 @@ def http_error(
     return _error(f"{source} answers {status}", text, kind, status, retry_after_seconds(headers))
 
 
-def stream_error(source: str, error: Any, secret: str = "") -> LanguageModelError:
+def stream_error(source: str, error: object, secret: str = "") -> LanguageModelError:
     """Return the error for an error object within a stream.
 
     Args:

@@ -83,7 +83,7 @@ class AnswerStream:
         message = f"{self.source} sends what cannot be read, {len(event.data)} characters of it; ask again"
         raise LanguageModelError(message, kind="unreadable")
 
-    def error(self, error: Any) -> LanguageModelError:
+    def error(self, error: object) -> LanguageModelError:
         """Return the exception for an error object within the stream."""
         return stream_error(self.source, error, self.secret)
 

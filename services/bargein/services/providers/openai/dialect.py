@@ -28,7 +28,7 @@ class Move(NamedTuple):
 
     ga: str
     here: str
-    values: tuple[tuple[Any, Any], ...] = ()
+    values: tuple[tuple[object, object], ...] = ()
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):

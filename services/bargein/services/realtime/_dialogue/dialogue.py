@@ -219,7 +219,6 @@ class Dialogue(DialogueState):
                 session_id=event.session_id,
                 reconnected=self._had_session,
                 config=event.config,
-                profile=profile,
             )
         )
         self._had_session = True

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self, cast
 
 import anyio
 from anyio.lowlevel import current_token
@@ -24,7 +24,7 @@ from bargein.services.transports.transport import MayBeSilent, Peer, Transport
 
 from ._device_sound import Microphone, Speaker
 
-__all__ = ["DeviceError", "LocalTransport"]
+__all__ = ["DeviceError", "LocalTransport", "SoundStream", "SoundSystem"]
 
 PIECE_MS = 20
 """Length of the device's buffers."""
@@ -34,6 +34,38 @@ LEAD_MS = 80.0
 """Sound that is handed to the device's thread ahead of time, so that it never runs dry."""
 MAX_WAITING_PIECES = 50
 """Most pieces of the user's sound that wait for the graph: one second."""
+
+
+class SoundStream(Protocol):
+    """An open stream of a sound device. It calls its `callback` in its own thread for each buffer."""
+
+    def start(self) -> None:
+        """Begin to record or to play."""
+
+    def close(self) -> None:
+        """Stop at once and give the device back."""
+
+
+class SoundSystem(Protocol):
+    """The part of the module `sounddevice` that `LocalTransport` uses. Streams take the options of that module."""
+
+    @property
+    def PortAudioError(self) -> type[Exception]:  # noqa: N802 - the module's name
+        """Raised if a device cannot be opened."""
+
+    def InputStream(self, **options: object) -> SoundStream:  # noqa: N802 - the module's name
+        """Open a microphone.
+
+        Args:
+            options: Those of `sounddevice.InputStream`.
+        """
+
+    def OutputStream(self, **options: object) -> SoundStream:  # noqa: N802 - the module's name
+        """Open a loudspeaker.
+
+        Args:
+            options: Those of `sounddevice.OutputStream`.
+        """
 
 
 class DeviceError(OSError):
@@ -61,7 +93,7 @@ class LocalTransport(Transport):
         rate: int = 16_000,
         output_rate: int = 24_000,
         devices: tuple[str | int | None, str | int | None] = (None, None),
-        sound: Any = None,
+        sound: SoundSystem | None = None,
     ) -> None:
         self.peer = Peer(name="local", address="this machine")
         self.rate = rate
@@ -90,7 +122,7 @@ class LocalTransport(Transport):
     def __repr__(self) -> str:
         return f"<LocalTransport {self.rate} Hz in, {self.output_rate} Hz out>"
 
-    def _open_stream(self, kind: str, callback: Callable[..., None], on_finished: Callable[[], None]) -> Any:
+    def _open_stream(self, kind: str, callback: Callable[..., None], on_finished: Callable[[], None]) -> SoundStream:
         """Return a running stream of the device for `input` or `output`. Raises `DeviceError`."""
         sound = self._sound_module()
         rate = self.rate if kind == "input" else self.output_rate
@@ -121,11 +153,11 @@ class LocalTransport(Transport):
                 "LocalTransport(devices=...); `python -m sounddevice` lists them"
             ) from None
 
-    def _sound_module(self) -> Any:
+    def _sound_module(self) -> SoundSystem:
         if self.sound is not None:
             return self.sound
         try:
-            return import_extra("sounddevice", "local", "LocalTransport")
+            return cast(SoundSystem, import_extra("sounddevice", "local", "LocalTransport"))
         except OSError as error:  # sounddevice is installed, but the library PortAudio is not
             raise DeviceError(
                 f"no sound: {error}; install PortAudio (Debian and Ubuntu: apt install libportaudio2; "
@@ -138,7 +170,7 @@ class _Device(Processor):
 
     def __init__(self, transport: LocalTransport) -> None:
         self._transport = transport
-        self._stream: Any = None
+        self._stream: SoundStream  # while the session runs
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -94,7 +94,7 @@ class PhoneLine:
             return
         if event.audio:
             codec = self._call.codec
-            if len(event.audio) % codec.width:
+            if len(event.audio) % codec.sample_bytes:
                 raise ControlError(f"this is not sound: {len(event.audio)} bytes are not whole samples")
             samples = codec.decode(event.audio)
             oldest = next(iter(self._marks.items()), None)

@@ -148,7 +148,7 @@ class EventReader(Protocol):
     def _audio_delta(self, event: wire.AudioDelta) -> Iterator[Event]:
         if event.response_id not in self._out_of_band:
             pcm = event.delta
-            if self._codec.width == 1:
+            if self._codec.sample_bytes == 1:
                 pcm = self._codec.decode(pcm).astype("<i2", copy=False).tobytes()
             yield AudioPiece(response_id=event.response_id, item_id=event.item_id or "", pcm=pcm)
 

@@ -161,7 +161,7 @@ class OpenAIProtocol(EventReader):
 
     def audio(self, pcm: bytes) -> Message:
         """Send more of the user's sound."""
-        if self._codec.width == 1:
+        if self._codec.sample_bytes == 1:
             pcm = self._codec.encode(np.frombuffer(pcm, "<i2").astype(np.int16, copy=False))
         return self._message(wire.AudioAppend(audio=pcm))
 

@@ -14,6 +14,7 @@ import msgspec
 
 from bargein.pipeline import Audio, Failure, Frame, Interrupt, Pipeline, Played, Processor, Session
 from bargein.pipeline.errors import SessionError
+from bargein.pipeline.graph import Step
 from bargein.pipeline.lowlevel import unwrap_exception
 from bargein.processors import Spoken
 from bargein.processors.observe.watch import Watch
@@ -29,7 +30,7 @@ from ._faults import FaultInjector, Faults
 
 __all__ = ["Ending", "Limits", "MakeBrain", "ServedSessionOptions", "SocketSession"]
 
-MakeBrain = Callable[[], Processor | Callable[..., Any]]
+MakeBrain = Callable[[], Step]
 """Makes the brain of one session: a processor, a graph, or an annotated function. Each call makes a new one."""
 Ending = Literal["closed", "ended", "failed", "expired", "idle", "slow"]
 """How a session ended: `closed` by the client, `ended` by the brain, or by a failure or a limit."""
