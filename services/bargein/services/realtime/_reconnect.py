@@ -67,8 +67,10 @@ async def keep_connected(
     """
     failures = 0
     while True:
+        # A new protocol each time, so that nothing of an old connection can be taken for something of this one.
         protocol, handle, began = make_protocol(), dialogue.resume_handle, anyio.current_time()
         fatal = clean = False
+        # Bound before the attempt: it may fail before there is an endpoint whose secrets are known.
         hide_secrets: Callable[[str], str] = str
         if handle:
             protocol.resume(handle)
@@ -83,18 +85,22 @@ async def keep_connected(
                 finally:
                     await _say_farewell(socket, protocol)
             if ending.refusal is not None:
+                # Outside of the context manager that opened the socket, see `Connection.run`.
                 raise ending.refusal
             if handle and not dialogue.ready:  # that session is gone, but a new one may be possible
                 dialogue.resume_handle, dialogue.fatal = "", None
             fatal, reason, clean = dialogue.fatal is not None, dialogue.fatal or ending.reason, ending.clean
         except SocketRefusedError as error:
+            # With a handle, it may be the handle that is refused. One attempt without it decides.
             fatal = (error.final or error.status in REFUSALS) and not handle
             if error.status is not None:
                 dialogue.resume_handle = ""
             reason = _explain(error)
         reason = hide_secrets(reason)  # it may be the provider's text: of a refusal, a close frame or an error
+        # A server that greets and hangs up would otherwise be called again for ever.
         stable = dialogue.ready and anyio.current_time() > began + STABLE_SECONDS
         failures = 0 if stable or clean else failures + 1
+        # In this order: what depends on the connection is settled before the application learns that it is gone.
         dialogue.on_disconnected(reason)
         final = fatal or failures > policy.max_attempts or not policy.max_attempts
         dialogue.emit(Disconnected(provider=profile.provider, reason=reason, clean=clean, final=final))
@@ -118,6 +124,8 @@ async def _endpoint(protocol: Protocol, seconds: float) -> Endpoint:
 async def _say_farewell(socket: Socket, protocol: Protocol) -> None:
     """Send the last messages of a protocol, if that is still possible, also when the session is cancelled."""
     with (
+        # Some protocols must end their session or pay for it until it times out. Hence the shield, and hence the short
+        # bound.
         anyio.CancelScope(shield=True),
         anyio.move_on_after(FAREWELL_SECONDS),
         suppress(SocketClosedError, SocketRefusedError),

@@ -48,6 +48,8 @@ class ResponseItem:
 
     def to_samples(self, pcm: bytes) -> Samples | None:
         """Return the complete samples of a piece of audio; None if there is none. Half a sample waits for the next."""
+        # Some providers cut PCM anywhere, also in the middle of a sample. One byte too few would turn all that follows
+        # to noise.
         pcm = self._odd_byte + pcm
         self._odd_byte = pcm[len(pcm) & ~1 :]
         return np.frombuffer(pcm, "<i2", len(pcm) // 2).astype(np.int16, copy=False) if len(pcm) >= 2 else None
@@ -67,6 +69,7 @@ class Response:
         self.connection = connection
         """Number of the connection on which it was made. Another connection knows nothing of it."""
         self.outlet = outlet
+        # -1 is older than every epoch.
         self.epoch = outlet.epoch if outlet is not None else -1
         self.active = True
         """It is being made."""
