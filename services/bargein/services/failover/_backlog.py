@@ -74,6 +74,7 @@ class Backlog:
             self._sound.append((self.count, frame))
             self._ms += frame.ms
             self._trim()
+        # Old pictures of a video say nothing. The next one comes soon.
         elif not isinstance(frame, Video):
             self._others.append((self.count, frame))
 
@@ -133,6 +134,8 @@ class Backlog:
         self._others.clear()
         self._others.extend(others)
         needed += others
+        # Sound and other frames are kept apart, because they have different bounds. Their numbers bring them into one
+        # order again.
         needed.sort(key=lambda each: each[0])
         self._speech.clear()  # the next brain detects speech itself
         self._stopped.clear()

@@ -171,6 +171,8 @@ class BrainSession:
     @property
     def speaks(self) -> bool:
         """Whether it has a voice."""
+        # The last voice counts: in a graph with a realtime model that writes and a voice below, the sound comes from
+        # the voice.
         voices = [part for part in self.parts if part.contract.promises(Audio)]
         if not voices:
             return False
@@ -207,6 +209,7 @@ class BrainSession:
             part for part in self.parts if isinstance(part, RunsTools) and isinstance(part.runner, ToolRunner)
         ]
         try:
+            # Lent only while it runs. The brain belongs to the application, which may use it again elsewhere.
             for brain in self._brains:
                 brain.history = self.history
             for user in tool_users:
@@ -214,6 +217,8 @@ class BrainSession:
                 self.runners.append(shared)
                 user.runner = shared
             with self._scope:
+                # A session of its own contains the failure: whatever the brain raises ends this session, and nothing
+                # outside.
                 async with self._graph.session(cancel_seconds=STOP_SECONDS) as session:
                     await self._serve(session)
         except Exception as error:
@@ -222,6 +227,7 @@ class BrainSession:
         finally:
             for brain in self._brains:
                 brain.history = self._shared_history
+            # The run may have failed before all of them were replaced.
             for user, shared in zip(tool_users, self.runners, strict=False):
                 user.runner = shared.runner
             self.over = True
@@ -240,12 +246,14 @@ class BrainSession:
                 self.report(frame)
             async for frame in session:
                 await self._forward(frame)
+            # The brain has ended, so nothing is left to feed.
             group.cancel_scope.cancel()
 
     async def _feed(self, session: Session) -> None:
         while True:
             while self._queue:
                 await session.send(self.ids.frame_inward(self._queue.popleft()))
+            # Here and not in `end`: what still waits was said before the end.
             if self._ending:
                 session.end()
                 return
@@ -253,6 +261,7 @@ class BrainSession:
 
     def leave(self) -> None:
         """Stop it. From now on nothing of it counts."""
+        # Cut off first, cancelled second. A brain may take its time to stop, and what it does meanwhile must not count.
         self.left = self.history.closed = True
         for runner in self.runners:
             runner.leave()
@@ -285,6 +294,8 @@ class BrainSession:
         self.open_responses.clear()
         if self._session is None:
             return
+        # The brain's session interrupts `_Below` within this call. The flag tells that echo from an interrupt of the
+        # brain itself, which the graph does not know yet.
         self._interrupting = True
         try:
             with suppress(Exception):  # as above
@@ -323,9 +334,11 @@ class BrainSession:
             frame = frame.stamped(outlet.epoch)
             if outlet.stale:
                 return
+        # Stamped at its beginning and not at its first sound, so that an interrupt between the two expires it.
         elif isinstance(frame, ResponseStarted) and self._session is not None:
             self._outlet_for(self._session.epoch)
         self._note(frame)
+        # A brain that waits for room below is not silent, see `Failover._silence_deadline`.
         self.blocked = True
         await self._host.forward(self, frame, outlet)
         self.blocked = False
@@ -347,6 +360,8 @@ class BrainSession:
                 self.open_speech.pop(item_id, None)
 
     def _outlet_for(self, epoch: int) -> Outlet[Any]:
+        # The numbers of two sessions have nothing to do with each other, so they are never compared. One epoch of the
+        # brain is one outlet of the graph, which knows its own.
         if self._outlet is None or epoch != self._epoch:
             self._epoch, self._outlet = epoch, self._host.begin_reply()
         return self._outlet
@@ -367,6 +382,7 @@ class _FitAudio(Processor):
         if (allowed is None or frame.rate in allowed) and channels in (None, frame.channels):
             yield frame
             return
+        # Made when it is needed, as it needs an extra that a brain of the same rate does without.
         if self._resample is None:
             self._resample = Resample(frame.rate if allowed is None else allowed[0], channels)
         for each in self._resample.process(frame):

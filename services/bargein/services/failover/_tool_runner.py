@@ -106,6 +106,7 @@ class SharedToolRunner(ToolRunner):
     async def finish(self, running: RunningCall) -> ToolResult | None:
         """Run a call that `begin` returned, as `ToolRunner.finish`. Cancelling this does not cancel the tool."""
         pending = self._running_calls.pop(running)
+        # In the failover's group and not here: the brain's task, which waits below, ends with the brain.
         self._pending.append(pending)
         self._group.start_soon(self._work, running, pending)
         await pending.done.wait()

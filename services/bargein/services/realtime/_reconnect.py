@@ -124,8 +124,8 @@ async def _endpoint(protocol: Protocol, seconds: float) -> Endpoint:
 async def _say_farewell(socket: Socket, protocol: Protocol) -> None:
     """Send the last messages of a protocol, if that is still possible, also when the session is cancelled."""
     with (
-        # Some protocols must end their session or pay for it until it times out. Hence the shield, and hence the short
-        # bound.
+        # Nova Sonic and Qwen want their session ended in order. The shield lets a cancelled session do that, and the
+        # bound keeps it short.
         anyio.CancelScope(shield=True),
         anyio.move_on_after(FAREWELL_SECONDS),
         suppress(SocketClosedError, SocketRefusedError),
