@@ -27,7 +27,7 @@ class Utterance:
         self.waiting = 0
         """Samples that the part has not taken yet."""
         self.cancelled = False
-        """Whether it is ignored."""
+        """Whether `cancel` was called, so that its words are not wanted."""
         self.scope = anyio.CancelScope()
         """Around the part's whole work: the part may hold its own cancel scopes from word to word."""
         self._max_samples = max_samples
@@ -58,7 +58,7 @@ class Utterance:
         self._wake()
 
     def cancel(self) -> None:
-        """Ignore it."""
+        """Ignore the utterance from now on: neither its sound nor its words are wanted."""
         self.cancelled = True
         self.scope.cancel()
 

@@ -1,4 +1,4 @@
-"""One run of one brain: a session inside the session, whose failure is its own."""
+"""One run of one brain, in a session inside the session that contains its failures."""
 
 from __future__ import annotations
 
@@ -105,30 +105,30 @@ class BrainSession:
     ) -> None:
         self.index = index
         self.error: Exception | None = None
-        """What it failed with."""
+        """The exception that ended it; None without one."""
         self.started = False
         """Whether its task has been started."""
         self.is_probe = False
-        """Whether it only has to show that it could take the conversation."""
+        """Whether it only shows that it could take over the conversation."""
         self.over = False
         """Whether it has ended, for any reason."""
         self.left = False
         """Whether the failover has left it. Its frames are then not forwarded."""
         self.blocked = False
-        """Whether it waits for room below."""
+        """Whether it waits for room in the graph below."""
         self.started_at = anyio.current_time()
         self.open_responses: dict[str, None] = {}
-        """Responses that were begun below, and have neither ended nor been interrupted."""
+        """Responses that have begun in the graph, and have neither ended nor been interrupted."""
         self.unended_responses: dict[str, None] = {}
-        """Responses that were begun below, and whose end has not been sent."""
+        """Responses that have begun in the graph, and whose end has not been sent."""
         self.last_response_failed = False
-        """Whether the latest response to end there had failed."""
+        """Whether the latest response that ended in the graph had failed."""
         self.open_speech: dict[str, None] = {}
-        """Items of the user's speech that it began below, and has not ended."""
+        """Items of the user's speech whose start was sent to the graph, and whose end was not."""
         self.ids = ids
         self.history = HistoryView(history, ids, lambda: host.on_user_entry(self))
         self.application_calls: set[str] = set()
-        """Tool calls that the application has seen."""
+        """Ids of the tool calls that were sent to the application."""
         self.parts = parts_of(brain)
         self.runners: list[SharedToolRunner] = []
         self._brains = find_brains(brain)
@@ -217,7 +217,7 @@ class BrainSession:
                 self.runners.append(shared)
                 user.runner = shared
             with self._scope:
-                # A session of its own contains the failure: whatever the brain raises ends this session, and nothing
+                # Its own session contains the failure: whatever the brain raises ends this session, and nothing
                 # outside.
                 async with self._graph.session(cancel_seconds=STOP_SECONDS) as session:
                     await self._serve(session)
@@ -260,7 +260,7 @@ class BrainSession:
             await self._queue_changed.wait()
 
     def leave(self) -> None:
-        """Stop it. From now on nothing of it counts."""
+        """Stop the brain. From now on its frames and its entries in the history are discarded."""
         # Cut off first, cancelled second. A brain may take its time to stop, and what it does meanwhile must not count.
         self.left = self.history.closed = True
         for runner in self.runners:
@@ -268,7 +268,7 @@ class BrainSession:
         self._scope.cancel()
 
     def end(self) -> None:
-        """Tell it that nothing more comes from the user. It finishes what is under way."""
+        """End the brain's input. The brain finishes what is under way."""
         self._ending = True
         self._queue_changed.set()
 
@@ -290,7 +290,7 @@ class BrainSession:
             self._session.offer(self.ids.frame_inward(frame))
 
     def interrupt(self, reason: str) -> None:
-        """Interrupt it: the graph was interrupted above."""
+        """Interrupt the brain, because the graph was interrupted above."""
         self.open_responses.clear()
         if self._session is None:
             return

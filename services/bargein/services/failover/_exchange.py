@@ -1,4 +1,4 @@
-"""What passes between the user, the brain that has the conversation, and the graph below."""
+"""`FailoverExchange`: passes frames between the user, the active brain and the graph below."""
 
 from __future__ import annotations
 

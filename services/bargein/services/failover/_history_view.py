@@ -19,7 +19,7 @@ MAX_OWN_ENTRIES = 64
 class HistoryView(History):
     """A `History` over the entries of another one: all entries are visible, and the brain uses its own ids.
 
-    A brain is lent one for each run, in the place of its history.
+    Each run of a brain uses its own view instead of the brain's history.
 
     Args:
         shared: The conversation that all brains share.
@@ -34,7 +34,7 @@ class HistoryView(History):
         self.own: deque[Entry] = deque(maxlen=MAX_OWN_ENTRIES)
         """The newest entries that this run wrote."""
         self.closed = False
-        """Whether the brain has been left. What it still writes is lost."""
+        """Whether the brain has been left. What it writes from then on is discarded."""
         self._shared = shared
         self._ids = ids
         self._on_user_entry = on_user_entry

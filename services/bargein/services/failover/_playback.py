@@ -1,4 +1,4 @@
-"""What was heard of brains that have been left. They can no longer correct the conversation themselves."""
+"""`PlaybackLedger`: what was heard of brains that have been left, which can no longer correct the conversation."""
 
 from __future__ import annotations
 

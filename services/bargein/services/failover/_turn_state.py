@@ -1,5 +1,4 @@
-"""The state of the turn, as far as a failover must know it: whether an answer is due, and what the brain has done about
-it."""
+"""`TurnState`: whether an answer is due, and what the brain has done about it."""
 
 from __future__ import annotations
 
@@ -166,7 +165,7 @@ class TurnState:
         self._part_failed = self._failed_since_speech = True
 
     def on_interrupt(self, *, by_brain: bool) -> None:
-        """Note an interrupt: what is being answered need not be answered.
+        """Note an interrupt. Requests that are being answered count as answered.
 
         An interrupt from above comes before the words that it is about, so it also drops requests whose answer has not
         begun. One of the brain may come after them.
@@ -182,7 +181,7 @@ class TurnState:
         self.changed_at = anyio.current_time()
 
     def on_move(self) -> None:
-        """Note that another brain takes over: what was being answered is still to be answered."""
+        """Note that another brain takes over. It has to answer what the old brain was answering."""
         if self._replies and self._requests <= self._answered:
             self._requests = self._answered + 1
         self._replies.clear()

@@ -1,4 +1,4 @@
-"""Another brain takes over in the middle of a call: when the first fails, or by hand."""
+"""`Failover`: another brain takes over during a call, when the first one fails or by hand."""
 
 from __future__ import annotations
 
@@ -30,17 +30,18 @@ __all__ = ["Failover", "FailoverError", "FailoverStatistics"]
 log = logging.getLogger("bargein.failover")
 
 SETTLE_SECONDS = 0.1
-"""Maximum wait for the report of what was heard of a reply that was cut short."""
+"""Maximum wait for the report of what was heard of a reply that was cut short, in seconds."""
 PAUSE_SECONDS = 1.0
-"""How long nothing must have happened before a better brain is tried."""
+"""Time without any event before an earlier brain is tried again, in seconds."""
 PROBE_SECONDS = 5.0
-"""Minimum time between two tries of better brains."""
+"""Minimum time between two attempts with an earlier brain, in seconds."""
 CONNECT_SECONDS = 15.0
-"""Maximum time in which a brain that is tried has to become ready."""
+"""Maximum time in which an earlier brain has to become ready, in seconds."""
 STABLE_SECONDS = 30.0
-"""A brain that has run for this long shows that the network works: brains that failed before may be tried again."""
+"""A brain that has run for this long (seconds) shows that the network works: brains that failed before may be tried
+again."""
 ROOM_SECONDS = 0.02
-"""How often a brain that does not take its input is checked."""
+"""Interval at which it is checked whether a full brain has room again, in seconds."""
 
 
 class FailoverStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +54,7 @@ class FailoverStatistics(msgspec.Struct, frozen=True, kw_only=True):
     failures: dict[str, int]
     """How often each brain has failed, by name."""
     dropped_ms: float
-    """The user's sound that was lost: no brain has heard it."""
+    """How much of the user's sound was lost, in milliseconds: no brain has heard it."""
 
 
 class FailoverError(ConnectionError):
@@ -193,7 +194,7 @@ class Failover(Processor):
         return self._backlog.dropped_ms
 
     def statistics(self) -> FailoverStatistics:
-        """Return what it has done so far."""
+        """Return the counters of this failover."""
         return FailoverStatistics(
             active=self.active,
             moves=self._moves,

@@ -34,11 +34,11 @@ class Ending(NamedTuple):
     """Why a connection has ended."""
 
     reason: str
-    """Why, in a sentence."""
+    """Why the connection has ended, in a sentence."""
     clean: bool
-    """It was meant to end."""
+    """Whether it ended on purpose, such as at the end of a session's time."""
     refusal: SocketRefusedError | None = None
-    """The provider refused after the first messages only, as is possible with HTTP/2."""
+    """The provider's refusal, if it came only after the first messages, as is possible with HTTP/2."""
 
 
 class Connection:

@@ -53,7 +53,7 @@ class PlaybackTracker:
     ) -> None:
         self.history = history
         self.has_voice_below = False
-        """There is a `Spoken` below, which reports what is heard of a text."""
+        """Whether there is a `Spoken` below, which reports what is heard of a text."""
         self._send_queue = send_queue
         self._responses = responses
         self._speaks = speaks

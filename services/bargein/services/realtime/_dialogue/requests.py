@@ -35,7 +35,7 @@ class AnswerState(Enum):
 
 
 class AnswerEvent(Enum):
-    """What changes it."""
+    """An event that changes which answer is due."""
 
     SENT = auto()
     """A request was sent."""
@@ -60,7 +60,7 @@ class AnswerEvent(Enum):
 
 
 class AnswerAction(Enum):
-    """What follows from it."""
+    """What the caller has to do after an event."""
 
     NOTHING = auto()
     """Nothing."""
@@ -111,7 +111,7 @@ class Request(NamedTuple):
     frame: Respond | Say
     """What is requested."""
     by_commit: bool = False
-    """It belongs to a commit, which some providers answer without a request."""
+    """Whether it belongs to a commit, which some providers answer without a request."""
 
 
 class Requests:
@@ -201,7 +201,7 @@ class Requests:
         # could not be assigned to one of them.
         if request is None or calls_open or self.state in (AnswerState.REQUESTED, AnswerState.REVOKED):
             return None
-        # Such a request sends no message of its own: the provider answers the commit. So it need not wait for the
+        # A request by commit needs no message, because the provider answers the commit. So it need not wait for the
         # response that is being made.
         answers_commit = request.by_commit and profile.responds_to_commit
         if self.active is not None and not answers_commit and (profile.supports_cancel or not active_is_stale):

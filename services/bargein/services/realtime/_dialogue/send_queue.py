@@ -52,7 +52,7 @@ class SendQueue:
         self.protocol: Protocol | None = None
         """The protocol of the present connection; None without one."""
         self.open = False
-        """There is a session that can be used."""
+        """Whether there is a session that can be used."""
         self.audio_until = anyio.current_time()
         """Until when the queued audio lasts, if the provider plays it as it comes."""
         self._dropped_ms = 0.0

@@ -37,11 +37,11 @@ class UserInput:
         self.audio_at = math.inf
         """When the user's source last sent audio; infinite while it is paused."""
         self.may_be_answered = False
-        """Audio has come since the last response began."""
+        """Whether audio has been received since the last response began."""
         self.provider_hears_speech = False
-        """The provider reports that the user speaks."""
+        """Whether the provider reports that the user speaks."""
         self.detector_hears_speech = False
-        """A detector above reports that the user speaks."""
+        """Whether a detector above reports that the user speaks."""
         self._history = history
         self._send_queue = send_queue
         self._final_items: deque[str] = deque(maxlen=MAX_FINAL_ITEMS)
