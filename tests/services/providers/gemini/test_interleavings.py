@@ -1,4 +1,4 @@
-"""Conversations in which everything happens at once, with a provider whose sound names no response."""
+"""Random conversations with a provider whose sound does not name its response."""
 
 from __future__ import annotations
 
@@ -91,6 +91,6 @@ def _remembered_as_heard(harness: Harness, peer: SeededGemini, model: GeminiLive
 
 
 @pytest.mark.timeout(120)
-async def test_everything_at_once() -> None:
-    """Seeded, so that a failure can be met again."""
+async def test_random_interleavings() -> None:
+    """The seed is part of the test, so a failure can be repeated."""
     await seeded(converse, range(SEEDS))

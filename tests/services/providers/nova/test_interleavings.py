@@ -1,4 +1,4 @@
-"""Conversations with Nova Sonic in which everything happens at once: nothing stale is heard, nothing else is lost."""
+"""Random conversations with Nova Sonic: nothing stale is heard, and nothing else is lost."""
 
 from __future__ import annotations
 
@@ -95,6 +95,6 @@ def _remembered_as_heard(harness: Harness, turns: dict[str, Turn], model: NovaSo
 
 
 @pytest.mark.timeout(120)
-async def test_everything_at_once() -> None:
-    """Seeded, so that a failure can be met again."""
+async def test_random_interleavings() -> None:
+    """The seed is part of the test, so a failure can be repeated."""
     await seeded(converse, range(SEEDS))

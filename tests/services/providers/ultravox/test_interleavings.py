@@ -1,4 +1,4 @@
-"""Conversations in which everything happens at once, with calls whose sound names no response."""
+"""Random conversations over calls whose sound does not name its response."""
 
 from __future__ import annotations
 
@@ -84,6 +84,6 @@ def _remembered_as_heard(harness: Harness, peer: UltravoxPeer, model: Ultravox, 
 
 
 @pytest.mark.timeout(120)
-async def test_everything_at_once() -> None:
-    """Seeded, so that a failure can be met again."""
+async def test_random_interleavings() -> None:
+    """The seed is part of the test, so a failure can be repeated."""
     await seeded(converse, range(SEEDS))
