@@ -1,4 +1,4 @@
-"""A thousand conversations in which everything happens at once: nothing stale is heard, nothing else is lost."""
+"""Random conversations: nothing stale is heard, and nothing else is lost."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def _remembered_as_heard(harness: Harness, peer: Peer, model: Realtime) -> None:
 
 
 @pytest.mark.timeout(120)
-async def test_everything_at_once() -> None:
-    """Seeded, so that a failure can be met again."""
+async def test_random_interleavings() -> None:
+    """The seed is part of the test, so a failure can be repeated."""
     await seeded(converse, range(SEEDS))
 
 
@@ -97,7 +97,7 @@ RELATED: dict[str, tuple[Dialect, Callable[..., Realtime]]] = {
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", RELATED)
-async def test_everything_at_once_in_a_dialect(name: str) -> None:
-    """Those of the same protocol, with memories that can be cut and that cannot, cancelled by id and without."""
+async def test_random_interleavings_of_a_dialect(name: str) -> None:
+    """The dialects differ in whether memory can be cut, and whether a response is cancelled by its id."""
     dialect, make = RELATED[name]
     await seeded(partial(converse, dialect=dialect, make=make), range(amount(20, 50)))
