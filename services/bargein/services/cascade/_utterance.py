@@ -43,6 +43,7 @@ class Utterance:
 
     def add(self, samples: Samples) -> bool:
         """Add sound. Returns whether there was room."""
+        # No waiting for room: the source of the sound is live, and `max_samples` bounds the memory.
         if self._count >= self._max_samples:
             return False
         self._count += len(samples)
@@ -64,6 +65,7 @@ class Utterance:
 
     def restart_deadline(self) -> None:
         """Allow the part `finish_seconds` for the next words, if the sound is complete."""
+        # Only then: while the user speaks, a recogniser may be silent for as long as it likes.
         if self.over:
             self.scope.deadline = anyio.current_time() + self._finish_seconds
 

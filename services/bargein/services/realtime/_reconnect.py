@@ -25,8 +25,8 @@ __all__ = ["RealtimeError", "keep_connected"]
 log = logging.getLogger("bargein.realtime")
 
 STABLE_SECONDS: Final = 5.0
-"""A connection that lasted less than this (seconds) counts as a failed attempt. Otherwise a server that greets and hangs
-up would be called again for ever."""
+"""A connection that lasted less than this (seconds) counts as a failed attempt. Otherwise a server that greets and then
+hangs up would be called again for ever."""
 
 FAREWELL_SECONDS: Final = 0.4
 """How long the last messages may take, in seconds. A session that is cancelled waits for them."""

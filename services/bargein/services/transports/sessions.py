@@ -143,8 +143,8 @@ class Sessions:
         agent: Makes a new graph, of new processors, for each peer. It may raise `RefusedError`.
         limits: What the server and each peer may use.
         observe: Called with every `TurnLatency`, `BargeInLatency` and `Failure` of any session. It must not wait.
-        show_errors: Whether a peer gets the exception that ended its session, and the text of each `Failure`. Only for a
-            developer's own peer, because exceptions and failures may hold the texts of providers.
+        show_errors: Whether a peer gets the exception that ended its session, and the text of each `Failure`. Set it
+            only if the developer is the peer, because both may hold the texts of providers.
     """
 
     def __init__(
