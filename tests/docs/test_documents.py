@@ -45,6 +45,12 @@ def test_code_runs(path: pathlib.Path, tmp_path: pathlib.Path) -> None:
     assert run.returncode == 0, f"{name(path)}: {run.stderr}"
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name)
+def test_drawings_are_plain_text(path: pathlib.Path) -> None:
+    """No document has a Mermaid block: the site would need a script of another server to draw it."""
+    assert "mermaid" not in [language for language, _ in FENCE.findall(path.read_text())]
+
+
 @pytest.mark.parametrize(("path", "block"), SERVERS, ids=[f"{name(path)}-{at}" for at, (path, _) in enumerate(SERVERS)])
 def test_servers_serve(path: pathlib.Path, block: str, tmp_path: pathlib.Path) -> None:
     """A program that serves a page prints its address, answers there, and ends without a word at Ctrl+C."""

@@ -95,6 +95,7 @@ class Outlet(Generic[F_contra]):
         Where an inbox is full, its oldest frame is dropped and counted.
         """
         self._emit(frame)
+        # After the frame is in, so that the newest is kept: of live media the past is worth least.
         self._run.trim()
 
     def reply(self) -> Outlet[F_contra]:
@@ -103,6 +104,7 @@ class Outlet(Generic[F_contra]):
         Returns:
             An outlet whose frames belong to the current epoch, however late they are sent.
         """
+        # A reply within a reply would get a newer epoch than the words that it continues.
         if self._cause != LIVE:
             return self
         return Outlet(self._run, self._stage, self._run.epoch.begin_response())
@@ -126,9 +128,11 @@ class Outlet(Generic[F_contra]):
         return reply
 
     def _emit(self, frame: Frame) -> None:
+        # The hot path of every async processor: one function, no helpers, the usual case first.
         if not isinstance(frame, Frame):
             raise self._stage.not_a_frame(frame)
         run, stage, cause = self._run, self._stage, self._cause
+        # What a frame causes never outlives it. This one comparison is what keeps the promise for async processors.
         if frame.epoch > cause and frame.delivery in (Delivery.STREAM, Delivery.URGENT):
             frame = frame.stamped(cause)
         if frame.epoch != LIVE and frame.delivery is not Delivery.URGENT:

@@ -53,6 +53,7 @@ class Worker:
             getattr(loop, "run_sync_soon", None) or loop.call_soon_threadsafe
         )
         self._ended = anyio.Event()
+        # So that log contexts and the like are those of the place where the worker was made, for all calls.
         self._context = copy_context()
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._started = False
@@ -63,8 +64,10 @@ class Worker:
         When the call is cancelled, the thread is left to finish on its own.
         """
         done = anyio.Event()
+        # A list that the thread fills, and an event. A future of a backend would tie this to that backend.
         outcome: list[Any] = []
         self._put((function, done, outcome))
+        # Real time passes in the thread. A virtual clock that saw only waiting tasks would jump over it.
         with at_work():
             await done.wait()
         value, error = outcome
@@ -130,6 +133,7 @@ class Worker:
         function, done, outcome = call
         try:
             outcome[:] = (self._context.run(function), None)
+        # Whatever it is, it belongs to the caller. A thread that dies of it would leave the caller waiting for ever.
         except BaseException as error:
             outcome[:] = (None, error)
         return self._notify(done)

@@ -216,11 +216,11 @@ class ToolFinished(Frame, frozen=True, kw_only=True):
     name: str
     """Name of the tool."""
     output: str = ""
-    """What the model is told."""
+    """The result that the model gets, as text."""
     error: bool = False
     """The tool has failed, and `output` says why."""
     cancelled: bool = False
-    """The tool was cancelled, and the model is told nothing."""
+    """The tool was cancelled, and the model gets no result."""
     seconds: float = 0.0
     """How long it took, in seconds."""
 

@@ -51,8 +51,8 @@ def session(peer: Peer) -> Harness:
     return Harness(peer.model(), Spoken(), Pacer())
 
 
-async def test_it_is_requested_again_after_a_while() -> None:
-    """The application is told why it failed, and the user gets an answer."""
+async def test_failed_response_is_requested_again() -> None:
+    """After a wait. The failure is reported, and the user gets an answer."""
     peer = Failing(1)
     async with session(peer) as harness:
         await harness.next(Connected)
@@ -69,8 +69,8 @@ async def test_it_is_requested_again_after_a_while() -> None:
         await harness.session.cancel()
 
 
-async def test_it_is_given_up_after_some_attempts() -> None:
-    """Each failure is reported. The next question starts again."""
+async def test_failed_response_is_given_up() -> None:
+    """After some attempts. Each failure is reported, and the next question starts again."""
     peer = Failing(len(RETRY_SECONDS) + 1)
     async with session(peer) as harness:
         await harness.next(Connected)
@@ -83,8 +83,8 @@ async def test_it_is_given_up_after_some_attempts() -> None:
         await harness.session.cancel()
 
 
-async def test_what_was_begun_is_not_said_again() -> None:
-    """A response that fails after some of it was given is reported, and not repeated."""
+async def test_begun_response_is_not_repeated() -> None:
+    """A response that fails after some of it was sent is reported, and not repeated."""
     peer = Failing(1, speaks=True)
     async with session(peer) as harness:
         await harness.next(Connected)
@@ -96,8 +96,8 @@ async def test_what_was_begun_is_not_said_again() -> None:
 
 
 @pytest.mark.parametrize("how", ["interrupt", "text"])
-async def test_it_is_not_requested_again_when_the_conversation_goes_on(how: str) -> None:
-    """After an interrupt nothing is wanted; a new question has an answer of its own."""
+async def test_no_retry_when_the_conversation_goes_on(how: str) -> None:
+    """After an interrupt the answer is not wanted. A new question has its own answer."""
     peer = Failing(1)
     async with session(peer) as harness:
         await harness.next(Connected)
@@ -113,8 +113,8 @@ async def test_it_is_not_requested_again_when_the_conversation_goes_on(how: str)
         await harness.session.cancel()
 
 
-async def test_the_end_of_the_input_waits_for_it() -> None:
-    """A session whose input has ended gives the answer that is requested again."""
+async def test_end_of_input_waits_for_the_retry() -> None:
+    """A session whose input has ended still sends the answer that is requested again."""
     peer = Failing(1)
     async with session(peer) as harness:
         await harness.next(Connected)
@@ -124,8 +124,8 @@ async def test_the_end_of_the_input_waits_for_it() -> None:
         assert [frame.outcome for frame in harness.of(ResponseEnded)] == ["failed", "completed"]
 
 
-async def test_a_provider_that_repeats_the_key() -> None:
-    """The reason of a failed response has no key, in no frame."""
+async def test_failure_reason_contains_no_key() -> None:
+    """The provider repeats the key in its reason. No frame contains it."""
     peer = Failing(1)
     details = {**RATE_LIMIT, "error": {"code": "no", "message": "the key sk-0123456789 is wrong"}}
     peer.details = details

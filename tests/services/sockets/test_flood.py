@@ -76,7 +76,7 @@ async def test_pings_within_the_allowance_are_answered() -> None:
 
 @pytest.mark.real
 @pytest.mark.every_backend
-async def test_websockets_is_as_it_is_relied_on() -> None:
+async def test_websockets_has_the_parts_it_needs() -> None:
     """The class is used, and on asyncio one read is bounded (uvloop's transports have no such bound)."""
     seen: list[Any] = []
 

@@ -89,6 +89,8 @@ class Pacer(Processor):
         """Release until the end, and stay until everything has been heard."""
         playout = self._playout
         while True:
+            # Urgent frames first, also when audio is due: what an interrupt makes stale must not be released before it
+            # is looked at.
             frame = inbox.urgent_nowait()
             if frame is None:
                 playout.forget(inbox.stale)
@@ -116,14 +118,18 @@ class Pacer(Processor):
     async def _next(self, inbox: Inbox[PacerInput], out: Outlet[PacerOutput]) -> PacerInput | None:
         """Do what is due, or wait until something is due or a frame arrives. Return the frame, if any."""
         playout, now = self._playout, anyio.current_time()
+        # Nobody above is left who could send `Resume`. What is held is played to its end.
         if playout.held and inbox.ending:
             playout.resume(now)
+        # Due when the sound that is below lasts only for the lead: enough for a late task, and little to lose at an
+        # interrupt.
         due = playout.due - self.lead_ms / 1000 if playout.waiting and not playout.held else math.inf
         if due <= now + EARLY:
             await self._release(out, now)
             return None
         silent = math.inf
         if self.fill == "silence" and playout.last is not None and due == math.inf and not inbox.ending:
+            # No further ahead than one piece: silence that was released delays the next word.
             silent = playout.due - min(self.chunk_ms, self.lead_ms) / 1000
             if silent <= now + EARLY:
                 if not playout.held and (frame := inbox.receive_nowait()) is not None:
@@ -142,7 +148,9 @@ class Pacer(Processor):
             playout.close()
             if playout.unfinished:  # stay until everything has been heard or is interrupted
                 return await inbox.urgent(max(0.0, playout.finishes - now))
+        # Nothing waits to be released, so the next frame of any kind may come out of the inbox.
         with suppress(anyio.EndOfStream):
+            # Without a deadline no cancel scope is needed, which costs more than the frame.
             if wait == math.inf:
                 return await inbox.receive()
             with anyio.move_on_after(wait):
@@ -151,6 +159,7 @@ class Pacer(Processor):
 
     async def _release(self, out: Outlet[PacerOutput], now: float) -> None:
         playout = self._playout
+        # The first piece of a stretch has no due time, so it cannot be late.
         if playout.sent:
             self.late_ms = max(self.late_ms, 1000 * (now - max(playout.began, playout.due - self.lead_ms / 1000)))
         if (piece := playout.release(now, self.chunk_ms)) is not None:

@@ -39,6 +39,7 @@ class PartProcessor(Processor, Generic[T]):
 
 async def enter_part(part: object, stack: AsyncExitStack) -> None:
     """Enter a part if it is a context manager, asynchronous or not. The stack leaves it."""
+    # The asynchronous way is preferred for a part that offers both: it does not block the event loop.
     if isinstance(part, AbstractAsyncContextManager):
         await stack.enter_async_context(part)
     elif isinstance(part, AbstractContextManager):

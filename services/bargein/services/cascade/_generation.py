@@ -81,6 +81,7 @@ class Generation:
     async def _break_silence(self, asking: object, reply: Reply, response_id: str) -> None:
         """Ask the user for patience once, if the model has not begun to answer after `dead_air_seconds`."""
         await anyio.sleep(self._dead_air_seconds)
+        # By identity: the model may have answered and been asked again during the sleep.
         if self._asking is asking and not reply.stale:
             await self.say(reply, response_id, f"{response_id}-wait-{self.rounds}", self._wait_reply)
 
@@ -113,6 +114,7 @@ class Generation:
             RuntimeError: The model did not answer, or went on calling tools.
         """
         while self.rounds < MAX_ROUNDS:
+            # First, because a model that does not see the results calls the same tools again.
             await self._calls.wait_for_own(response_id, math.inf if wait_for_tools else TOOL_GRACE_SECONDS)
             self.rounds += 1
             item_id = f"{response_id}-{self.rounds}"
@@ -127,6 +129,7 @@ class Generation:
                 break
             for call in calls:
                 await start_call(call)
+            # The application answers later, in its own time. A response must not stay open for that.
             if not all(call.handled for call in calls):
                 return False
         raise RuntimeError(f"it has called tools {MAX_ROUNDS} times, and not answered")
@@ -153,6 +156,7 @@ class Generation:
                 entries.append(entry)
             elif entry.open and self._calls.is_running(entry.call_id):
                 self.unfinished.add(entry.call_id)
+                # A copy: the history must not keep a result that is none. Providers refuse a call without a result.
                 entries.append(msgspec.structs.replace(entry, output=RUNNING_OUTPUT))
         return entries
 
@@ -179,6 +183,7 @@ class Generation:
             async with aclosing(self._part.answer(prompt)) as pieces:  # type: ignore[type-var]  # a generator
                 patience.deadline = anyio.current_time() + self._silent_seconds
                 async for piece in pieces:
+                    # Only the wait for the model counts, and not the wait for room below.
                     patience.deadline = math.inf
                     if isinstance(piece, ToolRequest):
                         self._asking = None

@@ -120,6 +120,7 @@ class Cascade(Pipeline):
             fps=fps,
         )
         """The processor that answers."""
+        # Kept for `fresh`, which makes the same cascade again.
         self._options: CascadeOptions = {
             "vad": vad,
             "barge_in": barge_in,
@@ -213,6 +214,7 @@ class Cascade(Pipeline):
 
 def _recogniser(transcribe: Transcribe, barge_in: BargeIn | bool | None) -> list[Processor]:
     """Return the recogniser, and what decides by its words when the user interrupts."""
+    # Below the recogniser, because it decides by words.
     if barge_in is True:
         return [transcribe, BargeIn(min_words=1)]
     return [transcribe, barge_in] if isinstance(barge_in, BargeIn) else [transcribe]

@@ -63,9 +63,11 @@ class Speak(PartProcessor[TextToSpeech]):
 
     async def process(self, frame: Text | ResponseEnded | Interrupt, out: Outlet[Given]) -> None:
         """Speak one piece."""
+        # The engine cancels the voice. Here only the count of samples starts again.
         if isinstance(frame, Interrupt):
             self._begin_item("", "")
             return
+        # The text before its sound, so that `Spoken` can place the sound in it.
         await out.send(frame)
         if isinstance(frame, Text):
             if self._key != (frame.response_id, frame.item_id):
@@ -78,6 +80,7 @@ class Speak(PartProcessor[TextToSpeech]):
         """Report that nothing of the item was heard, and say something else."""
         response_id, item_id = self._key
         await out.send(Heard(response_id=response_id, item_id=item_id, text="", remaining=self._unspoken, done=True))
+        # Another item: the sound of these words must not count as sound of the words that were not said.
         self._begin_item(response_id, f"{item_id}-unsaid")
         instead = msgspec.structs.replace(frame, text=self.unspeakable_reply, item_id=f"{item_id}-unsaid")
         await out.send(instead)
@@ -147,6 +150,7 @@ class Speak(PartProcessor[TextToSpeech]):
         for word in words[timed:]:
             await out.send(_timing(frame, word, start_ms))
         end_ms = 1000 * self._samples / rate
+        # The pace of this voice, for the estimate of what was said if it fails in a later piece.
         if self._samples > start:
             self._ms_per_character = (end_ms - start_ms) / len(frame.text)
         if not words and self._samples > start:

@@ -112,6 +112,7 @@ class Transcribe(PartProcessor[SpeechToText]):
                         self._on_audio(frame)
                     continue
                 if isinstance(frame, Commit) and self._external_turns:
+                    # Before the commit is passed on: those below must know of the speech that it ends.
                     await self._commit(group, out)
                 await out.send(frame)
                 if isinstance(frame, SpeechStarted):
@@ -128,6 +129,7 @@ class Transcribe(PartProcessor[SpeechToText]):
     def _on_audio(self, frame: Audio) -> None:
         samples = self._samples(frame)
         if self._utterance is not None:
+            # The end is left out and not the beginning, which says what an utterance is about.
             self._left_out += 0 if self._utterance.add(samples) else len(samples)
         elif self._external_turns:
             self._recent.append(frame)
@@ -145,6 +147,7 @@ class Transcribe(PartProcessor[SpeechToText]):
                 utterance.add(self._samples(frame))
         self._forget_recent()
         self._heard_speech = True
+        # A task for each utterance, because the last words of one may come after the next has begun.
         group.start_soon(self._transcribe, utterance, out)
 
     def _end(self) -> None:
@@ -195,7 +198,10 @@ class Transcribe(PartProcessor[SpeechToText]):
                 if not utterance.empty:
                     async with aclosing(self.part.transcribe(utterance)) as texts:  # type: ignore[type-var]
                         async for text in texts:
+                            # As in `Generation`: the wait for room below does not count.
                             utterance.scope.deadline = math.inf
+                            # Some recognisers repeat a partial text. Every `Transcript` wakes those who decide by
+                            # words.
                             if text != words:
                                 words = text
                                 await out.send(Transcript(text=words, item_id=item_id, language=language))
@@ -209,6 +215,7 @@ class Transcribe(PartProcessor[SpeechToText]):
                 await out.send(Say(text=self.no_speech_reply))
         finally:
             self._working.remove(utterance)
+        # Discarded sound has no words, but its item must have a final transcript: others wait for it.
         if utterance.cancelled:
             words = ""
         await out.send(Transcript(text=words, item_id=item_id, final=True, language=language))

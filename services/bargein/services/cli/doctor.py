@@ -280,7 +280,7 @@ def _examine_port(port: int) -> Finding:
 
 
 def _is_bargein(port: int) -> bool:
-    """Return whether a page of ours is served at a port of this machine."""
+    """Return whether Bargein's page is served at a port of this machine."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
     try:
         connection.request("GET", "/choices")

@@ -53,6 +53,7 @@ class Candidate:
 
     def take_processor(self) -> Processor:
         """Return the processor for the next run."""
+        # The one that was made by the constructor serves the first run. Its contract had to be known to link the graph.
         if self._used and self._make is not None:
             self.processor = as_processor(self._make())
         elif self._used and isinstance(self.processor, Cascade):
@@ -64,6 +65,7 @@ class Candidate:
 def union_contract(parts: Sequence[Processor]) -> Contract:
     """Return the contract of all processors of all brains together, with what a failover adds."""
     kinds = {kind for part in parts for kind in part.contract.takes}
+    # The brain's session makes its own interrupts and its own end. Those of the graph are handled by the failover.
     takes = {kind for kind in kinds if kind.delivery not in (Delivery.URGENT, Delivery.LAST)}
     gives = {kind for part in parts for kind in part.contract.gives if kind.delivery is not Delivery.LAST}
     own: set[type[Frame]] = {Interrupt, Failure, ResponseEnded, SpeechStopped, BrainSwitched}
@@ -90,6 +92,7 @@ def output_format(brains: Sequence[Sequence[Processor]]) -> AudioFormat | None:
         next((part.audio_out for part in reversed(parts) if part.contract.promises(Audio)), None) for parts in brains
     ]
     known = [voice for voice in voices if voice is not None]
+    # A wrong format would be refused when the graph is linked. An unknown one is checked when sound comes.
     if len(known) < len(voices):
         return None
     rates = [rate for each in known for rate in ((each.rates,) if isinstance(each.rates, int) else each.rates or ())]

@@ -43,6 +43,8 @@ def configuration(servers: Iterable[tuple[str, str, str]]) -> RTCConfiguration:
         ModuleNotFoundError: aiortc is not installed (extra `webrtc`).
     """
     aiortc = import_extra("aiortc", "webrtc", "WebRTC")
+    # aiortc reads the URLs only when a connection looks for its addresses. Its own reader, which is not documented, is
+    # called here, so that a mistake shows where the server is configured.
     transport = importlib.import_module("aiortc.rtcicetransport")
     ice_servers = [aiortc.RTCIceServer(url, user or None, password or None) for url, user, password in servers]
     for server in ice_servers:

@@ -152,8 +152,8 @@ class GrokVoice(Realtime):
         server_tools: Tools that run at xAI, such as `{"type": "web_search"}`.
         supports_resumption: Whether a lost connection is resumed. The server keeps a conversation for about half an
             hour.
-        supports_truncation: Whether the server is told what was heard, so that its memory can be cut to that. It is not
-            certain that every model takes this, so it is off by default.
+        supports_truncation: Whether the server gets the position up to which the user has heard a reply, and cuts its
+            memory there. It is not certain that every model takes this, so it is off by default.
         url: The address of the server.
         **options: The options of `OpenAIRealtime`. The key is by default that of `XAI_API_KEY`, and `transcription` is
             `"grok-transcribe"`. `output` must be `"audio"`.

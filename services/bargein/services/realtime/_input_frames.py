@@ -67,6 +67,7 @@ class InputFrames:
         self._name = name
         self._sampler = SampleFps(fps)
         self._reported: set[str] = set()  # what has been reported as not possible; once is enough
+        # A table and not a chain of `isinstance`: twenty classes, and audio is nearly all that comes.
         self._handlers: Mapping[type[Frame], Callable[[Any], None]] = {
             Audio: self._on_audio,
             Video: self._on_picture,
@@ -106,6 +107,8 @@ class InputFrames:
                 f"takes {rate} Hz mono; pip install 'bargein[audio]', which converts it"
             )
             return
+        # Only the first audio after a pause moves a deadline. To wake a task at every frame would cost more than the
+        # frame.
         if self._dialogue.input.add_audio(frame):
             self._dialogue.deadlines_changed.set()
 
@@ -119,6 +122,7 @@ class InputFrames:
         picture = Picture.from_frame(frame, self._name)
         if (problem := self._picture_problem(picture)) is not None:
             self._dialogue.emit(Failure(problem, processor=self._profile.provider))
+        # A still image was sent on purpose. Only pictures of a video are sampled.
         elif isinstance(frame, Image) or any(self._sampler.process(frame)):
             self._dialogue.input.send_entry(self._dialogue.history.show(picture), picture)
 
@@ -145,6 +149,7 @@ class InputFrames:
     def _on_speech(self, frame: SpeechStarted | SpeechStopped) -> None:
         self._dialogue.emit(frame)
         started = self._dialogue.input.detector_hears_speech = isinstance(frame, SpeechStarted)
+        # A provider that detects speech itself must not be told of it by another detector.
         if started and self._configuration.settings.turn_detection is None and self._dialogue.ready:
             self._dialogue.send_queue.command(lambda protocol: protocol.speech_started(), behind_audio=True)
 
@@ -177,6 +182,7 @@ class InputFrames:
 
     def _respond(self, frame: Respond) -> None:
         """Request a response, or prompt the model by a text if its provider has no requests."""
+        # A text instead of a request is the nearest thing, but it becomes part of the conversation.
         if self._profile.supports_response_requests:
             self._dialogue.respond(Request(frame))
         elif self._profile.supports_text_input:
@@ -213,6 +219,7 @@ class InputFrames:
         self._dialogue.playback.has_voice_below = True  # only `Spoken` sends this frame
 
     def _on_interrupt(self, frame: Interrupt) -> None:
+        # The requests first: the end of a cancelled tool sends the request that waits, which the interrupt has dropped.
         self._dialogue.replies.on_interrupt()
         for call_id in self._runner.interrupt():
             self._dialogue.tools.on_cancelled(call_id)

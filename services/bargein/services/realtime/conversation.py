@@ -66,7 +66,7 @@ class _Item:
         self.ms = 0.0
         """How much audio has been received, in milliseconds."""
         self.reported = False
-        """The caller reports what is played of it."""
+        """Whether the caller reports how much of it was played."""
         self._plays_at = plays_at
 
     def estimate_ms(self) -> float:
@@ -218,7 +218,7 @@ class Conversation:
 
         Args:
             call_id: The call.
-            output: What the model is told.
+            output: The result that the model gets, as text.
             error: The tool has failed.
         """
         await self.send(ToolResult(call_id=call_id, output=output, error=error))

@@ -24,7 +24,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     supports_images: bool = False
     """Pictures can be shown to it."""
     max_id_characters: int | None = None
-    """Maximum length of the id of an item or a tool call that it is given; None if no limit is known."""
+    """Maximum length of the ids of items and tool calls that are sent to it; None if no limit is known."""
     max_image_bytes: int | None = None
     """Maximum size of an encoded picture, in bytes; None if no limit is known."""
     image_formats: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     reconnects_to_update: bool = False
     """A change of the settings needs a new connection, which is opened in the next pause."""
     supports_history_seeding: bool = False
-    """An earlier conversation can be given to it."""
+    """An earlier conversation can be sent to it."""
     supports_resumption: bool = False
     """A new connection can take up the session of a lost one."""
     max_session_seconds: float | None = None

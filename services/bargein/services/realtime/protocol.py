@@ -83,7 +83,7 @@ class Protocol:
         raise NotImplementedError
 
     def seed(self, entries: Sequence[Entry]) -> Iterable[Message]:
-        """Yield the provider an earlier conversation.
+        """Return the messages that tell the provider an earlier conversation.
 
         Args:
             entries: Its entries. Those of the user may have pictures (`Entry.available_pictures`), if the profile

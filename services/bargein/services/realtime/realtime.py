@@ -86,6 +86,7 @@ class Realtime(Processor):
         UnsupportedError: The profile rules an option out.
     """
 
+    # About five seconds of audio in frames of 20 ms. The loop below never waits, so this only covers a busy event loop.
     capacity = 256
 
     def __init__(
@@ -229,6 +230,8 @@ class Realtime(Processor):
 
     async def run(self, inbox: Inbox[RealtimeInput], out: Outlet[RealtimeOutput]) -> None:
         """Talk until the user's frames end and the last answer is complete."""
+        # All state is made here and not in the constructor: a model may run again, and then nothing of the last call is
+        # left.
         dialogue = self._dialogue = Dialogue(
             out=out,
             history=self.history,
@@ -257,6 +260,7 @@ class Realtime(Processor):
                 group.start_soon(self._keep_connected, dialogue)
                 group.start_soon(self._send_output, dialogue)
                 group.start_soon(self._check_deadlines, dialogue)
+                # Through the same handler as frames from above, so a greeting waits for the session as they do.
                 if self.greeting is not None and not self.history.has_begun:
                     frames.handle(self.greeting)
                 async for frame in inbox:
@@ -264,6 +268,7 @@ class Realtime(Processor):
                 await self._finish(dialogue)
                 group.cancel_scope.cancel()
         finally:
+            # What comes after the end, such as the result of a tool, finds no connection and is not sent.
             dialogue.send_queue.disconnect()
 
     async def _keep_connected(self, dialogue: Dialogue) -> None:
@@ -283,7 +288,9 @@ class Realtime(Processor):
             while output:
                 frame = await output.send_next()
                 if isinstance(frame, ResponseEnded) and self.history.crowded and self._group is not None:
+                    # Beside the conversation: a summary takes seconds, and no frame may wait for it.
                     self._group.start_soon(self.history.condense)
+                # Once, and not for each frame: only a session that closes waits for it.
                 if not output:
                     dialogue.progress.set()
             await output.wakeup.wait()
@@ -306,10 +313,12 @@ class Realtime(Processor):
 
     async def _finish(self, dialogue: Dialogue) -> None:
         """Wait until pending requests are answered and their frames are sent. Nothing more comes from the user."""
+        # The user was cut off in the middle of a sentence. Without a commit the provider would wait for its end.
         if dialogue.input.provider_hears_speech and self.profile.supports_commit:
             dialogue.commit()
         dialogue.input.pause()
         if dialogue.input.may_be_answered and not self.profile.emits_speech_events:
+            # Without events of speech it is not known whether the last audio was a question. A bounded wait decides.
             with anyio.move_on_after(ANSWER_SECONDS):
                 while dialogue.input.may_be_answered:
                     await dialogue.progress.wait()

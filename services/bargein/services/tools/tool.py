@@ -321,7 +321,7 @@ class Toolbox:
                 qualified = getattr(made.function, "__qualname__", made.name)
                 raise TypeError(f"Toolbox: {qualified} is a method of a class; pass the method of an object")
             if made.name in self._tools:
-                raise ValueError(f"Toolbox: two tools are named {made.name!r}; tool(name=...) gives one another name")
+                raise ValueError(f"Toolbox: two tools are named {made.name!r}; rename one with tool(name=...)")
             self._tools[made.name] = made
 
     @property

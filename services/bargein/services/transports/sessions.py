@@ -143,8 +143,8 @@ class Sessions:
         agent: Makes a new graph, of new processors, for each peer. It may raise `RefusedError`.
         limits: What the server and each peer may use.
         observe: Called with every `TurnLatency`, `BargeInLatency` and `Failure` of any session. It must not wait.
-        show_errors: Whether a peer is told what exception ended its session, and what each `Failure` says. Only if the
-            developer is the peer: exceptions and failures may hold the texts of providers.
+        show_errors: Whether a peer gets the exception that ended its session, and the text of each `Failure`. Set it
+            only if the developer is the peer, because both may hold the texts of providers.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class Sessions:
         self.observe = observe
         """The function that is called with latencies and failures."""
         self.show_errors = show_errors
-        """Whether a peer is told what exception ended its session, and what each `Failure` says."""
+        """Whether a peer gets the exception that ended its session, and the text of each `Failure`."""
         self.failures: deque[Exception] = deque(maxlen=MAX_FAILURES)
         """The latest exceptions that ended sessions."""
         self.draining = False

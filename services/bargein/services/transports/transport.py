@@ -69,7 +69,7 @@ class MayBeSilent(Processor):
     """Stands first in a sink and declares that sound may come, so that a graph without sound passes the link check.
 
     An agent may be silent: one that only writes, or only listens. This processor sends no sound itself. It takes
-    `Interrupt`, which every graph can give.
+    `Interrupt`, which every graph may send.
     """
 
     def process(self, frame: Interrupt) -> Iterator[Audio]:

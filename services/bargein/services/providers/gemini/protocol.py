@@ -104,7 +104,7 @@ class GeminiProtocol(Protocol):
         self._ready = False
         self._text_parts: list[dict[str, Any]] = []  # typed text, sent together with the request for a response
         self._in_activity = False  # between activityStart and activityEnd
-        self._has_detector = False  # a detector of ours reports where speech begins
+        self._has_detector = False  # a detector in the graph reports where speech begins
         self._onset = False  # it has reported speech that is not yet in an activity
         self._audio_since_pause = False
         self._pending = PendingInput(MAX_PENDING_MS)

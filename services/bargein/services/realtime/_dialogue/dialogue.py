@@ -94,6 +94,7 @@ class Dialogue(DialogueState):
         self._handlers = self._handlers_by_event()
 
     def _handlers_by_event(self) -> dict[type[events.Event], Callable[[Any], None]]:
+        # By exact class: events are never subclassed.
         return {
             events.AudioPiece: self.replies.on_audio,
             events.TextPiece: self.replies.on_text,
@@ -165,6 +166,8 @@ class Dialogue(DialogueState):
         self._session_settings = self.settings
         if protocol is None or known is None or known is self.settings:
             return []
+        # The next connection opens with the new settings. It is made in a pause, as a break in the middle of a sentence
+        # is worse than old instructions for some seconds.
         if protocol.profile.reconnects_to_update:
             self.renew("the settings have changed", self._renew_seconds)
             return []
@@ -172,10 +175,12 @@ class Dialogue(DialogueState):
 
     def on_disconnected(self, reason: str) -> None:
         """End the connection. The response that was being made has failed; what has come is played to its end."""
+        # Asked before `disconnect`, which forgets the protocol, and which audio has had no effect yet.
         takes_requests = self.protocol is None or self.protocol.profile.supports_response_requests
         resends_audio = self.send_queue.has_unacknowledged
         action, request = self.requests.lose()
         self.send_queue.disconnect()
+        # No later session reports the end of speech that began in this one.
         if self.input.provider_hears_speech:
             self.input.provider_hears_speech = False
             self.emit(SpeechStopped())
@@ -186,6 +191,8 @@ class Dialogue(DialogueState):
                 request = Request(Respond())
         again = request if action is AnswerAction.REPEAT else None
         lost = action is AnswerAction.RECOVER
+        # A response is requested again if nothing of it was heard and none of its calls is open. Any other would repeat
+        # words or actions.
         for response in [each for each in self.responses.by_id.values() if each.active]:
             if not self.playback.has_content(response) and not response.calls and not response.dropped:
                 again, lost = again or Request(Respond()), True
@@ -205,9 +212,12 @@ class Dialogue(DialogueState):
         assert protocol is not None
         profile, self.session_id = protocol.profile, event.session_id
         entries = list(self.history)
+        # A resumed session knows the conversation up to its handle, and is sent the rest. If that entry is gone (a
+        # summary has replaced it), everything is sent: better twice than never.
         last = self._resumable_entry if event.resumed else None
         start = next((at + 1 for at, entry in enumerate(entries) if entry is last), 0)
         useful = [entry for entry in entries[start:] if entry.worth_to(images=profile.supports_images)]
+        # What waits to be sent as input is not sent as history as well.
         seeded = [entry for entry in useful if not self.input.is_waiting(entry)]
         self.tool_calls.begin(seeded, resumed=event.resumed)
         seeds = protocol.seed(seeded) if seeded and profile.supports_history_seeding else ()
@@ -222,6 +232,7 @@ class Dialogue(DialogueState):
             )
         )
         self._had_session = True
+        # Last, because a response must know the history that was sent above.
         self.replies.send_request()
 
     def _on_resumable(self, event: events.Resumable) -> None:
@@ -236,6 +247,7 @@ class Dialogue(DialogueState):
         self.emit(RateLimits(provider=self._provider, remaining=event.remaining, reset_seconds=event.reset_seconds))
 
     def _on_fault(self, event: events.ProtocolFault) -> None:
+        # Our request crossed a response of the provider. That is not an error to report: the request is sent again.
         if event.busy:
             self.requests.on_busy()
             return
@@ -271,6 +283,8 @@ class Dialogue(DialogueState):
     def _on_speech_began(self, event: events.SpeechBegan) -> None:
         self.input.provider_hears_speech = True
         self.emit(SpeechStarted(item_id=event.item_id, pts=self.send_queue.pts(event.ms)))
+        # The turn goes on, so the answer that was announced for its first part will not come. This comes before the
+        # interrupt, which would otherwise keep it expected.
         if event.interrupts:
             self.requests.unexpect()
             self.replies.interrupt("the user spoke", stops_itself=True)
@@ -280,6 +294,7 @@ class Dialogue(DialogueState):
         self.emit(SpeechStopped(item_id=event.item_id, pts=self.send_queue.pts(event.ms)))
 
     def _on_interrupted(self, event: events.Interrupted) -> None:
+        # By its id: a late event about an earlier response must not interrupt the present one.
         response = self.responses.by_id.get(event.response_id)
         if response is not None and not response.dropped:
             self.replies.interrupt("the user spoke", stops_itself=True)
@@ -293,6 +308,7 @@ class Dialogue(DialogueState):
         if self.input.is_outdated(event):
             return
         if event.final:
+            # The audio is in the history now, as words. A new connection need not hear it again.
             self.send_queue.acknowledge()
         self.history.user(event.text, event.item_id)
         self.emit(Transcript(event.text, item_id=event.item_id, final=event.final))

@@ -44,6 +44,7 @@ class Replies:
         if protocol is None or not self._requests.is_waiting:
             return
         calls_open = bool(self._state.tool_calls.unanswered)
+        # The provider answers by itself, and the time in which it may be silent begins now.
         if self._requests.expect_instead(protocol.profile, calls_open=calls_open):
             self._state.received_at = anyio.current_time()
             return
@@ -72,7 +73,10 @@ class Replies:
         action, protected = self._requests.begin(response_id, request_id)
         self._state.input.may_be_answered = False
         self._state.retry_at = math.inf
+        # A response shows that the audio has had its effect.
         self._send_queue.acknowledge()
+        # The only place where a response gets its epoch. A piece that comes late finds this outlet, and not the present
+        # epoch.
         outlet = None if action is AnswerAction.CANCEL else self._state.out.reply()
         response = Response(response_id, outlet, self._send_queue.connection)
         self._state.tool_calls.forget(self._responses.add(response))
@@ -94,11 +98,14 @@ class Replies:
         response, protocol = self._find(event.response_id), self._state.protocol
         if protocol is None:
             return
+        # Counted for a dropped response as well: the provider is silent for that time, too, and this is not a fault.
         rate = protocol.profile.output_rate
         self._state.audio_ends_at = max(self._state.audio_ends_at, anyio.current_time()) + len(event.pcm) / 2 / rate
         if response is None:
             return
         self._responses.add_audio(response, event, rate)
+        # Nothing below takes the audio, or the provider never stops. The bound keeps the memory of such a session
+        # finite.
         if self._state.output.waiting_ms > 1000 * self._state.buffer_seconds:
             self._cancel(response)
             reason = f"more than {self._state.buffer_seconds:g} s of its audio waited to be played"
@@ -144,6 +151,7 @@ class Replies:
             self._failures = 0
         elif wanted:
             self._on_failed(response, reason)
+        # The provider heard the user before anything here did, so the graph must stop as well.
         if event.outcome == "interrupted" and wanted:
             self.interrupt("the provider stopped its response")
         self.send_request()
@@ -204,6 +212,7 @@ class Replies:
         """
         if response.active or response.calls or not response.needs_follow_up:
             return
+        # Cleared first, so that two results that come together request one response.
         response.needs_follow_up = False
         protocol = self._state.protocol
         continues = calls_known and protocol is not None and protocol.profile.responds_to_tool_results
@@ -231,6 +240,8 @@ class Replies:
 
     def interrupt(self, reason: str, *, stops_itself: bool = False) -> None:
         """Interrupt the agent because the provider says so. One cause is one interrupt: others for it do nothing."""
+        # The engine decides whether this is a new cause. If a detector has reported the same speech already, the epoch
+        # stays, and so must everything here.
         before = self._state.out.epoch
         self._state.out.offer(Interrupt(reason=reason))
         if self._state.out.epoch != before:
@@ -244,6 +255,7 @@ class Replies:
         """
         self._requests.interrupt()
         self._state.retry_at = math.inf
+        # All of them: one response may still be made while another is still being heard.
         for response in self._responses.by_id.values():
             if not response.dropped or response.outlet is None:
                 continue

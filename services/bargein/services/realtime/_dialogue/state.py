@@ -52,6 +52,7 @@ class DialogueState:
         self.out = out
         self.history = history
         self.buffer_seconds = buffer_seconds
+        # In the order of their needs: each gets those that it changes, and none of them knows the dialogue.
         self.send_queue = SendQueue(gap_seconds)
         self.output = OutputQueue()
         self.input = UserInput(history, self.send_queue)
@@ -94,20 +95,27 @@ class DialogueState:
     @property
     def silent_seconds(self) -> float:
         """For how many seconds the provider has sent nothing that is due, beyond the time that its audio takes."""
+        # While a tool runs it is not the provider that everybody waits for.
         if not self.requests.is_due or self.tool_calls.unanswered:
             return 0.0
+        # Some providers send the audio in one burst and are silent while it is heard.
         return anyio.current_time() - max(self.received_at, self.audio_ends_at)
 
     @property
     def paused(self) -> bool:
         """Whether nobody speaks and nothing is under way."""
+        # What waits below and what is being heard count, too. The next connection could not correct what the provider
+        # remembers of it, see `PlaybackTracker`.
         return not (self.busy or self.input.speaking or self.output or self.playback.playing)
 
     def emit(self, frame: Frame) -> None:
         """Send a frame to the graph, in order."""
+        # Queued and never sent directly: all frames keep one order, and the reader of the socket does not wait for
+        # room.
         self.output.add(frame, self.out)
 
     def wake(self) -> None:
         """Wake all tasks that wait for something to change."""
+        # A `Wakeup` has one waiter each, so there are four.
         for wakeup in (self.send_queue.wakeup, self.output.wakeup, self.deadlines_changed, self.progress):
             wakeup.set()

@@ -34,7 +34,7 @@ one."""
 MAX_WAITING_MESSAGES = 2_000
 """Most messages that wait for a peer that reads slowly."""
 ACTION_COST = 10
-"""As how many messages a message counts on which the agent acts: it may begin an answer, or a request to a provider."""
+"""Weight in the rate limit of a message on which the agent acts: it may begin an answer, or a request to a provider."""
 MAX_ITEMS = 64
 """Number of items of which it is known how much was written."""
 LAST_MESSAGE_SECONDS = 1.0
@@ -157,7 +157,7 @@ class SocketTransport(Transport):
                 await anyio.sleep(wait)  # what the peer sends meanwhile waits in its own buffers
 
     def _handle(self, data: Message, out: Outlet[UserFrame]) -> int:
-        """Give what a message means. Return as how many messages it counts."""
+        """Send the frame of a message to the graph. Return the weight of the message in the rate limit."""
         cost = 1
         if len(data) > self.limits.max_message_bytes:
             self.leave(f"a message of {len(data)} is longer than {self.limits.max_message_bytes} bytes", code=1009)
@@ -279,7 +279,7 @@ class SocketTransport(Transport):
                 _forget_oldest(self._delivered)
 
     def _on_drop(self, message: QueuedMessage) -> None:
-        """Note that an item has a gap. What is written of it later was heard, but not as one with what came before."""
+        """Note that an item has a gap. Sound of the item after the gap does not count as heard."""
         self._torn[message.item] = None
         _forget_oldest(self._torn)
 

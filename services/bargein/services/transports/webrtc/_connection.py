@@ -89,7 +89,7 @@ class RtcConnection:
         self._path: Path | None = None
         self._servers = config.iceServers or []
         self.username = ""
-        """The peer's `ice-ufrag`. Another one asks for an ICE restart."""
+        """The peer's `ice-ufrag`. An offer with a different one asks for an ICE restart."""
         self._candidates: set[str] = set()
         self._negotiating = anyio.Lock()
         self._pc.on("datachannel", self._on_channel)
@@ -251,7 +251,7 @@ class RtcConnection:
             self._picture.show(frame)
 
     def wake(self) -> None:
-        """Have the voice's track look again: there is sound to send."""
+        """Wake the voice track, because there is sound to send."""
         self._voice.wake()
 
     @property

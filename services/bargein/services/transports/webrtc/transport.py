@@ -67,7 +67,7 @@ class RtcLink(Protocol):
         """Show a picture; None drops one that has not been sent."""
 
     def wake(self) -> None:
-        """Have the voice's track look again: there is sound to send."""
+        """Wake the voice track, because there is sound to send."""
 
     @property
     def packets(self) -> int:

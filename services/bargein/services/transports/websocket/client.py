@@ -42,7 +42,7 @@ class WebSocketClient(SocketTransport):
     frames: `Transcript`, `Text`, `ResponseStarted`, `Interrupt` (drop what you have not played), `TurnLatency`,
     `Failure` and so on. The iteration ends with the session; then `ended` says why.
 
-    It is a `Transport` too, in the other direction: its source gives the agent's sound and its sink sends sound, so
+    It is a `Transport` too, in the other direction: its source emits the agent's sound and its sink sends sound, so
     that a second agent may talk to the first. Use one object as the one or the other, not both.
 
     Args:

@@ -21,7 +21,7 @@ this:
   starts another response by itself. Results come when the client asks for a response, before anything else; where some
   are missing, a `Respond` follows them. The brain answers calls that are `handled` by itself.
 * After an `Interrupt` it answers nothing that it was asked before.
-* It gives `Transcript` of the user, with the item id of `SpeechStarted`, and `Failure` (upstream) where it must.
+* It sends `Transcript` of the user, with the item id of `SpeechStarted`, and `Failure` (upstream) for what fails.
 * It learns what was heard by `Played` and, in words, by `Heard` (both upstream): an item has begun when it is sent; how
   far it was heard is what the client says when it truncates the item, or else all of it, when the next turn comes.
 
