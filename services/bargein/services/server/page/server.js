@@ -10,6 +10,11 @@ export class ServerError extends Error {
   }
 }
 
+export function refusal(message) {
+  // Why a session does not begin, by the agent's message in place of `ready`.
+  return new ServerError(message.reason || message.message || "The agent did not begin.", 503);
+}
+
 const ANSWER_MS = 15000; // how long an answer may take
 
 export function within(signal, ms, reason = new ServerError("The server does not answer.")) {

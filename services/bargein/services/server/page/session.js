@@ -14,6 +14,7 @@ export class PageCall {
     this.call = null;
     this.muted = false;
     this.holding = false; // push to talk: the button is held
+    this.lost = ""; // the token of a conversation whose connection could not be restored
   }
 
   async start({ speaking = true } = {}) {
@@ -28,9 +29,10 @@ export class PageCall {
     const { settings, state } = this;
     const params = settings.brain ? { brain: settings.brain.name } : {};
     const on = this.#ears(() => this.call === call);
-    const call = new Call({ transport: settings.transport, params, speaker: $("speaker"), on });
+    const call = new Call({ transport: settings.transport, params, speaker: $("speaker"), resume: this.lost, on });
     this.call = call;
-    this.conversation.begin("New call");
+    this.lost = "";
+    const mark = this.conversation.begin("New call");
     call.media.unlock();
     stayAwake(call.leaving.signal);
     this.wake();
@@ -39,6 +41,7 @@ export class PageCall {
     try {
       await call.open(speaking ? () => this.#microphone() : null);
       if (this.call !== call) return;
+      if (call.connection.resumed) this.conversation.rename(mark, "The agent remembers what was said before.");
       chooseSpeaker(settings.loudspeaker, $("speaker"), call.media.context).catch(() => {});
       settings.devices();
     } catch (error) {
@@ -85,8 +88,9 @@ export class PageCall {
 
   #reconnected(anew) {
     this.events.add("page", { type: "reconnected", anew });
-    if (anew) this.conversation.begin("Reconnected in a new session: the agent does not remember what was said before.");
-    else this.notices.note("Reconnected.");
+    if (!anew) this.notices.note("Reconnected.");
+    else if (this.call.connection.resumed) this.conversation.begin("Reconnected");
+    else this.conversation.begin("Reconnected in a new session: the agent does not remember what was said before.");
     this.state.enter("open");
     this.update();
   }
@@ -95,7 +99,9 @@ export class PageCall {
     this.notices.error(error, when);
     const unsent = this.call.unsent.map(({ text }) => text).join(" ");
     if (unsent) $("text").value ||= unsent; // to be sent again
-    this.stop(when === "reconnecting" ? "lost" : "off");
+    const lost = when === "reconnecting";
+    this.lost = lost ? this.call.resume : "";
+    this.stop(lost ? "lost" : "off", { lost });
   }
 
   ended(message) {
