@@ -48,15 +48,15 @@ async def test_a_conversation_goes_on_after_a_lost_connection() -> None:
 
 @pytest.mark.parametrize("goodbye", [True, False])
 async def test_a_peer_that_says_goodbye_does_not_come_back(goodbye: bool) -> None:
-    """Its conversation is over, and is not kept. One that only vanishes may come back."""
-    agent = RememberingAgent(idle_seconds=0.3)
+    """Its conversation is over, and is not kept. One that only closes its connection may make another."""
+    agent = RememberingAgent()
     async with WebRtcServer(agent.sessions) as server, client() as first, client() as second:
         await first.join(server)
         await ask(agent, first, "My name is Ann.")
         if goodbye:
             await server.delete(first.name)
         else:
-            first.vanish()
+            await first.pc.close()
         await until(lambda: not agent.sessions.live)
         await second.join(server, resume=first.of("ready")[0]["resume"])
         assert second.of("ready")[0]["resumed"] is not goodbye

@@ -97,7 +97,7 @@ export class Call {
     for (let attempt = 0; !limit.aborted; attempt++) {
       try {
         dead ||= !(await old.restart(limit));
-        const connection = dead ? await this.#replace(old, limit) : this.#use(this.transport, old);
+        const connection = dead ? await this.#replace(limit) : this.#use(this.transport, old);
         limit.done();
         if (connection) this.on.reconnected(dead);
         return;
@@ -111,14 +111,11 @@ export class Call {
     if (!this.over) this.on.failed(problem ?? limit.reason, "reconnecting");
   }
 
-  async #replace(old, limit) {
-    // A new connection with the same conversation. The old one is closed after that: closing it is a goodbye, if the
-    // server still hears it.
-    old.over = true;
+  async #replace(limit) {
+    // A new connection with the same conversation.
+    this.connection.abandon();
     const connection = await this.#connect(limit);
-    if (!connection) return null;
-    old.abandon();
-    if (this.media.picture) await connection.camera?.(this.media.pictures);
+    if (connection && this.media.picture) await connection.camera?.(this.media.pictures);
     return connection;
   }
 

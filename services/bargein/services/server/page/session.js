@@ -3,6 +3,7 @@
 import { Call } from "./call.js";
 import { stayAwake } from "./awake.js";
 import { stop } from "./media.js";
+import { parameters } from "./server.js";
 import { openCamera, openMicrophone, chooseSpeaker } from "./microphone.js";
 
 const $ = (id) => document.getElementById(id);
@@ -27,7 +28,7 @@ export class PageCall {
     this.muted = false;
     this.failure = "";
     const { settings, state } = this;
-    const params = settings.brain ? { brain: settings.brain.name } : {};
+    const params = { ...parameters, ...(settings.brain && { brain: settings.brain.name }) };
     const on = this.#ears(() => this.call === call);
     const call = new Call({ transport: settings.transport, params, speaker: $("speaker"), resume: this.lost, on });
     this.call = call;
@@ -169,7 +170,7 @@ export class PageCall {
   async camera() {
     const { call } = this;
     try {
-      const stream = call.media.picture ? null : await openCamera();
+      const stream = call.media.picture ? null : await openCamera(this.settings.lens);
       if (this.call !== call) return stop(stream);
       await call.camera(stream);
       $("preview").hidden = stream === null;

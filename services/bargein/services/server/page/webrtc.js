@@ -30,6 +30,7 @@ export class WebRtcConnection {
     this.session = null; // the server's name for it, once it has answered
     this.resume = ""; // the conversation's token
     this.resumed = false; // whether the agent remembers what was said before
+    this.roundTripMs = 0; // of the network, as far as it is known
     this.hears = hears;
     this.peer = new RTCPeerConnection({ iceServers });
     this.channel = this.peer.createDataChannel("control", { ordered: true });
@@ -99,6 +100,7 @@ export class WebRtcConnection {
     // Bytes that have come so far; a number that stands still is a connection in doubt.
     let bytes = 0;
     for (const each of (await this.peer.getStats()).values()) {
+      if (each.type === "candidate-pair" && each.nominated) this.roundTripMs = 1000 * (each.currentRoundTripTime ?? 0);
       if (each.type === "candidate-pair" || each.type === "inbound-rtp") bytes += each.bytesReceived ?? 0;
     }
     return bytes;

@@ -199,7 +199,7 @@ class WebRtcServer:
     async def delete(self, name: str) -> None:
         """End a peer's session, as the peer asks. Raises `LookupError` if no peer has this name, or no longer."""
         transport, _ = self._find(name)
-        transport.leave("it said goodbye", clean=True)
+        transport.leave("it said goodbye", clean=True, goodbye=True)
 
     def _find(self, name: str) -> tuple[WebRtcTransport, RtcConnection]:
         try:

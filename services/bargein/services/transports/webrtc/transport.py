@@ -188,7 +188,7 @@ class WebRtcTransport(Transport):
                 self.leave("it sent too many wrong messages", clean=False)
             return
         if isinstance(message, control.Finish):
-            self.leave(message.reason or "it said goodbye", clean=True)
+            self.leave(message.reason or "it said goodbye", clean=True, goodbye=True)
         elif isinstance(message, Frame):  # a `start` repeats what the offer has said
             self.on_frame(message)
 
@@ -196,10 +196,17 @@ class WebRtcTransport(Transport):
         """Note that the RTP sender has taken a packet of the voice, at this time in seconds."""
         self._player.on_pull(now)
 
-    def leave(self, reason: str, *, clean: bool) -> None:
-        """Note that the peer is gone, or has to go. Only the first call counts."""
+    def leave(self, reason: str, *, clean: bool, goodbye: bool = False) -> None:
+        """Note that the peer is gone, or has to go. Only the first call counts.
+
+        Args:
+            reason: Why, in a sentence.
+            clean: Whether the peer has closed the connection. Many close one before they make the next, so this alone
+                does not end the conversation.
+            goodbye: Whether the peer has said goodbye.
+        """
         if self._left is None:
-            self._left, self.lost = PeerLeft(peer=self.peer, reason=reason, clean=clean), not clean
+            self._left, self.lost = PeerLeft(peer=self.peer, reason=reason, clean=clean), not goodbye
             if self.on_left is not None:
                 self.on_left()
         self._connected.set()
