@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import anyio
 import pytest
 
 from bargein.services.server import serve_page
 
-from .browser import BROWSER, agent, choice, page_of, true
+from .browser import BROWSER, agent, choice, page_of, run, true
 
 pytestmark = BROWSER
 
@@ -35,7 +34,7 @@ def test_everything_has_a_name() -> None:
                 await page.keyboard.press("Tab")
             assert {"settings-button", "talk", "SUMMARY", "log", "text", "send", "timeline"} <= reached
 
-    anyio.run(main)
+    run(main)
 
 
 CONTRASTS = """(() => {
@@ -102,7 +101,7 @@ def test_what_is_said_is_text_and_can_be_read() -> None:
             busy = "[...document.querySelectorAll('#log li')].map((node) => node.getAttribute('aria-busy') === 'true')"
             assert await page.evaluate(busy) == [True, False, False, False, False, True, False], "not read word by word"
 
-    anyio.run(main)
+    run(main)
 
 
 SIZES = [(1280, 800), (768, 1024), (390, 844), (320, 640), (844, 390)]
@@ -145,7 +144,7 @@ def test_it_fits(width: int, height: int) -> None:
             await page.click("#settings-button")
             assert await page.evaluate("document.getElementById('settings').scrollWidth") <= width
 
-    anyio.run(main)
+    run(main)
 
 
 LATE = """(() => {
@@ -166,7 +165,7 @@ def test_each_answer_has_its_own_figure() -> None:
         async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
             assert await page.evaluate(LATE) == ["Agent after 90 ms", "Agent after 120 ms"]
 
-    anyio.run(main)
+    run(main)
 
 
 def test_the_reader_may_scroll() -> None:
@@ -189,7 +188,7 @@ def test_the_reader_may_scroll() -> None:
             await page.evaluate("for (let at = 0; at < 600; at++) bargein.conversation.mark(`line ${at}`)")
             assert await page.evaluate("document.querySelectorAll('#lines li').length") == 500, "it is bounded"
 
-    anyio.run(main)
+    run(main)
 
 
 ERRORS = """(async () => {
@@ -229,11 +228,11 @@ def test_errors_are_sentences() -> None:
                 "The camera cannot be used: It is broken.",
             ]
 
-    anyio.run(main)
+    run(main)
 
 
 def test_events_are_filtered_and_bounded() -> None:
-    """A thousand events are kept, the newest of those that fit are shown."""
+    """A thousand events are kept, the newest of those that fit are shown. A minus sign excludes."""
 
     async def main() -> None:
         async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
@@ -245,10 +244,10 @@ def test_events_are_filtered_and_bounded() -> None:
             assert await page.evaluate("bargein.events.all.length") == 1000
             await page.fill("#filter", "commit")
             await true(page, "document.querySelectorAll('#event-lines li').length === 1")
-            await page.fill("#filter", "word 149")
+            await page.fill("#filter", "word 149 -1149")
             await true(page, "document.querySelectorAll('#event-lines li').length === 10")
 
-    anyio.run(main)
+    run(main)
 
 
 def test_the_pipelines_are_drawn() -> None:
@@ -277,4 +276,4 @@ def test_the_pipelines_are_drawn() -> None:
             await page.click("#talk")
             await true(drawn, "document.querySelectorAll('article').length === 0")
 
-    anyio.run(main)
+    run(main)

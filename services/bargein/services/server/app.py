@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,7 @@ class _OfferRequest(msgspec.Struct, frozen=True):
     sdp: str
     params: dict[str, str] = {}
     session: str = ""
+    resume: str = ""
 
 
 _OFFER = msgspec.json.Decoder(_OfferRequest)
@@ -197,8 +198,7 @@ class App:
         try:
             await self._check(request, new=False)
             body = await self._body(request)
-            offer = _OFFER.decode(body)
-            answer = await self._answer(request, offer.sdp, name=offer.session, params=offer.params)
+            answer = await self._answer(request, _OFFER.decode(body))
         except _ProblemError as problem:
             return self._refuse(problem.status, str(problem))
         except ValueError as error:  # of msgspec
@@ -210,7 +210,7 @@ class App:
         try:
             await self._check(request, new=False)
             sdp = (await self._body(request)).decode()
-            answer = await self._answer(request, sdp, params=_params(request))
+            answer = await self._answer(request, _OfferRequest(sdp, _params(request)))
         except _ProblemError as problem:
             return self._refuse(problem.status, str(problem))
         except UnicodeDecodeError as error:
@@ -219,14 +219,17 @@ class App:
         headers = {"location": f"whip/{answer.name}"}
         return self._plain(answer.sdp, status_code=201, media_type="application/sdp", headers=headers)
 
-    async def _answer(self, request: Request, sdp: str, *, name: str = "", params: Mapping[str, str]) -> SdpAnswer:
+    async def _answer(self, request: Request, offer: _OfferRequest) -> SdpAnswer:
         """Return the answer to an offer. Raises `_ProblemError`."""
         if self._webrtc is None:
             raise _ProblemError(501, "this server has no WebRTC; pip install 'bargein[webrtc]', or use its WebSocket")
         try:
-            if not name:
-                self._sessions.admit(_address(request))  # before the offer is parsed, which costs time
-            return await self._webrtc.offer(sdp, name=name, address=_address(request), params=params)
+            address = _address(request)
+            if not offer.session:
+                self._sessions.admit(address, offer.resume)  # before the offer is parsed, which costs time
+            return await self._webrtc.offer(
+                offer.sdp, name=offer.session, address=address, params=offer.params, resume=offer.resume
+            )
         except RefusedError as error:
             raise _ProblemError(503, str(error)) from None
         except LookupError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -91,6 +91,9 @@ class SocketTransport(Transport):
         """How the peer left, once it has."""
         self.code = 1000
         """The code with which the socket is closed."""
+        self.make_ready: Callable[[], Message] | None = None
+        """Makes the first message to the peer, when the session begins: only then is it known whether it goes on with
+        an earlier conversation. None if the peer expects no such message."""
         self._socket = socket
         self._wire = wire
         self._queue = MessageQueue(
@@ -123,11 +126,6 @@ class SocketTransport(Transport):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.peer}>"
-
-    @property
-    def may_return(self) -> bool:
-        """Whether the peer was lost, without a goodbye, and has a `resume_token` to come back with."""
-        return bool(self.resume_token) and self.left is not None and not self.left.clean
 
     # Reading --------------------------------------------------------------------------------------------------------
 
@@ -200,7 +198,7 @@ class SocketTransport(Transport):
         """
         if self.left is not None:
             return
-        self.left, self.code = PeerLeft(peer=self.peer, reason=reason, clean=clean), code
+        self.left, self.code, self.lost = PeerLeft(peer=self.peer, reason=reason, clean=clean), code, not clean
         if self._reading is not None:
             self._reading.cancel()
         self._wake()
@@ -370,6 +368,8 @@ class _SocketWriter(Processor):
         self._group: anyio.abc.TaskGroup | None = None
 
     async def __aenter__(self) -> Self:
+        if self._transport.make_ready is not None:
+            self._transport.write(self._transport.make_ready())
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         self._group.start_soon(self._transport._write)

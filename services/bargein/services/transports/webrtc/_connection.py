@@ -83,6 +83,7 @@ class RtcConnection:
         self._show_video = show_video
         self._pc = RTCPeerConnection(config)
         self._channel: RTCDataChannel | None = None
+        self._begun = False  # whether the session has begun
         self._voice = VoiceTrack(transport.voice, transport.on_pull)
         self._picture: PictureTrack | None = None
         self._audio: RTCRtpTransceiver | None = None
@@ -245,6 +246,17 @@ class RtcConnection:
         channel.send(message)
         return True
 
+    def begin(self) -> None:
+        """Tell the peer that its session has begun, as soon as it has a channel."""
+        self._begun = True
+        self._greet()
+
+    def _greet(self) -> None:
+        transport = self._transport
+        if self._begun:
+            resumption = {"resume": transport.resume_token, "resumed": transport.resumed}
+            self.send(control.encode_ready(transport.peer.name, RATE, **resumption))
+
     def show(self, frame: Video | None) -> None:
         """Show a picture; None drops one that has not been sent."""
         if self._picture is not None:
@@ -275,7 +287,7 @@ class RtcConnection:
 
         self._channel = channel
         channel.on("message", on_message)
-        self.send(control.encode_ready(self._transport.peer.name, RATE))
+        self._greet()
 
     @staticmethod
     def _is_better(channel: RTCDataChannel, current: RTCDataChannel) -> bool:

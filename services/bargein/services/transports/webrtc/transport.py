@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import Protocol
+from typing import Protocol, Self
 
 import anyio
 import msgspec
@@ -62,6 +62,9 @@ class RtcLink(Protocol):
 
     def send(self, message: str) -> bool:
         """Send a message. Return False if there is no channel, or not yet."""
+
+    def begin(self) -> None:
+        """Tell the peer that its session has begun, as soon as it has a channel."""
 
     def show(self, frame: Video | None) -> None:
         """Show a picture; None drops one that has not been sent."""
@@ -124,7 +127,7 @@ class WebRtcTransport(Transport):
         self._dropped = self._unsent = self._wrong = 0
         self._arrived: deque[Frame] = deque()
         self._wake = anyio.Event()
-        self._left: tuple[str, bool] | None = None
+        self._left: PeerLeft | None = None
         self._connected = anyio.Event()
         self._heard_at = self._packet_at = anyio.current_time()
 
@@ -185,7 +188,7 @@ class WebRtcTransport(Transport):
                 self.leave("it sent too many wrong messages", clean=False)
             return
         if isinstance(message, control.Finish):
-            self.leave(message.reason or "it said goodbye", clean=True)
+            self.leave(message.reason or "it said goodbye", clean=True, goodbye=True)
         elif isinstance(message, Frame):  # a `start` repeats what the offer has said
             self.on_frame(message)
 
@@ -193,10 +196,17 @@ class WebRtcTransport(Transport):
         """Note that the RTP sender has taken a packet of the voice, at this time in seconds."""
         self._player.on_pull(now)
 
-    def leave(self, reason: str, *, clean: bool) -> None:
-        """Note that the peer is gone, or has to go. Only the first call counts."""
+    def leave(self, reason: str, *, clean: bool, goodbye: bool = False) -> None:
+        """Note that the peer is gone, or has to go. Only the first call counts.
+
+        Args:
+            reason: Why, in a sentence.
+            clean: Whether the peer has closed the connection. Many close one before they make the next, so this alone
+                does not end the conversation.
+            goodbye: Whether the peer has said goodbye.
+        """
         if self._left is None:
-            self._left = (reason, clean)
+            self._left, self.lost = PeerLeft(peer=self.peer, reason=reason, clean=clean), not goodbye
             if self.on_left is not None:
                 self.on_left()
         self._connected.set()
@@ -226,8 +236,7 @@ class WebRtcTransport(Transport):
         await self._give_frames(out)
         await out.send(Interrupt(reason="the peer has left"))
         assert self._left is not None
-        reason, clean = self._left
-        await out.send(PeerLeft(peer=self.peer, reason=reason, clean=clean))
+        await out.send(self._left)
 
     async def _give_frames(self, out: Outlet[PeerFrame | Video]) -> None:
         self._heard_at = checked = anyio.current_time()
@@ -319,6 +328,14 @@ class _VoicePlayer(_WithPictures):
         self._transport = transport
         self._out: Outlet[Played] | None = None
         self._closing = False
+
+    def __enter__(self) -> Self:
+        if self._transport.link is not None:
+            self._transport.link.begin()  # before any other message
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Do nothing: the connection is closed later, after its last message."""
 
     def on_pull(self, now: float) -> None:
         """Report what has been played, after the RTP sender has taken a packet."""

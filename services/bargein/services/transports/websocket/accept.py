@@ -72,8 +72,6 @@ class ConnectionRequest:
         """What the peer may use."""
         self.authorize = authorize
         """Decides by a token whether the peer may connect; None to allow every peer."""
-        self.sessions: Sessions | None = None
-        """What keeps the conversations of lost peers; `serve_websocket_peer` sets it. None where none is kept."""
 
     def __repr__(self) -> str:
         # Without the parameters, which may hold a token and must not reach a log.
@@ -120,10 +118,10 @@ async def accept_websocket(socket: Socket, request: ConnectionRequest) -> Socket
         await _refuse(socket, control.encode_error(fault), 1011, str(fault))
         log.error("%s: output_rate %d: %s", request.name, start.output_rate, error)
         raise RefusedError(f"{request!r} was refused: {error}") from None
-    if request.sessions is not None:
-        transport.resumes, transport.resume_token = start.resume, request.sessions.issue_token()
-    resumed = request.sessions is not None and request.sessions.can_resume(start.resume)
-    transport.write(control.encode_ready(peer.name, start.output_rate, resume=transport.resume_token, resumed=resumed))
+    transport.resumes = start.resume
+    transport.make_ready = lambda: control.encode_ready(
+        peer.name, start.output_rate, resume=transport.resume_token, resumed=transport.resumed
+    )
     return transport
 
 
@@ -173,7 +171,6 @@ async def serve_websocket_peer(
     """
     transport: SocketTransport | None = None
     request = request or ConnectionRequest(limits=sessions.limits)
-    request.sessions = sessions
     try:
         transport = await accept(socket, request)
         ending = await sessions.run(transport)
