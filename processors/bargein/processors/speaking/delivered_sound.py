@@ -74,16 +74,20 @@ class DeliveredSound:
         gaps, item.gaps = tuple(item.gaps), []
         return msgspec.structs.replace(played, gaps=gaps)
 
-    def limit(self, played: Played) -> Played | None:
+    def limit(self, played: Played, *, wait: bool = True) -> Played | None:
         """Return a report of a player as far as it is true: with no more than was delivered, and with the gaps.
 
+        Args:
+            played: The report.
+            wait: Whether the last report of an item may wait for sound that was not delivered yet.
+
         Returns:
-            The report. None for the last report of an item of which sound still waits: ask again later.
+            The report. None for one that has to wait: ask again later.
         """
         item = self._items.get((played.response_id, played.item_id))
         if item is None:
             return msgspec.structs.replace(played, ms=0.0)
-        if played.done and item.waiting > ROUNDING_MS:
+        if wait and played.done and item.waiting > ROUNDING_MS:
             return None
         if item.position < played.ms - ROUNDING_MS:
             played = msgspec.structs.replace(played, ms=round(item.position, 3))

@@ -18,6 +18,8 @@ __all__ = ["Pacer"]
 
 CHECK_SECONDS = 0.02
 """How often it looks whether the sink has delivered the last sound of an item."""
+MAX_DELIVERY_SECONDS = 15.0
+"""How long it waits for that: longer than a sink waits for a slow peer. A device may have stopped."""
 
 PacerInput = Audio | ResponseEnded | Interrupt | Hold | Resume
 PacerOutput = Audio | ResponseEnded | Played
@@ -84,7 +86,7 @@ class Pacer(Processor):
         self.fill = fill
         self.reports = reports
         self._delivered = delivered
-        self._undelivered: list[Played] = []  # last reports of items of which sound waits in the sink
+        self._undelivered: list[tuple[Played, float]] = []  # last reports that wait for the sink, and until when
         self.late_ms = 0.0
         self._playout = Playout(fade_ms=fade_ms, report_ms=report_ms, behind_ms=behind_ms)
 
@@ -166,13 +168,19 @@ class Pacer(Processor):
 
     async def _report(self, out: Outlet[PacerOutput]) -> None:
         undelivered, self._undelivered = self._undelivered, []
-        for played in (*undelivered, *self._playout.reports(anyio.current_time())):
+        for played, until in undelivered:
+            await self._send_report(played, out, until)
+        for played in self._playout.reports(anyio.current_time()):
             await self._send_report(played, out)
 
-    async def _send_report(self, played: Played, out: Outlet[PacerOutput]) -> None:
+    async def _send_report(self, played: Played, out: Outlet[PacerOutput], until: float | None = None) -> None:
         """Send a report with no more than the sink has delivered; the last one of an item when it has delivered all."""
-        limited = played if self._delivered is None else self._delivered.limit(played)
-        if limited is None:
-            self._undelivered.append(played)
-        elif self.reports:
+        limited: Played | None = played
+        if self._delivered is not None:
+            now = anyio.current_time()
+            until = now + MAX_DELIVERY_SECONDS if until is None else until
+            limited = self._delivered.limit(played, wait=now < until)
+            if limited is None:
+                self._undelivered.append((played, until))
+        if limited is not None and self.reports:
             await out.send(limited)
