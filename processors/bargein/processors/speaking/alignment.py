@@ -187,10 +187,11 @@ class Alignment:
 
     def _swallowed(self, end: int) -> Iterator[tuple[int, int]]:
         """Yield start and end of the words, before the character `end`, of which more than half lies in a gap."""
-        gaps = [(self._character_at(start), self._character_at(stop)) for start, stop in self._gaps]
+        gaps = [(self._weight_at(start), self._weight_at(stop)) for start, stop in self._gaps]
         for unit in _UNIT.finditer(self.text, 0, end) if gaps else ():
-            lost = sum(max(0, min(stop, unit.end()) - max(start, unit.start())) for start, stop in gaps)
-            if 2 * lost > unit.end() - unit.start():
+            first, last = self._weights[unit.start()], self._weights[unit.end()]
+            lost = sum(max(0.0, min(stop, last) - max(start, first)) for start, stop in gaps)
+            if 2 * lost > last - first:
                 yield unit.start(), unit.end()
 
     @property
@@ -200,23 +201,22 @@ class Alignment:
 
     def _position(self) -> int:
         """Return the estimated number of characters that have been heard."""
-        return self._character_at(self.played_ms + TOLERANCE_MS)
+        return bisect_right(self._weights, self._weight_at(self.played_ms + TOLERANCE_MS) + 1e-9) - 1
 
-    def _character_at(self, played: float) -> int:
-        """Return the estimated number of characters that sound before a time in the audio, in milliseconds."""
+    def _weight_at(self, played: float) -> float:
+        """Return the estimated speaking time, in letters, of what sounds before a time in the audio (milliseconds)."""
         reached = bisect_right(self._anchors, played, key=lambda anchor: anchor[1]) - 1
         if reached < 0:
-            return 0
+            return 0.0
         character, ms = self._anchors[reached]
         if reached + 1 < len(self._anchors):
             until, end = self._anchors[reached + 1]
         else:
             until, end = len(self.text), self._end_ms(character, ms)
         if end <= ms:
-            return character
+            return self._weights[character]
         first, last = self._weights[character], self._weights[until]
-        weight = first + (last - first) * (played - ms) / (end - ms)
-        return min(until, bisect_right(self._weights, weight + 1e-9) - 1)
+        return min(last, first + (last - first) * (played - ms) / (end - ms))
 
     def _end_ms(self, character: int, ms: float) -> float:
         """Return when the known text ends, in milliseconds of the item's audio."""

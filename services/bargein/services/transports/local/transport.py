@@ -146,7 +146,9 @@ class _SpeakerSound(DeliveredSound):
         super().__init__()
         self._speaker = speaker
         self._put = 0  # samples that the speaker has got
-        self._queue: deque[tuple[int, bool, Audio]] = deque()  # when as many are taken: whether it had room, and what for
+        self._queue: deque[tuple[int, bool, Audio]] = (
+            deque()
+        )  # when as many are taken: whether it had room, and what for
 
     def play(self, frame: Audio) -> None:
         """Play sound, if there is room for it."""

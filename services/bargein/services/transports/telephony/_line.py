@@ -65,6 +65,7 @@ class _SentMark(NamedTuple):
     key: ItemKey
     ms: float  # sound of the item before the mark
     last: bool  # whether the item ends there
+    sent_at: float
     due: float  # when it should have been played
     grace: float  # when it counts as played at the latest, in samples of the caller
 
@@ -89,6 +90,7 @@ class PhoneLine:
         self._marks: dict[str, _SentMark] = {}  # not confirmed yet, in order
         self._played_until = 0.0  # when all that was sent will have been played, by our clock
         self._number = 0
+        self._alive_at = -math.inf  # when the vendor's last message came
         self._delay = math.inf  # from sending sound to the caller's ear; infinite until a mark has measured it
         self._interrupted: list[Played] = []  # reports of items that an interrupt has ended
 
@@ -97,6 +99,7 @@ class PhoneLine:
     def decode(self, data: Message) -> Iterator[Frame | Finish]:
         """Return the caller's sound and keys, confirmed marks, and the end. Raises `ControlError`."""
         event = self._format.decode_event(data)
+        self._alive_at = self._clock()
         if event is None:
             return
         if event.audio:
@@ -172,13 +175,14 @@ class PhoneLine:
     def _heard_ms(self, key: ItemKey, now: float) -> float:
         """Return how much of an item has been heard, in milliseconds, when it is `now` at the caller's ear.
 
-        If a mark is late, what was sent before it may wait in the network, and does not count.
+        If a mark is late and nothing came since it was sent, the line stands still. Sound before such a mark waits in
+        the network, and does not count.
         """
         item = self._items[key]
         heard = item.heard_ms(now)
         late = self._clock() - 2 * self._delay - LATE_SECONDS  # minus infinity until a mark has come back
         for mark in self._marks.values():
-            if mark.key == key and mark.due < late:
+            if mark.key == key and mark.due < late and mark.sent_at > self._alive_at:
                 return max(item.reported, min(heard, mark.ms))
         return heard
 
@@ -196,7 +200,7 @@ class PhoneLine:
         item.marked = item.sent
         due = max(self._played_until, self._clock())
         grace = self._count + (due - self._clock() + GRACE_SECONDS) * self._call.codec.rate
-        self._marks[name] = _SentMark(key, item.sent, last, due, grace)
+        self._marks[name] = _SentMark(key, item.sent, last, self._clock(), due, grace)
         if len(self._marks) > MAX_MARKS:
             del self._marks[next(iter(self._marks))]
         return self._format.encode_mark(self._call, name)
