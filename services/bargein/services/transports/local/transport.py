@@ -148,7 +148,7 @@ class _SpeakerSound(DeliveredSound):
         self._put = 0  # samples that the speaker has got
         self._queue: deque[tuple[int, bool, Audio]] = (
             deque()
-        )  # when as many are taken: whether it had room, and what for
+        )  # (samples put by then, had room, sound)
 
     def play(self, frame: Audio) -> None:
         """Play sound, if there is room for it."""
