@@ -23,6 +23,9 @@ class Played(Frame, frozen=True, kw_only=True):
     """Milliseconds of the item that left the sink, counted from its start."""
     done: bool = False
     """Whether the item will not play any further."""
+    gaps: tuple[tuple[float, float], ...] = ()
+    """Stretches of the item, in milliseconds from its start, that were dropped on the way to the listener. Each one is
+    reported once."""
 
 
 class Hold(Frame, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import ClassVar
 
@@ -59,6 +60,7 @@ class Alignment:
         self._weights: list[float] = [0.0]  # cumulated speaking time of the text, in letters, for each character
         self._anchors: list[tuple[int, float]] = [(0, 0.0)]  # pairs of (character, milliseconds) known from word times
         self._unspoken: list[tuple[int, int]] = []  # (start, end) characters of pieces that the voice failed to say
+        self._gaps: list[tuple[float, float]] = []  # (start, end) milliseconds of audio that never reached the listener
         self._pending: list[tuple[str, float, float, bool]] = []  # word times whose text has not arrived yet
         self.played_ms = 0.0
         """How much of the audio has been heard, in milliseconds."""
@@ -105,10 +107,14 @@ class Alignment:
         if not spoken:
             self._unspoken.append((character + found[0], end))
 
-    def set_played(self, ms: float, done: bool) -> None:
-        """Note how many milliseconds have been heard; `done` when nothing more will be played."""
+    def set_played(self, ms: float, done: bool, gaps: Iterable[tuple[float, float]] = ()) -> None:
+        """Note how many milliseconds have been heard, but for gaps; `done` when nothing more will be played."""
         self.played_ms = max(self.played_ms, ms)
         self.started, self._done = True, self._done or done
+        for start, end in gaps:
+            if self._gaps and start <= self._gaps[-1][1] + TOLERANCE_MS:
+                start, end = self._gaps[-1][0], max(end, self._gaps.pop()[1])
+            self._gaps.append((start, end))
         self._audio_over = self._audio_over or (done and not self.is_cut)
         self._min_heard = max(self._min_heard, self._end)
 
@@ -146,11 +152,16 @@ class Alignment:
         return self.audio_ms / weight if self.whole and weight > 20 else self._ms_per_weight
 
     @property
+    def has_gaps(self) -> bool:
+        """Whether a part of the audio never reached the listener."""
+        return bool(self._gaps)
+
+    @property
     def heard_text(self) -> str:
-        """The text up to the last word that has been heard, without pieces that the voice failed to say."""
+        """The text up to the last word that has been heard, without what the voice failed to say or a gap swallowed."""
         end, parts, at = self._end, list[str](), 0
-        for start, stop in self._unspoken:
-            if start < end:
+        for start, stop in sorted((*self._unspoken, *self._swallowed(end))):
+            if at <= start < end:
                 parts.append(self.text[at:start])
                 at = min(stop, end)
                 while at < end and self.text[at].isspace() and (not any(parts) or "".join(parts)[-1].isspace()):
@@ -174,6 +185,15 @@ class Alignment:
             end = unit.end()
         return end
 
+    def _swallowed(self, end: int) -> Iterator[tuple[int, int]]:
+        """Yield start and end of the words, before the character `end`, of which more than half lies in a gap."""
+        gaps = [(self._weight_at(start), self._weight_at(stop)) for start, stop in self._gaps]
+        for unit in _UNIT.finditer(self.text, 0, end) if gaps else ():
+            first, last = self._weights[unit.start()], self._weights[unit.end()]
+            lost = sum(max(0.0, min(stop, last) - max(start, first)) for start, stop in gaps)
+            if 2 * lost > last - first:
+                yield unit.start(), unit.end()
+
     @property
     def audio_ms(self) -> float:
         """Length of the received audio in milliseconds."""
@@ -181,20 +201,22 @@ class Alignment:
 
     def _position(self) -> int:
         """Return the estimated number of characters that have been heard."""
-        played = self.played_ms + TOLERANCE_MS
+        return bisect_right(self._weights, self._weight_at(self.played_ms + TOLERANCE_MS) + 1e-9) - 1
+
+    def _weight_at(self, played: float) -> float:
+        """Return the estimated speaking time, in letters, of what sounds before a time in the audio (milliseconds)."""
         reached = bisect_right(self._anchors, played, key=lambda anchor: anchor[1]) - 1
         if reached < 0:
-            return 0
+            return 0.0
         character, ms = self._anchors[reached]
         if reached + 1 < len(self._anchors):
             until, end = self._anchors[reached + 1]
         else:
             until, end = len(self.text), self._end_ms(character, ms)
         if end <= ms:
-            return character
+            return self._weights[character]
         first, last = self._weights[character], self._weights[until]
-        weight = first + (last - first) * (played - ms) / (end - ms)
-        return min(until, bisect_right(self._weights, weight + 1e-9) - 1)
+        return min(last, first + (last - first) * (played - ms) / (end - ms))
 
     def _end_ms(self, character: int, ms: float) -> float:
         """Return when the known text ends, in milliseconds of the item's audio."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
 import anyio
-import msgspec
 
 from bargein.pipeline import Audio, Hold, Inbox, Interrupt, Outlet, Played, Processor, ResponseEnded, Resume
 from bargein.pipeline.lowlevel import check_not_negative, check_positive
 
+from .delivered_sound import DeliveredSound
 from .playout import EARLY, Playout
 
 __all__ = ["Pacer"]
+
+CHECK_SECONDS = 0.02
+"""How often it looks whether the sink has delivered the last sound of an item."""
+MAX_DELIVERY_SECONDS = 15.0
+"""How long it waits for that: longer than a sink waits for a slow peer. A device may have stopped."""
 
 PacerInput = Audio | ResponseEnded | Interrupt | Hold | Resume
 PacerOutput = Audio | ResponseEnded | Played
@@ -47,8 +51,8 @@ class Pacer(Processor):
         reports: Whether to send `Played`. Use False for a sink that reports what its player confirms.
         behind_ms: Latency of the device below, in milliseconds: audio is heard this long after its release. It must
             be less than `lead_ms`.
-        delivered_ms: Returns how much of an item, by its response id and item id, the sink has delivered, in
-            milliseconds. `Played` never says more. For sinks that drop audio; None for those that do not.
+        delivered: What the sink below has delivered and dropped. `Played` never says more, and the last one of an item
+            waits until no sound of it waits in the sink. For sinks that drop audio; None for those that do not.
 
     Raises:
         ValueError: A duration is out of its range, or `fill` has another value.
@@ -67,7 +71,7 @@ class Pacer(Processor):
         fill: Literal["nothing", "silence"] = "nothing",
         reports: bool = True,
         behind_ms: float = 0.0,
-        delivered_ms: Callable[[str, str], float] | None = None,
+        delivered: DeliveredSound | None = None,
     ) -> None:
         check_positive("Pacer", lead_ms=lead_ms, chunk_ms=chunk_ms, report_ms=report_ms)
         check_not_negative("Pacer", fade_ms=fade_ms)
@@ -81,7 +85,8 @@ class Pacer(Processor):
         self.chunk_ms = chunk_ms
         self.fill = fill
         self.reports = reports
-        self._delivered_ms = delivered_ms
+        self._delivered = delivered
+        self._undelivered: list[tuple[Played, float]] = []  # last reports that wait for the sink, and until when
         self.late_ms = 0.0
         self._playout = Playout(fade_ms=fade_ms, report_ms=report_ms, behind_ms=behind_ms)
 
@@ -105,14 +110,14 @@ class Pacer(Processor):
                 for output in playout.urgent(frame, anyio.current_time()):
                     if isinstance(output, Audio):
                         await out.send(output)
-                    elif self.reports:
-                        await out.send(self._limit(output))
+                    else:
+                        await self._send_report(output, out)
             elif inbox.ended:
                 break
             await self._report(out)
         playout.close()  # the end came when nothing was left to release: wait until the lead has been heard
-        while playout.unfinished:
-            await anyio.sleep(max(0.0, playout.next_end - anyio.current_time()))
+        while playout.unfinished or self._undelivered:
+            await anyio.sleep(self._wait_for_report(anyio.current_time()))
             await self._report(out)
 
     async def _next(self, inbox: Inbox[PacerInput], out: Outlet[PacerOutput]) -> PacerInput | None:
@@ -137,7 +142,7 @@ class Pacer(Processor):
                 if (silence := playout.silence(now, self.chunk_ms)) is not None:
                     await out.send(silence)
                 return None
-        wait = max(min(due, silent, playout.next_end) - now, 0.0)
+        wait = min(max(min(due, silent) - now, 0.0), self._wait_for_report(now))
         # Leave data in the inbox, so that a hold or an interrupt never waits behind it.
         if playout.waiting or playout.held:
             frame = await inbox.urgent(wait)
@@ -165,16 +170,26 @@ class Pacer(Processor):
         if (piece := playout.release(now, self.chunk_ms)) is not None:
             await out.send(piece)
 
-    async def _report(self, out: Outlet[PacerOutput]) -> None:
-        for played in self._playout.reports(anyio.current_time()):
-            if self.reports:
-                await out.send(self._limit(played))
+    def _wait_for_report(self, now: float) -> float:
+        """Return how many seconds from now a last report of an item may be due."""
+        ends = max(0.0, self._playout.next_end - now)
+        return min(ends, CHECK_SECONDS) if self._undelivered else ends
 
-    def _limit(self, played: Played) -> Played:
-        """Return the report with no more than the sink has delivered."""
-        if self._delivered_ms is None:
-            return played
-        delivered = self._delivered_ms(played.response_id, played.item_id)
-        if delivered >= played.ms - 1:  # sums of rounded durations differ by less than a millisecond
-            return played
-        return msgspec.structs.replace(played, ms=delivered)
+    async def _report(self, out: Outlet[PacerOutput]) -> None:
+        undelivered, self._undelivered = self._undelivered, []
+        for played, until in undelivered:
+            await self._send_report(played, out, until)
+        for played in self._playout.reports(anyio.current_time()):
+            await self._send_report(played, out)
+
+    async def _send_report(self, played: Played, out: Outlet[PacerOutput], until: float | None = None) -> None:
+        """Send a report with no more than the sink has delivered; the last one of an item when it has delivered all."""
+        limited: Played | None = played
+        if self._delivered is not None:
+            now = anyio.current_time()
+            until = now + MAX_DELIVERY_SECONDS if until is None else until
+            limited = self._delivered.limit(played, wait=now < until)
+            if limited is None:
+                self._undelivered.append((played, until))
+        if limited is not None and self.reports:
+            await out.send(limited)

@@ -134,7 +134,7 @@ class Spoken(Processor):
         if item is None:
             return
         before = item.heard_text if item.started else None
-        item.set_played(frame.ms, frame.done)
+        item.set_played(frame.ms, frame.done, frame.gaps)
         if frame.done:
             yield from self._settle(frame.response_id, frame.item_id)
         elif item.heard_text != before:

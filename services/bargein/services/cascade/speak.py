@@ -183,9 +183,12 @@ def _count_spoken(text: str, words: list[Word], ms: float, ms_per_character: flo
         end = 0
         for word in words:
             at = text.find(word.text, end)
-            if word.end_ms > ms or at < 0:
+            if word.end_ms > ms:
                 break
-            end = at + len(word.text)
+            if at >= 0:  # a voice may spell a word in its own way
+                end = at + len(word.text)
+        while end < len(text) and not (text[end].isspace() or text[end].isalnum()):
+            end += 1  # the punctuation behind the word
         return end
     count = int(ms / ms_per_character)
     return len(text) if count >= len(text) else text.rfind(" ", 0, count + 1) + 1

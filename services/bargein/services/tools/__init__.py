@@ -1,6 +1,7 @@
 """Tools: plain Python functions that a model may call, and what runs them."""
 
 from ._schema import complete_schema
+from ._simplify import without_references
 from .context import ToolContext
 from .processor import Tools
 from .runner import CANCELLED_OUTPUT, RunsTools, ToolRunner
@@ -19,4 +20,5 @@ __all__ = [
     "Tools",
     "complete_schema",
     "tool",
+    "without_references",
 ]

@@ -41,9 +41,6 @@ MAX_ANSWERED = 256
 MAX_ABANDONED = 32
 """How many threads may still be busy with calls that timed out. Beyond that, blocking tools are refused."""
 
-MAX_MESSAGE = 500
-"""How many characters of an exception's message the model gets."""
-
 
 class RunningCall:
     """A call that is running.
@@ -106,8 +103,8 @@ class ToolRunner:
         """Run a call.
 
         A mistake of the model or the tool leads to a result with `error=True` and a sentence for the model: an unknown
-        tool, arguments that do not fit, a timeout, an exception (its class and message; the traceback is logged), a
-        result that has no JSON form.
+        tool, arguments that do not fit, a timeout, an exception, a result that has no JSON form. The model may read the
+        sentence to the user, so it does not say what an exception says: that is logged, with the traceback.
 
         The same call is never run twice. If it is running, this waits for its result. If it has been answered, this
         returns that result. The same call has the same response, id, name and arguments: some models use an id again
@@ -262,16 +259,15 @@ class ToolRunner:
                 running.context.cancelled = True
                 raise
             log.error("tool %r awaited something that was cancelled", name)
-            return f"{name} failed: what it waited for was cancelled", True
+            return f"{name} did not work", True
         except Exception as error:
-            cause = unwrap_exception(error)
             log.error("tool %r raised", name, exc_info=error)
-            return clean(f"{name} failed: {type(cause).__name__}: {_message(cause)}".rstrip(": ")), True
+            return f"{name} did not work", True
         try:
             return encode(value), False
         except Exception as error:
             log.error("tool %r returned %s, which has no JSON form", name, type(value).__name__, exc_info=error)
-            return clean(f"{name} ran, but its answer of type {type(value).__name__} has no JSON form: {error}"), True
+            return f"{name} ran, but its answer cannot be read", True
 
     async def _call(
         self, running: RunningCall, tool: Tool[..., object], arguments: dict[str, Any], limit: anyio.CancelScope
@@ -331,9 +327,3 @@ def _cancelled_from_outside() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
-
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)[:MAX_MESSAGE]
-    except Exception:
-        return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 import math
 import re
 import sys
@@ -365,7 +366,13 @@ def encode(value: object) -> str:
         TypeError: The value has no JSON form.
         ValueError: The value contains itself.
     """
+    if isinstance(value, str):
+        return clean(value)
     try:
-        return clean(value if isinstance(value, str) else msgspec.json.encode(value, enc_hook=encode_unknown).decode())
+        try:
+            return msgspec.json.encode(value, enc_hook=encode_unknown).decode()
+        except UnicodeEncodeError:  # a text in it has half of a surrogate pair
+            plain = msgspec.to_builtins(value, enc_hook=encode_unknown, str_keys=True)
+            return clean(json.dumps(plain, ensure_ascii=False))
     except RecursionError as error:
         raise ValueError("it contains itself") from error

@@ -290,13 +290,13 @@ def test_call_request() -> None:
                         {
                             "name": "city",
                             "location": "PARAMETER_LOCATION_BODY",
-                            "schema": {"type": "string", "$defs": {"Place": {"type": "object"}}},
+                            "schema": {"type": "string"},
                             "required": True,
                         },
                         {
                             "name": "place",
                             "location": "PARAMETER_LOCATION_BODY",
-                            "schema": {"$ref": "#/$defs/Place", "$defs": {"Place": {"type": "object"}}},
+                            "schema": {"type": "object"},
                             "required": False,
                         },
                     ],

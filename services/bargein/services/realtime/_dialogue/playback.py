@@ -105,7 +105,7 @@ class PlaybackTracker:
             return
         if not item.alignment.audio_ms:
             return  # its text is spoken by another voice, and `Heard` will report it
-        item.alignment.set_played(frame.ms, frame.done)
+        item.alignment.set_played(frame.ms, frame.done, frame.gaps)
         if frame.done:
             self._settle(response, frame.item_id, item)
         elif (key := (frame.response_id, frame.item_id)) in self._deadlines:
@@ -165,6 +165,9 @@ class PlaybackTracker:
         self._responses.ms_per_weight = alignment.measured_ms_per_weight
         received, played = alignment.audio_ms, min(alignment.played_ms, alignment.audio_ms)
         all_played = played >= received - TOLERANCE_MS
+        if alignment.has_gaps:  # a truncation keeps a beginning, and cannot leave out the middle
+            self._replace(response, item_id, item, alignment.heard_text)
+            return
         if all_played and not alignment.is_cut:
             self._close(response, item_id, item)
             return
@@ -177,7 +180,7 @@ class PlaybackTracker:
             self._send_queue.post(correction)
 
     def _replace(self, response: Response, item_id: str, item: ResponseItem, words: str) -> None:
-        """Write down what was heard of a text. Text cannot be truncated, so its item is deleted and created again."""
+        """Write down what was heard of an item that cannot be truncated: it is deleted and created again."""
         self._write_heard(response, item_id, item, words)
         protocol = self._send_queue.protocol
         if protocol is not None and self._can_correct(response):

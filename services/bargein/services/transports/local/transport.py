@@ -8,6 +8,7 @@ There is no echo cancellation: wear headphones, or the agent hears itself.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
@@ -16,9 +17,9 @@ from typing import Any, Protocol, Self, cast
 import anyio
 from anyio.lowlevel import current_token
 
-from bargein.pipeline import Audio, Hold, Interrupt, Outlet, Pipeline, Processor, Resume
+from bargein.pipeline import Audio, Hold, Interrupt, Outlet, Pipeline, Played, Processor, Resume
 from bargein.pipeline.lowlevel import import_extra, ns
-from bargein.processors import Latency, Pacer, Resample
+from bargein.processors import DeliveredSound, Latency, Pacer, Resample
 from bargein.services.transports.frames import PeerJoined, PeerLeft
 from bargein.services.transports.transport import MayBeSilent, Peer, Transport
 
@@ -109,7 +110,8 @@ class LocalTransport(Transport):
         self.speaker = Speaker(output_rate)
         """The sound that is played. It counts what was dropped."""
         self.source = _MicrophoneReader(self)
-        pacer = Pacer(lead_ms=LEAD_MS, behind_ms=BEHIND_MS, fade_ms=0)
+        self._delivered = _SpeakerSound(self.speaker)
+        pacer = Pacer(lead_ms=LEAD_MS, behind_ms=BEHIND_MS, fade_ms=0, delivered=self._delivered)
         self.sink = Pipeline(
             MayBeSilent(),
             Resample(output_rate, channels=1),
@@ -163,6 +165,46 @@ class LocalTransport(Transport):
                 f"no sound: {error}; install PortAudio (Debian and Ubuntu: apt install libportaudio2; "
                 "macOS and Windows have it with sounddevice)"
             ) from None
+
+
+class _SpeakerSound(DeliveredSound):
+    """Plays sound on a speaker. What the device's thread has taken is delivered.
+
+    Args:
+        speaker: The speaker.
+    """
+
+    def __init__(self, speaker: Speaker) -> None:
+        super().__init__()
+        self._speaker = speaker
+        self._put = 0  # samples that the speaker has got
+        self._queue: deque[tuple[int, bool, Audio]] = (
+            deque()
+        )  # (samples put by then, had room, sound)
+
+    def play(self, frame: Audio) -> None:
+        """Play sound, if there is room for it."""
+        self.take(frame)
+        has_room = self._speaker.play(frame.samples.reshape(-1))
+        self._put += len(frame.samples) if has_room else 0
+        self._queue.append((self._put, has_room, frame))
+
+    def flush(self, epoch: float) -> None:
+        """Note that nothing waits any more."""
+        self._update()
+        self._queue.clear()
+        super().flush(epoch)
+
+    def limit(self, played: Played, *, wait: bool = True) -> Played | None:
+        """Return a report as far as it is true."""
+        self._update()
+        return super().limit(played, wait=wait)
+
+    def _update(self) -> None:
+        taken = self._put - self._speaker.waiting
+        while self._queue and self._queue[0][0] <= taken:
+            _, had_room, frame = self._queue.popleft()
+            (self.deliver if had_room else self.drop)(frame)
 
 
 class _Device(Processor):
@@ -240,8 +282,9 @@ class _SpeakerWriter(_Device):
         """Hand sound to the device's thread. Urgent frames act on its next buffer."""
         speaker = self._transport.speaker
         if isinstance(frame, Audio):
-            speaker.play(frame.samples.reshape(-1))
+            self._transport._delivered.play(frame)
         elif isinstance(frame, Interrupt):
+            self._transport._delivered.flush(frame.epoch)
             speaker.cut()
         elif isinstance(frame, Hold):
             speaker.hold()

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import anyio
 import anyio.abc
 import msgspec
 
 from bargein.pipeline import Audio, Delivery, Failure, Frame, Interrupt, Outlet, Pipeline, Played, Processor, UserText
-from bargein.processors import Commit, Latency, Pacer, Resample
+from bargein.processors import Commit, DeliveredSound, Latency, Pacer, Resample
 from bargein.services.frames import without_details
 from bargein.services.sockets import Socket, SocketClosedError
 from bargein.services.sockets.rate_limiter import RateLimiter
@@ -21,7 +22,7 @@ from bargein.services.transports.frames import PeerJoined, PeerLeft
 from bargein.services.transports.sessions import Ending, SessionLimits
 from bargein.services.transports.transport import MayBeSilent, Peer, Transport
 
-from ._message_queue import MessageQueue, QueuedMessage
+from ._message_queue import MessageQueue
 from .wire import Marked, Message, UserFrame, Wire
 
 __all__ = ["SocketStatistics", "SocketTransport"]
@@ -35,8 +36,6 @@ MAX_WAITING_MESSAGES = 2_000
 """Most messages that wait for a peer that reads slowly."""
 ACTION_COST = 10
 """Weight in the rate limit of a message on which the agent acts: it may begin an answer, or a request to a provider."""
-MAX_ITEMS = 64
-"""Number of items of which it is known how much was written."""
 LAST_MESSAGE_SECONDS = 1.0
 """Longest time that the last message may take."""
 DEADLINE_SLACK = 0.1
@@ -108,9 +107,8 @@ class SocketTransport(Transport):
         self._reading: anyio.CancelScope | None = None
         convert = () if output is None else (Resample(output[0], channels=output[1]),)
         self.source = Pipeline(_SocketReader(self), _EventForwarder(self), name="source")
-        self._delivered: dict[tuple[str, str], float] = {}  # milliseconds of each item that were written
-        self._torn: dict[tuple[str, str], None] = {}  # items whose sound has a gap
-        pacer = pacer or Pacer(chunk_ms=CHUNK_MS, fade_ms=0, delivered_ms=self._delivered_ms)
+        self._delivered = DeliveredSound()
+        pacer = pacer or Pacer(chunk_ms=CHUNK_MS, fade_ms=0, delivered=self._delivered)
         self._latency = Latency()
         self.sink = Pipeline(MayBeSilent(), *convert, pacer, self._latency, _SocketWriter(self), name="sink")
 
@@ -213,28 +211,25 @@ class SocketTransport(Transport):
         self._wake()
 
     def _put(self, frame: Frame) -> None:
-        queue, wire = self._queue, self._wire
-        if isinstance(frame, Audio):
-            ms, item = frame.ms, (frame.response_id, frame.item_id)
-            for data in wire.encode_audio(frame):
-                queue.add(data, epoch=frame.epoch, ms=ms, item=item)
-                ms = 0.0
-        else:
-            urgent = frame.delivery is Delivery.URGENT
+        queue = self._queue
+        if frame.delivery is Delivery.URGENT:
             if isinstance(frame, Interrupt):
                 queue.flush(frame.epoch)
-            for data in wire.encode_event(frame):
-                if urgent:
-                    queue.add_urgent(data)
-                else:
-                    queue.add(data, epoch=frame.epoch)
-            if queue.overfull:
-                self.leave(f"{len(queue)} messages waited for it", code=1008)
+                self._delivered.flush(frame.epoch)
+            for data in self._wire.encode_event(frame):
+                queue.add_urgent(data)
+        else:
+            if isinstance(frame, Audio):
+                self._delivered.take(frame)
+            queue.add(frame)
+        if queue.overfull:
+            self.leave(f"{len(queue)} messages waited for it", code=1008)
         self._wake()
 
     def _wake(self) -> None:
         if self.left is not None:
             self._queue.clear()  # all but the answers to wrong messages, which say why it has to go
+            self._delivered.flush(math.inf)
         if self._waits:
             self._changed.set()
 
@@ -265,25 +260,34 @@ class SocketTransport(Transport):
                 scope.deadline = now + slow
             self._sending = True
             try:
-                await socket.send(message.data)
+                for data in self._encode(message.data):
+                    if message.epoch < queue.epoch:
+                        break  # an interrupt came between two messages of the frame
+                    await socket.send(data)
+                    self._sent += 1
             except SocketClosedError as error:
                 self._lose(error)
                 return
             self._sending = False
-            self._sent += 1
             self._written_at = now
-            if message.ms and message.item not in self._torn:
-                self._delivered[message.item] = self._delivered.get(message.item, 0.0) + message.ms
-                _forget_oldest(self._delivered)
+            if isinstance(message.data, Audio):
+                self._delivered.deliver(message.data)
 
-    def _on_drop(self, message: QueuedMessage) -> None:
-        """Note that an item has a gap. Sound of the item after the gap does not count as heard."""
-        self._torn[message.item] = None
-        _forget_oldest(self._torn)
+    def _encode(self, data: Message | Frame) -> Iterable[Message]:
+        """Return the messages of what has waited. They are made at the last moment, so a wire knows what left."""
+        if isinstance(data, Audio):
+            return self._wire.encode_audio(data)
+        return self._wire.encode_event(data) if isinstance(data, Frame) else (data,)
 
-    def _delivered_ms(self, response_id: str, item_id: str) -> float:
-        """Return how much of an item was written without a gap, in milliseconds: no more counts as heard."""
-        return self._delivered.get((response_id, item_id), 0.0)
+    def _on_drop(self, frame: Audio) -> None:
+        """Note that the peer will have a gap in this sound."""
+        self._wire.skip_audio(frame)
+        self._delivered.drop(frame)
+
+    def _report_played(self, frame: Frame) -> Iterator[Played]:
+        """Yield what the peer has confirmed as played, with the gaps."""
+        for played in self._wire.report_played(frame):
+            yield self._delivered.add_gaps(played)
 
     # The end --------------------------------------------------------------------------------------------------------
 
@@ -307,14 +311,9 @@ class SocketTransport(Transport):
             self._queue.add_urgent(data)
             with anyio.move_on_after(LAST_MESSAGE_SECONDS), suppress(SocketClosedError):
                 while (message := self._queue.pop()) is not None:
-                    await self._socket.send(message.data)
+                    for each in self._encode(message.data):
+                        await self._socket.send(each)
         await self._socket.close(code, reason)
-
-
-def _forget_oldest(items: dict[tuple[str, str], Any]) -> None:
-    """Bound a table of items. No more reports come for items that are long past."""
-    if len(items) > MAX_ITEMS:
-        del items[next(iter(items))]
 
 
 _CLOSE_CODES: dict[Ending, tuple[int, str]] = {
@@ -386,5 +385,6 @@ class _SocketWriter(Processor):
 
     def process(self, frame: Audio | SinkEvent | Marked) -> Iterator[Played]:
         """Queue the frame's messages, and report what the peer has confirmed as played."""
-        self._transport._put(frame)
-        yield from self._transport._wire.report_played(frame)
+        if not isinstance(frame, Marked):
+            self._transport._put(frame)
+        yield from self._transport._report_played(frame)

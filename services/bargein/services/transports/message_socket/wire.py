@@ -40,10 +40,16 @@ class Wire(Protocol):
         """
 
     def encode_audio(self, frame: Audio) -> Iterable[Message]:
-        """Return the messages that carry this sound."""
+        """Return the messages that carry this sound. They are sent at once."""
+
+    def skip_audio(self, frame: Audio) -> None:
+        """Note sound that is never sent, because the peer does not keep up."""
 
     def encode_event(self, frame: Frame) -> Iterable[Message]:
-        """Return the messages for any other frame; nothing for a frame that has none."""
+        """Return the messages for any other frame; nothing for a frame that has none.
+
+        It is called when the sound before the frame has been sent; for urgent frames at once.
+        """
 
     def report_played(self, frame: Frame) -> Iterable[Played]:
         """Return how much sound the peer has confirmed as played. Called with every frame, after its messages."""
