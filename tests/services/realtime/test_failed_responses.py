@@ -11,6 +11,7 @@ import pytest
 from bargein.pipeline import Failure, ResponseEnded, ResponseStarted, UserText
 from bargein.pipeline.testing import Harness
 from bargein.processors import Pacer, Spoken
+from bargein.services.dead_air import CONTINUE
 from bargein.services.frames import Connected
 from bargein.services.realtime._dialogue.replies import RETRY_SECONDS
 
@@ -41,7 +42,7 @@ class Failing(Peer):
         if self._speaks:
             ids = {"response_id": f"f{number}", "item_id": f"i{number}"}
             await self.send("response.output_audio_transcript.delta", delta="Well", **ids)
-            await self.send("response.output_audio.delta", delta=base64.b64encode(bytes(9600)).decode(), **ids)
+            await self.send("response.output_audio.delta", delta=base64.b64encode(bytes(48_000)).decode(), **ids)
         details = {"id": f"f{number}", "status": "failed", "status_details": self.details, "metadata": metadata}
         await self.send("response.done", response=details)
         return True
@@ -83,15 +84,18 @@ async def test_failed_response_is_given_up() -> None:
         await harness.session.cancel()
 
 
-async def test_begun_response_is_not_repeated() -> None:
-    """A response that fails after some of it was sent is reported, and not repeated."""
+async def test_begun_response_is_continued() -> None:
+    """A response that fails after some of it was heard is reported. The model is asked for the rest, once."""
     peer = Failing(1, speaks=True)
     async with session(peer) as harness:
         await harness.next(Connected)
         await harness.send(UserText("hello"))
         await harness.next(Failure)
         await anyio.sleep(60)
-        assert len(peer.of("response.create")) == 1
+        first, rest = [each["response"].get("instructions", "") for each in peer.of("response.create")]
+        assert not first
+        assert rest == CONTINUE
+        assert harness.of(ResponseEnded)[-1].outcome == "completed"
         await harness.session.cancel()
 
 

@@ -25,15 +25,13 @@ from bargein.services.history import Picture
 from bargein.services.tools import ToolRunner
 
 from ._configuration import Configuration
-from ._dialogue import Dialogue, Request
+from ._dialogue import SAY_EXACTLY, Dialogue, Request
 from .profile import Profile
 
 __all__ = ["InputFrames"]
 
 COMMIT_SILENCE_MS = 1000
 """Silence after a `Commit` where the provider finds the end of a turn itself: it waits for at least half a second."""
-SAY_EXACTLY = 'Say exactly the following, word for word, and nothing else: "{}"'
-"""Instructions that stand for a `Say`, for models that cannot be made to say given words."""
 GO_ON = "Please go on."
 """What prompts a model to answer now, if it cannot be asked for a response."""
 
@@ -147,6 +145,7 @@ class InputFrames:
         self._dialogue.respond(Request(Respond()))
 
     def _on_speech(self, frame: SpeechStarted | SpeechStopped) -> None:
+        self._dialogue.dead_air.on_speech(frame)
         self._dialogue.emit(frame)
         started = self._dialogue.input.detector_hears_speech = isinstance(frame, SpeechStarted)
         # A provider that detects speech itself must not be told of it by another detector.
@@ -210,12 +209,13 @@ class InputFrames:
         self._dialogue.tools.on_result(frame)
 
     def _on_played(self, frame: Played) -> None:
-        self._dialogue.playback.on_played(frame)
+        self._dialogue.on_played(frame)
 
     def _on_heard(self, frame: Heard) -> None:
         self._dialogue.playback.on_heard(frame)
 
     def _on_agent_activity(self, frame: AgentActivity) -> None:
+        self._dialogue.dead_air.on_activity(frame)
         self._dialogue.playback.has_voice_below = True  # only `Spoken` sends this frame
 
     def _on_interrupt(self, frame: Interrupt) -> None:

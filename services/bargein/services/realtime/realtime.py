@@ -25,7 +25,9 @@ from bargein.pipeline import (
     ToolResult,
 )
 from bargein.pipeline.graph import SessionOptions
+from bargein.pipeline.lowlevel import check_positive
 from bargein.services.brain import Greeting, greeting_frame
+from bargein.services.dead_air import DEAD_AIR_SECONDS, WAIT_REPLY
 from bargein.services.history import History, HistoryStatistics
 from bargein.services.sockets import Endpoint, Socket, dial
 from bargein.services.tools import Toolbox, ToolLike, ToolRunner
@@ -80,6 +82,9 @@ class Realtime(Processor):
         buffer_seconds: How much audio of a reply may wait for room in the graph, in seconds.
         connect: Opens a socket.
         resume: Handle of a session of before, from `resumption`; empty for a new session.
+        dead_air_seconds: Maximum silence while the user waits for an answer, in seconds. Before it is over, the answer is
+            asked for again, `wait_reply` is said, or a `Failure` reports the silence. Infinite: no limit.
+        wait_reply: What is said while a tool keeps the user waiting, if the provider can speak then. Empty: nothing.
 
     Raises:
         ValueError: An option is invalid.
@@ -103,6 +108,8 @@ class Realtime(Processor):
         buffer_seconds: float = 300.0,
         connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]] = dial,
         resume: str = "",
+        dead_air_seconds: float = DEAD_AIR_SECONDS,
+        wait_reply: str = WAIT_REPLY,
     ) -> None:
         name = type(self).__name__
         if not (math.isfinite(fps) and fps > 0):
@@ -123,6 +130,11 @@ class Realtime(Processor):
         """What the provider can do."""
         self.fps = fps
         """Maximum number of pictures of a video that are sent a second."""
+        check_positive(name, infinite=True, dead_air_seconds=dead_air_seconds)
+        self.dead_air_seconds = dead_air_seconds
+        """Maximum silence while the user waits for an answer, in seconds."""
+        self.wait_reply = wait_reply
+        """What is said while a tool keeps the user waiting."""
         self.reconnect = reconnect or ReconnectPolicy()
         self.history = History() if history is None else history
         """The conversation, as it was heard. Another brain that gets it continues the conversation."""
@@ -202,7 +214,7 @@ class Realtime(Processor):
             frame: The report of the sink.
         """
         if self._dialogue is not None:
-            self._dialogue.playback.on_played(frame)
+            self._dialogue.on_played(frame)
 
     def adapters(self) -> tuple[Processor, ...]:
         """Return what converts audio of any rate and any picture for the provider."""
@@ -245,6 +257,8 @@ class Realtime(Processor):
             speaks=self.settings.output == "audio",
             estimate_played=lambda *item: None if self.estimate_played is None else self.estimate_played(*item),
             resume_handle=self._resume,
+            dead_air_seconds=self.dead_air_seconds,
+            wait_reply=self.wait_reply,
         )
         frames = InputFrames(
             dialogue,
@@ -299,7 +313,9 @@ class Realtime(Processor):
         """Act when it is time: on reports of playback and audio that do not come, and on responses that have failed."""
         while True:
             pause_at = dialogue.input.audio_at + PAUSE_SECONDS
-            deadline = min(dialogue.playback.next_deadline(), pause_at, dialogue.retry_at)
+            deadline = min(
+                dialogue.playback.next_deadline(), pause_at, dialogue.retry_at, dialogue.silence.deadline
+            )
             if deadline == math.inf:
                 await dialogue.deadlines_changed.wait()
                 continue
@@ -308,6 +324,7 @@ class Realtime(Processor):
             dialogue.playback.check_deadlines()
             if anyio.current_time() >= dialogue.retry_at:
                 dialogue.replies.retry()
+            dialogue.silence.check()
             if anyio.current_time() >= dialogue.input.audio_at + PAUSE_SECONDS:
                 dialogue.input.pause()
 

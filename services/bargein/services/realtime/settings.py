@@ -60,6 +60,10 @@ class DriverOptions(TypedDict, total=False):
     """The agent's first words: the words, or a `Say` or `Respond`; None for nothing."""
     resume: str
     """The handle of an earlier session that is to be taken up, where the provider supports it."""
+    dead_air_seconds: float
+    """Maximum silence while the user waits for an answer, in seconds. Default 5; infinite for no limit."""
+    wait_reply: str
+    """What is said while a tool keeps the user waiting, where the provider can speak then. Empty: nothing."""
 
 
 def driver_options(options: Mapping[str, object]) -> DriverOptions:

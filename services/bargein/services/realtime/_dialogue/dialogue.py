@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio
 
-from bargein.pipeline import Failure, Outlet, SpeechStarted, SpeechStopped, ToolCall, Transcript, Usage
+from bargein.pipeline import Failure, Outlet, Played, SpeechStarted, SpeechStopped, ToolCall, Transcript, Usage
 from bargein.services.frames import Connected, OutOfBand, RateLimits, Respond, Say
 from bargein.services.history import Entry, History
 from bargein.services.realtime import events
@@ -21,6 +21,7 @@ from bargein.services.realtime.settings import Settings
 
 from .replies import Replies
 from .requests import AnswerAction, Request
+from .silence import SilenceBreaker
 from .state import DialogueState
 from .tool_exchange import ToolExchange
 
@@ -43,6 +44,8 @@ class Dialogue(DialogueState):
         speaks: The model has a voice. If not, it only writes.
         estimate_played: Returns how much of an item was played by now, see `PlaybackTracker`.
         resume_handle: Takes up a session of before; empty for a new one.
+        dead_air_seconds: Maximum silence while the user waits for an answer, in seconds.
+        wait_reply: What is said while a tool keeps the user waiting. Empty: nothing.
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class Dialogue(DialogueState):
         speaks: bool = True,
         estimate_played: Callable[[str, str], float | None] = lambda response_id, item_id: None,
         resume_handle: str = "",
+        dead_air_seconds: float = math.inf,
+        wait_reply: str = "",
     ) -> None:
         super().__init__(
             out=out,
@@ -69,11 +74,12 @@ class Dialogue(DialogueState):
             buffer_seconds=buffer_seconds,
             speaks=speaks,
             estimate_played=estimate_played,
+            settings=settings,
+            dead_air_seconds=dead_air_seconds,
         )
         self.replies = Replies(self)
         self.tools = ToolExchange(self, self.replies, run_tool, cancel_tool)
-        self.settings = settings
-        """What the session should be configured with."""
+        self.silence = SilenceBreaker(self, self.replies, wait_reply)
         self.session_id = ""
         """The session's id at the provider; empty before the first."""
         self.resume_handle = resume_handle
@@ -183,6 +189,7 @@ class Dialogue(DialogueState):
         # No later session reports the end of speech that began in this one.
         if self.input.provider_hears_speech:
             self.input.provider_hears_speech = False
+            self.dead_air.on_speech(SpeechStopped())
             self.emit(SpeechStopped())
         if request is not None and request.by_commit:
             if resends_audio:
@@ -204,6 +211,7 @@ class Dialogue(DialogueState):
         for name in sorted(self._out_of_band):
             self.emit(OutOfBand(name=name, text="", reason=reason))
         self._out_of_band.clear()
+        self.dead_air.on_sign()  # the user's application is told of it
         self.wake()
 
     def _on_ready(self, event: events.SessionReady) -> None:
@@ -282,7 +290,9 @@ class Dialogue(DialogueState):
 
     def _on_speech_began(self, event: events.SpeechBegan) -> None:
         self.input.provider_hears_speech = True
-        self.emit(SpeechStarted(item_id=event.item_id, pts=self.send_queue.pts(event.ms)))
+        started = SpeechStarted(item_id=event.item_id, pts=self.send_queue.pts(event.ms))
+        self.dead_air.on_speech(started)
+        self.emit(started)
         # The turn goes on, so the answer that was announced for its first part will not come. This comes before the
         # interrupt, which would otherwise keep it expected.
         if event.interrupts:
@@ -291,7 +301,9 @@ class Dialogue(DialogueState):
 
     def _on_speech_over(self, event: events.SpeechOver) -> None:
         self.input.provider_hears_speech = False
-        self.emit(SpeechStopped(item_id=event.item_id, pts=self.send_queue.pts(event.ms)))
+        stopped = SpeechStopped(item_id=event.item_id, pts=self.send_queue.pts(event.ms))
+        self.dead_air.on_speech(stopped)
+        self.emit(stopped)
 
     def _on_interrupted(self, event: events.Interrupted) -> None:
         # By its id: a late event about an earlier response must not interrupt the present one.
@@ -303,6 +315,7 @@ class Dialogue(DialogueState):
         self.history.begin(event.item_id)
         if event.answered:
             self.requests.expect()
+            self.dead_air.ask()
 
     def _on_transcribed(self, event: events.Transcribed) -> None:
         if self.input.is_outdated(event):
@@ -310,8 +323,20 @@ class Dialogue(DialogueState):
         if event.final:
             # The audio is in the history now, as words. A new connection need not hear it again.
             self.send_queue.acknowledge()
+        if event.final and event.text.strip():
+            self._on_words()
         self.history.user(event.text, event.item_id)
         self.emit(Transcript(event.text, item_id=event.item_id, final=event.final))
+
+    def _on_words(self) -> None:
+        """Note that the user has said something, if no other event of the provider shows the end of a turn.
+
+        Such a provider may send the words after its answer has begun. So they are a question only a while after that.
+        """
+        profile, quiet_since = self.profile, self.replies.began_at + self.dead_air.seconds
+        reports_turns = profile is None or profile.emits_speech_events
+        if not (reports_turns or self.requests.is_due or self.dead_air.open) and anyio.current_time() > quiet_since:
+            self.dead_air.ask()
 
     def _on_usage(self, event: events.UsageReported) -> None:
         self.emit(Usage(response_id=event.response_id, **event.usage))
@@ -322,6 +347,11 @@ class Dialogue(DialogueState):
 
     # Requests of the application ----------------------------------------------------------------------------------
 
+    def on_played(self, frame: Played) -> None:
+        """Take the report of a player."""
+        self.dead_air.on_played(frame)
+        self.playback.on_played(frame)
+
     def commit(self) -> None:
         """End the user's turn, and request an answer."""
         self.input.commit()
@@ -329,12 +359,14 @@ class Dialogue(DialogueState):
 
     def respond(self, request: Request) -> None:
         """Request a response, now or as soon as possible. Several requests become one."""
+        self.dead_air.ask()
         self.requests.want(request)
         self.replies.send_request()
 
     def say(self, frame: Say) -> None:
         """Make the model speak these words exactly, after the response that is being made, one `Say` after the
         other."""
+        self.dead_air.ask()
         self.requests.say(frame)
         self.replies.send_request()
 

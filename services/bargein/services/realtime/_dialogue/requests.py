@@ -210,9 +210,13 @@ class Requests:
             self._sayings.popleft()
         else:
             self._wanted = None
+        self.send(request)
+        return request
+
+    def send(self, request: Request) -> None:
+        """Count a request as sent that does not wait for others."""
         self._sent, self._sent_id = request, None
         self._step(AnswerEvent.SENT)
-        return request
 
     def name(self, request_id: str | None) -> None:
         """Note the id of the request that was sent; None if responses do not name it."""

@@ -87,6 +87,16 @@ class Response:
         return self.outlet is None or self.outlet.stale
 
     @property
+    def has_output(self) -> bool:
+        """Some sound or text of it has come."""
+        return any(item.sample_count or item.has_text for item in self.items.values())
+
+    @property
+    def is_complete(self) -> bool:
+        """All its sound and text has come, but perhaps not the message that it is over."""
+        return self.has_output and all(item.text_is_final for item in self.items.values())
+
+    @property
     def is_wanted(self) -> bool:
         """Whether more of it may come, and is wanted."""
         return self.active and not self.dropped
