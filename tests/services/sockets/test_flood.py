@@ -15,7 +15,7 @@ import trustme
 from anyio.streams.tls import TLSStream
 
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError, dial, listen
-from bargein.services.sockets.message_rate import CONTROLS_BURST
+from bargein.services.sockets.rate_limiter import CONTROLS_BURST
 from bargein.services.sockets.read_gate import READ_BYTES
 
 PING = b"\x89\x80\0\0\0\0"

@@ -9,7 +9,8 @@ The first class below extends `uvicorn.protocols.http.h11_impl.H11Protocol` and 
 `cycle.response_complete`, `loop` and `transport` and its method `handle_websocket_upgrade`. They are there in uvicorn
 0.35 to 0.54; `tests/services/server/test_connections.py` fails when silent connections are no longer closed. The second
 one extends `WebSocketsSansIOProtocol` of the same versions and relies on its `handle_ping`, `handle_pong`,
-`handle_parser_exception`, `conn`, `close_sent` and `handshake_complete`; `tests/attacks` fails when pings are no longer counted.
+`handle_parser_exception`, `conn`, `close_sent` and `handshake_complete`; `tests/attacks` fails when pings are no longer
+counted.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import importlib
 from typing import Any
 
 from bargein.pipeline.lowlevel import import_extra
-from bargein.services.sockets.message_rate import TOO_MANY_PINGS, control_rate
+from bargein.services.sockets.rate_limiter import TOO_MANY_PINGS, control_rate
 from bargein.services.sockets.read_gate import read_in_pieces
 
 __all__ = ["default_max_connections", "make_protocol", "make_websocket_protocol"]

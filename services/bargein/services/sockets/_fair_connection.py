@@ -16,7 +16,7 @@ from typing import Any
 
 import anyio
 
-from .message_rate import TOO_MANY_PINGS, control_rate
+from .rate_limiter import TOO_MANY_PINGS, control_rate
 from .read_gate import READ_BYTES, read_in_pieces
 
 __all__ = ["fair_connection"]

@@ -17,7 +17,7 @@ from bargein.pipeline import Failure, Frame, Graph, Pipeline, Processor, Session
 from bargein.processors import BargeInLatency, TurnLatency
 from bargein.processors.observe.watch import Watch
 from bargein.services.brain import find_brains
-from bargein.services.sockets.message_rate import DEFAULT_MESSAGES_PER_SECOND
+from bargein.services.sockets.rate_limiter import DEFAULT_MESSAGES_PER_SECOND
 
 from ._resumption import ResumptionStore
 from .transport import Transport

@@ -15,7 +15,7 @@ from bargein.pipeline import Audio, Delivery, Failure, Frame, Interrupt, Outlet,
 from bargein.processors import Commit, Latency, Pacer, Resample
 from bargein.services.frames import without_details
 from bargein.services.sockets import Socket, SocketClosedError
-from bargein.services.sockets.message_rate import MessageRate
+from bargein.services.sockets.rate_limiter import MessageRate
 from bargein.services.transports.control import ControlError, Finish, SinkEvent, SourceEvent
 from bargein.services.transports.frames import PeerJoined, PeerLeft
 from bargein.services.transports.sessions import Ending, SessionLimits

@@ -33,7 +33,7 @@ from bargein.processors import Commit, Latency
 from bargein.services.frames import without_details
 from bargein.services.media.voice_receiver import VoiceReceiver
 from bargein.services.media.voice_sender import VoiceSender
-from bargein.services.sockets.message_rate import MessageRate
+from bargein.services.sockets.rate_limiter import MessageRate
 from bargein.services.transports import control
 from bargein.services.transports.frames import PeerJoined, PeerLeft
 from bargein.services.transports.sessions import SessionLimits

@@ -24,7 +24,7 @@ from bargein.services.providers.openai.server._core.session import ServerSession
 from bargein.services.providers.openai.server._core.state import Event
 from bargein.services.providers.openai.server_language import ServerLanguage
 from bargein.services.sockets import Socket, SocketClosedError
-from bargein.services.sockets.message_rate import DEFAULT_MESSAGES_PER_SECOND, MessageRate
+from bargein.services.sockets.rate_limiter import DEFAULT_MESSAGES_PER_SECOND, MessageRate
 
 from ._faults import FaultInjector, Faults
 
