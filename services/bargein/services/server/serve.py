@@ -26,7 +26,7 @@ from bargein.services.sockets.addresses import is_loopback_host
 from bargein.services.transports import BuildAgent, SessionLimits, Sessions, drain_on_signal
 from bargein.services.transports.websocket import Authorize
 
-from ._connections import default_max_connections, make_protocol
+from ._connections import default_max_connections, make_protocol, make_websocket_protocol
 from .app import make_app
 from .metrics import Metrics
 
@@ -277,7 +277,8 @@ def _uvicorn_server(app: Starlette, limits: SessionLimits, certificate: FilePath
     config = uvicorn.Config(
         app,
         http=protocol,
-        log_level="warning",
+        ws=make_websocket_protocol(),
+        log_level="error",  # its warnings are about what strangers send, a line for each
         lifespan="off",
         access_log=False,
         ws_max_size=limits.max_message_bytes,

@@ -17,6 +17,7 @@ from bargein.pipeline import Failure, Frame, Graph, Pipeline, Processor, Session
 from bargein.processors import BargeInLatency, TurnLatency
 from bargein.processors.observe.watch import Watch
 from bargein.services.brain import Brain, find_brains
+from bargein.services.sockets.rate_limiter import DEFAULT_MESSAGES_PER_SECOND
 
 from ._resumption import ResumptionStore
 from .transport import Transport
@@ -66,10 +67,10 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Time from the connection to the peer's first message, or to a WebRTC connection, in seconds."""
     max_message_bytes: int = 1 << 20
     """Largest message that a peer may send, in bytes."""
-    max_messages_per_second: float = 400.0
-    """Messages that a peer on a socket may send in a second, sound included. A typed text, a commit or an interrupt
-    counts as 10, since the agent acts on it. More are read later, so that one peer does not slow down the others. A
-    quarter of this number may come at once."""
+    max_messages_per_second: float = DEFAULT_MESSAGES_PER_SECOND
+    """Messages that a peer may send in a second, sound included. A typed text, a commit or an interrupt counts as 10,
+    since the agent acts on it. More are read later, so that one peer does not slow down the others. A quarter of this
+    number may come at once. Over WebRTC the datagrams have the same limit, or four times as much with a camera."""
     slow_seconds: float = 10.0
     """Time that a peer may take to read one message, in seconds. After it, the peer counts as gone."""
     max_wrong_messages: int = 10

@@ -197,7 +197,7 @@ async def test_an_ice_restart_keeps_the_session() -> None:
         await peer.join(server)
         peer.send('{"type": "text", "text": "?"}')
         await until(lambda: peer.loud_since(0))
-        path = Path(peer.ice, [])
+        path = Path(peer.ice, [], 400)
         for fragment in (False, True):
             before = peer.ice._connection
             await path.renew()

@@ -16,7 +16,7 @@ from bargein.pipeline import Audio, Delivery, Failure, Frame, Interrupt, Outlet,
 from bargein.processors import Commit, DeliveredSound, Latency, Pacer, Resample
 from bargein.services.frames import without_details
 from bargein.services.sockets import Socket, SocketClosedError
-from bargein.services.sockets.rate_limiter import RateLimiter
+from bargein.services.sockets.rate_limiter import MessageRate
 from bargein.services.transports.control import ControlError, Finish, SinkEvent, SourceEvent
 from bargein.services.transports.frames import PeerJoined, PeerLeft
 from bargein.services.transports.sessions import Ending, SessionLimits
@@ -34,8 +34,6 @@ CHUNK_MS = 40.0
 one."""
 MAX_WAITING_MESSAGES = 2_000
 """Most messages that wait for a peer that reads slowly."""
-ACTION_COST = 10
-"""Weight in the rate limit of a message on which the agent acts: it may begin an answer, or a request to a provider."""
 LAST_MESSAGE_SECONDS = 1.0
 """Longest time that the last message may take."""
 DEADLINE_SLACK = 0.1
@@ -98,8 +96,7 @@ class SocketTransport(Transport):
         self._queue = MessageQueue(
             max_audio_ms=MAX_WAITING_AUDIO_MS, max_messages=MAX_WAITING_MESSAGES, on_drop=self._on_drop
         )
-        per_second = self.limits.max_messages_per_second
-        self._rate = RateLimiter(per_second, per_second / 4)
+        self._rate = MessageRate(self.limits.max_messages_per_second)
         self._received = self._sent = self._wrong = 0
         self._written_at = 0.0  # when a message was written last
         self._changed = anyio.Event()
@@ -149,25 +146,24 @@ class SocketTransport(Transport):
             if now + (1 - DEADLINE_SLACK) * idle > scope.deadline:
                 scope.deadline = now + idle
             self._received += 1
-            if wait := self._rate.take(now, self._handle(data, out)):
+            if wait := self._rate.take(now, action=self._handle(data, out)):
                 await anyio.sleep(wait)  # what the peer sends meanwhile waits in its own buffers
 
-    def _handle(self, data: Message, out: Outlet[UserFrame]) -> int:
-        """Send the frame of a message to the graph. Return the weight of the message in the rate limit."""
-        cost = 1
+    def _handle(self, data: Message, out: Outlet[UserFrame]) -> bool:
+        """Send the frame of a message to the graph. Return whether the agent acts on it."""
+        action = False
         if len(data) > self.limits.max_message_bytes:
             self.leave(f"a message of {len(data)} is longer than {self.limits.max_message_bytes} bytes", code=1009)
-            return cost
+            return action
         try:
             for each in self._wire.decode(data):
                 if isinstance(each, Finish):
                     self.leave(each.reason or "said goodbye", clean=True)
-                    return cost
+                    return action
                 if isinstance(each, Frame) and (frame := self._filter(each)) is not None:
                     if isinstance(frame, UserText):
                         self._latency.note_question()
-                    if isinstance(frame, UserText | Commit | Interrupt):
-                        cost = ACTION_COST
+                    action = action or isinstance(frame, UserText | Commit | Interrupt)
                     out.offer(frame)
         except ControlError as error:
             self._wrong += 1
@@ -176,7 +172,7 @@ class SocketTransport(Transport):
                 self._wake()
             if self._wrong > self.limits.max_wrong_messages:
                 self.leave(f"{self._wrong} of its messages were wrong", code=1008)
-        return cost
+        return action
 
     def _filter(self, frame: Frame) -> UserFrame | None:
         """Return the frame to pass on for one that came; None to drop it. A client overrides this."""

@@ -51,6 +51,8 @@ log = logging.getLogger("bargein.webrtc")
 
 CHANNEL_LABEL = "bargein"
 """The label of the data channel that carries messages, where a peer opens several."""
+CAMERA_SHARE = 4
+"""How many times as many datagrams a peer may send if it may have a camera. 1,600 a second are about 15 Mbit/s."""
 GOODBYE_SECONDS = 0.5
 """Longest time that the last message may take."""
 RESTART_SECONDS = 30.0
@@ -133,8 +135,9 @@ class RtcConnection:
         offer, later = split_named_candidates(limit_candidates(offer, self._candidates, MAX_CANDIDATES))
         await pc.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         if self._path is None:
-            bound_datagrams(self._dtls.transport._connection)  # ICE begins below, with the answer
-            self._path = Path(self._dtls.transport, self._servers)
+            rate = self._transport.limits.max_messages_per_second * (CAMERA_SHARE if self._video_fps else 1)
+            bound_datagrams(self._dtls.transport._connection, rate)  # ICE begins below, with the answer
+            self._path = Path(self._dtls.transport, self._servers, rate)
         self.username = username
         self._transport.deaf = self._audio is None
         for transceiver in pc.getTransceivers():

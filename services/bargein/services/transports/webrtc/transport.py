@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from typing import Protocol, Self
 
@@ -32,6 +33,7 @@ from bargein.processors import Commit, Latency
 from bargein.services.frames import without_details
 from bargein.services.media.voice_receiver import VoiceReceiver
 from bargein.services.media.voice_sender import VoiceSender
+from bargein.services.sockets.rate_limiter import MessageRate
 from bargein.services.transports import control
 from bargein.services.transports.frames import PeerJoined, PeerLeft
 from bargein.services.transports.sessions import SessionLimits
@@ -53,6 +55,8 @@ STEP_SECONDS = 0.02
 """How often the sink looks whether there is room again, or all has been played."""
 SINK_CAPACITY = 1500
 """Frames that may wait for the sink, as for a `Pacer`: a model is far ahead of its listener."""
+MAX_UNREAD_MESSAGES = 2_000
+"""Messages of the peer that may wait to be read, because it sends more than it may."""
 MAX_UNREAD_BYTES = 1 << 20
 """Bytes of messages that may wait for a peer that does not read them."""
 
@@ -126,6 +130,10 @@ class WebRtcTransport(Transport):
         """The connection, once there is one."""
         self._dropped = self._unsent = self._wrong = 0
         self._arrived: deque[Frame] = deque()
+        self._unread: deque[str | bytes] = deque()  # messages of the data channel
+        self._unread_bytes = 0
+        self._rate = MessageRate(limits.max_messages_per_second)
+        self._next_message_at = 0.0
         self._wake = anyio.Event()
         self._left: PeerLeft | None = None
         self._connected = anyio.Event()
@@ -173,8 +181,23 @@ class WebRtcTransport(Transport):
         self._dropped += 1
 
     def on_message(self, data: str | bytes) -> None:
-        """Take a message of the data channel."""
+        """Take a message of the data channel. It is read when the rate allows it."""
         self._heard_at = anyio.current_time()
+        self._unread.append(data)
+        self._unread_bytes += len(data)
+        if len(self._unread) > MAX_UNREAD_MESSAGES or self._unread_bytes > 4 * self.limits.max_message_bytes:
+            self.leave(f"it sent more than {self.limits.max_messages_per_second:g} messages a second", clean=False)
+        self._wake.set()
+
+    def _read_messages(self) -> None:
+        """Read the messages that the rate allows."""
+        while self._unread and self._left is None and (now := anyio.current_time()) >= self._next_message_at:
+            data = self._unread.popleft()
+            self._unread_bytes -= len(data)
+            self._next_message_at = now + self._rate.take(now, action=self._read_message(data))
+
+    def _read_message(self, data: str | bytes) -> bool:
+        """Read a message. Return whether the agent acts on it."""
         try:
             if len(data) > self.limits.max_message_bytes:
                 raise control.ControlError(
@@ -186,11 +209,12 @@ class WebRtcTransport(Transport):
             self.send(control.encode_error(error))
             if self._wrong > self.limits.max_wrong_messages:
                 self.leave("it sent too many wrong messages", clean=False)
-            return
+            return False
         if isinstance(message, control.Finish):
             self.leave(message.reason or "it said goodbye", clean=True, goodbye=True)
         elif isinstance(message, Frame):  # a `start` repeats what the offer has said
             self.on_frame(message)
+        return isinstance(message, UserText | Commit | Interrupt)
 
     def on_pull(self, now: float) -> None:
         """Note that the RTP sender has taken a packet of the voice, at this time in seconds."""
@@ -242,6 +266,7 @@ class WebRtcTransport(Transport):
         self._heard_at = checked = anyio.current_time()
         packets = 0
         while True:
+            self._read_messages()
             while self._arrived:
                 frame = self._arrived.popleft()
                 assert isinstance(frame, PeerFrame | Video)
@@ -249,7 +274,8 @@ class WebRtcTransport(Transport):
             if self._left is not None:
                 return
             self._wake = anyio.Event()
-            with anyio.move_on_after(QUIET_MS / 1000):
+            until_next = self._next_message_at - anyio.current_time() if self._unread else math.inf
+            with anyio.move_on_after(max(0.0, min(QUIET_MS / 1000, until_next))):
                 await self._wake.wait()
                 continue
             now = anyio.current_time()
