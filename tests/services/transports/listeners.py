@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -141,7 +141,7 @@ class Listener:
 
     def __init__(self, script: Script) -> None:
         self.script = script
-        self.ms: Counter[int] = Counter()
+        self.ms: defaultdict[int, float] = defaultdict(float)
         self.brain = Cascade(SpeechToText(), Mind(script.words), Voice(self.rate, script))
         self.feed = Feed(script, self.leave)
         self._began = 0.0

@@ -26,8 +26,7 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.graph import SessionOptions
 from bargein.pipeline.lowlevel import check_positive
-from bargein.services.brain import Greeting, greeting_frame
-from bargein.services.dead_air import DEAD_AIR_SECONDS, WAIT_REPLY
+from bargein.services.brain import DEAD_AIR_SECONDS, WAIT_REPLY, Greeting, greeting_frame
 from bargein.services.history import History, HistoryStatistics
 from bargein.services.sockets import Endpoint, Socket, dial
 from bargein.services.tools import Toolbox, ToolLike, ToolRunner
@@ -82,8 +81,8 @@ class Realtime(Processor):
         buffer_seconds: How much audio of a reply may wait for room in the graph, in seconds.
         connect: Opens a socket.
         resume: Handle of a session of before, from `resumption`; empty for a new session.
-        dead_air_seconds: Maximum silence while the user waits for an answer, in seconds. Before it is over, the answer is
-            asked for again, `wait_reply` is said, or a `Failure` reports the silence. Infinite: no limit.
+        dead_air_seconds: Maximum silence while the user waits for an answer, in seconds. Before it is over, the answer
+            is asked for again, `wait_reply` is said, or a `Failure` reports the silence. Infinite: no limit.
         wait_reply: What is said while a tool keeps the user waiting, if the provider can speak then. Empty: nothing.
 
     Raises:
