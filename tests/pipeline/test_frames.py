@@ -151,7 +151,7 @@ def test_scaling_saturates() -> None:
     assert loud.samples.tolist() == [32_767, -32_768, 6]
 
 
-def test_a_frame_of_ones_own_is_one_small_class() -> None:
+def test_own_frame_class() -> None:
     """A frame class may leave out the class options."""
 
     class Subtitle(Frame, frozen=True, kw_only=True):

@@ -40,8 +40,8 @@ async def test_svg_shows_what_a_session_has_counted() -> None:
     assert "0 lost" in drawn
 
 
-async def test_what_a_processor_counts_itself_is_told_when_it_is_pointed_at() -> None:
-    """Beside what it takes and gives."""
+async def test_tooltip_shows_own_counters() -> None:
+    """Beside the frames that the processor takes and sends."""
 
     class Counts(Plain):
         def statistics(self) -> str:

@@ -27,7 +27,7 @@ def fitted(frame: Video | Image, fit: FitPicture) -> tuple[Video | Image, tuple[
     return out, Pillow.open(io.BytesIO(out.data)).size
 
 
-def test_what_fits_passes() -> None:
+def test_fitting_picture_passes() -> None:
     """The very same frame, without being decoded."""
     frame = Image(encoded("jpeg"), format="jpeg")
     assert next(FitPicture(max_bytes=len(frame.data)).process(frame)) is frame
@@ -77,7 +77,7 @@ def test_wrong_options_are_refused(options: dict[str, object], match: str) -> No
         FitPicture(**options)  # type: ignore[arg-type]
 
 
-def test_a_limit_that_nothing_meets_is_an_error() -> None:
+def test_impossible_limit_is_an_error() -> None:
     """It does not try for ever."""
     with pytest.raises(ValueError, match="max_bytes=10, however small"):
         list(FitPicture(max_bytes=10).process(Video(NOISE)))

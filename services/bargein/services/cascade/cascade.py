@@ -120,8 +120,7 @@ class Cascade(Pipeline):
             fps=fps,
         )
         """The processor that answers."""
-        # Kept for `fresh`, which makes the same cascade again.
-        self._options: CascadeOptions = {
+        self._options: CascadeOptions = {  # for `fresh`, which makes the same cascade again
             "vad": vad,
             "barge_in": barge_in,
             "turns": turns,
