@@ -177,6 +177,7 @@ async def page_at(
     assert _browsers is not None, "it belongs to an event loop: use run(main)"
     browser = await _browsers.get(microphone)
     complaints: list[str] = []
+    options.setdefault("reduced_motion", "reduce")  # to paint what moves costs more than the tests do
     context = await browser.new_context(viewport={"width": width, "height": height}, **options)
     try:
         if allowed:

@@ -19,7 +19,7 @@ from bargein.pipeline.testing import joined, silence
 from bargein.processors import Commit, Resample, Spoken
 from bargein.services.providers.brains import BrainChoice
 from bargein.services.server import serve_page
-from bargein.services.transports import Transport
+from bargein.services.transports import SessionLimits, Transport
 from tests.environment import EXTENDED
 from tests.speech import RATE, errors, utterances, words
 
@@ -494,7 +494,7 @@ def test_the_transcript_can_be_saved() -> None:
 
 @WAYS
 def test_a_page_that_is_closed_ends_its_session(way: str) -> None:
-    """At once, though nobody has hung up. The page was opened with the token that it then gives."""
+    """At once, though nobody has hung up. The page gives the token and the parameters that it was opened with."""
     if way == "webrtc":
         pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
 
@@ -503,12 +503,13 @@ def test_a_page_that_is_closed_ends_its_session(way: str) -> None:
             serve_page(agent, port=0, brains=[choice()], authorize="a+b".__eq__) as server,
             page_of(server) as page,
         ):
-            await page.goto(f"{server.url}?token=a%2Bb")
+            await page.goto(f"{server.url}?token=a%2Bb&customer=42")
             await loaded(page)
             await use(page, way)
             await page.click("#talk")
             await in_call(page)
-            assert len(server.sessions.live) == 1
+            (live,) = server.sessions.live.values()
+            assert dict(live.transport.peer.params) == {"customer": "42", "brain": "weather"}
             await page.goto("about:blank")
             with anyio.fail_after(4):
                 while server.sessions.live:  # noqa: ASYNC110  # no event says so
@@ -522,7 +523,7 @@ def test_a_call_that_is_given_up_leaves_nothing() -> None:
     """Hung up while it is being opened, a dozen times: no session stays, and the next call is a good one."""
 
     async def main() -> None:
-        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
+        async with serve_page(agent, port=0, limits=SessionLimits(open_seconds=2)) as server, page_of(server) as page:
             for number in range(12):
                 way = ("webrtc", "websocket")[number % 2]
                 await page.evaluate(f"document.getElementById('transport').value = {way!r}")

@@ -149,6 +149,11 @@ class BrainSession:
         self._graph = Pipeline(Watch(self._on_failure, Failure), _FitAudio(audio_in), brain, _Below(self), inputs=Frame)
 
     @property
+    def running(self) -> tuple[Graph, Session] | None:
+        """Its graph and its session; None while it has none."""
+        return None if self._session is None else (self._graph, self._session)
+
+    @property
     def reconnecting(self) -> bool:
         """Whether it has no connection, and works on it."""
         return not all(brain.ready for brain in self._brains)

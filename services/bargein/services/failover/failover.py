@@ -10,7 +10,18 @@ from typing import Any, Literal
 import anyio
 import msgspec
 
-from bargein.pipeline import Failure, Frame, Inbox, Interrupt, Outlet, Processor, ResponseEnded, SpeechStopped
+from bargein.pipeline import (
+    Failure,
+    Frame,
+    Graph,
+    Inbox,
+    Interrupt,
+    Outlet,
+    Processor,
+    ResponseEnded,
+    Session,
+    SpeechStopped,
+)
 from bargein.pipeline.lowlevel import Wakeup, check_options, check_positive
 from bargein.services.brain import Greeting, find_brain, find_brains, greeting_frame
 from bargein.services.frames import BrainSwitched
@@ -175,6 +186,12 @@ class Failover(Processor):
     def active(self) -> str:
         """The name of the brain that has the conversation."""
         return self._candidates[self._index].name
+
+    @property
+    def running(self) -> tuple[Graph, Session] | None:
+        """The graph and the session of the brain that has the conversation, for drawing; None while it has none."""
+        run = self._candidates[self._index].run
+        return None if run is None else run.running
 
     @property
     def toolbox(self) -> Toolbox:

@@ -11,12 +11,15 @@ import msgspec
 
 from bargein.pipeline.draw import svg
 from bargein.pipeline.lowlevel import import_extra
+from bargein.services.brain import find_brains
+from bargein.services.failover import Failover
 from bargein.services.media.ice import IceServer
 from bargein.services.providers.brains import BrainChoice
 from bargein.services.sockets.handshake import bearer_token, repeated_header
 from bargein.services.sockets.origin import refuse_origin
 from bargein.services.transports import (
     ConnectionRequest,
+    LiveSession,
     RefusedError,
     Sessions,
     accept_websocket,
@@ -142,21 +145,31 @@ class App:
         if not await self._has_token(request):
             return self._refuse(401, WRONG_TOKEN)
         now = anyio.current_time()
-        return self._json(
-            [
-                {"name": name, "brain": live.transport.peer.params.get("brain", ""), "seconds": now - live.began}
-                for name, live in self._sessions.live.items()
-            ]
-        )
+        shown = []
+        for name, live in self._sessions.live.items():
+            failover = _find_failover(live)
+            shown.append(
+                {
+                    "name": name,
+                    "brain": live.transport.peer.params.get("brain", ""),
+                    "seconds": now - live.began,
+                    "inside": "" if failover is None else failover.active,
+                }
+            )
+        return self._json(shown)
 
     async def graph(self, request: Request) -> Response:
-        """Return a drawing of a session's pipeline, with its counters."""
+        """Return a drawing of a session's pipeline, with its counters; with `inside`, of the brain in its failover."""
         if not await self._has_token(request):
             return self._refuse(401, WRONG_TOKEN)
         live = self._sessions.live.get(request.query_params.get("session", ""))
-        if live is None:
+        running = None if live is None else (live.graph, live.session)
+        if live is not None and "inside" in request.query_params:
+            failover = _find_failover(live)
+            running = None if failover is None else failover.running
+        if running is None:
             return self._plain("this session does not exist\n", status_code=404, media_type="text/plain")
-        drawing = svg(live.graph, live.session.statistics())
+        drawing = svg(running[0], running[1].statistics())
         policy = {"content-security-policy": DRAWING_POLICY}
         return self._plain(drawing, media_type="image/svg+xml", headers=policy)
 
@@ -361,6 +374,11 @@ def _routes(app: App) -> list[BaseRoute]:
         WebSocketRoute("/ws", app.websocket),
         Mount("/", StaticFiles(directory=PAGE, html=True)),
     ]
+
+
+def _find_failover(live: LiveSession) -> Failover | None:
+    """Return the failover of a session, if it has one: its brain runs in a session inside, with its own graph."""
+    return next((brain for brain in find_brains(live.graph) if isinstance(brain, Failover)), None)
 
 
 def _ice_server(server: IceServer) -> dict[str, str]:
