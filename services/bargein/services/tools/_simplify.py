@@ -11,7 +11,13 @@ MAX_DEPTH: Final = 3
 """How often a type that contains itself is written out, for a provider that knows no references."""
 _DROPPED: Final = {"discriminator"}
 """Keywords that belong to OpenAPI. Their references would lead nowhere, because definitions are written out."""
-_JSON_TYPES: Final[dict[type, str]] = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+_JSON_TYPES: Final[dict[type, str]] = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+}
 
 
 def simplify(schema: Mapping[str, Any]) -> dict[str, Any]:

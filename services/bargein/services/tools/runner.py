@@ -326,4 +326,3 @@ def _cancelled_from_outside() -> bool:
 
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-

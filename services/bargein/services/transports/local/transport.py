@@ -146,9 +146,7 @@ class _SpeakerSound(DeliveredSound):
         super().__init__()
         self._speaker = speaker
         self._put = 0  # samples that the speaker has got
-        self._queue: deque[tuple[int, bool, Audio]] = (
-            deque()
-        )  # (samples put by then, had room, sound)
+        self._queue: deque[tuple[int, bool, Audio]] = deque()  # (samples put by then, had room, sound)
 
     def play(self, frame: Audio) -> None:
         """Play sound, if there is room for it."""
