@@ -112,9 +112,7 @@ GRAMMARS = {
         "https://ai.google.dev/api/caching#Schema",
         gemini,
         keywords=frozenset(
-            "type format title description nullable enum maxItems minItems properties required minProperties "
-            "maxProperties minLength maxLength pattern example anyOf propertyOrdering default items minimum "
-            "maximum".split()
+            ["type", "format", "title", "description", "nullable", "enum", "maxItems", "minItems", "properties", "required", "minProperties", "maxProperties", "minLength", "maxLength", "pattern", "example", "anyOf", "propertyOrdering", "default", "items", "minimum", "maximum"]
         ),
         names=ASCII,
         references=False,
@@ -125,8 +123,7 @@ GRAMMARS = {
         "https://ai.google.dev/gemini-api/docs/structured-output",
         gemini_json,
         keywords=frozenset(
-            "$id $defs $ref $anchor type format title description enum items prefixItems minItems maxItems minimum "
-            "maximum anyOf oneOf properties additionalProperties required".split()
+            ["$id", "$defs", "$ref", "$anchor", "type", "format", "title", "description", "enum", "items", "prefixItems", "minItems", "maxItems", "minimum", "maximum", "anyOf", "oneOf", "properties", "additionalProperties", "required"]
         ),
         not_at_the_top=COMBINED,
     ),

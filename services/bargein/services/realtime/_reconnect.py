@@ -72,11 +72,12 @@ async def keep_connected(
         hide_secrets: Callable[[str], str] = str
         if handle:
             protocol.resume(handle)
+        settings = dialogue.settings
         try:
             endpoint = await _endpoint(protocol, policy.ready_seconds)
             hide_secrets = dialogue.hide_secrets = endpoint.hide_secrets
             async with connect(endpoint) as socket:
-                dialogue.on_connecting(protocol)
+                dialogue.on_connecting(protocol, settings)
                 try:
                     connection = Connection(socket, protocol, dialogue, policy, profile)
                     ending = await connection.run()
