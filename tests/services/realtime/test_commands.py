@@ -1,4 +1,4 @@
-"""Every command in every state of the connection, with every provider: it takes effect once, or a sentence refuses it."""
+"""Every command in every state of every provider's connection: it takes effect once, or a sentence refuses it."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ async def reopening(gate: Gate, harness: Harness) -> None:
     await anyio.sleep(3)
 
 
-STATES = [connecting, opening, ready, reconnecting, reopening]
+STATES: list[Callable[[Gate, Harness], Any]] = [connecting, opening, ready, reconnecting, reopening]
 
 # Commands -------------------------------------------------------------------------------------------------------------
 
@@ -270,6 +270,9 @@ async def test_a_conversation_that_is_over_refuses_every_command(provider: Provi
             conversation.clear,
         ]
         for command in commands:
-            with anyio.fail_after(5), pytest.raises((RuntimeError, anyio.ClosedResourceError, SocketClosedError)) as caught:
+            with (
+                anyio.fail_after(5),
+                pytest.raises((RuntimeError, anyio.ClosedResourceError, SocketClosedError)) as caught,
+            ):
                 await command()
             assert str(caught.value)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]  # types-jsonschema is a package more
 import msgspec
 
 from bargein.services.cascade import Prompt
@@ -94,6 +94,10 @@ def ultravox(tool: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield each["schema"]
 
 
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split(" "))
+
+
 GRAMMARS = {
     "openai": Grammar(
         "https://platform.openai.com/docs/guides/function-calling, not strict; an array without items is refused",
@@ -111,8 +115,10 @@ GRAMMARS = {
     "gemini": Grammar(
         "https://ai.google.dev/api/caching#Schema",
         gemini,
-        keywords=frozenset(
-            ["type", "format", "title", "description", "nullable", "enum", "maxItems", "minItems", "properties", "required", "minProperties", "maxProperties", "minLength", "maxLength", "pattern", "example", "anyOf", "propertyOrdering", "default", "items", "minimum", "maximum"]
+        keywords=_words(
+            "type format title description nullable enum maxItems minItems properties required "
+            "minProperties maxProperties minLength maxLength pattern example anyOf "
+            "propertyOrdering default items minimum maximum"
         ),
         names=ASCII,
         references=False,
@@ -122,8 +128,9 @@ GRAMMARS = {
     "gemini, as JSON schema": Grammar(
         "https://ai.google.dev/gemini-api/docs/structured-output",
         gemini_json,
-        keywords=frozenset(
-            ["$id", "$defs", "$ref", "$anchor", "type", "format", "title", "description", "enum", "items", "prefixItems", "minItems", "maxItems", "minimum", "maximum", "anyOf", "oneOf", "properties", "additionalProperties", "required"]
+        keywords=_words(
+            "$id $defs $ref $anchor type format title description enum items prefixItems minItems "
+            "maxItems minimum maximum anyOf oneOf properties additionalProperties required"
         ),
         not_at_the_top=COMBINED,
     ),
@@ -156,7 +163,7 @@ def faults(grammar: Grammar, tool: dict[str, Any]) -> list[str]:
     return found
 
 
-def _faults(grammar: Grammar, schema: dict[str, Any], top: dict[str, Any], at: str) -> Iterator[str]:
+def _faults(grammar: Grammar, schema: Any, top: dict[str, Any], at: str) -> Iterator[str]:
     if not isinstance(schema, dict):
         yield f"{at}: {schema!r} is no schema"
         return

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal, NamedTuple, Optional, Union
 from uuid import UUID
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import msgspec
 import pydantic
 import pytest
@@ -92,13 +92,15 @@ class Pair:
 Pet = Annotated[Cat | Dog, pydantic.Field(discriminator="kind")]
 
 LEAVES: list[Any] = [
-    str, int, float, bool, bytes, list, dict, set, tuple, Any, dt.date, dt.datetime, dt.time, dt.timedelta, Decimal, UUID,
-    Color, Size, Literal["a", "b"], Literal[1, 2], Literal["a", 1, None], Literal[True], Tree, Link, Circle | Square, Point,
-    Row, Cat, Dog, Pet, Pair, int | str, int | float, list[int] | str, pydantic.HttpUrl, tuple[int, str], tuple[int, ...],
-    Annotated[str, "in words"], Annotated[int, msgspec.Meta(gt=0, le=9, description="few")],
-    Annotated[str, msgspec.Meta(pattern="^a", min_length=1, max_length=9)], Annotated[float, msgspec.Meta(multiple_of=0.5)],
-    Annotated[int, pydantic.Field(ge=1, description="some")], Annotated[dt.datetime, msgspec.Meta(tz=True)],
-    frozenset[str], dict[str, int], dict[int, str], dict[str, Any], list[dict[str, Any]], list[Any],
+    str, int, float, bool, bytes, list, dict, set, tuple, Any, dt.date, dt.datetime, dt.time, dt.timedelta, Decimal,
+    UUID, Color, Size, Literal["a", "b"], Literal[1, 2], Literal["a", 1, None], Literal[True], Tree, Link,
+    Circle | Square, Point, Row, Cat, Dog, Pet, Pair, int | str, int | float, list[int] | str, pydantic.HttpUrl,
+    tuple[int, str], tuple[int, ...], Annotated[str, "in words"],
+    Annotated[int, msgspec.Meta(gt=0, le=9, description="few")],
+    Annotated[str, msgspec.Meta(pattern="^a", min_length=1, max_length=9)],
+    Annotated[float, msgspec.Meta(multiple_of=0.5)], Annotated[int, pydantic.Field(ge=1, description="some")],
+    Annotated[dt.datetime, msgspec.Meta(tz=True)], frozenset[str], dict[str, int], dict[int, str], dict[str, Any],
+    list[dict[str, Any]], list[Any],
 ]  # fmt: skip
 
 
@@ -110,10 +112,15 @@ def _typed_dict(fields: list[Any]) -> Any:
     return TypedDict("Made", {f"field{at}": each for at, each in enumerate(fields)}, total=False)  # type: ignore[operator]
 
 
+def _typed_dict_of(name: str) -> Any:
+    return TypedDict("Made", {name: int})  # type: ignore[operator]
+
+
 def _model(fields: list[Any]) -> Any:
     """Return a model; a text in place of a model that pydantic refuses, such as one with a struct in it."""
     try:
-        return pydantic.create_model("Made", **{f"field{at}": (each, ...) for at, each in enumerate(fields)})
+        made: Any = pydantic.create_model  # its overloads do not know fields by names that are made
+        return made("Made", **{f"field{at}": (each, ...) for at, each in enumerate(fields)})
     except pydantic.errors.PydanticSchemaGenerationError:
         return str
 
@@ -129,9 +136,9 @@ def _around(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         inner.map(lambda each: list[each]),  # type: ignore[valid-type]
         inner.map(lambda each: dict[str, each]),  # type: ignore[valid-type]
         inner.map(lambda each: tuple[each, int]),  # type: ignore[valid-type]
-        inner.map(lambda each: Optional[each]),
+        inner.map(lambda each: Optional[each]),  # noqa: UP045  # `|` needs types, and these may be anything
         # Not with each other: msgspec 0.23 refuses most such unions, and having refused some it may read freed memory.
-        st.tuples(inner, st.sampled_from([int, str, bool])).map(lambda each: Union[each]),
+        st.tuples(inner, st.sampled_from([int, str, bool])).map(lambda each: Union[each]),  # noqa: UP007
         several.map(_struct),
         several.map(_typed_dict),
         several.map(_model),
@@ -139,7 +146,7 @@ def _around(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
 
 
-annotations = st.recursive(st.sampled_from(LEAVES), _around, max_leaves=6)
+hints: st.SearchStrategy[Any] = st.recursive(st.sampled_from(LEAVES), _around, max_leaves=6)
 names = st.from_regex(r"[a-z][a-zA-Z0-9_]{0,9}", fullmatch=True).filter(lambda name: not keyword.iskeyword(name))
 
 
@@ -151,10 +158,12 @@ def make(parameters: dict[str, Any], optional: int = 0) -> Tool[..., Any] | None
     space["made"].__annotations__ = dict(parameters)
     space["made"].__doc__ = "Made.\n\nArgs:\n" + "".join(f"    {name}: The {name}.\n" for name in parameters)
     try:
-        return tool(space["made"])
+        made: Tool[..., Any] = tool(space["made"])
     except TypeError as error:
-        assert str(error).startswith("tool 'made': "), error
+        if not str(error).startswith("tool 'made': "):
+            raise
         return None
+    return made
 
 
 def refusals(made: Tool[..., Any]) -> dict[str, list[str]]:
@@ -173,7 +182,7 @@ def test_every_type_is_taken_by_every_provider(annotation: Any) -> None:
 @settings(
     max_examples=amount(25, 3000), derandomize=not EXTENDED, deadline=None, suppress_health_check=list(HealthCheck)
 )
-@given(st.dictionaries(names, annotations, max_size=4), st.integers(0, 4))
+@given(st.dictionaries(names, hints, max_size=4), st.integers(0, 4))
 def test_any_signature_that_is_accepted_is_taken_by_every_provider(parameters: dict[str, Any], optional: int) -> None:
     made = make(parameters, optional)
     if made is None:
@@ -202,7 +211,7 @@ VALUES: list[tuple[Any, Any]] = [
     (Literal["a", 1, None], None),
     (Literal["a", 1, None], 1),
     (int | str, "a"),
-    (Optional[dt.date], None),
+    (dt.date | None, None),
     (Tree, Tree("a", [Tree("b", [Tree("c", [Tree("d", [Tree("e")])])])])),
     (Link, Link(1, Link(2))),
     (Circle | Square, Square(2.0)),
@@ -228,4 +237,4 @@ def test_what_the_schema_allows_comes_in_as_the_function_wants_it(annotation: An
 @pytest.mark.parametrize("name", ["größe", "a" * 65])
 def test_a_name_that_a_provider_refuses_is_refused_at_once(name: str) -> None:
     assert make({name: int}) is None
-    assert make({"value": TypedDict("Made", {name: int})}) is None  # type: ignore[misc]
+    assert make({"value": _typed_dict_of(name)}) is None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -141,7 +141,7 @@ class Listener:
 
     def __init__(self, script: Script) -> None:
         self.script = script
-        self.ms: Counter[int] = Counter()
+        self.ms: defaultdict[int, float] = defaultdict(float)
         self.brain = Cascade(SpeechToText(), Mind(script.words), Voice(self.rate, script))
         self.feed = Feed(script, self.leave)
         self._began = 0.0
@@ -216,7 +216,7 @@ class PhoneListener(Listener):
 
     rate = 8_000
     kind = "audio/pcmu"
-    start = TWILIO_START
+    start: Any = TWILIO_START
     accept = staticmethod(accept_twilio)
     confirms_cleared = True
 
@@ -227,7 +227,7 @@ class PhoneListener(Listener):
         self._queue: deque[tuple[str, Any]] = deque()
         async with anyio.create_task_group() as group:
             group.start_soon(self.listen, self._play)
-            await self._socket.send(self.start if isinstance(self.start, str) else json.dumps(self.start))
+            await self._socket.send(json.dumps(self.start))
             await serve_websocket_peer(ours, Sessions(self.agent), accept=self.accept)
             group.cancel_scope.cancel()
 

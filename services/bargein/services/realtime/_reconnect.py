@@ -67,12 +67,12 @@ async def keep_connected(
     """
     failures = 0
     while True:
-        protocol, handle, began = make_protocol(), dialogue.resume_handle, anyio.current_time()
+        protocol, began = make_protocol(), anyio.current_time()
+        handle, settings = dialogue.resume_handle, dialogue.settings
         fatal = clean = False
         hide_secrets: Callable[[str], str] = str
         if handle:
             protocol.resume(handle)
-        settings = dialogue.settings
         try:
             endpoint = await _endpoint(protocol, policy.ready_seconds)
             hide_secrets = dialogue.hide_secrets = endpoint.hide_secrets
@@ -83,8 +83,7 @@ async def keep_connected(
                     ending = await connection.run()
                 finally:
                     await _say_farewell(socket, protocol)
-            if ending.refusal is not None:
-                raise ending.refusal
+            ending.raise_refusal()
             if handle and not dialogue.ready:  # that session is gone, but a new one may be possible
                 dialogue.resume_handle, dialogue.fatal = "", None
             fatal, reason, clean = dialogue.fatal is not None, dialogue.fatal or ending.reason, ending.clean

@@ -58,8 +58,8 @@ class ScriptedBrain(Processor):
     """Sends its replies in order, and begins again after the last.
 
     A `UserText`, a `Commit` or a `Respond` gets the next reply, and so does the last result of a reply's tool calls. A
-    `Say` is said as it is. The words of the next reply answer a `Respond` with `out_of_band`. A `ToolCall` without an id
-    gets one.
+    `Say` is said as it is. A `Respond` that is `out_of_band` gets the words of the next reply. A `ToolCall` without an
+    id gets one.
 
     Args:
         replies: Each a text or a sequence of steps. Without any, it says "Hello." each time.

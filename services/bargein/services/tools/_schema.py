@@ -171,8 +171,8 @@ def _check_names(owner: str, schema: Mapping[str, Any]) -> None:
     for name in schema.get("properties", ()):
         if not _NAME.fullmatch(name):
             raise TypeError(
-                f"tool {owner!r}: not every model takes the name {name!r} of a parameter or field; use up to 64 of a-z, "
-                "A-Z, 0-9, '_', '-' and '.'"
+                f"tool {owner!r}: not every model takes the name {name!r} of a parameter or field; use up to 64 of "
+                "a-z, A-Z, 0-9, '_', '-' and '.'"
             )
     for part in _parts(schema):
         _check_names(owner, part)

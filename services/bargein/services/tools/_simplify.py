@@ -84,7 +84,9 @@ def without_references(schema: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         schema: The schema of a tool's arguments.
     """
-    return _expand({key: value for key, value in schema.items() if key != "$defs"}, schema.get("$defs") or {}, ())
+    written = {key: value for key, value in schema.items() if key != "$defs"}
+    definitions = schema.get("$defs") or {}
+    return {key: _expand(value, definitions, ()) for key, value in written.items()}
 
 
 def _expand(schema: Any, definitions: Mapping[str, Any], inside: tuple[str, ...]) -> Any:
