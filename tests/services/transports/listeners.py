@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from bargein.pipeline import Audio, Inbox, Interrupt, Outlet, Pipeline, Processor, UserText
+from bargein.pipeline import Audio, Inbox, Interrupt, Outlet, Pipeline, Processor, UserText, Video
 from bargein.pipeline.lowlevel import Samples
 from bargein.processors import Spoken
 from bargein.services.cascade import Cascade, LanguageModel, Prompt, SpeechToText, TextToSpeech, Word
@@ -216,7 +216,7 @@ class PhoneListener(Listener):
 
     rate = 8_000
     kind = "audio/pcmu"
-    start = TWILIO_START
+    start: Any = TWILIO_START
     accept = staticmethod(accept_twilio)
     confirms_cleared = True
 
@@ -227,7 +227,7 @@ class PhoneListener(Listener):
         self._queue: deque[tuple[str, Any]] = deque()
         async with anyio.create_task_group() as group:
             group.start_soon(self.listen, self._play)
-            await self._socket.send(self.start if isinstance(self.start, str) else json.dumps(self.start))
+            await self._socket.send(json.dumps(self.start))
             await serve_websocket_peer(ours, Sessions(self.agent), accept=self.accept)
             group.cancel_scope.cancel()
 
@@ -396,6 +396,37 @@ class RtpListener(Listener):
             await anyio.sleep(TICK)
 
 
+class OutageListener(RtpListener):
+    """A WebRTC peer whose network is lost for a while, in both directions. The sender does not notice."""
+
+    async def _pull(self) -> None:
+        self._transport.link = self
+        self.packets = number = 0
+        while True:
+            lost, number = self.script.stalled_until(self.now) > self.now, number + 1
+            if not lost:
+                self.packets += 1
+                self._transport.on_packet(number, 960 * number, voice_sender.SILENCE)
+            data = self._transport.voice.pull(anyio.current_time())
+            self._transport.on_pull(anyio.current_time())
+            if data and data != voice_sender.SILENCE and not lost:
+                self.hear(np.frombuffer(data, "<i2"))
+            await anyio.sleep(TICK)
+
+    def send(self, message: str) -> bool:
+        """Take a message."""
+        return True
+
+    def show(self, frame: Video | None) -> None:
+        """Show nothing."""
+
+    def begin(self) -> None:
+        """Tell nothing."""
+
+    def wake(self) -> None:
+        """Pull as ever."""
+
+
 class FileListener(Listener):
     """A file, which takes everything."""
 
@@ -430,6 +461,7 @@ LISTENERS: dict[str, type[Listener]] = {
     "plivo": PlivoListener,
     "device": DeviceListener,
     "webrtc": RtpListener,
+    "webrtc with outages": OutageListener,
     "file": FileListener,
     "unpaced file": UnpacedFileListener,
 }

@@ -48,7 +48,8 @@ def test_sound_pushes_out_the_oldest_sound() -> None:
     dropped: list[Audio] = []
     outbox = MessageQueue(max_audio_ms=60, max_messages=100, on_drop=dropped.append)
     pieces = [sound(20, pts=number) for number in range(5)]
-    for each in ("first", *pieces):
+    outbox.add("first")
+    for each in pieces:
         outbox.add(each)
     assert (outbox.dropped, [each.pts for each in dropped]) == (2, [0, 1])
     assert drained(outbox) == ["first", *pieces[2:]]

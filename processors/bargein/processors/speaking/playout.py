@@ -223,6 +223,19 @@ class Playout:
                     del self._items[key]
                 yield Played(response_id=item.response, item_id=item.item, ms=heard, done=done)
 
+    def gaps(self, start: float, end: float) -> dict[tuple[str, str], tuple[float, float]]:
+        """Return which stretch of each item was released for a time in which nobody heard it.
+
+        Args:
+            start: Beginning of the time in seconds.
+            end: Its end.
+
+        Returns:
+            Start and end in milliseconds of the item, by its response id and item id.
+        """
+        stretches = {key: (item.heard_ms(start), item.heard_ms(end)) for key, item in self._items.items()}
+        return {key: (first, last) for key, (first, last) in stretches.items() if last > first}
+
     def _start_stretch(self, now: float) -> None:
         """Begin a new stretch of sound if everything released has been heard."""
         if self.due < now:

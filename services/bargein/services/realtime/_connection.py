@@ -40,6 +40,11 @@ class Ending(NamedTuple):
     refusal: SocketRefusedError | None = None
     """The provider's refusal, if it came only after the first messages, as is possible with HTTP/2."""
 
+    def raise_refusal(self) -> None:
+        """Raise the refusal, if there is one."""
+        if self.refusal is not None:
+            raise self.refusal
+
 
 class Connection:
     """A connection, from its opening to its end.

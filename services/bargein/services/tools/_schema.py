@@ -79,7 +79,7 @@ class Parameters(msgspec.Struct, frozen=True):
             hint = _annotation_of(owner, parameter, hints)
             if parameter.default is None:
                 hint = Union[hint, None]  # noqa: UP007 - a hint may be anything, and `|` needs a type
-            if (adapter := pydantic_adapter(hint)) is not None:
+            if (adapter := _adapter_of(owner, name, hint)) is not None:
                 adapters[name], hint = adapter, Any
             else:
                 hint = describe_strings(hint)
@@ -152,6 +152,18 @@ def _annotation_of(owner: str, parameter: inspect.Parameter, hints: Mapping[str,
     if name not in hints:
         raise TypeError(f"tool {owner!r}: parameter {name!r} has no annotation; write `{name}: str`, or another type")
     return hints[name]
+
+
+def _adapter_of(owner: str, name: str, hint: Any) -> Any:
+    """Return the adapter of pydantic for the type of a parameter, or None. Raise `TypeError` if pydantic refuses it."""
+    try:
+        adapter = pydantic_adapter(hint)
+        if adapter is not None:
+            adapter.json_schema()
+    except Exception as error:  # pydantic has several, which have no common base
+        reason = str(error).strip().splitlines()[0]
+        raise TypeError(f"tool {owner!r}: pydantic cannot describe parameter {name!r}: {reason}") from error
+    return adapter
 
 
 def _check_names(owner: str, schema: Mapping[str, Any]) -> None:

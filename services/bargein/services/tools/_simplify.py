@@ -84,9 +84,9 @@ def without_references(schema: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         schema: The schema of a tool's arguments.
     """
-    bare = {key: value for key, value in schema.items() if key != "$defs"}
-    expanded: dict[str, Any] = _expand(bare, schema.get("$defs") or {}, ())
-    return expanded
+    written = {key: value for key, value in schema.items() if key != "$defs"}
+    definitions = schema.get("$defs") or {}
+    return {key: _expand(value, definitions, ()) for key, value in written.items()}
 
 
 def _expand(schema: Any, definitions: Mapping[str, Any], inside: tuple[str, ...]) -> Any:

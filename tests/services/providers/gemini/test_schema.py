@@ -79,7 +79,14 @@ def test_unsupported_schemas_are_passed_as_json_schema() -> None:
     for function in (tree, numbered, counted):
         made = declared(function)
         assert "parameters" not in made
-        assert made["parametersJsonSchema"] == tool(function).schema["parameters"]
+        assert made["parametersJsonSchema"] == documented(tool(function).schema["parameters"])
+
+
+def documented(schema: Any) -> Any:
+    """Return a schema without defaults, which the API does not document."""
+    if isinstance(schema, dict):
+        return {key: documented(each) for key, each in schema.items() if key != "default"}
+    return schema
 
 
 def test_no_arguments() -> None:

@@ -92,6 +92,7 @@ class Dialogue(DialogueState):
         """Why no other connection will do; None if there is no such reason."""
         self.broken: str | None = None
         """Why the present connection can no longer be used; None if it can."""
+        self._requested = settings
         self._session_settings: Settings | None = None  # what the present session knows; None before its opening
         self._renew_seconds = renew_seconds
         self._had_session = False
@@ -145,11 +146,17 @@ class Dialogue(DialogueState):
         """Return whether the connection is to be replaced, a number of seconds before it must end."""
         return bool(self.renew_reason) or self.expires_at < anyio.current_time() + seconds
 
-    def on_connecting(self, protocol: Protocol) -> None:
-        """Begin a new connection."""
+    def on_connecting(self, protocol: Protocol, requested: Settings) -> None:
+        """Begin a new connection.
+
+        Args:
+            protocol: Its protocol.
+            requested: The settings when its address was fetched; some providers fix them with the address.
+        """
         self.send_queue.connect(protocol)
         self.profile = protocol.profile
         self.broken = self._session_settings = None
+        self._requested = requested
         self.renew_reason, self.expires_at = "", math.inf
         self.tool_calls.connect(answers_meanwhile=protocol.profile.answers_during_tool_calls)
 
@@ -157,8 +164,10 @@ class Dialogue(DialogueState):
         """Return the messages that open the session, with the present settings."""
         protocol = self.protocol
         assert protocol is not None
-        self._session_settings = self.settings
-        return protocol.open_session(self.settings)
+        messages = list(protocol.open_session(self.settings))
+        # Without messages the settings went with the request for the address. They may have changed since.
+        self._session_settings = self.settings if messages else self._requested
+        return messages
 
     def configure(self, settings: Settings) -> None:
         """Change the settings: now, or when the session that is being opened is ready."""

@@ -39,6 +39,8 @@ from bargein.services.transports.frames import PeerJoined, PeerLeft
 from bargein.services.transports.sessions import SessionLimits
 from bargein.services.transports.transport import Peer, Transport
 
+from ._lifeline import Lifeline
+
 __all__ = ["MAX_UNREAD_BYTES", "RtcLink", "WebRtcStatistics", "WebRtcTransport"]
 
 log = logging.getLogger("bargein.webrtc")
@@ -126,6 +128,8 @@ class WebRtcTransport(Transport):
         """Decodes the user's sound."""
         self.deaf = False
         """Whether the peer takes no sound. Then the agent's sound is dropped."""
+        self.lifeline = Lifeline(lambda: 0 if self.link is None else self.link.packets)
+        """Notices that the network to the peer is lost."""
         self.link: RtcLink | None = None
         """The connection, once there is one."""
         self._dropped = self._unsent = self._wrong = 0
@@ -160,6 +164,7 @@ class WebRtcTransport(Transport):
     def on_packet(self, number: int, timestamp: int, data: bytes) -> None:
         """Take a packet of the peer's voice."""
         self._heard_at = self._packet_at = anyio.current_time()
+        self.lifeline.on_microphone(self._packet_at, number)
         for audio in self.receiver.packet(number, timestamp, data):
             self.on_frame(audio)
 
@@ -365,9 +370,16 @@ class _VoicePlayer(_WithPictures):
 
     def on_pull(self, now: float) -> None:
         """Report what has been played, after the RTP sender has taken a packet."""
-        if self._out is not None:
-            for played in self._transport.voice.playout.reports(now):
-                self._out.offer(played)
+        if self._out is None:
+            return
+        playout, lifeline = self._transport.voice.playout, self._transport.lifeline
+        gaps: dict[tuple[str, str], tuple[float, float]] = {}
+        if lifeline.ended is not None:
+            gaps, lifeline.ended = playout.gaps(*lifeline.ended), None
+        for played in playout.reports(min(now, lifeline.lost_since(now)), exact=bool(gaps)):
+            if (gap := gaps.get((played.response_id, played.item_id))) is not None:
+                played = msgspec.structs.replace(played, gaps=(gap,))
+            self._out.offer(played)
 
     async def run(self, inbox: Inbox[SinkFrame | Video], out: Outlet[Played]) -> None:
         """Play until all has been played."""
@@ -424,7 +436,8 @@ class _VoicePlayer(_WithPictures):
         elif isinstance(frame, ResponseEnded):
             voice.close(frame)
         elif isinstance(frame, Interrupt | Hold | Resume):
-            for played in voice.urgent(frame, anyio.current_time()):
+            now = anyio.current_time()
+            for played in voice.urgent(frame, min(now, self._transport.lifeline.lost_since(now))):
                 await out.send(played)
             self._wake()
             if link is not None and isinstance(frame, Interrupt):
