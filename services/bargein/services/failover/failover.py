@@ -11,7 +11,7 @@ import anyio
 import msgspec
 
 from bargein.pipeline import Failure, Frame, Inbox, Interrupt, Outlet, Processor, ResponseEnded, SpeechStopped
-from bargein.pipeline.lowlevel import Wakeup, check_options, check_positive
+from bargein.pipeline.lowlevel import Wakeup, catch_up, check_options, check_positive, wait_at_most
 from bargein.services.brain import Greeting, find_brain, find_brains, greeting_frame
 from bargein.services.frames import BrainSwitched
 from bargein.services.history import History
@@ -266,7 +266,12 @@ class Failover(Processor):
 
     async def _wait_for_move(self, run: BrainSession) -> tuple[BrainSession, str, bool] | None:
         """Wait for a reason to move: the next run, why, and whether this one has failed. None: it has ended."""
+        judged = False
         while True:
+            if not judged and self.silence_seconds is not None:  # what it said during a standstill is not read yet
+                judged = True
+                if await catch_up(self._silence_deadline(run), self.silence_seconds):
+                    continue
             if fault := self._fault(run):
                 if self._exchange.served or anyio.current_time() > run.started_at + STABLE_SECONDS:
                     self._dead.clear()
@@ -282,6 +287,7 @@ class Failover(Processor):
                 return better, "it is back", False
             with anyio.move_on_after(min(self._silence_deadline(run), self._next_return(run)) - anyio.current_time()):
                 await self._changed.wait()
+            judged = False
 
     # Failing ------------------------------------------------------------------------------------------------------
 
@@ -357,9 +363,8 @@ class Failover(Processor):
         for item_id in old.open_speech:
             await out.send(SpeechStopped(item_id=item_id))
         exchange.ledger.leave(old.history, speaks=old.speaks)
-        with anyio.move_on_after(SETTLE_SECONDS):
-            while cut_short and exchange.ledger.undecided:
-                await exchange.ledger.changed.wait()
+        if cut_short:
+            await wait_at_most(exchange.ledger.decided, SETTLE_SECONDS)
         await out.send(BrainSwitched(name=names[new.index], before=names[old.index], reason=reason, failed=failed))
         new.is_probe = False
         self._start(new)

@@ -24,6 +24,7 @@ from bargein.pipeline import (
     ToolCall,
     ToolResult,
 )
+from bargein.pipeline.lowlevel import catch_up
 from bargein.services.brain import Greeting, greeting_frame
 from bargein.services.history import History, HistoryStatistics
 from bargein.services.sockets import Endpoint, Socket, dial
@@ -297,6 +298,7 @@ class Realtime(Processor):
                 continue
             with anyio.move_on_after(max(0.0, deadline - anyio.current_time())):
                 await dialogue.deadlines_changed.wait()
+            await catch_up(deadline, PAUSE_SECONDS)  # reports of the sink may wait
             dialogue.playback.check_deadlines()
             if anyio.current_time() >= dialogue.retry_at:
                 dialogue.replies.retry()
