@@ -138,9 +138,10 @@ class SocketTransport(Transport):
             with anyio.CancelScope(deadline=due) as self._reading:
                 await self._read_until_idle(out, self._reading)
             now = anyio.current_time()
-            if self._written_at + idle > now:
-                due = self._written_at + idle
-            elif stood_still(self._reading.deadline):  # what came meanwhile is not read yet
+            due = max(self._written_at + idle, self._reading.deadline)
+            if due > now:  # it was spoken to, or something came in the step in which the time was over
+                continue
+            if stood_still(self._reading.deadline):  # what came meanwhile is not read yet
                 due = now + idle * DEADLINE_SLACK
             else:
                 self.leave(f"nothing came for {idle:g} s", code=1008)
