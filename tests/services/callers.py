@@ -7,8 +7,8 @@ import json
 import math
 import wave
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -90,7 +90,7 @@ class Caller:
             self.audible_ms += ms
             self.changed_at = anyio.current_time()
 
-    async def pieces(self) -> AsyncIterator[Samples]:
+    async def pieces(self) -> AsyncGenerator[Samples, None]:
         """Give the microphone's sound, a piece of 20 ms each 20 ms."""
         step = self.rate * PIECE_MS // 1000
         silence = np.zeros(step if self.channels == 1 else (step, self.channels), np.int16)
@@ -148,8 +148,9 @@ async def by_websocket(agent: Agent, call: Call, rate: int, channels: int, folde
 
     async def speak(client: WebSocketClient) -> None:
         with suppress(SocketClosedError):
-            async for piece in caller.pieces():
-                await client.send(Audio(samples=piece, rate=rate))
+            async with aclosing(caller.pieces()) as pieces:
+                async for piece in pieces:
+                    await client.send(Audio(samples=piece, rate=rate))
 
     start = Start(rate=rate, channels=channels, output_rate=rate)
     async with connected(Sessions(agent), start) as client, anyio.create_task_group() as group:
@@ -255,9 +256,10 @@ class Phone:
 
     async def speak(self) -> None:
         """Send the caller's sound."""
-        async for piece in self._caller.pieces():
-            payload = base64.b64encode(self._codec.encode(piece)).decode()
-            await self._send({"event": "media", "media": {"track": "inbound", "payload": payload}})
+        async with aclosing(self._caller.pieces()) as pieces:
+            async for piece in pieces:
+                payload = base64.b64encode(self._codec.encode(piece)).decode()
+                await self._send("media", media={"track": "inbound", "payload": payload})
 
     async def listen(self) -> None:
         """Take messages. A clear drops what has not been played."""

@@ -103,7 +103,7 @@ class Worker:
             self._put((last, anyio.Event(), outcome))
         self.dismiss()
         with at_work():
-            ended = await wait_at_most(self._ended, seconds)
+            ended = await wait_at_most(self._ended.wait, seconds)
         if outcome and outcome[1] is not None:
             raise outcome[1]
         return ended

@@ -9,6 +9,7 @@ from ._backend import on_trio
 from ._cancellation import CancellationIgnored, run_cancellable
 from ._checks import check_not_negative, check_positive, unwrap_exception
 from ._contract import Contract, ProcessorKind
+from ._deadline import catch_up, stood_still, wait_at_most
 from ._extras import import_extra
 from ._options import check_options
 from ._samples import SECOND, Samples, ns, samples_in
@@ -26,6 +27,7 @@ __all__ = [
     "Worker",
     "as_processor",
     "at_work",
+    "catch_up",
     "check_not_negative",
     "check_options",
     "check_positive",
@@ -34,5 +36,7 @@ __all__ = [
     "on_trio",
     "run_cancellable",
     "samples_in",
+    "stood_still",
     "unwrap_exception",
+    "wait_at_most",
 ]

@@ -56,7 +56,7 @@ class Listener:
 
 def settings(**turn_detection: Any) -> dict[str, Any]:
     listening = {"transcription": {"model": "gpt-4o-mini-transcribe"}, "turn_detection": turn_detection or None}
-    return {"model_name": "gpt-realtime", "audio": {"input": listening}}
+    return {"model_name": "gpt-realtime-mini", "audio": {"input": listening}}  # not that of the URL
 
 
 async def talk(report: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ class Call {
     const input = { transcription: { model: "gpt-4o-mini-transcribe" }, turnDetection };
     this.session = new RealtimeSession(new RealtimeAgent({ name: "Assistant", instructions: "Be brief.", tools: [clock] }), {
       transport: "websocket",
-      model: "gpt-realtime",
+      model: "gpt-realtime-mini", // not that of the URL
       config: { audio: { input } },
     });
     this.session.on("audio", (event) => (this.sound += event.data.byteLength));

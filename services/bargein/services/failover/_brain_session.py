@@ -30,7 +30,7 @@ from bargein.pipeline import (
     SpeechStopped,
     ToolCall,
 )
-from bargein.pipeline.lowlevel import Wakeup, unwrap_exception
+from bargein.pipeline.lowlevel import Wakeup, unwrap_exception, wait_at_most
 from bargein.processors import Resample
 from bargein.processors.observe.watch import Watch
 from bargein.services.brain import find_brains
@@ -207,9 +207,7 @@ class BrainSession:
         if self._before is not None:
             await self._before._gone.wait()
             self._before = None
-            with anyio.move_on_after(RELEASE_SECONDS):  # that it is still leaving is not a failure of this run
-                while any(part.in_session for part in self.parts):  # noqa: ASYNC110  # no event says so
-                    await anyio.sleep(RELEASE_CHECK_SECONDS)
+            await wait_at_most(self._release, RELEASE_SECONDS)  # that it is still leaving is not a failure of this run
         tool_users = [
             part for part in self.parts if isinstance(part, RunsTools) and isinstance(part.runner, ToolRunner)
         ]
@@ -238,6 +236,11 @@ class BrainSession:
             self.over = True
             self._gone.set()
             self._host.changed.set()
+
+    async def _release(self) -> None:
+        """Wait until the processors belong to no session."""
+        while any(part.in_session for part in self.parts):  # noqa: ASYNC110  # no event says so
+            await anyio.sleep(RELEASE_CHECK_SECONDS)
 
     async def _serve(self, session: Session) -> None:
         if not self.ids.is_first:

@@ -49,6 +49,11 @@ class PlaybackLedger:
         """Whether a report is still missing for an item of a brain that has been left."""
         return any(item.entry and not (item.over or item.complete) for item in self._items.values())
 
+    async def decided(self) -> None:
+        """Wait until no report is missing."""
+        while self.undecided:
+            await self.changed.wait()
+
     def on_frame(self, frame: Frame) -> None:
         """Note a frame that a brain sends to the graph."""
         if isinstance(frame, Audio | Text) and frame.response_id:

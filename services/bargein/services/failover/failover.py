@@ -10,19 +10,8 @@ from typing import Any, Literal
 import anyio
 import msgspec
 
-from bargein.pipeline import (
-    Failure,
-    Frame,
-    Graph,
-    Inbox,
-    Interrupt,
-    Outlet,
-    Processor,
-    ResponseEnded,
-    Session,
-    SpeechStopped,
-)
-from bargein.pipeline.lowlevel import Wakeup, check_options, check_positive
+from bargein.pipeline import Failure, Frame, Inbox, Interrupt, Outlet, Processor, ResponseEnded, SpeechStopped
+from bargein.pipeline.lowlevel import Wakeup, catch_up, check_options, check_positive, wait_at_most
 from bargein.services.brain import Greeting, find_brain, find_brains, greeting_frame
 from bargein.services.frames import BrainSwitched
 from bargein.services.history import History
@@ -288,8 +277,12 @@ class Failover(Processor):
 
     async def _wait_for_move(self, run: BrainSession) -> tuple[BrainSession, str, bool] | None:
         """Wait for a reason to move: the next run, why, and whether this one has failed. None: it has ended."""
+        judged = False
         while True:
-            # A fault first: a run that has failed is over, too.
+            if not judged and self.silence_seconds is not None:  # what it said during a standstill is not read yet
+                judged = True
+                if await catch_up(self._silence_deadline(run), self.silence_seconds):
+                    continue
             if fault := self._fault(run):
                 # It has worked for a while, so the network was not the reason why the others failed.
                 if self._exchange.served or anyio.current_time() > run.started_at + STABLE_SECONDS:
@@ -306,6 +299,7 @@ class Failover(Processor):
                 return better, "it is back", False
             with anyio.move_on_after(min(self._silence_deadline(run), self._next_return(run)) - anyio.current_time()):
                 await self._changed.wait()
+            judged = False
 
     # Failing ------------------------------------------------------------------------------------------------------
 
@@ -388,11 +382,8 @@ class Failover(Processor):
         for item_id in old.open_speech:
             await out.send(SpeechStopped(item_id=item_id))
         exchange.ledger.leave(old.history, speaks=old.speaks)
-        # The new brain should read what was heard, and not what was said. A caller does not wait longer for that.
-        with anyio.move_on_after(SETTLE_SECONDS):
-            while cut_short and exchange.ledger.undecided:
-                await exchange.ledger.changed.wait()
-        # Before any frame of the new brain.
+        if cut_short:
+            await wait_at_most(exchange.ledger.decided, SETTLE_SECONDS)
         await out.send(BrainSwitched(name=names[new.index], before=names[old.index], reason=reason, failed=failed))
         new.is_probe = False
         self._start(new)

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 import anyio
 
+from bargein.pipeline.lowlevel import catch_up
 from bargein.services.sockets import Socket, SocketClosedError, SocketRefusedError, server_time
 
 from ._dialogue import Dialogue
@@ -151,9 +152,9 @@ class Connection:
                 left < LEAVE_SECONDS or (dialogue.needs_renewal(policy.renew_seconds) and dialogue.paused)
             ):
                 self._end(dialogue.renew_reason or "the session's time is running out", clean=True)
-            # Looked at from time to time: a dozen things move these deadlines, and the limits are seconds. Before the
-            # end of the session it looks more often.
-            await anyio.sleep(max(0.5, min(2.0, left / 4)))
+            pause = max(0.5, min(2.0, left / 4))
+            await anyio.sleep(pause)
+            await catch_up(now + pause, policy.ready_seconds)  # the provider's messages may wait
 
     async def _fill_gaps(self) -> None:
         """Send silence where the user's source sends nothing."""

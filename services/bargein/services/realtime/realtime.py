@@ -24,9 +24,8 @@ from bargein.pipeline import (
     ToolCall,
     ToolResult,
 )
-from bargein.pipeline.graph import SessionOptions
-from bargein.pipeline.lowlevel import check_positive
-from bargein.services.brain import DEAD_AIR_SECONDS, WAIT_REPLY, Greeting, greeting_frame
+from bargein.pipeline.lowlevel import catch_up
+from bargein.services.brain import Greeting, greeting_frame
 from bargein.services.history import History, HistoryStatistics
 from bargein.services.sockets import Endpoint, Socket, dial
 from bargein.services.tools import Toolbox, ToolLike, ToolRunner
@@ -318,6 +317,7 @@ class Realtime(Processor):
                 continue
             with anyio.move_on_after(max(0.0, deadline - anyio.current_time())):
                 await dialogue.deadlines_changed.wait()
+            await catch_up(deadline, PAUSE_SECONDS)  # reports of the sink may wait
             dialogue.playback.check_deadlines()
             if anyio.current_time() >= dialogue.retry_at:
                 dialogue.replies.retry()

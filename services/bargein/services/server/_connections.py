@@ -26,6 +26,8 @@ from bargein.services.sockets.read_gate import read_in_pieces
 __all__ = ["default_max_connections", "make_protocol", "make_websocket_protocol"]
 
 MAX_CONNECTIONS = 10_000
+CLOSE_SECONDS = 1.0
+"""How long a client may take to answer the end of a WebSocket, in seconds."""
 
 
 def default_max_connections() -> int:
@@ -95,6 +97,7 @@ def make_websocket_protocol() -> type[asyncio.Protocol]:
     class FairWebSocket(read_in_pieces(module.WebSocketsSansIOProtocol)):  # type: ignore[misc]
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
+            self.close_timeout = CLOSE_SECONDS  # uvicorn's is 10 s, for which a stranger could hold a closed connection
             self.controls = control_rate()
             self.failed = False
 

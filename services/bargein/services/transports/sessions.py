@@ -14,6 +14,7 @@ import anyio
 import msgspec
 
 from bargein.pipeline import Failure, Frame, Graph, Pipeline, Processor, Session
+from bargein.pipeline.lowlevel import stood_still, wait_at_most
 from bargein.processors import BargeInLatency, TurnLatency
 from bargein.processors.observe.watch import Watch
 from bargein.services.brain import Brain, find_brains
@@ -311,6 +312,8 @@ class Sessions:
                 await session.drained()
             if live.limit.cancelled_caught:
                 if live.limit.deadline < expires:  # its time to finish is over
+                    if stood_still(live.limit.deadline):
+                        await wait_at_most(session.drained, self.limits.leave_seconds)
                     await session.cancel()
                 else:  # leaving the block lets it finish
                     self._counts["expired"] += 1

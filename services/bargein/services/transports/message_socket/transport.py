@@ -13,7 +13,8 @@ import anyio.abc
 import msgspec
 
 from bargein.pipeline import Audio, Delivery, Failure, Frame, Interrupt, Outlet, Pipeline, Played, Processor, UserText
-from bargein.processors import Commit, DeliveredSound, Latency, Pacer, Resample
+from bargein.pipeline.lowlevel import stood_still
+from bargein.processors import Commit, Latency, Pacer, Resample
 from bargein.services.frames import without_details
 from bargein.services.sockets import Socket, SocketClosedError
 from bargein.services.sockets.rate_limiter import MessageRate
@@ -128,10 +129,17 @@ class SocketTransport(Transport):
         """Send what comes, until the peer has left. A peer that is being spoken to may be silent itself."""
         idle = self.limits.idle_seconds
         self._written_at = anyio.current_time()
+        due = self._written_at + idle
         while self.left is None:
-            with anyio.CancelScope(deadline=self._written_at + idle) as self._reading:
+            with anyio.CancelScope(deadline=due) as self._reading:
                 await self._read_until_idle(out, self._reading)
-            if self._written_at + idle <= anyio.current_time():
+            now = anyio.current_time()
+            due = max(self._written_at + idle, self._reading.deadline)
+            if due > now:  # it was spoken to, or something came in the step in which the time was over
+                continue
+            if stood_still(self._reading.deadline):  # what came meanwhile is not read yet
+                due = now + idle * DEADLINE_SLACK
+            else:
                 self.leave(f"nothing came for {idle:g} s", code=1008)
 
     async def _read_until_idle(self, out: Outlet[UserFrame], scope: anyio.CancelScope) -> None:

@@ -28,7 +28,7 @@ from bargein.pipeline import (
     UserText,
     Video,
 )
-from bargein.pipeline.lowlevel import Contract
+from bargein.pipeline.lowlevel import Contract, catch_up, wait_at_most
 from bargein.processors import Commit, Latency
 from bargein.services.frames import without_details
 from bargein.services.media.voice_receiver import VoiceReceiver
@@ -255,9 +255,7 @@ class WebRtcTransport(Transport):
 
     async def _read(self, out: Outlet[PeerFrame | Video]) -> None:
         """Send what comes, until the peer has left."""
-        with anyio.move_on_after(self.limits.open_seconds):
-            await self._connected.wait()
-        if not self._connected.is_set():
+        if not await wait_at_most(self._connected.wait, self.limits.open_seconds):
             self.leave(f"no connection within {self.limits.open_seconds:g} s", clean=False)
         if self.has_left and not self._arrived:
             return
@@ -280,7 +278,9 @@ class WebRtcTransport(Transport):
                 return
             self._wake = anyio.Event()
             until_next = self._next_message_at - anyio.current_time() if self._unread else math.inf
-            with anyio.move_on_after(max(0.0, min(QUIET_MS / 1000, until_next))):
+            wait = max(0.0, min(QUIET_MS / 1000, until_next))
+            due = anyio.current_time() + wait
+            with anyio.move_on_after(wait):
                 await self._wake.wait()
                 continue
             now = anyio.current_time()
@@ -290,6 +290,8 @@ class WebRtcTransport(Transport):
                 checked, before, packets = now, packets, self.link.packets
                 if packets != before:
                     self._heard_at = now
+            if await catch_up(due, 1.0):  # packets of the peer may wait
+                continue
             if now - self._heard_at > self.limits.idle_seconds:
                 self.leave(f"nothing came of it for {self.limits.idle_seconds:g} s", clean=False)
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import anyio
 
+from bargein.pipeline.lowlevel import wait_at_most
 from bargein.services.sockets import Socket, SocketClosedError
 from bargein.services.transports import control
 from bargein.services.transports.control import ControlError, Start
@@ -98,9 +99,12 @@ async def accept_websocket(socket: Socket, request: ConnectionRequest) -> Socket
     """
     start: Start | None = None
     try:
-        with anyio.move_on_after(request.limits.open_seconds):
+
+        async def read_start() -> None:
+            nonlocal start
             start = _decode_start(await socket.receive())
-        if start is None:
+
+        if not await wait_at_most(read_start, request.limits.open_seconds) or start is None:
             raise ControlError(f"this is not a start: nothing came for {request.limits.open_seconds:g} s", "too_late")
         if request.authorize is not None and not await is_authorized(request.authorize, start.token):
             raise ControlError("this token is wrong; give the right one, in `start` or as a bearer", "unauthorized")

@@ -14,8 +14,7 @@ import msgspec
 
 from bargein.pipeline import Audio, Failure, Frame, Interrupt, Pipeline, Played, Processor, Session, UserText
 from bargein.pipeline.errors import SessionError
-from bargein.pipeline.graph import Step
-from bargein.pipeline.lowlevel import unwrap_exception
+from bargein.pipeline.lowlevel import stood_still, unwrap_exception, wait_at_most
 from bargein.processors import Spoken
 from bargein.processors.observe.watch import Watch
 from bargein.services.frames import Commit, Configure, Respond, Say, without_details
@@ -196,8 +195,7 @@ class SocketSession:
                 session.offer(frame)
             session.interrupt("the client has left")
             session.end()
-            with anyio.move_on_after(LEAVE_SECONDS):
-                await session.drained()
+            await wait_at_most(session.drained, LEAVE_SECONDS)
         await session.cancel()
 
     def _end(self, ending: Ending, code: int = 1000, reason: str = "") -> None:
@@ -230,10 +228,8 @@ class SocketSession:
         while True:
             if self._faults.slow_reader_seconds:
                 await anyio.sleep(self._faults.slow_reader_seconds)
-            data: str | bytes | None = None
             try:
-                with anyio.move_on_after(wait_seconds):
-                    data = await self._socket.receive()
+                data = await self._receive(wait_seconds)
             except SocketClosedError:
                 self._end("closed")
                 return
@@ -253,6 +249,16 @@ class SocketSession:
                 or len(self._out) > 2 * MAX_WAITING
             ):
                 await self._changed.wait()
+
+    async def _receive(self, seconds: float) -> str | bytes | None:
+        """Return the next message; None if none comes in time."""
+        due = anyio.current_time() + seconds
+        with anyio.move_on_after(seconds):
+            return await self._socket.receive()
+        if stood_still(due):  # it may have come meanwhile
+            with anyio.move_on_after(seconds / 16):
+                return await self._socket.receive()
+        return None
 
     def _stop_idle(self, seconds: float) -> None:
         self._core.error("The session was idle for too long.", kind="invalid_request_error", code="session_idle")
