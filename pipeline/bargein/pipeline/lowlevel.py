@@ -10,6 +10,7 @@ from ._cancellation import CancellationIgnored, run_cancellable
 from ._checks import check_not_negative, check_positive, unwrap_exception
 from ._contract import Contract, ProcessorKind
 from ._extras import import_extra
+from ._fields import CheckedFields
 from ._options import check_options
 from ._samples import SECOND, Samples, ns, samples_in
 from ._wakeup import Wakeup
@@ -19,6 +20,7 @@ from .processor import as_processor
 __all__ = [
     "SECOND",
     "CancellationIgnored",
+    "CheckedFields",
     "Contract",
     "ProcessorKind",
     "Samples",

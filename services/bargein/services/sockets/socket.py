@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from bargein.pipeline.lowlevel import CheckedFields
+
 from .secrets import hide_secrets, request_secrets
 
 __all__ = ["Endpoint", "Socket", "SocketClosedError", "SocketRefusedError", "server_time"]
@@ -96,7 +98,7 @@ def server_time(socket: Socket) -> float | None:
     return socket.server_time if isinstance(socket, _DatedSocket) else None
 
 
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+class Endpoint(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """An address to connect to, with its headers and time limits.
 
     Its `repr` shows neither headers nor the query of the URL, because both may hold keys.

@@ -14,6 +14,7 @@ import anyio
 import msgspec
 
 from bargein.pipeline import Failure, Frame, Graph, Pipeline, Processor, Session
+from bargein.pipeline.lowlevel import CheckedFields
 from bargein.processors import BargeInLatency, TurnLatency
 from bargein.processors.observe.watch import Watch
 from bargein.services.brain import find_brains
@@ -46,7 +47,7 @@ class RefusedError(ConnectionError):
     """A peer gets no session. The text is sent to the peer."""
 
 
-class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
+class SessionLimits(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """What a server, and each of its peers, may use.
 
     Raises:

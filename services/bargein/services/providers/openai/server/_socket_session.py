@@ -15,7 +15,7 @@ import msgspec
 from bargein.pipeline import Audio, Failure, Frame, Interrupt, Pipeline, Played, Processor, Session
 from bargein.pipeline.errors import SessionError
 from bargein.pipeline.graph import Step
-from bargein.pipeline.lowlevel import unwrap_exception
+from bargein.pipeline.lowlevel import CheckedFields, unwrap_exception
 from bargein.processors import Spoken
 from bargein.processors.observe.watch import Watch
 from bargein.services.frames import without_details
@@ -45,7 +45,7 @@ LEAVE_SECONDS = 2.0
 """How long a brain may take to end, after its client has left, before it is cancelled."""
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class Limits(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """Time limits of a session, in seconds."""
 
     session_seconds: float = 3600.0
