@@ -61,6 +61,9 @@ class Worker:
         """Run a function in the thread, and return its result or raise its exception.
 
         When the call is cancelled, the thread is left to finish on its own.
+
+        Args:
+            function: What to run, without arguments.
         """
         done = anyio.Event()
         outcome: list[Any] = []

@@ -230,5 +230,8 @@ def without_details(failure: Failure) -> Failure:
     """Return a failure for a peer that is not the developer: with a general sentence, and nothing of its cause.
 
     The message of a `Failure` may be a provider's text, or that of any exception.
+
+    Args:
+        failure: The failure as the developer sees it.
     """
     return Failure(FATAL_SENTENCE if failure.fatal else FAILURE_SENTENCE, fatal=failure.fatal)

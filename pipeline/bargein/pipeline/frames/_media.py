@@ -126,11 +126,19 @@ class Audio(ReplyFrame, frozen=True, eq=False):
         return self.samples.astype("<i2", copy=False).tobytes()
 
     def with_samples(self, samples: Samples) -> Self:
-        """Return the same frame with other samples."""
+        """Return the same frame with other samples.
+
+        Args:
+            samples: A non-empty `int16` array of shape `(n,)` for mono or `(n, channels)`.
+        """
         return msgspec.structs.replace(self, samples=samples)
 
     def scaled(self, factor: float) -> Self:
-        """Return the frame with every sample multiplied by `factor` and clipped at full scale."""
+        """Return the frame with every sample multiplied by `factor` and clipped at full scale.
+
+        Args:
+            factor: Factor of the amplitude: 0.5 halves it, which is 6 dB less.
+        """
         scaled = np.rint(self.samples * np.float32(factor))
         return self.with_samples(np.clip(scaled, -32768, 32767).astype(np.int16))
 

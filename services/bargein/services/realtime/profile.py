@@ -74,7 +74,11 @@ class Profile(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True
 
     @staticmethod
     def instead(capability: str) -> str:
-        """Return what to do where a provider lacks a capability; empty for a capability that needs no advice."""
+        """Return what to do where a provider lacks a capability; empty for a capability that needs no advice.
+
+        Args:
+            capability: Name of a field of this class.
+        """
         return ALTERNATIVES.get(capability, "")
 
     def require(self, capability: str, what: str) -> None:

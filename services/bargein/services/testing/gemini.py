@@ -32,7 +32,11 @@ NO_AUDIO_WITH_CALLS = "gemini-3"
 
 
 class ScriptedTurn:
-    """A turn of the model, for assertions."""
+    """A turn of the model, for assertions.
+
+    Args:
+        number: The number of the turn, from 0.
+    """
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -103,11 +107,20 @@ class ScriptedGemini:
         )
 
     def next_reply(self, turn: int) -> str | Sequence[Step]:
-        """Return the next reply, or the next part of a turn that has called tools."""
+        """Return the next reply, or the next part of a turn that has called tools.
+
+        Args:
+            turn: The number of the turn, from 0.
+        """
         return self.replies[next(self.reply_numbers) % len(self.replies)]
 
     def audio(self, turn: int, samples: int) -> npt.NDArray[np.int16]:
-        """Return samples of the voice at 24 kHz: a tone whose pitch depends on the turn."""
+        """Return samples of the voice at 24 kHz: a tone whose pitch depends on the turn.
+
+        Args:
+            turn: The number of the turn, from 0.
+            samples: How many samples to return.
+        """
         pitch = 200 * 2 ** (turn % 12 / 12)
         tone: npt.NDArray[np.int16] = (8000 * np.sin(2 * np.pi * pitch / RATE * np.arange(samples))).astype(np.int16)
         return tone
@@ -117,7 +130,11 @@ class ScriptedGemini:
         await anyio.sleep(self.pace_seconds)
 
     def find_sent(self, *keys: str) -> list[Any]:
-        """Return what the client has sent under these nested keys, such as `"realtime_input", "text"`."""
+        """Return what the client has sent under these nested keys, such as `"realtime_input", "text"`.
+
+        Args:
+            keys: The keys, the outermost first.
+        """
         found: list[Any] = list(self.received)
         for key in keys:
             found = [each[key] for each in found if isinstance(each, dict) and key in each]
@@ -127,7 +144,11 @@ class ScriptedGemini:
 
     @asynccontextmanager
     async def connect(self, endpoint: Endpoint) -> AsyncIterator[Socket]:
-        """Open a connection in memory, in place of `dial`."""
+        """Open a connection in memory, in place of `dial`.
+
+        Args:
+            endpoint: The endpoint of the client. It is kept in `endpoints`.
+        """
         self.endpoints.append(endpoint)
         if self.refusals:
             raise self.refusals.popleft()
@@ -142,7 +163,12 @@ class ScriptedGemini:
 
     @asynccontextmanager
     async def serve(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-        """Run a WebSocket server and yield its URL. Clients without a key and without a token are refused."""
+        """Run a WebSocket server and yield its URL. Clients without a key and without a token are refused.
+
+        Args:
+            host: Address to listen at. Default: this machine only.
+            port: Port to listen at. Default 0, for a free one.
+        """
 
         def check_key(connection: Any, request: Any) -> Any:
             if "x-goog-api-key" in request.headers or "Authorization" in request.headers:
@@ -156,7 +182,11 @@ class ScriptedGemini:
             yield f"ws://{host}:{chosen}/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 
     async def serve_socket(self, socket: Socket) -> None:
-        """Serve one connection until it ends."""
+        """Serve one connection until it ends.
+
+        Args:
+            socket: The server's end of the connection.
+        """
         self.connections += 1
         self.open_connections += 1
         try:
@@ -173,17 +203,30 @@ class ScriptedGemini:
     # On demand ----------------------------------------------------------------------------------------------------
 
     async def send(self, message: dict[str, Any] | bytes | str) -> None:
-        """Send a message, or any other data, over the newest connection."""
+        """Send a message, or any other data, over the newest connection.
+
+        Args:
+            message: An object, which is sent as JSON, or the data itself.
+        """
         if self.session is not None:
             await self.session.send(message)
 
     async def close(self, code: int = 1011, reason: str = "") -> None:
-        """Close the newest connection."""
+        """Close the newest connection.
+
+        Args:
+            code: The close code of the WebSocket. Default 1011, for an internal error.
+            reason: The reason. Default: empty.
+        """
         if self.session is not None:
             await self.session.socket.close(code, reason)
 
     async def go_away(self, seconds: float) -> None:
-        """Announce that the connection will be closed after this many seconds."""
+        """Announce that the connection will be closed after this many seconds.
+
+        Args:
+            seconds: The time that is left, in seconds.
+        """
         await self.send({"goAway": {"timeLeft": f"{seconds:g}s"}})
 
 
@@ -192,7 +235,12 @@ async def rehearsal(
     *replies: str | Sequence[Step],
     hears: Sequence[str] = (),
 ) -> AsyncIterator[Callable[[Endpoint], AbstractAsyncContextManager[Socket]]]:
-    """Yield what to pass as `connect=` for these replies, and transcripts of the user's spoken turns."""
+    """Yield what to pass as `connect=` for these replies, and transcripts of the user's spoken turns.
+
+    Args:
+        replies: The replies, in order, repeated from the first after the last.
+        hears: Transcripts of the user's spoken turns, in order, repeated. Default: none.
+    """
     yield ScriptedGemini(*replies, hears=hears).connect
 
 

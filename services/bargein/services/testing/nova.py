@@ -66,7 +66,11 @@ class ScriptedNova:
 
     @asynccontextmanager
     async def connect(self, endpoint: Endpoint) -> AsyncIterator[Socket]:
-        """Open a connection in memory, in place of one to Bedrock."""
+        """Open a connection in memory, in place of one to Bedrock.
+
+        Args:
+            endpoint: The endpoint of the client.
+        """
         self.connections += 1
         ours, theirs = pipe()
         async with anyio.create_task_group() as group:
@@ -93,7 +97,12 @@ async def rehearsal(
     *replies: str | Sequence[Step],
     hears: Sequence[str] = ("Hello?",),
 ) -> AsyncIterator[Callable[[Endpoint], AbstractAsyncContextManager[Socket]]]:
-    """Yield what to pass as `connect=` for these replies, and transcripts of the user's spoken turns."""
+    """Yield what to pass as `connect=` for these replies, and transcripts of the user's spoken turns.
+
+    Args:
+        replies: The replies, in order, repeated from the first after the last.
+        hears: Transcripts of the user's spoken turns, in order, repeated. Default: always "Hello?".
+    """
     yield ScriptedNova(*replies, hears=hears).connect
 
 

@@ -107,7 +107,13 @@ class SessionsStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LiveSession:
-    """A running session and its peer."""
+    """A running session and its peer.
+
+    Args:
+        transport: The peer's transport.
+        graph: The graph that runs.
+        session: The engine's session.
+    """
 
     def __init__(self, transport: Transport, graph: Graph, session: Session) -> None:
         self.transport = transport
@@ -213,7 +219,11 @@ class Sessions:
         return self._conversations.issue()
 
     def can_resume(self, token: str) -> bool:
-        """Return whether a peer with this token can go on with its conversation."""
+        """Return whether a peer with this token can go on with its conversation.
+
+        Args:
+            token: The token that the peer presents. An empty one cannot resume.
+        """
         return bool(token) and (
             self._find_session(token) is not None or self._conversations.has(token, anyio.current_time())
         )

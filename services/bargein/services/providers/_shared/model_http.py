@@ -88,7 +88,11 @@ class HttpModel(LanguageModel):
         self._random = random.Random()
 
     def request(self, prompt: Prompt) -> dict[str, Any]:
-        """Return the JSON body of the request for a prompt."""
+        """Return the JSON body of the request for a prompt.
+
+        Args:
+            prompt: The conversation and the tools.
+        """
         raise NotImplementedError
 
     def stream(self) -> AnswerStream:
