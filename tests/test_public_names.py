@@ -1,4 +1,4 @@
-"""What every public name tells an editor and the reference: its types."""
+"""What every public name tells an editor and the reference: its types, and a line for each of its parameters."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ ANY = {
     "bargein.services.testing.gemini.ScriptedGemini.find_sent": "values of JSON, at any depth",
 }
 """Public names that mention `Any`, each with the reason why no type can be named."""
+
+
+ENGINE_METHODS = {"process", "run"}
+"""The methods of a processor that the engine calls. `Processor` describes their parameters."""
 
 
 @cache
@@ -107,9 +111,17 @@ def functions() -> Iterator[tuple[str, str, ast.ClassDef | None, Function]]:
             if isinstance(node, Function):
                 yield path, module, None, node
             elif isinstance(node, ast.ClassDef):
+                own = {each.name for each in node.body if isinstance(each, Function)}
                 for where, owner, each in members(module, node):
-                    if isinstance(each, Function) and is_public(each.name):
+                    if isinstance(each, Function) and is_public(each.name) and (owner is node or each.name not in own):
                         yield f"{where}.{owner.name}.{each.name}", where, owner, each
+
+
+def implementations() -> Iterator[tuple[str, str, ast.ClassDef | None, Function]]:
+    """Public functions and methods without their overloads and setters."""
+    for path, module, owner, node in functions():
+        if not any(name == "overload" or name.endswith(".setter") for name in decorators(node)):
+            yield path, module, owner, node
 
 
 def parameters(node: Function) -> list[ast.arg]:
@@ -155,3 +167,59 @@ def written_types() -> Iterator[tuple[str, ast.expr | None]]:
 def test_types_are_named() -> None:
     """No public parameter, attribute or result is `Any`, but for those of the list, which are still there."""
     assert {path for path, annotation in written_types() if mentions_any(annotation)} == ANY.keys()
+
+
+def documented(text: str | None) -> list[str]:
+    """The parameters that the `Args:` block of a docstring names, in order."""
+    block = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)*)", text or "", re.M)
+    return re.findall(r"^    \*{0,2}(\w+):", block[1], re.M) if block else []
+
+
+def described(module: str, owner: ast.ClassDef | None, node: Function) -> list[str]:
+    """The parameters that are documented for a function: at its own place, or at that of the method it overrides."""
+    found = documented(ast.get_docstring(node))
+    if not found and owner is not None and node.name == "__init__":
+        found = documented(ast.get_docstring(owner))
+    if not found and owner is not None:
+        for where, base in bases(module, owner):
+            for each in base.body:
+                if isinstance(each, Function) and each.name == node.name and not found:
+                    found = described(where, base, each)
+            found = found or described(where, base, node)
+    return found
+
+
+def test_parameters_are_described() -> None:
+    """An `Args:` block names each parameter of a public function, in the order of the signature."""
+    missing = {}
+    for path, module, owner, node in implementations():
+        wanted = [each.arg for each in parameters(node) if "Annotated[" not in ast.unparse(each.annotation or node)]
+        is_engine_method = owner is not None and node.name in ENGINE_METHODS
+        if wanted and not is_engine_method and (found := described(module, owner, node)) != wanted:
+            missing[path] = [name for name in wanted if name not in found] or found
+    assert missing == {}
+
+
+MEASURES = re.compile(r"\b(milliseconds|seconds|bytes|pixels|characters|decibels)\b")
+UNITS = re.compile(r"(?:^|_)(ms|seconds|bytes|pixels|characters|words|db|dbfs|fps)(?:_|$)")
+WITHOUT_UNIT = {
+    "now": "the present time",
+    "expires_at": "a time of the clock",
+    "width": "of a picture, always in pixels",
+    "height": "of a picture, always in pixels",
+    "timeout": "overrides a method of asyncio",
+}
+"""Names of parameters that do not carry their unit, each with the reason."""
+
+
+def test_options_carry_their_unit() -> None:
+    """A number that is described in seconds, bytes or another measure has that in its name."""
+    nameless = set()
+    for path, _, owner, node in implementations():
+        text = f"{ast.get_docstring(node) or ''}\n{ast.get_docstring(owner) or '' if owner else ''}"
+        for each in parameters(node):
+            line = re.search(rf"^    {each.arg}: (.*)", text, re.M)
+            is_number = each.annotation and re.fullmatch(r"(int|float)( \| None)?", ast.unparse(each.annotation))
+            if line and is_number and MEASURES.search(line[1]) and not UNITS.search(each.arg):
+                nameless.add((path, each.arg))
+    assert {name for _, name in nameless} == WITHOUT_UNIT.keys(), nameless

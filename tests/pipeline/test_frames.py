@@ -179,7 +179,7 @@ def test_frames_take_their_payload_by_position() -> None:
     assert Image(b"x", "png") == Image(data=b"x", format="png")
     assert ToolResult("call-1", "{}") == ToolResult(call_id="call-1", output="{}")
     for kind, payload in ((Text, ("hi", False)), (Audio, (SOUND, 16_000)), (ToolCall, ("call-1", "name", "{}"))):
-        with pytest.raises(TypeError, match="positional"):
+        with pytest.raises(TypeError, match="position"):
             cast("Any", kind)(*payload, "an-id")
 
 

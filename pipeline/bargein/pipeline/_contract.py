@@ -50,14 +50,21 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
     """For a loop: which of `inbox` and `out` its parameters are, in order."""
 
     def accepts(self, kind: type[Frame]) -> bool:
-        """Return whether frames of this class are delivered to it. `Frame` stands for all data: stream and events."""
-        # `Frame` never means an interrupt, a report or the end: a pass-through would swallow them.
+        """Return whether frames of this class are delivered to it. `Frame` stands for all data: stream and events.
+
+        Args:
+            kind: A frame class.
+        """
         if kind.delivery in (Delivery.STREAM, Delivery.EVENT):
             return any(issubclass(kind, taken) for taken in self.takes)
         return any(issubclass(kind, taken) for taken in self.takes if taken is not Frame)
 
     def promises(self, kind: type[Frame]) -> bool:
-        """Return whether it may emit frames of this class."""
+        """Return whether it may emit frames of this class.
+
+        Args:
+            kind: A frame class.
+        """
         return any(issubclass(kind, promised) for promised in self.gives)
 
     @property

@@ -62,6 +62,9 @@ class Worker:
         """Run a function in the thread, and return its result or raise its exception.
 
         When the call is cancelled, the thread is left to finish on its own.
+
+        Args:
+            function: What to run, without arguments.
         """
         done = anyio.Event()
         # A list that the thread fills, and an event. A future of a backend would tie this to that backend.

@@ -11,6 +11,7 @@ from ._checks import check_not_negative, check_positive, unwrap_exception
 from ._contract import Contract, ProcessorKind
 from ._deadline import catch_up, stood_still, wait_at_most
 from ._extras import import_extra
+from ._fields import CheckedFields
 from ._options import check_options
 from ._samples import SECOND, Samples, ns, samples_in
 from ._wakeup import Wakeup
@@ -20,6 +21,7 @@ from .processor import as_processor
 __all__ = [
     "SECOND",
     "CancellationIgnored",
+    "CheckedFields",
     "Contract",
     "ProcessorKind",
     "Samples",

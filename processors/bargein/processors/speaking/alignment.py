@@ -72,7 +72,12 @@ class Alignment:
     # Input ---------------------------------------------------------------------------------------------------
 
     def add_text(self, text: str, final: bool) -> None:
-        """Append text; `final` when the text is complete."""
+        """Append text; `final` when the text is complete.
+
+        Args:
+            text: The next piece, with its spaces.
+            final: Whether the text is complete with it.
+        """
         for character in text:
             self._weights.append(self._weights[-1] + _weight(character))
         self.text += text
@@ -82,7 +87,11 @@ class Alignment:
             self.add_timing(*timing)
 
     def add_audio(self, frame: Audio) -> None:
-        """Count another frame of the audio."""
+        """Count another frame of the audio.
+
+        Args:
+            frame: The next piece of the item's sound.
+        """
         self._samples[frame.rate] = self._samples.get(frame.rate, 0) + len(frame.samples)
 
     def add_timing(self, text: str, start_ms: float, end_ms: float, spoken: bool = True) -> None:
@@ -90,6 +99,12 @@ class Alignment:
 
         A piece that is not found may belong to text that has not arrived yet, so it is tried again. It may also be
         spelled differently in the text (12, twelve): then it is dropped when a later piece is found.
+
+        Args:
+            text: The piece, as the voice spells it.
+            start_ms: Where its sound begins, in milliseconds of the item's audio.
+            end_ms: Where its sound ends, in milliseconds of the item's audio.
+            spoken: False for a piece that the voice leaves out. Default True.
         """
         piece = text.strip()
         character, ms = self._anchors[-1]
@@ -107,8 +122,13 @@ class Alignment:
         if not spoken:
             self._unspoken.append((character + found[0], end))
 
-    def set_played(self, ms: float, done: bool, gaps: Iterable[tuple[float, float]] = ()) -> None:
-        """Note how many milliseconds have been heard, but for gaps; `done` when nothing more will be played."""
+    def set_played(self, ms: float, done: bool) -> None:
+        """Note how many milliseconds have been heard; `done` when nothing more will be played.
+
+        Args:
+            ms: How much of the item was played so far, in milliseconds.
+            done: Whether nothing more of it will be played.
+        """
         self.played_ms = max(self.played_ms, ms)
         self.started, self._done = True, self._done or done
         for start, end in gaps:

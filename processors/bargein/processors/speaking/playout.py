@@ -113,20 +113,30 @@ class Playout:
         return min((item.until for item in self._items.values() if item.closed), default=math.inf)
 
     def add(self, frame: Audio) -> None:
-        """Append audio."""
+        """Append audio.
+
+        Args:
+            frame: The audio, in any format.
+        """
         self._waiting.append(frame)
         self.waiting_ms += frame.ms
 
     def close(self, response: str | None = None) -> None:
-        """Note that no more audio of a response follows; None for all responses."""
+        """Note that no more audio of a response follows; None for all responses.
+
+        Args:
+            response: Id of the response. Default None.
+        """
         self._waiting.append(_Close(response))
         # Markers never stay in front, so `_following` needs to look at one entry only.
         self._settle()
 
     def forget(self, stale: Callable[[Audio], bool]) -> None:
-        """Drop waiting frames from the front while they are stale."""
-        # From the front only: replies come in the order of their epochs, so the first that is not stale ends the
-        # search.
+        """Drop waiting frames from the front while they are stale.
+
+        Args:
+            stale: Returns whether a waiting frame is stale.
+        """
         while (following := self._following) is not None and stale(following):
             self._waiting.popleft()
             self.waiting_ms -= following.ms
@@ -139,7 +149,12 @@ class Playout:
                 item.closed = item.closed or close.response in (None, item.response)
 
     def release(self, now: float, ms: float) -> Audio | None:
-        """Return the next piece of at most `ms` milliseconds, from one frame; None on hold or if nothing waits."""
+        """Return the next piece of at most `ms` milliseconds, from one frame; None on hold or if nothing waits.
+
+        Args:
+            now: The present time in seconds.
+            ms: Maximum length of the piece, in milliseconds.
+        """
         following = self._following
         if self.held or following is None:
             return None
@@ -165,7 +180,12 @@ class Playout:
         return piece
 
     def silence(self, now: float, ms: float) -> Audio | None:
-        """Return silence in the format of the latest frame, counted like audio; None if there was no audio yet."""
+        """Return silence in the format of the latest frame, counted like audio; None if there was no audio yet.
+
+        Args:
+            now: The present time in seconds.
+            ms: Length of the silence, in milliseconds.
+        """
         if self.last is None:
             return None
         self._start_stretch(now)
@@ -174,7 +194,12 @@ class Playout:
         return Audio(samples=np.zeros((count, *self.last.samples.shape[1:]), np.int16), rate=self.last.rate)
 
     def urgent(self, frame: Interrupt | Hold | Resume, now: float) -> Iterator[Audio | Played]:
-        """Handle an urgent frame at once. Yield what has been heard, and the fade that avoids a click."""
+        """Handle an urgent frame at once. Yield what has been heard, and the fade that avoids a click.
+
+        Args:
+            frame: The urgent frame.
+            now: The present time in seconds.
+        """
         if isinstance(frame, Resume):
             self.resume(now)
             return
@@ -205,13 +230,23 @@ class Playout:
             yield fade
 
     def resume(self, now: float) -> None:
-        """Continue where playback was held."""
+        """Continue where playback was held.
+
+        Args:
+            now: The present time in seconds.
+        """
         if self.held:
             self.held = False
             self._start_stretch(now)
 
     def reports(self, now: float, *, exact: bool = False, until: int = -1) -> Iterator[Played]:
-        """Yield `Played` for items with enough news, or for all with `exact`. Items older than epoch `until` end."""
+        """Yield `Played` for items with enough news, or for all with `exact`. Items older than epoch `until` end.
+
+        Args:
+            now: The present time in seconds.
+            exact: Whether to report every item of which more was heard than was reported. Default False.
+            until: The epoch before which items end. Default -1: none ends by its epoch.
+        """
         for key, item in list(self._items.items()):
             # An interrupt ends an item even if it never was closed.
             done = item.epoch < until or (item.closed and item.until <= now + EARLY)

@@ -31,19 +31,31 @@ class Codec:
         self.sample_bytes = sample_bytes
         """Bytes of a sample."""
 
-    def ms(self, size: int) -> float:
-        """Return how long this many bytes sound, in milliseconds."""
-        return 1000 * size / (self.sample_bytes * self.rate)
+    def ms(self, size_bytes: int) -> float:
+        """Return how long this many bytes sound, in milliseconds.
+
+        Args:
+            size_bytes: Number of bytes of encoded sound.
+        """
+        return 1000 * size_bytes / (self.sample_bytes * self.rate)
 
     def decode(self, data: bytes) -> Samples:
-        """Return the samples of encoded sound."""
+        """Return the samples of encoded sound.
+
+        Args:
+            data: A whole number of encoded samples, mono.
+        """
         if self.sample_bytes == 2:
             # The wire is little-endian. On a little-endian machine `astype` copies nothing.
             return np.frombuffer(data, "<i2").astype(np.int16, copy=False)
         return _decoding_table(self.name)[np.frombuffer(data, np.uint8)]
 
     def encode(self, samples: Samples) -> bytes:
-        """Return samples as encoded sound."""
+        """Return samples as encoded sound.
+
+        Args:
+            samples: Samples at the codec's rate, mono.
+        """
         if self.sample_bytes == 2:
             return samples.astype("<i2", copy=False).tobytes()
         return _encoding_table(self.name)[samples.view(np.uint16)].tobytes()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bargein.pipeline.lowlevel import import_extra
+from bargein.pipeline.lowlevel import CheckedFields, import_extra
 
 if TYPE_CHECKING:
     from aiortc import RTCConfiguration
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["IceServer", "configuration"]
 
 
-class IceServer(msgspec.Struct, frozen=True, kw_only=True):
+class IceServer(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """A STUN or TURN server, for peers that are not on the same network."""
 
     url: str

@@ -109,6 +109,9 @@ class PictureTrack(MediaStreamTrack):
     def show(self, frame: Video | None) -> None:
         """Send this picture next. None drops a picture that has not been sent.
 
+        Args:
+            frame: The picture as raw pixels, or None.
+
         Raises:
             ValueError: The picture is encoded.
         """

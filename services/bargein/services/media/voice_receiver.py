@@ -58,7 +58,11 @@ class VoiceReceiver:
             yield from self._decode(stamp, payload)
 
     def quiet(self, ms: int) -> Iterator[Audio]:
-        """Yield what still waits, and silence, because no packet has come for this many milliseconds."""
+        """Yield what still waits, and silence, because no packet has come for this many milliseconds.
+
+        Args:
+            ms: How long no packet has come, in milliseconds.
+        """
         for stamp, payload in self.reorder.flush():
             yield from self._decode(stamp, payload)
         # After MAX_FILL nothing is made any more. Turn detection has heard the end of speech by then, and a muted

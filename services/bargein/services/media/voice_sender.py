@@ -53,7 +53,11 @@ class Encoder:
         self._at = 0
 
     def encode(self, samples: Samples) -> bytes:
-        """Return exactly 20 ms of sound as one packet."""
+        """Return exactly 20 ms of sound as one packet.
+
+        Args:
+            samples: 20 ms of mono sound at the encoder's rate.
+        """
         frame = self._av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = self.rate, self._at, Fraction(1, self.rate)
         self._at += len(samples)
@@ -97,12 +101,20 @@ class VoiceSender:
         return self.silent and not self.playout.waiting and not self.playout.unfinished
 
     def add(self, frame: Audio) -> None:
-        """Add sound to be played."""
+        """Add sound to be played.
+
+        Args:
+            frame: The agent's sound, in any format.
+        """
         for piece in self._convert(frame):
             self.playout.add(piece)
 
     def close(self, frame: ResponseEnded | None = None) -> None:
-        """Note that a response has no more sound; None means all responses."""
+        """Note that a response has no more sound; None means all responses.
+
+        Args:
+            frame: The end of the response. Default None.
+        """
         if self._resample is not None and frame is not None:
             # The resampler still holds the last samples of the response.
             for piece in self._resample.process(frame):
@@ -111,7 +123,12 @@ class VoiceSender:
         self.playout.close(None if frame is None else frame.response_id)
 
     def urgent(self, frame: Interrupt | Hold | Resume, now: float) -> Iterator[Played]:
-        """Stop, hold or resume with the next packet. Give how much was heard."""
+        """Stop, hold or resume with the next packet. Give how much was heard.
+
+        Args:
+            frame: The urgent frame.
+            now: The present time in seconds.
+        """
         if self._resample is not None and isinstance(frame, Interrupt):
             # For its effect only: the resampler drops what it holds of the interrupted response.
             list(self._resample.process(frame))
@@ -123,8 +140,11 @@ class VoiceSender:
                 self._fade, self._rate = each.samples, each.rate
 
     def pull(self, now: float) -> bytes | None:
-        """Return the next packet; None if there is nothing to send."""
-        # The last place before the wire: what is stale is compared once more, however late the interrupt arrives here.
+        """Return the next packet; None if there is nothing to send.
+
+        Args:
+            now: The present time in seconds.
+        """
         self.playout.forget(self.stale)
         samples = self._take_samples(now)
         if samples is None:

@@ -13,12 +13,13 @@ from typing import Final, cast
 
 import msgspec
 
+from bargein.pipeline.lowlevel import CheckedFields
 from bargein.services.realtime import Profile, Realtime
 
 __all__ = ["PROVIDERS", "ROWS", "Provider", "find_provider", "load", "markdown", "rows", "table"]
 
 
-class Provider(msgspec.Struct, frozen=True, kw_only=True):
+class Provider(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """One realtime model of the table."""
 
     name: str

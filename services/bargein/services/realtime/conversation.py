@@ -50,7 +50,11 @@ class ConversationModel(Protocol):
     """Returns how much of an item, by its response's id and its own, was played, in milliseconds; None if unknown."""
 
     def played(self, frame: Played) -> None:
-        """Take a report of what was heard at once."""
+        """Take a report of what was heard at once.
+
+        Args:
+            frame: The report of the place that plays the sound.
+        """
 
 
 class _Item:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
+from bargein.pipeline.lowlevel import CheckedFields
 from bargein.services.brain import ALTERNATIVES, UnsupportedError
 
 __all__ = ["Profile"]
 
 
-class Profile(msgspec.Struct, frozen=True, kw_only=True):
+class Profile(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """The capabilities of a provider. A capability that is not named here is one that it does not have.
 
     Each field is an argument of the constructor; its own docstring says what it means.
@@ -73,7 +74,11 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
     @staticmethod
     def instead(capability: str) -> str:
-        """Return what to do where a provider lacks a capability; empty for a capability that needs no advice."""
+        """Return what to do where a provider lacks a capability; empty for a capability that needs no advice.
+
+        Args:
+            capability: Name of a field of this class.
+        """
         return ALTERNATIVES.get(capability, "")
 
     def require(self, capability: str, what: str) -> None:

@@ -39,7 +39,11 @@ class Settings(msgspec.Struct, kw_only=True):
     """Further fields of the provider. They replace those that the protocol writes."""
 
     def with_extra(self, base: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields that a protocol has written, with `extra` merged over them, nested dictionaries too."""
+        """Return the fields that a protocol has written, with `extra` merged over them, nested dictionaries too.
+
+        Args:
+            base: The fields that the protocol has written.
+        """
         return deep_merge(base, self.extra)
 
 
@@ -67,7 +71,11 @@ class DriverOptions(TypedDict, total=False):
 
 
 def driver_options(options: Mapping[str, object]) -> DriverOptions:
-    """Return the options that belong to `Realtime` itself."""
+    """Return the options that belong to `Realtime` itself.
+
+    Args:
+        options: Options of a provider's class.
+    """
     own = DriverOptions.__optional_keys__
     return cast(DriverOptions, {name: value for name, value in options.items() if name in own})
 

@@ -66,7 +66,14 @@ class PageOptions(TypedDict, total=False):
 
 
 class PageServer:
-    """A running server, as `serve_page` yields it."""
+    """A running server, as `serve_page` yields it.
+
+    Args:
+        sessions: The sessions of its peers.
+        host: The host at which it listens.
+        port: The port at which it listens.
+        tls: Whether it is served with TLS.
+    """
 
     def __init__(self, sessions: Sessions, host: str, port: int, *, tls: bool) -> None:
         self.sessions = sessions

@@ -27,7 +27,11 @@ NO_AUDIO_WITH_CALLS = "gemini-3"
 
 
 class ScriptedTurn:
-    """A turn of the model, for assertions."""
+    """A turn of the model, for assertions.
+
+    Args:
+        number: The number of the turn, from 0.
+    """
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -79,14 +83,42 @@ class ScriptedGemini(ScriptedServer):
         """The newest session."""
         self.handles: set[str] = set()
         """Handles by which sessions can be resumed."""
-        self.handle_numbers = count(1)
+        self.reply_numbers, self.transcript_numbers, self.call_numbers, self.handle_numbers = (
+            count(),
+            count(),
+            count(1),
+            count(1),
+        )
+
+    def next_reply(self, turn: int) -> str | Sequence[Step]:
+        """Return the next reply, or the next part of a turn that has called tools.
+
+        Args:
+            turn: The number of the turn, from 0.
+        """
+        return self.replies[next(self.reply_numbers) % len(self.replies)]
 
     def audio(self, turn: int, samples: int) -> npt.NDArray[np.int16]:
-        """Return samples of the voice at 24 kHz: a tone whose pitch depends on the turn."""
-        return tone(200 * 2 ** (turn % 12 / 12), samples)
+        """Return samples of the voice at 24 kHz: a tone whose pitch depends on the turn.
+
+        Args:
+            turn: The number of the turn, from 0.
+            samples: How many samples to return.
+        """
+        pitch = 200 * 2 ** (turn % 12 / 12)
+        tone: npt.NDArray[np.int16] = (8000 * np.sin(2 * np.pi * pitch / RATE * np.arange(samples))).astype(np.int16)
+        return tone
+
+    async def pause(self) -> None:
+        """Wait for the time between two words."""
+        await anyio.sleep(self.pace_seconds)
 
     def find_sent(self, *keys: str) -> list[Any]:
-        """Return what the client has sent under these nested keys, such as `"realtime_input", "text"`."""
+        """Return what the client has sent under these nested keys, such as `"realtime_input", "text"`.
+
+        Args:
+            keys: The keys, the outermost first.
+        """
         found: list[Any] = list(self.received)
         for key in keys:
             found = [each[key] for each in found if isinstance(each, dict) and key in each]
@@ -95,8 +127,32 @@ class ScriptedGemini(ScriptedServer):
     # Connections --------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
+    async def connect(self, endpoint: Endpoint) -> AsyncIterator[Socket]:
+        """Open a connection in memory, in place of `dial`.
+
+        Args:
+            endpoint: The endpoint of the client. It is kept in `endpoints`.
+        """
+        self.endpoints.append(endpoint)
+        if self.refusals:
+            raise self.refusals.popleft()
+        ours, theirs = pipe()
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.serve_socket, ours)
+            try:
+                yield theirs
+            finally:
+                await theirs.close()
+                group.cancel_scope.cancel()
+
+    @asynccontextmanager
     async def serve(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-        """Run a WebSocket server and yield its URL. Clients without a key and without a token are refused."""
+        """Run a WebSocket server and yield its URL. Clients without a key and without a token are refused.
+
+        Args:
+            host: Address to listen at. Default: this machine only.
+            port: Port to listen at. Default 0, for a free one.
+        """
 
         def check_key(connection: Any, request: Any) -> Any:
             if "x-goog-api-key" in request.headers or "Authorization" in request.headers:
@@ -110,7 +166,11 @@ class ScriptedGemini(ScriptedServer):
             yield f"ws://{host}:{chosen}/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 
     async def serve_socket(self, socket: Socket) -> None:
-        """Serve one connection until it ends."""
+        """Serve one connection until it ends.
+
+        Args:
+            socket: The server's end of the connection.
+        """
         self.connections += 1
         self.open_connections += 1
         try:
@@ -127,18 +187,45 @@ class ScriptedGemini(ScriptedServer):
     # On demand ----------------------------------------------------------------------------------------------------
 
     async def send(self, message: dict[str, Any] | bytes | str) -> None:
-        """Send a message, or any other data, over the newest connection."""
+        """Send a message, or any other data, over the newest connection.
+
+        Args:
+            message: An object, which is sent as JSON, or the data itself.
+        """
         if self.session is not None:
             await self.session.send(message)
 
     async def close(self, code: int = 1011, reason: str = "") -> None:
-        """Close the newest connection."""
+        """Close the newest connection.
+
+        Args:
+            code: The close code of the WebSocket. Default 1011, for an internal error.
+            reason: The reason. Default: empty.
+        """
         if self.session is not None:
             await self.session.socket.close(code, reason)
 
     async def go_away(self, seconds: float) -> None:
-        """Announce that the connection will be closed after this many seconds."""
+        """Announce that the connection will be closed after this many seconds.
+
+        Args:
+            seconds: The time that is left, in seconds.
+        """
         await self.send({"goAway": {"timeLeft": f"{seconds:g}s"}})
+
+
+@asynccontextmanager
+async def rehearsal(
+    *replies: str | Sequence[Step],
+    hears: Sequence[str] = (),
+) -> AsyncIterator[Callable[[Endpoint], AbstractAsyncContextManager[Socket]]]:
+    """Yield what to pass as `connect=` for these replies, and transcripts of the user's spoken turns.
+
+    Args:
+        replies: The replies, in order, repeated from the first after the last.
+        hears: Transcripts of the user's spoken turns, in order, repeated. Default: none.
+    """
+    yield ScriptedGemini(*replies, hears=hears).connect
 
 
 class GeminiPeerSession:

@@ -50,8 +50,13 @@ class ScriptedNova(ScriptedServer):
         super().__init__(*replies, hears=hears, word_ms=word_ms, pace_seconds=pace_seconds)
         self.block_numbers = count(1)
 
-    async def serve_socket(self, socket: Socket) -> None:
-        """Serve one connection until it ends. Of the events, `received` keeps all but audio, each with its name."""
+    @asynccontextmanager
+    async def connect(self, endpoint: Endpoint) -> AsyncIterator[Socket]:
+        """Open a connection in memory, in place of one to Bedrock.
+
+        Args:
+            endpoint: The endpoint of the client.
+        """
         self.connections += 1
         async with anyio.create_task_group() as group:
             session = _Session(self, socket, group)
@@ -61,6 +66,20 @@ class ScriptedNova(ScriptedServer):
                     assert isinstance(data, bytes)
                     await session.on_event(decode(data).payload)
             group.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def rehearsal(
+    *replies: str | Sequence[Step],
+    hears: Sequence[str] = ("Hello?",),
+) -> AsyncIterator[Callable[[Endpoint], AbstractAsyncContextManager[Socket]]]:
+    """Yield what to pass as `connect=` for these replies, and transcripts of the user's spoken turns.
+
+    Args:
+        replies: The replies, in order, repeated from the first after the last.
+        hears: Transcripts of the user's spoken turns, in order, repeated. Default: always "Hello?".
+    """
+    yield ScriptedNova(*replies, hears=hears).connect
 
 
 class _Session:

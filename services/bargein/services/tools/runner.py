@@ -126,11 +126,18 @@ class ToolRunner:
         return await self.finish(self.begin(call, emit))
 
     def knows(self, call: ToolCall) -> bool:
-        """Return whether a call is running or has been answered."""
+        """Return whether a call is running or has been answered.
+
+        Args:
+            call: A call.
+        """
         return (key := _key(call)) in self._running or key in self._answered
 
     def cancel(self, call_id: str) -> bool:
         """Cancel the running calls of an id, because the provider asks for it. They get no result.
+
+        Args:
+            call_id: Id of the calls.
 
         Returns:
             Whether there was one.
@@ -159,13 +166,22 @@ class ToolRunner:
     # In two steps, to run a call in its own task --------------------------------------------------------------
 
     def begin(self, call: ToolCall, emit: Emit) -> RunningCall:
-        """Note a call, so that it can be cancelled from now on. Pass what this returns to `finish`."""
+        """Note a call, so that it can be cancelled from now on. Pass what this returns to `finish`.
+
+        Args:
+            call: The call.
+            emit: Sends the frames that report the tool's progress.
+        """
         running = RunningCall(_key(call), call, self.toolbox.get(call.name), emit)
         self._running[running.key] = running
         return running
 
     async def finish(self, running: RunningCall) -> ToolResult | None:
-        """Run a call that was begun; see `run`."""
+        """Run a call that was begun; see `run`.
+
+        Args:
+            running: What `begin` returned.
+        """
         call, emit = running.call, running.context.emit
         since = anyio.current_time()
         try:

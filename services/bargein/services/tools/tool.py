@@ -169,7 +169,12 @@ class Tool(Generic[P, R_co]):
         )
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """Call the function."""
+        """Call the function.
+
+        Args:
+            args: Its arguments by position.
+            kwargs: Its arguments by name.
+        """
         return self.function(*args, **kwargs)
 
     def __get__(self, instance: object, owner: type | None = None) -> Tool[..., R_co]:

@@ -14,7 +14,7 @@ import anyio
 import msgspec
 
 from bargein.pipeline import Failure, Frame, Graph, Pipeline, Processor, Session
-from bargein.pipeline.lowlevel import stood_still, wait_at_most
+from bargein.pipeline.lowlevel import CheckedFields
 from bargein.processors import BargeInLatency, TurnLatency
 from bargein.processors.observe.watch import Watch
 from bargein.services.brain import Brain, find_brains
@@ -48,7 +48,7 @@ class RefusedError(ConnectionError):
     """A peer gets no session. The text is sent to the peer."""
 
 
-class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
+class SessionLimits(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """What a server, and each of its peers, may use.
 
     Raises:
@@ -108,7 +108,13 @@ class SessionsStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LiveSession:
-    """A running session and its peer."""
+    """A running session and its peer.
+
+    Args:
+        transport: The peer's transport.
+        graph: The graph that runs.
+        session: The engine's session.
+    """
 
     def __init__(self, transport: Transport, graph: Graph, session: Session) -> None:
         self.transport = transport
@@ -214,6 +220,24 @@ class Sessions:
         if reason:
             self._counts["refused"] += 1
             raise RefusedError(reason)
+
+    def issue_token(self) -> str:
+        """Return a new token for `Transport.resume_token`; empty where conversations are not kept."""
+        return self._conversations.issue()
+
+    def can_resume(self, token: str) -> bool:
+        """Return whether a peer with this token can go on with its conversation.
+
+        Args:
+            token: The token that the peer presents. An empty one cannot resume.
+        """
+        return bool(token) and (
+            self._find_session(token) is not None or self._conversations.has(token, anyio.current_time())
+        )
+
+    def _find_session(self, token: str) -> str | None:
+        """Return the name of the running session with this token, whose peer may not have been missed yet."""
+        return next((name for name, live in self.live.items() if token and live.transport.resume_token == token), None)
 
     async def run(self, transport: Transport) -> Ending:
         """Run one session until it has ended.

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 
 from bargein.pipeline import Audio, Interrupt, Processor
+from bargein.pipeline.lowlevel import CheckedFields
 
 __all__ = ["MayBeSilent", "Peer", "Transport"]
 
 
-class Peer(msgspec.Struct, frozen=True, kw_only=True):
+class Peer(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """The other end of a connection: a browser, a program, a telephone, a file or a sound device."""
 
     name: str

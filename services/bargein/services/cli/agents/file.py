@@ -169,13 +169,21 @@ def _takes_transport(function: Callable[..., object]) -> bool:
 
 
 def returns_graph(function: Callable[..., object]) -> bool:
-    """Return whether a function's annotation says that it returns a graph."""
+    """Return whether a function's annotation says that it returns a graph.
+
+    Args:
+        function: A function, which need not have annotations.
+    """
     annotation = inspect.signature(function).return_annotation
     return str(getattr(annotation, "__name__", annotation)).rpartition(".")[2] in ("Graph", "Pipeline")
 
 
 def required_parameters(function: Callable[..., object]) -> list[str]:
-    """Return the parameters that have no default."""
+    """Return the parameters that have no default.
+
+    Args:
+        function: Any function.
+    """
     return [name for name, each in inspect.signature(function).parameters.items() if each.default is each.empty]
 
 

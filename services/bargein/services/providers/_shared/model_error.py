@@ -89,7 +89,15 @@ _STATUS: Final[dict[int, FaultKind]] = {
 
 
 class LanguageModelError(BargeinError):
-    """A language model has not answered, or not completely. The message says what happened and what to do."""
+    """A language model has not answered, or not completely. The message says what happened and what to do.
+
+    Args:
+        message: What happened and what to do about it, in a sentence.
+        fatal: Whether the same request would fail again. Default False.
+        kind: What went wrong. Default `"request"`.
+        status: The HTTP status; None if there was no answer.
+        retry_after_seconds: How long the server asks the client to wait, in seconds; None if it does not say.
+    """
 
     def __init__(
         self,

@@ -122,8 +122,12 @@ class HttpModel(LanguageModel):
         self._secret = secret
         self._random = random.Random()
 
-    def body(self, prompt: Prompt) -> dict[str, Any]:
-        """Return what the provider's protocol makes of a prompt. Fields that are None are not sent."""
+    def request(self, prompt: Prompt) -> dict[str, Any]:
+        """Return the JSON body of the request for a prompt.
+
+        Args:
+            prompt: The conversation and the tools.
+        """
         raise NotImplementedError
 
     def request(self, prompt: Prompt) -> dict[str, Any]:

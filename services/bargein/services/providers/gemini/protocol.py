@@ -160,7 +160,11 @@ class GeminiProtocol(Protocol):
         yield wire.encode({"setup": self.setup(settings)})
 
     def setup(self, settings: Settings) -> dict[str, Any]:
-        """Return the setup object of some settings."""
+        """Return the setup object of some settings.
+
+        Args:
+            settings: The settings.
+        """
         generation: dict[str, Any] = {"responseModalities": ["AUDIO" if settings.output == "audio" else "TEXT"]}
         if settings.voice is not None:
             voice = {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": settings.voice}}}

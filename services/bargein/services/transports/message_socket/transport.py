@@ -210,7 +210,11 @@ class SocketTransport(Transport):
     # Writing --------------------------------------------------------------------------------------------------------
 
     def write(self, data: Message) -> None:
-        """Put a message into the queue of those that wait to be written."""
+        """Put a message into the queue of those that wait to be written.
+
+        Args:
+            data: The message.
+        """
         self._queue.add(data)
         self._wake()
 
@@ -296,7 +300,11 @@ class SocketTransport(Transport):
     # The end --------------------------------------------------------------------------------------------------------
 
     async def close_after(self, ending: Ending) -> None:
-        """Tell the peer why the session is over, and close the socket. Call it when the session has ended."""
+        """Tell the peer why the session is over, and close the socket. Call it when the session has ended.
+
+        Args:
+            ending: How the session ended.
+        """
         code, reason = _CLOSE_CODES[ending] if self.left is None else (self.code, self.left.reason)
         if self.failure and self.left is None:
             reason = f"{reason}: {self.failure}"

@@ -197,7 +197,11 @@ class WebRtcServer:
         return answer
 
     async def delete(self, name: str) -> None:
-        """End a peer's session, as the peer asks. Raises `LookupError` if no peer has this name, or no longer."""
+        """End a peer's session, as the peer asks. Raises `LookupError` if no peer has this name, or no longer.
+
+        Args:
+            name: The name that the peer's answer gave it.
+        """
         transport, _ = self._find(name)
         transport.leave("it said goodbye", clean=True, goodbye=True)
 

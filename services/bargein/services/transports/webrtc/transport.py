@@ -67,13 +67,21 @@ class RtcLink(Protocol):
     """The connection, as its transport uses it."""
 
     def send(self, message: str) -> bool:
-        """Send a message. Return False if there is no channel, or not yet."""
+        """Send a message. Return False if there is no channel, or not yet.
+
+        Args:
+            message: The message, as text.
+        """
 
     def begin(self) -> None:
         """Tell the peer that its session has begun, as soon as it has a channel."""
 
     def show(self, frame: Video | None) -> None:
-        """Show a picture; None drops one that has not been sent."""
+        """Show a picture; None drops one that has not been sent.
+
+        Args:
+            frame: The picture as raw pixels, or None.
+        """
 
     def wake(self) -> None:
         """Wake the voice track, because there is sound to send."""
@@ -162,14 +170,24 @@ class WebRtcTransport(Transport):
         self._connected.set()
 
     def on_packet(self, number: int, timestamp: int, data: bytes) -> None:
-        """Take a packet of the peer's voice."""
+        """Take a packet of the peer's voice.
+
+        Args:
+            number: The packet's sequence number (16 bits).
+            timestamp: Its RTP timestamp (32 bits).
+            data: Its payload.
+        """
         self._heard_at = self._packet_at = anyio.current_time()
         self.lifeline.on_microphone(self._packet_at, number)
         for audio in self.receiver.packet(number, timestamp, data):
             self.on_frame(audio)
 
     def on_frame(self, frame: Frame) -> None:
-        """Take a frame of the peer."""
+        """Take a frame of the peer.
+
+        Args:
+            frame: The frame.
+        """
         if isinstance(frame, UserText):
             self._latency.note_question()
         self._heard_at = anyio.current_time()
@@ -186,7 +204,11 @@ class WebRtcTransport(Transport):
         self._dropped += 1
 
     def on_message(self, data: str | bytes) -> None:
-        """Take a message of the data channel. It is read when the rate allows it."""
+        """Take a message of the data channel.
+
+        Args:
+            data: A message, as the peer wrote it.
+        """
         self._heard_at = anyio.current_time()
         self._unread.append(data)
         self._unread_bytes += len(data)
@@ -222,17 +244,19 @@ class WebRtcTransport(Transport):
         return isinstance(message, UserText | Commit | Interrupt)
 
     def on_pull(self, now: float) -> None:
-        """Note that the RTP sender has taken a packet of the voice, at this time in seconds."""
+        """Note that the RTP sender has taken a packet of the voice, at this time in seconds.
+
+        Args:
+            now: The present time in seconds.
+        """
         self._player.on_pull(now)
 
-    def leave(self, reason: str, *, clean: bool, goodbye: bool = False) -> None:
+    def leave(self, reason: str, *, clean: bool) -> None:
         """Note that the peer is gone, or has to go. Only the first call counts.
 
         Args:
-            reason: Why, in a sentence.
-            clean: Whether the peer has closed the connection. Many close one before they make the next, so this alone
-                does not end the conversation.
-            goodbye: Whether the peer has said goodbye.
+            reason: Why, in a few words.
+            clean: Whether the peer meant to leave.
         """
         if self._left is None:
             self._left, self.lost = PeerLeft(peer=self.peer, reason=reason, clean=clean), not goodbye
@@ -244,7 +268,11 @@ class WebRtcTransport(Transport):
     # What the two ends use ------------------------------------------------------------------------------------------
 
     def send(self, message: str) -> None:
-        """Send a message, if the peer has a channel for it."""
+        """Send a message, if the peer has a channel for it.
+
+        Args:
+            message: The message, as text.
+        """
         if self.link is not None and not self.link.send(message):
             self._unsent += 1
 

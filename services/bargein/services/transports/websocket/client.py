@@ -66,6 +66,12 @@ class WebSocketClient(SocketTransport):
     ) -> Self:
         """Send `start` on an open socket, wait for `ready`, and return the client.
 
+        Args:
+            socket: The open socket.
+            start: The first message. Default: `Start()`.
+            address: The server's address, for logs. Default: empty.
+            limits: What the server may use. Default: `SessionLimits()`.
+
         Raises:
             RefusedError: The agent refuses, or does not answer within `open_seconds`.
         """
@@ -75,6 +81,9 @@ class WebSocketClient(SocketTransport):
 
     async def send(self, frame: Audio | UserText | Image | Commit | Interrupt) -> None:
         """Send what the user says or does. Send sound in pieces of about 20 ms, when they are spoken.
+
+        Args:
+            frame: The frame.
 
         Raises:
             SocketClosedError: The session is over.

@@ -40,7 +40,13 @@ BACKLOG = 1024
 
 
 class WebSocketServer:
-    """A running server, as `serve_websocket` yields it."""
+    """A running server, as `serve_websocket` yields it.
+
+    Args:
+        sessions: The sessions of its peers.
+        host: The host at which it listens.
+        secure: Whether it is served with TLS.
+    """
 
     def __init__(self, sessions: Sessions, host: str, *, secure: bool) -> None:
         self.sessions = sessions

@@ -109,6 +109,9 @@ class EventReader(Protocol):
         """Return the events of a message.
 
         Messages of unknown types are ignored. One that cannot be read is a `ProtocolFault`; the connection stays open.
+
+        Args:
+            data: A message of the server.
         """
         if isinstance(data, bytes):
             yield ProtocolFault(message=f"a binary message of {len(data)} bytes, where JSON text was expected")

@@ -113,7 +113,11 @@ class OpenAIProtocol(EventReader):
         yield self._message(wire.SessionUpdate(session=self.session(settings)))
 
     def session(self, settings: Settings) -> dict[str, Any]:
-        """Return the session object of some settings in the words of the dialect, with `extra` merged over it."""
+        """Return the session object of some settings in the words of the dialect, with `extra` merged over it.
+
+        Args:
+            settings: The settings.
+        """
         sound: dict[str, Any] = {"format": self._format(self.profile.input_rate)}
         sound["turn_detection"] = settings.turn_detection
         if settings.transcription is not None:

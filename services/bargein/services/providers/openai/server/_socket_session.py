@@ -14,7 +14,8 @@ import msgspec
 
 from bargein.pipeline import Audio, Failure, Frame, Interrupt, Pipeline, Played, Processor, Session, UserText
 from bargein.pipeline.errors import SessionError
-from bargein.pipeline.lowlevel import stood_still, unwrap_exception, wait_at_most
+from bargein.pipeline.graph import Step
+from bargein.pipeline.lowlevel import CheckedFields, unwrap_exception
 from bargein.processors import Spoken
 from bargein.processors.observe.watch import Watch
 from bargein.services.frames import Commit, Configure, Respond, Say, without_details
@@ -47,8 +48,8 @@ LEAVE_SECONDS = 2.0
 """How long a brain may take to end, after its client has left, before it is cancelled."""
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client may use. Times are in seconds."""
+class Limits(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
+    """Time limits of a session, in seconds."""
 
     session_seconds: float = 3600.0
     """Length of a session, as with the real service."""

@@ -96,7 +96,13 @@ class ServerStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Server:
-    """A running server: what the block of `serve` gets."""
+    """A running server: what the block of `serve` gets.
+
+    Args:
+        host: The host at which it listens.
+        path: The path at which it is served. Default: that of OpenAI's GA interface.
+        secure: Whether it is served with TLS. Default False.
+    """
 
     def __init__(self, host: str, path: str = GA.path, *, secure: bool = False) -> None:
         self.port = 0

@@ -28,6 +28,9 @@ def server_vad(turn: Mapping[str, Any]) -> Vad:
     """Return this project's `Vad`, set as a `turn_detection` object says.
 
     `semantic_vad` is a VAD whose pause at the end of speech depends on `eagerness`.
+
+    Args:
+        turn: The object, complete: with its `type`, and `threshold` and `silence_duration_ms`, or `eagerness`.
     """
     if turn["type"] == "semantic_vad":
         return Vad(stop_ms=STOP_MS[turn["eagerness"]])
