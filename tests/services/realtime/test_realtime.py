@@ -1051,7 +1051,7 @@ async def test_the_application_may_have_tools_beside_ours() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"api_key": ""}, "no key"),
+        ({"api_key": ""}, "there is no API key"),
         ({"api_key": "sk-\n"}, "characters that no key has"),
         ({"turn_detection": "telepathy"}, "server_vad, semantic_vad"),
         ({"fps": 0}, "pictures a second"),
