@@ -84,10 +84,13 @@ async def test_spoken_question_and_barge_in() -> None:
             await harness.next(ResponseEnded, within_seconds=10)
             await harness.session.cancel()
         assert "Yes." in [frame.text for frame in harness.of(Transcript)]
-        assert harness.of(ResponseEnded)[0].outcome == "interrupted"
+        ended = harness.of(ResponseEnded)[0]
+        assert ended.outcome == "interrupted"
         assert harness.session.epoch == 1
         (interrupted,) = [at for at, frame in harness.timeline if isinstance(frame, Interrupt)]
-        assert not [at for at, frame in harness.timeline if isinstance(frame, Audio) and at > interrupted]
+        later = [frame for at, frame in harness.timeline if isinstance(frame, Audio) and at > interrupted]
+        # On a busy machine the answer to "stop" may have begun before the session is cancelled.
+        assert ended.response_id not in {frame.response_id for frame in later}
         sent = [event["type"] for event in server.calls[0].received]
         assert "conversation.item.truncate" not in sent
         assert "input_audio_buffer.append" not in sent, "sound goes on the track"
