@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import ssl
 from collections import Counter
@@ -51,6 +52,26 @@ async def upgraded(port: int, context: ssl.SSLContext | None = None) -> anyio.ab
     await stream.send("\r\n".join(lines).encode())
     assert b" 101 " in await stream.receive()
     return stream
+
+
+def test_pings_are_counted_in_a_program_that_asyncio_runs() -> None:
+    """There AnyIO does not know its backend in a callback. The server answers the ping, and the close."""
+    faults: list[dict[str, Any]] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: faults.append(context))
+        async with listen(echo) as port:
+            stream = await upgraded(port)
+            async with stream:
+                await stream.send(PING)
+                with anyio.fail_after(10):
+                    assert await stream.receive() == b"\x8a\x00"
+            async with dial(Endpoint(url=f"ws://127.0.0.1:{port}/")) as socket:
+                await socket.send("hello")
+                assert await socket.receive() == "hello"
+
+    asyncio.run(main())
+    assert not faults
 
 
 @pytest.mark.real

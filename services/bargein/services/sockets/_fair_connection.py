@@ -45,7 +45,8 @@ def fair_connection(base: type[Any]) -> type[Any]:
             if self._failed:
                 return
             control = isinstance(event, Frame) and event.opcode not in DATA_OPCODES
-            if control and self._controls.take(anyio.current_time()):
+            # On asyncio this runs outside of any task, where AnyIO finds no backend if `asyncio.run` began the loop.
+            if control and self._controls.take(self.loop.time() if hasattr(self, "loop") else anyio.current_time()):
                 self._failed = True
                 self.protocol.fail(*TOO_MANY_PINGS)
                 return

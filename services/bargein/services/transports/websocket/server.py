@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from bargein.services import sockets
+from bargein.services.media.preload import preload_libraries
 from bargein.services.sockets import Socket
 from bargein.services.sockets.addresses import is_loopback_host
 from bargein.services.sockets.handshake import bearer_token, http_response, repeated_header, request_path
@@ -110,6 +111,7 @@ async def serve_websocket(
     local = is_loopback_host(host) or authorize is None
     door = _Door(sessions, accepts, origins or (), authorize, local=local)
     options: dict[str, Any] = {} if ssl is None else {"ssl": ssl}
+    preload_libraries()
     async with sockets.listen(
         door.serve,
         host=host,

@@ -47,6 +47,7 @@ import msgspec
 from bargein.pipeline.lowlevel import check_options
 from bargein.services import sockets
 from bargein.services.frames import Remember
+from bargein.services.media.preload import preload_libraries
 from bargein.services.providers.openai.dialect import GA
 from bargein.services.providers.openai.server._core.audio import MakeVad, server_vad
 from bargein.services.providers.openai.server._core.config import new_session
@@ -209,6 +210,7 @@ async def serve(
 
     wire: dict[str, Any] = {} if ssl is None else {"ssl": ssl}
     wire |= {"select_subprotocol": choose_subprotocol, "open_timeout": limits.open_seconds}
+    preload_libraries()
     async with sockets.listen(handle, host=host, port=port, process_request=check, **wire) as server.port:
         yield server
 
