@@ -18,12 +18,14 @@ DEAD_AIR_SECONDS: Final = 5.0
 WAIT_REPLY: Final = "One moment, please."
 """What is said when the user has to wait."""
 CONTINUE: Final = (
-    "You were interrupted. Go on with your answer from where it stopped, without repeating what was heard."
+    "A noise interrupted you. Go on with your answer from where it stopped, without repeating what was heard."
 )
 """Added to the instructions when an answer is continued."""
 ACTS_AFTER: Final = 0.8
 """Share of the bound after which a brain acts. The rest is for the voice or the provider, so that the user hears
 something within the bound."""
+PATIENCE_SECONDS: Final = 60.0
+"""How long a user waits who was told to, in seconds, before the next announcement. Models and tools fail by then."""
 MAX_TRIES: Final = 3
 """How often an answer is asked for again before it is given up."""
 
@@ -33,7 +35,8 @@ class DeadAir:
 
     A question is open from the end of the user's turn until an answer to it is complete. A noise, a cough or any other
     speech that interrupts the answer leaves it open. An interrupt while nobody speaks withdraws it: the application
-    or the user has pressed a button. Silence counts while a question is open, nobody speaks, and nothing is played.
+    or the user has pressed a button. Silence counts while a question is open, nobody speaks, and no player reports
+    progress: an item that is not done may wait for the rest of its sound.
 
     It has no task. A brain waits until `deadline`, and for `changed`, and acts.
 
@@ -51,7 +54,8 @@ class DeadAir:
         self.asked_at = math.inf
         """When the question was asked; infinite if none is open."""
         self._alive_at = -math.inf  # until when something happened
-        self._waits = 0  # how often the user was asked for patience, or told of the silence
+        self.waits = 0
+        """How often the user was asked for patience, or the silence was reported, since something has changed."""
         self._speaking: set[str] = set()  # items of the user's speech
         self._playing: set[tuple[str, str]] = set()  # responses and items that are played
         self._active = ""  # the response that is made or heard, as `Spoken` reports it
@@ -69,17 +73,18 @@ class DeadAir:
 
     @property
     def deadline(self) -> float:
-        """When the brain must act; infinite for never. Each announcement doubles the wait for the next one."""
-        if not self.open or self._speaking or self._playing:
+        """When the brain must act; infinite for never. One announcement is enough until something changes."""
+        if not self.open or self._speaking:
             return math.inf
-        return max(self.asked_at, self._alive_at) + ACTS_AFTER * self.seconds * 2.0**self._waits
+        wait = PATIENCE_SECONDS if self.waits else ACTS_AFTER * self.seconds
+        return max(self.asked_at, self._alive_at) + wait
 
     # The question -------------------------------------------------------------------------------------------------
 
     def ask(self) -> None:
         """Note that the user waits for an answer from now on."""
         self.asked_at = anyio.current_time()
-        self.tries = self._waits = 0
+        self.tries = self.waits = 0
         self.changed.set()
 
     def close(self) -> None:
@@ -107,8 +112,8 @@ class DeadAir:
 
     def _reopen(self) -> None:
         if not self.open:
-            self.asked_at, self._waits = anyio.current_time(), 0
-        self.changed.set()
+            self.asked_at = anyio.current_time()
+        self.on_progress()
 
     # Signs of life ------------------------------------------------------------------------------------------------
 
@@ -120,6 +125,11 @@ class DeadAir:
         """
         self._alive_at = max(self._alive_at, anyio.current_time()) + ms / 1000
         self.changed.set()
+
+    def on_progress(self) -> None:
+        """Note that what is under way has changed: a response begins or ends, a tool has finished, words were written."""
+        self.waits = 0
+        self.on_sign()
 
     def on_speech(self, frame: SpeechStarted | SpeechStopped) -> None:
         """Note that the user's speech begins or ends."""
@@ -135,8 +145,6 @@ class DeadAir:
         """Note the report of a player."""
         (self._playing.discard if frame.done else self._playing.add)((frame.response_id, frame.item_id))
         self._alive_at = max(self._alive_at, anyio.current_time())
-        if not self._playing:
-            self.changed.set()
 
     def on_activity(self, frame: AgentActivity) -> None:
         """Note the report of a `Spoken`."""
@@ -146,7 +154,7 @@ class DeadAir:
 
     def announce(self) -> None:
         """Note that the user was asked for patience, or that the silence was reported."""
-        self._waits += 1
+        self.waits += 1
         self._alive_at = max(self._alive_at, anyio.current_time())
 
     def retry(self) -> bool:

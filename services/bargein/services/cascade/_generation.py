@@ -8,9 +8,9 @@ from contextlib import aclosing
 
 import anyio
 import msgspec
-from anyio.abc import TaskGroup
 
 from bargein.pipeline import Outlet, ResponseStarted, Text, ToolCall, Usage
+from bargein.services.dead_air import DeadAir
 from bargein.services.frames import OutOfBand, Respond
 from bargein.services.history import Entry
 
@@ -45,8 +45,7 @@ class Generation:
         calls: The tool calls of the conversation.
         heard: Writes the agent's words into the history.
         silent_seconds: Maximum time without a sign of the model, in seconds.
-        dead_air_seconds: Maximum time in which a response has no words, in seconds, before `wait_reply` is said.
-        wait_reply: What is said then. Empty: nothing.
+        dead_air: Follows whether the user waits in silence.
     """
 
     def __init__(
@@ -55,8 +54,7 @@ class Generation:
         calls: CascadeToolCalls,
         heard: HeardTracker,
         silent_seconds: float,
-        dead_air_seconds: float,
-        wait_reply: str,
+        dead_air: DeadAir,
     ) -> None:
         self.rounds = 0
         """How often the model was asked for the present turn."""
@@ -66,23 +64,14 @@ class Generation:
         self._calls = calls
         self._heard = heard
         self._silent_seconds = silent_seconds
-        self._dead_air_seconds = dead_air_seconds
-        self._wait_reply = wait_reply
-        self.group: TaskGroup | None = None
-        """Where tasks run beside the responses, until the session ends."""
-        self._asking: object = None  # the present question to the model, until its first words or calls
+        self._dead_air = dead_air
 
     async def say(self, reply: Reply, response_id: str, item_id: str, text: str) -> None:
         """Say a text that is known already; nothing if it is empty."""
         if text:
             self._heard.write(text, item_id, response_id)
             await reply.send(Text(text=text, response_id=response_id, item_id=item_id, final=True))
-
-    async def _break_silence(self, asking: object, reply: Reply, response_id: str) -> None:
-        """Ask the user for patience once, if the model has not begun to answer after `dead_air_seconds`."""
-        await anyio.sleep(self._dead_air_seconds)
-        if self._asking is asking and not reply.stale:
-            await self.say(reply, response_id, f"{response_id}-wait-{self.rounds}", self._wait_reply)
+            self._dead_air.on_sign()
 
     async def answer(
         self,
@@ -164,14 +153,11 @@ class Generation:
 
         async def write(text: str) -> bool:
             if text:
-                self._asking = None
                 self._heard.write(text, item_id, response_id)
                 await reply.send(Text(text=text, response_id=response_id, item_id=item_id))
+                self._dead_air.on_progress()
             return bool(text)
 
-        self._asking = asking = object()
-        if self.group is not None and self._wait_reply:
-            self.group.start_soon(self._break_silence, asking, reply, response_id)
         tools = self._calls.schemas if self.rounds < MAX_ROUNDS else ()
         prompt = Prompt(entries=self._entries(), instructions=instructions, tools=tools)
         # One scope around the whole stream: the part may hold its own cancel scopes from piece to piece.
@@ -181,14 +167,12 @@ class Generation:
                 async for piece in pieces:
                     patience.deadline = math.inf
                     if isinstance(piece, ToolRequest):
-                        self._asking = None
                         calls.append(self._calls.make_call(piece, response_id))
                     elif isinstance(piece, Usage):
                         await reply.send(msgspec.structs.replace(piece, response_id=response_id))
                     else:
                         wrote = await write(thoughts.feed(piece)) or wrote
                     patience.deadline = anyio.current_time() + self._silent_seconds
-        self._asking = None
         if patience.cancelled_caught:
             raise TimeoutError(f"it has said nothing for {self._silent_seconds:g} s")
         return calls, await write(thoughts.finish()) or wrote

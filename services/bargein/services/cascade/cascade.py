@@ -9,11 +9,12 @@ from bargein.pipeline import Pipeline, Processor
 from bargein.pipeline.lowlevel import check_options
 from bargein.processors import BargeIn, Resample, Sentences, Turns, Vad
 from bargein.services.brain import Greeting
+from bargein.services.dead_air import DEAD_AIR_SECONDS, WAIT_REPLY
 from bargein.services.history import History
 from bargein.services.tools import Tool, Toolbox
 
 from ._base import check_part
-from .answer import ERROR_REPLY, NO_SPEECH_REPLY, WAIT_REPLY, Answer
+from .answer import ERROR_REPLY, NO_SPEECH_REPLY, Answer
 from .parts import LanguageModel, SpeechToText, TextToSpeech
 from .speak import UNSPEAKABLE_REPLY, Speak
 from .transcribe import Transcribe
@@ -39,6 +40,7 @@ class CascadeOptions(TypedDict, total=False):
     error_reply: str
     no_speech_reply: str
     unspeakable_reply: str
+    dead_air_seconds: float
     wait_reply: str
     fps: float
     name: str
@@ -73,7 +75,9 @@ class Cascade(Pipeline):
         error_reply: Text that is spoken if the model fails.
         no_speech_reply: Text that is spoken if the user could not be understood.
         unspeakable_reply: Text that is spoken in place of something that the voice cannot say.
-        wait_reply: Text that is spoken if the model has no words after four seconds. Empty: nothing.
+        dead_air_seconds: Maximum silence while the user waits for an answer, in seconds. Before it is over, `wait_reply`
+            is spoken, or an answer that was cut short is continued. Infinite: no limit.
+        wait_reply: Text that is spoken while the model or a tool keeps the user waiting. Empty: nothing.
         greeting: The agent's first words: the words, `Say("...", protected=True)` for words that nothing interrupts,
             or `Respond(instructions=...)` to let the model choose them. It is left out if the history is not empty.
         fps: Maximum number of pictures a second that the model sees of a `Video`.
@@ -101,6 +105,7 @@ class Cascade(Pipeline):
         error_reply: str = ERROR_REPLY,
         no_speech_reply: str = NO_SPEECH_REPLY,
         unspeakable_reply: str = UNSPEAKABLE_REPLY,
+        dead_air_seconds: float = DEAD_AIR_SECONDS,
         wait_reply: str = WAIT_REPLY,
         greeting: Greeting | None = None,
         fps: float = 1.0,
@@ -115,6 +120,7 @@ class Cascade(Pipeline):
             meanwhile=meanwhile,
             error_reply=error_reply,
             no_speech_reply=no_speech_reply,
+            dead_air_seconds=dead_air_seconds,
             wait_reply=wait_reply,
             greeting=greeting,
             fps=fps,
@@ -129,6 +135,7 @@ class Cascade(Pipeline):
             "error_reply": error_reply,
             "no_speech_reply": no_speech_reply,
             "unspeakable_reply": unspeakable_reply,
+            "dead_air_seconds": dead_air_seconds,
             "wait_reply": wait_reply,
             "greeting": greeting,
             "fps": fps,

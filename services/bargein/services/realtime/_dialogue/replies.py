@@ -86,6 +86,7 @@ class Replies:
         self._state.input.may_be_answered = False
         self.began_at = anyio.current_time()
         self._state.retry_at = math.inf
+        self._state.dead_air.on_progress()
         self._send_queue.acknowledge()
         outlet = None if action is AnswerAction.CANCEL else self._state.out.reply()
         response = Response(response_id, outlet, self._send_queue.connection)
@@ -190,6 +191,7 @@ class Replies:
         response.active = False
         self._state.audio_ends_at = 0.0
         self._requests.end(response.response_id)
+        self._state.dead_air.on_progress()
         if response.outlet is None:
             return
         self._responses.end(response, outcome, reason, self._state.out)
@@ -219,6 +221,7 @@ class Replies:
     def retry(self) -> None:
         """Request a response again that has failed, unless the conversation has gone on."""
         self._state.retry_at = math.inf
+        self._state.dead_air.on_progress()
         if not self._requests.is_busy and not self._state.input.speaking:
             self._requests.want(Request(Respond()))
             self.send_request()

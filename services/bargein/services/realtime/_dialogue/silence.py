@@ -57,7 +57,6 @@ class SilenceBreaker:
         if state.ready_protocol is None or state.retry_at < math.inf:
             dead_air.announce()
         elif active is not None and (requests.is_waiting or active.is_complete):
-            dead_air.announce()
             self._replies.give_up(active, "completed" if active.is_complete else "failed")
         elif state.tool_calls.unanswered:
             dead_air.announce()

@@ -57,7 +57,7 @@ class ToolExchange:
         if entry is None or not (self._calls.is_awaited(call_id) or self._calls.is_foreign(call_id)):
             return
         known = self._calls.is_known(call_id)
-        self._state.dead_air.on_sign()  # the model has as long for its answer as after a question
+        self._state.dead_air.on_progress()
         if protocol is not None:
             self._state.received_at = anyio.current_time()
             if known:
