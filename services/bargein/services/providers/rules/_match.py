@@ -15,11 +15,13 @@ MIN_SCORE: Final = 0.62
 """The share of a pattern that must be found."""
 COMMON_WEIGHT: Final = 0.15
 """The weight of a word that many sentences have; other words weigh 1."""
+OUTER_COST: Final = 0.12
+"""The cost of a word before or after the pattern."""
 SLOT_WORDS: Final = 3
 """Words that a slot takes at most, unless it is written `{slot...}`."""
 MAX_CHARACTERS: Final = 2_000
 """Characters of a text that are looked at, the last ones. Matching takes time in proportion."""
-_WORD = re.compile(r"\{\w+(?:\.\.\.)?\}|\d+(?:[.,:]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*|\*\*|[-+*/^()%×÷]")
+_WORD = re.compile(r"\{\w+(?:\.\.\.)?\}|\d+(?:[.,:]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*")
 _FILLERS: Final = frozenset(re.findall(r"\w+", "uh um er erm hm hmm mm ah eh uhm mhm"))
 _COMMON: Final = frozenset(
     re.findall(
@@ -34,7 +36,8 @@ _CONTRACTIONS: Final = {
     "can't": "can not", "let's": "let us", "i'd": "i would", "name's": "name is",
 }  # fmt: skip
 
-_Places = tuple[tuple[str, int, int], ...]
+_Best = tuple[float, tuple[tuple[str, int, int], ...]]
+"""The cost of an alignment, and the places of its slots."""
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -104,35 +107,38 @@ def find_pattern(pattern: str, words: list[_Word]) -> Match | None:
     if 1 - least / scale < MIN_SCORE:  # most patterns are ruled out here, without the alignment
         return None
     # best[j]: the least cost of the pattern's words so far and the first j words that were said, with the slots' places
-    best: list[tuple[float, _Places]] = [(0.0, ())]
+    best: list[_Best] = [(0.0, ())]
     for word in words:
-        best.append((best[-1][0] + _extra_cost(word.key, 0.12), ()))
-    inner_cost = 0.5 if len(wanted) > 1 else 0.12
+        best.append((best[-1][0] + _extra_cost(word.key, OUTER_COST), ()))
+    inner_cost = 0.5 if len(wanted) > 1 else OUTER_COST
     for at, each in enumerate(wanted, 1):
-        row: list[tuple[float, _Places]] = []
+        row: list[_Best] = []
         for j in range(len(words) + 1):
-            options = _slot_options(each, at, j, best) if each.startswith("{") else []
-            if not each.startswith("{"):
-                options.append((best[j][0] + _weight(each), best[j][1]))
+            if each.startswith("{"):
+                options = _slot_options(each, at, j, best)
+            else:
+                options = [(best[j][0] + _weight(each), best[j][1])]
                 if j:
                     cost = _weight(each) * _difference(each, words[j - 1].key)
                     options.append((best[j - 1][0] + cost, best[j - 1][1]))
-            if j and row:
-                options.append((row[j - 1][0] + _extra_cost(words[j - 1].key, inner_cost), row[j - 1][1]))
-            row.append(min(options, key=lambda option: option[0]) if options else (1e9, ()))
+            if row:
+                options.append((row[-1][0] + _extra_cost(words[j - 1].key, inner_cost), row[-1][1]))
+            row.append(min(options, key=_cost, default=(1e9, ())))
         best = row
-    behind, cost, places = 0.0, 1e9, best[-1][1]
-    for j in range(len(words), -1, -1):
-        if best[j][0] + behind < cost:
-            cost, places = best[j][0] + behind, best[j][1]
-        behind += _extra_cost(words[j - 1].key, 0.12) if j else 0.0
-    score = 1 - cost / scale
+    found = best[0]
+    for word, end in zip(words, best[1:], strict=True):
+        found = min(end, (found[0] + _extra_cost(word.key, OUTER_COST), found[1]), key=_cost)
+    score = 1 - found[0] / scale
     if score < MIN_SCORE:
         return None
-    return Match(score, weight, {name: " ".join(each.text for each in words[i:j]) for name, i, j in places})
+    return Match(score, weight, {name: " ".join(each.text for each in words[i:j]) for name, i, j in found[1]})
 
 
-def _slot_options(slot: str, at: int, j: int, best: list[tuple[float, _Places]]) -> list[tuple[float, _Places]]:
+def _cost(option: _Best) -> float:
+    return option[0]
+
+
+def _slot_options(slot: str, at: int, j: int, best: list[_Best]) -> list[_Best]:
     """Return the ways in which a slot can end before word `j`."""
     name = slot.strip("{}.")
     count, cost = (j, 0.0) if slot.endswith("...}") else (min(j, SLOT_WORDS), 0.05 + 0.01 / at)

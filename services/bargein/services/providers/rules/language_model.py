@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import string
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -24,18 +23,7 @@ SURE_SCORE: Final = 0.85
 """A rule with this score fits by itself; with less, the conversation before is looked at first."""
 MAX_LOOK_BACK: Final = 40
 """Entries that a follow-up looks back at."""
-
-
-class _TitleFormatter(string.Formatter):
-    """`str.format` with the conversion `!t`, which capitalises a name in lower case."""
-
-    def convert_field(self, value: Any, conversion: Any) -> Any:
-        if conversion == "t":
-            return value.title() if str(value).islower() else value
-        return super().convert_field(value, conversion)
-
-
-_formatter = _TitleFormatter()
+_SLOT: Final = re.compile(r"\{(\w+)(?:\.\.\.)?\}")
 
 
 class _Meaning(msgspec.Struct, frozen=True):
@@ -56,10 +44,6 @@ class Rules(LanguageModel):
         fallback: The answer if no rule fits.
         greeting: The answer to a prompt in which nobody has said anything; empty for none.
         nudge: The answer where the agent has spoken last and is asked to speak again; empty for none.
-        pause_seconds: The time between two words of an answer, in seconds.
-
-    Raises:
-        ValueError: `pause_seconds` is negative.
     """
 
     @check_options
@@ -70,10 +54,7 @@ class Rules(LanguageModel):
         fallback: str = f"Sorry, I have no rule for that. {HELP}",
         greeting: str = "Hello. What can I do for you?",
         nudge: str = "Is there anything else that I can do for you?",
-        pause_seconds: float = 0.0,
     ) -> None:
-        if not pause_seconds >= 0:
-            raise ValueError(f"Rules(pause_seconds={pause_seconds}): expected 0 or more seconds")
         self.rules = tuple(rules)
         """The rules."""
         self.fallback = fallback
@@ -82,20 +63,13 @@ class Rules(LanguageModel):
         """The answer to a prompt in which nobody has said anything."""
         self.nudge = nudge
         """The answer where the agent has spoken last and is asked to speak again."""
-        self.pause_seconds = pause_seconds
-        """The time between two words of an answer, in seconds."""
 
     async def answer(self, prompt: Prompt) -> AsyncGenerator[str | ToolRequest, None]:
         """Yield the answer to a prompt: text word by word, and tool calls."""
         for piece in self.pieces(prompt):
-            if isinstance(piece, ToolRequest):
-                yield piece
-                continue
-            for number, word in enumerate(re.findall(r"\s*\S+\s*", piece)):
-                await (
-                    anyio.sleep(self.pause_seconds) if number and self.pause_seconds else anyio.lowlevel.checkpoint()
-                )
-                yield word
+            for part in [piece] if isinstance(piece, ToolRequest) else re.findall(r"\s*\S+\s*", piece):
+                await anyio.lowlevel.checkpoint()
+                yield part
 
     def pieces(self, prompt: Prompt) -> list[str | ToolRequest]:
         """Return the whole answer to a prompt at once. No I/O."""
@@ -112,7 +86,7 @@ class Rules(LanguageModel):
         if last.role != "user":
             return [self.nudge] if self.nudge else []
         meaning = self._understand(entries)
-        return [self.fallback] if meaning is None else self._respond(meaning, entries, prompt.tools)
+        return [self.fallback] if meaning is None else self._respond(meaning, prompt.tools)
 
     # What the user means ------------------------------------------------------------------------------------------
 
@@ -123,7 +97,7 @@ class Rules(LanguageModel):
         for rule in self.rules:
             for match in filter(None, (find_pattern(pattern, words) for pattern in rule.patterns)):
                 rank = _rank(match)
-                if (best is None or rank > best[0]) and rule.fits(match.slots):
+                if best is None or rank > best[0]:
                     best = rank, _Meaning(rule, match.slots)
         if best is not None and best[0][0] >= SURE_SCORE:
             return best[1]
@@ -141,33 +115,18 @@ class Rules(LanguageModel):
             return meaning if meaning is not None and meaning.rule.call else None
         words = split_words(text)
         for match in filter(None, (find_pattern(pattern, words) for pattern in FOLLOW_UPS)):
-            slot = earlier.rule.follow_up or next(iter(earlier.slots), "")
-            slots = {**earlier.slots, slot: match.slots["again"]}
-            if earlier.rule.call and slot and earlier.rule.fits(slots):
-                return _Meaning(earlier.rule, slots)
+            slot = _SLOT.search(" ".join(earlier.rule.patterns))
+            if earlier.rule.call and slot:
+                return _Meaning(earlier.rule, {**earlier.slots, slot[1]: match.slots["again"]})
         return None
-
-    def _recall(self, entries: Sequence[Entry]) -> dict[str, str]:
-        """Return what users have said in slots, the latest of each."""
-        recalled: dict[str, str] = {}
-        for entry in entries[-MAX_LOOK_BACK:]:
-            if entry.role == "user" and (meaning := self._understand([entry])) is not None:
-                recalled |= meaning.slots
-        return recalled
 
     # What is answered ---------------------------------------------------------------------------------------------
 
-    def _respond(
-        self, meaning: _Meaning, entries: Sequence[Entry], tools: Sequence[Mapping[str, Any]]
-    ) -> list[str | ToolRequest]:
+    def _respond(self, meaning: _Meaning, tools: Sequence[Mapping[str, Any]]) -> list[str | ToolRequest]:
         rule, pieces = meaning.rule, list[str | ToolRequest]()
         if rule.answer:
-            needed = {name for _, name, _, _ in _formatter.parse(rule.answer) if name}
-            recalled = {} if needed <= meaning.slots.keys() else self._recall(entries[:-1])
-            try:
-                pieces.append(_formatter.format(rule.answer, **{**recalled, **meaning.slots}))
-            except KeyError:
-                return [rule.unknown or self.fallback]
+            slots = {name: text.title() if text.islower() else text for name, text in meaning.slots.items()}
+            pieces.append(_fill(rule.answer, slots) or self.fallback)
         if rule.call:
             if all(each.get("name") != rule.call for each in tools):
                 return [*pieces, f"For that I need the tool {rule.call.replace('_', ' ')}, which I do not have."]
@@ -182,15 +141,19 @@ class Rules(LanguageModel):
             result = msgspec.json.decode(entry.output or "null")
         except (msgspec.DecodeError, RecursionError):
             result = entry.output  # plain text, or the message of an error
-        if meaning is None or meaning.rule.call != entry.name or not meaning.rule.result:
-            return _sentence(_describe(result))
-        if not isinstance(result, dict) and "{result" not in meaning.rule.result:
+        template = meaning.rule.result if meaning is not None and meaning.rule.call == entry.name else ""
+        if meaning is None or not (isinstance(result, dict) or "{result" in template):
             return _sentence(_describe(result))
         fields = result if isinstance(result, dict) else {"result": result}
-        try:
-            return _sentence(_formatter.format(meaning.rule.result, **{**meaning.slots, **fields}))
-        except (LookupError, AttributeError, TypeError, ValueError):
-            return _sentence(_describe(result))  # the result is not what the sentence is for: usually an error message
+        return _sentence(_fill(template, {**meaning.slots, **fields}) or _describe(result))
+
+
+def _fill(template: str, fields: Mapping[str, Any]) -> str:
+    """Return the template with its fields; an empty string where the fields are not those that it is for."""
+    try:
+        return template.format(**fields)
+    except (LookupError, AttributeError, TypeError, ValueError):
+        return ""  # for the result of a tool: usually an error message
 
 
 def _rank(match: Match) -> tuple[float, float]:

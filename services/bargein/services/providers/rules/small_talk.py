@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
-
-from ._sums import is_sum
 
 __all__ = ["HELP", "SMALL_TALK", "Rule"]
 
@@ -21,26 +18,20 @@ class Rule:
         Rule("what is the weather in {city}", call="weather", result="It is {sky} in {city}, {degrees} degrees.")
 
     A slot `{name}` takes up to three words, `{name...}` any number. Most of a pattern must be said, but not all, and
-    not exactly. What users have said in slots is remembered: an answer may use slots of earlier turns.
+    not exactly. "And in Rome?" asks the last question again with another word in its first slot.
     """
 
     pattern: str | tuple[str, ...]
     """What the user says; a tuple for several ways to say it."""
     answer: str = ""
-    """The answer, spoken before a tool call if there is one. `{name!t}` is a slot in title case."""
+    """The answer, spoken before a tool call if there is one. Slots in lower case are capitalised in it."""
     call: str = field(default="", kw_only=True)
     """The name of the tool to call. The slots are its arguments."""
     result: str = field(default="", kw_only=True)
     """The sentence for the tool's result, filled with its fields and the slots. `{result}` is a result without
     fields."""
-    fits: Callable[[Mapping[str, str]], bool] = field(default=lambda slots: True, kw_only=True)
-    """Tells whether the rule fits these slots; by default it always does."""
-    follow_up: str = field(default="", kw_only=True)
-    """The slot that "and in Rome?" fills again; by default the first of the pattern."""
     asks: str = field(default="", kw_only=True)
     """For an answer that is a question: the words that, before the user's reply, make a sentence of another rule."""
-    unknown: str = field(default="", kw_only=True)
-    """The answer if a slot that `answer` needs was never filled."""
 
     @property
     def patterns(self) -> tuple[str, ...]:
@@ -48,7 +39,7 @@ class Rule:
         return (self.pattern,) if isinstance(self.pattern, str) else self.pattern
 
 
-HELP: Final = "I can tell the time and the weather, work out sums, and talk a little."
+HELP: Final = "I can tell the time and the weather, and talk a little."
 SMALL_TALK: Final[tuple[Rule, ...]] = (
     Rule(
         (
@@ -56,32 +47,23 @@ SMALL_TALK: Final[tuple[Rule, ...]] = (
             "weather in {city}",
             "how is the weather in {city}",
             "what is the forecast for {city}",
+            "how warm is it in {city}",
+            "how cold is it in {city}",
+            "is it raining in {city}",
+            "is it sunny in {city}",
         ),
         call="weather",
         result="It is {sky} in {city}, {degrees} degrees.",
     ),
-    Rule(
-        ("how warm is it in {city}", "how cold is it in {city}"), call="weather", result="{degrees} degrees in {city}."
-    ),
-    Rule(("is it raining in {city}", "is it sunny in {city}"), call="weather", result="It is {sky} in {city}."),
     Rule(("what is the weather", "how is the weather"), "In which city?", asks="what is the weather in"),
     Rule("is that the real weather", "No, it is from a small table of mine, and always the same."),
     Rule(
-        ("what time is it in {city}", "what is the time in {city}"),
+        ("what time is it in {city}", "what is the time in {city}", "what time is it", "what is the time"),
         call="current_time",
         result="It is {time} {place}.",
     ),
-    Rule(
-        ("what time is it", "what is the time"), call="current_time", result="It is {time} {place}.", follow_up="city"
-    ),
-    Rule(
-        ("what is {expression...}", "calculate {expression...}", "how much is {expression...}", "{expression...}"),
-        call="calculate",
-        result="{expression} is {value}.",
-        fits=lambda slots: is_sum(slots["expression"]),
-    ),
-    Rule(("my name is {name}", "call me {name}"), "Nice to meet you, {name!t}."),
-    Rule("what is my name", "You told me: {name!t}.", unknown="You have not told me your name."),
+    Rule(("my name is {name}", "call me {name}"), "Nice to meet you, {name}."),
+    Rule("what is my name", "I do not remember names: I am only a small set of rules."),
     Rule(("who are you", "what is your name"), "I am a small set of rules with a voice, and no language model."),
     Rule(("are you a robot", "are you human", "are you an ai"), "I am a program: a small set of rules with a voice."),
     Rule(("what can you do", "help me", "help", "what do you know"), HELP),

@@ -9,9 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bargein.services.tools.tool import Tool, ToolError, tool
 
-from ._sums import calculate_text
-
-__all__ = ["TOOLS", "calculate", "current_time", "weather"]
+__all__ = ["TOOLS", "current_time", "weather"]
 
 CITIES: Final[dict[str, tuple[str, str, int]]] = {
     "Amsterdam": ("Europe/Amsterdam", "windy", 14),
@@ -68,19 +66,5 @@ def weather(city: str) -> dict[str, Any]:
     return {"city": name, "sky": sky, "degrees": degrees, "source": "a fixed table, not a forecast"}
 
 
-@tool
-def calculate(expression: str) -> dict[str, Any]:
-    """Calculate a sum, written or spoken.
-
-    Args:
-        expression: A sum such as `7 * (6 + 1)` or `seven times six`.
-    """
-    try:
-        value = round(calculate_text(expression), 4)
-    except (ValueError, ZeroDivisionError) as error:
-        raise ToolError(f"I cannot work that out: {error}") from None
-    return {"expression": expression, "value": value if value % 1 else int(value)}
-
-
-TOOLS: Final[list[Tool[..., Any]]] = [current_time, weather, calculate]
+TOOLS: Final[list[Tool[..., Any]]] = [current_time, weather]
 """The tools that `SMALL_TALK` calls. Give them to the agent that uses the rules."""
