@@ -135,7 +135,9 @@ class DeadAir:
         """Note that the user's speech begins or ends."""
         if isinstance(frame, SpeechStarted):
             self._speaking.add(frame.item_id)
-            if self._withdrawn_at == anyio.current_time():  # a detector that is sure at once interrupts before it reports
+            if (
+                self._withdrawn_at == anyio.current_time()
+            ):  # a detector that is sure at once interrupts before it reports
                 self._reopen()
         else:  # without an item, all speech has stopped
             self._speaking -= {frame.item_id} if frame.item_id else set(self._speaking)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from bargein.pipeline import Transcript
+import anyio
+
+from bargein.pipeline import Outlet, Transcript
 from bargein.services.dead_air import DeadAir
 
 from ._agenda import Agenda
 from ._cut_answer import CutAnswerWatch
+from ._generation import Generation
 
 __all__ = ["CascadeSilence"]
 
@@ -30,7 +34,27 @@ class CascadeSilence:
         self._dead_air = dead_air
         self._agenda = agenda
         self._watch = watch
+        self._count = 0  # of the times that the user was asked for patience
         self._asked_at = math.inf  # when a question was opened by speech whose words are not known
+
+    async def wait(self) -> None:
+        """Return when a silence must be broken."""
+        while (seconds := self._dead_air.deadline - anyio.current_time()) > 0:
+            with anyio.move_on_after(seconds):
+                await self._dead_air.changed.wait()
+
+    async def ask_for_patience(self, reply: Outlet[Any], response_id: str, generation: Generation) -> None:
+        """Ask the user for patience in a response that has no words, or no more of them.
+
+        Args:
+            reply: The outlet of the response.
+            response_id: The response.
+            generation: What makes the response.
+        """
+        self._dead_air.announce()
+        if not reply.stale:
+            self._count += 1
+            await generation.say(reply, response_id, f"{response_id}-wait-{self._count}", self.wait_reply)
 
     def on_speech_stopped(self) -> None:
         """Note that the user has stopped to speak."""

@@ -20,11 +20,9 @@ from bargein.pipeline import (
     ResponseStarted,
     SpeechStarted,
     SpeechStopped,
-    Text,
     ToolCall,
     ToolResult,
     Transcript,
-    Usage,
     Video,
 )
 from bargein.pipeline.lowlevel import check_options, check_positive
@@ -33,19 +31,16 @@ from bargein.services.brain import Greeting, greeting_frame
 from bargein.services.dead_air import DEAD_AIR_SECONDS, WAIT_REPLY, DeadAir
 from bargein.services.frames import (
     Configure,
-    OutOfBand,
     Remember,
     Respond,
     Say,
-    ToolFinished,
-    ToolProgress,
-    ToolStarted,
 )
 from bargein.services.history import History, HistoryStatistics
 from bargein.services.tools import CANCELLED_OUTPUT, Tool, Toolbox, ToolRunner
 
 from ._agenda import TURN, Agenda
 from ._base import PartProcessor, check_part, failure_from, highest_number
+from ._contract import AnswerInput, AnswerOutput
 from ._cut_answer import CutAnswer, CutAnswerWatch
 from ._generation import TOOL_FINISHED, Generation
 from ._heard import HeardTracker
@@ -65,43 +60,6 @@ CHECK_SECONDS = 1.0
 """How often the end of a session checks for an interrupt that came before the last response began: no event says so."""
 APPLICATION_SECONDS = 60.0
 """Maximum time in which the application may answer a tool call, while the user says nothing."""
-
-Taken = (
-    Turn
-    | SpeechStarted
-    | SpeechStopped
-    | Transcript
-    | Respond
-    | Say
-    | Configure
-    | Remember
-    | Image
-    | Video
-    | ToolResult
-    | Heard
-    | Played
-    | AgentActivity
-    | Interrupt
-)
-Given = (
-    Turn
-    | SpeechStarted
-    | SpeechStopped
-    | Transcript
-    | Image
-    | Video
-    | ResponseStarted
-    | Text
-    | ToolCall
-    | ToolStarted
-    | ToolProgress
-    | ToolFinished
-    | Usage
-    | ResponseEnded
-    | Interrupt
-    | Failure
-    | OutOfBand
-)
 
 
 class Answer(PartProcessor):
@@ -183,12 +141,11 @@ class Answer(PartProcessor):
         self._current = ""  # the response that is being made
         self._current_request: Respond | Say = TURN
         self._cut_watch = CutAnswerWatch()
-        self._patience = 0  # how often the user was asked for patience
         self._silence = CascadeSilence(self._dead_air, self._agenda, self._cut_watch, wait_reply)
         self._last_cut: CutAnswer | None = None  # a response that was cancelled before its interrupt came to us
         self._cut_response = ""  # the response that an interrupt has ended, as far as that has come to us
         self._task_started = False
-        self._reply: Outlet[Given] | None = None
+        self._reply: Outlet[AnswerOutput] | None = None
         self._answered_turn = self._latest_turn = 0  # the newest that the current response answers, and of all
         self._wordless_turn = 0  # the latest turn whose words are not known yet
         self._tool_group: anyio.abc.TaskGroup | None = None  # its tasks are waited for at the end
@@ -230,7 +187,7 @@ class Answer(PartProcessor):
         """Return what encodes pictures for a model that looks at them."""
         return self._pictures.adapters()
 
-    async def run(self, inbox: Inbox[Taken], out: Outlet[Given]) -> None:
+    async def run(self, inbox: Inbox[AnswerInput], out: Outlet[AnswerOutput]) -> None:
         """Answer until the end, and finish the last answer."""
         self._count = highest_number(self.history, "response")  # the conversation may be older than this session
         self._earlier_turns = highest_number(self.history, "turn")
@@ -261,7 +218,7 @@ class Answer(PartProcessor):
 
     # What comes in ------------------------------------------------------------------------------------------------
 
-    async def _take(self, frame: Frame, out: Outlet[Given]) -> None:
+    async def _take(self, frame: Frame, out: Outlet[AnswerOutput]) -> None:
         if isinstance(frame, Turn):
             await out.send(frame)  # other processors below may show it
             await self._on_turn(frame, out)
@@ -309,7 +266,7 @@ class Answer(PartProcessor):
         else:
             self._silence.on_speech_stopped()
 
-    def _on_request(self, frame: Respond | Say, out: Outlet[Given]) -> None:
+    def _on_request(self, frame: Respond | Say, out: Outlet[AnswerOutput]) -> None:
         if isinstance(frame, Respond) and frame.out_of_band:
             if self._side_group is not None:
                 self._side_group.start_soon(self._answer_out_of_band, frame, out)
@@ -342,7 +299,7 @@ class Answer(PartProcessor):
             return CutAnswer(self._current_request, self._current)
         return first or (CutAnswer(None, self._heard.playing) if self._heard.playing else None)
 
-    async def _on_turn(self, frame: Turn, out: Outlet[Given]) -> None:
+    async def _on_turn(self, frame: Turn, out: Outlet[AnswerOutput]) -> None:
         self.history.user(frame.text, f"turn-{self._earlier_turns + frame.turn}")
         self._latest_turn = max(self._latest_turn, frame.turn)
         first = not frame.revision or frame.turn == self._wordless_turn
@@ -365,7 +322,7 @@ class Answer(PartProcessor):
             await self._interrupt(out, "the words of the turn changed")
             self._agenda.ask(TURN)
 
-    async def _interrupt(self, out: Outlet[Given], reason: str) -> None:
+    async def _interrupt(self, out: Outlet[AnswerOutput], reason: str) -> None:
         """End the current response, because the user said something else."""
         self._cut_response = self._current
         await out.send(Interrupt(reason=reason))
@@ -373,32 +330,20 @@ class Answer(PartProcessor):
 
     # Silence ------------------------------------------------------------------------------------------------------
 
-    async def _watch_silence(self, out: Outlet[Given]) -> None:
+    async def _watch_silence(self, out: Outlet[AnswerOutput]) -> None:
         """Break silences in which the user waits."""
         while True:
-            wait = self._dead_air.deadline - anyio.current_time()
-            if wait > 0:
-                with anyio.move_on_after(wait):
-                    await self._dead_air.changed.wait()
-                continue
-            if self._current:
-                await self._ask_for_patience()
-            elif not self._silence.check():
-                await self._continue_or_apologise(out)
+            await self._silence.wait()
+            if self._current and isinstance(self._current_request, Respond) and self._reply is not None:
+                await self._silence.ask_for_patience(self._reply, self._current, self._generation)
+            elif not self._current and not self._silence.check():
+                self._continue_or_apologise(out)
             self._start_next(out)
 
-    async def _ask_for_patience(self) -> None:
-        self._dead_air.announce()
-        reply = self._reply
-        if reply is not None and not reply.stale and isinstance(self._current_request, Respond):
-            self._patience += 1
-            item_id = f"{self._current}-wait-{self._patience}"
-            await self._generation.say(reply, self._current, item_id, self._silence.wait_reply)
-
-    async def _continue_or_apologise(self, out: Outlet[Given]) -> None:
+    def _continue_or_apologise(self, out: Outlet[AnswerOutput]) -> None:
         """Go on where nothing is under way: an interrupt has ended it, or it was lost."""
         if not self._dead_air.retry():
-            out.offer(Failure(f"{type(self.part).__name__}: the user waits, and there is no answer", processor=self.name))
+            out.offer(Failure("the user waits, and no answer has come", processor=type(self.part).__name__))
             self._agenda.say(self.error_reply)
         elif (cut := self._cut_watch.take()) is not None:
             self._agenda.go_on_with(cut, self._heard, self.instructions)
@@ -410,7 +355,7 @@ class Answer(PartProcessor):
 
     # One response -------------------------------------------------------------------------------------------------
 
-    def _start_next(self, out: Outlet[Given]) -> None:
+    def _start_next(self, out: Outlet[AnswerOutput]) -> None:
         """Start the next response, if one is waiting and none is running."""
         if self._current and not self._task_started and self._reply is not None and self._reply.stale:
             self._current = ""  # an interrupt came before its task started, so the task never runs
@@ -424,7 +369,7 @@ class Answer(PartProcessor):
             self._start(out, request)
         self._idle.set()
 
-    def _start(self, out: Outlet[Given], request: Respond | Say) -> None:
+    def _start(self, out: Outlet[AnswerOutput], request: Respond | Say) -> None:
         self._count += 1
         self._current_request = request
         self._current, self._answered_turn = f"response-{self._count}", self._latest_turn
@@ -433,11 +378,11 @@ class Answer(PartProcessor):
         self._reply = out.respond(self._respond, self._current, request, out)
 
     async def _respond(
-        self, reply: Outlet[Given], response_id: str, request: Respond | Say, out: Outlet[Given]
+        self, reply: Outlet[AnswerOutput], response_id: str, request: Respond | Say, out: Outlet[AnswerOutput]
     ) -> None:
         self._task_started = True
         ended: ResponseEnded | None = None
-        continuation: tuple[Respond, Outlet[Given]] | None = None
+        continuation: tuple[Respond, Outlet[AnswerOutput]] | None = None
         try:
             await reply.send(ResponseStarted(response_id=response_id, protected=request.protected))
             if isinstance(request, Say):
@@ -465,7 +410,9 @@ class Answer(PartProcessor):
         finally:  # an interrupt may come even now
             self._finish(response_id, out)
 
-    async def _answer(self, reply: Outlet[Given], response_id: str, request: Respond, out: Outlet[Given]) -> bool:
+    async def _answer(
+        self, reply: Outlet[AnswerOutput], response_id: str, request: Respond, out: Outlet[AnswerOutput]
+    ) -> bool:
         async def start_call(call: ToolCall) -> None:
             await self._start_call(call, reply, out)
 
@@ -479,18 +426,18 @@ class Answer(PartProcessor):
             wait_for_tools=self._agenda.waits_for_tools,
         )
 
-    def _finish(self, response_id: str, out: Outlet[Given]) -> None:
+    def _finish(self, response_id: str, out: Outlet[AnswerOutput]) -> None:
         if self._current == response_id:
             self._current = ""
             self._start_next(out)
         self._idle.set()
 
-    async def _answer_out_of_band(self, request: Respond, out: Outlet[Given]) -> None:
+    async def _answer_out_of_band(self, request: Respond, out: Outlet[AnswerOutput]) -> None:
         await out.send(await self._generation.answer_out_of_band(request))
 
     # Tools --------------------------------------------------------------------------------------------------------
 
-    async def _start_call(self, call: ToolCall, reply: Outlet[Given], out: Outlet[Given]) -> None:
+    async def _start_call(self, call: ToolCall, reply: Outlet[AnswerOutput], out: Outlet[AnswerOutput]) -> None:
         """Run a tool where an interrupt does not cancel it, or give the application time to answer the call."""
         self._calls.open(call)
         try:
@@ -501,7 +448,7 @@ class Answer(PartProcessor):
             elif not call.handled and self._side_group is not None:
                 self._side_group.start_soon(self._expire_call, call, out)
 
-    async def _run_tool(self, call: ToolCall, reply: Outlet[Any], out: Outlet[Given]) -> None:
+    async def _run_tool(self, call: ToolCall, reply: Outlet[Any], out: Outlet[AnswerOutput]) -> None:
         result = await self.runner.run(call, reply.send)
         self._calls.add_result(result or ToolResult(call_id=call.call_id, output=CANCELLED_OUTPUT))
         self._dead_air.on_progress()
@@ -511,7 +458,7 @@ class Answer(PartProcessor):
                 self._agenda.ask(Respond(instructions=f"{self.instructions}\n\n{TOOL_FINISHED}".strip()))
         self._start_next(out)
 
-    async def _expire_call(self, call: ToolCall, out: Outlet[Given]) -> None:
+    async def _expire_call(self, call: ToolCall, out: Outlet[AnswerOutput]) -> None:
         await anyio.sleep(APPLICATION_SECONDS)
         if self._calls.expire(call.call_id):
             self._start_next(out)

@@ -305,9 +305,7 @@ class Realtime(Processor):
         """Act when it is time: on reports of playback and audio that do not come, and on responses that have failed."""
         while True:
             pause_at = dialogue.input.audio_at + PAUSE_SECONDS
-            deadline = min(
-                dialogue.playback.next_deadline(), pause_at, dialogue.retry_at, dialogue.silence.deadline
-            )
+            deadline = min(dialogue.playback.next_deadline(), pause_at, dialogue.retry_at, dialogue.silence.deadline)
             if deadline == math.inf:
                 await dialogue.deadlines_changed.wait()
                 continue
