@@ -20,7 +20,7 @@ FLOORS = [
     {"bargein.processors"},
     {"bargein.services." + name for name in ("frames", "sockets", "media")},
     {"bargein.services.tools", "bargein.services.history"},
-    {"bargein.services.brain", "bargein.services.dead_air"},
+    {"bargein.services.brain"},
     {"bargein.services.realtime", "bargein.services.cascade"},
     {"bargein.services.failover"},
     {"bargein.services.providers"},

@@ -11,7 +11,7 @@ import pytest
 from bargein.pipeline import Failure, ResponseEnded, ResponseStarted, UserText
 from bargein.pipeline.testing import Harness
 from bargein.processors import Pacer, Spoken
-from bargein.services.dead_air import CONTINUE
+from bargein.services.brain import CONTINUE
 from bargein.services.frames import Connected
 from bargein.services.realtime._dialogue.replies import RETRY_SECONDS
 

@@ -8,13 +8,12 @@ from typing import Any, Literal, Self, TypedDict, Unpack
 from bargein.pipeline import Pipeline, Processor
 from bargein.pipeline.lowlevel import check_options
 from bargein.processors import BargeIn, Resample, Sentences, Turns, Vad
-from bargein.services.brain import Greeting
-from bargein.services.dead_air import DEAD_AIR_SECONDS, WAIT_REPLY
+from bargein.services.brain import DEAD_AIR_SECONDS, WAIT_REPLY, Greeting
 from bargein.services.history import History
 from bargein.services.tools import Tool, Toolbox
 
+from ._answer import ERROR_REPLY, NO_SPEECH_REPLY, Answer
 from ._base import check_part
-from .answer import ERROR_REPLY, NO_SPEECH_REPLY, Answer
 from .parts import LanguageModel, SpeechToText, TextToSpeech
 from .speak import UNSPEAKABLE_REPLY, Speak
 from .transcribe import Transcribe
@@ -75,8 +74,8 @@ class Cascade(Pipeline):
         error_reply: Text that is spoken if the model fails.
         no_speech_reply: Text that is spoken if the user could not be understood.
         unspeakable_reply: Text that is spoken in place of something that the voice cannot say.
-        dead_air_seconds: Maximum silence while the user waits for an answer, in seconds. Before it is over, `wait_reply`
-            is spoken, or an answer that was cut short is continued. Infinite: no limit.
+        dead_air_seconds: Maximum silence while the user waits for an answer, in seconds. Before it is over,
+            `wait_reply` is spoken, or an answer that was cut short is continued. Infinite: no limit.
         wait_reply: Text that is spoken while the model or a tool keeps the user waiting. Empty: nothing.
         greeting: The agent's first words: the words, `Say("...", protected=True)` for words that nothing interrupts,
             or `Respond(instructions=...)` to let the model choose them. It is left out if the history is not empty.

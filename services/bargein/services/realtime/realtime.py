@@ -25,8 +25,7 @@ from bargein.pipeline import (
     ToolResult,
 )
 from bargein.pipeline.lowlevel import check_positive
-from bargein.services.brain import Greeting, greeting_frame
-from bargein.services.dead_air import DEAD_AIR_SECONDS, WAIT_REPLY
+from bargein.services.brain import DEAD_AIR_SECONDS, WAIT_REPLY, Greeting, greeting_frame
 from bargein.services.history import History, HistoryStatistics
 from bargein.services.sockets import Endpoint, Socket, dial
 from bargein.services.tools import Tool, Toolbox, ToolRunner
@@ -81,8 +80,8 @@ class Realtime(Processor):
         buffer_seconds: How much audio of a reply may wait for room in the graph, in seconds.
         connect: Opens a socket.
         resume: Handle of a session of before, from `resumption`; empty for a new session.
-        dead_air_seconds: Maximum silence while the user waits for an answer, in seconds. Before it is over, the answer is
-            asked for again, `wait_reply` is said, or a `Failure` reports the silence. Infinite: no limit.
+        dead_air_seconds: Maximum silence while the user waits for an answer, in seconds. Before it is over, the answer
+            is asked for again, `wait_reply` is said, or a `Failure` reports the silence. Infinite: no limit.
         wait_reply: What is said while a tool keeps the user waiting, if the provider can speak then. Empty: nothing.
 
     Raises:
@@ -112,23 +111,14 @@ class Realtime(Processor):
         name = type(self).__name__
         if not (math.isfinite(fps) and fps > 0):
             raise ValueError(f"{name}(fps={fps}): expected a number of pictures a second, such as 1")
-        if settings.output not in ("audio", "text"):
-            raise ValueError(f"{name}(output={settings.output!r}): expected 'audio' or 'text'")
-        if settings.output == "text":
-            profile.require("supports_text_output", "output='text'")
-        kind = settings.turn_detection.get("type") if settings.turn_detection is not None else None
-        if settings.turn_detection is not None and kind not in profile.turn_detection:
-            raise ValueError(
-                f"{name}(turn_detection={kind or settings.turn_detection!r}): {profile.provider} has "
-                f"{', '.join(profile.turn_detection) or 'none'}; or None for push to talk, with Commit or Turns above"
-            )
+        check_positive(name, infinite=True, dead_air_seconds=dead_air_seconds)
+        _check_settings(name, profile, settings)
         if resume:
             profile.require("supports_resumption", "resume=...")
         self.profile = profile
         """What the provider can do."""
         self.fps = fps
         """Maximum number of pictures of a video that are sent a second."""
-        check_positive(name, infinite=True, dead_air_seconds=dead_air_seconds)
         self.dead_air_seconds = dead_air_seconds
         """Maximum silence while the user waits for an answer, in seconds."""
         self.wait_reply = wait_reply
@@ -362,3 +352,17 @@ class Realtime(Processor):
             dialogue.tools.on_cancelled(call.call_id)
         else:
             dialogue.tools.on_result(result)
+
+
+def _check_settings(name: str, profile: Profile, settings: Settings) -> None:
+    """Raise `ValueError` for settings that the provider does not have."""
+    if settings.output not in ("audio", "text"):
+        raise ValueError(f"{name}(output={settings.output!r}): expected 'audio' or 'text'")
+    if settings.output == "text":
+        profile.require("supports_text_output", "output='text'")
+    kind = settings.turn_detection.get("type") if settings.turn_detection is not None else None
+    if settings.turn_detection is not None and kind not in profile.turn_detection:
+        raise ValueError(
+            f"{name}(turn_detection={kind or settings.turn_detection!r}): {profile.provider} has "
+            f"{', '.join(profile.turn_detection) or 'none'}; or None for push to talk, with Commit or Turns above"
+        )

@@ -8,7 +8,7 @@ from typing import Final, Literal
 import anyio
 
 from bargein.pipeline import Failure, Interrupt, ResponseStarted, Usage
-from bargein.services.dead_air import CONTINUE
+from bargein.services.brain import CONTINUE
 from bargein.services.frames import Respond, Say
 from bargein.services.realtime import events
 from bargein.services.realtime.protocol import Protocol

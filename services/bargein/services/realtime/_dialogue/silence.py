@@ -7,7 +7,7 @@ import math
 import anyio
 
 from bargein.pipeline import Failure
-from bargein.services.dead_air import MAX_TRIES
+from bargein.services.brain import MAX_TRIES
 from bargein.services.frames import Respond, Say
 
 from .replies import Replies

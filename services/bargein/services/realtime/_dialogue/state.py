@@ -10,7 +10,7 @@ import anyio
 
 from bargein.pipeline import Frame, Outlet
 from bargein.pipeline.lowlevel import Wakeup
-from bargein.services.dead_air import DeadAir
+from bargein.services.brain import DeadAir
 from bargein.services.history import History
 from bargein.services.realtime.profile import Profile
 from bargein.services.realtime.protocol import Protocol

@@ -11,7 +11,7 @@ from bargein.pipeline import Played, SpeechStarted, SpeechStopped
 from bargein.pipeline.lowlevel import Wakeup, check_positive
 from bargein.processors import AgentActivity
 
-__all__ = ["CONTINUE", "DEAD_AIR_SECONDS", "WAIT_REPLY", "DeadAir"]
+__all__ = ["CONTINUE", "DEAD_AIR_SECONDS", "MAX_TRIES", "WAIT_REPLY", "DeadAir"]
 
 DEAD_AIR_SECONDS: Final = 5.0
 """How long a caller may wait in silence, in seconds, before the call seems to be dead."""
@@ -127,7 +127,7 @@ class DeadAir:
         self.changed.set()
 
     def on_progress(self) -> None:
-        """Note that what is under way has changed: a response begins or ends, a tool has finished, words were written."""
+        """Note that what is under way has changed: a response begins or ends, a tool has finished, or words come."""
         self.waits = 0
         self.on_sign()
 

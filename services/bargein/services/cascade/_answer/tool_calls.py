@@ -9,11 +9,10 @@ from typing import Any
 import anyio
 
 from bargein.pipeline import ToolCall, ToolResult
+from bargein.services.cascade.parts import ToolRequest
 from bargein.services.frames import Configure
 from bargein.services.history import History
 from bargein.services.tools import Tool, Toolbox, ToolRunner, complete_schema
-
-from .parts import ToolRequest
 
 __all__ = ["CascadeToolCalls"]
 

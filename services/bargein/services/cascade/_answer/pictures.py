@@ -7,11 +7,10 @@ import importlib.util
 from bargein.pipeline import Failure, Image, Processor, Video
 from bargein.processors import SampleFps
 from bargein.services.brain import UnsupportedError
+from bargein.services.cascade._base import failure_from
+from bargein.services.cascade.parts import LanguageModel
 from bargein.services.history import History, Picture
 from bargein.services.media.user_pictures import UserPictures
-
-from ._base import failure_from
-from .parts import LanguageModel
 
 __all__ = ["PictureIntake"]
 

@@ -8,11 +8,11 @@ from typing import Any
 import anyio
 
 from bargein.pipeline import Outlet, Transcript
-from bargein.services.dead_air import DeadAir
+from bargein.services.brain import DeadAir
 
-from ._agenda import Agenda
-from ._cut_answer import CutAnswerWatch
-from ._generation import Generation
+from .agenda import Agenda
+from .cut_answer import CutAnswerWatch
+from .generation import Generation
 
 __all__ = ["CascadeSilence"]
 

@@ -10,15 +10,15 @@ import anyio
 import msgspec
 
 from bargein.pipeline import Outlet, ResponseStarted, Text, ToolCall, Usage
-from bargein.services.dead_air import DeadAir
+from bargein.services.brain import DeadAir
+from bargein.services.cascade._base import failure_from
+from bargein.services.cascade.parts import LanguageModel, Prompt, ToolRequest
 from bargein.services.frames import OutOfBand, Respond
 from bargein.services.history import Entry
 
-from ._base import failure_from
-from ._heard import HeardTracker
-from ._thoughts import ThoughtFilter, strip_thoughts
-from ._tool_calls import CascadeToolCalls
-from .parts import LanguageModel, Prompt, ToolRequest
+from .heard import HeardTracker
+from .thoughts import ThoughtFilter, strip_thoughts
+from .tool_calls import CascadeToolCalls
 
 __all__ = ["TOOL_FINISHED", "Generation"]
 

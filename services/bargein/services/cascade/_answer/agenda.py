@@ -6,11 +6,11 @@ from collections import deque
 from typing import Any
 
 from bargein.pipeline import Outlet
-from bargein.services.dead_air import CONTINUE
+from bargein.services.brain import CONTINUE
 from bargein.services.frames import Respond, Say
 
-from ._cut_answer import CutAnswer
-from ._heard import HeardTracker
+from .cut_answer import CutAnswer
+from .heard import HeardTracker
 
 __all__ = ["TURN", "Agenda"]
 
@@ -66,7 +66,7 @@ class Agenda:
 
     def drop(self) -> CutAnswer | None:
         """Forget everything, because of an interrupt. Returns what would have come first."""
-        first = next(iter([*self.sayings, *filter(None, [self.request])]), None)
+        first: Say | Respond | None = self.sayings[0] if self.sayings else self.request
         if first is None and self.continuation is not None:
             first = self.continuation[0]
         self.sayings.clear()

@@ -27,8 +27,9 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.lowlevel import check_options, check_positive
 from bargein.processors import AgentActivity, Heard, Turn
-from bargein.services.brain import Greeting, greeting_frame
-from bargein.services.dead_air import DEAD_AIR_SECONDS, WAIT_REPLY, DeadAir
+from bargein.services.brain import DEAD_AIR_SECONDS, WAIT_REPLY, DeadAir, Greeting, greeting_frame
+from bargein.services.cascade._base import PartProcessor, check_part, failure_from, highest_number
+from bargein.services.cascade.parts import LanguageModel
 from bargein.services.frames import (
     Configure,
     Remember,
@@ -38,16 +39,14 @@ from bargein.services.frames import (
 from bargein.services.history import History, HistoryStatistics
 from bargein.services.tools import CANCELLED_OUTPUT, Tool, Toolbox, ToolRunner
 
-from ._agenda import TURN, Agenda
-from ._base import PartProcessor, check_part, failure_from, highest_number
-from ._contract import AnswerInput, AnswerOutput
-from ._cut_answer import CutAnswer, CutAnswerWatch
-from ._generation import TOOL_FINISHED, Generation
-from ._heard import HeardTracker
-from ._pictures import PictureIntake
-from ._silence import CascadeSilence
-from ._tool_calls import CascadeToolCalls
-from .parts import LanguageModel
+from .agenda import TURN, Agenda
+from .contract import AnswerInput, AnswerOutput
+from .cut_answer import CutAnswer, CutAnswerWatch
+from .generation import TOOL_FINISHED, Generation
+from .heard import HeardTracker
+from .pictures import PictureIntake
+from .silence import CascadeSilence
+from .tool_calls import CascadeToolCalls
 
 __all__ = ["ERROR_REPLY", "NO_SPEECH_REPLY", "Answer"]
 
@@ -93,8 +92,8 @@ class Answer(PartProcessor):
         fps: Maximum number of pictures a second that are kept of a `Video`.
         silent_seconds: Maximum time without a sign of the model, in seconds. After that it has failed.
         wait_reply: What is said while the model or a tool keeps the user waiting. Empty: nothing.
-        dead_air_seconds: Maximum silence while the user waits for an answer, in seconds. Before it is over, `wait_reply`
-            is said, or an answer that was cut short is continued. Infinite: no limit.
+        dead_air_seconds: Maximum silence while the user waits for an answer, in seconds. Before it is over,
+            `wait_reply` is said, or an answer that was cut short is continued. Infinite: no limit.
 
     Raises:
         TypeError: `llm` is not a language model.
@@ -334,9 +333,9 @@ class Answer(PartProcessor):
         """Break silences in which the user waits."""
         while True:
             await self._silence.wait()
-            if self._current and isinstance(self._current_request, Respond) and self._reply is not None:
+            if self._current and self._reply is not None:
                 await self._silence.ask_for_patience(self._reply, self._current, self._generation)
-            elif not self._current and not self._silence.check():
+            elif not self._silence.check():
                 self._continue_or_apologise(out)
             self._start_next(out)
 
