@@ -141,10 +141,7 @@ class Cascade(Pipeline):
             "name": name,
         }
         super().__init__(
-            Resample(stt.rate, channels=1),
-            Vad(speech_only=True) if vad is None else vad,
-            *_recogniser(Transcribe(stt, no_speech_reply=no_speech_reply), barge_in),
-            Turns(silence_ms=SILENCE_MS) if turns is None else turns,
+            *_listening(vad, Transcribe(stt, no_speech_reply=no_speech_reply), barge_in, turns),
             self.answer,
             Sentences(skip=("markup", "code", "emoji")) if sentences is None else sentences,
             Speak(tts, unspeakable_reply=unspeakable_reply),
@@ -217,11 +214,18 @@ class Cascade(Pipeline):
         return self.answer.ready
 
 
-def _recogniser(transcribe: Transcribe, barge_in: BargeIn | bool | None) -> list[Processor]:
-    """Return the recogniser, and what decides by its words when the user interrupts."""
-    if barge_in is True:
-        return [transcribe, BargeIn(min_words=1)]
-    return [transcribe, barge_in] if isinstance(barge_in, BargeIn) else [transcribe]
+def _listening(
+    vad: Vad | None, transcribe: Transcribe, barge_in: BargeIn | bool | None, turns: Turns | None
+) -> list[Processor]:
+    """Return what hears the user, and what decides by the words when the user interrupts and has finished."""
+    decides = BargeIn(min_words=1) if barge_in is True else barge_in
+    return [
+        Resample(transcribe.part.rate, channels=1),
+        Vad(speech_only=True) if vad is None else vad,
+        transcribe,
+        *([decides] if isinstance(decides, BargeIn) else []),
+        Turns(silence_ms=SILENCE_MS) if turns is None else turns,
+    ]
 
 
 def _checked(
