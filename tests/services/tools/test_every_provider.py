@@ -180,7 +180,7 @@ def test_every_type_is_taken_by_every_provider(annotation: Any) -> None:
 
 
 @settings(
-    max_examples=amount(25, 500), derandomize=not EXTENDED, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=amount(25, 300), derandomize=not EXTENDED, deadline=None, suppress_health_check=list(HealthCheck)
 )
 @given(st.dictionaries(names, hints, max_size=4), st.integers(0, 4))
 def test_any_signature_that_is_accepted_is_taken_by_every_provider(parameters: dict[str, Any], optional: int) -> None:
