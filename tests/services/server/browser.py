@@ -22,7 +22,7 @@ from bargein.services.cascade import Cascade, LanguageModel, Prompt, SpeechToTex
 from bargein.services.providers.brains import BrainChoice
 from bargein.services.providers.espeak import ESpeak
 from bargein.services.providers.pocketsphinx import PocketSphinx
-from bargein.services.server import PageServer
+from bargein.services.server import PageServer, serve_page
 from bargein.services.transports import Transport
 from tests.environment import EXTENDED, find
 
@@ -135,9 +135,15 @@ def brain(ear: SpeechToText | None = None) -> Cascade:
     return Cascade(ear or Deaf(), Weather(), ESpeak(), turns=turns)
 
 
-def listening_agent(peer: Transport) -> Pipeline:
-    """Build an agent that answers spoken words."""
-    return Pipeline(peer.source, brain(PocketSphinx()), Spoken(), peer.sink)
+@asynccontextmanager
+async def serve_listening(**options: Any) -> AsyncIterator[PageServer]:
+    """Serve an agent that answers spoken words. Its model is loaded before the first call."""
+    ear = PocketSphinx()
+    async with (
+        ear,
+        serve_page(lambda peer: Pipeline(peer.source, brain(ear), Spoken(), peer.sink), **options) as server,
+    ):
+        yield server
 
 
 def choice() -> BrainChoice:

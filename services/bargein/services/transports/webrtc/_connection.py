@@ -254,8 +254,8 @@ class RtcConnection:
     def _greet(self) -> None:
         transport = self._transport
         if self._begun:
-            resumption = {"resume": transport.resume_token, "resumed": transport.resumed}
-            self.send(control.encode_ready(transport.peer.name, RATE, **resumption))
+            name, token, resumed = transport.peer.name, transport.resume_token, transport.resumed
+            self.send(control.encode_ready(name, RATE, resume=token, resumed=resumed))
 
     def show(self, frame: Video | None) -> None:
         """Show a picture; None drops one that has not been sent."""
