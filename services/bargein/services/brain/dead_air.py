@@ -53,6 +53,8 @@ class DeadAir:
         """How often the answer to this question was asked for again."""
         self.asked_at = math.inf
         """When the question was asked; infinite if none is open."""
+        self.was_cut = False
+        """Whether an interrupt has ended the answer, so that it does not come without another request."""
         self._alive_at = -math.inf  # until when something happened
         self.waits = 0
         """How often the user was asked for patience, or the silence was reported, since something has changed."""
@@ -79,12 +81,18 @@ class DeadAir:
         wait = PATIENCE_SECONDS if self.waits else ACTS_AFTER * self.seconds
         return max(self.asked_at, self._alive_at) + wait
 
+    @property
+    def silent_seconds(self) -> float:
+        """For how many seconds the user has waited in silence."""
+        return max(0.0, anyio.current_time() - max(self.asked_at, self._alive_at)) if self.open else 0.0
+
     # The question -------------------------------------------------------------------------------------------------
 
     def ask(self) -> None:
         """Note that the user waits for an answer from now on."""
         self.asked_at = anyio.current_time()
         self.tries = self.waits = 0
+        self.was_cut = False
         self.changed.set()
 
     def close(self) -> None:
@@ -111,6 +119,7 @@ class DeadAir:
             self._withdrawn_at = now
 
     def _reopen(self) -> None:
+        self.was_cut = True
         if not self.open:
             self.asked_at = anyio.current_time()
         self.on_progress()

@@ -152,7 +152,9 @@ class TurnState:
         if call_id in self.calls:
             del self.calls[call_id]
             self._sign_at = anyio.current_time()
-            if not self._replies and not self.calls:
+            if (
+                not self._replies and not self.calls and self.owes_answer
+            ):  # an interrupt may have withdrawn the question
                 self.expect_answer(by_speech=False)
 
     def on_part_failed(self) -> None:

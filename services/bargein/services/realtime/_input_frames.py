@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from bargein.pipeline import (
     Audio,
     Failure,
@@ -34,6 +36,14 @@ COMMIT_SILENCE_MS = 1000
 """Silence after a `Commit` where the provider finds the end of a turn itself: it waits for at least half a second."""
 GO_ON = "Please go on."
 """What prompts a model to answer now, if it cannot be asked for a response."""
+
+LOUD_RMS = 330.0
+"""Root mean square of samples from which on somebody may be speaking: -40 dB of full scale."""
+
+
+def _is_loud(frame: Audio) -> bool:
+    wide = frame.samples.reshape(-1).astype(np.float64)
+    return float(wide @ wide) > LOUD_RMS**2 * len(wide)
 
 
 class InputFrames:
@@ -104,6 +114,8 @@ class InputFrames:
                 f"takes {rate} Hz mono; pip install 'bargein[audio]', which converts it"
             )
             return
+        if self._dialogue.dead_air.open and not self._profile.emits_speech_events and _is_loud(frame):
+            self._dialogue.dead_air.on_sign()  # the user may be speaking, and nothing else says so
         if self._dialogue.input.add_audio(frame):
             self._dialogue.deadlines_changed.set()
 

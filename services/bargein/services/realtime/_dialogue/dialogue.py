@@ -308,19 +308,22 @@ class Dialogue(DialogueState):
             return
         if event.final:
             self.send_queue.acknowledge()
-        if event.final and event.text.strip():
-            self._on_words()
+        if event.text.strip():
+            self._on_words(event)
         self.history.user(event.text, event.item_id)
         self.emit(Transcript(event.text, item_id=event.item_id, final=event.final))
 
-    def _on_words(self) -> None:
+    def _on_words(self, event: events.Transcribed) -> None:
         """Note that the user has said something, if no other event of the provider shows the end of a turn.
 
         Such a provider may send the words after its answer has begun. So they are a question only a while after that.
         """
-        profile, quiet_since = self.profile, self.replies.began_at + self.dead_air.seconds
-        reports_turns = profile is None or profile.emits_speech_events
-        if not (reports_turns or self.requests.is_due or self.dead_air.open) and anyio.current_time() > quiet_since:
+        if self.profile is None or self.profile.emits_speech_events:
+            return
+        self.dead_air.on_sign()  # the user may still be speaking
+        quiet_since = self.replies.began_at + self.dead_air.seconds
+        is_answered = self.requests.is_due or anyio.current_time() <= quiet_since
+        if event.final and not is_answered:
             self.dead_air.ask()
 
     def _on_usage(self, event: events.UsageReported) -> None:

@@ -38,7 +38,7 @@ class Replies:
         self._send_queue = state.send_queue
         self._failures = 0  # responses in a row that have failed
         self.began_at = -math.inf
-        """When the latest response began."""
+        """When the latest response began; before all time if it was interrupted."""
 
     # Requests -----------------------------------------------------------------------------------------------------
 
@@ -296,6 +296,7 @@ class Replies:
             by_speech: The provider says that the user has spoken. What the agent was saying is not withdrawn.
         """
         self._state.dead_air.on_interrupt(by_speech=by_speech)
+        self.began_at = -math.inf
         self._requests.interrupt()
         self._state.retry_at = math.inf
         for response in self._responses.by_id.values():

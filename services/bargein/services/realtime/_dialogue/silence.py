@@ -26,6 +26,7 @@ class SilenceBreaker:
     | What is under way | What happens |
     |---|---|
     | nothing: an answer was cut short, failed or was empty | the answer is asked for again, up to three times |
+    | nothing that is known: the provider takes no requests | a `Failure` the first time, then the same |
     | a response whose words are complete and whose end did not come | it is over; what waits behind it is requested |
     | a tool | `wait_reply` is said, if the provider can answer meanwhile |
     | a response, or a request for one, without a sign of it | a `Failure` reports the silence |
@@ -61,9 +62,12 @@ class SilenceBreaker:
         elif state.tool_calls.unanswered:
             dead_air.announce()
             self._ask_for_patience()
-        elif active is not None or self._is_requested:
+        elif active is not None or requests.is_waiting or self._is_requested:
+            self._report_silence()
             dead_air.announce()
-            self._report(f"it has sent nothing of its answer for {state.silent_seconds:.1f} s")
+        elif not dead_air.tries and not dead_air.was_cut and not self._takes_requests:
+            self._report_silence()
+            dead_air.retry()
         elif dead_air.retry():
             self._replies.ask_again()
         else:
@@ -72,9 +76,13 @@ class SilenceBreaker:
     @property
     def _is_requested(self) -> bool:
         """Whether a response is due that cannot be requested, or has been."""
-        profile, due = self._state.profile, self._state.requests.state
-        asks = profile is not None and profile.supports_response_requests
-        return due in (AnswerState.REQUESTED, AnswerState.REVOKED) or (due is AnswerState.EXPECTED and not asks)
+        due = self._state.requests.state
+        expected = due is AnswerState.EXPECTED and not self._takes_requests
+        return due in (AnswerState.REQUESTED, AnswerState.REVOKED) or expected
+
+    @property
+    def _takes_requests(self) -> bool:
+        return self._state.profile is not None and self._state.profile.supports_response_requests
 
     def _ask_for_patience(self) -> None:
         """Say something while a tool runs, where that is known to work."""
@@ -85,6 +93,9 @@ class SilenceBreaker:
             self._replies.send(Request(Say(self._wait_reply)))
         elif profile.answers_during_tool_calls:
             self._replies.send(Request(Respond(instructions=SAY_EXACTLY.format(self._wait_reply))))
+
+    def _report_silence(self) -> None:
+        self._report(f"it has sent nothing of its answer for {self._state.dead_air.silent_seconds:.1f} s")
 
     def _report(self, what: str) -> None:
         provider = self._state.profile.provider if self._state.profile is not None else ""
