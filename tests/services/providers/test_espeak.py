@@ -75,7 +75,7 @@ async def test_what_cannot_be_said_is_passed_over() -> None:
 async def test_options() -> None:
     """A slower one takes longer, a silent one is silent; each part keeps its own options.
 
-    espeak-ng keeps state from one text to the next, so the same text is never quite as long twice.
+    espeak-ng keeps state from one text to the next, so the length of the same text can vary by some milliseconds.
     """
     normal, slow, silent = ESpeak(), ESpeak(rate_wpm=90), ESpeak("en-gb", volume=0)
     first, _ = await spoken(normal, "One two three.")
