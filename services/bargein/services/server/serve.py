@@ -26,7 +26,7 @@ from bargein.services.sockets.addresses import is_loopback_host
 from bargein.services.transports import BuildAgent, SessionLimits, Sessions, drain_on_signal
 from bargein.services.transports.websocket import Authorize
 
-from ._connections import default_max_connections, make_protocol
+from ._connections import default_accept_batch, default_max_connections, make_protocol
 from .app import make_app
 from .metrics import Metrics
 
@@ -280,6 +280,7 @@ def _uvicorn_server(app: Starlette, limits: SessionLimits, certificate: FilePath
         log_level="warning",
         lifespan="off",
         access_log=False,
+        backlog=default_accept_batch(),
         ws_max_size=limits.max_message_bytes,
         timeout_graceful_shutdown=2,
         ssl_certfile=None if certificate is None else os.fspath(certificate),
@@ -290,15 +291,24 @@ def _uvicorn_server(app: Starlette, limits: SessionLimits, certificate: FilePath
 
 @functools.cache
 def _server_class() -> Any:
-    """Return uvicorn's server without its signal handlers: the program decides when the server stops."""
+    """Return uvicorn's server with two changes: the program decides when it stops, and many connections may wait.
+
+    asyncio takes one number for how many connections may wait and for how many it accepts at once. The second is small
+    (see `default_accept_batch`), so the socket is told the first afterwards.
+    """
     base: Any = import_extra("uvicorn", "server", "serve_page()").Server
 
-    class SignalFreeServer(base):  # type: ignore[misc]
+    class PageHttpServer(base):  # type: ignore[misc]
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            for each in sockets or ():
+                each.listen(BACKLOG)
+
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:
             yield
 
-    return SignalFreeServer
+    return PageHttpServer
 
 
 @asynccontextmanager
