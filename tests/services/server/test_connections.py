@@ -69,6 +69,7 @@ anyio.run(main)
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.every_backend
 @pytest.mark.parametrize("at_once", [False, True])
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of descriptors as on Unix")
 async def test_more_silent_connections_than_descriptors_shut_nobody_out(tmp_path: Path, at_once: bool) -> None:
