@@ -12,7 +12,7 @@ DEMO := $(VENV)/.demo
 # `make test PARALLEL=` runs them one after the other.
 PARALLEL ?= -n auto --maxprocesses=4 --dist loadgroup
 
-.PHONY: demo test check lint types docs format bench clean
+.PHONY: demo test check lint types docs format clients bench clean
 
 demo: $(DEMO)
 	@$(BIN)/bargein demo
@@ -37,6 +37,10 @@ docs: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Other people's clients against our server, each in an environment of its own, which stays in the user's cache.
+clients: $(READY)
+	@homes=$$($(BIN)/python -m tests.clients.environments) && BARGEIN_CLIENTS=$$homes $(BIN)/python -m pytest -q tests/clients
 
 bench: $(READY)
 	for each in hops interrupts footprint sessions audio turns cascade realtime transports opus; do $(BIN)/python benchmarks/$$each.py || exit 1; done

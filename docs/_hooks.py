@@ -138,7 +138,7 @@ def describe(frame: type[Frame]) -> str:
             kind = annotation.replace("|", "\\|")
             lines.append(f"| `{field.name}` | `{kind}` | {' '.join(text.split())} |")
         lines.append("")
-    lines += [f"* **Delivery**: `{frame.delivery.name}`", f"* **Given by**: {in_words(gives)}"]
+    lines += [f"* **Delivery**: `{frame.delivery.name}`", f"* **Sent by**: {in_words(gives)}"]
     lines += [f"* **Taken by**: {in_words(takes)}", ""]
     return "\n".join(lines)
 

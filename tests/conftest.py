@@ -11,13 +11,14 @@ the next deadline (virtual time), and asyncio and uvloop with the clock of the m
 * With `BARGEIN_EXTENDED=1` every test runs on all.
 
 Under pytest-xdist, the tests that need real time share one worker, so that no two of them compete for the machine.
+Those that need a browser share another, with its start.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -66,29 +67,39 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the backends that a test need not run on, and put those that need real time into one group."""
     named = any("::" in str(each) for each in config.args)
-    left_out = [] if EXTENDED or named else [item for item in items if _is_spare(item)]
+    left_out = set[pytest.Item]() if EXTENDED or named else set(spare_backends(items))
     if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        spare = set(left_out)
-        items[:] = [item for item in items if item not in spare]
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
-            if item.get_closest_marker("real"):
+            if any("chromium" in mark.args for mark in item.iter_markers("needs")):
+                item.add_marker(pytest.mark.xdist_group("browser"))
+            elif item.get_closest_marker("real"):
                 item.add_marker(pytest.mark.xdist_group("real-time"))
 
 
-def _is_spare(item: pytest.Item) -> bool:
-    """Return whether the same test runs on another backend of the same kind of time, which is enough."""
-    call = getattr(item, "callspec", None)
-    if call is None or (backend := call.params.get("anyio_backend")) is None:
-        return False
-    if ENGINE in item.path.parents or item.get_closest_marker("every_backend"):
-        return False
-    # Everything that tells this test from others, but for the backend: each of its backends comes to the same choice.
-    others = sorted((name, at) for name, at in call.indices.items() if name != "anyio_backend")
-    digest = hashlib.sha256(f"{item.originalname} {others}".encode()).digest()  # type: ignore[attr-defined]
-    kind = list(VIRTUAL if backend in VIRTUAL else REAL)
-    return bool(backend != kind[digest[0] % len(kind)])
+def spare_backends(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return the items whose test runs on another backend of the same kind of time, which is enough.
+
+    Of the items of one test that differ in nothing but the backend, all are spare but one. They have the same objects
+    as parameters. Pytest's own indices do not tell: it numbers the values of a parameter anew for each backend.
+    """
+    groups: dict[Hashable, list[pytest.Item]] = {}
+    for item in items:
+        params: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+        backend = params.get("anyio_backend")
+        if backend is None or ENGINE in item.path.parents or item.get_closest_marker("every_backend"):
+            continue
+        others = tuple(sorted((name, id(value)) for name, value in params.items() if name != "anyio_backend"))
+        test = item.nodeid.partition("[")[0]
+        groups.setdefault((test, others, backend in VIRTUAL), []).append(item)
+    spare: list[pytest.Item] = []
+    for group in groups.values():
+        digest = hashlib.sha256(group[0].nodeid.encode()).digest()
+        del group[digest[0] % len(group)]
+        spare += group
+    return spare
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

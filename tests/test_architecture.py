@@ -242,4 +242,4 @@ def test_tests_mirror_the_rooms() -> None:
         for path in (ROOT / "tests").rglob("*")
         if path.is_dir() and any(path.glob("test_*.py"))
     }
-    assert folders - rooms - {".", "examples", "docs", "pipeline"} == set()
+    assert folders - rooms - {".", "attacks", "clients", "docs", "examples", "pipeline"} == set()

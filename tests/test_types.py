@@ -14,8 +14,11 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 
 PROGRAM = '''
-from bargein import Audio, Cascade, History, OpenAIRealtime, Pipeline, Spoken, Transport, serve_page, tool
+from bargein import Audio, Brain, Cascade, Failover, History, OpenAIRealtime, Pipeline
+from bargein import Spoken, Transport, UserText, serve_page, tool
 from bargein.pipeline import Session
+from bargein.pipeline.testing import Harness
+from bargein.services.brain import find_brain
 
 
 @tool
@@ -29,7 +32,24 @@ def agent(peer: Transport) -> Pipeline:
     return Pipeline(peer.source, Cascade.offline(), Spoken(), peer.sink)
 
 
-async def main(session: Session) -> None:
+def any_brain(peer: Transport, brain: Brain) -> Pipeline:
+    reveal_type(find_brain(brain))  # Brain | None
+    Harness(Failover(brain, lambda: brain), Spoken())
+    return Pipeline(peer.source, brain, peer.sink)
+
+
+class Library:
+    @tool
+    async def find(self, title: str) -> int:
+        """Find a book."""
+        return len(title)
+
+
+async def main(session: Session, peer: Transport) -> None:
+    any_brain(peer, Cascade.offline())
+    any_brain(peer, OpenAIRealtime())
+    reveal_type(await Library().find("Emma"))  # int
+    reveal_type(UserText("Hello"))  # UserText
     model = OpenAIRealtime("gpt-realtime", api_key="k", tools=[weather])
     reveal_type(model.history)  # History
     async with model.connect() as conversation:
@@ -45,11 +65,12 @@ async def main(session: Session) -> None:
 """Each `reveal_type` is followed by the type that it must show."""
 
 WRONG = """
-from bargein import OpenAIRealtime, Pipeline, serve_page
+from bargein import OpenAIRealtime, Pipeline, UserText, serve_page
 
 OpenAIRealtime(modle="gpt-realtime")
 serve_page("agent")
 Pipeline().session().of(int)
+UserText("Hello", item="1")
 """
 """Each statement must be refused."""
 
@@ -115,11 +136,11 @@ def test_what_an_editor_knows(checker: str, python: pathlib.Path, tmp_path: path
 
 @pytest.mark.parametrize("checker", CHECKERS)
 def test_what_an_editor_refuses(checker: str, python: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """A misspelt option, an agent that is not a function, and a class that is no frame."""
+    """A misspelt option, an agent that is not a function, a class that is no frame, and a misspelt field."""
     run, _ = CHECKERS[checker]
     file = tmp_path / "wrong.py"
     file.write_text(WRONG)
     errors = [
         int(match[1]) for line in run(python, file) if (match := re.search(r":(\d+)(?::\d+)?(?: -|:) error", line))
     ]
-    assert sorted(set(errors)) == [4, 5, 6]
+    assert sorted(set(errors)) == [4, 5, 6, 7]

@@ -81,5 +81,5 @@ def test_every_frame_is_described(hooks: types.ModuleType) -> None:
 def test_frames_know_their_neighbours(hooks: types.ModuleType) -> None:
     """Contracts say which processors give and take a frame."""
     text = hooks.describe(importlib.import_module("bargein.processors").Turn)
-    assert "**Given by**: `Answer`, `Turns`" in text
+    assert "**Sent by**: `Answer`, `Turns`" in text
     assert "**Taken by**: brains" in text

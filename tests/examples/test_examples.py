@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pathlib
-import subprocess
-import sys
 
 import pytest
+
+from ..programs import run_program
 
 ROOT = pathlib.Path(__file__).parents[2]
 SAYS = {
@@ -40,6 +40,6 @@ def test_examples_run(name: str) -> None:
     """As a newcomer runs them, in their own process."""
     path = ROOT / "examples" / f"{name}.py"
     assert len(path.read_text().splitlines()) < 60, "one idea, under 60 lines"
-    run = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=80, check=False)
+    run = run_program(path)
     assert run.returncode == 0, run.stderr
     assert SAYS[name] in run.stdout

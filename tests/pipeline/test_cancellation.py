@@ -9,7 +9,7 @@ import pytest
 from bargein.pipeline._cancellation import MAX_AWAITS_AFTER_CANCEL, CancellationIgnored, run_cancellable
 
 
-async def test_it_is_transparent() -> None:
+async def test_run_cancellable_is_transparent() -> None:
     """Values, exceptions and waits pass through."""
 
     async def work(value: int) -> int:
@@ -44,8 +44,8 @@ async def test_a_clean_up_is_let_finish() -> None:
     assert cleaned == [True]
 
 
-async def test_one_that_never_stops_is_closed() -> None:
-    """It gets a GeneratorExit, and its awaiter an `CancellationIgnored`."""
+async def test_coroutine_that_never_stops_is_closed() -> None:
+    """It gets a `GeneratorExit`, and its awaiter a `CancellationIgnored`."""
     seen: list[str] = []
 
     async def work() -> None:

@@ -77,7 +77,7 @@ def test_loops() -> None:
 
 
 @pytest.mark.parametrize("given", [Iterator[Text], Iterable[Text], Generator[Text, None, None], list[Text], None])
-def test_what_a_plain_processor_may_return(given: Any) -> None:
+def test_return_types_of_a_sync_processor(given: Any) -> None:
     """Any iterable of frames, or nothing."""
 
     class Step(Processor):

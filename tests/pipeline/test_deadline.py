@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from bargein.pipeline import Inbox, Outlet, Pipeline, Processor, StuckError, Text
-from bargein.pipeline._deadline import wait_at_most
+from bargein.pipeline._deadline import catch_up, wait_at_most
 from bargein.pipeline.testing import stand_still
 
 pytestmark = pytest.mark.virtual
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.virtual
 
 async def test_a_bound_is_kept_when_the_loop_runs() -> None:
     began = anyio.current_time()
-    assert not await wait_at_most(anyio.Event(), 3.0)
+    assert not await wait_at_most(anyio.Event().wait, 3.0)
     assert anyio.current_time() - began == 3.0
 
 
@@ -30,13 +30,22 @@ async def test_a_standstill_uses_up_one_slice_at_most() -> None:
 
     async with anyio.create_task_group() as group:
         group.start_soon(work)
-        assert await wait_at_most(event, 1.0)
+        assert await wait_at_most(event.wait, 1.0)
 
 
 async def test_an_event_that_is_set_needs_no_wait() -> None:
     event = anyio.Event()
     event.set()
-    assert await wait_at_most(event, 1.0)
+    assert await wait_at_most(event.wait, 1.0)
+
+
+async def test_a_judge_waits_for_a_loop_that_stood_still() -> None:
+    """One slice of the bound, and not at all if the loop came in time."""
+    assert not await catch_up(anyio.current_time(), 1.6)
+    due = anyio.current_time() + 1.0
+    stand_still(3.0)
+    assert await catch_up(due, 1.6)
+    assert anyio.current_time() == pytest.approx(due + 2.1)
 
 
 class CleansUp(Processor):
@@ -101,3 +110,10 @@ async def test_a_context_is_not_accused_of_a_standstill() -> None:
     async with Pipeline(CleansUpItsContext()).session(cancel_seconds=1.0) as session:
         await anyio.sleep(0.1)
         await session.cancel()
+
+
+async def test_a_context_at_the_end_of_a_graph_is_not_accused_of_a_standstill() -> None:
+    """The graph ends by itself, and leaving takes less than `drain_seconds` of a running loop."""
+    async with Pipeline(CleansUpItsContext()).session(drain_seconds=1.0) as session:
+        await anyio.sleep(0.1)
+        session.end()

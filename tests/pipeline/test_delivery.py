@@ -14,8 +14,8 @@ from bargein.pipeline import Audio, ContractError, Outlet, Pipeline, Processor, 
 from .kit import audio
 
 
-def test_what_a_processor_emits_must_be_promised() -> None:
-    """An undeclared class, or no frame at all, is a clear error, whichever kind emits it."""
+def test_undeclared_output_is_an_error() -> None:
+    """An undeclared class, or an object that is not a frame, is a clear error for every kind of processor."""
 
     class Lies(Processor):
         def process(self, frame: Audio) -> Iterator[Audio]:

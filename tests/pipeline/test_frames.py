@@ -151,7 +151,7 @@ def test_scaling_saturates() -> None:
     assert loud.samples.tolist() == [32_767, -32_768, 6]
 
 
-def test_a_frame_of_ones_own_is_one_small_class() -> None:
+def test_own_frame_class() -> None:
     """A frame class may leave out the class options."""
 
     class Subtitle(Frame, frozen=True, kw_only=True):
@@ -179,7 +179,7 @@ def test_frames_take_their_payload_by_position() -> None:
     assert Image(b"x", "png") == Image(data=b"x", format="png")
     assert ToolResult("call-1", "{}") == ToolResult(call_id="call-1", output="{}")
     for kind, payload in ((Text, ("hi", False)), (Audio, (SOUND, 16_000)), (ToolCall, ("call-1", "name", "{}"))):
-        with pytest.raises(TypeError, match="positional"):
+        with pytest.raises(TypeError, match="position"):
             cast("Any", kind)(*payload, "an-id")
 
 

@@ -51,8 +51,8 @@ async def test_branches_get_the_same_frames_and_merge() -> None:
     assert ends.ends == 1
 
 
-async def test_what_no_branch_takes_passes_once() -> None:
-    """Passing several branches by does not multiply a frame."""
+async def test_untaken_frame_passes_a_branch_once() -> None:
+    """A frame that bypasses several branches is not multiplied."""
     got = await sent(Pipeline(Branch(Tags(10), TagsText()), Plain()), VIDEO, audio(1))
     assert [type(frame) for frame in got] == [Video, Audio]
 
@@ -131,8 +131,8 @@ async def test_sources_in_the_middle() -> None:
     assert sorted(numbers(got)) == [1, 7]
 
 
-def test_what_comes_out_is_known() -> None:
-    """A graph's contract says what its heads take and what may leave."""
+def test_contract_of_a_graph() -> None:
+    """It says what the heads take and what may leave."""
     contract = Pipeline(Plain(), Branch(Waits(), Sink())).contract
     assert contract.takes == {Audio}
     assert contract.gives == {Audio}
@@ -168,8 +168,8 @@ async def test_unfused_frames_wait_their_turn() -> None:
     assert harness.statistics().processors["TagsText"].frames_in == 1
 
 
-def test_nothing_is_lost_in_nesting() -> None:
-    """An empty pipeline and a link that comes too late are errors, not silent surprises."""
+def test_nesting_errors() -> None:
+    """An empty pipeline and a link that comes too late are errors."""
     with pytest.raises(LinkError, match=r"has no processors; .*use Pass\(\)"):
         Pipeline(Plain(), Pipeline(), Sink())
     inner = Graph(a := Plain())

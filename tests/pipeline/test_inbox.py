@@ -218,7 +218,7 @@ async def test_pacing_hears_urgent_frames() -> None:
     assert [at - began for at, _ in woken] == pytest.approx([1, 1.5, 2.5])
 
 
-async def test_what_waits_its_turn_is_what_it_is() -> None:
+async def test_bypassing_frame_keeps_its_delivery() -> None:
     """A transcript that waits to bypass an unfused processor counts as an event: media is dropped before it."""
     async with Harness(Plain(), fused=False, capacity=4) as harness:
         harness.session.offer(Transcript(text="words"))

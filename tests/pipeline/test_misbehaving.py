@@ -158,8 +158,8 @@ async def test_an_interrupt_lets_go_of_what_swallows_it() -> None:
 
 
 @pytest.mark.virtual
-async def test_one_that_swallows_does_not_delay_the_others() -> None:
-    """The others have the interrupt in the same instant."""
+async def test_swallowed_cancellation_delays_no_other() -> None:
+    """The other processors have the interrupt in the same instant."""
     last = Resets()
     async with Harness(Waits(), Swallows().options(on_error="drop"), last) as harness:
         await harness.send(audio(0, epoch=0))
@@ -185,7 +185,7 @@ async def test_a_stuck_processor_holds_back_its_sender_only() -> None:
         await harness.session.cancel()
 
 
-async def test_nothing_holds_frames_after_the_end() -> None:
+async def test_frames_are_released_after_the_end() -> None:
     """When a session has ended, its frames can be collected."""
     frame = audio()
     seen = weakref.ref(frame.samples)
@@ -199,8 +199,8 @@ async def test_nothing_holds_frames_after_the_end() -> None:
     assert seen() is None
 
 
-async def test_a_late_start_of_a_reply_is_no_start() -> None:
-    """A reply whose interrupt comes before its task begins never runs."""
+async def test_reply_interrupted_before_its_task_starts() -> None:
+    """It never runs."""
     began: list[str] = []
 
     class Late(Processor):

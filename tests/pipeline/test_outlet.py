@@ -159,8 +159,8 @@ async def test_a_failing_reply_is_its_processors_failure() -> None:
     assert harness.statistics().processors["Speaks"].error_dropped == 1
 
 
-async def test_frames_of_ones_own_travel_as_they_say() -> None:
-    """A class that travels urgently or upstream does so without anything else being told."""
+async def test_own_urgent_and_upstream_classes() -> None:
+    """The attribute `delivery` of a class is enough."""
 
     class Mute(Frame, frozen=True, kw_only=True):
         delivery = Delivery.URGENT
@@ -242,8 +242,8 @@ async def test_no_frame_belongs_to_an_epoch_to_come() -> None:
 
 
 @pytest.mark.virtual
-async def test_nothing_urgent_pays_debts() -> None:
-    """After a send that was called off, an interrupt or a hold goes out at once, from anybody."""
+async def test_urgent_frames_never_wait_for_room() -> None:
+    """After a cancelled send, an interrupt or a hold of any processor goes out at once."""
     async with Harness(Blocks(), capacity=1) as harness:
         with anyio.move_on_after(1):
             await harness.send(*(audio(at) for at in range(9)))

@@ -39,8 +39,8 @@ def test_functions_are_processors() -> None:
     assert list(as_processor(double).process(audio()))[1] == audio()  # type: ignore[attr-defined]
 
 
-def test_what_is_no_processor_is_refused() -> None:
-    """A class, a value and a function without annotations each get their own sentence."""
+def test_objects_that_are_not_processors_are_refused() -> None:
+    """A class, a value and a function without annotations each have their own error."""
     with pytest.raises(ContractError, match=r"Plain is a class; .* write Plain\(...\)"):
         Pipeline(Plain)
     with pytest.raises(ContractError, match="not of str 'mic'"):
@@ -58,7 +58,7 @@ def test_options_return_the_processor() -> None:
     assert repr(Plain()) == "<Plain>"
 
 
-def test_pass_takes_what_it_is_told() -> None:
+def test_pass_takes_the_given_classes() -> None:
     """All data, or some classes."""
     assert Pass(Audio).contract.takes == {Audio}
     assert Pass().contract.accepts(Text)

@@ -240,10 +240,10 @@ def test_the_rules_hold_in_any_graph(
     parts=st.lists(specs("plain", "double") | st.just("barge"), min_size=2, max_size=5),
     script=actions,
 )
-def test_fused_or_not_is_no_meaning(parts: list[Spec], script: list[tuple[str, int]]) -> None:
-    """The same fused graph gives the same frames either way, in the same order for each way through it.
+def test_fused_and_unfused_graphs_send_the_same(parts: list[Spec], script: list[tuple[str, int]]) -> None:
+    """The same graph sends the same frames either way, in the same order for each way through it.
 
-    No branch interrupts beside another: which of two branches comes first is nobody's promise.
+    No branch interrupts beside another, because which of two branches comes first is not defined.
     """
     spec = ("line", *parts)
 

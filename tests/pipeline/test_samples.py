@@ -15,6 +15,6 @@ def test_samples_last_whole_nanoseconds_rounded_down(samples: int, rate: int, ex
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000])
-def test_a_duration_holds_the_samples_that_it_was_made_of_but_for_rounding(rate: int) -> None:
+def test_samples_and_nanoseconds_round_trip(rate: int) -> None:
     for samples in range(0, 5 * rate, 977):
         assert samples - 1 <= samples_in(ns(samples, rate), rate) <= samples

@@ -237,8 +237,8 @@ async def test_9_cancel_after_a_lost_end() -> None:
 
 
 @pytest.mark.parametrize("make", [lambda: Plain(), lambda: Waits(), lambda: Waits(0.03)])
-async def test_what_an_interrupt_must_not_destroy(make: Callable[[], Processor]) -> None:
-    """Transcripts, tool calls, boundaries and the user's own sound pass; only the reply is flushed."""
+async def test_interrupt_keeps_live_frames(make: Callable[[], Processor]) -> None:
+    """Transcripts, tool calls, boundaries and the user's own sound pass. Only the reply is flushed."""
     kept = [Transcript(text="late", final=True), ToolCall(call_id="c", name="n"), SpeechStarted(), audio(7)]
     async with Harness(make(), Waits(0.01), Plain()) as harness:
         for frame in kept:

@@ -166,8 +166,8 @@ async def test_drop_loses_one_frame(kind: type[Processor]) -> None:
     assert harness.statistics().processors["culprit"].error_dropped == 1
 
 
-async def test_restart_starts_the_loop_anew() -> None:
-    """With on_error="restart" the loop begins again, up to its limit, and then the exception ends the session."""
+async def test_restart_begins_the_loop_again() -> None:
+    """With `on_error="restart"` the loop begins again, up to its limit. Then the exception ends the session."""
     loop = RaisesInLoop().options(on_error="restart", max_restarts=2, name="culprit")
     async with Harness(loop) as harness:
         await harness.send(audio(1), audio(0), audio(1), audio(2))
@@ -282,8 +282,8 @@ class _Texts(Processor):
         await out.send(frame)
 
 
-async def test_a_task_that_feeds_ends_with_the_session() -> None:
-    """One that waits in `send` outside the block is woken, and told why."""
+async def test_sender_is_woken_by_the_end() -> None:
+    """A task that waits in `send` outside the block is woken with the reason."""
     told: list[BaseException] = []
 
     for how in ("cancel", "fail"):
@@ -397,8 +397,8 @@ async def test_a_failure_while_draining_is_bounded_by_cancelling() -> None:
     await anyio.sleep(30)
 
 
-async def test_what_has_not_begun_says_so() -> None:
-    """Each method of a session that has not begun says so, even while the session begins."""
+async def test_session_that_has_not_begun() -> None:
+    """Each method raises an error that says so, even while the session begins."""
     session = Pipeline(Plain()).session()
     for ask in (session.cancel, session.drained, session.__anext__):
         with pytest.raises(SessionError, match="has not begun"):
@@ -424,8 +424,8 @@ async def test_what_has_not_begun_says_so() -> None:
         pass
 
 
-async def test_nothing_enters_a_graph_that_has_ended() -> None:
-    """A graph may end by itself. Sending to it then is an error."""
+async def test_sending_to_an_ended_graph_is_an_error() -> None:
+    """A graph may end by itself."""
 
     class TakesOne(Processor):
         async def run(self, inbox: Inbox[Audio]) -> None:

@@ -36,8 +36,8 @@ async def test_calls_run_in_one_thread_in_order() -> None:
     await until(lambda: workers() == 0)
 
 
-async def test_nothing_of_a_call_is_kept() -> None:
-    """An idle worker holds neither the function nor what it returned: a model must be able to go."""
+async def test_worker_keeps_no_references() -> None:
+    """An idle worker holds neither the function nor its result, so a model can be freed."""
 
     class Model:
         def use(self) -> object:
@@ -125,8 +125,8 @@ class Slow(Processor):
         yield frame
 
 
-async def test_what_was_entered_is_left() -> None:
-    """A context is left even when the session was cancelled while the thread entered it."""
+async def test_entered_context_is_left() -> None:
+    """Also when the session was cancelled while the thread entered it."""
     slow = Slow()
     async with Pipeline(slow).session() as session:
         await until(lambda: slow.log == ["enter"])

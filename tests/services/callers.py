@@ -7,11 +7,11 @@ import json
 import math
 import wave
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 import anyio.abc
@@ -25,8 +25,9 @@ from bargein.services.media.g711 import codec
 from bargein.services.sockets import Socket, SocketClosedError, pipe
 from bargein.services.transports import FileTransport, Sessions, Transport, WebSocketClient, serve_websocket_peer
 from bargein.services.transports.control import Start
-from bargein.services.transports.telephony import accept_twilio
+from bargein.services.transports.telephony import accept_plivo, accept_telnyx, accept_twilio
 from bargein.services.transports.webrtc import WebRtcServer
+from bargein.services.transports.websocket import Accept
 from tests.services.transports.kit import connected
 from tests.services.transports.webrtc.client import FRAME_MS, LOUD, Client, Microphone, client
 
@@ -89,7 +90,7 @@ class Caller:
             self.audible_ms += ms
             self.changed_at = anyio.current_time()
 
-    async def pieces(self) -> AsyncIterator[Samples]:
+    async def pieces(self) -> AsyncGenerator[Samples, None]:
         """Give the microphone's sound, a piece of 20 ms each 20 ms."""
         step = self.rate * PIECE_MS // 1000
         silence = np.zeros(step if self.channels == 1 else (step, self.channels), np.int16)
@@ -147,8 +148,9 @@ async def by_websocket(agent: Agent, call: Call, rate: int, channels: int, folde
 
     async def speak(client: WebSocketClient) -> None:
         with suppress(SocketClosedError):
-            async for piece in caller.pieces():
-                await client.send(Audio(samples=piece, rate=rate))
+            async with aclosing(caller.pieces()) as pieces:
+                async for piece in pieces:
+                    await client.send(Audio(samples=piece, rate=rate))
 
     start = Start(rate=rate, channels=channels, output_rate=rate)
     async with connected(Sessions(agent), start) as client, anyio.create_task_group() as group:
@@ -180,67 +182,122 @@ async def by_file(agent: Agent, call: Call, rate: int, channels: int, folder: Pa
     return caller
 
 
-class TwilioPhone:
-    """Twilio's end of a media stream: it plays what it gets at the pace of speech, and confirms marks."""
+class Vendor(NamedTuple):
+    """What a telephone vendor's end of a media stream says, and how."""
 
-    def __init__(self, socket: Socket, caller: Caller) -> None:
+    accept: Accept
+    opening: Callable[[int], list[dict[str, Any]]]
+    """Makes the first messages of a call at a rate (Hz)."""
+    encoding: str = "audio/pcmu"
+    mark: str = "mark"
+    """The event that asks for a confirmation."""
+    confirmation: str = "mark"
+    """The event that confirms that all before the mark has been played."""
+    clear: str = "clear"
+    """The event that drops what has not been played."""
+    confirms_cleared: bool = True
+    """Whether a clear confirms the marks that it drops."""
+
+
+def open_twilio(rate: int) -> list[dict[str, Any]]:
+    start = {"accountSid": "AC1", "streamSid": "S1", "callSid": "CA1", "tracks": ["inbound"]}
+    form = {"encoding": "audio/x-mulaw", "sampleRate": rate, "channels": 1}
+    return [{"event": "connected"}, {"event": "start", "start": {**start, "mediaFormat": form}}]
+
+
+def open_telnyx(rate: int) -> list[dict[str, Any]]:
+    form = {"encoding": "PCMA", "sample_rate": rate, "channels": 1}
+    start = {"call_control_id": "v2:T02", "from": "+13122010094", "to": "+13122123456", "media_format": form}
+    return [{"event": "connected"}, {"event": "start", "stream_id": "S1", "start": start}]
+
+
+def open_plivo(rate: int) -> list[dict[str, Any]]:
+    form = {"encoding": "audio/x-l16", "sampleRate": rate}
+    return [{"event": "start", "start": {"callId": "C1", "streamId": "S1", "accountId": "A1", "mediaFormat": form}}]
+
+
+VENDORS = {
+    "twilio": Vendor(accept_twilio, open_twilio),
+    "telnyx": Vendor(accept_telnyx, open_telnyx, encoding="audio/pcma"),
+    "plivo": Vendor(
+        accept_plivo,
+        open_plivo,
+        encoding="audio/pcm",
+        mark="checkpoint",
+        confirmation="playedStream",
+        clear="clearAudio",
+        confirms_cleared=False,
+    ),
+}
+
+
+class Phone:
+    """A vendor's end of a media stream: it plays what it gets at the pace of speech, and confirms marks."""
+
+    def __init__(self, vendor: Vendor, socket: Socket, caller: Caller) -> None:
+        self._vendor = vendor
         self._socket = socket
         self._caller = caller
         self._queue: deque[dict[str, Any]] = deque()
-        self._codec = codec({"type": "audio/pcmu"})
+        self._changed = anyio.Event()
+        self._codec = codec({"type": vendor.encoding, "rate": caller.rate})
 
-    async def _send(self, event: str, **fields: Any) -> None:
+    async def _send(self, message: Mapping[str, Any]) -> None:
         with suppress(SocketClosedError):
-            await self._socket.send(json.dumps({"event": event, "streamSid": "MZ1", **fields}))
+            await self._socket.send(json.dumps({"streamSid": "S1", **message}))
+
+    async def _confirm(self, mark: Mapping[str, Any]) -> None:
+        await self._send({**mark, "event": self._vendor.confirmation})
 
     async def dial(self) -> None:
         """Begin the call."""
-        await self._send("connected", protocol="Call", version="1.0.0")
-        form = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
-        start = {"accountSid": "AC1", "streamSid": "MZ1", "callSid": "CA1", "tracks": ["inbound"], "mediaFormat": form}
-        await self._send("start", start=start)
+        for message in self._vendor.opening(self._caller.rate):
+            await self._send(message)
 
     async def speak(self) -> None:
         """Send the caller's sound."""
-        async for piece in self._caller.pieces():
-            payload = base64.b64encode(self._codec.encode(piece)).decode()
-            await self._send("media", media={"track": "inbound", "payload": payload})
+        async with aclosing(self._caller.pieces()) as pieces:
+            async for piece in pieces:
+                payload = base64.b64encode(self._codec.encode(piece)).decode()
+                await self._send({"event": "media", "media": {"track": "inbound", "payload": payload}})
 
     async def listen(self) -> None:
-        """Take messages. A clear drops what has not been played, and confirms its marks."""
+        """Take messages. A clear drops what has not been played."""
         with suppress(SocketClosedError):
             while True:
                 message = json.loads(await self._socket.receive())
-                if message["event"] != "clear":
+                if message["event"] != self._vendor.clear:
                     self._queue.append(message)
+                    self._changed.set()
                     continue
-                marks = [each for each in self._queue if each["event"] == "mark"]
+                marks = [each for each in self._queue if each["event"] == self._vendor.mark]
                 self._queue.clear()
-                for each in marks:
-                    await self._send("mark", mark=each["mark"])
+                for each in marks if self._vendor.confirms_cleared else ():
+                    await self._confirm(each)
 
     async def play(self) -> None:
         """Play what waits."""
         while True:
             if not self._queue:
-                await anyio.sleep(0.005)
+                self._changed = anyio.Event()
+                await self._changed.wait()
                 continue
             message = self._queue.popleft()
-            if message["event"] == "mark":
-                await self._send("mark", mark=message["mark"])
+            if message["event"] == self._vendor.mark:
+                await self._confirm(message)
                 continue
             samples = self._codec.decode(base64.b64decode(message["media"]["payload"]))
-            await anyio.sleep(len(samples) / 8000)
-            self._caller.hear(samples, 8000)
+            await anyio.sleep(len(samples) / self._codec.rate)
+            self._caller.hear(samples, self._codec.rate)
 
 
-async def by_telephone(agent: Agent, call: Call, rate: int, channels: int, folder: Path) -> Caller:
-    """Call by telephone, through Twilio: 8 kHz, mono."""
+async def by_telephone(vendor: str, agent: Agent, call: Call, rate: int, channels: int, folder: Path) -> Caller:
+    """Call by telephone: a vendor's media stream."""
     caller = Caller(rate, channels)
     ours, theirs = pipe()
-    phone = TwilioPhone(ours, caller)
+    phone = Phone(VENDORS[vendor], ours, caller)
     async with anyio.create_task_group() as group:
-        group.start_soon(partial(serve_websocket_peer, theirs, Sessions(agent), accept=accept_twilio))
+        group.start_soon(partial(serve_websocket_peer, theirs, Sessions(agent), accept=VENDORS[vendor].accept))
         await phone.dial()
         for task in (phone.listen, phone.play, phone.speak):
             group.start_soon(task)
@@ -283,5 +340,10 @@ async def by_webrtc(agent: Agent, call: Call, rate: int, channels: int, folder: 
     return caller
 
 
-TRANSPORTS = {"websocket": by_websocket, "file": by_file, "telephone": by_telephone, "webrtc": by_webrtc}
+TRANSPORTS: dict[str, Callable[[Agent, Call, int, int, Path], Awaitable[Caller]]] = {
+    "websocket": by_websocket,
+    "file": by_file,
+    **{vendor: partial(by_telephone, vendor) for vendor in VENDORS},
+    "webrtc": by_webrtc,
+}
 """What makes a call over each transport, and returns the caller after it."""

@@ -1,11 +1,13 @@
-"""A call is never dead: while a question is open, somebody speaks or a tool runs, or the wait is short."""
+"""A call is never dead, with any brain: while a question is open, the wait is short, announced, or a tool runs."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from random import Random
+from typing import Any
 
 import anyio
 import numpy as np
@@ -13,22 +15,35 @@ import pytest
 
 from bargein.pipeline import (
     Audio,
+    Failure,
+    Frame,
+    Pipeline,
     Processor,
     ResponseEnded,
     ResponseStarted,
     SpeechStarted,
     SpeechStopped,
+    ToolCall,
     Transcript,
     UserText,
 )
 from bargein.pipeline.lowlevel import Samples
 from bargein.pipeline.testing import Harness, cough, framed, silence, speech_like
-from bargein.processors import BACKCHANNELS, Pacer, Spoken
+from bargein.processors import BACKCHANNELS, Pacer, Resample, Spoken
 from bargein.processors.words import words
 from bargein.services.cascade import Cascade, LanguageModel, Prompt, SpeechToText, ToolRequest
-from bargein.services.providers.openai import OpenAIRealtime
+from bargein.services.failover import Failover
+from bargein.services.frames import BrainSwitched, Connected, Disconnected
+from bargein.services.providers.azure import VOICE_LIVE, VoiceLive
+from bargein.services.providers.openai import GA, OpenAIRealtime
 from bargein.services.providers.openai.server.serve import serve_socket
+from bargein.services.providers.openai.server_language import ServerLanguage
+from bargein.services.providers.qwen import QWEN, QwenOmni
+from bargein.services.providers.ultravox import ULTRAVOX, Ultravox
+from bargein.services.providers.xai import XAI, GrokVoice
+from bargein.services.realtime import Realtime, ReconnectPolicy
 from bargein.services.sockets import Endpoint, Socket, pipe
+from bargein.services.testing.rehearsal import rehearse
 from tests.environment import amount
 from tests.services.cascade.parts import Voice
 from tests.services.upheaval import seeded
@@ -44,8 +59,9 @@ THINK_SECONDS = (0.0, 0.5, 1.0, 2.0, 8.0)
 class Ears(SpeechToText):
     """Hears anything: questions, backchannels, nothing; sometimes it fails."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, failures: float) -> None:
         self.random = random
+        self.failures = failures
         self.count = 0
 
     async def transcribe(self, sound: AsyncIterator[Samples]) -> AsyncIterator[str]:
@@ -53,7 +69,7 @@ class Ears(SpeechToText):
             pass
         self.count += 1
         await anyio.sleep(self.random.uniform(0, 0.5))
-        if self.random.random() < 0.1:
+        if self.random.random() < self.failures:
             raise ConnectionError("the recogniser is away")
         text = self.random.choice([f"What about number {self.count}?", "No.", "Stop.", "Mhm.", "Yeah, right.", "", ""])
         if text:
@@ -63,13 +79,14 @@ class Ears(SpeechToText):
 class Mind(LanguageModel):
     """Answers after a while with a few words or a tool call; sometimes it fails."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, failures: float) -> None:
         self.random = random
+        self.failures = failures
 
     async def answer(self, prompt: Prompt) -> AsyncIterator[str | ToolRequest]:
         await anyio.sleep(self.random.choice(THINK_SECONDS))
         what = self.random.random()
-        if what < 0.15:
+        if what < self.failures:
             raise ConnectionError("the model is away")
         if what < 0.4:
             yield ToolRequest(name="slow", arguments=f'{{"seconds": {self.random.uniform(0, 12):.1f}}}')
@@ -85,7 +102,7 @@ class Call:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         self.began = 0.0  # the other times count from here, as those of a harness do
-        self.busy: list[tuple[float, float]] = []
+        self.busy: list[tuple[float, float]] = []  # the user speaks, or a tool runs
         self.withdrawn: list[float] = []  # interrupts by hand: the user does not want an answer any more
 
     async def slow(self, seconds: float) -> str:
@@ -97,17 +114,21 @@ class Call:
             self.busy.append((began - self.began, anyio.current_time() - self.began))
         return "done"
 
-    def brain(self, *, tools: bool = False) -> Cascade:
-        return Cascade(Ears(self.random), Mind(self.random), Voice(words=True), tools=[self.slow] if tools else [])
+    def brain(self, *, tools: bool = False, failures: float = 0.12) -> Cascade:
+        ears, mind = Ears(self.random, failures), Mind(self.random, failures)
+        return Cascade(ears, mind, Voice(words=True), tools=[self.slow] if tools else [])
 
     async def run(self, harness: Harness) -> None:
-        """Do eight things in a quiet room, then listen."""
+        """Do six things in a quiet room, then listen."""
         rate, sent, self.began = 16_000, 0, anyio.current_time()
-        for _ in range(8):
+        for _ in range(6):
             kind = self.random.choice(["sound", "sound", "sound", "cough", "text", "interrupt"])
             samples = silence(self.random.uniform(300, 5000))
             if kind == "sound":
-                samples = np.concatenate([samples, speech_like(self.random.uniform(150, 2500))])
+                sound = speech_like(self.random.uniform(150, 2500))
+                begins = anyio.current_time() - self.began + len(samples) / rate
+                self.busy.append((begins, begins + len(sound) / rate))
+                samples = np.concatenate([samples, sound])
             elif kind == "cough":
                 samples = np.concatenate([samples, cough(seed=self.random.randint(0, 99))])
             sent = await self.play(harness, samples, rate, sent)
@@ -116,7 +137,7 @@ class Call:
             elif kind == "interrupt":
                 self.withdrawn.append(anyio.current_time() - self.began)
                 harness.interrupt()
-        await self.play(harness, silence(25_000), rate, sent)
+        await self.play(harness, silence(15_000), rate, sent)
 
     async def play(self, harness: Harness, samples: Samples, rate: int, sent: int) -> int:
         for frame in framed(samples, rate=rate, ms=100, start=sent):
@@ -142,6 +163,11 @@ class Call:
                 asked = max((when for when, is_open in opened if is_open), default=0.0)
                 if started.get(frame.response_id, 0.0) >= asked:
                     opened.append((at, False))
+            elif isinstance(frame, Disconnected | Connected | BrainSwitched):
+                alive.append((at, at))
+            elif isinstance(frame, Failure):
+                silent = "has sent nothing" in frame.message  # the connection is given up after this time
+                alive.append((at, at + ReconnectPolicy().silent_seconds * silent))
             elif isinstance(frame, Audio) and frame.response_id:
                 alive.append((at, at + frame.ms / 1000))
             elif isinstance(frame, SpeechStarted):
@@ -171,41 +197,124 @@ def _longest_gap(
     return worst
 
 
+class Lossy:
+    """A socket whose other end forgets messages: the end of a response, its sound, or all of it.
+
+    Args:
+        socket: The socket.
+        random: What is lost.
+    """
+
+    def __init__(self, socket: Socket, random: Random) -> None:
+        self._socket = socket
+        self._random = random
+        self._lost: dict[str, str] = {}  # what is lost of each response
+
+    async def send(self, message: str | bytes) -> None:
+        await self._socket.send(message)
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        await self._socket.close(code, reason)
+
+    async def receive(self) -> str | bytes:
+        while True:
+            message = await self._socket.receive()
+            event = json.loads(message)
+            name = str(event.get("response_id") or event.get("response", {}).get("id", ""))
+            if event["type"] == "response.created":
+                self._lost[name] = self._random.choice(["", "", "", "", "response.done", "delta", "response"])
+            if not (lost := self._lost.get(name)) or lost not in event["type"]:
+                return message
+
+
+def served(dialect: ServerLanguage, model: Callable[..., Realtime], *, lossy: bool = False) -> Any:
+    """Return what makes a realtime model, played by a cascade behind a server."""
+
+    @asynccontextmanager
+    async def make(call: Call) -> AsyncIterator[Realtime]:
+        async with anyio.create_task_group() as group:
+
+            @asynccontextmanager
+            async def connect(endpoint: Endpoint) -> AsyncIterator[Socket]:
+                ours, theirs = pipe()
+                group.start_soon(partial(serve_socket, theirs, call.brain, dialect=dialect))
+                try:
+                    yield Lossy(ours, call.random) if lossy else ours
+                finally:
+                    await ours.close()
+
+            yield model(api_key="key", connect=connect, tools=[call.slow])
+            group.cancel_scope.cancel()
+
+    return make
+
+
+def scripted(provider: str) -> Any:
+    """Return what makes a model whose stand-in thinks, calls tools, and sometimes answers nothing."""
+
+    @asynccontextmanager
+    async def make(call: Call) -> AsyncIterator[Realtime]:
+        answer = ["These ", "are ", "some ", "words."]
+        pause = call.random.choice
+        replies: list[Any] = [[pause(THINK_SECONDS), *answer] for _ in range(6)] + [[25.0, *answer], []]
+        replies += [[ToolCall(call_id="", name="slow", arguments=pause(['{"seconds": 1}', '{"seconds": 12}']))]] * 2
+        call.random.shuffle(replies)
+        async with rehearse(provider, *replies, hears=["What about this?", "No.", "Stop."], tools=[call.slow]) as model:
+            yield model
+
+    return make
+
+
 @asynccontextmanager
 async def cascade(call: Call) -> AsyncIterator[Processor]:
     yield call.brain(tools=True)
 
 
 @asynccontextmanager
-async def realtime(call: Call) -> AsyncIterator[Processor]:
-    """A realtime model, played by a cascade behind a server."""
-    async with anyio.create_task_group() as group:
-
-        @asynccontextmanager
-        async def connect(endpoint: Endpoint) -> AsyncIterator[Socket]:
-            ours, theirs = pipe()
-            group.start_soon(partial(serve_socket, theirs, call.brain))
-            try:
-                yield ours
-            finally:
-                await ours.close()
-
-        yield OpenAIRealtime(api_key="key", connect=connect, tools=[call.slow])
-        group.cancel_scope.cancel()
+async def failover(call: Call) -> AsyncIterator[Processor]:
+    async with served(GA, OpenAIRealtime, lossy=True)(call) as first:
+        yield Failover(first, lambda: call.brain(tools=True, failures=0.0))  # a call ends if no brain is left
 
 
-@pytest.mark.parametrize("make", [cascade, realtime])
-async def test_no_question_is_left_in_silence(make: object) -> None:
-    """Random noises, coughs, words, tool lengths, failures and interrupts."""
+@asynccontextmanager
+async def failover_of_cascades(call: Call) -> AsyncIterator[Processor]:
+    second = partial(call.brain, tools=True, failures=0.0)
+    yield Failover(lambda: call.brain(tools=True), lambda: second().options(name="reserve"))
+
+
+AZURE = "https://name.azure.com"
+BRAINS: dict[str, Any] = {
+    "cascade": cascade,
+    "failover": failover,
+    "failover of cascades": failover_of_cascades,
+    "OpenAI": served(GA, OpenAIRealtime),
+    "OpenAI, lossy": served(GA, OpenAIRealtime, lossy=True),
+    "Voice Live": served(VOICE_LIVE, partial(VoiceLive, "m", AZURE, input_rate=16_000), lossy=True),
+    "Qwen": served(QWEN, QwenOmni, lossy=True),
+    "Ultravox": served(ULTRAVOX, lambda api_key, **options: Ultravox(create_call=_create_call, **options)),
+    "xAI": served(XAI, partial(GrokVoice, rate=16_000), lossy=True),
+    "Gemini": scripted("Gemini"),
+    "Nova Sonic": scripted("Nova Sonic"),
+}
+
+
+async def _create_call(call: dict[str, Any]) -> str:
+    return "wss://call.invalid"
+
+
+@pytest.mark.parametrize("brain", BRAINS)
+async def test_no_question_is_left_in_silence(brain: str) -> None:
+    """Random noises, coughs, words, tool lengths, failures, lost messages and interrupts."""
 
     async def converse(seed: int) -> None:
         call = Call(seed)
-        async with make(call) as brain:  # type: ignore[operator]
-            steps = [brain, Spoken(), Pacer()]
-            async with Harness(*steps) as harness:
+        async with BRAINS[brain](call) as made:
+            rate = made.profile.input_rate if isinstance(made, Realtime) else 16_000
+            async with Harness(Resample(rate), Pipeline(made, inputs=Frame), Spoken(), Pacer()) as harness:
                 await call.run(harness)
                 dead, at = call.dead_seconds(harness)
                 await harness.session.cancel()
         assert dead <= DEAD_AIR_SECONDS, f"nothing happened for {dead:.1f} s, until {at:.1f} s"
 
-    await seeded(converse, range(amount(6, 60)))
+    first = list(BRAINS).index(brain)
+    await seeded(converse, range(first, first + amount(1, 40)))

@@ -38,7 +38,7 @@ from .frames import (
     Video,
 )
 from .graph import Branch, Graph, Pipeline, Switch
-from .processor import Pass, Processor
+from .processor import Pass, Processor, ProcessorLike
 from .session import Session
 from .statistics import Hop, ProcessorStatistics, SessionStatistics
 
@@ -68,6 +68,7 @@ __all__ = [
     "Pipeline",
     "Played",
     "Processor",
+    "ProcessorLike",
     "ProcessorStatistics",
     "ResponseEnded",
     "ResponseStarted",

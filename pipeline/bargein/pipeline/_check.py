@@ -46,14 +46,17 @@ def _data(kinds: Iterable[type[Frame]]) -> Kinds:
 
 def _flows(plan: Plan, inputs: Kinds) -> list[Kinds]:
     """Return for each node the classes that may come down to it, whether it takes them or not."""
+    # What the first processors take is taken for what the application sends. So a plain pipeline needs no `inputs=`.
     sent = _data(inputs).union(*(node.contract.data for node in plan.entry.after if node.contract))
     arriving: list[Kinds] = [frozenset()] * len(plan.nodes)
+    # In topological order, so all that comes to a node is known when its turn comes.
     for node in plan.nodes:
         contract = node.contract
         if contract is None:
             leaving = sent if node is plan.entry else frozenset()
         else:
             arrived = arriving[node.index]
+            # `Frame` stands for any class, so it also passes a processor that takes some of them.
             passing = frozenset(kind for kind in arrived if kind is Frame or not contract.accepts(kind))
             leaving = passing | _data(contract.gives)
             if Frame in contract.takes and Frame in contract.gives:
@@ -81,6 +84,7 @@ def _check_policy(node: Node) -> None:
 def _check_fed(plan: Plan, node: Node, flows: list[Kinds]) -> None:
     """Check that at least one class that the processor takes can come to it."""
     contract = node.contract
+    # A head gets what the application sends, and that is not known.
     if contract is None or not contract.data or plan.entry in node.before:
         return
     if node.processor is not None and node.processor.is_adapter:
@@ -88,6 +92,7 @@ def _check_fed(plan: Plan, node: Node, flows: list[Kinds]) -> None:
     arriving = flows[node.index]
     if Frame in arriving or Frame in contract.data:
         return
+    # In both directions: who sends a base class may send what is wanted, and who takes one takes it.
     if any(issubclass(kind, want) or issubclass(want, kind) for kind in arriving for want in contract.data):
         return
     before = " and ".join(f"{each.name!r} sends {names(each.contract.gives)}" for each in node.before if each.contract)
@@ -121,6 +126,7 @@ def _check_format(source: Node, have: AudioFormat, target: Node, want: AudioForm
     if want is None:
         return
     rates, offered = want.listed_rates, have.listed_rates
+    # An unknown rate is not wrong. Processors check the frames themselves, where that matters.
     wrong_rate = rates is not None and offered is not None and not set(offered) <= set(rates)
     wrong_channels = want.channels is not None and have.channels is not None and want.channels != have.channels
     if not (wrong_rate or wrong_channels):
@@ -142,8 +148,10 @@ def _check_loopback(plan: Plan) -> None:
             for sink in plan.takers(source, kind):
                 if sink.contract is None or kind not in sink.contract.takes or sink.contract.promises(kind):
                     continue
+                # A source that is linked to a sink directly is meant to be heard.
                 if sink.after == [plan.exit] and sink not in source.after:
                     bypassed = [each.name for each in plan.below(source) if each.below >> sink.index & 1]
+                    # A warning and not an error, because an echo is a graph that some want.
                     warnings.warn(
                         f"the {kind.__name__} of {source.name!r} passes {', '.join(map(repr, bypassed))} by and goes "
                         f"straight to {sink.name!r}: is a processor missing that takes it? "

@@ -50,13 +50,22 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
     """For a loop: which of `inbox` and `out` its parameters are, in order."""
 
     def accepts(self, kind: type[Frame]) -> bool:
-        """Return whether frames of this class are delivered to it. `Frame` stands for all data: stream and events."""
+        """Return whether frames of this class are delivered to it. `Frame` stands for all data: stream and events.
+
+        Args:
+            kind: A frame class.
+        """
+        # `Frame` never means an interrupt, a report or the end: a pass-through would swallow them.
         if kind.delivery in (Delivery.STREAM, Delivery.EVENT):
             return any(issubclass(kind, taken) for taken in self.takes)
         return any(issubclass(kind, taken) for taken in self.takes if taken is not Frame)
 
     def promises(self, kind: type[Frame]) -> bool:
-        """Return whether it may emit frames of this class."""
+        """Return whether it may emit frames of this class.
+
+        Args:
+            kind: A frame class.
+        """
         return any(issubclass(kind, promised) for promised in self.gives)
 
     @property
@@ -94,6 +103,7 @@ def read_contract(
         ContractError: Annotations are missing or wrong.
         NameError: An annotation names something that does not exist yet.
     """
+    # Which of the two would run is a question that only a reader of the engine could answer.
     if process is not None and run is not None:
         raise ContractError(f"{owner} defines both process() and run(); a processor has one of them")
     if run is not None:
@@ -103,7 +113,11 @@ def read_contract(
 
 def _hints(owner: str, function: Callable[..., Any], local: Mapping[str, Any] | None) -> dict[str, Any]:
     try:
+        # Evaluated when the class is made, with the names around it, so that a mistake shows at its line and not when a
+        # graph runs.
         return typing.get_type_hints(function, localns=dict(local) if local else None)
+    # Not an error yet: a class that is defined further down may be meant. The caller tries again when the processor is
+    # used.
     except NameError:
         raise
     except Exception as error:
@@ -119,6 +133,8 @@ def _read_step(owner: str, function: Any, local: Mapping[str, Any] | None, bound
     where = f"{owner}.process" if bound else owner
     parameters = _parameters(function, bound)
     is_async = inspect.iscoroutinefunction(function)
+    # Asked before the parameters are counted, because an async generator is the usual first attempt and deserves its
+    # own answer.
     if inspect.isasyncgenfunction(function):
         raise ContractError(
             f"{where} is an async generator, which nothing could interrupt between its yields. "

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from types import ModuleType
 
 __all__ = ["import_extra"]
 
 
-def import_extra(module: str, extra: str, user: str) -> Any:
+def import_extra(module: str, extra: str, user: str) -> ModuleType:
     """Import a library that belongs to one of the extras.
 
     Args:

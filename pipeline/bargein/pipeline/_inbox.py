@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -52,7 +52,15 @@ class Inbox(Generic[F_co]):
     # is room again. So a sweep through fused processors is never suspended in its middle, at the price that an inbox
     # may hold more than its capacity for a moment.
 
-    def __init__(self, epoch: Epoch, counters: Counters, capacity: int, overfull: list[Inbox[Any]]) -> None:
+    def __init__(self, epoch: Epoch, counters: Counters, capacity: int, overfull: list[Inbox[Frame]]) -> None:
+        """Called by the engine.
+
+        Args:
+            epoch: The session's epoch, with which frames are compared.
+            counters: The counters of the processor.
+            capacity: How many data frames it holds before senders wait, at least 1.
+            overfull: The inboxes that the present sweep has filled beyond their capacity; this one adds itself.
+        """
         self.capacity = capacity
         """Number of data frames that it holds before senders wait."""
         self._epoch = epoch
@@ -98,6 +106,9 @@ class Inbox(Generic[F_co]):
         """Return whether an interrupt has expired this frame.
 
         A processor that keeps frames asks again before it uses them.
+
+        Args:
+            frame: A frame that was received earlier.
         """
         return frame.epoch < self._epoch.number
 

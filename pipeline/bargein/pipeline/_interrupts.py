@@ -35,9 +35,11 @@ class Interrupts:
         """Spread an urgent frame that a processor emitted. An interrupt with a cause already served does nothing."""
         epoch = self._host.epoch
         if type(frame) is Interrupt:
+            # The engine numbers interrupts: two processors that notice the same speech must not count it twice.
             if not epoch.advance(about=frame.epoch, automatic=True):
                 return
             frame = frame.stamped(epoch.number)
+        # A hold that belongs to an interrupted reply has nothing left to hold.
         elif frame.epoch < epoch.number:
             stage.counters.stale += 1
             return
@@ -57,6 +59,7 @@ class Interrupts:
 
     def _reach(self, stage: Stage, kind: type[Frame]) -> tuple[list[Stage], list[Stage]]:
         """Return the stages below that take an urgent class: those with an inbox, and the fused ones, in order."""
+        # The graph does not change while it runs, so its paths are searched once.
         reached = stage.reached.get(kind)
         if reached is None:
             host = self._host
@@ -71,6 +74,8 @@ class Interrupts:
         """Reach every inbox below, then all stale work, then every fused processor below, in one synchronous step."""
         host = self._host
         inboxed, fused = self._reach(stage, type(frame))
+        # Inboxes before everything else. Then stale work is cancelled, and only then processors are called, whose
+        # answers must not meet what is stale.
         fused = [target for target in fused if not target.ended]
         if host.taps:
             for target in (*inboxed, *fused):
@@ -86,6 +91,8 @@ class Interrupts:
             # The sweep is at the emitter, so no processor below it is in the middle of its generator.
             self._spread_fused(fused, frame)
             return
+        # The application may interrupt while a sweep runs through these processors. A generator must not be entered
+        # twice.
         host.sweeper.defer(partial(self._spread_fused, fused, frame))
         host.sweeper.settle()
 
@@ -96,6 +103,8 @@ class Interrupts:
         for target in fused:
             target.counters.frames_in += 1
             try:
+                # A list, because a generator that is delivered as it runs would let the first answer overtake the
+                # interrupt.
                 answers.append((target, list(target.outputs(frame))))
             except Exception as error:
                 host.failed(target, error, frame)
@@ -116,6 +125,7 @@ class Interrupts:
                 stage.inbox._expire()
             if stage.working is not None and stage.working[0] < number:
                 stage.working[1].cancel()
+        # A copy: a reply that is cancelled may end at once, and leaves the table.
         for scope, epoch in list(self.replies.items()):
             if epoch < number:
                 scope.cancel()

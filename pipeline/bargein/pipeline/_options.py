@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar, cast, get_args
 
-__all__ = ["check_options"]
+__all__ = ["check_options", "nearest"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,13 +46,14 @@ def check_options(function: F) -> F:
         if options and (known := names()) is not None:
             for name in options:
                 if name not in known:
-                    raise TypeError(f"{owner}({name}=...): there is no such option; {_nearest(name, known)}")
+                    raise TypeError(f"{owner}({name}=...): there is no such option; {nearest(name, known)}")
         return function(*args, **options)
 
     return cast(F, checked)
 
 
-def _nearest(name: str, known: frozenset[str]) -> str:
+def nearest(name: str, known: Collection[str]) -> str:
+    """Return a hint for a misspelled name: the nearest known name, or all of them."""
     found = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {found[0]}=?" if found else f"the options are {', '.join(sorted(known))}"
 

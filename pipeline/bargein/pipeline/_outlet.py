@@ -61,6 +61,14 @@ class Outlet(Generic[F_contra]):
     __slots__ = ("_cause", "_run", "_sent", "_stage")
 
     def __init__(self, run: Engine, stage: Emitter, cause: int = LIVE) -> None:
+        """Called by the engine.
+
+        Args:
+            run: The session's engine.
+            stage: The processor that sends.
+            cause: The epoch of the frame that is being processed. What is sent expires with it at the latest. Default
+                `LIVE`.
+        """
         self._run = run
         self._stage = stage
         self._cause = cause
@@ -77,7 +85,11 @@ class Outlet(Generic[F_contra]):
         return self._cause < self._run.epoch.number
 
     async def send(self, frame: F_contra) -> None:
-        """Send a frame, and wait until there is room for more. A stale frame is dropped and counted."""
+        """Send a frame, and wait until there is room for more. A stale frame is dropped and counted.
+
+        Args:
+            frame: The frame. Without an epoch of its own it inherits that of its cause.
+        """
         run, stage = self._run, self._stage
         if stage.unpaid and frame.delivery in TAKES_ROOM:
             await run.pay(stage)
@@ -93,8 +105,12 @@ class Outlet(Generic[F_contra]):
         """Send a frame without ever waiting. For live sources, such as microphones and cameras.
 
         Where an inbox is full, its oldest frame is dropped and counted.
+
+        Args:
+            frame: The frame. Without an epoch of its own it inherits that of its cause.
         """
         self._emit(frame)
+        # After the frame is in, so that the newest is kept: of live media the past is worth least.
         self._run.trim()
 
     def reply(self) -> Outlet[F_contra]:
@@ -103,6 +119,7 @@ class Outlet(Generic[F_contra]):
         Returns:
             An outlet whose frames belong to the current epoch, however late they are sent.
         """
+        # A reply within a reply would get a newer epoch than the words that it continues.
         if self._cause != LIVE:
             return self
         return Outlet(self._run, self._stage, self._run.epoch.begin_response())
@@ -126,9 +143,11 @@ class Outlet(Generic[F_contra]):
         return reply
 
     def _emit(self, frame: Frame) -> None:
+        # The hot path of every async processor: one function, no helpers, the usual case first.
         if not isinstance(frame, Frame):
             raise self._stage.not_a_frame(frame)
         run, stage, cause = self._run, self._stage, self._cause
+        # What a frame causes never outlives it. This one comparison is what keeps the promise for async processors.
         if frame.epoch > cause and frame.delivery in (Delivery.STREAM, Delivery.URGENT):
             frame = frame.stamped(cause)
         if frame.epoch != LIVE and frame.delivery is not Delivery.URGENT:

@@ -119,11 +119,14 @@ class Plan:
         return {each: passed for each, passed in takers.items() if not hidden >> each.index & 1}
 
     def _join(self, source: Node, target: Node) -> None:
+        # Two links between the same nodes would deliver each frame twice.
         if target not in source.after:
             source.after.append(target)
             target.before.append(source)
 
     def _reach(self) -> None:
+        # In topological order the masks of the neighbours are complete when they are needed. One pass in each direction
+        # is enough.
         for node in reversed(self.nodes):
             for after in node.after:
                 node.below |= after.below | 1 << after.index
@@ -145,6 +148,8 @@ def _sorted(
     for source, target in dict.fromkeys(links):
         incoming[target] += 1
         outgoing[source].append(target)
+    # From the front: of nodes that could come next, the one that was named first does. So the drawing and the
+    # statistics keep the order in which the graph was written.
     ready = [at for at, count in enumerate(incoming) if not count]
     order: list[int] = []
     while ready:
@@ -167,6 +172,7 @@ def _sorted(
 def _find_cycle(unsorted: list[int], outgoing: list[list[int]]) -> list[int]:
     """Return one cycle among the nodes that could not be sorted."""
     remaining = set(unsorted)
+    # Nodes behind a cycle could not be sorted either, but they are not to blame.
     while dead := {at for at in remaining if not remaining.intersection(outgoing[at])}:
         remaining -= dead  # these lie behind the cycle
     at = next(each for each in unsorted if each in remaining)

@@ -20,6 +20,7 @@ class Router(Processor):
 
     def __init__(self, route: Route, branches: Mapping[str, Processor]) -> None:
         self.branches = branches
+        # Names are checked when the switch is made. What a function returns can only be checked for each frame.
         self.check(route)
         self.route: Route = route
 
@@ -39,6 +40,7 @@ class Router(Processor):
         if callable(route):
             branch = route(frame)
         else:
+            # Exact classes only: with base classes the choice would depend on the order of the entries.
             listed = route.get(type(frame)) or route.get(Frame)
             if listed is None:
                 raise LinkError(

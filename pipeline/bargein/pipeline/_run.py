@@ -97,6 +97,8 @@ class Run:
             self.discarded += 1
             return
         output._put(frame)
+        # Nobody reads, so nobody would make room. A session that is only listened to by its sink must not stop for
+        # that.
         if not self.is_read and len(output) > output.capacity:
             output._trim()
             self.discarded += 1
@@ -106,6 +108,7 @@ class Run:
     def send_up(self, stage: Stage, frame: Frame) -> None:
         """Deliver to every processor above that takes the frame, or out of the graph when none does."""
         kind = type(frame)
+        # What the application sends upstream is for all: it stands above and below everything.
         nodes = self.plan.processors if stage is self.entry else self.plan.above(stage.node)
         targets = [self.stages[node.index] for node in nodes if node.contract and node.accepts(kind)]
         if self.taps:
@@ -115,6 +118,7 @@ class Run:
             if target.inbox is not None:
                 target.inbox._put_upstream(frame)
             else:
+                # The processor above may be the one that is in the middle of its generator.
                 self.sweeper.defer(partial(target.enter, frame))
         if not targets:
             self.leave(frame)
@@ -137,6 +141,7 @@ class Run:
         """End a stage. The stages below end when all stages above them have."""
         if stage.ended:
             return
+        # First, so that what is emitted from now on is counted as late and cannot reach a stage that has ended.
         stage.stop()
         for node in stage.node.after:
             below = self.stages[node.index]
@@ -156,6 +161,7 @@ class Run:
         elif stage.inbox is not None:
             stage.inbox._put_end(End(), deliver=stage.takes_end)
         else:
+            # It emits what it still holds, and only then the end goes on.
             if stage.takes_end and not stage.ended:
                 stage.enter(End())
             self.end(stage)
@@ -170,6 +176,7 @@ class Run:
 
     def finish(self, stage: Stage) -> None:
         """End a stage whose task is done. A source in the middle lets the stages above it end first."""
+        # Without this, a source that stops early would end the stages below while those above still send.
         if stage.node.source and stage.open_branches and self.plan.entry not in stage.node.before:
             stage.returned = True
             return
@@ -208,6 +215,7 @@ class Run:
         if stage is not None:
             on = f" on {type(frame).__name__}" if frame is not None else ""
             error.add_note(f"in processor {stage.name!r}{on}")
+        # Later exceptions are mostly consequences of the first: tasks that are cancelled, streams that close.
         if self.failure is None:
             self.failure = error
             self.on_failure()

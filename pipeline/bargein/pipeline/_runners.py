@@ -49,6 +49,7 @@ async def _run_sync(state: TaskState, stage: Stage, inbox: Inbox[Any]) -> None:
 
 async def _run_async(state: TaskState, stage: Stage, inbox: Inbox[Any]) -> None:
     run, process = state.run, stage.processor.process
+    # One for all live frames, which are nearly all: it keeps no state of a frame.
     live_outlet: Outlet[Any] = Outlet(run, stage)
     task_scope, is_cancelled = stage.scope, state.is_cancelled
     assert task_scope is not None
@@ -65,6 +66,8 @@ async def _run_async(state: TaskState, stage: Stage, inbox: Inbox[Any]) -> None:
                 await run_cancellable(process(frame, Outlet(run, stage, frame.epoch)), task_scope, is_cancelled)
             else:
                 with anyio.CancelScope() as scope:
+                    # Where an interrupt finds the work that it expires. Live work is never expired, so it needs no
+                    # scope.
                     stage.working = (frame.epoch, scope)
                     outlet: Outlet[Any] = Outlet(run, stage, frame.epoch)
                     await run_cancellable(process(frame, outlet), scope, state.cancel_check(scope))
@@ -88,6 +91,7 @@ async def _run_loop(state: TaskState, stage: Stage, inbox: Inbox[Any]) -> None:
         except Exception as error:
             if isinstance(error, anyio.EndOfStream) and inbox.ended:
                 return  # it awaited another frame and there is none: the usual way to end
+            # A loop that has failed has lost what it knew. Only its author can say that it may begin again.
             if processor.on_error != "restart" or stage.counters.restarts >= processor.max_restarts:
                 raise
             stage.counters.restarts += 1
@@ -116,9 +120,11 @@ async def _run_blocking(state: TaskState, stage: Stage, inbox: Inbox[Any]) -> No
             await worker.call(enter)
         async for first in inbox:
             batch = [first]
+            # Only what is here already. To wait for a full batch would delay the first frame.
             while len(batch) < MAX_BATCH and (frame := inbox.receive_nowait()) is not None:
                 batch.append(frame)
             while batch:
+                # Between two batches an interrupt overtakes the frames that are left of the last one.
                 if (urgent := inbox.urgent_nowait()) is not None:
                     batch.insert(0, urgent)
                 batch = await _work_through(state, stage, worker, batch)
@@ -141,6 +147,7 @@ async def _work_through(state: TaskState, stage: Stage, worker: Worker, batch: l
     run = state.run
     outputs, used, error = await worker.call(partial(_process_batch, stage, batch))
     for out, cause in outputs:
+        # Checked here and not in the thread, where the policy for errors must not be applied.
         if not isinstance(out, Frame):
             run.failed(stage, stage.not_a_frame(out), batch[used - 1])
             continue
@@ -163,6 +170,8 @@ def _process_batch(stage: Stage, batch: list[Frame]) -> tuple[list[tuple[Any, in
     outputs: list[tuple[Any, int]] = []
     began = perf_counter()
     for used, frame in enumerate(batch, 1):
+        # Read without a lock: an int that only grows. An old value costs one frame of work, whose output is dropped in
+        # the loop.
         if frame.epoch < epoch.number:
             stage.counters.stale += 1
             continue

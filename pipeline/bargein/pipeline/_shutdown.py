@@ -53,7 +53,7 @@ class Shutdown:
 
     async def wait_over(self) -> bool:
         """Wait until everything has stopped, within the bound of draining. Returns whether that came true."""
-        return await wait_at_most(self.over, self._drain_seconds)
+        return await wait_at_most(self.over.wait, self._drain_seconds)
 
     async def drain(self) -> BaseException | None:
         """Wait for everything to drain, within the bound.
@@ -93,9 +93,9 @@ class Shutdown:
                 with anyio.CancelScope(shield=True):
                     half = self._cancel_seconds / 2
                     # Contexts are left after the tasks have ended; they get no more than half of the bound.
-                    if not await wait_at_most(tasks.done, half, SLICES // 2):
+                    if not await wait_at_most(tasks.done.wait, half, SLICES // 2):
                         tasks.cancel_contexts()
-                        await wait_at_most(tasks.done, half, SLICES // 2)
+                        await wait_at_most(tasks.done.wait, half, SLICES // 2)
         finally:  # asyncio's own Task.cancel() passes through a shield
             self.over.set()
             self.finished.set()

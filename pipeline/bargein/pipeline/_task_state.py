@@ -61,6 +61,7 @@ class TaskState:
 
         If the session cancelled it, the session names it at its end. If an interrupt did, it counts as an exception.
         """
+        # At the end of a session nobody is left who could handle an exception.
         if self.cancelling:
             self.unstoppable.append(stage.name)
             return
@@ -86,5 +87,6 @@ def cancelled_from_outside(stage: Stage, error: BaseException) -> SessionError:
         f"{stage.name!r} was cancelled by something other than its session: it awaited a task or a future that was "
         "cancelled. Catch that where it is awaited"
     )
+    # The traceback of the cancellation shows which await it was.
     failure.__cause__ = error
     return failure

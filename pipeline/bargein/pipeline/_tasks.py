@@ -12,6 +12,7 @@ from ._backend import start_host
 from ._cancellation import CancellationIgnored
 from ._checks import unwrap_exception
 from ._contract import ProcessorKind
+from ._deadline import wait_at_most
 from ._replies import start_reply
 from ._run import Run
 from ._runners import runner_of
@@ -101,10 +102,8 @@ class Tasks:
 
         Processors that take upstream frames first receive the last of them.
         """
-        deadline = anyio.current_time() + self._drain_seconds
-        # A context that waits when it is left is cancelled at this time, so ending has a bound.
-        for scope in self._scopes:
-            scope.deadline = deadline
+        if self._scopes:
+            start_host(self._bound_contexts, "bargein contexts")
         if not self._lingering:
             if self._state.group is not None:
                 self._state.group.cancel_scope.cancel()
@@ -115,6 +114,11 @@ class Tasks:
         self.run.interrupts.cancel_replies()
         self._finishing = True
         self._end_next_upstream()
+
+    async def _bound_contexts(self) -> None:
+        """Cancel the contexts that have not been left in time, so that ending has a bound."""
+        if not await wait_at_most(self.done.wait, self._drain_seconds):
+            self.cancel_contexts()
 
     def _end_next_upstream(self) -> None:
         """Notify the lowest processor that takes upstream frames that no more will come.

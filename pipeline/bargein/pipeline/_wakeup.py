@@ -29,6 +29,8 @@ class Wakeup:
 
     async def wait(self) -> None:
         """Wait until the flag is set, then reset it."""
+        # An event of AnyIO cannot be reset, and making one for each frame costs more than the frame. So it is made only
+        # when a task really waits.
         while not self._set:
             self._event = anyio.Event()
             await self._event.wait()

@@ -18,10 +18,10 @@ __all__ = ["Worker", "at_work", "set_guard"]
 
 T = TypeVar("T")
 
-_guard: Callable[[], AbstractContextManager[Any]] = nullcontext
+_guard: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
-def at_work() -> AbstractContextManager[Any]:
+def at_work() -> AbstractContextManager[None]:
     """Return a context to enter in the event loop while a thread works for it.
 
     It does nothing in production. Under a virtual clock it keeps the clock from jumping ahead of the thread.
@@ -29,7 +29,7 @@ def at_work() -> AbstractContextManager[Any]:
     return _guard()
 
 
-def set_guard(guard: Callable[[], AbstractContextManager[Any]]) -> None:
+def set_guard(guard: Callable[[], AbstractContextManager[None]]) -> None:
     """Set what `at_work` returns. Only the test kit's clock calls this."""
     global _guard
     _guard = guard
@@ -53,6 +53,7 @@ class Worker:
             getattr(loop, "run_sync_soon", None) or loop.call_soon_threadsafe
         )
         self._ended = anyio.Event()
+        # So that log contexts and the like are those of the place where the worker was made, for all calls.
         self._context = copy_context()
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._started = False
@@ -61,10 +62,15 @@ class Worker:
         """Run a function in the thread, and return its result or raise its exception.
 
         When the call is cancelled, the thread is left to finish on its own.
+
+        Args:
+            function: What to run, without arguments.
         """
         done = anyio.Event()
+        # A list that the thread fills, and an event. A future of a backend would tie this to that backend.
         outcome: list[Any] = []
         self._put((function, done, outcome))
+        # Real time passes in the thread. A virtual clock that saw only waiting tasks would jump over it.
         with at_work():
             await done.wait()
         value, error = outcome
@@ -100,7 +106,7 @@ class Worker:
             self._put((last, anyio.Event(), outcome))
         self.dismiss()
         with at_work():
-            ended = await wait_at_most(self._ended, seconds)
+            ended = await wait_at_most(self._ended.wait, seconds)
         if outcome and outcome[1] is not None:
             raise outcome[1]
         return ended
@@ -130,6 +136,7 @@ class Worker:
         function, done, outcome = call
         try:
             outcome[:] = (self._context.run(function), None)
+        # Whatever it is, it belongs to the caller. A thread that dies of it would leave the caller waiting for ever.
         except BaseException as error:
             outcome[:] = (None, error)
         return self._notify(done)

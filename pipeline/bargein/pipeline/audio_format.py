@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
+from ._fields import CheckedFields
 from .errors import FrameError
 
 __all__ = ["AudioFormat"]
 
 
-class AudioFormat(msgspec.Struct, frozen=True):
+class AudioFormat(msgspec.Struct, metaclass=CheckedFields, frozen=True):
     """A format of sound, checked when a graph is linked. None leaves a side open.
 
     Args:

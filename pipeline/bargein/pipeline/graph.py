@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 from ._check import check, emitted, has_source
 from ._contract import Contract, Kinds, ProcessorKind
@@ -13,13 +13,13 @@ from ._plan import Node, Plan
 from ._router import Route, Router
 from .errors import LinkError
 from .frames import Frame
-from .processor import Processor, as_processor
+from .processor import Processor, ProcessorLike, as_processor
 from .session import Session
 
 __all__ = ["Branch", "Graph", "Pipeline", "Route", "SessionOptions", "Step", "Switch"]
 
-Step = Processor | Callable[..., Any]
-"""A part of a graph: a processor, which may be a graph, or an annotated function."""
+Step = Processor | ProcessorLike | Callable[..., object]
+"""A part of a graph: a processor, which may be a graph or a brain, or an annotated function."""
 
 
 class SessionOptions(TypedDict, total=False):

@@ -9,7 +9,9 @@ from ._backend import on_trio
 from ._cancellation import CancellationIgnored, run_cancellable
 from ._checks import check_not_negative, check_positive, unwrap_exception
 from ._contract import Contract, ProcessorKind
+from ._deadline import catch_up, stood_still, wait_at_most
 from ._extras import import_extra
+from ._fields import CheckedFields
 from ._options import check_options
 from ._samples import SECOND, Samples, ns, samples_in
 from ._wakeup import Wakeup
@@ -19,6 +21,7 @@ from .processor import as_processor
 __all__ = [
     "SECOND",
     "CancellationIgnored",
+    "CheckedFields",
     "Contract",
     "ProcessorKind",
     "Samples",
@@ -26,6 +29,7 @@ __all__ = [
     "Worker",
     "as_processor",
     "at_work",
+    "catch_up",
     "check_not_negative",
     "check_options",
     "check_positive",
@@ -34,5 +38,7 @@ __all__ = [
     "on_trio",
     "run_cancellable",
     "samples_in",
+    "stood_still",
     "unwrap_exception",
+    "wait_at_most",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Protocol, Self, cast
 
 from ._contract import Contract, ProcessorKind, read_contract
 from ._options import check_options
@@ -12,7 +12,7 @@ from .audio_format import AudioFormat
 from .errors import ContractError
 from .frames import Frame
 
-__all__ = ["OnError", "Pass", "Processor", "as_processor"]
+__all__ = ["OnError", "Pass", "Processor", "ProcessorLike", "as_processor"]
 
 OnError = Literal["raise", "drop", "restart"]
 """What an exception in a processor does: end the session, lose one frame, or restart the processor."""
@@ -110,7 +110,7 @@ class Processor:
         """
         return ()
 
-    def statistics(self) -> Any:
+    def statistics(self) -> object:
         """Return what the processor itself counts: a frozen snapshot, shown in the session's statistics as `own`.
 
         The default returns None.
@@ -159,6 +159,16 @@ def _read(cls: type[Processor], local: dict[str, Any] | None) -> Contract | None
             "use `await anyio.to_thread.run_sync(...)`"
         )
     return contract
+
+
+class ProcessorLike(Protocol):
+    """The part of `Processor` by which a protocol, such as `Brain`, tells type checkers that it describes processors.
+
+    A graph takes it wherever it takes a processor. At run time the object has to be a `Processor`.
+    """
+
+    def adapters(self) -> Sequence[Processor]:
+        """Return new processors that a graph places directly above this one. See `Processor.adapters`."""
 
 
 class Pass(Processor):

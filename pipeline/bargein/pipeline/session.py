@@ -81,7 +81,7 @@ class Session:
         self._drain_seconds = drain_seconds
         self._state = "new"
         self._takes_input = True  # the application may send
-        self._input_closed = False  # the graph has been told that no more input comes
+        self._input_closed = False  # the end of the input has been sent to the graph
         self._sent = 0
         self._body: anyio.CancelScope
         self._shutdown: Shutdown

@@ -28,6 +28,7 @@ from .listening.vad import Vad
 from .observe.latency import Latency
 from .observe.tap import Tap
 from .speaking.alignment import Alignment
+from .speaking.delivered_sound import DeliveredSound
 from .speaking.pacer import Pacer
 from .speaking.playout import Playout
 from .speaking.sentences import Sentences
@@ -49,6 +50,7 @@ __all__ = [
     "Commit",
     "Decision",
     "DecodePicture",
+    "DeliveredSound",
     "Detector",
     "DropPictures",
     "EncodeJpeg",

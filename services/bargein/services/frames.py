@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
+
+import msgspec
 
 from bargein.pipeline import Delivery, Failure, Frame
 from bargein.pipeline.frames import ItemFrame, check_text, payload
+from bargein.pipeline.lowlevel import CheckedFields
 from bargein.processors import Commit
 
 __all__ = [
@@ -30,7 +34,7 @@ FAILURE_SENTENCE = "a part of the agent failed; the call goes on"
 FATAL_SENTENCE = "a part of the agent failed and has given up"
 
 
-class Respond(Frame, frozen=True):
+class Respond(Frame, metaclass=CheckedFields, frozen=True):
     """Have the brain answer now, without waiting for the user, or at the end of the response in progress."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
@@ -72,7 +76,7 @@ class RateLimits(Frame, frozen=True, kw_only=True):
     """In how many seconds a limit is full again, by its name."""
 
 
-class Say(Frame, frozen=True):
+class Say(Frame, metaclass=CheckedFields, frozen=True):
     """Have the brain say these words exactly."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
@@ -92,14 +96,14 @@ class ClearAudio(Frame, frozen=True, kw_only=True):
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
 
-class Configure(Frame, frozen=True, kw_only=True):
+class Configure(Frame, metaclass=CheckedFields, frozen=True, kw_only=True):
     """Change the session. A setting that is None stays as it is."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
     instructions: str | None = None
     """What the model should do and be; empty for the instructions that it was created with."""
-    tools: tuple[Any, ...] | None = None
+    tools: tuple[Callable[..., object], ...] | None = None
     """Tools that the brain runs, in place of all before: each a `Tool`, or a function that `tool()` accepts."""
     schemas: tuple[dict[str, Any], ...] | None = None
     """Further tools, whose calls the application answers: each with `name`, `description` and `parameters`."""
@@ -114,7 +118,7 @@ class _Remembered(ItemFrame, frozen=True, kw_only=True):
     """Id of the call."""
 
 
-class Remember(_Remembered, frozen=True):
+class Remember(_Remembered, metaclass=CheckedFields, frozen=True):
     """A part of the conversation that was not said in it, such as the history of an earlier one. It is not answered."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
@@ -141,10 +145,8 @@ class Connected(Frame, frozen=True, kw_only=True):
     """The session's id at the provider."""
     reconnected: bool = False
     """It replaces a session that was lost or had to end."""
-    config: Any = None
-    """Configuration of the session, as the provider states it."""
-    profile: Any = None
-    """What the provider can do: a `Profile`."""
+    config: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Configuration of the session, as the provider states it; empty if it states none."""
 
 
 class Disconnected(Frame, frozen=True, kw_only=True):
@@ -215,11 +217,11 @@ class ToolFinished(Frame, frozen=True, kw_only=True):
     name: str
     """Name of the tool."""
     output: str = ""
-    """What the model is told."""
+    """The result that the model gets, as text."""
     error: bool = False
     """The tool has failed, and `output` says why."""
     cancelled: bool = False
-    """The tool was cancelled, and the model is told nothing."""
+    """The tool was cancelled, and the model gets no result."""
     seconds: float = 0.0
     """How long it took, in seconds."""
 
@@ -228,5 +230,8 @@ def without_details(failure: Failure) -> Failure:
     """Return a failure for a peer that is not the developer: with a general sentence, and nothing of its cause.
 
     The message of a `Failure` may be a provider's text, or that of any exception.
+
+    Args:
+        failure: The failure as the developer sees it.
     """
     return Failure(FATAL_SENTENCE if failure.fatal else FAILURE_SENTENCE, fatal=failure.fatal)

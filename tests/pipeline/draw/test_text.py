@@ -16,7 +16,7 @@ def graph() -> Pipeline:
     return Pipeline(Plain(), Plain(), slow, Branch(deep, InThread()), Plain())
 
 
-def test_latency_is_that_of_the_longest_way() -> None:
+def test_latency_of_the_slowest_branch() -> None:
     """Declared delays are summed along the slowest branch."""
     assert latency_ms(graph()) == 42.5
 

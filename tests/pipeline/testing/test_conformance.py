@@ -96,8 +96,8 @@ async def test_the_input_is_what_the_contract_takes(make: Callable[[], Processor
     await check_processor(make, resets=False)
 
 
-async def test_a_class_that_cannot_be_made_up_must_be_given() -> None:
-    """The error says what the processor takes, and how to give it."""
+async def test_class_without_a_sample_needs_one() -> None:
+    """The error says what the processor takes, and how to pass a sample."""
 
     class Odd(Frame, frozen=True):
         shape: tuple[int, int]
@@ -172,14 +172,14 @@ class Holds(Processor):
         (Holds, "it did not stop"),
     ],
 )
-async def test_what_is_wrong_is_found(make: Callable[[], Processor], message: str) -> None:
-    """Each breach has its sentence."""
+async def test_each_breach_is_found(make: Callable[[], Processor], message: str) -> None:
+    """Each breach has its own sentence."""
     with pytest.raises(AssertionError, match=message):
         await check_processor(make)
 
 
-async def test_what_does_not_apply_can_be_left_out() -> None:
-    """Work on whole frames, and state about what never expires."""
+async def test_checks_can_be_left_out() -> None:
+    """For work on whole frames, and for state about what never expires."""
     await check_processor(PerFrame, rechunk=False)
 
 

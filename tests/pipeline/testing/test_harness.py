@@ -1,4 +1,4 @@
-"""The harness: a hand, an eye, and exact times."""
+"""The harness: it sends, records, and reads exact times."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Reports(Processor):
         yield Played(response_id="r", ms=20)
 
 
-async def test_it_sees_both_ends() -> None:
-    """What comes out below and what comes out above, in one timeline."""
+async def test_harness_records_both_ends() -> None:
+    """What comes out below and what comes out above are in one timeline."""
     async with Harness(Reports()) as harness:
         await harness.send(audio(1), Text(text="passes"), SpeechStarted())
         assert await harness.end() == [audio(1), Played(response_id="r", ms=20), Text(text="passes"), SpeechStarted()]
@@ -56,15 +56,15 @@ async def test_next_waits_for_a_class() -> None:
             await harness.next(SpeechStarted, within_seconds=3)
 
 
-async def test_it_interrupts() -> None:
+async def test_harness_interrupts() -> None:
     """The interrupt comes out, with its number."""
     async with Harness(Plain()) as harness:
         assert harness.interrupt("test") == 1
         assert harness.frames == [Interrupt(epoch=1, reason="test")]
 
 
-async def test_it_takes_chains_and_options() -> None:
-    """Any steps, and the options of a session."""
+async def test_harness_takes_chains_and_options() -> None:
+    """Any processors, and the options of a session."""
     async with Harness(Pipeline(Plain(), name="inner"), Plain(), fused=False, capacity=3) as harness:
         await harness.send(*(audio(at) for at in range(10)))
         await harness.end()

@@ -29,7 +29,7 @@ def test_too_loud_saturates() -> None:
     assert louder.samples.max() == 32767
 
 
-def test_nothing_to_do_costs_nothing() -> None:
+def test_zero_gain_passes_the_same_frame() -> None:
     """At 0 dB the very same frame passes."""
     (frame,) = framed(tone(ms=20))
     assert list(Gain(0).process(frame))[0] is frame  # noqa: RUF015

@@ -38,14 +38,14 @@ def decibels(samples: npt.NDArray[np.int16]) -> float:
     return float(20 * np.log10(np.sqrt(2 * np.mean(samples.astype(float) ** 2)) / 32767))
 
 
-def test_it_plays_under_silence_at_its_gain() -> None:
+def test_gain_under_silence() -> None:
     """A tone of -6 dBFS at a gain of -20 dB is at -26 dBFS."""
     mixer = Mixer(sound(tone(dbfs=-6)), gain_db=-20)
     assert decibels(joined(through(mixer, framed(silence(3000))))) == pytest.approx(-26, abs=0.1)
 
 
-def test_it_makes_way_for_the_voice() -> None:
-    """Under a response it is lower by what is asked, and the voice itself is unchanged."""
+def test_ducking_under_the_voice() -> None:
+    """Under a response the background is lower by the given amount, and the voice is unchanged."""
     mixer = Mixer(sound(tone(dbfs=-6)), gain_db=-20, duck_db=-12)
     voice = tone(150, ms=2000, dbfs=-3)
     out = joined(through(mixer, framed(voice, response_id="r")))
@@ -100,7 +100,7 @@ def test_the_seam_keeps_the_level_of_noise() -> None:
         assert decibels(part) == pytest.approx(-20, abs=1)
 
 
-def test_it_goes_round() -> None:
+def test_background_loops() -> None:
     """After its last sample comes its first."""
     background = noise(100, dbfs=-20)
     out = joined(through(Mixer(sound(background), gain_db=0, seam_ms=0), framed(silence(1000), ms=370)))

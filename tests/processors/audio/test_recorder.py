@@ -199,8 +199,8 @@ def test_jitter_does_not_disturb(tmp_path_factory: pytest.TempPathFactory, jitte
     [[0, 0, 0, 0], [5, 4.99, 4.98, 4.97], [9, 9.02, 0, 0.02], [0, 0.02, 1.7e9, 1.7e9 + 0.02]],
     ids=["unmoved", "backwards", "started again", "another clock"],
 )
-def test_a_pts_that_says_nothing_continues(tmp_path: Path, pts: list[float]) -> None:
-    """Placed end to end; and after a new count, gaps are gaps again."""
+def test_constant_pts_is_placed_end_to_end(tmp_path: Path, pts: list[float]) -> None:
+    """After a new count, gaps are gaps again."""
     recorder = Recorder(tmp_path / "call.wav")
     frames = [sound(number, 320, pts=at) for number, at in enumerate(pts, 1)]
     record(recorder, *frames, sound(9, 320, pts=pts[-1] + 0.1))
@@ -250,7 +250,7 @@ async def test_late_sound_is_patched_in(tmp_path: Path) -> None:
 
 
 @pytest.mark.virtual
-async def test_what_was_interrupted_is_erased(tmp_path: Path) -> None:
+async def test_interrupted_sound_is_erased(tmp_path: Path) -> None:
     """What the sink flushed was not heard: it is not in the recording, and what follows stands at the interrupt."""
     recorder = Recorder(tmp_path / "call.wav")
     async with Harness(recorder.user, Mute(), recorder.agent) as harness:
@@ -379,8 +379,8 @@ def test_outside_a_session_frames_pass(tmp_path: Path) -> None:
 
 
 @pytest.mark.virtual
-async def test_it_can_be_read_while_it_grows(tmp_path: Path) -> None:
-    """At every moment, up to its last second; what the agent has not said yet is not in it."""
+async def test_file_is_readable_while_it_grows(tmp_path: Path) -> None:
+    """At every moment, up to its last second. What the agent has not said yet is not in it."""
     recorder = Recorder(tmp_path / "call.wav")
     user = noise(5000)
     async with Harness(recorder.user, Mute(), recorder.agent) as harness:
@@ -461,8 +461,8 @@ def test_one_session_each(tmp_path: Path) -> None:
             end.__enter__()
 
 
-def test_what_exists_is_kept(tmp_path: Path) -> None:
-    """Unless one says otherwise."""
+def test_existing_file_is_kept(tmp_path: Path) -> None:
+    """Unless `overwrite` is set."""
     path = tmp_path / "call.wav"
     record(Recorder(path), *framed(noise(3000)))
     with pytest.raises(FileExistsError, match="choose another path, or pass overwrite=True"):

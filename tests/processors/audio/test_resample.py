@@ -60,7 +60,7 @@ def test_every_pair_keeps_its_promise(before: int, after: int) -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [(48_000, 16_000), (48_000, 8000), (44_100, 16_000), (24_000, 16_000)])
-def test_what_does_not_fit_is_gone(before: int, after: int) -> None:
+def test_no_alias(before: int, after: int) -> None:
     """A tone well above the new half rate leaves no alias."""
     samples = joined(through(Resample(after), framed(sine(after * 0.62, before), rate=before)))
     power = np.mean(samples[100:-100].astype(float) ** 2) / (20_000**2 / 2)
@@ -176,7 +176,7 @@ def test_channels() -> None:
     assert np.array_equal(merged[:, 0], joined(through(Resample(24_000), [mono])))
 
 
-def test_what_fits_passes_untouched() -> None:
+def test_matching_frame_passes_unchanged() -> None:
     """The very same frame."""
     (frame,) = framed(tone(ms=20))
     assert next(iter(Resample(16_000).process(frame))) is frame
@@ -212,7 +212,7 @@ def test_without_pyav_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
         Resample(16_000)
 
 
-def test_it_is_the_remedy_of_the_link_check() -> None:
+def test_link_check_accepts_resample() -> None:
     """A graph that is refused for its rates is accepted with it in between."""
 
     class Wide(Processor):

@@ -28,7 +28,7 @@ async def test_a_turn_is_measured_from_the_end_of_speech_to_the_first_sound() ->
         assert turn.response_id == "r"
 
 
-async def test_silence_is_no_answer() -> None:
+async def test_answer_begins_with_audible_sound() -> None:
     """The first audible sample counts."""
     async with Harness(Latency()) as harness:
         await harness.send(UserText(text="hello"))
@@ -39,7 +39,7 @@ async def test_silence_is_no_answer() -> None:
         assert [turn.ms for turn in harness.of(TurnLatency)] == [pytest.approx(1000)]
 
 
-async def test_the_users_own_sound_is_no_answer() -> None:
+async def test_user_sound_is_not_an_answer() -> None:
     """Sound without a response passes."""
     async with Harness(Latency()) as harness:
         await harness.send(SpeechStopped())
@@ -48,8 +48,8 @@ async def test_the_users_own_sound_is_no_answer() -> None:
         assert not harness.of(TurnLatency)
 
 
-async def test_who_goes_on_speaking_has_not_asked() -> None:
-    """Only the last end of speech counts."""
+async def test_last_end_of_speech_counts() -> None:
+    """A user who goes on speaking has not ended the turn."""
     async with Harness(Latency()) as harness:
         await harness.send(SpeechStopped(), SpeechStarted())
         await anyio.sleep(1)
@@ -74,8 +74,8 @@ async def test_a_barge_in_is_measured_from_the_first_sound_of_speech_to_silence(
 
 
 @pytest.mark.parametrize("hold", [True, False])
-async def test_what_speech_causes_may_come_before_its_news(hold: bool) -> None:
-    """A hold and an interrupt are urgent, and overtake."""
+async def test_interrupt_before_its_speech_event(hold: bool) -> None:
+    """A hold and an interrupt are urgent, and overtake `SpeechStarted`."""
     async with Harness(Latency()) as harness:
         await play(harness, 2000)
         await anyio.sleep(1)
@@ -94,7 +94,7 @@ async def test_what_speech_causes_may_come_before_its_news(hold: bool) -> None:
         assert len(harness.of(BargeInLatency)) == 1
 
 
-async def test_an_interrupt_of_the_applications_is_no_barge_in() -> None:
+async def test_application_interrupt_is_not_a_barge_in() -> None:
     """The user may speak afterwards."""
     async with Harness(Latency()) as harness:
         await play(harness, 2000)
@@ -105,8 +105,8 @@ async def test_an_interrupt_of_the_applications_is_no_barge_in() -> None:
         assert not harness.of(BargeInLatency)
 
 
-async def test_a_cough_is_no_barge_in() -> None:
-    """Resumed is as if nothing had been."""
+async def test_resumed_hold_is_not_a_barge_in() -> None:
+    """A hold that is resumed is not measured."""
     async with Harness(Latency()) as harness:
         await play(harness, 2000)
         await harness.send(SpeechStarted())
@@ -117,8 +117,8 @@ async def test_a_cough_is_no_barge_in() -> None:
         assert not harness.of(BargeInLatency)
 
 
-async def test_speech_while_the_agent_is_silent_is_no_barge_in() -> None:
-    """There was nothing to fall silent."""
+async def test_speech_during_silence_is_not_a_barge_in() -> None:
+    """There was no sound to stop."""
     async with Harness(Latency()) as harness:
         await play(harness, 100)
         await anyio.sleep(1)
@@ -127,8 +127,8 @@ async def test_speech_while_the_agent_is_silent_is_no_barge_in() -> None:
         assert not harness.of(BargeInLatency)
 
 
-async def test_who_typed_is_answered_from_then_on() -> None:
-    """Also where a brain above has taken what was typed."""
+async def test_typed_text_starts_the_turn() -> None:
+    """Also where a brain above has taken the text."""
     latency = Latency()
     async with Harness(latency) as harness:
         latency.note_question()

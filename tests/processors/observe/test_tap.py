@@ -1,4 +1,4 @@
-"""Tap: sees what it is told to see, and lets it pass."""
+"""Tap: calls a function with some classes of frames, and passes all on."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from bargein.pipeline.testing import Harness, check_processor, framed, tone
 from bargein.processors import Tap
 
 
-async def test_it_sees_and_passes() -> None:
-    """Only the classes it was given; all data, when none."""
+async def test_tap_sees_and_passes() -> None:
+    """Only the given classes; all data if there are none."""
     seen: list[object] = []
     (frame,) = framed(tone(ms=20))
     async with Harness(Tap(seen.append, Text), Tap(seen.append)) as harness:
@@ -21,8 +21,8 @@ async def test_it_sees_and_passes() -> None:
     assert [type(each) for each in harness.frames] == [Audio, Text, Interrupt]
 
 
-async def test_what_it_raises_has_its_name() -> None:
-    """A look that fails is the processor's failure."""
+async def test_exception_names_the_tap() -> None:
+    """A function that fails is the processor's failure."""
     (frame,) = framed(tone(ms=20))
     with pytest.raises(ZeroDivisionError) as caught:
         async with Harness(Tap(lambda _: 1 / 0).options(name="curious")) as harness:

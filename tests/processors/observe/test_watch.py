@@ -1,4 +1,4 @@
-"""`Watch` sees what comes up a graph, once, and changes nothing."""
+"""`Watch` sees upstream frames once, and changes nothing."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def failing(frame: UserText) -> Iterator[Failure | UserText]:
     yield frame
 
 
-async def test_it_sees_its_classes_once() -> None:
-    """Processors above it get the frame as well, and what goes down passes it by."""
+async def test_watch_sees_its_classes_once() -> None:
+    """Processors above it get the frame as well. Frames that go down bypass it."""
     above: list[Frame] = []
     seen: list[Frame] = []
     async with Harness(Watch(above.append, Failure), Watch(seen.append, Failure, Usage), failing) as harness:

@@ -65,7 +65,7 @@ def test_markup(text: str, left: str) -> None:
 
 
 @pytest.mark.parametrize("text", HARMLESS)
-def test_what_is_no_markup(text: str) -> None:
+def test_text_that_only_resembles_markup(text: str) -> None:
     """Arithmetic, names, comparisons and brackets that never close stay as they are."""
     assert filtered(text, "markup") == text
 
@@ -76,12 +76,12 @@ def test_code(text: str, left: str) -> None:
     assert filtered(text, "code") == left
 
 
-def test_nothing_skipped() -> None:
+def test_empty_skip() -> None:
     """Nothing changes."""
     assert filtered("**a**\n```\nx") == "**a**\n```\nx"
 
 
-def test_what_is_plain_is_not_held_back() -> None:
+def test_plain_text_is_not_held_back() -> None:
     """Words come out as they go in."""
     markup = Markup(["markup", "code"])
     assert markup.feed("Hello **wor") == "Hello wor"
@@ -97,7 +97,7 @@ def test_what_is_plain_is_not_held_back() -> None:
         ("Vec<int> and List<String> work.", "Vec<int> and List<String> work."),
     ],
 )
-def test_what_tags_and_escapes_leave(written: str, left: str) -> None:
+def test_tags_and_escapes(written: str, left: str) -> None:
     """Tags of blocks end lines, types of programs are text, any punctuation may be escaped."""
     markup = Markup({"markup"})
     assert markup.feed(written) + markup.flush() == left

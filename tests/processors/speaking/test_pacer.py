@@ -38,7 +38,7 @@ async def test_audio_comes_when_it_is_due() -> None:
     assert heard(harness)[-1] == ("r", 1000, True)
 
 
-async def test_what_is_heard_runs_behind_what_is_released() -> None:
+async def test_played_runs_behind_the_release() -> None:
     """`Played` counts what has left the lead, and never goes back."""
     async with Harness(Pacer(lead_ms=40)) as harness:
         await harness.send(*reply(200))
@@ -51,8 +51,8 @@ async def test_what_is_heard_runs_behind_what_is_released() -> None:
         assert frame.ms == pytest.approx(min(200, arrival.at * 1000), abs=0.01)
 
 
-async def test_reports_are_no_more_often_than_wanted() -> None:
-    """At the beginning, after so many milliseconds, and at the end."""
+async def test_report_interval() -> None:
+    """At the beginning, after every `report_ms`, and at the end."""
     async with Harness(Pacer(lead_ms=40, report_ms=250)) as harness:
         await harness.send(*reply(1000))
         await harness.end()
@@ -126,7 +126,7 @@ async def test_a_hold_may_end_in_an_interrupt() -> None:
     assert heard(harness)[-1][2] is True
 
 
-async def test_items_are_told_apart() -> None:
+async def test_items_are_reported_separately() -> None:
     """The first is done when its last sample has been heard, not when the second begins to be released."""
     async with Harness(Pacer(lead_ms=60)) as harness:
         await harness.send(*reply(100, response="a"), ResponseEnded(response_id="a"), *reply(100, response="b"))
@@ -169,8 +169,8 @@ async def test_due_times_do_not_drift() -> None:
     assert harness.timeline[-1].at == pytest.approx(600, abs=1e-6)
 
 
-async def test_a_session_that_ends_on_hold_plays_out() -> None:
-    """Nobody would resume it."""
+async def test_end_on_hold_plays_the_rest() -> None:
+    """No `Resume` can come any more."""
     async with Harness(Pacer()) as harness:
         await harness.send(*reply(400))
         await anyio.sleep(0.105)
@@ -223,8 +223,8 @@ async def test_an_item_ends_once() -> None:
     assert [(frame.item_id, frame.ms) for frame in harness.of(Played) if frame.done] == [("a", 100), ("b", 100)]
 
 
-async def test_a_reply_that_comes_as_it_is_heard_fades_too() -> None:
-    """Nothing waits to be faded, so its last sample is."""
+async def test_fade_without_waiting_audio() -> None:
+    """Nothing waits to be faded, so the last sample is."""
     async with Harness(Pacer(lead_ms=40, fade_ms=5)) as harness:
         for frame in reply(200):
             await harness.send(frame)

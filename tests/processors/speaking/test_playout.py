@@ -28,7 +28,7 @@ def pulled(playout: Playout, begin: float, end: float) -> list[Audio]:
     return [piece for piece in pieces if piece is not None]
 
 
-def test_what_comes_is_given_in_pieces() -> None:
+def test_audio_is_released_in_pieces() -> None:
     """Pieces have the requested length, come in order and hold samples of one frame only. Nothing is lost."""
     frames = reply(110, chunk=50)
     playout = filled(*frames)
@@ -40,7 +40,7 @@ def test_what_comes_is_given_in_pieces() -> None:
 
 
 @pytest.mark.parametrize("behind_ms", [0.0, 60.0])
-def test_what_was_heard_is_behind_what_was_pulled(behind_ms: float) -> None:
+def test_heard_is_behind_released(behind_ms: float) -> None:
     """The difference is the latency of the player below."""
     playout = filled(*reply(1000), behind_ms=behind_ms)
     pulled(playout, 0, 0.5)

@@ -141,15 +141,17 @@ def test_replies(reply: str) -> None:
 
 
 @given(NASTY | WORDS, st.integers(1, 7), st.integers(1, 30), st.sampled_from(SKIPS))
-def test_cutting_changes_nothing(text: str, step: int, max_chars: int, skip: tuple[str, ...]) -> None:
+def test_cutting_changes_nothing(text: str, step: int, max_characters: int, skip: tuple[str, ...]) -> None:
     """The pieces are the same in any deltas, with every limit and whatever is skipped."""
-    assert pieces(text, step, max_chars=max_chars, skip=skip) == pieces(text, max_chars=max_chars, skip=skip)
+    assert pieces(text, step, max_characters=max_characters, skip=skip) == pieces(
+        text, max_characters=max_characters, skip=skip
+    )
 
 
 @given(NASTY | WORDS | st.text(), st.sampled_from([1, 3, 20, 200]), st.integers(1, 5))
-def test_nothing_is_lost(text: str, max_chars: int, first_words: int) -> None:
-    """Joined, the pieces are the text; each has something to speak, and without any there is no piece."""
-    got = pieces(text, 3, max_chars=max_chars, first_words=first_words)
+def test_pieces_join_to_the_text(text: str, max_characters: int, first_words: int) -> None:
+    """Each piece has something to speak. A text without anything to speak has no pieces."""
+    got = pieces(text, 3, max_characters=max_characters, first_words=first_words)
     assert "".join(got) == (text if speakable(text) else "")
     assert all(map(speakable, got))
 
@@ -170,7 +172,7 @@ def test_the_first_piece_may_be_a_clause(words: int) -> None:
     assert (got[0], len(got), got[-1]) == (first, 3, "Nine, ten, eleven.")
 
 
-def test_it_gives_a_piece_with_the_next_character() -> None:
+def test_piece_is_complete_with_the_next_character() -> None:
     """It waits for no more than the first character of what follows."""
     processor = Sentences()
     assert not list(processor.process(Text(text="Of course! ")))
@@ -179,16 +181,16 @@ def test_it_gives_a_piece_with_the_next_character() -> None:
 
 def test_long_sentences_are_cut() -> None:
     """Behind the last clause, else behind the last word, else between two characters that are not one to a reader."""
-    assert pieces("Yes! Aaa bbb, ccc ddd eee fff", max_chars=16) == ["Yes! ", "Aaa bbb, ", "ccc ddd eee fff"]
-    assert pieces("aaa bbb ccc ddd", max_chars=9) == ["aaa bbb ", "ccc ddd"]
-    assert pieces("a" * 25, max_chars=10) == ["a" * 10, "a" * 10, "a" * 5]
-    assert pieces("เแ" + "กา" * 3, max_chars=3) == ["เแกา", "กากา"]
-    assert pieces("e\u0301" * 4, max_chars=3) == ["e\u0301e\u0301"] * 2
-    assert pieces("क्षक्ष", max_chars=2) == ["क्ष", "क्ष"]
+    assert pieces("Yes! Aaa bbb, ccc ddd eee fff", max_characters=16) == ["Yes! ", "Aaa bbb, ", "ccc ddd eee fff"]
+    assert pieces("aaa bbb ccc ddd", max_characters=9) == ["aaa bbb ", "ccc ddd"]
+    assert pieces("a" * 25, max_characters=10) == ["a" * 10, "a" * 10, "a" * 5]
+    assert pieces("เแ" + "กา" * 3, max_characters=3) == ["เแกา", "กากา"]
+    assert pieces("e\u0301" * 4, max_characters=3) == ["e\u0301e\u0301"] * 2
+    assert pieces("क्षक्ष", max_characters=2) == ["क्ष", "क्ष"]
 
 
 @pytest.mark.parametrize("unit", [".", " ", "\u0301", "a", "a\u200d", "a, ", "。", "[", "<a b='", "`", "*", "- "])
-def test_what_is_held_is_bounded(unit: str) -> None:
+def test_held_text_is_bounded(unit: str) -> None:
     """No input, however long, makes it hold more than a few pieces."""
     processor = Sentences(skip=("markup", "code", "emoji"))
     for _ in range(5000):
@@ -210,9 +212,11 @@ def test_frames_keep_what_they_belong_to() -> None:
     ]
 
 
-def test_the_end_of_an_item_is_told_once() -> None:
-    """The last piece marks the end, whether the end comes with text, without text, or with the response. A second end
-    is ignored."""
+def test_item_ends_once() -> None:
+    """The last piece marks the end, whether the end comes with text, without text, or with the response.
+
+    A second end is ignored.
+    """
     processor = Sentences()
     assert not list(processor.process(Text(text="Hi there. ", response_id="r")))
     (last,) = processor.process(Text(text="", response_id="r", final=True))
@@ -225,8 +229,8 @@ def test_the_end_of_an_item_is_told_once() -> None:
     assert list(processor.process(over)) == [over]
 
 
-def test_another_response_that_ends_changes_nothing() -> None:
-    """Its end is passed on, and what is held stays held."""
+def test_end_of_another_response() -> None:
+    """It is passed on, and what is held stays held."""
     processor = Sentences()
     assert not list(processor.process(Text(text="Hi", response_id="r")))
     other = ResponseEnded(response_id="q")
@@ -248,7 +252,7 @@ def test_another_item_flushes_the_rest() -> None:
     ]
 
 
-def test_what_is_older_than_an_epoch_is_dropped() -> None:
+def test_stale_text_is_dropped() -> None:
     """An interrupt drops it, and so does the first text of a newer epoch. Frames that never expire stay."""
     processor = Sentences()
     assert not list(processor.process(Text(text="Old", epoch=0)))
@@ -266,8 +270,8 @@ def test_what_is_older_than_an_epoch_is_dropped() -> None:
     "bad",
     [
         {"first_words": 0},
-        {"max_chars": -1},
-        {"max_chars": 1.5},
+        {"max_characters": -1},
+        {"max_characters": 1.5},
         {"first_words": True},
         {"skip": "code"},
         {"skip": ["html"]},

@@ -82,7 +82,7 @@ def test_raw_red_is_found_again() -> None:
     assert np.array_equal(out.data, RED[..., ::-1])
 
 
-def test_what_is_transparent_is_over_black() -> None:
+def test_transparent_pixels_become_black() -> None:
     """However the file says it: with an alpha plane, in a palette, or as one colour."""
     half = np.full((4, 4, 4), (255, 255, 255, 128), np.uint8)
     assert (decoded(encoded(half)) == 128).all()
@@ -203,8 +203,8 @@ def _huge_png(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("side", [5001, 10_000, 60_000])
-def test_bombs_are_told_from_their_header(side: int) -> None:
-    """A few bytes that claim gigabytes are refused, with the size they claim, and without a warning."""
+def test_decompression_bombs_are_refused(side: int) -> None:
+    """A few bytes that claim gigabytes are refused by their header, with the size they claim, and without a warning."""
     with pytest.raises(
         ValueError, match=rf"a picture of {side}x{side}, more than DecodePicture\(max_pixels=25000000\)"
     ):

@@ -44,8 +44,8 @@ def test_red_stays_red(form: str) -> None:
     assert abs(seen(filled(form, *colour)) - (255, 0, 0)).max() <= 4
 
 
-def test_what_is_transparent_is_over_black() -> None:
-    """Half of a white is grey, none of it black."""
+def test_transparent_pixels_become_black() -> None:
+    """A white that is half transparent becomes grey."""
     for alpha, grey in ((255, 255), (128, 128), (0, 0)):
         assert abs(seen(filled("rgba", 255, 255, 255, alpha)) - grey).max() <= 2
 
@@ -78,7 +78,7 @@ def test_quality_costs_bytes() -> None:
     assert errors == sorted(errors, reverse=True)
 
 
-def test_what_is_jpeg_passes_untouched() -> None:
+def test_jpeg_passes_unchanged() -> None:
     """The very same frame."""
     frame = Video(data=b"as it is", format="jpeg")
     (out,) = EncodeJpeg().process(frame)
@@ -100,8 +100,8 @@ def test_other_encodings_are_refused(form: str) -> None:
         list(EncodeJpeg().process(Video(data=b"x", format=form)))
 
 
-def test_what_jpeg_cannot_hold_is_refused() -> None:
-    """With what to insert."""
+def test_unsupported_picture_is_refused() -> None:
+    """The error says what to insert."""
     with pytest.raises(ValueError, match=r"too large for JPEG .*insert Scale\("):
         list(EncodeJpeg().process(Video(data=np.zeros((1, 65_501), np.uint8), format="gray8")))
 

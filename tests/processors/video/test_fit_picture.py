@@ -27,7 +27,7 @@ def fitted(frame: Video | Image, fit: FitPicture) -> tuple[Video | Image, tuple[
     return out, Pillow.open(io.BytesIO(out.data)).size
 
 
-def test_what_fits_passes() -> None:
+def test_fitting_picture_passes() -> None:
     """The very same frame, without being decoded."""
     frame = Image(encoded("jpeg"), format="jpeg")
     assert next(FitPicture(max_bytes=len(frame.data)).process(frame)) is frame
@@ -52,7 +52,7 @@ def test_everything_else_becomes_jpeg(form: str) -> None:
 
 def test_large_pictures_become_smaller() -> None:
     """The limits are the sides and the number of bytes. The aspect ratio stays."""
-    _, size = fitted(Video(NOISE), FitPicture(max_side=320))
+    _, size = fitted(Video(NOISE), FitPicture(max_side_pixels=320))
     assert size == (320, 240)
     out, size = fitted(Video(NOISE), FitPicture(max_bytes=20_000))
     assert len(out.data) <= 20_000
@@ -67,7 +67,7 @@ def test_large_pictures_become_smaller() -> None:
     [
         ({"formats": ("gif",)}, r"FitPicture\(formats=.*gif"),
         ({"max_bytes": 0}, r"max_bytes=0"),
-        ({"max_side": 1.5}, r"max_side=1.5"),
+        ({"max_side_pixels": 1.5}, r"max_side_pixels=1.5"),
         ({"quality": 96}, r"quality=96"),
     ],
 )
@@ -77,7 +77,7 @@ def test_wrong_options_are_refused(options: dict[str, object], match: str) -> No
         FitPicture(**options)  # type: ignore[arg-type]
 
 
-def test_a_limit_that_nothing_meets_is_an_error() -> None:
+def test_impossible_limit_is_an_error() -> None:
     """It does not try for ever."""
     with pytest.raises(ValueError, match="max_bytes=10, however small"):
         list(FitPicture(max_bytes=10).process(Video(NOISE)))

@@ -1,4 +1,4 @@
-"""Overlay: what is drawn is given, and nothing else is touched."""
+"""Overlay: what is drawn is sent, and nothing else is changed."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def drawn(overlay: Overlay, frame: Video) -> Any:
 
 
 @pytest.mark.parametrize("form", list(SHAPES))
-def test_it_is_drawn_in_place(form: str) -> None:
-    """On a copy of the shape that the format says; the input stays as it was."""
+def test_drawing_in_place(form: str) -> None:
+    """On a copy of the shape that the format says. The input stays as it was."""
     frame = black(form)
     data = drawn(Overlay(corner), frame)
     assert data.shape == (6, 8, *SHAPES[form])
@@ -61,8 +61,8 @@ def test_the_function_sees_the_frame() -> None:
     assert (drawn(Overlay(clock), black(pts=9)) == 9).all()
 
 
-def test_nothing_given_is_shared() -> None:
-    """Whether the function returns the input, what it was given, or a buffer of its own again and again."""
+def test_outputs_share_no_memory() -> None:
+    """Whether the function returns its input, another array, or the same buffer again and again."""
     buffer = np.zeros((6, 8, 3), np.uint8)
 
     def source(pixels: Pixels, frame: Video) -> Any:
@@ -117,8 +117,8 @@ async def test_encoded_pictures_are_refused() -> None:
             await harness.send(Video(data=b"x", format="png"))
 
 
-async def test_what_it_raises_goes_its_way() -> None:
-    """As of any processor."""
+async def test_exception_of_the_function() -> None:
+    """It is treated as the processor's exception."""
 
     def clumsy(pixels: Pixels, frame: Video) -> None:
         raise RuntimeError("the pen broke")
@@ -132,8 +132,8 @@ async def _later(pixels: Pixels, frame: Video) -> None: ...
 
 
 @pytest.mark.parametrize("bad", [3, None, _later])
-def test_what_is_no_function_is_refused(bad: Any) -> None:
-    """Nor is an async one: it could not wait here."""
+def test_wrong_function_is_refused(bad: Any) -> None:
+    """An async function is refused too, because it could not be awaited here."""
     with pytest.raises(ValueError, match=r"Overlay\(.*expected a sync function draw\(pixels, frame\)"):
         Overlay(bad)
 

@@ -129,8 +129,8 @@ def test_a_pause_moves_no_due_time() -> None:
     assert sampled(SampleFps(10), [at * 1_000_000 for at in pts]) == [at * 1_000_000 for at in given]
 
 
-def test_a_new_stream_begins_anew() -> None:
-    """A `pts` that goes back is given, and counts from there."""
+def test_new_stream_restarts_the_count() -> None:
+    """A `pts` that goes back is passed on, and the count starts there."""
     processor = SampleFps(10)
     sampled(processor, [at + 5 * SECOND for at in times(30)])
     pts = [at + 7 for at in times(30)]

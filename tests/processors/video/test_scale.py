@@ -91,7 +91,7 @@ def test_colours_stay_in_their_place(form: str) -> None:
     assert (pixels(Scale(13, 13), Video(data=data, format=form)) == (200, 100, 50)).all()
 
 
-def test_what_is_transparent_does_not_bleed() -> None:
+def test_transparent_colours_do_not_bleed() -> None:
     """The colour under a transparent pixel is not mixed into its neighbours."""
     data = np.zeros((40, 40, 4), np.uint8)
     data[:, :20], data[:, 20:] = (255, 0, 0, 255), (0, 255, 0, 0)
@@ -114,7 +114,7 @@ def test_slices_and_mirrors_are_taken() -> None:
         assert np.array_equal(one, other)
 
 
-def test_what_fits_passes_untouched() -> None:
+def test_matching_picture_passes_unchanged() -> None:
     """The very same frame."""
     frame = plain(40, 30)
     (out,) = Scale(40, 30).process(frame)

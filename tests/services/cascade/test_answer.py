@@ -109,7 +109,7 @@ async def test_the_application_may_answer_calls() -> None:
 async def test_a_call_that_nobody_answers_holds_up_nobody() -> None:
     """The model goes on after a minute, and a user at once; what comes late is kept."""
     mind = Mind([ToolRequest(name="theirs")], ["Never mind."], [ToolRequest(name="theirs")], ["Yes?"], ["Now I know."])
-    async with Harness(Answer(mind)) as harness:
+    async with Harness(Answer(mind, wait_reply="")) as harness:
         await harness.send(turn("Go."))
         await harness.next(Text, within_seconds=100)
         assert harness.timeline[-1].at == pytest.approx(60)
@@ -597,7 +597,7 @@ async def test_a_long_conversation_is_summarised_beside_it() -> None:
 
 
 async def test_a_slow_model_asks_for_patience() -> None:
-    """Once, after four seconds, and the answer follows. Not while a tool runs, and not if the reply is empty."""
+    """Once, after four seconds, and the answer follows. A slow tool does so, too. Not if the reply is empty."""
     for wait_reply, said in (("Wait.", ["Wait.", "Done."]), ("", ["Done."])):
         async with Harness(Answer(Mind([9.0, "Done."]), wait_reply=wait_reply)) as harness:
             await harness.send(Turn(text="What?", turn=1))
@@ -615,4 +615,4 @@ async def test_a_slow_model_asks_for_patience() -> None:
     async with Harness(Answer(mind, tools=[slow])) as harness:
         await harness.send(Turn(text="What?", turn=1))
         await anyio.sleep(20)
-        assert [frame.text for frame in harness.of(Text) if frame.text] == ["Done."]
+        assert [frame.text for frame in harness.of(Text) if frame.text] == ["One moment, please.", "Done."]

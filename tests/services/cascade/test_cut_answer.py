@@ -10,7 +10,7 @@ from bargein.pipeline import Audio, Hold, Interrupt, Resume, SpeechStarted, Spee
 from bargein.pipeline.testing import Harness, speech_like
 from bargein.processors import BargeIn, Heard, Pacer, Spoken, Turn
 from bargein.services.cascade import Answer, Cascade
-from bargein.services.cascade._cut_answer import CutAnswer, CutAnswerWatch
+from bargein.services.cascade._answer.cut_answer import CutAnswer, CutAnswerWatch
 from bargein.services.frames import Respond, Say
 
 from .parts import Ears, Mind, Voice

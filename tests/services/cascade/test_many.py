@@ -135,9 +135,8 @@ async def test_fifty_share_one_ear_and_one_voice(tmp_path: Path) -> None:
         mind = Mind(lambda prompt: [1.0, f"Caller {number} said {prompt.entries[-1].text}. Is that right?"])
 
         async def done(harness: Harness) -> None:
-            with anyio.fail_after(60):
-                while not any(frame.done for frame in harness.of(Heard)):  # noqa: ASYNC110
-                    await anyio.sleep(0.1)
+            while not (await harness.next(Heard, within_seconds=60)).done:
+                pass
 
         harness, statistics = await talk(Cascade(ear, mind, voice), list(framed(samples)), "", done)
         bounded(statistics)

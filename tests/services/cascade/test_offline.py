@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import numpy as np
@@ -13,6 +15,8 @@ from bargein.pipeline import Audio, ToolCall
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import Heard, Pacer, Spoken, Turn
 from bargein.services.cascade import Cascade, Speak, TextToSpeech
+from bargein.services.providers import offline, pocketsphinx
+from bargein.services.providers._shared.sphinx_decoder import make_decoder
 from bargein.services.providers.espeak import ESpeak
 from bargein.services.providers.flite import Flite
 from bargein.services.providers.rules import Rules
@@ -42,6 +46,24 @@ async def test_the_weather_in_paris(voice: Callable[[], TextToSpeech | None]) ->
         assert "degrees" in heard
         assert any(np.any(frame.samples) for frame in harness.of(Audio) if frame.response_id)
         await harness.session.cancel()
+
+
+@pytest.mark.virtual
+async def test_its_model_can_be_loaded_before_the_first_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session takes what was loaded."""
+    loads: list[object] = []
+
+    def count(library: Any, options: dict[str, Any]) -> Any:
+        loads.append(options)
+        return make_decoder(library, options)
+
+    monkeypatch.setattr(pocketsphinx, "make_decoder", count)
+    monkeypatch.setattr(pocketsphinx, "_idle_decoders", defaultdict(list))
+    monkeypatch.setattr(offline, "whisper_is_installed", lambda: False)
+    await offline.preload_offline()
+    async with Harness(Cascade.offline(tts=Voice())) as harness:
+        await harness.session.cancel()
+    assert len(loads) == 1
 
 
 def test_its_voice_is_the_best_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

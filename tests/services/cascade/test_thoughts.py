@@ -12,7 +12,7 @@ from bargein.pipeline import Text
 from bargein.pipeline.testing import Harness
 from bargein.processors import Turn
 from bargein.services.cascade import Answer
-from bargein.services.cascade._thoughts import ThoughtFilter, strip_thoughts
+from bargein.services.cascade._answer.thoughts import ThoughtFilter, strip_thoughts
 
 from .parts import Mind
 

@@ -75,7 +75,7 @@ async def test_a_tool_that_is_quick_enough_is_waited_for() -> None:
 async def test_a_noise_does_not_replace_the_question() -> None:
     """Nothing else was asked, so the answer waits for the tool."""
     mind = Mind([ToolRequest(name="report")], ["All is well."])
-    async with Harness(Answer(mind, tools=[report])) as harness:
+    async with Harness(Answer(mind, tools=[report], wait_reply="")) as harness:
         await harness.send(SpeechStarted(item_id="noise"))
         await ask_for_report(harness)
         await harness.send(SpeechStopped(item_id="noise"), Transcript(text="", item_id="noise", final=True))
@@ -87,7 +87,7 @@ async def test_a_noise_does_not_replace_the_question() -> None:
 async def test_a_newer_question_is_answered_with_the_result() -> None:
     """It is not announced on its own while a turn waits for its answer."""
     mind = Mind([ToolRequest(name="report")], ["One.", 30.0], ["Both."])
-    async with Harness(Answer(mind, tools=[report])) as harness:
+    async with Harness(Answer(mind, tools=[report], wait_reply="")) as harness:
         await ask_for_report(harness)
         await harness.send(Turn(text="First?", turn=2))
         await anyio.sleep(5)

@@ -12,7 +12,7 @@ from anyio import to_thread
 from bargein.pipeline import Pass, Pipeline
 from bargein.services.cli import doctor as module
 from bargein.services.cli._app import run
-from bargein.services.cli.doctor import examine
+from bargein.services.cli.doctor import PURPOSES, examine
 from bargein.services.server import serve_page
 
 
@@ -41,6 +41,38 @@ def test_what_is_missing_has_a_remedy() -> None:
     assert not any(each.remedy for each in findings if each.state == "good")
     openai = next(each for each in findings if each.name == "openai")
     assert openai.remedy == "set OPENAI_API_KEY"
+
+
+def test_each_extra_has_a_purpose() -> None:
+    """A missing one says what it is for, and which of its libraries is missing."""
+    assert PURPOSES.keys() == module._extras().keys()
+
+
+def test_a_missing_extra_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what is there of it."""
+    version = module._version
+    monkeypatch.setattr(module, "_version", lambda name: None if name == "h2" else version(name))
+    nova = next(each for each in examine({}) if each.name == "nova")
+    assert (nova.state, nova.remedy) == ("missing", "pip install 'bargein[nova]'")
+    assert nova.found.startswith("h2 not installed; for ")
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [(ImportError("no sounddevice"), "pip install 'bargein[local]'"), (OSError("no PortAudio"), "apt install")],
+)
+def test_without_a_sound_device_the_remedy_is_what_is_missing(
+    error: Exception, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Python package, or the library below it."""
+
+    def refuse(name: str) -> None:
+        raise error
+
+    monkeypatch.setattr(importlib, "import_module", refuse)
+    finding = module._examine_sound_device()
+    assert finding.state == "missing"
+    assert finding.remedy.startswith(remedy)
 
 
 @pytest.mark.parametrize(("purpose", "code"), [("new", 0), ("openai", 1), ("xai", 1)])
@@ -131,5 +163,6 @@ def test_it_can_be_read_at_80_columns(monkeypatch: pytest.MonkeyPatch, capsys: p
     run(["doctor"])
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
+    assert lines == [line.rstrip() for line in lines]
     assert any(line.strip().startswith("– openai") or line.strip().startswith("✓ openai") for line in lines)
     assert len(lines) < 120

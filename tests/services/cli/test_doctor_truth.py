@@ -1,7 +1,7 @@
 """What `bargein doctor` says is true for every set of extras: core alone, each extra alone, and all.
 
-Each set is a process in which the modules of all other extras cannot be imported. The process asks the doctor, and then
-tries what it said: the offline brain, the page, a sound file, and the classes of the extras.
+Each set is a process in which the modules of all other extras cannot be imported. The process (`tries.py`) asks the
+doctor, and tries what it says: the offline brain, the page, a sound file, and the classes of the extras.
 """
 
 from __future__ import annotations
@@ -12,92 +12,18 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
 
 import pytest
 
 from bargein.services.cli.doctor import MODULES, NO_EXTRAS
 from tests.speech import FOLDER
 
-pytestmark = pytest.mark.timeout(90)
-
-TRIES = """
-import importlib, json, os, sys, traceback
-
-hidden, question = json.loads(sys.argv[1])
-for name in hidden:
-    sys.modules[name] = None
-for name in [name for name in os.environ if name.endswith(("_KEY", "_PROFILE", "_KEY_ID"))]:
-    del os.environ[name]
-
-import anyio
-import numpy as np
-from bargein import Audio, Cascade, FileTransport, Pacer, Pipeline, Sessions, UserText, serve_websocket
-from bargein.pipeline import Failure
-from bargein.pipeline.testing import Harness, framed, run_virtual, silence, speech_like
-from bargein.services.cli.agents import make_agent
-from bargein.services.cli.doctor import examine
-from bargein.services.providers.brains import choice
-
-def pipeline(peer):
-    return Pipeline(peer.source, peer.sink)
-
-async def offline():
-    async with Harness(Cascade.offline(), Pacer()) as harness:
-        await harness.send(*framed(np.concatenate([speech_like(1000), silence(2000)])))
-        await anyio.sleep(5)
-        await harness.send(UserText("What time is it?"))
-        await anyio.sleep(5)
-        assert not harness.of(Failure), harness.of(Failure)
-        assert harness.of(Audio)
-        await harness.session.cancel()
-
-async def demo():
-    from bargein import serve_page
-    choice("auto")
-    async with serve_page(make_agent("auto"), port=0):
-        pass
-
-def ask():
-    choice("auto")
-    with FileTransport(question).reader as reader:
-        next(reader.pieces(320))
-
-async def websockets():
-    async with serve_websocket(pipeline):
-        pass
-
-async def webrtc():
-    from bargein import WebRtcServer
-    async with WebRtcServer(Sessions(pipeline)):
-        pass
-
-def make(module, name, *args):
-    getattr(importlib.import_module(module), name)(*args)
-
-attempts = {
-    "Brains offline": lambda: run_virtual(offline),
-    "Commands bargein demo": lambda: anyio.run(demo),
-    "Commands bargein ask": ask,
-    "Extras audio": lambda: make("bargein.processors", "Resample", 8000),
-    "Extras vad": lambda: make("bargein.processors", "WebRtcVad"),
-    "Extras silero": lambda: make("bargein.processors", "SileroVad"),
-    "Extras video": lambda: make("bargein.processors", "Scale", 64, 64),
-    "Extras http": lambda: importlib.import_module("httpx"),
-    "Extras websockets": lambda: anyio.run(websockets),
-    "Extras webrtc": lambda: anyio.run(webrtc),
-}
-works = {}
-for name, attempt in attempts.items():
-    try:
-        attempt()
-        works[name] = ""
-    except Exception:
-        works[name] = traceback.format_exc()
-states = {f"{each.part} {each.name}": each.state for each in examine({})}
-print(json.dumps([states, works]))
-"""
+pytestmark = pytest.mark.timeout(300)
 
 
+@cache
 def requirements(distribution: str) -> list[tuple[str, str]]:
     """Return each library that a distribution requires, with the extra that requires it."""
     lines = importlib.metadata.requires(distribution) or ()
@@ -136,31 +62,52 @@ def is_installed(library: str) -> bool:
 
 SETS: dict[str, set[str]] = {"core": set(), **{extra: {extra} for extra in LIBRARIES if extra != "cli"}}
 SETS["no more than the demo needs"] = {"server", "audio", "vad", "espeak", "pocketsphinx"}
-SETS["all"] = set(LIBRARIES)
+SETS["all"] = {
+    extra
+    for extra, libraries in LIBRARIES.items()
+    if libraries <= {library for library, of in requirements("bargein") if of == "all"}
+}
 
 
-@pytest.mark.parametrize("name", SETS)
-def test_what_it_says_is_true(name: str) -> None:
-    """What it calls good works, and what it calls missing or bad does not."""
+@cache
+def available_modules(name: str) -> set[str]:
+    """Return the modules that can be imported with this set: its own, and what they require."""
     extras = SETS[name] | {"cli"}  # the doctor is a command
     libraries = with_dependencies(set().union(*(LIBRARIES[extra] for extra in extras)))
-    if not all(map(is_installed, set().union(*(LIBRARIES[extra] for extra in extras)))):
-        pytest.skip(f"the extra {name!r} is not installed here")
-    available = {module(library) for library in libraries}
-    hidden = sorted({module(each) for names in LIBRARIES.values() for each in names} - available)
+    return {module(library) for library in libraries}
+
+
+@pytest.fixture(scope="module")
+def answers() -> dict[str, tuple[dict[str, str], dict[str, str]]]:
+    """What the doctor said with each set, and what went wrong when it was tried."""
+    every = {module(each) for names in LIBRARIES.values() for each in names}
+    sets = {name: sorted(every - available_modules(name)) for name in SETS}
     run = subprocess.run(
-        [sys.executable, "-c", TRIES, json.dumps([hidden, str(FOLDER / "weather.wav")])],
+        [sys.executable, "-m", "tests.services.cli.tries"],
+        input=json.dumps({"sets": sets, "question": str(FOLDER / "weather.wav")}),
         capture_output=True,
         text=True,
-        timeout=80,
+        timeout=240,
         check=False,
+        cwd=Path(__file__).parents[3],
     )
     assert run.returncode == 0, run.stderr
-    states, failures = json.loads(run.stdout)
+    found: dict[str, tuple[dict[str, str], dict[str, str]]] = json.loads(run.stdout)
+    return found
+
+
+@pytest.mark.xdist_group("doctor")
+@pytest.mark.parametrize("name", SETS)
+def test_what_it_says_is_true(name: str, answers: dict[str, tuple[dict[str, str], dict[str, str]]]) -> None:
+    """What it calls good works, and what it calls missing or bad does not."""
+    if not all(map(is_installed, set().union(*(LIBRARIES[extra] for extra in SETS[name])))):
+        pytest.skip(f"the extra {name!r} is not installed here")
+    states, failures = answers[name]
     for what, failure in failures.items():
         assert (states[what] == "good") == (not failure), (
             f"{what} is said to be {states[what]}: {failure or 'it works'}"
         )
+    available = available_modules(name)
     for extra, names in LIBRARIES.items():
         complete = {module(each) for each in names} <= available and all(map(is_installed, names))
         assert (states[f"Extras {extra}"] == "good") == complete, extra
@@ -169,6 +116,6 @@ def test_what_it_says_is_true(name: str) -> None:
 def test_without_its_own_extra_it_says_what_to_install() -> None:
     """The command needs typer and rich."""
     code = "import sys; sys.modules['typer'] = None; from bargein.services.cli import main; main()"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=80, check=False)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False)
     assert run.returncode == 1
     assert "pip install 'bargein[cli]'" in run.stderr

@@ -43,7 +43,7 @@ def test_doctor_prints_them(capsys: pytest.CaptureFixture[str]) -> None:
     """All on demand, and always those that matter for a product."""
     assert run(["doctor", "--licences"]) == 0
     assert "anyio" in capsys.readouterr().out
-    run(["doctor", "--for", "licences"])
+    run(["doctor"])
     text = " ".join(capsys.readouterr().out.split())
     assert [name for name in COPYLEFT if _version(name) and name not in text] == []
     assert all(name in PAGE for name in COPYLEFT)

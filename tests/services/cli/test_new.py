@@ -20,6 +20,18 @@ def new(folder: Path) -> None:
     assert run(["new", str(folder)]) == 0
 
 
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_next_steps_can_be_taken(
+    installed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where pytest is missing, they say how to get it before it is needed."""
+    monkeypatch.setattr("bargein.services.cli.new.find_spec", lambda name: object() if installed else None)
+    new(tmp_path / "mine")
+    steps = [line.strip() for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    pytest_steps = ["python -m pytest"] if installed else ["pip install pytest", "python -m pytest"]
+    assert steps == [f"cd {tmp_path / 'mine'}", "bargein demo agent.py --reload", *pytest_steps]
+
+
 @pytest.mark.timeout(90)
 def test_its_test_passes(tmp_path: Path) -> None:
     """As the README of the project says: in its folder, with pytest."""

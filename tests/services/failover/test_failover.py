@@ -1,4 +1,4 @@
-"""Failover: another brain goes on with the call, and the caller notices as little as can be."""
+"""Failover: another brain continues the call, and the caller notices as little as possible."""
 
 from __future__ import annotations
 
@@ -148,8 +148,8 @@ def stale(harness: Harness) -> list[Frame]:
     return found
 
 
-async def test_who_cannot_be_reached_is_left_and_the_question_is_answered() -> None:
-    """The next brain answers, and the reason is reported."""
+async def test_unreachable_brain_is_left() -> None:
+    """The next brain answers the question, and the reason is reported."""
     peer = Peer()
     peer.refuse = [SocketRefusedError("the server answers 503", status=503)]
     brain = Failover(realtime(peer), reserve("Good morning."))
@@ -167,8 +167,8 @@ async def test_who_cannot_be_reached_is_left_and_the_question_is_answered() -> N
         await harness.session.cancel()
 
 
-async def test_who_dies_in_the_middle_of_a_reply_is_interrupted() -> None:
-    """Nothing of it is heard any more, what was heard is remembered, and the next answers."""
+async def test_brain_that_fails_in_a_reply_is_interrupted() -> None:
+    """Nothing more of it is heard, what was heard is remembered, and the next brain answers."""
     peer = Peer(words=(40, 40))
     brain = Failover(realtime(peer), reserve("I am sorry."))
     async with call(brain) as harness:
@@ -196,7 +196,7 @@ async def test_who_dies_in_the_middle_of_a_reply_is_interrupted() -> None:
 
 
 async def test_silence_while_an_answer_is_due_is_a_failure() -> None:
-    """After so many seconds, and not while nothing is due."""
+    """After `silence_seconds`, and not while no answer is due."""
     peer = Peer()
 
     async def deaf(event: dict[str, Any]) -> bool:
@@ -218,8 +218,8 @@ async def test_silence_while_an_answer_is_due_is_a_failure() -> None:
         await harness.session.cancel()
 
 
-async def test_silence_in_the_middle_of_a_response_is_one_too() -> None:
-    """It goes no further."""
+async def test_silence_within_a_response_is_a_failure() -> None:
+    """The response does not go on."""
     first = reserve(["One, two. ", "Three. ", 100.0], name="first")
     brain = Failover(first, reserve("Four, five."), silence_seconds=4)
     async with call(brain) as harness:
@@ -235,8 +235,8 @@ async def test_silence_in_the_middle_of_a_response_is_one_too() -> None:
 
 
 @pytest.mark.parametrize("reply", [["Well, ", ValueError("no more")], [ValueError("no")]])
-async def test_a_response_that_fails_is_a_failure(reply: list[Any]) -> None:
-    """The apology is the brain's affair, and is cut short."""
+async def test_failed_response_is_a_failure(reply: list[Any]) -> None:
+    """The brain's own error reply is cut short."""
     first = reserve(reply, name="first")
     brain = Failover(first, reserve("Of course."))
     async with call(brain) as harness:
@@ -249,8 +249,8 @@ async def test_a_response_that_fails_is_a_failure(reply: list[Any]) -> None:
         await harness.session.cancel()
 
 
-async def test_a_voice_that_fails_is_a_failure() -> None:
-    """It wrote, and nothing could be heard."""
+async def test_failed_voice_is_a_failure() -> None:
+    """The brain wrote text, and nothing could be heard."""
     first = Cascade(Ears(), Mind(["Hello there."]), Voice(cannot=" "), name="first")
     brain = Failover(first, reserve("Good day."))
     async with call(brain) as harness:
@@ -262,8 +262,8 @@ async def test_a_voice_that_fails_is_a_failure() -> None:
         await harness.session.cancel()
 
 
-async def test_ears_that_fail_are_a_failure_and_the_sound_is_heard_again() -> None:
-    """Nobody need say anything twice."""
+async def test_failed_recogniser_is_a_failure() -> None:
+    """The next brain hears the sound, so the user need not repeat it."""
     sound = np.concatenate([silence(800), utterances()["weather"].samples, silence(3000)])
     first = Cascade(Ears(ValueError("deaf")), Mind(["..."]), Voice(), name="first")
     ears = Ears("What is the weather in Paris?")
@@ -283,8 +283,8 @@ async def test_ears_that_fail_are_a_failure_and_the_sound_is_heard_again() -> No
 
 
 @pytest.mark.parametrize("second", ["cascade", "realtime"])
-async def test_a_tool_that_runs_goes_on_and_its_result_reaches_the_next(second: str) -> None:
-    """It runs once, and the next brain answers with what it found."""
+async def test_running_tool_continues(second: str) -> None:
+    """It runs once, and the next brain answers with its result."""
     runs: list[str] = []
 
     @tool
@@ -330,7 +330,7 @@ async def test_a_tool_that_runs_goes_on_and_its_result_reaches_the_next(second: 
         await harness.session.cancel()
 
 
-async def test_the_application_may_answer_after_the_move() -> None:
+async def test_application_answers_after_the_move() -> None:
     """The call of one brain, the result for the other."""
     first = Cascade(Ears(), Mind([ToolRequest(name="weather", call_id="c1")]), Voice(), name="first")
     brain = Failover(first, reserve("It is sunny."))
@@ -354,8 +354,8 @@ async def test_the_application_may_answer_after_the_move() -> None:
 # By hand --------------------------------------------------------------------------------------------------------------
 
 
-async def test_by_hand_there_and_back() -> None:
-    """In pauses nothing is cut, nothing is said twice, and each knows what the others have said."""
+async def test_switch_there_and_back() -> None:
+    """In pauses nothing is cut or said twice, and each brain knows what the others have said."""
     minds = [Mind(["One."], ["Three."]), Mind(["Two."], ["Four."])]
     brains = [Cascade(Ears(), mind, Voice(words=True), name=str(at)) for at, mind in enumerate(minds)]
     brain = Failover(*brains, cooldown_seconds=1)
@@ -376,7 +376,7 @@ async def test_by_hand_there_and_back() -> None:
         await harness.session.cancel()
 
 
-async def test_a_response_that_is_interrupted_in_the_moment_of_a_move_has_an_end() -> None:
+async def test_response_interrupted_by_a_move_has_an_end() -> None:
     """The brain that was left has no time to report the end itself."""
     brain = Failover(reserve([STORY, "More of it, ", 5.0, "later."], name="first"), reserve("Yes.", name="second"))
     async with call(brain) as harness:
@@ -389,8 +389,8 @@ async def test_a_response_that_is_interrupted_in_the_moment_of_a_move_has_an_end
         await harness.session.cancel()
 
 
-async def test_an_interrupt_calls_off_tools_of_who_was_left() -> None:
-    """The conversation says what became of the call."""
+async def test_interrupt_cancels_tools_of_a_left_brain() -> None:
+    """The history says what became of the call."""
 
     @tool(cancellable=True)
     async def slow() -> str:
@@ -409,8 +409,8 @@ async def test_an_interrupt_calls_off_tools_of_who_was_left() -> None:
         await harness.session.cancel()
 
 
-async def test_by_hand_while_the_agent_speaks() -> None:
-    """It is interrupted, and the other answers."""
+async def test_switch_while_the_agent_speaks() -> None:
+    """The agent is interrupted, and the other brain answers."""
     brain = Failover(reserve([STORY, STORY, 5.0, STORY], name="first"), reserve("I will be brief."))
     async with call(brain) as harness:
         await harness.send(UserText(text="Tell me a story."))
@@ -431,8 +431,8 @@ async def test_by_hand_while_the_agent_speaks() -> None:
         await harness.session.cancel()
 
 
-async def test_what_has_been_given_to_its_end_is_played_to_its_end() -> None:
-    """The caller does not notice; and may interrupt it."""
+async def test_complete_reply_is_played_to_its_end() -> None:
+    """The caller does not notice the move, and may interrupt the reply."""
     peer = Peer(words=(12, 12), pace=0.0)
     brain = Failover(realtime(peer), reserve("Yes?"))
     async with call(brain) as harness:
@@ -455,8 +455,8 @@ async def test_what_has_been_given_to_its_end_is_played_to_its_end() -> None:
 
 @pytest.mark.parametrize("at", [900, 1500, 2600])
 @pytest.mark.parametrize("failing", [False, True])
-async def test_while_the_user_speaks_nothing_that_was_said_is_lost(at: int, failing: bool) -> None:
-    """The other hears all of it, and answers once."""
+async def test_move_while_the_user_speaks(at: int, failing: bool) -> None:
+    """The other brain hears all of it, and answers once."""
     speech = utterances()["weather"]
     sound = np.concatenate([silence(800), speech.samples, silence(3000)])
     first: Any = Dying() if failing else Cascade(Ears("What is", "in Paris?"), Mind(["..."]), Voice(), name="first")
@@ -486,8 +486,8 @@ async def test_while_the_user_speaks_nothing_that_was_said_is_lost(at: int, fail
 # Many failures --------------------------------------------------------------------------------------------------------
 
 
-async def test_when_nobody_is_left_the_session_ends_and_says_why() -> None:
-    """One error, with the reason of each."""
+async def test_no_brain_left() -> None:
+    """The session ends with one error that has the reason of each brain."""
     peer = Peer()
     peer.refuse = [SocketRefusedError("the server answers 401", status=401)]
     brain = Failover(realtime(peer), Dying())
@@ -499,8 +499,8 @@ async def test_when_nobody_is_left_the_session_ends_and_says_why() -> None:
     assert set(caught.value.reasons) == {"OpenAIRealtime", "dying"}
 
 
-async def test_who_cannot_be_made_is_left_too() -> None:
-    """A function that raises is a brain that fails."""
+async def test_brain_function_that_raises() -> None:
+    """It counts as a brain that fails."""
     made: list[Processor] = []
 
     def make() -> Processor:
@@ -522,8 +522,8 @@ async def test_who_cannot_be_made_is_left_too() -> None:
         await harness.session.cancel()
 
 
-async def test_the_first_is_tried_again_after_a_while_and_in_a_pause() -> None:
-    """Never in the middle of anything, and nobody notices a try that fails."""
+async def test_first_brain_is_tried_again_in_a_pause() -> None:
+    """After the cooldown, never during speech, and a failed attempt is not noticed."""
     peer = Peer(words=(3, 3))
     peer.refuse = [SocketRefusedError("busy", status=503)] * 3
     brain = Failover(realtime(peer), reserve("One.", [20.0, STORY], "Three."), cooldown_seconds=10, silence_seconds=60)
@@ -552,8 +552,8 @@ async def test_the_first_is_tried_again_after_a_while_and_in_a_pause() -> None:
         await harness.session.cancel()
 
 
-async def test_a_first_brain_that_flaps_is_left_alone() -> None:
-    """So many failures, and then none for a while."""
+async def test_unstable_brain_is_left_alone() -> None:
+    """After `max_failures` it is not tried for the cooldown."""
     peer = Peer()
     peer.refuse = [SocketRefusedError("busy", status=503)] * 100
     brain = Failover(realtime(peer), reserve("One."), max_failures=3, window_seconds=60, cooldown_seconds=100)
@@ -566,8 +566,8 @@ async def test_a_first_brain_that_flaps_is_left_alone() -> None:
         await harness.session.cancel()
 
 
-async def test_who_was_chosen_by_hand_stays() -> None:
-    """Until it fails."""
+async def test_brain_chosen_by_hand_stays() -> None:
+    """It stays until it fails."""
     peer = Peer()
     brain = Failover(realtime(peer), Dying(), cooldown_seconds=1)
     async with call(brain) as harness:
@@ -582,8 +582,8 @@ async def test_who_was_chosen_by_hand_stays() -> None:
         await harness.session.cancel()
 
 
-async def test_two_that_take_turns_in_failing_do_not_go_on_for_ever() -> None:
-    """Each has its turn once, until one of them has answered."""
+async def test_two_failing_brains_end_the_session() -> None:
+    """Each is tried once, unless one of them has answered."""
     first, second = reserve([ValueError("a")], name="a"), reserve([ValueError("b")], name="b")
     with pytest.raises(FailoverError, match=r"a: its response failed: a; b: its response failed: b"):
         async with call(Failover(first, second)) as harness:
@@ -591,8 +591,8 @@ async def test_two_that_take_turns_in_failing_do_not_go_on_for_ever() -> None:
             await anyio.sleep(60)
 
 
-async def test_an_answer_makes_good() -> None:
-    """Who answers shows that it is worth while: then the other may be tried again."""
+async def test_answer_clears_the_failures() -> None:
+    """A brain that answers shows that the network works, so the other may be tried again."""
     minds = [Mind(["One."], [ValueError("a")], ["Four."]), Mind(["Two."], ["Three."], [ValueError("b")])]
     brains = [Cascade(Ears(), mind, Voice(), name=str(at)) for at, mind in enumerate(minds)]
     brain = Failover(*brains, returns=False, cooldown_seconds=1000)
@@ -613,8 +613,8 @@ async def test_an_answer_makes_good() -> None:
 # What it is -----------------------------------------------------------------------------------------------------------
 
 
-async def test_any_sound_fits_and_what_comes_out_is_declared() -> None:
-    """Each brain hears what it can hear; below, one rate is told, or a Resample asked for."""
+async def test_sound_formats_are_fitted_and_declared() -> None:
+    """Each brain gets a rate that it takes. Below, one rate is declared, or the check asks for a `Resample`."""
     peer = Peer()
     brain = Failover(realtime(peer), reserve("One."))
     async with call(brain) as harness:
@@ -635,8 +635,8 @@ async def test_any_sound_fits_and_what_comes_out_is_declared() -> None:
     assert Harness(Failover(reserve(name="a"), reserve(name="b")), Sink()).pipeline.plan
 
 
-async def test_the_conversation_is_one_whatever_the_brains_were_made_with() -> None:
-    """The first that has one gives it, unless it is given."""
+async def test_brains_share_one_history() -> None:
+    """It is the first brain's history, unless one is passed."""
     mine, theirs = History(), History()
     assert Failover(reserve(history=theirs, name="a"), reserve(name="b")).history is theirs
     brain = Failover(reserve("Yes.", history=theirs, name="a"), reserve(name="b"), history=mine)
@@ -648,8 +648,8 @@ async def test_the_conversation_is_one_whatever_the_brains_were_made_with() -> N
     assert not len(theirs)
 
 
-async def test_an_idle_brain_costs_nothing() -> None:
-    """It is not even connected."""
+async def test_idle_brain_is_not_connected() -> None:
+    """It connects when it is needed."""
     peer = Peer()
     mind = Mind(["One."])
     brain = Failover(Cascade(Ears(), mind, Voice()), realtime(peer))
@@ -663,8 +663,8 @@ async def test_an_idle_brain_costs_nothing() -> None:
         await harness.session.cancel()
 
 
-async def test_a_typed_word_interrupts_what_the_one_before_has_said() -> None:
-    """Though it is not the new one's own."""
+async def test_typed_text_interrupts_the_reply_of_a_left_brain() -> None:
+    """The new brain interrupts words that it did not say itself."""
     brain = Failover(reserve(STORY, name="first"), reserve("Yes?"))
     async with call(brain) as harness:
         await harness.send(UserText(text="Tell me a story."))
@@ -683,8 +683,8 @@ async def test_a_typed_word_interrupts_what_the_one_before_has_said() -> None:
         await harness.session.cancel()
 
 
-async def test_news_of_what_another_has_said_is_not_taken_for_news_of_its_own() -> None:
-    """Two that count alike: each hears of its own words under its own ids, and under no other."""
+async def test_reports_reach_the_brain_that_spoke() -> None:
+    """Two brains count ids alike. Each gets reports of its own words only, under its own ids."""
 
     class Listening(Processor):
         def __init__(self, name: str) -> None:
@@ -723,8 +723,8 @@ async def test_news_of_what_another_has_said_is_not_taken_for_news_of_its_own() 
         await harness.session.cancel()
 
 
-async def test_a_failover_may_be_one_of_the_brains() -> None:
-    """It fails when all of its own have."""
+async def test_failover_inside_a_failover() -> None:
+    """It fails when all of its brains have failed."""
     inner = Failover(Dying(), reserve([ValueError("no")], name="inner reserve"))
     inner.name = "inner"
     brain = Failover(inner, reserve("Here I am."))
@@ -737,8 +737,8 @@ async def test_a_failover_may_be_one_of_the_brains() -> None:
         await harness.session.cancel()
 
 
-async def test_what_was_configured_holds_for_the_next() -> None:
-    """Instructions and tools that were changed in the call."""
+async def test_configuration_holds_for_the_next_brain() -> None:
+    """Instructions and tools that were changed during the call."""
     mind = Mind(["Two."])
     brain = Failover(Dying(), Cascade(Ears(), mind, Voice(), instructions="Be long."))
     async with call(brain) as harness:
@@ -751,8 +751,8 @@ async def test_what_was_configured_holds_for_the_next() -> None:
         await harness.session.cancel()
 
 
-async def test_a_brain_that_ends_the_call_ends_it() -> None:
-    """To hang up is no failure."""
+async def test_brain_may_end_the_call() -> None:
+    """Ending the call is not a failure."""
 
     class Polite(Processor):
         async def run(self, inbox: Inbox[UserText], out: Outlet[Text]) -> None:
@@ -766,8 +766,8 @@ async def test_a_brain_that_ends_the_call_ends_it() -> None:
         assert not switched(harness)
 
 
-async def test_the_end_is_waited_for_by_whoever_has_the_call() -> None:
-    """The last question is answered, if by the reserve."""
+async def test_end_of_input_waits_for_the_answer() -> None:
+    """The last question is answered, if necessary by the next brain."""
     brain = Failover(reserve([1.0, ValueError("no")], name="first"), reserve("Goodbye."))
     async with call(brain) as harness:
         await harness.send(UserText(text="Bye."))
@@ -775,8 +775,8 @@ async def test_the_end_is_waited_for_by_whoever_has_the_call() -> None:
         assert text(harness).endswith("Goodbye.")
 
 
-def test_it_is_refused_what_cannot_be() -> None:
-    """With the value, and what to do."""
+def test_bad_options_are_refused() -> None:
+    """The error has the value, and what to do."""
     with pytest.raises(ValueError, match="expected a second brain"):
         Failover(Dying())
     with pytest.raises(ValueError, match=r"Failover\(silence_seconds=0"):
@@ -855,7 +855,7 @@ async def converse(seed: int) -> None:
 
 
 @pytest.mark.parametrize("block", range(5))
-async def test_whatever_happens_when(block: int) -> None:
+async def test_random_interleavings(block: int) -> None:
     """Nothing stale is heard, nothing is lost, and the conversation is what was heard."""
     for seed in range(block * SEEDS // 5, (block + 1) * SEEDS // 5):
         try:
@@ -908,14 +908,14 @@ async def speak(seed: int) -> None:
 
 
 @pytest.mark.parametrize("block", range(4))
-async def test_what_is_spoken_is_answered_once_whatever_happens_when(block: int) -> None:
+async def test_random_speech_is_answered_once(block: int) -> None:
     """The brain that has the conversation at the time answers all of it."""
     for seed in range(block * SPOKEN, (block + 1) * SPOKEN):
         await speak(seed)
 
 
-async def test_what_is_said_to_a_server_that_dies_is_heard_by_the_next() -> None:
-    """From where the server said that speech began."""
+async def test_speech_to_a_dying_server_reaches_the_next_brain() -> None:
+    """The next brain hears it from where the server reported the start of speech."""
     peer, speech = Peer(), utterances()["weather"]
     brain = Failover(realtime(peer), Cascade(Measure(), Mind(["It is sunny."]), Voice(words=True)))
 
@@ -937,8 +937,8 @@ async def test_what_is_said_to_a_server_that_dies_is_heard_by_the_next() -> None
         await harness.session.cancel()
 
 
-async def test_what_is_said_while_there_is_no_connection_is_heard() -> None:
-    """The next brain hears it. At most what exceeds the backlog is lost."""
+async def test_speech_without_a_connection_reaches_the_next_brain() -> None:
+    """At most what exceeds the backlog is lost."""
     peer, speech = Peer(), utterances()["weather"]
     peer.refuse = [SocketRefusedError("busy", status=503)] * 4
     policy = ReconnectPolicy(max_attempts=3, first_seconds=1.0, jitter=0.0)
@@ -957,7 +957,7 @@ async def test_what_is_said_while_there_is_no_connection_is_heard() -> None:
 
 
 async def test_many_calls_at_once() -> None:
-    """Each with its own troubles, and all are answered."""
+    """Each has its own failures, and all are answered."""
     answered = []
 
     async def one(number: int) -> None:
@@ -982,8 +982,8 @@ async def test_many_calls_at_once() -> None:
     assert answered == [True] * MANY
 
 
-async def test_a_brain_that_is_still_leaving_can_be_used_again() -> None:
-    """It did not stop within its bound. The conversation comes back before it has stopped, and waits for it."""
+async def test_brain_that_is_still_stopping_is_used_again() -> None:
+    """It did not stop within its bound. The conversation comes back before that, and waits for it."""
     brain = Failover(Leaving(3.0), Dying(), returns=False)
     async with call(brain) as harness:
         await harness.send(UserText(text="one"))
@@ -999,7 +999,7 @@ async def test_a_brain_that_is_still_leaving_can_be_used_again() -> None:
         await harness.session.cancel()
 
 
-async def test_a_brain_that_never_leaves_fails() -> None:
+async def test_brain_that_never_stops_fails() -> None:
     """The other brain continues."""
     brain = Failover(Leaving(60.0), Dying(), returns=False, silence_seconds=None)
     async with call(brain) as harness:

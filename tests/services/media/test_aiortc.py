@@ -62,7 +62,7 @@ async def test_the_datagrams_of_a_connection_can_be_bounded() -> None:
     try:
         inner = dtls.transport._connection
         assert type(inner._queue) is asyncio.Queue, f"aioice.Connection._queue is another one{ADVICE}"
-        bound_datagrams(inner)
+        bound_datagrams(inner, 400)
         for _ in range(10_000):
             inner.data_received(bytes(1_000), 1)
         assert 1_000 < inner._queue.qsize() * 1_000 <= MAX_WAITING_BYTES

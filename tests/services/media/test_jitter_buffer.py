@@ -13,21 +13,21 @@ def fed(reorder: Reorder, *numbers: int) -> list[int]:
     return [stamp for number in numbers for stamp, _ in reorder.add(number % 65536, number, b"")]
 
 
-def test_order_costs_no_time() -> None:
-    """While nothing is missing, each packet is given when it comes."""
+def test_packets_in_order_pass_at_once() -> None:
+    """While nothing is missing, each packet is yielded when it comes."""
     reorder = Reorder()
     for number in range(65_530, 65_545):
         assert fed(reorder, number) == [number]
     assert (reorder.late, reorder.lost) == (0, 0)
 
 
-def test_what_is_late_is_waited_for() -> None:
+def test_late_packet_is_waited_for() -> None:
     """The late packet is yielded before those that came meanwhile."""
     assert fed(Reorder(), 1, 3, 4, 2, 5) == [1, 2, 3, 4, 5]
 
 
-def test_what_is_lost_is_given_up() -> None:
-    """When so many have come behind it; then it is too late."""
+def test_lost_packet_is_skipped() -> None:
+    """After `depth` packets behind it. If it comes then, it is too late."""
     reorder = Reorder(depth=3)
     assert fed(reorder, 1, 3, 4) == [1]
     assert fed(reorder, 5) == [3, 4, 5]
@@ -35,8 +35,8 @@ def test_what_is_lost_is_given_up() -> None:
     assert (reorder.late, reorder.lost) == (1, 1)
 
 
-def test_what_waits_can_be_flushed() -> None:
-    """When nothing else comes."""
+def test_flush() -> None:
+    """It yields what waits when no more packets come."""
     reorder = Reorder()
     assert fed(reorder, 1, 3, 6) == [1]
     assert [stamp for stamp, _ in reorder.flush()] == [3, 6]
@@ -44,8 +44,8 @@ def test_what_waits_can_be_flushed() -> None:
 
 
 @pytest.mark.parametrize("jump", [-3000, 3000, 32_768])
-def test_a_sender_may_begin_anew(jump: int) -> None:
-    """With what came before it given first."""
+def test_sender_restart(jump: int) -> None:
+    """What came before the restart is yielded first."""
     assert fed(Reorder(), 40_000, 40_002, 40_000 + jump, 40_001 + jump) == [
         40_000,
         40_002,
@@ -55,8 +55,8 @@ def test_a_sender_may_begin_anew(jump: int) -> None:
 
 
 @given(st.permutations(range(12)), st.sets(st.integers(0, 11)), st.integers(0, 65_535))
-def test_nothing_comes_twice_or_out_of_order(order: list[int], lost: set[int], first: int) -> None:
-    """Whatever the network does; and what is not given was counted."""
+def test_order_holds_on_any_network(order: list[int], lost: set[int], first: int) -> None:
+    """Nothing comes twice or out of order, and every packet that is not yielded was counted."""
     reorder = Reorder()
     sent = [first + number for number in order if number not in lost]
     given_ = fed(reorder, first - 1, *sent) + [stamp for stamp, _ in reorder.flush()]

@@ -37,8 +37,8 @@ def speech(ms: float) -> list[Audio]:
     return list(framed(tone(440, ms, rate=24_000), rate=24_000, ms=20, epoch=0, response_id="r"))
 
 
-async def test_silence_is_a_packet_now_and_then() -> None:
-    """Every 0.4 s; sound begins at once, goes every 20 ms, and media time is the clock's."""
+async def test_silence_is_one_packet_every_400_ms() -> None:
+    """Sound begins at once, goes every 20 ms, and media time follows the clock."""
     voice = VoiceSender()
     async with anyio.create_task_group() as group:
         puller = Puller(track := VoiceTrack(voice))
@@ -59,7 +59,7 @@ async def test_silence_is_a_packet_now_and_then() -> None:
     assert [media for _, media, _ in puller.packets] == sorted({media for _, media, _ in puller.packets})
 
 
-async def test_an_interrupt_is_in_the_next_packet() -> None:
+async def test_interrupt_takes_effect_in_the_next_packet() -> None:
     """After that packet the track is silent."""
     voice = VoiceSender()
     async with anyio.create_task_group() as group:
@@ -75,8 +75,8 @@ async def test_an_interrupt_is_in_the_next_packet() -> None:
     assert max(at for at, _, silent in puller.packets if not silent) <= 0.52
 
 
-async def test_a_steady_track_sends_every_packet_and_catches_up() -> None:
-    """Of what came too late it sends twice as much, until little waits; media time goes on without a gap."""
+async def test_steady_track_catches_up() -> None:
+    """It sends late sound twice as fast, until little waits. Media time goes on without a gap."""
     voice = VoiceSender()
     async with anyio.create_task_group() as group:
         puller = Puller(VoiceTrack(voice, steady=True))
@@ -93,8 +93,8 @@ async def test_a_steady_track_sends_every_packet_and_catches_up() -> None:
     assert media == [pytest.approx(0.02 * number) for number in range(len(media))]
 
 
-async def test_a_track_that_was_not_pulled_does_not_hurry() -> None:
-    """What is long past is not made up for: it would be heard faster than it is said, or not be flushed."""
+async def test_unpulled_track_does_not_catch_up() -> None:
+    """Sound of long ago would be heard too fast, or could not be flushed."""
     voice = VoiceSender()
     track = VoiceTrack(voice)
     for frame in speech(1000):
@@ -107,8 +107,8 @@ async def test_a_track_that_was_not_pulled_does_not_hurry() -> None:
     assert anyio.current_time() - began == pytest.approx(0.04, abs=0.001)
 
 
-async def test_a_stopped_track_ends() -> None:
-    """For who pulls it."""
+async def test_stopped_track_ends() -> None:
+    """Pulling it raises aiortc's error."""
     for track in (VoiceTrack(VoiceSender()), PictureTrack()):
         track.stop()
         with pytest.raises(MediaStreamError):
@@ -120,8 +120,8 @@ def picture(value: int, height: int = 48, form: str = "rgb24") -> Video:
     return Video(data=np.full(shape, value, np.uint8), format=form)
 
 
-async def test_the_newest_picture_is_shown_and_again_after_a_second() -> None:
-    """What was not fetched in time is not; nor what was forgotten."""
+async def test_newest_picture_is_shown_and_repeated() -> None:
+    """After a second it is sent again. A picture that was replaced or dropped in time is not sent."""
     track = PictureTrack()
     for value in (50, 100, 200):
         track.show(picture(value))
@@ -136,8 +136,8 @@ async def test_the_newest_picture_is_shown_and_again_after_a_second() -> None:
 
 
 @pytest.mark.parametrize("form", ["rgb24", "bgr24", "gray8"])
-async def test_any_pixels_can_be_shown(form: str) -> None:
-    """With an odd height, too; what is encoded must be decoded before."""
+async def test_raw_pictures_of_any_format(form: str) -> None:
+    """With an odd height, too. An encoded picture must be decoded before."""
     track = PictureTrack()
     track.show(picture(100, 47, form))
     shown: Any = await track.recv()

@@ -10,7 +10,7 @@ from bargein.services.frames import Respond
 from bargein.services.media.user_pictures import UserPictures
 
 
-async def test_a_question_does_not_overtake_its_picture() -> None:
+async def test_question_does_not_overtake_its_picture() -> None:
     """The picture is encoded in a thread meanwhile, and the question waits for it."""
     async with Harness(UserPictures()) as harness:
         await harness.send(Image(np.zeros((480, 640, 3), np.uint8)), UserText("What is that?"), Respond())

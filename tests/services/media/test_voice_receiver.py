@@ -33,7 +33,7 @@ def steady(frames: list[Audio]) -> bool:
     return [frame.pts for frame in frames] == [int(each) * 1_000_000_000 // 48_000 for each in at[:-1]]
 
 
-def test_each_packet_is_sound_at_once() -> None:
+def test_packets_become_sound_at_once() -> None:
     """Across the wrap of the RTP clock, too."""
     frames = listened(*range(10))
     assert [len(frame.samples) for frame in frames] == [960] * 10
@@ -41,7 +41,7 @@ def test_each_packet_is_sound_at_once() -> None:
     assert np.abs(joined(frames)[960:]).max() == pytest.approx(8230, rel=0.1)
 
 
-def test_what_is_lost_is_silence() -> None:
+def test_lost_packet_becomes_silence() -> None:
     """The silence has the length of the lost packet."""
     frames = listened(0, 1, 2, 5, 6, 7, 8, 9)
     assert steady(frames)
@@ -50,13 +50,13 @@ def test_what_is_lost_is_silence() -> None:
     assert not sound[3 * PACKET : 5 * PACKET].any()
 
 
-def test_order_does_not_matter() -> None:
-    """The sound is the same."""
+def test_reordered_packets_give_the_same_sound() -> None:
+    """Packets that arrive out of order are put in order."""
     assert np.array_equal(joined(listened(0, 2, 1, 3, 5, 6, 4, 7)), joined(listened(*range(8))))
 
 
-def test_who_sends_nothing_is_silent_for_two_seconds() -> None:
-    """Then nothing is made up any more; and nothing at all before the first sound."""
+def test_silent_sender_becomes_two_seconds_of_silence() -> None:
+    """After that, and before the first sound, no silence is made."""
     listening = VoiceReceiver()
     assert not list(listening.quiet(100))
     frames = listened(0, 1, listening=listening)
@@ -68,7 +68,7 @@ def test_who_sends_nothing_is_silent_for_two_seconds() -> None:
     assert steady(frames), "what comes late was sent all the same: nothing of it is dropped"
 
 
-def test_a_long_gap_is_a_gap() -> None:
+def test_long_gap_is_a_gap_in_pts() -> None:
     """A peer that was muted for a minute does not add a minute of silence."""
     listening = VoiceReceiver()
     sent = packets(2)
@@ -77,7 +77,7 @@ def test_a_long_gap_is_a_gap() -> None:
     assert (one.pts, other.pts) == (0, 60_000_000_000)
 
 
-def test_garbage_is_counted() -> None:
+def test_damaged_packets_are_counted() -> None:
     """The next packet is played."""
     listening = VoiceReceiver()
     assert not list(listening.packet(0, 0, b""))

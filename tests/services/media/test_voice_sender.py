@@ -1,4 +1,4 @@
-"""Voice: packets that are pulled, on a clock made of numbers."""
+"""VoiceSender: packets that are pulled, on a clock made of numbers."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def heard(packets: list[bytes | None]) -> npt.NDArray[np.int16]:
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 24_000, 44_100, 48_000])
-def test_any_rate_can_be_heard(rate: int) -> None:
-    """Through the coder and back, at 48 kHz, in as many packets as it takes."""
+def test_any_rate(rate: int) -> None:
+    """Encoded and decoded at 48 kHz, the sound keeps its length, pitch and level."""
     voice = speaking(*reply(1000, rate=rate))
     voice.close(ResponseEnded(response_id="r"))
     packets = [packet for packet in pulled(voice, 0, 2) if packet is not None]
@@ -64,8 +64,8 @@ def test_silence_is_not_encoded() -> None:
     assert np.abs(heard(packets)[-4 * 960 :]).max() < 10
 
 
-def test_an_interrupt_is_obeyed_by_the_next_packet() -> None:
-    """It fades; the one after it is silence. What was heard was the last packet but one."""
+def test_interrupt_takes_effect_in_the_next_packet() -> None:
+    """It fades out, and the one after it is silence. The packet before the last one was heard."""
     voice = speaking(*reply(1000))
     before = pulled(voice, 0, 0.5)
     (played,) = voice.urgent(Interrupt(epoch=1), 0.49)
@@ -90,8 +90,8 @@ def test_a_hold_keeps_the_rest() -> None:
     assert sum(packet not in (None, SILENCE) for packet in first + rest) == 50
 
 
-def test_the_next_reply_begins_in_the_packet_that_ends_the_last() -> None:
-    """No 20 ms are lost to it."""
+def test_replies_share_a_packet() -> None:
+    """The next reply begins in the packet in which the last one ends, so no 20 ms are lost."""
     voice = speaking(*reply(1000))
     pulled(voice, 0, 0.1)
     list(voice.urgent(Interrupt(epoch=1), 0.09))
@@ -101,8 +101,8 @@ def test_the_next_reply_begins_in_the_packet_that_ends_the_last() -> None:
     assert sum(packet not in (None, SILENCE) for packet in packets) == 6
 
 
-def test_the_end_of_a_response_is_heard_of_when_it_has_been_played() -> None:
-    """Though it was told long before."""
+def test_last_report_comes_after_playback() -> None:
+    """The end of the response was announced long before."""
     voice = speaking(*reply(200))
     voice.close(ResponseEnded(response_id="r"))
     assert not voice.done
@@ -116,14 +116,14 @@ def test_the_end_of_a_response_is_heard_of_when_it_has_been_played() -> None:
 
 
 def test_rates_may_change() -> None:
-    """A packet has one; each reply sounds."""
+    """A packet has one rate, and each reply is heard."""
     voice = speaking(*reply(50, rate=24_000), *reply(50, rate=16_000, response="s"))
     packets = pulled(voice, 0, 0.4)
     assert sum(packet not in (None, SILENCE) for packet in packets) == 6
 
 
-def test_it_is_full_at_some_time() -> None:
-    """More than half a minute is left with who makes it."""
+def test_full_after_half_a_minute() -> None:
+    """Beyond half a minute the source is asked to pause."""
     voice = speaking(*reply(10_000, chunk=1000), *reply(10_000, chunk=1000), *reply(9_900, chunk=100))
     assert not voice.full
     voice.add(reply(1000, chunk=1000)[0])

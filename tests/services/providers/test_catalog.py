@@ -44,7 +44,9 @@ def test_no_capability_is_forgotten() -> None:
 @pytest.mark.parametrize("provider", PROVIDERS, ids=NAMES)
 def test_paths_lead_somewhere(provider: Provider) -> None:
     """Each provider's paths lead to a realtime model and to its profile."""
-    assert issubclass(load(provider.model), Realtime)
+    model = load(provider.model)
+    assert isinstance(model, type)
+    assert issubclass(model, Realtime)
     assert isinstance(load(provider.profile), Profile)
 
 

@@ -152,7 +152,7 @@ class Provider:
         )
 
 
-async def test_it_is_ready_without_a_reply_of_the_server() -> None:
+async def test_ready_without_a_server_reply() -> None:
     """The session is ready as soon as the opening has been sent, and the provider is sent the end."""
     provider = Provider()
     async with Harness(provider.model()) as harness:
@@ -162,8 +162,8 @@ async def test_it_is_ready_without_a_reply_of_the_server() -> None:
     assert provider.words() == ["open", "close"]
 
 
-async def test_silence_where_the_source_sends_nothing() -> None:
-    """Silence is sent in pieces, as much as time passes, and none while there is sound."""
+async def test_gaps_are_filled_with_silence() -> None:
+    """Silence is sent in pieces, as long as the gap, and none while there is sound."""
     provider = Provider()
     async with Harness(provider.model()) as harness:
         await anyio.sleep(10)
@@ -181,8 +181,8 @@ async def test_silence_where_the_source_sends_nothing() -> None:
         await harness.session.cancel()
 
 
-async def test_what_is_typed_is_told_once_and_not_asked_for() -> None:
-    """Also before there is a session, where it is no part of the history yet."""
+async def test_typed_text_is_sent_once() -> None:
+    """Also before there is a session, where it is not part of the history yet. No response is requested."""
     provider = Provider()
     model = provider.model()
     async with Harness(model) as harness:
@@ -199,8 +199,8 @@ async def test_what_is_typed_is_told_once_and_not_asked_for() -> None:
         await harness.session.cancel()
 
 
-async def test_what_was_not_answered_is_told_again() -> None:
-    """When the connection broke before the answer came; what was answered is history."""
+async def test_unanswered_text_is_sent_again() -> None:
+    """The connection broke before the answer came. What was answered is history only."""
     provider = Provider()
     async with Harness(provider.model()) as harness:
         await harness.send(UserText(text="hello"))
@@ -219,8 +219,8 @@ async def test_what_was_not_answered_is_told_again() -> None:
         await harness.session.cancel()
 
 
-async def test_what_a_tool_was_for_is_told_again() -> None:
-    """When the connection broke after the tool's answer, and before the provider's."""
+async def test_question_of_a_tool_is_sent_again() -> None:
+    """The connection broke after the tool's result, and before the provider's answer."""
     provider = Provider()
     async with Harness(provider.model()) as harness:
         await harness.send(UserText(text="what time is it?"))
@@ -238,8 +238,8 @@ async def test_what_a_tool_was_for_is_told_again() -> None:
         await harness.session.cancel()
 
 
-async def test_a_tool_that_answers_without_a_connection() -> None:
-    """What it was for is told with it, and nothing is waited for that nobody has asked for."""
+async def test_tool_result_without_a_connection() -> None:
+    """The question is sent again with the result, and no answer is waited for that was not requested."""
     provider = Provider()
     async with Harness(provider.model()) as harness:
         await harness.send(UserText(text="what time is it?"))
@@ -259,8 +259,8 @@ async def test_a_tool_that_answers_without_a_connection() -> None:
         await harness.session.cancel()
 
 
-async def test_words_whose_sound_did_not_come() -> None:
-    """Nobody has heard them when the connection breaks: they are not remembered, and the question is told again."""
+async def test_text_whose_sound_did_not_come() -> None:
+    """It was not heard when the connection breaks: it is not remembered, and the question is sent again."""
     provider = Provider()
     model = provider.model()
     async with Harness(model) as harness:
@@ -277,8 +277,8 @@ async def test_words_whose_sound_did_not_come() -> None:
         await harness.session.cancel()
 
 
-async def test_an_interruption_of_what_is_over() -> None:
-    """Its sound still plays: one step, and only for the response that is meant."""
+async def test_interruption_of_a_finished_response() -> None:
+    """Its sound still plays. It is one step, and only for the response that is named."""
     provider = Provider()
     async with Harness(provider.model()) as harness:
         await harness.next(Connected)
@@ -330,8 +330,8 @@ async def test_an_unusable_connection_is_replaced() -> None:
         await harness.session.cancel()
 
 
-async def test_what_is_kept_is_bounded() -> None:
-    """Over ten thousand events, of which none was answered or ended."""
+async def test_state_is_bounded() -> None:
+    """Over ten thousand events without an answer or an end."""
     provider = Provider()
     model = provider.model()
     async with Harness(model) as harness:

@@ -272,6 +272,6 @@ def _remembered_as_heard(harness: Harness, model: Realtime) -> None:
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("provider", PROVIDERS, ids=[each.name for each in PROVIDERS])
-async def test_everything_at_once(provider: Provider) -> None:
-    """Seeded, so that a failure can be met again."""
+async def test_random_interleavings(provider: Provider) -> None:
+    """The seed is part of the test, so a failure can be repeated."""
     await seeded(partial(converse, provider), range(SEEDS))

@@ -11,6 +11,7 @@ import pytest
 from bargein.pipeline import Failure, ResponseEnded, ResponseStarted, UserText
 from bargein.pipeline.testing import Harness
 from bargein.processors import Pacer, Spoken
+from bargein.services.brain import CONTINUE
 from bargein.services.frames import Connected
 from bargein.services.realtime._dialogue.replies import RETRY_SECONDS
 
@@ -41,7 +42,7 @@ class Failing(Peer):
         if self._speaks:
             ids = {"response_id": f"f{number}", "item_id": f"i{number}"}
             await self.send("response.output_audio_transcript.delta", delta="Well", **ids)
-            await self.send("response.output_audio.delta", delta=base64.b64encode(bytes(9600)).decode(), **ids)
+            await self.send("response.output_audio.delta", delta=base64.b64encode(bytes(48_000)).decode(), **ids)
         details = {"id": f"f{number}", "status": "failed", "status_details": self.details, "metadata": metadata}
         await self.send("response.done", response=details)
         return True
@@ -51,8 +52,8 @@ def session(peer: Peer) -> Harness:
     return Harness(peer.model(), Spoken(), Pacer())
 
 
-async def test_it_is_requested_again_after_a_while() -> None:
-    """The application is told why it failed, and the user gets an answer."""
+async def test_failed_response_is_requested_again() -> None:
+    """After a wait. The failure is reported, and the user gets an answer."""
     peer = Failing(1)
     async with session(peer) as harness:
         await harness.next(Connected)
@@ -69,8 +70,8 @@ async def test_it_is_requested_again_after_a_while() -> None:
         await harness.session.cancel()
 
 
-async def test_it_is_given_up_after_some_attempts() -> None:
-    """Each failure is reported. The next question starts again."""
+async def test_failed_response_is_given_up() -> None:
+    """After some attempts. Each failure is reported, and the next question starts again."""
     peer = Failing(len(RETRY_SECONDS) + 1)
     async with session(peer) as harness:
         await harness.next(Connected)
@@ -83,21 +84,24 @@ async def test_it_is_given_up_after_some_attempts() -> None:
         await harness.session.cancel()
 
 
-async def test_what_was_begun_is_not_said_again() -> None:
-    """A response that fails after some of it was given is reported, and not repeated."""
+async def test_begun_response_is_continued() -> None:
+    """A response that fails after some of it was heard is reported. The model is asked for the rest, once."""
     peer = Failing(1, speaks=True)
     async with session(peer) as harness:
         await harness.next(Connected)
         await harness.send(UserText("hello"))
         await harness.next(Failure)
         await anyio.sleep(60)
-        assert len(peer.of("response.create")) == 1
+        first, rest = [each["response"].get("instructions", "") for each in peer.of("response.create")]
+        assert not first
+        assert rest == CONTINUE
+        assert harness.of(ResponseEnded)[-1].outcome == "completed"
         await harness.session.cancel()
 
 
 @pytest.mark.parametrize("how", ["interrupt", "text"])
-async def test_it_is_not_requested_again_when_the_conversation_goes_on(how: str) -> None:
-    """After an interrupt nothing is wanted; a new question has an answer of its own."""
+async def test_no_retry_when_the_conversation_goes_on(how: str) -> None:
+    """After an interrupt the answer is not wanted. A new question has its own answer."""
     peer = Failing(1)
     async with session(peer) as harness:
         await harness.next(Connected)
@@ -113,8 +117,8 @@ async def test_it_is_not_requested_again_when_the_conversation_goes_on(how: str)
         await harness.session.cancel()
 
 
-async def test_the_end_of_the_input_waits_for_it() -> None:
-    """A session whose input has ended gives the answer that is requested again."""
+async def test_end_of_input_waits_for_the_retry() -> None:
+    """A session whose input has ended still sends the answer that is requested again."""
     peer = Failing(1)
     async with session(peer) as harness:
         await harness.next(Connected)
@@ -124,8 +128,8 @@ async def test_the_end_of_the_input_waits_for_it() -> None:
         assert [frame.outcome for frame in harness.of(ResponseEnded)] == ["failed", "completed"]
 
 
-async def test_a_provider_that_repeats_the_key() -> None:
-    """The reason of a failed response has no key, in no frame."""
+async def test_failure_reason_contains_no_key() -> None:
+    """The provider repeats the key in its reason. No frame contains it."""
     peer = Failing(1)
     details = {**RATE_LIMIT, "error": {"code": "no", "message": "the key sk-0123456789 is wrong"}}
     peer.details = details

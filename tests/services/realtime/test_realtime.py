@@ -1,4 +1,4 @@
-"""Realtime: interruption, memory, connections and tools, against a peer that does as it is told."""
+"""Realtime: interruption, memory, connections and tools, against a scripted peer."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ async def until_sent(peer: Peer, kind: str, times: int = 1) -> None:
 # Interruption ---------------------------------------------------------------------------------------------------------
 
 
-async def test_an_interrupt_cuts_the_memory_to_what_was_heard() -> None:
-    """The response is over, its audio still plays: truncate alone, at what the sink reports."""
+async def test_interrupt_truncates_a_finished_response() -> None:
+    """The response is over and its audio still plays: only a truncation is sent, at the reported position."""
     peer = Settled()
     async with session(peer.model()) as harness:
         await harness.send(UserText(text="hello"))
@@ -95,7 +95,7 @@ async def test_an_interrupt_cuts_the_memory_to_what_was_heard() -> None:
         await harness.session.cancel()
 
 
-async def test_an_unfinished_response_is_cancelled_by_its_id() -> None:
+async def test_unfinished_response_is_cancelled_by_id() -> None:
     """Its late events are dropped."""
     peer = Peer(3, words=(20, 20), pace=0.2)
     async with session(peer.model()) as harness:
@@ -111,8 +111,8 @@ async def test_an_unfinished_response_is_cancelled_by_its_id() -> None:
         await harness.session.cancel()
 
 
-async def test_what_was_not_heard_is_forgotten_and_what_was_heard_is_kept() -> None:
-    """Deleted when nothing was played; left alone when all was."""
+async def test_heard_items_are_kept_and_others_deleted() -> None:
+    """An item is deleted if nothing of it was played, and left unchanged if all of it was."""
     peer = Settled()
     model = peer.model()
     async with session(model) as harness:
@@ -130,7 +130,7 @@ async def test_what_was_not_heard_is_forgotten_and_what_was_heard_is_kept() -> N
         await harness.session.cancel()
 
 
-async def test_a_cancel_before_the_response_begins_is_remembered() -> None:
+async def test_cancel_before_the_response_begins() -> None:
     """A cancel that is sent before the response begins applies to that response and not to the next one."""
     peer = Settled()
     gate = anyio.Event()
@@ -156,8 +156,8 @@ async def test_a_cancel_before_the_response_begins_is_remembered() -> None:
         await harness.session.cancel()
 
 
-async def test_the_server_stops_by_itself() -> None:
-    """Its speech-started is one step, however often it comes, and no cancel is sent."""
+async def test_interruption_by_the_server() -> None:
+    """Its speech-started event is one step, however often it comes, and no cancel is sent."""
     peer = Peer(1, words=(20, 20), pace=0.1)
     async with session(peer.model()) as harness:
         await harness.send(UserText(text="hello"))
@@ -171,7 +171,7 @@ async def test_the_server_stops_by_itself() -> None:
         await harness.session.cancel()
 
 
-async def test_when_the_application_decides_the_server_does_not() -> None:
+async def test_interrupt_response_off() -> None:
     """If `interrupt_response` is off, the server's speech-started event interrupts nothing."""
     peer = Settled()
     model = peer.model(turn_detection={"type": "server_vad", "interrupt_response": False})
@@ -185,8 +185,8 @@ async def test_when_the_application_decides_the_server_does_not() -> None:
         await harness.session.cancel()
 
 
-async def test_text_that_a_voice_of_ones_own_speaks() -> None:
-    """What was not heard of it is taken back: the item is replaced by the words that were."""
+async def test_text_for_a_separate_voice() -> None:
+    """The item is replaced by the words that were heard."""
 
     class Voice(Processor):
         async def process(self, frame: Text | ResponseEnded, out: Outlet[Text | Audio | ResponseEnded]) -> None:
@@ -230,8 +230,8 @@ async def test_text_that_a_voice_of_ones_own_speaks() -> None:
 # Turns and transcripts ------------------------------------------------------------------------------------------------
 
 
-async def test_transcripts_are_told_by_item() -> None:
-    """A late one is about its own item, and an interrupt does not flush it."""
+async def test_transcripts_belong_to_items() -> None:
+    """A late transcript belongs to its own item, and an interrupt does not drop it."""
     peer = Settled()
     async with session(peer.model()) as harness:
         await harness.next(Connected)
@@ -262,8 +262,8 @@ async def test_push_to_talk() -> None:
         await harness.session.cancel()
 
 
-async def test_requests_wait_for_the_response_that_is_made() -> None:
-    """Several become one; a server that is busy is asked again."""
+async def test_requests_wait_for_the_active_response() -> None:
+    """Several become one. A server that is busy is asked again."""
     peer = Peer(0, words=(40, 40), pace=0.1)
     async with session(peer.model()) as harness:
         await harness.send(UserText(text="one"))
@@ -282,8 +282,11 @@ async def test_requests_wait_for_the_response_that_is_made() -> None:
         await harness.session.cancel()
 
 
-async def test_a_response_begins_once() -> None:
-    """Its news may come after its first piece, or twice; what was interrupted in between stays so."""
+async def test_response_begins_once() -> None:
+    """Its begin event may come after its first piece, or twice.
+
+    A response that was interrupted in between stays interrupted.
+    """
     peer = Settled()
     async with session(peer.model()) as harness:
         await harness.next(Connected)
@@ -299,7 +302,7 @@ async def test_a_response_begins_once() -> None:
         await harness.session.cancel()
 
 
-async def test_the_words_of_an_item_stay() -> None:
+async def test_item_keeps_its_words() -> None:
     """Later events about the item (that it is committed, or another part of it) do not change its words."""
     peer = Settled()
     model = peer.model()
@@ -315,8 +318,8 @@ async def test_the_words_of_an_item_stay() -> None:
         await harness.session.cancel()
 
 
-async def test_what_waits_for_a_connection_stays_in_order() -> None:
-    """The sound of a push to talk before its commit."""
+async def test_waiting_input_stays_in_order() -> None:
+    """The sound of a push-to-talk turn is sent before its commit."""
     peer = Settled()
     peer.refuse = [SocketRefusedError("not now")]
     async with session(peer.model(turn_detection=None)) as harness:
@@ -327,8 +330,8 @@ async def test_what_waits_for_a_connection_stays_in_order() -> None:
         await harness.session.cancel()
 
 
-async def test_text_whose_sound_never_came_was_not_heard() -> None:
-    """The model forgets it, and so do we."""
+async def test_text_without_sound_was_not_heard() -> None:
+    """It is deleted at the model and in the history."""
     peer = Settled()
     model = peer.model()
     async with session(model) as harness:
@@ -343,8 +346,8 @@ async def test_text_whose_sound_never_came_was_not_heard() -> None:
         await harness.session.cancel()
 
 
-async def test_a_response_of_the_servers_own_is_not_the_one_we_asked_for() -> None:
-    """It has neither its protection, nor the cancel that was meant for it."""
+async def test_unrequested_response_is_not_the_requested_one() -> None:
+    """It has neither the protection nor the cancel of the requested one."""
     peer = Peer(0, words=(2, 2), pace=0.0)
     async with session(peer.model()) as harness:
         await harness.send(UserText(text="so that it shows whether it repeats metadata"))
@@ -365,8 +368,8 @@ async def test_a_response_of_the_servers_own_is_not_the_one_we_asked_for() -> No
         await harness.session.cancel()
 
 
-async def test_a_refused_request_does_not_hold_up_the_next() -> None:
-    """It will not come; the one behind it is sent."""
+async def test_refused_request_does_not_block_the_next() -> None:
+    """The refused response will not come, so the next request is sent."""
     peer = Settled()
 
     async def refuses(event: dict[str, Any]) -> bool:
@@ -409,8 +412,8 @@ def calling(peer: Peer, *names: str) -> Any:
 
 
 @pytest.mark.parametrize("meanwhile", [True, False])
-async def test_another_question_while_a_tool_runs(meanwhile: bool) -> None:
-    """It is answered at once where the provider allows that, and else when the tool is done; its result is told."""
+async def test_question_while_a_tool_runs(meanwhile: bool) -> None:
+    """It is answered at once if the provider allows that, otherwise after the tool. The result reaches the provider."""
 
     @tool
     async def report(n: int) -> str:
@@ -448,8 +451,8 @@ async def test_another_question_while_a_tool_runs(meanwhile: bool) -> None:
         await harness.session.cancel()
 
 
-async def test_several_calls_are_answered_by_one_response() -> None:
-    """Each tool runs once, whatever the wire repeats; one request follows all results."""
+async def test_several_calls_lead_to_one_response() -> None:
+    """Each tool runs once, whatever the wire repeats. One request follows all results."""
     runs: list[int] = []
 
     @tool
@@ -484,8 +487,8 @@ async def test_several_calls_are_answered_by_one_response() -> None:
         await harness.session.cancel()
 
 
-async def test_results_survive_an_interrupt() -> None:
-    """They reach the model; nobody asks it to go on, for the user has something else to say."""
+async def test_tool_results_survive_an_interrupt() -> None:
+    """They reach the model. No response is requested, because the user has said something else."""
 
     @tool
     async def slow(n: int) -> str:
@@ -506,8 +509,8 @@ async def test_results_survive_an_interrupt() -> None:
         await harness.session.cancel()
 
 
-async def test_the_application_may_answer_calls() -> None:
-    """Where the model has no tools of its own."""
+async def test_application_answers_calls() -> None:
+    """The model has no tools here."""
     peer = Settled()
     peer.on_event = calling(peer, "theirs")
     async with session(peer.model()) as harness:
@@ -519,8 +522,8 @@ async def test_the_application_may_answer_calls() -> None:
         await harness.session.cancel()
 
 
-async def test_a_call_that_another_brain_made_is_told_with_its_result() -> None:
-    """Once, and only what was open when the conversation was taken over; before that, it is a part of it."""
+async def test_call_of_another_brain_is_sent_with_its_result() -> None:
+    """It is sent once, and only if it was open when the conversation was taken over."""
     peer, history = Settled(), History()
     history.user("What is the weather?")
     for name in ("first", "second"):
@@ -540,8 +543,8 @@ async def test_a_call_that_another_brain_made_is_told_with_its_result() -> None:
         await harness.session.cancel()
 
 
-async def test_a_call_of_an_interrupted_response_that_nobody_answers() -> None:
-    """It was left to the application, which has lost interest: the conversation continues."""
+async def test_unanswered_call_of_an_interrupted_response() -> None:
+    """The application never answers it, and the conversation continues."""
     peer = Settled()
     peer.on_event = calling(peer, "theirs")
     async with session(peer.model()) as harness:
@@ -554,8 +557,8 @@ async def test_a_call_of_an_interrupted_response_that_nobody_answers() -> None:
         await harness.session.cancel()
 
 
-async def test_an_out_of_band_request_calls_no_tool() -> None:
-    """An out-of-band request that is refused, or lost with its connection, is reported so."""
+async def test_failed_out_of_band_request() -> None:
+    """A request that is refused, or lost with its connection, is reported as failed."""
     peer = Settled()
 
     async def answers(event: dict[str, Any]) -> bool:
@@ -577,8 +580,8 @@ async def test_an_out_of_band_request_calls_no_tool() -> None:
         await harness.session.cancel()
 
 
-async def test_a_connection_lost_in_a_tool_call_runs_it_once() -> None:
-    """The new session is told of the call together with its result."""
+async def test_tool_runs_once_across_connections() -> None:
+    """The new session gets the call together with its result."""
     runs: list[int] = []
 
     @tool
@@ -604,8 +607,8 @@ async def test_a_connection_lost_in_a_tool_call_runs_it_once() -> None:
 # Connections ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_lost_connection_is_restored() -> None:
-    """Settings, the conversation as it was heard, and the sound of the gap."""
+async def test_lost_connection_is_restored() -> None:
+    """Settings, the conversation as it was heard, and the sound of the gap are sent."""
     peer = Settled()
     async with session(peer.model(instructions="Be brief.")) as harness:
         await harness.send(UserText(text="hello"))
@@ -629,8 +632,8 @@ async def test_a_lost_connection_is_restored() -> None:
         await harness.session.cancel()
 
 
-async def test_the_sound_of_a_gap_is_bounded() -> None:
-    """The oldest is lost, and counted."""
+async def test_sound_of_a_gap_is_bounded() -> None:
+    """The oldest is dropped and counted."""
     peer = Settled()
     peer.refuse = [SocketRefusedError("not now")] * 3
     model = peer.model(reconnect=ReconnectPolicy(gap_seconds=1, jitter=0))
@@ -643,7 +646,7 @@ async def test_the_sound_of_a_gap_is_bounded() -> None:
         await harness.session.cancel()
 
 
-async def test_sound_for_a_socket_that_is_stuck_is_bounded() -> None:
+async def test_sound_for_a_stuck_socket_is_bounded() -> None:
     """It neither blocks the microphone nor fills the memory."""
     peer = Settled()
 
@@ -663,8 +666,8 @@ async def test_sound_for_a_socket_that_is_stuck_is_bounded() -> None:
         await harness.session.cancel()
 
 
-async def test_a_provider_that_does_not_read_is_left() -> None:
-    """What it was not told is part of the conversation that the next connection is given."""
+async def test_provider_that_does_not_read_is_left() -> None:
+    """The next connection gets what this one was not sent, as part of the conversation."""
     peer = Settled()
 
     async def stuck(event: dict[str, Any]) -> bool:
@@ -686,8 +689,8 @@ async def test_a_provider_that_does_not_read_is_left() -> None:
         await harness.session.cancel()
 
 
-async def test_a_graph_that_takes_nothing_ends_the_session() -> None:
-    """What the provider says does not pile up for ever."""
+async def test_graph_that_takes_nothing_ends_the_session() -> None:
+    """What the provider sends does not pile up without a bound."""
     peer = Settled()
 
     class Stuck(Processor):
@@ -713,7 +716,7 @@ async def test_a_graph_that_takes_nothing_ends_the_session() -> None:
     ],
 )
 async def test_reconnecting_stops(refusal: SocketRefusedError, attempts: int, says: str) -> None:
-    """It stops at once if retrying is useless, else after the attempts of the policy."""
+    """It stops at once if retrying is useless, otherwise after the attempts of the policy."""
     peer = Settled()
     peer.refuse = [refusal] * 10
     with pytest.raises(RealtimeError, match=says):
@@ -722,7 +725,7 @@ async def test_reconnecting_stops(refusal: SocketRefusedError, attempts: int, sa
     assert 10 - len(peer.refuse) == attempts
 
 
-async def test_a_fatal_error_ends_the_session() -> None:
+async def test_fatal_error_ends_the_session() -> None:
     """The exception has the provider's words."""
     peer = Settled()
     with pytest.raises(RealtimeError, match="You have no money"):
@@ -734,8 +737,8 @@ async def test_a_fatal_error_ends_the_session() -> None:
     assert peer.connections == 1
 
 
-async def test_a_silent_provider_is_dead() -> None:
-    """While it owes an answer; not while nobody has asked anything."""
+async def test_silent_provider_is_dead() -> None:
+    """While an answer is due, and not while nothing was asked."""
     peer = Settled()
 
     async def silent(event: dict[str, Any]) -> bool:
@@ -751,7 +754,7 @@ async def test_a_silent_provider_is_dead() -> None:
         await harness.session.cancel()
 
 
-async def test_a_session_is_replaced_before_its_time_runs_out() -> None:
+async def test_session_is_replaced_before_its_limit() -> None:
     """The session is replaced in a pause, and the conversation continues."""
     peer = Settled()
     async with session(peer.model()) as harness:
@@ -766,8 +769,8 @@ async def test_a_session_is_replaced_before_its_time_runs_out() -> None:
         await harness.session.cancel()
 
 
-async def test_what_cannot_be_read_harms_nobody() -> None:
-    """Malformed, binary and unknown messages are told or ignored, and the session lives."""
+async def test_unreadable_messages() -> None:
+    """Malformed, binary and unknown messages are reported or ignored, and the session continues."""
     peer = Settled()
     async with session(peer.model()) as harness:
         await harness.next(Connected)
@@ -781,8 +784,8 @@ async def test_what_cannot_be_read_harms_nobody() -> None:
         await harness.session.cancel()
 
 
-async def test_audio_before_its_response_and_cut_in_the_middle_of_a_sample() -> None:
-    """Nothing is lost of it."""
+async def test_audio_before_its_response_and_cut_inside_a_sample() -> None:
+    """Nothing of it is lost."""
     peer = Settled()
     async with session(peer.model()) as harness:
         await harness.next(Connected)
@@ -798,8 +801,8 @@ async def test_audio_before_its_response_and_cut_in_the_middle_of_a_sample() -> 
         await harness.session.cancel()
 
 
-async def test_memory_is_bounded_in_seconds() -> None:
-    """A reply that nobody plays is stopped, and that is told."""
+async def test_waiting_audio_is_bounded_in_seconds() -> None:
+    """A reply that nothing plays is stopped, and that is reported."""
     peer = Settled()
     model = peer.model()
     model._buffer_seconds = 5.0
@@ -821,8 +824,8 @@ async def test_memory_is_bounded_in_seconds() -> None:
 
 @pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 44_100, 48_000])
 @pytest.mark.parametrize("channels", [1, 2, 4])
-async def test_sound_of_any_format_is_taken(rate: int, channels: int) -> None:
-    """The model brings the conversion: as many milliseconds reach the provider as were said."""
+async def test_sound_of_any_format(rate: int, channels: int) -> None:
+    """The model brings the conversion: the provider gets sound of the same length."""
     peer = Settled()
     async with session(peer.model()) as harness:
         await harness.next(Connected)
@@ -836,8 +839,8 @@ async def test_sound_of_any_format_is_taken(rate: int, channels: int) -> None:
 
 
 @pytest.mark.parametrize("greeting", ["Hello!", Say("Hello!", protected=True), Respond(instructions="Say Hello!")])
-async def test_the_agent_speaks_first(greeting: str | Say | Respond) -> None:
-    """Once, before anybody has said anything; a conversation that goes on is not greeted again."""
+async def test_greeting(greeting: str | Say | Respond) -> None:
+    """It comes once, before the user has said anything. A conversation that continues is not greeted again."""
     peer = Settled()
     model = peer.model(greeting=greeting)
     async with session(model) as harness:
@@ -852,14 +855,14 @@ async def test_the_agent_speaks_first(greeting: str | Say | Respond) -> None:
         await harness.session.cancel()
 
 
-def test_a_greeting_is_words_or_a_frame() -> None:
+def test_greeting_is_words_or_a_frame() -> None:
     """Anything else is refused by name."""
     with pytest.raises(TypeError, match=r"OpenAIRealtime\(greeting=3\): expected what the agent says first"):
         OpenAIRealtime(api_key="k", greeting=3)  # type: ignore[arg-type]
 
 
-async def test_a_long_frame_is_cut() -> None:
-    """No message is longer than a second."""
+async def test_long_frame_is_cut() -> None:
+    """No message holds more than a second."""
     peer = Settled()
     async with session(peer.model()) as harness:
         await harness.send(*framed(tone(ms=2500, rate=24_000), rate=24_000, ms=2500))
@@ -869,8 +872,8 @@ async def test_a_long_frame_is_cut() -> None:
         await harness.session.cancel()
 
 
-async def test_an_earlier_conversation_is_given_to_the_model() -> None:
-    """Its own history, or another brain's: words that were heard, calls with their results."""
+async def test_earlier_conversation_is_sent_to_the_model() -> None:
+    """Its own history, or another brain's: heard words, and calls with their results."""
     history = History()
     history.user("Hello.", "u1")
     history.assistant("Good morning to you.", "a1", "r1")
@@ -888,8 +891,8 @@ async def test_an_earlier_conversation_is_given_to_the_model() -> None:
         await harness.session.cancel()
 
 
-async def test_an_answer_apart() -> None:
-    """It is text with the name it was asked by, and no response of the conversation."""
+async def test_out_of_band_answer() -> None:
+    """It is text with the name of the question, and not a response of the conversation."""
     peer = Settled()
 
     async def answers(event: dict[str, Any]) -> bool:
@@ -997,7 +1000,7 @@ async def test_the_session_can_be_changed() -> None:
         await harness.session.cancel()
 
 
-async def test_half_a_character_does_not_end_the_session() -> None:
+async def test_half_a_character_is_replaced() -> None:
     """It is sent as a question mark."""
     peer = Settled()
     async with session(peer.model()) as harness:
@@ -1008,7 +1011,7 @@ async def test_half_a_character_does_not_end_the_session() -> None:
         await harness.session.cancel()
 
 
-async def test_another_processor_may_decide_turns() -> None:
+async def test_turn_control() -> None:
     """Another processor can take over turn detection; then a `Commit` ends a turn. It can be given back."""
     peer = Settled()
     async with session(peer.model()) as harness:
@@ -1022,8 +1025,11 @@ async def test_another_processor_may_decide_turns() -> None:
         await harness.session.cancel()
 
 
-async def test_the_application_may_have_tools_beside_ours() -> None:
-    """It gives their schemas, and answers; calls of ours are marked. Empty instructions are those of the beginning."""
+async def test_application_tools_beside_own_tools() -> None:
+    """The application sends schemas and answers these calls.
+
+    Calls that run here are marked. Empty instructions restore the first ones.
+    """
 
     @tool
     def here() -> str:
@@ -1051,7 +1057,7 @@ async def test_the_application_may_have_tools_beside_ours() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"api_key": ""}, "no key"),
+        ({"api_key": ""}, "there is no API key"),
         ({"api_key": "sk-\n"}, "characters that no key has"),
         ({"turn_detection": "telepathy"}, "server_vad, semantic_vad"),
         ({"fps": 0}, "pictures a second"),
@@ -1068,8 +1074,9 @@ async def test_bad_settings_are_refused(options: dict[str, Any], says: str, monk
 # Without a graph ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_conversation() -> None:
-    """Connected when it begins; typed frames come out; it is interrupted at what the caller has played."""
+async def test_conversation_without_a_graph() -> None:
+    """It is connected when the block begins, yields typed frames, and is interrupted at the position that the caller
+    has played."""
     peer = Settled()
     model = peer.model()
     async with model.connect() as conversation:
@@ -1094,8 +1101,8 @@ async def test_a_conversation() -> None:
     assert json.dumps(peer.received)
 
 
-async def test_a_conversation_without_a_player() -> None:
-    """What was received is taken to have been heard in real time."""
+async def test_conversation_without_a_player() -> None:
+    """Received audio counts as heard in real time."""
     peer = Settled()
     async with peer.model().connect() as conversation:
         await conversation.send_text("hello")
@@ -1109,8 +1116,8 @@ async def test_a_conversation_without_a_player() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "heard"), [(30, "whole"), (1, "part"), (0, "none")])
-async def test_a_conversation_without_a_player_that_the_server_interrupts(seconds: float, heard: str) -> None:
-    """Real time counts there, too: an answer of long ago was heard, and one that has just begun was not."""
+async def test_server_interruption_without_a_player(seconds: float, heard: str) -> None:
+    """An answer of long ago was heard, and one that has just begun was not."""
     peer = Settled()
     model = peer.model()
     async with model.connect() as conversation:
@@ -1137,8 +1144,8 @@ async def test_a_conversation_without_a_player_that_the_server_interrupts(second
             assert reply.deleted
 
 
-async def test_reports_of_the_caller_count_more_than_real_time() -> None:
-    """What it has said to be played, before an interrupt of the server or soon after it."""
+async def test_reports_override_real_time() -> None:
+    """A report counts, before an interrupt of the server or soon after it."""
     for late in (False, True):
         peer = Settled()
         async with peer.model().connect() as conversation:
@@ -1160,8 +1167,8 @@ async def test_reports_of_the_caller_count_more_than_real_time() -> None:
             assert reply.truncated == 400
 
 
-async def test_a_conversation_that_cannot_begin() -> None:
-    """The reason comes from the `async with` itself."""
+async def test_conversation_that_cannot_connect() -> None:
+    """The error is raised by the `async with` statement itself."""
     peer = Settled()
     peer.refuse = [SocketRefusedError("answers 401", 401)]
     with pytest.raises(RealtimeError, match="the key is not accepted"):

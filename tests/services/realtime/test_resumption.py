@@ -1,4 +1,4 @@
-"""Realtime: sessions that outlive their connection, and addresses that take time to find out."""
+"""Realtime: sessions that outlive their connection, and addresses that must be fetched."""
 
 from __future__ import annotations
 
@@ -163,8 +163,8 @@ async def asked_and_kept(provider: Provider, harness: Harness) -> None:
     await anyio.sleep(1)
 
 
-async def test_a_session_is_taken_up() -> None:
-    """The provider is told nothing that it remembers, and all that it cannot know."""
+async def test_session_is_resumed() -> None:
+    """The provider is sent only what the session does not know."""
     provider = Provider()
     async with Harness(provider.model()) as harness:
         await harness.next(Connected)
@@ -177,8 +177,8 @@ async def test_a_session_is_taken_up() -> None:
 
 
 @pytest.mark.parametrize("status", [None, 404])
-async def test_a_session_that_is_no_more(status: int | None) -> None:
-    """Refused before or after the socket opens: a new one is begun, and told the conversation."""
+async def test_expired_session(status: int | None) -> None:
+    """Refused before or after the socket opens: a new session begins, with the conversation."""
     provider = Provider()
     provider.resumes, provider.refuses = False, status
     async with Harness(provider.model()) as harness:
@@ -193,7 +193,10 @@ async def test_a_session_that_is_no_more(status: int | None) -> None:
 
 
 async def test_calls_outlive_a_connection() -> None:
-    """Those that the session kept are answered; one that it cannot know is told, and what to say is asked for."""
+    """Calls that the session kept are answered.
+
+    One that it does not know is sent as text, and an answer is requested.
+    """
     provider, history = Provider(), History()
     async with Harness(provider.model(history=history)) as harness:
         await harness.next(Connected)
@@ -210,8 +213,8 @@ async def test_calls_outlive_a_connection() -> None:
         await harness.session.cancel()
 
 
-async def test_a_call_that_is_called_off_is_never_answered() -> None:
-    """The application, which works on it, is told."""
+async def test_withdrawn_call_is_never_answered() -> None:
+    """The application that works on it gets `ToolFinished`."""
     provider = Provider()
     async with Harness(provider.model()) as harness:
         await harness.next(Connected)
@@ -225,8 +228,8 @@ async def test_a_call_that_is_called_off_is_never_answered() -> None:
         await harness.session.cancel()
 
 
-async def test_a_provider_that_leaves_is_left_in_the_first_pause() -> None:
-    """The old socket is closed before the new one is opened; with a response under way, at the latest in time."""
+async def test_going_away_reconnects_in_a_pause() -> None:
+    """The old socket is closed before the new one is opened. During a response this happens just before the limit."""
     provider = Provider()
     async with Harness(provider.model()) as harness:
         await harness.next(Connected)
@@ -245,8 +248,8 @@ async def test_a_provider_that_leaves_is_left_in_the_first_pause() -> None:
         await harness.session.cancel()
 
 
-async def test_settings_that_take_a_new_connection() -> None:
-    """It is made in the first pause, and takes up the session."""
+async def test_settings_that_need_a_new_connection() -> None:
+    """It is made in the first pause, and resumes the session."""
     provider = Provider()
     async with Harness(provider.model()) as harness:
         await harness.next(Connected)
@@ -260,8 +263,8 @@ async def test_settings_that_take_a_new_connection() -> None:
 
 @pytest.mark.parametrize("reconnects", [False, True])
 @pytest.mark.parametrize("connection", [1, 2])
-async def test_settings_that_change_while_a_session_opens(reconnects: bool, connection: int) -> None:
-    """Between the opening and the readiness of a session: it is told as soon as it is ready, before all that waits."""
+async def test_settings_change_while_a_session_opens(reconnects: bool, connection: int) -> None:
+    """The change is sent as soon as the session is ready, before all that waits."""
     profile = msgspec.structs.replace(PROFILE, reconnects_to_update=reconnects, supports_resumption=False)
     provider = Provider()
     if connection == 1:
@@ -291,8 +294,8 @@ async def test_settings_that_change_while_a_session_opens(reconnects: bool, conn
         await harness.session.cancel()
 
 
-async def test_settings_that_change_without_a_connection() -> None:
-    """The next session is opened with them, and told nothing more."""
+async def test_settings_change_without_a_connection() -> None:
+    """The next session is opened with them, and no update is sent."""
     profile = msgspec.structs.replace(PROFILE, reconnects_to_update=False, supports_resumption=False)
     provider = Provider()
     async with Harness(provider.model(profile)) as harness:
@@ -318,8 +321,8 @@ async def test_a_stored_handle_resumes_a_session() -> None:
         provider.model(PLAIN, resume="h0")
 
 
-async def test_hopeless_closes() -> None:
-    """A code that another try would meet again ends it, where the session was not ready."""
+async def test_final_close_codes() -> None:
+    """Before the session is ready, a code that another attempt would meet again ends it."""
     provider = Provider()
 
     @asynccontextmanager

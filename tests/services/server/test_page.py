@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import wave
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import numpy as np
@@ -16,22 +18,27 @@ from bargein.pipeline import Audio, Pipeline, Processor, Video
 from bargein.pipeline.testing import joined, silence
 from bargein.processors import Commit, Resample, Spoken
 from bargein.services.providers.brains import BrainChoice
-from bargein.services.server import serve_page
-from bargein.services.transports import Transport
+from bargein.services.server import PageServer, serve_page
+from bargein.services.transports import LiveSession, SessionLimits, Transport
+from tests.environment import EXTENDED
 from tests.speech import RATE, errors, utterances, words
 
 from .browser import (
     ANSWER,
     BROWSER,
-    DEVICES,
+    SAID,
     SHOTS,
+    WAYS,
     agent,
+    ask,
     brain,
     choice,
     gone,
     in_call,
     loaded,
     page_of,
+    run,
+    serve_listening,
     true,
     use,
 )
@@ -41,17 +48,58 @@ AUDIBLE = 0.01
 """A level (root mean square of full scale) of more than that is heard."""
 
 
+MICROPHONE = """
+  const context = new AudioContext();
+  const out = context.createMediaStreamDestination();
+  const silence = new ConstantSourceNode(context, { offset: 0 }); // a stream without any source sends nothing
+  silence.connect(out);
+  silence.start();
+  navigator.mediaDevices.getUserMedia = async () => out.stream.clone();
+  window.say = async (url) => {
+    const source = context.createBufferSource();
+    source.buffer = await context.decodeAudioData(await (await fetch(url)).arrayBuffer());
+    source.connect(out);
+    source.start();
+  };
+"""
+"""A microphone that is silent until a test says something."""
+
+
+def sound_of(name: str) -> bytes:
+    """Return an utterance as a WAV file."""
+    sound = io.BytesIO()
+    with wave.open(sound, "wb") as file:
+        file.setparams((1, 2, RATE, 0, "NONE", ""))
+        file.writeframes(utterances()[name].samples.tobytes())
+    return sound.getvalue()
+
+
+async def say(page: Any, name: str) -> None:
+    """Say an utterance into the `MICROPHONE`."""
+    await page.route(f"**/{name}.wav", lambda route: route.fulfill(body=sound_of(name), content_type="audio/wav"))
+    await page.evaluate(f"say('{name}.wav')")
+
+
+async def listens(server: PageServer) -> None:
+    """Wait until the microphone's sound arrives at the agent."""
+    with anyio.fail_after(60):
+        while not any(map(_hears, server.sessions.live.values())):  # noqa: ASYNC110  # no event says so
+            await anyio.sleep(0.02)
+
+
+def _hears(live: LiveSession) -> bool:
+    return live.session.statistics().processors["cascade/Vad"].frames_in > 0
+
+
 @pytest.fixture
-def microphone(tmp_path: Path) -> Path:
+def recording(tmp_path: Path) -> Path:
     """A question, when even a busy machine has connected, and later somebody who has heard enough."""
     parts = (silence(5000), utterances()["weather"].samples, silence(5000), utterances()["repeat"].samples)
     sound = np.concatenate([*parts, silence(30_000)])
     resampled = list(Resample(48_000).process(Audio(samples=sound, rate=RATE)))
     path = tmp_path / "microphone.wav"
     with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(48_000)
+        file.setparams((1, 2, 48_000, 0, "NONE", ""))
         file.writeframes(joined(resampled).tobytes())
     return path
 
@@ -68,26 +116,70 @@ def runs(levels: list[float | None]) -> list[tuple[float, float]]:
     return found
 
 
-@pytest.mark.parametrize("way", ["webrtc", "websocket"])
-def test_a_question_an_answer_and_a_barge_in(way: str, microphone: Path) -> None:
+class Call:
+    """What a page has of a call in which a spoken question was answered, and the answer interrupted in speech."""
+
+    @classmethod
+    async def of(cls, page: Any) -> Call:
+        """Wait for the interrupt, and for the silence after it."""
+        await true(page, "bargein.figures.reactions.length > 0")
+        cut = "Math.max(...bargein.timeline.marks.filter(({ kind }) => kind === 'cut').map(({ time }) => time))"
+        await true(page, f"bargein.timeline.levels.agent.length * 0.02 > {cut} + 1")
+        call = cls()
+        call.lines = await page.evaluate("bargein.conversation.lines")
+        call.levels = await page.evaluate("bargein.timeline.levels")
+        call.marks = await page.evaluate("bargein.timeline.marks")
+        call.figures = await page.evaluate("bargein.figures")
+        call.shown = await page.inner_text("#log")
+        return call
+
+    lines: list[dict[str, Any]]
+    levels: dict[str, list[float | None]]
+    marks: list[dict[str, Any]]
+    figures: dict[str, list[float]]
+    shown: str
+
+    def check(self, *, silent_within: float) -> None:
+        """Check that the question was understood, the answer was heard, and silent after the interrupt."""
+        said = next(line for line in self.lines if line["speaker"] == "user")
+        # A browser's noise suppression and a busy machine cost a word or two; that it is heard word for word is for
+        # `tests/services/cascade/test_offline.py` to say.
+        assert errors(words("What is the weather in Paris?"), words(said["text"])) <= 3
+        answer = next(line for line in self.lines if line["speaker"] == "agent")
+        assert answer["cut"]
+        assert ANSWER.startswith(answer["heard"])
+        assert 3 < len(answer["heard"].split()) < len(ANSWER.split())
+        assert answer["heard"] in self.shown
+        assert re.search(r"Interrupted\s*silent after \d+ ms", self.shown)
+        cut = next(mark["time"] for mark in self.marks if mark["kind"] == "cut")
+        asked, *_ = runs(self.levels["user"])
+        spoken = [(begin, end) for begin, end in runs(self.levels["agent"]) if begin < cut]
+        assert sum(end - begin for begin, end in spoken) > 1, "the answer is heard"
+        assert max(filter(None, self.levels["agent"])) > 0.05
+        assert asked[1] < spoken[0][0], "after the question"
+        assert spoken[-1][1] < cut + silent_within, "and then silent"
+        assert self.figures["turns"][0] > 0
+        assert self.figures["reactions"][0] > 0
+
+
+@WAYS
+def test_a_question_an_answer_and_a_barge_in(way: str) -> None:
     """Heard by the server, answered in sound that arrives, and silent within 200 ms of the interrupt."""
     if way == "webrtc":
         pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
 
     async def main() -> None:
         async with (
-            serve_page(agent, port=0, brains=[choice()]) as server,
-            page_of(server, *DEVICES, f"--use-file-for-fake-audio-capture={microphone}%noloop") as page,
+            serve_listening(port=0, brains=[choice()]) as server,
+            page_of(server, script=MICROPHONE) as page,
         ):
             await use(page, way)
             await page.click("#talk")
-            await true(page, "bargein.figures.reactions.length > 0")
-            await page.wait_for_timeout(1000)
-            lines = await page.evaluate("bargein.conversation.lines")
-            levels = await page.evaluate("bargein.timeline.levels")
-            marks = await page.evaluate("bargein.timeline.marks")
-            figures = await page.evaluate("bargein.figures")
-            shown = await page.inner_text("#log")
+            await listens(server)
+            await say(page, "weather")
+            await true(page, "bargein.conversation.lines.some(({ heard }) => heard.startsWith('It is sunny in'))")
+            await say(page, "repeat")
+            call = await Call.of(page)
             SHOTS.mkdir(parents=True, exist_ok=True)
             await page.screenshot(path=SHOTS / f"{way}.png")
             (live,) = server.sessions.live.values()
@@ -95,27 +187,28 @@ def test_a_question_an_answer_and_a_barge_in(way: str, microphone: Path) -> None
             await page.click("#talk")  # hang up
             await true(page, "bargein.state === 'off'")
             await gone(server)
-        said = next(line for line in lines if line["speaker"] == "user")
-        # A browser's noise suppression and a busy machine cost a word or two; that it is heard word for word is for
-        # `tests/services/cascade/test_offline.py` to say.
-        assert errors(words("What is the weather in Paris?"), words(said["text"])) <= 3
-        answer = next(line for line in lines if line["speaker"] == "agent")
-        assert answer["cut"]
-        assert ANSWER.startswith(answer["heard"])
-        assert 3 < len(answer["heard"].split()) < len(ANSWER.split())
-        assert answer["heard"] in shown
-        assert re.search(r"Interrupted\s*silent after \d+ ms", shown)
-        cut = next(mark["time"] for mark in marks if mark["kind"] == "cut")
-        asked, *_ = runs(levels["user"])
-        spoken = [(begin, end) for begin, end in runs(levels["agent"]) if begin < cut]
-        assert sum(end - begin for begin, end in spoken) > 1, "the answer is heard"
-        assert max(filter(None, levels["agent"])) > 0.05
-        assert asked[1] < spoken[0][0] < asked[1] + 4, "after the question"
-        assert spoken[-1][1] < cut + 0.2, "silent within 200 ms"
-        assert 0 < figures["turns"][0] < 4000
-        assert 0 < figures["reactions"][0] < 1500
+        call.check(silent_within=0.2)
 
-    anyio.run(main)
+    run(main)
+
+
+@pytest.mark.skipif(not EXTENDED, reason="it takes as long as the recording; BARGEIN_EXTENDED=1 runs it")
+@WAYS
+def test_a_real_microphone(way: str, recording: Path) -> None:
+    """The same through the browser's echo cancellation and noise suppression."""
+    if way == "webrtc":
+        pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
+
+    async def main() -> None:
+        async with (
+            serve_listening(port=0, brains=[choice()]) as server,
+            page_of(server, allowed=True, microphone=recording) as page,
+        ):
+            await use(page, way)
+            await page.click("#talk")
+            (await Call.of(page)).check(silent_within=0.2)
+
+    run(main)
 
 
 OLD_BROWSER = """
@@ -127,31 +220,23 @@ OLD_BROWSER = """
 """
 
 
-def test_an_old_browser(microphone: Path) -> None:
+def test_an_old_browser() -> None:
     """Without WebRTC, sound thread, dialogs, choice of speakers and storage: one speaks, hears and interrupts."""
 
     async def main() -> None:
-        file = f"--use-file-for-fake-audio-capture={microphone}%noloop"
         async with (
-            serve_page(agent, port=0, brains=[choice()]) as server,
-            page_of(server, *DEVICES, file, script=OLD_BROWSER) as page,
+            serve_listening(port=0, brains=[choice()]) as server,
+            page_of(server, script=MICROPHONE + OLD_BROWSER) as page,
         ):
             assert await page.evaluate("[...document.querySelectorAll('#transport option')].length") == 1
             await page.click("#talk")
-            await true(page, "bargein.figures.reactions.length > 0")
-            await page.wait_for_timeout(1000)
-            lines = await page.evaluate("bargein.conversation.lines")
-            levels = await page.evaluate("bargein.timeline.levels")
-            marks = await page.evaluate("bargein.timeline.marks")
-        said = next(line for line in lines if line["speaker"] == "user")
-        assert errors(words("What is the weather in Paris?"), words(said["text"])) <= 3
-        assert next(line for line in lines if line["speaker"] == "agent")["cut"]
-        cut = next(mark["time"] for mark in marks if mark["kind"] == "cut")
-        spoken = [(begin, end) for begin, end in runs(levels["agent"]) if begin < cut]
-        assert sum(end - begin for begin, end in spoken) > 1, "the answer is heard"
-        assert spoken[-1][1] < cut + 0.3, "and then silent"
+            await listens(server)
+            await say(page, "weather")
+            await true(page, "bargein.conversation.lines.some(({ heard }) => heard.startsWith('It is sunny in'))")
+            await say(page, "repeat")
+            (await Call.of(page)).check(silent_within=0.3)
 
-    anyio.run(main)
+    run(main)
 
 
 def test_three_tabs_and_a_reload() -> None:
@@ -159,7 +244,7 @@ def test_three_tabs_and_a_reload() -> None:
     pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
 
     async def main() -> None:
-        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server, *DEVICES) as page:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server, allowed=True) as page:
             tabs = [page, await page.context.new_page(), await page.context.new_page()]
             for tab in tabs:
                 await tab.goto(server.url)
@@ -167,11 +252,11 @@ def test_three_tabs_and_a_reload() -> None:
                 await tab.click("#suggestions button")
             for tab in tabs:
                 await tab.bring_to_front()
-                await true(tab, "bargein.conversation.lines.some((line) => line.heard.startsWith('It is'))")
+                await true(tab, SAID)
             assert len(server.sessions.live) == 3
             await page.reload()
             await loaded(page)
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 while len(server.sessions.live) > 2:  # noqa: ASYNC110  # no event says so
                     await anyio.sleep(0.05)
             await page.click("#talk")
@@ -179,7 +264,7 @@ def test_three_tabs_and_a_reload() -> None:
             assert len(server.sessions.live) == 3
             assert not server.sessions.failures
 
-    anyio.run(main)
+    run(main)
 
 
 @pytest.mark.parametrize("brains", [(), (choice(),)], ids=["own", "offered"])
@@ -198,14 +283,13 @@ def test_the_camera_is_shown_to_the_agent(brains: tuple[BrainChoice, ...]) -> No
     async def main() -> None:
         async with (
             serve_page(watching, port=0, brains=brains, video_fps=2) as server,
-            page_of(server, *DEVICES) as page,
+            page_of(server, allowed=True) as page,
         ):
             await page.click("#settings-button")
             assert await page.is_visible("#brain") == bool(brains), "no empty menu"
             await page.click("#settings-close")
             await page.click("#talk")
-            await page.wait_for_selector("#camera:not([disabled])", timeout=10_000)
-            await page.wait_for_timeout(500)
+            await page.wait_for_selector("#camera:not([disabled])", timeout=60_000)
             assert not seen
             await page.click("#camera")
             with anyio.fail_after(60):
@@ -213,9 +297,10 @@ def test_the_camera_is_shown_to_the_agent(brains: tuple[BrainChoice, ...]) -> No
                     await anyio.sleep(0.05)
             assert await page.is_visible("#preview")
             await page.click("#camera")
-            await page.wait_for_timeout(500)
+            await true(page, "bargein.page.call.connection.picture.sender.track === null")
+            assert await page.is_hidden("#preview")
             count = len(seen)
-            await page.wait_for_timeout(1500)
+            await page.wait_for_timeout(1200)
             assert len(seen) <= count + 1
             await page.click("#talk")
             await gone(server)
@@ -223,23 +308,21 @@ def test_the_camera_is_shown_to_the_agent(brains: tuple[BrainChoice, ...]) -> No
         assert isinstance(pixels, np.ndarray)
         assert pixels.std() > 10, "there is something in the picture"
 
-    anyio.run(main)
+    run(main)
 
 
 def test_without_a_microphone_one_can_write() -> None:
     """The microphone is refused: the page says so, the call continues in writing and sound, and Escape interrupts."""
 
     async def main() -> None:
-        denied = "--use-fake-device-for-media-stream"  # there is a microphone, and nobody allows it
-        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server, denied) as page:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
             await page.click("#talk")
             await in_call(page)
             assert await page.inner_text("#status") == "No microphone: you can write"
             assert "allow the microphone" in await page.inner_text("#banner")
             assert await page.inner_text("#mute-label") == "Use microphone"
-            await page.fill("#text", "What is the weather?")
-            await page.press("#text", "Enter")
-            await true(page, "bargein.conversation.lines.some((line) => line.heard.startsWith('It is'))")
+            await ask(page, "What is the weather?")
+            await true(page, SAID)
             await true(page, f"bargein.timeline.levels.agent.some((level) => level > {AUDIBLE})")
             await page.press("#text", "Escape")
             await true(page, "bargein.conversation.lines.some((line) => line.cut)")
@@ -251,7 +334,7 @@ def test_without_a_microphone_one_can_write() -> None:
             await true(page, "bargein.state === 'off'")
             await gone(server)
 
-    anyio.run(main)
+    run(main)
 
 
 def test_writing_begins_a_call() -> None:
@@ -260,19 +343,18 @@ def test_writing_begins_a_call() -> None:
     async def main() -> None:
         async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
             await page.click("#suggestions button")
-            await true(page, "bargein.conversation.lines.some((line) => line.heard.startsWith('It is'))")
+            await true(page, SAID)
             assert await page.is_hidden("#banner")
             assert (await page.evaluate("bargein.conversation.lines[0]"))["text"] == "What is the weather?"
             assert await page.evaluate("bargein.figures.turns.length") == 1
             await page.click("#talk")
             await gone(server)
-            await page.fill("#text", "And tomorrow?")
-            await page.press("#text", "Enter")
+            await ask(page, "And tomorrow?")
             assert await page.inner_text("#turn-value") == "–", "the figures of the last call are gone"
             await true(page, "bargein.conversation.lines.filter((line) => line.heard.startsWith('It is')).length === 2")
             assert "New call" in await page.inner_text("#log"), "and its words are kept"
 
-    anyio.run(main)
+    run(main)
 
 
 def test_words_do_not_turn_the_page_round() -> None:
@@ -293,10 +375,10 @@ def test_words_do_not_turn_the_page_round() -> None:
             assert await page.evaluate(loose) == 0
             assert await page.evaluate("document.querySelectorAll('#log li').length") == 3
 
-    anyio.run(main)
+    run(main)
 
 
-@pytest.mark.parametrize("way", ["webrtc", "websocket"])
+@WAYS
 def test_a_microphone_can_be_used_later(way: str) -> None:
     """A call that began in writing goes on in speech, without a new connection."""
     if way == "webrtc":
@@ -312,7 +394,7 @@ def test_a_microphone_can_be_used_later(way: str) -> None:
         return Pipeline(peer.source, Ears(), brain(), Spoken(), peer.sink)
 
     async def main() -> None:
-        async with serve_page(hearing, port=0, brains=[choice()]) as server, page_of(server, *DEVICES) as page:
+        async with serve_page(hearing, port=0, brains=[choice()]) as server, page_of(server, allowed=True) as page:
             await use(page, way)
             await page.click("#suggestions button")
             await in_call(page)
@@ -321,7 +403,7 @@ def test_a_microphone_can_be_used_later(way: str) -> None:
             (name,) = server.sessions.live
             await page.click("#mute")
             await true(page, "document.querySelector('#mute-label').textContent === 'Mute'")
-            with anyio.fail_after(20):
+            with anyio.fail_after(60):
                 while loudest[0] < 1000:  # noqa: ASYNC110  # no event says so
                     await anyio.sleep(0.05)
             assert list(server.sessions.live) == [name]
@@ -329,7 +411,7 @@ def test_a_microphone_can_be_used_later(way: str) -> None:
             await true(page, "document.querySelector('#mute-label').textContent === 'Use microphone'")
             assert "disconnected" in await page.inner_text("#notes")
 
-    anyio.run(main)
+    run(main)
 
 
 def test_mute_says_what_it_does() -> None:
@@ -337,7 +419,7 @@ def test_mute_says_what_it_does() -> None:
     muted = "bargein.page.call.media.stream.getAudioTracks().every((track) => !track.enabled)"
 
     async def main() -> None:
-        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server, *DEVICES) as page:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server, allowed=True) as page:
             await page.click("#talk")
             await in_call(page)
             assert await page.inner_text("#mute-label") == "Mute"
@@ -348,7 +430,7 @@ def test_mute_says_what_it_does() -> None:
             await page.keyboard.press("m")
             assert not await page.evaluate(muted)
 
-    anyio.run(main)
+    run(main)
 
 
 def test_push_to_talk() -> None:
@@ -365,12 +447,12 @@ def test_push_to_talk() -> None:
         return Pipeline(peer.source, Watch(), brain(), Spoken(), peer.sink)
 
     async def main() -> None:
-        async with serve_page(watched, port=0, brains=[choice()]) as server, page_of(server, *DEVICES) as page:
+        async with serve_page(watched, port=0, brains=[choice()]) as server, page_of(server, allowed=True) as page:
             await page.click("#settings-button")
             await page.check("#push")
             await page.click("#settings-close")
             await page.click("#talk")
-            await page.wait_for_selector("#hold:not([disabled])", timeout=30_000)
+            await page.wait_for_selector("#hold:not([disabled])", timeout=60_000)
             assert not await page.evaluate(opened)
             await page.keyboard.down(" ")
             await true(page, opened)
@@ -385,7 +467,7 @@ def test_push_to_talk() -> None:
             await page.keyboard.press(" ")
             assert not await page.evaluate(opened), "a space that is typed is a space"
             assert await page.input_value("#text") == " "
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 while len(commits) < 2:  # noqa: ASYNC110  # no event says so
                     await anyio.sleep(0.05)
             assert await page.evaluate("bargein.page.call !== null"), "and no button was pressed by the space bar"
@@ -393,7 +475,7 @@ def test_push_to_talk() -> None:
             await gone(server)
         assert len(commits) == 2
 
-    anyio.run(main)
+    run(main)
 
 
 def test_the_transcript_can_be_saved() -> None:
@@ -402,7 +484,7 @@ def test_the_transcript_can_be_saved() -> None:
     async def main() -> None:
         async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
             await page.click("#suggestions button")
-            await true(page, "bargein.conversation.lines.some((line) => line.heard.startsWith('It is'))")
+            await true(page, SAID)
             await page.keyboard.press("Escape")
             await true(page, "bargein.conversation.lines.some((line) => line.cut)")
             saved: dict[str, str] = {}
@@ -421,12 +503,12 @@ def test_the_transcript_can_be_saved() -> None:
         assert whole["figures"]["interruptions"] == 1
         assert {"text", "transcript", "flush"} <= {event["type"] for event in whole["events"]}
 
-    anyio.run(main)
+    run(main)
 
 
-@pytest.mark.parametrize("way", ["webrtc", "websocket"])
+@WAYS
 def test_a_page_that_is_closed_ends_its_session(way: str) -> None:
-    """At once, though nobody has hung up. The page was opened with the token that it then gives."""
+    """At once, though nobody has hung up. The page gives the token and the parameters that it was opened with."""
     if way == "webrtc":
         pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
 
@@ -435,26 +517,27 @@ def test_a_page_that_is_closed_ends_its_session(way: str) -> None:
             serve_page(agent, port=0, brains=[choice()], authorize="a+b".__eq__) as server,
             page_of(server) as page,
         ):
-            await page.goto(f"{server.url}?token=a%2Bb")
+            await page.goto(f"{server.url}?token=a%2Bb&customer=42")
             await loaded(page)
             await use(page, way)
             await page.click("#talk")
             await in_call(page)
-            assert len(server.sessions.live) == 1
+            (live,) = server.sessions.live.values()
+            assert dict(live.transport.peer.params) == {"customer": "42", "brain": "weather"}
             await page.goto("about:blank")
-            with anyio.fail_after(4):
+            with anyio.fail_after(10):  # without a goodbye, a WebRTC connection is missed much later
                 while server.sessions.live:  # noqa: ASYNC110  # no event says so
                     await anyio.sleep(0.05)
             assert not server.sessions.failures
 
-    anyio.run(main)
+    run(main)
 
 
 def test_a_call_that_is_given_up_leaves_nothing() -> None:
     """Hung up while it is being opened, a dozen times: no session stays, and the next call is a good one."""
 
     async def main() -> None:
-        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
+        async with serve_page(agent, port=0, limits=SessionLimits(open_seconds=2)) as server, page_of(server) as page:
             for number in range(12):
                 way = ("webrtc", "websocket")[number % 2]
                 await page.evaluate(f"document.getElementById('transport').value = {way!r}")
@@ -467,10 +550,10 @@ def test_a_call_that_is_given_up_leaves_nothing() -> None:
             await in_call(page)
             assert len(server.sessions.live) == 1
 
-    anyio.run(main)
+    run(main)
 
 
-@pytest.mark.parametrize("way", ["webrtc", "websocket"])
+@WAYS
 def test_on_a_page_that_is_not_secure_one_writes_and_hears(way: str) -> None:
     """Over http from another machine, browsers allow neither a microphone nor a sound thread. Typing and listening
     still work."""
@@ -480,7 +563,7 @@ def test_on_a_page_that_is_not_secure_one_writes_and_hears(way: str) -> None:
     async def main() -> None:
         async with (
             serve_page(agent, port=0, host="0.0.0.0", origins=["*"], brains=[choice()]) as server,
-            page_of(server, "--host-resolver-rules=MAP agent.test 127.0.0.1") as page,
+            page_of(server) as page,
         ):
             await page.goto(f"http://agent.test:{server.port}/")
             await loaded(page)
@@ -489,23 +572,22 @@ def test_on_a_page_that_is_not_secure_one_writes_and_hears(way: str) -> None:
             await page.click("#talk")
             await in_call(page)
             assert "over https" in await page.inner_text("#banner")
-            await page.fill("#text", "What is the weather?")
-            await page.press("#text", "Enter")
-            await true(page, "bargein.conversation.lines.some((line) => line.heard.startsWith('It is'))")
+            await ask(page, "What is the weather?")
+            await true(page, SAID)
             await true(page, f"bargein.timeline.levels.agent.some((level) => level > {AUDIBLE})")
             await page.press("#text", "Escape")
             await true(page, "bargein.conversation.lines.some((line) => line.cut)")
             await page.click("#talk")
             await gone(server)
 
-    anyio.run(main)
+    run(main)
 
 
 def test_a_server_that_is_full_says_so() -> None:
     """The page shows the sentence, keeps the conversation, and can be used again."""
 
     async def main() -> None:
-        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server, *DEVICES) as page:
+        async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server, allowed=True) as page:
             await page.evaluate("bargein.conversation.user('', 'What I said before', true)")
             server.sessions.draining = True
             await page.click("#talk")
@@ -518,4 +600,4 @@ def test_a_server_that_is_full_says_so() -> None:
             await in_call(page)
             assert "What I said before" in await page.inner_text("#log")
 
-    anyio.run(main)
+    run(main)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import anyio
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from bargein.services.server import serve_page
+from tests.environment import amount
 
-from .browser import BROWSER, agent, choice, page_of, true
+from .browser import BROWSER, agent, choice, in_call, page_of, run, true
 
 pytestmark = BROWSER
 
@@ -35,7 +38,7 @@ def test_everything_has_a_name() -> None:
                 await page.keyboard.press("Tab")
             assert {"settings-button", "talk", "SUMMARY", "log", "text", "send", "timeline"} <= reached
 
-    anyio.run(main)
+    run(main)
 
 
 CONTRASTS = """(() => {
@@ -83,7 +86,7 @@ def test_what_is_said_is_text_and_can_be_read() -> None:
     async def main() -> None:
         async with (
             serve_page(agent, port=0, brains=[choice()]) as server,
-            page_of(server, reduced_motion="reduce") as page,
+            page_of(server) as page,
         ):
             await page.evaluate(f"(() => {{ {SAID} document.getElementById('banner').hidden = false; }})()")
             for state in ("off", "hearing", "speaking", "lost"):
@@ -102,10 +105,69 @@ def test_what_is_said_is_text_and_can_be_read() -> None:
             busy = "[...document.querySelectorAll('#log li')].map((node) => node.getAttribute('aria-busy') === 'true')"
             assert await page.evaluate(busy) == [True, False, False, False, False, True, False], "not read word by word"
 
-    anyio.run(main)
+    run(main)
 
 
 SIZES = [(1280, 800), (768, 1024), (390, 844), (320, 640), (844, 390)]
+AXE = """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations.map(
+  ({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 90)).join(" | ")}`)"""
+
+
+async def findings(page: Any) -> list[str]:
+    """Return what axe-core finds on the page as it is now."""
+    if not await page.evaluate("'axe' in window"):
+        axe = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
+        await page.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
+    found: list[str] = await page.evaluate(AXE)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "scheme"),
+    amount(
+        [(1280, 800, "dark"), (390, 844, "light")],
+        [(width, height, scheme) for width, height in SIZES for scheme in ("light", "dark")],
+    ),
+)
+def test_axe_finds_nothing(width: int, height: int, scheme: str) -> None:
+    """On a first visit, in the settings, in a call without a microphone, among events and figures, and on the graph."""
+    pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
+
+    async def main() -> None:
+        look = {"width": width, "height": height, "color_scheme": scheme}
+        async with (
+            serve_page(agent, port=0, brains=[choice()], video_fps=1) as server,
+            page_of(server, **look) as page,
+        ):
+            found = {"first visit": await findings(page)}
+            await page.click("#settings-button")
+            found["settings"] = await findings(page)
+            await page.click("#settings-close")
+            await page.click("#talk")
+            await in_call(page)
+            await page.evaluate(f"(() => {{ {SAID} }})()")
+            found["no microphone"] = await findings(page)
+            for view in ("events", "timings"):
+                if await page.is_visible(f"#views [data-view={view}]"):
+                    await page.click(f"#views [data-view={view}]")
+                    found[view] = await findings(page)
+            await page.evaluate("bargein.page.call.on.phase('reconnecting')")
+            found["reconnecting"] = await findings(page)
+            await page.evaluate(
+                "bargein.page.ended({ type: 'end', reason: \"the session failed: KeyError: 'apple'\" })"
+            )
+            found["an error"] = await findings(page)
+            await page.click("#talk")
+            await in_call(page)
+            drawn = await page.context.new_page()
+            await drawn.goto(f"{server.url}graph")
+            await true(drawn, "document.querySelectorAll('article svg').length > 0")
+            found["graph"] = await findings(drawn)
+        assert not {state: each for state, each in found.items() if each}
+
+    run(main)
+
+
 INSIDE = """(id) => {
   const { top, bottom, left, right, width } = document.getElementById(id).getBoundingClientRect();
   return width > 0 && top >= 0 && left >= 0 && bottom <= innerHeight && right <= innerWidth;
@@ -119,7 +181,7 @@ def test_it_fits(width: int, height: int) -> None:
     async def main() -> None:
         async with (
             serve_page(agent, port=0, brains=[choice()]) as server,
-            page_of(server, width=width, height=height, reduced_motion="reduce") as page,
+            page_of(server, width=width, height=height) as page,
         ):
             said = "for (let at = 0; at < 40; at++) bargein.conversation.user(`u${at}`, `The weather, ${at}?`, true)"
             await page.evaluate(said)
@@ -145,7 +207,7 @@ def test_it_fits(width: int, height: int) -> None:
             await page.click("#settings-button")
             assert await page.evaluate("document.getElementById('settings').scrollWidth") <= width
 
-    anyio.run(main)
+    run(main)
 
 
 LATE = """(() => {
@@ -166,7 +228,7 @@ def test_each_answer_has_its_own_figure() -> None:
         async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
             assert await page.evaluate(LATE) == ["Agent after 90 ms", "Agent after 120 ms"]
 
-    anyio.run(main)
+    run(main)
 
 
 def test_the_reader_may_scroll() -> None:
@@ -189,7 +251,7 @@ def test_the_reader_may_scroll() -> None:
             await page.evaluate("for (let at = 0; at < 600; at++) bargein.conversation.mark(`line ${at}`)")
             assert await page.evaluate("document.querySelectorAll('#lines li').length") == 500, "it is bounded"
 
-    anyio.run(main)
+    run(main)
 
 
 ERRORS = """(async () => {
@@ -229,11 +291,11 @@ def test_errors_are_sentences() -> None:
                 "The camera cannot be used: It is broken.",
             ]
 
-    anyio.run(main)
+    run(main)
 
 
 def test_events_are_filtered_and_bounded() -> None:
-    """A thousand events are kept, the newest of those that fit are shown."""
+    """A thousand events are kept, the newest of those that fit are shown. A minus sign excludes."""
 
     async def main() -> None:
         async with serve_page(agent, port=0, brains=[choice()]) as server, page_of(server) as page:
@@ -245,10 +307,10 @@ def test_events_are_filtered_and_bounded() -> None:
             assert await page.evaluate("bargein.events.all.length") == 1000
             await page.fill("#filter", "commit")
             await true(page, "document.querySelectorAll('#event-lines li').length === 1")
-            await page.fill("#filter", "word 149")
+            await page.fill("#filter", "word 149 -1149")
             await true(page, "document.querySelectorAll('#event-lines li').length === 10")
 
-    anyio.run(main)
+    run(main)
 
 
 def test_the_pipelines_are_drawn() -> None:
@@ -277,4 +339,4 @@ def test_the_pipelines_are_drawn() -> None:
             await page.click("#talk")
             await true(drawn, "document.querySelectorAll('article').length === 0")
 
-    anyio.run(main)
+    run(main)

@@ -7,26 +7,48 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import anyio
 import pytest
 
 from bargein.pipeline import Pipeline, Processor, UserText
 from bargein.processors import Spoken
 from bargein.services.cascade import Cascade
-from bargein.services.server import serve_page
+from bargein.services.server import PageServer, serve_page
 from bargein.services.transports import Transport
+from tests.environment import EXTENDED
 
-from .browser import BROWSER, DEVICES, agent, brain, choice, gone, in_call, page_at, page_of, true, use
+from .browser import (
+    BROWSER,
+    SAID,
+    WAYS,
+    WEBRTC,
+    agent,
+    ask,
+    brain,
+    choice,
+    gone,
+    in_call,
+    page_at,
+    page_of,
+    run,
+    true,
+    use,
+)
 
 pytestmark = BROWSER
-WAYS = pytest.mark.parametrize("way", ["webrtc", "websocket"])
 ROOT = Path(__file__).parents[3]
+LONG = pytest.mark.skipif(not EXTENDED, reason="BARGEIN_EXTENDED=1 runs it")
+STATES = """
+  window.states = [];
+  const note = () => states.push(bargein.state);
+  new MutationObserver(note).observe(document.getElementById("status"), { attributes: true });
+"""
+"""Has the page note every state that it shows."""
 BROKEN = "void (window.RTCPeerConnection = class { constructor() { throw new Error('no'); } })"
-SAID = "bargein.conversation.lines.some((line) => line.heard.startsWith('It is'))"
 
 
 def free_port() -> int:
@@ -50,7 +72,7 @@ def server_at(port: int) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-@WAYS
+@WEBRTC
 def test_a_server_that_dies_and_comes_back(way: str) -> None:
     """The page says that it reconnects, keeps the conversation, and goes on in a new session."""
     if way == "webrtc":
@@ -59,13 +81,12 @@ def test_a_server_that_dies_and_comes_back(way: str) -> None:
 
     async def main() -> None:
         with server_at(port) as first:
-            async with page_at(f"http://localhost:{port}/", *DEVICES) as page:
+            async with page_at(f"http://localhost:{port}/", allowed=True) as page:
                 await use(page, way)
                 await page.click("#talk")
                 await in_call(page)
                 await page.keyboard.press("m")  # the microphone of tests beeps
-                await page.fill("#text", "What is the weather?")
-                await page.press("#text", "Enter")
+                await ask(page, "What is the weather?")
                 await true(page, SAID)
                 first.kill()
                 first.wait()
@@ -78,16 +99,15 @@ def test_a_server_that_dies_and_comes_back(way: str) -> None:
                     await true(page, "!['reconnecting', 'lost'].includes(bargein.state)")
                     assert "What is the weather?" in await page.inner_text("#log")
                     assert "does not remember" in await page.inner_text("#log")
-                    await page.fill("#text", "And now?")
-                    await page.press("#text", "Enter")
+                    await ask(page, "And now?")
                     heard = "bargein.conversation.lines.filter((line) => line.heard.startsWith('It is')).length === 2"
                     await true(page, heard)
                     assert took < 5, "at once, also on a busy machine"
 
-    anyio.run(main)
+    run(main)
 
 
-@WAYS
+@WEBRTC
 def test_a_server_that_dies_for_good(way: str) -> None:
     """After 20 seconds the page says what happened and what to do; Talk fails plainly; the words stay throughout."""
     if way == "webrtc":
@@ -96,13 +116,16 @@ def test_a_server_that_dies_for_good(way: str) -> None:
 
     async def main() -> None:
         with server_at(port) as server:
-            async with page_at(f"http://localhost:{port}/", *DEVICES) as page:
+            async with page_at(f"http://localhost:{port}/", allowed=True) as page:
                 await use(page, way)
                 await page.click("#talk")
                 await in_call(page)
                 await page.evaluate("bargein.conversation.user('', 'What I said before', true)")
+                await page.clock.install()
                 server.kill()
                 server.wait()
+                await true(page, "bargein.state === 'reconnecting'")
+                await page.clock.fast_forward(20_000)
                 await true(page, "bargein.state === 'lost'")
                 told = await page.inner_text("#banner")
                 assert "did not come back within 20 seconds" in told
@@ -114,11 +137,30 @@ def test_a_server_that_dies_for_good(way: str) -> None:
                 assert "What I said before" in await page.inner_text("#log")
                 assert await page.inner_text("#talk-label") == "Talk"
 
-    anyio.run(main)
+    run(main)
 
 
-def test_a_socket_that_is_lost() -> None:
-    """The server still runs, so the agent goes on with the conversation, and the page does not say otherwise."""
+async def _lose_socket(page: Any, server: PageServer) -> None:
+    """Close the WebSocket without a goodbye."""
+    await page.evaluate("bargein.page.call.connection.socket.close()")
+
+
+async def _lose_ice(page: Any, server: PageServer) -> None:
+    """Close the server's end of the ICE connection, as aioice does after thirty seconds without an answer."""
+    (live,) = server.sessions.live.values()
+    await live.transport.link._dtls.transport._connection.close()  # type: ignore[attr-defined]
+
+
+async def _doubt_ice(page: Any, server: PageServer) -> None:
+    """Let the page miss the server, which still holds the session."""
+    await page.evaluate("void bargein.page.call.connection.hears.lost()")
+
+
+@pytest.mark.parametrize(("way", "lose"), [("websocket", _lose_socket), ("webrtc", _lose_ice), ("webrtc", _doubt_ice)])
+def test_a_connection_that_is_lost(way: str, lose: Callable[[Any, PageServer], Awaitable[None]]) -> None:
+    """The page says so at once. The agent goes on with the conversation, and new words stand below the old ones."""
+    if way == "webrtc":
+        pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
 
     async def main() -> None:
         agents: list[Cascade] = []
@@ -127,23 +169,60 @@ def test_a_socket_that_is_lost() -> None:
             agents.append(brain())
             return Pipeline(peer.source, agents[-1], Spoken(), peer.sink)
 
-        async with serve_page(remembering, port=0) as server, page_of(server, *DEVICES) as page:
-            await use(page, "websocket")
+        async with serve_page(remembering, port=0) as server, page_of(server, allowed=True) as page:
+            await use(page, way)
             await page.click("#talk")
             await in_call(page)
             await page.keyboard.press("m")  # the microphone of tests beeps
-            await page.fill("#text", "What is the weather?")
-            await page.press("#text", "Enter")
+            await ask(page, "What is the weather?")
             await true(page, SAID)
-            await page.evaluate("bargein.page.call.connection.socket.close()")
-            await true(page, "bargein.page.call?.connection.resumed")
-            await page.wait_for_selector("#talk")
-            assert "does not remember" not in await page.inner_text("#log")
+            (before,) = server.sessions.live
+            await page.evaluate(f"(() => {{ {STATES} }})()")
+            await lose(page, server)
+            await true(page, "bargein.page.call?.connection.resumed && !bargein.page.call.recovering")
+            assert "reconnecting" in await page.evaluate("states")
+            await ask(page, "And tomorrow?")
+            await true(page, "bargein.conversation.lines.filter(({ heard }) => heard.startsWith('It is')).length === 2")
+            shown = await page.inner_text("#log")
+            assert "Reconnected" in shown
+            assert "does not remember" not in shown
+            (after,) = server.sessions.live
+            assert after != before, "it is another session"
+            await page.click("#talk")
+            await gone(server)
+            assert not server.sessions.failures
         first, second = agents
         assert second.history is first.history
-        assert any("weather" in entry.text for entry in second.history if entry.role == "user")
+        assert [entry.text for entry in second.history if entry.role == "user"] == [
+            "What is the weather?",
+            "And tomorrow?",
+        ]
 
-    anyio.run(main)
+    run(main)
+
+
+def test_a_call_that_was_lost_for_good_goes_on_with_talk() -> None:
+    """If the server comes back in time, the next call has the conversation."""
+    pytest.importorskip("aiortc", reason="the extra 'webrtc' is not installed")
+
+    async def main() -> None:
+        async with serve_page(agent, port=0) as server, page_of(server) as page:
+            await page.click("#talk")
+            await in_call(page)
+            await ask(page, "What is the weather?")
+            await true(page, SAID)
+            server.sessions.draining = True  # it refuses everybody
+            await page.clock.install()
+            await page.evaluate("void bargein.page.call.connection.hears.lost()")
+            await true(page, "bargein.state === 'reconnecting'")
+            await page.clock.fast_forward(20_000)
+            await true(page, "bargein.state === 'lost'")
+            server.sessions.draining = False
+            await page.click("#talk")
+            await true(page, "bargein.page.call?.connection?.resumed")
+            assert "The agent remembers" in await page.inner_text("#log")
+
+    run(main)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be stopped here")
@@ -154,7 +233,7 @@ def test_a_server_that_stands_still() -> None:
 
     async def main() -> None:
         with server_at(port) as server:
-            async with page_at(f"http://localhost:{port}/", *DEVICES) as page:
+            async with page_at(f"http://localhost:{port}/", allowed=True) as page:
                 await use(page, "webrtc")
                 await page.click("#talk")
                 await in_call(page)
@@ -166,11 +245,10 @@ def test_a_server_that_stands_still() -> None:
                     server.send_signal(signal.SIGCONT)
                 await true(page, "!['reconnecting', 'lost'].includes(bargein.state)")
                 assert "does not remember" not in await page.inner_text("#log"), "it is the same session"
-                await page.fill("#text", "What is the weather?")
-                await page.press("#text", "Enter")
+                await ask(page, "What is the weather?")
                 await true(page, SAID)
 
-    anyio.run(main)
+    run(main)
 
 
 @WAYS
@@ -193,7 +271,7 @@ def test_an_agent_that_hangs_up(way: str) -> None:
             await page.wait_for_timeout(1000)
             assert not server.sessions.live
 
-    anyio.run(main)
+    run(main)
 
 
 class Fruit(Processor):
@@ -213,8 +291,15 @@ def broken_later(peer: Transport) -> Pipeline:
     return Pipeline(peer.source, Fruit(), brain(), Spoken(), peer.sink)
 
 
-@WAYS
-@pytest.mark.parametrize("build", [broken_at_once, broken_later])
+@pytest.mark.parametrize(
+    ("way", "build"),
+    [
+        ("webrtc", broken_at_once),
+        ("websocket", broken_later),
+        pytest.param("webrtc", broken_later, marks=LONG),
+        pytest.param("websocket", broken_at_once, marks=LONG),
+    ],
+)
 def test_the_developer_sees_what_went_wrong(way: str, build: Callable[[Transport], Pipeline]) -> None:
     """On this machine the page shows the exception that ended the session, and the page can be used again."""
     if way == "webrtc":
@@ -223,14 +308,13 @@ def test_the_developer_sees_what_went_wrong(way: str, build: Callable[[Transport
     async def main() -> None:
         async with serve_page(build, port=0, brains=[choice()]) as server, page_of(server) as page:
             await use(page, way)
-            await page.fill("#text", "What is the weather?")
-            await page.press("#text", "Enter")
+            await ask(page, "What is the weather?")
             await true(page, "document.getElementById('banner').innerText.includes('KeyError')")
             assert "apple" in await page.inner_text("#banner")
             assert await page.inner_text("#talk-label") == "Talk"
             assert "What is the weather?" in await page.inner_text("#log")
 
-    anyio.run(main)
+    run(main)
 
 
 def test_the_way_that_works_is_taken() -> None:
@@ -248,4 +332,4 @@ def test_the_way_that_works_is_taken() -> None:
                 await page.click("#talk")
                 await gone(server)
 
-    anyio.run(main)
+    run(main)

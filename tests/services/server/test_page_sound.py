@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import anyio
 import numpy as np
 import pytest
 
 from bargein.services.server import serve_page
 from bargein.services.server.app import PAGE
 
-from .browser import BROWSER, agent, choice, page_of
+from .browser import BROWSER, agent, choice, page_of, run
 
 pytestmark = BROWSER
 
@@ -79,7 +78,7 @@ def test_the_sound_thread() -> None:
             played: dict[str, list[float]] = await page.evaluate(SOUND_THREAD.replace("SOURCE", source))
             return played
 
-    told = anyio.run(main)
+    told = run(main)
     sound = {name: np.array(values) for name, values in told.items()}
     assert np.allclose(sound["before"][:256], 0.5, atol=0.001)
     assert sound["after"][0] > 0.9, "the old fades while the new begins"

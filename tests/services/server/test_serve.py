@@ -21,6 +21,7 @@ import pytest
 from bargein.pipeline import Audio, Image, Pipeline, Processor, ResponseEnded, Text, UserText, Video
 from bargein.processors import Spoken, Turns
 from bargein.services.cascade import Answer
+from bargein.services.failover import Failover
 from bargein.services.providers.brains import BrainChoice, choices
 from bargein.services.providers.rules import Rules
 from bargein.services.server import PageServer, serve_page
@@ -126,6 +127,26 @@ async def test_a_conversation_and_what_is_counted_of_it() -> None:
         assert "bargein_sessions 1.0" in counted
         assert "bargein_sessions_opened_total 1.0" in counted
         assert (await get(server, "graph.svg", params={"session": "nobody"})).status_code == 404
+
+
+async def test_the_brain_of_a_failover_is_drawn() -> None:
+    """It runs in a session inside, whose pipeline has its own drawing."""
+
+    def failing_over(peer: Transport) -> Pipeline:
+        first, second = (Pipeline(Turns(), Answer(Rules()), name=name) for name in ("first", "second"))
+        return Pipeline(peer.source, Deaf(), Failover(first, second), Spoken(), peer.sink)
+
+    async with serve_page(failing_over, port=0) as server, connect_websocket(ws(server)) as client:
+        await client.send(UserText(text="Hello"))
+        async for frame in client:
+            if isinstance(frame, ResponseEnded):
+                break
+        (live,) = (await get(server, "sessions")).json()
+        assert live["inside"] == "first"
+        whole = (await get(server, "graph.svg", params={"session": live["name"]})).text
+        inside = (await get(server, "graph.svg", params={"session": live["name"], "inside": "1"})).text
+        assert "first/answer" in inside
+        assert "first/answer" not in whole
 
 
 async def test_a_client_may_go_at_any_moment() -> None:

@@ -1,4 +1,4 @@
-"""Whose pages may talk to a server."""
+"""Which pages may talk to a server."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ from bargein.services.sockets.origin import is_address_or_localhost, refuse_host
         ("https://agent.example", "agent.example", ["https://agent.example"], True, ""),  # behind a proxy
     ],
 )
-def test_who_may(origin: str | None, host: str, origins: list[str], local: bool, why: str) -> None:
-    """The server's own pages, those that are named, and programs."""
+def test_allowed_origins(origin: str | None, host: str, origins: list[str], local: bool, why: str) -> None:
+    """The server's own pages, those in `origins`, and programs without an origin."""
     said = refuse_origin(origin, host, origins, local=local)
     assert (why in said) if why else not said
 
 
-def test_names_that_cannot_be_a_strangers() -> None:
-    """Addresses, and those of this machine."""
+def test_addresses_and_localhost() -> None:
+    """A stranger cannot register an address or a name below `localhost`. Any other name may be a stranger's."""
     for host in ("localhost", "LOCALHOST:80", "a.localhost", "127.0.0.1:8080", "[::1]:8080", "192.168.1.7"):
         assert is_address_or_localhost(host), host
     for host in ("evil.example", "localhost.evil.example", "127.0.0.1.nip.io", "[", "evil.example:80"):
         assert not is_address_or_localhost(host), host
 
 
-def test_who_listens_for_this_machine_only() -> None:
-    """By the address it is bound to."""
+def test_loopback_hosts() -> None:
+    """Loopback addresses and `localhost` are only reachable from this machine. Other addresses are not."""
     assert all(map(is_loopback_host, ("127.0.0.1", "127.0.0.2", "localhost", "::1")))
     assert not any(map(is_loopback_host, ("0.0.0.0", "::", "192.168.1.7", "agent.example", "127.agent.example")))
 
 
-def test_the_name_of_this_machine_is_its_own() -> None:
-    """A hostile page cannot have it; other names of a server are in `origins`."""
+def test_host_name_is_trusted() -> None:
+    """A hostile page cannot have this machine's name. Other names of a server are in `origins`."""
     own = socket.gethostname()
     assert refuse_host(f"{own}:8080", []) == ""
     assert refuse_host(f"{own.upper()}.local", []) == ""

@@ -23,7 +23,7 @@ def test_a_pause_restores_the_allowance_and_no_more() -> None:
     assert sum(limit.take(3600.0) == 0.0 for _ in range(100)) == 10
 
 
-def test_events_may_count_more_than_once() -> None:
+def test_weighted_events() -> None:
     """Five that count twice use up what ten would."""
     limit = RateLimiter(10, 10)
     assert [limit.take(0.0, 2) for _ in range(6)] == pytest.approx([0.0] * 5 + [0.2])

@@ -46,8 +46,8 @@ def test_a_websocket_carries_messages(backend: str) -> None:
         ("nonsense", "is not a WebSocket"),
     ],
 )
-def test_where_nobody_answers(backend: str, url: str, says: str) -> None:
-    """The reason, and the address without what may be secret in it."""
+def test_missing_server_is_reported(backend: str, url: str, says: str) -> None:
+    """With the reason, and the address without what may be secret in it."""
 
     async def talk() -> None:
         with pytest.raises(SocketRefusedError, match=says) as refused:
@@ -179,8 +179,8 @@ def test_a_server_that_does_not_answer(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_key_is_written_nowhere(backend: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither in the logs, whatever their level, nor in an error, whatever a server repeats; nor is what was said."""
+def test_keys_and_words_are_not_logged(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither in the logs, whatever their level, nor in an error, whatever a server repeats."""
     endpoint = Endpoint(url="", headers={"Authorization": "Bearer s3cret-key", "X-Who": "me"})
 
     def refuse(connection: Any, request: Any) -> Any:

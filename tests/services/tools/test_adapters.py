@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import deque
+from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import numpy as np
@@ -100,6 +103,13 @@ def test_fields_in_annotated() -> None:
         (np.float64(1.5), 1.5),
         ({"n": np.int64(3), "yes": np.bool_(True)}, {"n": 3, "yes": True}),
         (np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
+        ({(1, 2): 3, None: 4, True: 5, np.int64(6): 7}, {"(1, 2)": 3, "": 4, "True": 5, "6": 7}),
+        (deque([1, 2]), [1, 2]),
+        (range(3), [0, 1, 2]),
+        ({"a": 1}.keys(), ["a"]),
+        (MappingProxyType({"a": 1}), {"a": 1}),
+        (Path("/a"), "/a"),
+        ({"half": "\ud800"}, {"half": "?"}),
     ],
 )
 def test_results(value: Any, expected: Any) -> None:

@@ -182,38 +182,33 @@ def thing() -> object:
     return object()
 
 
-def half() -> list[str]:
-    return ["\ud800"]
-
-
 @pytest.mark.parametrize(
     ("function", "said"),
     [
-        (explode, "explode failed: KeyError: 'x'"),
-        (grouped, "grouped failed: OSError: no route"),
-        (silent, "silent failed: ValueError"),
-        (speechless, "speechless failed: OddError"),
-        (stopping, "stopping failed: RuntimeError: coroutine raised StopIteration"),
-        (endless, "endless ran, but its answer of type list has no JSON form: it contains itself"),
-        (thing, "thing ran, but its answer of type object has no JSON form: "),
-        (half, "half ran, but its answer of type list has no JSON form: "),
+        (explode, "explode did not work"),
+        (grouped, "grouped did not work"),
+        (silent, "silent did not work"),
+        (speechless, "speechless did not work"),
+        (stopping, "stopping did not work"),
+        (endless, "endless ran, but its answer cannot be read"),
+        (thing, "thing ran, but its answer cannot be read"),
     ],
 )
 async def test_what_goes_wrong_is_said_to_the_model(
     function: Callable[[], Any], said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The class and the message; the traceback is for the log."""
+    """That something went wrong. What the exception says is for the log: the model may read its text to the user."""
     result = await answer(function)
     assert result is not None
     assert result.error
-    assert result.output.startswith(said)
+    assert result.output == said
     assert caplog.records[0].exc_info
 
 
 async def test_the_same_in_a_thread() -> None:
     """Exceptions come over."""
     result = await answer(tool(explode, blocking=True))
-    assert result == ToolResult(call_id="c", output="explode failed: KeyError: 'x'", error=True)
+    assert result == ToolResult(call_id="c", output="explode did not work", error=True)
 
 
 async def test_a_tool_may_word_its_own_errors(caplog: pytest.LogCaptureFixture) -> None:
@@ -344,7 +339,7 @@ async def test_a_cancellation_that_nobody_asked_for_is_a_failure() -> None:
         await task
 
     result = await answer(wait)
-    assert result == ToolResult(call_id="c", output="wait failed: what it waited for was cancelled", error=True)
+    assert result == ToolResult(call_id="c", output="wait did not work", error=True)
 
 
 async def test_one_that_somebody_asked_for_passes() -> None:

@@ -407,7 +407,7 @@ def test_a_toolbox_has_each_name_once() -> None:
     assert [schema["name"] for schema in box.schemas] == ["weather", "google"]
     assert Toolbox(box).names == box.names
     assert (repr(box), repr(weather)) == ("<Toolbox weather, google>", "<Tool weather(city, days)>")
-    with pytest.raises(ValueError, match=r"two tools are named 'google'; tool\(name=...\)"):
+    with pytest.raises(ValueError, match=r"two tools are named 'google'; rename one with tool\(name=...\)"):
         Toolbox([google, google])
     with pytest.raises(TypeError, match=r"write Toolbox\(\[...\]\)"):
         Toolbox(weather)  # type: ignore[arg-type]

@@ -12,16 +12,19 @@ import anyio
 from bargein.pipeline import Audio, Frame, Outlet, Pipeline, Processor, ResponseEnded, ResponseStarted, Text, UserText
 from bargein.pipeline.testing import framed, tone
 from bargein.processors import Spoken
+from bargein.services.cascade import Cascade
 from bargein.services.sockets import Socket, SocketClosedError, pipe
 from bargein.services.transports import (
     ConnectionRequest,
     Ending,
+    SessionLimits,
     Sessions,
     Transport,
     WebSocketClient,
     serve_websocket_peer,
 )
 from bargein.services.transports.control import Start
+from tests.services.cascade.parts import Ears, Mind, Voice
 
 SPOKEN_MS = 2_000
 
@@ -60,6 +63,20 @@ class Brain(Processor):
 
 def agent(transport: Transport) -> Pipeline:
     return Pipeline(transport.source, Brain(), Spoken(), transport.sink)
+
+
+class RememberingAgent:
+    """A cascade that greets, and what its models were asked."""
+
+    def __init__(self, *above: Processor, **limits: float) -> None:
+        self.above = above
+        self.minds: list[Mind] = []
+        self.sessions = Sessions(self.build, limits=SessionLimits(**limits))  # type: ignore[arg-type]
+
+    def build(self, peer: Transport) -> Pipeline:
+        self.minds.append(Mind(["Yes."]))
+        brain = Cascade(Ears(), self.minds[-1], Voice(), greeting="Hello!")
+        return Pipeline(peer.source, *self.above, brain, Spoken(), peer.sink)
 
 
 class Served:

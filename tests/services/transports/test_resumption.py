@@ -1,105 +1,162 @@
-"""A peer whose connection was lost goes on with its conversation, once, within a time, and with its token only."""
+"""A peer whose connection was lost goes on with its conversation, within a time, and with its token only."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import anyio
 import pytest
 
-from bargein.pipeline import Pipeline, ResponseEnded, UserText
-from bargein.processors import Spoken
-from bargein.services.cascade import Cascade
+from bargein.pipeline import Audio, Processor, ResponseEnded, UserText
 from bargein.services.history import History
-from bargein.services.transports import SessionLimits, Sessions, Transport, WebSocketClient
+from bargein.services.sockets import Socket
+from bargein.services.transports import RefusedError, WebSocketClient
 from bargein.services.transports._resumption import ResumptionStore
 from bargein.services.transports.control import Start
-from tests.services.cascade.parts import Ears, Mind, Voice
 
-from .kit import connected, served, until
+from .kit import RememberingAgent, connected, rest, served, until
 
 
-class Agent:
-    """The README's agent, and what its models were asked."""
-
-    def __init__(self, **limits: float) -> None:
-        self.minds: list[Mind] = []
-        self.sessions = Sessions(self.build, limits=SessionLimits(**limits))  # type: ignore[arg-type]
-
-    def build(self, peer: Transport) -> Pipeline:
-        self.minds.append(Mind(["Yes."]))
-        brain = Cascade(Ears(), self.minds[-1], Voice(), greeting="Hello!")
-        return Pipeline(peer.source, brain, Spoken(), peer.sink)
-
-    async def ask(self, client: WebSocketClient, text: str) -> None:
-        if not client.ready.resumed:
-            await until(client, ResponseEnded)
-            await anyio.sleep(2)  # the greeting is heard
-        await client.send(UserText(text))
+async def ask(client: WebSocketClient, text: str) -> None:
+    """Type a text after the greeting, and wait until the answer was heard."""
+    if not client.ready.resumed:
         await until(client, ResponseEnded)
-        await anyio.sleep(2)
+        await anyio.sleep(2)  # the greeting is heard
+    await client.send(UserText(text))
+    await until(client, ResponseEnded)
+    await anyio.sleep(2)
 
-    async def lost_call(self, text: str) -> str:
-        """Have a call whose connection is lost, and return its token."""
-        async with served(self.sessions) as each:
-            client = await WebSocketClient.begin(each.socket)
-            await self.ask(client, text)
-            await each.socket.close(1006, "lost")
-            return client.ready.resume
+
+async def lost_call(agent: RememberingAgent, text: str) -> str:
+    """Have a call whose connection is lost, and return its token."""
+    async with served(agent.sessions) as each:
+        client = await WebSocketClient.begin(each.socket)
+        await ask(client, text)
+        await each.socket.close(1006, "lost")
+        return client.ready.resume
 
 
 @pytest.mark.virtual
 async def test_a_conversation_goes_on_after_a_lost_connection() -> None:
-    """The new session knows what was said, and greets nobody; what it adds can be taken up in turn."""
-    agent = Agent()
-    token = await agent.lost_call("My name is Ann.")
+    """The new session knows what was said, and greets nobody; the same token takes up what it adds."""
+    agent = RememberingAgent()
+    token = await lost_call(agent, "My name is Ann.")
     await anyio.sleep(30)
     async with served(agent.sessions) as each:
         client = await WebSocketClient.begin(each.socket, Start(resume=token))
         assert client.ready.resumed
-        assert client.ready.resume not in ("", token)
-        await agent.ask(client, "What is my name?")
+        assert client.ready.resume == token
+        await ask(client, "What is my name?")
         await each.socket.close(1006, "lost")
     said = ["Hello!", "My name is Ann.", "Yes.", "What is my name?"]
     assert [text for _, text in agent.minds[1].said] == said
     async with connected(agent.sessions, Start(resume=client.ready.resume)) as third:
-        await agent.ask(third, "And now?")
+        await ask(third, "And now?")
     assert [text for _, text in agent.minds[2].said] == [*said, "Yes.", "And now?"]
 
 
 @pytest.mark.virtual
 async def test_a_peer_may_come_back_before_it_is_missed() -> None:
     """Its first connection is still open on the server's side; that session ends, and the new one goes on."""
-    agent = Agent()
+    agent = RememberingAgent()
     async with connected(agent.sessions) as first:
-        await agent.ask(first, "My name is Ann.")
+        await ask(first, "My name is Ann.")
         async with connected(agent.sessions, Start(resume=first.ready.resume)) as second:
             assert second.ready.resumed
             assert len(agent.sessions.live) <= 1
-            await agent.ask(second, "What is my name?")
+            await ask(second, "What is my name?")
             assert list(agent.sessions.live) == [second.ready.session]
     assert [text for _, text in agent.minds[1].said] == ["Hello!", "My name is Ann.", "Yes.", "What is my name?"]
 
 
 @pytest.mark.virtual
-@pytest.mark.parametrize("why", ["used", "late", "unknown", "goodbye", "off"])
+@pytest.mark.parametrize("why", ["ended", "late", "unknown", "goodbye", "off"])
 async def test_a_token_that_is_not_good_begins_a_new_conversation(why: str) -> None:
-    """It was used, its time is over, it was never given, the peer had said goodbye, or nothing is kept."""
-    agent = Agent(**({"resume_seconds": 0} if why == "off" else {}))
+    """Its conversation ended later, its time is over, it was never given, the peer said goodbye, or nothing is kept."""
+    agent = RememberingAgent(**({"resume_seconds": 0} if why == "off" else {}))
     if why == "goodbye":
         async with connected(agent.sessions) as client:
-            await agent.ask(client, "My name is Ann.")
+            await ask(client, "My name is Ann.")
         token = client.ready.resume
     else:
-        token = await agent.lost_call("My name is Ann.")
+        token = await lost_call(agent, "My name is Ann.")
     assert bool(token) is (why != "off")
-    if why == "used":
+    if why == "ended":
         async with connected(agent.sessions, Start(resume=token)) as client:
             assert client.ready.resumed
     if why == "late":
         await anyio.sleep(61)
     async with connected(agent.sessions, Start(resume="x" * 22 if why == "unknown" else token)) as client:
         assert not client.ready.resumed
-        await agent.ask(client, "What is my name?")
+        await ask(client, "What is my name?")
     assert [text for _, text in agent.minds[-1].said] == ["Hello!", "What is my name?"]
+
+
+class SlowToLeave(Processor):
+    """Needs a moment to leave, as when it closes a connection."""
+
+    def process(self, frame: Audio) -> Iterator[Audio]:
+        yield frame
+
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(self, *error: object) -> None:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(0.5)
+
+
+@pytest.mark.virtual
+@pytest.mark.parametrize("former", ["lost", "still open"])
+async def test_of_two_connections_with_one_token_the_latest_gets_the_conversation(former: str) -> None:
+    """The other one is refused while it waits, and its session ends if it has begun."""
+    agent = RememberingAgent(SlowToLeave())
+    answers: dict[str, WebSocketClient | RefusedError] = {}
+
+    async def come_back(name: str, socket: Socket, token: str) -> None:
+        try:
+            answers[name] = await WebSocketClient.begin(socket, Start(resume=token))
+        except RefusedError as error:
+            answers[name] = error
+
+    async with served(agent.sessions) as first:
+        client = await WebSocketClient.begin(first.socket)
+        await ask(client, "My name is Ann.")
+        if former == "lost":
+            await first.socket.close(1006, "lost")
+            await anyio.sleep(30)
+        async with served(agent.sessions) as early, served(agent.sessions) as late:
+            async with anyio.create_task_group() as group:
+                group.start_soon(come_back, "early", early.socket, client.ready.resume)
+                await anyio.wait_all_tasks_blocked()  # it has begun, or waits until the former session has ended
+                group.start_soon(come_back, "late", late.socket, client.ready.resume)
+            await anyio.sleep(1)
+            winner, loser = answers["late"], answers["early"]
+            assert isinstance(winner, WebSocketClient)
+            assert winner.ready.resumed
+            assert list(agent.sessions.live) == [winner.ready.session]
+            await ask(winner, "What is my name?")
+            if former == "lost":
+                assert isinstance(loser, WebSocketClient)
+                assert loser.ready.resumed
+                await rest(loser)
+                assert loser.ended
+            else:
+                assert "newer connection" in str(loser)
+    assert [text for _, text in agent.minds[-1].said] == ["Hello!", "My name is Ann.", "Yes.", "What is my name?"]
+    assert not agent.sessions.failures
+
+
+@pytest.mark.virtual
+async def test_a_peer_comes_back_to_a_full_server() -> None:
+    """Its former session has not been missed, and makes room for the new one. Nobody else gets in meanwhile."""
+    agent = RememberingAgent(max_sessions=1)
+    async with connected(agent.sessions) as first:
+        await ask(first, "My name is Ann.")
+        agent.sessions.admit("203.0.113.7", first.ready.resume)
+        with pytest.raises(RefusedError):
+            agent.sessions.admit("203.0.113.7", "x" * 22)
+        async with connected(agent.sessions, Start(resume=first.ready.resume)) as second:
+            assert second.ready.resumed
 
 
 def test_what_is_kept_is_bounded() -> None:
@@ -109,8 +166,9 @@ def test_what_is_kept_is_bounded() -> None:
     assert len(set(tokens)) == 5
     for at, token in enumerate(tokens):
         store.put(token, [History()], float(at))
-    assert [store.has(token, 5.0) for token in tokens] == [False, False, True, True, True]
-    assert [store.has(token, 13.0) for token in tokens] == [False, False, False, False, True]
+    assert len(store) == 3
+    assert [len(store.take(token, 5.0)) for token in tokens[:3]] == [0, 0, 1], "the oldest are dropped"
+    assert not store.take(tokens[3], 13.0), "its time is over"
     assert len(store.take(tokens[4], 13.0)) == 1
     assert not store.take(tokens[4], 13.0)
     assert len(store) == 0

@@ -9,7 +9,11 @@ __all__ = ["describe_latency", "latency_ms"]
 
 
 def latency_ms(graph: Graph) -> float:
-    """Return the longest latency of all paths through the graph, in milliseconds, as its processors declare it."""
+    """Return the longest latency of all paths through the graph, in milliseconds, as its processors declare it.
+
+    Args:
+        graph: The graph. It is checked first.
+    """
     return _longest_path(graph.plan)[0]
 
 

@@ -16,7 +16,7 @@ __all__ = ["svg"]
 
 WIDE, TALL = 300, 54
 """Size of a box, in pixels."""
-GAP_X, GAP_Y = 44, 34
+GAP_X, GAP_Y = 44, 40
 """Distance between boxes, in pixels."""
 MARGIN = 28
 """Distance from the edge of the picture, in pixels."""
@@ -145,13 +145,14 @@ def _box(node: Node, place: tuple[int, int], counted: ProcessorStatistics | None
         rows.append(f'<text class="small" x="{x + 10}" y="{y + 40}">{escape(classes)}</text></g>')
         return "".join(rows)
     lost = counted.overflow_dropped + counted.late_dropped + counted.error_dropped
-    counters = (
-        f"{counted.frames_in} in, {counted.frames_out} out, {counted.waiting} wait, {counted.stale_dropped} stale"
-    )
+    counters = f"{counted.frames_in} in, {counted.frames_out} out"
+    for number, what in ((counted.waiting, "waiting"), (counted.stale_dropped, "stale")):
+        if number:  # a zero says nothing
+            counters += f", {number} {what}"
     rows.append(f'<text class="small" x="{x + 10}" y="{y + 40}">{counters}</text>')
-    hot = ' class="small hot"' if lost else ' class="small"'
-    rows.append(f'<text{hot} x="{x + WIDE - 10}" y="{y + 40}" text-anchor="end">{lost} lost</text></g>')
-    return "".join(rows)
+    if lost:
+        rows.append(f'<text class="small hot" x="{x + WIDE - 10}" y="{y + 40}" text-anchor="end">{lost} lost</text>')
+    return "".join([*rows, "</g>"])
 
 
 def _short(text: str) -> str:

@@ -91,7 +91,11 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def stamped(self, epoch: int) -> Self:
-        """Return the same frame, belonging to `epoch`."""
+        """Return the same frame, belonging to `epoch`.
+
+        Args:
+            epoch: The epoch with which the new frame expires.
+        """
         # Without validation, as the fields were valid already, and without the detour of copy.copy: this is the hot
         # path of every frame that inherits an epoch.
         copy: Self = self.__copy__()  # type: ignore[attr-defined]
@@ -120,6 +124,10 @@ class ItemFrame(Frame, frozen=True, kw_only=True):
 
 def check_text(frame: Frame, *fields: str) -> None:
     """Check that each of `fields` holds a string, and check the epoch. Call it in `__post_init__`.
+
+    Args:
+        frame: The frame that is being built.
+        fields: Names of the fields to check.
 
     Raises:
         FrameError: A field is missing or not a string. The message names the class, the field and the value.

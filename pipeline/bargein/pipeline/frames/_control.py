@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from bargein.pipeline._fields import CheckedFields
+
 from ._base import LIVE, Delivery, Frame, check_text, payload
 
 __all__ = ["End", "Failure", "Hold", "Interrupt", "Played", "Resume"]
@@ -23,6 +25,9 @@ class Played(Frame, frozen=True, kw_only=True):
     """Milliseconds of the item that left the sink, counted from its start."""
     done: bool = False
     """Whether the item will not play any further."""
+    gaps: tuple[tuple[float, float], ...] = ()
+    """Stretches of the item, in milliseconds from its start, that were dropped on the way to the listener. Each one is
+    reported once."""
 
 
 class Hold(Frame, frozen=True, kw_only=True):
@@ -56,7 +61,7 @@ class Interrupt(Frame, frozen=True):
     """Why, for logs and timelines."""
 
 
-class Failure(Frame, frozen=True):
+class Failure(Frame, metaclass=CheckedFields, frozen=True):
     """Something went wrong and the session continues.
 
     Args:

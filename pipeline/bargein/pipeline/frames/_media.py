@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from bargein.pipeline._fields import CheckedFields
 from bargein.pipeline._samples import SECOND, Samples, ns
 from bargein.pipeline.errors import FrameError
 
@@ -125,11 +126,19 @@ class Audio(ReplyFrame, frozen=True, eq=False):
         return self.samples.astype("<i2", copy=False).tobytes()
 
     def with_samples(self, samples: Samples) -> Self:
-        """Return the same frame with other samples."""
+        """Return the same frame with other samples.
+
+        Args:
+            samples: A non-empty `int16` array of shape `(n,)` for mono or `(n, channels)`.
+        """
         return msgspec.structs.replace(self, samples=samples)
 
     def scaled(self, factor: float) -> Self:
-        """Return the frame with every sample multiplied by `factor` and clipped at full scale."""
+        """Return the frame with every sample multiplied by `factor` and clipped at full scale.
+
+        Args:
+            factor: Factor of the amplitude: 0.5 halves it, which is 6 dB less.
+        """
         scaled = np.rint(self.samples * np.float32(factor))
         return self.with_samples(np.clip(scaled, -32768, 32767).astype(np.int16))
 
@@ -220,7 +229,7 @@ class Video(_Picture, frozen=True, eq=False):
         return _show_picture(self)
 
 
-class Image(_Picture, frozen=True, eq=False):
+class Image(_Picture, metaclass=CheckedFields, frozen=True, eq=False):
     """A still picture that is part of the conversation.
 
     Args:

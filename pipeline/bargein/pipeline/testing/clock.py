@@ -7,7 +7,7 @@ import selectors
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 import anyio
 import trio
@@ -19,6 +19,7 @@ from bargein.pipeline._worker import set_guard
 __all__ = ["VirtualLoop", "hold_clock", "run_virtual", "stand_still", "virtual_asyncio", "virtual_trio"]
 
 T = TypeVar("T")
+Args = TypeVarTuple("Args")
 
 HOLD_SECONDS = 2.0
 """How long a held clock waits for the real world, in real seconds, before it jumps after all. Without this bound, a
@@ -44,7 +45,7 @@ def virtual_asyncio() -> tuple[str, dict[str, Any]]:
     return "asyncio", {"loop_factory": VirtualLoop}
 
 
-def run_virtual(function: Callable[..., Awaitable[T]], *args: Any) -> T:
+def run_virtual(function: Callable[[*Args], Awaitable[T]], *args: *Args) -> T:
     """Run an async function in virtual time on trio. The clock starts at zero.
 
     Args:

@@ -118,7 +118,7 @@ async def _check_chunks(make: Callable[[], Processor], frames: Sequence[Frame]) 
     for ms in CHUNKS_MS:
         got = joined(await _through(make, list(framed(samples, rate=rate, ms=ms))))
         assert np.array_equal(got, reference), (
-            f"in frames of {ms:g} ms it gives {len(got)} samples, in frames of 20 ms {len(reference)}"
+            f"in frames of {ms:g} ms it yields {len(got)} samples, in frames of 20 ms {len(reference)}"
             + ("" if len(got) != len(reference) else ", and not the same ones")
         )
 
@@ -151,7 +151,7 @@ async def _check_reset(make: Callable[[], Processor], frames: Sequence[Frame]) -
             await used.send(*_stamped(frames, 1))
             got = (await used.end())[began:]
         assert got == expected, (
-            f"interrupted after {cut} frames, it gives {len(got)} frames of the next reply where a new one gives "
+            f"interrupted after {cut} frames, it yields {len(got)} frames of the next reply where a new one yields "
             f"{len(expected)}, or other ones: take Interrupt and reset there what belongs to a reply"
         )
 

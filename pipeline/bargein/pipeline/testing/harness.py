@@ -114,7 +114,11 @@ class Harness:
     # Input ---------------------------------------------------------------------------------------------------------
 
     async def send(self, *frames: Frame) -> None:
-        """Send frames in order, waiting for room."""
+        """Send frames in order, waiting for room.
+
+        Args:
+            frames: The frames.
+        """
         for frame in frames:
             await self.session.send(frame)
 

@@ -93,18 +93,18 @@ def keyboard(ms: float = 2000.0, *, rate: int = 16_000, dbfs: float = -14.0, see
     return _scaled(typed, dbfs)
 
 
-def hum(ms: float = 2000.0, *, rate: int = 16_000, dbfs: float = -24.0, frequency: float = 50.0) -> Samples:
+def hum(ms: float = 2000.0, *, rate: int = 16_000, dbfs: float = -24.0, frequency_hz: float = 50.0) -> Samples:
     """Return the hum of the mains or a fan: a tone with many overtones.
 
     Args:
         ms: Length in milliseconds. Default 2000.
         rate: Samples a second (Hz). Default 16,000.
         dbfs: Peak in decibels relative to full scale. Default -24.
-        frequency: Frequency of the lowest tone in Hz. Default 50.
+        frequency_hz: Frequency of the lowest tone in Hz. Default 50.
     """
     time = np.arange(round(ms * rate / 1000)) / rate
-    overtones = range(1, min(30, int(rate / 2 / frequency)))
-    return _scaled(sum((np.sin(2 * np.pi * frequency * each * time) / each for each in overtones), 0 * time), dbfs)
+    overtones = range(1, min(30, int(rate / 2 / frequency_hz)))
+    return _scaled(sum((np.sin(2 * np.pi * frequency_hz * each * time) / each for each in overtones), 0 * time), dbfs)
 
 
 def music(ms: float = 4000.0, *, rate: int = 16_000, dbfs: float = -18.0, seed: int = 0) -> Samples:

@@ -13,17 +13,17 @@ from bargein.pipeline.frames import LIVE, Audio
 __all__ = ["framed", "joined", "noise", "silence", "speech_like", "tone"]
 
 
-def tone(frequency: float = 440.0, ms: float = 1000.0, *, rate: int = 16_000, dbfs: float = -12.0) -> Samples:
+def tone(frequency_hz: float = 440.0, ms: float = 1000.0, *, rate: int = 16_000, dbfs: float = -12.0) -> Samples:
     """Return a sine tone: `int16`, shape `(n,)`.
 
     Args:
-        frequency: Frequency in Hz. Default 440.
+        frequency_hz: Frequency in Hz. Default 440.
         ms: Length in milliseconds. Default 1000.
         rate: Samples a second (Hz). Default 16,000.
         dbfs: Level in decibels relative to a full-scale sine. Default -12.
     """
     time = np.arange(_count(ms, rate)) / rate
-    return _as_int16(np.sin(2 * np.pi * frequency * time) * _amplitude(dbfs))
+    return _as_int16(np.sin(2 * np.pi * frequency_hz * time) * _amplitude(dbfs))
 
 
 def silence(ms: float = 1000.0, *, rate: int = 16_000) -> Samples:

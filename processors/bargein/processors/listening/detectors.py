@@ -23,7 +23,11 @@ class Detector(Protocol):
         """Supported sampling rates in Hz."""
 
     def window(self, rate: int) -> int:
-        """Return the number of samples of one window at a sampling rate (Hz)."""
+        """Return the number of samples of one window at a sampling rate (Hz).
+
+        Args:
+            rate: Samples a second (Hz).
+        """
 
     def probability(self, samples: Samples, rate: int) -> float:
         """Return the probability that a window is speech, from 0 to 1.
@@ -95,11 +99,20 @@ class WebRtcVad:
         self.reset()
 
     def window(self, rate: int) -> int:
-        """Return the number of samples in `window_ms` milliseconds."""
+        """Return the number of samples in `window_ms` milliseconds.
+
+        Args:
+            rate: Samples a second (Hz): 8000, 16000, 32000 or 48000.
+        """
         return rate * self.window_ms // 1000
 
     def probability(self, samples: Samples, rate: int) -> float:
-        """Return 1 for speech and 0 for anything else."""
+        """Return 1 for speech and 0 for anything else.
+
+        Args:
+            samples: One window, mono.
+            rate: Samples a second (Hz).
+        """
         says: bool = self._vad.is_speech(samples.astype("<i2", copy=False).tobytes(), rate)
         if not self.above_noise_db:
             return float(says)
@@ -186,11 +199,20 @@ class SileroVad:
         self._load(16_000)
 
     def window(self, rate: int) -> int:
-        """Return the number of samples in 32 ms, the window of the model."""
+        """Return the number of samples in 32 ms, the window of the model.
+
+        Args:
+            rate: Samples a second (Hz): 8000 or 16000.
+        """
         return rate * 32 // 1000
 
     def probability(self, samples: Samples, rate: int) -> float:
-        """Return the model's probability."""
+        """Return the model's probability.
+
+        Args:
+            samples: One window, mono.
+            rate: Samples a second (Hz).
+        """
         if rate != self._rate:
             self._load(rate)
         probability = float(self._model.process((samples / 32768).astype(np.float32).data))

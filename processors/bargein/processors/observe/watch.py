@@ -14,9 +14,9 @@ F = TypeVar("F", bound=Frame)
 
 
 class Watch(Processor, Generic[F]):
-    """Stands above a graph and calls a function with every frame of some classes that comes up, such as `Failure`.
+    """Calls a function with every upstream frame of some classes, such as `Failure`. It stands above a graph.
 
-    It gives nothing. An event that a processor takes goes on to the processors above it anyway, so to give it again
+    It sends nothing. The engine delivers an upstream frame to every processor above that takes it, so sending it again
     would deliver it twice.
 
     Args:

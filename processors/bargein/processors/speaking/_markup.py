@@ -59,6 +59,7 @@ class Markup:
     def feed(self, text: str) -> str:
         """Return what remains of the held-back text and `text`."""
         if self._markup or self._code:
+            # Character by character, so that the result does not depend on how the text was cut into deltas.
             for char in text:
                 self._add(char)
             text = "".join(self._out)
@@ -92,6 +93,7 @@ class Markup:
         self._out: list[str] = []
 
     def _line(self) -> None:
+        # Marks of emphasis never reach beyond a line. So a star that is never closed costs one line at most.
         self._ticks = ""  # marks that opened the current inline code
         self._open = dict.fromkeys("*_~", 0)  # open marks of emphasis
         self._row = False  # inside a table row
@@ -161,6 +163,7 @@ class Markup:
     def _undecided(self, char: str) -> None:
         held, self._held = self._held, ""
         first, grown = held[0], held + char
+        # No link or tag is that long, and the voice waits for the text.
         if len(grown) > MAX_HELD:
             self._give(held)
             self._add(char)
@@ -192,6 +195,7 @@ class Markup:
 
     def _tag(self, tag: str, address: str | None) -> None:
         """Drop a tag. A block tag leaves a line break, an autolink its address."""
+        # Unknown names stay: `List<int>` is text, and so is what a model invents.
         name = re.split(r"[\s/>]", tag.lstrip("</"), maxsplit=1)[0].lower()
         if address:
             for each in address:

@@ -17,7 +17,7 @@ from ._boundaries import KINDS, BoundaryKind, BoundaryLevel, is_one_character, j
 __all__ = ["Splitter"]
 
 MAX_GAP: Final = 1000
-"""Characters beyond `max_chars` that are held back to keep a word whole; what is longer cannot be spoken anyway."""
+"""Characters beyond `max_characters` that are held back to keep a word whole. A longer word cannot be spoken."""
 _WHITE = re.compile(r"\s")
 
 
@@ -28,8 +28,8 @@ class Splitter:
     _end: int
     _weight: int
 
-    def __init__(self, max_chars: int, first_words: int) -> None:
-        self._max = max_chars
+    def __init__(self, max_characters: int, first_words: int) -> None:
+        self._max = max_characters
         self._first = 2 * first_words
         self.begin(opening=True)
 
@@ -48,8 +48,11 @@ class Splitter:
         for char in text:
             kind = KINDS[char]
             if kind >= BoundaryKind.WORD:
+                # The first character of the next word decides about the gap before it.
                 if 0 < self._end < len(self._held) and (cut := self._gap(char)):
                     yield self._take(cut)
+                # Too long for a piece: it is cut at the best gap so far, and what is left is judged again as if it came
+                # now.
                 if len(self._held) >= self._max and (cut := self._excess(char)):
                     rest = self._held[cut:]
                     yield self._take(cut)
@@ -58,10 +61,13 @@ class Splitter:
                     continue
                 if kind is BoundaryKind.DENSE:
                     self._weight += 1
+                # A new word, and not the next letter of one: there is white space since the last.
                 elif not self._end or _WHITE.search(self._held, self._end):
                     self._weight += 2
                 self._held += char
                 self._end = len(self._held)
+            # Beyond the bound, a gap that never ends (a line of dashes) is dropped. It cannot be spoken, and memory is
+            # finite.
             elif len(self._held) < self._max + MAX_GAP:
                 if kind is BoundaryKind.MARK and 0 < self._end == len(self._held):
                     self._end += 1
@@ -92,6 +98,7 @@ class Splitter:
         cut = self._end + at
         if (
             level is BoundaryLevel.LINE
+            # A sentence of one word sounds chopped on its own, except as the first.
             or (level is BoundaryLevel.SENTENCE and (self._opening or self._weight > 2))
             or (level is BoundaryLevel.CLAUSE and self._opening and self._weight >= self._first)
         ):
@@ -106,6 +113,7 @@ class Splitter:
         """Return where to cut text that is too long, or 0 to wait for the next character."""
         if cut := self._clause or self._space:
             return cut
+        # Between two halves of one character there is no place to cut, so this waits for the next.
         if not self._end or (is_one_character(self._held[-1], char) and len(self._held) < self._max + MAX_GAP):
             return 0
         return len(self._held)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import ClassVar
 
@@ -59,6 +60,7 @@ class Alignment:
         self._weights: list[float] = [0.0]  # cumulated speaking time of the text, in letters, for each character
         self._anchors: list[tuple[int, float]] = [(0, 0.0)]  # pairs of (character, milliseconds) known from word times
         self._unspoken: list[tuple[int, int]] = []  # (start, end) characters of pieces that the voice failed to say
+        self._gaps: list[tuple[float, float]] = []  # (start, end) milliseconds of audio that never reached the listener
         self._pending: list[tuple[str, float, float, bool]] = []  # word times whose text has not arrived yet
         self.played_ms = 0.0
         """How much of the audio has been heard, in milliseconds."""
@@ -70,7 +72,12 @@ class Alignment:
     # Input ---------------------------------------------------------------------------------------------------
 
     def add_text(self, text: str, final: bool) -> None:
-        """Append text; `final` when the text is complete."""
+        """Append text; `final` when the text is complete.
+
+        Args:
+            text: The next piece, with its spaces.
+            final: Whether the text is complete with it.
+        """
         for character in text:
             self._weights.append(self._weights[-1] + _weight(character))
         self.text += text
@@ -80,7 +87,11 @@ class Alignment:
             self.add_timing(*timing)
 
     def add_audio(self, frame: Audio) -> None:
-        """Count another frame of the audio."""
+        """Count another frame of the audio.
+
+        Args:
+            frame: The next piece of the item's sound.
+        """
         self._samples[frame.rate] = self._samples.get(frame.rate, 0) + len(frame.samples)
 
     def add_timing(self, text: str, start_ms: float, end_ms: float, spoken: bool = True) -> None:
@@ -88,6 +99,12 @@ class Alignment:
 
         A piece that is not found may belong to text that has not arrived yet, so it is tried again. It may also be
         spelled differently in the text (12, twelve): then it is dropped when a later piece is found.
+
+        Args:
+            text: The piece, as the voice spells it.
+            start_ms: Where its sound begins, in milliseconds of the item's audio.
+            end_ms: Where its sound ends, in milliseconds of the item's audio.
+            spoken: False for a piece that the voice leaves out. Default True.
         """
         piece = text.strip()
         character, ms = self._anchors[-1]
@@ -105,10 +122,20 @@ class Alignment:
         if not spoken:
             self._unspoken.append((character + found[0], end))
 
-    def set_played(self, ms: float, done: bool) -> None:
-        """Note how many milliseconds have been heard; `done` when nothing more will be played."""
+    def set_played(self, ms: float, done: bool, gaps: Iterable[tuple[float, float]] = ()) -> None:
+        """Note how many milliseconds have been heard, and what of them was lost on the way.
+
+        Args:
+            ms: How much of the item was played so far, in milliseconds.
+            done: Whether nothing more of it will be played.
+            gaps: Beginning and end of each part before `ms` that did not reach the listener, in milliseconds.
+        """
         self.played_ms = max(self.played_ms, ms)
         self.started, self._done = True, self._done or done
+        for start, end in gaps:
+            if self._gaps and start <= self._gaps[-1][1] + TOLERANCE_MS:
+                start, end = self._gaps[-1][0], max(end, self._gaps.pop()[1])
+            self._gaps.append((start, end))
         self._audio_over = self._audio_over or (done and not self.is_cut)
         self._min_heard = max(self._min_heard, self._end)
 
@@ -146,11 +173,16 @@ class Alignment:
         return self.audio_ms / weight if self.whole and weight > 20 else self._ms_per_weight
 
     @property
+    def has_gaps(self) -> bool:
+        """Whether a part of the audio never reached the listener."""
+        return bool(self._gaps)
+
+    @property
     def heard_text(self) -> str:
-        """The text up to the last word that has been heard, without pieces that the voice failed to say."""
+        """The text up to the last word that has been heard, without what the voice failed to say or a gap swallowed."""
         end, parts, at = self._end, list[str](), 0
-        for start, stop in self._unspoken:
-            if start < end:
+        for start, stop in sorted((*self._unspoken, *self._swallowed(end))):
+            if at <= start < end:
                 parts.append(self.text[at:start])
                 at = min(stop, end)
                 while at < end and self.text[at].isspace() and (not any(parts) or "".join(parts)[-1].isspace()):
@@ -174,6 +206,15 @@ class Alignment:
             end = unit.end()
         return end
 
+    def _swallowed(self, end: int) -> Iterator[tuple[int, int]]:
+        """Yield start and end of the words, before the character `end`, of which more than half lies in a gap."""
+        gaps = [(self._weight_at(start), self._weight_at(stop)) for start, stop in self._gaps]
+        for unit in _UNIT.finditer(self.text, 0, end) if gaps else ():
+            first, last = self._weights[unit.start()], self._weights[unit.end()]
+            lost = sum(max(0.0, min(stop, last) - max(start, first)) for start, stop in gaps)
+            if 2 * lost > last - first:
+                yield unit.start(), unit.end()
+
     @property
     def audio_ms(self) -> float:
         """Length of the received audio in milliseconds."""
@@ -181,20 +222,22 @@ class Alignment:
 
     def _position(self) -> int:
         """Return the estimated number of characters that have been heard."""
-        played = self.played_ms + TOLERANCE_MS
+        return bisect_right(self._weights, self._weight_at(self.played_ms + TOLERANCE_MS) + 1e-9) - 1
+
+    def _weight_at(self, played: float) -> float:
+        """Return the estimated speaking time, in letters, of what sounds before a time in the audio (milliseconds)."""
         reached = bisect_right(self._anchors, played, key=lambda anchor: anchor[1]) - 1
         if reached < 0:
-            return 0
+            return 0.0
         character, ms = self._anchors[reached]
         if reached + 1 < len(self._anchors):
             until, end = self._anchors[reached + 1]
         else:
             until, end = len(self.text), self._end_ms(character, ms)
         if end <= ms:
-            return character
+            return self._weights[character]
         first, last = self._weights[character], self._weights[until]
-        weight = first + (last - first) * (played - ms) / (end - ms)
-        return min(until, bisect_right(self._weights, weight + 1e-9) - 1)
+        return min(last, first + (last - first) * (played - ms) / (end - ms))
 
     def _end_ms(self, character: int, ms: float) -> float:
         """Return when the known text ends, in milliseconds of the item's audio."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
 import anyio
-import msgspec
 
 from bargein.pipeline import Audio, Hold, Inbox, Interrupt, Outlet, Played, Processor, ResponseEnded, Resume
 from bargein.pipeline.lowlevel import check_not_negative, check_positive
 
+from .delivered_sound import DeliveredSound
 from .playout import EARLY, Playout
 
 __all__ = ["Pacer"]
+
+CHECK_SECONDS = 0.02
+"""How often it looks whether the sink has delivered the last sound of an item."""
+MAX_DELIVERY_SECONDS = 15.0
+"""How long it waits for that: longer than a sink waits for a slow peer. A device may have stopped."""
 
 PacerInput = Audio | ResponseEnded | Interrupt | Hold | Resume
 PacerOutput = Audio | ResponseEnded | Played
@@ -47,8 +51,8 @@ class Pacer(Processor):
         reports: Whether to send `Played`. Use False for a sink that reports what its player confirms.
         behind_ms: Latency of the device below, in milliseconds: audio is heard this long after its release. It must
             be less than `lead_ms`.
-        delivered_ms: Returns how much of an item, by its response id and item id, the sink has delivered, in
-            milliseconds. `Played` never says more. For sinks that drop audio; None for those that do not.
+        delivered: What the sink below has delivered and dropped. `Played` never says more, and the last one of an item
+            waits until no sound of it waits in the sink. For sinks that drop audio; None for those that do not.
 
     Raises:
         ValueError: A duration is out of its range, or `fill` has another value.
@@ -67,7 +71,7 @@ class Pacer(Processor):
         fill: Literal["nothing", "silence"] = "nothing",
         reports: bool = True,
         behind_ms: float = 0.0,
-        delivered_ms: Callable[[str, str], float] | None = None,
+        delivered: DeliveredSound | None = None,
     ) -> None:
         check_positive("Pacer", lead_ms=lead_ms, chunk_ms=chunk_ms, report_ms=report_ms)
         check_not_negative("Pacer", fade_ms=fade_ms)
@@ -81,7 +85,8 @@ class Pacer(Processor):
         self.chunk_ms = chunk_ms
         self.fill = fill
         self.reports = reports
-        self._delivered_ms = delivered_ms
+        self._delivered = delivered
+        self._undelivered: list[tuple[Played, float]] = []  # last reports that wait for the sink, and until when
         self.late_ms = 0.0
         self._playout = Playout(fade_ms=fade_ms, report_ms=report_ms, behind_ms=behind_ms)
 
@@ -89,6 +94,8 @@ class Pacer(Processor):
         """Release until the end, and stay until everything has been heard."""
         playout = self._playout
         while True:
+            # Urgent frames first, also when audio is due: what an interrupt makes stale must not be released before it
+            # is looked at.
             frame = inbox.urgent_nowait()
             if frame is None:
                 playout.forget(inbox.stale)
@@ -103,27 +110,31 @@ class Pacer(Processor):
                 for output in playout.urgent(frame, anyio.current_time()):
                     if isinstance(output, Audio):
                         await out.send(output)
-                    elif self.reports:
-                        await out.send(self._limit(output))
+                    else:
+                        await self._send_report(output, out)
             elif inbox.ended:
                 break
             await self._report(out)
         playout.close()  # the end came when nothing was left to release: wait until the lead has been heard
-        while playout.unfinished:
-            await anyio.sleep(max(0.0, playout.next_end - anyio.current_time()))
+        while playout.unfinished or self._undelivered:
+            await anyio.sleep(self._wait_for_report(anyio.current_time()))
             await self._report(out)
 
     async def _next(self, inbox: Inbox[PacerInput], out: Outlet[PacerOutput]) -> PacerInput | None:
         """Do what is due, or wait until something is due or a frame arrives. Return the frame, if any."""
         playout, now = self._playout, anyio.current_time()
+        # Nobody above is left who could send `Resume`. What is held is played to its end.
         if playout.held and inbox.ending:
             playout.resume(now)
+        # Due when the sound that is below lasts only for the lead: enough for a late task, and little to lose at an
+        # interrupt.
         due = playout.due - self.lead_ms / 1000 if playout.waiting and not playout.held else math.inf
         if due <= now + EARLY:
             await self._release(out, now)
             return None
         silent = math.inf
         if self.fill == "silence" and playout.last is not None and due == math.inf and not inbox.ending:
+            # No further ahead than one piece: silence that was released delays the next word.
             silent = playout.due - min(self.chunk_ms, self.lead_ms) / 1000
             if silent <= now + EARLY:
                 if not playout.held and (frame := inbox.receive_nowait()) is not None:
@@ -131,7 +142,7 @@ class Pacer(Processor):
                 if (silence := playout.silence(now, self.chunk_ms)) is not None:
                     await out.send(silence)
                 return None
-        wait = max(min(due, silent, playout.next_end) - now, 0.0)
+        wait = min(max(min(due, silent) - now, 0.0), self._wait_for_report(now))
         # Leave data in the inbox, so that a hold or an interrupt never waits behind it.
         if playout.waiting or playout.held:
             frame = await inbox.urgent(wait)
@@ -142,7 +153,9 @@ class Pacer(Processor):
             playout.close()
             if playout.unfinished:  # stay until everything has been heard or is interrupted
                 return await inbox.urgent(max(0.0, playout.finishes - now))
+        # Nothing waits to be released, so the next frame of any kind may come out of the inbox.
         with suppress(anyio.EndOfStream):
+            # Without a deadline no cancel scope is needed, which costs more than the frame.
             if wait == math.inf:
                 return await inbox.receive()
             with anyio.move_on_after(wait):
@@ -151,21 +164,32 @@ class Pacer(Processor):
 
     async def _release(self, out: Outlet[PacerOutput], now: float) -> None:
         playout = self._playout
+        # The first piece of a stretch has no due time, so it cannot be late.
         if playout.sent:
             self.late_ms = max(self.late_ms, 1000 * (now - max(playout.began, playout.due - self.lead_ms / 1000)))
         if (piece := playout.release(now, self.chunk_ms)) is not None:
             await out.send(piece)
 
-    async def _report(self, out: Outlet[PacerOutput]) -> None:
-        for played in self._playout.reports(anyio.current_time()):
-            if self.reports:
-                await out.send(self._limit(played))
+    def _wait_for_report(self, now: float) -> float:
+        """Return how many seconds from now a last report of an item may be due."""
+        ends = max(0.0, self._playout.next_end - now)
+        return min(ends, CHECK_SECONDS) if self._undelivered else ends
 
-    def _limit(self, played: Played) -> Played:
-        """Return the report with no more than the sink has delivered."""
-        if self._delivered_ms is None:
-            return played
-        delivered = self._delivered_ms(played.response_id, played.item_id)
-        if delivered >= played.ms - 1:  # sums of rounded durations differ by less than a millisecond
-            return played
-        return msgspec.structs.replace(played, ms=delivered)
+    async def _report(self, out: Outlet[PacerOutput]) -> None:
+        undelivered, self._undelivered = self._undelivered, []
+        for played, until in undelivered:
+            await self._send_report(played, out, until)
+        for played in self._playout.reports(anyio.current_time()):
+            await self._send_report(played, out)
+
+    async def _send_report(self, played: Played, out: Outlet[PacerOutput], until: float | None = None) -> None:
+        """Send a report with no more than the sink has delivered; the last one of an item when it has delivered all."""
+        limited: Played | None = played
+        if self._delivered is not None:
+            now = anyio.current_time()
+            until = now + MAX_DELIVERY_SECONDS if until is None else until
+            limited = self._delivered.limit(played, wait=now < until)
+            if limited is None:
+                self._undelivered.append((played, until))
+        if limited is not None and self.reports:
+            await out.send(limited)

@@ -30,6 +30,7 @@ class _Item:
         self.reported = -math.inf  # milliseconds in the latest report
 
     def heard_ms(self, now: float) -> float:
+        # Rounded to microseconds: times are floats, and 99.99999 ms would look like a report that lacks the end.
         return max(0.0, round(self.ms - 1000 * max(0.0, self.until - now), 3))
 
 
@@ -112,17 +113,32 @@ class Playout:
         return min((item.until for item in self._items.values() if item.closed), default=math.inf)
 
     def add(self, frame: Audio) -> None:
-        """Append audio."""
+        """Append audio.
+
+        Args:
+            frame: The audio, in any format.
+        """
         self._waiting.append(frame)
         self.waiting_ms += frame.ms
 
     def close(self, response: str | None = None) -> None:
-        """Note that no more audio of a response follows; None for all responses."""
+        """Note that no more audio of a response follows; None for all responses.
+
+        Args:
+            response: Id of the response. Default None.
+        """
         self._waiting.append(_Close(response))
+        # Markers never stay in front, so `_following` needs to look at one entry only.
         self._settle()
 
     def forget(self, stale: Callable[[Audio], bool]) -> None:
-        """Drop waiting frames from the front while they are stale."""
+        """Drop waiting frames from the front while they are stale.
+
+        Args:
+            stale: Returns whether a waiting frame is stale.
+        """
+        # From the front only: replies come in the order of their epochs, so the first that is not stale ends the
+        # search.
         while (following := self._following) is not None and stale(following):
             self._waiting.popleft()
             self.waiting_ms -= following.ms
@@ -135,7 +151,12 @@ class Playout:
                 item.closed = item.closed or close.response in (None, item.response)
 
     def release(self, now: float, ms: float) -> Audio | None:
-        """Return the next piece of at most `ms` milliseconds, from one frame; None on hold or if nothing waits."""
+        """Return the next piece of at most `ms` milliseconds, from one frame; None on hold or if nothing waits.
+
+        Args:
+            now: The present time in seconds.
+            ms: Maximum length of the piece, in milliseconds.
+        """
         following = self._following
         if self.held or following is None:
             return None
@@ -144,6 +165,7 @@ class Playout:
         if rest is not None:
             self._waiting.appendleft(rest)
         self.waiting_ms -= piece.ms
+        # Before anything is counted: a gap in the sound moves the time of all that follows.
         self._start_stretch(now)
         self.last = piece
         if self._faded:
@@ -154,12 +176,18 @@ class Playout:
             item = self._items[key] = _Item(piece)
         self.sent += len(piece.samples) / piece.rate
         item.ms += piece.ms
+        # Counted from the start of the stretch in samples. A sum of rounded lengths would drift.
         item.until = self.due
         self._settle()
         return piece
 
     def silence(self, now: float, ms: float) -> Audio | None:
-        """Return silence in the format of the latest frame, counted like audio; None if there was no audio yet."""
+        """Return silence in the format of the latest frame, counted like audio; None if there was no audio yet.
+
+        Args:
+            now: The present time in seconds.
+            ms: Length of the silence, in milliseconds.
+        """
         if self.last is None:
             return None
         self._start_stretch(now)
@@ -168,24 +196,34 @@ class Playout:
         return Audio(samples=np.zeros((count, *self.last.samples.shape[1:]), np.int16), rate=self.last.rate)
 
     def urgent(self, frame: Interrupt | Hold | Resume, now: float) -> Iterator[Audio | Played]:
-        """Handle an urgent frame at once. Yield what has been heard, and the fade that avoids a click."""
+        """Handle an urgent frame at once. Yield what has been heard, and the fade that avoids a click.
+
+        Args:
+            frame: The urgent frame.
+            now: The present time in seconds.
+        """
         if isinstance(frame, Resume):
             self.resume(now)
             return
+        # -1: a hold makes nothing stale.
         number = frame.epoch if isinstance(frame, Interrupt) else -1
         last = self.last
         sounding = last is not None and self.fade_ms > 0 and not self.held and self.due > now + EARLY
+        # Taken before it is dropped: the fade is made of the sound that would have come next.
         following = self._following
         self.forget(lambda waiting: waiting.epoch < number)
+        # Before the clock restarts below, because what was heard is computed from it.
         yield from self.reports(now, exact=True, until=number)
         if isinstance(frame, Interrupt):
             if last is not None and last.epoch >= number:
                 return  # the interrupt does not concern what is playing
             self.held = self._faded = False
+            # Nothing that was released counts as ahead any more, so the next reply starts at once.
             self.began, self.sent = -math.inf, 0.0
         elif self.held:
             return
         else:
+            # What was faded out must fade in again. A second hold before that does not change it.
             self.held, self._faded = True, sounding or self._faded
         if sounding and last is not None:
             fade = _fade_out(following or _continuation(last), self.fade_ms)
@@ -194,14 +232,25 @@ class Playout:
             yield fade
 
     def resume(self, now: float) -> None:
-        """Continue where playback was held."""
+        """Continue where playback was held.
+
+        Args:
+            now: The present time in seconds.
+        """
         if self.held:
             self.held = False
             self._start_stretch(now)
 
     def reports(self, now: float, *, exact: bool = False, until: int = -1) -> Iterator[Played]:
-        """Yield `Played` for items with enough news, or for all with `exact`. Items older than epoch `until` end."""
+        """Yield `Played` for items with enough news, or for all with `exact`. Items older than epoch `until` end.
+
+        Args:
+            now: The present time in seconds.
+            exact: Whether to report every item of which more was heard than was reported. Default False.
+            until: The epoch before which items end. Default -1: none ends by its epoch.
+        """
         for key, item in list(self._items.items()):
+            # An interrupt ends an item even if it never was closed.
             done = item.epoch < until or (item.closed and item.until <= now + EARLY)
             heard = item.heard_ms(now)
             enough = heard >= item.reported + self.report_ms and item.until > now + EARLY
@@ -210,6 +259,19 @@ class Playout:
                 if done:
                     del self._items[key]
                 yield Played(response_id=item.response, item_id=item.item, ms=heard, done=done)
+
+    def gaps(self, start: float, end: float) -> dict[tuple[str, str], tuple[float, float]]:
+        """Return which stretch of each item was released for a time in which nobody heard it.
+
+        Args:
+            start: The time at which nobody heard it any more, of the clock that `now` is of.
+            end: The time from which it was heard again.
+
+        Returns:
+            Start and end in milliseconds of the item, by its response id and item id.
+        """
+        stretches = {key: (item.heard_ms(start), item.heard_ms(end)) for key, item in self._items.items()}
+        return {key: (first, last) for key, (first, last) in stretches.items() if last > first}
 
     def _start_stretch(self, now: float) -> None:
         """Begin a new stretch of sound if everything released has been heard."""
@@ -222,6 +284,7 @@ def _cut(frame: Audio, ms: float) -> tuple[Audio, Audio | None]:
     step = max(1, round(ms * frame.rate / 1000))
     if len(frame.samples) <= step:
         return frame, None
+    # Without the cut, an interrupt would take effect only after the whole frame, and models send up to a second in one.
     rest = Audio(
         samples=frame.samples[step:],
         rate=frame.rate,
@@ -235,6 +298,7 @@ def _cut(frame: Audio, ms: float) -> tuple[Audio, Audio | None]:
 
 def _ramp(piece: Audio, ms: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     count = min(len(piece.samples), max(1, round(ms * piece.rate / 1000)))
+    # A straight line is enough for 5 ms: it is the jump that clicks.
     return np.linspace(0.0, 1.0, count, endpoint=False).reshape(-1, *[1] * (piece.samples.ndim - 1))
 
 
@@ -254,4 +318,5 @@ def _fade_out(piece: Audio, ms: float) -> Audio:
 
 def _continuation(piece: Audio) -> Audio:
     """Return a continuation of a piece for the fade: its last sample, repeated."""
+    # A constant is the one continuation that begins without a jump whatever the sound was.
     return piece.with_samples(np.repeat(piece.samples[-1:], max(1, piece.rate // 20), axis=0))

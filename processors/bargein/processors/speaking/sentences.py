@@ -35,8 +35,8 @@ class Sentences(Processor):
     Args:
         first_words: Minimum number of words after which the first piece may end with a clause. In scripts without
             spaces two characters count as a word.
-        max_chars: Maximum length of a piece in characters. A longer sentence is cut after its last clause, else after
-            its last word, else between two characters.
+        max_characters: Maximum length of a piece in characters. A longer sentence is cut after its last clause, else
+            after its last word, else between two characters.
         skip: What to leave out: `"markup"` (Markdown, HTML and SSML; links keep their text, images their description),
             `"code"` (fenced blocks), `"emoji"`.
 
@@ -48,18 +48,19 @@ class Sentences(Processor):
         self,
         *,
         first_words: int = 4,
-        max_chars: int = 200,
+        max_characters: int = 200,
         skip: Collection[Literal["markup", "code", "emoji"]] = (),
     ) -> None:
-        for name, value in {"first_words": first_words, "max_chars": max_chars}.items():
+        for name, value in {"first_words": first_words, "max_characters": max_characters}.items():
             if type(value) is not int or value < 1:
                 raise ValueError(f"Sentences({name}={value!r}): expected a positive int")
         if isinstance(skip, str) or any(each not in KINDS for each in skip):
             raise ValueError(f"Sentences(skip={skip!r}): expected a collection of 'markup', 'code' and 'emoji'")
         self.first_words = first_words
-        self.max_chars = max_chars
+        self.max_characters = max_characters
         self.skip = frozenset(skip)
-        self._splitter = Splitter(max_chars, first_words)
+        # Markup is removed before the text is split. Marks inside a sentence would otherwise decide where it ends.
+        self._splitter = Splitter(max_characters, first_words)
         self._filters: list[Markup | Emoji] = [Markup(self.skip)] if self.skip & {"markup", "code"} else []
         if "emoji" in self.skip:
             self._filters.append(Emoji())
@@ -75,6 +76,8 @@ class Sentences(Processor):
         item = self._item
         if isinstance(frame, Text):
             if item is not None and _key(item) != _key(frame):
+                # The old item was interrupted, and the interrupt took another way. What is held back of it must not be
+                # spoken.
                 if item.epoch < frame.epoch != LIVE:
                     self._forget()
                 else:
@@ -87,6 +90,7 @@ class Sentences(Processor):
                 self._open = None
         else:
             if item is not None and (isinstance(frame, End) or item.response_id == frame.response_id):
+                # A tool call may stand in the middle of an item, so its text is released without being marked as final.
                 yield from self._close(item, final=not isinstance(frame, ToolCall))
             if isinstance(frame, ResponseEnded):
                 self._begun = None
@@ -97,8 +101,10 @@ class Sentences(Processor):
 
     def _text(self, frame: Text) -> Iterator[Text]:
         if self._item is None:
+            # An answer that continues after a tool call has been heard already, so its first piece need not be short.
             self._splitter.begin(opening=not frame.response_id or self._begun != (frame.response_id, frame.epoch))
         self._item = frame
+        # A piece has the time of the text with which it begins.
         if self._splitter.empty:
             self._pts = frame.pts
         for piece in self._splitter.feed(self._filter(frame.text)):
@@ -140,6 +146,7 @@ class Sentences(Processor):
     def _forget(self) -> None:
         self._item = None
         self._splitter.begin(opening=True)
+        # For its effect: markup that was open does not reach into the next item.
         self._filter(flush=True)
 
 

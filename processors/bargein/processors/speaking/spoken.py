@@ -79,6 +79,7 @@ class Spoken(Processor):
         ResponseStarted | Text | Timing | Audio | ToolCall | ResponseEnded | Heard | AgentActivity | Transcript
     ]:
         """Yield the frame and the reports that it causes."""
+        # Counted before the frame is passed on: a player below may report in the same step.
         if isinstance(frame, Audio | Text | Timing) and (item := self._item(frame)) is not None:
             if isinstance(frame, Audio):
                 item.add_audio(frame)
@@ -86,6 +87,7 @@ class Spoken(Processor):
                 item.add_text(frame.text, frame.final)
             else:
                 item.add_timing(frame.text, frame.start_ms, frame.end_ms, frame.spoken)
+        # Interrupts and the end are delivered to those below by the engine, and reports end here or go on above.
         if not isinstance(frame, Played | ToolResult | Interrupt | End):
             yield frame
         if isinstance(frame, Played):
@@ -107,6 +109,7 @@ class Spoken(Processor):
                 yield from self._report_activity()
             if frame.final:
                 yield from self._settle(frame.response_id, frame.item_id)
+        # Audio, its timings and its text come most often and change nothing about the activity.
         if not isinstance(frame, Audio | Timing | Text | End):
             yield from self._report_activity()
 
@@ -117,8 +120,10 @@ class Spoken(Processor):
             return None
         item = self._items.get(key)
         if item is None:
+            # The oldest goes: a late report about it is of no use any more.
             while len(self._items) >= MAX_ITEMS:
                 self._items.pop(next(iter(self._items)))
+            # Each item begins with the rate of the last one, because the voice is the same.
             item = self._items[key] = Alignment(frame.epoch, self._ms_per_weight)
         return item
 
@@ -129,7 +134,7 @@ class Spoken(Processor):
         if item is None:
             return
         before = item.heard_text if item.started else None
-        item.set_played(frame.ms, frame.done)
+        item.set_played(frame.ms, frame.done, frame.gaps)
         if frame.done:
             yield from self._settle(frame.response_id, frame.item_id)
         elif item.heard_text != before:
@@ -138,6 +143,7 @@ class Spoken(Processor):
     def _settle(self, response: str, name: str) -> Iterator[Heard | Transcript]:
         """Send the last `Heard` of an item once its audio and text are complete, or were cut."""
         item = self._items.get((response, name))
+        # The audio may end before the text or after it. Whichever comes last settles the item.
         if item is not None and item.settled:
             self._ms_per_weight = item.measured_ms_per_weight
             del self._items[response, name]
@@ -163,6 +169,7 @@ class Spoken(Processor):
         for (response, name), item in list(self._items.items()):
             if item.epoch < frame.epoch:
                 item.cut()
+                # The sink never got it, so it will not report it.
                 if not item.started:
                     item.set_played(0, done=True)
                 yield from self._settle(response, name)
@@ -192,6 +199,7 @@ class Spoken(Processor):
             protected=any(response.protected for response in self._responses.values()),
             call_ids=self._calls,
         )
+        # Only changes: `BargeIn` and `Turns` start timers by it.
         if activity != self._reported:
             self._reported = activity
             yield activity

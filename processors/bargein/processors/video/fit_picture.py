@@ -30,7 +30,7 @@ class FitPicture(Processor):
     Args:
         formats: Encoded formats that pass, of `"jpeg"`, `"png"` and `"webp"`. Empty for all three.
         max_bytes: Maximum size of an encoded picture in bytes; None for no limit.
-        max_side: Maximum width and height in pixels of a picture that is encoded here.
+        max_side_pixels: Maximum width and height in pixels of a picture that is encoded here.
         quality: JPEG quality of libjpeg, from 1 to 95.
 
     Raises:
@@ -46,19 +46,19 @@ class FitPicture(Processor):
         formats: Sequence[str] = ("jpeg",),
         *,
         max_bytes: int | None = None,
-        max_side: int = 2048,
+        max_side_pixels: int = 2048,
         quality: int = 80,
     ) -> None:
         if unknown := set(formats) - {"jpeg", "png", "webp"}:
             raise ValueError(f"FitPicture(formats={formats!r}): {sorted(unknown)} are not among jpeg, png and webp")
-        for name, value in {"max_bytes": max_bytes, "max_side": max_side}.items():
+        for name, value in {"max_bytes": max_bytes, "max_side_pixels": max_side_pixels}.items():
             if value is not None and (type(value) is not int or value <= 0):
                 raise ValueError(f"FitPicture({name}={value!r}): expected a positive int")
         if type(quality) is not int or not 1 <= quality <= 95:
             raise ValueError(f"FitPicture(quality={quality!r}): expected an int from 1 (smallest) to 95 (best)")
         self.formats = frozenset(formats) or frozenset({"jpeg", "png", "webp"})
         self.max_bytes = max_bytes
-        self.max_side = max_side
+        self.max_side_pixels = max_side_pixels
         self.quality = quality
         self._pillow = pillow("FitPicture")
         self._decode = DecodePicture()
@@ -82,7 +82,7 @@ class FitPicture(Processor):
             "gray8" if raw.format == "gray8" else "rgb24",
         )
         side = max(picture.size)
-        picture = self._shrink(picture, min(1.0, self.max_side / side))
+        picture = self._shrink(picture, min(1.0, self.max_side_pixels / side))
         while not self._is_small(data := self._to_jpeg(picture)):
             if max(picture.size) <= MIN_SIDE:
                 raise ValueError(f"{frame!r} does not fit into max_bytes={self.max_bytes}, however small it is made")

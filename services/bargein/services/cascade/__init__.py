@@ -1,6 +1,6 @@
 """The cascade: speech-to-text, language model and text-to-speech as one brain, each part replaceable."""
 
-from .answer import Answer
+from ._answer import Answer
 from .cascade import Cascade, CascadeOptions
 from .parts import LanguageModel, Prompt, SpeechToText, TextToSpeech, ToolRequest, UnspeakableError, Word
 from .speak import Speak

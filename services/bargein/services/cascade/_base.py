@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import Generic, Self, TypeVar
 
 from bargein.pipeline import Failure, Processor
 from bargein.services.history import History
@@ -13,12 +13,15 @@ from bargein.services.history import History
 __all__ = ["PartProcessor", "check_part", "enter_part", "failure_from", "highest_number"]
 
 
-class PartProcessor(Processor):
+T = TypeVar("T")
+
+
+class PartProcessor(Processor, Generic[T]):
     """A processor that holds a part. A part that is a context manager is entered and left with the processor."""
 
-    part: Any
+    part: T
 
-    def statistics(self) -> Any:
+    def statistics(self) -> object:
         """Return what the part counts: the result of its `statistics()`, or None if it has no such method."""
         count = getattr(self.part, "statistics", None)
         return None if count is None else count()
@@ -36,13 +39,14 @@ class PartProcessor(Processor):
 
 async def enter_part(part: object, stack: AsyncExitStack) -> None:
     """Enter a part if it is a context manager, asynchronous or not. The stack leaves it."""
+    # The asynchronous way is preferred for a part that offers both: it does not block the event loop.
     if isinstance(part, AbstractAsyncContextManager):
         await stack.enter_async_context(part)
     elif isinstance(part, AbstractContextManager):
         stack.enter_context(part)
 
 
-def check_part(part: Any, kind: type[Any], method: str, argument: str) -> Any:
+def check_part(part: T, kind: type, method: str, argument: str) -> T:
     """Return a part if it has the method that its kind needs.
 
     Args:

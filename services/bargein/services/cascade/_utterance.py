@@ -27,7 +27,7 @@ class Utterance:
         self.waiting = 0
         """Samples that the part has not taken yet."""
         self.cancelled = False
-        """Whether it is ignored."""
+        """Whether `cancel` was called, so that its words are not wanted."""
         self.scope = anyio.CancelScope()
         """Around the part's whole work: the part may hold its own cancel scopes from word to word."""
         self._max_samples = max_samples
@@ -43,6 +43,7 @@ class Utterance:
 
     def add(self, samples: Samples) -> bool:
         """Add sound. Returns whether there was room."""
+        # No waiting for room: the source of the sound is live, and `max_samples` bounds the memory.
         if self._count >= self._max_samples:
             return False
         self._count += len(samples)
@@ -58,12 +59,13 @@ class Utterance:
         self._wake()
 
     def cancel(self) -> None:
-        """Ignore it."""
+        """Ignore the utterance from now on: neither its sound nor its words are wanted."""
         self.cancelled = True
         self.scope.cancel()
 
     def restart_deadline(self) -> None:
         """Allow the part `finish_seconds` for the next words, if the sound is complete."""
+        # Only then: while the user speaks, a recogniser may be silent for as long as it likes.
         if self.over:
             self.scope.deadline = anyio.current_time() + self._finish_seconds
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Literal, Self, TypedDict, Unpack
+from collections.abc import Iterable
+from typing import Literal, Self, TypedDict, Unpack
 
 from bargein.pipeline import Pipeline, Processor
 from bargein.pipeline.lowlevel import check_options
 from bargein.processors import BargeIn, Resample, Sentences, Turns, Vad
-from bargein.services.brain import Greeting
+from bargein.services.brain import DEAD_AIR_SECONDS, WAIT_REPLY, Greeting
 from bargein.services.history import History
-from bargein.services.tools import Tool, Toolbox
+from bargein.services.tools import Toolbox, ToolLike
 
+from ._answer import ERROR_REPLY, NO_SPEECH_REPLY, Answer
 from ._base import check_part
-from .answer import ERROR_REPLY, NO_SPEECH_REPLY, WAIT_REPLY, Answer
 from .parts import LanguageModel, SpeechToText, TextToSpeech
 from .speak import UNSPEAKABLE_REPLY, Speak
 from .transcribe import Transcribe
@@ -39,6 +39,7 @@ class CascadeOptions(TypedDict, total=False):
     error_reply: str
     no_speech_reply: str
     unspeakable_reply: str
+    dead_air_seconds: float
     wait_reply: str
     fps: float
     name: str
@@ -73,7 +74,9 @@ class Cascade(Pipeline):
         error_reply: Text that is spoken if the model fails.
         no_speech_reply: Text that is spoken if the user could not be understood.
         unspeakable_reply: Text that is spoken in place of something that the voice cannot say.
-        wait_reply: Text that is spoken if the model has no words after four seconds. Empty: nothing.
+        dead_air_seconds: Maximum silence while the user waits for an answer, in seconds. Before it is over,
+            `wait_reply` is spoken, or an answer that was cut short is continued. Infinite: no limit.
+        wait_reply: Text that is spoken while the model or a tool keeps the user waiting. Empty: nothing.
         greeting: The agent's first words: the words, `Say("...", protected=True)` for words that nothing interrupts,
             or `Respond(instructions=...)` to let the model choose them. It is left out if the history is not empty.
         fps: Maximum number of pictures a second that the model sees of a `Video`.
@@ -91,7 +94,7 @@ class Cascade(Pipeline):
         tts: TextToSpeech,
         *,
         instructions: str = "",
-        tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox = (),
+        tools: Iterable[ToolLike] | Toolbox = (),
         history: History | None = None,
         vad: Vad | None = None,
         barge_in: BargeIn | bool | None = True,
@@ -101,6 +104,7 @@ class Cascade(Pipeline):
         error_reply: str = ERROR_REPLY,
         no_speech_reply: str = NO_SPEECH_REPLY,
         unspeakable_reply: str = UNSPEAKABLE_REPLY,
+        dead_air_seconds: float = DEAD_AIR_SECONDS,
         wait_reply: str = WAIT_REPLY,
         greeting: Greeting | None = None,
         fps: float = 1.0,
@@ -115,12 +119,13 @@ class Cascade(Pipeline):
             meanwhile=meanwhile,
             error_reply=error_reply,
             no_speech_reply=no_speech_reply,
+            dead_air_seconds=dead_air_seconds,
             wait_reply=wait_reply,
             greeting=greeting,
             fps=fps,
         )
         """The processor that answers."""
-        self._options: CascadeOptions = {
+        self._options: CascadeOptions = {  # kept for `fresh`, which makes the same cascade again
             "vad": vad,
             "barge_in": barge_in,
             "turns": turns,
@@ -129,16 +134,14 @@ class Cascade(Pipeline):
             "error_reply": error_reply,
             "no_speech_reply": no_speech_reply,
             "unspeakable_reply": unspeakable_reply,
+            "dead_air_seconds": dead_air_seconds,
             "wait_reply": wait_reply,
             "greeting": greeting,
             "fps": fps,
             "name": name,
         }
         super().__init__(
-            Resample(stt.rate, channels=1),
-            Vad(speech_only=True) if vad is None else vad,
-            *_recogniser(Transcribe(stt, no_speech_reply=no_speech_reply), barge_in),
-            Turns(silence_ms=SILENCE_MS) if turns is None else turns,
+            *_listening(vad, Transcribe(stt, no_speech_reply=no_speech_reply), barge_in, turns),
             self.answer,
             Sentences(skip=("markup", "code", "emoji")) if sentences is None else sentences,
             Speak(tts, unspeakable_reply=unspeakable_reply),
@@ -153,7 +156,7 @@ class Cascade(Pipeline):
         stt: SpeechToText | None = None,
         llm: LanguageModel | None = None,
         tts: TextToSpeech | None = None,
-        tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox | None = None,
+        tools: Iterable[ToolLike] | Toolbox | None = None,
         **options: Unpack[CascadeOptions],
     ) -> Self:
         """Return a brain that needs neither a key nor a network.
@@ -211,11 +214,19 @@ class Cascade(Pipeline):
         return self.answer.ready
 
 
-def _recogniser(transcribe: Transcribe, barge_in: BargeIn | bool | None) -> list[Processor]:
-    """Return the recogniser, and what decides by its words when the user interrupts."""
-    if barge_in is True:
-        return [transcribe, BargeIn(min_words=1)]
-    return [transcribe, barge_in] if isinstance(barge_in, BargeIn) else [transcribe]
+def _listening(
+    vad: Vad | None, transcribe: Transcribe, barge_in: BargeIn | bool | None, turns: Turns | None
+) -> list[Processor]:
+    """Return what hears the user, and what decides by the words when the user interrupts and has finished."""
+    # The decision about an interrupt stands below the recogniser, because it decides by words.
+    decides = BargeIn(min_words=1) if barge_in is True else barge_in
+    return [
+        Resample(transcribe.part.rate, channels=1),
+        Vad(speech_only=True) if vad is None else vad,
+        transcribe,
+        *([decides] if isinstance(decides, BargeIn) else []),
+        Turns(silence_ms=SILENCE_MS) if turns is None else turns,
+    ]
 
 
 def _checked(

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bargein.pipeline import BargeinError, Usage
-from bargein.pipeline.lowlevel import Samples
+from bargein.pipeline.lowlevel import CheckedFields, Samples
 from bargein.services.history import Entry
 
 __all__ = ["LanguageModel", "Prompt", "SpeechToText", "TextToSpeech", "ToolRequest", "UnspeakableError", "Word"]
@@ -46,7 +46,7 @@ class SpeechToText:
         raise NotImplementedError
 
 
-class ToolRequest(msgspec.Struct, frozen=True, kw_only=True):
+class ToolRequest(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """A tool call that a language model asks for."""
 
     name: str
@@ -97,7 +97,7 @@ class LanguageModel:
         raise NotImplementedError
 
 
-class Word(msgspec.Struct, frozen=True, kw_only=True):
+class Word(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """When a piece of a text sounds, counted from the beginning of that text's sound."""
 
     text: str

@@ -23,7 +23,7 @@ UNSPEAKABLE_REPLY = "Sorry, I cannot say that."
 Given = Text | ResponseEnded | Audio | Timing | Heard | Failure
 
 
-class Speak(PartProcessor):
+class Speak(PartProcessor[TextToSpeech]):
     """Sends each piece of a reply's text on, followed by its sound.
 
     Put it below `Sentences` and above `Spoken`. It also sends a `Timing` for each word, or one for the whole piece if
@@ -63,9 +63,11 @@ class Speak(PartProcessor):
 
     async def process(self, frame: Text | ResponseEnded | Interrupt, out: Outlet[Given]) -> None:
         """Speak one piece."""
+        # The engine cancels the voice. Here only the count of samples starts again.
         if isinstance(frame, Interrupt):
             self._begin_item("", "")
             return
+        # The text before its sound, so that `Spoken` can place the sound in it.
         await out.send(frame)
         if isinstance(frame, Text):
             if self._key != (frame.response_id, frame.item_id):
@@ -78,6 +80,7 @@ class Speak(PartProcessor):
         """Report that nothing of the item was heard, and say something else."""
         response_id, item_id = self._key
         await out.send(Heard(response_id=response_id, item_id=item_id, text="", remaining=self._unspoken, done=True))
+        # Another item: the sound of these words must not count as sound of the words that were not said.
         self._begin_item(response_id, f"{item_id}-unsaid")
         instead = msgspec.structs.replace(frame, text=self.unspeakable_reply, item_id=f"{item_id}-unsaid")
         await out.send(instead)
@@ -125,7 +128,7 @@ class Speak(PartProcessor):
         start_ms = 1000 * start / rate
         # One scope around the whole sound: the part may hold its own cancel scopes from piece to piece.
         with anyio.CancelScope() as patience:
-            async with aclosing(self.part.speak(frame.text)) as sound:
+            async with aclosing(self.part.speak(frame.text)) as sound:  # type: ignore[type-var]  # a generator
                 patience.deadline = anyio.current_time() + self.silent_seconds
                 async for piece in sound:
                     patience.deadline = math.inf
@@ -147,6 +150,7 @@ class Speak(PartProcessor):
         for word in words[timed:]:
             await out.send(_timing(frame, word, start_ms))
         end_ms = 1000 * self._samples / rate
+        # The pace of this voice, for the estimate of what was said if it fails in a later piece.
         if self._samples > start:
             self._ms_per_character = (end_ms - start_ms) / len(frame.text)
         if not words and self._samples > start:
@@ -179,9 +183,12 @@ def _count_spoken(text: str, words: list[Word], ms: float, ms_per_character: flo
         end = 0
         for word in words:
             at = text.find(word.text, end)
-            if word.end_ms > ms or at < 0:
+            if word.end_ms > ms:
                 break
-            end = at + len(word.text)
+            if at >= 0:  # a voice may spell a word in its own way
+                end = at + len(word.text)
+        while end < len(text) and not (text[end].isspace() or text[end].isalnum()):
+            end += 1  # the punctuation behind the word
         return end
     count = int(ms / ms_per_character)
     return len(text) if count >= len(text) else text.rfind(" ", 0, count + 1) + 1

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack, aclosing
 
 from bargein.services.history import Entry, Summarise
 
+from ._answer.thoughts import strip_thoughts
 from ._base import check_part, enter_part
-from ._thoughts import strip_thoughts
 from .parts import LanguageModel, Prompt
 
 __all__ = ["summarise_with"]

@@ -43,7 +43,7 @@ class TranscriptionStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """What the part counts itself; None if it counts nothing."""
 
 
-class Transcribe(PartProcessor):
+class Transcribe(PartProcessor[SpeechToText]):
     """Turns the user's speech into text: a `Transcript` each time that the words change, and a final one at the end.
 
     Put it below a `Vad(speech_only=True)`: its `SpeechStarted` and `SpeechStopped` bound the utterances. The user's
@@ -112,6 +112,7 @@ class Transcribe(PartProcessor):
                         self._on_audio(frame)
                     continue
                 if isinstance(frame, Commit) and self._external_turns:
+                    # Before the commit is passed on: those below must know of the speech that it ends.
                     await self._commit(group, out)
                 await out.send(frame)
                 if isinstance(frame, SpeechStarted):
@@ -128,6 +129,7 @@ class Transcribe(PartProcessor):
     def _on_audio(self, frame: Audio) -> None:
         samples = self._samples(frame)
         if self._utterance is not None:
+            # The end is left out and not the beginning, which says what an utterance is about.
             self._left_out += 0 if self._utterance.add(samples) else len(samples)
         elif self._external_turns:
             self._recent.append(frame)
@@ -145,6 +147,7 @@ class Transcribe(PartProcessor):
                 utterance.add(self._samples(frame))
         self._forget_recent()
         self._heard_speech = True
+        # A task for each utterance, because the last words of one may come after the next has begun.
         group.start_soon(self._transcribe, utterance, out)
 
     def _end(self) -> None:
@@ -193,9 +196,12 @@ class Transcribe(PartProcessor):
         try:
             with utterance.scope:
                 if not utterance.empty:
-                    async with aclosing(self.part.transcribe(utterance)) as texts:
+                    async with aclosing(self.part.transcribe(utterance)) as texts:  # type: ignore[type-var]
                         async for text in texts:
+                            # As in `Generation`: the wait for room below does not count.
                             utterance.scope.deadline = math.inf
+                            # Some recognisers repeat a partial text. Every `Transcript` wakes those who decide by
+                            # words.
                             if text != words:
                                 words = text
                                 await out.send(Transcript(text=words, item_id=item_id, language=language))
@@ -209,6 +215,7 @@ class Transcribe(PartProcessor):
                 await out.send(Say(text=self.no_speech_reply))
         finally:
             self._working.remove(utterance)
+        # Discarded sound has no words, but its item must have a final transcript: others wait for it.
         if utterance.cancelled:
             words = ""
         await out.send(Transcript(text=words, item_id=item_id, final=True, language=language))

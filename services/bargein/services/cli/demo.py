@@ -11,6 +11,7 @@ import anyio
 import typer
 
 from bargein.services.providers.brains import choice, choices
+from bargein.services.providers.offline import preload_offline
 
 from ._console import console, errors, run_async, show_log
 from .agents import AgentFile, FolderWatch, load_when_ready, make_agent, reload_agent
@@ -90,7 +91,11 @@ async def _serve_built_in(brain: str, browse: bool, options: PageOptions) -> Non
     server_module = importlib.import_module("bargein.services.server")
     async with server_module.serve_page(make_agent(brain), **options) as server:
         _print_addresses(server, options, f"Brain:           {chosen.title}", browse)
-        await server.wait()
+        async with anyio.create_task_group() as group:
+            if chosen.name == "offline":
+                group.start_soon(preload_offline)
+            await server.wait()
+            group.cancel_scope.cancel()
         console.print("Finishing ...", style="dim")
 
 

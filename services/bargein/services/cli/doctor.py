@@ -18,8 +18,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 import typer
 from rich.markup import escape
-from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from bargein.services.providers.brains import choices
 from bargein.services.providers.catalog import table as capabilities
@@ -32,9 +32,30 @@ __all__ = ["Finding", "doctor", "examine"]
 DEMO_PORT = 8080
 """The port at which `bargein demo` listens by default."""
 PROGRAMS = {
-    "flite": ("a better voice for the offline brain", "apt install flite"),
-    "dot": ("drawings by Graphviz", "apt install graphviz"),
+    "flite": ("a better voice for the offline brain", "flite"),
+    "dot": ("drawings by Graphviz", "graphviz"),
 }
+"""What each program is for, and the package that has it. The package's name is the same in Debian and in Homebrew."""
+PURPOSES = {
+    "audio": "other rates and formats of sound than 16-bit WAV of the brain's rate",
+    "cli": "this command",
+    "espeak": "the voice of the offline brain",
+    "faster-whisper": "speech recognition with Whisper models of your own",
+    "http": "speech and language models over HTTP",
+    "local": "the microphone and the loudspeaker of this machine",
+    "nova": "Amazon Nova Sonic",
+    "piper": "neural voices without a network",
+    "pocketsphinx": "the ears of the offline brain",
+    "server": "the page",
+    "silero": "a speech detector for noisy rooms",
+    "uvloop": "a faster event loop",
+    "vad": "speech detection",
+    "video": "pictures and cameras",
+    "webrtc": "calls from browsers over WebRTC",
+    "websockets": "realtime models, and calls over WebSocket",
+    "whisper": "better ears for the offline brain; 120 MB",
+}
+"""What each extra is for."""
 MODULES = {
     "espeakng-loader": "espeakng_loader",
     "faster-whisper": "faster_whisper",
@@ -117,7 +138,7 @@ def doctor(
         console.print(f"\n{len(bad)} to mend: {'; '.join(remedies)}", markup=False, highlight=False)
         raise typer.Exit(1)
     idle = [each.name for each in findings if each.part == "Commands" and each.state != "good"]
-    verdict = f"These commands cannot run: {', '.join(idle)}." if idle else "All is well."
+    verdict = f"All but {', '.join(idle)} can run." if idle else "All is well."
     console.print(f"\n{verdict} `bargein demo` opens a page to talk to.", markup=False, highlight=False)
 
 
@@ -141,9 +162,17 @@ def _answer(findings: list[Finding], purposes: list[str]) -> None:
 def _print_finding(finding: Finding) -> None:
     """Print a finding in one line, and its remedy in another, so that both can be read at 80 columns."""
     text = f"{SIGNS[finding.state]} {finding.name}: {escape(finding.found)}"
-    console.print(Padding(text, (0, 0, 0, 2), expand=False), highlight=False)
+    _print_indented(text, 2, 4)
     if finding.remedy:
-        console.print(Padding(escape(f"→ {finding.remedy}"), (0, 0, 0, 6), expand=False), highlight=False)
+        _print_indented(escape(f"→ {finding.remedy}"), 6, 8)
+
+
+def _print_indented(text: str, first: int, others: int) -> None:
+    """Print a text, its lines indented by these numbers of columns, the first line by its own."""
+    lines = Text.from_markup(text).wrap(console, console.width - others)
+    for place, line in enumerate(lines):
+        line.rstrip()
+        console.print(" " * (others if place else first), line, sep="", highlight=False)
 
 
 def _table(heading: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
@@ -165,7 +194,7 @@ def examine(environ: Mapping[str, str], port: int = DEMO_PORT) -> Iterator[Findi
     yield from _examine_core()
     yield from _examine_extras()
     yield from _examine_programs()
-    yield _examine_licences()
+    yield from _examine_licences()
     yield from _examine_brains(environ)
     sound = _examine_sound_device()
     yield sound
@@ -197,37 +226,38 @@ def _examine_core() -> Iterator[Finding]:
 def _examine_extras() -> Iterator[Finding]:
     for extra, names in sorted(_extras().items()):
         missing = [name for name in names if _version(name) is None]
-        found = ", ".join(f"{name} {_version(name)}" for name in names if name not in missing)
+        purpose = f"for {PURPOSES[extra]}"
         yield Finding(
             part="Extras",
             name=extra,
             state="missing" if missing else "good",
-            found=found or "not installed",
+            found=f"{', '.join(missing)} not installed; {purpose}"
+            if missing
+            else ", ".join(f"{name} {_version(name)}" for name in names),
             remedy=f"pip install 'bargein[{extra}]'" if missing else "",
         )
 
 
 def _examine_programs() -> Iterator[Finding]:
-    for name, (purpose, remedy) in PROGRAMS.items():
+    for name, (purpose, package) in PROGRAMS.items():
         path = shutil.which(name)
         yield Finding(
             part="Programs",
             name=name,
             state="good" if path else "missing",
-            found=path or f"not installed; it gives {purpose}",
-            remedy="" if path else remedy,
+            found=path or f"not installed; for {purpose}",
+            remedy="" if path else f"apt install {package} (Debian and Ubuntu), or brew install {package} (macOS)",
         )
 
 
-def _examine_licences() -> Finding:
+def _examine_licences() -> Iterator[Finding]:
     """Name the libraries whose licence matters if they are distributed. It is information, and nothing to mend."""
-    notes = [f"{each.name}: {each.note}" for each in licences() if each.note]
-    return Finding(
-        part="Licences",
-        name="licences",
-        state="good",
-        found=f"{'; '.join(notes) or 'all are permissive'} (all of them: bargein doctor --licences)",
-    )
+    for each in licences():
+        if each.note:
+            yield Finding(
+                part="Licences", name=each.name, state="good", found=f"{each.note}; matters only if you distribute it"
+            )
+    yield Finding(part="Licences", name="others", state="good", found="bargein doctor --licences lists them all")
 
 
 def _examine_brains(environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -242,11 +272,14 @@ def _examine_brains(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _examine_sound_device() -> Finding:
-    remedy = "pip install 'bargein[local]', and on Linux apt install libportaudio2"
     try:
         sounddevice: Any = importlib.import_module("sounddevice")
         devices = list(sounddevice.query_devices())
-    except (ImportError, OSError) as error:
+    except ImportError:
+        remedy = "pip install 'bargein[local]'"
+        return Finding(part="Machine", name="sound", state="missing", found="sounddevice not installed", remedy=remedy)
+    except OSError as error:  # on macOS and Windows the library comes with sounddevice
+        remedy = "apt install libportaudio2 (Debian and Ubuntu)"
         return Finding(part="Machine", name="sound", state="missing", found=str(error), remedy=remedy)
     inputs = sum(1 for each in devices if each["max_input_channels"])
     outputs = sum(1 for each in devices if each["max_output_channels"])
@@ -280,7 +313,7 @@ def _examine_port(port: int) -> Finding:
 
 
 def _is_bargein(port: int) -> bool:
-    """Return whether a page of ours is served at a port of this machine."""
+    """Return whether Bargein's page is served at a port of this machine."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
     try:
         connection.request("GET", "/choices")

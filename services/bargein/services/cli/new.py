@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +42,8 @@ def new(
     written = ", ".join(FILES)
     console.print(f"Written in {folder}: {written}. Next:\n", markup=False, highlight=False, soft_wrap=True)
     directory = f'"{folder}"' if " " in str(folder) else str(folder)
-    for command in (f"cd {directory}", "bargein demo agent.py --reload", "python -m pytest"):
+    pytest = [] if find_spec("pytest") else ["pip install pytest"]
+    for command in (f"cd {directory}", "bargein demo agent.py --reload", *pytest, "python -m pytest"):
         console.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)
 
 

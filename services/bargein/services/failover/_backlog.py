@@ -1,4 +1,4 @@
-"""What the user said and sent that no brain has dealt with yet."""
+"""`Backlog`: user input that has been neither transcribed nor answered yet."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from bargein.services.frames import ClearAudio
 __all__ = ["Backlog"]
 
 TAIL_MS = 1000.0
-"""How much sound is kept at any time, because speech is noticed late."""
+"""How much sound is kept at any time, in milliseconds, because speech is noticed late."""
 PREROLL_NS = 300_000_000
-"""How much sound before the start of speech belongs to it."""
+"""How much sound before the start of speech belongs to it, in nanoseconds."""
 MAX_OTHER_FRAMES = 64
 """How many frames other than sound are kept."""
 ABOUT_SOUND = (SpeechStarted, SpeechContinued, SpeechStopped, Commit, Turn, ClearAudio)
@@ -34,7 +34,7 @@ class Backlog:
         self.count = 0
         """The number of the newest frame."""
         self.dropped_ms = 0.0
-        """Sound that was dropped although the next brain would have needed it."""
+        """How much sound was dropped although the next brain would have needed it, in milliseconds."""
         self._max_ms = max_seconds * 1000
         self._ms = 0.0
         self._sound: deque[tuple[int, Audio]] = deque()
@@ -74,6 +74,7 @@ class Backlog:
             self._sound.append((self.count, frame))
             self._ms += frame.ms
             self._trim()
+        # Old pictures of a video say nothing. The next one comes soon.
         elif not isinstance(frame, Video):
             self._others.append((self.count, frame))
 
@@ -133,6 +134,8 @@ class Backlog:
         self._others.clear()
         self._others.extend(others)
         needed += others
+        # Sound and other frames are kept apart, because they have different bounds. Their numbers bring them into one
+        # order again.
         needed.sort(key=lambda each: each[0])
         self._speech.clear()  # the next brain detects speech itself
         self._stopped.clear()

@@ -1,4 +1,4 @@
-"""One run of one brain: a session inside the session, whose failure is its own."""
+"""One run of one brain, in a session inside the session that contains its failures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from bargein.pipeline import (
     SpeechStopped,
     ToolCall,
 )
-from bargein.pipeline.lowlevel import Wakeup, unwrap_exception
+from bargein.pipeline.lowlevel import Wakeup, unwrap_exception, wait_at_most
 from bargein.processors import Resample
 from bargein.processors.observe.watch import Watch
 from bargein.services.brain import find_brains
@@ -105,30 +105,30 @@ class BrainSession:
     ) -> None:
         self.index = index
         self.error: Exception | None = None
-        """What it failed with."""
+        """The exception that ended it; None without one."""
         self.started = False
         """Whether its task has been started."""
         self.is_probe = False
-        """Whether it only has to show that it could take the conversation."""
+        """Whether it only shows that it could take over the conversation."""
         self.over = False
         """Whether it has ended, for any reason."""
         self.left = False
         """Whether the failover has left it. Its frames are then not forwarded."""
         self.blocked = False
-        """Whether it waits for room below."""
+        """Whether it waits for room in the graph below."""
         self.started_at = anyio.current_time()
         self.open_responses: dict[str, None] = {}
-        """Responses that were begun below, and have neither ended nor been interrupted."""
+        """Responses that have begun in the graph, and have neither ended nor been interrupted."""
         self.unended_responses: dict[str, None] = {}
-        """Responses that were begun below, and whose end has not been sent."""
+        """Responses that have begun in the graph, and whose end has not been sent."""
         self.last_response_failed = False
-        """Whether the latest response to end there had failed."""
+        """Whether the latest response that ended in the graph had failed."""
         self.open_speech: dict[str, None] = {}
-        """Items of the user's speech that it began below, and has not ended."""
+        """Items of the user's speech whose start was sent to the graph, and whose end was not."""
         self.ids = ids
         self.history = HistoryView(history, ids, lambda: host.on_user_entry(self))
         self.application_calls: set[str] = set()
-        """Tool calls that the application has seen."""
+        """Ids of the tool calls that were sent to the application."""
         self.parts = parts_of(brain)
         self.runners: list[SharedToolRunner] = []
         self._brains = find_brains(brain)
@@ -147,6 +147,11 @@ class BrainSession:
         self._interrupting = False
         audio_in = next((part.audio_in for part in self.parts if part.contract.accepts(Audio)), None)
         self._graph = Pipeline(Watch(self._on_failure, Failure), _FitAudio(audio_in), brain, _Below(self), inputs=Frame)
+
+    @property
+    def running(self) -> tuple[Graph, Session] | None:
+        """Its graph and its session; None while it has none."""
+        return None if self._session is None else (self._graph, self._session)
 
     @property
     def reconnecting(self) -> bool:
@@ -171,6 +176,8 @@ class BrainSession:
     @property
     def speaks(self) -> bool:
         """Whether it has a voice."""
+        # The last voice counts: in a graph with a realtime model that writes and a voice below, the sound comes from
+        # the voice.
         voices = [part for part in self.parts if part.contract.promises(Audio)]
         if not voices:
             return False
@@ -200,13 +207,12 @@ class BrainSession:
         if self._before is not None:
             await self._before._gone.wait()
             self._before = None
-            with anyio.move_on_after(RELEASE_SECONDS):  # that it is still leaving is not a failure of this run
-                while any(part.in_session for part in self.parts):  # noqa: ASYNC110  # no event says so
-                    await anyio.sleep(RELEASE_CHECK_SECONDS)
+            await wait_at_most(self._release, RELEASE_SECONDS)  # that it is still leaving is not a failure of this run
         tool_users = [
             part for part in self.parts if isinstance(part, RunsTools) and isinstance(part.runner, ToolRunner)
         ]
         try:
+            # Lent only while it runs. The brain belongs to the application, which may use it again elsewhere.
             for brain in self._brains:
                 brain.history = self.history
             for user in tool_users:
@@ -214,6 +220,8 @@ class BrainSession:
                 self.runners.append(shared)
                 user.runner = shared
             with self._scope:
+                # Its own session contains the failure: whatever the brain raises ends this session, and nothing
+                # outside.
                 async with self._graph.session(cancel_seconds=STOP_SECONDS) as session:
                     await self._serve(session)
         except Exception as error:
@@ -222,11 +230,17 @@ class BrainSession:
         finally:
             for brain in self._brains:
                 brain.history = self._shared_history
+            # The run may have failed before all of them were replaced.
             for user, shared in zip(tool_users, self.runners, strict=False):
                 user.runner = shared.runner
             self.over = True
             self._gone.set()
             self._host.changed.set()
+
+    async def _release(self) -> None:
+        """Wait until the processors belong to no session."""
+        while any(part.in_session for part in self.parts):  # noqa: ASYNC110  # no event says so
+            await anyio.sleep(RELEASE_CHECK_SECONDS)
 
     async def _serve(self, session: Session) -> None:
         if not self.ids.is_first:
@@ -240,26 +254,29 @@ class BrainSession:
                 self.report(frame)
             async for frame in session:
                 await self._forward(frame)
+            # The brain has ended, so nothing is left to feed.
             group.cancel_scope.cancel()
 
     async def _feed(self, session: Session) -> None:
         while True:
             while self._queue:
                 await session.send(self.ids.frame_inward(self._queue.popleft()))
+            # Here and not in `end`: what still waits was said before the end.
             if self._ending:
                 session.end()
                 return
             await self._queue_changed.wait()
 
     def leave(self) -> None:
-        """Stop it. From now on nothing of it counts."""
+        """Stop the brain. From now on its frames and its entries in the history are discarded."""
+        # Cut off first, cancelled second. A brain may take its time to stop, and what it does meanwhile must not count.
         self.left = self.history.closed = True
         for runner in self.runners:
             runner.leave()
         self._scope.cancel()
 
     def end(self) -> None:
-        """Tell it that nothing more comes from the user. It finishes what is under way."""
+        """End the brain's input. The brain finishes what is under way."""
         self._ending = True
         self._queue_changed.set()
 
@@ -281,10 +298,12 @@ class BrainSession:
             self._session.offer(self.ids.frame_inward(frame))
 
     def interrupt(self, reason: str) -> None:
-        """Interrupt it: the graph was interrupted above."""
+        """Interrupt the brain, because the graph was interrupted above."""
         self.open_responses.clear()
         if self._session is None:
             return
+        # The brain's session interrupts `_Below` within this call. The flag tells that echo from an interrupt of the
+        # brain itself, which the graph does not know yet.
         self._interrupting = True
         try:
             with suppress(Exception):  # as above
@@ -323,9 +342,11 @@ class BrainSession:
             frame = frame.stamped(outlet.epoch)
             if outlet.stale:
                 return
+        # Stamped at its beginning and not at its first sound, so that an interrupt between the two expires it.
         elif isinstance(frame, ResponseStarted) and self._session is not None:
             self._outlet_for(self._session.epoch)
         self._note(frame)
+        # A brain that waits for room below is not silent, see `Failover._silence_deadline`.
         self.blocked = True
         await self._host.forward(self, frame, outlet)
         self.blocked = False
@@ -347,6 +368,8 @@ class BrainSession:
                 self.open_speech.pop(item_id, None)
 
     def _outlet_for(self, epoch: int) -> Outlet[Any]:
+        # The numbers of two sessions have nothing to do with each other, so they are never compared. One epoch of the
+        # brain is one outlet of the graph, which knows its own.
         if self._outlet is None or epoch != self._epoch:
             self._epoch, self._outlet = epoch, self._host.begin_reply()
         return self._outlet
@@ -367,6 +390,7 @@ class _FitAudio(Processor):
         if (allowed is None or frame.rate in allowed) and channels in (None, frame.channels):
             yield frame
             return
+        # Made when it is needed, as it needs an extra that a brain of the same rate does without.
         if self._resample is None:
             self._resample = Resample(frame.rate if allowed is None else allowed[0], channels)
         for each in self._resample.process(frame):

@@ -25,6 +25,7 @@ class Breaker:
         """The reason of the last failure."""
         self.until = 0.0
         """When the brain may be tried again."""
+        # Holds the newest `max_failures`. If it is full, the oldest of them tells how soon they came after each other.
         self._failures: deque[float] = deque(maxlen=max_failures)
         self._window_seconds = window_seconds
         self._cooldown_seconds = cooldown_seconds
@@ -41,4 +42,5 @@ class Breaker:
         self._failures.append(now)
         if len(self._failures) == self._failures.maxlen and now - self._failures[0] <= self._window_seconds:
             self.until = now + self._cooldown_seconds
+            # After the pause the brain begins with a clean record, and not one failure before the next pause.
             self._failures.clear()

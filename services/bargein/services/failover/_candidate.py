@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from bargein.pipeline import (
     Audio,
@@ -19,6 +20,7 @@ from bargein.pipeline import (
 )
 from bargein.pipeline.lowlevel import Contract, ProcessorKind, as_processor
 from bargein.processors import AgentActivity, Heard
+from bargein.services.brain import Brain
 from bargein.services.cascade import Cascade
 from bargein.services.frames import BrainSwitched
 
@@ -27,7 +29,7 @@ from ._breaker import Breaker
 
 __all__ = ["BrainSource", "Candidate", "output_format", "union_contract"]
 
-BrainSource = Processor | Callable[[], Processor]
+BrainSource = Processor | Brain | Callable[[], Processor | Brain]
 """A brain, or a function that makes one."""
 
 
@@ -43,13 +45,15 @@ class Candidate:
         """Replaced at the start of each session."""
         self.run: BrainSession | None = None
         """The latest run."""
-        self._make = None if isinstance(source, Processor) else source
-        self.processor = as_processor(source if isinstance(source, Processor) else source())
+        # What is not a processor is a function: a `Brain` is a processor, which type checkers do not know.
+        self._make = None if isinstance(source, Processor) else cast("Callable[[], object]", source)
+        self.processor = as_processor(source if self._make is None else self._make())
         self.name = self.processor.name or type(self.processor).__name__
         self._used = False
 
     def take_processor(self) -> Processor:
         """Return the processor for the next run."""
+        # The one that was made by the constructor serves the first run. Its contract had to be known to link the graph.
         if self._used and self._make is not None:
             self.processor = as_processor(self._make())
         elif self._used and isinstance(self.processor, Cascade):
@@ -61,6 +65,7 @@ class Candidate:
 def union_contract(parts: Sequence[Processor]) -> Contract:
     """Return the contract of all processors of all brains together, with what a failover adds."""
     kinds = {kind for part in parts for kind in part.contract.takes}
+    # The brain's session makes its own interrupts and its own end. Those of the graph are handled by the failover.
     takes = {kind for kind in kinds if kind.delivery not in (Delivery.URGENT, Delivery.LAST)}
     gives = {kind for part in parts for kind in part.contract.gives if kind.delivery is not Delivery.LAST}
     own: set[type[Frame]] = {Interrupt, Failure, ResponseEnded, SpeechStopped, BrainSwitched}
@@ -87,6 +92,7 @@ def output_format(brains: Sequence[Sequence[Processor]]) -> AudioFormat | None:
         next((part.audio_out for part in reversed(parts) if part.contract.promises(Audio)), None) for parts in brains
     ]
     known = [voice for voice in voices if voice is not None]
+    # A wrong format would be refused when the graph is linked. An unknown one is checked when sound comes.
     if len(known) < len(voices):
         return None
     rates = [rate for each in known for rate in ((each.rates,) if isinstance(each.rates, int) else each.rates or ())]

@@ -1,4 +1,4 @@
-"""What passes between the user, the brain that has the conversation, and the graph below."""
+"""`FailoverExchange`: passes frames between the user, the active brain and the graph below."""
 
 from __future__ import annotations
 
@@ -139,6 +139,7 @@ class FailoverExchange:
             self._activity = frame
         elif isinstance(frame, ToolResult):
             self.turn.on_tool_result(frame.call_id)
+            # The brain that made the call is gone. The present one has never heard of it.
             if frame.call_id in self._orphans:
                 self._on_orphan_result(frame.call_id, frame)
                 return
@@ -175,6 +176,7 @@ class FailoverExchange:
 
     def on_interrupt(self, run: BrainSession, frame: Interrupt | Hold | Resume) -> None:
         """Pass on an interrupt, a hold or a resume of a brain."""
+        # A run that was left may still act until its cancellation has reached it.
         if run is not self.active:
             return
         if isinstance(frame, Interrupt):
@@ -217,6 +219,7 @@ class FailoverExchange:
 
     def interrupt_below(self, reason: str) -> None:
         """Interrupt what is being heard."""
+        # The engine may know the cause already, and then the epoch stays.
         before = self._out.epoch
         self._out.offer(Interrupt(reason=reason))
         if self._out.epoch != before:
@@ -252,6 +255,8 @@ class FailoverExchange:
 
     def hand_over(self, old: BrainSession, new: BrainSession) -> None:
         """Send the new run everything that the old one has not dealt with, and have it answer."""
+        # First what the old brain knew, then what it had not dealt with. So the new brain reads the conversation in
+        # order.
         self._complete_history(old)
         turn, waiting = self.turn, old.waiting
         speech_ended = bool(self.backlog.speech) and not turn.speaking
@@ -260,6 +265,8 @@ class FailoverExchange:
         self.begin(new)
         for frame in replay:
             new.put(frame)
+        # One of three makes the new brain answer: a request among the frames, the end of speech, or a request that is
+        # made here. Two of them would make it answer twice.
         if any(isinstance(frame, REQUESTS) for frame in replay):
             turn.expect_answer(by_speech=False)
         elif speech_ended:
@@ -276,6 +283,7 @@ class FailoverExchange:
     def _complete_history(self, old: BrainSession) -> None:
         """Write down words that are known and not written; remove items that will be transcribed again."""
         for item_id in self.backlog.speech:
+            # The next brain gets their sound and writes them down itself.
             self._history.forget(item_id)
             self._words.pop(item_id, None)
         for item_id, text in self._words.items():
@@ -292,6 +300,7 @@ class FailoverExchange:
             last = next((entry for entry in reversed(entries) if entry.role == "user" and entry.text), None)
             if last is None:
                 return
+            # The brain writes the words down again, so the old entry is emptied.
             frame, last.text = UserText(text=last.text), ""
         self.turn.add_request()
         self.turn.expect_answer(by_speech=False)

@@ -19,7 +19,7 @@ MAX_OWN_ENTRIES = 64
 class HistoryView(History):
     """A `History` over the entries of another one: all entries are visible, and the brain uses its own ids.
 
-    A brain is lent one for each run, in the place of its history.
+    Each run of a brain uses its own view instead of the brain's history.
 
     Args:
         shared: The conversation that all brains share.
@@ -29,11 +29,12 @@ class HistoryView(History):
 
     def __init__(self, shared: History, ids: RunIds, on_user_entry: Callable[[], None]) -> None:
         super().__init__()
+        # The same list and not a copy: what any brain or the application writes is seen by all.
         self.entries = shared.entries
         self.own: deque[Entry] = deque(maxlen=MAX_OWN_ENTRIES)
         """The newest entries that this run wrote."""
         self.closed = False
-        """Whether the brain has been left. What it still writes is lost."""
+        """Whether the brain has been left. What it writes from then on is discarded."""
         self._shared = shared
         self._ids = ids
         self._on_user_entry = on_user_entry
@@ -92,6 +93,7 @@ class HistoryView(History):
 
     def result(self, call_id: str, output: str) -> Entry | None:
         """Write down the result of a call: of this run if there is such a call, and else of another run."""
+        # A result may belong to a call that another brain has made.
         return self._target.result(self._ids.outward(call_id), output) or self._target.result(call_id, output)
 
     def remember(self, *args: Any, **options: Any) -> Entry | None:
@@ -113,6 +115,7 @@ class HistoryView(History):
 
     @property
     def _target(self) -> History:
+        # A history that nobody reads. So the brain needs no check before each of its writes.
         return History() if self.closed else self._shared
 
     def _note(self, entry: Entry) -> Entry:

@@ -20,6 +20,8 @@ ID_FIELDS = ("response_id", "item_id", "call_id")
 ID_LIST_FIELDS = ("item_ids", "call_ids")
 
 
+# Some brains count their items from one, and all may use ids of the user's side. Two runs in one conversation would mix
+# them up, and a late report would be taken for one about something else.
 class RunIds:
     """Renames the ids of one run of a brain: those of run 2 begin with `2.` outside of it.
 
@@ -36,6 +38,7 @@ class RunIds:
 
     def outward(self, name: str) -> str:
         """Return an id of the brain as the rest of the graph, and the history, know it."""
+        # Ids from above are the same for every brain, because the graph above asks about them.
         return name if not name or name in self._external else self._prefix + name
 
     def inward(self, name: str) -> str:
@@ -57,9 +60,11 @@ class RunIds:
         return _rename(frame, self._report_inward if is_report else self.inward)
 
     def _report_inward(self, name: str) -> str:
+        # No run has the number 0.
         return name.removeprefix(self._prefix) if name.startswith(self._prefix) else f"0.{name}"
 
 
+# Looked up once for each class: every frame of the second and later runs passes here.
 @cache
 def _id_fields(kind: type[Frame]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     known = kind.__struct_fields__

@@ -1,4 +1,4 @@
-"""What was heard of brains that have been left. They can no longer correct the conversation themselves."""
+"""`PlaybackLedger`: what was heard of brains that have been left, which can no longer correct the conversation."""
 
 from __future__ import annotations
 
@@ -49,6 +49,11 @@ class PlaybackLedger:
         """Whether a report is still missing for an item of a brain that has been left."""
         return any(item.entry and not (item.over or item.complete) for item in self._items.values())
 
+    async def decided(self) -> None:
+        """Wait until no report is missing."""
+        while self.undecided:
+            await self.changed.wait()
+
     def on_frame(self, frame: Frame) -> None:
         """Note a frame that a brain sends to the graph."""
         if isinstance(frame, Audio | Text) and frame.response_id:
@@ -68,6 +73,7 @@ class PlaybackLedger:
         """Note an interrupt: what has not been heard yet never will be."""
         self._feed_spoken(Interrupt(epoch=epoch))
         for item in self._items.values():
+            # A complete answer is played to its end, unless this interrupt cuts it.
             item.complete = False
         self.changed.set()
 
@@ -97,6 +103,7 @@ class PlaybackLedger:
             history: The brain's view of the conversation.
             speaks: Whether the brain has a voice.
         """
+        # Only what this run wrote. The entries of earlier brains were settled when these were left.
         for entry in history.own:
             if entry.role != "assistant" or entry.heard is not None:
                 continue

@@ -1,4 +1,4 @@
-"""Tools that go on when the brain that called them has been left."""
+"""Tools that continue to run after the brain that called them has been left."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class _PendingCall:
 class SharedToolRunner(ToolRunner):
     """A `ToolRunner` whose tools run in a task group of the failover, so that they outlive the brain.
 
-    A brain is lent one for each run, in the place of its runner.
+    Each run of a brain uses one instead of the brain's runner.
 
     Args:
         runner: The brain's own runner.
         group: Where the tools run.
-        emit_late: Awaited with what a tool has to say after the brain was left.
-        on_orphan: Awaited with a call, and its result or None, that the brain did not wait for.
+        emit_late: Awaited with each frame that a tool sends after the brain was left.
+        on_orphan: Awaited with a call whose brain was left, and its result or None.
     """
 
     def __init__(
@@ -106,6 +106,7 @@ class SharedToolRunner(ToolRunner):
     async def finish(self, running: RunningCall) -> ToolResult | None:
         """Run a call that `begin` returned, as `ToolRunner.finish`. Cancelling this does not cancel the tool."""
         pending = self._running_calls.pop(running)
+        # In the failover's group and not here: the brain's task, which waits below, ends with the brain.
         self._pending.append(pending)
         self._group.start_soon(self._work, running, pending)
         await pending.done.wait()

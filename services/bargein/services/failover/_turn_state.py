@@ -1,5 +1,4 @@
-"""The state of the turn, as far as a failover must know it: whether an answer is due, and what the brain has done about
-it."""
+"""`TurnState`: whether an answer is due, and what the brain has done about it."""
 
 from __future__ import annotations
 
@@ -78,6 +77,7 @@ class TurnState:
 
     def silent_since(self) -> float:
         """Return since when the brain has been silent although it should not be; infinity if it may be silent."""
+        # While the user speaks or a tool runs, the brain has nothing to say.
         if self.speaking or self.calls or (self._due_since is None and not self._replies):
             return math.inf
         return max(self._due_since or 0.0, self._sign_at if self._replies else 0.0)
@@ -92,6 +92,8 @@ class TurnState:
         self.add_request()
         if not self.speaking and self._due_since is None:
             for reply in self._replies.values():
+                # Nobody speaks and no other answer is due, so these are the words that the reply answers, transcribed
+                # late.
                 reply.covers = self._requests
 
     def expect_answer(self, *, by_speech: bool) -> None:
@@ -121,11 +123,13 @@ class TurnState:
         now = anyio.current_time()
         if isinstance(frame, ResponseStarted):
             self._replies[frame.response_id] = _OpenReply(self._requests, mark)
+            # A new response is a new chance: what failed before it is not held against it.
             self._due_since, self._part_failed, self._sign_at = None, False, now
         elif isinstance(frame, Audio | Text):
             self._sign_at = now
             if (reply := self._replies.get(frame.response_id)) is not None:
                 reply.has_sound = reply.has_sound or isinstance(frame, Audio)
+                # Sound after a call may belong to words before it. Text after it is new: the response has gone on.
                 reply.ends_in_call = reply.ends_in_call and isinstance(frame, Audio)
         elif isinstance(frame, ToolCall):
             self.calls[frame.call_id] = frame.handled
@@ -152,7 +156,8 @@ class TurnState:
         if call_id in self.calls:
             del self.calls[call_id]
             self._sign_at = anyio.current_time()
-            if not self._replies and not self.calls:
+            # The brain has all results now, so its silence counts from here, unless an interrupt withdrew the question.
+            if not self._replies and not self.calls and self.owes_answer:
                 self.expect_answer(by_speech=False)
 
     def on_part_failed(self) -> None:
@@ -160,7 +165,7 @@ class TurnState:
         self._part_failed = self._failed_since_speech = True
 
     def on_interrupt(self, *, by_brain: bool) -> None:
-        """Note an interrupt: what is being answered need not be answered.
+        """Note an interrupt. Requests that are being answered count as answered.
 
         An interrupt from above comes before the words that it is about, so it also drops requests whose answer has not
         begun. One of the brain may come after them.
@@ -176,7 +181,7 @@ class TurnState:
         self.changed_at = anyio.current_time()
 
     def on_move(self) -> None:
-        """Note that another brain takes over: what was being answered is still to be answered."""
+        """Note that another brain takes over. It has to answer what the old brain was answering."""
         if self._replies and self._requests <= self._answered:
             self._requests = self._answered + 1
         self._replies.clear()
@@ -207,6 +212,7 @@ class TurnState:
         if reply is None or self.fault == DEAF:  # what a deaf brain says is not an answer
             return
         if frame.outcome == "failed":
+            # It is still to be answered, although nothing new was said.
             self._requests += self._requests <= self._answered
             self.expect_answer(by_speech=False)
             if not is_reconnecting():

@@ -1,4 +1,4 @@
-"""Another brain takes over in the middle of a call: when the first fails, or by hand."""
+"""`Failover`: another brain takes over during a call, when the first one fails or by hand."""
 
 from __future__ import annotations
 
@@ -10,8 +10,19 @@ from typing import Any, Literal
 import anyio
 import msgspec
 
-from bargein.pipeline import Failure, Frame, Inbox, Interrupt, Outlet, Processor, ResponseEnded, SpeechStopped
-from bargein.pipeline.lowlevel import Wakeup, check_options, check_positive
+from bargein.pipeline import (
+    Failure,
+    Frame,
+    Graph,
+    Inbox,
+    Interrupt,
+    Outlet,
+    Processor,
+    ResponseEnded,
+    Session,
+    SpeechStopped,
+)
+from bargein.pipeline.lowlevel import Wakeup, catch_up, check_options, check_positive, wait_at_most
 from bargein.services.brain import Greeting, find_brain, find_brains, greeting_frame
 from bargein.services.frames import BrainSwitched
 from bargein.services.history import History
@@ -30,17 +41,18 @@ __all__ = ["Failover", "FailoverError", "FailoverStatistics"]
 log = logging.getLogger("bargein.failover")
 
 SETTLE_SECONDS = 0.1
-"""Maximum wait for the report of what was heard of a reply that was cut short."""
+"""Maximum wait for the report of what was heard of a reply that was cut short, in seconds."""
 PAUSE_SECONDS = 1.0
-"""How long nothing must have happened before a better brain is tried."""
+"""Time without any event before an earlier brain is tried again, in seconds."""
 PROBE_SECONDS = 5.0
-"""Minimum time between two tries of better brains."""
+"""Minimum time between two attempts with an earlier brain, in seconds."""
 CONNECT_SECONDS = 15.0
-"""Maximum time in which a brain that is tried has to become ready."""
+"""Maximum time in which an earlier brain has to become ready, in seconds."""
 STABLE_SECONDS = 30.0
-"""A brain that has run for this long shows that the network works: brains that failed before may be tried again."""
+"""A brain that has run for this long (seconds) shows that the network works: brains that failed before may be tried
+again."""
 ROOM_SECONDS = 0.02
-"""How often a brain that does not take its input is checked."""
+"""Interval at which it is checked whether a full brain has room again, in seconds."""
 
 
 class FailoverStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +65,7 @@ class FailoverStatistics(msgspec.Struct, frozen=True, kw_only=True):
     failures: dict[str, int]
     """How often each brain has failed, by name."""
     dropped_ms: float
-    """The user's sound that was lost: no brain has heard it."""
+    """How much of the user's sound was lost, in milliseconds: no brain has heard it."""
 
 
 class FailoverError(ConnectionError):
@@ -153,6 +165,7 @@ class Failover(Processor):
         self.history: History = history if history is not None else known[0] if known else History()
         """The conversation that all brains share."""
         parts = [parts_of(processor) for processor in processors]
+        # Brains differ in what they take and send. The graph is linked for all of them together.
         self.contract_ = union_contract([part for each in parts for part in each])  # type: ignore[misc]
         self.audio_out = output_format(parts)
         self._changed = Wakeup()
@@ -175,6 +188,12 @@ class Failover(Processor):
         return self._candidates[self._index].name
 
     @property
+    def running(self) -> tuple[Graph, Session] | None:
+        """The graph and the session of the brain that has the conversation, for drawing; None while it has none."""
+        run = self._candidates[self._index].run
+        return None if run is None else run.running
+
+    @property
     def toolbox(self) -> Toolbox:
         """The tools of the brain that has the conversation; empty if it has none."""
         brain = find_brain(self._candidates[self._index].processor)
@@ -192,7 +211,7 @@ class Failover(Processor):
         return self._backlog.dropped_ms
 
     def statistics(self) -> FailoverStatistics:
-        """Return what it has done so far."""
+        """Return the counters of this failover."""
         return FailoverStatistics(
             active=self.active,
             moves=self._moves,
@@ -234,6 +253,7 @@ class Failover(Processor):
         self._next_probe_at = 0.0
         self._backlog = Backlog(self.keep_seconds)
         for candidate in self._candidates:
+            # A new session is a new call: what failed in the last one is not held against a brain.
             candidate.breaker = self._make_breaker()
         async with anyio.create_task_group() as group:
             exchange = FailoverExchange(out, group, self.history, self._changed, self._backlog)
@@ -244,6 +264,8 @@ class Failover(Processor):
     async def _listen(self, inbox: Inbox[Any], exchange: FailoverExchange) -> None:
         async for frame in inbox:
             exchange.take(frame)
+            # Data stays in the inbox, so that its sender waits. Interrupts must not wait for that, and nothing tells
+            # when there is room.
             while exchange.active is not None and exchange.active.full and not inbox.ending:
                 if (urgent := await inbox.urgent(ROOM_SECONDS)) is not None:
                     exchange.take(urgent)
@@ -266,8 +288,15 @@ class Failover(Processor):
 
     async def _wait_for_move(self, run: BrainSession) -> tuple[BrainSession, str, bool] | None:
         """Wait for a reason to move: the next run, why, and whether this one has failed. None: it has ended."""
+        judged = False
         while True:
+            if not judged and self.silence_seconds is not None:  # what it said during a standstill is not read yet
+                judged = True
+                if await catch_up(self._silence_deadline(run), self.silence_seconds):
+                    continue
+            # A fault first: a run that has failed is over, too.
             if fault := self._fault(run):
+                # It has worked for a while, so the network was not the reason why the others failed.
                 if self._exchange.served or anyio.current_time() > run.started_at + STABLE_SECONDS:
                     self._dead.clear()
                 return self._make_some_run(self._fail(run.index, fault, run.error)), fault, True
@@ -282,6 +311,7 @@ class Failover(Processor):
                 return better, "it is back", False
             with anyio.move_on_after(min(self._silence_deadline(run), self._next_return(run)) - anyio.current_time()):
                 await self._changed.wait()
+            judged = False
 
     # Failing ------------------------------------------------------------------------------------------------------
 
@@ -299,6 +329,7 @@ class Failover(Processor):
         if self.silence_seconds is None:
             return math.inf
         since = self._exchange.turn.silent_since()
+        # While it waits for room below, its silence has not begun.
         return (anyio.current_time() if run.blocked and since < math.inf else since) + self.silence_seconds
 
     def _fail(self, index: int, reason: str, error: Exception | None) -> int:
@@ -313,12 +344,15 @@ class Failover(Processor):
             raise FailoverError({each.name: each.breaker.reason for each in self._candidates if each.breaker.reason})
         self._out.offer(Failure(message=f"{candidate.name}: {reason}", processor=candidate.name, error=error))
         breakers = {at: self._candidates[at].breaker for at in left}
+        # A brain whose breaker is closed, in the order of the application. If all are open, the one that closes first:
+        # a caller is not left alone because of a pause.
         return min(left, key=lambda at: breakers[at].until if breakers[at].open else 0.0)
 
     def _make_some_run(self, index: int) -> BrainSession:
         """Return a run of a brain; of the next one, if it cannot even be made."""
         while True:
             try:
+                # The application's function makes the brain, and may fail as the brain itself may.
                 return self._make_run(index)
             except Exception as error:
                 index = self._fail(index, str(error) or type(error).__name__, error)
@@ -346,10 +380,13 @@ class Failover(Processor):
         out, exchange, names = self._out, self._exchange, self.brains
         self._moves += 1
         exchange.served = False
+        # An answer that is complete is played to its end, although its brain has failed since.
         cut_short = bool(old.open_responses) or old.last_response_failed or reason == DEAF
+        # Cut off before anything is awaited. From here on nothing of the old brain can mix with the new one.
         exchange.leave(old)
         if cut_short:
             exchange.interrupt_below(reason)
+        # Processors below count on pairs: what was begun is ended, for the brain that no longer can.
         for response_id in old.unended_responses:
             outcome: Literal["failed", "interrupted"]
             outcome = "failed" if failed and response_id in old.open_responses else "interrupted"
@@ -357,9 +394,10 @@ class Failover(Processor):
         for item_id in old.open_speech:
             await out.send(SpeechStopped(item_id=item_id))
         exchange.ledger.leave(old.history, speaks=old.speaks)
-        with anyio.move_on_after(SETTLE_SECONDS):
-            while cut_short and exchange.ledger.undecided:
-                await exchange.ledger.changed.wait()
+        # The new brain should read what was heard, and not what was said. A caller does not wait longer for that.
+        if cut_short:
+            await wait_at_most(exchange.ledger.decided, SETTLE_SECONDS)
+        # Before any frame of the new brain.
         await out.send(BrainSwitched(name=names[new.index], before=names[old.index], reason=reason, failed=failed))
         new.is_probe = False
         self._start(new)
@@ -378,6 +416,7 @@ class Failover(Processor):
     async def _probe(self, run: BrainSession) -> BrainSession | None:
         """Start an earlier brain, and return it if it becomes ready before the pause is over."""
         now = anyio.current_time()
+        # Set before the attempt, so that one that fails at once is not repeated at once.
         self._next_probe_at = now + PROBE_SECONDS
         candidate = next(candidate for candidate in self._candidates if candidate.breaker.until <= now)
         try:
@@ -387,6 +426,7 @@ class Failover(Processor):
             return None
         other.is_probe = True
         self._start(other)
+        # Given up as soon as anybody speaks: a switch in the middle of a sentence is worse than a worse brain.
         while self._exchange.is_pause and not (self._fault(run) or self._wanted or run.over):
             if other.over or anyio.current_time() >= now + CONNECT_SECONDS:
                 late = f"not ready within {CONNECT_SECONDS:g} s"

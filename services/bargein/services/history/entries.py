@@ -61,18 +61,32 @@ class EntryList:
         return self.max_characters is not None and 4 * self.characters > 3 * self.max_characters
 
     def find(self, role: Role, item_id: str, response_id: str = "") -> Entry | None:
-        """Return the newest entry of a role with these ids, or None."""
+        """Return the newest entry of a role with these ids, or None.
+
+        Args:
+            role: The role.
+            item_id: Id of the item.
+            response_id: Id of the response. Default: empty, for entries of no response.
+        """
         for entry in reversed(self._entries):
             if entry.role == role and entry.item_id == item_id and entry.response_id == response_id:
                 return entry
         return None
 
     def find_call(self, call_id: str) -> Entry | None:
-        """Return the newest call of an id, or None."""
+        """Return the newest call of an id, or None.
+
+        Args:
+            call_id: Id of the call.
+        """
         return next((entry for entry in reversed(self) if entry.role == "call" and entry.call_id == call_id), None)
 
     def add(self, entry: Entry) -> Entry:
-        """Add an entry at the end, and drop the oldest ones if there is no room."""
+        """Add an entry at the end, and drop the oldest ones if there is no room.
+
+        Args:
+            entry: The entry.
+        """
         self._entries.append(entry)
         self.added += 1
         while len(self._entries) > 1 and self._full:
@@ -81,14 +95,23 @@ class EntryList:
         return entry
 
     def extend(self, entries: Iterable[Entry], forgotten: int) -> None:
-        """Add the entries of another conversation, which had already dropped some."""
+        """Add the entries of another conversation, which had already dropped some.
+
+        Args:
+            entries: The entries, the oldest first.
+            forgotten: How many entries were dropped before them.
+        """
         self.forgotten = forgotten
         for entry in entries:
             self.add(entry)
         self.drop_old_pictures()
 
     def remove_item(self, item_id: str) -> None:
-        """Remove all entries of an item."""
+        """Remove all entries of an item.
+
+        Args:
+            item_id: Id of the item. An empty one removes nothing.
+        """
         if item_id:
             self._entries[:] = [entry for entry in self._entries if entry.item_id != item_id]
 

@@ -7,13 +7,14 @@ from typing import Literal, Self
 import msgspec
 
 from bargein.pipeline import Image, Video
+from bargein.pipeline.lowlevel import CheckedFields
 
 __all__ = ["Entry", "Picture", "Role"]
 
 Role = Literal["system", "user", "assistant", "call"]
 
 
-class Picture(msgspec.Struct, frozen=True, kw_only=True):
+class Picture(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """An encoded picture."""
 
     media: str
@@ -40,7 +41,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
         return cls(media=f"image/{frame.format}", data=frame.data, detail=detail)
 
 
-class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Entry(msgspec.Struct, metaclass=CheckedFields, kw_only=True, omit_defaults=True):
     """One message, or one tool call with its result."""
 
     role: Role

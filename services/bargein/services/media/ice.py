@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bargein.pipeline.lowlevel import import_extra
+from bargein.pipeline.lowlevel import CheckedFields, import_extra
 
 if TYPE_CHECKING:
     from aiortc import RTCConfiguration
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["IceServer", "configuration"]
 
 
-class IceServer(msgspec.Struct, frozen=True, kw_only=True):
+class IceServer(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """A STUN or TURN server, for peers that are not on the same network."""
 
     url: str
@@ -43,6 +43,8 @@ def configuration(servers: Iterable[tuple[str, str, str]]) -> RTCConfiguration:
         ModuleNotFoundError: aiortc is not installed (extra `webrtc`).
     """
     aiortc = import_extra("aiortc", "webrtc", "WebRTC")
+    # aiortc reads the URLs only when a connection looks for its addresses. Its own reader, which is not documented, is
+    # called here, so that a mistake shows where the server is configured.
     transport = importlib.import_module("aiortc.rtcicetransport")
     ice_servers = [aiortc.RTCIceServer(url, user or None, password or None) for url, user, password in servers]
     for server in ice_servers:

@@ -27,12 +27,15 @@ class _PacketIntake(JitterBuffer):
     """
 
     def __init__(self, on_packet: OnPacket) -> None:
+        # The buffer of the base class stays empty: `add` stores nothing. 1 is the smallest size that it accepts (a
+        # power of two).
         super().__init__(capacity=1)
         self._on_packet = on_packet
 
     def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
         """Hand the packet on. Return that there is nothing for aiortc to decode."""
         self._on_packet(packet.sequence_number, packet.timestamp, bytes(packet.payload))
+        # (no picture was lost, no frame is complete): aiortc then neither asks for a key frame nor wakes its decoder.
         return False, None
 
 

@@ -9,7 +9,8 @@ __all__ = ["Reorder"]
 HALF = 1 << 15
 WRAP = 1 << 16
 MAX_JUMP = 500
-"""A sequence number further away than this is not a late packet: the sender restarted its count."""
+"""A sequence number further away than this is not a late packet: the sender restarted its count. 500 packets are 10 s
+of sound."""
 
 
 class Reorder:
@@ -40,16 +41,21 @@ class Reorder:
             timestamp: Its RTP timestamp.
             data: Its payload.
         """
+        # The first packet begins the order. One that was sent before it and comes later counts as late.
         if self._next is None:
             self._next = number
+        # Numbers wrap at 16 bits. Less than half the circle ahead is later, more is earlier.
         ahead = (number - self._next) % WRAP
         if MAX_JUMP < ahead < WRAP - MAX_JUMP:  # the sender restarted: give what it sent before
             yield from self.flush()
             self._next, ahead = number, 0
+        # Its place has been given up, or is taken. To send it now would break the order.
         if ahead >= HALF or number in self._waiting:
             self.late += 1
             return
         self._waiting[number] = (timestamp, data)
+        # Packets are counted, not time: so this needs no clock and no task. When packets stop altogether, the caller
+        # flushes (`VoiceReceiver.quiet`).
         if ahead and len(self._waiting) >= self.depth:
             self._skip_missing()
         yield from self._take_ready()
@@ -67,6 +73,7 @@ class Reorder:
 
     def _skip_missing(self) -> None:
         assert self._next is not None
+        # This ends: something waits, and at most MAX_JUMP numbers ahead.
         while self._next not in self._waiting:
             self._next = (self._next + 1) % WRAP
             self.lost += 1

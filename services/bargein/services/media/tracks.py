@@ -62,17 +62,22 @@ class VoiceTrack(MediaStreamTrack):
         """End a wait for sound: there is something to send."""
         self._wake.set()
 
-    async def recv(self) -> av.Packet[Any]:
+    async def recv(self) -> av.Packet[av.stream.Stream]:
         """Return the next packet, when it is due. aiortc calls this."""
         if self.readyState != "live":
             raise MediaStreamError
+        # Also without a wait this lets other tasks run, so a track that catches up does not hold the loop.
         await anyio.sleep(max(0.0, self._due - anyio.current_time()))
         idle = self._voice.silent and not self._steady
         if idle:
             self._wake = anyio.Event()
+            # Nothing is awaited between the look at `silent` and this event, so no wake-up is lost. The sleep above was
+            # one step of the interval already.
             with anyio.move_on_after(COMFORT_SECONDS - STEP_SECONDS):
                 await self._wake.wait()
         now = anyio.current_time()
+        # RTP time follows the clock through a silence. Otherwise the listener would take the sound after it for delayed
+        # packets, and make its jitter buffer longer.
         if idle or self._due < now - MAX_LATE_SECONDS:
             self._at += now - self._due
             self._due = now
@@ -82,6 +87,8 @@ class VoiceTrack(MediaStreamTrack):
         packet = av.Packet(data)
         packet.pts, packet.time_base = round(self._at * RATE), Fraction(1, RATE)
         self._at += STEP_SECONDS
+        # A burst at double speed instead of a longer queue: a backlog that stays would delay every later word, and
+        # every interrupt.
         behind = self._steady and self._voice.playout.waiting_ms > MAX_BEHIND_MS
         self._due += STEP_SECONDS / 2 if behind else STEP_SECONDS
         return packet
@@ -102,6 +109,9 @@ class PictureTrack(MediaStreamTrack):
     def show(self, frame: Video | None) -> None:
         """Send this picture next. None drops a picture that has not been sent.
 
+        Args:
+            frame: The picture as raw pixels, or None.
+
         Raises:
             ValueError: The picture is encoded.
         """
@@ -112,6 +122,7 @@ class PictureTrack(MediaStreamTrack):
 
     async def recv(self) -> av.VideoFrame:
         """Return the next picture, or the last one again. aiortc calls this."""
+        # aiortc encodes what this returns and asks again at once. So the wait here sets the frame rate.
         while self.readyState == "live":
             self._wake = anyio.Event()
             if self._next is None:
@@ -128,6 +139,7 @@ class PictureTrack(MediaStreamTrack):
 
 def _convert_picture(frame: Video) -> av.VideoFrame:
     """Return the picture as aiortc takes it. Its encoders need an even width and height."""
+    # Converted once, here. aiortc would convert the picture again at each repetition.
     pixels: Any = frame.data
     pixels = pixels[: len(pixels) // 2 * 2, : pixels.shape[1] // 2 * 2]
     pixel_format = {"gray8": "gray"}.get(frame.format, frame.format)

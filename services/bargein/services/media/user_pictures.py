@@ -28,6 +28,7 @@ class UserPictures(Processor):
         ModuleNotFoundError: Pillow is not installed.
     """
 
+    # Pillow decodes and encodes for milliseconds, without the interpreter lock, so the event loop goes on meanwhile.
     blocking = True
 
     def __init__(self, formats: Sequence[str] = ("jpeg",), *, max_bytes: int | None = None) -> None:

@@ -58,15 +58,22 @@ class VoiceReceiver:
             yield from self._decode(stamp, payload)
 
     def quiet(self, ms: int) -> Iterator[Audio]:
-        """Yield what still waits, and silence, because no packet has come for this many milliseconds."""
+        """Yield what still waits, and silence, because no packet has come for this many milliseconds.
+
+        Args:
+            ms: How long no packet has come, in milliseconds.
+        """
         for stamp, payload in self.reorder.flush():
             yield from self._decode(stamp, payload)
+        # After MAX_FILL nothing is made any more. Turn detection has heard the end of speech by then, and a muted
+        # microphone costs nothing.
         count = ms * RATE // 1000
         if self._filled + count <= MAX_FILL:
             self._filled += count
             yield self._audio(np.zeros(count, np.int16))
 
     def _decode(self, timestamp: int, payload: bytes) -> Iterator[Audio]:
+        # A packet without a payload is padding. It carries no sound.
         try:
             frames = self._decoder.decode(self._packet(payload)) if payload else []
         except self._errors as error:
@@ -76,9 +83,12 @@ class VoiceReceiver:
         if not frames:
             return
         samples = np.concatenate([frame.to_ndarray().reshape(-1) for frame in frames])
+        # Only a packet that could be decoded fills the gap before it. A damaged one becomes part of the next gap.
         yield from self._fill_gap(timestamp)
         self._filled = 0
         yield self._audio(samples)
+        # Anchored again at each packet. If silence was made while this packet was on its way, the sound from here on is
+        # later by that much, and `pts` still only grows.
         self._origin = (timestamp + len(samples) - self._at) % WRAP
 
     def _fill_gap(self, timestamp: int) -> Iterator[Audio]:

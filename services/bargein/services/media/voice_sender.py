@@ -53,10 +53,15 @@ class Encoder:
         self._at = 0
 
     def encode(self, samples: Samples) -> bytes:
-        """Return exactly 20 ms of sound as one packet."""
+        """Return exactly 20 ms of sound as one packet.
+
+        Args:
+            samples: 20 ms of mono sound at the encoder's rate.
+        """
         frame = self._av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = self.rate, self._at, Fraction(1, self.rate)
         self._at += len(samples)
+        # 20 ms in are one packet out, because `frame_duration` is 20. PyAV returns it in a list.
         return b"".join(bytes(packet) for packet in self._codec.encode(frame))
 
 
@@ -73,6 +78,8 @@ class VoiceSender:
         self.stale: Callable[[Audio], bool] = lambda frame: False
         """Returns whether sound is stale. An interrupt may not have arrived here yet when a packet is pulled."""
         self._resample: Resample | None = None
+        # A voice may change its rate between replies, and making an encoder costs more than a packet. `RATES` bounds
+        # their number.
         self._encoders: dict[int, Encoder] = {}
         self._fade: Samples | None = None
         self._rate = 0  # of the latest packet
@@ -94,30 +101,51 @@ class VoiceSender:
         return self.silent and not self.playout.waiting and not self.playout.unfinished
 
     def add(self, frame: Audio) -> None:
-        """Add sound to be played."""
+        """Add sound to be played.
+
+        Args:
+            frame: The agent's sound, in any format.
+        """
         for piece in self._convert(frame):
             self.playout.add(piece)
 
     def close(self, frame: ResponseEnded | None = None) -> None:
-        """Note that a response has no more sound; None means all responses."""
+        """Note that a response has no more sound; None means all responses.
+
+        Args:
+            frame: The end of the response. Default None.
+        """
         if self._resample is not None and frame is not None:
+            # The resampler still holds the last samples of the response.
             for piece in self._resample.process(frame):
                 if isinstance(piece, Audio):
                     self.playout.add(piece)
         self.playout.close(None if frame is None else frame.response_id)
 
     def urgent(self, frame: Interrupt | Hold | Resume, now: float) -> Iterator[Played]:
-        """Stop, hold or resume with the next packet. Give how much was heard."""
+        """Stop, hold or resume with the next packet. Give how much was heard.
+
+        Args:
+            frame: The urgent frame.
+            now: The present time in seconds.
+        """
         if self._resample is not None and isinstance(frame, Interrupt):
+            # For its effect only: the resampler drops what it holds of the interrupted response.
             list(self._resample.process(frame))
         for each in self.playout.urgent(frame, now):
             if isinstance(each, Played):
                 yield each
             else:
+                # The fade begins the next packet. To send it at once would break the pace of one packet every 20 ms.
                 self._fade, self._rate = each.samples, each.rate
 
     def pull(self, now: float) -> bytes | None:
-        """Return the next packet; None if there is nothing to send."""
+        """Return the next packet; None if there is nothing to send.
+
+        Args:
+            now: The present time in seconds.
+        """
+        # The last place before the wire: what is stale is compared once more, however late the interrupt arrives here.
         self.playout.forget(self.stale)
         samples = self._take_samples(now)
         if samples is None:
@@ -139,6 +167,8 @@ class VoiceSender:
             pieces, self._fade = [self._fade], None
             have, count = len(pieces[0]), self._rate * PACKET_MS // 1000
         while have < count or not count:
+            # A packet has one rate. If the next sound has another one, or there is none (rate 0), silence fills the
+            # packet.
             if count and self.playout.rate != self._rate:
                 break
             ms = PACKET_MS if not count else 1000 * (count - have) / self._rate
@@ -158,7 +188,10 @@ class VoiceSender:
         if frame.rate in RATES and frame.channels == 1 and self._resample is None:
             yield frame
             return
+        # Once there is a resampler, all sound goes through it. It holds the end of earlier sound, which must come
+        # first.
         if self._resample is None:
+            # The next higher rate loses nothing of the sound.
             rate = min((rate for rate in RATES if rate >= frame.rate), default=RATES[-1])
             self._resample = Resample(rate, channels=1)
         for piece in self._resample.process(frame):

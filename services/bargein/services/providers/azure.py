@@ -167,7 +167,8 @@ class VoiceLive(Realtime):
         word_timestamps: Whether the server sends the time of each word, which arrives as `Timing` and makes the record
             of what was heard exact; None to ask for them if the voice is Azure's, which has them.
         auto_truncate: Whether the server cuts its memory by itself when it is interrupted. It then assumes that all
-            audio was played in real time as it was sent. By default it is told what was heard.
+            audio was played in real time as it was sent. By default it gets the position up to which the user has heard
+            it.
         api_version: The `api-version` of the interface.
         **options: The options of `OpenAIRealtime`. The key is by default that of `AZURE_VOICELIVE_API_KEY`,
             `turn_detection` `"azure_semantic_vad"`, and `transcription` `"azure-speech"`. `voice` is a voice of OpenAI

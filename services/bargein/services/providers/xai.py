@@ -23,6 +23,7 @@ from bargein.services.providers.openai.options import (
 from bargein.services.realtime import (
     Event,
     Message,
+    Profile,
     Realtime,
     Resumable,
     SessionReady,
@@ -64,15 +65,25 @@ class GrokVoiceProtocol(OpenAIProtocol):
     """The protocol of one connection.
 
     Args:
+        url: Address of the WebSocket.
+        headers: Headers of its HTTP request, among them the key.
+        profile: What the provider can do. Default: what xAI's model can do.
+        form: Encoding of the sound in both directions. Default 16-bit PCM.
         server_tools: Tools that run at xAI.
         supports_resumption: Whether the server is asked to keep the conversation.
-        **options: The arguments of `OpenAIProtocol`.
     """
 
     def __init__(
-        self, *, server_tools: Sequence[Mapping[str, Any]] = (), supports_resumption: bool = True, **options: Any
+        self,
+        *,
+        url: str,
+        headers: Mapping[str, str],
+        profile: Profile = PROFILE,
+        form: AudioForm = "audio/pcm",
+        server_tools: Sequence[Mapping[str, Any]] = (),
+        supports_resumption: bool = True,
     ) -> None:
-        super().__init__(**options)
+        super().__init__(url=url, headers=headers, profile=profile, form=form, dialect=XAI)
         self._server_tools = [dict(tool) for tool in server_tools]
         self._resumption = supports_resumption
         self._conversation = self._handle = ""
@@ -141,8 +152,8 @@ class GrokVoice(Realtime):
         server_tools: Tools that run at xAI, such as `{"type": "web_search"}`.
         supports_resumption: Whether a lost connection is resumed. The server keeps a conversation for about half an
             hour.
-        supports_truncation: Whether the server is told what was heard, so that its memory can be cut to that. It is not
-            certain that every model takes this, so it is off by default.
+        supports_truncation: Whether the server gets the position up to which the user has heard a reply, and cuts its
+            memory there. It is not certain that every model takes this, so it is off by default.
         url: The address of the server.
         **options: The options of `OpenAIRealtime`. The key is by default that of `XAI_API_KEY`, and `transcription` is
             `"grok-transcribe"`. `output` must be `"audio"`.
@@ -180,7 +191,6 @@ class GrokVoice(Realtime):
                 headers=headers,
                 profile=profile,
                 form=audio,
-                dialect=XAI,
                 server_tools=server_tools,
                 supports_resumption=supports_resumption,
             ),

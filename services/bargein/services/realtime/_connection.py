@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 import anyio
 
+from bargein.pipeline.lowlevel import catch_up
 from bargein.services.sockets import Socket, SocketClosedError, SocketRefusedError, server_time
 
 from ._dialogue import Dialogue
@@ -34,11 +35,16 @@ class Ending(NamedTuple):
     """Why a connection has ended."""
 
     reason: str
-    """Why, in a sentence."""
+    """Why the connection has ended, in a sentence."""
     clean: bool
-    """It was meant to end."""
+    """Whether it ended on purpose, such as at the end of a session's time."""
     refusal: SocketRefusedError | None = None
-    """The provider refused after the first messages only, as is possible with HTTP/2."""
+    """The provider's refusal, if it came only after the first messages, as is possible with HTTP/2."""
+
+    def raise_refusal(self) -> None:
+        """Raise the refusal, if there is one."""
+        if self.refusal is not None:
+            raise self.refusal
 
 
 class Connection:
@@ -61,6 +67,7 @@ class Connection:
         self._policy = policy
         self._profile = profile
         protocol.server_time = server_time(socket)
+        # The silence of an earlier connection must not count against this one.
         self._began = dialogue.received_at = anyio.current_time()
         self._scope = anyio.CancelScope()
         self._ending = Ending("", True)
@@ -82,11 +89,13 @@ class Connection:
         return self._ending
 
     def _end(self, reason: str, *, clean: bool = False) -> None:
+        # The first reason counts. What the other tasks report afterwards are its consequences.
         if not self._scope.cancel_called:
             self._ending = Ending(reason, clean)
             self._scope.cancel()
 
     def _on_closed(self, error: SocketClosedError) -> None:
+        # With a session, the same code may mean a condition that passes, such as a limit of its time.
         if error.code in self._protocol.fatal_close_codes and not self._dialogue.ready:
             self._dialogue.fatal = f"the connection was {error}"
         self._end(str(error))
@@ -99,6 +108,7 @@ class Connection:
                 if (reason := dialogue.fatal or dialogue.broken) is not None:
                     self._end(reason)
         except SocketRefusedError as error:
+            # Kept apart from `_end`, because the status of a refusal decides whether another attempt makes sense.
             self._end("")
             self._ending = Ending("", False, error)
         except SocketClosedError as error:
@@ -107,6 +117,7 @@ class Connection:
     async def _write(self) -> None:
         dialogue, queue = self._dialogue, self._dialogue.send_queue
         try:
+            # Past the queue, which opens only when the provider says that the session is ready.
             for message in dialogue.open_session():
                 await self._socket.send(message)
             for event in self._protocol.on_open():
@@ -115,6 +126,7 @@ class Connection:
                 while queue:
                     for message in queue.take():
                         await self._socket.send(message)
+                    # Only now: audio that was taken and not sent belongs to the next connection.
                     queue.on_sent()
                 dialogue.progress.set()
                 await queue.wakeup.wait()
@@ -140,7 +152,11 @@ class Connection:
                 left < LEAVE_SECONDS or (dialogue.needs_renewal(policy.renew_seconds) and dialogue.paused)
             ):
                 self._end(dialogue.renew_reason or "the session's time is running out", clean=True)
-            await anyio.sleep(max(0.5, min(2.0, left / 4)))
+            # Looked at from time to time: a dozen things move these deadlines, and the limits are seconds. Before the
+            # end of the session it looks more often.
+            pause = max(0.5, min(2.0, left / 4))
+            await anyio.sleep(pause)
+            await catch_up(now + pause, policy.ready_seconds)  # the provider's messages may wait
 
     async def _fill_gaps(self) -> None:
         """Send silence where the user's source sends nothing."""
@@ -148,5 +164,6 @@ class Connection:
         silence = bytes(2 * int(self._profile.input_rate * SILENCE_SECONDS))
         while True:
             await anyio.sleep(max(SILENCE_SECONDS, queue.audio_until + 2 * SILENCE_SECONDS - anyio.current_time()))
+            # Audio may have come during the sleep. The tolerance is for clocks whose sums are not exact.
             if anyio.current_time() >= queue.audio_until + 2 * SILENCE_SECONDS - 1e-6:
                 queue.add_silence(silence, 1000 * SILENCE_SECONDS)

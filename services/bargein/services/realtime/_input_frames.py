@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from bargein.pipeline import (
     Audio,
     Failure,
@@ -25,17 +27,23 @@ from bargein.services.history import Picture
 from bargein.services.tools import ToolRunner
 
 from ._configuration import Configuration
-from ._dialogue import Dialogue, Request
+from ._dialogue import SAY_EXACTLY, Dialogue, Request
 from .profile import Profile
 
 __all__ = ["InputFrames"]
 
 COMMIT_SILENCE_MS = 1000
 """Silence after a `Commit` where the provider finds the end of a turn itself: it waits for at least half a second."""
-SAY_EXACTLY = 'Say exactly the following, word for word, and nothing else: "{}"'
-"""Instructions that stand for a `Say`, for models that cannot be made to say given words."""
 GO_ON = "Please go on."
 """What prompts a model to answer now, if it cannot be asked for a response."""
+
+LOUD_RMS = 330.0
+"""Root mean square of samples from which on somebody may be speaking: -40 dB of full scale."""
+
+
+def _is_loud(frame: Audio) -> bool:
+    wide = frame.samples.reshape(-1).astype(np.float64)
+    return float(wide @ wide) > LOUD_RMS**2 * len(wide)
 
 
 class InputFrames:
@@ -67,6 +75,7 @@ class InputFrames:
         self._name = name
         self._sampler = SampleFps(fps)
         self._reported: set[str] = set()  # what has been reported as not possible; once is enough
+        # A table and not a chain of `isinstance`: twenty classes, and audio is nearly all that comes.
         self._handlers: Mapping[type[Frame], Callable[[Any], None]] = {
             Audio: self._on_audio,
             Video: self._on_picture,
@@ -106,6 +115,10 @@ class InputFrames:
                 f"takes {rate} Hz mono; pip install 'bargein[audio]', which converts it"
             )
             return
+        if self._dialogue.dead_air.open and not self._profile.emits_speech_events and _is_loud(frame):
+            self._dialogue.dead_air.on_sign()  # the user may be speaking, and nothing else says so
+        # Only the first audio after a pause moves a deadline. To wake a task at every frame would cost more than the
+        # frame.
         if self._dialogue.input.add_audio(frame):
             self._dialogue.deadlines_changed.set()
 
@@ -119,6 +132,7 @@ class InputFrames:
         picture = Picture.from_frame(frame, self._name)
         if (problem := self._picture_problem(picture)) is not None:
             self._dialogue.emit(Failure(problem, processor=self._profile.provider))
+        # A still image was sent on purpose. Only pictures of a video are sampled.
         elif isinstance(frame, Image) or any(self._sampler.process(frame)):
             self._dialogue.input.send_entry(self._dialogue.history.show(picture), picture)
 
@@ -143,8 +157,10 @@ class InputFrames:
         self._dialogue.respond(Request(Respond()))
 
     def _on_speech(self, frame: SpeechStarted | SpeechStopped) -> None:
+        self._dialogue.dead_air.on_speech(frame)
         self._dialogue.emit(frame)
         started = self._dialogue.input.detector_hears_speech = isinstance(frame, SpeechStarted)
+        # A provider that detects speech itself must not be told of it by another detector.
         if started and self._configuration.settings.turn_detection is None and self._dialogue.ready:
             self._dialogue.send_queue.command(lambda protocol: protocol.speech_started(), behind_audio=True)
 
@@ -177,6 +193,7 @@ class InputFrames:
 
     def _respond(self, frame: Respond) -> None:
         """Request a response, or prompt the model by a text if its provider has no requests."""
+        # A text instead of a request is the nearest thing, but it becomes part of the conversation.
         if self._profile.supports_response_requests:
             self._dialogue.respond(Request(frame))
         elif self._profile.supports_text_input:
@@ -204,15 +221,17 @@ class InputFrames:
         self._dialogue.tools.on_result(frame)
 
     def _on_played(self, frame: Played) -> None:
-        self._dialogue.playback.on_played(frame)
+        self._dialogue.on_played(frame)
 
     def _on_heard(self, frame: Heard) -> None:
         self._dialogue.playback.on_heard(frame)
 
     def _on_agent_activity(self, frame: AgentActivity) -> None:
+        self._dialogue.dead_air.on_activity(frame)
         self._dialogue.playback.has_voice_below = True  # only `Spoken` sends this frame
 
     def _on_interrupt(self, frame: Interrupt) -> None:
+        # The requests first: the end of a cancelled tool sends the request that waits, which the interrupt has dropped.
         self._dialogue.replies.on_interrupt()
         for call_id in self._runner.interrupt():
             self._dialogue.tools.on_cancelled(call_id)

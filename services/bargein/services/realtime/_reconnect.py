@@ -25,7 +25,8 @@ __all__ = ["RealtimeError", "keep_connected"]
 log = logging.getLogger("bargein.realtime")
 
 STABLE_SECONDS: Final = 5.0
-"""A connection that lasted less than this counts as an attempt that failed, in seconds."""
+"""A connection that lasted less than this (seconds) counts as a failed attempt. Otherwise a server that greets and then
+hangs up would be called again for ever."""
 
 FAREWELL_SECONDS: Final = 0.4
 """How long the last messages may take, in seconds. A session that is cancelled waits for them."""
@@ -67,35 +68,35 @@ async def keep_connected(
     """
     failures = 0
     while True:
-        protocol, handle, began = make_protocol(), dialogue.resume_handle, anyio.current_time()
+        protocol, began = make_protocol(), anyio.current_time()
+        handle, settings = dialogue.resume_handle, dialogue.settings
         fatal = clean = False
-        hide_secrets: Callable[[str], str] = str
+        hide_secrets: Callable[[str], str] = str  # bound now: the attempt may fail before there is an endpoint
         if handle:
             protocol.resume(handle)
         try:
             endpoint = await _endpoint(protocol, policy.ready_seconds)
             hide_secrets = dialogue.hide_secrets = endpoint.hide_secrets
             async with connect(endpoint) as socket:
-                dialogue.on_connecting(protocol)
+                dialogue.on_connecting(protocol, settings)
                 try:
                     connection = Connection(socket, protocol, dialogue, policy, profile)
                     ending = await connection.run()
                 finally:
                     await _say_farewell(socket, protocol)
-            if ending.refusal is not None:
-                raise ending.refusal
+            ending.raise_refusal()
             if handle and not dialogue.ready:  # that session is gone, but a new one may be possible
                 dialogue.resume_handle, dialogue.fatal = "", None
             fatal, reason, clean = dialogue.fatal is not None, dialogue.fatal or ending.reason, ending.clean
         except SocketRefusedError as error:
-            fatal = (error.final or error.status in REFUSALS) and not handle
+            fatal = (error.final or error.status in REFUSALS) and not handle  # the handle may be what is refused
             if error.status is not None:
                 dialogue.resume_handle = ""
             reason = _explain(error)
         reason = hide_secrets(reason)  # it may be the provider's text: of a refusal, a close frame or an error
         stable = dialogue.ready and anyio.current_time() > began + STABLE_SECONDS
         failures = 0 if stable or clean else failures + 1
-        dialogue.on_disconnected(reason)
+        dialogue.on_disconnected(reason)  # before the application learns of it
         final = fatal or failures > policy.max_attempts or not policy.max_attempts
         dialogue.emit(Disconnected(provider=profile.provider, reason=reason, clean=clean, final=final))
         if final:
@@ -118,6 +119,8 @@ async def _endpoint(protocol: Protocol, seconds: float) -> Endpoint:
 async def _say_farewell(socket: Socket, protocol: Protocol) -> None:
     """Send the last messages of a protocol, if that is still possible, also when the session is cancelled."""
     with (
+        # Nova Sonic and Qwen want their session ended in order. The shield lets a cancelled session do that, and the
+        # bound keeps it short.
         anyio.CancelScope(shield=True),
         anyio.move_on_after(FAREWELL_SECONDS),
         suppress(SocketClosedError, SocketRefusedError),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Final, Protocol, Self
 
 import anyio
 import numpy as np
@@ -50,7 +50,11 @@ class ConversationModel(Protocol):
     """Returns how much of an item, by its response's id and its own, was played, in milliseconds; None if unknown."""
 
     def played(self, frame: Played) -> None:
-        """Take a report of what was heard at once."""
+        """Take a report of what was heard at once.
+
+        Args:
+            frame: The report of the place that plays the sound.
+        """
 
 
 class _Item:
@@ -66,7 +70,7 @@ class _Item:
         self.ms = 0.0
         """How much audio has been received, in milliseconds."""
         self.reported = False
-        """The caller reports what is played of it."""
+        """Whether the caller reports how much of it was played."""
         self._plays_at = plays_at
 
     def estimate_ms(self) -> float:
@@ -218,7 +222,7 @@ class Conversation:
 
         Args:
             call_id: The call.
-            output: What the model is told.
+            output: The result that the model gets, as text.
             error: The tool has failed.
         """
         await self.send(ToolResult(call_id=call_id, output=output, error=error))
@@ -268,7 +272,7 @@ class Conversation:
         self,
         *,
         instructions: str | None = None,
-        tools: Iterable[Tool[..., Any]] | None = None,
+        tools: Iterable[Tool[..., object]] | None = None,
         voice: str | None = None,
     ) -> None:
         """Change the session. None leaves a setting as it is.

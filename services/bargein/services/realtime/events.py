@@ -56,7 +56,7 @@ class Resumable(Event, frozen=True, kw_only=True):
     """From now on, a new connection can take up the session in its present state."""
 
     handle: str
-    """What `Protocol.resume` takes to do so."""
+    """The handle of the session, for `Protocol.resume`."""
 
 
 class RateLimitsReported(Event, frozen=True, kw_only=True):
@@ -72,24 +72,24 @@ class GoingAway(Event, frozen=True, kw_only=True):
     """The provider will close the connection."""
 
     remaining_seconds: float = 0.0
-    """In how many seconds; 0 for at once."""
+    """Seconds until the connection is closed; 0 for at once."""
 
 
 class ProtocolFault(Event, frozen=True, kw_only=True):
     """The provider reports an error, or its message could not be understood."""
 
     message: str
-    """What is wrong."""
+    """The error, in a sentence."""
     code: str = ""
-    """The provider's code for it."""
+    """The provider's code for the error."""
     fatal: bool = False
-    """Retrying cannot succeed."""
+    """Whether retrying cannot succeed."""
     busy: bool = False
     """A response was requested while another one is being made: the request has to be sent again later."""
     refused: bool = False
-    """The requested response will not come."""
+    """Whether the requested response will not come."""
     broken: bool = False
-    """The connection can no longer be used."""
+    """Whether the connection can no longer be used."""
 
 
 # The user -------------------------------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ class SpeechBegan(Event, frozen=True, kw_only=True):
     ms: float = 0.0
     """Where the speech begins, in milliseconds of the audio that was sent on this connection."""
     interrupts: bool = True
-    """The provider stops its response for it."""
+    """Whether the provider stops its response because of the speech."""
 
 
 class SpeechOver(Event, frozen=True, kw_only=True):
@@ -121,7 +121,7 @@ class AudioCommitted(Event, frozen=True, kw_only=True):
     item_id: str
     """The item."""
     answered: bool = False
-    """The provider will respond to it without a request."""
+    """Whether the provider will respond to the item without a request."""
 
 
 class Transcribed(Event, frozen=True, kw_only=True):
@@ -132,7 +132,7 @@ class Transcribed(Event, frozen=True, kw_only=True):
     text: str
     """All words of the item that are known so far. A later event replaces them."""
     final: bool = False
-    """The words will not change again."""
+    """Whether the words will not change again."""
 
 
 class Interrupted(Event, frozen=True, kw_only=True):
@@ -149,7 +149,7 @@ class ResponseBegan(Event, frozen=True, kw_only=True):
     """A response begins."""
 
     response_id: str
-    """Its id."""
+    """Id of the response."""
     request_id: str | None = None
     """The request that it answers (`Protocol.request_id`); empty if it answers none, None if that is unknown."""
 
@@ -219,9 +219,9 @@ class ResponseOver(Event, frozen=True, kw_only=True):
     response_id: str
     """The response."""
     outcome: Literal["completed", "interrupted", "failed"] = "completed"
-    """How it ended."""
+    """How the response ended."""
     reason: str = ""
-    """Why, if it is not complete."""
+    """Why the response is not complete; empty if it is."""
     usage: dict[str, int] = {}
     """Fields of the frame `Usage`."""
 
@@ -243,7 +243,7 @@ class OutOfBandCompleted(Event, frozen=True, kw_only=True):
     text: str
     """The whole answer; empty if it failed."""
     reason: str = ""
-    """Why it failed, if it did."""
+    """Why the question was not answered; empty if it was."""
 
 
 # Tools ----------------------------------------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ class ToolCallReceived(Event, frozen=True, kw_only=True):
     arguments: str
     """The arguments, as JSON."""
     waits: bool = True
-    """The model does not go on until the call is answered."""
+    """Whether the model waits until the call is answered."""
 
 
 class ToolCallWithdrawn(Event, frozen=True, kw_only=True):

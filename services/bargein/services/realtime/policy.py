@@ -7,10 +7,12 @@ from random import Random
 
 import msgspec
 
+from bargein.pipeline.lowlevel import CheckedFields
+
 __all__ = ["ReconnectPolicy"]
 
 
-class ReconnectPolicy(msgspec.Struct, frozen=True, kw_only=True):
+class ReconnectPolicy(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """How a lost connection is restored, and when a session is replaced before it runs out.
 
     Raises `ValueError` for a field that is negative or not finite.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
+from bargein.pipeline.lowlevel import CheckedFields
 from bargein.services.brain import ALTERNATIVES, UnsupportedError
 
 __all__ = ["Profile"]
 
 
-class Profile(msgspec.Struct, frozen=True, kw_only=True):
+class Profile(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """The capabilities of a provider. A capability that is not named here is one that it does not have.
 
     Each field is an argument of the constructor; its own docstring says what it means.
@@ -24,7 +25,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     supports_images: bool = False
     """Pictures can be shown to it."""
     max_id_characters: int | None = None
-    """Maximum length of the id of an item or a tool call that it is given; None if no limit is known."""
+    """Maximum length of the ids of items and tool calls that are sent to it; None if no limit is known."""
     max_image_bytes: int | None = None
     """Maximum size of an encoded picture, in bytes; None if no limit is known."""
     image_formats: tuple[str, ...] = ()
@@ -65,7 +66,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     reconnects_to_update: bool = False
     """A change of the settings needs a new connection, which is opened in the next pause."""
     supports_history_seeding: bool = False
-    """An earlier conversation can be given to it."""
+    """An earlier conversation can be sent to it."""
     supports_resumption: bool = False
     """A new connection can take up the session of a lost one."""
     max_session_seconds: float | None = None
@@ -73,7 +74,11 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
     @staticmethod
     def instead(capability: str) -> str:
-        """Return what to do where a provider lacks a capability; empty for a capability that needs no advice."""
+        """Return what to do where a provider lacks a capability; empty for a capability that needs no advice.
+
+        Args:
+            capability: Name of a field of this class.
+        """
         return ALTERNATIVES.get(capability, "")
 
     def require(self, capability: str, what: str) -> None:

@@ -59,7 +59,11 @@ class Protocol:
         raise NotImplementedError
 
     def open_session(self, settings: Settings) -> Iterable[Message]:
-        """Return the first messages, for the open socket. `SessionReady` follows when they have taken effect."""
+        """Return the first messages, for the open socket. `SessionReady` follows when they have taken effect.
+
+        Args:
+            settings: The settings of the session.
+        """
         raise NotImplementedError
 
     def on_open(self) -> Iterable[Event]:
@@ -71,7 +75,11 @@ class Protocol:
         return ()
 
     def receive(self, data: Message) -> Iterable[Event]:
-        """Return the events of a message. Never raises for what a server may send; yields a `ProtocolFault` instead."""
+        """Return the events of a message. Never raises for what a server may send; yields a `ProtocolFault` instead.
+
+        Args:
+            data: A message of the server.
+        """
         raise NotImplementedError
 
     def take_replies(self) -> Iterable[Message]:
@@ -79,11 +87,15 @@ class Protocol:
         return ()
 
     def update(self, settings: Settings) -> Iterable[Message]:
-        """Change the settings of the session."""
+        """Change the settings of the session.
+
+        Args:
+            settings: All settings of the session, the changed ones among them.
+        """
         raise NotImplementedError
 
     def seed(self, entries: Sequence[Entry]) -> Iterable[Message]:
-        """Yield the provider an earlier conversation.
+        """Return the messages that tell the provider an earlier conversation.
 
         Args:
             entries: Its entries. Those of the user may have pictures (`Entry.available_pictures`), if the profile
@@ -142,11 +154,20 @@ class Protocol:
         raise NotImplementedError
 
     def tool_result(self, call_id: str, output: str) -> Iterable[Message]:
-        """Send the output of a tool."""
+        """Send the output of a tool.
+
+        Args:
+            call_id: Id of the call, as its event named it.
+            output: The result, as text or JSON.
+        """
         raise NotImplementedError
 
     def cancel_tool_call(self, call_id: str) -> Iterable[Message]:
-        """Report that a call was cancelled by an interrupt and will not be answered, if the provider waits for it."""
+        """Report that a call was cancelled by an interrupt and will not be answered, if the provider waits for it.
+
+        Args:
+            call_id: Id of the call, as its event named it.
+        """
         return ()
 
     # Responses ----------------------------------------------------------------------------------------------------
@@ -183,13 +204,26 @@ class Protocol:
         raise NotImplementedError
 
     def cancel(self, response_id: str) -> Iterable[Message]:
-        """Stop a response."""
+        """Stop a response.
+
+        Args:
+            response_id: Id of the response, as its events named it.
+        """
         raise NotImplementedError
 
     def truncate(self, item_id: str, ms: int) -> Iterable[Message]:
-        """Cut what the provider remembers of an item to the first milliseconds of its audio."""
+        """Cut what the provider remembers of an item to the first milliseconds of its audio.
+
+        Args:
+            item_id: Id of the item, as its events named it.
+            ms: How much of its audio was heard, in milliseconds.
+        """
         raise NotImplementedError
 
     def delete_item(self, item_id: str) -> Iterable[Message]:
-        """Delete an item of which nothing was heard from what the provider remembers."""
+        """Delete an item of which nothing was heard from what the provider remembers.
+
+        Args:
+            item_id: Id of the item, as its events named it.
+        """
         raise NotImplementedError

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from random import Random
-from typing import Any, Final
+from typing import Final, Unpack
 
 import anyio
 import anyio.abc
@@ -24,10 +24,12 @@ from bargein.pipeline import (
     ToolCall,
     ToolResult,
 )
-from bargein.services.brain import Greeting, greeting_frame
+from bargein.pipeline.graph import SessionOptions
+from bargein.pipeline.lowlevel import catch_up, check_positive
+from bargein.services.brain import DEAD_AIR_SECONDS, WAIT_REPLY, Greeting, greeting_frame
 from bargein.services.history import History, HistoryStatistics
 from bargein.services.sockets import Endpoint, Socket, dial
-from bargein.services.tools import Tool, Toolbox, ToolRunner
+from bargein.services.tools import Toolbox, ToolLike, ToolRunner
 
 from ._adapters import input_adapters
 from ._configuration import Configuration
@@ -79,12 +81,16 @@ class Realtime(Processor):
         buffer_seconds: How much audio of a reply may wait for room in the graph, in seconds.
         connect: Opens a socket.
         resume: Handle of a session of before, from `resumption`; empty for a new session.
+        dead_air_seconds: Maximum silence while the user waits for an answer, in seconds. Before it is over, the answer
+            is asked for again, `wait_reply` is said, or a `Failure` reports the silence. Infinite: no limit.
+        wait_reply: What is said while a tool keeps the user waiting, if the provider can speak then. Empty: nothing.
 
     Raises:
         ValueError: An option is invalid.
         UnsupportedError: The profile rules an option out.
     """
 
+    # About five seconds of audio in frames of 20 ms. The loop below never waits, so this only covers a busy event loop.
     capacity = 256
 
     def __init__(
@@ -93,7 +99,7 @@ class Realtime(Processor):
         profile: Profile,
         protocol: Callable[[], Protocol],
         settings: Settings,
-        tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox = (),
+        tools: Iterable[ToolLike] | Toolbox = (),
         fps: float = 1.0,
         reconnect: ReconnectPolicy | None = None,
         history: History | None = None,
@@ -101,26 +107,24 @@ class Realtime(Processor):
         buffer_seconds: float = 300.0,
         connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]] = dial,
         resume: str = "",
+        dead_air_seconds: float = DEAD_AIR_SECONDS,
+        wait_reply: str = WAIT_REPLY,
     ) -> None:
         name = type(self).__name__
         if not (math.isfinite(fps) and fps > 0):
             raise ValueError(f"{name}(fps={fps}): expected a number of pictures a second, such as 1")
-        if settings.output not in ("audio", "text"):
-            raise ValueError(f"{name}(output={settings.output!r}): expected 'audio' or 'text'")
-        if settings.output == "text":
-            profile.require("supports_text_output", "output='text'")
-        kind = settings.turn_detection.get("type") if settings.turn_detection is not None else None
-        if settings.turn_detection is not None and kind not in profile.turn_detection:
-            raise ValueError(
-                f"{name}(turn_detection={kind or settings.turn_detection!r}): {profile.provider} has "
-                f"{', '.join(profile.turn_detection) or 'none'}; or None for push to talk, with Commit or Turns above"
-            )
+        check_positive(name, infinite=True, dead_air_seconds=dead_air_seconds)
+        _check_settings(name, profile, settings)
         if resume:
             profile.require("supports_resumption", "resume=...")
         self.profile = profile
         """What the provider can do."""
         self.fps = fps
         """Maximum number of pictures of a video that are sent a second."""
+        self.dead_air_seconds = dead_air_seconds
+        """Maximum silence while the user waits for an answer, in seconds."""
+        self.wait_reply = wait_reply
+        """What is said while a tool keeps the user waiting."""
         self.reconnect = reconnect or ReconnectPolicy()
         self.history = History() if history is None else history
         """The conversation, as it was heard. Another brain that gets it continues the conversation."""
@@ -200,14 +204,14 @@ class Realtime(Processor):
             frame: The report of the sink.
         """
         if self._dialogue is not None:
-            self._dialogue.playback.on_played(frame)
+            self._dialogue.on_played(frame)
 
     def adapters(self) -> tuple[Processor, ...]:
         """Return what converts audio of any rate and any picture for the provider."""
         return input_adapters(self.profile, self.fps)
 
     @asynccontextmanager
-    async def connect(self, **options: Any) -> AsyncIterator[Conversation]:
+    async def connect(self, **options: Unpack[SessionOptions]) -> AsyncIterator[Conversation]:
         """Use the model without a graph. The block begins when it is connected, and its end closes the session.
 
             async with model.connect() as conversation:
@@ -216,7 +220,7 @@ class Realtime(Processor):
                     ...
 
         Args:
-            options: Those of `Graph.session`.
+            options: The options of `Graph.session`.
 
         Raises:
             RealtimeError: The connection fails.
@@ -228,6 +232,8 @@ class Realtime(Processor):
 
     async def run(self, inbox: Inbox[RealtimeInput], out: Outlet[RealtimeOutput]) -> None:
         """Talk until the user's frames end and the last answer is complete."""
+        # All state is made here and not in the constructor: a model may run again, and then nothing of the last call is
+        # left.
         dialogue = self._dialogue = Dialogue(
             out=out,
             history=self.history,
@@ -241,6 +247,8 @@ class Realtime(Processor):
             speaks=self.settings.output == "audio",
             estimate_played=lambda *item: None if self.estimate_played is None else self.estimate_played(*item),
             resume_handle=self._resume,
+            dead_air_seconds=self.dead_air_seconds,
+            wait_reply=self.wait_reply,
         )
         frames = InputFrames(
             dialogue,
@@ -256,6 +264,7 @@ class Realtime(Processor):
                 group.start_soon(self._keep_connected, dialogue)
                 group.start_soon(self._send_output, dialogue)
                 group.start_soon(self._check_deadlines, dialogue)
+                # Through the same handler as frames from above, so a greeting waits for the session as they do.
                 if self.greeting is not None and not self.history.has_begun:
                     frames.handle(self.greeting)
                 async for frame in inbox:
@@ -263,6 +272,7 @@ class Realtime(Processor):
                 await self._finish(dialogue)
                 group.cancel_scope.cancel()
         finally:
+            # What comes after the end, such as the result of a tool, finds no connection and is not sent.
             dialogue.send_queue.disconnect()
 
     async def _keep_connected(self, dialogue: Dialogue) -> None:
@@ -282,7 +292,9 @@ class Realtime(Processor):
             while output:
                 frame = await output.send_next()
                 if isinstance(frame, ResponseEnded) and self.history.crowded and self._group is not None:
+                    # Beside the conversation: a summary takes seconds, and no frame may wait for it.
                     self._group.start_soon(self.history.condense)
+                # Once, and not for each frame: only a session that closes waits for it.
                 if not output:
                     dialogue.progress.set()
             await output.wakeup.wait()
@@ -291,24 +303,28 @@ class Realtime(Processor):
         """Act when it is time: on reports of playback and audio that do not come, and on responses that have failed."""
         while True:
             pause_at = dialogue.input.audio_at + PAUSE_SECONDS
-            deadline = min(dialogue.playback.next_deadline(), pause_at, dialogue.retry_at)
+            deadline = min(dialogue.playback.next_deadline(), pause_at, dialogue.retry_at, dialogue.silence.deadline)
             if deadline == math.inf:
                 await dialogue.deadlines_changed.wait()
                 continue
             with anyio.move_on_after(max(0.0, deadline - anyio.current_time())):
                 await dialogue.deadlines_changed.wait()
+            await catch_up(deadline, PAUSE_SECONDS)  # reports of the sink may wait
             dialogue.playback.check_deadlines()
             if anyio.current_time() >= dialogue.retry_at:
                 dialogue.replies.retry()
+            dialogue.silence.check()
             if anyio.current_time() >= dialogue.input.audio_at + PAUSE_SECONDS:
                 dialogue.input.pause()
 
     async def _finish(self, dialogue: Dialogue) -> None:
         """Wait until pending requests are answered and their frames are sent. Nothing more comes from the user."""
+        # The user was cut off in the middle of a sentence. Without a commit the provider would wait for its end.
         if dialogue.input.provider_hears_speech and self.profile.supports_commit:
             dialogue.commit()
         dialogue.input.pause()
         if dialogue.input.may_be_answered and not self.profile.emits_speech_events:
+            # Without events of speech it is not known whether the last audio was a question. A bounded wait decides.
             with anyio.move_on_after(ANSWER_SECONDS):
                 while dialogue.input.may_be_answered:
                     await dialogue.progress.wait()
@@ -347,3 +363,17 @@ class Realtime(Processor):
             dialogue.tools.on_cancelled(call.call_id)
         else:
             dialogue.tools.on_result(result)
+
+
+def _check_settings(name: str, profile: Profile, settings: Settings) -> None:
+    """Raise `ValueError` for settings that the provider does not have."""
+    if settings.output not in ("audio", "text"):
+        raise ValueError(f"{name}(output={settings.output!r}): expected 'audio' or 'text'")
+    if settings.output == "text":
+        profile.require("supports_text_output", "output='text'")
+    kind = settings.turn_detection.get("type") if settings.turn_detection is not None else None
+    if settings.turn_detection is not None and kind not in profile.turn_detection:
+        raise ValueError(
+            f"{name}(turn_detection={kind or settings.turn_detection!r}): {profile.provider} has "
+            f"{', '.join(profile.turn_detection) or 'none'}; or None for push to talk, with Commit or Turns above"
+        )

@@ -11,7 +11,7 @@ import msgspec
 from bargein.services.brain import Greeting
 from bargein.services.history import History
 from bargein.services.sockets import Endpoint, Socket
-from bargein.services.tools import Tool, Toolbox
+from bargein.services.tools import Toolbox, ToolLike
 
 from .policy import ReconnectPolicy
 
@@ -39,14 +39,18 @@ class Settings(msgspec.Struct, kw_only=True):
     """Further fields of the provider. They replace those that the protocol writes."""
 
     def with_extra(self, base: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields that a protocol has written, with `extra` merged over them, nested dictionaries too."""
+        """Return the fields that a protocol has written, with `extra` merged over them, nested dictionaries too.
+
+        Args:
+            base: The fields that the protocol has written.
+        """
         return deep_merge(base, self.extra)
 
 
 class DriverOptions(TypedDict, total=False):
     """Options of `Realtime` that every provider passes on unchanged."""
 
-    tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox
+    tools: Iterable[ToolLike] | Toolbox
     """Functions that the model may call."""
     fps: float
     """Pictures of a video that are sent per second, at most. Default 1."""
@@ -60,10 +64,18 @@ class DriverOptions(TypedDict, total=False):
     """The agent's first words: the words, or a `Say` or `Respond`; None for nothing."""
     resume: str
     """The handle of an earlier session that is to be taken up, where the provider supports it."""
+    dead_air_seconds: float
+    """Maximum silence while the user waits for an answer, in seconds. Default 5; infinite for no limit."""
+    wait_reply: str
+    """What is said while a tool keeps the user waiting, where the provider can speak then. Empty: nothing."""
 
 
 def driver_options(options: Mapping[str, object]) -> DriverOptions:
-    """Return the options that belong to `Realtime` itself."""
+    """Return the options that belong to `Realtime` itself.
+
+    Args:
+        options: Options of a provider's class.
+    """
     own = DriverOptions.__optional_keys__
     return cast(DriverOptions, {name: value for name, value in options.items() if name in own})
 

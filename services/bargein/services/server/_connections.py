@@ -1,11 +1,16 @@
-"""Bounds on HTTP connections: how long a request's head may take, and how many connections may be open.
+"""Bounds on HTTP connections and WebSockets: the time of a request's head, how many connections may be open, and how
+much of one is read at once.
 
 uvicorn has neither. A connection that sends nothing, or one byte now and then, stays open for ever. When the process
-has no descriptors left, asyncio writes one log line for each connection that waits, and serves no client.
+has no descriptors left, asyncio writes one log line for each connection that waits, and serves no client. All messages
+of one read are parsed without a pause, and all pings are answered.
 
-The class below extends `uvicorn.protocols.http.h11_impl.H11Protocol` and relies on its attributes `connections`,
+The first class below extends `uvicorn.protocols.http.h11_impl.H11Protocol` and relies on its attributes `connections`,
 `cycle.response_complete`, `loop` and `transport` and its method `handle_websocket_upgrade`. They are there in uvicorn
-0.30 to 0.54; `tests/services/server/test_connections.py` fails when silent connections are no longer closed.
+0.35 to 0.54; `tests/services/server/test_connections.py` fails when silent connections are no longer closed. The second
+one extends `WebSocketsSansIOProtocol` of the same versions and relies on its `handle_ping`, `handle_pong`,
+`handle_parser_exception`, `conn`, `close_sent` and `handshake_complete`; `tests/attacks` fails when pings are no longer
+counted.
 """
 
 from __future__ import annotations
@@ -15,12 +20,16 @@ import importlib
 from typing import Any
 
 from bargein.pipeline.lowlevel import import_extra
+from bargein.services.sockets.rate_limiter import TOO_MANY_PINGS, control_rate
+from bargein.services.sockets.read_gate import read_in_pieces
 
-__all__ = ["default_accept_batch", "default_max_connections", "make_protocol"]
+__all__ = ["default_accept_batch", "default_max_connections", "make_protocol", "make_websocket_protocol"]
 
 MAX_CONNECTIONS = 10_000
 MAX_ACCEPT_BATCH = 100
 """asyncio's own default."""
+CLOSE_SECONDS = 1.0
+"""How long a client may take to answer the end of a WebSocket, in seconds."""
 
 
 def default_max_connections() -> int:
@@ -96,3 +105,39 @@ def make_protocol(*, head_seconds: float, max_connections: int) -> type[asyncio.
                 timer.cancel()
 
     return BoundedProtocol
+
+
+def make_websocket_protocol() -> type[asyncio.Protocol]:
+    """Return the protocol class of a server's WebSockets, for `uvicorn.Config(ws=...)`."""
+    import_extra("uvicorn", "server", "serve_page()")
+    module: Any = importlib.import_module("uvicorn.protocols.websockets.websockets_sansio_impl")
+
+    class FairWebSocket(read_in_pieces(module.WebSocketsSansIOProtocol)):  # type: ignore[misc]
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self.close_timeout = CLOSE_SECONDS  # uvicorn's is 10 s, for which a stranger could hold a closed connection
+            self.controls = control_rate()
+            self.failed = False
+
+        def handle_ping(self, *event: Any) -> None:
+            if not self.exceeds_rate():
+                super().handle_ping(*event)
+
+        def handle_pong(self, *event: Any) -> None:
+            if not self.exceeds_rate():
+                super().handle_pong(*event)
+
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            if self.close_sent:  # otherwise uvicorn logs an error for each client that the application refuses
+                self.handshake_complete = True
+
+        def exceeds_rate(self) -> bool:
+            """Count a ping or a pong. Return whether the connection is being closed for too many of them."""
+            if not self.failed and self.controls.take(self.loop.time()):
+                self.failed = True
+                self.conn.fail(*TOO_MANY_PINGS)
+                self.handle_parser_exception()
+            return self.failed
+
+    return FairWebSocket

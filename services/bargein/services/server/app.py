@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,15 @@ import msgspec
 
 from bargein.pipeline.draw import svg
 from bargein.pipeline.lowlevel import import_extra
+from bargein.services.brain import find_brains
+from bargein.services.failover import Failover
 from bargein.services.media.ice import IceServer
 from bargein.services.providers.brains import BrainChoice
 from bargein.services.sockets.handshake import bearer_token, repeated_header
 from bargein.services.sockets.origin import refuse_origin
 from bargein.services.transports import (
     ConnectionRequest,
+    LiveSession,
     RefusedError,
     Sessions,
     accept_websocket,
@@ -52,6 +55,7 @@ class _OfferRequest(msgspec.Struct, frozen=True):
     sdp: str
     params: dict[str, str] = {}
     session: str = ""
+    resume: str = ""
 
 
 _OFFER = msgspec.json.Decoder(_OfferRequest)
@@ -141,21 +145,31 @@ class App:
         if not await self._has_token(request):
             return self._refuse(401, WRONG_TOKEN)
         now = anyio.current_time()
-        return self._json(
-            [
-                {"name": name, "brain": live.transport.peer.params.get("brain", ""), "seconds": now - live.began}
-                for name, live in self._sessions.live.items()
-            ]
-        )
+        shown = []
+        for name, live in self._sessions.live.items():
+            failover = _find_failover(live)
+            shown.append(
+                {
+                    "name": name,
+                    "brain": live.transport.peer.params.get("brain", ""),
+                    "seconds": now - live.began,
+                    "inside": "" if failover is None else failover.active,
+                }
+            )
+        return self._json(shown)
 
     async def graph(self, request: Request) -> Response:
-        """Return a drawing of a session's pipeline, with its counters."""
+        """Return a drawing of a session's pipeline, with its counters; with `inside`, of the brain in its failover."""
         if not await self._has_token(request):
             return self._refuse(401, WRONG_TOKEN)
         live = self._sessions.live.get(request.query_params.get("session", ""))
-        if live is None:
+        running = None if live is None else (live.graph, live.session)
+        if live is not None and "inside" in request.query_params:
+            failover = _find_failover(live)
+            running = None if failover is None else failover.running
+        if running is None:
             return self._plain("this session does not exist\n", status_code=404, media_type="text/plain")
-        drawing = svg(live.graph, live.session.statistics())
+        drawing = svg(running[0], running[1].statistics())
         policy = {"content-security-policy": DRAWING_POLICY}
         return self._plain(drawing, media_type="image/svg+xml", headers=policy)
 
@@ -197,8 +211,7 @@ class App:
         try:
             await self._check(request, new=False)
             body = await self._body(request)
-            offer = _OFFER.decode(body)
-            answer = await self._answer(request, offer.sdp, name=offer.session, params=offer.params)
+            answer = await self._answer(request, _OFFER.decode(body))
         except _ProblemError as problem:
             return self._refuse(problem.status, str(problem))
         except ValueError as error:  # of msgspec
@@ -210,7 +223,7 @@ class App:
         try:
             await self._check(request, new=False)
             sdp = (await self._body(request)).decode()
-            answer = await self._answer(request, sdp, params=_params(request))
+            answer = await self._answer(request, _OfferRequest(sdp, _params(request)))
         except _ProblemError as problem:
             return self._refuse(problem.status, str(problem))
         except UnicodeDecodeError as error:
@@ -219,14 +232,17 @@ class App:
         headers = {"location": f"whip/{answer.name}"}
         return self._plain(answer.sdp, status_code=201, media_type="application/sdp", headers=headers)
 
-    async def _answer(self, request: Request, sdp: str, *, name: str = "", params: Mapping[str, str]) -> SdpAnswer:
+    async def _answer(self, request: Request, offer: _OfferRequest) -> SdpAnswer:
         """Return the answer to an offer. Raises `_ProblemError`."""
         if self._webrtc is None:
             raise _ProblemError(501, "this server has no WebRTC; pip install 'bargein[webrtc]', or use its WebSocket")
         try:
-            if not name:
-                self._sessions.admit(_address(request))  # before the offer is parsed, which costs time
-            return await self._webrtc.offer(sdp, name=name, address=_address(request), params=params)
+            address = _address(request)
+            if not offer.session:
+                self._sessions.admit(address, offer.resume)  # before the offer is parsed, which costs time
+            return await self._webrtc.offer(
+                offer.sdp, name=offer.session, address=address, params=offer.params, resume=offer.resume
+            )
         except RefusedError as error:
             raise _ProblemError(503, str(error)) from None
         except LookupError as error:
@@ -358,6 +374,11 @@ def _routes(app: App) -> list[BaseRoute]:
         WebSocketRoute("/ws", app.websocket),
         Mount("/", StaticFiles(directory=PAGE, html=True)),
     ]
+
+
+def _find_failover(live: LiveSession) -> Failover | None:
+    """Return the failover of a session, if it has one: its brain runs in a session inside, with its own graph."""
+    return next((brain for brain in find_brains(live.graph) if isinstance(brain, Failover)), None)
 
 
 def _ice_server(server: IceServer) -> dict[str, str]:

@@ -55,7 +55,11 @@ class Metrics:
         self._sessions: Sessions | None = None
 
     def observe(self, frame: Frame) -> None:
-        """Count a latency or a failure of some session."""
+        """Count a latency or a failure of some session.
+
+        Args:
+            frame: A frame that passed in a session. Frames of other classes are ignored.
+        """
         if isinstance(frame, TurnLatency):
             self._turn.observe(frame.ms / 1000)
         elif isinstance(frame, BargeInLatency):
@@ -64,7 +68,11 @@ class Metrics:
             self._failures.inc()
 
     def watch(self, sessions: Sessions) -> None:
-        """Add the counters of these sessions to the text."""
+        """Add the counters of these sessions to the text.
+
+        Args:
+            sessions: The sessions of a server.
+        """
         self._sessions = sessions
         self._registry.register(self)
 

@@ -26,7 +26,12 @@ from bargein.services.sockets.addresses import is_loopback_host
 from bargein.services.transports import BuildAgent, SessionLimits, Sessions, drain_on_signal
 from bargein.services.transports.websocket import Authorize
 
-from ._connections import default_accept_batch, default_max_connections, make_protocol
+from ._connections import (
+    default_accept_batch,
+    default_max_connections,
+    make_protocol,
+    make_websocket_protocol,
+)
 from .app import make_app
 from .metrics import Metrics
 
@@ -66,7 +71,14 @@ class PageOptions(TypedDict, total=False):
 
 
 class PageServer:
-    """A running server, as `serve_page` yields it."""
+    """A running server, as `serve_page` yields it.
+
+    Args:
+        sessions: The sessions of its peers.
+        host: The host at which it listens.
+        port: The port at which it listens.
+        tls: Whether it is served with TLS.
+    """
 
     def __init__(self, sessions: Sessions, host: str, port: int, *, tls: bool) -> None:
         self.sessions = sessions
@@ -277,7 +289,8 @@ def _uvicorn_server(app: Starlette, limits: SessionLimits, certificate: FilePath
     config = uvicorn.Config(
         app,
         http=protocol,
-        log_level="warning",
+        ws=make_websocket_protocol(),
+        log_level="error",  # its warnings are about what strangers send, a line for each
         lifespan="off",
         access_log=False,
         backlog=default_accept_batch(),

@@ -1,33 +1,27 @@
 """A server's connection that cannot take the event loop from the other connections.
 
-Two things in `websockets` let one client do that. On asyncio, one read returns up to 256 KiB, which are thousands of
-small messages that are parsed without a pause. And the library answers pings by itself, however many come, and keeps
-the answers for a client that does not read them.
+Two things in `websockets` let one client do that. One read returns many small messages, which are parsed without a
+pause. And the library answers pings by itself, however many come, and keeps the answers for a client that does not read
+them.
 
 This relies on these parts of `websockets` 17, on asyncio and trio: `serve(create_connection=)`, which is
-documented, and `ServerConnection.process_event` and `.protocol`, which are not. `tests/services/sockets/test_flood.py`
-fails when they change.
+documented, and `ServerConnection.process_event`, `.protocol`, `.send_data` and `.transport` or, on trio, `.stream`,
+which are not.
+`tests/services/sockets/test_flood.py` fails when they change.
 """
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from functools import cache, partial
+from typing import Any
 
 import anyio
 
-from .rate_limiter import RateLimiter
+from .rate_limiter import TOO_MANY_PINGS, control_rate
+from .read_gate import READ_BYTES, read_in_pieces
 
 __all__ = ["fair_connection"]
-
-READ_BYTES: Final = 16 * 1024
-"""Bytes that one read takes on asyncio. Its transports have this bound as `max_size`; uvloop's do not."""
-CONTROLS_PER_SECOND: Final = 20.0
-"""Pings and pongs that a client may send in a second. Clients ping every few seconds."""
-CONTROLS_BURST: Final = 200.0
-"""Pings and pongs that may come at once, such as after a stall of the network."""
-TOO_MANY: Final = 1008
-"""The close code for a client that breaks the rules."""
 
 
 @cache
@@ -39,24 +33,34 @@ def fair_connection(base: type[Any]) -> type[Any]:
     """
     from websockets.frames import DATA_OPCODES, Frame  # noqa: PLC0415 - an extra, imported on use
 
-    class FairConnection(base):  # type: ignore[misc]  # the base differs between asyncio and trio
+    on_asyncio = hasattr(base, "data_received")
+
+    class FairConnection(read_in_pieces(base) if on_asyncio else base):  # type: ignore[misc]
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
-            self._controls = RateLimiter(CONTROLS_PER_SECOND, CONTROLS_BURST)
+            self._controls = control_rate()
             self._failed = False
+            if not on_asyncio:
+                self.stream.receive_some = partial(self._receive, self.stream.receive_some)
 
-        def connection_made(self, transport: Any) -> None:  # asyncio only
-            if hasattr(transport, "max_size"):
-                transport.max_size = READ_BYTES
-            super().connection_made(transport)
+        async def _receive(self, receive_some: Callable[[int], Awaitable[bytes]]) -> bytes:
+            """Read from a stream of trio. Each read lets other tasks run, so small reads are all that is needed."""
+            if self._failed:
+                await self.send_data()
+                return b""  # the end
+            return await receive_some(READ_BYTES)
 
         def process_event(self, event: Any) -> None:
             if self._failed:
                 return
             control = isinstance(event, Frame) and event.opcode not in DATA_OPCODES
-            if control and self._controls.take(anyio.current_time()):
+            # On asyncio this runs outside of any task, where AnyIO finds no backend if `asyncio.run` began the loop.
+            if control and self._controls.take(self.loop.time() if hasattr(self, "loop") else anyio.current_time()):
                 self._failed = True
-                self.protocol.fail(TOO_MANY, "too many pings")
+                self.protocol.fail(*TOO_MANY_PINGS)
+                if on_asyncio:  # nobody else sends it before the client sends more
+                    self.send_data()
+                    self.transport.close()
                 return
             super().process_event(event)
 

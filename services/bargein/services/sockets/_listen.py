@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import sniffio
 
 from ._fair_connection import fair_connection
 from ._websocket import MAX_BYTES, WebSocket, import_websockets, log
+from .handshake import OpeningConnection
 from .socket import Socket
+
+if TYPE_CHECKING:  # websockets is an optional dependency
+    from websockets.http11 import Request, Response
+
+    Refusal = Response | None
 
 __all__ = ["listen"]
 
 
 @asynccontextmanager
 async def listen(
-    handler: Callable[[Socket, Any], Awaitable[None]],
+    handler: Callable[[Socket, Request], Awaitable[None]],
     *,
     host: str = "127.0.0.1",
     port: int = 0,
-    process_request: Callable[[Any, Any], Any] | None = None,
-    **options: Any,
+    process_request: Callable[[OpeningConnection, Request], Refusal | Awaitable[Refusal]] | None = None,
+    **options: object,
 ) -> AsyncIterator[int]:
     """Serve WebSockets for the time of the block, on asyncio or trio. The block gets the port.
 

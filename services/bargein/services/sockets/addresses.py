@@ -12,7 +12,11 @@ LOCAL_NAMES = (".local", ".lan", ".internal", ".localhost", ".home.arpa")
 
 
 def is_loopback_host(host: str) -> bool:
-    """Return whether a host is this machine, which no other machine and no proxy can reach."""
+    """Return whether a host is this machine, which no other machine and no proxy can reach.
+
+    Args:
+        host: A name or an IP address, without a port.
+    """
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -20,12 +24,20 @@ def is_loopback_host(host: str) -> bool:
 
 
 def is_loopback_url(url: str) -> bool:
-    """Return whether the host of a URL is this machine."""
+    """Return whether the host of a URL is this machine.
+
+    Args:
+        url: An address with any scheme.
+    """
     return is_loopback_host(_host(url))
 
 
 def is_local_url(url: str) -> bool:
-    """Return whether the host of a URL is this machine or in a local network, where servers usually ask for no key."""
+    """Return whether the host of a URL is this machine or in a local network, where servers usually ask for no key.
+
+    Args:
+        url: An address with any scheme.
+    """
     host = _host(url)
     try:
         address = ip_address(host)

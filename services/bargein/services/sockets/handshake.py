@@ -5,10 +5,21 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qs, urlsplit
 
-__all__ = ["bearer_token", "http_response", "query_parameter", "repeated_header", "request_path"]
+if TYPE_CHECKING:  # websockets is an optional dependency
+    from websockets.http11 import Request, Response
+
+__all__ = [
+    "OpeningConnection",
+    "bearer_token",
+    "http_response",
+    "query_parameter",
+    "repeated_header",
+    "request_path",
+]
 
 SINGLE_HEADERS = ("host", "origin", "authorization")
 """Headers that decide whether a client is let in. With two of one, a proxy before this server may have checked the
@@ -26,7 +37,19 @@ def repeated_header(names: Iterable[str], *more: str) -> str:
     return next((name for name in (*SINGLE_HEADERS, *map(str.lower, more)) if counts[name] > 1), "")
 
 
-def request_path(request: Any) -> str:
+class OpeningConnection(Protocol):
+    """A WebSocket that is not open yet, as `websockets` passes it to `process_request`."""
+
+    def respond(self, status: HTTPStatus, text: str) -> Response:
+        """Return an HTTP response that refuses the connection.
+
+        Args:
+            status: The HTTP status.
+            text: The body.
+        """
+
+
+def request_path(request: Request) -> str:
     """Return the path of a request without its query and without a slash at its end; `/` for the root.
 
     Args:
@@ -36,7 +59,7 @@ def request_path(request: Any) -> str:
     return path or "/"
 
 
-def query_parameter(request: Any, name: str) -> str:
+def query_parameter(request: Request, name: str) -> str:
     """Return the first value of a parameter of a request's address; empty where it is not there.
 
     Args:
@@ -57,7 +80,7 @@ def bearer_token(header: str) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def http_response(status: int, phrase: str, body: bytes, content_type: str = "text/plain; charset=utf-8") -> Any:
+def http_response(status: int, phrase: str, body: bytes, content_type: str = "text/plain; charset=utf-8") -> Response:
     """Return an HTTP answer that refuses a WebSocket, for `process_request` of `listen`.
 
     Args:
@@ -67,9 +90,10 @@ def http_response(status: int, phrase: str, body: bytes, content_type: str = "te
         content_type: The MIME type of the body.
 
     Returns:
-        A `websockets.http11.Response`. `websockets` is an optional dependency, so its types are not named here.
+        A `websockets.http11.Response`.
     """
     headers = importlib.import_module("websockets.datastructures").Headers(
         {"Content-Type": content_type, "Content-Length": str(len(body)), "Connection": "close"}
     )
-    return importlib.import_module("websockets.http11").Response(status, phrase, headers, body)
+    response: Response = importlib.import_module("websockets.http11").Response(status, phrase, headers, body)
+    return response

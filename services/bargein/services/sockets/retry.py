@@ -54,16 +54,16 @@ def _plausible(seconds: float) -> float | None:
     return max(seconds, 0.0) if seconds < MAX_PLAUSIBLE_SECONDS else None
 
 
-def backoff_seconds(attempt: int, retry_after: float | None, random: Random) -> float | None:
+def backoff_seconds(attempt: int, retry_after_seconds: float | None, random: Random) -> float | None:
     """Return how many seconds to wait before the next attempt, or None to give up.
 
     Args:
         attempt: How many attempts have been made, from 1.
-        retry_after: For how many seconds the server asks the client to wait; None if it does not say. None is returned
-            where this is longer than `MAX_SECONDS`.
+        retry_after_seconds: For how many seconds the server asks the client to wait; None if it does not say. None is
+            returned where this is longer than `MAX_SECONDS`.
         random: Source of the jitter.
     """
     wait = min(MAX_SECONDS, FIRST_SECONDS * 2.0 ** (attempt - 1)) * random.uniform(1 - JITTER, 1 + JITTER)
-    if retry_after is None:
+    if retry_after_seconds is None:
         return wait
-    return None if retry_after > MAX_SECONDS else retry_after + wait * JITTER
+    return None if retry_after_seconds > MAX_SECONDS else retry_after_seconds + wait * JITTER

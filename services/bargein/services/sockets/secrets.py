@@ -35,7 +35,12 @@ def hide_secrets(text: str, secrets: Iterable[str]) -> str:
 
 
 def request_secrets(url: str, headers: Mapping[str, str]) -> list[str]:
-    """Return what may be secret in a request: the words of its headers, and the values of its URL's query."""
+    """Return what may be secret in a request: the words of its headers, and the values of its URL's query.
+
+    Args:
+        url: The address of the request.
+        headers: Its headers.
+    """
     words = " ".join(headers.values()).split()
     with suppress(ValueError):  # what is no URL was not sent
         words += [value for _, value in parse_qsl(urlsplit(url).query)]

@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from bargein.pipeline.lowlevel import CheckedFields
+
 from .secrets import hide_secrets, request_secrets
 
 __all__ = ["Endpoint", "Socket", "SocketClosedError", "SocketRefusedError", "server_time"]
@@ -36,7 +38,7 @@ class SocketRefusedError(ConnectionError):
         message: What happened, in a sentence.
         status: HTTP status of the answer, if there was one.
         body: Beginning of the answer's body.
-        wait: For how many seconds the server asks the client to wait before the next attempt.
+        wait_seconds: For how many seconds the server asks the client to wait; None if it does not say.
         final: Retrying cannot succeed, whatever the status.
     """
 
@@ -64,7 +66,11 @@ class Socket(Protocol):
     """A connection that carries whole messages both ways. One task may send while another task receives."""
 
     async def send(self, data: str | bytes) -> None:
-        """Send a message: text as `str`, binary as `bytes`. Raises `SocketClosedError`."""
+        """Send a message: text as `str`, binary as `bytes`. Raises `SocketClosedError`.
+
+        Args:
+            data: The message.
+        """
 
     async def receive(self) -> str | bytes:
         """Return the next message. Raises `SocketClosedError` when no more messages will come."""
@@ -96,7 +102,7 @@ def server_time(socket: Socket) -> float | None:
     return socket.server_time if isinstance(socket, _DatedSocket) else None
 
 
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+class Endpoint(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """An address to connect to, with its headers and time limits.
 
     Its `repr` shows neither headers nor the query of the URL, because both may hold keys.
@@ -124,7 +130,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """How long a pong may take before the connection counts as dead, in seconds; None for no limit."""
 
     def hide_secrets(self, text: str) -> str:
-        """Return a server's text without what was sent to this endpoint and may be secret: headers and the query."""
+        """Return a server's text without what was sent to this endpoint and may be secret: headers and the query.
+
+        Args:
+            text: A text of the server.
+        """
         return hide_secrets(text, request_secrets(self.url, self.headers))
 
     def __repr__(self) -> str:

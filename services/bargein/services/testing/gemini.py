@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from itertools import count
 from typing import Any
@@ -16,23 +15,23 @@ import numpy as np
 import numpy.typing as npt
 
 from bargein.pipeline import ToolCall
-from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, listen, pipe
+from bargein.services.sockets import Socket, SocketClosedError, listen
 
+from ._scripted_server import RATE, ScriptedServer, Step, tone
 from .loudness_vad import LoudnessVad
 
-__all__ = ["ScriptedGemini", "ScriptedTurn", "rehearsal"]
+__all__ = ["ScriptedGemini", "ScriptedTurn"]
 
-Step = str | float | ToolCall
-"""A part of a reply: words, a pause in seconds, or a tool call, whose result the next reply answers."""
-RATE = 24_000
-MAX_RECEIVED = 4096
-"""Messages of the client that are kept."""
 NO_AUDIO_WITH_CALLS = "gemini-3"
 """Models that close the connection if audio comes while a tool call is unanswered."""
 
 
 class ScriptedTurn:
-    """A turn of the model, for assertions."""
+    """A turn of the model, for assertions.
+
+    Args:
+        number: The number of the turn, from 0.
+    """
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -47,7 +46,7 @@ class ScriptedTurn:
         self.plays_until = 0.0
 
 
-class ScriptedGemini:
+class ScriptedGemini(ScriptedServer):
     """A server that sends its replies in order, repeated from the first after the last.
 
     It sends one reply for each turn of the user, and one when tool calls are answered. Each word is sent with its text
@@ -73,51 +72,34 @@ class ScriptedGemini:
         word_ms: int = 400,
         pace_seconds: float = 0.02,
     ) -> None:
-        self.replies = replies or ("Hello.",)
-        self.hears = tuple(hears)
-        self.word_ms = word_ms
-        self.pace_seconds = pace_seconds
+        super().__init__(*replies, hears=hears, word_ms=word_ms, pace_seconds=pace_seconds)
         self.resumes = True
         """Whether sessions can be resumed; if not, a session that asks for it is closed."""
-        self.refusals: deque[SocketRefusedError] = deque()
-        """Errors that the next connections in memory meet."""
-        self.received: deque[dict[str, Any]] = deque(maxlen=MAX_RECEIVED)
-        """The client's messages over all connections."""
-        self.endpoints: list[Endpoint] = []
-        """Where connections in memory were made to."""
         self.turns: list[ScriptedTurn] = []
         """All turns of the model."""
-        self.connections = 0
-        """How many connections there were."""
         self.open_connections = 0
         """How many connections are open."""
         self.session: GeminiPeerSession | None = None
         """The newest session."""
         self.handles: set[str] = set()
         """Handles by which sessions can be resumed."""
-        self.reply_numbers, self.transcript_numbers, self.call_numbers, self.handle_numbers = (
-            count(),
-            count(),
-            count(1),
-            count(1),
-        )
-
-    def next_reply(self, turn: int) -> str | Sequence[Step]:
-        """Return the next reply, or the next part of a turn that has called tools."""
-        return self.replies[next(self.reply_numbers) % len(self.replies)]
+        self.handle_numbers = count(1)
 
     def audio(self, turn: int, samples: int) -> npt.NDArray[np.int16]:
-        """Return samples of the voice at 24 kHz: a tone whose pitch depends on the turn."""
-        pitch = 200 * 2 ** (turn % 12 / 12)
-        tone: npt.NDArray[np.int16] = (8000 * np.sin(2 * np.pi * pitch / RATE * np.arange(samples))).astype(np.int16)
-        return tone
+        """Return samples of the voice at 24 kHz: a tone whose pitch depends on the turn.
 
-    async def pause(self) -> None:
-        """Wait for the time between two words."""
-        await anyio.sleep(self.pace_seconds)
+        Args:
+            turn: The number of the turn, from 0.
+            samples: How many samples to return.
+        """
+        return tone(200 * 2 ** (turn % 12 / 12), samples)
 
     def find_sent(self, *keys: str) -> list[Any]:
-        """Return what the client has sent under these nested keys, such as `"realtime_input", "text"`."""
+        """Return what the client has sent under these nested keys, such as `"realtime_input", "text"`.
+
+        Args:
+            keys: The keys, the outermost first.
+        """
         found: list[Any] = list(self.received)
         for key in keys:
             found = [each[key] for each in found if isinstance(each, dict) and key in each]
@@ -126,23 +108,13 @@ class ScriptedGemini:
     # Connections --------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def connect(self, endpoint: Endpoint) -> AsyncIterator[Socket]:
-        """Open a connection in memory, in place of `dial`."""
-        self.endpoints.append(endpoint)
-        if self.refusals:
-            raise self.refusals.popleft()
-        ours, theirs = pipe()
-        async with anyio.create_task_group() as group:
-            group.start_soon(self.serve_socket, ours)
-            try:
-                yield theirs
-            finally:
-                await theirs.close()
-                group.cancel_scope.cancel()
-
-    @asynccontextmanager
     async def serve(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-        """Run a WebSocket server and yield its URL. Clients without a key and without a token are refused."""
+        """Run a WebSocket server and yield its URL. Clients without a key and without a token are refused.
+
+        Args:
+            host: Address to listen at. Default: this machine only.
+            port: Port to listen at. Default 0, for a free one.
+        """
 
         def check_key(connection: Any, request: Any) -> Any:
             if "x-goog-api-key" in request.headers or "Authorization" in request.headers:
@@ -156,7 +128,11 @@ class ScriptedGemini:
             yield f"ws://{host}:{chosen}/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 
     async def serve_socket(self, socket: Socket) -> None:
-        """Serve one connection until it ends."""
+        """Serve one connection until it ends.
+
+        Args:
+            socket: The server's end of the connection.
+        """
         self.connections += 1
         self.open_connections += 1
         try:
@@ -173,27 +149,31 @@ class ScriptedGemini:
     # On demand ----------------------------------------------------------------------------------------------------
 
     async def send(self, message: dict[str, Any] | bytes | str) -> None:
-        """Send a message, or any other data, over the newest connection."""
+        """Send a message, or any other data, over the newest connection.
+
+        Args:
+            message: An object, which is sent as JSON, or the data itself.
+        """
         if self.session is not None:
             await self.session.send(message)
 
     async def close(self, code: int = 1011, reason: str = "") -> None:
-        """Close the newest connection."""
+        """Close the newest connection.
+
+        Args:
+            code: The close code of the WebSocket. Default 1011, for an internal error.
+            reason: The reason. Default: empty.
+        """
         if self.session is not None:
             await self.session.socket.close(code, reason)
 
     async def go_away(self, seconds: float) -> None:
-        """Announce that the connection will be closed after this many seconds."""
+        """Announce that the connection will be closed after this many seconds.
+
+        Args:
+            seconds: The time that is left, in seconds.
+        """
         await self.send({"goAway": {"timeLeft": f"{seconds:g}s"}})
-
-
-@asynccontextmanager
-async def rehearsal(
-    *replies: str | Sequence[Step],
-    hears: Sequence[str] = (),
-) -> AsyncIterator[Callable[[Endpoint], AbstractAsyncContextManager[Socket]]]:
-    """Yield what to pass as `connect=` for these replies, and transcripts of the user's spoken turns."""
-    yield ScriptedGemini(*replies, hears=hears).connect
 
 
 class GeminiPeerSession:
@@ -286,7 +266,7 @@ class GeminiPeerSession:
     async def _on_user_turn(self) -> None:
         """Send the transcript of a spoken turn, and answer it."""
         if "inputAudioTranscription" in self.setup and self.server.hears:
-            words = self.server.hears[next(self.server.transcript_numbers) % len(self.server.hears)].split(" ")
+            words = self.server.next_transcript().split(" ")
             for at, word in enumerate(words):
                 text = word if not at else f" {word}"
                 await self.send({"serverContent": {"inputTranscription": {"text": text}}})

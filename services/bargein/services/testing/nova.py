@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import base64
 import json
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
 import anyio
 import msgspec
-import numpy as np
 
 from bargein.pipeline import ToolCall
 from bargein.services.providers.nova import wire
 from bargein.services.providers.nova.event_stream import decode
-from bargein.services.sockets import Endpoint, Socket, SocketClosedError, pipe
+from bargein.services.sockets import Socket, SocketClosedError
 
+from ._scripted_server import RATE, ScriptedServer, Step, tone
 from .loudness_vad import LoudnessVad
 
-__all__ = ["ScriptedNova", "rehearsal"]
-
-Step = str | float | ToolCall
-"""A part of a reply: words, a pause in seconds, or a tool call, whose result the next reply answers."""
-RATE = 24_000
-MAX_RECEIVED = 4096
-"""Events of the client that are kept."""
+__all__ = ["ScriptedNova"]
 
 
-class ScriptedNova:
+class ScriptedNova(ScriptedServer):
     """A server that sends its replies in order, repeated from the first after the last.
 
     It sends one reply for each turn of the user, and one when tool calls are answered. The words of a reply are
@@ -54,30 +47,16 @@ class ScriptedNova:
         word_ms: int = 400,
         pace_seconds: float = 0.02,
     ) -> None:
-        self.replies = replies or ("Hello.",)
-        self.hears = tuple(hears)
-        self.word_ms = word_ms
-        self.pace_seconds = pace_seconds
-        self.received: deque[tuple[str, dict[str, Any]]] = deque(maxlen=MAX_RECEIVED)
-        """The client's events over all connections, each with its name; audio is left out."""
-        self.connections = 0
-        """How many connections there were."""
-        self.next_reply, self.next_transcript, self.next_call, self.next_block = count(), count(), count(1), count(1)
+        super().__init__(*replies, hears=hears, word_ms=word_ms, pace_seconds=pace_seconds)
+        self.block_numbers = count(1)
 
-    @asynccontextmanager
-    async def connect(self, endpoint: Endpoint) -> AsyncIterator[Socket]:
-        """Open a connection in memory, in place of one to Bedrock."""
+    async def serve_socket(self, socket: Socket) -> None:
+        """Serve one connection until it ends. Of the events, `received` keeps all but audio, each with its name.
+
+        Args:
+            socket: The server's end of the connection.
+        """
         self.connections += 1
-        ours, theirs = pipe()
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._serve, ours)
-            try:
-                yield theirs
-            finally:
-                await theirs.close()
-                group.cancel_scope.cancel()
-
-    async def _serve(self, socket: Socket) -> None:
         async with anyio.create_task_group() as group:
             session = _Session(self, socket, group)
             with suppress(SocketClosedError):
@@ -86,15 +65,6 @@ class ScriptedNova:
                     assert isinstance(data, bytes)
                     await session.on_event(decode(data).payload)
             group.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def rehearsal(
-    *replies: str | Sequence[Step],
-    hears: Sequence[str] = ("Hello?",),
-) -> AsyncIterator[Callable[[Endpoint], AbstractAsyncContextManager[Socket]]]:
-    """Yield what to pass as `connect=` for these replies, and transcripts of the user's spoken turns."""
-    yield ScriptedNova(*replies, hears=hears).connect
 
 
 class _Session:
@@ -139,8 +109,7 @@ class _Session:
         if change == "started":
             await self._interrupt()
         elif change == "stopped":
-            transcripts = self._server.hears
-            await self._send_text("USER", "FINAL", transcripts[next(self._server.next_transcript) % len(transcripts)])
+            await self._send_text("USER", "FINAL", self._server.next_transcript())
             await self._interrupt()  # a reply that began while the user spoke
             self._begin_reply()
 
@@ -151,7 +120,7 @@ class _Session:
             await self._socket.send(wire.encode_event(name, **fields))
 
     async def _begin_block(self, kind: str, role: str, stage: str = "") -> str:
-        block = f"block-{next(self._server.next_block)}"
+        block = f"block-{next(self._server.block_numbers)}"
         more = {"additionalModelFields": json.dumps({"generationStage": stage})} if stage else {}
         await self._send("contentStart", contentId=block, type=kind, role=role, **more)
         return block
@@ -186,7 +155,7 @@ class _Session:
         self._group.start_soon(self._reply, self._reply_scope)
 
     async def _reply(self, scope: anyio.CancelScope) -> None:
-        reply = self._server.replies[next(self._server.next_reply) % len(self._server.replies)]
+        reply = self._server.next_reply()
         with scope:
             self._replying = True
             for step in (reply,) if isinstance(reply, str) else reply:
@@ -202,7 +171,7 @@ class _Session:
 
     async def _call_tool(self, call: ToolCall) -> None:
         block = await self._begin_block("TOOL", "TOOL")
-        call_id = call.call_id or f"tool-{next(self._server.next_call)}"
+        call_id = call.call_id or f"tool-{next(self._server.call_numbers)}"
         self._calls.add(call_id)
         await self._send("toolUse", contentId=block, toolName=call.name, toolUseId=call_id, content=call.arguments)
         await self._send("contentEnd", contentId=block, type="TOOL", stopReason="TOOL_USE")
@@ -212,8 +181,7 @@ class _Session:
         await self._send_text("ASSISTANT", "SPECULATIVE", text)
         block = await self._begin_block("AUDIO", "ASSISTANT")
         samples = RATE * self._server.word_ms // 1000
-        tone = (8000 * np.sin(2 * np.pi * 300 / RATE * np.arange(samples))).astype("<i2").tobytes()
-        content = base64.b64encode(tone).decode()
+        content = base64.b64encode(tone(300, samples).astype("<i2").tobytes()).decode()
         for _ in text.split():
             await anyio.sleep(self._server.pace_seconds)
             now = anyio.current_time()

@@ -13,14 +13,14 @@ from bargein.services.providers.openai.dialect import GA
 from bargein.services.providers.openai.server.serve import serve_socket
 from bargein.services.providers.openai.server_language import ServerLanguage
 from bargein.services.sockets import Endpoint, Socket, pipe
-from bargein.services.testing import ScriptedBrain
+from bargein.services.testing import ScriptedBrain, Step
 
 __all__ = ["rehearsal"]
 
 
 @asynccontextmanager
 async def rehearsal(
-    *replies: str | Sequence[Any], dialect: ServerLanguage = GA, **options: Any
+    *replies: str | Sequence[Step], dialect: ServerLanguage = GA, **options: object
 ) -> AsyncIterator[Callable[[Endpoint], AbstractAsyncContextManager[Socket]]]:
     """Serve a `ScriptedBrain` in this process, and yield what to pass as a model's `connect=`.
 
@@ -29,7 +29,8 @@ async def rehearsal(
         dialect: The language of the server.
         options: Options of `ScriptedBrain`; `word_ms` is 400 by default.
     """
-    make = partial(ScriptedBrain, *replies, **{"word_ms": 400, **options})
+    chosen: dict[str, Any] = {"word_ms": 400, **options}
+    make = partial(ScriptedBrain, *replies, **chosen)
     async with anyio.create_task_group() as group:
 
         @asynccontextmanager

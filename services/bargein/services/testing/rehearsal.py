@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -37,11 +37,11 @@ class StandIn(msgspec.Struct, frozen=True, kw_only=True):
             *replies: The replies, in order, repeated from the first after the last.
             hears: Transcripts of the user's spoken turns, in order, repeated; empty for the peer's own.
         """
-        options: dict[str, Any] = {"dialect": load(self.dialect)} if self.dialect else {}
+        options: dict[str, object] = {"dialect": load(self.dialect)} if self.dialect else {}
         if hears:
             options["hears"] = hears
-        server: AbstractAsyncContextManager[Connect] = load(self.peer)(*replies, **options)
-        return server
+        make = cast("Callable[..., AbstractAsyncContextManager[Connect]]", load(self.peer))
+        return make(*replies, **options)
 
 
 async def _create_call(call: Mapping[str, Any]) -> str:
@@ -62,8 +62,8 @@ STAND_INS: Final[Mapping[str, StandIn]] = {
         dialect="bargein.services.providers.azure:VOICE_LIVE",
         options={**_KEY, "model": "gpt-realtime-2.1", "url": "https://name.services.ai.azure.com"},
     ),
-    "Gemini": StandIn(peer="bargein.services.testing.gemini:rehearsal", options=_KEY),
-    "Nova Sonic": StandIn(peer="bargein.services.testing.nova:rehearsal"),
+    "Gemini": StandIn(peer="bargein.services.testing.gemini:ScriptedGemini.rehearsal", options=_KEY),
+    "Nova Sonic": StandIn(peer="bargein.services.testing.nova:ScriptedNova.rehearsal"),
     "Qwen Omni": StandIn(peer=_OPENAI, dialect="bargein.services.providers.qwen:QWEN", options=_KEY),
     "Ultravox": StandIn(
         peer=_OPENAI, dialect="bargein.services.providers.ultravox:ULTRAVOX", options={"create_call": _create_call}
@@ -74,7 +74,7 @@ STAND_INS: Final[Mapping[str, StandIn]] = {
 
 
 @asynccontextmanager
-async def rehearse(name: str, *replies: Reply, hears: Sequence[str] = (), **options: Any) -> AsyncIterator[Realtime]:
+async def rehearse(name: str, *replies: Reply, hears: Sequence[str] = (), **options: object) -> AsyncIterator[Realtime]:
     """Create a provider's model and connect it to a stand-in, which runs in memory while the block runs.
 
     Args:

@@ -30,7 +30,7 @@ from bargein.pipeline import (
     UserText,
 )
 from bargein.processors import Commit, Timing
-from bargein.services.frames import Configure, Remember, Respond, Say
+from bargein.services.frames import Configure, OutOfBand, Remember, Respond, Say
 
 __all__ = ["ScriptedBrain", "Step"]
 
@@ -51,14 +51,15 @@ Taken = (
     | Played
     | Interrupt
 )
-Given = ResponseStarted | Text | Timing | Audio | Transcript | ToolCall | Usage | ResponseEnded
+Given = ResponseStarted | Text | Timing | Audio | Transcript | ToolCall | Usage | ResponseEnded | OutOfBand
 
 
 class ScriptedBrain(Processor):
     """Sends its replies in order, and begins again after the last.
 
     A `UserText`, a `Commit` or a `Respond` gets the next reply, and so does the last result of a reply's tool calls. A
-    `Say` is said as it is. A `ToolCall` without an id gets one.
+    `Say` is said as it is. A `Respond` that is `out_of_band` gets the words of the next reply. A `ToolCall` without an
+    id gets one.
 
     Args:
         replies: Each a text or a sequence of steps. Without any, it says "Hello." each time.
@@ -114,6 +115,9 @@ class ScriptedBrain(Processor):
                     self._calls.discard(frame.call_id)
                     if not self._calls:
                         self._reply(out)
+            elif isinstance(frame, Respond) and frame.out_of_band:
+                words = [step for step in self._next_reply() if isinstance(step, str)]
+                await out.send(OutOfBand(name=frame.out_of_band, text=" ".join(words)))
             elif isinstance(frame, UserText | Respond):
                 self._reply(out)
             elif isinstance(frame, Say):
@@ -133,10 +137,13 @@ class ScriptedBrain(Processor):
             await out.send(Transcript(text=text, item_id=self._item_id, final=True))
         self._item_id = ""
 
-    def _reply(self, out: Outlet[Given]) -> None:
+    def _next_reply(self) -> Sequence[Step]:
         reply = self.replies[self._replies_given % len(self.replies)]
         self._replies_given += 1
-        self._turns.append((reply,) if isinstance(reply, str) else reply)
+        return (reply,) if isinstance(reply, str) else reply
+
+    def _reply(self, out: Outlet[Given]) -> None:
+        self._turns.append(self._next_reply())
         self._start_next(out)
 
     def _start_next(self, out: Outlet[Given]) -> None:

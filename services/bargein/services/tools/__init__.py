@@ -1,10 +1,11 @@
 """Tools: plain Python functions that a model may call, and what runs them."""
 
 from ._schema import complete_schema
+from ._simplify import without_references
 from .context import ToolContext
 from .processor import Tools
 from .runner import CANCELLED_OUTPUT, RunsTools, ToolRunner
-from .tool import ArgumentsError, Tool, Toolbox, ToolError, tool
+from .tool import ArgumentsError, Tool, Toolbox, ToolError, ToolLike, tool
 
 __all__ = [
     "CANCELLED_OUTPUT",
@@ -13,9 +14,11 @@ __all__ = [
     "Tool",
     "ToolContext",
     "ToolError",
+    "ToolLike",
     "ToolRunner",
     "Toolbox",
     "Tools",
     "complete_schema",
     "tool",
+    "without_references",
 ]

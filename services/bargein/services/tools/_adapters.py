@@ -1,13 +1,14 @@
-"""Values of libraries that tools are often written with: pydantic models in, pydantic models and NumPy values out.
+"""Values of libraries that tools are often written with: pydantic types in, pydantic models and NumPy values out.
 
 pydantic is not a dependency. It is used only if an annotation of a tool names something of it, and then it is loaded.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import typing
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -17,11 +18,13 @@ __all__ = ["describe_strings", "encode_unknown", "pydantic_adapter", "validate"]
 
 
 def encode_unknown(value: object) -> object:
-    """Return a JSON form for a value that msgspec does not know: a `enc_hook` for its encoders.
+    """Return a JSON form for a value that msgspec does not know: an `enc_hook` for its encoders.
 
     Raises:
         NotImplementedError: There is none.
     """
+    if value is None or isinstance(value, bool | tuple):  # msgspec knows these, but not as keys of a dictionary
+        return "" if value is None else str(value)
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
@@ -29,6 +32,12 @@ def encode_unknown(value: object) -> object:
     pydantic = sys.modules.get("pydantic")
     if pydantic is not None and isinstance(value, pydantic.BaseModel):
         return value.model_dump(mode="json")
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Collection):  # a deque, a range, the keys of a dictionary
+        return list(value)
     raise NotImplementedError(f"a {type(value).__name__} has no JSON form")
 
 
@@ -42,13 +51,13 @@ def describe_strings(hint: Any) -> Any:
 
 
 def pydantic_adapter(hint: Any) -> Any:
-    """Return the `TypeAdapter` for an annotation that names a pydantic model or field; None for any other."""
+    """Return the `TypeAdapter` for an annotation that names a type or field of pydantic; None for any other."""
     pydantic = sys.modules.get("pydantic")
     if pydantic is None:
         return None
-    field_info = pydantic.fields.FieldInfo
+    field_info, is_pydantic_dataclass = pydantic.fields.FieldInfo, pydantic.dataclasses.is_pydantic_dataclass
     for part in _parts(hint):
-        if isinstance(part, field_info) or (isinstance(part, type) and issubclass(part, pydantic.BaseModel)):
+        if isinstance(part, field_info) or hasattr(part, "__get_pydantic_core_schema__") or is_pydantic_dataclass(part):
             return pydantic.TypeAdapter(hint)
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -12,10 +13,13 @@ import msgspec
 
 from ._adapters import describe_strings, pydantic_adapter
 from ._docstring import read_docstring
+from ._simplify import simplify
 from .context import ToolContext
 
 __all__ = ["Parameters", "complete_schema", "source_of"]
 
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+"""The names of properties that Anthropic takes. Others take more."""
 _MAPS = ("properties", "patternProperties", "$defs")
 _LISTS = ("anyOf", "allOf", "oneOf", "prefixItems")
 _ONES = ("items", "additionalProperties", "not")
@@ -75,7 +79,7 @@ class Parameters(msgspec.Struct, frozen=True):
             hint = _annotation_of(owner, parameter, hints)
             if parameter.default is None:
                 hint = Union[hint, None]  # noqa: UP007 - a hint may be anything, and `|` needs a type
-            if (adapter := pydantic_adapter(hint)) is not None:
+            if (adapter := _adapter_of(owner, name, hint)) is not None:
                 adapters[name], hint = adapter, Any
             else:
                 hint = describe_strings(hint)
@@ -93,6 +97,7 @@ class Parameters(msgspec.Struct, frozen=True):
             described = _self_contained(_with_adapters(msgspec.json.schema(kind), adapters), descriptions, defaults)
         except (TypeError, ValueError) as error:
             raise TypeError(f"tool {owner!r}: its parameters cannot be described to a model: {error}") from error
+        _check_names(owner, described)
         return cls(described, kind, tuple(context), description, adapters)
 
 
@@ -147,6 +152,30 @@ def _annotation_of(owner: str, parameter: inspect.Parameter, hints: Mapping[str,
     if name not in hints:
         raise TypeError(f"tool {owner!r}: parameter {name!r} has no annotation; write `{name}: str`, or another type")
     return hints[name]
+
+
+def _adapter_of(owner: str, name: str, hint: Any) -> Any:
+    """Return the adapter of pydantic for the type of a parameter, or None. Raise `TypeError` if pydantic refuses it."""
+    try:
+        adapter = pydantic_adapter(hint)
+        if adapter is not None:
+            adapter.json_schema()
+    except Exception as error:  # pydantic has several, which have no common base
+        reason = str(error).strip().splitlines()[0]
+        raise TypeError(f"tool {owner!r}: pydantic cannot describe parameter {name!r}: {reason}") from error
+    return adapter
+
+
+def _check_names(owner: str, schema: Mapping[str, Any]) -> None:
+    """Raise `TypeError` for a parameter or a field whose name a provider refuses."""
+    for name in schema.get("properties", ()):
+        if not _NAME.fullmatch(name):
+            raise TypeError(
+                f"tool {owner!r}: not every model takes the name {name!r} of a parameter or field; use up to 64 of "
+                "a-z, A-Z, 0-9, '_', '-' and '.'"
+            )
+    for part in _parts(schema):
+        _check_names(owner, part)
 
 
 def _check_annotation(owner: str, name: str, hint: Any) -> None:
@@ -239,11 +268,7 @@ def _inlined(schema: Any, defs: Mapping[str, Any], recursive: set[str]) -> Any:
         beside = {key: value for key, value in schema.items() if key != "$ref"}
         known = {key: value for key, value in defs[name].items() if key != "title"}
         return _inlined({**known, **beside}, defs, recursive)
-    result = dict(schema)
-    if "enum" in result and "type" not in result:  # some providers require it
-        kinds = {type(value) for value in result["enum"]}
-        if kinds in ({str}, {int}):
-            result["type"] = "string" if kinds == {str} else "integer"
+    result = simplify(schema)
     for key in _MAPS:
         if key in result:
             result[key] = {each: _inlined(value, defs, recursive) for each, value in result[key].items()}

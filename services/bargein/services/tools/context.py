@@ -101,7 +101,11 @@ class ToolContext:
     # For the runner -----------------------------------------------------------------------------------------
 
     async def emit(self, frame: Frame) -> None:
-        """Send a frame about the call."""
+        """Send a frame about the call.
+
+        Args:
+            frame: The frame.
+        """
         if self._emit is not None:
             await self._emit(frame)
 

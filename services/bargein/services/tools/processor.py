@@ -13,7 +13,7 @@ from bargein.pipeline.lowlevel import check_options
 from bargein.services.frames import Configure, ToolFinished, ToolProgress, ToolStarted
 
 from .runner import ToolRunner
-from .tool import Tool, Toolbox
+from .tool import Toolbox, ToolLike
 
 __all__ = ["Tools"]
 
@@ -41,7 +41,7 @@ class Tools(Processor):
     @check_options
     def __init__(
         self,
-        tools: ToolRunner | Toolbox | Iterable[Tool[..., Any] | Callable[..., Any]] = (),
+        tools: ToolRunner | Toolbox | Iterable[ToolLike] = (),
         *,
         concurrency: int = 8,
         others: Literal["refuse", "pass"] = "refuse",

@@ -6,7 +6,7 @@ import inspect
 import logging
 import math
 import threading
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Awaitable, Hashable, Iterable
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -26,7 +26,7 @@ from bargein.services.frames import ToolFinished, ToolStarted
 from bargein.services.sockets.text import clean
 
 from .context import Emit, ToolContext
-from .tool import ArgumentsError, Tool, Toolbox, ToolError, encode
+from .tool import ArgumentsError, Tool, Toolbox, ToolError, ToolLike, encode
 
 __all__ = ["CANCELLED_OUTPUT", "RunningCall", "RunsTools", "ToolRunner"]
 
@@ -41,9 +41,6 @@ MAX_ANSWERED = 256
 MAX_ABANDONED = 32
 """How many threads may still be busy with calls that timed out. Beyond that, blocking tools are refused."""
 
-MAX_MESSAGE = 500
-"""How many characters of an exception's message the model gets."""
-
 
 class RunningCall:
     """A call that is running.
@@ -57,7 +54,7 @@ class RunningCall:
 
     __slots__ = ("call", "context", "done", "key", "result", "scope", "tool")
 
-    def __init__(self, key: Hashable, call: ToolCall, tool: Tool[..., Any] | None, emit: Emit) -> None:
+    def __init__(self, key: Hashable, call: ToolCall, tool: Tool[..., object] | None, emit: Emit) -> None:
         self.key = key
         self.call = call
         self.tool = tool
@@ -85,9 +82,7 @@ class ToolRunner:
     """
 
     @check_options
-    def __init__(
-        self, toolbox: Toolbox | Iterable[Tool[..., Any] | Callable[..., Any]] = (), *, concurrency: int = 8
-    ) -> None:
+    def __init__(self, toolbox: Toolbox | Iterable[ToolLike] = (), *, concurrency: int = 8) -> None:
         if concurrency < 1:
             raise ValueError(f"ToolRunner(concurrency={concurrency}): expected a number of tools, 1 or more")
         self.toolbox = toolbox if isinstance(toolbox, Toolbox) else Toolbox(toolbox)
@@ -108,8 +103,8 @@ class ToolRunner:
         """Run a call.
 
         A mistake of the model or the tool leads to a result with `error=True` and a sentence for the model: an unknown
-        tool, arguments that do not fit, a timeout, an exception (its class and message; the traceback is logged), a
-        result that has no JSON form.
+        tool, arguments that do not fit, a timeout, an exception, a result that has no JSON form. The model may read the
+        sentence to the user, so it does not say what an exception says: that is logged, with the traceback.
 
         The same call is never run twice. If it is running, this waits for its result. If it has been answered, this
         returns that result. The same call has the same response, id, name and arguments: some models use an id again
@@ -131,11 +126,18 @@ class ToolRunner:
         return await self.finish(self.begin(call, emit))
 
     def knows(self, call: ToolCall) -> bool:
-        """Return whether a call is running or has been answered."""
+        """Return whether a call is running or has been answered.
+
+        Args:
+            call: A call.
+        """
         return (key := _key(call)) in self._running or key in self._answered
 
     def cancel(self, call_id: str) -> bool:
         """Cancel the running calls of an id, because the provider asks for it. They get no result.
+
+        Args:
+            call_id: Id of the calls.
 
         Returns:
             Whether there was one.
@@ -164,13 +166,22 @@ class ToolRunner:
     # In two steps, to run a call in its own task --------------------------------------------------------------
 
     def begin(self, call: ToolCall, emit: Emit) -> RunningCall:
-        """Note a call, so that it can be cancelled from now on. Pass what this returns to `finish`."""
+        """Note a call, so that it can be cancelled from now on. Pass what this returns to `finish`.
+
+        Args:
+            call: The call.
+            emit: Sends the frames that report the tool's progress.
+        """
         running = RunningCall(_key(call), call, self.toolbox.get(call.name), emit)
         self._running[running.key] = running
         return running
 
     async def finish(self, running: RunningCall) -> ToolResult | None:
-        """Run a call that was begun; see `run`."""
+        """Run a call that was begun; see `run`.
+
+        Args:
+            running: What `begin` returned.
+        """
         call, emit = running.call, running.context.emit
         since = anyio.current_time()
         try:
@@ -224,7 +235,7 @@ class ToolRunner:
             return await self._reporting(running, tool, arguments | dict.fromkeys(tool.context, running.context))
 
     async def _reporting(
-        self, running: RunningCall, tool: Tool[..., Any], arguments: dict[str, Any]
+        self, running: RunningCall, tool: Tool[..., object], arguments: dict[str, Any]
     ) -> tuple[str, bool]:
         """Run a tool, and send its reports meanwhile."""
         running.context.open()
@@ -242,7 +253,9 @@ class ToolRunner:
             raise
         return answer
 
-    async def _within(self, running: RunningCall, tool: Tool[..., Any], arguments: dict[str, Any]) -> tuple[str, bool]:
+    async def _within(
+        self, running: RunningCall, tool: Tool[..., object], arguments: dict[str, Any]
+    ) -> tuple[str, bool]:
         """Run a tool within its timeout, and turn its mistakes into outputs."""
         name = tool.name
         try:
@@ -262,19 +275,18 @@ class ToolRunner:
                 running.context.cancelled = True
                 raise
             log.error("tool %r awaited something that was cancelled", name)
-            return f"{name} failed: what it waited for was cancelled", True
+            return f"{name} did not work", True
         except Exception as error:
-            cause = unwrap_exception(error)
             log.error("tool %r raised", name, exc_info=error)
-            return clean(f"{name} failed: {type(cause).__name__}: {_message(cause)}".rstrip(": ")), True
+            return f"{name} did not work", True
         try:
             return encode(value), False
         except Exception as error:
             log.error("tool %r returned %s, which has no JSON form", name, type(value).__name__, exc_info=error)
-            return clean(f"{name} ran, but its answer of type {type(value).__name__} has no JSON form: {error}"), True
+            return f"{name} ran, but its answer cannot be read", True
 
     async def _call(
-        self, running: RunningCall, tool: Tool[..., Any], arguments: dict[str, Any], limit: anyio.CancelScope
+        self, running: RunningCall, tool: Tool[..., object], arguments: dict[str, Any], limit: anyio.CancelScope
     ) -> object:
         if tool.blocking:
             return await self._in_thread(tool, arguments)
@@ -283,7 +295,7 @@ class ToolRunner:
             return await run_cancellable(_await(value), limit, _cancelled)
         return value
 
-    async def _in_thread(self, tool: Tool[..., Any], arguments: dict[str, Any]) -> object:
+    async def _in_thread(self, tool: Tool[..., object], arguments: dict[str, Any]) -> object:
         """Run a tool in its own thread: a daemon, so that a tool that never returns blocks no exit."""
         if not self._threads.acquire(blocking=False):
             raise ToolError(f"{tool.name} cannot run now: {MAX_ABANDONED} earlier calls have not returned yet")
@@ -330,10 +342,3 @@ def _cancelled_from_outside() -> bool:
 
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)[:MAX_MESSAGE]
-    except Exception:
-        return ""

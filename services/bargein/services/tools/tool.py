@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 import math
 import re
 import sys
@@ -19,7 +20,7 @@ from bargein.services.sockets.text import clean
 from ._adapters import encode_unknown, validate
 from ._schema import Parameters, source_of
 
-__all__ = ["ArgumentsError", "Tool", "ToolError", "Toolbox", "encode", "tool"]
+__all__ = ["ArgumentsError", "Tool", "ToolError", "ToolLike", "Toolbox", "encode", "tool"]
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -168,10 +169,15 @@ class Tool(Generic[P, R_co]):
         )
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """Call the function."""
+        """Call the function.
+
+        Args:
+            args: Its arguments by position.
+            kwargs: Its arguments by name.
+        """
         return self.function(*args, **kwargs)
 
-    def __get__(self, instance: object, owner: type | None = None) -> Tool[..., Any]:
+    def __get__(self, instance: object, owner: type | None = None) -> Tool[..., R_co]:
         """Return the tool of an object, for a method that was made a tool in its class."""
         if instance is None or not self.unbound:
             return self
@@ -183,6 +189,10 @@ class Tool(Generic[P, R_co]):
 
     def __repr__(self) -> str:
         return f"<Tool {self.name}({', '.join(self.parameters.get('properties') or ())})>"
+
+
+ToolLike = Tool[..., object] | Callable[..., object]
+"""A tool, or a function or method that is made one."""
 
 
 def _is_method(function: Any) -> bool:
@@ -279,7 +289,7 @@ def tool(
     # Annotations may name classes of the enclosing function. Between it and this one is the frame of `check_options`.
     local = sys._getframe(2).f_locals
 
-    def make(decorated: Callable[..., Any]) -> Tool[..., Any]:
+    def make(decorated: Callable[..., Any]) -> Tool[..., object]:
         return Tool(
             decorated,
             name=name,
@@ -306,18 +316,18 @@ class Toolbox:
     """
 
     @check_options
-    def __init__(self, tools: Iterable[Tool[..., Any] | Callable[..., Any]] = ()) -> None:
+    def __init__(self, tools: Iterable[ToolLike] = ()) -> None:
         local = sys._getframe(2).f_locals  # of the caller, as in `tool`
         if isinstance(tools, Tool) or callable(tools):
             raise TypeError(f"Toolbox({tools!r:.60}): expected several tools; write Toolbox([...])")
-        self._tools: dict[str, Tool[..., Any]] = {}
+        self._tools: dict[str, Tool[..., object]] = {}
         for each in tools:
             made = each if isinstance(each, Tool) else Tool(each, local=local)
             if made.unbound:
                 qualified = getattr(made.function, "__qualname__", made.name)
                 raise TypeError(f"Toolbox: {qualified} is a method of a class; pass the method of an object")
             if made.name in self._tools:
-                raise ValueError(f"Toolbox: two tools are named {made.name!r}; tool(name=...) gives one another name")
+                raise ValueError(f"Toolbox: two tools are named {made.name!r}; rename one with tool(name=...)")
             self._tools[made.name] = made
 
     @property
@@ -330,7 +340,7 @@ class Toolbox:
         """The schemas of the tools, for a model; see `Tool.schema`."""
         return [each.schema for each in self._tools.values()]
 
-    def get(self, name: str) -> Tool[..., Any] | None:
+    def get(self, name: str) -> Tool[..., object] | None:
         """Return the tool of a name, or None.
 
         Args:
@@ -338,7 +348,7 @@ class Toolbox:
         """
         return self._tools.get(name)
 
-    def __iter__(self) -> Iterator[Tool[..., Any]]:
+    def __iter__(self) -> Iterator[Tool[..., object]]:
         return iter(self._tools.values())
 
     def __len__(self) -> int:
@@ -361,7 +371,13 @@ def encode(value: object) -> str:
         TypeError: The value has no JSON form.
         ValueError: The value contains itself.
     """
+    if isinstance(value, str):
+        return clean(value)
     try:
-        return clean(value if isinstance(value, str) else msgspec.json.encode(value, enc_hook=encode_unknown).decode())
+        try:
+            return msgspec.json.encode(value, enc_hook=encode_unknown).decode()
+        except UnicodeEncodeError:  # a text in it has half of a surrogate pair
+            plain = msgspec.to_builtins(value, enc_hook=encode_unknown, str_keys=True)
+            return clean(json.dumps(plain, ensure_ascii=False))
     except RecursionError as error:
         raise ValueError("it contains itself") from error

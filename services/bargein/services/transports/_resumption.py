@@ -1,4 +1,4 @@
-"""`ResumptionStore`: the conversations of sessions whose peer was lost, each under a token that can be used once."""
+"""`ResumptionStore`: the conversations of sessions whose peer was lost, each under its token."""
 
 from __future__ import annotations
 
@@ -38,11 +38,6 @@ class ResumptionStore:
     def issue(self) -> str:
         """Return a new token; an empty string if no conversation is kept."""
         return secrets.token_urlsafe(TOKEN_BYTES) if self._seconds else ""
-
-    def has(self, token: str, now: float) -> bool:
-        """Return whether a conversation is kept under this token."""
-        self._expire(now)
-        return token in self._conversations
 
     def put(self, token: str, histories: Sequence[History], now: float) -> None:
         """Keep a conversation: the histories of its brains, in the order in which they stand in the graph."""

@@ -1,4 +1,4 @@
-"""The frames that transports define."""
+"""Frames of transports: a peer joins, leaves, or presses a key."""
 
 from __future__ import annotations
 

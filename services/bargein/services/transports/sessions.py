@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Literal
@@ -14,9 +14,11 @@ import anyio
 import msgspec
 
 from bargein.pipeline import Failure, Frame, Graph, Pipeline, Processor, Session
+from bargein.pipeline.lowlevel import CheckedFields, stood_still, wait_at_most
 from bargein.processors import BargeInLatency, TurnLatency
 from bargein.processors.observe.watch import Watch
-from bargein.services.brain import find_brains
+from bargein.services.brain import Brain, find_brains
+from bargein.services.sockets.rate_limiter import DEFAULT_MESSAGES_PER_SECOND
 
 from ._resumption import ResumptionStore
 from .transport import Transport
@@ -46,7 +48,7 @@ class RefusedError(ConnectionError):
     """A peer gets no session. The text is sent to the peer."""
 
 
-class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
+class SessionLimits(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """What a server, and each of its peers, may use.
 
     Raises:
@@ -66,10 +68,10 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Time from the connection to the peer's first message, or to a WebRTC connection, in seconds."""
     max_message_bytes: int = 1 << 20
     """Largest message that a peer may send, in bytes."""
-    max_messages_per_second: float = 400.0
-    """Messages that a peer on a socket may send in a second, sound included. A typed text, a commit or an interrupt
-    counts as 10, since the agent acts on it. More are read later, so that one peer does not slow down the others. A
-    quarter of this number may come at once."""
+    max_messages_per_second: float = DEFAULT_MESSAGES_PER_SECOND
+    """Messages that a peer may send in a second, sound included. A typed text, a commit or an interrupt counts as 10,
+    since the agent acts on it. More are read later, so that one peer does not slow down the others. A quarter of this
+    number may come at once. Over WebRTC the datagrams have the same limit, or four times as much with a camera."""
     slow_seconds: float = 10.0
     """Time that a peer may take to read one message, in seconds. After it, the peer counts as gone."""
     max_wrong_messages: int = 10
@@ -106,7 +108,13 @@ class SessionsStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LiveSession:
-    """A running session and its peer."""
+    """A running session and its peer.
+
+    Args:
+        transport: The peer's transport.
+        graph: The graph that runs.
+        session: The engine's session.
+    """
 
     def __init__(self, transport: Transport, graph: Graph, session: Session) -> None:
         self.transport = transport
@@ -143,8 +151,8 @@ class Sessions:
         agent: Makes a new graph, of new processors, for each peer. It may raise `RefusedError`.
         limits: What the server and each peer may use.
         observe: Called with every `TurnLatency`, `BargeInLatency` and `Failure` of any session. It must not wait.
-        show_errors: Whether a peer is told what exception ended its session, and what each `Failure` says. Only if the
-            developer is the peer: exceptions and failures may hold the texts of providers.
+        show_errors: Whether a peer gets the exception that ended its session, and the text of each `Failure`. Set it
+            only if the developer is the peer, because both may hold the texts of providers.
     """
 
     def __init__(
@@ -162,13 +170,15 @@ class Sessions:
         self.observe = observe
         """The function that is called with latencies and failures."""
         self.show_errors = show_errors
-        """Whether a peer is told what exception ended its session, and what each `Failure` says."""
+        """Whether a peer gets the exception that ended its session, and the text of each `Failure`."""
         self.failures: deque[Exception] = deque(maxlen=MAX_FAILURES)
         """The latest exceptions that ended sessions."""
         self.draining = False
         """Whether the server is stopping; then no more peers are taken."""
         self._conversations = ResumptionStore(self.limits.resume_seconds, self.limits.max_sessions)
         self._live: dict[str, LiveSession | None] = {}  # None while the graph is being made
+        self._holders: dict[str, str] = {}  # the name of the session that has a conversation, by its token
+        self._returning: dict[str, Transport] = {}  # the latest peer that waits for a conversation, by its token
         self._addresses = Counter[str]()  # sessions by `address_key`
         self._counts = dict.fromkeys(("opened", "refused", "failed", "expired"), 0)
         self._changed = anyio.Event()  # replaced each time, because several tasks may drain at once
@@ -191,35 +201,25 @@ class Sessions:
             return f"the server has {self.limits.max_sessions} sessions, which is its limit; try again later"
         return ""
 
-    def admit(self, address: str = "") -> None:
+    def admit(self, address: str = "", resumes: str = "") -> None:
         """Check that there is room for one more peer.
 
         Args:
             address: The peer's network address, with its port; empty if unknown.
+            resumes: The token that the peer presents, if any. A peer whose session still runs needs no room: the new
+                session takes the place of that one.
 
         Raises:
             RefusedError: There is no room. The refusal is counted.
         """
+        if resumes in self._holders and not self.draining:
+            return
         reason = self.refusal
         if not reason and (key := address_key(address)) and self._addresses[key] >= self.limits.max_per_address:
             reason = f"your address has {self._addresses[key]} sessions, which is its limit; end one of them"
         if reason:
             self._counts["refused"] += 1
             raise RefusedError(reason)
-
-    def issue_token(self) -> str:
-        """Return a new token for `Transport.resume_token`; empty where conversations are not kept."""
-        return self._conversations.issue()
-
-    def can_resume(self, token: str) -> bool:
-        """Return whether a peer with this token can go on with its conversation."""
-        return bool(token) and (
-            self._find_session(token) is not None or self._conversations.has(token, anyio.current_time())
-        )
-
-    def _find_session(self, token: str) -> str | None:
-        """Return the name of the running session with this token, whose peer may not have been missed yet."""
-        return next((name for name, live in self.live.items() if token and live.transport.resume_token == token), None)
 
     async def run(self, transport: Transport) -> Ending:
         """Run one session until it has ended.
@@ -231,14 +231,12 @@ class Sessions:
             How it ended. An exception of the session is in `failures`, and is not raised.
 
         Raises:
-            RefusedError: There is no room, or the agent function refuses this peer.
+            RefusedError: There is no room, the agent function refuses this peer, or its conversation goes on over a
+                newer connection.
             ValueError: A peer of this name has a session already.
         """
-        if (old := self._find_session(transport.resumes)) is not None:
-            self.live[old].replaced = True
-            self.live[old].end_within(0)
-            while old in self._live:
-                await self._changed.wait()
+        if transport.resumes:
+            await self._end_former_session(transport, transport.resumes)
         self.admit(transport.peer.address)
         name, address = transport.peer.name, address_key(transport.peer.address)
         if name in self._live:
@@ -261,21 +259,56 @@ class Sessions:
             return "failed"
         finally:
             del self._live[name]
+            self._holders.pop(transport.resume_token, None)
             self._addresses[address] -= 1
             self._addresses += Counter()  # without those that have no session left
-            self._changed.set()
-            self._changed = anyio.Event()
+            self._note_change()
+
+    def _note_change(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def _end_former_session(self, transport: Transport, token: str) -> None:
+        """End the session that has the conversation of this token, because its peer has come back.
+
+        The server may not have missed the peer yet. The latest connection gets the conversation: a peer that did not
+        receive the answer to its first attempt tries again with the same token.
+        """
+        self._returning[token] = transport
+        self._note_change()  # an earlier attempt gives up
+        try:
+            while (name := self._holders.get(token)) is not None:
+                if (live := self._live[name]) is not None:
+                    live.replaced = True
+                    live.end_within(0)
+                await self._changed.wait()
+                if self._returning.get(token) is not transport:
+                    raise RefusedError("this conversation goes on over a newer connection")
+        finally:
+            if self._returning.get(token) is transport:
+                del self._returning[token]
+
+    def _take_conversation(self, transport: Transport, name: str, brains: Sequence[Brain]) -> None:
+        """Give the brains the conversation that the peer comes back to, if it is kept. Give the peer its token."""
+        if transport.resumes is None:
+            return
+        histories = self._conversations.take(transport.resumes, anyio.current_time())
+        transport.resumed = len(histories) == len(brains) > 0  # otherwise this is another agent
+        if transport.resumed:
+            for brain, history in zip(brains, histories, strict=True):
+                brain.history = history
+        transport.resume_token = transport.resumes if transport.resumed else self._conversations.issue()
+        if transport.resume_token:
+            self._holders[transport.resume_token] = name
 
     async def _run(self, transport: Transport, name: str) -> Ending:
         graph = self._make_graph(transport)
         brains = find_brains(graph)
-        histories = self._conversations.take(transport.resumes, anyio.current_time())
-        if len(histories) == len(brains):  # otherwise this is another agent
-            for brain, history in zip(brains, histories, strict=True):
-                brain.history = history
+        self._take_conversation(transport, name, brains)
         self._counts["opened"] += 1
         async with graph.session(drain_seconds=self.limits.drain_seconds) as session:
             live = self._live[name] = LiveSession(transport, graph, session)
+            self._note_change()
             transport.on_left = partial(self._on_left, live)
             live.end_within(self.limits.max_session_seconds)
             expires = live.limit.deadline
@@ -285,11 +318,13 @@ class Sessions:
                 await session.drained()
             if live.limit.cancelled_caught:
                 if live.limit.deadline < expires:  # its time to finish is over
+                    if stood_still(live.limit.deadline):
+                        await wait_at_most(session.drained, self.limits.leave_seconds)
                     await session.cancel()
                 else:  # leaving the block lets it finish
                     self._counts["expired"] += 1
                     live.ending = "expired"
-        if live.ending == "left" and (live.replaced or transport.may_return):
+        if live.ending == "left" and transport.resume_token and (live.replaced or transport.lost):
             histories = [brain.history for brain in brains]
             if any(history.has_begun for history in histories):
                 self._conversations.put(transport.resume_token, histories, anyio.current_time())

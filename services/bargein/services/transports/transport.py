@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 
 from bargein.pipeline import Audio, Interrupt, Processor
+from bargein.pipeline.lowlevel import CheckedFields
 
 __all__ = ["MayBeSilent", "Peer", "Transport"]
 
 
-class Peer(msgspec.Struct, frozen=True, kw_only=True):
+class Peer(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """The other end of a connection: a browser, a program, a telephone, a file or a sound device."""
 
     name: str
@@ -50,26 +51,27 @@ class Transport:
     is older, down to the peer's own buffers. A peer that can read also gets a message for each `control.SinkEvent`."""
     failure: str = ""
     """The exception that ended the session, in one line; empty unless the peer may know it (`Sessions.show_errors`)."""
+    resumes: str | None = None
+    """The token that the peer presented to go on with a conversation; empty for a new one. None for a peer that cannot
+    come back, such as a telephone."""
     resume_token: str = ""
-    """What the peer may present to go on with this conversation after a lost connection; empty where it cannot."""
-    resumes: str = ""
-    """The token that the peer presented; empty for a new conversation."""
+    """The token of this conversation, for a peer that comes back after a lost connection. `Sessions` sets it; empty if
+    the conversation is not kept."""
+    resumed: bool = False
+    """Whether this session goes on with an earlier conversation. `Sessions` sets it."""
+    lost: bool = False
+    """Whether the peer left without a goodbye. The transport sets it."""
     show_errors: bool = False
     """Whether the peer may read what a `Failure` says. If not, it reads a general sentence. `Sessions` sets it."""
     on_left: Callable[[], None] | None = None
     """The function that a transport calls when its peer is gone. `Sessions` sets it, to end the session soon."""
-
-    @property
-    def may_return(self) -> bool:
-        """Whether the peer was lost, and has a `resume_token` to come back with."""
-        return False
 
 
 class MayBeSilent(Processor):
     """Stands first in a sink and declares that sound may come, so that a graph without sound passes the link check.
 
     An agent may be silent: one that only writes, or only listens. This processor sends no sound itself. It takes
-    `Interrupt`, which every graph can give.
+    `Interrupt`, which every graph may send.
     """
 
     def process(self, frame: Interrupt) -> Iterator[Audio]:

@@ -1,4 +1,4 @@
-"""Tokens: from a function of any kind, and never in the way of the loop."""
+"""Tokens: from a value or any kind of function, without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from bargein.services.providers._shared.keys import check_token, fetch_token
 from bargein.services.sockets import SocketRefusedError
 
 
-async def test_as_it_stands_or_by_a_function() -> None:
-    """Async, or one that gives something to await, or one that blocks: that runs in another thread."""
+async def test_token_from_a_value_or_a_function() -> None:
+    """The function may be async, return an awaitable, or block: then it runs in a thread."""
     threads: list[threading.Thread] = []
 
     async def later() -> str:
@@ -32,14 +32,14 @@ async def test_as_it_stands_or_by_a_function() -> None:
 
 
 @pytest.mark.parametrize("given", ["", "two words", "über", 7, None])
-async def test_what_is_no_token(given: object) -> None:
-    """The value is refused, so that it is requested again. It is not printed."""
+async def test_malformed_token_is_refused(given: object) -> None:
+    """It is requested again later, and not printed."""
     with pytest.raises(SocketRefusedError, match="X: no token: ") as refused:
         await fetch_token("X", lambda: given)  # type: ignore[arg-type, return-value]
     assert "two words" not in str(refused.value)
 
 
-async def test_what_it_raises_is_the_reason() -> None:
+async def test_exception_of_the_function_is_the_reason() -> None:
     """With its class."""
 
     def fails() -> str:
@@ -49,8 +49,8 @@ async def test_what_it_raises_is_the_reason() -> None:
         await fetch_token("X", fails)
 
 
-def test_what_cannot_be_is_refused_at_once() -> None:
-    """A token that is none would be refused with each attempt; and of a key and a token, one is not meant."""
+def test_impossible_options_are_refused_at_once() -> None:
+    """An empty token, or a key together with a token."""
     with pytest.raises(ValueError, match="the token is empty"):
         check_token("X", "", None)
     with pytest.raises(ValueError, match="characters that no key has"):

@@ -1,4 +1,4 @@
-"""A voice over one socket for all sentences: Cartesia's, in a test's hand."""
+"""A voice over one socket for all sentences, against a scripted Cartesia."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def cartesia(peer: Peer, **options: Any) -> Cartesia:
 
 @virtual
 async def test_one_socket_serves_all_sentences() -> None:
-    """One after the other and at once; it is closed with the part."""
+    """One after the other and at once. It is closed with the part."""
     peer, counts = Peer(serve), list[int]()
 
     async def speak() -> None:
@@ -62,8 +62,8 @@ async def test_one_socket_serves_all_sentences() -> None:
 
 
 @virtual
-async def test_a_socket_that_has_been_closed_is_opened_anew() -> None:
-    """Between two sentences: nobody learns of it."""
+async def test_closed_socket_is_opened_again() -> None:
+    """Between two sentences, without an error."""
     peer = Peer(lambda socket: serve(socket, 2))
     async with cartesia(peer) as tts:
         for _ in range(5):
@@ -74,8 +74,8 @@ async def test_a_socket_that_has_been_closed_is_opened_anew() -> None:
 
 @virtual
 @pytest.mark.parametrize("complains", [True, False])
-async def test_a_socket_that_dies_when_it_is_used_again_is_opened_anew(complains: bool) -> None:
-    """The provider hung up while the request was on its way, or complains of the connection, and not of a sentence."""
+async def test_reused_socket_that_fails_is_opened_again(complains: bool) -> None:
+    """The provider closed it while the request was on its way, or reports an error of the connection."""
 
     async def script(socket: Socket) -> None:
         await say(socket, json.loads(await socket.receive())["context_id"])
@@ -91,8 +91,8 @@ async def test_a_socket_that_dies_when_it_is_used_again_is_opened_anew(complains
 
 
 @virtual
-async def test_a_sentence_is_not_begun_twice() -> None:
-    """One of which something was heard, or that a new socket lost, is told."""
+async def test_sentence_is_not_begun_twice() -> None:
+    """A failure is reported if something of the sentence was heard, or if the socket was new."""
 
     async def script(socket: Socket) -> None:
         await say(socket, json.loads(await socket.receive())["context_id"])
@@ -157,8 +157,8 @@ async def test_an_interrupt_while_the_socket_opens() -> None:
 
 
 @virtual
-async def test_who_does_not_listen_holds_the_provider() -> None:
-    """What is not taken waits, bounded; when the sentence is called off, the others go on."""
+async def test_unread_sound_is_bounded() -> None:
+    """What is not taken waits, up to a bound. When the sentence is cancelled, the others go on."""
     sent = 0
 
     async def script(socket: Socket) -> None:
@@ -179,8 +179,8 @@ async def test_who_does_not_listen_holds_the_provider() -> None:
 
 
 @virtual
-async def test_who_is_busy_is_asked_again() -> None:
-    """When it wants to be; nor is anybody asked again who refuses for good, or wants to be left alone for long."""
+async def test_busy_provider_is_asked_again() -> None:
+    """After the wait that it asks for. A final refusal and a long wait are not retried."""
     busy, broken = SocketRefusedError("busy", 429, "slow down", 1.5), SocketRefusedError("broken", 500, "oh")
     peer, began = Peer(serve, busy, broken), anyio.current_time()
     async with cartesia(peer) as tts:
@@ -201,8 +201,8 @@ async def test_who_is_busy_is_asked_again() -> None:
 
 @virtual
 @pytest.mark.parametrize(("refusals", "asked"), [(2, 3), (3, 3)])
-async def test_a_sentence_for_which_there_is_no_time_is_asked_for_again(refusals: int, asked: int) -> None:
-    """Over the same socket, a little later, as often as it may be."""
+async def test_sentence_over_the_limit_is_sent_again(refusals: int, asked: int) -> None:
+    """Over the same socket, a little later, up to `retries` times."""
     requests = 0
 
     async def script(socket: Socket) -> None:
@@ -286,8 +286,8 @@ def test_it_speaks_over_a_real_socket(backend: str, kind: str) -> None:
 @pytest.mark.parametrize(
     ("status", "said"), [(401, "refuses the key (401)"), (429, "refuses with 429"), (500, "with 500")]
 )
-def test_a_refusal_is_told(backend: str, kind: str, status: int, said: str) -> None:
-    """With what the server says, each time; and without the key."""
+def test_refusal_is_reported(backend: str, kind: str, status: int, said: str) -> None:
+    """With the server's words, each time, and without the key."""
 
     def gate(connection: Any, request: Any) -> Any:
         response = connection.respond(status, "slow down, secret")
@@ -303,7 +303,7 @@ def test_a_refusal_is_told(backend: str, kind: str, status: int, said: str) -> N
 
 @both
 @kinds
-def test_faults_of_a_socket_are_told(backend: str, kind: str) -> None:
+def test_socket_faults_are_reported(backend: str, kind: str) -> None:
     """Nonsense, a close in the middle, a first byte that does not come."""
 
     async def nonsense(socket: Socket, message: dict[str, Any]) -> None:

@@ -84,13 +84,13 @@ def read(*wire: bytes, end: bool = True) -> list[Piece]:
 
 
 @given(st.lists(st.integers(0, len(WHOLE))))
-def test_any_cutting_gives_the_same(cuts: list[int]) -> None:
-    """However the network cuts the bytes, the pieces are the same; cached tokens count as read."""
+def test_bytes_may_be_cut_anywhere(cuts: list[int]) -> None:
+    """However the network cuts the bytes, the pieces are the same. Cached tokens count as read."""
     assert read(*(WHOLE[a:b] for a, b in pairwise([0, *sorted(cuts), len(WHOLE)]))) == PIECES
 
 
-def test_thinking_is_not_said() -> None:
-    """Blocks of thought, signatures and events to come are passed over."""
+def test_thinking_is_not_spoken() -> None:
+    """Blocks of thought, signatures and unknown events are skipped."""
     thought = [block(0, type="thinking", thinking=""), delta(0, "thinking_delta", thinking="hm"), event("new_thing")]
     answer = [block(1, type="text", text="A"), delta(1, "text_delta", text="h.")]
     assert read(*thought, *answer, stop("end_turn", 2), OVER) == ["A", "h.", Usage(output_tokens=2)]
@@ -102,15 +102,15 @@ def test_a_call_without_arguments() -> None:
     assert read(*wire)[0] == ToolRequest(name="x", arguments="{}", call_id="a")
 
 
-def test_a_cut_answer_calls_nothing() -> None:
-    """Calls are given when the answer is complete; one that is cut is a fault that may pass."""
+def test_cut_answer_makes_no_calls() -> None:
+    """Calls are made when the answer is complete. A cut answer is a fault that may pass."""
     assert read(START, *TEXT, *TOOL, end=False) == ["Hel", "lo ü"]
     with pytest.raises(LanguageModelError, match="has stopped within its answer") as caught:
         read(START, *TEXT, *TOOL, b"event: mess")
     assert (caught.value.kind, caught.value.fatal) == ("cut", False)
 
 
-def test_an_answer_in_one() -> None:
+def test_answer_without_streaming() -> None:
     """A server that does not stream is understood too."""
     content = [{"type": "text", "text": "Hi"}, {"type": "tool_use", "id": "a", "name": "x", "input": {"n": 1}}]
     body = {"type": "message", "content": content, "stop_reason": "tool_use", "usage": {"input_tokens": 3}}
@@ -130,7 +130,7 @@ def test_an_answer_in_one() -> None:
     ],
 )
 def test_faults_in_the_stream(wire: bytes, kind: str) -> None:
-    """A fault that comes after the answer has begun is told apart as one before it."""
+    """A fault after the answer has begun is classified as one before it."""
     with pytest.raises(LanguageModelError) as caught:
         read(START, wire)
     assert caught.value.kind == kind
@@ -190,8 +190,8 @@ ENTRIES = st.lists(
 
 
 @given(ENTRIES)
-def test_any_conversation_can_be_asked(entries: list[Entry]) -> None:
-    """Whatever was said, roles alternate, a user begins and ends, nothing is empty, and calls are answered next."""
+def test_any_conversation_becomes_valid_messages(entries: list[Entry]) -> None:
+    """Roles alternate, a user begins and ends, nothing is empty, and calls are answered in the next message."""
     made = messages(entries)
     assert made[0]["role"] == made[-1]["role"] == "user"
     assert all(one["role"] != other["role"] for one, other in pairwise(made))
@@ -202,8 +202,8 @@ def test_any_conversation_can_be_asked(entries: list[Entry]) -> None:
         assert calls == results[: len(calls)]
 
 
-def test_an_agent_that_speaks_first() -> None:
-    """Where the protocol wants a user's words and there are none, it says so."""
+def test_agent_speaks_first() -> None:
+    """The protocol wants a user's words first, so a placeholder stands for them."""
     made = messages([Entry(role="assistant", text="Hello.")])
     assert [each["content"][0]["text"] for each in made] == [SILENCE, "Hello.", SILENCE]
 
@@ -222,8 +222,9 @@ def test_options_of_the_request() -> None:
     entries = [Entry(role="system", text="The user is Anna."), Entry(role="user", text="x")]
     tool = {"name": "t", "description": "d", "parameters": {"type": "object"}}
     prompt = Prompt(entries=entries, instructions="Be brief.", tools=[tool])
-    body = build_request(prompt, "m", limits={"max_tokens": 9, "temperature": None}, extra={"top_k": 1, "stream": None})
-    assert body == {
+    extra = {"top_k": 1, "stream": None}
+    model = AnthropicMessages("m", api_key="k", max_tokens=9, temperature=None, extra=extra)
+    assert model.request(prompt) == {
         "model": "m",
         "system": "Be brief.\n\nThe user is Anna.",
         "messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}],
@@ -240,8 +241,8 @@ def test_calls_without_tools() -> None:
     assert body["tool_choice"] == {"type": "none"}
 
 
-def test_where_and_as_whom(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key of the environment is Anthropic's, and goes to nobody else."""
+def test_url_and_key_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key of the environment is Anthropic's, and is sent to no other server."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", "secret")
     model = AnthropicMessages("m")
     assert (model.url, model._headers["x-api-key"]) == ("https://api.anthropic.com/v1/messages", "secret")
@@ -294,8 +295,8 @@ PASSING: dict[str, list[Step]] = {
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", PASSING)
-def test_a_fault_that_passes(backend: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While nothing has been given, it is asked again."""
+def test_passing_fault_is_retried(backend: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing of the answer has come."""
     monkeypatch.setattr("bargein.services.sockets.retry.FIRST_SECONDS", 0.001)
 
     async def talk() -> None:
@@ -316,8 +317,8 @@ LASTING = [
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("status", "kind", "message", "fault"), LASTING)
-def test_a_fault_that_lasts(backend: str, status: int, kind: str, message: str, fault: str) -> None:
-    """A typed error says what happened, and not the key; nothing is asked in vain."""
+def test_lasting_fault_is_an_error(backend: str, status: int, kind: str, message: str, fault: str) -> None:
+    """A typed error says what happened, and not the key. A final refusal is not retried."""
 
     async def talk() -> None:
         body = json.dumps({"type": "error", "error": {"type": kind, "message": message}}).encode()

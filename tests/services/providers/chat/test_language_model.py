@@ -19,7 +19,7 @@ from bargein.pipeline import Usage
 from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history import Entry, Picture
 from bargein.services.providers.chat import ChatCompletions, LanguageModelError
-from bargein.services.providers.chat.protocol import ChatStream, build_request, messages
+from bargein.services.providers.chat.protocol import ChatStream, messages
 from bargein.services.sockets.retry import retry_after_seconds
 
 BACKENDS = ["asyncio", "trio"]
@@ -54,7 +54,7 @@ def read(*wire: bytes, end: bool = True) -> list[Piece]:
 
 
 @given(st.lists(st.integers(0, len(WHOLE))), st.sampled_from([b"\n", b"\r\n", b"\r"]))
-def test_any_cutting_gives_the_same(cuts: list[int], ending: bytes) -> None:
+def test_bytes_may_be_cut_anywhere(cuts: list[int], ending: bytes) -> None:
     """However the network cuts the bytes, and whatever ends the lines, the pieces are the same."""
     wire = WHOLE.replace(b"\n", ending)
     edges = [0, *sorted(cuts), len(wire)]
@@ -108,8 +108,8 @@ def test_calls_are_assembled(name: str) -> None:
     assert read(*wire, chunk({}, "tool_calls"), DONE) == calls
 
 
-def test_a_cut_answer_calls_nothing() -> None:
-    """Calls are given when the answer is complete; one that is cut is a fault that may pass."""
+def test_cut_answer_makes_no_calls() -> None:
+    """Calls are made when the answer is complete. A cut answer is a fault that may pass."""
     wire = [chunk({"content": "Well"}), chunk(call(0, "{}", id="a", name="x"))]
     assert read(*wire, end=False) == ["Well"]
     with pytest.raises(LanguageModelError, match="has stopped within its answer") as caught:
@@ -128,8 +128,8 @@ def test_a_cut_answer_calls_nothing() -> None:
         ([b": OPENROUTER PROCESSING\n\n", chunk({"content": "a"}, usage={"prompt_tokens": 1}), DONE], ["a"]),
     ],
 )
-def test_servers_differ(wire: list[bytes], pieces: list[str]) -> None:
-    """What servers leave out or put in beside the text does not matter."""
+def test_variants_of_servers(wire: list[bytes], pieces: list[str]) -> None:
+    """Fields that servers leave out or add beside the text do not matter."""
     assert [piece for piece in read(*wire) if not isinstance(piece, Usage)] == pieces
 
 
@@ -146,13 +146,13 @@ def test_servers_differ(wire: list[bytes], pieces: list[str]) -> None:
     ],
 )
 def test_faults_in_the_stream(wire: bytes, kind: str, says: str) -> None:
-    """A fault that comes after the answer has begun is told apart as one before it."""
+    """A fault after the answer has begun is classified as one before it."""
     with pytest.raises(LanguageModelError, match=says) as caught:
         read(HELLO[1], wire)
     assert caught.value.kind == kind
 
 
-def test_an_answer_in_one() -> None:
+def test_answer_without_streaming() -> None:
     """A server that does not stream is understood too."""
     message = {"content": "Hi", "tool_calls": [{"id": "a", "function": {"name": "x", "arguments": "{}"}}]}
     body = {"choices": [{"message": message, "finish_reason": "stop"}], "usage": {"prompt_tokens": 3}}
@@ -195,14 +195,14 @@ def test_the_conversation_as_messages() -> None:
     ]
 
 
-def test_calls_of_two_responses_are_apart() -> None:
-    """Calls of one response are siblings; those of the next are a message of their own."""
+def test_calls_of_two_responses_are_separate() -> None:
+    """Calls of one response share a message. Those of the next response have another one."""
     made = messages(Prompt(entries=[called("a"), called("b", response="s")]))
     assert [each["role"] for each in made] == ["assistant", "tool", "assistant", "tool"]
 
 
 def test_pictures_are_data_uris() -> None:
-    """A picture is a part of the content, beside the words; who cannot look is not shown it."""
+    """A picture is a part of the content, beside the words. Models without vision do not get it."""
     shown = Picture(media="image/png", data=b"\x00", detail="low")
     prompt = Prompt(entries=[Entry(role="user", text="Look."), Entry(role="user", pictures=(shown,))])
     (message,) = messages(prompt)
@@ -216,10 +216,9 @@ def test_pictures_are_data_uris() -> None:
 def test_options_of_the_request() -> None:
     """Tools are wrapped, what is None is left out, and `extra` has the last word."""
     prompt = Prompt(entries=[Entry(role="user", text="x")], tools=[{"name": "t"}])
-    body = build_request(
-        prompt, "m", limits={"max_tokens": 9, "temperature": None}, extra={"stream_options": None, "seed": 1}
-    )
-    assert body == {
+    extra = {"stream_options": None, "seed": 1}
+    model = ChatCompletions("m", url="http://localhost:1/v1", max_tokens=9, temperature=None, extra=extra)
+    assert model.request(prompt) == {
         "model": "m",
         "messages": [{"role": "user", "content": "x"}],
         "tools": [{"type": "function", "function": {"name": "t"}}],
@@ -248,16 +247,16 @@ AZURE = "https://a.openai.azure.com"
         ({"url": "https://example.org/v1", "api_key": ""}, "https://example.org/v1/chat/completions", ""),
     ],
 )  # fmt: skip
-def test_where_and_as_whom(options: dict[str, Any], url: str, header: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each server has its address, and its header for the key; a server near by gets none."""
+def test_url_and_key_header(options: dict[str, Any], url: str, header: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each server has its address, and its header for the key. A local server gets no key."""
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
     model = ChatCompletions("m", **options)
     assert model.url == url
     assert [name for name in model._headers if name in ("authorization", "api-key")] == ([header] if header else [])
 
 
-def test_the_key_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is OpenAI's, and goes to nobody else; who needs one and has none is told."""
+def test_key_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is OpenAI's and is sent to no other server. A missing key is an error."""
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
     assert ChatCompletions("m")._headers["authorization"] == "Bearer secret"
     with pytest.raises(ValueError, match=r"no key for api\.groq\.com; give api_key=\.\.\.$"):
@@ -287,8 +286,8 @@ def error(message: str, **more: Any) -> bytes:
         ({}, None),
     ],
 )
-def test_how_long_to_wait(headers: dict[str, str], wait: float | None) -> None:
-    """The server's wish is understood in seconds, milliseconds, and as a date beside its own."""
+def test_retry_after(headers: dict[str, str], wait: float | None) -> None:
+    """The server's wish is read in seconds, milliseconds, and as a date beside its own date."""
     assert retry_after_seconds(headers) == wait
 
 
@@ -430,8 +429,8 @@ PASSING: dict[str, list[Step]] = {
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", PASSING)
-def test_a_fault_that_passes(backend: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While nothing has been given, it is asked again; whoever asked does not notice."""
+def test_passing_fault_is_retried(backend: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing of the answer has come, without the caller noticing."""
     monkeypatch.setattr("bargein.services.sockets.retry.FIRST_SECONDS", 0.001)
 
     async def talk() -> None:
@@ -462,8 +461,8 @@ LASTING: dict[str, tuple[list[Step], str, bool, str]] = {
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", LASTING)
-def test_a_fault_that_lasts(backend: str, name: str) -> None:
-    """A typed error says what happened and what to do, and not the key; nothing is asked in vain."""
+def test_lasting_fault_is_an_error(backend: str, name: str) -> None:
+    """A typed error says what happened and what to do, and not the key. A final refusal is not retried."""
     script, kind, fatal, says = LASTING[name]
 
     async def talk() -> None:
@@ -486,8 +485,8 @@ BROKEN: dict[str, list[Step]] = {
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_fault_within_the_answer(backend: str, name: str) -> None:
-    """What was given stands, an error follows, and the user does not hear the beginning twice."""
+def test_fault_within_the_answer(backend: str, name: str) -> None:
+    """What came stands, an error follows, and the user does not hear the beginning twice."""
 
     async def talk() -> None:
         async with serving(BROKEN[name], GOOD) as server:
@@ -505,8 +504,8 @@ def test_a_fault_within_the_answer(backend: str, name: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("script", [[], [head()], [head() + part(HELLO[1])]], ids=["silent", "headers", "a word"])
-def test_a_server_that_falls_silent(backend: str, script: list[Step]) -> None:
-    """Neither the beginning of an answer nor its next piece is awaited for ever."""
+def test_silent_server_times_out(backend: str, script: list[Step]) -> None:
+    """The wait for the beginning and for each further piece ends."""
 
     async def talk() -> None:
         async with serving([*script, LISTEN]) as server:
@@ -522,8 +521,8 @@ def test_a_server_that_falls_silent(backend: str, script: list[Step]) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_nobody_there(backend: str) -> None:
-    """An address without a server is an error that says so."""
+def test_missing_server_is_reported(backend: str) -> None:
+    """The error has the address."""
 
     async def talk() -> None:
         async with serving() as server:
@@ -556,8 +555,8 @@ def test_an_interrupt_ends_the_request(backend: str, how: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_it_must_be_open(backend: str) -> None:
-    """A question to a model that was not entered is a mistake that says so."""
+def test_model_must_be_entered(backend: str) -> None:
+    """Asking a model that was not entered is an error that says so."""
 
     async def talk() -> None:
         with pytest.raises(RuntimeError, match="is not open; use it"):

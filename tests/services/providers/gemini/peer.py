@@ -36,7 +36,7 @@ class SeededGemini(ScriptedGemini):
     def audio(self, turn: int, samples: int) -> npt.NDArray[np.int16]:
         return np.full(samples, turn + 1, np.int16)
 
-    def next_reply(self, turn: int) -> str:
+    def next_reply(self, turn: int = 0) -> str:
         return " ".join(word(turn, at) for at in range(self.random.randint(3, 12)))
 
     async def pause(self) -> None:

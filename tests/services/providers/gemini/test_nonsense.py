@@ -1,5 +1,4 @@
-"""A server that says anything at any time: nothing breaks, and when it comes to its senses the conversation
-continues."""
+"""A server that sends anything at any time: nothing breaks, and the conversation continues afterwards."""
 
 from __future__ import annotations
 
@@ -101,6 +100,6 @@ async def converse(seed: int) -> None:
 
 
 @pytest.mark.timeout(120)
-async def test_nonsense_is_survived() -> None:
-    """Seeded, so that a failure can be met again."""
+async def test_random_messages_are_survived() -> None:
+    """The seed is part of the test, so a failure can be repeated."""
     await seeded(converse, range(SEEDS))

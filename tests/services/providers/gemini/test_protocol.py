@@ -122,16 +122,18 @@ def live(messages: Any) -> list[str]:
         ([content(), sound(), content(), OVER], "began1 sound1 completed1"),
     ],
 )
-def test_responses_are_told_apart_by_order(messages: list[dict[str, Any]], turns: str) -> None:
-    """`interrupted`, `turnComplete` and sound after `generationComplete` are boundaries. A boundary belongs to what
-    came before it."""
+def test_responses_are_separated_by_order(messages: list[dict[str, Any]], turns: str) -> None:
+    """`interrupted`, `turnComplete` and sound after `generationComplete` are boundaries.
+
+    A boundary belongs to what came before it.
+    """
     both = Both()
     both(*messages)
     assert " ".join(map("".join, both.turns)) == turns
 
 
 def test_several_keys_in_one_message() -> None:
-    """Words, then sound, then the boundaries; and what it cost."""
+    """The order is words, sound, boundaries, usage."""
     both = Both()
     message = sound()
     message["serverContent"] |= {"outputTranscription": {"text": "a"}, "generationComplete": True, "turnComplete": True}
@@ -148,22 +150,22 @@ def test_several_keys_in_one_message() -> None:
     assert both.of(ResponseOver)[0].usage == usage
 
 
-def test_reasoning_is_output_that_is_paid_for() -> None:
+def test_reasoning_counts_as_output() -> None:
     """The API counts the tokens of reasoning apart from those of the response."""
     both = Both()
     both(sound(), OVER | {"usageMetadata": {"responseTokenCount": 37, "thoughtsTokenCount": 28}})
     assert both.of(ResponseOver)[0].usage == {"output_tokens": 65}
 
 
-def test_what_an_interrupted_turn_cost_comes_with_its_boundary() -> None:
-    """Which is told of it, though it is over already."""
+def test_usage_of_an_interrupted_turn() -> None:
+    """It arrives with the boundary, and belongs to the interrupted turn although that is over."""
     both = Both()
     both(sound(), INTERRUPTED, OVER | {"usageMetadata": {"promptTokenCount": 3}})
     assert both.of(UsageReported) == [UsageReported(response_id="turn-1", usage={"input_tokens": 3})]
 
 
-def test_a_request_that_is_over_before_it_began() -> None:
-    """Interrupted, or without an answer: it is told of a response that nobody knows, and nothing is waited for."""
+def test_request_that_ends_without_a_response() -> None:
+    """Interrupted or unanswered, it ends as a response that never began."""
     both = Both()
     list(both.protocol.respond())
     both(INTERRUPTED, OVER)
@@ -176,8 +178,8 @@ def test_a_request_that_is_over_before_it_began() -> None:
     assert both.of(ResponseBegan) == []
 
 
-def test_words_that_come_with_sound_are_of_its_turn() -> None:
-    """Others may be late: of what has been made already."""
+def test_words_with_sound_belong_to_its_turn() -> None:
+    """Words without sound may be late, and then belong to the turn before."""
     both = Both()
     new = sound()
     new["serverContent"]["outputTranscription"] = {"text": "new"}
@@ -186,8 +188,8 @@ def test_words_that_come_with_sound_are_of_its_turn() -> None:
     assert [(event.response_id, event.text) for event in both.of(TextPiece)] == [("turn-1", "late"), ("turn-2", "new")]
 
 
-def test_names_are_given_once() -> None:
-    """Over all connections of a conversation."""
+def test_ids_are_unique() -> None:
+    """Ids are unique over all connections of a conversation."""
     continuity = Continuity()
     for number in ("1", "2"):
         both = Both()
@@ -196,8 +198,8 @@ def test_names_are_given_once() -> None:
         assert both.turns[0] == ("began", number)
 
 
-def test_names_in_a_history_of_several() -> None:
-    """Each conversation's names begin with its mark, so that none is another's."""
+def test_ids_of_several_conversations() -> None:
+    """Ids begin with a mark of their conversation, so two conversations in one history never share one."""
     call = wire.FunctionCall(name="clock")
     one, other = Continuity("a-"), Continuity("b-")
     assert [one.next_turn(), one.next_user_item(), one.add_call(call)] == ["a-turn-1", "a-user-1", "a-call-1"]
@@ -205,7 +207,7 @@ def test_names_in_a_history_of_several() -> None:
 
 
 def test_reasoning_is_not_spoken() -> None:
-    """Nor is text, where the model speaks; where it writes, it is the reply."""
+    """Text is not spoken either, where the model speaks. Where it writes, text is the reply."""
     parts = content(modelTurn={"parts": [{"text": "hm", "thought": True}, {"text": "yes"}]})
     assert Both()(parts) == []
     written = Both(output="text")
@@ -217,8 +219,11 @@ def test_reasoning_is_not_spoken() -> None:
 # What the user said ---------------------------------------------------------------------------------------------------
 
 
-def test_transcripts_are_of_one_item_until_it_is_answered() -> None:
-    """Each tells all that is known; it is final when the model begins, and what comes late is of the same."""
+def test_transcripts_share_one_item_until_the_answer() -> None:
+    """Each transcript holds all that is known.
+
+    It is final when the model begins, and a late one belongs to the same item.
+    """
     both = Both()
     both(heard("Good"), heard(" morning"), sound(), heard(" to you"), MADE, OVER, heard("Next"))
     said = [(event.item_id, event.text, event.final) for event in both.of(Transcribed)]
@@ -231,16 +236,16 @@ def test_transcripts_are_of_one_item_until_it_is_answered() -> None:
     ]
 
 
-def test_what_the_user_says_into_a_reply_is_the_next_item() -> None:
-    """Once so much of the reply has been made that it cannot be late."""
+def test_words_during_a_reply_are_the_next_item() -> None:
+    """This holds once so much of the reply has come that the words cannot be late."""
     both = Both()
     both(heard("Hello"), sound(LATE_MS + 100), heard("wait"), INTERRUPTED, OVER, heard(" please"), sound())
     said = [(event.item_id, event.text, event.final) for event in both.of(Transcribed)]
     assert said[2:] == [("user-2", "wait", False), ("user-2", "wait please", False), ("user-2", "wait please", True)]
 
 
-def test_a_transcript_that_comes_after_the_answer_has_its_place() -> None:
-    """Before it; where the answer is to what was written, there is none."""
+def test_late_transcript_stands_before_its_answer() -> None:
+    """If the answer is to typed text, there is no such place."""
     both = Both()
     both(sound(), heard("Hello"))
     kinds = [type(event) for event in both.events]
@@ -252,7 +257,7 @@ def test_a_transcript_that_comes_after_the_answer_has_its_place() -> None:
     assert written.of(AudioCommitted) == []
 
 
-def test_what_was_not_answered_is_final_all_the_same() -> None:
+def test_unanswered_words_become_final() -> None:
     """The next words are another item."""
     both = Both()
     both(heard("Hm"), OVER, heard("Hello", finished=True))
@@ -263,8 +268,8 @@ def test_what_was_not_answered_is_final_all_the_same() -> None:
     ]
 
 
-def test_activity_that_the_server_tells() -> None:
-    """Vertex does when asked; it interrupts where the server does."""
+def test_activity_events_of_the_server() -> None:
+    """Vertex reports speech when asked. It interrupts where the server interrupts."""
     both = Both()
     both({"voiceActivity": {"voiceActivityType": "ACTIVITY_START", "audioOffset": "1.5s"}})
     both({"voiceActivity": {"voiceActivityType": "ACTIVITY_END", "audioOffset": "2s"}})
@@ -293,8 +298,8 @@ def test_calls() -> None:
     ]
 
 
-def test_sessions() -> None:
-    """Handles that are good are kept, and the time that is left is told."""
+def test_session_messages() -> None:
+    """Resumable handles are kept, and the remaining time is reported."""
     both = Both()
     both({"sessionResumptionUpdate": {"newHandle": "h", "resumable": True}}, {"goAway": {"timeLeft": "49.5s"}})
     both({"sessionResumptionUpdate": {"newHandle": "", "resumable": False}}, {"goAway": {"timeLeft": "soon"}})
@@ -309,8 +314,8 @@ def test_sessions() -> None:
     assert both({"setupComplete": {}}) == []
 
 
-def test_the_setup() -> None:
-    """In Gemini's words, with whatever else is given over it; its own tools beside ours."""
+def test_setup_message() -> None:
+    """It uses Gemini's words, with `extra` merged over it, and Gemini's own tools beside ours."""
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
     both = Both(
         background={"slow": "SILENT"},
@@ -355,8 +360,11 @@ def test_the_setup() -> None:
     }
 
 
-def test_an_earlier_conversation() -> None:
-    """As context alone; calls in words, pictures with theirs. Newer models are told in the setup that it will come."""
+def test_history_seeding() -> None:
+    """History is sent as context only, with calls as words and pictures with their entries.
+
+    Newer models are told in the setup that it will come.
+    """
     both = Both()
     call = Entry(role="call", call_id="c", name="clock", arguments="{}", output="noon")
     picture = Picture(media="image/png", data=b"png")
@@ -386,7 +394,7 @@ def test_an_earlier_conversation() -> None:
 # Commands -------------------------------------------------------------------------------------------------------------
 
 
-def test_text_goes_with_the_request_for_an_answer() -> None:
+def test_text_waits_for_the_request() -> None:
     """Text alone would interrupt. Instructions come last."""
     protocol = Both().protocol
     assert sent(protocol.text("one")) == sent(protocol.text("two")) == []
@@ -396,8 +404,8 @@ def test_text_goes_with_the_request_for_an_answer() -> None:
     assert sent(protocol.respond()) == [{"client_content": {"turnComplete": True}}]
 
 
-def test_newer_models_are_written_to_live() -> None:
-    """In one message."""
+def test_newer_models_get_text_as_realtime_input() -> None:
+    """Text and request are one message."""
     protocol = Both(model="models/gemini-3.1-flash-live-preview").protocol
     list(protocol.text("one"))
     list(protocol.text("two"))
@@ -405,7 +413,7 @@ def test_newer_models_are_written_to_live() -> None:
 
 
 def test_sound_and_pictures() -> None:
-    """As they come; a pause of the source is told once."""
+    """They are sent as they come. A pause of the source is reported once."""
     protocol = Both().protocol
     (message,) = sent(protocol.audio(PCM))
     assert message["realtime_input"]["audio"]["mimeType"] == "audio/pcm;rate=16000"
@@ -417,8 +425,8 @@ def test_sound_and_pictures() -> None:
     assert live(protocol.speech_started()) + live(protocol.clear_audio()) == []
 
 
-def test_newer_models_hear_nothing_while_a_call_is_unanswered() -> None:
-    """It would close the connection: sound waits, at most half a minute of it."""
+def test_newer_models_get_no_sound_during_a_call() -> None:
+    """Sound would close the connection, so up to half a minute of it waits."""
     both = Both(model="models/gemini-3.1-flash-live-preview")
     both({"toolCall": {"functionCalls": [{"id": "c1", "name": "clock"}]}})
     for _ in range(2 * MAX_PENDING_MS // 20):
@@ -433,8 +441,8 @@ def test_newer_models_hear_nothing_while_a_call_is_unanswered() -> None:
 # Push to talk ---------------------------------------------------------------------------------------------------------
 
 
-def test_an_activity_lasts_until_the_commit() -> None:
-    """Sound begins it when nothing is said; a commit ends it, and asks for the answer."""
+def test_activity_lasts_until_the_commit() -> None:
+    """Sound begins the activity when the model is silent. A commit ends it and asks for the answer."""
     both = Both(turn_detection=None)
     assert both.opening[0]["setup"]["realtimeInputConfig"] == {"automaticActivityDetection": {"disabled": True}}
     protocol = both.protocol
@@ -445,7 +453,7 @@ def test_an_activity_lasts_until_the_commit() -> None:
 
 
 def test_sound_waits_while_the_model_speaks() -> None:
-    """It would interrupt. It goes with the next activity, or when the user's turn is committed."""
+    """It would interrupt. It goes with the next activity, or with the commit of the user's turn."""
     both = Both(turn_detection=None)
     protocol = both.protocol
     list(protocol.audio(PCM))
@@ -458,8 +466,8 @@ def test_sound_waits_while_the_model_speaks() -> None:
     assert live(protocol.audio(PCM)) == ["activityStart", "audio"]
 
 
-def test_an_interrupt_begins_an_activity() -> None:
-    """With the last second of sound, for whoever decides takes a moment."""
+def test_interrupt_begins_an_activity() -> None:
+    """The last second of sound goes with it, because a detector decides late."""
     both = Both(turn_detection=None)
     protocol = both.protocol
     list(protocol.respond())
@@ -471,7 +479,7 @@ def test_an_interrupt_begins_an_activity() -> None:
     assert live(protocol.audio(PCM)) == ["audio"]
 
 
-def test_speech_does_not_interrupt_by_itself() -> None:
+def test_speech_alone_does_not_interrupt() -> None:
     """It may be a cough. All of it goes with the interrupt that follows, or with the sound after the reply."""
     for interrupted in (True, False):
         both = Both(turn_detection=None)
@@ -489,8 +497,8 @@ def test_speech_does_not_interrupt_by_itself() -> None:
         assert began == ["activityStart", *["audio"] * (70 + (not interrupted))]
 
 
-def test_a_detector_of_ones_own_decides() -> None:
-    """Once it has spoken, sound alone begins nothing."""
+def test_detector_above_begins_activities() -> None:
+    """Once it has reported speech, sound alone begins no activity."""
     both = Both(turn_detection=None)
     protocol = both.protocol
     list(protocol.speech_started())
@@ -502,8 +510,8 @@ def test_a_detector_of_ones_own_decides() -> None:
     assert live(protocol.speech_started()) == ["activityStart"], "what was cleared is forgotten"
 
 
-def test_a_commit_without_sound_asks_all_the_same() -> None:
-    """For what was written, or for nothing at all."""
+def test_commit_without_sound_requests_an_answer() -> None:
+    """It answers the typed text, or nothing at all."""
     protocol = Both(turn_detection=None).protocol
     list(protocol.text("hello"))
     (message,) = sent(protocol.commit())
@@ -524,8 +532,8 @@ def test_text_ends_an_activity() -> None:
     assert end == {"realtime_input": {"activityEnd": {}}}
 
 
-def test_the_profile() -> None:
-    """What it cannot do is said before anything is sent."""
+def test_profile_refuses_unsupported_options() -> None:
+    """The error comes before anything is sent."""
     assert not PROFILE.supports_cancel
     assert not PROFILE.sends_response_ids
     assert PROFILE.supports_resumption

@@ -1,4 +1,4 @@
-"""GeminiLive in conversations with a server of its wire that does as it is told, and misbehaves on demand."""
+"""GeminiLive in conversations with a scripted server, which misbehaves on demand."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ async def until(harness: Harness, outcome: str = "completed") -> ResponseEnded:
 # Interruption ---------------------------------------------------------------------------------------------------------
 
 
-async def test_an_interrupt_drops_the_rest_and_the_next_question_takes_its_place() -> None:
-    """The server is not told; it goes on, and is not waited for."""
+async def test_interrupt_drops_the_rest_of_a_reply() -> None:
+    """The server cannot be stopped. It goes on, and the next question does not wait for it."""
     peer = ScriptedGemini(STORY, "Yes?", pace_seconds=0.3)
     async with session(model(peer)) as harness:
         await harness.send(UserText(text="tell me"))
@@ -81,8 +81,8 @@ async def test_an_interrupt_drops_the_rest_and_the_next_question_takes_its_place
         await harness.session.cancel()
 
 
-async def test_a_boundary_of_the_old_turn_is_no_boundary_of_the_new() -> None:
-    """Interrupted, asked, and interrupted again before the server has said a word: neither is heard."""
+async def test_boundaries_belong_to_their_turn() -> None:
+    """Interrupted, asked, and interrupted again before the server has sent anything: neither reply is heard."""
     peer = ScriptedGemini(STORY, STORY, "Yes?", pace_seconds=0.3)
     async with session(model(peer)) as harness:
         await harness.send(UserText(text="tell me"))
@@ -102,8 +102,8 @@ async def test_a_boundary_of_the_old_turn_is_no_boundary_of_the_new() -> None:
         await harness.session.cancel()
 
 
-async def test_the_server_interrupts() -> None:
-    """Because the user speaks: one step, and the words of both sides are kept as they were heard."""
+async def test_interruption_by_the_server() -> None:
+    """It is one step, and the words of both sides are kept as they were heard."""
     peer = ScriptedGemini(STORY, "Yes?", hears=["please stop it"])
     brain = model(peer)
     async with session(brain) as harness:
@@ -125,8 +125,8 @@ async def test_the_server_interrupts() -> None:
         await harness.session.cancel()
 
 
-async def test_an_answer_that_is_interrupted_before_it_began() -> None:
-    """Nothing more is waited for: the next question is asked at once."""
+async def test_interruption_before_the_reply() -> None:
+    """Nothing is waited for: the next question is asked at once."""
     peer = ScriptedGemini(STORY, "Yes?", pace_seconds=1)
     async with session(model(peer)) as harness:
         await harness.send(UserText(text="tell me"))
@@ -141,8 +141,8 @@ async def test_an_answer_that_is_interrupted_before_it_began() -> None:
         await harness.session.cancel()
 
 
-async def test_the_server_does_not_interrupt_where_it_must_not() -> None:
-    """With `interrupt_response` off, whoever stands above decides."""
+async def test_interrupt_response_off() -> None:
+    """With `interrupt_response` off, a processor above decides."""
     peer = ScriptedGemini(STORY)
     async with session(model(peer, turn_detection={"type": "server_vad", "interrupt_response": False})) as harness:
         await harness.send(UserText(text="tell me"))
@@ -155,8 +155,8 @@ async def test_the_server_does_not_interrupt_where_it_must_not() -> None:
         await harness.session.cancel()
 
 
-async def test_typed_text_waits_until_the_reply_was_heard() -> None:
-    """It would make the server break off."""
+async def test_typed_text_waits_for_the_end_of_the_reply() -> None:
+    """Earlier it would make the server stop its reply."""
     peer = ScriptedGemini("One two three four.", "Five.")
     async with session(model(peer)) as harness:
         await harness.send(UserText(text="count"))
@@ -173,7 +173,7 @@ async def test_typed_text_waits_until_the_reply_was_heard() -> None:
 
 
 async def test_push_to_talk() -> None:
-    """Sound, a commit, and the answer; sound that goes on meanwhile does not interrupt it."""
+    """Sound, a commit, and the answer. Sound that goes on meanwhile does not interrupt it."""
     peer = ScriptedGemini("Certainly.", hears=["may I"])
     async with session(model(peer, turn_detection=None)) as harness:
         await harness.next(Connected)
@@ -188,8 +188,8 @@ async def test_push_to_talk() -> None:
         await harness.session.cancel()
 
 
-async def test_an_interrupt_reaches_the_server_where_the_user_says_when_they_speak() -> None:
-    """An activity begins, and the model stops."""
+async def test_interrupt_begins_an_activity() -> None:
+    """With push to talk an activity begins, and the model stops."""
     peer = ScriptedGemini(STORY, "Yes?", pace_seconds=0.3)
     async with session(model(peer, turn_detection=None)) as harness:
         await harness.send(UserText(text="tell me"))
@@ -202,8 +202,8 @@ async def test_an_interrupt_reaches_the_server_where_the_user_says_when_they_spe
         await harness.session.cancel()
 
 
-async def test_a_detector_above_begins_the_activity() -> None:
-    """Behind the sound that came before it."""
+async def test_detector_above_begins_the_activity() -> None:
+    """The activity begins behind the sound that came before it."""
     peer = ScriptedGemini("Yes?")
     async with session(model(peer, turn_detection=None)) as harness:
         await harness.next(Connected)
@@ -216,8 +216,8 @@ async def test_a_detector_above_begins_the_activity() -> None:
         await harness.session.cancel()
 
 
-async def test_it_ends_when_the_last_question_has_been_answered() -> None:
-    """Though the server does not say that it has heard one; and soon, where there was none."""
+async def test_session_ends_after_the_last_answer() -> None:
+    """The server does not report that it has heard a question. Without one, the session ends soon."""
     peer = ScriptedGemini("Certainly.", hears=["may I"], pace_seconds=0.5)
     async with session(model(peer)) as harness:
         await harness.next(Connected)
@@ -236,8 +236,8 @@ async def test_it_ends_when_the_last_question_has_been_answered() -> None:
 # Sound, pictures, text ------------------------------------------------------------------------------------------------
 
 
-async def test_a_source_that_pauses() -> None:
-    """Muted after a question: the server is told, and answers at once."""
+async def test_paused_source() -> None:
+    """The user mutes after a question: the server is told of the pause, and answers at once."""
     peer = ScriptedGemini("Certainly.", hears=["may I"])
     async with session(model(peer)) as harness:
         await harness.next(Connected)
@@ -250,7 +250,7 @@ async def test_a_source_that_pauses() -> None:
 
 
 async def test_video_is_sampled() -> None:
-    """To so many pictures a second."""
+    """`fps` pictures of a video are sent in each second."""
     peer = ScriptedGemini()
     async with session(model(peer, fps=2)) as harness:
         await harness.next(Connected)
@@ -263,8 +263,8 @@ async def test_video_is_sampled() -> None:
         await harness.session.cancel()
 
 
-async def test_it_writes() -> None:
-    """For another voice."""
+async def test_text_output() -> None:
+    """The reply is text, for another voice."""
     peer = ScriptedGemini("Good morning to you.")
     async with Harness(model(peer, output="text")) as harness:
         await harness.send(UserText(text="hello"))
@@ -276,8 +276,8 @@ async def test_it_writes() -> None:
         await harness.session.cancel()
 
 
-async def test_newer_models_are_written_to_live() -> None:
-    """They get no audio while a call is unanswered."""
+async def test_newer_models() -> None:
+    """They get text as realtime input, and no audio while a call is unanswered."""
     peer = ScriptedGemini([ToolCall(call_id="", name="clock", arguments="{}")], "Noon.")
 
     @tool
@@ -301,7 +301,7 @@ async def test_newer_models_are_written_to_live() -> None:
 
 
 async def test_two_models_with_one_history() -> None:
-    """One after the other: what the first was told and said stays as it was."""
+    """They run one after the other. The entries of the first stay as they were."""
     history = History()
     for question, answer in (("Who?", "I."), ("Where?", "Here.")):
         peer = ScriptedGemini(answer, hears=[question])
@@ -314,8 +314,8 @@ async def test_two_models_with_one_history() -> None:
     assert [entry.text for entry in history] == ["Who?", "I.", "Where?", "Here."]
 
 
-async def test_a_tool_that_an_interrupt_calls_off() -> None:
-    """A model that may get no audio while it waits is sent that no answer comes. Then it gets audio again."""
+async def test_tool_cancelled_by_an_interrupt() -> None:
+    """A model that gets no audio while it waits is sent that no answer comes. Then it gets audio again."""
 
     @tool(cancellable=True)
     async def look() -> str:
@@ -339,8 +339,8 @@ async def test_a_tool_that_an_interrupt_calls_off() -> None:
         await harness.session.cancel()
 
 
-async def test_a_call_that_is_taken_back_when_it_was_called_off() -> None:
-    """It has ended already, and that is told once."""
+async def test_withdrawal_of_a_cancelled_call() -> None:
+    """The call has ended already, and that is reported once."""
 
     @tool(cancellable=True)
     async def look() -> str:
@@ -361,8 +361,8 @@ async def test_a_call_that_is_taken_back_when_it_was_called_off() -> None:
         await harness.session.cancel()
 
 
-async def test_a_call_that_the_server_takes_back() -> None:
-    """Because the user spoke: the tool is called off, and never answered."""
+async def test_withdrawn_call() -> None:
+    """The user spoke, so the tool is cancelled and the call is never answered."""
     ended: list[str] = []
     peer = ScriptedGemini([ToolCall(call_id="", name="slow", arguments="{}")], "Yes?")
 
@@ -391,8 +391,8 @@ async def test_a_call_that_the_server_takes_back() -> None:
 
 
 @pytest.mark.parametrize("when", ["WHEN_IDLE", "SILENT", "INTERRUPT"])
-async def test_tools_that_the_model_talks_beside(when: Any) -> None:
-    """The reply goes on, and its answer is spoken of when it should be."""
+async def test_asynchronous_tools(when: Any) -> None:
+    """The reply goes on, and the result is spoken of when its scheduling says so."""
     peer = ScriptedGemini(
         ["I will see to it.", ToolCall(call_id="", name="order", arguments="{}")],
         "Meanwhile, how are you?",
@@ -415,7 +415,7 @@ async def test_tools_that_the_model_talks_beside(when: Any) -> None:
         await harness.session.cancel()
 
 
-async def test_a_question_beside_a_tool() -> None:
+async def test_question_while_a_tool_runs() -> None:
     """The question does not wait for the tool."""
     peer = ScriptedGemini(
         ["Yes.", ToolCall(call_id="", name="order", arguments="{}")], "Ordered soon.", "Blue.", "Done."
@@ -437,8 +437,8 @@ async def test_a_question_beside_a_tool() -> None:
         await harness.session.cancel()
 
 
-async def test_a_slow_tool_is_no_silence_of_the_providers() -> None:
-    """Nor is a long reply, which it presumes to play."""
+async def test_slow_tool_is_not_provider_silence() -> None:
+    """Neither is a long reply, which the provider expects to be played."""
     peer = ScriptedGemini([ToolCall(call_id="", name="slow", arguments="{}")], " ".join([STORY] * 4))
 
     @tool(timeout_seconds=60)
@@ -458,8 +458,8 @@ async def test_a_slow_tool_is_no_silence_of_the_providers() -> None:
 # Connections ----------------------------------------------------------------------------------------------------------
 
 
-async def test_the_session_goes_on_when_the_server_leaves() -> None:
-    """In the first pause, the old socket closed first, and the new one told nothing that it knows."""
+async def test_session_resumes_after_going_away() -> None:
+    """In the first pause. The old socket is closed first, and the new one gets nothing that the session knows."""
     peer = ScriptedGemini("One two three four five six.", "Seven.")
     async with session(model(peer)) as harness:
         await harness.send(UserText(text="count"))
@@ -480,8 +480,8 @@ async def test_the_session_goes_on_when_the_server_leaves() -> None:
         await harness.session.cancel()
 
 
-async def test_a_server_that_leaves_while_it_speaks() -> None:
-    """At the latest before its time is over; what was being said has failed, and the conversation continues."""
+async def test_server_leaves_during_a_reply() -> None:
+    """It is left before its time is over. The reply fails, and the conversation continues."""
     peer = ScriptedGemini(" ".join([STORY] * 3), "Yes?")
     async with session(model(peer)) as harness:
         await harness.send(UserText(text="tell me"))
@@ -494,8 +494,8 @@ async def test_a_server_that_leaves_while_it_speaks() -> None:
         await harness.session.cancel()
 
 
-async def test_the_limit_of_a_connection() -> None:
-    """A quiet hour: a connection for every nine minutes, and one session."""
+async def test_connection_limit() -> None:
+    """In a quiet hour there is a connection for every nine minutes, and one session."""
     peer = ScriptedGemini()
     async with session(model(peer)) as harness:
         await harness.next(Connected)
@@ -506,8 +506,8 @@ async def test_the_limit_of_a_connection() -> None:
         await harness.session.cancel()
 
 
-async def test_a_handle_that_is_no_good() -> None:
-    """A new session is begun, and told what was heard."""
+async def test_refused_handle() -> None:
+    """A new session begins, with the conversation as it was heard."""
     peer = ScriptedGemini("Hello there.", "Yes?")
     async with session(model(peer)) as harness:
         await harness.send(UserText(text="hello"))
@@ -527,7 +527,7 @@ async def test_a_handle_that_is_no_good() -> None:
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1006, 1011])
-async def test_closes_that_pass(code: int) -> None:
+async def test_passing_close_codes(code: int) -> None:
     """The connection is restored at once, by the handle."""
     peer = ScriptedGemini("Yes?")
     async with session(model(peer)) as harness:
@@ -543,8 +543,8 @@ async def test_closes_that_pass(code: int) -> None:
 
 
 @pytest.mark.parametrize(("code", "reason"), [(1007, "TEXT is not supported"), (1008, "models/x is not found")])
-async def test_closes_that_do_not(code: int, reason: str) -> None:
-    """Before the session was ready: the reason is told, and it is not tried again."""
+async def test_final_close_codes(code: int, reason: str) -> None:
+    """Before the session is ready they are final: the reason is reported, and there is no other attempt."""
 
     class Refusing(ScriptedGemini):
         async def serve_socket(self, socket: Any) -> None:
@@ -559,7 +559,7 @@ async def test_closes_that_do_not(code: int, reason: str) -> None:
     assert peer.connections == 1
 
 
-async def test_errors_without_end_are_given_up() -> None:
+async def test_endless_errors_are_given_up() -> None:
     """After the attempts of the policy."""
 
     class Failing(ScriptedGemini):
@@ -575,8 +575,8 @@ async def test_errors_without_end_are_given_up() -> None:
     assert peer.connections == 4
 
 
-async def test_who_is_refused() -> None:
-    """At once, with the reason."""
+async def test_refused_key() -> None:
+    """The session ends at once, with the reason."""
     peer = ScriptedGemini()
     peer.refusals.append(SocketRefusedError("wss://x answers 403", 403, "API key not valid"))
     with pytest.raises(RealtimeError, match=r"may not do this.*API key not valid"):
@@ -584,7 +584,7 @@ async def test_who_is_refused() -> None:
             await anyio.sleep(60)
 
 
-async def test_garbage_is_told_and_survived() -> None:
+async def test_unreadable_messages() -> None:
     """Each message that cannot be read is a `Failure`, and the conversation continues."""
     peer = ScriptedGemini("Yes?")
     async with session(model(peer)) as harness:
@@ -599,8 +599,8 @@ async def test_garbage_is_told_and_survived() -> None:
         await harness.session.cancel()
 
 
-async def test_settings_change_by_a_new_connection() -> None:
-    """In a pause; the session is the same."""
+async def test_settings_change_with_a_new_connection() -> None:
+    """The new connection is made in a pause. The session stays the same."""
     peer = ScriptedGemini("Yes?")
     async with session(model(peer)) as harness:
         await harness.send(UserText(text="hello"))
@@ -615,8 +615,8 @@ async def test_settings_change_by_a_new_connection() -> None:
         await harness.session.cancel()
 
 
-async def test_a_session_of_another_day() -> None:
-    """Taken up by its handle; the user's first words are all that it is told."""
+async def test_resumed_session() -> None:
+    """A later run resumes the session by its handle, and sends only the user's new words."""
     peer = ScriptedGemini("Hello.", "Welcome back.")
     first = model(peer)
     async with session(first) as harness:
@@ -632,7 +632,7 @@ async def test_a_session_of_another_day() -> None:
         await harness.session.cancel()
 
 
-async def test_the_sound_of_a_gap_is_sent() -> None:
+async def test_sound_without_a_connection_is_sent_later() -> None:
     """What the user says while there is no connection reaches the next one, and nothing is interrupted twice."""
     peer = ScriptedGemini("Yes?", hears=["hello"])
     async with session(model(peer)) as harness:
@@ -645,8 +645,8 @@ async def test_the_sound_of_a_gap_is_sent() -> None:
         await harness.session.cancel()
 
 
-async def test_what_was_being_said_when_the_connection_broke_is_heard() -> None:
-    """Its last seconds are sent again; once something has come of it, they are not."""
+async def test_recent_sound_is_sent_again() -> None:
+    """The last seconds are sent to the next connection, unless they have had an effect already."""
     peer = ScriptedGemini("Yes?", hears=["hello"])
     async with session(model(peer)) as harness:
         await harness.next(Connected)
@@ -669,8 +669,8 @@ async def test_what_was_being_said_when_the_connection_broke_is_heard() -> None:
         await harness.session.cancel()
 
 
-async def test_a_commit_outlives_its_connection() -> None:
-    """With the sound before it, where no answer has begun."""
+async def test_commit_outlives_its_connection() -> None:
+    """It is sent again with the sound before it, if no answer has begun."""
     peer = ScriptedGemini("Certainly.", hears=["may I"], pace_seconds=2)
     async with session(model(peer, turn_detection=None)) as harness:
         await harness.next(Connected)
@@ -694,8 +694,8 @@ async def asked(peer: ScriptedGemini, **options: Any) -> Any:
     return peer.endpoints[-1]
 
 
-async def test_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Given, or from the environment; it is never in the address."""
+async def test_api_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the argument or the environment. It is never in the address."""
     peer = ScriptedGemini()
     endpoint = await asked(peer, api_key="k1")
     assert endpoint.url == (
@@ -711,8 +711,8 @@ async def test_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
         GeminiLive()
 
 
-async def test_an_ephemeral_token() -> None:
-    """Goes to the constrained interface, and is asked for again by each connection."""
+async def test_ephemeral_token() -> None:
+    """It goes to the constrained interface, and each connection asks for a new one."""
     given = iter(("auth_tokens/1", "auth_tokens/2"))
 
     async def fetch() -> str:
@@ -751,7 +751,7 @@ async def test_vertex() -> None:
         GeminiLive(project="p")
 
 
-async def test_a_token_that_cannot_be_had() -> None:
+async def test_failing_token_function() -> None:
     """The token is requested again, and at last the reason is reported."""
     asks: list[int] = []
 
@@ -767,8 +767,8 @@ async def test_a_token_that_cannot_be_had() -> None:
     assert len(asks) == 2
 
 
-def test_what_cannot_be_is_refused() -> None:
-    """Before anything is sent, with what to use instead."""
+def test_unsupported_options_are_refused() -> None:
+    """The error comes before anything is sent, and says what to use instead."""
     with pytest.raises(ValueError, match="expected 'WHEN_IDLE'"):
         GeminiLive(api_key="k", background={"order": "LATER"})  # type: ignore[dict-item]
     with pytest.raises(ValueError, match="Gemini has server_vad"):

@@ -116,8 +116,8 @@ def protocol(**settings: Any) -> GeminiProtocol:
 
 @recorded
 @pytest.mark.parametrize("binary", [True, False])
-def test_what_is_received_means_what_it_meant(name: str, binary: bool) -> None:
-    """One turn, its words, its sound, its calls and what it cost, from frames of either kind."""
+def test_recorded_messages_decode_to_the_same_events(name: str, binary: bool) -> None:
+    """One turn, its words, its sound, its calls and its usage, from frames of either kind."""
     recording, ours = Recording(name), protocol()
     frames = [json.dumps(data).encode() if binary else json.dumps(data) for data in recording.received]
     events: list[Event] = [event for frame in frames for event in ours.receive(frame)]
@@ -148,8 +148,8 @@ def test_what_is_received_means_what_it_meant(name: str, binary: bool) -> None:
 
 @recorded
 @pytest.mark.virtual
-async def test_the_processor_makes_frames_of_it(name: str) -> None:
-    """Through sockets, driver and dialogue the frames say the same, in epoch 0, and the same messages are sent."""
+async def test_recorded_messages_lead_to_the_same_frames(name: str) -> None:
+    """Through sockets, driver and dialogue the frames are the same, in epoch 0, and the same messages are sent."""
     recording = Recording(name)
     player = Player(recording.steps, str.encode)
     model = recording.model(connect=player.connect)
@@ -198,8 +198,8 @@ async def test_the_processor_makes_frames_of_it(name: str) -> None:
         b"",
     ],
 )
-def test_malformed_messages_are_refused(data: str | bytes) -> None:
-    """No JSON, no object, or fields of the wrong kind: one error, and a fault for whoever listens."""
+def test_malformed_messages_are_faults(data: str | bytes) -> None:
+    """Not JSON, not an object, or fields of the wrong type: each is one error and one fault event."""
     with pytest.raises(wire.MalformedMessageError, match=r"."):
         wire.decode(data)
     assert [type(event) for event in protocol().receive(data)] == [ProtocolFault]
@@ -224,14 +224,14 @@ def test_malformed_messages_are_refused(data: str | bytes) -> None:
         {"serverContent": {"modelTurn": None, "interrupted": None, "outputTranscription": {"text": None}}},
     ],
 )
-def test_what_is_unknown_or_empty_means_nothing(data: dict[str, Any]) -> None:
-    """No event, and no fault."""
+def test_unknown_and_empty_messages_are_ignored(data: dict[str, Any]) -> None:
+    """They are neither an event nor a fault."""
     assert list(protocol().receive(json.dumps(data))) == []
 
 
 @given(JSON | st.dictionaries(KEYS, JSON | st.dictionaries(INNER, JSON, max_size=3), max_size=3))
-def test_any_json_is_understood_or_refused(value: Any) -> None:
-    """Nothing is raised, whatever comes."""
+def test_any_json_is_handled(value: Any) -> None:
+    """Nothing else is raised, whatever comes."""
     ours = protocol()
     for event in ours.receive(json.dumps(value)):
         assert isinstance(event, Event)
@@ -239,6 +239,6 @@ def test_any_json_is_understood_or_refused(value: Any) -> None:
 
 
 @given(st.binary() | st.text())
-def test_any_bytes_are_understood_or_refused(data: str | bytes) -> None:
-    """Nothing is raised, whatever comes."""
+def test_any_bytes_are_handled(data: str | bytes) -> None:
+    """Nothing else is raised, whatever comes."""
     assert all(isinstance(event, Event) for event in protocol().receive(data))

@@ -47,8 +47,9 @@ async def answered(bedrock: BedrockPeer, **options: Any) -> Harness:
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_a_conversation(run: Any, late: bool) -> None:
-    """Every event is signed as it should be, to the last; whether the server answers at once or when it has heard."""
+def test_conversation_over_signed_events(run: Any, late: bool) -> None:
+    """Every event has a valid signature, the last one included, whether the server answers at once or after it has
+    heard."""
 
     async def test() -> None:
         peer = Peer("Good morning to you.", pace=0.0)
@@ -67,8 +68,8 @@ def test_a_conversation(run: Any, late: bool) -> None:
     run(test)
 
 
-def test_it_is_throttled_and_comes_again(run: Any) -> None:
-    """Later, as the policy says."""
+def test_throttled_connection_is_retried(run: Any) -> None:
+    """A throttled connection is tried again after the wait of the policy."""
 
     async def test() -> None:
         bedrock = BedrockPeer(Peer("Yes?", pace=0.0))
@@ -90,8 +91,8 @@ def test_it_is_throttled_and_comes_again(run: Any) -> None:
         (Credentials(access_key=WHO.access_key, secret_key="wrong", token=WHO.token), "InvalidSignatureException"),
     ],
 )
-def test_who_is_not_let_in(run: Any, who: Credentials, says: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Is told why, at once and once; and no key is told anybody."""
+def test_refused_key_is_final(run: Any, who: Credentials, says: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A refused key ends the session after one attempt, with the reason. No key is in the error."""
 
     async def test() -> None:
         bedrock = BedrockPeer(Peer())
@@ -108,8 +109,8 @@ def test_who_is_not_let_in(run: Any, who: Credentials, says: str, caplog: pytest
         run(test)
 
 
-def test_credentials_expire(run: Any) -> None:
-    """Where others are to be had by then, they are tried."""
+def test_expired_credentials_are_fetched_again(run: Any) -> None:
+    """After a refusal for expired credentials, the next attempt uses fresh ones if there are any."""
 
     async def test() -> None:
         bedrock = BedrockPeer(Peer("Yes?", pace=0.0))
@@ -126,8 +127,8 @@ def test_credentials_expire(run: Any) -> None:
 
 
 @pytest.mark.parametrize("fault", ["goaway", "reset", "hang up", "damaged", "cut off", "ends"])
-def test_the_connection_breaks(run: Any, fault: str) -> None:
-    """However it does, another one is made, and the conversation continues."""
+def test_broken_connection_is_replaced(run: Any, fault: str) -> None:
+    """However the connection breaks, another one is made and the conversation continues."""
 
     async def test() -> None:
         peer = Peer("One.", "Two.", pace=0.0)
@@ -175,8 +176,8 @@ def test_the_connection_breaks(run: Any, fault: str) -> None:
     run(test)
 
 
-def test_a_server_that_does_not_read(run: Any) -> None:
-    """It is sent no more than it has room for. Sound is lost and counted, and the session still ends in time."""
+def test_server_that_does_not_read(run: Any) -> None:
+    """It gets no more than its window. Sound is lost and counted, and the session still ends in time."""
 
     async def test() -> None:
         bedrock = BedrockPeer(Peer())
@@ -204,8 +205,8 @@ def test_a_server_that_does_not_read(run: Any) -> None:
         ({"url": "https://127.0.0.1:1/"}, ["h2"], "cannot be reached"),
     ],
 )
-def test_no_connection_comes_about(run: Any, endpoint: dict[str, Any], alpn: list[str], says: str) -> None:
-    """Which is said in words."""
+def test_connection_cannot_be_made(run: Any, endpoint: dict[str, Any], alpn: list[str], says: str) -> None:
+    """The error says in words why there is no connection."""
 
     async def test() -> None:
         bedrock = BedrockPeer(Peer())
@@ -219,8 +220,8 @@ def test_no_connection_comes_about(run: Any, endpoint: dict[str, Any], alpn: lis
     run(test)
 
 
-def test_nobody_answers(run: Any) -> None:
-    """A wait that ends."""
+def test_connecting_times_out(run: Any) -> None:
+    """Connecting to a server that does not answer ends after the time limit."""
 
     async def test() -> None:
         async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:

@@ -1,4 +1,4 @@
-"""Whose credentials they are, and that they are those of the moment."""
+"""The sources of AWS credentials, and that each connection uses the current ones."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> pathlib.
     return tmp_path
 
 
-async def test_given_ones() -> None:
-    """As they are."""
+async def test_credentials_from_arguments() -> None:
+    """Credentials that are passed are used unchanged."""
     assert await credentials_provider(WHO)() is WHO
 
 
 @pytest.mark.parametrize("kind", ["async", "plain", "botocore's", "frozen"])
-async def test_a_function_is_asked_each_time(kind: str) -> None:
-    """Whatever it gives them as, and whether it is async."""
+async def test_function_is_called_for_each_connection(kind: str) -> None:
+    """The function may return any accepted form, and may be async."""
     keys = iter(["one", "two"])
 
     def plain() -> Any:
@@ -50,7 +50,7 @@ async def test_a_function_is_asked_each_time(kind: str) -> None:
     assert [(await fetch()).access_key for _ in range(2)] == ["one", "two"]
 
 
-async def test_those_that_renew_themselves() -> None:
+async def test_renewing_credentials() -> None:
     """Each connection uses the current credentials, with their token."""
     count = 0
 
@@ -72,8 +72,8 @@ async def test_those_that_renew_themselves() -> None:
     assert second.token == f"t{second.access_key[4:]}"
 
 
-async def test_the_environment(nowhere: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """botocore looks there first."""
+async def test_credentials_from_environment(nowhere: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """botocore reads the environment first."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDENV")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "t")
@@ -81,8 +81,8 @@ async def test_the_environment(nowhere: pathlib.Path, monkeypatch: pytest.Monkey
     assert (found.access_key, found.secret_key, found.token) == ("AKIDENV", "s", "t")
 
 
-async def test_files(nowhere: pathlib.Path) -> None:
-    """With profiles, each with its keys and region."""
+async def test_credentials_from_files(nowhere: pathlib.Path) -> None:
+    """Each profile has its keys and its region."""
     (nowhere / "credentials").write_text("[work]\naws_access_key_id = AKIDWORK\naws_secret_access_key = s\n")
     (nowhere / "config").write_text("[profile work]\nregion = eu-north-1\n")
     assert (await credentials_provider(None, "work")()).access_key == "AKIDWORK"
@@ -90,8 +90,8 @@ async def test_files(nowhere: pathlib.Path) -> None:
     assert find_region() is None
 
 
-async def test_none_are_found(nowhere: pathlib.Path) -> None:
-    """Which is final; a profile that is not there, and a function that fails, may be mended."""
+async def test_missing_credentials(nowhere: pathlib.Path) -> None:
+    """No credentials at all is final. A missing profile and a failing function may be mended, so they are not."""
     with pytest.raises(SocketRefusedError, match="where botocore looks") as told:
         await credentials_provider(None)()
     assert told.value.final
@@ -108,7 +108,7 @@ async def test_none_are_found(nowhere: pathlib.Path) -> None:
         await credentials_provider(dict)()
 
 
-def test_what_is_no_source() -> None:
-    """It is refused at once, and the error does not repeat it."""
+def test_wrong_source_is_refused() -> None:
+    """A wrong type is refused at once, and the error does not repeat the value."""
     with pytest.raises(TypeError, match="got tuple; expected Credentials"):
         credentials_provider(("AKID", "secret"))  # type: ignore[arg-type]

@@ -54,7 +54,7 @@ def cut(data: bytes, cuts: list[int]) -> list[bytes]:
 
 @settings(deadline=None)
 @given(MESSAGES)
-def test_botocore_reads_what_is_written(message: Message) -> None:
+def test_botocore_parses_our_messages(message: Message) -> None:
     """Headers of every type, and the payload."""
     buffer = EventStreamBuffer()
     buffer.add_data(encode(*message))
@@ -65,8 +65,8 @@ def test_botocore_reads_what_is_written(message: Message) -> None:
 
 @settings(deadline=None)
 @given(MESSAGES)
-def test_what_is_written_is_read(message: Message) -> None:
-    """No bytes are left over."""
+def test_encoded_messages_decode(message: Message) -> None:
+    """A message decodes to what was encoded, and no bytes are left over."""
     read = decode(encode(*message))
     assert read == message
     assert [type(value) for value in read.headers.values()] == [type(value) for value in message.headers.values()]
@@ -74,8 +74,8 @@ def test_what_is_written_is_read(message: Message) -> None:
 
 @settings(deadline=None)
 @given(st.lists(MESSAGES, max_size=5), st.lists(st.integers(0, 10**6), max_size=12))
-def test_messages_are_found_however_the_stream_is_cut(messages: list[Message], cuts: list[int]) -> None:
-    """Also byte by byte; what is incomplete waits."""
+def test_stream_may_be_cut_anywhere(messages: list[Message], cuts: list[int]) -> None:
+    """Messages are found in pieces of any size. An incomplete one waits."""
     splitter = MessageSplitter()
     stream = b"".join(encode(*message) for message in messages)
     found = [decode(each) for piece in cut(stream, cuts) for each in splitter.feed(piece)]
@@ -87,8 +87,8 @@ def test_messages_are_found_however_the_stream_is_cut(messages: list[Message], c
 
 @settings(max_examples=200, deadline=None)
 @given(MESSAGES, st.integers(0, 10**6), st.integers(1, 255))
-def test_one_wrong_bit_is_noticed(message: Message, place: int, flip: int) -> None:
-    """Wherever it is: before the message it is the end, in it only this message is lost."""
+def test_wrong_bit_is_detected(message: Message, place: int, flip: int) -> None:
+    """A wrong bit in the length ends the stream. A wrong bit inside a message loses only that message."""
     data = bytearray(encode(*message))
     place %= len(data)
     data[place] ^= flip
@@ -131,13 +131,13 @@ def _message(headers: bytes, payload: bytes = b"") -> bytes:
     ],
     ids=["name", "type", "no type", "text", "length", "uuid", "number", "bad name", "bad text", "year", "twice"],
 )
-def test_headers_that_cannot_be_read(headers: bytes) -> None:
-    """Though the checksums are right."""
+def test_malformed_headers(headers: bytes) -> None:
+    """They are an error although the checksums are right."""
     with pytest.raises(DamagedError):
         decode(_message(headers))
 
 
-def test_small_numbers_are_read() -> None:
+def test_small_integers() -> None:
     """Other writers use signed integers of 8, 16 and 32 bits."""
     headers = b"\x01a\x02\xff\x01b\x03\xff\xfe\x01c\x04\xff\xff\xff\xfd"
     assert decode(_message(headers)).headers == {"a": -1, "b": -2, "c": -3}
@@ -147,23 +147,23 @@ def test_small_numbers_are_read() -> None:
     ("length", "headers"),
     [(MAX_BYTES + 1, 0), (MIN_BYTES - 1, 0), (MIN_BYTES + 4, 5), (MAX_BYTES, MAX_HEADER_BYTES + 1)],
 )
-def test_lengths_that_cannot_be(length: int, headers: int) -> None:
-    """Nobody waits for gigabytes that will not come."""
+def test_impossible_lengths(length: int, headers: int) -> None:
+    """A length of gigabytes is an error at once, and not waited for."""
     prelude = length.to_bytes(4, "big") + headers.to_bytes(4, "big")
     with pytest.raises(DamagedError, match="cannot be"):
         list(MessageSplitter().feed(prelude + _crc(prelude)))
 
 
-def test_what_is_no_message() -> None:
-    """Too short, or with something behind it."""
+def test_malformed_messages() -> None:
+    """Data that is too short, or has something behind it, is refused."""
     good = encode({}, b"x")
     for data in (b"", good[:-1], good + b"\x00"):
         with pytest.raises(DamagedError):
             decode(data)
 
 
-def test_what_has_no_room() -> None:
-    """It is refused before it is sent."""
+def test_oversized_messages() -> None:
+    """A message that is too large is refused before it is sent."""
     with pytest.raises(ValueError, match="name of 256 bytes"):
         encode_header("n" * 256, True)
     with pytest.raises(ValueError, match="header of 32768 bytes"):

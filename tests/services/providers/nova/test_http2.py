@@ -37,8 +37,8 @@ async def all_of(talk: Http2Exchange) -> bytes:
     return data
 
 
-async def test_a_request_and_its_answer() -> None:
-    """The headers, the body and its end, both ways."""
+async def test_request_and_response() -> None:
+    """Headers, body and end arrive in both directions."""
 
     async def serve(server: Server) -> None:
         assert await server.requested() == {
@@ -65,8 +65,8 @@ async def test_a_request_and_its_answer() -> None:
             await talk.send(b"more")
 
 
-async def test_both_flow_at_once() -> None:
-    """Megabytes each way, in pieces of any size, while neither waits for the other."""
+async def test_both_directions_at_once() -> None:
+    """Megabytes flow each way in pieces of any size, and neither direction waits for the other."""
     random = Random(7)
     up, down = random.randbytes(3_000_000), random.randbytes(3_000_000)
     came = bytearray()
@@ -92,7 +92,7 @@ async def test_both_flow_at_once() -> None:
     assert came == up
 
 
-async def test_a_sender_waits_for_the_peer() -> None:
+async def test_sender_respects_the_window() -> None:
     """A peer that does not read gets no more than its window. When it reads, the rest comes."""
     sent: list[int] = []
 
@@ -115,8 +115,8 @@ async def test_a_sender_waits_for_the_peer() -> None:
         assert await all_of(talk) == b""
 
 
-async def test_a_slow_reader_is_waited_for() -> None:
-    """What nobody has taken is bounded by the window, and what is taken makes room for more."""
+async def test_window_bounds_unread_data() -> None:
+    """Data that was not received is bounded by the window. Receiving it makes room for more."""
     said = 0
 
     async def serve(server: Server) -> None:
@@ -134,8 +134,8 @@ async def test_a_slow_reader_is_waited_for() -> None:
         assert len(await all_of(talk)) == 3_000_000
 
 
-async def test_a_stuck_socket_is_waited_for() -> None:
-    """However wide the peer's window, little waits for the socket."""
+async def test_stuck_socket_bounds_waiting_data() -> None:
+    """However large the peer's window is, little data waits for the socket."""
 
     async def serve(server: Server) -> None:
         await server.requested()
@@ -171,8 +171,8 @@ async def test_a_stuck_socket_is_waited_for() -> None:
         ("settings", "does not speak HTTP/2 as it should"),
     ],
 )
-async def test_how_it_can_break(fault: str, says: str) -> None:
-    """What came before is received; then receiver and sender are told why nothing more comes."""
+async def test_ways_a_connection_breaks(fault: str, says: str) -> None:
+    """Data that came before is received. Then receiver and sender get the reason."""
 
     async def serve(server: Server) -> None:
         await server.answer()
@@ -204,8 +204,8 @@ async def test_how_it_can_break(fault: str, says: str) -> None:
             await talk.send(b"hello?")
 
 
-async def test_whatever_the_server_sends() -> None:
-    """Frames of any kind with any content, and no frames at all: it ends with the one error that is expected."""
+async def test_random_frames() -> None:
+    """Frames of any kind with any content, and bytes that are not frames, end in the one expected error."""
     for seed in range(150):
         random = Random(seed)
 
@@ -231,8 +231,8 @@ async def test_whatever_the_server_sends() -> None:
                 raise
 
 
-async def test_it_breaks_while_somebody_waits() -> None:
-    """A sender without room, a receiver, and whoever waits for the answer's beginning."""
+async def test_break_wakes_all_waiters() -> None:
+    """A sender without room, a receiver, and a task that waits for the response all get the error."""
 
     async def serve(server: Server) -> None:
         server.reads = False
@@ -254,8 +254,8 @@ async def test_it_breaks_while_somebody_waits() -> None:
         assert sorted(told) == ["answered", "receive", "send"]
 
 
-async def test_a_peer_that_is_not_there_any_more() -> None:
-    """A dead peer is noticed although nothing is sent and nothing is lost. An idle peer is not mistaken for one."""
+async def test_dead_peer_is_detected() -> None:
+    """A dead peer is noticed although nothing is sent. An idle peer is not taken for a dead one."""
     deaf = anyio.Event()
 
     async def serve(server: Server) -> None:
@@ -274,8 +274,8 @@ async def test_a_peer_that_is_not_there_any_more() -> None:
                 await talk.receive()
 
 
-async def test_what_is_not_wanted_any_more() -> None:
-    """A complete answer, and then a reset: the rest of our body is superfluous, the answer is whole."""
+async def test_reset_after_complete_response() -> None:
+    """A reset after a complete response means that the rest of the request is not wanted. The response is whole."""
 
     async def serve(server: Server) -> None:
         await server.answer(403)
@@ -288,8 +288,8 @@ async def test_what_is_not_wanted_any_more() -> None:
         assert await all_of(talk) == b"no"
 
 
-async def test_pings_are_answered_and_empty_data_harms_nobody() -> None:
-    """Also padding, which counts in the windows."""
+async def test_pings_and_empty_data() -> None:
+    """Pings are answered. Empty data and padding count in the windows."""
 
     async def serve(server: Server) -> None:
         await server.answer()
@@ -306,8 +306,8 @@ async def test_pings_are_answered_and_empty_data_harms_nobody() -> None:
         assert await all_of(talk) == b"done"
 
 
-async def test_a_farewell_after_the_block_was_called_off() -> None:
-    """The tasks that carry the bytes end with the block, and not with who called it off."""
+async def test_last_message_after_cancellation() -> None:
+    """The tasks that carry the bytes end with the block, and not with the cancellation of its owner."""
     farewell = b""
 
     async def serve(server: Server) -> None:
@@ -331,7 +331,7 @@ def begun(**headers: str) -> Http2Exchange:
     return Http2Exchange(None, URL, headers)  # type: ignore[arg-type]
 
 
-async def test_the_settings_are_in_the_first_frame() -> None:
+async def test_settings_come_first() -> None:
     """Settings that are acknowledged before the connection begins are sent at once, and hold for the first stream."""
     request = begun()
     data = bytes(request._unsent).removeprefix(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
@@ -345,7 +345,7 @@ async def test_the_settings_are_in_the_first_frame() -> None:
     )
 
 
-async def test_no_key_is_in_a_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_logs_contain_no_keys(caplog: pytest.LogCaptureFixture) -> None:
     """With every logger at DEBUG, neither the session token nor the signature is in a record, in any form."""
     with caplog.at_level(logging.DEBUG):
         request = begun(**{"x-amz-security-token": "TEMPORARYTOKEN", "authorization": "SIGNATURE", "x-other": "plain"})
@@ -358,8 +358,8 @@ async def test_no_key_is_in_a_log(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.parametrize("status", ["abc", "20", "2000", "², ", "9" * 5_000])
-async def test_a_status_that_is_not_a_number(status: str) -> None:
-    """It ends the exchange with a sentence, as every other violation of the protocol."""
+async def test_status_that_is_not_a_number(status: str) -> None:
+    """It ends the exchange with a sentence, as every other violation of the protocol does."""
 
     async def serve(server: Server) -> None:
         await server.answer(status)

@@ -1,4 +1,4 @@
-"""What the service's messages mean, and what it is told: no I/O, no loop."""
+"""Nova Sonic's protocol without I/O: the events of a message, and the messages of a command."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ def told(events: list[Event]) -> list[str]:
 # Turns ----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_turn() -> None:
-    """The user's words, what is about to be said, its sound, what was said."""
+def test_turn() -> None:
+    """The events are the user's words, the announced text, the sound, and the spoken text."""
     service = Service()
     assert service.event("completionStart") == []
     assert told(service.user("What time is it?")) == ["Transcribed u0 What time is it?", "AudioCommitted u0 True"]
@@ -105,8 +105,11 @@ def test_a_turn() -> None:
     assert service.event("completionEnd", stopReason="END_TURN") == []
 
 
-def test_several_sentences_are_one_turn() -> None:
-    """Until one of its blocks says that the turn ends; the one that only announces text does not."""
+def test_several_sentences_in_one_turn() -> None:
+    """A turn lasts until one of its spoken blocks says that it ends.
+
+    A block that only announces text does not end it.
+    """
     service = Service()
     events = service.preview("One.", "END_TURN") + service.sound() + service.spoken("One.")
     events += service.preview("Two.") + service.sound() + service.spoken("Two.", "END_TURN")
@@ -122,8 +125,8 @@ def test_several_sentences_are_one_turn() -> None:
     assert "".join(event.text for event in events if isinstance(event, TextPiece)) == "One. Two."
 
 
-def test_a_block_may_come_in_pieces() -> None:
-    """Which are one sentence, and no correction."""
+def test_block_in_pieces() -> None:
+    """The pieces are one sentence, and not a correction."""
     service = Service()
     events = service.block("TEXT", "ASSISTANT", "SPECULATIVE", "It is ", "noon.") + service.preview(" Bye. ")
     assert "".join(event.text for event in events if isinstance(event, TextPiece)) == "It is noon. Bye. "
@@ -132,23 +135,23 @@ def test_a_block_may_come_in_pieces() -> None:
     assert service.spoken("Bye.", "END_TURN") == []
 
 
-def test_many_turns_of_one_completion() -> None:
-    """They have their own ids, also without any input of the user between them."""
+def test_several_turns_in_one_completion() -> None:
+    """Each turn has its own id, also without any input of the user between them."""
     service = Service()
     for number in (1, 2, 3):
         assert told(service.preview("Yes."))[0] == f"ResponseBegan {number}"
         assert told(service.sound("END_TURN"))[-1] == f"ResponseOver {number} completed"
 
 
-def test_names_are_those_of_a_connection() -> None:
-    """The next connection's are others."""
+def test_ids_differ_between_connections() -> None:
+    """The next connection uses other ids."""
     (one,), (other,) = (
         [event for event in Service().preview("Yes.") if isinstance(event, ResponseBegan)] for _ in range(2)
     )
     assert one.response_id != other.response_id
 
 
-def test_the_users_words_come_in_pieces() -> None:
+def test_user_words_in_pieces() -> None:
     """They are final when the agent begins, with words or with a call."""
     service = Service()
     service.user("What is")
@@ -158,15 +161,15 @@ def test_the_users_words_come_in_pieces() -> None:
     assert told(service.user("Hello?"))[0] == "Transcribed u1 Hello?"
 
 
-def test_words_while_the_agent_speaks_need_no_answer() -> None:
-    """Nobody waits for one."""
+def test_words_during_a_reply_expect_no_answer() -> None:
+    """Words that the user says during a reply do not make an answer due."""
     service = Service()
     service.preview("Well,")
     assert told(service.user("uh-huh")) == ["Transcribed u1 uh-huh"]
 
 
-def test_what_was_spoken_in_other_words() -> None:
-    """It is reported when all of it has been spoken. It is the text if none was announced."""
+def test_spoken_words_that_differ() -> None:
+    """The correction is reported when all has been spoken. Without announced text, the spoken words are the text."""
     service = Service()
     service.preview("It's 12.")
     service.preview("Bye.")
@@ -179,8 +182,8 @@ def test_what_was_spoken_in_other_words() -> None:
     assert told(service.spoken("Hello.", "END_TURN")) == ["ItemOver 2 Hello.", "ResponseOver 2 completed"]
 
 
-def test_what_was_spoken_is_told_late() -> None:
-    """When the next turn has begun: it is no correction of that."""
+def test_late_spoken_text() -> None:
+    """Spoken text that comes after the next turn has begun does not correct that turn."""
     service = Service()
     service.preview("Let me see.")
     service.sound()
@@ -198,8 +201,8 @@ def test_what_was_spoken_is_told_late() -> None:
 
 
 @pytest.mark.parametrize("missing", ["completionEnd", "END_TURN", "contentEnd"])
-def test_an_end_that_is_missing(missing: str) -> None:
-    """A turn is over at the latest when the next begins, after the user has said something."""
+def test_missing_end_of_turn(missing: str) -> None:
+    """A turn ends at the latest when the next one begins, after the user has said something."""
     service = Service()
     if missing == "contentEnd":
         service.preview("One.")
@@ -214,8 +217,8 @@ def test_an_end_that_is_missing(missing: str) -> None:
     assert ("ResponseOver 1 completed" in told(events)) == (missing != "completionEnd")
 
 
-def test_a_completion_ends_its_turn() -> None:
-    """Whatever else was told of it."""
+def test_completion_ends_its_turn() -> None:
+    """The end of a completion ends an open turn."""
     service = Service()
     service.preview("One.")
     assert told(service.event("completionEnd", stopReason="END_TURN")) == ["ItemOver 1", "ResponseOver 1 completed"]
@@ -225,8 +228,8 @@ def test_a_completion_ends_its_turn() -> None:
 
 
 @pytest.mark.parametrize("content", ['{ "interrupted" : true }', '{"interrupted":true}', ' {"interrupted": true}\n'])
-def test_an_interruption_is_told_once(content: str) -> None:
-    """Though it is said as text, as the end of that text and as the end of the sound."""
+def test_interruption_is_reported_once(content: str) -> None:
+    """The service reports it as text, at the end of that text and at the end of the sound. It is one event."""
     service = Service()
     service.preview("A long story")
     block, _ = service.begin("AUDIO", "ASSISTANT")
@@ -235,8 +238,8 @@ def test_an_interruption_is_told_once(content: str) -> None:
     assert service.event("contentEnd", contentId=block, type="AUDIO", stopReason="INTERRUPTED") == []
 
 
-def test_what_comes_late_belongs_to_its_turn() -> None:
-    """Sound of a block, and blocks of sound, after the interruption; never to the next turn."""
+def test_late_pieces_belong_to_their_turn() -> None:
+    """Sound that comes after the interruption belongs to the interrupted turn, never to the next."""
     service = Service()
     service.preview("A long story")
     block, _ = service.begin("AUDIO", "ASSISTANT")
@@ -249,8 +252,8 @@ def test_what_comes_late_belongs_to_its_turn() -> None:
     assert told(service.sound())[0] == "AudioPiece 2"
 
 
-def test_a_turn_that_is_over_is_interrupted() -> None:
-    """Its sound ended as if nothing had been; its text says better."""
+def test_interruption_of_a_finished_turn() -> None:
+    """The sound ended normally, and the text then says that the turn was interrupted."""
     service = Service()
     service.preview("A story.")
     service.sound("END_TURN")
@@ -258,8 +261,8 @@ def test_a_turn_that_is_over_is_interrupted() -> None:
     assert service.spoken("A", "PARTIAL_TURN") == []
 
 
-def test_an_interruption_of_nothing() -> None:
-    """Is none; nor is text that only looks like one."""
+def test_interruption_without_a_turn() -> None:
+    """It is no event. Text that only resembles an interruption is not one."""
     service = Service()
     assert service.spoken('{"interrupted":true}', "INTERRUPTED") == []
     for text in ('{"interrupted": false}', "{interrupted}", '["interrupted"]', '{"a": 1}', "{" * 5000):
@@ -270,8 +273,8 @@ def test_an_interruption_of_nothing() -> None:
 
 
 @pytest.mark.parametrize("content", ['{"city": "Paris"}', '"{\\"city\\": \\"Paris\\"}"'])
-def test_a_call_ends_its_turn(content: str) -> None:
-    """The answer to its result is another one. Arguments are sometimes JSON in JSON."""
+def test_call_ends_its_turn(content: str) -> None:
+    """The answer to its result is another turn. Arguments are sometimes JSON within JSON."""
     service = Service()
     block, _ = service.begin("TOOL", "TOOL")
     (call,) = service.event("toolUse", contentId=block, toolName="weather", toolUseId="tu-1", content=content)
@@ -282,8 +285,8 @@ def test_a_call_ends_its_turn(content: str) -> None:
     assert told(service.preview("Sunny."))[0] == "ResponseBegan 2"
 
 
-def test_what_it_costs() -> None:
-    """Since the last time; nothing is no news."""
+def test_usage_since_the_last_report() -> None:
+    """Usage counts since the last report. Zero is not reported."""
     service = Service()
     service.preview("Yes.")
     delta = {"input": {"speechTokens": 5, "textTokens": 6}, "output": {"speechTokens": 7, "textTokens": 8}}
@@ -322,8 +325,8 @@ def test_failures_end_the_connection(data: bytes, says: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["validationException", "accessDeniedException", "resourceNotFoundException"])
-def test_failures_that_would_come_again(kind: str) -> None:
-    """They are final, unless the connection has worked."""
+def test_early_failures_are_final(kind: str) -> None:
+    """A failure before the connection has worked is final. A later one is not."""
     service = Service()
     (fault,) = service.protocol.receive(exception(kind, "no"))
     assert isinstance(fault, ProtocolFault)
@@ -336,8 +339,8 @@ def test_failures_that_would_come_again(kind: str) -> None:
 
 @settings(deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=50))
-def test_nothing_that_comes_is_an_exception(data: bytes | str) -> None:
-    """What is no message is a fault, and the next message is read."""
+def test_malformed_message_is_a_fault(data: bytes | str) -> None:
+    """A message that cannot be read is a fault, and the next message is read."""
     protocol = NovaProtocol(url="x")
     (fault,) = protocol.receive(data)
     assert isinstance(fault, ProtocolFault)
@@ -354,7 +357,7 @@ def test_nothing_that_comes_is_an_exception(data: bytes | str) -> None:
         max_leaves=12,
     ),
 )
-def test_nor_is_any_json(name: str, fields: Any) -> None:
+def test_any_json_is_handled(name: str, fields: Any) -> None:
     """JSON of any shape raises nothing."""
     inner = base64.b64encode(json.dumps({"event": {name: fields}}).encode()).decode()
     data = message({":message-type": "event", ":event-type": "chunk"}, json.dumps({"bytes": inner}).encode())
@@ -368,8 +371,8 @@ def written(messages: Any) -> list[tuple[str, dict[str, Any]]]:
     return [event_of(parsed(each)) for each in messages]
 
 
-def test_the_opening_and_the_end() -> None:
-    """The session, the prompt, the instructions; a microphone that was never opened is not closed."""
+def test_opening_and_closing() -> None:
+    """The session, the prompt and the instructions open it. A microphone that was never opened is not closed."""
     protocol = NovaProtocol(url="x")
     assert list(protocol.close_session()) == []
     opening = written(protocol.open_session(Settings(model="m")))
@@ -402,8 +405,8 @@ def test_sound_opens_the_microphone_once() -> None:
 
 
 @pytest.mark.parametrize("profile", [PROFILE, PROFILE_1])
-def test_a_call_of_another_connection(profile: Any) -> None:
-    """Before the microphone is open it is history; later it is written, where the model reads."""
+def test_call_of_another_connection(profile: Any) -> None:
+    """Before the microphone is open it is sent as history; later as text, where the model reads text."""
     entry = Entry(role="call", call_id="c", name="weather", arguments="{}", output="sunny")
     protocol = NovaProtocol(url="x", profile=profile)
     (start, content, _) = written(protocol.seed([entry]))
@@ -429,7 +432,7 @@ def test_a_call_of_another_connection(profile: Any) -> None:
     )
 )
 def test_history_alternates(entries: list[Entry]) -> None:
-    """The user first, at most forty messages, none empty, whatever was said."""
+    """The user comes first, with at most forty messages, none of them empty."""
     known = [entry for entry in entries if entry.worth]
     events = written(NovaProtocol(url="x").seed(known))
     roles = [fields["role"] for name, fields in events if name == "contentStart"]
@@ -438,8 +441,8 @@ def test_history_alternates(entries: list[Entry]) -> None:
     assert all(fields["content"].strip() for name, fields in events if name == "textInput")
 
 
-def test_history_is_no_longer_than_it_may_be() -> None:
-    """In bytes, and at a character's boundary."""
+def test_history_is_limited() -> None:
+    """It is limited in bytes, and cut between two characters."""
     said: list[tuple[Any, str]] = [("user", "a"), ("assistant", "€"), ("user", "c"), ("assistant", "d"), ("user", "€")]
     entries = [Entry(role=role, text=letter * 60_000) for role, letter in said]
     for profile, most in ((PROFILE, 50_000), (PROFILE_1, 1000)):

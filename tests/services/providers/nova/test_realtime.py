@@ -1,4 +1,4 @@
-"""NovaSonic: turns, interruption, tools, history and limits, against a service that does as it is told."""
+"""NovaSonic in conversations with a scripted service: turns, interruption, tools, history and limits."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ async def say(harness: Harness, ms: int = 500) -> None:
 # A turn ---------------------------------------------------------------------------------------------------------------
 
 
-async def test_what_is_said_is_answered() -> None:
-    """The words of the user, then those of the agent with their sound, and what they cost."""
+async def test_spoken_question_is_answered() -> None:
+    """The frames are the user's words, the agent's words with their sound, and the usage."""
     peer = Peer("It is sunny in Paris.")
     async with session(peer.model()) as harness:
         await say(harness)
@@ -86,8 +86,8 @@ async def test_what_is_said_is_answered() -> None:
     assert not peer.faults
 
 
-async def test_the_order_of_what_is_told() -> None:
-    """From the session's beginning to its end."""
+async def test_order_of_messages() -> None:
+    """From the beginning of the session to its end."""
     peer = Peer("Yes?")
     async with session(peer.model(instructions="Be brief.", voice="matthew", sensitivity="HIGH")) as harness:
         await harness.send(UserText(text="Hello."))
@@ -112,8 +112,8 @@ async def test_the_order_of_what_is_told() -> None:
     assert not peer.faults
 
 
-async def test_it_hears_without_a_break() -> None:
-    """Silence, where the user's source gives nothing, as much as time passes."""
+async def test_gaps_are_filled_with_silence() -> None:
+    """Where the user's source sends nothing, silence of the same length is sent."""
     peer = Peer()
     async with session(peer.model()) as harness:
         await anyio.sleep(60)
@@ -121,7 +121,7 @@ async def test_it_hears_without_a_break() -> None:
         await harness.session.cancel()
 
 
-async def test_other_rates_and_settings() -> None:
+async def test_rates_and_settings() -> None:
     """They are sent in the service's words, with `extra` merged over them."""
     peer = Peer()
     extra = {
@@ -143,8 +143,8 @@ async def test_other_rates_and_settings() -> None:
 STORY = "Once upon a time there was a king who had three sons and no time to listen to them."
 
 
-async def test_the_user_barges_in() -> None:
-    """The service says so, up to three times: one step, and the memory is what was heard."""
+async def test_barge_in() -> None:
+    """The service reports it up to three times. It is one step, and the history keeps what was heard."""
     peer = Peer(STORY, "Yes?")
     model = peer.model()
     async with session(model) as harness:
@@ -167,8 +167,8 @@ async def test_the_user_barges_in() -> None:
     assert not peer.faults
 
 
-async def test_a_turn_that_is_over_can_still_be_interrupted() -> None:
-    """All of its sound has come, and is being heard: what the sink holds is silenced."""
+async def test_barge_in_after_the_last_sound() -> None:
+    """All sound has come and is being heard: what the sink still holds is dropped."""
     peer = Peer(STORY, "Yes?", pace=0.0)
     async with session(peer.model()) as harness:
         await harness.send(UserText(text="Tell me a story."))
@@ -181,8 +181,8 @@ async def test_a_turn_that_is_over_can_still_be_interrupted() -> None:
         await harness.session.cancel()
 
 
-async def test_an_interrupt_of_ones_own() -> None:
-    """The service cannot be told: what it goes on with is dropped, and its next turn is heard."""
+async def test_interrupt_from_the_application() -> None:
+    """The service cannot be stopped: the rest of its turn is dropped, and its next turn is heard."""
     peer = Peer(STORY, "Yes?", pace=0.5)
     model = peer.model()
     async with session(model) as harness:
@@ -203,8 +203,8 @@ async def test_an_interrupt_of_ones_own() -> None:
 
 
 @pytest.mark.parametrize("reason", ["INTERRUPTED", "PARTIAL_TURN"])
-async def test_only_a_block_may_say_it(reason: str) -> None:
-    """Without the text, the reason of the block's end is news enough; other reasons are none."""
+async def test_interruption_by_end_of_block(reason: str) -> None:
+    """The reason of the block's end is enough to interrupt. Other reasons do not."""
     peer = Peer(STORY)
     async with session(peer.model()) as harness:
         await harness.send(UserText(text="Tell me a story."))
@@ -246,8 +246,8 @@ async def test_tools() -> None:
     assert not peer.faults
 
 
-async def test_a_result_for_another_connection() -> None:
-    """It is written to the new connection as a note, because that does not know the call."""
+async def test_result_after_a_new_connection() -> None:
+    """It is sent to the new connection as a note, because that one does not know the call."""
     waits = anyio.Event()
 
     @tool
@@ -274,8 +274,8 @@ async def test_a_result_for_another_connection() -> None:
 # Connections ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_session_is_replaced_before_its_limit() -> None:
-    """In a pause after six minutes, with the conversation as it was heard; the user's words are not lost."""
+async def test_session_is_replaced_before_its_limit() -> None:
+    """In a pause after six minutes, with the conversation as it was heard. The user's words are not lost."""
     peer = Peer("Good morning.", "It is sunny.")
     model = peer.model(instructions="Be brief.")
     async with session(model) as harness:
@@ -298,8 +298,8 @@ async def test_a_session_is_replaced_before_its_limit() -> None:
     assert all(each.ended for each in peer.sessions), "the old one is told the end"
 
 
-async def test_a_session_is_not_replaced_while_the_user_speaks() -> None:
-    """As a detector above says: the model itself does not tell."""
+async def test_no_replacement_while_the_user_speaks() -> None:
+    """A detector above reports the speech, because the model does not."""
     peer = Peer("Yes?")
     async with session(peer.model()) as harness:
         await harness.send(SpeechStarted())
@@ -311,7 +311,7 @@ async def test_a_session_is_not_replaced_while_the_user_speaks() -> None:
         await harness.session.cancel()
 
 
-async def test_a_session_without_a_pause() -> None:
+async def test_session_without_a_pause() -> None:
     """It is replaced just before its limit."""
     peer = Peer("word " * 1000, pace=2.0)
     async with Harness(peer.model()) as harness:
@@ -323,8 +323,8 @@ async def test_a_session_without_a_pause() -> None:
         await harness.session.cancel()
 
 
-async def test_history_as_the_service_wants_it() -> None:
-    """The user first, then in turns; notes of tools, and none too long; the newest."""
+async def test_history_is_fitted_to_the_service() -> None:
+    """The user first, then alternating; tool results as notes; the newest entries; none too long."""
     history = History()
     history.assistant("Welcome!", "a0", "r0")
     for at in range(60):
@@ -348,8 +348,8 @@ async def test_history_as_the_service_wants_it() -> None:
 
 
 @pytest.mark.parametrize("kind", ["throttlingException", "modelStreamErrorException", "internalServerException"])
-async def test_failures_that_pass(kind: str) -> None:
-    """The connection is made again, with patience, and the question is put again."""
+async def test_passing_failures(kind: str) -> None:
+    """The connection is made again after a wait, and the question is sent again."""
     peer = Peer("Yes?")
     peer.throws = [(kind, "System instability")] * 3
     async with session(peer.model()) as harness:
@@ -362,8 +362,8 @@ async def test_failures_that_pass(kind: str) -> None:
         await harness.session.cancel()
 
 
-async def test_a_request_that_is_wrong() -> None:
-    """Would be wrong again: that is final, and told in the service's words."""
+async def test_wrong_request_is_final() -> None:
+    """It would be wrong again, so it is final, with the service's words."""
     peer = Peer()
     peer.throws = [("validationException", "no such voice")]
     with pytest.raises(RealtimeError, match="validationException: no such voice"):
@@ -373,8 +373,8 @@ async def test_a_request_that_is_wrong() -> None:
     assert len(peer.sessions) == 1
 
 
-async def test_a_request_that_goes_wrong_in_the_middle() -> None:
-    """May be right on another connection."""
+async def test_failure_after_a_working_session() -> None:
+    """It may succeed on another connection, so it is tried again."""
     peer = Peer("Yes?", "Again?")
     async with session(peer.model()) as harness:
         await harness.send(UserText(text="Hello."))
@@ -395,8 +395,8 @@ async def test_a_request_that_goes_wrong_in_the_middle() -> None:
         (400, "ValidationException: the model id is invalid", "it does not accept the request"),
     ],
 )
-async def test_refusals_that_are_final(status: int, body: str, says: str) -> None:
-    """Nobody is asked twice."""
+async def test_final_refusals(status: int, body: str, says: str) -> None:
+    """There is one attempt only."""
     peer = Peer()
     peer.refuse = [SocketRefusedError(f"it answers {status}", status, body) for _ in range(2)]
     with pytest.raises(RealtimeError, match=says):
@@ -406,7 +406,7 @@ async def test_refusals_that_are_final(status: int, body: str, says: str) -> Non
 
 
 async def test_too_many_requests() -> None:
-    """Another try is made later, so often as the policy says."""
+    """It is tried again later, as often as the policy says."""
     peer = Peer("Yes?")
     peer.refuse = [SocketRefusedError("it answers 429", 429, "ThrottlingException: slow down") for _ in range(3)]
     async with session(peer.model()) as harness:
@@ -421,8 +421,8 @@ async def test_too_many_requests() -> None:
             await anyio.sleep(60)
 
 
-async def test_what_cannot_be_read_harms_nobody() -> None:
-    """Damaged messages, nonsense in sound ones, events of tomorrow: told, and passed over."""
+async def test_unreadable_messages() -> None:
+    """Damaged messages, nonsense in valid ones and unknown events are reported and skipped."""
     peer = Peer("Yes?")
     async with session(peer.model()) as harness:
         await harness.next(Connected)
@@ -440,8 +440,8 @@ async def test_what_cannot_be_read_harms_nobody() -> None:
         await harness.session.cancel()
 
 
-async def test_the_settings_change_with_the_next_session() -> None:
-    """Which is begun in the next pause."""
+async def test_settings_change_with_the_next_session() -> None:
+    """The next session begins in the next pause."""
     peer = Peer("Yes?")
     async with session(peer.model(instructions="Be brief.")) as harness:
         await harness.next(Connected)
@@ -454,16 +454,16 @@ async def test_the_settings_change_with_the_next_session() -> None:
 # What it cannot do ----------------------------------------------------------------------------------------------------
 
 
-async def test_the_first_version_reads_nothing() -> None:
-    """Which is said before anything is sent."""
+async def test_first_version_refuses_text() -> None:
+    """The error comes before anything is sent."""
     peer = Peer(reads=False)
     async with peer.model("amazon.nova-sonic-v1:0").connect() as conversation:
         with pytest.raises(UnsupportedError, match=r"Nova Sonic cannot do send_text\(\)"):
             await conversation.send_text("Hello.")
 
 
-async def test_the_first_version_hears_and_looks_up() -> None:
-    """As the second does."""
+async def test_first_version_hears_and_calls_tools() -> None:
+    """It works as the second version does."""
 
     @tool
     async def weather(city: str) -> str:
@@ -479,8 +479,8 @@ async def test_the_first_version_hears_and_looks_up() -> None:
     assert not peer.faults
 
 
-async def test_nothing_can_be_asked_for() -> None:
-    """It answers by itself."""
+async def test_response_requests_are_unsupported() -> None:
+    """`Respond` is reported as not supported, because the model answers by itself."""
     peer = Peer()
     async with peer.model().connect() as conversation:
         with pytest.raises(UnsupportedError, match="it answers by itself"):
@@ -502,13 +502,13 @@ async def test_nothing_can_be_asked_for() -> None:
     ],
 )
 def test_bad_settings_are_refused(options: dict[str, Any], says: str) -> None:
-    """When the model is made."""
+    """The error comes when the model is constructed."""
     with pytest.raises(ValueError, match=says):
         Peer().model(**options)
 
 
-def test_a_region_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the call, the environment, or the files of AWS's tools."""
+def test_region_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes from the argument, the environment, or the files of AWS's tools."""
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")

@@ -58,10 +58,10 @@ def theirs(who: Credentials, url: str, region: str, now: datetime) -> dict[str, 
     path=st.lists(PARTS, max_size=3),
     now=st.datetimes(min_value=datetime(2020, 1, 1), max_value=datetime(2090, 1, 1), timezones=st.just(UTC)),
 )
-def test_a_request_is_signed_as_botocore_signs_it(
+def test_request_signature_equals_botocores(
     access: str, secret: str, token: str | None, region: str, path: list[str], now: datetime
 ) -> None:
-    """Header by header."""
+    """Every header is the same."""
     who = Credentials(access_key=access, secret_key=secret, token=token)
     url = "https://bedrock-runtime.us-east-1.amazonaws.com/" + "/".join(path)
     mine = dict(signed(who, url, region, now).headers)
@@ -69,7 +69,7 @@ def test_a_request_is_signed_as_botocore_signs_it(
     assert mine == theirs(who, url, region, now)
 
 
-def test_the_model_is_quoted_twice_in_what_is_signed() -> None:
+def test_model_is_quoted_twice_in_the_signature() -> None:
     """The query is sorted, as in botocore."""
     url = URL + "?b=2&a=1"
     assert signed(url=url).headers["authorization"] == theirs(WHO, url, "us-east-1", NOW)["authorization"]
@@ -89,8 +89,8 @@ def stream(who: Credentials = WHO) -> tuple[EventSigner, Verifier]:
     payloads=st.lists(st.binary(max_size=300), max_size=6),
     waits=st.lists(st.integers(0, 900_000), min_size=7, max_size=7),
 )
-def test_events_are_signed_one_after_the_other(payloads: list[bytes], waits: list[int]) -> None:
-    """Whatever they hold, and however late they come; the last one is empty."""
+def test_each_signature_depends_on_the_last(payloads: list[bytes], waits: list[int]) -> None:
+    """Whatever the events hold, and however late they come. The last event is empty."""
     signer, verifier = stream()
     now, data = NOW, b""
     for payload, wait in zip([*payloads, None], waits, strict=False):
@@ -100,8 +100,8 @@ def test_events_are_signed_one_after_the_other(payloads: list[bytes], waits: lis
     assert [message.payload if message else None for message in messages] == [*payloads, None]
 
 
-def test_a_day_ends_in_the_middle_of_a_stream() -> None:
-    """The key is another one from midnight on."""
+def test_stream_past_midnight() -> None:
+    """The signing key changes at midnight."""
     late = datetime(2026, 8, 30, 23, 59, 59, 999_000, tzinfo=UTC)
     request = signed(now=late)
     verifier = Verifier({WHO.access_key: (WHO.secret_key, None)}, "us-east-1", late)
@@ -112,8 +112,8 @@ def test_a_day_ends_in_the_middle_of_a_stream() -> None:
 
 
 @pytest.mark.parametrize("fault", ["left out", "twice", "swapped", "changed"])
-def test_no_event_can_be_tampered_with(fault: str) -> None:
-    """The verifier of these tests is no yes-man."""
+def test_tampered_events_are_refused(fault: str) -> None:
+    """The verifier of these tests finds any change of an event."""
     signer, verifier = stream()
     events = [signer.sign(encode({}, bytes([number])), NOW) for number in range(3)]
     if fault == "left out":
@@ -133,8 +133,8 @@ def test_no_event_can_be_tampered_with(fault: str) -> None:
     "fields",
     [{"access_key": ""}, {"secret_key": ""}, {"access_key": "AK\n"}, {"secret_key": "schlüssel"}, {"token": "a\x00"}],
 )
-def test_keys_that_no_key_is_like(fields: dict[str, Any]) -> None:
-    """Are refused, and not repeated in what is said of them."""
+def test_malformed_keys_are_refused(fields: dict[str, Any]) -> None:
+    """The error does not repeat the key."""
     given_ = {"access_key": "AKID", "secret_key": "secret", **fields}
     with pytest.raises(ValueError, match="Credentials: ") as told:
         Credentials(**given_)
@@ -142,5 +142,5 @@ def test_keys_that_no_key_is_like(fields: dict[str, Any]) -> None:
 
 
 def test_credentials_are_not_printed() -> None:
-    """Not even in a traceback's locals."""
+    """They are not even in a traceback's locals."""
     assert repr(WHO) == "Credentials(...)"

@@ -1,4 +1,4 @@
-"""Dialects: one table, read in both directions; what it says of sessions, responses, items and events."""
+"""Dialects: one table for reading and writing sessions, responses, items and events."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ SESSIONS = st.fixed_dictionaries(
 
 @every
 @given(SESSIONS)
-def test_what_is_written_is_read_again(dialect: Dialect, session: dict[str, Any]) -> None:
-    """A session in GA words, written in the dialect, is the same when it is read, but for what the dialect has not."""
+def test_session_survives_writing_and_reading(dialect: Dialect, session: dict[str, Any]) -> None:
+    """A session that is written in the dialect and read again is the same, except for fields that the dialect lacks."""
     given = json.loads(json.dumps(session))
     written = dialect.write_session(session)
     assert session == given, "what was given is not written to"
@@ -65,8 +65,8 @@ def test_what_is_written_is_read_again(dialect: Dialect, session: dict[str, Any]
 
 
 @every
-def test_a_whole_session(dialect: Dialect) -> None:
-    """A server's session object survives, too, and nothing of GA's is left where the dialect has another place."""
+def test_whole_session(dialect: Dialect) -> None:
+    """A server's session object survives too, and no field stays at GA's place if the dialect has another one."""
     session = new_session("s", "m", 0, dialect.session_defaults, lenient=True)
     written = dialect.write_session(session)
     assert not set(written) & dialect.lacks
@@ -111,13 +111,13 @@ def test_the_beta_is_flat() -> None:
 
 
 @pytest.mark.parametrize("modalities", [["audio", "text"], ["text", "audio"], ["audio"]])
-def test_one_meaning_may_be_written_in_several_ways(modalities: list[str]) -> None:
-    """Each is understood; the first is what is written."""
+def test_alternative_spellings(modalities: list[str]) -> None:
+    """Each spelling is understood. The first is written."""
     assert BETA.read_session({"modalities": modalities})["output_modalities"] == ["audio"]
 
 
 def test_responses_and_items() -> None:
-    """What is asked for, and what the agent said, in the dialect's words; and back."""
+    """They are translated into the dialect and back."""
     ask = {"type": "response.create", "response": {"output_modalities": ["text"], "metadata": {"a": "b"}}}
     assert BETA.write_command(ask) == {"type": "response.create", "response": {"modalities": ["text"]}}
     assert json.loads(BETA.read_command(json.dumps(BETA.write_command(ask))))["response"] == {
@@ -137,7 +137,7 @@ def test_responses_and_items() -> None:
 
 
 def test_pictures_of_qwen() -> None:
-    """An item here, an event of its own there; and back."""
+    """A picture is an item in GA and a separate event in Qwen's dialect, in both directions."""
     part = {"type": "input_image", "image_url": "data:image/jpeg;base64,/9j/"}
     item = {"type": "message", "role": "user", "content": [part]}
     event = {"type": "conversation.item.create", "event_id": "e", "item": item}
@@ -151,12 +151,12 @@ def test_pictures_of_qwen() -> None:
     ["{", "[]", "{}", '{"type": 1}', '{"type": "session.update"}', '{"type": "session.update", "session": 3}', b"\xff"],
 )
 @every
-def test_what_cannot_be_read_is_left(dialect: Dialect, data: str | bytes) -> None:
-    """For whoever complains of it: nothing raises."""
+def test_unreadable_fields_are_left(dialect: Dialect, data: str | bytes) -> None:
+    """They stay for the decoder to refuse. Nothing raises."""
     assert dialect.read_command(data) == data
 
 
-def test_events_that_it_has_not() -> None:
+def test_events_that_a_dialect_lacks() -> None:
     """They are not sent. Others are renamed."""
     assert BETA.write_event({"type": "conversation.item.done", "item": {}}) is None
     assert BETA.write_event({"type": "response.output_text.done"}) == {"type": "response.text.done"}
@@ -177,7 +177,7 @@ UNSAID = Entry(role="user", pictures=(Picture(media="image/jpeg", data=b"\xff\xd
     ],
     ids=["Azure", "Voice Live", "Qwen", "xAI"],
 )
-def test_pictures_of_an_earlier_conversation(model: Realtime, kinds: list[list[str]]) -> None:
+def test_pictures_in_history(model: Realtime, kinds: list[list[str]]) -> None:
     """They are sent where a picture can be an item, and left out elsewhere."""
     told = [json.loads(message)["item"] for message in model._protocol().seed([SHOWN, UNSAID])]
     assert [[part["type"] for part in item["content"]] for item in told] == kinds
@@ -193,8 +193,8 @@ JSON = st.recursive(
 @every
 @settings(max_examples=50)
 @given(st.dictionaries(st.sampled_from(NAMES), JSON, max_size=6))
-def test_a_bent_session_is_no_end(dialect: Dialect, session: dict[str, Any]) -> None:
-    """A session whose insides are of other kinds than documented raises nothing."""
+def test_session_with_fields_of_wrong_types(dialect: Dialect, session: dict[str, Any]) -> None:
+    """A session whose fields have other types than documented raises nothing."""
     ours = OpenAIProtocol(url="wss://example.invalid", headers={}, dialect=dialect)
     (ready,) = ours.receive(json.dumps({"type": "session.updated", "session": session}))
     assert isinstance(ready, SessionReady)

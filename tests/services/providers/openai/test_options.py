@@ -31,13 +31,13 @@ from bargein.services.realtime import driver_options
         ("api.example/x", "wss://api.example/x?api-version=1&deployment=my%20m"),
     ],
 )
-def test_where_a_model_is(url: str, expected: str) -> None:
-    """At the address of a server, as it is given; without encryption only where it says so."""
+def test_url_option(url: str, expected: str) -> None:
+    """The address of a server is used unchanged, and without encryption only if it says so."""
     assert endpoint_url("Who", url, AZURE_BETA, "my m", **{"api-version": "1"}) == expected
 
 
 @pytest.mark.parametrize("url", ["", "wss://", "ftp://host/", "file:///x"])
-def test_what_is_no_address(url: str) -> None:
+def test_malformed_url_is_refused(url: str) -> None:
     """It is refused before anything is sent."""
     with pytest.raises(ValueError, match="this is not an address; expected one such as wss://host/v1/realtime"):
         endpoint_url("Who", url, GA, "m")
@@ -50,8 +50,8 @@ def test_an_endpoint_is_completed() -> None:
         assert with_path(endpoint, AZURE) == expected
 
 
-def test_settings_are_what_the_user_chose_and_else_the_defaults() -> None:
-    """None is a choice, too; `extra` of the user is merged over that of the constructor."""
+def test_settings_override_the_defaults() -> None:
+    """None is a choice, too. The user's `extra` is merged over that of the constructor."""
     defaults = model_settings("m", {}, voice="Cherry", transcription="t", extra={"a": 1, "b": 1})
     assert (defaults.voice, defaults.output, defaults.extra) == ("Cherry", "audio", {"a": 1, "b": 1})
     assert (defaults.turn_detection, defaults.transcription) == ({"type": "server_vad"}, {"model": "t"})

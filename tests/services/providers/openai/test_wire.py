@@ -188,7 +188,7 @@ class Recording:
         if self.family == "azure":
             return VoiceLiveProtocol(url="wss://example.invalid", headers={}, dialect=VOICE_LIVE)
         if self.family == "xai":
-            return GrokVoiceProtocol(url="wss://example.invalid", headers={}, dialect=XAI)
+            return GrokVoiceProtocol(url="wss://example.invalid", headers={})
         return OpenAIProtocol(url="wss://example.invalid", headers={})
 
     def model(self, **options: Any) -> Realtime:
@@ -228,7 +228,7 @@ def produced(data: dict[str, Any], ours: OpenAIProtocol, settings: Settings) -> 
 
 
 @recorded
-def test_everything_received_is_known(name: str) -> None:
+def test_recorded_server_events_decode(name: str) -> None:
     """Each recorded server event decodes to a struct, and survives being written and read again."""
     for data in Recording(name).received:
         if data["type"] == "ping":
@@ -239,7 +239,7 @@ def test_everything_received_is_known(name: str) -> None:
 
 
 @recorded
-def test_everything_sent_is_known(name: str) -> None:
+def test_recorded_client_events_decode(name: str) -> None:
     """Each recorded client event decodes to a struct that holds all of it, and nothing else."""
     for data in Recording(name).sent:
         event = wire.decode_client_event(json.dumps(data))
@@ -248,8 +248,8 @@ def test_everything_sent_is_known(name: str) -> None:
 
 
 @recorded
-def test_what_is_sent_matches(name: str) -> None:
-    """The same commands make the same messages: all that was recorded, and nothing but what is optional beyond."""
+def test_commands_produce_the_recorded_messages(name: str) -> None:
+    """The same commands make the same messages: all that was recorded, and beyond that only optional fields."""
     recording = Recording(name)
     for data in recording.sent:
         (ours,) = produced(data, recording.protocol(), recording.settings)
@@ -258,8 +258,8 @@ def test_what_is_sent_matches(name: str) -> None:
 
 
 @recorded
-def test_what_is_received_means_what_it_meant(name: str) -> None:
-    """Transcripts, replies, calls, usage and boundaries, put together from pieces, are as the service sums them up."""
+def test_events_add_up_to_the_summaries(name: str) -> None:
+    """Transcripts, replies, calls, usage and boundaries, joined from pieces, equal the summaries of the service."""
     recording = Recording(name)
     ours = recording.protocol()
     events: list[Event] = [event for data in recording.received for event in ours.receive(json.dumps(data))]
@@ -315,8 +315,8 @@ def test_what_is_received_means_what_it_meant(name: str) -> None:
 
 
 @recorded
-def test_each_piece_belongs_to_a_response_that_has_begun(name: str) -> None:
-    """Sound, text and calls lie between the boundaries of the response they name."""
+def test_pieces_lie_within_their_response(name: str) -> None:
+    """Sound, text and calls lie between the boundaries of the response that they name."""
     recording, open_ = Recording(name), set[str]()
     ours = recording.protocol()
     for data in recording.received:
@@ -335,8 +335,8 @@ def test_each_piece_belongs_to_a_response_that_has_begun(name: str) -> None:
 
 @recorded
 @pytest.mark.virtual
-async def test_the_processor_makes_frames_of_it(name: str) -> None:
-    """Through sockets, driver and dialogue the frames say the same, in epoch 0, and the same commands come back."""
+async def test_recorded_messages_lead_to_the_same_frames(name: str) -> None:
+    """Through sockets, driver and dialogue the frames are the same, in epoch 0, and the same commands are sent."""
     recording = Recording(name)
     settings, outputs = recording.settings, iter(recording.outputs.values())
     player = Player(recording.steps)
@@ -441,14 +441,14 @@ def test_client_events_survive(data: dict[str, Any]) -> None:
     assert json.loads(wire.encode(event)) == data
 
 
-def test_no_client_event_is_forgotten() -> None:
-    """The table above has all that there are."""
+def test_table_has_every_client_event() -> None:
+    """The table above is complete."""
     assert {data["type"] for data in CLIENT} == {kind.__struct_config__.tag for kind in wire.ClientEvent.__args__}
 
 
 @pytest.mark.parametrize("data", ['{"type":"ping"}', '{"type":"response.mcp_call.completed","item_id":7}'])
-def test_unknown_types_are_named(data: str) -> None:
-    """An event that nobody here knows is its type, whatever else is in it."""
+def test_unknown_types_decode_to_their_name(data: str) -> None:
+    """An unknown event decodes to its type, whatever else is in it."""
     assert wire.decode_server_event(data) == json.loads(data)["type"]
     assert wire.decode_client_event(data) == json.loads(data)["type"]
 
@@ -474,7 +474,7 @@ def test_unknown_types_are_named(data: str) -> None:
     ],
 )
 def test_malformed_events_are_refused(data: str | bytes) -> None:
-    """No JSON, no object, no type, or a known type with fields of the wrong kind: one error, which says what."""
+    """Not JSON, not an object, no type, or a known type with fields of the wrong type: one error, which says what."""
     with pytest.raises(wire.MalformedError, match=r"."):
         wire.decode_server_event(data)
 

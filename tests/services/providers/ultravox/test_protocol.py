@@ -1,4 +1,4 @@
-"""Ultravox's protocol without I/O: what a call is made with, what each message means, and whose sound is whose."""
+"""Ultravox's protocol without I/O: the request of a call, the events of a message, and which turn sound belongs to."""
 
 from __future__ import annotations
 
@@ -74,16 +74,16 @@ def hears(ours: UltravoxProtocol, *messages: dict[str, Any] | bytes) -> list[Eve
 @pytest.mark.parametrize(
     "data", ['{"type": "pong", "timestamp": 1}', '{"type": "debug", "message": "x"}', '{"type":"n"}']
 )
-def test_what_means_nothing(data: str) -> None:
-    """Signs of life, and what is not known."""
+def test_ignored_messages(data: str) -> None:
+    """Keep-alives and unknown messages are no events."""
     assert list(protocol().receive(data)) == []
 
 
 @pytest.mark.parametrize(
     "data", ["{", "[]", "{}", '{"type": "state"}', '{"type": "transcript", "role": 3}', "[" * 9999]
 )
-def test_what_cannot_be_read(data: str) -> None:
-    """It is a fault and does not end the connection."""
+def test_unreadable_message_is_a_fault(data: str) -> None:
+    """It does not end the connection."""
     (fault,) = protocol().receive(data)
     assert isinstance(fault, ProtocolFault)
     assert not fault.fatal
@@ -99,13 +99,13 @@ FIELDS = ["callId", "state", "role", "text", "delta", "ordinal", "final", "toolN
 
 
 @given(st.sampled_from(KINDS), st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=6))
-def test_bent_messages_are_no_end(kind: str, fields: dict[str, Any]) -> None:
-    """A message whose insides are of other kinds than documented raises nothing."""
+def test_fields_of_wrong_types(kind: str, fields: dict[str, Any]) -> None:
+    """A message whose fields have other types than documented raises nothing."""
     list(protocol().receive(json.dumps({**fields, "type": kind})))
 
 
-def test_a_turn() -> None:
-    """Begins when the agent thinks; has its sound and its words, once; ends when it listens."""
+def test_turn() -> None:
+    """It begins when the agent thinks, has its sound and its words once, and ends when the agent listens."""
     events = hears(
         protocol(),
         state("thinking"),
@@ -129,21 +129,21 @@ def test_a_turn() -> None:
 
 
 @pytest.mark.parametrize("first", [state("speaking"), PCM, said("agent", delta="Hi")], ids=["state", "sound", "words"])
-def test_a_turn_may_begin_with_anything(first: dict[str, Any] | bytes) -> None:
-    """Whatever comes first of it; and once."""
+def test_turn_begins_with_its_first_piece(first: dict[str, Any] | bytes) -> None:
+    """Any first piece begins the turn, and only one of them does."""
     ours = protocol()
     events = hears(ours, first, PCM, state("speaking"))
     assert events[0] == BEGAN
     assert events.count(BEGAN) == 1
 
 
-def test_listening_without_a_turn_means_nothing() -> None:
-    """Nor does being idle."""
+def test_listening_without_a_turn_is_ignored() -> None:
+    """So is being idle."""
     assert hears(protocol(), state("listening"), state("idle")) == []
 
 
-def test_the_server_interrupts() -> None:
-    """What comes behind that, in the socket's order, is new."""
+def test_interruption_by_the_server() -> None:
+    """What comes behind it, in the socket's order, is new."""
     events = hears(protocol(), PCM, CLEAR, PCM)
     assert events == [
         BEGAN,
@@ -155,8 +155,8 @@ def test_the_server_interrupts() -> None:
     ]
 
 
-def test_what_is_over_may_still_be_interrupted() -> None:
-    """All was sent, and not all was heard."""
+def test_interruption_of_a_finished_turn() -> None:
+    """All of it was sent, and not all of it was heard."""
     assert hears(protocol(), PCM, state("listening"), CLEAR)[2:] == [OVER, Interrupted(response_id=ONE)]
 
 
@@ -169,8 +169,11 @@ def test_what_is_over_may_still_be_interrupted() -> None:
     ],
     ids=["clear", "listening", "thinking"],
 )
-def test_an_interrupt_of_ours_has_a_boundary(boundary: dict[str, Any], events: list[Event]) -> None:
-    """What comes before it is of the old turn, whatever the agent says of itself; what comes behind it is not."""
+def test_own_interrupt_has_a_boundary(boundary: dict[str, Any], events: list[Event]) -> None:
+    """What comes before the boundary belongs to the old turn, whatever state the agent reports.
+
+    What comes behind it does not.
+    """
     ours = protocol()
     hears(ours, state("thinking"))
     (told,) = ours.cancel(ONE)
@@ -180,22 +183,22 @@ def test_an_interrupt_of_ours_has_a_boundary(boundary: dict[str, Any], events: l
     assert hears(ours, PCM)[-1] == AudioPiece(response_id=TWO, item_id=TWO, pcm=PCM)
 
 
-def test_a_turn_that_is_over_is_not_cancelled() -> None:
-    """An interrupt would be of the next one."""
+def test_finished_turn_is_not_cancelled() -> None:
+    """The interrupt would concern the next turn."""
     ours = protocol()
     hears(ours, PCM, state("listening"), state("thinking"))
     assert list(ours.cancel(ONE)) == []
 
 
-def test_late_words_go_to_their_turn() -> None:
-    """Which is over: they are not of the next."""
+def test_late_words_belong_to_their_turn() -> None:
+    """That turn is over, and they do not become part of the next."""
     ours = protocol()
     hears(ours, said("agent", 1, delta="It"), CLEAR, PCM)
     assert hears(ours, said("agent", 1, text="It is five.", final=True)) == []
     assert hears(ours, said("agent", 2, delta="Yes")) == [TextPiece(response_id=TWO, item_id=TWO, text="Yes")]
 
 
-def test_what_the_user_says() -> None:
+def test_user_transcripts() -> None:
     """Transcripts come by item. Typed text is known already."""
     ours = protocol()
     heard = hears(
@@ -214,7 +217,7 @@ def test_what_the_user_says() -> None:
     ]
 
 
-def test_a_call_of_a_tool() -> None:
+def test_tool_call() -> None:
     """It is part of the turn in which the agent thinks."""
     made = ToolCallReceived(response_id=ONE, call_id="iv-3", name="get_time", arguments='{"city":"Rome"}')
     assert hears(protocol(), state("thinking"), INVOKED) == [BEGAN, made]
@@ -223,8 +226,8 @@ def test_a_call_of_a_tool() -> None:
 @given(
     st.lists(st.sampled_from(["thinking", "speaking", "listening", "clear", "sound", "words", "cancel"]), max_size=30)
 )
-def test_turns_follow_each_other(steps: list[str]) -> None:
-    """Whatever comes, in any order: each turn begins once and ends once, one after the other, with its own inside."""
+def test_turns_never_overlap(steps: list[str]) -> None:
+    """Whatever comes, in any order: each turn begins once and ends once, one after the other, with its own pieces."""
     ours, open_, seen = protocol(), "", list[str]()
     messages: dict[str, dict[str, Any] | bytes] = {"clear": CLEAR, "sound": PCM}
     for at, step in enumerate(steps):
@@ -248,8 +251,8 @@ def test_turns_follow_each_other(steps: list[str]) -> None:
 # What is sent ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_call() -> None:
-    """All that the model is told, when the call is made."""
+def test_call_request() -> None:
+    """It holds everything that configures the model."""
     tool = {
         "name": "get_time",
         "description": "Clock",
@@ -287,13 +290,13 @@ def test_a_call() -> None:
                         {
                             "name": "city",
                             "location": "PARAMETER_LOCATION_BODY",
-                            "schema": {"type": "string", "$defs": {"Place": {"type": "object"}}},
+                            "schema": {"type": "string"},
                             "required": True,
                         },
                         {
                             "name": "place",
                             "location": "PARAMETER_LOCATION_BODY",
-                            "schema": {"$ref": "#/$defs/Place", "$defs": {"Place": {"type": "object"}}},
+                            "schema": {"type": "object"},
                             "required": False,
                         },
                     ],
@@ -308,7 +311,7 @@ def test_a_call() -> None:
 
 
 def test_commands() -> None:
-    """Each, to the letter; sound as it is."""
+    """Each message is exact. Sound is sent unchanged."""
     ours = protocol()
     assert ours.audio(PCM) == PCM
     assert [json.loads(each) for each in ours.text("Hello.")] == [
@@ -329,8 +332,8 @@ def test_commands() -> None:
         assert list(made) == []
 
 
-def test_an_answer_that_comes_after_an_interrupt() -> None:
-    """Is told, and not spoken of: whoever interrupted, and whether it is over or not."""
+def test_tool_result_after_an_interrupt() -> None:
+    """The model gets it and does not speak of it, whichever side interrupted, and whether the turn is over or not."""
     for stop in ("ours", "theirs"):
         ours = protocol()
         hears(ours, state("thinking"), INVOKED)
@@ -339,8 +342,8 @@ def test_an_answer_that_comes_after_an_interrupt() -> None:
         assert json.loads(told)["agentReaction"] == "listens"
 
 
-def test_a_tool_that_was_called_off() -> None:
-    """Without an answer the call would stand still: it gets one that nothing is said of."""
+def test_cancelled_tool_is_answered() -> None:
+    """Without an answer the call would stand still, so it gets one that the agent does not speak of."""
     ours = protocol()
     list(ours.receive(json.dumps(INVOKED)))
     (answer,) = ours.cancel_tool_call("iv-3")
@@ -354,8 +357,8 @@ def test_a_tool_that_was_called_off() -> None:
     }
 
 
-def test_an_answer_for_another_call() -> None:
-    """What a tool answers when the call it was for has been replaced is told in words, and spoken of."""
+def test_tool_result_for_a_replaced_call() -> None:
+    """It is sent as text, and the agent speaks of it."""
     entry = Entry(role="call", call_id="iv-3", name="get_time", arguments="{}", output="noon")
     (made,) = protocol().seed([entry])
     told = json.loads(made)
@@ -363,8 +366,8 @@ def test_an_answer_for_another_call() -> None:
     assert (told["urgency"], told["deferResponse"]) == ("soon", False)
 
 
-def test_a_conversation_is_told_in_words() -> None:
-    """In one message that asks for no answer; of the agent's words those that were heard."""
+def test_history_is_sent_as_text() -> None:
+    """It is one message that asks for no answer, with the agent's words as they were heard."""
     entries = [
         Entry(role="user", text="When do you open?"),
         Entry(role="call", call_id="c", name="get_time", arguments='{"city":"Rome"}', output="10:05"),

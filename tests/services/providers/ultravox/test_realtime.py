@@ -1,4 +1,4 @@
-"""Ultravox: calls made over HTTP, conversations with local peers, calls that end, and what cannot be."""
+"""Ultravox: calls made over HTTP, conversations with local peers, calls that end, and unsupported options."""
 
 from __future__ import annotations
 
@@ -50,9 +50,8 @@ def at(server: HttpServer, **options: Any) -> Ultravox:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_call_is_made_and_joined(backend: str) -> None:
-    """It is created over HTTP with the key, at the agent's address, then joined over a WebSocket, which needs no
-    key."""
+def test_call_is_created_and_joined(backend: str) -> None:
+    """It is created over HTTP with the key, at the agent's address. The WebSocket that joins it needs no key."""
 
     async def talk() -> None:
         brain = ScriptedBrain("Hello there.")
@@ -95,8 +94,8 @@ def test_a_call_is_made_and_joined(backend: str) -> None:
     ],
     ids=["key", "a key that is repeated", "address", "no address", "a page", "hung up"],
 )
-def test_a_call_that_is_refused(backend: str, answer: Any, says: str) -> None:
-    """A typed error says why, and what the server said; the key is not in it."""
+def test_refused_call(backend: str, answer: Any, says: str) -> None:
+    """A typed error has the reason and the server's words, and not the key."""
 
     async def talk() -> None:
         async with serving(answer) as calls:
@@ -109,8 +108,8 @@ def test_a_call_that_is_refused(backend: str, answer: Any, says: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_throttling_is_waited_out(backend: str) -> None:
-    """A server that has too many calls, or is ill, is asked again."""
+def test_throttled_calls_are_retried(backend: str) -> None:
+    """A server that has too many calls or fails is asked again."""
 
     async def talk() -> None:
         async with serve(lambda: ScriptedBrain("Hello."), dialect=ULTRAVOX) as joined:
@@ -127,8 +126,8 @@ def test_throttling_is_waited_out(backend: str) -> None:
 
 
 @pytest.mark.virtual
-async def test_a_function_of_ones_own_that_fails() -> None:
-    """Is asked again, and in the end it is said what it met."""
+async def test_failing_call_function_is_retried() -> None:
+    """At last its exception is reported."""
     asked = 0
 
     async def join(told: dict[str, Any]) -> str:
@@ -146,8 +145,8 @@ async def test_a_function_of_ones_own_that_fails() -> None:
 
 
 @pytest.mark.virtual
-async def test_tools_are_run_and_the_agent_goes_on() -> None:
-    """By itself: nothing is asked for."""
+async def test_agent_continues_after_a_tool() -> None:
+    """It continues without a request."""
 
     @tool
     async def weather(city: str) -> str:
@@ -167,8 +166,8 @@ async def test_tools_are_run_and_the_agent_goes_on() -> None:
 
 
 @pytest.mark.virtual
-async def test_arguments_that_are_none() -> None:
-    """Of a call that a model has made badly: the tool says what is missing, and the agent goes on."""
+async def test_malformed_tool_arguments() -> None:
+    """The tool's error says what is missing, and the agent goes on."""
 
     @tool
     async def weather(city: str) -> str:
@@ -186,8 +185,8 @@ async def test_arguments_that_are_none() -> None:
 
 
 @pytest.mark.virtual
-async def test_an_interrupt_while_a_tool_runs() -> None:
-    """Its answer is told, and not spoken of; what is asked next is answered."""
+async def test_interrupt_while_a_tool_runs() -> None:
+    """The result is sent and not spoken of. The next question is answered."""
 
     @tool
     async def weather() -> str:
@@ -213,7 +212,7 @@ async def test_an_interrupt_while_a_tool_runs() -> None:
 
 
 @pytest.mark.virtual
-async def test_an_interrupt_sends_an_empty_message() -> None:
+async def test_interrupt_sends_an_empty_message() -> None:
     """What was on its way is dropped, and the next answer is heard."""
     async with piped(lambda: ScriptedBrain("word " * 40, "Yes.", paced=True, word_ms=400), ULTRAVOX) as peer:
         model = Ultravox(create_call=join, connect=peer.connect)
@@ -242,8 +241,8 @@ async def test_an_interrupt_sends_an_empty_message() -> None:
     ids=["late", "malformed"],
 )
 @pytest.mark.virtual
-async def test_faults(faults: Faults) -> None:
-    """Nothing that is late is heard, and every sample that is not."""
+async def test_dropped_and_delayed_pieces(faults: Faults) -> None:
+    """Nothing that is late is heard, and every other sample is."""
     brain = ScriptedBrain("word " * 40, "Yes, of course.", paced=True, word_ms=400)
     async with piped(lambda: brain, ULTRAVOX, faults=faults) as peer:
         async with Harness(Ultravox(create_call=join, connect=peer.connect), Spoken(), Pacer()) as harness:
@@ -262,7 +261,7 @@ async def test_faults(faults: Faults) -> None:
 
 
 @pytest.mark.virtual
-async def test_what_cannot_be_read_is_told() -> None:
+async def test_unreadable_message_is_reported() -> None:
     """The connection stays open."""
     peer = UltravoxPeer()
     async with Harness(peer.model()) as harness:
@@ -279,8 +278,8 @@ async def test_what_cannot_be_read_is_told() -> None:
 
 
 @pytest.mark.virtual
-async def test_say_is_said() -> None:
-    """Word for word, as a turn like any other, behind the one that is being made."""
+async def test_say_speaks_the_exact_words() -> None:
+    """As a turn like any other, behind the one that is being made."""
     async with piped(lambda: ScriptedBrain("An answer.", paced=True), ULTRAVOX) as peer:
         model = Ultravox(create_call=join, connect=peer.connect)
         async with Harness(model) as harness:
@@ -301,8 +300,8 @@ async def test_say_is_said() -> None:
 
 
 @pytest.mark.virtual
-async def test_text_alone() -> None:
-    """For a voice of one's own."""
+async def test_text_output() -> None:
+    """For a separate voice."""
     async with piped(lambda: ScriptedBrain("Hello.", word_ms=0), ULTRAVOX) as peer:
         async with Harness(Ultravox(create_call=join, output="text", connect=peer.connect)) as harness:
             await harness.send(UserText(text="hello"))
@@ -316,8 +315,8 @@ async def test_text_alone() -> None:
 
 
 @pytest.mark.virtual
-async def test_a_call_that_lasts_too_long_is_replaced() -> None:
-    """In a pause, before its time is up; the next is told what was said, and does not greet again."""
+async def test_call_is_replaced_before_its_limit() -> None:
+    """In a pause. The next call gets the conversation, and does not greet again."""
     peer = UltravoxPeer(words=(3, 3))
     async with Harness(peer.model(first_speaker="agent", max_call_seconds=300), Spoken(), Pacer()) as harness:
         await harness.next(Connected, within_seconds=10)
@@ -336,8 +335,8 @@ async def test_a_call_that_lasts_too_long_is_replaced() -> None:
 
 @pytest.mark.parametrize("code", [1001, 1006, 1011])
 @pytest.mark.virtual
-async def test_a_call_that_breaks_off(code: int) -> None:
-    """Another one is made, and the user's sound goes on to it."""
+async def test_broken_call_is_replaced(code: int) -> None:
+    """Another call is made, and the user's sound goes on to it."""
     peer = UltravoxPeer()
     policy = ReconnectPolicy(first_seconds=0.1)
     async with Harness(peer.model(reconnect=policy)) as harness:
@@ -354,8 +353,8 @@ async def test_a_call_that_breaks_off(code: int) -> None:
 
 
 @pytest.mark.virtual
-async def test_other_instructions_are_another_call() -> None:
-    """In the next pause."""
+async def test_new_instructions_need_a_new_call() -> None:
+    """It is made in the next pause."""
     peer = UltravoxPeer()
     async with peer.model(instructions="Be brief.").connect() as conversation:
         await conversation.update(instructions="Be kind.")
@@ -364,8 +363,8 @@ async def test_other_instructions_are_another_call() -> None:
 
 
 @pytest.mark.virtual
-async def test_a_history_of_another_brain_is_told() -> None:
-    """The user then speaks first."""
+async def test_history_of_another_brain() -> None:
+    """It is the first message of the call, and then the user speaks first, whatever `first_speaker` says."""
     history = History()
     history.user("My name is Ann.", "u")
     peer = UltravoxPeer()
@@ -378,8 +377,8 @@ async def test_a_history_of_another_brain_is_told() -> None:
 # What cannot be -------------------------------------------------------------------------------------------------------
 
 
-def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before a call is made."""
+def test_unsupported_options_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error comes before a call is made."""
     monkeypatch.delenv("ULTRAVOX_API_KEY", raising=False)
     with pytest.raises(ValueError, match="ULTRAVOX_API_KEY"):
         Ultravox()
@@ -390,8 +389,8 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.virtual
-async def test_a_response_is_requested_in_words() -> None:
-    """The protocol has no request for a response; a message of the user stands in for it."""
+async def test_response_request_is_a_user_message() -> None:
+    """The protocol has no request for a response, so a message of the user stands for it."""
     peer = UltravoxPeer()
     async with Harness(peer.model()) as harness:
         await harness.send(Respond())

@@ -1,4 +1,4 @@
-"""What is to be given goes in order, is counted in sound, and does not outlive its response."""
+"""The output queue: frames in order, counted in milliseconds of sound, dropped with their response."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Outlet:
 SOUND = Audio(samples=np.zeros(480, np.int16), rate=24_000)
 
 
-async def test_it_goes_in_order_and_its_sound_is_counted() -> None:
-    """Until it has been taken."""
+async def test_frames_stay_in_order_and_sound_is_counted() -> None:
+    """Sound counts until it has been taken."""
     output, outlet = OutputQueue(), Outlet()
     anything: Any = outlet
     output.add(SOUND, anything)
@@ -37,8 +37,8 @@ async def test_it_goes_in_order_and_its_sound_is_counted() -> None:
     assert outlet.sent == [SOUND, Text(text="Hello")]
 
 
-async def test_what_is_stale_is_dropped_and_news_is_not() -> None:
-    """Sound and text of a response that was interrupted, and nothing else."""
+async def test_stale_media_is_dropped_and_events_are_not() -> None:
+    """Sound and text of an interrupted response are dropped, and nothing else."""
     output = OutputQueue()
     fresh: Any = Outlet()
     stale: Any = Outlet(stale=True)

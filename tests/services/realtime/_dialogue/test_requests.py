@@ -132,8 +132,8 @@ def test_the_table_is_complete() -> None:
 
 
 @pytest.mark.parametrize(("event", "state", "after", "action"), ROWS, ids=lambda each: each.name)
-def test_a_row(event: AnswerEvent, state: AnswerState, after: AnswerState, action: AnswerAction) -> None:
-    """An event in a state leads to the next state, by the methods that a dialogue calls; the action follows."""
+def test_table_row(event: AnswerEvent, state: AnswerState, after: AnswerState, action: AnswerAction) -> None:
+    """An event in a state leads to the next state and returns the action, through the methods that a dialogue calls."""
     requests = in_state(state)
     result = EVENTS[event](requests)
     assert TABLE[state, event] == (after, action)
@@ -176,8 +176,8 @@ def test_one_request_at_a_time() -> None:
     assert take(requests) == ASKED
 
 
-def test_words_to_say_come_first_and_in_order() -> None:
-    """Each `Say` is a request of its own, and an interrupt drops those that wait."""
+def test_say_frames_come_first_and_in_order() -> None:
+    """Each `Say` is its own request, and an interrupt drops those that wait."""
     requests = Requests()
     requests.want(ASKED)
     requests.say(Say("one", protected=True))
@@ -211,8 +211,8 @@ def test_open_calls_are_waited_for() -> None:
     assert take(requests) == ASKED
 
 
-def test_a_stale_response_that_cannot_be_cancelled_is_not_waited_for() -> None:
-    """The next response takes its place."""
+def test_stale_response_that_cannot_be_cancelled() -> None:
+    """The next request does not wait for its end."""
     requests = Requests()
     requests.begin("r1", None)
     requests.want(ASKED)
@@ -221,8 +221,8 @@ def test_a_stale_response_that_cannot_be_cancelled_is_not_waited_for() -> None:
     assert take(requests, NO_CANCEL, stale=True) == ASKED
 
 
-def test_a_commit_that_is_answered_without_a_request_need_not_wait() -> None:
-    """The provider decides when it answers."""
+def test_commit_that_is_answered_without_a_request() -> None:
+    """It does not wait for the active response, because the provider decides when it answers."""
     requests = Requests()
     requests.begin("r1", None)
     commit = Request(Respond(), by_commit=True)
@@ -231,8 +231,8 @@ def test_a_commit_that_is_answered_without_a_request_need_not_wait() -> None:
     assert take(requests, ANSWERS_COMMIT) == commit
 
 
-def test_a_provider_without_requests_is_expected_to_answer() -> None:
-    """Unless it is making a response or waits for tools; only exact words are requested of it."""
+def test_expectation_without_requests() -> None:
+    """The provider is expected to answer, and only exact words are requested of it."""
     requests = Requests()
     assert not requests.expect_instead(NO_REQUESTS, calls_open=False)
     requests.want(ASKED)
@@ -245,9 +245,7 @@ def test_a_provider_without_requests_is_expected_to_answer() -> None:
 
 
 @pytest.mark.parametrize(("active", "calls_open"), [(None, True), ("r1", False)])
-def test_a_provider_without_requests_that_is_busy_is_not_expected_to_answer(
-    active: str | None, calls_open: bool
-) -> None:
+def test_no_expectation_of_a_busy_provider(active: str | None, calls_open: bool) -> None:
     """It is making a response, or waits for tools: the answer that follows announces itself."""
     requests = in_state(S.EXPECTED)
     requests.active = active
@@ -256,8 +254,8 @@ def test_a_provider_without_requests_that_is_busy_is_not_expected_to_answer(
     assert requests.state is S.NONE
 
 
-def test_what_is_wanted_by_now_replaces_what_is_repeated() -> None:
-    """A request that was refused is sent again only if nothing else is wanted."""
+def test_newer_request_replaces_a_repeated_one() -> None:
+    """A request that was refused is sent again only if no other response is wanted."""
     requests = sent()
     requests.want(Request(Respond("newer")))
     requests.on_busy()

@@ -1,4 +1,4 @@
-"""The queue of what is to be sent: in order, bounded, and kept while there is no connection."""
+"""The send queue: in order, bounded, and kept while there is no connection."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def drain(queue: SendQueue) -> list[Message]:
     return sent
 
 
-async def test_it_goes_in_order() -> None:
+async def test_messages_stay_in_order() -> None:
     """Messages, commands and audio leave in the order in which they came, after the first messages of a session."""
     queue = connected(1.0, "seed")
     queue.add_audio(b"a", 20, 0)
@@ -45,8 +45,8 @@ async def test_it_goes_in_order() -> None:
     assert drain(queue) == ["seed", b"a", "command", "message", "late", b"b"]
 
 
-async def test_commands_and_audio_wait_for_a_session_and_messages_do_not() -> None:
-    """A command is put into the words of the session that it is sent in."""
+async def test_commands_and_audio_outlive_a_connection() -> None:
+    """Messages do not. A command is encoded for the session that it is sent in."""
     queue = SendQueue(1.0)
     queue.add_audio(b"a", 20, 0)
     queue.command(lambda protocol: [f"command in {type(protocol).__name__}"])
@@ -59,8 +59,8 @@ async def test_commands_and_audio_wait_for_a_session_and_messages_do_not() -> No
     assert drain(queue) == ["seed", b"a", "command in Spelled"]
 
 
-async def test_of_too_much_audio_the_oldest_is_dropped() -> None:
-    """It is counted, and all else stays."""
+async def test_oldest_audio_is_dropped() -> None:
+    """It is counted, and everything else stays."""
     queue = SendQueue(0.1)
     queue.command(lambda protocol: ["command"])
     for letter in (b"a", b"b", b"c"):
@@ -71,8 +71,8 @@ async def test_of_too_much_audio_the_oldest_is_dropped() -> None:
     assert drain(queue) == ["command", b"b", b"c"]
 
 
-async def test_of_too_many_commands_the_oldest_is_dropped() -> None:
-    """Without a connection, they would grow for ever."""
+async def test_oldest_command_is_dropped() -> None:
+    """Without a connection, commands would grow without a bound."""
     queue = SendQueue(1.0)
     for number in range(MAX_COMMANDS + 1):
         queue.command(lambda protocol, number=number: [str(number)])  # type: ignore[misc]
@@ -81,8 +81,8 @@ async def test_of_too_many_commands_the_oldest_is_dropped() -> None:
     assert drain(queue) == [str(number) for number in range(1, MAX_COMMANDS + 1)]
 
 
-async def test_audio_without_effect_is_sent_again() -> None:
-    """On the next connection, as much as the last seconds; what had an effect is not."""
+async def test_unacknowledged_audio_is_sent_again() -> None:
+    """The next connection gets the last seconds. Audio that had an effect is not repeated."""
     queue = connected(60.0)
     pieces = [bytes([number]) for number in range(10)]
     queue.add_audio(b"x", 1000, 0)
@@ -100,8 +100,8 @@ async def test_audio_without_effect_is_sent_again() -> None:
     assert not queue.has_unacknowledged
 
 
-async def test_times_are_those_of_the_audio_that_was_sent() -> None:
-    """A position in the audio of a connection becomes media time."""
+async def test_positions_become_media_time() -> None:
+    """A position in the audio of a connection becomes `pts`."""
     queue = connected()
     queue.add_audio(b"a", 20, 5_000_000_000)
     queue.add_audio(b"b", 20, 5_020_000_000)

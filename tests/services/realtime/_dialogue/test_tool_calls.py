@@ -1,4 +1,4 @@
-"""Calls of tools are each made once, waited for as long as anybody wants them, and known where they were made."""
+"""Pending tool calls: made once, waited for while they are wanted, and known where they were made."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def call(name: str = "ours", *, response: str = "r", waits: bool = True) -> Tool
     return ToolCallReceived(response_id=response, call_id=f"call-{name}", name=name, arguments="{}", waits=waits)
 
 
-def test_a_call_is_made_once_and_waited_for() -> None:
-    """Made again, it is no other."""
+def test_repeated_call_is_one_call() -> None:
+    """A call that is repeated is not another one, and it is waited for."""
     calls, responses = make("r")
     first = calls.receive(call(), responses["r"])
     assert first is not None
@@ -42,7 +42,7 @@ def test_a_call_is_made_once_and_waited_for() -> None:
     assert not calls.is_known("call-ours")
 
 
-def test_what_runs_beside_the_conversation_is_not_waited_for() -> None:
+def test_parallel_call_is_not_waited_for() -> None:
     """Its answer is wanted all the same."""
     calls, responses = make("r")
     calls.receive(call(waits=False), responses["r"])
@@ -50,8 +50,8 @@ def test_what_runs_beside_the_conversation_is_not_waited_for() -> None:
     assert calls.is_awaited("call-ours")
 
 
-def test_an_interrupted_response_waits_only_for_what_runs_here() -> None:
-    """What the application was to answer need not come any more."""
+def test_interrupted_response_waits_for_own_tools_only() -> None:
+    """Answers of the application need not come any more."""
     calls, responses = make("r")
     calls.receive(call("ours"), responses["r"])
     calls.receive(call("theirs"), responses["r"])
@@ -63,8 +63,8 @@ def test_an_interrupted_response_waits_only_for_what_runs_here() -> None:
     assert calls.is_awaited("call-ours"), "and is told the result all the same"
 
 
-def test_another_session_knows_no_call_unless_it_is_taken_up() -> None:
-    """What was made since the handle was given is not known either."""
+def test_resumed_session_knows_its_calls() -> None:
+    """A new session knows none. Calls after the handle was issued are not known either."""
     calls, responses = make("r")
     calls.receive(call("ours"), responses["r"])
     calls.save()
@@ -76,7 +76,7 @@ def test_another_session_knows_no_call_unless_it_is_taken_up() -> None:
     assert not calls.is_known("call-theirs")
 
 
-def test_an_open_call_of_another_brain_is_foreign_until_it_is_sent() -> None:
+def test_call_of_another_brain_is_foreign_until_sent() -> None:
     """The provider learns of the call from the history, or together with its answer."""
     history = History()
     history.call("a", "theirs", "{}", "other")

@@ -167,7 +167,7 @@ def test_plivo_in_16_bits() -> None:
     start = PLIVO_START["start"] | {"mediaFormat": {"encoding": "audio/x-l16", "sampleRate": 16000}}  # type: ignore[operator]
     plivo = Plivo()
     call = opened(plivo, PLIVO_START | {"start": start, "extra_headers": "{userId=1,x=2}"})
-    assert (call.codec.width, call.codec.rate) == (2, 16_000)
+    assert (call.codec.sample_bytes, call.codec.rate) == (2, 16_000)
     assert call.params["userId"] == "1"
     media = json.loads(plivo.encode_audio(call, SOUND))["media"]
     assert (media["contentType"], media["sampleRate"]) == ("audio/x-l16", 16_000)

@@ -45,12 +45,51 @@ async def test_what_waits_is_bounded_and_counted() -> None:
 async def test_what_a_peer_says_is_limited() -> None:
     """A message that is too long is a wrong one."""
     transport = WebRtcTransport(Peer(name="p"), SessionLimits(max_message_bytes=100, max_wrong_messages=1))
-    transport.on_message('{"type": "text", "text": "Hello"}')
-    transport.on_message("x" * 101)
-    stays = transport.has_left
-    transport.on_message(b"\x00")
-    assert (stays, transport.has_left) == (False, True)
-    assert transport.statistics().wrong == 2
+    async with Pipeline(transport.source, Pass(UserText, PeerJoined, PeerLeft)).session() as session:
+        transport.on_connected()
+        transport.on_message('{"type": "text", "text": "Hello"}')
+        transport.on_message("x" * 101)
+        await anyio.sleep(0.1)
+        stays = transport.has_left
+        transport.on_message(b"\x00")
+        await anyio.sleep(0.1)
+        assert (stays, transport.has_left) == (False, True)
+        assert transport.statistics().wrong == 2
+        await session.cancel()
+
+
+async def test_a_flood_of_messages_is_read_evenly() -> None:
+    """At the rate of the limits, a text counts as ten, and sound passes meanwhile."""
+    transport = WebRtcTransport(Peer(name="p"), SessionLimits(max_messages_per_second=100))
+    texts: list[float] = []
+    sounds = 0
+    async with Pipeline(transport.source, Pass(UserText, Audio, PeerJoined, PeerLeft)).session() as session:
+        transport.on_connected()
+        for _ in range(50):
+            transport.on_message('{"type": "text", "text": "Hello"}')
+        transport.on_packet(1, 0, Encoder(48_000).encode(np.full(960, 1000, np.int16)))
+        async for frame in session:
+            sounds += isinstance(frame, Audio)
+            if isinstance(frame, UserText):
+                texts.append(anyio.current_time())
+                assert sounds or len(texts) <= 4, "the sound came with the burst that is allowed"
+            if len(texts) == 50:
+                break
+        assert texts[2] == texts[0]
+        assert texts[-1] - texts[0] == pytest.approx(4.75, abs=0.2)
+        await session.cancel()
+
+
+async def test_a_flood_without_end_ends_the_session() -> None:
+    """What waits to be read is bounded."""
+    transport = WebRtcTransport(Peer(name="p"), SessionLimits())
+    async with Pipeline(transport.source, Pass(UserText, PeerJoined, PeerLeft)).session() as session:
+        transport.on_connected()
+        await anyio.sleep(0.1)
+        for _ in range(2_100):
+            transport.on_message('{"type": "text", "text": "Hello"}')
+        left = [frame async for frame in session if isinstance(frame, PeerLeft)]
+    assert [frame.reason for frame in left] == ["it sent more than 400 messages a second"]
 
 
 async def test_a_muted_microphone_is_heard_as_silence() -> None:

@@ -163,19 +163,27 @@ def _candidates(module: ModuleType) -> dict[str, Any]:
     }
 
 
-def _takes_transport(function: Callable[..., Any]) -> bool:
+def _takes_transport(function: Callable[..., object]) -> bool:
     first = next(iter(inspect.signature(function).parameters.values()))
     return str(getattr(first.annotation, "__name__", first.annotation)).rpartition(".")[2] == "Transport"
 
 
-def returns_graph(function: Callable[..., Any]) -> bool:
-    """Return whether a function's annotation says that it returns a graph."""
+def returns_graph(function: Callable[..., object]) -> bool:
+    """Return whether a function's annotation says that it returns a graph.
+
+    Args:
+        function: A function, which need not have annotations.
+    """
     annotation = inspect.signature(function).return_annotation
     return str(getattr(annotation, "__name__", annotation)).rpartition(".")[2] in ("Graph", "Pipeline")
 
 
-def required_parameters(function: Callable[..., Any]) -> list[str]:
-    """Return the parameters that have no default."""
+def required_parameters(function: Callable[..., object]) -> list[str]:
+    """Return the parameters that have no default.
+
+    Args:
+        function: Any function.
+    """
     return [name for name, each in inspect.signature(function).parameters.items() if each.default is each.empty]
 
 

@@ -51,7 +51,12 @@ class FolderWatch:
 
 
 async def load_when_ready(file: AgentFile, folder: FolderWatch) -> BuildAgent:
-    """Return the agent of a file. While it cannot be loaded, print why and wait for the next change."""
+    """Return the agent of a file. While it cannot be loaded, print why and wait for the next change.
+
+    Args:
+        file: The file that has the agent.
+        folder: The folder whose changes are waited for.
+    """
     # Bytecode is considered valid by the second of its source: two quick changes would load the older code.
     sys.dont_write_bytecode = True
     while True:
@@ -68,6 +73,11 @@ async def reload_agent(file: AgentFile, folder: FolderWatch, sessions: Sessions)
 
     The calls in progress finish what they are saying and end: they would go on with the old agent otherwise. Code that
     cannot be loaded changes nothing.
+
+    Args:
+        file: The file that has the agent.
+        folder: The folder whose changes are waited for.
+        sessions: The running sessions, whose `agent` is replaced.
     """
     while True:
         changed = await folder.next()
@@ -107,6 +117,9 @@ def forget_modules(folder: Path) -> None:
 
     Bargein's own modules stay, also in a checkout that holds the agent: new copies of its classes would not be the
     classes that the running server knows.
+
+    Args:
+        folder: The folder.
     """
     files = set(_python_files(folder))
     for name, module in list(sys.modules.items()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from random import Random
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -89,7 +89,15 @@ _STATUS: Final[dict[int, FaultKind]] = {
 
 
 class LanguageModelError(BargeinError):
-    """A language model has not answered, or not completely. The message says what happened and what to do."""
+    """A language model has not answered, or not completely. The message says what happened and what to do.
+
+    Args:
+        message: What happened and what to do about it, in a sentence.
+        fatal: Whether the same request would fail again. Default False.
+        kind: What went wrong. Default `"request"`.
+        status: The HTTP status; None if there was no answer.
+        retry_after_seconds: How long the server asks the client to wait, in seconds; None if it does not say.
+    """
 
     def __init__(
         self,
@@ -133,7 +141,7 @@ def http_error(
     return _error(f"{source} answers {status}", text, kind, status, retry_after_seconds(headers))
 
 
-def stream_error(source: str, error: Any, secret: str = "") -> LanguageModelError:
+def stream_error(source: str, error: object, secret: str = "") -> LanguageModelError:
     """Return the error for an error object within a stream.
 
     Args:

@@ -1,4 +1,8 @@
-"""The base of language models behind HTTP: one request for each answer, retried while nothing has arrived."""
+"""The base of language models behind HTTP: one request for each answer, retried while nothing has arrived.
+
+The options that all of them share are written down once, as a `TypedDict` for `Unpack`, so that an editor completes
+them for each class.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import random
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 from urllib.parse import urlsplit
 
 import anyio
@@ -19,9 +23,9 @@ from bargein.services.sockets.addresses import is_local_url
 from .http import HttpClient, HttpFault
 from .keys import check_key
 from .model_error import LanguageModelError, http_error, retry_wait
-from .model_stream import AnswerStream, Piece
+from .model_stream import AnswerStream, Piece, without_none
 
-__all__ = ["HttpModel", "find_model_key"]
+__all__ = ["HttpModel", "LanguageModelOptions", "find_model_key"]
 
 MAX_ERROR_BYTES = 64 * 2**10
 """Bytes of an error response that are read."""
@@ -49,47 +53,90 @@ def find_model_key(owner: str, api_key: str | None, variable: str, url: str) -> 
     return check_key(owner, key, variable or "the argument")
 
 
+class LanguageModelOptions(TypedDict, total=False):
+    """Options that the constructors of all language models behind HTTP have."""
+
+    temperature: float | None
+    """The model's temperature; None, the default, for the provider's default."""
+    extra: Mapping[str, Any] | None
+    """Other fields of the request, merged over all that other options say. A None value removes a field."""
+    headers: Mapping[str, str] | None
+    """Other HTTP headers."""
+    images: bool
+    """Whether pictures are sent; False for models that cannot see. Default True."""
+    retries: int
+    """How often an answer is requested again. Default 2."""
+    first_byte_seconds: float
+    """How long the beginning of an answer may take, in seconds. Default 15."""
+    silence_seconds: float
+    """How long the server may be silent within an answer, in seconds. Default 15."""
+
+
 class HttpModel(LanguageModel):
-    """A language model behind HTTP. A subclass implements `request` and `stream`.
+    """A language model behind HTTP. A subclass implements `body` and `stream`.
 
     Args:
+        model: The model's name.
         url: The address of the endpoint.
         headers: The HTTP headers of each request.
         secret: The key, which is removed from errors.
-        retries: How often an answer is requested again, while nothing of it has arrived.
-        first_byte_seconds: How long the beginning of an answer may take, in seconds.
-        silence_seconds: How long the server may be silent within an answer, in seconds.
+        limits: Fields of the request that limit the answer, such as `max_tokens`; None values are left out.
+        options: The options that all language models share.
+
+    Raises:
+        ValueError: An option is out of range.
     """
 
     def __init__(
         self,
+        model: str,
         *,
         url: str,
         headers: Mapping[str, str],
         secret: str,
-        retries: int,
-        first_byte_seconds: float,
-        silence_seconds: float,
+        limits: Mapping[str, Any],
+        options: LanguageModelOptions,
     ) -> None:
         owner = type(self).__name__
-        if retries < 0:
-            raise ValueError(f"{owner}(retries={retries}): expected 0 or more")
-        self._http = HttpClient(owner, url, first_byte_seconds=first_byte_seconds, silence_seconds=silence_seconds)
+        self.model = model
+        """The model's name."""
         self.url = url
         """The address of the endpoint."""
-        self.retries = retries
+        self.images = options.get("images", True)
+        """Whether pictures are sent."""
+        self.retries = options.get("retries", 2)
         """How often an answer is requested again, while nothing of it has arrived."""
-        self.first_byte_seconds = first_byte_seconds
+        if self.retries < 0:
+            raise ValueError(f"{owner}(retries={self.retries}): expected 0 or more")
+        self.first_byte_seconds = options.get("first_byte_seconds", 15.0)
         """How long the beginning of an answer may take, in seconds."""
-        self.silence_seconds = silence_seconds
+        self.silence_seconds = options.get("silence_seconds", 15.0)
         """How long the server may be silent within an answer, in seconds."""
-        self._headers = {"accept": "text/event-stream", "accept-encoding": "identity", **headers}
+        self._http = HttpClient(
+            owner, url, first_byte_seconds=self.first_byte_seconds, silence_seconds=self.silence_seconds
+        )
+        own = {"accept": "text/event-stream", "accept-encoding": "identity", "content-type": "application/json"}
+        more = {name.lower(): value for name, value in (options.get("headers") or {}).items()}
+        self._headers = {**own, **headers, **more}
+        self._fields = {**limits, "temperature": options.get("temperature"), **(options.get("extra") or {})}
         self._secret = secret
         self._random = random.Random()
 
-    def request(self, prompt: Prompt) -> dict[str, Any]:
-        """Return the JSON body of the request for a prompt."""
+    def body(self, prompt: Prompt) -> dict[str, Any]:
+        """Return what the provider's protocol makes of a prompt. Fields that are None are not sent.
+
+        Args:
+            prompt: The conversation and the tools.
+        """
         raise NotImplementedError
+
+    def request(self, prompt: Prompt) -> dict[str, Any]:
+        """Return the JSON body of the request for a prompt, with the limits and the extra fields.
+
+        Args:
+            prompt: The conversation and the tools.
+        """
+        return without_none({**self.body(prompt), **self._fields})
 
     def stream(self) -> AnswerStream:
         """Return the protocol of one answer."""

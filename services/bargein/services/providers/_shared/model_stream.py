@@ -38,7 +38,11 @@ class AnswerStream:
         self._reader = SseReader()
 
     def on_event(self, event: ServerEvent) -> Iterator[Piece]:
-        """Yield the pieces of one event."""
+        """Yield the pieces of one event.
+
+        Args:
+            event: One event of the stream.
+        """
         raise NotImplementedError
 
     def final_pieces(self) -> Iterator[Piece]:
@@ -46,7 +50,11 @@ class AnswerStream:
         raise NotImplementedError
 
     def feed(self, data: bytes) -> Iterator[Piece]:
-        """Yield the pieces that these bytes complete. Raises `LanguageModelError`."""
+        """Yield the pieces that these bytes complete. Raises `LanguageModelError`.
+
+        Args:
+            data: The next bytes of the stream, cut anywhere.
+        """
         try:
             for event in self._reader.feed(data):
                 yield from self._take(event)
@@ -67,12 +75,20 @@ class AnswerStream:
         yield from self.final_pieces()
 
     def read_body(self, body: bytes) -> Iterator[Piece]:
-        """Yield the pieces of an answer that was not streamed. Raises `LanguageModelError`."""
+        """Yield the pieces of an answer that was not streamed. Raises `LanguageModelError`.
+
+        Args:
+            body: The whole answer.
+        """
         yield from self._take(ServerEvent(body.decode("utf-8", "replace")))
         yield from self.end()
 
     def decode(self, event: ServerEvent) -> dict[str, Any]:
-        """Return the JSON object of an event. Raises `LanguageModelError`."""
+        """Return the JSON object of an event. Raises `LanguageModelError`.
+
+        Args:
+            event: One event of the stream.
+        """
         try:
             found = msgspec.json.decode(event.data)
         except (msgspec.DecodeError, RecursionError):
@@ -83,8 +99,12 @@ class AnswerStream:
         message = f"{self.source} sends what cannot be read, {len(event.data)} characters of it; ask again"
         raise LanguageModelError(message, kind="unreadable")
 
-    def error(self, error: Any) -> LanguageModelError:
-        """Return the exception for an error object within the stream."""
+    def error(self, error: object) -> LanguageModelError:
+        """Return the exception for an error object within the stream.
+
+        Args:
+            error: The error object, decoded from JSON.
+        """
         return stream_error(self.source, error, self.secret)
 
     def _take(self, event: ServerEvent) -> Iterator[Piece]:

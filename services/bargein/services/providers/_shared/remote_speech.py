@@ -1,4 +1,8 @@
-"""The base of speech-to-text and text-to-speech at a provider: the key, retries, and one task for each exchange."""
+"""The base of speech-to-text and text-to-speech at a provider: the key, retries, and one task for each exchange.
+
+The options that all of them share are written down once, as `TypedDict`s for `Unpack`, so that an editor completes them
+for each class.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +12,42 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from random import Random
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypedDict, TypeVar, cast
 
 import anyio
 import msgspec
 import numpy as np
 
 from bargein.pipeline.lowlevel import Samples, unwrap_exception
-from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError
+from bargein.services.sockets import Endpoint, Socket, SocketClosedError, SocketRefusedError, dial
 from bargein.services.sockets.retry import RETRYABLE_STATUSES, backoff_seconds
 
 from .keys import check_key, clean_text
 
-__all__ = ["MAX_PENDING_PIECES", "PcmDecoder", "RemoteSpeech", "decode_json"]
+__all__ = ["MAX_PENDING_PIECES", "PcmDecoder", "RemoteSpeech", "SocketSpeechOptions", "SpeechOptions", "decode_json"]
 
 T = TypeVar("T")
 
 MAX_PENDING_PIECES = 32
 """Pieces that may wait to be taken; then the provider has to wait."""
+
+
+class SpeechOptions(TypedDict, total=False):
+    """Options that the constructors of all providers' speech-to-text and text-to-speech have."""
+
+    api_key: str | None
+    """The key; None, the default, for that of the provider's environment variable."""
+    silence_seconds: float
+    """How long the provider may be silent when something is due, in seconds. Default 10; 5 for Deepgram."""
+    retries: int
+    """How often a busy or failing server is asked again. Default 2."""
+
+
+class SocketSpeechOptions(SpeechOptions, total=False):
+    """Options of those that work over a WebSocket."""
+
+    connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]]
+    """Opens a socket; replaceable for tests. Default `dial`."""
 
 
 class RemoteSpeech:
@@ -37,10 +59,9 @@ class RemoteSpeech:
     each exchange runs as a task of this part's own task group, and the generator only takes what the task puts out.
 
     Args:
-        api_key: The key; None for that of the environment variable.
+        options: The options that all of them share.
         variable: The environment variable of the key.
-        silence_seconds: How long the provider may be silent, in seconds.
-        retries: How often a request is made again when the provider is busy or fails.
+        silence_seconds: How long the provider may be silent, in seconds, where the options do not say.
 
     Raises:
         ValueError: There is no key, or an argument is out of range.
@@ -51,11 +72,15 @@ class RemoteSpeech:
 
     _endpoint: Endpoint
     """Where its sockets connect to, if it uses sockets."""
-    _connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]]
-    """Opens a socket."""
 
-    def __init__(self, api_key: str | None, variable: str, silence_seconds: float, retries: int) -> None:
+    def __init__(
+        self, options: SpeechOptions | SocketSpeechOptions, variable: str, silence_seconds: float = 10.0
+    ) -> None:
         owner = type(self).__name__
+        chosen = cast(SocketSpeechOptions, options)
+        api_key = chosen.get("api_key")
+        silence_seconds = chosen.get("silence_seconds", silence_seconds)
+        retries = chosen.get("retries", 2)
         key = os.environ.get(variable, "") if api_key is None else api_key
         if not key:
             raise ValueError(f"{owner}: no key; give api_key=..., or set {variable}")
@@ -67,6 +92,7 @@ class RemoteSpeech:
         self._variable = variable
         self._silence_seconds = silence_seconds
         self._retries = retries
+        self._connect = chosen.get("connect", dial)
         self._random = Random()
         self._group: anyio.abc.TaskGroup | None = None
 
@@ -129,17 +155,19 @@ class RemoteSpeech:
                 try:
                     socket = await stack.enter_async_context(self._connect(self._endpoint))
                 except SocketRefusedError as error:
-                    wait = (
-                        backoff_seconds(attempt, error.wait_seconds, self._random)
-                        if error.status in RETRYABLE_STATUSES
-                        else None
-                    )
-                    if wait is None or attempt > self._retries:
+                    wait = self._retry_wait(attempt, error.status, error.wait_seconds)
+                    if wait is None:
                         raise
                 else:
                     yield socket
                     return
             await anyio.sleep(wait)
+
+    def _retry_wait(self, attempt: int, status: int | None, wait_seconds: float | None) -> float | None:
+        """Return the seconds before the next attempt; None where another one cannot help or would come too late."""
+        if status not in RETRYABLE_STATUSES or attempt > self._retries:
+            return None
+        return backoff_seconds(attempt, wait_seconds, self._random)
 
     async def _receive(self, socket: Socket) -> str | bytes:
         """Return the next message. Raises `TimeoutError` when nothing comes."""

@@ -13,7 +13,7 @@ from bargein.pipeline import Usage
 from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history import Entry, Picture
 from bargein.services.history.messages import arguments_of
-from bargein.services.providers._shared.model_stream import AnswerStream, Piece, token_count, without_none
+from bargein.services.providers._shared.model_stream import AnswerStream, Piece, token_count
 from bargein.services.providers._shared.sse import ServerEvent
 
 __all__ = ["MessageStream", "build_request", "content_blocks", "messages"]
@@ -23,22 +23,13 @@ SILENCE = "(The user says nothing.)"
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_-]")
 
 
-def build_request(
-    prompt: Prompt,
-    model: str,
-    *,
-    images: bool = True,
-    limits: Mapping[str, Any] | None = None,
-    extra: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return the JSON body of the request for a prompt.
+def build_request(prompt: Prompt, model: str, *, images: bool = True) -> dict[str, Any]:
+    """Return the fields of the request for a prompt. Those that are None are not sent.
 
     Args:
         prompt: The instructions, the conversation and the tools.
         model: The model's name.
         images: Whether pictures are sent.
-        limits: Fields such as `max_tokens` and `temperature`; None values are left out.
-        extra: Other fields, merged over all others. A None value removes a field.
     """
     system = [prompt.instructions, *(entry.remembered for entry in prompt.entries if entry.role == "system")]
     body: dict[str, Any] = {
@@ -52,7 +43,7 @@ def build_request(
         # The provider refuses a conversation with tool calls if no tools are declared.
         body["tools"] = [_tool({"name": name}) for name in sorted(called)]
         body["tool_choice"] = {"type": "none"}
-    return without_none(body | dict(limits or {}) | dict(extra or {}))
+    return body
 
 
 def _tool(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Unpack
 from urllib.parse import urlencode
 
 from bargein.pipeline.lowlevel import check_options
+from bargein.services.providers._shared.remote_speech import SocketSpeechOptions
 from bargein.services.providers._shared.voice_socket import SocketVoice
-from bargein.services.sockets import Endpoint, Socket, dial
+from bargein.services.sockets import Endpoint
 
 from ._protocol import CartesiaProtocol
 
@@ -30,15 +30,13 @@ class Cartesia(SocketVoice):
     Args:
         voice: The id of the voice.
         model: The model's name.
-        api_key: The key; by default that of `CARTESIA_API_KEY`.
         language: An ISO 639-1 code.
         rate: The rate of the audio in Hz.
         extra: Other fields of a request, merged over all of the above: `{"generation_config": {"speed": 1.1}}`.
         api_version: The version of the API, a date.
         url: The address of the API.
-        silence_seconds: How long the server may be silent, in seconds.
-        retries: How often a busy or failing server is asked again.
-        connect: Opens a socket; replaceable for tests.
+        **options: The options of every voice over a socket, see `SocketSpeechOptions`: `api_key` (by default that of
+            `CARTESIA_API_KEY`), `silence_seconds`, `retries`, `connect`.
 
     Raises:
         ValueError: There is no key, or an argument is out of range.
@@ -52,17 +50,14 @@ class Cartesia(SocketVoice):
         voice: str,
         *,
         model: str = "sonic-3",
-        api_key: str | None = None,
         language: str = "en",
         rate: int = 24_000,
         extra: Mapping[str, Any] | None = None,
         api_version: str = "2026-03-01",
         url: str = "wss://api.cartesia.ai/tts/websocket",
-        silence_seconds: float = 10.0,
-        retries: int = 2,
-        connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]] = dial,
+        **options: Unpack[SocketSpeechOptions],
     ) -> None:
-        super().__init__(api_key, "CARTESIA_API_KEY", silence_seconds, retries)
+        super().__init__(options, "CARTESIA_API_KEY")
         self.rate = rate
         self._request: dict[str, Any] = {
             "model_id": model,
@@ -75,7 +70,6 @@ class Cartesia(SocketVoice):
         }
         address = f"{url}{'&' if '?' in url else '?'}{urlencode({'cartesia_version': api_version})}"
         self._endpoint = Endpoint(url=address, headers={"X-API-Key": self._secret})
-        self._connect = connect
 
     def protocol(self) -> CartesiaProtocol:
         """Return the protocol of a new connection."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from bargein.pipeline.lowlevel import check_options
 from bargein.services.cascade.parts import Prompt
 from bargein.services.providers._shared.model_error import FaultKind, LanguageModelError
-from bargein.services.providers._shared.model_http import HttpModel, find_model_key
+from bargein.services.providers._shared.model_http import HttpModel, LanguageModelOptions, find_model_key
 
 from . import protocol
 
@@ -39,14 +38,9 @@ class ChatCompletions(HttpModel):
         url: The address of the API. A query is kept. Of Azure, the address of the resource suffices.
         api_version: The `api-version` of Azure; None for Azure's API without versions.
         max_tokens: Most tokens of an answer; None for the server's limit.
-        temperature: The model's temperature; None for the server's default.
-        extra: Other fields of the request, merged over all of the above. A None value removes a field:
-            `extra={"stream_options": None}` for a server that does not know it.
-        headers: Other HTTP headers.
-        images: Whether pictures are sent; False for models that cannot see.
-        retries: How often an answer is requested again.
-        first_byte_seconds: How long the beginning of an answer may take, in seconds.
-        silence_seconds: How long the server may be silent within an answer, in seconds.
+        **options: The options of every language model behind HTTP, see `LanguageModelOptions`: `temperature`, `extra`,
+            `headers`, `images`, `retries`, `first_byte_seconds`, `silence_seconds`. `extra={"stream_options": None}` is
+            for a server that does not know this field.
 
     Raises:
         ValueError: The key that the server needs is missing, or an argument is out of range.
@@ -61,42 +55,29 @@ class ChatCompletions(HttpModel):
         url: str = "https://api.openai.com/v1",
         api_version: str | None = None,
         max_tokens: int | None = None,
-        temperature: float | None = None,
-        extra: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-        images: bool = True,
-        retries: int = 2,
-        first_byte_seconds: float = 15.0,
-        silence_seconds: float = 15.0,
+        **options: Unpack[LanguageModelOptions],
     ) -> None:
         host = urlsplit(url).hostname or ""
         is_azure = host.endswith(".azure.com")
         is_openai = host == "openai.com" or host.endswith(".openai.com")
         variable = "AZURE_OPENAI_API_KEY" if is_azure else "OPENAI_API_KEY" if is_openai else ""
         key = find_model_key("ChatCompletions", api_key, variable, url)
-        sent = {"content-type": "application/json"}
-        if key:
-            sent |= {"api-key": key} if is_azure else {"authorization": f"Bearer {key}"}
         base = _azure_base(url, model, api_version) if is_azure else url
-        super().__init__(
-            url=_endpoint(base, api_version),
-            headers={**sent, **{name.lower(): value for name, value in (headers or {}).items()}},
-            secret=key,
-            retries=retries,
-            first_byte_seconds=first_byte_seconds,
-            silence_seconds=silence_seconds,
-        )
-        self.model = model
-        """The model's name; on Azure the deployment."""
-        self.images = images
         # OpenAI's newer models refuse the old name of the limit; most other servers do not know the new one.
         limit = "max_completion_tokens" if is_azure or is_openai else "max_tokens"
-        self._limits = {limit: max_tokens, "temperature": temperature}
-        self._extra = dict(extra or {})
+        authorization = {"api-key": key} if is_azure else {"authorization": f"Bearer {key}"}
+        super().__init__(
+            model,
+            url=_endpoint(base, api_version),
+            headers=authorization if key else {},
+            secret=key,
+            limits={limit: max_tokens},
+            options=options,
+        )
 
-    def request(self, prompt: Prompt) -> dict[str, Any]:
-        """Return the JSON body of the request for a prompt."""
-        return protocol.build_request(prompt, self.model, images=self.images, limits=self._limits, extra=self._extra)
+    def body(self, prompt: Prompt) -> dict[str, Any]:
+        """Return the fields of the request for a prompt."""
+        return protocol.build_request(prompt, self.model, images=self.images)
 
     def stream(self) -> protocol.ChatStream:
         """Return the protocol of one answer."""

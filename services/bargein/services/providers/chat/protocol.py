@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -10,37 +10,27 @@ import msgspec
 from bargein.pipeline import Usage
 from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history.messages import to_messages
-from bargein.services.providers._shared.model_stream import AnswerStream, Piece, token_count, without_none
+from bargein.services.providers._shared.model_stream import AnswerStream, Piece, token_count
 from bargein.services.providers._shared.sse import ServerEvent
 
 __all__ = ["ChatStream", "build_request", "messages"]
 
 
-def build_request(
-    prompt: Prompt,
-    model: str,
-    *,
-    images: bool = True,
-    limits: Mapping[str, Any] | None = None,
-    extra: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return the JSON body of the request for a prompt.
+def build_request(prompt: Prompt, model: str, *, images: bool = True) -> dict[str, Any]:
+    """Return the fields of the request for a prompt. Those that are None are not sent.
 
     Args:
         prompt: The instructions, the conversation and the tools.
         model: The model's name.
         images: Whether pictures are sent.
-        limits: Fields such as `max_tokens` and `temperature`; None values are left out.
-        extra: Other fields, merged over all others. A None value removes a field.
     """
-    body: dict[str, Any] = {
+    return {
         "model": model,
         "messages": messages(prompt, images=images),
         "tools": [{"type": "function", "function": each} for each in prompt.tools] or None,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    return without_none(body | dict(limits or {}) | dict(extra or {}))
 
 
 def messages(prompt: Prompt, *, images: bool = True) -> list[dict[str, Any]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Unpack
 from urllib.parse import urlencode
 
 import anyio
@@ -13,8 +13,8 @@ import numpy as np
 
 from bargein.pipeline.lowlevel import Samples, check_options
 from bargein.services.cascade.parts import SpeechToText
-from bargein.services.providers._shared.remote_speech import RemoteSpeech
-from bargein.services.sockets import Endpoint, Socket, SocketClosedError, dial
+from bargein.services.providers._shared.remote_speech import RemoteSpeech, SocketSpeechOptions
+from bargein.services.sockets import Endpoint, Socket, SocketClosedError
 
 from ._protocol import KEEP_ALIVE, DeepgramProtocol
 
@@ -39,14 +39,13 @@ class Deepgram(RemoteSpeech, SpeechToText):
 
     Args:
         model: The model's name.
-        api_key: The key; by default that of `DEEPGRAM_API_KEY`.
         language: A BCP 47 tag, `"multi"`, or empty for the model's own language.
         rate: The rate of the audio in Hz.
         extra: Other query parameters, merged over all of the above: `{"smart_format": True, "keyterm": ["Bargein"]}`.
         url: The address of the API.
-        silence_seconds: How long after the end of the audio the server may be silent, in seconds.
-        retries: How often a busy or failing server is asked again.
-        connect: Opens a socket; replaceable for tests.
+        **options: The options of all speech over a socket, see `SocketSpeechOptions`: `api_key` (by default that of
+            `DEEPGRAM_API_KEY`), `silence_seconds` (5 by default; counts from the end of the audio), `retries`,
+            `connect`.
 
     Raises:
         ValueError: There is no key, or an argument is out of range.
@@ -59,16 +58,13 @@ class Deepgram(RemoteSpeech, SpeechToText):
         self,
         model: str = "nova-3",
         *,
-        api_key: str | None = None,
         language: str = "",
         rate: int = 16_000,
         extra: Mapping[str, Any] | None = None,
         url: str = "wss://api.deepgram.com/v1/listen",
-        silence_seconds: float = 5.0,
-        retries: int = 2,
-        connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]] = dial,
+        **options: Unpack[SocketSpeechOptions],
     ) -> None:
-        super().__init__(api_key, "DEEPGRAM_API_KEY", silence_seconds, retries)
+        super().__init__(options, "DEEPGRAM_API_KEY", silence_seconds=5.0)
         self.rate = rate
         self.language = "" if language == "multi" else language
         query: dict[str, Any] = {"model": model, "encoding": "linear16", "sample_rate": rate, "channels": 1}
@@ -77,7 +73,6 @@ class Deepgram(RemoteSpeech, SpeechToText):
         query |= extra or {}
         address = f"{url}{'&' if '?' in url else '?'}{urlencode(_query_values(query), doseq=True)}"
         self._endpoint = Endpoint(url=address, headers={"Authorization": f"Token {self._secret}"})
-        self._connect = connect
 
     def transcribe(self, sound: AsyncIterator[Samples]) -> AsyncGenerator[str]:
         """Yield the text of one utterance, whole each time it changes."""

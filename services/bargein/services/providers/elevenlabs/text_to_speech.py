@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, Unpack
 from urllib.parse import quote, urlencode
 
 from bargein.pipeline.lowlevel import check_options
+from bargein.services.providers._shared.remote_speech import SocketSpeechOptions
 from bargein.services.providers._shared.voice_socket import SocketVoice
-from bargein.services.sockets import Endpoint, Socket, dial
+from bargein.services.sockets import Endpoint
 
 from ._protocol import ElevenLabsProtocol
 
@@ -35,15 +35,13 @@ class ElevenLabs(SocketVoice):
     Args:
         voice: The id of the voice.
         model: A model of the WebSocket API (`eleven_v3` is not).
-        api_key: The key; by default that of `ELEVENLABS_API_KEY`.
         language: An ISO 639-1 code for models that take one; empty for none.
         rate: The rate of the audio, 8,000 to 48,000 Hz. The higher rates need a larger plan.
         voice_settings: The `voice_settings` of the API: `{"stability": 0.5, "speed": 1.1}`.
         extra: Other query parameters, merged over all of the above.
         url: The address of the API, or of a region.
-        silence_seconds: How long the server may be silent, in seconds.
-        retries: How often a busy or failing server is asked again.
-        connect: Opens a socket; replaceable for tests.
+        **options: The options of every voice over a socket, see `SocketSpeechOptions`: `api_key` (by default that of
+            `ELEVENLABS_API_KEY`), `silence_seconds`, `retries`, `connect`.
 
     Raises:
         ValueError: There is no key, or an argument is out of range.
@@ -57,17 +55,14 @@ class ElevenLabs(SocketVoice):
         voice: str,
         *,
         model: str = "eleven_flash_v2_5",
-        api_key: str | None = None,
         language: str = "",
         rate: int = 24_000,
         voice_settings: Mapping[str, Any] | None = None,
         extra: Mapping[str, Any] | None = None,
         url: str = "wss://api.elevenlabs.io",
-        silence_seconds: float = 10.0,
-        retries: int = 2,
-        connect: Callable[[Endpoint], AbstractAsyncContextManager[Socket]] = dial,
+        **options: Unpack[SocketSpeechOptions],
     ) -> None:
-        super().__init__(api_key, "ELEVENLABS_API_KEY", silence_seconds, retries)
+        super().__init__(options, "ELEVENLABS_API_KEY")
         if rate not in RATES:
             raise ValueError(f"ElevenLabs(rate={rate}): expected one of {', '.join(map(str, RATES))}")
         self.rate = rate
@@ -79,7 +74,6 @@ class ElevenLabs(SocketVoice):
         query |= {k: str(v).lower() if isinstance(v, bool) else v for k, v in (extra or {}).items()}
         address = f"{url.rstrip('/')}/v1/text-to-speech/{quote(voice, safe='')}/multi-stream-input?{urlencode(query)}"
         self._endpoint = Endpoint(url=address, headers={"xi-api-key": self._secret})
-        self._connect = connect
 
     def protocol(self) -> ElevenLabsProtocol:
         """Return the protocol of a new connection."""

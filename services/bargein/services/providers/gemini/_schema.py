@@ -35,6 +35,12 @@ FORMAT_WORDS: Final = {
 }
 """What is added to the description in place of a format that the subset lacks."""
 
+JSON_KEYWORDS: Final = {
+    "$defs", "$ref", "type", "format", "title", "description", "enum", "items", "prefixItems", "minItems", "maxItems",
+    "minimum", "maximum", "anyOf", "oneOf", "properties", "additionalProperties", "required",
+}  # fmt: skip
+"""The keywords of JSON schema that the API documents. Source: https://ai.google.dev/gemini-api/docs/structured-output"""
+
 
 class _NotInSubsetError(Exception):
     """The schema has a keyword or a value that the subset lacks."""
@@ -53,8 +59,22 @@ def function_declaration(tool: dict[str, Any]) -> dict[str, Any]:
     try:
         declaration["parameters"] = _translate(schema)
     except _NotInSubsetError:
-        declaration["parametersJsonSchema"] = schema
+        declaration["parametersJsonSchema"] = _json_schema(schema)
     return declaration
+
+
+def _json_schema(schema: Any) -> Any:
+    """Return a JSON schema with the keywords that the API documents."""
+    if not isinstance(schema, dict):
+        return [_json_schema(each) for each in schema] if isinstance(schema, list) else schema
+    result = {key: value for key, value in schema.items() if key in JSON_KEYWORDS}
+    for key in ("properties", "$defs"):
+        if key in result:
+            result[key] = {name: _json_schema(each) for name, each in result[key].items()}
+    for key in ("items", "prefixItems", "anyOf", "oneOf", "additionalProperties"):
+        if key in result:
+            result[key] = _json_schema(result[key])
+    return result
 
 
 def _translate(schema: dict[str, Any]) -> dict[str, Any]:

@@ -208,7 +208,7 @@ class GeminiTurns:
             usage, self._usage = self._usage, {}
             yield UsageReported(response_id=self._last_turn, usage=usage)
 
-    def on_usage(self, usage: Any) -> None:
+    def on_usage(self, usage: object) -> None:
         """Add token counts. A turn can have several messages, each for a part of it."""
         for name, value in usage_fields(usage).items():
             self._usage[name] = self._usage.get(name, 0) + value

@@ -104,7 +104,7 @@ class GeminiProtocol(Protocol):
         self._ready = False
         self._text_parts: list[dict[str, Any]] = []  # typed text, sent together with the request for a response
         self._in_activity = False  # between activityStart and activityEnd
-        self._has_detector = False  # a detector of ours reports where speech begins
+        self._has_detector = False  # a detector in the graph reports where speech begins
         self._onset = False  # it has reported speech that is not yet in an activity
         self._audio_since_pause = False
         self._pending = PendingInput(MAX_PENDING_MS)
@@ -160,7 +160,11 @@ class GeminiProtocol(Protocol):
         yield wire.encode({"setup": self.setup(settings)})
 
     def setup(self, settings: Settings) -> dict[str, Any]:
-        """Return the setup object of some settings."""
+        """Return the setup object of some settings.
+
+        Args:
+            settings: The settings.
+        """
         generation: dict[str, Any] = {"responseModalities": ["AUDIO" if settings.output == "audio" else "TEXT"]}
         if settings.voice is not None:
             voice = {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": settings.voice}}}

@@ -111,8 +111,8 @@ class ServerMessage(msgspec.Struct, rename="camel"):
     tool_call_cancellation: Cancellation | None = None
     go_away: GoAway | None = None
     session_resumption_update: Resumption | None = None
-    usage_metadata: Any = None
-    voice_activity: Any = None
+    usage_metadata: object = None
+    voice_activity: object = None
 
 
 _decoder = msgspec.json.Decoder(ServerMessage)

@@ -14,6 +14,8 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from bargein.pipeline.lowlevel import CheckedFields
+
 from .event_stream import encode, encode_header
 
 __all__ = ["CONTENT_SHA256", "TOKEN_HEADER", "Credentials", "EventSigner", "SignedRequest", "sign_request"]
@@ -24,7 +26,7 @@ TOKEN_HEADER: Final = "x-amz-security-token"
 """The header with the session token of temporary credentials."""
 
 
-class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+class Credentials(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """AWS credentials. Their `repr` shows nothing of them.
 
     Raises:

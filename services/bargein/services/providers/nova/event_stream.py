@@ -107,6 +107,9 @@ class MessageSplitter:
         """Yield the messages that these bytes complete.
 
         Raises `DamagedError` where no message begins. The rest of the stream is lost then.
+
+        Args:
+            data: The next bytes of the stream, cut anywhere.
         """
         self._data += data
         while len(self._data) >= PRELUDE:

@@ -21,6 +21,7 @@ from bargein.services.history import Entry
 from bargein.services.realtime import Event, Message, Profile, Protocol, ProtocolFault, SessionReady, Settings
 from bargein.services.realtime.settings import deep_merge
 from bargein.services.sockets import Endpoint
+from bargein.services.tools import without_references
 
 from . import wire
 from ._turns import NovaTurns
@@ -52,6 +53,9 @@ MAX_HISTORY_MESSAGE_BYTES: Final = {True: 50_000, False: 1_000}
 """Bytes of each such message: with Nova 2 (True), and with the first version (False) [third party]."""
 MAX_HISTORY_BYTES: Final = 200_000
 """Bytes of all such messages together [third party]."""
+SCHEMA_KEYWORDS: Final = ("type", "properties", "required")
+"""The keywords that Amazon's models take at the top of a tool's schema: no definitions, so no references. Source:
+https://docs.aws.amazon.com/nova/latest/userguide/prompting-tool-troubleshooting.html"""
 RESULT_KEY: Final = "result"
 """The key under which a tool's result is sent if it is not a JSON object. It is not certain that plain text is
 taken."""
@@ -208,8 +212,9 @@ def _audio_format(rate: int) -> dict[str, Any]:
 
 
 def _tool(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a tool's declaration. The service takes its JSON schema as a string."""
-    parameters = msgspec.json.encode(schema.get("parameters") or {"type": "object", "properties": {}}).decode()
+    """Return a tool's declaration. The service takes its JSON schema as a string, and few keywords at its top."""
+    known = {"type": "object", "properties": {}} | without_references(schema.get("parameters") or {})
+    parameters = msgspec.json.encode({key: known[key] for key in SCHEMA_KEYWORDS if key in known}).decode()
     spec = {"name": schema["name"], "description": schema.get("description") or schema["name"]}
     return {"toolSpec": {**spec, "inputSchema": {"json": parameters}}}
 

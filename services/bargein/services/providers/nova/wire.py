@@ -190,7 +190,7 @@ _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 
 
-def encode_event(name: str, **fields: Any) -> bytes:
+def encode_event(name: str, **fields: object) -> bytes:
     """Return an event of the client as a message of the event stream.
 
     Args:

@@ -28,7 +28,7 @@ class Move(NamedTuple):
 
     ga: str
     here: str
-    values: tuple[tuple[Any, Any], ...] = ()
+    values: tuple[tuple[object, object], ...] = ()
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,20 +64,32 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """Each event of the client must have an id."""
 
     def authorization(self, key: str) -> dict[str, str]:
-        """Return the headers that carry a key."""
+        """Return the headers that carry a key.
+
+        Args:
+            key: The key.
+        """
         return {self.key_header: key} if self.key_header else {"Authorization": f"Bearer {key}"}
 
     # Sessions and responses ---------------------------------------------------------------------------------------
 
     def write_session(self, session: Mapping[str, Any]) -> Fields:
-        """Return a session's fields in this dialect."""
+        """Return a session's fields in this dialect.
+
+        Args:
+            session: Fields of a session in GA words.
+        """
         written = self._without(_moved(session, self.session))
         if self.nested_tools and "tools" in written:
             written["tools"] = [_nested(tool) for tool in written["tools"]]
         return written
 
     def read_session(self, session: Mapping[str, Any]) -> Fields:
-        """Return a session's fields in GA words. Fields that GA does not have stay as they are."""
+        """Return a session's fields in GA words. Fields that GA does not have stay as they are.
+
+        Args:
+            session: Fields of a session in this dialect.
+        """
         read = _moved(session, (Move(each.here, each.ga, _turned(each.values)) for each in self.session))
         if self.nested_tools and isinstance(read.get("tools"), list):
             read["tools"] = [_flat(tool) for tool in read["tools"]]
@@ -107,18 +119,30 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         return self
 
     def read(self, data: str | bytes) -> Iterable[str | bytes]:
-        """Return a client's message in GA words."""
+        """Return a client's message in GA words.
+
+        Args:
+            data: JSON, as the client wrote it.
+        """
         return (self.read_command(data),)
 
     def write(self, event: Fields) -> Iterable[Fields]:
-        """Return a server's event in this dialect; nothing where the dialect does not have it."""
+        """Return a server's event in this dialect; nothing where the dialect does not have it.
+
+        Args:
+            event: A server's event in GA words.
+        """
         written = self.write_event(event)
         return () if written is None else (written,)
 
     # Messages -----------------------------------------------------------------------------------------------------
 
     def write_command(self, event: Fields) -> Fields:
-        """Return a client's event in this dialect; `session.update` is written by `write_session`."""
+        """Return a client's event in this dialect; `session.update` is written by `write_session`.
+
+        Args:
+            event: A client's event in GA words.
+        """
         if event["type"] == "response.create" and "response" in event:
             response = self._write_response(event["response"])
             return {**event, "response": response} if response else {"type": event["type"], **_id(event)}
@@ -133,7 +157,11 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         return event
 
     def read_command(self, data: str | bytes) -> str | bytes:
-        """Return a client's message in GA words; one that cannot be read is returned unchanged, to be refused."""
+        """Return a client's message in GA words; one that cannot be read is returned unchanged, to be refused.
+
+        Args:
+            data: JSON, as the client wrote it.
+        """
         try:
             event = msgspec.json.decode(data)
             kind = event["type"]
@@ -153,7 +181,11 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.encode(event)
 
     def write_event(self, event: Fields) -> Fields | None:
-        """Return a server's event in this dialect; None for one that the dialect does not have."""
+        """Return a server's event in this dialect; None for one that the dialect does not have.
+
+        Args:
+            event: A server's event in GA words.
+        """
         kind = self.events.get(event["type"], event["type"])
         if not kind:
             return None

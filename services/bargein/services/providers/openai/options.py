@@ -41,7 +41,7 @@ class ModelOptions(DriverOptions, total=False):
     api_key: str | None
     """The provider's key; None for that of the provider's environment variable."""
     instructions: str
-    """What the model is told about its task (the system prompt). Default empty."""
+    """The description of the model's task (the system prompt). Default empty."""
     voice: str | None
     """The name of the voice; None for the provider's default."""
     output: Literal["audio", "text"]

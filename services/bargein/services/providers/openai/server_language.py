@@ -34,7 +34,14 @@ class ServerLanguage(Protocol):
         """Translate a client's message into commands of OpenAI's protocol.
 
         A message that cannot be translated is returned unchanged, so that the server can refuse it.
+
+        Args:
+            data: A message, as the client wrote it.
         """
 
     def write(self, event: dict[str, Any]) -> Iterable[dict[str, Any] | str | bytes]:
-        """Translate an event of OpenAI's protocol into messages; a dictionary is sent as JSON, its bytes as base64."""
+        """Translate an event of OpenAI's protocol into messages; a dictionary is sent as JSON, its bytes as base64.
+
+        Args:
+            event: The event, as OpenAI's GA interface has it.
+        """

@@ -98,7 +98,11 @@ class Rules(LanguageModel):
                 yield word
 
     def pieces(self, prompt: Prompt) -> list[str | ToolRequest]:
-        """Return the whole answer to a prompt at once. No I/O."""
+        """Return the whole answer to a prompt at once. No I/O.
+
+        Args:
+            prompt: The conversation and the tools.
+        """
         entries = [entry for entry in prompt.entries if entry.role != "system"]
         if not entries:
             return [self.greeting] if self.greeting else []

@@ -82,5 +82,5 @@ def calculate(expression: str) -> dict[str, Any]:
     return {"expression": expression, "value": value if value % 1 else int(value)}
 
 
-TOOLS: Final[list[Tool[..., Any]]] = [current_time, weather, calculate]
+TOOLS: Final[list[Tool[..., object]]] = [current_time, weather, calculate]
 """The tools that `SMALL_TALK` calls. Give them to the agent that uses the rules."""

@@ -32,6 +32,7 @@ from bargein.services.realtime import (
     Transcribed,
 )
 from bargein.services.sockets import Endpoint
+from bargein.services.tools import without_references
 
 from . import wire
 
@@ -115,14 +116,13 @@ def agent_call_request(body: dict[str, Any]) -> tuple[dict[str, str], dict[str, 
 
 
 def _tool(tool: dict[str, Any]) -> dict[str, Any]:
-    """Return a tool that the client runs. Each parameter has its own schema, which needs the shared definitions too."""
-    schema = tool.get("parameters") or {}
-    shared = {"$defs": schema["$defs"]} if "$defs" in schema else {}
+    """Return a tool that the client runs. Each parameter has its own schema, without references to shared parts."""
+    schema = without_references(tool.get("parameters") or {})
     parameters = [
         {
             "name": name,
             "location": "PARAMETER_LOCATION_BODY",
-            "schema": {**each, **shared},
+            "schema": each,
             "required": name in schema.get("required", ()),
         }
         for name, each in schema.get("properties", {}).items()

@@ -63,7 +63,11 @@ class UltravoxLanguage:
 
     def read(self, data: str | bytes) -> Iterator[str | bytes]:
         """Translate a client's message to commands. A message that cannot be read is passed on, for the server to
-        refuse."""
+        refuse.
+
+        Args:
+            data: A message, as the client wrote it.
+        """
         if isinstance(data, bytes):
             yield openai.encode(openai.AudioAppend(audio=data))
             return
@@ -102,7 +106,11 @@ class UltravoxLanguage:
     # Messages of the server ---------------------------------------------------------------------------------------
 
     def write(self, event: dict[str, Any]) -> Iterator[str | bytes]:
-        """Translate an event to messages of the server."""
+        """Translate an event to messages of the server.
+
+        Args:
+            event: The event, as OpenAI's GA interface has it.
+        """
         for message in self._translate(event):
             yield message if isinstance(message, bytes) else wire.encode(message)
 

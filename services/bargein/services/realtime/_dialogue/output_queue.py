@@ -38,6 +38,8 @@ class OutputQueue:
 
     async def send_next(self) -> Frame:
         """Send the first frame, wait until the graph has taken it, and return it."""
+        # Taken out before the wait, so that `expire` may replace the queue meanwhile. The outlet drops the frame if it
+        # becomes stale.
         outlet, frame = self._queue.popleft()
         await outlet.send(frame)
         if isinstance(frame, Audio):
@@ -46,6 +48,8 @@ class OutputQueue:
 
     def expire(self) -> None:
         """Drop the audio and the text of responses that are stale."""
+        # A frame that waits here has no epoch yet: its outlet stamps it. Everything else, such as the end of a
+        # response, is news at any time.
         kept = [
             (outlet, frame)
             for outlet, frame in self._queue

@@ -53,7 +53,7 @@ class PlaybackTracker:
     ) -> None:
         self.history = history
         self.has_voice_below = False
-        """There is a `Spoken` below, which reports what is heard of a text."""
+        """Whether there is a `Spoken` below, which reports what is heard of a text."""
         self._send_queue = send_queue
         self._responses = responses
         self._speaks = speaks
@@ -68,6 +68,7 @@ class PlaybackTracker:
             for item_id, item in response.items.items():
                 if not item.alignment.started or item.settled:
                     continue
+                # While it is being made, more audio will come, so an estimate says nothing about its end.
                 estimate = None if response.active else self._estimate(response.response_id, item_id)
                 if estimate is None or estimate < item.alignment.audio_ms - TOLERANCE_MS:
                     return True
@@ -104,10 +105,11 @@ class PlaybackTracker:
             return
         if not item.alignment.audio_ms:
             return  # its text is spoken by another voice, and `Heard` will report it
-        item.alignment.set_played(frame.ms, frame.done)
+        item.alignment.set_played(frame.ms, frame.done, frame.gaps)
         if frame.done:
             self._settle(response, frame.item_id, item)
         elif (key := (frame.response_id, frame.item_id)) in self._deadlines:
+            # A sink that reports will also report the end. Until then the estimate is not needed.
             self._deadlines[key] = max(self._deadlines[key], anyio.current_time() + BEGIN_SECONDS)
 
     def on_heard(self, frame: Heard) -> None:
@@ -141,6 +143,8 @@ class PlaybackTracker:
             if response is None or item is None:
                 continue
             if item.alignment.audio_ms:
+                # An estimate counts only if no report has come. 0 changes nothing, because the greatest position
+                # counts.
                 no_report = not item.alignment.played_ms
                 item.alignment.set_played(estimate if no_report and estimate is not None else 0, True)
                 self._settle(response, item_id, item)
@@ -161,17 +165,22 @@ class PlaybackTracker:
         self._responses.ms_per_weight = alignment.measured_ms_per_weight
         received, played = alignment.audio_ms, min(alignment.played_ms, alignment.audio_ms)
         all_played = played >= received - TOLERANCE_MS
+        if alignment.has_gaps:  # a truncation keeps a beginning, and cannot leave out the middle
+            self._replace(response, item_id, item, alignment.heard_text)
+            return
         if all_played and not alignment.is_cut:
             self._close(response, item_id, item)
             return
         self._write_heard(response, item_id, item, alignment.heard_text if played > 0 else "")
         protocol = self._send_queue.protocol
+        # A response that was dropped may have more audio at the provider than came here, so it is truncated even if all
+        # that came was heard.
         if protocol is not None and self._can_correct(response) and (not all_played or response.dropped):
             correction = protocol.truncate(item_id, int(played)) if played >= 1 else protocol.delete_item(item_id)
             self._send_queue.post(correction)
 
     def _replace(self, response: Response, item_id: str, item: ResponseItem, words: str) -> None:
-        """Write down what was heard of a text. Text cannot be truncated, so its item is deleted and created again."""
+        """Write down what was heard of an item that cannot be truncated: it is deleted and created again."""
         self._write_heard(response, item_id, item, words)
         protocol = self._send_queue.protocol
         if protocol is not None and self._can_correct(response):
@@ -180,6 +189,7 @@ class PlaybackTracker:
                 self._send_queue.post(protocol.seed([Entry(role="assistant", text=words)]))
 
     def _write_heard(self, response: Response, item_id: str, item: ResponseItem, words: str) -> None:
+        # Settled before the history is changed: a report that comes later must not change it again.
         self._close(response, item_id, item)
         self.history.set_heard(words, item_id, response.response_id)
 
@@ -191,5 +201,6 @@ class PlaybackTracker:
     def _can_correct(self, response: Response) -> bool:
         """Return whether the provider knows a response, and can correct what it remembers of it."""
         queue = self._send_queue
+        # The items belong to the connection that made them. A later one was only sent the history.
         truncates = queue.protocol is not None and queue.protocol.profile.supports_truncation
         return truncates and queue.open and response.connection == queue.connection

@@ -8,8 +8,10 @@ from typing import Final, Literal
 import anyio
 
 from bargein.pipeline import Failure, Interrupt, ResponseStarted, Usage
+from bargein.services.brain import CONTINUE
 from bargein.services.frames import Respond, Say
 from bargein.services.realtime import events
+from bargein.services.realtime.protocol import Protocol
 
 from .requests import AnswerAction, Request
 from .responses import Response
@@ -35,6 +37,8 @@ class Replies:
         self._responses = state.responses
         self._send_queue = state.send_queue
         self._failures = 0  # responses in a row that have failed
+        self.began_at = -math.inf
+        """When the latest response began; before all time if it was interrupted."""
 
     # Requests -----------------------------------------------------------------------------------------------------
 
@@ -44,6 +48,7 @@ class Replies:
         if protocol is None or not self._requests.is_waiting:
             return
         calls_open = bool(self._state.tool_calls.unanswered)
+        # The provider answers by itself, and the time in which it may be silent begins now.
         if self._requests.expect_instead(protocol.profile, calls_open=calls_open):
             self._state.received_at = anyio.current_time()
             return
@@ -52,6 +57,15 @@ class Replies:
         request = self._requests.take(protocol.profile, calls_open=calls_open, active_is_stale=stale)
         if request is None:
             return
+        self._post(request, protocol)
+
+    def send(self, request: Request) -> None:
+        """Send a request now, although others wait for results of tools."""
+        if (protocol := self._state.ready_protocol) is not None:
+            self._requests.send(request)
+            self._post(request, protocol)
+
+    def _post(self, request: Request, protocol: Protocol) -> None:
         if isinstance(request.frame, Say):
             self._send_queue.post(protocol.say(request.frame.text, protected=request.frame.protected))
             self._requests.name(protocol.request_id)
@@ -71,8 +85,13 @@ class Replies:
         """Begin a response. It is stamped with the present epoch, and never again."""
         action, protected = self._requests.begin(response_id, request_id)
         self._state.input.may_be_answered = False
+        self.began_at = anyio.current_time()
         self._state.retry_at = math.inf
+        self._state.dead_air.on_progress()
+        # A response shows that the audio has had its effect.
         self._send_queue.acknowledge()
+        # The only place where a response gets its epoch. A piece that comes late finds this outlet, and not the present
+        # epoch.
         outlet = None if action is AnswerAction.CANCEL else self._state.out.reply()
         response = Response(response_id, outlet, self._send_queue.connection)
         self._state.tool_calls.forget(self._responses.add(response))
@@ -94,11 +113,15 @@ class Replies:
         response, protocol = self._find(event.response_id), self._state.protocol
         if protocol is None:
             return
+        # Counted for a dropped response as well: the provider is silent for that time, too, and this is not a fault.
         rate = protocol.profile.output_rate
         self._state.audio_ends_at = max(self._state.audio_ends_at, anyio.current_time()) + len(event.pcm) / 2 / rate
         if response is None:
             return
         self._responses.add_audio(response, event, rate)
+        self._state.dead_air.on_sign(500 * len(event.pcm) / rate)
+        # Nothing below takes the audio, or the provider never stops. The bound keeps the memory of such a session
+        # finite.
         if self._state.output.waiting_ms > 1000 * self._state.buffer_seconds:
             self._cancel(response)
             reason = f"more than {self._state.buffer_seconds:g} s of its audio waited to be played"
@@ -108,6 +131,8 @@ class Replies:
         """Send more of a reply's text to the graph."""
         if (response := self._find(event.response_id)) is not None:
             self._responses.add_text(response, event)
+            if not self._state.speaks:
+                self._state.dead_air.on_sign()
 
     def on_word(self, event: events.WordTimed) -> None:
         """Send the time of a word to the graph."""
@@ -144,8 +169,23 @@ class Replies:
             self._failures = 0
         elif wanted:
             self._on_failed(response, reason)
+        self._close_question(response, event.outcome)
+        # The provider heard the user before anything here did, so the graph must stop as well.
         if event.outcome == "interrupted" and wanted:
             self.interrupt("the provider stopped its response")
+        self.send_request()
+
+    def _close_question(self, response: Response, outcome: str) -> None:
+        """Note that the user has an answer, unless the response only was a part of one."""
+        is_last = not (self._requests.is_busy or self._state.tool_calls.unanswered)
+        if outcome == "completed" and is_last and response.has_output:
+            self._state.dead_air.close()
+
+    def give_up(self, response: Response, outcome: Literal["completed", "failed"]) -> None:
+        """End a response whose end did not come, and send what waits for it."""
+        self._cancel(response)
+        self.end(response, outcome, "its end did not come")
+        self._close_question(response, outcome)
         self.send_request()
 
     def end(self, response: Response, outcome: Literal["completed", "interrupted", "failed"], reason: str = "") -> None:
@@ -159,6 +199,7 @@ class Replies:
         response.active = False
         self._state.audio_ends_at = 0.0
         self._requests.end(response.response_id)
+        self._state.dead_air.on_progress()
         if response.outlet is None:
             return
         self._responses.end(response, outcome, reason, self._state.out)
@@ -173,6 +214,8 @@ class Replies:
         message = f"{profile.provider}: the response failed{f': {reason}' if reason else ''}"
         self._state.emit(Failure(message, processor=profile.provider))
         self._failures += 1
+        if self._failures > len(RETRY_SECONDS):
+            self._state.dead_air.close()
         if self._failures > len(RETRY_SECONDS) or not profile.supports_response_requests:
             return
         if (
@@ -186,6 +229,7 @@ class Replies:
     def retry(self) -> None:
         """Request a response again that has failed, unless the conversation has gone on."""
         self._state.retry_at = math.inf
+        self._state.dead_air.on_progress()
         if not self._requests.is_busy and not self._state.input.speaking:
             self._requests.want(Request(Respond()))
             self.send_request()
@@ -204,6 +248,7 @@ class Replies:
         """
         if response.active or response.calls or not response.needs_follow_up:
             return
+        # Cleared first, so that two results that come together request one response.
         response.needs_follow_up = False
         protocol = self._state.protocol
         continues = calls_known and protocol is not None and protocol.profile.responds_to_tool_results
@@ -213,6 +258,22 @@ class Replies:
                 self._requests.want(Request(Respond()))
             else:
                 self.answer_again()
+        self.send_request()
+
+    def ask_again(self) -> None:
+        """Ask again for an answer that was cut short, has failed or was empty; for the rest of it if some was heard."""
+        profile = self._state.profile
+        useful = (each for each in reversed(list(self._state.history)) if each.role != "call" and each.worth)
+        last = next(useful, None)
+        if profile is not None and profile.supports_response_requests:
+            cut = last is not None and last.role == "assistant"
+            instructions = f"{self._state.settings.instructions}\n\n{CONTINUE}".strip() if cut else ""
+            self._requests.want(Request(Respond(instructions=instructions)))
+        elif last is not None and last.role == "user" and last.text:
+            self.answer_again()
+        elif profile is not None and profile.supports_text_input:
+            self._requests.want(Request(Respond()))
+            self._send_queue.command(lambda protocol: protocol.text(CONTINUE))
         self.send_request()
 
     def answer_again(self) -> None:
@@ -231,19 +292,25 @@ class Replies:
 
     def interrupt(self, reason: str, *, stops_itself: bool = False) -> None:
         """Interrupt the agent because the provider says so. One cause is one interrupt: others for it do nothing."""
+        # The engine decides whether this is a new cause. If a detector has reported the same speech already, the epoch
+        # stays, and so must everything here.
         before = self._state.out.epoch
         self._state.out.offer(Interrupt(reason=reason))
         if self._state.out.epoch != before:
-            self.on_interrupt(stops_itself=stops_itself)
+            self.on_interrupt(stops_itself=stops_itself, by_speech=True)
 
-    def on_interrupt(self, *, stops_itself: bool = False) -> None:
+    def on_interrupt(self, *, stops_itself: bool = False, by_speech: bool = False) -> None:
         """Stop what was being said, because the epoch has advanced, and find out what was heard of it.
 
         Args:
             stops_itself: The provider has stopped its response already.
+            by_speech: The provider says that the user has spoken. What the agent was saying is not withdrawn.
         """
+        self._state.dead_air.on_interrupt(by_speech=by_speech)
+        self.began_at = -math.inf
         self._requests.interrupt()
         self._state.retry_at = math.inf
+        # All of them: one response may still be made while another is still being heard.
         for response in self._responses.by_id.values():
             if not response.dropped or response.outlet is None:
                 continue

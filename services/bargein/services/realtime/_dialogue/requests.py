@@ -35,7 +35,7 @@ class AnswerState(Enum):
 
 
 class AnswerEvent(Enum):
-    """What changes it."""
+    """An event that changes which answer is due."""
 
     SENT = auto()
     """A request was sent."""
@@ -60,7 +60,7 @@ class AnswerEvent(Enum):
 
 
 class AnswerAction(Enum):
-    """What follows from it."""
+    """What the caller has to do after an event."""
 
     NOTHING = auto()
     """Nothing."""
@@ -78,14 +78,19 @@ TABLE: Final[Mapping[tuple[AnswerState, AnswerEvent], tuple[AnswerState, AnswerA
     (state, event): cell
     for event, row in {
         # event:              NONE                    EXPECTED                   REQUESTED                 REVOKED
+        # `take` sends nothing in REQUESTED and REVOKED. These entries only make the table complete.
         AnswerEvent.SENT: ("REQUESTED NOTHING", "REQUESTED NOTHING", "REQUESTED NOTHING", "REQUESTED NOTHING"),
         AnswerEvent.EXPECT: ("EXPECTED NOTHING", "EXPECTED NOTHING", "REQUESTED NOTHING", "REVOKED NOTHING"),
         AnswerEvent.UNEXPECT: ("NONE NOTHING", "NONE NOTHING", "REQUESTED NOTHING", "REVOKED NOTHING"),
         AnswerEvent.BEGAN: ("NONE START", "NONE START", "NONE START", "NONE CANCEL"),
+        # A response that is not ours is sent to the graph, too: the provider may answer speech while our request waits.
         AnswerEvent.OTHER_BEGAN: ("NONE START", "NONE START", "REQUESTED START", "REVOKED START"),
+        # The answer that was announced has nothing to do with the request, so it is still expected.
         AnswerEvent.FAILED: ("NONE NOTHING", "EXPECTED NOTHING", "NONE NOTHING", "NONE NOTHING"),
         AnswerEvent.BUSY: ("EXPECTED REPEAT", "EXPECTED REPEAT", "EXPECTED REPEAT", "EXPECTED NOTHING"),
         AnswerEvent.BUSY_ACTIVE: ("NONE REPEAT", "NONE REPEAT", "NONE REPEAT", "NONE NOTHING"),
+        # An announced answer is not revoked: it is the answer to the words that interrupt. If the provider takes it
+        # back, UNEXPECT says so.
         AnswerEvent.INTERRUPTED: ("NONE NOTHING", "EXPECTED NOTHING", "REVOKED NOTHING", "REVOKED NOTHING"),
         AnswerEvent.LOST: ("NONE NOTHING", "NONE RECOVER", "NONE REPEAT", "NONE REPEAT"),
     }.items()
@@ -106,7 +111,7 @@ class Request(NamedTuple):
     frame: Respond | Say
     """What is requested."""
     by_commit: bool = False
-    """It belongs to a commit, which some providers answer without a request."""
+    """Whether it belongs to a commit, which some providers answer without a request."""
 
 
 class Requests:
@@ -158,6 +163,7 @@ class Requests:
 
     def repeat(self, request: Request | None) -> None:
         """Request again what did not come, unless another response is wanted by now."""
+        # In front: the words that wait were requested later.
         if request is not None and isinstance(request.frame, Say):
             self._sayings.appendleft(request.frame)
         else:
@@ -191,8 +197,12 @@ class Requests:
                 the next one is not kept waiting for it.
         """
         request = Request(self._sayings[0]) if self._sayings else self._wanted
+        # One request at a time. A second one would be refused as busy, and a response that does not name its request
+        # could not be assigned to one of them.
         if request is None or calls_open or self.state in (AnswerState.REQUESTED, AnswerState.REVOKED):
             return None
+        # A request by commit needs no message, because the provider answers the commit. So it need not wait for the
+        # response that is being made.
         answers_commit = request.by_commit and profile.responds_to_commit
         if self.active is not None and not answers_commit and (profile.supports_cancel or not active_is_stale):
             return None
@@ -200,9 +210,13 @@ class Requests:
             self._sayings.popleft()
         else:
             self._wanted = None
+        self.send(request)
+        return request
+
+    def send(self, request: Request) -> None:
+        """Count a request as sent that does not wait for others."""
         self._sent, self._sent_id = request, None
         self._step(AnswerEvent.SENT)
-        return request
 
     def name(self, request_id: str | None) -> None:
         """Note the id of the request that was sent; None if responses do not name it."""
@@ -228,6 +242,7 @@ class Requests:
         Returns:
             START or CANCEL, and whether the request said that speech must not interrupt it.
         """
+        # Most providers do not say which request a response answers. Then it is taken for the answer to ours.
         answers = self._sent is not None and request_id in (None, self._sent_id)
         protected = answers and self._sent is not None and self._sent.frame.protected
         action = self._step(AnswerEvent.BEGAN if answers or self._sent is None else AnswerEvent.OTHER_BEGAN)
@@ -245,6 +260,7 @@ class Requests:
 
     def on_busy(self) -> None:
         """Note that the request was refused because another response is being made: it is sent again after that."""
+        # Read before the step, which forgets it.
         sent = self._sent
         if self._step(AnswerEvent.BUSY if self.active is None else AnswerEvent.BUSY_ACTIVE) is AnswerAction.REPEAT:
             self.repeat(sent or Request(Respond()))
@@ -261,6 +277,7 @@ class Requests:
         Returns:
             REPEAT with the request to repeat, RECOVER if an expected answer is lost, or NOTHING.
         """
+        # As above: read before the step.
         sent = self._sent
         return self._step(AnswerEvent.LOST), sent
 

@@ -17,10 +17,10 @@ from .output_queue import OutputQueue
 __all__ = ["MAX_RESPONSES", "MAX_UNANSWERED", "Response", "ResponseItem", "Responses"]
 
 MAX_RESPONSES: Final = 64
-"""How many responses are kept, so that late events and reports about them find them."""
+"""Number of responses that are kept, so that late events and reports still find them."""
 
 MAX_UNANSWERED: Final = 256
-"""How many are kept at most while their tool calls are not answered."""
+"""Maximum number of responses that are kept while their tool calls have no answer."""
 
 
 class ResponseItem:
@@ -35,19 +35,21 @@ class ResponseItem:
         self.alignment = Alignment(epoch, ms_per_weight)
         """Which words have been heard."""
         self.sample_count = 0
-        """How many samples have come."""
+        """Number of samples received so far."""
         self.has_text = False
-        """Some text has come."""
+        """Whether any text has been received."""
         self.text_is_final = False
-        """The frame that ends the text was sent."""
+        """Whether the frame that ends the text was sent."""
         self.heard = ""
         """The part of the text that another voice has spoken so far (`Heard`)."""
         self.settled = False
-        """What was heard of it is known, and written into the history."""
+        """Whether it is known how much was heard, and written into the history."""
         self._odd_byte = b""  # half of a sample; the next piece brings the other half
 
     def to_samples(self, pcm: bytes) -> Samples | None:
         """Return the complete samples of a piece of audio; None if there is none. Half a sample waits for the next."""
+        # Some providers cut PCM anywhere, also in the middle of a sample. One byte too few would turn all that follows
+        # to noise.
         pcm = self._odd_byte + pcm
         self._odd_byte = pcm[len(pcm) & ~1 :]
         return np.frombuffer(pcm, "<i2", len(pcm) // 2).astype(np.int16, copy=False) if len(pcm) >= 2 else None
@@ -67,25 +69,36 @@ class Response:
         self.connection = connection
         """Number of the connection on which it was made. Another connection knows nothing of it."""
         self.outlet = outlet
+        # -1 is older than every epoch.
         self.epoch = outlet.epoch if outlet is not None else -1
         self.active = True
-        """It is being made."""
+        """Whether the provider is still making it."""
         self.cancelled = False
-        """The provider was asked to stop it."""
+        """Whether the provider was asked to stop it."""
         self.items: dict[str, ResponseItem] = {}
         self.calls: set[str] = set()
         """Ids of its tool calls that have no answer yet."""
         self.needs_follow_up = False
-        """It has made calls: when all have been answered, another response is requested."""
+        """Whether another response is to be requested once all its tool calls have been answered."""
 
     @property
     def dropped(self) -> bool:
-        """Its remaining frames are discarded."""
+        """Whether its remaining frames are discarded."""
         return self.outlet is None or self.outlet.stale
 
     @property
+    def has_output(self) -> bool:
+        """Some sound or text of it has come."""
+        return any(item.sample_count or item.has_text for item in self.items.values())
+
+    @property
+    def is_complete(self) -> bool:
+        """All its sound and text has come, but perhaps not the message that it is over."""
+        return self.has_output and all(item.text_is_final for item in self.items.values())
+
+    @property
     def is_wanted(self) -> bool:
-        """More of it is wanted, and may come."""
+        """Whether more of it may come, and is wanted."""
         return self.active and not self.dropped
 
 

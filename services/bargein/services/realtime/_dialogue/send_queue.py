@@ -52,7 +52,7 @@ class SendQueue:
         self.protocol: Protocol | None = None
         """The protocol of the present connection; None without one."""
         self.open = False
-        """There is a session that can be used."""
+        """Whether there is a session that can be used."""
         self.audio_until = anyio.current_time()
         """Until when the queued audio lasts, if the provider plays it as it comes."""
         self._dropped_ms = 0.0
@@ -85,13 +85,16 @@ class SendQueue:
 
     def disconnect(self) -> None:
         """Drop the connection and the messages that were meant for it. Audio and commands are kept."""
+        # The property includes what the protocol has dropped, which is about to be forgotten.
         self._dropped_ms = self.dropped_ms
         self.protocol, self.open = None, False
         kept = [each for each in self._queue if isinstance(each, _Audio | _Command)]
         self._queue.clear()
+        # In the order in which the audio was recorded: sent without effect, being sent, still waiting.
         again = [*self._recent, *([self._taken] if self._taken is not None else [])]
         self._waiting_ms += sum(each.ms for each in again)
         self._queue.extend((*again, *kept))
+        # What was sent waits in the queue again, so it must not be kept here as well.
         self.acknowledge()
         self._taken = None
 
@@ -126,11 +129,13 @@ class SendQueue:
             make_messages: Returns the messages of the command in a protocol.
             behind_audio: Call it only when all audio that waits has been sent, because its messages depend on that.
         """
+        # A commit in front of its audio would end an empty turn.
         if self.open and self.protocol is not None and not (behind_audio and self._waiting_ms):
             self.post(make_messages(self.protocol))
             return
         self._queue.append(_Command(make_messages, behind_audio))
         self.wakeup.set()
+        # Counted only here, as commands rarely wait. Audio has its own bound, and messages end with their connection.
         if sum(isinstance(each, _Command) for each in self._queue) > MAX_COMMANDS:
             self._queue.remove(next(each for each in self._queue if isinstance(each, _Command)))
 
@@ -145,6 +150,7 @@ class SendQueue:
         self._queue.append(_Audio(pcm, ms, pts))
         self._waiting_ms += ms
         self.audio_until = max(self.audio_until, anyio.current_time()) + ms / 1000
+        # Audio that is being sent (`_taken`) no longer counts, so this never removes it.
         while self._waiting_ms > self._max_audio_ms:
             oldest = next(each for each in self._queue if isinstance(each, _Audio))
             self._queue.remove(oldest)
@@ -154,6 +160,7 @@ class SendQueue:
 
     def add_silence(self, pcm: bytes, ms: float) -> None:
         """Send silence where there was no audio, unless something waits to be sent already."""
+        # After the event loop stood still, the gap is not filled with a burst of old silence.
         self.audio_until = max(self.audio_until, anyio.current_time() - 2 * ms / 1000) + ms / 1000
         if self.open and self.protocol is not None and not self._queue:
             self.post(_as_messages(self.protocol.audio(pcm)))
@@ -170,6 +177,7 @@ class SendQueue:
             return self._make_messages(first)
         if isinstance(first, _Audio):
             self._waiting_ms -= first.ms
+            # Providers count the milliseconds of an event from the first audio of the connection.
             if self._origin is None:
                 self._origin = first.pts
             return _as_messages(self.protocol.audio(first.pcm))

@@ -10,9 +10,11 @@ import anyio
 
 from bargein.pipeline import Frame, Outlet
 from bargein.pipeline.lowlevel import Wakeup
+from bargein.services.brain import DeadAir
 from bargein.services.history import History
 from bargein.services.realtime.profile import Profile
 from bargein.services.realtime.protocol import Protocol
+from bargein.services.realtime.settings import Settings
 
 from .output_queue import OutputQueue
 from .playback import PlaybackTracker
@@ -36,6 +38,8 @@ class DialogueState:
         buffer_seconds: How much audio of a reply may wait for room in the graph, in seconds.
         speaks: The model has a voice. If not, it only writes.
         estimate_played: Returns how much of an item was played by now, see `PlaybackTracker`.
+        settings: What the first session is configured with.
+        dead_air_seconds: Maximum silence while the user waits for an answer, in seconds.
     """
 
     def __init__(
@@ -48,10 +52,14 @@ class DialogueState:
         buffer_seconds: float,
         speaks: bool,
         estimate_played: Callable[[str, str], float | None],
+        settings: Settings,
+        dead_air_seconds: float,
     ) -> None:
         self.out = out
         self.history = history
         self.buffer_seconds = buffer_seconds
+        self.speaks = speaks
+        # In the order of their needs: each gets those that it changes, and none of them knows the dialogue.
         self.send_queue = SendQueue(gap_seconds)
         self.output = OutputQueue()
         self.input = UserInput(history, self.send_queue)
@@ -61,7 +69,11 @@ class DialogueState:
             history, self.send_queue, self.responses, speaks=speaks, estimate=estimate_played
         )
         self.tool_calls = PendingToolCalls(history, self.responses.by_id, has_tool)
-        self.deadlines_changed = Wakeup()
+        self.settings = settings
+        """What the session should be configured with."""
+        self.dead_air = DeadAir(dead_air_seconds)
+        """Whether the user waits in silence."""
+        self.deadlines_changed = self.dead_air.changed
         """Set when the next deadline may be another one."""
         self.progress = Wakeup()
         """Set whenever something has come to an end that a closing session waits for."""
@@ -94,20 +106,27 @@ class DialogueState:
     @property
     def silent_seconds(self) -> float:
         """For how many seconds the provider has sent nothing that is due, beyond the time that its audio takes."""
+        # While a tool runs it is not the provider that everybody waits for.
         if not self.requests.is_due or self.tool_calls.unanswered:
             return 0.0
+        # Some providers send the audio in one burst and are silent while it is heard.
         return anyio.current_time() - max(self.received_at, self.audio_ends_at)
 
     @property
     def paused(self) -> bool:
         """Whether nobody speaks and nothing is under way."""
+        # What waits below and what is being heard count, too. The next connection could not correct what the provider
+        # remembers of it, see `PlaybackTracker`.
         return not (self.busy or self.input.speaking or self.output or self.playback.playing)
 
     def emit(self, frame: Frame) -> None:
         """Send a frame to the graph, in order."""
+        # Queued and never sent directly: all frames keep one order, and the reader of the socket does not wait for
+        # room.
         self.output.add(frame, self.out)
 
     def wake(self) -> None:
         """Wake all tasks that wait for something to change."""
+        # A `Wakeup` has one waiter each, so there are four.
         for wakeup in (self.send_queue.wakeup, self.output.wakeup, self.deadlines_changed, self.progress):
             wakeup.set()

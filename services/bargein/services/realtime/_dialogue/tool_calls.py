@@ -69,6 +69,8 @@ class PendingToolCalls:
         """
         known, awaited = self._history.find_call(event.call_id), self.is_awaited(event.call_id)
         repeated = known is not None and known.response_id == event.response_id
+        # A call that is repeated and no longer awaited was answered before. To count it again would make the next
+        # response wait for ever.
         if awaited or not repeated:
             response.calls.add(event.call_id)
             response.needs_follow_up = True

@@ -41,6 +41,7 @@ class ToolExchange:
 
     def on_call(self, event: events.ToolCallReceived) -> None:
         """Send a call to the graph, and run its tool if it runs here."""
+        # Some providers send a call before the beginning of its response.
         response = self._state.responses.by_id.get(event.response_id) or self._replies.begin(event.response_id)
         if response.outlet is None:
             return  # the response was cancelled before it began
@@ -53,10 +54,12 @@ class ToolExchange:
     def on_result(self, frame: ToolResult) -> None:
         """Write down the answer to a call, and tell the provider before its next response."""
         call_id, protocol = frame.call_id, self._state.ready_protocol
+        # Into the history first: a session that begins later learns the result from there.
         entry = self._state.history.result(call_id, frame.output)
         if entry is None or not (self._calls.is_awaited(call_id) or self._calls.is_foreign(call_id)):
             return
         known = self._calls.is_known(call_id)
+        self._state.dead_air.on_progress()
         if protocol is not None:
             self._state.received_at = anyio.current_time()
             if known:
@@ -76,6 +79,8 @@ class ToolExchange:
     def on_withdrawn(self, event: events.ToolCallWithdrawn) -> None:
         """End a call that the provider withdraws: cancel its tool, or tell the application. It is never answered."""
         entry, awaited = self._state.history.find_call(event.call_id), self._calls.is_awaited(event.call_id)
+        # A tool that runs here reports its own end. The application is only told by this frame that no answer is
+        # wanted.
         if not self._cancel_tool(event.call_id) and awaited and entry is not None:
             self._state.emit(ToolFinished(call_id=event.call_id, name=entry.name, cancelled=True))
         self._close(event.call_id)
@@ -83,4 +88,5 @@ class ToolExchange:
     def _close(self, call_id: str, *, known: bool = True) -> None:
         for response in self._calls.close(call_id):
             self._replies.follow_up(response, calls_known=known)
+        # A session that is about to close waits for the last call.
         self._state.wake()

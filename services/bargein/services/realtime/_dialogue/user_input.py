@@ -37,11 +37,11 @@ class UserInput:
         self.audio_at = math.inf
         """When the user's source last sent audio; infinite while it is paused."""
         self.may_be_answered = False
-        """Audio has come since the last response began."""
+        """Whether audio has been received since the last response began."""
         self.provider_hears_speech = False
-        """The provider reports that the user speaks."""
+        """Whether the provider reports that the user speaks."""
         self.detector_hears_speech = False
-        """A detector above reports that the user speaks."""
+        """Whether a detector above reports that the user speaks."""
         self._history = history
         self._send_queue = send_queue
         self._final_items: deque[str] = deque(maxlen=MAX_FINAL_ITEMS)
@@ -59,6 +59,7 @@ class UserInput:
         was_paused = self.audio_at == math.inf
         self.may_be_answered = True
         self.audio_at = anyio.current_time()
+        # A source that reads a file may send minutes in one frame, and providers limit the size of a message.
         for at in range(0, len(frame.samples), frame.rate):
             piece = frame.samples[at : at + frame.rate]
             pcm = piece.astype("<i2", copy=False).tobytes()
@@ -76,6 +77,7 @@ class UserInput:
 
     def pause(self) -> None:
         """Note that the user's source has stopped sending audio, and tell the provider."""
+        # Without a session there is no stream to pause: the next one begins with whatever comes.
         if self.audio_at != math.inf and self._send_queue.open:
             self._send_queue.command(lambda protocol: protocol.audio_paused(), behind_audio=True)
         self.audio_at = math.inf
@@ -107,11 +109,13 @@ class UserInput:
                 return protocol.image(picture.data, picture.media.removeprefix("image/"), picture.detail)
             return protocol.text(entry.text, entry.item_id)
 
+        # Before `command`, which may call the function above at once.
         self._waiting.append(entry)
         self._send_queue.command(make_messages)
 
     def is_waiting(self, entry: Entry) -> bool:
         """Return whether an entry waits to be sent."""
+        # By identity: the user may write the same words twice.
         return any(entry is each for each in self._waiting)
 
     def remember(self, frame: Remember) -> None:

@@ -3,25 +3,24 @@
 import { Media, stop } from "./media.js";
 import { WebRtcConnection } from "./webrtc.js";
 import { WebSocketConnection } from "./websocket.js";
-import { pause, ServerError, within } from "./server.js";
+import { pause, within } from "./server.js";
 import { Watch } from "./watch.js";
 
 const PATIENCE_MS = 20000; // how long the page tries to reconnect
-const RESTARTS = 3; // how often it looks for a new way to the same session
 const RETRIED = [0, 404, 408, 429, 502, 503, 504]; // answers after which a new attempt can succeed
 
 export class Call {
   // `transport` is "webrtc", "websocket", or "auto": the first that works. `on` has the callbacks `phase(name)`,
   // `message(message)`, `level(who, time, level)`, `sent(message)`, `blocked()`, `unplugged()`, `reconnected(anew)` and
-  // `failed(error, when)`.
-  constructor({ transport, params, speaker, on }) {
+  // `failed(error, when)`. `resume` is the token of a conversation that the agent may still have.
+  constructor({ transport, params, speaker, resume = "", on }) {
     this.transport = transport;
     this.params = params;
     this.on = on;
     this.media = new Media(speaker, on);
     this.leaving = new AbortController();
     this.connection = null;
-    this.resume = ""; // the token with which a new connection goes on with the conversation
+    this.resume = resume; // the conversation's token: a new connection that presents it goes on with it
     this.recovering = false;
     this.unsent = []; // typed while there was no connection
   }
@@ -58,7 +57,7 @@ export class Call {
   }
 
   #options() {
-    const mine = () => !this.over && !this.recovering;
+    const mine = () => this.connection && !this.over && !this.recovering;
     return {
       stream: this.media.stream,
       context: this.media.context,
@@ -80,7 +79,7 @@ export class Call {
     }
     this.transport = way;
     this.connection = connection;
-    this.resume = connection.resume ?? "";
+    this.resume = connection.resume;
     this.recovering = false;
     this.watch = new Watch(connection, (server) => this.recovering || this.over || this.#recover(server === "no"));
     for (const message of this.unsent.splice(0)) this.send(message);
@@ -88,7 +87,8 @@ export class Call {
   }
 
   async #recover(dead) {
-    // Try the same session for a while, then a new one; give up after PATIENCE_MS.
+    // Look for a new way to the same session; if there is none, connect anew. Give up after PATIENCE_MS.
+    const old = this.connection;
     this.recovering = true;
     this.on.phase("reconnecting");
     this.watch.stop();
@@ -96,15 +96,14 @@ export class Call {
     let problem = null;
     for (let attempt = 0; !limit.aborted; attempt++) {
       try {
-        const anew = dead || attempt >= RESTARTS;
-        const connected = await this.#attempt(anew, limit);
+        dead ||= !(await old.restart(limit));
+        const connection = dead ? await this.#replace(limit) : this.#use(this.transport, old);
         limit.done();
-        if (connected) this.on.reconnected(anew && !this.connection.resumed);
+        if (connection) this.on.reconnected(dead);
         return;
       } catch (error) {
         problem = error;
-        if (error.status === 404) dead = true; // the session is over: the next attempt begins a new one
-        else if (!RETRIED.includes(error.status ?? 0)) break;
+        if (!RETRIED.includes(error.status ?? 0)) break;
       }
       await pause(Math.min(250 * 2 ** attempt, 2000));
     }
@@ -112,16 +111,12 @@ export class Call {
     if (!this.over) this.on.failed(problem ?? limit.reason, "reconnecting");
   }
 
-  async #attempt(anew, limit) {
-    // Gives whether there is a connection; throws why not.
-    if (anew) {
-      this.connection.abandon();
-      if (!(await this.#connect(limit))) return false;
-      if (this.media.picture) await this.connection.camera?.(this.media.pictures);
-      return true;
-    }
-    await this.connection.restart(limit);
-    return Boolean(this.#use(this.transport, this.connection));
+  async #replace(limit) {
+    // A new connection with the same conversation.
+    this.connection.abandon();
+    const connection = await this.#connect(limit);
+    if (connection && this.media.picture) await connection.camera?.(this.media.pictures);
+    return connection;
   }
 
   send(message) {
@@ -143,12 +138,12 @@ export class Call {
     await this.connection.camera(this.media.pictures);
   }
 
-  close({ leaving = false } = {}) {
-    // Hang up. `leaving` says that the page is being closed.
+  close({ leaving = false, lost = false } = {}) {
+    // Hang up. `leaving` says that the page is being closed, `lost` that the agent may keep the conversation.
     this.leaving.abort();
     this.watch?.stop();
-    if (leaving) this.connection?.abandon();
-    else this.connection?.close();
+    if (lost) this.connection?.abandon();
+    else this.connection?.close({ leaving });
     this.media.close();
   }
 }

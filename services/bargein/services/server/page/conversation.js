@@ -34,7 +34,13 @@ export class Conversation {
     // A new session begins: its items and epochs count anew. What stands there stays.
     this.finish();
     this.#forget();
-    if (this.nodes.length) this.mark(words);
+    return this.nodes.length ? this.mark(words) : null;
+  }
+
+  rename(mark, words) {
+    if (!mark) return;
+    mark.words = words;
+    mark.node.textContent = words;
   }
 
   finish() {

@@ -42,9 +42,12 @@ export class Events {
   #draw() {
     clearTimeout(this.timer);
     this.timer = undefined;
-    const wanted = this.filter.value.trim().toLowerCase();
+    const words = this.filter.value.toLowerCase().split(/\s+/);
+    const wanted = words.filter((word) => !word.startsWith("-"));
+    const hidden = words.filter((word) => /^-./.test(word)).map((word) => word.slice(1));
+    const fits = (text) => wanted.every((word) => text.includes(word)) && !hidden.some((word) => text.includes(word));
     const lines = this.all.map((event) => [event, JSON.stringify(event.message, short)]);
-    const fit = lines.filter(([{ from, type }, text]) => `${from} ${type} ${text}`.toLowerCase().includes(wanted));
+    const fit = lines.filter(([{ from, type }, text]) => fits(`${from} ${type} ${text}`.toLowerCase()));
     this.list.replaceChildren(...fit.slice(-SHOWN).map(([event, text]) => line(event, text)));
     this.follower.changed();
   }

@@ -4,8 +4,10 @@ import { ask, askJson, pause } from "./server.js";
 
 const EVERY_MS = 1000;
 const EDGE = 20; // pixels above the first row
+const NAME = 14; // pixels of the name above a frame
 const $ = (id) => document.getElementById(id);
 const sections = new Map(); // by session
+const counts = new WeakMap(); // the counters of the last drawing, by processor, for each article
 
 async function refresh() {
   const sessions = await askJson("sessions");
@@ -18,25 +20,54 @@ async function refresh() {
   for (const session of sessions) await draw(session);
 }
 
-async function draw({ name, brain, seconds }) {
-  const answer = await ask(`graph.svg?session=${encodeURIComponent(name)}`);
-  if (!answer.ok) return; // it has just ended
+async function draw({ name, brain, seconds, inside }) {
   const section = sections.get(name) ?? document.createElement("section");
   if (!sections.has(name)) {
-    section.append(document.createElement("h2"), document.createElement("article"));
+    for (const part of ["whole", "inside"]) {
+      const [title, article] = [document.createElement("h2"), document.createElement("article")];
+      title.className = article.className = part;
+      section.append(title, article);
+    }
     $("sessions").append(section);
     sections.set(name, section);
   }
-  const [title, article] = section.children;
+  const [title, whole, innerTitle, inner] = section.children;
+  const about = await fill(whole, `session=${encodeURIComponent(name)}`);
+  head(title, name, [brain, `${Math.round(seconds)} s`, about]);
+  innerTitle.hidden = inner.hidden = !inside;
+  if (inside) head(innerTitle, inside, ["has the conversation now", await fill(inner, `session=${encodeURIComponent(name)}&inside=1`)]);
+}
+
+function head(title, name, facts) {
+  const about = document.createElement("span");
+  about.textContent = facts.filter(Boolean).join(" · ");
+  title.replaceChildren(name, about);
+}
+
+async function fill(article, query) {
+  // Draw a pipeline anew. Gives what stands below its drawing.
+  const answer = await ask(`graph.svg?${query}`);
+  if (!answer.ok) return ""; // it has just ended
   const parsed = new DOMParser().parseFromString(await answer.text(), "image/svg+xml").documentElement;
   const drawing = document.importNode(parsed, true);
   drawing.querySelector("style")?.remove(); // graph.css has the page's own, and the page's policy refuses others
   const foot = [...drawing.children].filter((node) => node.tagName === "text").pop(); // it may be wider than a column
   foot?.remove();
-  const about = document.createElement("span");
-  about.textContent = [brain, `${Math.round(seconds)} s`, foot?.textContent].filter(Boolean).join(" · ");
-  title.replaceChildren(name, about);
+  light(article, drawing);
   article.replaceChildren(...columns(drawing, article.clientWidth));
+  return foot?.textContent;
+}
+
+function light(article, drawing) {
+  // The processors that have worked since the last drawing stand out. 
+  const before = counts.get(article) ?? new Map();
+  const now = new Map();
+  for (const node of drawing.querySelectorAll("g")) {
+    const [name, , counted] = [...node.querySelectorAll("text")].map((text) => text.textContent);
+    now.set(name, counted);
+    if (before.has(name) && before.get(name) !== counted) node.classList.add("busy");
+  }
+  counts.set(article, now);
 }
 
 function columns(drawing, room) {
@@ -49,8 +80,8 @@ function columns(drawing, room) {
   const each = Math.ceil(rows.length / count);
   const slices = [];
   for (let first = 0; first < rows.length; first += each) {
-    const top = first === 0 ? rows[0] - EDGE : between(boxes, rows, first);
-    const bottom = first + each < rows.length ? between(boxes, rows, first + each) : height - EDGE;
+    const top = first === 0 ? rows[0] - EDGE : between(drawing, boxes, rows, first);
+    const bottom = first + each < rows.length ? between(drawing, boxes, rows, first + each) : height - EDGE;
     const slice = first === 0 ? drawing : drawing.cloneNode(true);
     slices.push([slice, top, bottom]);
   }
@@ -61,11 +92,12 @@ function columns(drawing, room) {
   return slices.map(([slice]) => slice);
 }
 
-function between(boxes, rows, row) {
-  // The middle of the gap above a row.
+function between(drawing, boxes, rows, row) {
+  // Where to cut above a row: above the name of a frame that begins there, else in the middle of the gap.
   const above = boxes.filter((box) => Number(box.getAttribute("y")) === rows[row - 1]);
   const end = Math.max(...above.map((box) => rows[row - 1] + Number(box.getAttribute("height"))));
-  return (end + rows[row]) / 2;
+  const frames = [...drawing.querySelectorAll(".frame")].map((frame) => Number(frame.getAttribute("y")));
+  return Math.min((end + rows[row]) / 2, ...frames.filter((top) => top > end && top < rows[row]).map((top) => top - NAME));
 }
 
 $("none").querySelector("a").href = `./${location.search}`; // with the token, if there is one

@@ -14,8 +14,9 @@ export async function openMicrophone(deviceId) {
   }
 }
 
-export function openCamera() {
-  return navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480, facingMode: "user" } });
+export function openCamera(deviceId) {
+  const chosen = deviceId ? { deviceId } : { facingMode: "user" };
+  return navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480, ...chosen } });
 }
 
 export async function devices(kind) {

@@ -61,7 +61,17 @@ function update() {
   if (open) state.use(!call.media.stream ? "deaf" : page.muted && !push ? "muted" : "open");
 }
 
+const NETWORKS = { webrtc: "WebRTC", websocket: "WebSocket" };
+
+function network() {
+  // The connection, and how much of what one waits is the network's.
+  const connection = page.call?.connection;
+  const ms = Math.round(connection?.roundTripMs ?? 0);
+  $("network").textContent = connection ? `${NETWORKS[page.call.transport]}${ms ? `, ${ms} ms` : ""}` : "";
+}
+
 function hint(open, call, push) {
+  if (call?.recovering) return "Your conversation is kept. What you write now is sent afterwards.";
   if (call && !open) return "One moment ...";
   if (call && !call.media.stream) return "Write a message. You will hear the answer.";
   if (push) return call ? "Hold the button or the space bar while you speak." : "Press Talk, then hold a button while you speak.";
@@ -74,6 +84,7 @@ function change(field) {
   if (field === "loudspeaker") {
     chooseSpeaker(settings.loudspeaker, $("speaker"), page.call?.media.context).catch(() => notices.note("This speaker cannot be used."));
   }
+  if (field === "lens" && page.call?.media.picture) page.camera().then(() => page.camera());
   if (field === "brain") suggest();
   update();
 }
@@ -137,6 +148,7 @@ async function load() {
 }
 
 view("conversation");
-$("graph-link").href = `graph${location.search}`; // with the token, if there is one
+for (const link of document.querySelectorAll("a.graph")) link.href = `graph${location.search}`; // with the token, if any
+setInterval(network, 1000);
 load().catch((error) => notices.error(error));
 window.bargein = { conversation, timeline, figures, events, page, get state() { return state.name; } }; // for consoles and tests

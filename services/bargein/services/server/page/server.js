@@ -1,6 +1,8 @@
 // Requests to the agent's server, with the token that the page was opened with.
 
-const token = new URLSearchParams(location.search).get("token");
+// The parameters of the page's address, but for the token, are the session's: `Peer.params` in the agent's code.
+const { token, ...parameters } = Object.fromEntries(new URLSearchParams(location.search));
+export { parameters };
 
 export class ServerError extends Error {
   // `status` is the answer's HTTP status, or 0 when the server could not be reached.
@@ -8,6 +10,11 @@ export class ServerError extends Error {
     super(message);
     this.status = status;
   }
+}
+
+export function refusal(message) {
+  // Why a session does not begin, by the agent's message in place of `ready`.
+  return new ServerError(message.reason || message.message || "The agent did not begin.", 503);
 }
 
 const ANSWER_MS = 15000; // how long an answer may take

@@ -3,6 +3,7 @@
 import { Call } from "./call.js";
 import { stayAwake } from "./awake.js";
 import { stop } from "./media.js";
+import { parameters } from "./server.js";
 import { openCamera, openMicrophone, chooseSpeaker } from "./microphone.js";
 
 const $ = (id) => document.getElementById(id);
@@ -14,6 +15,7 @@ export class PageCall {
     this.call = null;
     this.muted = false;
     this.holding = false; // push to talk: the button is held
+    this.lost = ""; // the token of a conversation whose connection could not be restored
   }
 
   async start({ speaking = true } = {}) {
@@ -26,11 +28,12 @@ export class PageCall {
     this.muted = false;
     this.failure = "";
     const { settings, state } = this;
-    const params = settings.brain ? { brain: settings.brain.name } : {};
+    const params = { ...parameters, ...(settings.brain && { brain: settings.brain.name }) };
     const on = this.#ears(() => this.call === call);
-    const call = new Call({ transport: settings.transport, params, speaker: $("speaker"), on });
+    const call = new Call({ transport: settings.transport, params, speaker: $("speaker"), resume: this.lost, on });
     this.call = call;
-    this.conversation.begin("New call");
+    this.lost = "";
+    const mark = this.conversation.begin("New call");
     call.media.unlock();
     stayAwake(call.leaving.signal);
     this.wake();
@@ -39,6 +42,7 @@ export class PageCall {
     try {
       await call.open(speaking ? () => this.#microphone() : null);
       if (this.call !== call) return;
+      if (call.connection.resumed) this.conversation.rename(mark, "The agent remembers what was said before.");
       chooseSpeaker(settings.loudspeaker, $("speaker"), call.media.context).catch(() => {});
       settings.devices();
     } catch (error) {
@@ -85,8 +89,9 @@ export class PageCall {
 
   #reconnected(anew) {
     this.events.add("page", { type: "reconnected", anew });
-    if (anew) this.conversation.begin("Reconnected in a new session: the agent does not remember what was said before.");
-    else this.notices.note("Reconnected.");
+    if (!anew) this.notices.note("Reconnected.");
+    else if (this.call.connection.resumed) this.conversation.begin("Reconnected");
+    else this.conversation.begin("Reconnected in a new session: the agent does not remember what was said before.");
     this.state.enter("open");
     this.update();
   }
@@ -95,7 +100,9 @@ export class PageCall {
     this.notices.error(error, when);
     const unsent = this.call.unsent.map(({ text }) => text).join(" ");
     if (unsent) $("text").value ||= unsent; // to be sent again
-    this.stop(when === "reconnecting" ? "lost" : "off");
+    const lost = when === "reconnecting";
+    this.lost = lost ? this.call.resume : "";
+    this.stop(lost ? "lost" : "off", { lost });
   }
 
   ended(message) {
@@ -163,7 +170,7 @@ export class PageCall {
   async camera() {
     const { call } = this;
     try {
-      const stream = call.media.picture ? null : await openCamera();
+      const stream = call.media.picture ? null : await openCamera(this.settings.lens);
       if (this.call !== call) return stop(stream);
       await call.camera(stream);
       $("preview").hidden = stream === null;

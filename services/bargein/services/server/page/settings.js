@@ -4,8 +4,8 @@ import { canChooseSpeaker, devices } from "./microphone.js";
 
 const $ = (id) => document.getElementById(id);
 const KEY = "bargein";
-const REMEMBERED = ["brain", "transport", "microphone", "loudspeaker"];
-const DEFAULTS = { microphone: "Standard microphone", loudspeaker: "Standard speaker" };
+const REMEMBERED = ["brain", "transport", "microphone", "loudspeaker", "lens"];
+const DEFAULTS = { microphone: "Standard microphone", loudspeaker: "Standard speaker", lens: "Standard camera" };
 
 export class Settings {
   // `changed(name)` is called for a field that the user has changed.
@@ -62,6 +62,11 @@ export class Settings {
     return $("loudspeaker").value;
   }
 
+  get lens() {
+    // The camera.
+    return $("lens").value;
+  }
+
   get push() {
     return $("push").checked;
   }
@@ -76,7 +81,7 @@ export class Settings {
   }
 
   async devices() {
-    const kinds = { microphone: "audioinput", loudspeaker: "audiooutput" };
+    const kinds = { microphone: "audioinput", loudspeaker: "audiooutput", lens: "videoinput" };
     for (const [name, kind] of Object.entries(kinds)) {
       const found = await devices(kind);
       const select = $(name);
@@ -115,6 +120,7 @@ export class Settings {
 
   #describe() {
     $("chosen").textContent = this.brain?.title ?? "";
+    $("lens-field").hidden = !this.camera;
   }
 }
 

@@ -1,7 +1,7 @@
 // A connection over a WebSocket: 16-bit samples behind a header of 16 bytes, both ways; see docs/transports.md.
 
 import { capture, makePlayer, sentRate } from "./sound.js";
-import { alive, ask, ServerError, socketAddress } from "./server.js";
+import { alive, ask, refusal, ServerError, socketAddress } from "./server.js";
 
 const HEADER = 16;
 const OPEN_MS = 15000; // how long a connection may take to open
@@ -10,7 +10,7 @@ const BEHIND_BYTES = 64000; // two seconds of sound that the network has not tak
 export class WebSocketConnection {
   // All sound is in one context at the browser's own rate: Firefox does not join two rates, and Safari wants a context
   // that a touch has started. The microphone's sound is resampled in it; the agent's is asked for at its rate.
-  // `resume` is the token of a connection that was lost: the agent goes on with that conversation, if it still has it.
+  // `resume` is the token of a conversation to go on with, or empty.
   static async open({ stream, context, params, resume, signal, ...hears }) {
     const connection = new WebSocketConnection(context, hears);
     try {
@@ -34,7 +34,7 @@ export class WebSocketConnection {
     this.input = null;
     this.camera = null; // pictures go over WebRTC only
     this.messages = 0;
-    this.resume = ""; // the token for the next connection
+    this.resume = ""; // the conversation's token
     this.resumed = false; // whether the agent remembers what was said before
     this.sequence = 0;
     this.socket = new WebSocket(socketAddress());
@@ -42,23 +42,21 @@ export class WebSocketConnection {
   }
 
   #started(params, resume, signal) {
-    const { socket, context } = this;
+    const { socket, context, hears } = this;
     return new Promise((done, fail) => {
       socket.onopen = () =>
         this.send({ type: "start", rate: sentRate(context), channels: 1, output_rate: context.sampleRate, resume, params });
       socket.onmessage = ({ data }) => {
         const message = JSON.parse(data);
-        if (message.type !== "ready") {
-          return fail(new ServerError(message.reason || message.message || "The agent did not begin.", 503));
-        }
+        if (message.type !== "ready") return fail(refusal(message));
         this.resume = message.resume ?? "";
         this.resumed = Boolean(message.resumed);
+        hears.receive({ ...message, resume: undefined }); // the token is not shown
         socket.onmessage = (event) => this.over || this.#receive(event.data);
         socket.onclose = () => this.over || hears.lost();
         done();
       };
-      const hears = this.hears;
-      socket.onclose = () => refusal().then(fail, fail);
+      socket.onclose = () => unopened().then(fail, fail);
       signal.addEventListener("abort", () => fail(signal.reason));
       setTimeout(() => fail(new ServerError("The server does not answer over the WebSocket.")), OPEN_MS);
     });
@@ -82,9 +80,10 @@ export class WebSocketConnection {
   }
 
   async restart() {
-    // A socket has no second way. It is kept when the server answers again.
-    if (this.socket.readyState !== WebSocket.OPEN) throw new ServerError("The session is over.", 404);
+    // A socket has no second way. It is kept when the server answers again. Gives false if it is lost.
+    if (this.socket.readyState !== WebSocket.OPEN) return false;
     if ((await alive()) !== "yes") throw new ServerError("The server does not answer.");
+    return true;
   }
 
   send(message) {
@@ -118,19 +117,20 @@ export class WebSocketConnection {
   }
 
   abandon() {
-    // Without a goodbye, so that the agent keeps the conversation for the next connection.
+    // Nothing of it stays here. The server keeps the conversation for the next connection.
     this.over = true;
     this.socket.close();
     this.#release();
   }
 
   close() {
+    // Say goodbye.
     this.send({ type: "end" });
     this.abandon();
   }
 }
 
-async function refusal() {
+async function unopened() {
   // Why a socket was not opened: browsers do not tell.
   if ((await alive()) !== "yes") return new ServerError("The server does not answer.");
   const ready = await ask("readyz");

@@ -117,7 +117,7 @@ def encode_ready(session: str, rate: int, channels: int = 1, *, resume: str = ""
         session: The session's name.
         rate: The rate of the agent's sound, in samples a second (Hz); 0 where each piece has its own.
         channels: The number of its channels.
-        resume: The token with which the peer can go on with this conversation after a lost connection.
+        resume: The conversation's token, with which the peer can go on with it after a lost connection.
         resumed: Whether this session goes on with the conversation of the token that the peer presented.
     """
     message = {"type": "ready", "session": session, "rate": rate, "channels": channels}
@@ -163,7 +163,7 @@ class Ready(_AgentMessage, frozen=True, kw_only=True, tag="ready"):
     channels: int = 1
     """The number of its channels."""
     resume: str = ""
-    """The token with which `Start.resume` goes on with this conversation, once, after a lost connection."""
+    """The conversation's token. A new connection that presents it goes on with the conversation."""
     resumed: bool = False
     """Whether this session goes on with an earlier conversation."""
 

@@ -146,7 +146,7 @@ class FileTransport(Transport):
 
 
 class _AnswerState:
-    """How far the agent is with its answer, as seen from above and from below it."""
+    """The progress of the agent's answer, from frames above and below the agent."""
 
     def __init__(self) -> None:
         self.begun = False
@@ -209,7 +209,7 @@ class _ActivityWatcher(Processor):
         self._answer = answer
 
     def process(self, frame: AgentActivity) -> None:
-        """Note it."""
+        """Note what the agent does."""
         self._answer.on_frame(frame)
 
 

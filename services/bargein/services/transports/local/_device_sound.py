@@ -86,13 +86,14 @@ class Speaker:
         """The number of samples that wait."""
         return self._put - self._taken
 
-    def play(self, samples: Samples) -> None:
-        """Play samples of shape `(n,)` after all that wait."""
+    def play(self, samples: Samples) -> bool:
+        """Play samples of shape `(n,)` after all that wait. Return False if there is no room for them."""
         if self.waiting + len(samples) > self._max_samples:
             self.dropped += 1
-            return
+            return False
         self._put += len(samples)
         self._queue.append((self._run, samples))
+        return True
 
     def cut(self) -> None:
         """Fade out, and drop what waits."""

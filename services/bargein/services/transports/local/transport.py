@@ -8,23 +8,24 @@ There is no echo cancellation: wear headphones, or the agent hears itself.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self, cast
 
 import anyio
 from anyio.lowlevel import current_token
 
-from bargein.pipeline import Audio, Hold, Interrupt, Outlet, Pipeline, Processor, Resume
+from bargein.pipeline import Audio, Hold, Interrupt, Outlet, Pipeline, Played, Processor, Resume
 from bargein.pipeline.lowlevel import import_extra, ns
-from bargein.processors import Latency, Pacer, Resample
+from bargein.processors import DeliveredSound, Latency, Pacer, Resample
 from bargein.services.transports.frames import PeerJoined, PeerLeft
 from bargein.services.transports.transport import MayBeSilent, Peer, Transport
 
 from ._device_sound import Microphone, Speaker
 
-__all__ = ["DeviceError", "LocalTransport"]
+__all__ = ["DeviceError", "LocalTransport", "SoundStream", "SoundSystem"]
 
 PIECE_MS = 20
 """Length of the device's buffers."""
@@ -34,6 +35,38 @@ LEAD_MS = 80.0
 """Sound that is handed to the device's thread ahead of time, so that it never runs dry."""
 MAX_WAITING_PIECES = 50
 """Most pieces of the user's sound that wait for the graph: one second."""
+
+
+class SoundStream(Protocol):
+    """An open stream of a sound device. It calls its `callback` in its own thread for each buffer."""
+
+    def start(self) -> None:
+        """Begin to record or to play."""
+
+    def close(self) -> None:
+        """Stop at once and give the device back."""
+
+
+class SoundSystem(Protocol):
+    """The part of the module `sounddevice` that `LocalTransport` uses. Streams take the options of that module."""
+
+    @property
+    def PortAudioError(self) -> type[Exception]:  # noqa: N802 - the module's name
+        """Raised if a device cannot be opened."""
+
+    def InputStream(self, **options: object) -> SoundStream:  # noqa: N802 - the module's name
+        """Open a microphone.
+
+        Args:
+            options: Those of `sounddevice.InputStream`.
+        """
+
+    def OutputStream(self, **options: object) -> SoundStream:  # noqa: N802 - the module's name
+        """Open a loudspeaker.
+
+        Args:
+            options: Those of `sounddevice.OutputStream`.
+        """
 
 
 class DeviceError(OSError):
@@ -61,7 +94,7 @@ class LocalTransport(Transport):
         rate: int = 16_000,
         output_rate: int = 24_000,
         devices: tuple[str | int | None, str | int | None] = (None, None),
-        sound: Any = None,
+        sound: SoundSystem | None = None,
     ) -> None:
         self.peer = Peer(name="local", address="this machine")
         self.rate = rate
@@ -77,7 +110,8 @@ class LocalTransport(Transport):
         self.speaker = Speaker(output_rate)
         """The sound that is played. It counts what was dropped."""
         self.source = _MicrophoneReader(self)
-        pacer = Pacer(lead_ms=LEAD_MS, behind_ms=BEHIND_MS, fade_ms=0)
+        self._delivered = _SpeakerSound(self.speaker)
+        pacer = Pacer(lead_ms=LEAD_MS, behind_ms=BEHIND_MS, fade_ms=0, delivered=self._delivered)
         self.sink = Pipeline(
             MayBeSilent(),
             Resample(output_rate, channels=1),
@@ -90,7 +124,7 @@ class LocalTransport(Transport):
     def __repr__(self) -> str:
         return f"<LocalTransport {self.rate} Hz in, {self.output_rate} Hz out>"
 
-    def _open_stream(self, kind: str, callback: Callable[..., None], on_finished: Callable[[], None]) -> Any:
+    def _open_stream(self, kind: str, callback: Callable[..., None], on_finished: Callable[[], None]) -> SoundStream:
         """Return a running stream of the device for `input` or `output`. Raises `DeviceError`."""
         sound = self._sound_module()
         rate = self.rate if kind == "input" else self.output_rate
@@ -121,11 +155,11 @@ class LocalTransport(Transport):
                 "LocalTransport(devices=...); `python -m sounddevice` lists them"
             ) from None
 
-    def _sound_module(self) -> Any:
+    def _sound_module(self) -> SoundSystem:
         if self.sound is not None:
             return self.sound
         try:
-            return import_extra("sounddevice", "local", "LocalTransport")
+            return cast(SoundSystem, import_extra("sounddevice", "local", "LocalTransport"))
         except OSError as error:  # sounddevice is installed, but the library PortAudio is not
             raise DeviceError(
                 f"no sound: {error}; install PortAudio (Debian and Ubuntu: apt install libportaudio2; "
@@ -133,12 +167,50 @@ class LocalTransport(Transport):
             ) from None
 
 
+class _SpeakerSound(DeliveredSound):
+    """Plays sound on a speaker. What the device's thread has taken is delivered.
+
+    Args:
+        speaker: The speaker.
+    """
+
+    def __init__(self, speaker: Speaker) -> None:
+        super().__init__()
+        self._speaker = speaker
+        self._put = 0  # samples that the speaker has got
+        self._queue: deque[tuple[int, bool, Audio]] = deque()  # (samples put by then, had room, sound)
+
+    def play(self, frame: Audio) -> None:
+        """Play sound, if there is room for it."""
+        self.take(frame)
+        has_room = self._speaker.play(frame.samples.reshape(-1))
+        self._put += len(frame.samples) if has_room else 0
+        self._queue.append((self._put, has_room, frame))
+
+    def flush(self, epoch: float) -> None:
+        """Note that nothing waits any more."""
+        self._update()
+        self._queue.clear()
+        super().flush(epoch)
+
+    def limit(self, played: Played, *, wait: bool = True) -> Played | None:
+        """Return a report as far as it is true."""
+        self._update()
+        return super().limit(played, wait=wait)
+
+    def _update(self) -> None:
+        taken = self._put - self._speaker.waiting
+        while self._queue and self._queue[0][0] <= taken:
+            _, had_room, frame = self._queue.popleft()
+            (self.deliver if had_room else self.drop)(frame)
+
+
 class _Device(Processor):
     """A processor whose device is open from its entry to its exit."""
 
     def __init__(self, transport: LocalTransport) -> None:
         self._transport = transport
-        self._stream: Any = None
+        self._stream: SoundStream  # while the session runs
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -208,8 +280,9 @@ class _SpeakerWriter(_Device):
         """Hand sound to the device's thread. Urgent frames act on its next buffer."""
         speaker = self._transport.speaker
         if isinstance(frame, Audio):
-            speaker.play(frame.samples.reshape(-1))
+            self._transport._delivered.play(frame)
         elif isinstance(frame, Interrupt):
+            self._transport._delivered.flush(frame.epoch)
             speaker.cut()
         elif isinstance(frame, Hold):
             speaker.hold()

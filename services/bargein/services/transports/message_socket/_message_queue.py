@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from bargein.pipeline import LIVE
+from bargein.pipeline import LIVE, Audio, Frame
 
 from .wire import Message
 
@@ -14,14 +14,12 @@ __all__ = ["MessageQueue", "QueuedMessage"]
 
 
 class QueuedMessage(NamedTuple):
-    """A message that waits."""
+    """A message that waits, or a frame whose messages are made when its turn comes."""
 
-    data: Message
+    data: Message | Frame
     epoch: int = LIVE
     ms: float = 0.0
     """The sound in it, in milliseconds."""
-    item: tuple[str, str] = ("", "")
-    """The ids of the response and the item that the sound belongs to."""
 
 
 class MessageQueue:
@@ -30,11 +28,11 @@ class MessageQueue:
     Args:
         max_audio_ms: How much sound may wait, in milliseconds.
         max_messages: How many messages may wait before the queue is `overfull`.
-        on_drop: Called with each message whose sound is pushed out.
+        on_drop: Called with the sound that is pushed out.
     """
 
     def __init__(
-        self, *, max_audio_ms: float, max_messages: int, on_drop: Callable[[QueuedMessage], None] | None = None
+        self, *, max_audio_ms: float, max_messages: int, on_drop: Callable[[Audio], None] = lambda frame: None
     ) -> None:
         self.max_audio_ms = max_audio_ms
         self.max_messages = max_messages
@@ -42,6 +40,8 @@ class MessageQueue:
         """Messages with sound that were pushed out, because the peer does not keep up."""
         self.flushed = 0
         """Messages that an interrupt made stale."""
+        self.epoch = 0
+        """Messages that are older than this are stale."""
         self._on_drop = on_drop
         self._urgent: deque[QueuedMessage] = deque()
         self._waiting: deque[QueuedMessage] = deque()
@@ -55,18 +55,19 @@ class MessageQueue:
         """Whether more messages wait than `max_messages`. Dropping sound does not help such a peer."""
         return len(self) > self.max_messages
 
-    def add(self, data: Message, *, epoch: int = LIVE, ms: float = 0.0, item: tuple[str, str] = ("", "")) -> None:
-        """Add a message of an epoch that holds this many milliseconds of an item's sound."""
-        self._waiting.append(QueuedMessage(data, epoch, ms, item))
+    def add(self, data: Message | Frame) -> None:
+        """Add a message, or a frame whose messages are to be made."""
+        ms = data.ms if isinstance(data, Audio) else 0.0
+        self._waiting.append(QueuedMessage(data, data.epoch if isinstance(data, Frame) else LIVE, ms))
         self._ms += ms
         while ms and self._ms > self.max_audio_ms:
             at = next(at for at, message in enumerate(self._waiting) if message.ms)
-            dropped = self._waiting[at]
+            dropped = self._waiting[at].data
+            assert isinstance(dropped, Audio), "nothing else has sound"
             self._ms -= dropped.ms
             del self._waiting[at]
             self.dropped += 1
-            if self._on_drop is not None:
-                self._on_drop(dropped)
+            self._on_drop(dropped)
 
     def add_urgent(self, data: Message) -> None:
         """Add a message ahead of all that are not urgent."""
@@ -74,6 +75,7 @@ class MessageQueue:
 
     def flush(self, epoch: int) -> None:
         """Drop all messages that are older than an epoch."""
+        self.epoch = max(self.epoch, epoch)
         fresh = deque(message for message in self._waiting if message.epoch >= epoch)
         self.flushed += len(self._waiting) - len(fresh)
         self._waiting = fresh

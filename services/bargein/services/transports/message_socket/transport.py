@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import anyio
 import anyio.abc
 import msgspec
 
 from bargein.pipeline import Audio, Delivery, Failure, Frame, Interrupt, Outlet, Pipeline, Played, Processor, UserText
-from bargein.processors import Commit, Latency, Pacer, Resample
+from bargein.pipeline.lowlevel import stood_still
+from bargein.processors import Commit, DeliveredSound, Latency, Pacer, Resample
 from bargein.services.frames import without_details
 from bargein.services.sockets import Socket, SocketClosedError
-from bargein.services.sockets.rate_limiter import RateLimiter
+from bargein.services.sockets.rate_limiter import MessageRate
 from bargein.services.transports.control import ControlError, Finish, SinkEvent, SourceEvent
 from bargein.services.transports.frames import PeerJoined, PeerLeft
 from bargein.services.transports.sessions import Ending, SessionLimits
 from bargein.services.transports.transport import MayBeSilent, Peer, Transport
 
-from ._message_queue import MessageQueue, QueuedMessage
+from ._message_queue import MessageQueue
 from .wire import Marked, Message, UserFrame, Wire
 
 __all__ = ["SocketStatistics", "SocketTransport"]
@@ -33,10 +35,6 @@ CHUNK_MS = 40.0
 one."""
 MAX_WAITING_MESSAGES = 2_000
 """Most messages that wait for a peer that reads slowly."""
-ACTION_COST = 10
-"""As how many messages a message counts on which the agent acts: it may begin an answer, or a request to a provider."""
-MAX_ITEMS = 64
-"""Number of items of which it is known how much was written."""
 LAST_MESSAGE_SECONDS = 1.0
 """Longest time that the last message may take."""
 DEADLINE_SLACK = 0.1
@@ -91,13 +89,15 @@ class SocketTransport(Transport):
         """How the peer left, once it has."""
         self.code = 1000
         """The code with which the socket is closed."""
+        self.make_ready: Callable[[], Message] | None = None
+        """Makes the first message to the peer, when the session begins: only then is it known whether it goes on with
+        an earlier conversation. None if the peer expects no such message."""
         self._socket = socket
         self._wire = wire
         self._queue = MessageQueue(
             max_audio_ms=MAX_WAITING_AUDIO_MS, max_messages=MAX_WAITING_MESSAGES, on_drop=self._on_drop
         )
-        per_second = self.limits.max_messages_per_second
-        self._rate = RateLimiter(per_second, per_second / 4)
+        self._rate = MessageRate(self.limits.max_messages_per_second)
         self._received = self._sent = self._wrong = 0
         self._written_at = 0.0  # when a message was written last
         self._changed = anyio.Event()
@@ -105,9 +105,8 @@ class SocketTransport(Transport):
         self._reading: anyio.CancelScope | None = None
         convert = () if output is None else (Resample(output[0], channels=output[1]),)
         self.source = Pipeline(_SocketReader(self), _EventForwarder(self), name="source")
-        self._delivered: dict[tuple[str, str], float] = {}  # milliseconds of each item that were written
-        self._torn: dict[tuple[str, str], None] = {}  # items whose sound has a gap
-        pacer = pacer or Pacer(chunk_ms=CHUNK_MS, fade_ms=0, delivered_ms=self._delivered_ms)
+        self._delivered = DeliveredSound()
+        pacer = pacer or Pacer(chunk_ms=CHUNK_MS, fade_ms=0, delivered=self._delivered)
         self._latency = Latency()
         self.sink = Pipeline(MayBeSilent(), *convert, pacer, self._latency, _SocketWriter(self), name="sink")
 
@@ -124,21 +123,23 @@ class SocketTransport(Transport):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.peer}>"
 
-    @property
-    def may_return(self) -> bool:
-        """Whether the peer was lost, without a goodbye, and has a `resume_token` to come back with."""
-        return bool(self.resume_token) and self.left is not None and not self.left.clean
-
     # Reading --------------------------------------------------------------------------------------------------------
 
     async def _read(self, out: Outlet[UserFrame]) -> None:
         """Send what comes, until the peer has left. A peer that is being spoken to may be silent itself."""
         idle = self.limits.idle_seconds
         self._written_at = anyio.current_time()
+        due = self._written_at + idle
         while self.left is None:
-            with anyio.CancelScope(deadline=self._written_at + idle) as self._reading:
+            with anyio.CancelScope(deadline=due) as self._reading:
                 await self._read_until_idle(out, self._reading)
-            if self._written_at + idle <= anyio.current_time():
+            now = anyio.current_time()
+            due = max(self._written_at + idle, self._reading.deadline)
+            if due > now:  # it was spoken to, or something came in the step in which the time was over
+                continue
+            if stood_still(self._reading.deadline):  # what came meanwhile is not read yet
+                due = now + idle * DEADLINE_SLACK
+            else:
                 self.leave(f"nothing came for {idle:g} s", code=1008)
 
     async def _read_until_idle(self, out: Outlet[UserFrame], scope: anyio.CancelScope) -> None:
@@ -153,25 +154,24 @@ class SocketTransport(Transport):
             if now + (1 - DEADLINE_SLACK) * idle > scope.deadline:
                 scope.deadline = now + idle
             self._received += 1
-            if wait := self._rate.take(now, self._handle(data, out)):
+            if wait := self._rate.take(now, action=self._handle(data, out)):
                 await anyio.sleep(wait)  # what the peer sends meanwhile waits in its own buffers
 
-    def _handle(self, data: Message, out: Outlet[UserFrame]) -> int:
-        """Give what a message means. Return as how many messages it counts."""
-        cost = 1
+    def _handle(self, data: Message, out: Outlet[UserFrame]) -> bool:
+        """Send the frame of a message to the graph. Return whether the agent acts on it."""
+        action = False
         if len(data) > self.limits.max_message_bytes:
             self.leave(f"a message of {len(data)} is longer than {self.limits.max_message_bytes} bytes", code=1009)
-            return cost
+            return action
         try:
             for each in self._wire.decode(data):
                 if isinstance(each, Finish):
                     self.leave(each.reason or "said goodbye", clean=True)
-                    return cost
+                    return action
                 if isinstance(each, Frame) and (frame := self._filter(each)) is not None:
                     if isinstance(frame, UserText):
                         self._latency.note_question()
-                    if isinstance(frame, UserText | Commit | Interrupt):
-                        cost = ACTION_COST
+                    action = action or isinstance(frame, UserText | Commit | Interrupt)
                     out.offer(frame)
         except ControlError as error:
             self._wrong += 1
@@ -180,7 +180,7 @@ class SocketTransport(Transport):
                 self._wake()
             if self._wrong > self.limits.max_wrong_messages:
                 self.leave(f"{self._wrong} of its messages were wrong", code=1008)
-        return cost
+        return action
 
     def _filter(self, frame: Frame) -> UserFrame | None:
         """Return the frame to pass on for one that came; None to drop it. A client overrides this."""
@@ -200,7 +200,7 @@ class SocketTransport(Transport):
         """
         if self.left is not None:
             return
-        self.left, self.code = PeerLeft(peer=self.peer, reason=reason, clean=clean), code
+        self.left, self.code, self.lost = PeerLeft(peer=self.peer, reason=reason, clean=clean), code, not clean
         if self._reading is not None:
             self._reading.cancel()
         self._wake()
@@ -210,33 +210,34 @@ class SocketTransport(Transport):
     # Writing --------------------------------------------------------------------------------------------------------
 
     def write(self, data: Message) -> None:
-        """Put a message into the queue of those that wait to be written."""
+        """Put a message into the queue of those that wait to be written.
+
+        Args:
+            data: The message.
+        """
         self._queue.add(data)
         self._wake()
 
     def _put(self, frame: Frame) -> None:
-        queue, wire = self._queue, self._wire
-        if isinstance(frame, Audio):
-            ms, item = frame.ms, (frame.response_id, frame.item_id)
-            for data in wire.encode_audio(frame):
-                queue.add(data, epoch=frame.epoch, ms=ms, item=item)
-                ms = 0.0
-        else:
-            urgent = frame.delivery is Delivery.URGENT
+        queue = self._queue
+        if frame.delivery is Delivery.URGENT:
             if isinstance(frame, Interrupt):
                 queue.flush(frame.epoch)
-            for data in wire.encode_event(frame):
-                if urgent:
-                    queue.add_urgent(data)
-                else:
-                    queue.add(data, epoch=frame.epoch)
-            if queue.overfull:
-                self.leave(f"{len(queue)} messages waited for it", code=1008)
+                self._delivered.flush(frame.epoch)
+            for data in self._wire.encode_event(frame):
+                queue.add_urgent(data)
+        else:
+            if isinstance(frame, Audio):
+                self._delivered.take(frame)
+            queue.add(frame)
+        if queue.overfull:
+            self.leave(f"{len(queue)} messages waited for it", code=1008)
         self._wake()
 
     def _wake(self) -> None:
         if self.left is not None:
             self._queue.clear()  # all but the answers to wrong messages, which say why it has to go
+            self._delivered.flush(math.inf)
         if self._waits:
             self._changed.set()
 
@@ -267,30 +268,43 @@ class SocketTransport(Transport):
                 scope.deadline = now + slow
             self._sending = True
             try:
-                await socket.send(message.data)
+                for data in self._encode(message.data):
+                    if message.epoch < queue.epoch:
+                        break  # an interrupt came between two messages of the frame
+                    await socket.send(data)
+                    self._sent += 1
             except SocketClosedError as error:
                 self._lose(error)
                 return
             self._sending = False
-            self._sent += 1
             self._written_at = now
-            if message.ms and message.item not in self._torn:
-                self._delivered[message.item] = self._delivered.get(message.item, 0.0) + message.ms
-                _forget_oldest(self._delivered)
+            if isinstance(message.data, Audio):
+                self._delivered.deliver(message.data)
 
-    def _on_drop(self, message: QueuedMessage) -> None:
-        """Note that an item has a gap. What is written of it later was heard, but not as one with what came before."""
-        self._torn[message.item] = None
-        _forget_oldest(self._torn)
+    def _encode(self, data: Message | Frame) -> Iterable[Message]:
+        """Return the messages of what has waited. They are made at the last moment, so a wire knows what left."""
+        if isinstance(data, Audio):
+            return self._wire.encode_audio(data)
+        return self._wire.encode_event(data) if isinstance(data, Frame) else (data,)
 
-    def _delivered_ms(self, response_id: str, item_id: str) -> float:
-        """Return how much of an item was written without a gap, in milliseconds: no more counts as heard."""
-        return self._delivered.get((response_id, item_id), 0.0)
+    def _on_drop(self, frame: Audio) -> None:
+        """Note that the peer will have a gap in this sound."""
+        self._wire.skip_audio(frame)
+        self._delivered.drop(frame)
+
+    def _report_played(self, frame: Frame) -> Iterator[Played]:
+        """Yield what the peer has confirmed as played, with the gaps."""
+        for played in self._wire.report_played(frame):
+            yield self._delivered.add_gaps(played)
 
     # The end --------------------------------------------------------------------------------------------------------
 
     async def close_after(self, ending: Ending) -> None:
-        """Tell the peer why the session is over, and close the socket. Call it when the session has ended."""
+        """Tell the peer why the session is over, and close the socket. Call it when the session has ended.
+
+        Args:
+            ending: How the session ended.
+        """
         code, reason = _CLOSE_CODES[ending] if self.left is None else (self.code, self.left.reason)
         if self.failure and self.left is None:
             reason = f"{reason}: {self.failure}"
@@ -309,14 +323,9 @@ class SocketTransport(Transport):
             self._queue.add_urgent(data)
             with anyio.move_on_after(LAST_MESSAGE_SECONDS), suppress(SocketClosedError):
                 while (message := self._queue.pop()) is not None:
-                    await self._socket.send(message.data)
+                    for each in self._encode(message.data):
+                        await self._socket.send(each)
         await self._socket.close(code, reason)
-
-
-def _forget_oldest(items: dict[tuple[str, str], Any]) -> None:
-    """Bound a table of items. No more reports come for items that are long past."""
-    if len(items) > MAX_ITEMS:
-        del items[next(iter(items))]
 
 
 _CLOSE_CODES: dict[Ending, tuple[int, str]] = {
@@ -370,6 +379,8 @@ class _SocketWriter(Processor):
         self._group: anyio.abc.TaskGroup | None = None
 
     async def __aenter__(self) -> Self:
+        if self._transport.make_ready is not None:
+            self._transport.write(self._transport.make_ready())
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         self._group.start_soon(self._transport._write)
@@ -386,5 +397,6 @@ class _SocketWriter(Processor):
 
     def process(self, frame: Audio | SinkEvent | Marked) -> Iterator[Played]:
         """Queue the frame's messages, and report what the peer has confirmed as played."""
-        self._transport._put(frame)
-        yield from self._transport._wire.report_played(frame)
+        if not isinstance(frame, Marked):
+            self._transport._put(frame)
+        yield from self._transport._report_played(frame)

@@ -35,21 +35,53 @@ class Wire(Protocol):
     def decode(self, data: Message) -> Iterable[Frame | Finish | Ready]:
         """Return what a message means.
 
+        Args:
+            data: A message of the peer.
+
         Raises:
             ControlError: The message cannot be understood. Nothing else is raised.
         """
 
     def encode_audio(self, frame: Audio) -> Iterable[Message]:
-        """Return the messages that carry this sound."""
+        """Return the messages that carry this sound. They are sent at once.
+
+        Args:
+            frame: The agent's sound.
+        """
+
+    def skip_audio(self, frame: Audio) -> None:
+        """Note sound that is never sent, because the peer does not keep up.
+
+        Args:
+            frame: The agent's sound.
+        """
 
     def encode_event(self, frame: Frame) -> Iterable[Message]:
-        """Return the messages for any other frame; nothing for a frame that has none."""
+        """Return the messages for any other frame; nothing for a frame that has none.
+
+        It is called when the sound before the frame has been sent; for urgent frames at once.
+
+        Args:
+            frame: A frame that is not sound.
+        """
 
     def report_played(self, frame: Frame) -> Iterable[Played]:
-        """Return how much sound the peer has confirmed as played. Called with every frame, after its messages."""
+        """Return how much sound the peer has confirmed as played. Called with every frame, after its messages.
+
+        Args:
+            frame: The frame that was sent last.
+        """
 
     def encode_error(self, error: ControlError) -> Message | None:
-        """Return the answer to a message that cannot be understood; None for no answer."""
+        """Return the answer to a message that cannot be understood; None for no answer.
+
+        Args:
+            error: What is wrong with the message.
+        """
 
     def encode_end(self, reason: str) -> Message | None:
-        """Return the last message; None where the end of the connection says enough."""
+        """Return the last message; None where the end of the connection says enough.
+
+        Args:
+            reason: Why the session is over.
+        """

@@ -88,6 +88,9 @@ class MediaStreamFormat:
     def decode_start(self, data: Message) -> PhoneCall | None:
         """Return the call that a message describes; None for the messages before it.
 
+        Args:
+            data: A message of the vendor.
+
         Raises:
             ControlError: The message is not a start, or asks for a codec that is not supported.
         """
@@ -95,6 +98,9 @@ class MediaStreamFormat:
 
     def decode_event(self, data: Message) -> VendorEvent | None:
         """Return what a message means; None for a message that means nothing here.
+
+        Args:
+            data: A message of the vendor.
 
         Raises:
             ControlError: The message cannot be understood. Nothing else is raised.
@@ -109,15 +115,29 @@ class MediaStreamFormat:
         return VendorEvent(stop="the call has ended") if event.event == "stop" else None
 
     def encode_audio(self, call: PhoneCall, payload: bytes) -> str:
-        """Return the message that has the vendor play this sound."""
+        """Return the message that has the vendor play this sound.
+
+        Args:
+            call: The call.
+            payload: Sound in the call's codec.
+        """
         raise NotImplementedError
 
     def encode_mark(self, call: PhoneCall, name: str) -> str:
-        """Return the message that asks the vendor to send this name back when all before it has been played."""
+        """Return the message that asks the vendor to send this name back when all before it has been played.
+
+        Args:
+            call: The call.
+            name: The name of the mark.
+        """
         raise NotImplementedError
 
     def encode_clear(self, call: PhoneCall) -> str:
-        """Return the message that has the vendor drop all sound that has not been played."""
+        """Return the message that has the vendor drop all sound that has not been played.
+
+        Args:
+            call: The call.
+        """
         raise NotImplementedError
 
     def _mark_name(self, event: StreamEvent) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
@@ -26,10 +27,11 @@ REPORT_MS: Final = 100
 """Sound between two reports of what was heard, by our clock."""
 FIRST_DELAY_SECONDS: Final = 0.1
 """Assumed time from sending sound to the caller's ear, until the first mark of a call has measured it."""
-MAX_DELAY_SECONDS: Final = 1.0
-"""A measured delay above this is a vendor that confirms late, not a line that is slow."""
+LATE_SECONDS: Final = 0.25
+"""A mark that is this much later than the fastest one of the call shows that the line stands still."""
 GRACE_SECONDS: Final = 3.0
-"""Time after which a mark that was not confirmed counts as played, so that nothing waits for it for ever."""
+"""Amount of the caller's sound after which a mark that was not confirmed counts as played, so that nothing waits for it
+for ever. It is not counted by the clock: while a line stands still, neither sound nor marks come."""
 MAX_MARKS: Final = 1_000
 """Number of unconfirmed marks that are kept. A vendor that never confirms one must not use more and more memory."""
 
@@ -49,7 +51,11 @@ class _SentItem:
         self.reported = 0.0  # milliseconds that have been reported as heard
 
     def heard_ms(self, now: float) -> float:
-        """Return what was confirmed plus what can have been played since then, in milliseconds. It never decreases."""
+        """Return what was confirmed plus what can have been played since then, in milliseconds. It never decreases.
+
+        Args:
+            now: The time at the caller's ear, in seconds.
+        """
         return round(max(self.reported, min(self.confirmed + 1000 * max(0.0, now - self.since), self.sent)), 3)
 
 
@@ -59,7 +65,9 @@ class _SentMark(NamedTuple):
     key: ItemKey
     ms: float  # sound of the item before the mark
     last: bool  # whether the item ends there
+    sent_at: float
     due: float  # when it should have been played
+    grace: float  # when it counts as played at the latest, in samples of the caller
 
 
 class PhoneLine:
@@ -82,7 +90,8 @@ class PhoneLine:
         self._marks: dict[str, _SentMark] = {}  # not confirmed yet, in order
         self._played_until = 0.0  # when all that was sent will have been played, by our clock
         self._number = 0
-        self._delay = FIRST_DELAY_SECONDS  # from sending sound to the caller's ear
+        self._alive_at = -math.inf  # when the vendor's last message came
+        self._delay = math.inf  # from sending sound to the caller's ear; infinite until a mark has measured it
         self._interrupted: list[Played] = []  # reports of items that an interrupt has ended
 
     # From the caller ------------------------------------------------------------------------------------------------
@@ -90,15 +99,16 @@ class PhoneLine:
     def decode(self, data: Message) -> Iterator[Frame | Finish]:
         """Return the caller's sound and keys, confirmed marks, and the end. Raises `ControlError`."""
         event = self._format.decode_event(data)
+        self._alive_at = self._clock()
         if event is None:
             return
         if event.audio:
             codec = self._call.codec
-            if len(event.audio) % codec.width:
+            if len(event.audio) % codec.sample_bytes:
                 raise ControlError(f"this is not sound: {len(event.audio)} bytes are not whole samples")
             samples = codec.decode(event.audio)
             oldest = next(iter(self._marks.items()), None)
-            if oldest is not None and oldest[1].due + GRACE_SECONDS < self._clock():
+            if oldest is not None and oldest[1].grace < self._count:
                 yield Marked(mark=oldest[0])
             yield Audio(samples=samples, rate=codec.rate, pts=ns(self._count, codec.rate))
             self._count += len(samples)
@@ -117,13 +127,23 @@ class PhoneLine:
         if key != self._current:
             yield from self._flush_rest()
             self._current = key
-        item = self._items.get(key)
-        if item is None:
-            item = self._items[key] = _SentItem(frame.epoch, self._begins)
+        item = self._item(frame)
         if item.sent <= item.confirmed:  # all before it has been played, so this begins to play when it arrives
             item.since = self._begins
         self._rest = np.concatenate((self._rest, frame.samples.reshape(-1)))
         yield from self._cut_pieces(item)
+
+    def skip_audio(self, frame: Audio) -> None:
+        """Count sound that the vendor never gets. What follows it is heard as if it had been played."""
+        item = self._item(frame)
+        item.sent += frame.ms
+        item.since -= frame.ms / 1000
+
+    def _item(self, frame: Audio) -> _SentItem:
+        key = (frame.response_id, frame.item_id)
+        if key not in self._items:
+            self._items[key] = _SentItem(frame.epoch, self._begins)
+        return self._items[key]
 
     def _cut_pieces(self, item: _SentItem) -> Iterator[Message]:
         step = self._piece_samples
@@ -143,9 +163,28 @@ class PhoneLine:
             item.sent += 1000 * len(rest) / self._call.codec.rate
 
     @property
+    def _way(self) -> float:
+        """How long the way to the caller's ear takes, in seconds."""
+        return FIRST_DELAY_SECONDS if self._delay == math.inf else self._delay
+
+    @property
     def _begins(self) -> float:
         """When sound that is sent now reaches the ear: after what was sent before it, and the line's delay."""
-        return max(self._played_until, self._clock()) + self._delay
+        return max(self._played_until, self._clock()) + self._way
+
+    def _heard_ms(self, key: ItemKey, now: float) -> float:
+        """Return how much of an item has been heard, in milliseconds, when it is `now` at the caller's ear.
+
+        If a mark is late and nothing came since it was sent, the line stands still. Sound before such a mark waits in
+        the network, and does not count.
+        """
+        item = self._items[key]
+        heard = item.heard_ms(now)
+        late = self._clock() - 2 * self._delay - LATE_SECONDS  # minus infinity until a mark has come back
+        for mark in self._marks.values():
+            if mark.key == key and mark.due < late and mark.sent_at > self._alive_at:
+                return max(item.reported, min(heard, mark.ms))
+        return heard
 
     @property
     def _piece_samples(self) -> int:
@@ -159,7 +198,9 @@ class PhoneLine:
         self._number += 1
         name = f"{self._number}"
         item.marked = item.sent
-        self._marks[name] = _SentMark(key, item.sent, last, self._played_until)
+        due = max(self._played_until, self._clock())
+        grace = self._count + (due - self._clock() + GRACE_SECONDS) * self._call.codec.rate
+        self._marks[name] = _SentMark(key, item.sent, last, self._clock(), due, grace)
         if len(self._marks) > MAX_MARKS:
             del self._marks[next(iter(self._marks))]
         return self._format.encode_mark(self._call, name)
@@ -180,7 +221,8 @@ class PhoneLine:
         self._rest = self._rest[:0]
         stale = [key for key, item in self._items.items() if item.epoch < epoch]
         for key in stale:
-            heard = self._items.pop(key).heard_ms(now)
+            heard = self._heard_ms(key, now + self._way)  # the vendor plays on until the clear arrives
+            del self._items[key]
             if key[0]:
                 self._interrupted.append(Played(response_id=key[0], item_id=key[1], ms=heard, done=True))
         self._marks = {name: mark for name, mark in self._marks.items() if mark.key in self._items}
@@ -199,7 +241,7 @@ class PhoneLine:
             yield from self._interrupted
             self._interrupted.clear()
         elif isinstance(frame, Audio) and self._current[0] and (item := self._items.get(self._current)) is not None:
-            heard = item.heard_ms(self._clock())
+            heard = self._heard_ms(self._current, self._clock())
             if heard >= item.reported + REPORT_MS:
                 item.reported = heard
                 yield Played(response_id=self._current[0], item_id=self._current[1], ms=heard)
@@ -210,9 +252,10 @@ class PhoneLine:
         if mark is None or item is None:
             return
         now = self._clock()
-        # The mark went to the vendor and came back: half of the time that it was late is the way to the ear.
-        self._delay = min(max(0.0, now - mark.due) / 2, MAX_DELAY_SECONDS)
-        item.confirmed, item.since = mark.ms, now
+        # The mark went to the vendor and came back: half of the time that it was late is the way to the ear. A vendor
+        # that confirms late, or a line that stood still, makes some marks later than that.
+        self._delay = min(self._delay, max(0.0, now - mark.due) / 2)
+        item.confirmed, item.since = mark.ms, now - self._delay
         if mark.last:
             del self._items[mark.key]
         elif mark.ms <= item.reported:

@@ -6,6 +6,7 @@ import logging
 
 import anyio
 
+from bargein.pipeline.lowlevel import wait_at_most
 from bargein.processors import Pacer
 from bargein.services.sockets import Socket, SocketClosedError
 from bargein.services.transports.control import ControlError
@@ -71,9 +72,13 @@ async def _accept(socket: Socket, request: ConnectionRequest, stream_format: Med
     call: PhoneCall | None = None
     reason = f"no call started within {request.limits.open_seconds:g} s"
     try:
-        with anyio.move_on_after(request.limits.open_seconds):
+
+        async def read_start() -> None:
+            nonlocal call
             while call is None:
                 call = stream_format.decode_start(await socket.receive())
+
+        await wait_at_most(read_start, request.limits.open_seconds)
         if (
             call is not None
             and request.authorize is not None

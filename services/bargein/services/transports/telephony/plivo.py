@@ -74,7 +74,7 @@ class Plivo(MediaStreamFormat):
 
     def encode_audio(self, call: PhoneCall, payload: bytes) -> str:
         """Return `playAudio`."""
-        kind = L16 if call.codec.width == 2 else MULAW
+        kind = L16 if call.codec.sample_bytes == 2 else MULAW
         media = {"contentType": kind, "sampleRate": call.codec.rate, "payload": payload}
         return encode(event="playAudio", media=media)
 

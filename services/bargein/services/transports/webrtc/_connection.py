@@ -51,6 +51,8 @@ log = logging.getLogger("bargein.webrtc")
 
 CHANNEL_LABEL = "bargein"
 """The label of the data channel that carries messages, where a peer opens several."""
+CAMERA_SHARE = 4
+"""How many times as many datagrams a peer may send if it may have a camera. 1,600 a second are about 15 Mbit/s."""
 GOODBYE_SECONDS = 0.5
 """Longest time that the last message may take."""
 RESTART_SECONDS = 30.0
@@ -83,13 +85,14 @@ class RtcConnection:
         self._show_video = show_video
         self._pc = RTCPeerConnection(config)
         self._channel: RTCDataChannel | None = None
+        self._begun = False  # whether the session has begun
         self._voice = VoiceTrack(transport.voice, transport.on_pull)
         self._picture: PictureTrack | None = None
         self._audio: RTCRtpTransceiver | None = None
         self._path: Path | None = None
         self._servers = config.iceServers or []
         self.username = ""
-        """The peer's `ice-ufrag`. Another one asks for an ICE restart."""
+        """The peer's `ice-ufrag`. An offer with a different one asks for an ICE restart."""
         self._candidates: set[str] = set()
         self._negotiating = anyio.Lock()
         self._pc.on("datachannel", self._on_channel)
@@ -132,8 +135,9 @@ class RtcConnection:
         offer, later = split_named_candidates(limit_candidates(offer, self._candidates, MAX_CANDIDATES))
         await pc.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         if self._path is None:
-            bound_datagrams(self._dtls.transport._connection)  # ICE begins below, with the answer
-            self._path = Path(self._dtls.transport, self._servers)
+            rate = self._transport.limits.max_messages_per_second * (CAMERA_SHARE if self._video_fps else 1)
+            bound_datagrams(self._dtls.transport._connection, rate)  # ICE begins below, with the answer
+            self._path = Path(self._dtls.transport, self._servers, rate)
         self.username = username
         self._transport.deaf = self._audio is None
         for transceiver in pc.getTransceivers():
@@ -245,13 +249,24 @@ class RtcConnection:
         channel.send(message)
         return True
 
+    def begin(self) -> None:
+        """Tell the peer that its session has begun, as soon as it has a channel."""
+        self._begun = True
+        self._greet()
+
+    def _greet(self) -> None:
+        transport = self._transport
+        if self._begun:
+            name, token, resumed = transport.peer.name, transport.resume_token, transport.resumed
+            self.send(control.encode_ready(name, RATE, resume=token, resumed=resumed))
+
     def show(self, frame: Video | None) -> None:
         """Show a picture; None drops one that has not been sent."""
         if self._picture is not None:
             self._picture.show(frame)
 
     def wake(self) -> None:
-        """Have the voice's track look again: there is sound to send."""
+        """Wake the voice track, because there is sound to send."""
         self._voice.wake()
 
     @property
@@ -275,7 +290,7 @@ class RtcConnection:
 
         self._channel = channel
         channel.on("message", on_message)
-        self.send(control.encode_ready(self._transport.peer.name, RATE))
+        self._greet()
 
     @staticmethod
     def _is_better(channel: RTCDataChannel, current: RTCDataChannel) -> bool:

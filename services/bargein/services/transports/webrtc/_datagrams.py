@@ -1,7 +1,10 @@
-"""`bound_datagrams`: a limit for what a peer sends faster than it is read. Imports aioice.
+"""`bound_datagrams`: limits for what a peer sends faster than it is read, or faster than it may. Imports aioice.
 
 aioice puts every datagram of a connection into a queue without a limit, and nobody reads it before DTLS begins. A peer
 that sends meanwhile would fill the memory. A UDP socket drops what finds no room, and so does this queue.
+
+aiortc reads the queue in a loop that does not pause while something waits, and decrypts each datagram. A peer that
+sends thousands would keep the event loop from the other peers. So what exceeds a rate is read later.
 
 It replaces the private attribute `aioice.Connection._queue`, an `asyncio.Queue` of `(data, component)`, and None at the
 end. It is there in aioice 0.10 to 0.13, with one caller each of `put_nowait` for data and of `get`.
@@ -15,6 +18,8 @@ from typing import Final
 
 from aioice import Connection
 
+from bargein.services.sockets.rate_limiter import RateLimiter
+
 __all__ = ["MAX_WAITING_BYTES", "DatagramQueue", "bound_datagrams"]
 
 MAX_WAITING_BYTES: Final = 2 * 2**20
@@ -24,11 +29,26 @@ OVERHEAD_BYTES: Final = 128
 
 
 class DatagramQueue(asyncio.Queue[tuple[bytes, int] | None]):
-    """A queue of datagrams that drops what exceeds its limit."""
+    """A queue of datagrams that drops what exceeds its limit.
 
-    def __init__(self) -> None:
+    Args:
+        per_second: Datagrams that are read in a second, over a long time. A quarter of this number may be read at once.
+    """
+
+    def __init__(self, per_second: float) -> None:
         super().__init__()
         self.waiting_bytes = 0
+        self._rate = RateLimiter(per_second, per_second / 4)
+        self._next_at = 0.0  # when the next datagram may be read
+
+    async def get(self) -> tuple[bytes, int] | None:
+        loop = asyncio.get_running_loop()
+        if (wait := self._next_at - loop.time()) > 0:
+            await asyncio.sleep(wait)
+        item = await super().get()
+        now = loop.time()
+        self._next_at = now + self._rate.take(now)
+        return item
 
     def put_nowait(self, item: tuple[bytes, int] | None) -> None:
         size = _size(item)
@@ -48,6 +68,11 @@ def _size(item: tuple[bytes, int] | None) -> int:
     return 0 if item is None else len(item[0]) + OVERHEAD_BYTES
 
 
-def bound_datagrams(connection: Connection) -> None:
-    """Limit the datagrams that wait in a connection. It must not have begun yet: what waits in it is forgotten."""
-    connection._queue = DatagramQueue()
+def bound_datagrams(connection: Connection, per_second: float) -> None:
+    """Limit the datagrams of a connection. It must not have begun yet: what waits in it is forgotten.
+
+    Args:
+        connection: The connection.
+        per_second: Datagrams that are read in a second. More wait, and are dropped when there is no room.
+    """
+    connection._queue = DatagramQueue(per_second)

@@ -107,7 +107,7 @@ def limit_candidates(sdp: str, seen: set[str], limit: int) -> str:
 
 
 def is_within_limit(candidate: str, seen: set[str], limit: int) -> bool:
-    """Return whether a peer may have this address: it has sent it before, or it has not sent so many yet."""
+    """Return whether a peer may have this address: it has sent it before, or has not yet sent the maximum number."""
     if candidate in seen:
         return True
     if len(seen) >= limit:

@@ -35,11 +35,13 @@ class Path:
     Args:
         ice: aiortc's transport.
         servers: STUN and TURN servers for new connections.
+        per_second: Datagrams that are read in a second, at most, on new connections.
     """
 
-    def __init__(self, ice: RTCIceTransport, servers: list[RTCIceServer]) -> None:
+    def __init__(self, ice: RTCIceTransport, servers: list[RTCIceServer], per_second: float) -> None:
         self._ice = ice
         self._servers = servers
+        self._per_second = per_second
         self._now: Connection = ice._connection
         self._next: Connection | None = None
         ice._recv, ice._send = self._receive, self._transmit
@@ -53,7 +55,7 @@ class Path:
         """Prepare another connection."""
         await self.abandon()
         connection = Connection(ice_controlling=self._now.ice_controlling, **connection_kwargs(self._servers))
-        bound_datagrams(connection)
+        bound_datagrams(connection, self._per_second)
         await connection.gather_candidates()
         self._next = connection
         self._set_connection(connection)

@@ -123,7 +123,13 @@ class WebRtcServer:
         await tasks.__aexit__(None, None, None)
 
     async def offer(
-        self, sdp: str, *, name: str = "", address: str = "", params: Mapping[str, str] | None = None
+        self,
+        sdp: str,
+        *,
+        name: str = "",
+        address: str = "",
+        params: Mapping[str, str] | None = None,
+        resume: str = "",
     ) -> SdpAnswer:
         """Answer an offer.
 
@@ -132,6 +138,8 @@ class WebRtcServer:
             name: The `SdpAnswer.name` of a peer that offers again; an empty string for a new peer.
             address: A new peer's network address, for the limit of each address.
             params: A new peer's parameters for the code that builds its session.
+            resume: The `resume` of the `ready` that the peer got before its connection was lost: the new session goes
+                on with that conversation. Empty for a new conversation.
 
         Raises:
             RefusedError: There is no room for one more peer, or its session failed at once.
@@ -143,14 +151,14 @@ class WebRtcServer:
             transport, connection = self._find(name)
             return SdpAnswer(sdp=await self._answer(transport, connection, sdp), name=name)
         assert self._tasks is not None, "the server is not open; use `async with`"
-        self.sessions.admit(address)
+        self.sessions.admit(address, resume)
         name = secrets.token_urlsafe(12)
         peer = Peer(name=f"webrtc-{next(_numbers)}", address=address, params=params or {})
         transport = WebRtcTransport(peer, self.sessions.limits, pictures=self.video_fps > 0 or self.show_video)
         connection = self._connections.RtcConnection(
             transport, self._configuration, self._tasks, video_fps=self.video_fps, show_video=self.show_video
         )
-        transport.link = connection
+        transport.link, transport.resumes = connection, resume
         refusals: list[RefusedError] = []
         self._open[name] = (transport, connection)
         self._tasks.start_soon(self._serve, name, transport, connection, refusals)
@@ -189,9 +197,13 @@ class WebRtcServer:
         return answer
 
     async def delete(self, name: str) -> None:
-        """End a peer's session, as the peer asks. Raises `LookupError` if no peer has this name, or no longer."""
+        """End a peer's session, as the peer asks. Raises `LookupError` if no peer has this name, or no longer.
+
+        Args:
+            name: The name that the peer's answer gave it.
+        """
         transport, _ = self._find(name)
-        transport.leave("it said goodbye", clean=True)
+        transport.leave("it said goodbye", clean=True, goodbye=True)
 
     def _find(self, name: str) -> tuple[WebRtcTransport, RtcConnection]:
         try:
@@ -232,6 +244,7 @@ class WebRtcServer:
                 refusals.append(RefusedError(reason))
         except RefusedError as error:
             refusals.append(error)
+            reason = str(error)
         finally:
             del self._open[name]
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
-from typing import Protocol
+from typing import Protocol, Self
 
 import anyio
 import msgspec
@@ -27,15 +28,18 @@ from bargein.pipeline import (
     UserText,
     Video,
 )
-from bargein.pipeline.lowlevel import Contract
+from bargein.pipeline.lowlevel import Contract, catch_up, wait_at_most
 from bargein.processors import Commit, Latency
 from bargein.services.frames import without_details
 from bargein.services.media.voice_receiver import VoiceReceiver
 from bargein.services.media.voice_sender import VoiceSender
+from bargein.services.sockets.rate_limiter import MessageRate
 from bargein.services.transports import control
 from bargein.services.transports.frames import PeerJoined, PeerLeft
 from bargein.services.transports.sessions import SessionLimits
 from bargein.services.transports.transport import Peer, Transport
+
+from ._lifeline import Lifeline
 
 __all__ = ["MAX_UNREAD_BYTES", "RtcLink", "WebRtcStatistics", "WebRtcTransport"]
 
@@ -53,6 +57,8 @@ STEP_SECONDS = 0.02
 """How often the sink looks whether there is room again, or all has been played."""
 SINK_CAPACITY = 1500
 """Frames that may wait for the sink, as for a `Pacer`: a model is far ahead of its listener."""
+MAX_UNREAD_MESSAGES = 2_000
+"""Messages of the peer that may wait to be read, because it sends more than it may."""
 MAX_UNREAD_BYTES = 1 << 20
 """Bytes of messages that may wait for a peer that does not read them."""
 
@@ -61,13 +67,24 @@ class RtcLink(Protocol):
     """The connection, as its transport uses it."""
 
     def send(self, message: str) -> bool:
-        """Send a message. Return False if there is no channel, or not yet."""
+        """Send a message. Return False if there is no channel, or not yet.
+
+        Args:
+            message: The message, as text.
+        """
+
+    def begin(self) -> None:
+        """Tell the peer that its session has begun, as soon as it has a channel."""
 
     def show(self, frame: Video | None) -> None:
-        """Show a picture; None drops one that has not been sent."""
+        """Show a picture; None drops one that has not been sent.
+
+        Args:
+            frame: The picture as raw pixels, or None.
+        """
 
     def wake(self) -> None:
-        """Have the voice's track look again: there is sound to send."""
+        """Wake the voice track, because there is sound to send."""
 
     @property
     def packets(self) -> int:
@@ -119,12 +136,18 @@ class WebRtcTransport(Transport):
         """Decodes the user's sound."""
         self.deaf = False
         """Whether the peer takes no sound. Then the agent's sound is dropped."""
+        self.lifeline = Lifeline(lambda: 0 if self.link is None else self.link.packets)
+        """Notices that the network to the peer is lost."""
         self.link: RtcLink | None = None
         """The connection, once there is one."""
         self._dropped = self._unsent = self._wrong = 0
         self._arrived: deque[Frame] = deque()
+        self._unread: deque[str | bytes] = deque()  # messages of the data channel
+        self._unread_bytes = 0
+        self._rate = MessageRate(limits.max_messages_per_second)
+        self._next_message_at = 0.0
         self._wake = anyio.Event()
-        self._left: tuple[str, bool] | None = None
+        self._left: PeerLeft | None = None
         self._connected = anyio.Event()
         self._heard_at = self._packet_at = anyio.current_time()
 
@@ -147,13 +170,24 @@ class WebRtcTransport(Transport):
         self._connected.set()
 
     def on_packet(self, number: int, timestamp: int, data: bytes) -> None:
-        """Take a packet of the peer's voice."""
+        """Take a packet of the peer's voice.
+
+        Args:
+            number: The packet's sequence number (16 bits).
+            timestamp: Its RTP timestamp (32 bits).
+            data: Its payload.
+        """
         self._heard_at = self._packet_at = anyio.current_time()
+        self.lifeline.on_microphone(self._packet_at, number)
         for audio in self.receiver.packet(number, timestamp, data):
             self.on_frame(audio)
 
     def on_frame(self, frame: Frame) -> None:
-        """Take a frame of the peer."""
+        """Take a frame of the peer.
+
+        Args:
+            frame: The frame.
+        """
         if isinstance(frame, UserText):
             self._latency.note_question()
         self._heard_at = anyio.current_time()
@@ -170,8 +204,27 @@ class WebRtcTransport(Transport):
         self._dropped += 1
 
     def on_message(self, data: str | bytes) -> None:
-        """Take a message of the data channel."""
+        """Take a message of the data channel. It is read when the rate allows it.
+
+        Args:
+            data: A message, as the peer wrote it.
+        """
         self._heard_at = anyio.current_time()
+        self._unread.append(data)
+        self._unread_bytes += len(data)
+        if len(self._unread) > MAX_UNREAD_MESSAGES or self._unread_bytes > 4 * self.limits.max_message_bytes:
+            self.leave(f"it sent more than {self.limits.max_messages_per_second:g} messages a second", clean=False)
+        self._wake.set()
+
+    def _read_messages(self) -> None:
+        """Read the messages that the rate allows."""
+        while self._unread and self._left is None and (now := anyio.current_time()) >= self._next_message_at:
+            data = self._unread.popleft()
+            self._unread_bytes -= len(data)
+            self._next_message_at = now + self._rate.take(now, action=self._read_message(data))
+
+    def _read_message(self, data: str | bytes) -> bool:
+        """Read a message. Return whether the agent acts on it."""
         try:
             if len(data) > self.limits.max_message_bytes:
                 raise control.ControlError(
@@ -183,20 +236,32 @@ class WebRtcTransport(Transport):
             self.send(control.encode_error(error))
             if self._wrong > self.limits.max_wrong_messages:
                 self.leave("it sent too many wrong messages", clean=False)
-            return
+            return False
         if isinstance(message, control.Finish):
-            self.leave(message.reason or "it said goodbye", clean=True)
+            self.leave(message.reason or "it said goodbye", clean=True, goodbye=True)
         elif isinstance(message, Frame):  # a `start` repeats what the offer has said
             self.on_frame(message)
+        return isinstance(message, UserText | Commit | Interrupt)
 
     def on_pull(self, now: float) -> None:
-        """Note that the RTP sender has taken a packet of the voice, at this time in seconds."""
+        """Note that the RTP sender has taken a packet of the voice, at this time in seconds.
+
+        Args:
+            now: The present time in seconds.
+        """
         self._player.on_pull(now)
 
-    def leave(self, reason: str, *, clean: bool) -> None:
-        """Note that the peer is gone, or has to go. Only the first call counts."""
+    def leave(self, reason: str, *, clean: bool, goodbye: bool = False) -> None:
+        """Note that the peer is gone, or has to go. Only the first call counts.
+
+        Args:
+            reason: Why, in a sentence.
+            clean: Whether the peer has closed the connection. Many close one before they make the next, so this alone
+                does not end the conversation.
+            goodbye: Whether the peer has said goodbye.
+        """
         if self._left is None:
-            self._left = (reason, clean)
+            self._left, self.lost = PeerLeft(peer=self.peer, reason=reason, clean=clean), not goodbye
             if self.on_left is not None:
                 self.on_left()
         self._connected.set()
@@ -205,7 +270,11 @@ class WebRtcTransport(Transport):
     # What the two ends use ------------------------------------------------------------------------------------------
 
     def send(self, message: str) -> None:
-        """Send a message, if the peer has a channel for it."""
+        """Send a message, if the peer has a channel for it.
+
+        Args:
+            message: The message, as text.
+        """
         if self.link is not None and not self.link.send(message):
             self._unsent += 1
 
@@ -216,9 +285,7 @@ class WebRtcTransport(Transport):
 
     async def _read(self, out: Outlet[PeerFrame | Video]) -> None:
         """Send what comes, until the peer has left."""
-        with anyio.move_on_after(self.limits.open_seconds):
-            await self._connected.wait()
-        if not self._connected.is_set():
+        if not await wait_at_most(self._connected.wait, self.limits.open_seconds):
             self.leave(f"no connection within {self.limits.open_seconds:g} s", clean=False)
         if self.has_left and not self._arrived:
             return
@@ -226,13 +293,13 @@ class WebRtcTransport(Transport):
         await self._give_frames(out)
         await out.send(Interrupt(reason="the peer has left"))
         assert self._left is not None
-        reason, clean = self._left
-        await out.send(PeerLeft(peer=self.peer, reason=reason, clean=clean))
+        await out.send(self._left)
 
     async def _give_frames(self, out: Outlet[PeerFrame | Video]) -> None:
         self._heard_at = checked = anyio.current_time()
         packets = 0
         while True:
+            self._read_messages()
             while self._arrived:
                 frame = self._arrived.popleft()
                 assert isinstance(frame, PeerFrame | Video)
@@ -240,7 +307,10 @@ class WebRtcTransport(Transport):
             if self._left is not None:
                 return
             self._wake = anyio.Event()
-            with anyio.move_on_after(QUIET_MS / 1000):
+            until_next = self._next_message_at - anyio.current_time() if self._unread else math.inf
+            wait = max(0.0, min(QUIET_MS / 1000, until_next))
+            due = anyio.current_time() + wait
+            with anyio.move_on_after(wait):
                 await self._wake.wait()
                 continue
             now = anyio.current_time()
@@ -250,6 +320,8 @@ class WebRtcTransport(Transport):
                 checked, before, packets = now, packets, self.link.packets
                 if packets != before:
                     self._heard_at = now
+            if await catch_up(due, 1.0):  # packets of the peer may wait
+                continue
             if now - self._heard_at > self.limits.idle_seconds:
                 self.leave(f"nothing came of it for {self.limits.idle_seconds:g} s", clean=False)
 
@@ -320,11 +392,26 @@ class _VoicePlayer(_WithPictures):
         self._out: Outlet[Played] | None = None
         self._closing = False
 
+    def __enter__(self) -> Self:
+        if self._transport.link is not None:
+            self._transport.link.begin()  # before any other message
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Do nothing: the connection is closed later, after its last message."""
+
     def on_pull(self, now: float) -> None:
         """Report what has been played, after the RTP sender has taken a packet."""
-        if self._out is not None:
-            for played in self._transport.voice.playout.reports(now):
-                self._out.offer(played)
+        if self._out is None:
+            return
+        playout, lifeline = self._transport.voice.playout, self._transport.lifeline
+        gaps: dict[tuple[str, str], tuple[float, float]] = {}
+        if lifeline.ended is not None:
+            gaps, lifeline.ended = playout.gaps(*lifeline.ended), None
+        for played in playout.reports(min(now, lifeline.lost_since(now)), exact=bool(gaps)):
+            if (gap := gaps.get((played.response_id, played.item_id))) is not None:
+                played = msgspec.structs.replace(played, gaps=(gap,))
+            self._out.offer(played)
 
     async def run(self, inbox: Inbox[SinkFrame | Video], out: Outlet[Played]) -> None:
         """Play until all has been played."""
@@ -381,7 +468,8 @@ class _VoicePlayer(_WithPictures):
         elif isinstance(frame, ResponseEnded):
             voice.close(frame)
         elif isinstance(frame, Interrupt | Hold | Resume):
-            for played in voice.urgent(frame, anyio.current_time()):
+            now = anyio.current_time()
+            for played in voice.urgent(frame, min(now, self._transport.lifeline.lost_since(now))):
                 await out.send(played)
             self._wake()
             if link is not None and isinstance(frame, Interrupt):

@@ -85,6 +85,10 @@ class _WebSocketWire:
         self._sequence += 1
         return (data,)
 
+    def skip_audio(self, frame: Audio) -> None:
+        """Leave a gap in the sequence."""
+        self._sequence += 1
+
     def report_played(self, frame: Frame) -> tuple[Played, ...]:
         """Return nothing: the pacer knows better than the peer what has been played."""
         return ()

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import anyio
 
+from bargein.pipeline.lowlevel import wait_at_most
 from bargein.services.sockets import Socket, SocketClosedError
 from bargein.services.transports import control
 from bargein.services.transports.control import ControlError, Start
@@ -72,8 +73,6 @@ class ConnectionRequest:
         """What the peer may use."""
         self.authorize = authorize
         """Decides by a token whether the peer may connect; None to allow every peer."""
-        self.sessions: Sessions | None = None
-        """What keeps the conversations of lost peers; `serve_websocket_peer` sets it. None where none is kept."""
 
     def __repr__(self) -> str:
         # Without the parameters, which may hold a token and must not reach a log.
@@ -100,9 +99,12 @@ async def accept_websocket(socket: Socket, request: ConnectionRequest) -> Socket
     """
     start: Start | None = None
     try:
-        with anyio.move_on_after(request.limits.open_seconds):
+
+        async def read_start() -> None:
+            nonlocal start
             start = _decode_start(await socket.receive())
-        if start is None:
+
+        if not await wait_at_most(read_start, request.limits.open_seconds) or start is None:
             raise ControlError(f"this is not a start: nothing came for {request.limits.open_seconds:g} s", "too_late")
         if request.authorize is not None and not await is_authorized(request.authorize, start.token):
             raise ControlError("this token is wrong; give the right one, in `start` or as a bearer", "unauthorized")
@@ -120,10 +122,10 @@ async def accept_websocket(socket: Socket, request: ConnectionRequest) -> Socket
         await _refuse(socket, control.encode_error(fault), 1011, str(fault))
         log.error("%s: output_rate %d: %s", request.name, start.output_rate, error)
         raise RefusedError(f"{request!r} was refused: {error}") from None
-    if request.sessions is not None:
-        transport.resumes, transport.resume_token = start.resume, request.sessions.issue_token()
-    resumed = request.sessions is not None and request.sessions.can_resume(start.resume)
-    transport.write(control.encode_ready(peer.name, start.output_rate, resume=transport.resume_token, resumed=resumed))
+    transport.resumes = start.resume
+    transport.make_ready = lambda: control.encode_ready(
+        peer.name, start.output_rate, resume=transport.resume_token, resumed=transport.resumed
+    )
     return transport
 
 
@@ -173,7 +175,6 @@ async def serve_websocket_peer(
     """
     transport: SocketTransport | None = None
     request = request or ConnectionRequest(limits=sessions.limits)
-    request.sessions = sessions
     try:
         transport = await accept(socket, request)
         ending = await sessions.run(transport)

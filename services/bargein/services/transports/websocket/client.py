@@ -42,7 +42,7 @@ class WebSocketClient(SocketTransport):
     frames: `Transcript`, `Text`, `ResponseStarted`, `Interrupt` (drop what you have not played), `TurnLatency`,
     `Failure` and so on. The iteration ends with the session; then `ended` says why.
 
-    It is a `Transport` too, in the other direction: its source gives the agent's sound and its sink sends sound, so
+    It is a `Transport` too, in the other direction: its source emits the agent's sound and its sink sends sound, so
     that a second agent may talk to the first. Use one object as the one or the other, not both.
 
     Args:
@@ -66,6 +66,12 @@ class WebSocketClient(SocketTransport):
     ) -> Self:
         """Send `start` on an open socket, wait for `ready`, and return the client.
 
+        Args:
+            socket: The open socket.
+            start: The first message. Default: `Start()`.
+            address: The server's address, for logs. Default: empty.
+            limits: What the server may use. Default: `SessionLimits()`.
+
         Raises:
             RefusedError: The agent refuses, or does not answer within `open_seconds`.
         """
@@ -75,6 +81,9 @@ class WebSocketClient(SocketTransport):
 
     async def send(self, frame: Audio | UserText | Image | Commit | Interrupt) -> None:
         """Send what the user says or does. Send sound in pieces of about 20 ms, when they are spoken.
+
+        Args:
+            frame: The frame.
 
         Raises:
             SocketClosedError: The session is over.

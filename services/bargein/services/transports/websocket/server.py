@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from bargein.services import sockets
+from bargein.services.media.preload import preload_libraries
 from bargein.services.sockets import Socket
 from bargein.services.sockets.addresses import is_loopback_host
 from bargein.services.sockets.handshake import bearer_token, http_response, repeated_header, request_path
@@ -40,7 +41,13 @@ BACKLOG = 1024
 
 
 class WebSocketServer:
-    """A running server, as `serve_websocket` yields it."""
+    """A running server, as `serve_websocket` yields it.
+
+    Args:
+        sessions: The sessions of its peers.
+        host: The host at which it listens.
+        secure: Whether it is served with TLS.
+    """
 
     def __init__(self, sessions: Sessions, host: str, *, secure: bool) -> None:
         self.sessions = sessions
@@ -104,6 +111,7 @@ async def serve_websocket(
     local = is_loopback_host(host) or authorize is None
     door = _Door(sessions, accepts, origins or (), authorize, local=local)
     options: dict[str, Any] = {} if ssl is None else {"ssl": ssl}
+    preload_libraries()
     async with sockets.listen(
         door.serve,
         host=host,

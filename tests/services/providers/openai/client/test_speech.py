@@ -1,4 +1,4 @@
-"""OpenAI's speech over HTTP: against a server on the loopback that writes what it is told, byte by byte."""
+"""OpenAI's speech over HTTP, against a scripted server on the loopback that writes byte by byte."""
 
 from __future__ import annotations
 
@@ -179,14 +179,14 @@ def test_an_event_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("error", ['{"type":"error","error":{"message":"too long"}}', '{"error":"too long"}'])
-def test_an_error_is_told(error: str) -> None:
-    """With what the server says of it."""
+def test_error_event_is_reported(error: str) -> None:
+    """The error has the server's words."""
     with pytest.raises(ConnectionError, match="reports an error: too long"):
         list(stream().feed(f"data: {error}\n\n".encode()))
 
 
-def test_a_cut_stream_is_an_error() -> None:
-    """Words without their end; of sound nobody can tell."""
+def test_cut_stream_is_an_error() -> None:
+    """Text without its end is an error. For sound this cannot be known."""
     words = stream()
     assert list(words.feed(b'data: {"type":"transcript.text.delta","delta":"Yes"}\n\n')) == ["Yes"]
     with pytest.raises(ConnectionError, match="the last words did not come"):
@@ -197,8 +197,8 @@ def test_a_cut_stream_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 5, 9999])
-def test_a_wav_file_is_taken_for_what_is_in_it(size: int) -> None:
-    """However it is cut; and raw samples that begin like one are samples."""
+def test_wav_response_is_decoded(size: int) -> None:
+    """However it is cut. Raw samples that begin like a WAV header are samples."""
     for data, expected in (
         (wav(PIECE, 24_000).replace(b"WAVE", b"WAVELIST\x03\0\0\0abc\0"), PIECE.tolist() + [0] * 800),
         (b"RIFFsamples!", np.frombuffer(b"RIFFsamples!", "<i2").tolist()),
@@ -209,7 +209,7 @@ def test_a_wav_file_is_taken_for_what_is_in_it(size: int) -> None:
         assert [sample for piece in [*pieces, *sound.end()] for sample in piece.tolist()] == expected
 
 
-def test_sound_of_another_kind_is_told() -> None:
+def test_sound_of_another_format_is_an_error() -> None:
     """It would be noise, or too slow."""
     for beginning in (b"ID3\x04", b"\xff\xfb\x90\x64", b"OggS"):
         with pytest.raises(ConnectionError, match="sent encoded sound where raw samples were asked for"):
@@ -218,7 +218,7 @@ def test_sound_of_another_kind_is_told() -> None:
         list(SpeechReader("audio/wav", 24_000).feed(wav(PIECE, 16_000)))
 
 
-def test_a_file_is_never_too_short() -> None:
+def test_short_utterance_is_padded() -> None:
     """Silence makes it a tenth of a second long."""
     for count, frames in ((10, 1600), (1600, 1600), (3000, 3000)):
         with wave.open(io.BytesIO(wav(np.ones(count, np.int16), 16_000))) as file:
@@ -231,7 +231,7 @@ def test_a_file_is_never_too_short() -> None:
 
 
 @both
-def test_an_utterance_is_heard(backend: str) -> None:
+def test_utterance_is_transcribed(backend: str) -> None:
     """It is sent as a file with the fields, and its words come one after the other."""
 
     async def use(server: Server) -> None:
@@ -255,7 +255,7 @@ def test_an_utterance_is_heard(backend: str) -> None:
 
 
 @both
-def test_an_answer_may_be_whole(backend: str) -> None:
+def test_response_without_streaming(backend: str) -> None:
     """Some models and servers do not stream."""
 
     async def use(server: Server) -> None:
@@ -265,8 +265,8 @@ def test_an_answer_may_be_whole(backend: str) -> None:
 
 
 @both
-def test_nothing_is_not_sent(backend: str) -> None:
-    """No sound is not heard, and no text is not spoken."""
+def test_empty_input_is_not_sent(backend: str) -> None:
+    """Neither sound without samples nor text without characters."""
 
     async def use(server: Server) -> None:
         assert await heard(server, pieces=0) == []
@@ -277,8 +277,8 @@ def test_nothing_is_not_sent(backend: str) -> None:
 
 
 @both
-def test_a_sentence_is_spoken_as_it_is_made(backend: str) -> None:
-    """The first samples come before the rest is written; a sample may be cut in two."""
+def test_sentence_is_spoken_while_it_arrives(backend: str) -> None:
+    """The first samples come before the rest is written. A sample may be cut in two."""
     data, go = PIECE.astype("<i2").tobytes(), anyio.Event()
 
     async def script(stream: SocketStream) -> None:
@@ -310,7 +310,7 @@ def test_a_sentence_is_spoken_as_it_is_made(backend: str) -> None:
 
 
 @both
-def test_a_connection_is_used_again(backend: str) -> None:
+def test_connection_is_reused(backend: str) -> None:
     """The next utterance and the next sentence use it. The last line may lack its end."""
 
     async def use(server: Server) -> None:
@@ -336,8 +336,8 @@ def test_a_key_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @both
-def test_a_refused_key_is_told(backend: str) -> None:
-    """Without what the server says, which repeats a part of it."""
+def test_refused_key_is_reported(backend: str) -> None:
+    """Without the server's words, which repeat a part of the key."""
     body = b'{"error": {"message": "Incorrect API key provided: secret"}}'
     script = answer(body, "application/json", "401 Unauthorized")
     fails(backend, script, ConnectionError, r"^OpenAI refuses the key \(401\); look at api_key or OPENAI_API_KEY$")
@@ -345,15 +345,15 @@ def test_a_refused_key_is_told(backend: str) -> None:
 
 @both
 @pytest.mark.parametrize("body", [b'{"error": {"message": "slow down"}}', b'{"error": "slow down"}', b"slow down"])
-def test_an_error_status_is_told(backend: str, body: bytes) -> None:
-    """With what the server says of it."""
+def test_error_status_is_reported(backend: str, body: bytes) -> None:
+    """With the server's words."""
     script = answer(body, "application/json", "429 Too Many Requests")
     fails(backend, script, ConnectionError, "^OpenAI refuses with 429: slow down$")
 
 
 @both
-def test_a_close_in_the_middle_is_told(backend: str) -> None:
-    """Before there is an answer."""
+def test_close_before_the_response_is_reported(backend: str) -> None:
+    """The connection closes before there is a response."""
 
     async def script(stream: SocketStream) -> None:
         await stream.aclose()
@@ -362,8 +362,8 @@ def test_a_close_in_the_middle_is_told(backend: str) -> None:
 
 
 @both
-def test_a_cut_answer_is_told(backend: str) -> None:
-    """What came before it is given."""
+def test_cut_response_is_reported(backend: str) -> None:
+    """What came before the cut is passed on."""
 
     async def use(server: Server) -> None:
         seen: list[Any] = []
@@ -384,14 +384,14 @@ def test_a_cut_answer_is_told(backend: str) -> None:
 
 @both
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"words": 1}', b"\xff"])
-def test_a_malformed_answer_is_told(backend: str, body: bytes) -> None:
-    """JSON that says no text, and anything that is no sound."""
+def test_malformed_response_is_reported(backend: str, body: bytes) -> None:
+    """JSON without text, and anything that is not sound."""
     fails(backend, answer(body, "application/json"), ConnectionError, "OpenAI sent")
 
 
 @both
-def test_what_is_no_http_is_told(backend: str) -> None:
-    """It may be another server."""
+def test_response_that_is_not_http_is_reported(backend: str) -> None:
+    """It may be another kind of server."""
 
     async def script(stream: SocketStream) -> None:
         await stream.send(b"220 mail.example.org\r\n\r\n")
@@ -420,8 +420,8 @@ BROKEN = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\n\r\nno"
 
 @both
 @pytest.mark.parametrize("fault", [BUSY, BROKEN, None], ids=["429", "500", "hung up"])
-def test_a_fault_that_passes_is_asked_again(backend: str, fault: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twice, while nothing has come."""
+def test_passing_fault_is_retried(backend: str, fault: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice, while nothing of the response has come."""
     monkeypatch.setattr("bargein.services.sockets.retry.FIRST_SECONDS", 0.001)
 
     async def use(server: Server) -> None:
@@ -441,8 +441,8 @@ def test_a_fault_that_passes_is_asked_again(backend: str, fault: bytes | None, m
 
 
 @both
-def test_who_asks_for_patience_is_not_asked_again(backend: str) -> None:
-    """Nobody waits for a minute; nor is what is refused for good asked twice."""
+def test_long_retry_after_is_not_waited_for(backend: str) -> None:
+    """A wait of a minute is too long. A final refusal is not retried either."""
 
     async def use(server: Server) -> None:
         with pytest.raises(ConnectionError, match="refuses with"):
@@ -454,8 +454,8 @@ def test_who_asks_for_patience_is_not_asked_again(backend: str) -> None:
 
 
 @both
-def test_what_was_begun_is_not_asked_again(backend: str) -> None:
-    """Sound that was cut is told, after what came of it."""
+def test_begun_response_is_not_retried(backend: str) -> None:
+    """Sound that was cut is reported, after the part that came."""
     begun = b"HTTP/1.1 200 OK\r\nContent-Type: audio/pcm\r\nContent-Length: 99\r\n\r\n" + bytes(20)
 
     async def script(stream: SocketStream) -> None:
@@ -474,8 +474,8 @@ def test_what_was_begun_is_not_asked_again(backend: str) -> None:
 
 
 @both
-def test_silence_is_told(backend: str) -> None:
-    """Once nothing has come for so long."""
+def test_silent_server_times_out(backend: str) -> None:
+    """After the time limit without a byte."""
 
     async def script(stream: SocketStream) -> None:
         await stream.receive()
@@ -484,7 +484,7 @@ def test_silence_is_told(backend: str) -> None:
 
 
 @both
-def test_nobody_there_is_told(backend: str) -> None:
+def test_missing_server_is_reported(backend: str) -> None:
     """With the address."""
 
     async def use(server: Server) -> None:
@@ -496,8 +496,8 @@ def test_nobody_there_is_told(backend: str) -> None:
 
 
 @both
-def test_an_interrupt_closes_the_connection(backend: str) -> None:
-    """The server learns at once that nobody listens."""
+def test_interrupt_closes_the_connection(backend: str) -> None:
+    """The server learns at once that the answer is not wanted."""
 
     async def script(stream: SocketStream) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Type: audio/pcm\r\nContent-Length: 99999\r\n\r\n"

@@ -12,13 +12,17 @@ import anyio
 import numpy as np
 import numpy.typing as npt
 
-from bargein.pipeline import Audio, End, Frame
-from bargein.pipeline.testing import framed
+from bargein.pipeline import Audio, End, Frame, ResponseEnded, ResponseStarted, Text
+from bargein.pipeline.testing import framed, tone
 from bargein.processors import Resample
 from bargein.services.providers.openai import wire
 from bargein.services.providers.openai.server.serve import Ending, Event, ServerSession, serve_socket
 from bargein.services.sockets import Socket, SocketClosedError, pipe
 from tests.speech import utterances
+
+TEXT = {"output_modalities": ["text"]}
+MANUAL = {"audio": {"input": {"turn_detection": None}}}
+PATIENT = {"audio": {"input": {"turn_detection": {"type": "server_vad", "create_response": False}}}}
 
 
 def counting() -> Callable[[str], str]:
@@ -218,3 +222,13 @@ def keys(value: Any, path: str = "") -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from keys(inner, f"{path}[]")
+
+
+def sound(ms: float = 100, *, response: str = "r", item: str = "i", rate: int = 24_000) -> Audio:
+    return Audio(samples=tone(ms=ms, rate=rate), rate=rate, response_id=response, item_id=item)
+
+
+def answer(hand: Hand, response: str = "r", *frames: Frame) -> list[Event]:
+    """A whole response of the brain's."""
+    said = frames or (Text(text="Hi.", response_id=response, item_id="i"), sound(response=response))
+    return hand.brain(ResponseStarted(response_id=response), *said, ResponseEnded(response_id=response))

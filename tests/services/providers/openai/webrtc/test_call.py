@@ -54,8 +54,8 @@ def said(name: str, silence_ms: int = 800) -> list[Frame]:
 
 
 @pytest.mark.real
-async def test_a_typed_question_is_answered_in_sound() -> None:
-    """It comes on a track, belongs to the response that sounds, and its end is told when it has been heard."""
+async def test_typed_question_is_answered_in_sound() -> None:
+    """The sound comes on a track, belongs to the response that plays, and the response ends when it has been heard."""
     async with call_server("One two three four.") as server:
         async with Harness(model(server)) as harness:
             await harness.next(Connected, within_seconds=10)
@@ -71,8 +71,8 @@ async def test_a_typed_question_is_answered_in_sound() -> None:
 
 
 @pytest.mark.real
-async def test_a_spoken_question_is_heard_and_the_answer_interrupted_by_speech() -> None:
-    """The server notices both; it falls silent by itself, and is not told what was heard."""
+async def test_spoken_question_and_barge_in() -> None:
+    """The server notices both. It falls silent by itself, and is not sent what was heard."""
     async with call_server("One two three four five six seven eight nine ten. " * 5, hears=["Yes."]) as server:
         async with Harness(model(server)) as harness:
             await harness.next(Connected, within_seconds=10)
@@ -84,10 +84,13 @@ async def test_a_spoken_question_is_heard_and_the_answer_interrupted_by_speech()
             await harness.next(ResponseEnded, within_seconds=10)
             await harness.session.cancel()
         assert "Yes." in [frame.text for frame in harness.of(Transcript)]
-        assert harness.of(ResponseEnded)[0].outcome == "interrupted"
+        ended = harness.of(ResponseEnded)[0]
+        assert ended.outcome == "interrupted"
         assert harness.session.epoch == 1
         (interrupted,) = [at for at, frame in harness.timeline if isinstance(frame, Interrupt)]
-        assert not [at for at, frame in harness.timeline if isinstance(frame, Audio) and at > interrupted]
+        later = [frame for at, frame in harness.timeline if isinstance(frame, Audio) and at > interrupted]
+        # On a busy machine the answer to "stop" may have begun before the session is cancelled.
+        assert ended.response_id not in {frame.response_id for frame in later}
         sent = [event["type"] for event in server.calls[0].received]
         assert "conversation.item.truncate" not in sent
         assert "input_audio_buffer.append" not in sent, "sound goes on the track"
@@ -95,8 +98,8 @@ async def test_a_spoken_question_is_heard_and_the_answer_interrupted_by_speech()
 
 
 @pytest.mark.real
-async def test_an_interrupt_of_ours_clears_what_the_server_has_still_to_play() -> None:
-    """Though it has made all of it long ago; and the next answer sounds."""
+async def test_own_interrupt_clears_the_server_buffer() -> None:
+    """The server has generated all of it long ago. The next answer is heard."""
     async with call_server("One two three four five six seven eight nine ten. " * 5, "Yes indeed.") as server:
         async with Harness(model(server)) as harness:
             await harness.next(Connected, within_seconds=10)
@@ -117,8 +120,8 @@ async def test_an_interrupt_of_ours_clears_what_the_server_has_still_to_play() -
 
 
 @pytest.mark.real
-async def test_a_commit_comes_behind_the_sound() -> None:
-    """Though the channel is faster than the track."""
+async def test_commit_waits_for_the_sound() -> None:
+    """The channel is faster than the track, and the commit still comes last."""
     async with call_server("Yes.") as server:
         async with Harness(model(server, turn_detection=None)) as harness:
             await harness.next(Connected, within_seconds=10)
@@ -130,8 +133,8 @@ async def test_a_commit_comes_behind_the_sound() -> None:
 
 
 @pytest.mark.real
-async def test_pictures_may_be_shown_on_a_track() -> None:
-    """Those with a detail are items of the conversation."""
+async def test_pictures_on_a_video_track() -> None:
+    """Pictures with a `detail` are items of the conversation instead."""
     (jpeg,) = EncodeJpeg().process(Video(data=np.full((48, 64, 3), 99, np.uint8)))
     assert isinstance(jpeg, Video)
     async with call_server("Yes.") as server:
@@ -169,8 +172,8 @@ async def test_tools_are_called_on_the_channel() -> None:
 
 
 @pytest.mark.real
-async def test_a_call_may_be_refused() -> None:
-    """The error has what the server said."""
+async def test_refused_call() -> None:
+    """The error has the server's words."""
     async with call_server() as server:
         for refusal, why in [((401, "wrong key"), "the key is not accepted"), ((503, "busy"), "answers 503")]:
             server.refuse = refusal
@@ -188,8 +191,8 @@ async def test_a_call_may_be_refused() -> None:
 
 
 @pytest.mark.real
-async def test_a_call_that_comes_to_nothing_is_given_up() -> None:
-    """It was answered, and no packet passed."""
+async def test_call_without_media_is_given_up() -> None:
+    """It was answered, and no packet came."""
     async with call_server() as server:
         server.unreachable = True
         with pytest.raises(SocketRefusedError, match=r"no connection within 0\.3 s"):
@@ -198,7 +201,7 @@ async def test_a_call_that_comes_to_nothing_is_given_up() -> None:
 
 
 @pytest.mark.real
-async def test_a_lost_call_is_made_again() -> None:
+async def test_lost_call_is_made_again() -> None:
     """With the conversation so far."""
     async with call_server("Hello to you.") as server:
         policy = ReconnectPolicy(first_seconds=0.05)
@@ -217,8 +220,8 @@ async def test_a_lost_call_is_made_again() -> None:
 
 
 @pytest.mark.every_backend
-async def test_another_backend_is_refused() -> None:
-    """With what to do instead."""
+async def test_trio_is_refused() -> None:
+    """The error says what to do instead."""
     if sniffio.current_async_library() == "asyncio":
         return
     with pytest.raises(RuntimeError, match="asyncio only"):

@@ -1,4 +1,4 @@
-"""CallWire: a call's messages and its sound as one stream, without a call."""
+"""CallWire: the messages and the sound of a call as one stream, without a call."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def done(wire: CallWire, status: str = "completed", response: str = "r") -> list
     return came(wire, "response.done", response={"id": response, "status": status})
 
 
-def test_the_users_sound_goes_beside_the_channel() -> None:
-    """All else goes as it is."""
+def test_user_sound_goes_on_the_track() -> None:
+    """All other messages pass unchanged."""
     wire = CallWire()
     assert sent(wire, "input_audio_buffer.append", audio=base64.b64encode(LOUD).decode()) == [LOUD]
     assert sent(wire, "response.create") == [{"type": "response.create"}]
 
 
-def test_formats_are_not_told() -> None:
+def test_formats_are_not_sent() -> None:
     """The peers have agreed on them."""
     audio = {"input": {"format": {"type": "audio/pcm"}, "turn_detection": None}, "output": {"format": {}, "voice": "v"}}
     (update,) = sent(CallWire(), "session.update", session={"type": "realtime", "audio": audio})
@@ -56,8 +56,8 @@ def test_other_sound_than_pcm_is_refused() -> None:
         sent(CallWire(), "session.update", session={"audio": {"input": {"format": {"type": "audio/pcmu"}}}})
 
 
-def test_sound_belongs_to_the_response_that_is_heard() -> None:
-    """Before and after one there is none."""
+def test_sound_belongs_to_the_playing_response() -> None:
+    """Before and after a response, sound belongs to none."""
     wire = sounding()
     (delta,) = map(json.loads, wire.sound(LOUD))
     assert (delta["response_id"], delta["item_id"]) == ("r", "i")
@@ -66,8 +66,8 @@ def test_sound_belongs_to_the_response_that_is_heard() -> None:
     assert not list(wire.sound(LOUD))
 
 
-def test_what_comes_before_the_news_is_kept() -> None:
-    """As far as there is no silence within."""
+def test_sound_before_its_response_is_kept() -> None:
+    """Only the sound after the last silence is kept."""
     wire = CallWire()
     for piece in (LOUD, QUIET, LOUD, LOUD):
         assert not list(wire.sound(piece))
@@ -79,7 +79,7 @@ def test_what_comes_before_the_news_is_kept() -> None:
     ]
 
 
-def test_the_rest_of_what_was_cut_off_is_nobodys() -> None:
+def test_rest_of_a_cancelled_response_is_dropped() -> None:
     """Until there is silence."""
     wire = sounding()
     came(wire, "output_audio_buffer.cleared", response_id="r")
@@ -92,7 +92,7 @@ def test_the_rest_of_what_was_cut_off_is_nobodys() -> None:
     assert len(messages) == 2
 
 
-def test_a_response_is_over_when_it_has_been_heard() -> None:
+def test_response_ends_when_it_has_been_heard() -> None:
     """The end also waits for the tail of its sound."""
     wire = sounding()
     assert done(wire) == []
@@ -104,8 +104,8 @@ def test_a_response_is_over_when_it_has_been_heard() -> None:
     assert not wire.sounding
 
 
-def test_it_may_be_made_before_it_sounds() -> None:
-    """Then its end waits all the same; and if it is cut off, it was not completed."""
+def test_response_generated_before_it_plays() -> None:
+    """Its end waits for the sound. If it is cut off, it was not completed."""
     wire = CallWire()
     came(wire, "response.content_part.added", response_id="r", item_id="i", part={"type": "audio"})
     assert done(wire) == []
@@ -117,13 +117,13 @@ def test_it_may_be_made_before_it_sounds() -> None:
 
 
 @pytest.mark.parametrize("status", ["cancelled", "failed"])
-def test_what_was_cut_off_is_over_at_once(status: str) -> None:
+def test_cancelled_response_ends_at_once(status: str) -> None:
     """Nothing more of it will be heard."""
     assert done(sounding(), status) == ["response.done"]
 
 
-def test_what_makes_no_sound_is_over_at_once() -> None:
-    """A call of a tool, or text; and what has been heard already."""
+def test_silent_response_ends_at_once() -> None:
+    """A tool call, or text; also a response that has been heard already."""
     assert done(CallWire()) == ["response.done"]
     wire = sounding()
     came(wire, "output_audio_buffer.stopped", response_id="r")
@@ -131,8 +131,8 @@ def test_what_makes_no_sound_is_over_at_once() -> None:
     assert done(wire) == ["response.done"]
 
 
-def test_what_never_sounds_is_over_after_a_while() -> None:
-    """Though it was said to have sound; one that sounds may take its time."""
+def test_response_that_never_plays_times_out() -> None:
+    """It was announced with sound. A response that plays may take its time."""
     wire = CallWire()
     came(wire, "response.content_part.added", response_id="r", item_id="i", part={"type": "audio"})
     done(wire)
@@ -144,8 +144,8 @@ def test_what_never_sounds_is_over_after_a_while() -> None:
     assert not list(wire.end_soundless(1000))
 
 
-def test_the_next_may_begin_before_the_last_is_settled() -> None:
-    """Then that is over."""
+def test_next_response_ends_the_last() -> None:
+    """The next response may begin before the last one was heard to its end."""
     wire = sounding()
     done(wire)
     came(wire, "output_audio_buffer.stopped", response_id="r")
@@ -157,8 +157,8 @@ def test_the_next_may_begin_before_the_last_is_settled() -> None:
     assert wire.sounding == "s"
 
 
-def test_the_server_is_told_to_be_silent_once() -> None:
-    """Behind the cancellation; and instead of a truncation, which it does itself."""
+def test_buffer_is_cleared_once() -> None:
+    """After the cancellation, and instead of a truncation, which the server does itself."""
     wire = sounding()
     assert sent(wire, "response.cancel", response_id="r")[1:] == [CLEAR]
     assert sent(wire, "conversation.item.truncate", item_id="i", audio_end_ms=5) == []
@@ -167,8 +167,11 @@ def test_the_server_is_told_to_be_silent_once() -> None:
 
 
 @pytest.mark.parametrize("how", ["response.cancel", "conversation.item.truncate"])
-def test_a_cut_off_response_that_sounds_again_is_cleared_again(how: str) -> None:
-    """The clear came while the server was still making it; its rest is dropped, and the next response sounds alone."""
+def test_cancelled_response_that_plays_on_is_cleared_again(how: str) -> None:
+    """The clear came while the server was still generating.
+
+    The rest is dropped, and the next response is heard alone.
+    """
     wire = sounding()
     sent(wire, how, **({"response_id": "r"} if how == "response.cancel" else {"item_id": "i"}))
     assert came(wire, "output_audio_buffer.cleared", response_id="r") == ["output_audio_buffer.cleared"]
@@ -186,8 +189,8 @@ def test_a_cut_off_response_that_sounds_again_is_cleared_again(how: str) -> None
     assert [json.loads(each)["response_id"] for each in wire.sound(LOUD)] == ["s"]
 
 
-def test_a_response_that_is_cancelled_before_it_sounds_is_cleared_when_it_does() -> None:
-    """The server has its sound already, and would play all of it."""
+def test_response_cancelled_before_it_plays() -> None:
+    """It is cleared when it begins to play, because the server has all of its sound."""
     wire = CallWire()
     came(wire, "response.content_part.added", response_id="r", item_id="i", part={"type": "audio"})
     assert sent(wire, "response.cancel", response_id="r") == [{"type": "response.cancel", "response_id": "r"}]
@@ -198,6 +201,6 @@ def test_a_response_that_is_cancelled_before_it_sounds_is_cleared_when_it_does()
     assert came(wire, "output_audio_buffer.cleared", response_id="r") == ["output_audio_buffer.cleared"]
 
 
-def test_garbage_is_left_to_who_reads_it() -> None:
-    """It is passed on."""
+def test_unreadable_messages_pass() -> None:
+    """The driver handles them."""
     assert list(CallWire().receive("{", 0.0)) == ["{"]

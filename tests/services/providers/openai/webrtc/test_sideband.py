@@ -84,7 +84,7 @@ class Server:
 
 
 @pytest.mark.virtual
-async def test_an_answer_is_followed_while_it_sounds_elsewhere() -> None:
+async def test_response_that_plays_in_the_browser() -> None:
     """Its text comes, silence as long as its sound, and its end when it has been heard."""
     server = Server()
     model = server.model()
@@ -108,8 +108,8 @@ async def test_an_answer_is_followed_while_it_sounds_elsewhere() -> None:
 
 @pytest.mark.virtual
 @pytest.mark.parametrize("by", ["speech", "us", "the browser"])
-async def test_what_was_heard_is_known(by: str) -> None:
-    """Whoever interrupts; the server's memory is its own affair."""
+async def test_heard_words_are_known(by: str) -> None:
+    """Whichever side interrupts. The server corrects its memory itself."""
     server = Server()
     model = server.model()
     async with Harness(model) as harness:
@@ -135,7 +135,7 @@ async def test_what_was_heard_is_known(by: str) -> None:
 
 
 @pytest.mark.virtual
-async def test_what_never_sounds_is_over() -> None:
+async def test_response_that_never_plays_times_out() -> None:
     """After three seconds."""
     server = Server()
     async with Harness(server.model()) as harness:
@@ -149,8 +149,8 @@ async def test_what_never_sounds_is_over() -> None:
 
 
 @pytest.mark.virtual
-async def test_only_what_is_given_is_changed() -> None:
-    """The browser's session is its own: no formats, no turn detection, no voice."""
+async def test_only_given_options_are_sent() -> None:
+    """The browser configures its session: no formats, turn detection or voice are sent."""
     server = Server()
 
     def weather() -> str:
@@ -170,8 +170,8 @@ async def test_only_what_is_given_is_changed() -> None:
 
 
 @pytest.mark.virtual
-async def test_sound_that_is_given_goes_nowhere() -> None:
-    """What is written does."""
+async def test_user_sound_is_not_sent() -> None:
+    """Typed text is."""
     server = Server()
     async with Harness(server.model()) as harness:
         await harness.next(Connected)
@@ -182,7 +182,7 @@ async def test_sound_that_is_given_goes_nowhere() -> None:
 
 
 @pytest.mark.virtual
-async def test_it_ends_when_the_call_is_hung_up() -> None:
+async def test_session_ends_with_the_call() -> None:
     """That is not a failure."""
     server = Server()
     async with Harness(server.model()) as harness:
@@ -195,8 +195,8 @@ async def test_it_ends_when_the_call_is_hung_up() -> None:
 
 
 @pytest.mark.virtual
-async def test_a_lost_sideband_is_attached_again() -> None:
-    """The call continues, and remembers itself: it is told nothing of the conversation."""
+async def test_lost_sideband_is_attached_again() -> None:
+    """The call continues with its memory, so the conversation is not sent again."""
     server = Server()
     async with Harness(server.model()) as harness:
         await harness.next(Connected)
@@ -212,8 +212,8 @@ async def test_a_lost_sideband_is_attached_again() -> None:
 
 
 @pytest.mark.virtual
-async def test_a_call_that_is_not_there_is_an_error() -> None:
-    """At once, with what the server said."""
+async def test_unknown_call_is_an_error() -> None:
+    """At once, with the server's words."""
     server = Server()
     server.refusal = SocketRefusedError("wss://api.openai.com/v1/realtime answers 404", 404, "no such call")
     with pytest.raises(RealtimeError, match="no such call"):
@@ -249,8 +249,8 @@ class Browser:
 
 
 @pytest.mark.real
-async def test_a_browser_talks_to_the_model_while_tools_run_here() -> None:
-    """With a secret that was minted for it; when it hangs up, all ends."""
+async def test_browser_call_with_tools_here() -> None:
+    """The browser uses a secret that was minted for it. When it hangs up, all ends."""
     asked = []
 
     def weather(city: str) -> str:
@@ -289,8 +289,8 @@ async def test_a_browser_talks_to_the_model_while_tools_run_here() -> None:
 
 
 @pytest.mark.real
-async def test_an_expired_secret_begins_no_call() -> None:
-    """The browser is told so."""
+async def test_expired_secret_is_refused() -> None:
+    """The browser gets the reason."""
     async with call_server() as server:
         url = server.url.replace("ws:", "http:")
         secret = await mint_secret({"model": "gpt-realtime", "voice": "x"}, api_key="key", url=url)
@@ -308,8 +308,8 @@ async def test_an_expired_secret_begins_no_call() -> None:
 
 
 @pytest.mark.real
-async def test_no_secret_without_a_key() -> None:
-    """Nor for a time that cannot be, nor where nobody answers as expected; the key is not repeated."""
+async def test_minting_a_secret_can_fail() -> None:
+    """Without a key, with an impossible lifetime, or with an unexpected response. The key is not in the error."""
     async with call_server() as server:
         url = server.url.replace("ws:", "http:")
         with pytest.raises(ConnectionError, match="answers 401"):

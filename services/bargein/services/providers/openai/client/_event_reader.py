@@ -109,6 +109,9 @@ class EventReader(Protocol):
         """Return the events of a message.
 
         Messages of unknown types are ignored. One that cannot be read is a `ProtocolFault`; the connection stays open.
+
+        Args:
+            data: A message of the server.
         """
         if isinstance(data, bytes):
             yield ProtocolFault(message=f"a binary message of {len(data)} bytes, where JSON text was expected")
@@ -148,7 +151,7 @@ class EventReader(Protocol):
     def _audio_delta(self, event: wire.AudioDelta) -> Iterator[Event]:
         if event.response_id not in self._out_of_band:
             pcm = event.delta
-            if self._codec.width == 1:
+            if self._codec.sample_bytes == 1:
                 pcm = self._codec.decode(pcm).astype("<i2", copy=False).tobytes()
             yield AudioPiece(response_id=event.response_id, item_id=event.item_id or "", pcm=pcm)
 

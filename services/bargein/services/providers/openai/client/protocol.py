@@ -113,7 +113,11 @@ class OpenAIProtocol(EventReader):
         yield self._message(wire.SessionUpdate(session=self.session(settings)))
 
     def session(self, settings: Settings) -> dict[str, Any]:
-        """Return the session object of some settings in the words of the dialect, with `extra` merged over it."""
+        """Return the session object of some settings in the words of the dialect, with `extra` merged over it.
+
+        Args:
+            settings: The settings.
+        """
         sound: dict[str, Any] = {"format": self._format(self.profile.input_rate)}
         sound["turn_detection"] = settings.turn_detection
         if settings.transcription is not None:
@@ -161,7 +165,7 @@ class OpenAIProtocol(EventReader):
 
     def audio(self, pcm: bytes) -> Message:
         """Send more of the user's sound."""
-        if self._codec.width == 1:
+        if self._codec.sample_bytes == 1:
             pcm = self._codec.encode(np.frombuffer(pcm, "<i2").astype(np.int16, copy=False))
         return self._message(wire.AudioAppend(audio=pcm))
 

@@ -35,7 +35,7 @@ class OpenAIRealtime(Realtime):
         options: Those of `OpenAIOptions`:
 
             * `api_key`: the key; by default that of the environment variable `OPENAI_API_KEY`;
-            * `instructions`: what the model is told about its task;
+            * `instructions`: the description of the model's task;
             * `voice`: the name of the voice;
             * `output`: `"audio"` (the default), or `"text"`, so that another voice can follow;
             * `turn_detection`: `"server_vad"` (the default), `"semantic_vad"`, a dictionary with the settings of

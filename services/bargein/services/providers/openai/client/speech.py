@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, Unpack
 
 import anyio
 import numpy as np
@@ -13,8 +13,8 @@ import numpy as np
 from bargein.pipeline.lowlevel import Samples, check_options
 from bargein.services.cascade.parts import SpeechToText, TextToSpeech, Word
 from bargein.services.providers._shared.http import HttpClient, HttpFault
-from bargein.services.providers._shared.remote_speech import RemoteSpeech
-from bargein.services.sockets.retry import RETRYABLE_STATUSES, backoff_seconds, retry_after_seconds
+from bargein.services.providers._shared.remote_speech import RemoteSpeech, SpeechOptions
+from bargein.services.sockets.retry import backoff_seconds, retry_after_seconds
 
 from ._speech_protocol import SpeechReader, TranscriptReader, error_message, wav
 
@@ -52,12 +52,11 @@ class _OverHttp(RemoteSpeech):
 
     service = "OpenAI"
 
-    def __init__(self, api_key: str | None, url: str, silence_seconds: float, retries: int) -> None:
-        super().__init__(api_key, "OPENAI_API_KEY", silence_seconds, retries)
+    def __init__(self, url: str, options: SpeechOptions) -> None:
+        super().__init__(options, "OPENAI_API_KEY")
         self._base = url.rstrip("/")
-        self._http = HttpClient(
-            type(self).__name__, self._base, first_byte_seconds=silence_seconds, silence_seconds=silence_seconds
-        )
+        seconds = self._silence_seconds
+        self._http = HttpClient(type(self).__name__, self._base, first_byte_seconds=seconds, silence_seconds=seconds)
         self._headers = {"authorization": f"Bearer {self._secret}", "accept-encoding": "identity"}
 
     async def __aenter__(self) -> Self:
@@ -94,7 +93,7 @@ class _OverHttp(RemoteSpeech):
                 return await self._request_once(path, reader, pass_on, content)
             except (HttpFault, _RefusedError) as fault:
                 wait = self._wait(fault, attempt)
-                if answered or wait is None or attempt > self._retries:
+                if answered or wait is None:
                     raise
             await anyio.sleep(wait)
 
@@ -120,16 +119,11 @@ class _OverHttp(RemoteSpeech):
     def _wait(self, fault: HttpFault | _RefusedError, attempt: int) -> float | None:
         """Return the seconds before the next attempt; None where another one cannot help or would come too late."""
         if isinstance(fault, _RefusedError):
-            return (
-                backoff_seconds(attempt, fault.wait_seconds, self._random)
-                if fault.status in RETRYABLE_STATUSES
-                else None
-            )
-        if fault.cause == "slow":
+            return self._retry_wait(attempt, fault.status, fault.wait_seconds)
+        if fault.cause == "slow" or attempt > self._retries:
             return None
-        return (
-            backoff_seconds(attempt, None, self._random) if attempt > 1 else 0.0
-        )  # mostly a connection of the pool that the server has closed
+        # The first time it is mostly a connection of the pool that the server has closed.
+        return backoff_seconds(attempt, None, self._random) if attempt > 1 else 0.0
 
     def _to_error(self, error: Exception) -> Exception:
         error = super()._to_error(error)
@@ -158,14 +152,12 @@ class OpenAITranscription(_OverHttp, SpeechToText):
 
     Args:
         model: The model's name.
-        api_key: The key; None for that of the environment variable `OPENAI_API_KEY`. A server that wants no key
-            accepts any.
         language: A BCP 47 tag such as `en-GB`, of which the first part is sent; empty for any language.
         prompt: Words that are likely to be said, which helps the model with names.
         extra: Other fields of the request, merged over ours.
         url: The server's address. Compatible servers have others, such as `"http://localhost:8000/v1"`.
-        silence_seconds: Longest wait for the next bytes of an answer, in seconds.
-        retries: Attempts after the first one, at most.
+        **options: The options of all speech at a provider, see `SpeechOptions`: `api_key` (by default that of
+            `OPENAI_API_KEY`; a server that wants no key accepts any), `silence_seconds`, `retries`.
 
     Raises:
         ValueError: There is no key.
@@ -178,15 +170,13 @@ class OpenAITranscription(_OverHttp, SpeechToText):
         self,
         model: str = "gpt-transcribe",
         *,
-        api_key: str | None = None,
         language: str = "",
         prompt: str = "",
         extra: Mapping[str, str] | None = None,
         url: str = "https://api.openai.com/v1",
-        silence_seconds: float = 10.0,
-        retries: int = 2,
+        **options: Unpack[SpeechOptions],
     ) -> None:
-        super().__init__(api_key, url, silence_seconds, retries)
+        super().__init__(url, options)
         self.language = language
         self._fields = {"model": model, "response_format": "json", "stream": "true"}
         self._fields |= {"language": language.split("-", 1)[0]} if language else {}
@@ -216,14 +206,12 @@ class OpenAISpeech(_OverHttp, TextToSpeech):
     Args:
         model: The model's name.
         voice: The voice's name.
-        api_key: The key; None for that of the environment variable `OPENAI_API_KEY`. A server that wants no key
-            accepts any.
         instructions: How to speak, in plain words.
         extra: Other fields of the request, such as `{"speed": 1.1}`, merged over ours.
         rate: Samples per second (Hz) of the server's sound; OpenAI's is 24,000.
         url: The server's address. Compatible servers have others.
-        silence_seconds: Longest wait for the next bytes of an answer, in seconds.
-        retries: Attempts after the first one, at most.
+        **options: The options of all speech at a provider, see `SpeechOptions`: `api_key` (by default that of
+            `OPENAI_API_KEY`; a server that wants no key accepts any), `silence_seconds`, `retries`.
 
     Raises:
         ValueError: There is no key.
@@ -237,15 +225,13 @@ class OpenAISpeech(_OverHttp, TextToSpeech):
         model: str,
         *,
         voice: str = "alloy",
-        api_key: str | None = None,
         instructions: str = "",
         extra: Mapping[str, Any] | None = None,
         rate: int = 24_000,
         url: str = "https://api.openai.com/v1",
-        silence_seconds: float = 10.0,
-        retries: int = 2,
+        **options: Unpack[SpeechOptions],
     ) -> None:
-        super().__init__(api_key, url, silence_seconds, retries)
+        super().__init__(url, options)
         self.rate = rate
         self._fields: dict[str, Any] = {"model": model, "voice": voice, "response_format": "pcm"}
         self._fields |= {"instructions": instructions} if instructions else {}

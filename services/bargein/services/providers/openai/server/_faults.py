@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from bargein.pipeline.lowlevel import CheckedFields
+
 __all__ = ["FaultInjector", "Faults"]
 
 Event = dict[str, Any]
@@ -16,7 +18,7 @@ STRAGGLER = b"\x00\x40\x00\xc0" * 480
 """40 ms of loud sound at 24 kHz."""
 
 
-class Faults(msgspec.Struct, frozen=True, kw_only=True):
+class Faults(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """Faults of a server, for tests of clients. By default nothing goes wrong."""
 
     late_deltas_after_cancel: int = 0

@@ -12,24 +12,26 @@ import anyio
 import anyio.abc
 import msgspec
 
-from bargein.pipeline import Audio, Failure, Frame, Interrupt, Pipeline, Played, Processor, Session
+from bargein.pipeline import Audio, Failure, Frame, Interrupt, Pipeline, Played, Processor, Session, UserText
 from bargein.pipeline.errors import SessionError
-from bargein.pipeline.lowlevel import unwrap_exception
+from bargein.pipeline.graph import Step
+from bargein.pipeline.lowlevel import CheckedFields, stood_still, unwrap_exception, wait_at_most
 from bargein.processors import Spoken
 from bargein.processors.observe.watch import Watch
-from bargein.services.frames import without_details
+from bargein.services.frames import Commit, Configure, Respond, Say, without_details
 from bargein.services.providers.openai.dialect import GA, Dialect
 from bargein.services.providers.openai.server._core.audio import MakeVad, server_vad
 from bargein.services.providers.openai.server._core.session import ServerSession
 from bargein.services.providers.openai.server._core.state import Event
 from bargein.services.providers.openai.server_language import ServerLanguage
 from bargein.services.sockets import Socket, SocketClosedError
+from bargein.services.sockets.rate_limiter import DEFAULT_MESSAGES_PER_SECOND, MessageRate
 
 from ._faults import FaultInjector, Faults
 
 __all__ = ["Ending", "Limits", "MakeBrain", "ServedSessionOptions", "SocketSession"]
 
-MakeBrain = Callable[[], Processor | Callable[..., Any]]
+MakeBrain = Callable[[], Step]
 """Makes the brain of one session: a processor, a graph, or an annotated function. Each call makes a new one."""
 Ending = Literal["closed", "ended", "failed", "expired", "idle", "slow"]
 """How a session ended: `closed` by the client, `ended` by the brain, or by a failure or a limit."""
@@ -40,12 +42,14 @@ MAX_BEHIND_SECONDS = 60.0
 """Sound that may wait for the brain before the client has to wait, in seconds."""
 MAX_WAITING = 2_000
 """Events or frames that may wait on either side before the other one has to wait."""
+ACTIONS = UserText | Commit | Respond | Say | Configure | Interrupt
+"""What the brain acts on: it may begin an answer, or a request to a provider."""
 LEAVE_SECONDS = 2.0
 """How long a brain may take to end, after its client has left, before it is cancelled."""
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Time limits of a session, in seconds."""
+class Limits(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
+    """What a client may use. Times are in seconds."""
 
     session_seconds: float = 3600.0
     """Length of a session, as with the real service."""
@@ -57,6 +61,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Longest time without any message of the client, after the first one."""
     slow_seconds: float = 10.0
     """Longest time that the client may take to accept one message."""
+    max_messages_per_second: float = DEFAULT_MESSAGES_PER_SECOND
+    """Messages that the client may send in a second, sound included. One on which the brain acts, such as
+    `response.create`, counts as 10. More are read later. A quarter of this number may come at once."""
 
 
 class ServedSessionOptions(TypedDict, total=False):
@@ -189,8 +196,7 @@ class SocketSession:
                 session.offer(frame)
             session.interrupt("the client has left")
             session.end()
-            with anyio.move_on_after(LEAVE_SECONDS):
-                await session.drained()
+            await wait_at_most(session.drained, LEAVE_SECONDS)
         await session.cancel()
 
     def _end(self, ending: Ending, code: int = 1000, reason: str = "") -> None:
@@ -217,16 +223,14 @@ class SocketSession:
     # From the client ------------------------------------------------------------------------------------------------
 
     async def _read(self) -> None:
-        wait_seconds = self.limits.idle_seconds
+        wait_seconds, rate = self.limits.idle_seconds, MessageRate(self.limits.max_messages_per_second)
         if isinstance(self._language, Dialect):  # protocols of other kinds need not begin with a message of the client
             wait_seconds = min(wait_seconds, self.limits.first_message_seconds)
         while True:
             if self._faults.slow_reader_seconds:
                 await anyio.sleep(self._faults.slow_reader_seconds)
-            data: str | bytes | None = None
             try:
-                with anyio.move_on_after(wait_seconds):
-                    data = await self._socket.receive()
+                data = await self._receive(wait_seconds)
             except SocketClosedError:
                 self._end("closed")
                 return
@@ -236,13 +240,26 @@ class SocketSession:
             wait_seconds = self.limits.idle_seconds
             for command in (data,) if self._language is GA else self._language.read(data):
                 self._core.on_message(command)
+            action = any(isinstance(frame, ACTIONS) for frame in self._core.frames)
             self._pump()
+            if wait := rate.take(anyio.current_time(), action=action):
+                await anyio.sleep(wait)  # what the client sends meanwhile waits in its own buffers
             while (
                 self._in_ms > 1000 * MAX_BEHIND_SECONDS
                 or len(self._in) > MAX_WAITING
                 or len(self._out) > 2 * MAX_WAITING
             ):
                 await self._changed.wait()
+
+    async def _receive(self, seconds: float) -> str | bytes | None:
+        """Return the next message; None if none comes in time."""
+        due = anyio.current_time() + seconds
+        with anyio.move_on_after(seconds):
+            return await self._socket.receive()
+        if stood_still(due):  # it may have come meanwhile
+            with anyio.move_on_after(seconds / 16):
+                return await self._socket.receive()
+        return None
 
     def _stop_idle(self, seconds: float) -> None:
         self._core.error("The session was idle for too long.", kind="invalid_request_error", code="session_idle")

@@ -21,7 +21,7 @@ this:
   starts another response by itself. Results come when the client asks for a response, before anything else; where some
   are missing, a `Respond` follows them. The brain answers calls that are `handled` by itself.
 * After an `Interrupt` it answers nothing that it was asked before.
-* It gives `Transcript` of the user, with the item id of `SpeechStarted`, and `Failure` (upstream) where it must.
+* It sends `Transcript` of the user, with the item id of `SpeechStarted`, and `Failure` (upstream) for what fails.
 * It learns what was heard by `Played` and, in words, by `Heard` (both upstream): an item has begun when it is sent; how
   far it was heard is what the client says when it truncates the item, or else all of it, when the next turn comes.
 
@@ -47,6 +47,7 @@ import msgspec
 from bargein.pipeline.lowlevel import check_options
 from bargein.services import sockets
 from bargein.services.frames import Remember
+from bargein.services.media.preload import preload_libraries
 from bargein.services.providers.openai.dialect import GA
 from bargein.services.providers.openai.server._core.audio import MakeVad, server_vad
 from bargein.services.providers.openai.server._core.config import new_session
@@ -96,7 +97,13 @@ class ServerStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Server:
-    """A running server: what the block of `serve` gets."""
+    """A running server: what the block of `serve` gets.
+
+    Args:
+        host: The host at which it listens.
+        path: The path at which it is served. Default: that of OpenAI's GA interface.
+        secure: Whether it is served with TLS. Default False.
+    """
 
     def __init__(self, host: str, path: str = GA.path, *, secure: bool = False) -> None:
         self.port = 0
@@ -203,6 +210,7 @@ async def serve(
 
     wire: dict[str, Any] = {} if ssl is None else {"ssl": ssl}
     wire |= {"select_subprotocol": choose_subprotocol, "open_timeout": limits.open_seconds}
+    preload_libraries()
     async with sockets.listen(handle, host=host, port=port, process_request=check, **wire) as server.port:
         yield server
 

@@ -28,6 +28,9 @@ def server_vad(turn: Mapping[str, Any]) -> Vad:
     """Return this project's `Vad`, set as a `turn_detection` object says.
 
     `semantic_vad` is a VAD whose pause at the end of speech depends on `eagerness`.
+
+    Args:
+        turn: The object, complete: with its `type`, and `threshold` and `silence_duration_ms`, or `eagerness`.
     """
     if turn["type"] == "semantic_vad":
         return Vad(stop_ms=STOP_MS[turn["eagerness"]])
@@ -77,7 +80,7 @@ class UserAudio:
     def take(self, data: bytes) -> Iterator[Frame]:
         """Return the sound as frames, each followed by starts and ends of speech that were found in it."""
         data = self._odd + data
-        whole = len(data) - len(data) % self._codec.width
+        whole = len(data) - len(data) % self._codec.sample_bytes
         self._odd, data = data[whole:], data[:whole]
         rate, samples = self._codec.rate, self._codec.decode(data)
         for at in range(0, len(samples), step := rate * MAX_PIECE_MS // 1000):
@@ -88,7 +91,7 @@ class UserAudio:
 
     def decode_item(self, data: bytes) -> Iterator[Frame]:
         """Return sound that came as a conversation item, and so is not part of the microphone's stream."""
-        samples = self._codec.decode(data[: len(data) - len(data) % self._codec.width])
+        samples = self._codec.decode(data[: len(data) - len(data) % self._codec.sample_bytes])
         if len(samples):
             yield from self._for_brain(Audio(samples=samples, rate=self._codec.rate, pts=self._pts))
 

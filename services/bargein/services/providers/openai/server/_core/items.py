@@ -1,4 +1,4 @@
-"""Items of a served conversation: which ones a client may create, their order, and what the brain is told of them."""
+"""Items of a served conversation: which ones a client may create, their order, and their frames for the brain."""
 
 from __future__ import annotations
 

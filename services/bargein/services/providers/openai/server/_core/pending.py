@@ -1,4 +1,4 @@
-"""What the brain has not been told yet, and the frames that tell it when it is to answer."""
+"""Items that were not sent to the brain yet, and the frames that send them and make it answer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class PendingItems:
             self._items.append(item)
 
     def remove(self, item: ServerItem) -> None:
-        """Forget an item, so that the brain is not told of it."""
+        """Forget an item, so that it is not sent to the brain."""
         if item in self._items:
             self._items.remove(item)
 
@@ -71,7 +71,7 @@ class PendingItems:
         Args:
             settings: What holds for a response that the client asked for; None where a spoken turn ended by itself.
             session: The session object.
-            conversation: Gives the order of the items.
+            conversation: Holds the order of the items.
             audio: Decodes sound that came with an item.
         """
         history, new = self._take(conversation)

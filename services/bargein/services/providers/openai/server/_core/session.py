@@ -195,14 +195,23 @@ class ServerSession:
         self._state.send("error", error=details)
 
     def fail(self, message: str, code: str | None = None) -> None:
-        """Send an `error` event because the brain has failed for good; the response in progress has failed."""
+        """Send an `error` event because the brain has failed for good; the response in progress has failed.
+
+        Args:
+            message: What happened, for the client.
+            code: The error's code. Default None.
+        """
         self._responses.fail(code)
         self.error(message, code=code)
 
     # From the client ------------------------------------------------------------------------------------------------
 
     def on_message(self, data: str | bytes) -> None:
-        """Take a message of the client. What cannot be done becomes an `error` event, and the session continues."""
+        """Take a message of the client. What cannot be done becomes an `error` event, and the session continues.
+
+        Args:
+            data: JSON, as the client wrote it.
+        """
         event_id: str | None = None
         try:
             try:
@@ -312,7 +321,11 @@ class ServerSession:
     # From the brain -------------------------------------------------------------------------------------------------
 
     def on_frame(self, frame: Frame) -> None:
-        """Take a frame of the brain. Frames that only passed it, such as the user's sound, are left alone."""
+        """Take a frame of the brain. Frames that only passed it, such as the user's sound, are left alone.
+
+        Args:
+            frame: A frame that left the brain.
+        """
         if (handler := self._on_frame.get(type(frame))) is not None:
             handler(frame)
 

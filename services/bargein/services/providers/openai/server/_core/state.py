@@ -46,7 +46,7 @@ class SessionState:
         self.conversation_id = new_id("conv")
         self.conversation = ServerConversation()
         self.pending = PendingItems()
-        """What the brain has not been told yet."""
+        """Items that were not sent to the brain yet."""
         self.events: deque[Event] = deque()
         """For the client, in order."""
         self.frames: deque[Frame] = deque()

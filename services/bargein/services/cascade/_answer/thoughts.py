@@ -24,7 +24,7 @@ class ThoughtFilter:
         self._wrote = False
 
     def feed(self, piece: str) -> str:
-        """Return what of the text so far is to be spoken, and has not been returned before."""
+        """Return the text that is certain to be spoken, from this piece and from what was held back."""
         text, said = self._held + piece, list[str]()
         while True:
             if self._thinking:

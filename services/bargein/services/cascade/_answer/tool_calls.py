@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import anyio
 
 from bargein.pipeline import ToolCall, ToolResult
+from bargein.services.cascade.parts import ToolRequest
 from bargein.services.frames import Configure
 from bargein.services.history import History
-from bargein.services.tools import Tool, Toolbox, ToolRunner, complete_schema
-
-from .parts import ToolRequest
+from bargein.services.tools import Toolbox, ToolLike, ToolRunner, complete_schema
 
 __all__ = ["CascadeToolCalls"]
 
@@ -34,7 +33,7 @@ class CascadeToolCalls:
         history: Where the calls are written down.
     """
 
-    def __init__(self, tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox, history: History) -> None:
+    def __init__(self, tools: Iterable[ToolLike] | Toolbox, history: History) -> None:
         self.runner = ToolRunner(tools)
         self.history = history
         self._external: dict[str, dict[str, Any]] = {}  # schemas of the application's tools, by name

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import anyio
@@ -15,93 +14,49 @@ from bargein.pipeline import (
     Inbox,
     Interrupt,
     Outlet,
+    Played,
     Processor,
     ResponseEnded,
     ResponseStarted,
     SpeechStarted,
-    Text,
+    SpeechStopped,
     ToolCall,
     ToolResult,
     Transcript,
-    Usage,
     Video,
 )
 from bargein.pipeline.lowlevel import check_options, check_positive
-from bargein.processors import AgentActivity, Heard, SampleFps, Turn
-from bargein.services.brain import Greeting, UnsupportedError, greeting_frame
-from bargein.services.frames import (
-    Configure,
-    OutOfBand,
-    Remember,
-    Respond,
-    Say,
-    ToolFinished,
-    ToolProgress,
-    ToolStarted,
-)
-from bargein.services.history import History, HistoryStatistics, Picture
-from bargein.services.media.user_pictures import UserPictures
-from bargein.services.tools import CANCELLED_OUTPUT, Tool, Toolbox, ToolRunner
+from bargein.processors import AgentActivity, Heard, Turn
+from bargein.services.brain import DEAD_AIR_SECONDS, WAIT_REPLY, DeadAir, Greeting, greeting_frame
+from bargein.services.cascade._base import PartProcessor, check_part, failure_from, highest_number
+from bargein.services.cascade.parts import LanguageModel
+from bargein.services.frames import Configure, Remember, Respond, Say
+from bargein.services.history import History, HistoryStatistics
+from bargein.services.tools import CANCELLED_OUTPUT, Toolbox, ToolLike, ToolRunner
 
-from ._base import PartProcessor, check_part, failure_from, highest_number
-from ._cut_answer import CONTINUE, CutAnswer, CutAnswerWatch
-from ._generation import TOOL_FINISHED, Generation
-from ._heard import HeardTracker
-from ._tool_calls import CascadeToolCalls
-from .parts import LanguageModel
+from .agenda import TURN, Agenda
+from .contract import AnswerInput, AnswerOutput
+from .cut_answer import CutAnswer, CutAnswerWatch
+from .generation import TOOL_FINISHED, Generation
+from .heard import HeardTracker
+from .pictures import PictureIntake
+from .silence import CascadeSilence
+from .tool_calls import CascadeToolCalls
 
-__all__ = ["ERROR_REPLY", "NO_SPEECH_REPLY", "WAIT_REPLY", "Answer"]
+__all__ = ["ERROR_REPLY", "NO_SPEECH_REPLY", "Answer"]
 
 ERROR_REPLY = "Sorry, something went wrong. Could you say that again?"
 """Text that is spoken when the model fails."""
 NO_SPEECH_REPLY = "Sorry, I did not hear you."
 """What is said when the user spoke and no words are known."""
-WAIT_REPLY = "One moment, please."
-"""What is said when the model lets the user wait."""
-TURN = Respond()
-"""The request that a turn of the user makes. It must be answered with words, or at least with tool calls."""
 
 CHECK_SECONDS = 1.0
 """How often the end of a session checks for an interrupt that came before the last response began: no event says so."""
 APPLICATION_SECONDS = 60.0
 """Maximum time in which the application may answer a tool call, while the user says nothing."""
 
-Taken = (
-    Turn
-    | SpeechStarted
-    | Transcript
-    | Respond
-    | Say
-    | Configure
-    | Remember
-    | Image
-    | Video
-    | ToolResult
-    | Heard
-    | AgentActivity
-    | Interrupt
-)
-Given = (
-    Turn
-    | SpeechStarted
-    | Transcript
-    | Image
-    | Video
-    | ResponseStarted
-    | Text
-    | ToolCall
-    | ToolStarted
-    | ToolProgress
-    | ToolFinished
-    | Usage
-    | ResponseEnded
-    | Interrupt
-    | Failure
-    | OutOfBand
-)
 
-
-class Answer(PartProcessor):
+class Answer(PartProcessor[LanguageModel]):
     """Answers each `Turn` of the user with a language model.
 
     Each answer is a response: `ResponseStarted`, `Text` as it is written, tool calls, `ResponseEnded`. An interrupt
@@ -131,8 +86,9 @@ class Answer(PartProcessor):
             `Respond`.
         fps: Maximum number of pictures a second that are kept of a `Video`.
         silent_seconds: Maximum time without a sign of the model, in seconds. After that it has failed.
-        wait_reply: What is said if the model lets the user wait for its first words. Empty: nothing.
-        dead_air_seconds: How long the user waits before that, in seconds.
+        wait_reply: What is said while the model or a tool keeps the user waiting. Empty: nothing.
+        dead_air_seconds: Maximum silence while the user waits for an answer, in seconds. Before it is over,
+            `wait_reply` is said, or an answer that was cut short is continued. Infinite: no limit.
 
     Raises:
         TypeError: `llm` is not a language model.
@@ -147,7 +103,7 @@ class Answer(PartProcessor):
         llm: LanguageModel,
         *,
         instructions: str = "",
-        tools: Iterable[Tool[..., Any] | Callable[..., Any]] | Toolbox = (),
+        tools: Iterable[ToolLike] | Toolbox = (),
         history: History | None = None,
         meanwhile: Literal["queue", "interrupt"] = "queue",
         error_reply: str = ERROR_REPLY,
@@ -156,7 +112,7 @@ class Answer(PartProcessor):
         fps: float = 1.0,
         silent_seconds: float = 60.0,
         wait_reply: str = WAIT_REPLY,
-        dead_air_seconds: float = 4.0,
+        dead_air_seconds: float = DEAD_AIR_SECONDS,
     ) -> None:
         if meanwhile not in ("queue", "interrupt"):
             raise ValueError(f"Answer(meanwhile={meanwhile!r}): expected 'queue' or 'interrupt'")
@@ -168,24 +124,22 @@ class Answer(PartProcessor):
         self.error_reply = error_reply
         self.no_speech_reply = no_speech_reply
         self._first_instructions = instructions
-        self._sampler = SampleFps(fps)
-        self._video_refused = False  # the Failure for video was given; once is enough
+        self._pictures = PictureIntake(self.part, fps)
         self._calls = CascadeToolCalls(tools, History() if history is None else history)
         self._heard = HeardTracker(self._calls.history)
-        self._generation = Generation(self.part, self._calls, self._heard, silent_seconds, dead_air_seconds, wait_reply)
+        self._dead_air = DeadAir(dead_air_seconds)
+        self._generation = Generation(self.part, self._calls, self._heard, silent_seconds, self._dead_air)
         self._count = 0  # of responses
         self._earlier_turns = 0  # the number of the last turn of earlier sessions with this conversation
-        self._request: Respond | None = None  # to be answered next
-        self._continuation: tuple[Respond, Outlet[Given]] | None = None  # goes on when all calls are answered
-        self._sayings: list[Say] = []
+        self._agenda = Agenda()
         self._current = ""  # the response that is being made
         self._current_request: Respond | Say = TURN
-        self._wait_for_tools = False  # the next answer waits for all tools, because nobody has asked anything else
         self._cut_watch = CutAnswerWatch()
+        self._silence = CascadeSilence(self._dead_air, self._agenda, self._cut_watch, wait_reply)
         self._last_cut: CutAnswer | None = None  # a response that was cancelled before its interrupt came to us
         self._cut_response = ""  # the response that an interrupt has ended, as far as that has come to us
         self._task_started = False
-        self._reply: Outlet[Given] | None = None
+        self._reply: Outlet[AnswerOutput] | None = None
         self._answered_turn = self._latest_turn = 0  # the newest that the current response answers, and of all
         self._wordless_turn = 0  # the latest turn whose words are not known yet
         self._tool_group: anyio.abc.TaskGroup | None = None  # its tasks are waited for at the end
@@ -225,18 +179,16 @@ class Answer(PartProcessor):
 
     def adapters(self) -> tuple[Processor, ...]:
         """Return what encodes pictures for a model that looks at them."""
-        if not self.part.images or importlib.util.find_spec("PIL") is None:
-            return ()
-        return SampleFps(self._sampler.fps), UserPictures().options(on_error="drop")
+        return self._pictures.adapters()
 
-    async def run(self, inbox: Inbox[Taken], out: Outlet[Given]) -> None:
+    async def run(self, inbox: Inbox[AnswerInput], out: Outlet[AnswerOutput]) -> None:
         """Answer until the end, and finish the last answer."""
         self._count = highest_number(self.history, "response")  # the conversation may be older than this session
         self._earlier_turns = highest_number(self.history, "turn")
         self._calls.begin(highest_number(self.history, "call"))
         async with anyio.create_task_group() as tool_group, anyio.create_task_group() as side_group:
             self._tool_group, self._side_group, self._idle = tool_group, side_group, anyio.Event()
-            self._generation.group = side_group
+            side_group.start_soon(self._watch_silence, out)
             try:
                 if self.greeting is not None and not self.history.has_begun:
                     await self._take(self.greeting, out)
@@ -247,43 +199,33 @@ class Answer(PartProcessor):
                     if self.history.crowded:
                         side_group.start_soon(self.history.condense)
                 if self._calls.waits_for_application:
-                    self._continuation = None  # no more frames come, so no results either
+                    self._agenda.continuation = None  # no more frames come, so no results either
                 # This loop ends: models and tools have time limits.
-                while self._current or self._request or self._sayings or self._continuation:
+                while self._current or self._agenda:
                     self._idle = anyio.Event()
                     with anyio.move_on_after(CHECK_SECONDS):
                         await self._idle.wait()
                     self._start_next(out)
                 side_group.cancel_scope.cancel()
             finally:
-                self._tool_group = self._side_group = self._generation.group = (
-                    None  # a response that is cancelled now starts nothing more
-                )
+                self._tool_group = self._side_group = None  # a response that is cancelled now starts nothing more
 
     # What comes in ------------------------------------------------------------------------------------------------
 
-    async def _take(self, frame: Frame, out: Outlet[Given]) -> None:
+    async def _take(self, frame: Frame, out: Outlet[AnswerOutput]) -> None:
         if isinstance(frame, Turn):
             await out.send(frame)  # other processors below may show it
             await self._on_turn(frame, out)
-        elif isinstance(frame, SpeechStarted):
+        elif isinstance(frame, SpeechStarted | SpeechStopped | Transcript):
             await out.send(frame)
-            self._cut_watch.on_speech_started(frame)
-        elif isinstance(frame, Transcript):
-            await out.send(frame)
-            if (cut := self._cut_watch.on_transcript(frame)) is not None:
-                self._go_on_with(cut)
+            self._on_speech(frame)
         elif isinstance(frame, Image | Video):
-            await self._on_picture(frame, out)
-        elif isinstance(frame, Respond):
-            if not frame.out_of_band:
-                self._request, self._wait_for_tools = frame, False
-                self._cut_watch.clear()
-            elif self._side_group is not None:
-                self._side_group.start_soon(self._answer_out_of_band, frame, out)
-        elif isinstance(frame, Say):
-            self._sayings.append(frame)
-            self._cut_watch.clear()
+            if frame.response_id:
+                await out.send(frame)  # the agent's own
+            elif (failure := self._pictures.keep(frame, self.history)) is not None:
+                out.offer(failure)
+        elif isinstance(frame, Respond | Say):
+            self._on_request(frame, out)
         elif isinstance(frame, Configure):
             if frame.instructions is not None:
                 self.instructions = frame.instructions or self._first_instructions
@@ -292,118 +234,136 @@ class Answer(PartProcessor):
             self.history.remember(frame.role, frame.text, frame.item_id, call_id=frame.call_id, name=frame.name)
         elif isinstance(frame, ToolResult):
             self._calls.add_result(frame)
+            self._dead_air.on_progress()
         elif isinstance(frame, AgentActivity):
+            self._dead_air.on_activity(frame)
             self._heard.on_activity(self._current)
+        elif isinstance(frame, Played):
+            self._dead_air.on_played(frame)
         elif isinstance(frame, Heard):
             self._heard.on_heard(frame)
         elif isinstance(frame, Interrupt):
             self._on_interrupt()
 
+    def _on_speech(self, frame: SpeechStarted | SpeechStopped | Transcript) -> None:
+        if isinstance(frame, Transcript):
+            cut = self._cut_watch.on_transcript(frame)
+            if frame.speaker == "user" and frame.final:
+                self._silence.on_words(frame)
+            if cut is not None:
+                self._dead_air.ask()
+                self._agenda.go_on_with(cut, self._heard, self.instructions)
+            return
+        self._dead_air.on_speech(frame)
+        if isinstance(frame, SpeechStarted):
+            self._cut_watch.on_speech_started(frame)
+        else:
+            self._silence.on_speech_stopped()
+
+    def _on_request(self, frame: Respond | Say, out: Outlet[AnswerOutput]) -> None:
+        if isinstance(frame, Respond) and frame.out_of_band:
+            if self._side_group is not None:
+                self._side_group.start_soon(self._answer_out_of_band, frame, out)
+            return
+        self._cut_watch.clear()
+        self._dead_air.ask()
+        if isinstance(frame, Respond):
+            self._agenda.ask(frame)
+        else:
+            self._agenda.sayings.append(frame)
+
     def _on_interrupt(self) -> None:
+        self._dead_air.on_interrupt()
         cut = self._what_is_cut()
         if cut is not None:
             self._cut_watch.on_interrupt(cut)
-        self._heard.settle(self._current if cut is None else cut.response_id)
         # The current answer is being cancelled, and what comes next waits for its end.
-        self._request = self._continuation = None
-        self._sayings.clear()
+        self._heard.settle(self._current if cut is None else cut.response_id)
         self._calls.stop_waiting_for_application()
         for call_id in self.runner.interrupt():
             self._calls.add_result(ToolResult(call_id=call_id, output=CANCELLED_OUTPUT))
 
     def _what_is_cut(self) -> CutAnswer | None:
-        """Return what an interrupt ends now, if there is anything."""
-        last, self._last_cut = self._last_cut, None
+        """Forget what was to be said, and return what an interrupt ends now, if there is anything."""
+        (last, self._last_cut), first = (self._last_cut, None), self._agenda.drop()
         if last is not None:
             return last
         if self._current:
             self._cut_response = self._current
             return CutAnswer(self._current_request, self._current)
-        if self._request is not None:
-            return CutAnswer(self._request, "")
-        if self._sayings:
-            return CutAnswer(self._sayings[0], "")
-        if self._continuation is not None:
-            return CutAnswer(self._continuation[0], "")
-        return CutAnswer(None, self._heard.playing) if self._heard.playing else None
+        return first or (CutAnswer(None, self._heard.playing) if self._heard.playing else None)
 
-    def _go_on_with(self, cut: CutAnswer) -> None:
-        """Go on with an answer that a noise cut short: say the rest if it is known, and else ask the model again."""
-        heard, rest = self._heard.split(cut.response_id)
-        request = cut.request
-        if isinstance(request, Respond):
-            if heard.strip():
-                instructions = f"{request.instructions or self.instructions}\n\n{CONTINUE}".strip()
-                request = Respond(instructions=instructions, protected=request.protected)
-            self._request, self._wait_for_tools = request, True
-        elif rest := rest or (request.text if request is not None and not heard else ""):
-            self._sayings.append(Say(text=rest.lstrip(), protected=request is not None and request.protected))
-
-    async def _on_turn(self, frame: Turn, out: Outlet[Given]) -> None:
+    async def _on_turn(self, frame: Turn, out: Outlet[AnswerOutput]) -> None:
         self.history.user(frame.text, f"turn-{self._earlier_turns + frame.turn}")
         self._latest_turn = max(self._latest_turn, frame.turn)
         first = not frame.revision or frame.turn == self._wordless_turn
         self._wordless_turn = 0 if frame.text.strip() or frame.final else frame.turn
         if self._wordless_turn:
+            self._dead_air.ask()
             return  # its words are still to come
         self._cut_watch.clear()
-        self._wait_for_tools = False
+        self._agenda.waits_for_tools = False
         if first:
+            self._dead_air.ask()
             if self._current and self.meanwhile == "interrupt":
                 await self._interrupt(out, "the user went on")
             if frame.text.strip():
-                self._request = TURN
+                self._agenda.ask(TURN)
             else:
-                self._sayings.append(Say(text=self.no_speech_reply))
+                self._agenda.say(self.no_speech_reply)
         elif frame.turn == self._answered_turn and self._current and not self._heard.was_heard(self._current):
+            self._dead_air.ask()
             await self._interrupt(out, "the words of the turn changed")
-            self._request = TURN
+            self._agenda.ask(TURN)
 
-    async def _interrupt(self, out: Outlet[Given], reason: str) -> None:
+    async def _interrupt(self, out: Outlet[AnswerOutput], reason: str) -> None:
         """End the current response, because the user said something else."""
         self._cut_response = self._current
         await out.send(Interrupt(reason=reason))
         self._heard.settle(self._current)
 
-    async def _on_picture(self, frame: Image | Video, out: Outlet[Given]) -> None:
-        if frame.response_id:
-            await out.send(frame)  # the agent's own
-            return
-        receiver = type(self.part).__name__
-        is_video = isinstance(frame, Video)
-        if not self.part.images:
-            if not (is_video and self._video_refused):
-                error = UnsupportedError.of(receiver, "supports_images", type(frame).__name__)
-                out.offer(failure_from(self.part, error))
-            self._video_refused = self._video_refused or is_video
-        elif not isinstance(frame.data, bytes):
-            raw = ValueError(f"{receiver} takes encoded pictures; pip install 'bargein[video]', which encodes them")
-            out.offer(failure_from(self.part, raw))
-        elif not isinstance(frame, Video) or any(self._sampler.process(frame)):
-            self.history.show(Picture.from_frame(frame, receiver))
+    # Silence ------------------------------------------------------------------------------------------------------
+
+    async def _watch_silence(self, out: Outlet[AnswerOutput]) -> None:
+        """Break silences in which the user waits."""
+        while True:
+            await self._silence.wait()
+            if self._current and self._reply is not None:
+                await self._silence.ask_for_patience(self._reply, self._current, self._generation)
+            elif not self._silence.check():
+                self._continue_or_apologise(out)
+            self._start_next(out)
+
+    def _continue_or_apologise(self, out: Outlet[AnswerOutput]) -> None:
+        """Go on where nothing is under way: an interrupt has ended it, or it was lost."""
+        if not self._dead_air.retry():
+            out.offer(Failure("the user waits, and no answer has come", processor=type(self.part).__name__))
+            self._agenda.say(self.error_reply)
+        elif (cut := self._cut_watch.take()) is not None:
+            self._agenda.go_on_with(cut, self._heard, self.instructions)
+        elif self._wordless_turn:
+            self._wordless_turn = 0
+            self._agenda.say(self.no_speech_reply)
+        else:
+            self._agenda.ask(TURN)
 
     # One response -------------------------------------------------------------------------------------------------
 
-    def _start_next(self, out: Outlet[Given]) -> None:
+    def _start_next(self, out: Outlet[AnswerOutput]) -> None:
         """Start the next response, if one is waiting and none is running."""
         if self._current and not self._task_started and self._reply is not None and self._reply.stale:
             self._current = ""  # an interrupt came before its task started, so the task never runs
         if self._current:
             return
-        if self._sayings:
-            self._start(out, self._sayings.pop(0))
-        elif self._request is not None:
-            request, self._request, self._continuation = self._request, None, None
+        agenda = self._agenda
+        if agenda.request is not None and not agenda.sayings:  # not the rest of an answer
             self._generation.rounds = 0
             self._calls.stop_waiting_for_application()
+        if (request := agenda.next(all_answered=self._calls.all_answered)) is not None:
             self._start(out, request)
-        elif self._continuation is not None and self._calls.all_answered:
-            (request, before), self._continuation = self._continuation, None
-            if not before.stale:
-                self._start(out, request)
-            self._idle.set()
+        self._idle.set()
 
-    def _start(self, out: Outlet[Given], request: Respond | Say) -> None:
+    def _start(self, out: Outlet[AnswerOutput], request: Respond | Say) -> None:
         self._count += 1
         self._current_request = request
         self._current, self._answered_turn = f"response-{self._count}", self._latest_turn
@@ -412,11 +372,11 @@ class Answer(PartProcessor):
         self._reply = out.respond(self._respond, self._current, request, out)
 
     async def _respond(
-        self, reply: Outlet[Given], response_id: str, request: Respond | Say, out: Outlet[Given]
+        self, reply: Outlet[AnswerOutput], response_id: str, request: Respond | Say, out: Outlet[AnswerOutput]
     ) -> None:
         self._task_started = True
         ended: ResponseEnded | None = None
-        continuation: tuple[Respond, Outlet[Given]] | None = None
+        continuation: tuple[Respond, Outlet[AnswerOutput]] | None = None
         try:
             await reply.send(ResponseStarted(response_id=response_id, protected=request.protected))
             if isinstance(request, Say):
@@ -437,11 +397,16 @@ class Answer(PartProcessor):
         try:
             await out.send(ended)
             if continuation is not None and not reply.stale:
-                self._continuation = continuation
+                self._agenda.continuation = continuation
+                self._dead_air.on_progress()
+            elif not self._agenda:
+                self._dead_air.close()
         finally:  # an interrupt may come even now
             self._finish(response_id, out)
 
-    async def _answer(self, reply: Outlet[Given], response_id: str, request: Respond, out: Outlet[Given]) -> bool:
+    async def _answer(
+        self, reply: Outlet[AnswerOutput], response_id: str, request: Respond, out: Outlet[AnswerOutput]
+    ) -> bool:
         async def start_call(call: ToolCall) -> None:
             await self._start_call(call, reply, out)
 
@@ -452,21 +417,21 @@ class Answer(PartProcessor):
             instructions,
             start_call,
             must_answer=request is TURN,
-            wait_for_tools=self._wait_for_tools,
+            wait_for_tools=self._agenda.waits_for_tools,
         )
 
-    def _finish(self, response_id: str, out: Outlet[Given]) -> None:
+    def _finish(self, response_id: str, out: Outlet[AnswerOutput]) -> None:
         if self._current == response_id:
             self._current = ""
             self._start_next(out)
         self._idle.set()
 
-    async def _answer_out_of_band(self, request: Respond, out: Outlet[Given]) -> None:
+    async def _answer_out_of_band(self, request: Respond, out: Outlet[AnswerOutput]) -> None:
         await out.send(await self._generation.answer_out_of_band(request))
 
     # Tools --------------------------------------------------------------------------------------------------------
 
-    async def _start_call(self, call: ToolCall, reply: Outlet[Given], out: Outlet[Given]) -> None:
+    async def _start_call(self, call: ToolCall, reply: Outlet[AnswerOutput], out: Outlet[AnswerOutput]) -> None:
         """Run a tool where an interrupt does not cancel it, or give the application time to answer the call."""
         self._calls.open(call)
         try:
@@ -477,16 +442,17 @@ class Answer(PartProcessor):
             elif not call.handled and self._side_group is not None:
                 self._side_group.start_soon(self._expire_call, call, out)
 
-    async def _run_tool(self, call: ToolCall, reply: Outlet[Any], out: Outlet[Given]) -> None:
+    async def _run_tool(self, call: ToolCall, reply: Outlet[Any], out: Outlet[AnswerOutput]) -> None:
         result = await self.runner.run(call, reply.send)
         self._calls.add_result(result or ToolResult(call_id=call.call_id, output=CANCELLED_OUTPUT))
+        self._dead_air.on_progress()
         if call.call_id in self._generation.unfinished:
             self._generation.unfinished.discard(call.call_id)
-            if self._request is None and result is not None:
-                self._request = Respond(instructions=f"{self.instructions}\n\n{TOOL_FINISHED}".strip())
+            if self._agenda.request is None and result is not None:
+                self._agenda.ask(Respond(instructions=f"{self.instructions}\n\n{TOOL_FINISHED}".strip()))
         self._start_next(out)
 
-    async def _expire_call(self, call: ToolCall, out: Outlet[Given]) -> None:
+    async def _expire_call(self, call: ToolCall, out: Outlet[AnswerOutput]) -> None:
         await anyio.sleep(APPLICATION_SECONDS)
         if self._calls.expire(call.call_id):
             self._start_next(out)

@@ -8,17 +8,17 @@ from contextlib import aclosing
 
 import anyio
 import msgspec
-from anyio.abc import TaskGroup
 
 from bargein.pipeline import Outlet, ResponseStarted, Text, ToolCall, Usage
+from bargein.services.brain import DeadAir
+from bargein.services.cascade._base import failure_from
+from bargein.services.cascade.parts import LanguageModel, Prompt, ToolRequest
 from bargein.services.frames import OutOfBand, Respond
 from bargein.services.history import Entry
 
-from ._base import failure_from
-from ._heard import HeardTracker
-from ._thoughts import ThoughtFilter, strip_thoughts
-from ._tool_calls import CascadeToolCalls
-from .parts import LanguageModel, Prompt, ToolRequest
+from .heard import HeardTracker
+from .thoughts import ThoughtFilter, strip_thoughts
+from .tool_calls import CascadeToolCalls
 
 __all__ = ["TOOL_FINISHED", "Generation"]
 
@@ -45,8 +45,7 @@ class Generation:
         calls: The tool calls of the conversation.
         heard: Writes the agent's words into the history.
         silent_seconds: Maximum time without a sign of the model, in seconds.
-        dead_air_seconds: Maximum time in which a response has no words, in seconds, before `wait_reply` is said.
-        wait_reply: What is said then. Empty: nothing.
+        dead_air: Follows whether the user waits in silence.
     """
 
     def __init__(
@@ -55,8 +54,7 @@ class Generation:
         calls: CascadeToolCalls,
         heard: HeardTracker,
         silent_seconds: float,
-        dead_air_seconds: float,
-        wait_reply: str,
+        dead_air: DeadAir,
     ) -> None:
         self.rounds = 0
         """How often the model was asked for the present turn."""
@@ -66,23 +64,14 @@ class Generation:
         self._calls = calls
         self._heard = heard
         self._silent_seconds = silent_seconds
-        self._dead_air_seconds = dead_air_seconds
-        self._wait_reply = wait_reply
-        self.group: TaskGroup | None = None
-        """Where tasks run beside the responses, until the session ends."""
-        self._asking: object = None  # the present question to the model, until its first words or calls
+        self._dead_air = dead_air
 
     async def say(self, reply: Reply, response_id: str, item_id: str, text: str) -> None:
         """Say a text that is known already; nothing if it is empty."""
         if text:
             self._heard.write(text, item_id, response_id)
             await reply.send(Text(text=text, response_id=response_id, item_id=item_id, final=True))
-
-    async def _break_silence(self, asking: object, reply: Reply, response_id: str) -> None:
-        """Ask the user for patience once, if the model has not begun to answer after `dead_air_seconds`."""
-        await anyio.sleep(self._dead_air_seconds)
-        if self._asking is asking and not reply.stale:
-            await self.say(reply, response_id, f"{response_id}-wait-{self.rounds}", self._wait_reply)
+            self._dead_air.on_sign()
 
     async def answer(
         self,
@@ -113,6 +102,7 @@ class Generation:
             RuntimeError: The model did not answer, or went on calling tools.
         """
         while self.rounds < MAX_ROUNDS:
+            # First, because a model that does not see the results calls the same tools again.
             await self._calls.wait_for_own(response_id, math.inf if wait_for_tools else TOOL_GRACE_SECONDS)
             self.rounds += 1
             item_id = f"{response_id}-{self.rounds}"
@@ -127,6 +117,7 @@ class Generation:
                 break
             for call in calls:
                 await start_call(call)
+            # The application answers later, in its own time. A response must not stay open for that.
             if not all(call.handled for call in calls):
                 return False
         raise RuntimeError(f"it has called tools {MAX_ROUNDS} times, and not answered")
@@ -153,6 +144,7 @@ class Generation:
                 entries.append(entry)
             elif entry.open and self._calls.is_running(entry.call_id):
                 self.unfinished.add(entry.call_id)
+                # A copy: the history must not keep a result that is none. Providers refuse a call without a result.
                 entries.append(msgspec.structs.replace(entry, output=RUNNING_OUTPUT))
         return entries
 
@@ -164,14 +156,11 @@ class Generation:
 
         async def write(text: str) -> bool:
             if text:
-                self._asking = None
                 self._heard.write(text, item_id, response_id)
                 await reply.send(Text(text=text, response_id=response_id, item_id=item_id))
+                self._dead_air.on_progress()
             return bool(text)
 
-        self._asking = asking = object()
-        if self.group is not None and self._wait_reply:
-            self.group.start_soon(self._break_silence, asking, reply, response_id)
         tools = self._calls.schemas if self.rounds < MAX_ROUNDS else ()
         prompt = Prompt(entries=self._entries(), instructions=instructions, tools=tools)
         # One scope around the whole stream: the part may hold its own cancel scopes from piece to piece.
@@ -179,16 +168,15 @@ class Generation:
             async with aclosing(self._part.answer(prompt)) as pieces:  # type: ignore[type-var]  # a generator
                 patience.deadline = anyio.current_time() + self._silent_seconds
                 async for piece in pieces:
+                    # Only the wait for the model counts, and not the wait for room below.
                     patience.deadline = math.inf
                     if isinstance(piece, ToolRequest):
-                        self._asking = None
                         calls.append(self._calls.make_call(piece, response_id))
                     elif isinstance(piece, Usage):
                         await reply.send(msgspec.structs.replace(piece, response_id=response_id))
                     else:
                         wrote = await write(thoughts.feed(piece)) or wrote
                     patience.deadline = anyio.current_time() + self._silent_seconds
-        self._asking = None
         if patience.cancelled_caught:
             raise TimeoutError(f"it has said nothing for {self._silent_seconds:g} s")
         return calls, await write(thoughts.finish()) or wrote

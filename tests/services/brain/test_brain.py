@@ -11,7 +11,7 @@ from bargein.services.history import History
 from bargein.services.providers.openai import OpenAIRealtime
 from bargein.services.tools import Toolbox
 
-from .cascade.parts import Ears, Mind, Voice
+from ..cascade.parts import Ears, Mind, Voice
 
 
 def cascade() -> Cascade:

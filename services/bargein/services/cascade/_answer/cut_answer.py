@@ -8,10 +8,7 @@ import msgspec
 from bargein.pipeline import SpeechStarted, Transcript
 from bargein.services.frames import Respond, Say
 
-__all__ = ["CONTINUE", "CutAnswer", "CutAnswerWatch"]
-
-CONTINUE = "A noise interrupted you. Go on with your answer from where it stopped, without repeating what was heard."
-"""Added to the instructions when an answer is continued."""
+__all__ = ["CutAnswer", "CutAnswerWatch"]
 
 
 class CutAnswer(msgspec.Struct, frozen=True):
@@ -62,6 +59,15 @@ class CutAnswerWatch:
         self._deciding_items -= closed
         if not waited or self._deciding_items:
             return None
+        return self.take()
+
+    @property
+    def hears(self) -> bool:
+        """Whether the user has said something whose final words are not known yet."""
+        return bool(self._open)
+
+    def take(self) -> CutAnswer | None:
+        """Return what was cut short, and forget it; None if there is nothing."""
         cut = self._cut
         self.clear()
         return cut

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol, Self, runtime_checkable
 
-from bargein.pipeline import Graph, Processor
+from bargein.pipeline import Graph, Processor, ProcessorLike
 from bargein.services.frames import Respond, Say
 from bargein.services.history import History
 from bargein.services.tools import Toolbox
@@ -16,7 +16,7 @@ Greeting = str | Say | Respond
 
 
 @runtime_checkable
-class Brain(Protocol):
+class Brain(ProcessorLike, Protocol):
     """A processor that holds one side of a conversation: a realtime model, a cascade, or a failover over several.
 
     All brains take and send the same frames in the same order, so that one can replace another without other changes.
@@ -29,13 +29,17 @@ class Brain(Protocol):
     words; `SpeechStarted` and `SpeechStopped` when it detects speech itself; `ToolCall`, `ToolStarted`, `ToolProgress`
     and `ToolFinished`; `Usage`, `Interrupt` and `Failure`.
 
-    A class needs no base class to be a brain: `isinstance(processor, Brain)` looks for the three attributes. Use
-    `find_brain()` to find the brain in a graph.
+    A class needs no other base class than `Processor` to be a brain: `isinstance(processor, Brain)` looks for the
+    three attributes. Use `find_brain()` to find the brain in a graph.
     """
 
-    history: History
-    """The conversation. It keeps of the agent's words those that were heard. Assign another one before a session
-    starts, to go on with that conversation."""
+    @property
+    def history(self) -> History:
+        """The conversation. It keeps of the agent's words those that were heard. Assign another one before a session
+        starts, to go on with that conversation."""
+
+    @history.setter
+    def history(self, history: History) -> None: ...
 
     @property
     def toolbox(self) -> Toolbox:
@@ -59,7 +63,7 @@ def find_brains(processor: Processor) -> tuple[Brain, ...]:
     return tuple(part for part in parts if isinstance(part, Brain))
 
 
-def find_brain(processor: Processor) -> Brain | None:
+def find_brain(processor: Processor | Brain) -> Brain | None:
     """Return a processor's brain: the processor itself, or the first one in its graph.
 
     Args:
