@@ -39,3 +39,11 @@ def test_every_value_of_a_parameter_runs_on_one_backend_of_each_kind(request: py
     assert set(runs.values()) == {1}
     backends = {item.callspec.params["anyio_backend"] for item in chosen}
     assert backends == {"trio", "asyncio-virtual", "asyncio", "uvloop"}, "the tests are spread over all"
+
+
+@pytest.mark.real
+def test_tests_in_real_time_share_a_worker(request: pytest.FixtureRequest) -> None:
+    """The group is a part of the id, by which pytest-xdist deals out the tests."""
+    if not getattr(request.config.option, "loadgroup", False):
+        pytest.skip("this is not a worker of pytest-xdist")
+    assert request.node.nodeid.endswith("@real-time")
