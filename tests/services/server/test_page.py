@@ -145,7 +145,8 @@ class Call:
         # A browser's noise suppression and a busy machine cost a word or two; that it is heard word for word is for
         # `tests/services/cascade/test_offline.py` to say.
         assert errors(words("What is the weather in Paris?"), words(said["text"])) <= 3
-        answer = next(line for line in self.lines if line["speaker"] == "agent")
+        # On a busy machine the agent asks for a moment first.
+        answer = next(line for line in self.lines if line["speaker"] == "agent" and line["text"] in ANSWER)
         assert answer["cut"]
         assert ANSWER.startswith(answer["heard"])
         assert 3 < len(answer["heard"].split()) < len(ANSWER.split())

@@ -66,7 +66,7 @@ async def test_typed_question_is_answered_in_sound() -> None:
         assert loud_ms(sound) == pytest.approx(400, abs=60)
         assert {(frame.response_id, frame.rate) for frame in sound} == {(ended.response_id, 24_000)}
         assert all(frame.item_id for frame in sound)
-        assert harness.timeline.of(Audio)[-1].at < harness.timeline.of(ResponseEnded)[-1].at
+        assert harness.frames[-1] is ended, "after the last of the sound"
         assert server.calls[0].session["model"] == "gpt-realtime-2.1"
 
 
