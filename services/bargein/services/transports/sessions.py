@@ -221,6 +221,21 @@ class Sessions:
             self._counts["refused"] += 1
             raise RefusedError(reason)
 
+    def admit_to_start(self, address: str = "") -> None:
+        """Check that a peer may send its first message, in which it may present a token.
+
+        A full server lets it do so while any session has a token: the peer may be the one who comes back. `run` refuses
+        it if it is not.
+
+        Args:
+            address: The peer's network address, with its port; empty if unknown.
+
+        Raises:
+            RefusedError: There is no room, and there would be none with a token. The refusal is counted.
+        """
+        if self.draining or not self._holders:
+            self.admit(address)
+
     async def run(self, transport: Transport) -> Ending:
         """Run one session until it has ended.
 

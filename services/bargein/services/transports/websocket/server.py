@@ -158,7 +158,7 @@ class _Door:
         if self._authorize is not None and token and not await is_authorized(self._authorize, token):
             return http_response(401, "Unauthorized", b"This token is wrong.")
         try:
-            self._sessions.admit()
+            self._sessions.admit_to_start()
         except RefusedError as error:
             return http_response(503, "Service Unavailable", str(error).encode())
         return None
