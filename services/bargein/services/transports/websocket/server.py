@@ -36,9 +36,6 @@ from .accept import (
 
 __all__ = ["WebSocketServer", "serve_websocket"]
 
-BACKLOG = 1024
-"""Connections that may wait to be accepted. With the usual 100, a burst of clients waits for seconds."""
-
 
 class WebSocketServer:
     """A running server, as `serve_websocket` yields it.
@@ -119,7 +116,6 @@ async def serve_websocket(
         process_request=door.refuse,
         max_size=sessions.limits.max_message_bytes,
         open_timeout=sessions.limits.open_seconds,
-        backlog=BACKLOG,
         **options,
     ) as server.port:
         yield server
