@@ -10,7 +10,7 @@ import pytest
 from bargein.pipeline import Audio, Processor, ResponseEnded, UserText
 from bargein.services.history import History
 from bargein.services.sockets import Socket
-from bargein.services.transports import RefusedError, WebSocketClient
+from bargein.services.transports import PeerJoined, RefusedError, WebSocketClient
 from bargein.services.transports._resumption import ResumptionStore
 from bargein.services.transports.control import Start
 
@@ -90,6 +90,63 @@ async def test_a_token_that_is_not_good_begins_a_new_conversation(why: str) -> N
         assert not client.ready.resumed
         await ask(client, "What is my name?")
     assert [text for _, text in agent.minds[-1].said] == ["Hello!", "What is my name?"]
+
+
+class Fragile(Processor):
+    """Fails at a word, and at once where it is told to."""
+
+    def __init__(self) -> None:
+        self.fails_at_once = False
+
+    def process(self, frame: PeerJoined | UserText) -> Iterator[PeerJoined | UserText]:
+        if self.fails_at_once or (isinstance(frame, UserText) and frame.text == "die"):
+            raise RuntimeError("as asked")
+        yield frame
+
+
+async def fail(agent: RememberingAgent, start: Start, *texts: str) -> WebSocketClient:
+    """Have a call that fails at the last text, and return its client."""
+    async with served(agent.sessions) as each:
+        client = await WebSocketClient.begin(each.socket, start)
+        for text in texts:
+            await ask(client, text)
+        await client.send(UserText("die"))
+        await rest(client)
+        await each.over.wait()
+    assert each.ending == "failed"
+    return client
+
+
+@pytest.mark.virtual
+async def test_a_conversation_outlives_a_session_that_fails() -> None:
+    """Whether it was the first session of the conversation or a later one."""
+    agent = RememberingAgent(Fragile())
+    first = await fail(agent, Start(), "My name is Ann.")
+    second = await fail(agent, Start(resume=first.ready.resume), "What is my name?")
+    assert second.ready.resumed
+    async with connected(agent.sessions, Start(resume=first.ready.resume)) as client:
+        assert client.ready.resumed
+        await ask(client, "And now?")
+    said = ["Hello!", "My name is Ann.", "Yes.", "What is my name?", "Yes.", "And now?"]
+    assert [text for _, text in agent.minds[-1].said] == said
+
+
+@pytest.mark.virtual
+async def test_a_conversation_at_which_the_agent_fails_is_given_up() -> None:
+    """The agent fails before anything is said. Otherwise its peer would come back to the same failure for ever."""
+    fragile = Fragile()
+    agent = RememberingAgent(fragile)
+    token = await lost_call(agent, "My name is Ann.")
+    fragile.fails_at_once = True
+    async with served(agent.sessions) as each:
+        client = await WebSocketClient.begin(each.socket, Start(resume=token))
+        assert client.ready.resumed
+        await rest(client)
+        await each.over.wait()
+        assert each.ending == "failed"
+    fragile.fails_at_once = False
+    async with connected(agent.sessions, Start(resume=token)) as client:
+        assert not client.ready.resumed
 
 
 class SlowToLeave(Processor):

@@ -23,39 +23,10 @@ from bargein.pipeline.lowlevel import import_extra
 from bargein.services.sockets.rate_limiter import TOO_MANY_PINGS, control_rate
 from bargein.services.sockets.read_gate import read_in_pieces
 
-__all__ = ["default_accept_batch", "default_max_connections", "make_protocol", "make_websocket_protocol"]
+__all__ = ["make_protocol", "make_websocket_protocol"]
 
-MAX_CONNECTIONS = 10_000
-MAX_ACCEPT_BATCH = 100
-"""asyncio's own default."""
 CLOSE_SECONDS = 1.0
 """How long a client may take to answer the end of a WebSocket, in seconds."""
-
-
-def default_max_connections() -> int:
-    """Return half of the descriptors that the process may have; the rest is for WebRTC, providers and files."""
-    descriptors = _max_descriptors()
-    return MAX_CONNECTIONS if descriptors is None else min(descriptors // 2, MAX_CONNECTIONS)
-
-
-def default_accept_batch() -> int:
-    """Return how many connections asyncio may accept in one pass of its loop.
-
-    A connection that is too many is closed three passes after it was accepted. Three batches must fit into the
-    descriptors that connections leave free. asyncio calls this number `backlog`, and accepts all that wait, up to it.
-    """
-    descriptors = _max_descriptors()
-    return MAX_ACCEPT_BATCH if descriptors is None else max(1, min(descriptors // 16, MAX_ACCEPT_BATCH))
-
-
-def _max_descriptors() -> int | None:
-    """Return how many descriptors the process may have; `None` where there is no limit."""
-    try:
-        resource = importlib.import_module("resource")
-    except ModuleNotFoundError:  # Windows
-        return None
-    soft: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return soft if soft > 0 else None
 
 
 def make_protocol(*, head_seconds: float, max_connections: int) -> type[asyncio.Protocol]:

@@ -186,7 +186,7 @@ class App:
             raise _ProblemError(401, WRONG_TOKEN)
         try:
             if new:
-                self._sessions.admit(_address(connection))
+                self._sessions.admit_to_start(_address(connection))
         except RefusedError as error:
             raise _ProblemError(503, str(error)) from None
 

@@ -23,15 +23,11 @@ from bargein.pipeline.lowlevel import import_extra
 from bargein.services.media.ice import IceServer
 from bargein.services.providers.brains import BrainChoice
 from bargein.services.sockets.addresses import is_loopback_host
+from bargein.services.sockets.descriptors import BACKLOG, default_accept_batch, default_max_connections
 from bargein.services.transports import BuildAgent, SessionLimits, Sessions, drain_on_signal
 from bargein.services.transports.websocket import Authorize
 
-from ._connections import (
-    default_accept_batch,
-    default_max_connections,
-    make_protocol,
-    make_websocket_protocol,
-)
+from ._connections import make_protocol, make_websocket_protocol
 from .app import make_app
 from .metrics import Metrics
 
@@ -48,8 +44,6 @@ DEFAULT_PORT = 8080
 """The port at which a page is served, unless another is given."""
 PORTS_TRIED = 20
 """Number of ports that are tried, from the default on, when none is given."""
-BACKLOG = 2048
-"""Connections that may wait to be accepted."""
 
 FilePath = str | os.PathLike[str]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket as sockets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import sniffio
 
+from ._bounded_connection import bounded_connection
 from ._fair_connection import fair_connection
 from ._websocket import MAX_BYTES, WebSocket, import_websockets, log
+from .descriptors import BACKLOG, default_accept_batch, default_max_connections
 from .handshake import OpeningConnection
 from .socket import Socket
 
@@ -53,18 +56,20 @@ async def listen(
         "close_timeout": 1,
         "logger": log,
         "process_request": process_request,
-        "create_connection": fair_connection(server.ServerConnection),
+        "create_connection": bounded_connection(fair_connection(server.ServerConnection), default_max_connections()),
         **options,
     }
     if sniffio.current_async_library() == "asyncio":
-        async with server.serve(handle, host, port, **options) as running:
+        async with server.serve(handle, host, port, backlog=default_accept_batch(), **options) as running:
+            for each in running.sockets:
+                _set_backlog(each)
             yield running.sockets[0].getsockname()[1]
         return
     try:
         async with anyio.create_task_group() as group:
 
             async def serve(*, task_status: anyio.abc.TaskStatus[Any]) -> None:
-                await server.serve(handle, port, host=host, task_status=task_status, **options)
+                await server.serve(handle, port, host=host, backlog=BACKLOG, task_status=task_status, **options)
 
             running = await group.start(serve)
             yield running.listeners[0].socket.getsockname()[1]
@@ -73,3 +78,9 @@ async def listen(
         if len(error.exceptions) > 1:
             raise
         raise error.exceptions[0] from None
+
+
+def _set_backlog(listening: Any) -> None:
+    """Let many connections wait. asyncio takes one number for this and for how many it accepts at once."""
+    with sockets.fromfd(listening.fileno(), listening.family, listening.type) as copy:  # asyncio's has no `listen`
+        copy.listen(BACKLOG)

@@ -1,4 +1,4 @@
-"""`ResumptionStore`: the conversations of sessions whose peer was lost, each under its token."""
+"""`ResumptionStore`: the conversations of sessions that failed or whose peer was lost, each under its token."""
 
 from __future__ import annotations
 

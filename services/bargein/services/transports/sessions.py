@@ -221,6 +221,21 @@ class Sessions:
             self._counts["refused"] += 1
             raise RefusedError(reason)
 
+    def admit_to_start(self, address: str = "") -> None:
+        """Check that a peer may send its first message, in which it may present a token.
+
+        A full server lets it do so while any session has a token: the peer may be the one who comes back. `run` refuses
+        it if it is not.
+
+        Args:
+            address: The peer's network address, with its port; empty if unknown.
+
+        Raises:
+            RefusedError: There is no room, and there would be none with a token. The refusal is counted.
+        """
+        if self.draining or not self._holders:
+            self.admit(address)
+
     async def run(self, transport: Transport) -> Ending:
         """Run one session until it has ended.
 
@@ -301,10 +316,27 @@ class Sessions:
         if transport.resume_token:
             self._holders[transport.resume_token] = name
 
+    def _keep_conversation(self, transport: Transport, brains: Sequence[Brain]) -> None:
+        """Keep the conversation for the time in which its peer may come back."""
+        histories = [brain.history for brain in brains]
+        if transport.resume_token and any(history.has_begun for history in histories):
+            self._conversations.put(transport.resume_token, histories, anyio.current_time())
+
     async def _run(self, transport: Transport, name: str) -> Ending:
         graph = self._make_graph(transport)
         brains = find_brains(graph)
         self._take_conversation(transport, name, brains)
+        before = [brain.history.last for brain in brains]
+        try:
+            return await self._run_graph(transport, name, graph, brains)
+        except Exception:
+            # If nothing was said, the conversation itself may be what the agent fails at. Its peer would come back to
+            # the same failure again and again, so it gets a new conversation then.
+            if any(brain.history.last is not last for brain, last in zip(brains, before, strict=True)):
+                self._keep_conversation(transport, brains)
+            raise
+
+    async def _run_graph(self, transport: Transport, name: str, graph: Graph, brains: Sequence[Brain]) -> Ending:
         self._counts["opened"] += 1
         async with graph.session(drain_seconds=self.limits.drain_seconds) as session:
             live = self._live[name] = LiveSession(transport, graph, session)
@@ -324,10 +356,8 @@ class Sessions:
                 else:  # leaving the block lets it finish
                     self._counts["expired"] += 1
                     live.ending = "expired"
-        if live.ending == "left" and transport.resume_token and (live.replaced or transport.lost):
-            histories = [brain.history for brain in brains]
-            if any(history.has_begun for history in histories):
-                self._conversations.put(transport.resume_token, histories, anyio.current_time())
+        if live.ending == "left" and (live.replaced or transport.lost):
+            self._keep_conversation(transport, brains)
         return live.ending
 
     def _make_graph(self, transport: Transport) -> Graph:

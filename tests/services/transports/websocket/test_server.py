@@ -587,11 +587,27 @@ async def test_a_path_is_as_in_an_address(path: str) -> None:
 
 
 @BOTH
-def test_a_full_server_refuses_the_handshake(backend: str) -> None:
-    """With 503, before anything is set up."""
+def test_a_peer_comes_back_to_a_full_server_and_others_are_refused(backend: str) -> None:
+    """Its token is in its first message. So a stranger is refused then, and not at the handshake."""
 
     async def talk() -> None:
         async with serve_websocket(brief, limits=SessionLimits(max_sessions=1)) as server:
+            async with connect_websocket(server.url) as first:
+                with pytest.raises(RefusedError, match="1 sessions"):
+                    await ask(server.url)
+                async with connect_websocket(server.url, resume=first.ready.resume) as second:
+                    assert list(server.sessions.live) == [second.ready.session]
+
+    run(backend, talk)
+
+
+@BOTH
+def test_a_full_server_without_tokens_refuses_the_handshake(backend: str) -> None:
+    """With 503, before anything is set up."""
+
+    async def talk() -> None:
+        limits = SessionLimits(max_sessions=1, resume_seconds=0)
+        async with serve_websocket(brief, limits=limits) as server:
             async with connect_websocket(server.url):
                 with pytest.raises(SocketRefusedError, match="503"):
                     await ask(server.url)

@@ -36,9 +36,6 @@ from .accept import (
 
 __all__ = ["WebSocketServer", "serve_websocket"]
 
-BACKLOG = 1024
-"""Connections that may wait to be accepted. With the usual 100, a burst of clients waits for seconds."""
-
 
 class WebSocketServer:
     """A running server, as `serve_websocket` yields it.
@@ -119,7 +116,6 @@ async def serve_websocket(
         process_request=door.refuse,
         max_size=sessions.limits.max_message_bytes,
         open_timeout=sessions.limits.open_seconds,
-        backlog=BACKLOG,
         **options,
     ) as server.port:
         yield server
@@ -158,7 +154,7 @@ class _Door:
         if self._authorize is not None and token and not await is_authorized(self._authorize, token):
             return http_response(401, "Unauthorized", b"This token is wrong.")
         try:
-            self._sessions.admit()
+            self._sessions.admit_to_start()
         except RefusedError as error:
             return http_response(503, "Service Unavailable", str(error).encode())
         return None
