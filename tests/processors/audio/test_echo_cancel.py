@@ -106,7 +106,7 @@ async def test_lost_sound_is_a_gap() -> None:
 # Who interrupts ------------------------------------------------------------------------------------------------------
 
 
-async def conversation(room: Room, *, cancel: bool, user_at_ms: float | None) -> tuple[list[float], int]:
+async def conversation(room: Room, *, cancel: bool, user_at_ms: float | None) -> tuple[list[int], int]:
     """When speech is noticed, in milliseconds since an agent began to speak for long, and the number of interrupts."""
     agent = Agent(speech(*SAID), 16_000)
     if user_at_ms is not None:
