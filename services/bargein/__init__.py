@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from bargein.pipeline import Video as Video
     from bargein.processors import BargeIn as BargeIn
     from bargein.processors import Commit as Commit
+    from bargein.processors import EchoCancel as EchoCancel
     from bargein.processors import Gain as Gain
     from bargein.processors import Heard as Heard
     from bargein.processors import Overlay as Overlay
@@ -125,7 +126,7 @@ _NAMES = {
         "UserText Video"
     ),
     "bargein.processors": (
-        "BargeIn Commit Gain Heard Overlay Pacer Recorder Resample Sentences Spoken Turn Turns UserIdle Vad"
+        "BargeIn Commit EchoCancel Gain Heard Overlay Pacer Recorder Resample Sentences Spoken Turn Turns UserIdle Vad"
     ),
     f"{_SERVICES}.brain": "Brain",
     f"{_SERVICES}.cascade": "Cascade LanguageModel Speak SpeechToText TextToSpeech",

@@ -39,6 +39,9 @@ class Engine(Protocol):
     feed: Callable[[Any, Frame], None]
     trim: Callable[[], None]
 
+    def has_taker(self, stage: Any, kind: type[Frame]) -> bool:
+        """Return whether a processor above a stage takes frames of an upstream class."""
+
     async def wait_for_room(self, stage: Any) -> None:
         """Wait until everything that the stage has just overfilled has room again."""
 
@@ -83,6 +86,16 @@ class Outlet(Generic[F_contra]):
     def stale(self) -> bool:
         """Whether an interrupt has expired the response, so that everything sent would be dropped."""
         return self._cause < self._run.epoch.number
+
+    def is_taken(self, kind: type[Frame]) -> bool:
+        """Return whether a processor above takes frames of an upstream class.
+
+        A processor that could send much upstream asks once, and saves the cost if nothing takes it.
+
+        Args:
+            kind: A class of frames with `Delivery.UPSTREAM`.
+        """
+        return self._run.has_taker(self._stage, kind)
 
     async def send(self, frame: F_contra) -> None:
         """Send a frame, and wait until there is room for more. A stale frame is dropped and counted.

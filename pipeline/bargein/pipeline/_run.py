@@ -124,6 +124,11 @@ class Run:
             self.leave(frame)
         self.sweeper.settle()
 
+    def has_taker(self, stage: Stage, kind: type[Frame]) -> bool:
+        """Return whether a processor above takes an upstream class. Adapters, which take everything, do not count."""
+        takers = (node.processor for node in self.plan.above(stage.node) if node.contract and node.accepts(kind))
+        return any(processor is not None and not processor.is_adapter for processor in takers)
+
     def start_reply(
         self,
         stage: Stage,

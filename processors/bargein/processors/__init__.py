@@ -1,6 +1,7 @@
 """Processors for media and turn-taking. They build on the engine and know no service."""
 
 from .audio.channels import mix_channels
+from .audio.echo_cancel import EchoCancel
 from .audio.gain import Gain
 from .audio.meter import Meter
 from .audio.mixer import Mixer
@@ -12,6 +13,7 @@ from .frames import (
     Commit,
     Heard,
     Level,
+    PlayedSound,
     SpeechContinued,
     SpeechProbability,
     Timing,
@@ -53,6 +55,7 @@ __all__ = [
     "DeliveredSound",
     "Detector",
     "DropPictures",
+    "EchoCancel",
     "EncodeJpeg",
     "Evidence",
     "FitPicture",
@@ -64,6 +67,7 @@ __all__ = [
     "Mixer",
     "Overlay",
     "Pacer",
+    "PlayedSound",
     "Playout",
     "Recorder",
     "Resample",

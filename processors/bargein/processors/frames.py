@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from bargein.pipeline import Delivery, Frame
 from bargein.pipeline.frames import ItemFrame, ReplyFrame, check_text, payload
-from bargein.pipeline.lowlevel import CheckedFields
+from bargein.pipeline.lowlevel import CheckedFields, Samples
 
 __all__ = [
     "AgentActivity",
@@ -14,6 +14,7 @@ __all__ = [
     "Commit",
     "Heard",
     "Level",
+    "PlayedSound",
     "SpeechContinued",
     "SpeechProbability",
     "Timing",
@@ -171,6 +172,27 @@ class TurnLatency(Frame, frozen=True, kw_only=True):
     """Milliseconds from the end of the user's speech or the typed text to the first audible sound of the answer."""
     response_id: str = ""
     """Id of the response."""
+
+
+class PlayedSound(Frame, frozen=True, eq=False):
+    """The sound that a player sends to the listener, and when it is heard there.
+
+    A player sends it only in graphs where a processor above takes it, such as `EchoCancel`.
+
+    A player knows this a little ahead of time. Each report replaces all earlier ones from its `start_seconds` on. So
+    after an interrupt a report without samples says that what was announced will not sound. Between reports there is
+    silence.
+    """
+
+    delivery: ClassVar[Delivery] = Delivery.UPSTREAM
+    missing_giver: ClassVar[str] = "Pacer(), or end with a sink that has one"
+
+    samples: Samples
+    """The sound as `int16`, of shape `(n,)` for mono or `(n, channels)`. It may be empty."""
+    rate: int
+    """Samples a second (Hz)."""
+    start_seconds: float
+    """Time of the first sample in seconds, on AnyIO's clock."""
 
 
 class BargeInLatency(Frame, frozen=True, kw_only=True):

@@ -63,6 +63,8 @@ class Timeline(list[Arrival]):
 class _Recorder(Processor):
     """Records the frames that come to one end of the chain."""
 
+    is_adapter = True
+
     def __init__(self, harness: Harness, delivery: tuple[Delivery, ...], data: bool) -> None:
         self.harness = harness
         kinds = {kind for kind in _all_kinds(Frame) if kind.delivery in delivery}

