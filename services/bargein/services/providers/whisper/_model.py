@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import hashlib
-import importlib.metadata
 import threading
 from collections.abc import Mapping
 from typing import Any, Final
@@ -12,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from bargein.pipeline.lowlevel import Samples, import_extra
+from bargein.services.providers._shared.package_data import read_package_files
 
 from ._features import HOP, RATE, log_mel
 from ._text import read_tokens
@@ -55,8 +54,9 @@ class Model:
 
     def __init__(self, library: Any, threads: int) -> None:
         self._library = library
+        files = read_package_files("WhisperEar", "whisper", PACKAGE, FOLDER, FILES)
         self._whisper = library.models.Whisper(
-            "tiny.en", device="cpu", compute_type="int8", inter_threads=1, intra_threads=threads, files=_read_files()
+            "tiny.en", device="cpu", compute_type="int8", inter_threads=1, intra_threads=threads, files=files
         )
         self._turn = threading.Lock()
         self._count = threading.Lock()
@@ -127,30 +127,6 @@ def load_model(threads: int) -> Model:
         if threads not in _models:
             _models[threads] = Model(library, threads)
         return _models[threads]
-
-
-def _read_files() -> dict[str, bytes]:
-    """Return the model's files. Raises what `load_model` raises."""
-    try:
-        distribution = importlib.metadata.distribution(PACKAGE)
-    except importlib.metadata.PackageNotFoundError:
-        raise ModuleNotFoundError(
-            f"WhisperEar needs {PACKAGE}, which is not installed; pip install 'bargein[whisper]'", name=PACKAGE
-        ) from None
-    files: dict[str, bytes] = {}
-    for name, expected in FILES.items():
-        path = str(distribution.locate_file(FOLDER + name))
-        try:
-            with open(path, "rb") as file:
-                files[name] = file.read()
-        except OSError as error:
-            raise RuntimeError(f"WhisperEar cannot read {path}: {error}; install {PACKAGE} again") from error
-        if (found := hashlib.sha256(files[name]).hexdigest()) != expected:
-            raise RuntimeError(
-                f"WhisperEar: {path} has the SHA-256 {found}, expected {expected}; it is not the file that was tested, "
-                f"so it is not loaded; install {PACKAGE} again"
-            )
-    return files
 
 
 def _pieces(samples: Samples) -> list[Samples]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
 from types import TracebackType
@@ -13,6 +11,7 @@ import numpy as np
 
 from bargein.pipeline.lowlevel import Samples, Worker, check_options, import_extra
 from bargein.services.cascade.parts import SpeechToText
+from bargein.services.providers._shared.package_data import has_package
 
 from ._features import RATE
 from ._model import MIN_PIECE_SECONDS, PACKAGE, BusyError, Model, load_model
@@ -30,13 +29,7 @@ QUIET = 0.05
 
 def is_installed() -> bool:
     """Return whether the extra `whisper` is installed: the library, and the package with the weights."""
-    if importlib.util.find_spec("ctranslate2") is None:
-        return False
-    try:
-        importlib.metadata.distribution(PACKAGE)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+    return has_package(PACKAGE, "ctranslate2")
 
 
 class WhisperEar(SpeechToText):
