@@ -12,7 +12,9 @@ from .frames import (
     Commit,
     Heard,
     Level,
+    PauseRequest,
     SpeechContinued,
+    SpeechPaused,
     SpeechProbability,
     Timing,
     Turn,
@@ -23,6 +25,13 @@ from .frames import (
 )
 from .listening.barge_in import BACKCHANNELS, STOP_WORDS, BargeIn, Decision, Evidence, decide
 from .listening.detectors import Detector, SileroVad, WebRtcVad
+from .listening.turn_detectors import (
+    AdaptiveSilence,
+    TextTurnDetector,
+    TurnDetector,
+    TurnEvidence,
+    decide_silence,
+)
 from .listening.turns import Turns
 from .listening.vad import Vad
 from .observe.latency import Latency
@@ -43,6 +52,7 @@ from .video.scale import Scale
 __all__ = [
     "BACKCHANNELS",
     "STOP_WORDS",
+    "AdaptiveSilence",
     "AgentActivity",
     "Alignment",
     "BargeIn",
@@ -64,6 +74,7 @@ __all__ = [
     "Mixer",
     "Overlay",
     "Pacer",
+    "PauseRequest",
     "Playout",
     "Recorder",
     "Resample",
@@ -72,18 +83,23 @@ __all__ = [
     "Sentences",
     "SileroVad",
     "SpeechContinued",
+    "SpeechPaused",
     "SpeechProbability",
     "Spoken",
     "Tap",
+    "TextTurnDetector",
     "Timing",
     "Turn",
     "TurnControl",
+    "TurnDetector",
     "TurnEnd",
+    "TurnEvidence",
     "TurnLatency",
     "Turns",
     "UserIdle",
     "Vad",
     "WebRtcVad",
     "decide",
+    "decide_silence",
     "mix_channels",
 ]
