@@ -150,7 +150,7 @@ class Turns(Processor):
         self._external_control = False
         self._tasks: TaskGroup
         self._failures: deque[Failure] = deque()  # of detectors, to be sent
-        self._waiting = anyio.CancelScope()  # around the wait for the next frame; a detector's answer moves its end
+        self._waiting: anyio.CancelScope  # around the wait for the next frame; a detector's answer moves its end
 
     async def __aenter__(self) -> Self:
         self._stack = AsyncExitStack()

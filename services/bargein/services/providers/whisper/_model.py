@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import hashlib
-import importlib.metadata
 import threading
 from collections.abc import Mapping
 from typing import Any, Final
@@ -12,8 +10,9 @@ from typing import Any, Final
 import numpy as np
 
 from bargein.pipeline.lowlevel import Samples, import_extra
+from bargein.services.providers._shared.log_mel import HOP, RATE, log_mel, to_float
+from bargein.services.providers._shared.package_data import read_package_file
 
-from ._features import HOP, RATE, log_mel
 from ._text import read_tokens
 
 __all__ = ["MIN_PIECE_SECONDS", "PACKAGE", "BusyError", "Model", "load_model"]
@@ -91,7 +90,7 @@ class Model:
     def _hear(self, samples: Samples) -> str:
         seconds = len(samples) / RATE
         context = max(MIN_CONTEXT_SECONDS, np.ceil(2 * (seconds + AFTER_SECONDS)) / 2)
-        features = log_mel(samples, int(context * RATE) // HOP * HOP)
+        features = log_mel(to_float(samples), int(context * RATE) // HOP * HOP)
         encoded = self._whisper.encode(self._library.StorageView.from_array(features[None]), to_cpu=False)
         (found,) = self._whisper.generate(
             encoded,
@@ -131,26 +130,8 @@ def load_model(threads: int) -> Model:
 
 def _read_files() -> dict[str, bytes]:
     """Return the model's files. Raises what `load_model` raises."""
-    try:
-        distribution = importlib.metadata.distribution(PACKAGE)
-    except importlib.metadata.PackageNotFoundError:
-        raise ModuleNotFoundError(
-            f"WhisperEar needs {PACKAGE}, which is not installed; pip install 'bargein[whisper]'", name=PACKAGE
-        ) from None
-    files: dict[str, bytes] = {}
-    for name, expected in FILES.items():
-        path = str(distribution.locate_file(FOLDER + name))
-        try:
-            with open(path, "rb") as file:
-                files[name] = file.read()
-        except OSError as error:
-            raise RuntimeError(f"WhisperEar cannot read {path}: {error}; install {PACKAGE} again") from error
-        if (found := hashlib.sha256(files[name]).hexdigest()) != expected:
-            raise RuntimeError(
-                f"WhisperEar: {path} has the SHA-256 {found}, expected {expected}; it is not the file that was tested, "
-                f"so it is not loaded; install {PACKAGE} again"
-            )
-    return files
+    install = "pip install 'bargein[whisper]'"
+    return {name: read_package_file(PACKAGE, FOLDER + name, sha, "WhisperEar", install) for name, sha in FILES.items()}
 
 
 def _pieces(samples: Samples) -> list[Samples]:

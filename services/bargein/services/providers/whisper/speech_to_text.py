@@ -13,8 +13,8 @@ import numpy as np
 
 from bargein.pipeline.lowlevel import Samples, Worker, check_options, import_extra
 from bargein.services.cascade.parts import SpeechToText
+from bargein.services.providers._shared.log_mel import RATE
 
-from ._features import RATE
 from ._model import MIN_PIECE_SECONDS, PACKAGE, BusyError, Model, load_model
 
 __all__ = ["WhisperEar", "is_installed"]
