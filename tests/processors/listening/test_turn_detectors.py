@@ -240,7 +240,7 @@ def test_a_vad_reports_each_pause_once() -> None:
     vad = Vad()
     assert list(vad.process(PauseRequest(ms=200, audio_seconds=2))) == []
     silence = np.zeros(300 * 16, np.int16)
-    sound = np.concatenate([speech(1000), silence, speech(1000), silence, silence])
+    sound = np.concatenate([speech(1000), silence, speech(1000), *[silence] * 4])
     out = [made for frame in framed(sound) for made in vad.process(frame)]
     pauses = [frame for frame in out if isinstance(frame, SpeechPaused)]
     assert all(abs(each.pts / MS - at) < 150 for each, at in zip(pauses, (1000, 2300), strict=True))
