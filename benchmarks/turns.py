@@ -108,9 +108,7 @@ def measure(make: Callable[[], object], snr: float | None, seeds: range) -> dict
             noticed.append(began[-1] + good[0].lag_ms)
             stop = next(frame for frame in out if isinstance(frame, SpeechStopped) and frame.pts > good[-1].pts)
             ended.append(stop.pts / 1e6 - last)
-            silence = Turns().silence_ms
-            assert isinstance(silence, float)
-            told.append(ended[-1] + max(stop.lag_ms, silence))
+            told.append(ended[-1] + max(stop.lag_ms, Turns().silence_ms))
 
     def middle(values: list[float]) -> float:
         return statistics.median(values) if values else math.nan

@@ -13,8 +13,10 @@ from .frames import (
     Commit,
     Heard,
     Level,
+    PauseRequest,
     PlayedSound,
     SpeechContinued,
+    SpeechPaused,
     SpeechProbability,
     Timing,
     Turn,
@@ -25,6 +27,13 @@ from .frames import (
 )
 from .listening.barge_in import BACKCHANNELS, STOP_WORDS, BargeIn, Decision, Evidence, decide
 from .listening.detectors import Detector, SileroVad, WebRtcVad
+from .listening.turn_detectors import (
+    AdaptiveSilence,
+    TextTurnDetector,
+    TurnDetector,
+    TurnEvidence,
+    decide_silence,
+)
 from .listening.turns import Turns
 from .listening.vad import Vad
 from .observe.latency import Latency
@@ -46,6 +55,7 @@ from .video.scale import Scale
 __all__ = [
     "BACKCHANNELS",
     "STOP_WORDS",
+    "AdaptiveSilence",
     "AgentActivity",
     "Alignment",
     "BargeIn",
@@ -68,6 +78,7 @@ __all__ = [
     "Mixer",
     "Overlay",
     "Pacer",
+    "PauseRequest",
     "PlayedSound",
     "Playout",
     "Recorder",
@@ -77,19 +88,24 @@ __all__ = [
     "Sentences",
     "SileroVad",
     "SpeechContinued",
+    "SpeechPaused",
     "SpeechProbability",
     "Spoken",
     "Tap",
+    "TextTurnDetector",
     "Timing",
     "Turn",
     "TurnControl",
+    "TurnDetector",
     "TurnEnd",
+    "TurnEvidence",
     "TurnLatency",
     "Turns",
     "UserIdle",
     "Vad",
     "WebRtcVad",
     "decide",
+    "decide_silence",
     "mix_channels",
     "speakable",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from bargein.pipeline import Delivery, Frame
+from bargein.pipeline import Audio, Delivery, Frame
 from bargein.pipeline.frames import ItemFrame, ReplyFrame, check_text, payload
 from bargein.pipeline.lowlevel import CheckedFields, Samples
 
@@ -14,8 +14,10 @@ __all__ = [
     "Commit",
     "Heard",
     "Level",
+    "PauseRequest",
     "PlayedSound",
     "SpeechContinued",
+    "SpeechPaused",
     "SpeechProbability",
     "Timing",
     "Turn",
@@ -90,6 +92,29 @@ class SpeechContinued(ItemFrame, frozen=True):
 
     ms: float
     """Amount of speech so far in milliseconds, without pauses. A cough stays short, however late its end is noticed."""
+
+
+class SpeechPaused(ItemFrame, frozen=True, kw_only=True):
+    """The user pauses, and may go on. Sent once for each pause, where a `PauseRequest` asked for it.
+
+    A `SpeechStopped` follows if the silence lasts. `pts` is the time at which the pause began.
+    """
+
+    delivery: ClassVar[Delivery] = Delivery.EVENT
+
+    audio: Audio
+    """The latest sound of the user, mono, up to now: with the silence at its end and with earlier pauses."""
+
+
+class PauseRequest(Frame, metaclass=CheckedFields, frozen=True, kw_only=True):
+    """Asks the `Vad` above for a `SpeechPaused` in each pause from now on. `Turns` sends it for its detectors."""
+
+    delivery: ClassVar[Delivery] = Delivery.UPSTREAM
+
+    ms: float
+    """Silence in milliseconds after which it is sent."""
+    audio_seconds: float
+    """Length of the sound that comes with it, in seconds."""
 
 
 class SpeechProbability(Frame, frozen=True, kw_only=True):

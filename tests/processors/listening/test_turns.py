@@ -365,15 +365,6 @@ async def test_a_cough_does_not_take_the_next_words() -> None:
     assert turn.text == "I would like a cup of tea"
 
 
-async def test_the_silence_may_depend_on_the_words() -> None:
-    """A user who has not finished a sentence gets more time."""
-    patience = lambda text: 300.0 if text.endswith(".") else 3000.0  # noqa: E731
-    ((at, turn),) = await told(Turns(silence_ms=patience), started(), said("I would"), 1000, stopped(), 5000)
-    assert (at, turn.text) == (3500, "I would")
-    ((at, _),) = await told(Turns(silence_ms=patience), started(), said("Yes."), 1000, stopped(), 5000)
-    assert at == 1000
-
-
 async def test_a_correction_to_nothing_is_told() -> None:
     """The words were none."""
     turns = await told(

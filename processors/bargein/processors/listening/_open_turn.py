@@ -30,6 +30,9 @@ class OpenTurn:
         self.last_sign = self.began  # time of the latest event or transcript
         self.reason: TurnEnd = "silence"
         self.ends_at = math.inf  # when it ends if nobody speaks
+        self.stopped_at = 0.0  # when the end of its speech was noticed
+        self.lag_ms = 0.0  # how long after the end of speech that was
+        self.longest_pause_ms = 0.0
         self.closed_at = 0.0
         self.times_sent = 0
         self.sent_text = ""

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Collection
-from typing import Literal
+from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
+from types import TracebackType
+from typing import Literal, Self
 
 import anyio
+from anyio.abc import TaskGroup
 
 from bargein.pipeline import (
+    Audio,
+    Failure,
     Frame,
     Inbox,
     Interrupt,
@@ -24,11 +29,23 @@ from bargein.pipeline import (
     UserText,
 )
 from bargein.pipeline.lowlevel import check_not_negative, check_positive
-from bargein.processors.frames import AgentActivity, Commit, SpeechContinued, Turn, TurnControl, TurnEnd, UserIdle
+from bargein.processors.frames import (
+    AgentActivity,
+    Commit,
+    PauseRequest,
+    SpeechContinued,
+    SpeechPaused,
+    Turn,
+    TurnControl,
+    TurnEnd,
+    UserIdle,
+)
 from bargein.processors.words import words
 
 from ._open_turn import OpenTurn
+from ._turn_silence import PAUSE_MS, TurnSilence, trim
 from .barge_in import BACKCHANNELS
+from .turn_detectors import TurnDetector
 
 __all__ = ["Turns"]
 
@@ -43,6 +60,11 @@ ANSWER_SECONDS = 1.0
 """If the agent falls silent within this time after a turn that only has backchannels, these were an answer: people say
 "okay" before a question has quite ended. One second is a choice, not a measurement: a longer one answers more
 backchannels."""
+
+Speech = SpeechStarted | SpeechContinued | SpeechStopped
+Passed = Speech | Transcript | UserText | Commit | TurnControl | ResponseStarted
+Taken = Passed | SpeechPaused | AgentActivity | ToolResult | Played | Interrupt
+Given = Passed | Turn | UserIdle | PauseRequest | Failure
 
 
 class Turns(Processor):
@@ -67,8 +89,11 @@ class Turns(Processor):
         end: What ends a turn. `"silence"`: nobody has spoken for `silence_ms`. `"transcript"`: a final transcript, for
             recognisers that find the end themselves. `"commit"`: a `Commit`, for push to talk. `"model"`: a
             `SpeechStopped` or `ResponseStarted` of a model above that decides turns itself.
-        silence_ms: Silence in milliseconds that ends a turn, counted from the end of speech. It may be a function of
-            the words so far, to wait longer after an unfinished sentence.
+        silence_ms: Silence in milliseconds that ends a turn, counted from the end of speech.
+        detectors: What else decides how long the silence must last, such as `TextTurnDetector()`. The longest answer
+            counts; the table of `decide_silence` says how they are combined. Only for `end="silence"`.
+        detector_ms: Maximum time in milliseconds that a detector may take for an answer. If it is late or fails, that
+            is one `Failure`, and `silence_ms` ends the turn.
         transcript_ms: Maximum time in milliseconds to wait for final transcripts after the end of a turn. With 0 the
             turn is sent at once, even without words, if it contains `min_ms` of speech.
         min_ms: Minimum speech in milliseconds, as counted by a `Vad`, for a turn without words. While the agent is
@@ -86,7 +111,9 @@ class Turns(Processor):
         self,
         end: Literal["silence", "transcript", "commit", "model"] = "silence",
         *,
-        silence_ms: float | Callable[[str], float] = 700.0,
+        silence_ms: float = 700.0,
+        detectors: Sequence[TurnDetector] = (),
+        detector_ms: float = 500.0,
         transcript_ms: float = 1500.0,
         min_ms: float = 160.0,
         max_ms: float = 120_000.0,
@@ -95,12 +122,15 @@ class Turns(Processor):
     ) -> None:
         if end not in ("silence", "transcript", "commit", "model"):
             raise ValueError(f"Turns({end!r}): expected 'silence', 'transcript', 'commit' or 'model'")
-        if not callable(silence_ms):
-            check_not_negative("Turns", silence_ms=silence_ms)
-        check_not_negative("Turns", transcript_ms=transcript_ms, min_ms=min_ms)
-        check_positive("Turns", max_ms=max_ms, idle_ms=idle_ms)
+        check_not_negative("Turns", silence_ms=silence_ms, transcript_ms=transcript_ms, min_ms=min_ms)
+        check_positive("Turns", detector_ms=detector_ms, max_ms=max_ms, idle_ms=idle_ms)
+        if detectors and end != "silence":
+            raise ValueError(f"Turns({end!r}, detectors={list(detectors)}): expected no detectors, or end='silence'")
         self.end: Literal["silence", "transcript", "commit", "model"] = end
         self.silence_ms = silence_ms
+        self.detectors = tuple(detectors)
+        self.detector_ms = detector_ms
+        self._silence = TurnSilence(self.detectors, silence_ms, detector_ms)
         self.transcript_ms = transcript_ms
         self.min_ms = min_ms
         self.max_ms = max_ms
@@ -118,47 +148,45 @@ class Turns(Processor):
         self._playing: set[tuple[str, str]] = set()  # responses and items that are being heard
         self._aside: OpenTurn | None = None  # backchannels, until it is known whether they are an answer
         self._external_control = False
+        self._tasks: TaskGroup
+        self._failures: deque[Failure] = deque()  # of detectors, to be sent
+        self._waiting: anyio.CancelScope  # around the wait for the next frame; a detector's answer moves its end
 
-    async def run(
-        self,
-        inbox: Inbox[
-            SpeechStarted
-            | SpeechContinued
-            | SpeechStopped
-            | Transcript
-            | UserText
-            | Commit
-            | TurnControl
-            | ResponseStarted
-            | AgentActivity
-            | ToolResult
-            | Played
-            | Interrupt
-        ],
-        out: Outlet[
-            SpeechStarted
-            | SpeechContinued
-            | SpeechStopped
-            | Transcript
-            | UserText
-            | Commit
-            | TurnControl
-            | ResponseStarted
-            | Turn
-            | UserIdle
-        ],
+    async def __aenter__(self) -> Self:
+        self._stack = AsyncExitStack()
+        for detector in self.detectors:
+            if isinstance(detector, AbstractAsyncContextManager):
+                await self._stack.enter_async_context(detector)
+            elif isinstance(detector, AbstractContextManager):
+                self._stack.enter_context(detector)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._stack.aclose()
+
+    async def run(self, inbox: Inbox[Taken], out: Outlet[Given]) -> None:
         """Collect until the end, then send the open turn."""
         self._quiet_since = anyio.current_time()
+        if self._silence.audio_seconds:
+            await out.send(PauseRequest(ms=PAUSE_MS, audio_seconds=self._silence.audio_seconds))
+        async with anyio.create_task_group() as self._tasks:
+            await self._collect(inbox, out)
+            self._tasks.cancel_scope.cancel()
+
+    async def _collect(self, inbox: Inbox[Taken], out: Outlet[Given]) -> None:
         while True:
             frame = None
-            with anyio.move_on_after(max(0.0, self._next_deadline() - anyio.current_time())):
+            while self._failures:
+                await out.send(self._failures.popleft())
+            with anyio.move_on_after(max(0.0, self._next_deadline() - anyio.current_time())) as self._waiting:
                 try:
                     frame = await inbox.receive()
                 except anyio.EndOfStream:
                     break
             if frame is not None:
-                if not isinstance(frame, Played | AgentActivity | ToolResult | Interrupt):
+                if not isinstance(frame, Played | AgentActivity | ToolResult | Interrupt | SpeechPaused):
                     await out.send(frame)
                 await self._handle(frame, out)
             await self._do_due(out)
@@ -196,6 +224,9 @@ class Turns(Processor):
                 await self._on_speech_started(frame, out)
             elif isinstance(frame, SpeechContinued):
                 self._on_speech_continued(frame)
+            elif isinstance(frame, SpeechPaused):
+                if self._open is not None and self._end == "silence":
+                    self._ask_detectors(self._open, trim(frame.audio, self._open.pts))
             elif isinstance(frame, SpeechStopped):
                 self._on_speech_stopped(frame)
             elif isinstance(frame, Transcript):
@@ -223,6 +254,11 @@ class Turns(Processor):
         if turn is not None and turn.ends_at <= now and turn.reason in ("commit", "model", "length"):
             await self._close(out)  # that turn can no longer be continued
             turn = None
+        if turn is not None:
+            turn.longest_pause_ms = max(turn.longest_pause_ms, (frame.pts - turn.end_pts) / 1e6)
+        elif self._closed and self._closed[-1].reason == "silence":
+            self._silence.add_late_pause((frame.pts - self._closed[-1].end_pts) / 1e6)
+        self._silence.forget()
         turn = turn or self._begin(frame.pts)
         turn.ends_at = math.inf
         turn.last_sign = now
@@ -246,7 +282,9 @@ class Turns(Processor):
             if self._end == "model":
                 self._end_turn(turn, "model")
             elif self._end == "silence":
-                self._end_turn(turn, "silence", self._silence(turn) - frame.lag_ms)
+                turn.stopped_at, turn.lag_ms = anyio.current_time(), frame.lag_ms
+                self._ask_detectors(turn)
+                self._plan_end(turn)
             elif self._end == "transcript" and any(each.final for each in turn.transcripts.values()):
                 self._end_turn(turn, "transcript")
 
@@ -266,8 +304,23 @@ class Turns(Processor):
         if self._open is not None:
             self._open.ends_at = math.inf
 
-    def _silence(self, turn: OpenTurn) -> float:
-        return self.silence_ms(turn.text) if callable(self.silence_ms) else self.silence_ms
+    # Detectors ---------------------------------------------------------------------------------------------------
+
+    def _ask_detectors(self, turn: OpenTurn, audio: Audio | None = None) -> None:
+        self._silence.ask(self._tasks, turn.text, audio, self._on_answer, self._on_failure)
+
+    def _on_answer(self) -> None:
+        if (turn := self._open) is not None and turn.ends_at < math.inf and turn.reason == "silence":
+            self._plan_end(turn)
+        self._waiting.deadline = self._next_deadline()
+
+    def _on_failure(self, failure: Failure) -> None:
+        self._failures.append(failure)
+        self._waiting.deadline = -math.inf  # it is sent by the processor's own task
+
+    def _plan_end(self, turn: OpenTurn) -> None:
+        """Set when the turn ends if nobody speaks, by what the detectors have answered so far."""
+        turn.ends_at, turn.reason = turn.stopped_at + max(0.0, self._silence.ms - turn.lag_ms) / 1000, "silence"
 
     async def _on_transcript(self, frame: Transcript, out: Outlet[Turn | UserIdle]) -> None:
         turn = self._find_turn(frame)
@@ -283,10 +336,12 @@ class Turns(Processor):
             return
         elif self._end == "transcript" and frame.final and turn.ends_at == math.inf:
             self._end_turn(turn, "transcript")
-        elif (
-            self._end == "silence" and not turn.has_speech_events
-        ):  # no speech events: the transcripts show when speech stops
-            self._end_turn(turn, "silence", self._silence(turn))
+        elif self._end == "silence" and (not turn.has_speech_events or turn.ends_at < math.inf):
+            if not turn.has_speech_events:  # the transcripts show when speech stops
+                turn.stopped_at, turn.lag_ms = anyio.current_time(), 0.0
+            if turn.reason == "silence":
+                self._ask_detectors(turn)
+                self._plan_end(turn)
 
     def _find_turn(self, frame: Transcript) -> OpenTurn:
         """Return the turn of a transcript, by its item and never by its time of arrival."""
@@ -330,7 +385,8 @@ class Turns(Processor):
             if turn.ends_at == math.inf or turn.ends_at > limit:
                 lost = turn.last_sign + LOST_SECONDS if self._speaking and turn.speech_ms else math.inf
                 return min(limit, lost)
-            return turn.ends_at + (self.transcript_ms / 1000 if turn.is_pending else 0.0)
+            ends_at = turn.ends_at + (self.transcript_ms / 1000 if turn.is_pending else 0.0)
+            return max(ends_at, self._silence.pending_until) if turn.reason == "silence" else ends_at
         if self.idle_ms is None or self._speaking or self._activity.response_id or self._activity.call_ids:
             return math.inf
         return self._quiet_since + self.idle_ms / 1000
@@ -356,6 +412,9 @@ class Turns(Processor):
         turn, self._open = self._open, None
         if turn is not None:
             turn.closed_at = self._quiet_since = anyio.current_time()
+            self._silence.forget()
+            if turn.reason == "silence":
+                self._silence.add_turn(turn.longest_pause_ms)
             if self._speaking:
                 for item, ms in turn.speech_ms.items():
                     self._ended_speech_ms[item] = self._ended_speech_ms.get(item, 0.0) + ms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 
@@ -9,8 +10,16 @@ import numpy as np
 
 from bargein.pipeline import Audio, AudioFormat, End, Processor, SpeechStarted, SpeechStopped
 from bargein.pipeline.lowlevel import SECOND, Samples, check_not_negative, check_positive, ns, samples_in
-from bargein.processors.frames import Commit, SpeechContinued, SpeechProbability, TurnControl
+from bargein.processors.frames import (
+    Commit,
+    PauseRequest,
+    SpeechContinued,
+    SpeechPaused,
+    SpeechProbability,
+    TurnControl,
+)
 
+from ._recent_sound import RecentSound
 from .detectors import Detector, WebRtcVad
 
 __all__ = ["Vad"]
@@ -26,7 +35,8 @@ class Vad(Processor):
 
     `SpeechStarted` and `SpeechStopped` carry the time at which speech began or ended (`pts`), how long ago that was
     (`lag_ms`), and a common `item_id`. Between them `SpeechContinued` counts the speech without pauses: the windows
-    that are speech, all of them, as soon as a pause begins. A `Commit` stops speech at once.
+    that are speech, all of them, as soon as a pause begins. A `Commit` stops speech at once. If a `PauseRequest` from
+    below asks for it, a `SpeechPaused` with the latest sound comes in each pause.
 
     Frames of any length are cut into the windows that the detector needs. A gap in `pts` counts as silence. Audio of
     a response is ignored, and so is all audio while a `TurnControl` from above is in force.
@@ -81,11 +91,26 @@ class Vad(Processor):
         self._speech_ms = self._reported = 0.0  # speech so far, and at the latest SpeechContinued
         self._gate = _SpeechGate()
         self._external_control = False
+        self._recent: RecentSound | None = None  # the latest sound, if somebody below asked for it
+        self._pause_ms = math.inf
+        self._paused = False  # whether this pause has been reported
 
     def process(
-        self, frame: Audio | Commit | TurnControl | End
-    ) -> Iterator[Audio | SpeechStarted | SpeechContinued | SpeechStopped | SpeechProbability | Commit | TurnControl]:
+        self, frame: Audio | Commit | TurnControl | PauseRequest | End
+    ) -> Iterator[
+        Audio
+        | SpeechStarted
+        | SpeechContinued
+        | SpeechPaused
+        | SpeechStopped
+        | SpeechProbability
+        | Commit
+        | TurnControl
+    ]:
         """Yield the audio and what was detected in it."""
+        if isinstance(frame, PauseRequest):
+            self._pause_ms, self._recent = frame.ms, RecentSound(frame.audio_seconds)
+            return
         if isinstance(frame, Commit):
             if self.speaking:  # the user says that the turn is over, so there is no silence to wait for
                 yield from self._stop(self._judged_end)
@@ -106,8 +131,10 @@ class Vad(Processor):
             self._gate.keep(self._end, frame)
         else:
             yield frame
-        self._end += len(frame.samples)
         mono = frame.samples.reshape(-1)
+        if self._recent is not None:
+            self._recent.add(self._end, mono, self._rate)
+        self._end += len(mono)
         samples = np.concatenate([self._unjudged, mono]) if len(self._unjudged) else mono
         size, at = self._window, 0
         while at + size <= len(samples):
@@ -158,6 +185,8 @@ class Vad(Processor):
         self._origin, self._end, self._judged_end = frame.pts, 0, 0
         self._unjudged, self._evidence = np.zeros(0, np.int16), 0.0
         self._gate = _SpeechGate()
+        if self._recent is not None:
+            self._recent.clear()
 
     def _skip_gap(self, gap: int) -> None:
         """Count a short gap as silence; the same speech may continue after it."""
@@ -172,7 +201,7 @@ class Vad(Processor):
 
     def _judge(
         self, samples: Samples
-    ) -> Iterator[Audio | SpeechStarted | SpeechContinued | SpeechStopped | SpeechProbability]:
+    ) -> Iterator[Audio | SpeechStarted | SpeechContinued | SpeechPaused | SpeechStopped | SpeechProbability]:
         probability = self.detector.probability(samples, self._rate)
         ms = 1000 * self._window / self._rate
         begin, self._judged_end = self._judged_end, self._judged_end + self._window
@@ -192,10 +221,20 @@ class Vad(Processor):
             self._speech_ms += ms
         if self.speaking and self._speech_ms - self._reported >= (CONTINUED_EVERY_MS if speech else ms):
             yield self._continued()  # a pause reports the rest at once, so that no window of speech goes uncounted
+        if self.speaking:
+            yield from self._report_pause()
         if self._evidence >= (self.stop_ms if self.speaking else self.start_ms):
             yield from self._stop(self._turned) if self.speaking else self._start(self._turned)
         if self.report:
             yield SpeechProbability(pts=self._pts(begin), probability=probability, speaking=self.speaking, ms=ms)
+
+    def _report_pause(self) -> Iterator[SpeechPaused]:
+        """Report a pause once it is long enough, and again if there was speech in it."""
+        long = self._evidence >= min(self._pause_ms, self.stop_ms)
+        if long and not self._paused and self._recent is not None:
+            audio = self._recent.until(self._judged_end, self._rate, self._origin)
+            yield SpeechPaused(pts=self._pts(self._turned), item_id=self._item, audio=audio)
+        self._paused = long
 
     def _start(self, at: int) -> Iterator[SpeechStarted | SpeechContinued]:
         self.speaking, self._evidence = True, 0.0

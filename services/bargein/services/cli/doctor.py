@@ -56,6 +56,7 @@ PURPOSES = {
     "webrtc": "calls from browsers over WebRTC",
     "websockets": "realtime models, and calls over WebSocket",
     "whisper": "better ears for the offline brain; 120 MB",
+    "smart-turn": "a detector that hears whether the user has finished",
 }
 """What each extra is for."""
 MODULES = {

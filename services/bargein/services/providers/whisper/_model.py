@@ -10,9 +10,9 @@ from typing import Any, Final
 import numpy as np
 
 from bargein.pipeline.lowlevel import Samples, import_extra
+from bargein.services.providers._shared.log_mel import HOP, RATE, log_mel, to_float
 from bargein.services.providers._shared.package_data import read_package_files
 
-from ._features import HOP, RATE, log_mel
 from ._text import read_tokens
 
 __all__ = ["MIN_PIECE_SECONDS", "PACKAGE", "BusyError", "Model", "load_model"]
@@ -91,7 +91,7 @@ class Model:
     def _hear(self, samples: Samples) -> str:
         seconds = len(samples) / RATE
         context = max(MIN_CONTEXT_SECONDS, np.ceil(2 * (seconds + AFTER_SECONDS)) / 2)
-        features = log_mel(samples, int(context * RATE) // HOP * HOP)
+        features = log_mel(to_float(samples), int(context * RATE) // HOP * HOP)
         encoded = self._whisper.encode(self._library.StorageView.from_array(features[None]), to_cpu=False)
         (found,) = self._whisper.generate(
             encoded,

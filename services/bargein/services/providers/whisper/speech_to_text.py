@@ -11,9 +11,9 @@ import numpy as np
 
 from bargein.pipeline.lowlevel import Samples, Worker, check_options, import_extra
 from bargein.services.cascade.parts import SpeechToText
+from bargein.services.providers._shared.log_mel import RATE
 from bargein.services.providers._shared.package_data import has_package
 
-from ._features import RATE
 from ._model import MIN_PIECE_SECONDS, PACKAGE, BusyError, Model, load_model
 
 __all__ = ["WhisperEar", "is_installed"]

@@ -1,4 +1,4 @@
-"""What a Whisper model hears: the log-mel spectrogram of a sound, as OpenAI's reference implementation computes it."""
+"""The log-mel spectrogram that Whisper and its relatives hear, as OpenAI's reference implementation computes it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from bargein.pipeline.lowlevel import Samples
 
-__all__ = ["HOP", "RATE", "log_mel"]
+__all__ = ["HOP", "RATE", "log_mel", "to_float"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -25,18 +25,27 @@ MAX_MEL = 45.245640471924965
 """8,000 Hz on Slaney's mel scale, which is linear below 1,000 Hz (mel 15) and logarithmic above."""
 
 
-def log_mel(samples: Samples, context: int) -> Floats:
+def to_float(samples: Samples) -> Floats:
+    """Return 16-bit samples as numbers from -1 to 1.
+
+    Args:
+        samples: `int16`.
+    """
+    return np.asarray(samples, np.float32) / np.float32(32_768)
+
+
+def log_mel(samples: Floats, context: int) -> Floats:
     """Return the spectrogram of a sound, with silence after it.
 
     Args:
-        samples: `int16`, mono, 16,000 Hz.
+        samples: Mono, 16,000 Hz; from -1 to 1 for Whisper.
         context: Length of the sound with that silence, in samples; a multiple of `HOP`.
 
     Returns:
         An array of shape `(80, context // HOP)`.
     """
     sound = np.zeros(context, np.float32)
-    sound[: len(samples)] = samples.astype(np.float32) / 32_768
+    sound[: len(samples)] = samples
     sound = np.pad(sound, WINDOW // 2, mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(sound, WINDOW)[:-1:HOP][: context // HOP]
     hann = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
