@@ -19,9 +19,9 @@ __all__ = ["Worker", "at_work", "set_guard"]
 
 T = TypeVar("T")
 
-EXIT_SECONDS = 2.0
-"""Maximum time that the end of the program waits for calls that still run, in seconds. A call of a native library, which
-was cancelled, usually takes less. One that never returns must not keep the program from ending."""
+EXIT_SECONDS = 5.0
+"""Maximum time that the end of the program waits for calls that still run, in seconds. A call of a native library that
+was cancelled usually takes less. One that never returns must not keep the program from ending."""
 _guard: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
@@ -80,7 +80,7 @@ class Worker:
     """A thread that runs one call at a time, in order.
 
     The thread is a daemon: a call that never returns keeps neither the session nor the program from ending. The program
-    waits for a running call for up to two seconds. All calls run in one copy of the context variables, taken when the
+    waits for a running call for up to five seconds. All calls run in one copy of the context variables, taken when the
     worker is made.
 
     Args:

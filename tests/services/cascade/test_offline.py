@@ -20,7 +20,7 @@ from bargein.services.providers._shared.sphinx_decoder import make_decoder
 from bargein.services.providers.espeak import ESpeak
 from bargein.services.providers.flite import Flite
 from bargein.services.providers.rules import Rules
-from tests.speech import utterances
+from tests.speech import utterances, words
 
 from .parts import Voice
 
@@ -38,7 +38,7 @@ async def test_the_weather_in_paris(voice: Callable[[], TextToSpeech | None]) ->
         await harness.play(list(framed(said)))
         await anyio.sleep(5)
         (turn,) = harness.of(Turn)
-        assert {"weather", "paris"} <= set(turn.text.lower().split())
+        assert {"weather", "paris"} <= set(words(turn.text))
         (call,) = harness.of(ToolCall)
         assert call.name == "weather"
         (heard,) = [frame.text for frame in harness.of(Heard) if frame.done and frame.text]

