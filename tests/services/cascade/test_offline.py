@@ -20,7 +20,7 @@ from bargein.services.providers._shared.sphinx_decoder import make_decoder
 from bargein.services.providers.espeak import ESpeak
 from bargein.services.providers.flite import Flite
 from bargein.services.providers.rules import Rules
-from tests.speech import utterances
+from tests.speech import utterances, words
 
 from .parts import Voice
 
@@ -38,7 +38,7 @@ async def test_the_weather_in_paris(voice: Callable[[], TextToSpeech | None]) ->
         await harness.play(list(framed(said)))
         await anyio.sleep(5)
         (turn,) = harness.of(Turn)
-        assert {"weather", "paris"} <= set(turn.text.lower().split())
+        assert {"weather", "paris"} <= set(words(turn.text))
         (call,) = harness.of(ToolCall)
         assert call.name == "weather"
         (heard,) = [frame.text for frame in harness.of(Heard) if frame.done and frame.text]
@@ -59,7 +59,7 @@ async def test_its_model_can_be_loaded_before_the_first_session(monkeypatch: pyt
 
     monkeypatch.setattr(pocketsphinx, "make_decoder", count)
     monkeypatch.setattr(pocketsphinx, "_idle_decoders", defaultdict(list))
-    monkeypatch.setattr(offline, "whisper_is_installed", lambda: False)
+    monkeypatch.setattr(offline, "EARS", offline.EARS[-1:])
     await offline.preload_offline()
     async with Harness(Cascade.offline(tts=Voice())) as harness:
         await harness.session.cancel()
@@ -89,3 +89,23 @@ def test_its_voice_is_the_best_that_is_there(tmp_path: Path, monkeypatch: pytest
         "Be brief.",
         0,
     )
+
+
+def test_the_best_parts_that_are_there_are_taken(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A better one that is missing is named once, with what to install; one without a module is no candidate."""
+    installed: set[str] = set()
+    missing = offline._Candidate("nothing", "Nothing", "nothing")
+    ear = offline._Candidate("whisper", "WhisperEar", "whisper", lambda _: "whisper" in installed)
+    voice = offline._Candidate("flite", "Flite", "voice", lambda _: "voice" in installed)
+    monkeypatch.setattr(offline, "EARS", (missing, ear, offline.EARS[-1]))
+    monkeypatch.setattr(offline, "VOICES", (missing, voice, offline.VOICES[-1]))
+    monkeypatch.setattr(offline, "_logged", set())
+    with caplog.at_level("INFO", "bargein.offline"):
+        for _ in range(2):
+            parts = offline.offline_parts()
+    assert (type(parts.stt).__name__, type(parts.tts).__name__) == ("PocketSphinx", "ESpeak")
+    assert [each.getMessage() for each in caplog.records] == [
+        "the offline brain uses PocketSphinx and ESpeak; pip install 'bargein[whisper,voice]' is far better"
+    ]

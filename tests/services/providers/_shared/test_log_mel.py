@@ -14,6 +14,7 @@ def test_it_has_a_column_for_each_hundredth_of_a_second() -> None:
     assert found.shape == (80, 800)
     assert found.dtype == np.float32
     assert np.allclose(found, -1.5)  # silence: 1e-10, the lowest
+    assert log_mel(np.zeros(RATE, np.int16), RATE, bands=128).shape == (128, 100)
 
 
 def test_a_tone_is_in_its_band() -> None:

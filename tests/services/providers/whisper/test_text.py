@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bargein.services.providers.whisper._text import read_tokens, without_repetition
+from bargein.services.providers.whisper._text import read_tokens, to_tokens, without_repetition
 
 
 def tokens(text: str) -> list[str]:
@@ -53,3 +53,10 @@ def test_notes_are_not_words(text: str) -> None:
 )
 def test_a_text_that_repeats_itself_is_said_once(text: str, once: str) -> None:
     assert without_repetition(text) == once
+
+
+def test_a_text_becomes_the_longest_tokens() -> None:
+    """Bytes that no token has stand alone."""
+    assert to_tokens(" Bargein", {"ĠBar", "ĠB", "ge", "in", "gein"}) == ["ĠBar", "gein"]
+    assert to_tokens(" Zü", {"ĠZ"}) == ["ĠZ", "Ã", "¼"]
+    assert to_tokens("", set()) == []

@@ -19,8 +19,6 @@ HOP = 160
 """Samples from one column of the spectrogram to the next: 10 ms."""
 WINDOW = 400
 """Samples of which one column is computed: 25 ms."""
-BANDS = 80
-"""Rows of the spectrogram."""
 MAX_MEL = 45.245640471924965
 """8,000 Hz on Slaney's mel scale, which is linear below 1,000 Hz (mel 15) and logarithmic above."""
 
@@ -34,15 +32,16 @@ def to_float(samples: Samples) -> Floats:
     return np.asarray(samples, np.float32) / np.float32(32_768)
 
 
-def log_mel(samples: Floats, context: int) -> Floats:
+def log_mel(samples: Floats, context: int, bands: int = 80) -> Floats:
     """Return the spectrogram of a sound, with silence after it.
 
     Args:
         samples: Mono, 16,000 Hz; from -1 to 1 for Whisper.
         context: Length of the sound with that silence, in samples; a multiple of `HOP`.
+        bands: Rows of the spectrogram: 80, or 128 for the model large-v3 and those derived from it.
 
     Returns:
-        An array of shape `(80, context // HOP)`.
+        An array of shape `(bands, context // HOP)`.
     """
     sound = np.zeros(context, np.float32)
     sound[: len(samples)] = samples
@@ -50,15 +49,15 @@ def log_mel(samples: Floats, context: int) -> Floats:
     windows = np.lib.stride_tricks.sliding_window_view(sound, WINDOW)[:-1:HOP][: context // HOP]
     hann = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
     power = np.abs(np.fft.rfft(windows * hann, axis=1)).astype(np.float32) ** 2
-    found = np.log10(np.maximum(_filters() @ power.T, 1e-10))
+    found = np.log10(np.maximum(_filters(bands) @ power.T, 1e-10))
     return np.ascontiguousarray((np.maximum(found, found.max() - 8) + 4) / 4, np.float32)
 
 
 @cache
-def _filters() -> Floats:
-    """Return the weights of the mel bands, of shape `(80, 201)`: triangles of equal area on Slaney's scale."""
+def _filters(bands: int) -> Floats:
+    """Return the weights of the mel bands, of shape `(bands, 201)`: triangles of equal area on Slaney's scale."""
     frequencies = np.fft.rfftfreq(WINDOW, 1 / RATE)
-    mels = np.linspace(0, MAX_MEL, BANDS + 2)
+    mels = np.linspace(0, MAX_MEL, bands + 2)
     edges = np.where(mels < 15, mels * 200 / 3, 1_000 * np.exp((mels - 15) * np.log(6.4) / 27))
     distances = edges[:, None] - frequencies
     widths = np.diff(edges)[:, None]

@@ -1,5 +1,6 @@
-"""Whisper's small English model on this machine, with its weights in a package."""
+"""Whisper models on this machine, with their weights in packages."""
 
 from .speech_to_text import WhisperEar, is_installed
+from .statistics import HearingStatistics
 
-__all__ = ["WhisperEar", "is_installed"]
+__all__ = ["HearingStatistics", "WhisperEar", "is_installed"]

@@ -1,12 +1,12 @@
-"""The tokens of a Whisper model, as text."""
+"""The tokens of a Whisper model, as text, and a text as tokens."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import cache
 
-__all__ = ["read_tokens", "without_repetition"]
+__all__ = ["read_tokens", "to_tokens", "without_repetition"]
 
 TIME = re.compile(r"<\|(\d+\.\d\d)\|>")
 SPECIAL = re.compile(r"<\|[^|]*\|>")
@@ -63,6 +63,26 @@ def without_repetition(text: str) -> str:
         if all(key == keys[at % length] for at, key in enumerate(keys)):
             return " ".join(words[:length])
     return text
+
+
+def to_tokens(text: str, vocabulary: Container[str]) -> list[str]:
+    """Return a text as tokens, each the longest that fits.
+
+    The model's own tokeniser merges pairs in a learned order, and sometimes finds other tokens of the same letters. For
+    a hint before the text that is good enough, and it needs no further library.
+
+    Args:
+        text: The text; a leading space belongs to the first word.
+        vocabulary: All tokens.
+    """
+    characters = {byte: character for character, byte in _bytes_of_characters().items()}
+    rest = "".join(characters[byte] for byte in text.encode())
+    tokens = []
+    while rest:
+        length = next((each for each in range(min(len(rest), 24), 1, -1) if rest[:each] in vocabulary), 1)
+        tokens.append(rest[:length])
+        rest = rest[length:]
+    return tokens
 
 
 def _decode(tokens: Sequence[str]) -> str:
