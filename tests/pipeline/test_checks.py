@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 
-from bargein.pipeline.lowlevel import check_not_negative, check_positive, unwrap_exception
+from bargein.pipeline.lowlevel import check_instance, check_not_negative, check_positive, unwrap_exception
 
 
 @pytest.mark.parametrize("value", [0, -1, -0.5, math.nan, math.inf, -math.inf])
@@ -43,3 +44,15 @@ def test_zero_is_not_negative() -> None:
     for value in (math.nan, math.inf):
         with pytest.raises(ValueError, match=r"Part\(count=.*\): expected a number, 0 or more"):
             check_not_negative("Part", count=value)
+
+
+@pytest.mark.parametrize("check", [check_positive, check_not_negative])
+def test_a_setting_of_the_environment_is_a_string(check: Callable[..., None]) -> None:
+    with pytest.raises(TypeError, match=r"Part\(wait_ms='500'\): expected a number, not str"):
+        check("Part", wait_ms="500")
+
+
+def test_an_instance_of_another_class_is_refused() -> None:
+    check_instance("Part", dict, extra={}, other=None)
+    with pytest.raises(TypeError, match=r"Part\(extra=...\): got list; write extra=dict\(...\)"):
+        check_instance("Part", dict, extra=["the user's words"])

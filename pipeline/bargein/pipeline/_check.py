@@ -164,7 +164,9 @@ def _check_loopback(plan: Plan) -> None:
 def _check_reports(plan: Plan, inputs: Kinds) -> None:
     """Warn of a processor that takes reports, such as `Played`, which no processor below it sends.
 
-    Only graphs from a source to a sink of sound are checked: in others the application or a test may play.
+    Only graphs from a source to a sink of sound are checked: in others the application or a test may play. A report
+    counts only from a processor that takes the sound. A voice that reports what it could not say makes the sound
+    itself, so it does not know what was heard.
     """
     sinks = [
         node
@@ -173,18 +175,21 @@ def _check_reports(plan: Plan, inputs: Kinds) -> None:
         if node.after == [plan.exit]
     ]
     sources = [node for node in plan.processors if node.source]
+    missing: dict[type[Frame], Node] = {}
     for node in plan.processors:
         sink = next((sink for sink in sinks if node.below >> sink.index & 1), None)
         if sink is None or node.contract is None or not any(node.above >> each.index & 1 for each in sources):
             continue
-        for kind in sorted(node.contract.takes, key=lambda kind: kind.__name__):
-            given = any(each.contract and each.contract.promises(kind) for each in plan.below(node))
-            if not kind.missing_giver or given or kind in inputs or Frame in inputs:
-                continue
-            warnings.warn(
-                f"{node.name!r} takes {kind.__name__}, but no processor below it sends that. "
-                f"Below {node.name!r} insert {kind.missing_giver}; "
-                f"or, if the application sends it, say so: Pipeline(..., inputs={kind.__name__})",
-                LinkWarning,
-                stacklevel=2,
-            )
+        below = [each.contract for each in plan.below(node) if each.contract]
+        for kind in node.contract.takes:
+            given = any(contract.accepts(Audio) and contract.promises(kind) for contract in below)
+            if kind.missing_giver and not (given or kind in inputs or Frame in inputs):
+                missing[kind] = node  # the lowest one: below it, the reports reach all that take them
+    for kind, node in sorted(missing.items(), key=lambda item: item[0].__name__):
+        warnings.warn(
+            f"{node.name!r} takes {kind.__name__}, but no processor below it sends that. "
+            f"Below {node.name!r} insert {kind.missing_giver}; "
+            f"or, if the application sends it, say so: Pipeline(..., inputs={kind.__name__})",
+            LinkWarning,
+            stacklevel=2,
+        )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 
-__all__ = ["check_not_negative", "check_positive", "unwrap_exception"]
+__all__ = ["check_instance", "check_not_negative", "check_positive", "unwrap_exception"]
 
 _UNITS = {"seconds": "seconds", "ms": "milliseconds"}
 """Units by the last part of an argument's name."""
@@ -19,9 +20,11 @@ def check_positive(owner: str, /, *, infinite: bool = False, **values: float | N
         values: The arguments by name. None passes: it means that there is no such limit.
 
     Raises:
+        TypeError: A value is not a number.
         ValueError: A value is zero, negative, NaN, or infinite although `infinite` is False.
     """
     for name, value in values.items():
+        _check_number(owner, name, value)
         if value is not None and not (value > 0 and (infinite or value < math.inf)):
             unit = _UNITS.get(name.rpartition("_")[2])
             of_unit = f" of {unit}" if unit else ""
@@ -37,12 +40,38 @@ def check_not_negative(owner: str, /, **values: float) -> None:
         values: The arguments by name.
 
     Raises:
+        TypeError: A value is not a number.
         ValueError: A value is negative, NaN or infinite.
     """
     for name, value in values.items():
+        _check_number(owner, name, value)
         if not 0 <= value < math.inf:
             unit = _UNITS.get(name.rpartition("_")[2], "a number")
             raise ValueError(f"{owner}({name}={value}): expected {unit}, 0 or more")
+
+
+def check_instance(owner: str, kind: type, /, **values: object) -> None:
+    """Raise `TypeError` unless all values are instances of a class.
+
+    For arguments that are used long after the call, where Python's own error would not lead to the wrong argument.
+
+    Args:
+        owner: The class or function whose arguments they are; the error message begins with it.
+        kind: The class.
+        values: The arguments by name. None passes: it means the default.
+
+    Raises:
+        TypeError: A value is something else. The text names its type and not the value, which may hold a user's words.
+    """
+    for name, value in values.items():
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(f"{owner}({name}=...): got {type(value).__name__}; write {name}={kind.__name__}(...)")
+
+
+def _check_number(owner: str, name: str, value: object) -> None:
+    # Settings of the environment are strings, and a comparison with one would not name the argument.
+    if value is not None and not isinstance(value, Real):
+        raise TypeError(f"{owner}({name}={value!r:.40}): expected a number, not {type(value).__name__}")
 
 
 def unwrap_exception(error: BaseException) -> BaseException:

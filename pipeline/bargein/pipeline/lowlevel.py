@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ._backend import on_trio
 from ._cancellation import CancellationIgnored, run_cancellable
-from ._checks import check_not_negative, check_positive, unwrap_exception
+from ._checks import check_instance, check_not_negative, check_positive, unwrap_exception
 from ._contract import Contract, ProcessorKind
 from ._deadline import catch_up, stood_still, wait_at_most
 from ._extras import import_extra
@@ -30,6 +30,7 @@ __all__ = [
     "as_processor",
     "at_work",
     "catch_up",
+    "check_instance",
     "check_not_negative",
     "check_options",
     "check_positive",

@@ -35,12 +35,19 @@ FATAL_SENTENCE = "a part of the agent failed and has given up"
 
 
 class Respond(Frame, metaclass=CheckedFields, frozen=True):
-    """Have the brain answer now, without waiting for the user, or at the end of the response in progress."""
+    """Have the brain answer now, without waiting for the user, or at the end of the response in progress.
+
+    The instructions are for the model, and the user does not hear them: `Respond("Ask for the order number.")`. They
+    hold for this response alone. They replace the brain's own `instructions=` in it, so repeat what should still hold.
+    They are not part of the conversation, and the next response has the brain's instructions again. To change these for
+    the rest of the call, send a `Configure`. To have exact words spoken, send a `Say`. Gemini Live has no instructions
+    for one response: it reads these as one more message, beside the brain's own.
+    """
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
     instructions: str = ""
-    """Replace the instructions of the session for this response; empty for those of the session."""
+    """What the model should do in this response, in place of the brain's instructions; empty to keep those."""
     protected: bool = False
     """The user's speech does not interrupt it."""
     out_of_band: str = ""

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from typing import Any
 
 import anyio
 import numpy as np
 import pytest
 
-from bargein.pipeline import Audio, Hold, Interrupt, ResponseStarted, Resume, Text, Transcript, UserText
+from bargein.pipeline import (
+    Audio,
+    Hold,
+    Inbox,
+    Interrupt,
+    LinkWarning,
+    Outlet,
+    Pipeline,
+    Played,
+    Processor,
+    ResponseStarted,
+    Resume,
+    Text,
+    Transcript,
+    UserText,
+)
 from bargein.pipeline.draw import mermaid
 from bargein.pipeline.testing import Harness, framed, silence
 from bargein.processors import BargeIn, Heard, Pacer, Sentences, SileroVad, Spoken, Turn, Turns, Vad
@@ -71,6 +87,33 @@ def test_it_is_refused_what_is_no_part() -> None:
     ):
         with pytest.raises(TypeError, match=re.escape(told)):
             Cascade(*wrong)
+
+
+def test_a_history_is_a_history() -> None:
+    """And not a list of messages, of which the error tells only the type."""
+    wrong: Any = [{"role": "user", "content": "Hello."}]
+    with pytest.raises(TypeError, match=r"Answer\(history=...\): got list; write history=History\(...\)"):
+        Cascade(Ears(), Mind(["x"]), Voice(), history=wrong)
+
+
+class Microphone(Processor):
+    async def run(self, out: Outlet[Audio | UserText]) -> None: ...
+
+
+class Loudspeaker(Processor):
+    async def run(self, inbox: Inbox[Audio], out: Outlet[Played]) -> None: ...
+
+
+def test_a_pipeline_without_spoken_is_warned_of() -> None:
+    """Its history would hold what nobody heard. The voice, which reports what it cannot say, is no substitute."""
+    with pytest.warns(LinkWarning) as caught:
+        _ = Pipeline(Microphone(), Cascade(Ears(), Mind(["x"]), Voice()), Loudspeaker()).plan
+    warned = [str(each.message) for each in caught if "takes Heard" in str(each.message)]
+    assert len(warned) == 1
+    assert "Below 'cascade/answer' insert Spoken()" in warned[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _ = Pipeline(Microphone(), Cascade(Ears(), Mind(["x"]), Voice()), Spoken(), Loudspeaker()).plan
 
 
 @pytest.mark.parametrize("seconds", [0, -1, math.nan])

@@ -195,6 +195,20 @@ async def test_brain_that_fails_in_a_reply_is_interrupted() -> None:
         await harness.session.cancel()
 
 
+async def test_reply_that_nobody_heard_leaves_no_entry() -> None:
+    """The first brain fails before a word is heard. Its apology is cut short, and the history holds no empty entry."""
+    brain = Failover(Cascade(Ears(), Mind(), Voice(words=True), name="first"), reserve("It is noon.", name="second"))
+    async with call(brain) as harness:
+        await harness.send(UserText(text="What time is it?"))
+        await anyio.sleep(5)
+        assert switched(harness) == [("first", "second")]
+        await harness.session.cancel()
+    assert [(entry.role, entry.remembered.strip()) for entry in brain.history] == [
+        ("user", "What time is it?"),
+        ("assistant", "It is noon."),
+    ]
+
+
 async def test_silence_while_an_answer_is_due_is_a_failure() -> None:
     """After `silence_seconds`, and not while no answer is due."""
     peer = Peer()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -104,6 +105,39 @@ async def test_a_failure_in_the_log_forges_no_line(caplog: pytest.LogCaptureFixt
     first, *rest = record.getMessage().splitlines()
     assert first == "one: the session failed: ValueError: no brain called x bargein.sessions: all is well"
     assert all(line.startswith("  ") for line in rest)
+
+
+async def ask_somebody(peer: Transport) -> Pipeline:
+    return agent(peer)
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda peer: None, "the agent's function '<lambda>' returned NoneType, and not a Pipeline; is its `return`"),
+        (ask_somebody, "the agent's function 'ask_somebody' returned coroutine, and not a Pipeline; write `def`"),
+        (lambda peer: "x", "the agent's function '<lambda>' returned str, and not a Pipeline"),
+    ],
+)
+async def test_a_function_that_returns_no_graph_is_named(function: Any, reason: str) -> None:
+    """The developer finds the function that lacks its `return`."""
+    sessions = Sessions(function)
+    await sessions.run(Line("one"))
+    (error,) = sessions.failures
+    assert str(error).startswith(reason)
+
+
+def test_limits_are_checked() -> None:
+    for wrong in (0, -1.0, float("nan")):
+        with pytest.raises(
+            ValueError, match=r"SessionLimits\(open_seconds=.*\): expected a positive number of seconds"
+        ):
+            SessionLimits(open_seconds=wrong)
+    with pytest.raises(TypeError, match=r"SessionLimits\(max_sessions='5'\): expected a number, not str"):
+        SessionLimits(max_sessions=cast(int, "5"))
+    with pytest.raises(TypeError, match=r"Sessions\(limits=...\): got int; write limits=SessionLimits\(...\)"):
+        Sessions(agent, limits=cast(SessionLimits, 5))
+    assert SessionLimits(resume_seconds=0, max_wrong_messages=0, idle_seconds=float("inf")).resume_seconds == 0
 
 
 class Buggy(Processor):

@@ -300,8 +300,10 @@ class FailoverExchange:
             last = next((entry for entry in reversed(entries) if entry.role == "user" and entry.text), None)
             if last is None:
                 return
-            # The brain writes the words down again, so the old entry is emptied.
+            # The brain writes the words down again, so they are removed here. Pictures stay.
             frame, last.text = UserText(text=last.text), ""
+            if not last.worth:
+                self._history.discard(last)
         self.turn.add_request()
         self.turn.expect_answer(by_speech=False)
         run.put(frame)

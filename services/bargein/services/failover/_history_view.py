@@ -47,6 +47,11 @@ class HistoryView(History):
         """Return whether this run wrote down a picture."""
         return any(picture.data == data for entry in self.own for picture in entry.pictures)
 
+    def discard_if_empty(self, entry: Entry) -> None:
+        """Remove an entry from the shared conversation if a model learns nothing from it."""
+        if not entry.worth:
+            self._shared.discard(entry)
+
     # As in History, with the ids of this run -----------------------------------------------------------------------
 
     def statistics(self) -> HistoryStatistics:
@@ -103,6 +108,10 @@ class HistoryView(History):
     def forget(self, item_id: str) -> None:
         """Remove an item of this run."""
         self._target.forget(self._ids.outward(item_id))
+
+    def discard(self, entry: Entry) -> None:
+        """Remove an entry."""
+        self._target.discard(entry)
 
     @property
     def crowded(self) -> bool:

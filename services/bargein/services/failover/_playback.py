@@ -23,6 +23,7 @@ class _PlayedItem:
         self.heard = ""
         self.has_sound = self.over = self.complete = False
         self.entry: Entry | None = None  # the entry to correct, once its brain has been left
+        self.history: HistoryView | None = None  # that of the entry
 
 
 class PlaybackLedger:
@@ -92,12 +93,15 @@ class PlaybackLedger:
         if item is None:
             return
         item.heard, item.over = frame.text, item.over or frame.done
-        if frame.done and item.entry is not None:
+        if frame.done and item.entry is not None and item.history is not None:
             item.entry.heard = frame.text
+            item.history.discard_if_empty(item.entry)
         self.changed.set()
 
     def leave(self, history: HistoryView, *, speaks: bool) -> None:
         """Mark the entries of a brain that has been left: only what is or will be heard is remembered.
+
+        An entry of which nothing is heard is removed, as soon as that is known.
 
         Args:
             history: The brain's view of the conversation.
@@ -110,10 +114,13 @@ class PlaybackLedger:
             item = self._items.get((entry.response_id, entry.item_id))
             if item is None:
                 entry.heard = ""  # it was never sent to the graph
+                history.discard_if_empty(entry)
             elif item.complete and not item.over and (item.has_sound or not speaks):
-                item.entry = entry  # all of it was sent; a report of the rest will come
+                item.entry, item.history = entry, history  # all of it was sent; a report of the rest will come
             elif item.over or self._has_reports or speaks:
-                item.entry, entry.heard = entry, item.heard
+                item.entry, item.history, entry.heard = entry, history, item.heard
+                if item.over or not self._has_reports:  # otherwise a last report will come
+                    history.discard_if_empty(entry)
             elif len(item.text) < len(entry.text):
                 entry.heard = item.text  # the user read what was sent
 

@@ -22,7 +22,7 @@ from bargein.pipeline import (
     Session,
     SpeechStopped,
 )
-from bargein.pipeline.lowlevel import Wakeup, catch_up, check_options, check_positive, wait_at_most
+from bargein.pipeline.lowlevel import Wakeup, catch_up, check_instance, check_options, check_positive, wait_at_most
 from bargein.services.brain import Greeting, find_brain, find_brains, greeting_frame
 from bargein.services.frames import BrainSwitched
 from bargein.services.history import History
@@ -151,6 +151,7 @@ class Failover(Processor):
         )
         if type(max_failures) is not int or max_failures < 1:
             raise ValueError(f"Failover(max_failures={max_failures!r}): expected a number of failures, 1 or more")
+        check_instance("Failover", History, history=history)
         self.greeting = greeting_frame("Failover", greeting)
         self.silence_seconds = silence_seconds
         self.returns = returns

@@ -115,6 +115,14 @@ class EntryList:
         if item_id:
             self._entries[:] = [entry for entry in self._entries if entry.item_id != item_id]
 
+    def remove(self, entry: Entry) -> None:
+        """Remove an entry, if it is there.
+
+        Args:
+            entry: The entry itself, and not one that is equal.
+        """
+        self._entries[:] = [each for each in self._entries if each is not entry]
+
     def drop_old_pictures(self) -> None:
         """Drop the data of all but the newest pictures, and the entries that held nothing else."""
         room = self.max_pictures

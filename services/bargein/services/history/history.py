@@ -297,6 +297,14 @@ class History:
         """
         self.entries.remove_item(item_id)
 
+    def discard(self, entry: Entry) -> None:
+        """Remove an entry, such as a reply of which nobody heard anything. An entry that is not there is ignored.
+
+        Args:
+            entry: The entry itself, and not one that is equal.
+        """
+        self.entries.remove(entry)
+
     # Saving and loading -------------------------------------------------------------------------------------------
 
     def to_json(self) -> bytes:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from random import Random
 
 import msgspec
 
-from bargein.pipeline.lowlevel import CheckedFields
+from bargein.pipeline.lowlevel import CheckedFields, check_not_negative
 
 __all__ = ["ReconnectPolicy"]
 
@@ -15,7 +14,7 @@ __all__ = ["ReconnectPolicy"]
 class ReconnectPolicy(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """How a lost connection is restored, and when a session is replaced before it runs out.
 
-    Raises `ValueError` for a field that is negative or not finite.
+    Raises `ValueError` for a field that is negative or not finite, and `TypeError` for one that is not a number.
     """
 
     max_attempts: int = 5
@@ -36,10 +35,7 @@ class ReconnectPolicy(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_o
     """How much of the user's audio is kept without a connection, in seconds. Older audio is dropped and counted."""
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                raise ValueError(f"ReconnectPolicy({name}={value}): expected a finite number, 0 or more")
+        check_not_negative("ReconnectPolicy", **{name: getattr(self, name) for name in self.__struct_fields__})
 
     def wait(self, attempt: int, random: Random) -> float:
         """Return the seconds to wait before an attempt.

@@ -25,7 +25,7 @@ from bargein.pipeline import (
     ToolResult,
 )
 from bargein.pipeline.graph import SessionOptions
-from bargein.pipeline.lowlevel import catch_up, check_positive
+from bargein.pipeline.lowlevel import catch_up, check_instance, check_positive
 from bargein.services.brain import DEAD_AIR_SECONDS, WAIT_REPLY, Greeting, greeting_frame
 from bargein.services.history import History, HistoryStatistics
 from bargein.services.sockets import Endpoint, Socket, dial
@@ -114,6 +114,8 @@ class Realtime(Processor):
         if not (math.isfinite(fps) and fps > 0):
             raise ValueError(f"{name}(fps={fps}): expected a number of pictures a second, such as 1")
         check_positive(name, infinite=True, dead_air_seconds=dead_air_seconds)
+        check_instance(name, ReconnectPolicy, reconnect=reconnect)
+        check_instance(name, History, history=history)
         _check_settings(name, profile, settings)
         if resume:
             profile.require("supports_resumption", "resume=...")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import traceback
 from collections import Counter, deque
@@ -14,7 +15,7 @@ import anyio
 import msgspec
 
 from bargein.pipeline import Failure, Frame, Graph, Pipeline, Processor, Session
-from bargein.pipeline.lowlevel import CheckedFields, stood_still, wait_at_most
+from bargein.pipeline.lowlevel import CheckedFields, check_instance, check_positive, stood_still, wait_at_most
 from bargein.processors import BargeInLatency, TurnLatency
 from bargein.processors.observe.watch import Watch
 from bargein.services.brain import Brain, find_brains
@@ -86,10 +87,9 @@ class SessionLimits(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_onl
     """Time that a session has to finish what it is saying when the server stops, in seconds."""
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            value: float = getattr(self, name)
-            if not value >= (0 if name in ("max_wrong_messages", "resume_seconds") else 1e-3):
-                raise ValueError(f"SessionLimits({name}={value}): expected a positive number")
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        zeros = [name for name in ("max_wrong_messages", "resume_seconds") if values[name] == 0]  # 0 means none
+        check_positive("SessionLimits", infinite=True, **{name: values[name] for name in values if name not in zeros})
 
 
 class SessionsStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,6 +163,7 @@ class Sessions:
         observe: Callable[[Frame], None] | None = None,
         show_errors: bool = False,
     ) -> None:
+        check_instance("Sessions", SessionLimits, limits=limits)
         self.agent = agent
         """The function that makes the graph for each peer. Another one takes effect for the peers that come next."""
         self.limits = limits or SessionLimits()
@@ -361,7 +362,7 @@ class Sessions:
         return live.ending
 
     def _make_graph(self, transport: Transport) -> Graph:
-        made = self.agent(transport)
+        made = _check_made(self.agent, self.agent(transport))
         if self.observe is None:
             return made if isinstance(made, Graph) else Pipeline(made)
         return Pipeline(Watch[Frame](self.observe, Failure, TurnLatency, BargeInLatency), made)
@@ -421,6 +422,24 @@ def address_key(address: str) -> str:
             return str(found.ipv4_mapped)
         return str(IPv6Network((int(found) >> 64 << 64, 64)))
     return str(found)
+
+
+def _check_made(agent: BuildAgent, made: object) -> Graph | Processor:
+    """Return what an agent's function has returned, if it can run. The engine's own error would not name the function.
+
+    Raises:
+        TypeError: It is not a processor. The text names the function.
+    """
+    if isinstance(made, Processor):
+        return made
+    hint = ""
+    if made is None:
+        hint = "; is its `return` missing?"
+    elif inspect.iscoroutine(made):
+        made.close()  # otherwise Python warns that it was never awaited
+        hint = "; write `def` and not `async def`, and await in a processor"
+    name = getattr(agent, "__name__", type(agent).__name__)
+    raise TypeError(f"the agent's function {name!r} returned {type(made).__name__}, and not a Pipeline{hint}")
 
 
 def _describe(error: BaseException) -> str:

@@ -25,7 +25,7 @@ from bargein.pipeline import (
     Transcript,
     Video,
 )
-from bargein.pipeline.lowlevel import check_options, check_positive
+from bargein.pipeline.lowlevel import check_instance, check_options, check_positive
 from bargein.processors import AgentActivity, Heard, Turn
 from bargein.services.brain import DEAD_AIR_SECONDS, WAIT_REPLY, DeadAir, Greeting, greeting_frame
 from bargein.services.cascade._base import PartProcessor, check_part, failure_from, highest_number
@@ -117,6 +117,7 @@ class Answer(PartProcessor[LanguageModel]):
         if meanwhile not in ("queue", "interrupt"):
             raise ValueError(f"Answer(meanwhile={meanwhile!r}): expected 'queue' or 'interrupt'")
         check_positive("Answer", infinite=True, silent_seconds=silent_seconds, dead_air_seconds=dead_air_seconds)
+        check_instance("Answer", History, history=history)
         self.part = check_part(llm, LanguageModel, "answer", "Answer(llm)")
         self.greeting = greeting_frame("Answer", greeting)
         self.instructions = instructions
