@@ -49,6 +49,7 @@ async def test_a_request_whose_head_does_not_end_is_ended(before: bytes, sent: b
 
 
 CROWDED = """
+import faulthandler
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
 
@@ -64,6 +65,7 @@ async def main() -> None:
         await server.wait()
 
 
+faulthandler.dump_traceback_later(45, exit=True)  # where it hangs, if it does
 anyio.run(main)
 """
 

@@ -23,7 +23,7 @@ PING = b"\x89\x80\0\0\0\0"
 """A ping without content, with a mask of zeros."""
 CLOSE = 0x88
 """The first byte of a close frame."""
-CHANGED = "websockets has changed: bargein.services.sockets._fair_connection must follow it"
+CHANGED = "websockets has changed: bargein.services.sockets._server_connection must follow it"
 
 
 async def echo(socket: Socket, request: Any) -> None:

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from bargein.services.sockets.addresses import is_loopback_host
-from bargein.services.sockets.origin import is_address_or_localhost, refuse_host, refuse_origin
+from bargein.services.sockets.handshake import is_address_or_localhost, refuse_host, refuse_origin
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ class EchoCancel(BlockProcessor):
     loudspeaker differ.
 
     It takes sound of 8000 Hz and more in frames of any length. It sends mono, about 8 ms late, because of the blocks
-    in which AEC3 works. It computes about 110 µs for 10 ms of sound, in the event loop, and never waits.
+    in which AEC3 works. It computes for less than a millisecond for 10 ms of sound, in the event loop, and never waits.
 
     Browsers remove echo themselves. Headphones have none.
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from bargein.services.sockets.handshake import repeated_header
-from bargein.services.sockets.origin import refuse_host
+from bargein.services.sockets.handshake import refuse_host, repeated_header
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

@@ -15,8 +15,7 @@ from bargein.services.brain import find_brains
 from bargein.services.failover import Failover
 from bargein.services.media.ice import IceServer
 from bargein.services.providers.brains import BrainChoice
-from bargein.services.sockets.handshake import bearer_token, repeated_header
-from bargein.services.sockets.origin import refuse_origin
+from bargein.services.sockets.handshake import bearer_token, refuse_origin, repeated_header
 from bargein.services.transports import (
     ConnectionRequest,
     LiveSession,

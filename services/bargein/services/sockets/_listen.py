@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import sniffio
 
-from ._bounded_connection import bounded_connection
-from ._fair_connection import fair_connection
+from ._server_connection import bounded_connection, fair_connection
 from ._websocket import MAX_BYTES, WebSocket, import_websockets, log
 from .descriptors import BACKLOG, default_accept_batch, default_max_connections
 from .handshake import OpeningConnection

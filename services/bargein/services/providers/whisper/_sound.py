@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bargein.pipeline.lowlevel import Samples
-
-from ._features import RATE
+from bargein.services.providers._shared.log_mel import RATE
 
 __all__ = ["SoundSoFar"]
 

@@ -19,8 +19,7 @@ from bargein.services import sockets
 from bargein.services.media.preload import preload_libraries
 from bargein.services.sockets import Socket
 from bargein.services.sockets.addresses import is_loopback_host
-from bargein.services.sockets.handshake import bearer_token, http_response, repeated_header, request_path
-from bargein.services.sockets.origin import refuse_origin
+from bargein.services.sockets.handshake import bearer_token, http_response, refuse_origin, repeated_header, request_path
 from bargein.services.transports.message_socket import SocketTransport
 from bargein.services.transports.sessions import BuildAgent, RefusedError, SessionLimits, Sessions
 

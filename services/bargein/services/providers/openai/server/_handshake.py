@@ -12,10 +12,10 @@ from bargein.services.sockets.handshake import (
     bearer_token,
     http_response,
     query_parameter,
+    refuse_origin,
     repeated_header,
     request_path,
 )
-from bargein.services.sockets.origin import refuse_origin
 
 from ._faults import Faults
 

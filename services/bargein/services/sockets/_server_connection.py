@@ -1,4 +1,4 @@
-"""A server's connection that cannot take the event loop from the other connections.
+"""A server's connection that cannot take the event loop, nor the descriptors, from the other connections.
 
 Two things in `websockets` let one client do that. One read returns many small messages, which are parsed without a
 pause. And the library answers pings by itself, however many come, and keeps the answers for a client that does not read
@@ -8,6 +8,11 @@ This relies on these parts of `websockets` 17, on asyncio and trio: `serve(creat
 documented, and `ServerConnection.process_event`, `.protocol`, `.send_data` and `.transport` or, on trio, `.stream`,
 which are not.
 `tests/services/sockets/test_flood.py` fails when they change.
+
+`websockets` has a bound for the time of a handshake, but none for how many connections there are. Without it a few
+hundred silent ones take all descriptors of a process, and it serves no client until their time is up. The bound relies
+on `ServerConnection.handshake` and `Server.all_connections`; `tests/services/sockets/test_descriptors.py` fails when
+they change.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ import anyio
 from .rate_limiter import TOO_MANY_PINGS, control_rate
 from .read_gate import READ_BYTES, read_in_pieces
 
-__all__ = ["fair_connection"]
+__all__ = ["bounded_connection", "fair_connection"]
 
 
 @cache
@@ -65,3 +70,29 @@ def fair_connection(base: type[Any]) -> type[Any]:
             super().process_event(event)
 
     return FairConnection
+
+
+def bounded_connection(base: type[Any], max_connections: int) -> type[Any]:
+    """Return a connection class for one server, for `serve(create_connection=)`.
+
+    Args:
+        base: `ServerConnection` of `websockets.asyncio.server` or `websockets.trio.server`, or a class made of it.
+        max_connections: Connections that may be there. When one more comes, the one that has waited longest for the end
+            of its handshake is closed.
+    """
+    opening: dict[Any, anyio.CancelScope] = {}  # the oldest first
+
+    class BoundedConnection(base):  # type: ignore[misc]
+        async def handshake(self, *arguments: Any, **options: Any) -> None:
+            with anyio.CancelScope() as scope:
+                opening[self] = scope
+                if len(opening) + len(self.server.all_connections) > max_connections:
+                    opening.pop(next(iter(opening))).cancel()
+                try:
+                    await super().handshake(*arguments, **options)
+                finally:
+                    opening.pop(self, None)
+            if scope.cancelled_caught:  # the library closes it, and logs nothing
+                raise ConnectionAbortedError("the server has too many connections")
+
+    return BoundedConnection
