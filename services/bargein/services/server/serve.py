@@ -213,6 +213,7 @@ async def _run(server: Any, listening: socket.socket, sessions: Sessions) -> Asy
     async with anyio.create_task_group() as group:
         group.start_soon(server.serve, [listening])
         try:
+            await server.listens.wait()
             yield
         except Exception as error:  # raised below, as itself: the group would wrap it
             failure = error
@@ -306,10 +307,15 @@ def _server_class() -> Any:
     base: Any = import_extra("uvicorn", "server", "serve_page()").Server
 
     class PageHttpServer(base):  # type: ignore[misc]
+        def __init__(self, config: Any) -> None:
+            super().__init__(config)
+            self.listens = anyio.Event()
+
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             for each in sockets or ():
                 each.listen(BACKLOG)
+            self.listens.set()
 
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:
