@@ -2,6 +2,6 @@
 
 from .language_model import Rules
 from .small_talk import SMALL_TALK, Rule
-from .tools import TOOLS, calculate, current_time, weather
+from .tools import TOOLS, calculate, current_date, current_time, weather
 
-__all__ = ["SMALL_TALK", "TOOLS", "Rule", "Rules", "calculate", "current_time", "weather"]
+__all__ = ["SMALL_TALK", "TOOLS", "Rule", "Rules", "calculate", "current_date", "current_time", "weather"]

@@ -1,4 +1,4 @@
-"""Sums as they are spoken or written: "seven times six", "a hundred and five divided by three", "7 * (6 + 1)"."""
+"""Sums as they are spoken or written: "seven times six", "a hundred and five divided by three", "15% of 80"."""
 
 from __future__ import annotations
 
@@ -6,38 +6,43 @@ import ast
 import operator
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 __all__ = ["calculate_text", "is_sum"]
 
-_ONES: Final = (
+_NUMBERS: Final = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen"
 )
 _TENS: Final = "twenty thirty forty fifty sixty seventy eighty ninety"
-_VALUES: Final = {word: n for n, word in enumerate(_ONES.split(" "))} | {
-    word: 10 * n for n, word in enumerate(_TENS.split(" "), 2)
+_VALUES: Final = {word: n for n, word in enumerate(_NUMBERS.split())} | {
+    word: 10 * n for n, word in enumerate(_TENS.split(), 2)
 }
 _SCALES: Final = {"hundred": 100, "thousand": 1_000, "million": 1_000_000}
-_SIGNS: Final = {"plus": "+", "minus": "-", "times": "*", "x": "*", "×": "*", "over": "/", "÷": "/"}
-_OPERATIONS: Final[dict[type[ast.operator], Callable[[float, float], float]]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-}
+_SIGNS: Final = (
+    (r"(?<=\d),(?=\d{3})|\b(please|equals?)\b|[?!=.,\s]+$", ""), (r"(?<=ty)-(?=[a-z])", " "),
+    (r"\bto the power of\b|\^", "**"), (r"\bsquared\b", "** 2"), (r"(%|\bper ?cent) of\b", "/ 100 *"),
+    (r"\bhalf of\b", "0.5 *"), (r"\b(divided by|over)\b|÷", "/"), (r"\b(multiplied by|times|x)\b|×", "*"),
+    (r"\bplus\b", "+"), (r"\b(minus|take away)\b", "-"), (r"\btoo?\b", "two"), (r"\bfor\b", "four"),
+)  # fmt: skip
+"""What is replaced, in this order. The last two are what recognisers often write for these numbers."""
+_OPERATIONS: Final[dict[type[ast.AST], Callable[..., Any]]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+    ast.Pow: operator.pow, ast.USub: operator.neg,
+}  # fmt: skip
 MAX_VALUE: Final = 1e15
 MAX_CHARACTERS: Final = 200
 
 
 def calculate_text(text: str) -> float:
-    """Return the value of a sum, written or spoken.
-
-    Raises:
-        ValueError: The text is not a sum, or its value is too large.
-        ZeroDivisionError: The sum divides by zero.
-    """
-    return _evaluate(_parse(text))
+    """Return the value of a sum, written or spoken. Raises `ValueError` if it is none, and `ZeroDivisionError`."""
+    try:
+        value = _evaluate(_parse(text))
+    except OverflowError:
+        value = None
+    if not isinstance(value, float) or not abs(value) <= MAX_VALUE:  # a root of a negative number is complex
+        raise ValueError("the result is too large")
+    return value
 
 
 def is_sum(text: str) -> bool:
@@ -49,11 +54,11 @@ def is_sum(text: str) -> bool:
 
 
 def _parse(text: str) -> ast.expr:
-    text = re.sub(r"(?<=\d),(?=\d{3})", "", text[:MAX_CHARACTERS].lower())
-    text = re.sub(r"\bplease\b|[?!=.,\s]+$", "", text)
-    text = text.replace("divided by", "/").replace("multiplied by", "*")
-    text = re.sub(r"(?<=ty)-(?=[a-z])", " ", text)  # thirty-four
-    text = _to_digits([_SIGNS.get(word, word) for word in re.findall(r"\d+(?:\.\d+)?|[a-z]+|\S", text)])
+    text = text[:MAX_CHARACTERS].lower()
+    for pattern, sign in _SIGNS:
+        text = re.sub(pattern, sign, text)
+    text = _to_digits(re.findall(r"\d+(?:\.\d+)?|[a-z]+|\*\*|\S", text))
+    text = re.sub(r"(\d) point ((?:\d+ )*\d+)", lambda match: f"{match[1]}.{match[2].replace(' ', '')}", text)
     if word := re.search(r"[^\d.+\-*/() ]+", text):
         raise ValueError(f"{word[0]!r} is not a number")
     try:
@@ -65,37 +70,27 @@ def _parse(text: str) -> ast.expr:
 def _to_digits(words: list[str]) -> str:
     """Return the words with numbers in digits: "two hundred and five" becomes "205"."""
     result: list[str] = []
-    total: int | None = None  # the number in progress: its millions and thousands
-    rest = 0  # and what comes after them
+    total, rest = -1, 0  # the number in progress: its thousands (-1 for no number), and what comes after them
     for word in [*words, ""]:
-        value = _VALUES.get(word)
-        if word in _SCALES:
-            scale, amount = _SCALES[word], (rest or 1) * _SCALES[word]
-            total, rest = (total or 0, amount) if scale == 100 else ((total or 0) + amount, 0)
-        elif value is not None and total is not None and (rest % 100 == 0 or (rest % 10 == 0 and value < 10)):
+        value, scale = _VALUES.get(word, -1), _SCALES.get(word, 0)
+        if scale:
+            amount = (rest or 1) * scale
+            total, rest = (max(total, 0), amount) if scale == 100 else (max(total, 0) + amount, 0)
+        elif value > 0 and total + rest > 0 and (rest % 100 == 0 or (rest % 100 > 10 > value and rest % 10 == 0)):
             rest += value
         elif word not in ("a", "and"):
-            if total is not None:
-                result.append(str(total + rest))
-            total, rest = (None, 0) if value is None else (0, value)
-            if value is None:
-                result.append(word)
+            result += [str(total + rest)] * (total >= 0) + [word] * (value < 0)
+            total, rest = (0, value) if value >= 0 else (-1, 0)
     return " ".join(result).strip()
 
 
-def _evaluate(node: ast.expr) -> float:
+def _evaluate(node: ast.expr) -> Any:
+    """Return the value. All numbers are floats, so a huge power is an error at once and not a long calculation."""
     match node:
         case ast.Constant(value=int() | float() as value):
-            result = float(min(value, 2 * MAX_VALUE))
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            result = -_evaluate(operand)
+            return float(value)
+        case ast.UnaryOp(op=sign, operand=operand) if type(sign) in _OPERATIONS:
+            return _OPERATIONS[type(sign)](_evaluate(operand))
         case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _OPERATIONS:
-            one, other = _evaluate(left), _evaluate(right)
-            if other == 0 and isinstance(sign, ast.Div):
-                raise ZeroDivisionError("nothing can be divided by zero")
-            result = _OPERATIONS[type(sign)](one, other)
-        case _:
-            raise ValueError("this is not a sum")
-    if abs(result) > MAX_VALUE:
-        raise ValueError("it is too large")
-    return result
+            return _OPERATIONS[type(sign)](_evaluate(left), _evaluate(right))
+    raise ValueError("this is not a sum")

@@ -2,47 +2,33 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-import string
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Any, Final
 
-import anyio
+import anyio.lowlevel
 import msgspec
 
 from bargein.pipeline.lowlevel import check_options
 from bargein.services.cascade.parts import LanguageModel, Prompt, ToolRequest
 from bargein.services.history import Entry
 
-from ._match import Match, find_pattern, split_words
+from ._match import split_words
+from ._meaning import Meaning, RuleBook
 from .small_talk import HELP, SMALL_TALK, Rule
 
 __all__ = ["Rules"]
 
-FOLLOW_UPS: Final = ("and in {again}", "what about {again}", "how about {again}", "and {again}", "and for {again}")
-SURE_SCORE: Final = 0.85
-"""A rule with this score fits by itself; with less, the conversation before is looked at first."""
-MAX_LOOK_BACK: Final = 40
-"""Entries that a follow-up looks back at."""
-
-
-class _TitleFormatter(string.Formatter):
-    """`str.format` with the conversion `!t`, which capitalises a name in lower case."""
-
-    def convert_field(self, value: Any, conversion: Any) -> Any:
-        if conversion == "t":
-            return value.title() if str(value).islower() else value
-        return super().convert_field(value, conversion)
-
-
-_formatter = _TitleFormatter()
-
-
-class _Meaning(msgspec.Struct, frozen=True):
-    """What the user means: a rule with its slots filled."""
-
-    rule: Rule
-    slots: dict[str, str]
+FALLBACK: Final = (
+    f"Sorry, I have no rule for that. {HELP}",
+    "Sorry, I have no rule for that either. Ask me what time it is in Tokyo, or for a joke.",
+)
+OWN_VOICE: Final = "I think I hear myself. Headphones help."
+OWN_SHARE: Final = 0.75
+"""Words that are as much like the last answer are the agent's own, which the microphone has heard."""
+MAX_LOOK_BACK: Final = 20
+"""Entries of the conversation that are looked at."""
 
 
 class Rules(LanguageModel):
@@ -53,13 +39,9 @@ class Rules(LanguageModel):
 
     Args:
         rules: The rules, the more specific ones first.
-        fallback: The answer if no rule fits.
+        fallback: The answer if no rule fits. Of several, each time the next one.
         greeting: The answer to a prompt in which nobody has said anything; empty for none.
         nudge: The answer where the agent has spoken last and is asked to speak again; empty for none.
-        pause_seconds: The time between two words of an answer, in seconds.
-
-    Raises:
-        ValueError: `pause_seconds` is negative.
     """
 
     @check_options
@@ -67,35 +49,23 @@ class Rules(LanguageModel):
         self,
         rules: Iterable[Rule] = SMALL_TALK,
         *,
-        fallback: str = f"Sorry, I have no rule for that. {HELP}",
+        fallback: str | tuple[str, ...] = FALLBACK,
         greeting: str = "Hello. What can I do for you?",
         nudge: str = "Is there anything else that I can do for you?",
-        pause_seconds: float = 0.0,
     ) -> None:
-        if not pause_seconds >= 0:
-            raise ValueError(f"Rules(pause_seconds={pause_seconds}): expected 0 or more seconds")
-        self.rules = tuple(rules)
-        """The rules."""
-        self.fallback = fallback
-        """The answer if no rule fits."""
         self.greeting = greeting
         """The answer to a prompt in which nobody has said anything."""
         self.nudge = nudge
         """The answer where the agent has spoken last and is asked to speak again."""
-        self.pause_seconds = pause_seconds
-        """The time between two words of an answer, in seconds."""
+        self._fallback = fallback
+        self._rules = RuleBook(rules)
 
     async def answer(self, prompt: Prompt) -> AsyncGenerator[str | ToolRequest, None]:
         """Yield the answer to a prompt: text word by word, and tool calls."""
         for piece in self.pieces(prompt):
-            if isinstance(piece, ToolRequest):
-                yield piece
-                continue
-            for number, word in enumerate(re.findall(r"\s*\S+\s*", piece)):
-                await (
-                    anyio.sleep(self.pause_seconds) if number and self.pause_seconds else anyio.lowlevel.checkpoint()
-                )
-                yield word
+            for part in re.findall(r"\s*\S+\s*", piece) if isinstance(piece, str) else [piece]:
+                await anyio.lowlevel.checkpoint()
+                yield part
 
     def pieces(self, prompt: Prompt) -> list[str | ToolRequest]:
         """Return the whole answer to a prompt at once. No I/O.
@@ -103,116 +73,90 @@ class Rules(LanguageModel):
         Args:
             prompt: The conversation and the tools.
         """
-        entries = [entry for entry in prompt.entries if entry.role != "system"]
-        if not entries:
-            return [self.greeting] if self.greeting else []
-        last = entries[-1]
+        entries = [entry for entry in prompt.entries if entry.role != "system"][-MAX_LOOK_BACK:]
+        last = entries[-1] if entries else None
+        if last is None or last.role == "assistant":
+            text = self.nudge if last else self.greeting
+            return [text] if text else []
         if last.role == "call":
-            start = max((n for n, entry in enumerate(entries) if entry.role != "call"), default=-1) + 1
-            sentences = [
-                self._result_sentence(entry, entries[:start]) for entry in entries[start:] if entry.output is not None
-            ]
-            return [" ".join(sentences)] if sentences else []
-        if last.role != "user":
-            return [self.nudge] if self.nudge else []
-        meaning = self._understand(entries)
-        return [self.fallback] if meaning is None else self._respond(meaning, entries, prompt.tools)
-
-    # What the user means ------------------------------------------------------------------------------------------
-
-    def _understand(self, entries: Sequence[Entry]) -> _Meaning | None:
-        """Return what the last entry, the user's, means after the entries before it."""
-        words = split_words(entries[-1].remembered)
-        best: tuple[tuple[float, float], _Meaning] | None = None
-        for rule in self.rules:
-            for match in filter(None, (find_pattern(pattern, words) for pattern in rule.patterns)):
-                rank = _rank(match)
-                if (best is None or rank > best[0]) and rule.fits(match.slots):
-                    best = rank, _Meaning(rule, match.slots)
-        if best is not None and best[0][0] >= SURE_SCORE:
-            return best[1]
-        return self._continue(entries) or (best[1] if best else None)
-
-    def _continue(self, entries: Sequence[Entry]) -> _Meaning | None:
-        """Return the meaning of the last words as a reply to a rule's question, or as a follow-up ("and in Rome?")."""
-        end = next((n for n in range(len(entries) - 1, 0, -1) if entries[n - 1].role == "user"), 0)
-        earlier = self._understand(entries[max(0, end - MAX_LOOK_BACK) : end]) if end else None
-        if earlier is None:
-            return None
-        text = entries[-1].remembered
-        if earlier.rule.asks:
-            meaning = self._understand([Entry(role="user", text=f"{earlier.rule.asks} {text}")])
-            return meaning if meaning is not None and meaning.rule.call else None
-        words = split_words(text)
-        for match in filter(None, (find_pattern(pattern, words) for pattern in FOLLOW_UPS)):
-            slot = earlier.rule.follow_up or next(iter(earlier.slots), "")
-            slots = {**earlier.slots, slot: match.slots["again"]}
-            if earlier.rule.call and slot and earlier.rule.fits(slots):
-                return _Meaning(earlier.rule, slots)
-        return None
-
-    def _recall(self, entries: Sequence[Entry]) -> dict[str, str]:
-        """Return what users have said in slots, the latest of each."""
-        recalled: dict[str, str] = {}
-        for entry in entries[-MAX_LOOK_BACK:]:
-            if entry.role == "user" and (meaning := self._understand([entry])) is not None:
-                recalled |= meaning.slots
-        return recalled
+            start = max((n for n, entry in enumerate(entries, 1) if entry.role != "call"), default=0)
+            told = [self._tell(each, entries[:start]) for each in entries[start:] if each.output is not None]
+            return [" ".join(told)] if told else []
+        said, own = split_words(last.remembered.lower()), split_words(_last_answer(entries).lower())
+        if own and difflib.SequenceMatcher(None, own, said, autojunk=False).ratio() >= OWN_SHARE:
+            return [OWN_VOICE]  # an answer to it could go on for ever
+        return self._respond(self._rules.understand(entries), entries, {tool.get("name") for tool in prompt.tools})
 
     # What is answered ---------------------------------------------------------------------------------------------
 
-    def _respond(
-        self, meaning: _Meaning, entries: Sequence[Entry], tools: Sequence[Mapping[str, Any]]
-    ) -> list[str | ToolRequest]:
-        rule, pieces = meaning.rule, list[str | ToolRequest]()
-        if rule.answer:
-            needed = {name for _, name, _, _ in _formatter.parse(rule.answer) if name}
-            recalled = {} if needed <= meaning.slots.keys() else self._recall(entries[:-1])
+    def _respond(self, meaning: Meaning | None, entries: Sequence[Entry], tools: set[Any]) -> list[str | ToolRequest]:
+        rule, slots = meaning or (Rule("", self._fallback), {})
+        pieces: list[str | ToolRequest] = []
+        if answer := _next_of(rule.answer, entries):
+            known = self._recall(entries[:-1]) if "{" in answer else {}
             try:
-                pieces.append(_formatter.format(rule.answer, **{**recalled, **meaning.slots}))
+                pieces.append(answer.format(**known | {name: _title(each) for name, each in slots.items()}))
             except KeyError:
-                return [rule.unknown or self.fallback]
-        if rule.call:
-            if all(each.get("name") != rule.call for each in tools):
-                return [*pieces, f"For that I need the tool {rule.call.replace('_', ' ')}, which I do not have."]
-            pieces.append(ToolRequest(name=rule.call, arguments=msgspec.json.encode(meaning.slots).decode()))
+                return [rule.unknown or _next_of(self._fallback, entries)]
+        if rule.call and rule.call not in tools:
+            pieces.append(f"For that I need the tool {rule.call.replace('_', ' ')}, which I do not have.")
+        elif rule.call:
+            pieces.append(ToolRequest(name=rule.call, arguments=msgspec.json.encode(slots).decode()))
         return pieces
 
-    def _result_sentence(self, entry: Entry, before: Sequence[Entry]) -> str:
+    def _recall(self, entries: Sequence[Entry]) -> dict[str, str]:
+        """Return what users have said in slots, the latest of each, and what the agent has said last."""
+        known: dict[str, str] = {}
+        for entry in entries:
+            if entry.role == "user" and (meaning := self._rules.find(entry.remembered)[1]):
+                known |= {name: _title(each) for name, each in meaning[1].items()}
+        last = _last_answer(entries)
+        return known | ({"last_answer": last} if last else {})
+
+    def _tell(self, call: Entry, before: Sequence[Entry]) -> str:
         """Return a tool's result as a sentence."""
-        users = [n for n, each in enumerate(before, 1) if each.role == "user"]
-        meaning = self._understand(before[: users[-1]]) if users else None
+        end = max((n for n, each in enumerate(before, 1) if each.role == "user"), default=0)
+        rule, slots = (self._rules.understand(before[:end]) if end else None) or (Rule(""), {})
         try:
-            result = msgspec.json.decode(entry.output or "null")
+            result = msgspec.json.decode(call.output or "null")
         except (msgspec.DecodeError, RecursionError):
-            result = entry.output  # plain text, or the message of an error
-        if meaning is None or meaning.rule.call != entry.name or not meaning.rule.result:
-            return _sentence(_describe(result))
-        if not isinstance(result, dict) and "{result" not in meaning.rule.result:
-            return _sentence(_describe(result))
-        fields = result if isinstance(result, dict) else {"result": result}
-        try:
-            return _sentence(_formatter.format(meaning.rule.result, **{**meaning.slots, **fields}))
-        except (LookupError, AttributeError, TypeError, ValueError):
-            return _sentence(_describe(result))  # the result is not what the sentence is for: usually an error message
+            result = call.output  # plain text, or the message of an error
+        text = _describe(result)
+        if rule.call == call.name:
+            try:
+                fields = result if isinstance(result, dict) else {"result": result}
+                text = rule.result.format(**{**slots, **fields}) or text
+            except (LookupError, AttributeError, TypeError, ValueError):
+                pass  # the result is not what the sentence is for: usually an error message
+        return text[:1].upper() + text[1:] + "." * (not text.endswith((".", "!", "?")))
 
 
-def _rank(match: Match) -> tuple[float, float]:
-    return round(match.score, 1), match.weight
+def _title(name: str) -> str:
+    return name.title() if name.islower() else name
+
+
+def _last_answer(entries: Sequence[Entry]) -> str:
+    """Return the agent's words between the user's last ones that it has answered and those after them."""
+    texts: list[str] = []
+    for entry in reversed(entries):
+        if entry.role == "assistant":
+            texts.insert(0, entry.text.strip())
+        elif entry.role == "user" and texts:
+            break
+    return " ".join(texts)
+
+
+def _next_of(answers: str | tuple[str, ...], entries: Sequence[Entry]) -> str:
+    """Return the answer, or of several the one after those that were given."""
+    if isinstance(answers, str):
+        return answers
+    return answers[sum(entry.text.strip() in answers for entry in entries if entry.role == "assistant") % len(answers)]
 
 
 def _describe(value: Any) -> str:
     """Return a result in words, for results without a sentence."""
-    if isinstance(value, dict):
-        if len(value) == 1:
-            return _describe(next(iter(value.values())))
+    if isinstance(value, dict) and len(value) != 1:
         return ", ".join(f"{name.replace('_', ' ')}: {_describe(each)}" for name, each in value.items())
-    if isinstance(value, list):
-        return ", ".join(_describe(each) for each in value)
-    return "done" if value is None else "yes" if value is True else "no" if value is False else str(value)
-
-
-def _sentence(text: str) -> str:
-    """Return the text with a capital at its beginning and a full stop at its end."""
-    text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""
+    if isinstance(value, dict | list):
+        return ", ".join(map(_describe, value.values() if isinstance(value, dict) else value))
+    return "done" if value is None else ("no", "yes")[value] if isinstance(value, bool) else str(value)
