@@ -6,7 +6,6 @@ from typing import ClassVar, Literal
 
 from bargein.pipeline import Delivery, Frame
 from bargein.pipeline.frames import ItemFrame, ReplyFrame, check_text, payload
-from bargein.pipeline.lowlevel import CheckedFields
 
 __all__ = [
     "AgentActivity",
@@ -28,7 +27,7 @@ TurnEnd = Literal["silence", "transcript", "commit", "model", "typed", "length",
 """What ended a turn: one of the ways of `Turns`, typed text, the maximum length, or the end of the stream."""
 
 
-class Commit(Frame, metaclass=CheckedFields, frozen=True, kw_only=True):
+class Commit(Frame, frozen=True, kw_only=True):
     """The user's turn is over now, for example because a push-to-talk key was released."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT

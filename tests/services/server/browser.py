@@ -47,8 +47,8 @@ FLAGS = (
 )
 ANSWER = (
     "It is sunny in Paris, and it will stay so until the end of the week. In the evenings a light wind comes from the "
-    "west, and the nights are clear, so that you will see the stars from every bridge over the river. On Thursday a few "
-    "clouds pass over the hills, but they bring no rain, and in the afternoon the sky is as blue as it was before. "
+    "west, and the nights are clear, so that you will see the stars from every bridge over the river. On Thursday a "
+    "few clouds pass over the hills, but they bring no rain, and in the afternoon the sky is as blue as it was before. "
 )
 """Long enough to be interrupted on a machine that is busy with other tests."""
 SAID = "bargein.conversation.lines.some((line) => line.heard.startsWith('It is'))"

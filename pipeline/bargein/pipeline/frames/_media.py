@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from bargein.pipeline._fields import CheckedFields
 from bargein.pipeline._samples import SECOND, Samples, ns
 from bargein.pipeline.errors import FrameError
 
@@ -229,7 +228,7 @@ class Video(_Picture, frozen=True, eq=False):
         return _show_picture(self)
 
 
-class Image(_Picture, metaclass=CheckedFields, frozen=True, eq=False):
+class Image(_Picture, frozen=True, eq=False):
     """A still picture that is part of the conversation.
 
     Args:

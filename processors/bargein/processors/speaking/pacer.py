@@ -9,7 +9,7 @@ from typing import Literal
 import anyio
 
 from bargein.pipeline import Audio, Hold, Inbox, Interrupt, Outlet, Played, Processor, ResponseEnded, Resume
-from bargein.pipeline.lowlevel import check_not_negative, check_positive
+from bargein.pipeline.lowlevel import check_not_negative, check_options, check_positive
 
 from .delivered_sound import DeliveredSound
 from .playout import EARLY, Playout
@@ -61,6 +61,7 @@ class Pacer(Processor):
     capacity = 1500  # half a minute in frames of 20 ms: models are that far ahead
     latency_ms = 0.0
 
+    @check_options
     def __init__(
         self,
         *,
