@@ -108,21 +108,42 @@ class Call:
         question: The caller's first words: 16 kHz, mono.
         interruption: What the caller says into the answer.
         seconds: How much of the answer is heard before it.
-        settled: Tells whether the agent has done all that the call expects.
+        settled: Tells whether the agent has done all that the call expects. Its last answer may be still to be heard.
+        last_ms: How much of the last answer can be heard.
     """
 
-    def __init__(self, question: Samples, interruption: Samples, seconds: float, settled: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        question: Samples,
+        interruption: Samples,
+        seconds: float,
+        settled: Callable[[], bool],
+        *,
+        last_ms: float,
+    ) -> None:
         self.question = question
         self.interruption = interruption
         self.seconds = seconds
         self.settled = settled
+        self.last_ms = last_ms
 
     async def hold(self, caller: Caller) -> None:
         """Ask, listen, interrupt, and wait until the agent has fallen silent."""
         caller.say(np.concatenate((np.zeros(8_000, np.int16), self.question)))
         await until(lambda: caller.audible_ms >= 1000 * self.seconds)
         caller.say(self.interruption)
-        await until(lambda: not caller.speaks and self.settled())
+        before = caller.audible_ms
+
+        def is_settled() -> bool:
+            nonlocal before
+            if self.settled():
+                return not caller.speaks
+            before = caller.audible_ms
+            return False
+
+        await until(is_settled)
+        # On a busy machine the text of the last answer is there long before its sound.
+        await until(lambda: caller.audible_ms >= before + self.last_ms / 2)
         await until(lambda: anyio.current_time() >= caller.changed_at + 2)
 
 

@@ -173,7 +173,11 @@ async def check_call(case: Case, folder: Path) -> None:
 
         words = utterances()
         call = Call(
-            words["weather"].samples, words["wait"].samples, HEARD_SECONDS, lambda: [*answers(), ""][1:2] == [END]
+            words["weather"].samples,
+            words["wait"].samples,
+            HEARD_SECONDS,
+            lambda: [*answers(), ""][1:2] == [END],
+            last_ms=made.end_ms,
         )
         caller = await TRANSPORTS[case.transport](partial(agent, made.brain), call, case.rate, case.channels, folder)
         story, end = answers()

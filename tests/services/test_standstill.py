@@ -80,7 +80,11 @@ async def test_no_call_is_lost(case: Case, tmp_path: Path) -> None:
 
             words = utterances()
             call = PatientCall(
-                words["weather"].samples, words["wait"].samples, HEARD_SECONDS, lambda: [*answers(), ""][1:2] == [END]
+                words["weather"].samples,
+                words["wait"].samples,
+                HEARD_SECONDS,
+                lambda: [*answers(), ""][1:2] == [END],
+                last_ms=made.end_ms,
             )
             async with anyio.create_task_group() as group:
                 group.start_soon(stand_still_at_random, Random(seed))
