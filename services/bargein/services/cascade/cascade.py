@@ -168,7 +168,8 @@ class Cascade(Pipeline):
             stt: The part that hears; by default `WhisperEar` if the extra `whisper` is installed, and `PocketSphinx` if
                 not.
             llm: The part that thinks; `Rules` by default.
-            tts: The part that speaks; by default `Flite` if that program is installed, and `ESpeak` if not.
+            tts: The part that speaks; by default the first that is installed of `Hibari`, the program
+                `flite`, and `ESpeak`.
             tools: The tools; by default those of `Rules`.
             options: Those of `Cascade`.
 

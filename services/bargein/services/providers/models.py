@@ -1,4 +1,4 @@
-"""Models that come as data files of ordinary packages. Their hashes are known, so they are checked before each use."""
+"""Models that come as data files of ordinary packages. Each file is checked by its hash before it is used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["WHISPER_BASE", "WHISPER_TINY_EN", "ModelFile", "ModelFileError", "PackagedModel", "packaged_models"]
+__all__ = [
+    "HIBARI",
+    "WHISPER_BASE",
+    "WHISPER_TINY_EN",
+    "ModelFile",
+    "ModelFileError",
+    "PackagedModel",
+    "packaged_models",
+]
 
 
 class ModelFileError(RuntimeError):
@@ -48,12 +56,25 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True):
             content = b"".join(path.read_bytes() for path in self.paths)
         except OSError as error:
             raise ModelFileError(f"cannot read {names}: {error}; pip install --force-reinstall {packages}") from error
+        self.check(content, names, f"pip install --force-reinstall {packages}")
+        return content
+
+    def check(self, content: bytes, path: str, remedy: str) -> None:
+        """Check that a content is this file.
+
+        Args:
+            content: What was read.
+            path: Where it was read, for the error.
+            remedy: What to do about another file, for the error.
+
+        Raises:
+            ModelFileError: The content has another hash.
+        """
         if (found := hashlib.sha256(content).hexdigest()) != self.sha256:
             raise ModelFileError(
-                f"{names} has the SHA-256 {found}, expected {self.sha256}; it is not the file that was tested, so it "
-                f"is not used; pip install --force-reinstall {packages}"
+                f"{path} has the SHA-256 {found}, expected {self.sha256}; it is not the file that was tested, so it is "
+                f"not used; {remedy}"
             )
-        return content
 
 
 class PackagedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,14 +203,22 @@ HIBARI: Final = PackagedModel(
     provider="hibari",
     extra="hibari",
     licence="Apache-2.0",
-    megabytes=8,
+    megabytes=14,
     files=_in_package(
         "hibari-tts",
         "hibari/assets/",
-        {"hibari.onnx": "5f70741d4e900f4e85d0037498736cc1b3e1b9a63a13546a5da1e63abf4fccd8"},
+        {
+            "hibari.onnx": "5f70741d4e900f4e85d0037498736cc1b3e1b9a63a13546a5da1e63abf4fccd8",
+            "lexicon_us_gold.json.gz": "63ae94f8ef0e906d5b24fe9b59ffcbd1529aca5686a774610e43973cbaa86ad2",
+            "lexicon_us_silver.json.gz": "c4c2546ebf1eb07010331e7ef785a431aa17ba8e7bfb6b4af8d654ee96a71fd3",
+            "oov.json": "b462e6e5dbdf0e7346c732385d0dd844f612f1770871441c56932bff4ca75d8c",
+            "oov.onnx": "d3cfd8122c5f172a98c8de38268bf1213ee09f2c2ae4df6e055fc6532590fe76",
+            "tagger.json.gz": "d2da7502284bbbe45d49e0b7ce3ce67bdab82254150f4317f1b8559b4d38d0eb",
+            "vocab.json": "70abefbe8a1c8865e43e0a43bbdc25b91a33e4aa053479d443ccf23e20a59e5d",
+        },
     ),
 )
-"""A voice of 24 kHz."""
+"""A voice of 24 kHz, and what reads its texts."""
 
 
 def packaged_models() -> list[PackagedModel]:

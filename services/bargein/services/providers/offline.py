@@ -70,7 +70,7 @@ def offline_parts(
         stt: The speech-to-text part; by default `WhisperEar` if the extra `whisper` is installed, and `PocketSphinx` if
             not.
         llm: The language model; `Rules` by default.
-        tts: The voice; by default the best that is installed: `Flite` if that program is there, and `ESpeak` if not.
+        tts: The voice; by default the first that is installed of `Hibari`, the program `flite`, and `ESpeak`.
         tools: The tools; by default those of `Rules`.
 
     Raises:

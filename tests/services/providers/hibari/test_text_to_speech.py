@@ -6,6 +6,7 @@ import itertools
 import sys
 
 import anyio
+import msgspec
 import numpy as np
 import pytest
 
@@ -17,6 +18,7 @@ from bargein.services.cascade.parts import Word
 from bargein.services.frames import Say
 from bargein.services.providers import hibari
 from bargein.services.providers.hibari import Hibari, _model
+from bargein.services.providers.models import HIBARI
 
 pytest.importorskip("pocketsphinx", reason="the extra 'pocketsphinx' is not installed")
 if not hibari.is_installed():
@@ -125,7 +127,8 @@ async def test_its_code_is_not_imported() -> None:
 async def test_other_files_are_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The hash decides."""
     monkeypatch.setattr(_model, "_loaded", [])
-    monkeypatch.setattr(_model, "FILES", {"vocab.json": "0" * 64})
+    vocabulary = msgspec.structs.replace(HIBARI.files["vocab.json"], sha256="0" * 64)
+    monkeypatch.setattr(_model, "HIBARI", msgspec.structs.replace(HIBARI, files={"vocab.json": vocabulary}))
     with pytest.raises(RuntimeError, match=r"Hibari: .*vocab\.json has the SHA-256 [0-9a-f]{64}, expected 0{64}"):
         async with Hibari():
             pass

@@ -95,7 +95,7 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"cannot read .*model\.onnx"):
         turn_detector._read(path)
     path.write_bytes(b"something else")
-    with pytest.raises(RuntimeError, match=r"expected 2bb02631.*not loaded"):
+    with pytest.raises(RuntimeError, match=r"expected 2bb02631.*not used"):
         turn_detector._read(path)
 
 

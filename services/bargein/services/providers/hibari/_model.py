@@ -12,28 +12,15 @@ import numpy as np
 
 from bargein.pipeline.lowlevel import Samples, import_extra
 from bargein.services.cascade.parts import Word
-from bargein.services.providers._shared.package_data import read_package_files
+from bargein.services.providers.models import HIBARI
 
 from ._lexicon import Entry, Lexicon
 from ._reader import Part, Reader
 from ._sound import HOP, RATE, to_samples
 from ._tagger import Tagger
 
-__all__ = ["PACKAGE", "VoiceModel", "load_voice"]
+__all__ = ["VoiceModel", "load_voice"]
 
-PACKAGE: Final = "hibari-tts"
-"""The package whose wheel holds the voice. Its files are read as data; its code is never imported."""
-FOLDER: Final = "hibari/assets/"
-FILES: Final[Mapping[str, str]] = {
-    "hibari.onnx": "5f70741d4e900f4e85d0037498736cc1b3e1b9a63a13546a5da1e63abf4fccd8",
-    "lexicon_us_gold.json.gz": "63ae94f8ef0e906d5b24fe9b59ffcbd1529aca5686a774610e43973cbaa86ad2",
-    "lexicon_us_silver.json.gz": "c4c2546ebf1eb07010331e7ef785a431aa17ba8e7bfb6b4af8d654ee96a71fd3",
-    "oov.json": "b462e6e5dbdf0e7346c732385d0dd844f612f1770871441c56932bff4ca75d8c",
-    "oov.onnx": "d3cfd8122c5f172a98c8de38268bf1213ee09f2c2ae4df6e055fc6532590fe76",
-    "tagger.json.gz": "d2da7502284bbbe45d49e0b7ce3ce67bdab82254150f4317f1b8559b4d38d0eb",
-    "vocab.json": "70abefbe8a1c8865e43e0a43bbdc25b91a33e4aa053479d443ccf23e20a59e5d",
-}
-"""SHA-256 of each file, in version 0.2.1."""
 LENGTHS: Final = b"/Clip_output_0"
 """The value inside the graph that is the length of each phoneme, in `UNIT` samples."""
 UNIT: Final = 2 * HOP
@@ -156,10 +143,10 @@ def load_voice() -> VoiceModel:
 
     Raises:
         ModuleNotFoundError: The extra `hibari` is not installed.
-        RuntimeError: A file of the package is missing, or is not the one that is expected.
+        ModelFileError: A file of the package is missing, or is not the one that is expected.
     """
     library = import_extra("onnxruntime", "hibari", "Hibari")
     with _loading:
         if not _loaded:
-            _loaded.append(VoiceModel(library, read_package_files("Hibari", "hibari", PACKAGE, FOLDER, FILES)))
+            _loaded.append(VoiceModel(library, HIBARI.read("Hibari")))
         return _loaded[0]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import AsyncGenerator, Mapping
 from functools import partial
 
 from bargein.pipeline.lowlevel import Samples, check_options
 from bargein.services.cascade.parts import TextToSpeech, Word
 from bargein.services.providers._shared.local_model import LocalModel
-from bargein.services.providers._shared.package_data import has_package
+from bargein.services.providers.models import HIBARI
 
-from ._model import PACKAGE, VoiceModel, load_voice
+from ._model import VoiceModel, load_voice
 from ._reader import PHONEMES
 from ._sound import RATE
 
@@ -19,7 +20,7 @@ __all__ = ["Hibari", "is_installed"]
 
 def is_installed() -> bool:
     """Return whether the extra `hibari` is installed: the library, and the package with the voice."""
-    return has_package(PACKAGE, "onnxruntime")
+    return importlib.util.find_spec("onnxruntime") is not None and HIBARI.is_installed
 
 
 class Hibari(LocalModel, TextToSpeech):
@@ -60,8 +61,8 @@ class Hibari(LocalModel, TextToSpeech):
             raise ValueError(f"Hibari(speed={speed!r}): expected from 0.5 (slow) to 2 (fast)")
         if not is_installed():
             raise ModuleNotFoundError(
-                f"Hibari needs onnxruntime and {PACKAGE}, which are not both installed; pip install 'bargein[hibari]'",
-                name=PACKAGE,
+                "Hibari needs onnxruntime and hibari-tts, which are not both installed; pip install 'bargein[hibari]'",
+                name="hibari-tts",
             )
         self.speed = speed
         self.pronunciations = dict(pronunciations or {})

@@ -16,7 +16,7 @@ import numpy as np
 
 from bargein.pipeline.lowlevel import Samples, Worker, check_options, check_positive, import_extra
 from bargein.processors import TurnEvidence
-from bargein.services.providers._shared.package_data import check_hash, read_package_file
+from bargein.services.providers.models import ModelFile, ModelFileError
 
 from ._features import SECONDS, smart_turn_features
 
@@ -25,8 +25,10 @@ __all__ = ["SmartTurn", "is_installed"]
 PACKAGE: Final = "pipecat-ai"
 VERSION: Final = "1.14.0"
 """The package whose wheel holds the model (BSD-2-Clause). Its file is read as data; its code is never imported."""
-FILE: Final = "pipecat/audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx"
-SHA256: Final = "2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f"
+FILE: Final = ModelFile(
+    sha256="2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f",
+    parts=((PACKAGE, "pipecat/audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx"),),
+)
 HOW: Final = (
     f"pip install --no-deps {PACKAGE}=={VERSION}, which brings the file without further packages, "
     "or give its path: SmartTurn('smart-turn-v3.2-cpu.onnx')"
@@ -153,13 +155,16 @@ def _load(path: Path | None) -> Model:
 
 
 def _read(path: Path | None) -> bytes:
-    if path is None:
-        return read_package_file(PACKAGE, FILE, SHA256, "SmartTurn", HOW)
+    """Return the model's file, or raise `ModelFileError`."""
     try:
+        if path is None:
+            return FILE.read()
         data = path.read_bytes()
+        FILE.check(data, str(path), HOW)
     except OSError as error:
-        raise RuntimeError(f"SmartTurn cannot read {path}: {error}; {HOW}") from error
-    check_hash(data, SHA256, "SmartTurn", str(path), HOW)
+        raise ModelFileError(f"SmartTurn cannot read {path}: {error}; {HOW}") from error
+    except ModelFileError as error:
+        raise ModelFileError(f"SmartTurn: {error}") from error
     return data
 
 
