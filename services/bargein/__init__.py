@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from bargein.pipeline import Usage as Usage
     from bargein.pipeline import UserText as UserText
     from bargein.pipeline import Video as Video
+    from bargein.processors import AdaptiveSilence as AdaptiveSilence
     from bargein.processors import BargeIn as BargeIn
     from bargein.processors import Commit as Commit
     from bargein.processors import EchoCancel as EchoCancel
@@ -66,7 +67,9 @@ if TYPE_CHECKING:
     from bargein.processors import Resample as Resample
     from bargein.processors import Sentences as Sentences
     from bargein.processors import Spoken as Spoken
+    from bargein.processors import TextTurnDetector as TextTurnDetector
     from bargein.processors import Turn as Turn
+    from bargein.processors import TurnDetector as TurnDetector
     from bargein.processors import Turns as Turns
     from bargein.processors import UserIdle as UserIdle
     from bargein.processors import Vad as Vad
@@ -99,6 +102,7 @@ if TYPE_CHECKING:
     from bargein.services.providers.pocketsphinx import PocketSphinx as PocketSphinx
     from bargein.services.providers.qwen import QwenOmni as QwenOmni
     from bargein.services.providers.rules import Rules as Rules
+    from bargein.services.providers.smart_turn import SmartTurn as SmartTurn
     from bargein.services.providers.ultravox import Ultravox as Ultravox
     from bargein.services.providers.whisper import WhisperEar as WhisperEar
     from bargein.services.providers.xai import GrokVoice as GrokVoice
@@ -127,7 +131,8 @@ _NAMES = {
         "UserText Video"
     ),
     "bargein.processors": (
-        "BargeIn Commit EchoCancel Gain Heard Overlay Pacer Recorder Resample Sentences Spoken Turn Turns UserIdle Vad"
+        "AdaptiveSilence BargeIn Commit EchoCancel Gain Heard Overlay Pacer Recorder Resample Sentences Spoken "
+        "TextTurnDetector Turn TurnDetector Turns UserIdle Vad"
     ),
     f"{_SERVICES}.brain": "Brain",
     f"{_SERVICES}.cascade": "Cascade LanguageModel Speak SpeechToText TextToSpeech",
@@ -148,6 +153,7 @@ _NAMES = {
     f"{_PROVIDERS}.pocketsphinx": "PocketSphinx",
     f"{_PROVIDERS}.qwen": "QwenOmni",
     f"{_PROVIDERS}.rules": "Rules",
+    f"{_PROVIDERS}.smart_turn": "SmartTurn",
     f"{_PROVIDERS}.ultravox": "Ultravox",
     f"{_PROVIDERS}.whisper": "WhisperEar",
     f"{_PROVIDERS}.xai": "GrokVoice",

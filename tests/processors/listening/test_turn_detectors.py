@@ -388,3 +388,16 @@ def test_a_detector_that_ignores_its_end_holds_nobody() -> None:
         return (await play(Turns(detectors=[Stuck(None)]), *SCRIPT))[0]
 
     assert run_virtual(call) == [(2000, "Hello.")]
+
+
+@pytest.mark.parametrize(
+    ("detectors", "message"),
+    [
+        (TextTurnDetector(), r"got TextTurnDetector; write a list"),
+        ([1], "int is not an object with `audio_seconds`"),
+        ([TextTurnDetector], "TextTurnDetector is not an object with `audio_seconds`"),
+    ],
+)
+def test_what_is_no_list_of_detectors_is_refused(detectors: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=rf"^Turns\(detectors=\.\.\.\): {message}"):
+        Turns(detectors=detectors)

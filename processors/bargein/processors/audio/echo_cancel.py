@@ -9,7 +9,7 @@ import anyio
 import numpy as np
 
 from bargein.pipeline import Audio, End
-from bargein.pipeline.lowlevel import Samples, check_not_negative, import_extra
+from bargein.pipeline.lowlevel import Samples, check_not_negative, check_options, import_extra
 from bargein.processors.frames import PlayedSound
 
 from ._blocks import BLOCKS_A_SECOND, BlockProcessor
@@ -42,6 +42,7 @@ class EchoCancel(BlockProcessor):
 
     latency_ms = 8.0
 
+    @check_options
     def __init__(self, *, delay_ms: float = 0.0) -> None:
         check_not_negative("EchoCancel", delay_ms=delay_ms)
         super().__init__(max_channels=1)

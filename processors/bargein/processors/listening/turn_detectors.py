@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -29,6 +29,7 @@ class TurnEvidence(msgspec.Struct, frozen=True, kw_only=True):
     is a silence after which the user went on, also if the agent had begun to answer."""
 
 
+@runtime_checkable
 class TurnDetector(Protocol):
     """The interface between `Turns` and a detector of the end of a turn. Implement it for your own detector.
 

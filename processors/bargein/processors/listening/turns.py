@@ -124,6 +124,7 @@ class Turns(Processor):
             raise ValueError(f"Turns({end!r}): expected 'silence', 'transcript', 'commit' or 'model'")
         check_not_negative("Turns", silence_ms=silence_ms, transcript_ms=transcript_ms, min_ms=min_ms)
         check_positive("Turns", detector_ms=detector_ms, max_ms=max_ms, idle_ms=idle_ms)
+        _check_detectors(detectors)
         if detectors and end != "silence":
             raise ValueError(f"Turns({end!r}, detectors={list(detectors)}): expected no detectors, or end='silence'")
         self.end: Literal["silence", "transcript", "commit", "model"] = end
@@ -444,3 +445,18 @@ class Turns(Processor):
         own = words(turn.text)
         expected = turn.reason in ("commit", "end") or self._external_control or not self._playing
         return bool(own) and not turn.times_sent and not expected and self.backchannels.issuperset(own)
+
+
+def _check_detectors(detectors: object) -> None:
+    """Raise `TypeError` unless this is a list of turn detectors."""
+    if not isinstance(detectors, Sequence):
+        raise TypeError(
+            f"Turns(detectors=...): got {type(detectors).__name__}; write a list, such as [TextTurnDetector()]"
+        )
+    for each in detectors:
+        if isinstance(each, type) or not isinstance(each, TurnDetector):
+            name = each.__name__ if isinstance(each, type) else type(each).__name__
+            raise TypeError(
+                f"Turns(detectors=...): {name} is not an object with `audio_seconds` and `silence_ms`; write one such "
+                "as TextTurnDetector()"
+            )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Literal, Self, TypedDict, Unpack
 
 from bargein.pipeline import Pipeline, Processor
-from bargein.pipeline.lowlevel import check_options
+from bargein.pipeline.lowlevel import check_instance, check_options
 from bargein.processors import BargeIn, Resample, Sentences, Turns, Vad
 from bargein.services.brain import DEAD_AIR_SECONDS, WAIT_REPLY, Greeting
 from bargein.services.history import History
@@ -115,6 +115,7 @@ class Cascade(Pipeline):
         name: str = "cascade",
     ) -> None:
         self._brain_parts = _checked(stt, llm, tts)
+        check_instance("Cascade", str, locale=locale)
         self.answer = Answer(
             llm,
             instructions=instructions,

@@ -9,7 +9,7 @@ import anyio
 import msgspec
 
 from bargein.pipeline import Audio, AudioFormat, Failure, Interrupt, Outlet, ResponseEnded, Text
-from bargein.pipeline.lowlevel import check_options, check_positive, ns
+from bargein.pipeline.lowlevel import check_instance, check_options, check_positive, ns
 from bargein.processors import Heard, Timing
 from bargein.processors.speaking.alignment import Alignment
 from bargein.processors.speaking.speakable import spoken_pieces
@@ -65,6 +65,7 @@ class Speak(PartProcessor[TextToSpeech]):
         self.part = check_part(tts, TextToSpeech, "speak", "Speak(tts)")
         self.unspeakable_reply = unspeakable_reply
         self.silent_seconds = silent_seconds
+        check_instance("Speak", str, locale=locale)
         self.locale = locale
         self.audio_out = AudioFormat(tts.rate, 1)
         self._key = ("", "")  # response and item

@@ -146,6 +146,11 @@ def test_misuse_is_said(options: dict[str, object], message: str) -> None:
         Hibari(**options)  # type: ignore[arg-type]
 
 
+def test_a_speed_of_another_type_is_named() -> None:
+    with pytest.raises(TypeError, match=r"Hibari\(speed='fast'\): expected a number"):
+        Hibari(speed="fast")  # type: ignore[arg-type]
+
+
 async def test_it_must_be_open() -> None:
     with pytest.raises(RuntimeError, match="Hibari is not open"):
         await speak(Hibari(), "Yes.")

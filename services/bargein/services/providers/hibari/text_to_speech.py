@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import AsyncGenerator, Mapping
 from functools import partial
 
-from bargein.pipeline.lowlevel import Samples, check_options
+from bargein.pipeline.lowlevel import Samples, check_options, check_positive
 from bargein.services.cascade.parts import TextToSpeech, Word
 from bargein.services.providers._shared.local_model import LocalModel
 from bargein.services.providers.models import HIBARI
@@ -57,6 +57,7 @@ class Hibari(LocalModel, TextToSpeech):
         self, *, speed: float = 1.0, pronunciations: Mapping[str, str] | None = None, concurrency: int = 1
     ) -> None:
         super().__init__(concurrency)
+        check_positive("Hibari", speed=speed)
         if not 0.5 <= speed <= 2:
             raise ValueError(f"Hibari(speed={speed!r}): expected from 0.5 (slow) to 2 (fast)")
         if not is_installed():

@@ -12,7 +12,7 @@ from typing import Self
 import anyio
 import numpy as np
 
-from bargein.pipeline.lowlevel import Samples, Worker, check_options, import_extra
+from bargein.pipeline.lowlevel import Samples, Worker, check_instance, check_options, import_extra
 from bargein.services.cascade.parts import SpeechToText
 from bargein.services.providers._shared.log_mel import RATE
 
@@ -89,6 +89,7 @@ class WhisperEar(SpeechToText):
         threads: int = 1,
         max_waiting: int = 32,
     ) -> None:
+        check_instance("WhisperEar", int, threads=threads, max_waiting=max_waiting)
         for name, value, least in (
             ("threads", threads, 1),
             ("max_waiting", max_waiting, 0),
@@ -237,6 +238,8 @@ def _check_model(model: str | Path) -> str:
         FileNotFoundError: There is neither.
         ModuleNotFoundError: The package of a named model is not installed.
     """
+    if not isinstance(model, str | Path):
+        raise TypeError(f"WhisperEar(model={model!r:.40}): expected a name or a path, not {type(model).__name__}")
     if model in PACKAGED:
         PACKAGED[str(model)].require("WhisperEar")
         return str(model)
