@@ -8,6 +8,7 @@ from importlib.machinery import ModuleSpec
 import pytest
 
 from bargein.pipeline import Pipeline
+from bargein.services.providers import brains
 from bargein.services.providers.brains import choice, choices
 from bargein.services.providers.catalog import PROVIDERS
 
@@ -60,3 +61,13 @@ def test_the_offline_brain_is_one_for_each_session() -> None:
     assert one is not other
     assert isinstance(one, Pipeline)
     assert not chosen.sees
+
+
+@pytest.mark.parametrize(("hibari", "missing"), [(True, ""), (False, "pip install 'bargein[espeak]'")])
+def test_a_better_voice_replaces_the_light_one(hibari: bool, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is missing where `Hibari` speaks and espeak-ng is not installed."""
+    without(monkeypatch, "espeakng_loader")
+    monkeypatch.setattr(brains, "hibari_is_installed", lambda: hibari)
+    offline = choice("offline", {})
+    assert offline.missing == missing
+    assert ("the voice Hibari" in offline.title) == hibari

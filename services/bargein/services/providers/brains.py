@@ -13,6 +13,7 @@ from bargein.processors import EncodeJpeg, Resample, Turns
 from bargein.services.cascade import Answer, Cascade
 
 from .catalog import PROVIDERS, Provider
+from .hibari import is_installed as hibari_is_installed
 from .rules import TOOLS, Rules
 from .whisper import is_installed as whisper_is_installed
 
@@ -23,7 +24,8 @@ INSTRUCTIONS = "You are a friendly voice assistant. Answer in one or two short s
 SUGGESTIONS = ("What is the weather in Paris?", "And in Rome?", "What is twelve times seven?")
 """Sentences that every brain made here can answer, with its tools."""
 OFFLINE = {"pocketsphinx": "pocketsphinx", "espeakng_loader": "espeak", "webrtcvad": "vad", "av": "audio"}
-"""The modules that the offline brain imports, each with the extra that installs it. `whisper` replaces the first."""
+"""The modules that the offline brain imports, each with the extra that installs it. `whisper` replaces the first, and
+`hibari` the voice."""
 PICTURES = (Image, Video)
 """Inputs that every brain made here accepts, so that it works below a transport with or without a camera."""
 
@@ -106,13 +108,13 @@ def _realtime(provider: Provider, environ: Mapping[str, str]) -> BrainChoice:
 
 
 def _offline() -> BrainChoice:
-    whisper = whisper_is_installed()
-    extras = _missing_extras(
-        {module: each for module, each in OFFLINE.items() if each != "pocketsphinx" or not whisper}
-    )
+    whisper, hibari = whisper_is_installed(), hibari_is_installed()
+    replaced = ({"pocketsphinx"} if whisper else set()) | ({"espeak"} if hibari else set())
+    extras = _missing_extras({module: each for module, each in OFFLINE.items() if each not in replaced})
+    ear, voice = "Whisper" if whisper else "PocketSphinx", "the voice Hibari" if hibari else "a synthetic voice"
     return BrainChoice(
         name="offline",
-        title=f"{'Whisper' if whisper else 'PocketSphinx'}, rules and a synthetic voice: no key, no network",
+        title=f"{ear}, rules and {voice}: no key, no network",
         missing=f"pip install 'bargein[{extras}]'" if extras else "",
         suggestions=SUGGESTIONS,
         make=lambda: Pipeline(_DropPictures(), Cascade.offline(), inputs=PICTURES),
