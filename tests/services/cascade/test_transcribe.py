@@ -13,7 +13,7 @@ from bargein.pipeline.lowlevel import Samples
 from bargein.pipeline.testing import Harness, check_processor, framed, tone
 from bargein.processors import Commit, TurnControl, Vad
 from bargein.services.cascade import SpeechToText, Transcribe
-from bargein.services.frames import ClearAudio
+from bargein.services.frames import ClearAudio, Say
 from tests.speech import utterances
 
 from .parts import Ears
@@ -60,6 +60,14 @@ async def test_the_next_utterance_may_begin_while_the_last_is_finished() -> None
         await harness.end()
     finals = {item: text for item, text, final in words(harness) if final}
     assert finals == {"a": "one two three", "b": "four"}
+
+
+async def test_the_apology_comes_after_the_final_transcript() -> None:
+    """Who follows the turns knows by then that nothing was understood."""
+    async with Harness(Transcribe(Ears(RuntimeError("no model")), no_speech_reply="Pardon?")) as harness:
+        await harness.send(*spoken("a"))
+        await harness.end()
+    assert [type(frame) for frame in harness.frames if isinstance(frame, Failure | Transcript | Say)] == [Failure, Transcript, Say]
 
 
 async def test_an_utterance_always_ends() -> None:

@@ -29,6 +29,7 @@ from bargein.pipeline import (
     Text,
     ToolCall,
     ToolResult,
+    Transcript,
     UserText,
 )
 from bargein.pipeline.errors import LinkError
@@ -101,6 +102,33 @@ class Dying(Processor):
         await reply.send(ResponseStarted(response_id=name))
         await reply.send(Text(text=words, response_id=name, item_id=name, final=True))
         await reply.send(ResponseEnded(response_id=name))
+
+
+class Deaf(Processor):
+    """Hears nothing: says so, and gives the empty transcript only after its apology."""
+
+    name = "deaf"
+
+    async def run(
+        self,
+        inbox: Inbox[Audio],
+        out: Outlet[SpeechStarted | SpeechStopped | Failure | ResponseStarted | Text | ResponseEnded | Transcript],
+    ) -> None:
+        heard = 0
+        async for _ in inbox:
+            heard += 1
+            if heard == 1:
+                await out.send(SpeechStarted(item_id="a"))
+            elif heard == 150:
+                await out.send(SpeechStopped(item_id="a"))
+                await out.send(Failure(message="deaf"))
+                await anyio.sleep(0.1)
+                reply = out.reply()
+                await reply.send(ResponseStarted(response_id="sorry"))
+                await reply.send(Text(text="Pardon?", response_id="sorry", item_id="sorry", final=True))
+                await reply.send(ResponseEnded(response_id="sorry"))
+                await anyio.sleep(0.1)
+                await out.send(Transcript(text="", item_id="a", final=True))
 
 
 class Leaving(Dying):
@@ -290,6 +318,21 @@ async def test_failed_recogniser_is_a_failure() -> None:
         spoken = utterances()["weather"].speech_ms
         assert ears.heard_ms[0] > spoken[-1][1] - spoken[0][0]
         assert said(brain.history) == [("user", "What is the weather in Paris?"), ("assistant", "It is sunny.")]
+        await harness.session.cancel()
+
+
+async def test_apology_before_the_transcript_loses_no_sound() -> None:
+    """What a deaf brain says is not an answer, also while nobody knows yet that it understood nothing."""
+    ears = Ears("What is the weather in Paris?")
+    sound = np.concatenate([utterances()["weather"].samples, silence(6000)])
+    brain = Failover(Deaf(), reserve("It is sunny.", ears=ears))
+    async with call(brain) as harness:
+        await harness.play(list(framed(sound, rate=16_000)))
+        await anyio.sleep(5)
+        assert [frame.reason for frame in harness.of(BrainSwitched)] == ["it failed to hear the user"]
+        spoken = utterances()["weather"].speech_ms
+        assert ears.heard_ms[0] > spoken[-1][1] - spoken[0][0]
+        assert ("assistant", "It is sunny.") in said(brain.history)
         await harness.session.cancel()
 
 

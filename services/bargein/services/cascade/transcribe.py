@@ -190,7 +190,7 @@ class Transcribe(PartProcessor[SpeechToText]):
         return np.asarray(frame.samples.reshape(-1))
 
     async def _transcribe(self, utterance: Utterance, out: Outlet[Given]) -> None:
-        words = ""
+        words = apology = ""
         item_id, language = utterance.item_id, self.part.language
         self._working.append(utterance)
         try:
@@ -211,11 +211,13 @@ class Transcribe(PartProcessor[SpeechToText]):
         except Exception as error:
             await out.send(failure_from(self.part, error))
             # With external turns a Commit makes a turn of it, and that is answered.
-            if self.no_speech_reply and not words and not self._external_turns:
-                await out.send(Say(text=self.no_speech_reply))
+            apology = "" if words or self._external_turns else self.no_speech_reply
         finally:
             self._working.remove(utterance)
         # Discarded sound has no words, but its item must have a final transcript: others wait for it.
         if utterance.cancelled:
             words = ""
         await out.send(Transcript(text=words, item_id=item_id, final=True, language=language))
+        # After the transcript: who follows the turns must know that nothing was understood before anything is said of it.
+        if apology:
+            await out.send(Say(text=apology))

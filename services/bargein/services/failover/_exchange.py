@@ -158,7 +158,10 @@ class FailoverExchange:
                 return
             self._follow_speech(frame)
             if isinstance(frame, ResponseEnded):
-                self.backlog.on_answered(self.turn.mark)
+                # After a failure, what was said may be an apology that has overtaken the transcript of the speech that
+                # failed. The next brain needs the sound of that speech.
+                if not (self.turn.failed_since_speech and self.backlog.speech):
+                    self.backlog.on_answered(self.turn.mark)
             elif isinstance(frame, ResponseStarted):
                 self._words.clear()
             elif isinstance(frame, Disconnected):

@@ -53,6 +53,8 @@ class TurnState:
         """Whether the brain has a voice."""
         self.speaking: set[str] = set()
         """The items that the user is speaking."""
+        self.failed_since_speech = False
+        """Whether a part of the brain has failed since the user began to speak."""
         self.mark = 0
         """The number of the user's newest frame that has been answered."""
         self.changed_at = anyio.current_time()
@@ -62,7 +64,6 @@ class TurnState:
         self._due_by_speech = False  # because the user spoke, and the words are not known
         self._sign_at = 0.0  # when the brain last showed that it works
         self._part_failed = False  # a part of the brain has failed since the latest response began
-        self._failed_since_speech = False  # a part of the brain has failed since the user began to speak
         self._replies: dict[str, _OpenReply] = {}
 
     @property
@@ -162,7 +163,7 @@ class TurnState:
 
     def on_part_failed(self) -> None:
         """Note that a part of the brain has failed, and the brain continues."""
-        self._part_failed = self._failed_since_speech = True
+        self._part_failed = self.failed_since_speech = True
 
     def on_interrupt(self, *, by_brain: bool) -> None:
         """Note an interrupt. Requests that are being answered count as answered.
@@ -187,12 +188,12 @@ class TurnState:
         self._replies.clear()
         self.calls.clear()
         self.speaking.clear()
-        self.fault, self._due_since, self._part_failed, self._failed_since_speech = "", None, False, False
+        self.fault, self._due_since, self._part_failed, self.failed_since_speech = "", None, False, False
 
     def _on_speech(self, frame: SpeechStarted | SpeechStopped) -> None:
         if isinstance(frame, SpeechStarted):
             self.speaking.add(frame.item_id)
-            self._failed_since_speech = False
+            self.failed_since_speech = False
         else:  # without an item, all speech has stopped
             self.speaking -= {frame.item_id} if frame.item_id else set(self.speaking)
             if self._due_since is None:
@@ -204,7 +205,7 @@ class TurnState:
             return
         if self._due_by_speech:
             self._due_since = None  # it was not speech
-        if self._part_failed or self._failed_since_speech:
+        if self._part_failed or self.failed_since_speech:
             self.fault = DEAF
 
     def _on_response_ended(self, frame: ResponseEnded, is_reconnecting: Callable[[], bool]) -> None:
