@@ -67,7 +67,8 @@ async def test_the_apology_comes_after_the_final_transcript() -> None:
     async with Harness(Transcribe(Ears(RuntimeError("no model")), no_speech_reply="Pardon?")) as harness:
         await harness.send(*spoken("a"))
         await harness.end()
-    assert [type(frame) for frame in harness.frames if isinstance(frame, Failure | Transcript | Say)] == [Failure, Transcript, Say]
+    order = [type(frame) for frame in harness.frames if isinstance(frame, Failure | Transcript | Say)]
+    assert order == [Failure, Transcript, Say]
 
 
 async def test_an_utterance_always_ends() -> None:

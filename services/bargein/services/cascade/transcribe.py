@@ -218,6 +218,6 @@ class Transcribe(PartProcessor[SpeechToText]):
         if utterance.cancelled:
             words = ""
         await out.send(Transcript(text=words, item_id=item_id, final=True, language=language))
-        # After the transcript: who follows the turns must know that nothing was understood before anything is said of it.
+        # After the transcript: failover must know that nothing was understood before the agent says so.
         if apology:
             await out.send(Say(text=apology))
