@@ -7,18 +7,9 @@ import copy
 import msgspec
 import pytest
 
-from bargein.pipeline import Audio, Failure, Frame, Image, Played, Text, ToolCall, ToolResult, UserText, Video
-from bargein.pipeline.frames import Interrupt
+from bargein.pipeline import Frame, Text, UserText
 from bargein.pipeline.lowlevel import CheckedFields
-from bargein.processors import Commit
-from bargein.services.frames import Configure, Remember, Respond, Say
-from bargein.services.history import Entry
-from bargein.services.providers.nova import Credentials
-from bargein.services.providers.openai import Faults, Limits
-from bargein.services.realtime import Profile, ReconnectPolicy
-from bargein.services.sockets import Endpoint
 from bargein.services.transports import SessionLimits
-from bargein.services.transports.webrtc import IceServer
 
 
 class Options(msgspec.Struct, metaclass=CheckedFields, frozen=True):
@@ -68,21 +59,25 @@ def test_a_wrong_construction_names_the_class_and_the_field(
     assert str(raised.value) == message
 
 
-WRITTEN_BY_HAND = [
-    *(SessionLimits, ReconnectPolicy, Profile, IceServer, Limits, Faults, Credentials, Endpoint, Entry),
-    *(UserText, ToolCall, ToolResult, Failure, Image, Commit, Configure, Respond, Say, Remember),
-]
+def test_a_frame_of_media_rate_and_a_frame_class_of_the_user_are_checked() -> None:
+    class Emotion(Frame, frozen=True):
+        label: str
+
+    with pytest.raises(TypeError, match=r"^Text\(txt=\.\.\.\): .*did you mean text=\?$"):
+        Text(txt="x")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^Emotion\(lable=\.\.\.\): .*did you mean label=\?$"):
+        Emotion(lable="x")  # type: ignore[call-arg]
 
 
-@pytest.mark.parametrize("kind", WRITTEN_BY_HAND)
-def test_what_people_write_by_hand_is_checked(kind: type[msgspec.Struct]) -> None:
-    """Options, limits, and the frames that an application or a tool sends."""
-    field = kind.__struct_fields__[-1]
-    with pytest.raises(TypeError, match=rf"^{kind.__name__}\({field}x=1\): .*did you mean {field}=\?$"):
-        kind(**{f"{field}x": 1})
+def test_a_field_that_is_given_twice_is_named() -> None:
+    with pytest.raises(TypeError, match=r"^Options\(\) has its name twice: by position and by name$"):
+        Options("a", name="a")  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("kind", [Audio, Text, Video, Played, Interrupt, Frame])
-def test_frames_that_come_many_times_a_second_are_built_by_msgspec_alone(kind: type[Frame]) -> None:
-    """A check in Python would make them ten times as slow to build."""
-    assert type(kind) is msgspec.StructMeta
+def test_an_error_of_the_class_itself_is_not_replaced() -> None:
+    class Odd(Options, frozen=True):
+        def __post_init__(self) -> None:
+            raise TypeError("an odd name")
+
+    with pytest.raises(TypeError, match=r"^an odd name$"):
+        Odd("a")

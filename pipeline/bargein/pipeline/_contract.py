@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from ._fields import CheckedFields
 from ._inbox import Inbox
 from ._outlet import Outlet
 from .errors import ContractError
@@ -37,7 +38,7 @@ class ProcessorKind(enum.Enum):
     """It owns its loop: `async run(inbox, out)`."""
 
 
-class Contract(msgspec.Struct, frozen=True, kw_only=True):
+class Contract(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """The frame classes that a processor takes and sends."""
 
     kind: ProcessorKind

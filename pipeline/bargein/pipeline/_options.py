@@ -35,7 +35,7 @@ def check_options(function: F) -> F:
     Returns:
         The same function, which raises `TypeError` for an option that it does not have.
     """
-    owner = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+    is_constructor = function.__name__ == "__init__"
 
     @functools.cache
     def names() -> frozenset[str] | None:
@@ -46,6 +46,7 @@ def check_options(function: F) -> F:
         if options and (known := names()) is not None:
             for name in options:
                 if name not in known:
+                    owner = type(args[0]).__name__ if is_constructor else function.__name__
                     raise TypeError(f"{owner}({name}=...): there is no such option; {nearest(name, known)}")
         return function(*args, **options)
 

@@ -14,6 +14,7 @@ import anyio
 from anyio.lowlevel import current_token
 
 from ._deadline import wait_at_most
+from ._options import check_options
 
 __all__ = ["Worker", "at_work", "set_guard"]
 
@@ -87,6 +88,7 @@ class Worker:
         name: The name of the thread, for debuggers.
     """
 
+    @check_options
     def __init__(self, name: str) -> None:
         self._calls: SimpleQueue[tuple[Callable[[], Any], anyio.Event, list[Any]] | None] = SimpleQueue()
         loop: Any = current_token().native_token

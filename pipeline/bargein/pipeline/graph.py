@@ -50,6 +50,7 @@ class Graph(Processor):
         ContractError: A part is not a processor.
     """
 
+    @check_options
     def __init__(self, *parts: Step, name: str = "", inputs: type[Frame] | tuple[type[Frame], ...] = ()) -> None:
         self.name = name
         self.inputs: Kinds = frozenset(inputs if isinstance(inputs, tuple) else (inputs,))
@@ -220,6 +221,7 @@ class Pipeline(Graph):
         ContractError: A step is not a processor.
     """
 
+    @check_options
     def __init__(self, *steps: Step, name: str = "", inputs: type[Frame] | tuple[type[Frame], ...] = ()) -> None:
         super().__init__(name=name, inputs=inputs)
         if len({id(step) for step in steps}) < len(steps):
@@ -259,6 +261,7 @@ class Switch(Graph):
         LinkError: There are no branches, or a route names a branch that does not exist.
     """
 
+    @check_options
     def __init__(self, route: Route, /, **branches: Step) -> None:
         if not branches:
             raise LinkError("Switch(route) has no branches; name them: Switch(route, left=a, right=b)")

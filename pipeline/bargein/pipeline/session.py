@@ -12,6 +12,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from ._limits import CHECKPOINT_MASK, TAKES_ROOM, future_epoch_error
+from ._options import check_options
 from ._plan import Plan
 from ._run import Run
 from ._shutdown import Shutdown, add_stuck_note, consists_of
@@ -59,6 +60,7 @@ class Session:
         SessionError: An option is out of range.
     """
 
+    @check_options
     def __init__(
         self,
         graph: Runnable,

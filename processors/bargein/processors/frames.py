@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from bargein.pipeline import Audio, Delivery, Frame
 from bargein.pipeline.frames import ItemFrame, ReplyFrame, check_text, payload
-from bargein.pipeline.lowlevel import CheckedFields, Samples
+from bargein.pipeline.lowlevel import Samples
 
 __all__ = [
     "AgentActivity",
@@ -31,7 +31,7 @@ TurnEnd = Literal["silence", "transcript", "commit", "model", "typed", "length",
 """What ended a turn: one of the ways of `Turns`, typed text, the maximum length, or the end of the stream."""
 
 
-class Commit(Frame, metaclass=CheckedFields, frozen=True, kw_only=True):
+class Commit(Frame, frozen=True, kw_only=True):
     """The user's turn is over now, for example because a push-to-talk key was released."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
@@ -106,7 +106,7 @@ class SpeechPaused(ItemFrame, frozen=True, kw_only=True):
     """The latest sound of the user, mono, up to now: with the silence at its end and with earlier pauses."""
 
 
-class PauseRequest(Frame, metaclass=CheckedFields, frozen=True, kw_only=True):
+class PauseRequest(Frame, frozen=True, kw_only=True):
     """Asks the `Vad` above for a `SpeechPaused` in each pause from now on. `Turns` sends it for its detectors."""
 
     delivery: ClassVar[Delivery] = Delivery.UPSTREAM

@@ -9,7 +9,6 @@ import msgspec
 
 from bargein.pipeline import Delivery, Failure, Frame
 from bargein.pipeline.frames import ItemFrame, check_text, payload
-from bargein.pipeline.lowlevel import CheckedFields
 from bargein.processors import Commit
 
 __all__ = [
@@ -34,7 +33,7 @@ FAILURE_SENTENCE = "a part of the agent failed; the call goes on"
 FATAL_SENTENCE = "a part of the agent failed and has given up"
 
 
-class Respond(Frame, metaclass=CheckedFields, frozen=True):
+class Respond(Frame, frozen=True):
     """Have the brain answer now, without waiting for the user, or at the end of the response in progress.
 
     The instructions are for the model, and the user does not hear them: `Respond("Ask for the order number.")`. They
@@ -83,7 +82,7 @@ class RateLimits(Frame, frozen=True, kw_only=True):
     """In how many seconds a limit is full again, by its name."""
 
 
-class Say(Frame, metaclass=CheckedFields, frozen=True):
+class Say(Frame, frozen=True):
     """Have the brain say these words exactly."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
@@ -103,7 +102,7 @@ class ClearAudio(Frame, frozen=True, kw_only=True):
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
 
-class Configure(Frame, metaclass=CheckedFields, frozen=True, kw_only=True):
+class Configure(Frame, frozen=True, kw_only=True):
     """Change the session. A setting that is None stays as it is."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
@@ -125,7 +124,7 @@ class _Remembered(ItemFrame, frozen=True, kw_only=True):
     """Id of the call."""
 
 
-class Remember(_Remembered, metaclass=CheckedFields, frozen=True):
+class Remember(_Remembered, frozen=True):
     """A part of the conversation that was not said in it, such as the history of an earlier one. It is not answered."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bargein.pipeline._fields import CheckedFields
-
 from ._base import LIVE, Delivery, Frame, check_text, payload
 
 __all__ = ["End", "Failure", "Hold", "Interrupt", "Played", "Resume"]
@@ -61,7 +59,7 @@ class Interrupt(Frame, frozen=True):
     """Why, for logs and timelines."""
 
 
-class Failure(Frame, metaclass=CheckedFields, frozen=True):
+class Failure(Frame, frozen=True):
     """Something went wrong and the session continues.
 
     Args:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from bargein.pipeline._fields import CheckedFields
-
 from ._base import LIVE, Delivery, Frame, ItemFrame, ReplyFrame, check_text, payload
 
 __all__ = [
@@ -47,7 +45,7 @@ class Text(ReplyFrame, frozen=True):
             check_text(self, "text")
 
 
-class UserText(ItemFrame, metaclass=CheckedFields, frozen=True):
+class UserText(ItemFrame, frozen=True):
     """A message that the user typed.
 
     Args:
@@ -178,7 +176,7 @@ class _Call(Frame, frozen=True, kw_only=True):
     """Whether the processor that sends the call runs the tool itself, so that no other processor should answer it."""
 
 
-class ToolCall(_Call, metaclass=CheckedFields, frozen=True):
+class ToolCall(_Call, frozen=True):
     """The model asks for a tool.
 
     Args:
@@ -206,7 +204,7 @@ class ToolCall(_Call, metaclass=CheckedFields, frozen=True):
         check_text(self, "call_id", "name", "arguments")
 
 
-class ToolResult(Frame, metaclass=CheckedFields, frozen=True):
+class ToolResult(Frame, frozen=True):
     """The answer of a tool. It travels upstream, because a tool runner stands below its model.
 
     Args:

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from bargein.pipeline._fields import CheckedFields
+from bargein.pipeline._fields import UncheckedFields
 from bargein.pipeline._samples import SECOND, Samples, ns
 from bargein.pipeline.errors import FrameError
 
@@ -50,7 +50,7 @@ def _describe(value: object) -> str:
     return describe(value)
 
 
-class Audio(ReplyFrame, frozen=True, eq=False):
+class Audio(ReplyFrame, metaclass=UncheckedFields, frozen=True, eq=False):
     """A stretch of sound.
 
     Args:
@@ -190,7 +190,7 @@ class _Picture(Frame, frozen=True, kw_only=True):
     """The id of the response that it belongs to, when the agent shows it."""
 
 
-class Video(_Picture, frozen=True, eq=False):
+class Video(_Picture, metaclass=UncheckedFields, frozen=True, eq=False):
     """One picture of a moving stream.
 
     Args:
@@ -229,7 +229,7 @@ class Video(_Picture, frozen=True, eq=False):
         return _show_picture(self)
 
 
-class Image(_Picture, metaclass=CheckedFields, frozen=True, eq=False):
+class Image(_Picture, frozen=True, eq=False):
     """A still picture that is part of the conversation.
 
     Args:

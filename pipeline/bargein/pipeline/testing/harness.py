@@ -13,6 +13,7 @@ from bargein.pipeline._contract import Contract, ProcessorKind
 from bargein.pipeline._samples import SECOND
 from bargein.pipeline.frames import Delivery, Frame
 from bargein.pipeline.graph import Pipeline, SessionOptions, Step
+from bargein.pipeline.lowlevel import check_options
 from bargein.pipeline.processor import Processor
 from bargein.pipeline.session import Session
 from bargein.pipeline.statistics import Hop, SessionStatistics
@@ -90,6 +91,7 @@ class Harness:
         options: The options of `Graph.session`.
     """
 
+    @check_options
     def __init__(self, *steps: Step, **options: Unpack[SessionOptions]) -> None:
         self.timeline = Timeline()
         """Everything that came out so far, at both ends, in order."""

@@ -11,6 +11,7 @@ from bargein.pipeline._inbox import Inbox
 from bargein.pipeline._outlet import Outlet
 from bargein.pipeline.errors import ContractError
 from bargein.pipeline.frames import Frame
+from bargein.pipeline.lowlevel import check_options
 from bargein.pipeline.processor import Processor
 
 __all__ = ["Reply", "Scripted"]
@@ -50,6 +51,7 @@ class Scripted(Processor):
 
     name = "scripted"
 
+    @check_options
     def __init__(self, *steps: float | Frame | type[Frame] | Reply, loop: bool = False) -> None:
         for step in steps:
             if not isinstance(step, int | float | Frame | Reply) and not _is_kind(step):

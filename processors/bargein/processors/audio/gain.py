@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from bargein.pipeline import Audio, Processor
+from bargein.pipeline.lowlevel import check_options
 
 __all__ = ["Gain"]
 
@@ -21,6 +22,7 @@ class Gain(Processor):
         ValueError: `decibels` is not finite.
     """
 
+    @check_options
     def __init__(self, decibels: float) -> None:
         if not math.isfinite(decibels):
             raise ValueError(f"Gain({decibels}): expected a finite number of decibels, such as -6 for half as loud")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bargein.pipeline import Audio, End, Processor
-from bargein.pipeline.lowlevel import check_positive, ns
+from bargein.pipeline.lowlevel import check_options, check_positive, ns
 from bargein.processors.frames import Level
 
 __all__ = ["Meter"]
@@ -29,6 +29,7 @@ class Meter(Processor):
         ValueError: `ms` is not positive, or `silence_dbfs` is not finite.
     """
 
+    @check_options
     def __init__(self, ms: float = 100.0, *, silence_dbfs: float = -50.0) -> None:
         check_positive("Meter", ms=ms)
         if not math.isfinite(silence_dbfs):

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bargein.pipeline import Audio, End, Processor
-from bargein.pipeline.lowlevel import Samples, check_not_negative
+from bargein.pipeline.lowlevel import Samples, check_not_negative, check_options
 
 from .channels import mix_channels
 from .resample import Resample
@@ -45,6 +45,7 @@ class Mixer(Processor):
         ValueError: The background is too short, or a number is out of its range.
     """
 
+    @check_options
     def __init__(
         self,
         background: Audio,

@@ -14,7 +14,7 @@ import anyio
 import numpy as np
 
 from bargein.pipeline import Audio, End, Failure, Interrupt, Processor
-from bargein.pipeline.lowlevel import SECOND, Samples
+from bargein.pipeline.lowlevel import SECOND, Samples, check_options
 
 from ._wave_file import MAX_BYTES, WaveFile
 from .channels import mix_channels
@@ -76,6 +76,7 @@ class Recorder:
         OSError: The file cannot be created for another reason than a full or failing disk (when the session starts).
     """
 
+    @check_options
     def __init__(
         self,
         path: str | os.PathLike[str],

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bargein.pipeline import Audio, AudioFormat, End, Interrupt, Processor, ResponseEnded
-from bargein.pipeline.lowlevel import Samples, import_extra, ns
+from bargein.pipeline.lowlevel import Samples, check_options, import_extra, ns
 
 from .channels import mix_channels
 
@@ -40,6 +40,7 @@ class Resample(Processor):
 
     latency_ms = 2.0
 
+    @check_options
     def __init__(self, rate: int, channels: int | None = None) -> None:
         if type(rate) is not int or rate <= 0:
             raise ValueError(f"Resample({rate!r}): expected samples a second as a positive int, such as 16000")

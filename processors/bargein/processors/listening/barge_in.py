@@ -26,7 +26,7 @@ from bargein.pipeline import (
     Transcript,
     UserText,
 )
-from bargein.pipeline.lowlevel import check_not_negative
+from bargein.pipeline.lowlevel import check_not_negative, check_options
 from bargein.processors.frames import AgentActivity, Heard, SpeechContinued, TurnControl
 from bargein.processors.words import words
 
@@ -164,6 +164,7 @@ class BargeIn(Processor):
         ValueError: A number or a rule is out of its range.
     """
 
+    @check_options
     def __init__(
         self,
         *,

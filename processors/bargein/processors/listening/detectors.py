@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from bargein.pipeline.lowlevel import Samples, import_extra
+from bargein.pipeline.lowlevel import Samples, check_options, import_extra
 
 __all__ = ["Detector", "SileroVad", "WebRtcVad"]
 
@@ -80,6 +80,7 @@ class WebRtcVad:
     rates = (8000, 16_000, 32_000, 48_000)
     _voice: int
 
+    @check_options
     def __init__(self, strictness: int = 3, *, window_ms: int = 20, above_noise_db: float = 7.0) -> None:
         if strictness not in (0, 1, 2, 3):
             raise ValueError(f"WebRtcVad(strictness={strictness!r}): expected 0 (speech is likely) to 3 (must be sure)")

@@ -10,13 +10,13 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from bargein.pipeline import Audio
-from bargein.pipeline.lowlevel import check_not_negative, check_positive
+from bargein.pipeline.lowlevel import CheckedFields, check_not_negative, check_options, check_positive
 from bargein.processors.words import words
 
 __all__ = ["AdaptiveSilence", "TextTurnDetector", "TurnDetector", "TurnEvidence", "decide_silence"]
 
 
-class TurnEvidence(msgspec.Struct, frozen=True, kw_only=True):
+class TurnEvidence(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """What is known of the user's turn while the user is silent."""
 
     text: str = ""
@@ -147,6 +147,7 @@ class TextTurnDetector:
 
     audio_seconds = 0.0
 
+    @check_options
     def __init__(
         self,
         *,
@@ -208,6 +209,7 @@ class AdaptiveSilence:
 
     audio_seconds = 0.0
 
+    @check_options
     def __init__(self, *, min_ms: float = 500.0, max_ms: float = 1500.0, factor: float = 1.2) -> None:
         check_positive("AdaptiveSilence", min_ms=min_ms, max_ms=max_ms)
         if min_ms > max_ms:

@@ -28,7 +28,7 @@ from bargein.pipeline import (
     Transcript,
     UserText,
 )
-from bargein.pipeline.lowlevel import check_not_negative, check_positive
+from bargein.pipeline.lowlevel import check_not_negative, check_options, check_positive
 from bargein.processors.frames import (
     AgentActivity,
     Commit,
@@ -107,6 +107,7 @@ class Turns(Processor):
         ValueError: `end` has another value, or a duration is out of its range.
     """
 
+    @check_options
     def __init__(
         self,
         end: Literal["silence", "transcript", "commit", "model"] = "silence",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bargein.pipeline import Audio, AudioFormat, End, Processor, SpeechStarted, SpeechStopped
-from bargein.pipeline.lowlevel import SECOND, Samples, check_not_negative, check_positive, ns, samples_in
+from bargein.pipeline.lowlevel import SECOND, Samples, check_not_negative, check_options, check_positive, ns, samples_in
 from bargein.processors.frames import (
     Commit,
     PauseRequest,
@@ -54,6 +54,7 @@ class Vad(Processor):
         ValueError: An argument is out of its range; in the session, the detector cannot take the audio's format.
     """
 
+    @check_options
     def __init__(
         self,
         detector: Detector | None = None,

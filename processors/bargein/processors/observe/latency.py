@@ -17,6 +17,7 @@ from bargein.pipeline import (
     SpeechStopped,
     UserText,
 )
+from bargein.pipeline.lowlevel import check_options
 from bargein.processors.frames import BargeInLatency, TurnLatency
 
 __all__ = [
@@ -41,6 +42,7 @@ class Latency(Processor):
         ValueError: `threshold` is out of its range.
     """
 
+    @check_options
     def __init__(self, *, threshold: int = 100) -> None:
         if not 0 <= threshold <= 32767:
             raise ValueError(f"Latency(threshold={threshold}): expected a sample value from 0 to 32767")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from bargein.pipeline import Frame, Pass
+from bargein.pipeline.lowlevel import check_options
 
 __all__ = ["Tap"]
 
@@ -21,6 +22,7 @@ class Tap(Pass):
         kinds: Frame classes to observe; all media, text and events by default.
     """
 
+    @check_options
     def __init__(self, look: Callable[[Any], object], *kinds: type[Frame]) -> None:
         super().__init__(*kinds)
         self.look = look

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from bargein.pipeline import Frame, Processor
-from bargein.pipeline.lowlevel import Contract, ProcessorKind
+from bargein.pipeline.lowlevel import Contract, ProcessorKind, check_options
 
 __all__ = ["Watch"]
 
@@ -24,6 +24,7 @@ class Watch(Processor, Generic[F]):
         kinds: The frame classes, one or more.
     """
 
+    @check_options
     def __init__(self, report: Callable[[F], object], *kinds: type[F]) -> None:
         self._report = report
         self.contract_ = Contract(kind=ProcessorKind.SYNC, takes=frozenset(kinds), gives=frozenset())  # type: ignore[misc]

@@ -9,6 +9,7 @@ from functools import cache
 from typing import ClassVar
 
 from bargein.pipeline import Audio
+from bargein.pipeline.lowlevel import check_options
 from bargein.processors.words import UNSPACED
 
 __all__ = ["Alignment"]
@@ -50,6 +51,7 @@ class Alignment:
     MS_PER_WEIGHT: ClassVar[float] = 65.0
     """Default speaking rate in milliseconds a letter: English at about 160 words a minute."""
 
+    @check_options
     def __init__(self, epoch: int, ms_per_weight: float) -> None:
         self.epoch = epoch
         self.text = ""

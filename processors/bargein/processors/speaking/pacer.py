@@ -10,7 +10,7 @@ import anyio
 import numpy as np
 
 from bargein.pipeline import Audio, Hold, Inbox, Interrupt, Outlet, Played, Processor, ResponseEnded, Resume
-from bargein.pipeline.lowlevel import check_not_negative, check_positive
+from bargein.pipeline.lowlevel import check_not_negative, check_options, check_positive
 from bargein.processors.frames import PlayedSound
 
 from .delivered_sound import DeliveredSound
@@ -66,6 +66,7 @@ class Pacer(Processor):
     capacity = 1500  # half a minute in frames of 20 ms: models are that far ahead
     latency_ms = 0.0
 
+    @check_options
     def __init__(
         self,
         *,

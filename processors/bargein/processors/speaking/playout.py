@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from bargein.pipeline import LIVE, Audio, Hold, Interrupt, Played, Resume
-from bargein.pipeline.lowlevel import ns
+from bargein.pipeline.lowlevel import check_options, ns
 
 __all__ = ["EARLY", "Playout"]
 
@@ -54,6 +54,7 @@ class Playout:
         behind_ms: Time in milliseconds between the release of audio and its playback: the latency of what is below.
     """
 
+    @check_options
     def __init__(self, *, fade_ms: float = 5.0, report_ms: float = 100.0, behind_ms: float = 0.0) -> None:
         self.fade_ms = fade_ms
         """Length of the fades in milliseconds."""

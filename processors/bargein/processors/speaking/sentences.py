@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from bargein.pipeline import LIVE, End, Interrupt, Processor, ResponseEnded, Text, ToolCall
+from bargein.pipeline.lowlevel import check_options
 
 from ._emoji import Emoji
 from ._markup import Markup
@@ -44,6 +45,7 @@ class Sentences(Processor):
         ValueError: A limit is not a positive int, or `skip` contains another name.
     """
 
+    @check_options
     def __init__(
         self,
         *,

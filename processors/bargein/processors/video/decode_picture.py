@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from bargein.pipeline import Image, Processor, Video
+from bargein.pipeline.lowlevel import check_options
 
 from ._pictures import RAW, Pixels, RawFormat, convert_mode, pillow, to_picture, to_pixels
 
@@ -41,6 +42,7 @@ class DecodePicture(Processor):
 
     blocking = True
 
+    @check_options
     def __init__(self, format: RawFormat = "rgb24", max_pixels: int = MAX_PIXELS) -> None:
         if format not in RAW:
             raise ValueError(f"DecodePicture(format={format!r}): expected one of {', '.join(RAW)}")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from bargein.pipeline import Image, Processor, Video
+from bargein.pipeline.lowlevel import check_options
 
 from ._pictures import convert_mode, pillow, raw_pixels, to_picture
 
@@ -34,6 +35,7 @@ class EncodeJpeg(Processor):
 
     blocking = True
 
+    @check_options
     def __init__(self, quality: int = 80) -> None:
         if type(quality) is not int or not 1 <= quality <= 95:
             raise ValueError(f"EncodeJpeg(quality={quality!r}): expected an int from 1 (smallest) to 95 (best)")

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from bargein.pipeline import Failure, Image, Processor, Video
+from bargein.pipeline.lowlevel import check_options
 
 from ._pictures import Pixels, convert_mode, pillow, to_picture
 from .decode_picture import DecodePicture
@@ -41,6 +42,7 @@ class FitPicture(Processor):
 
     blocking = True
 
+    @check_options
     def __init__(
         self,
         formats: Sequence[str] = ("jpeg",),
@@ -108,6 +110,7 @@ class DropPictures(Processor):
         owner: Name of the brain, for the message.
     """
 
+    @check_options
     def __init__(self, owner: str) -> None:
         self.owner = owner
         self._reported = False

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from bargein.pipeline import Processor, Video
+from bargein.pipeline.lowlevel import check_options
 
 from ._pictures import Pixels, raw_pixels
 
@@ -31,6 +32,7 @@ class Overlay(Processor):
 
     blocking = True
 
+    @check_options
     def __init__(self, draw: Callable[[Pixels, Video], Pixels | None]) -> None:
         call = getattr(draw, "__call__", draw)  # noqa: B004 - an object may have an async __call__
         if not callable(draw) or inspect.iscoroutinefunction(draw) or inspect.iscoroutinefunction(call):

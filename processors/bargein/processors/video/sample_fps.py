@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from bargein.pipeline import Interrupt, Processor, Video
-from bargein.pipeline.lowlevel import SECOND
+from bargein.pipeline.lowlevel import SECOND, check_options
 
 __all__ = ["SampleFps"]
 
@@ -42,6 +42,7 @@ class SampleFps(Processor):
         ValueError: `fps` is not a positive finite number.
     """
 
+    @check_options
     def __init__(self, fps: float) -> None:
         if not (math.isfinite(fps) and fps > 0):
             raise ValueError(f"SampleFps({fps}): expected a positive number of frames a second, such as 1 or 0.5")

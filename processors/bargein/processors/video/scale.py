@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from bargein.pipeline import Image, Processor, Video
+from bargein.pipeline.lowlevel import check_options
 
 from ._pictures import Pixels, pillow, raw_pixels, to_picture, to_pixels
 
@@ -39,6 +40,7 @@ class Scale(Processor):
 
     blocking = True
 
+    @check_options
     def __init__(
         self,
         width: int,

@@ -8,7 +8,7 @@ from typing import Final
 import anyio
 
 from bargein.pipeline import Played, SpeechStarted, SpeechStopped
-from bargein.pipeline.lowlevel import Wakeup, check_positive
+from bargein.pipeline.lowlevel import Wakeup, check_options, check_positive
 from bargein.processors import AgentActivity
 
 __all__ = ["CONTINUE", "DEAD_AIR_SECONDS", "MAX_TRIES", "WAIT_REPLY", "DeadAir"]
@@ -44,6 +44,7 @@ class DeadAir:
         seconds: Maximum silence while a question is open, in seconds. Infinite: no limit.
     """
 
+    @check_options
     def __init__(self, seconds: float) -> None:
         check_positive("DeadAir", infinite=True, seconds=seconds)
         self.seconds = seconds

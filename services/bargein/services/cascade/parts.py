@@ -57,7 +57,7 @@ class ToolRequest(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=
     """The model's id for the call. If it is empty, an id is made."""
 
 
-class Prompt(msgspec.Struct, frozen=True, kw_only=True):
+class Prompt(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """The input of a language model for one answer."""
 
     entries: Sequence[Entry]

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from bargein.pipeline.lowlevel import check_options
+
 from .entry import Entry, Role
 
 __all__ = ["EntryList"]
@@ -23,6 +25,7 @@ class EntryList:
         max_pictures: Maximum number of pictures, 0 or more.
     """
 
+    @check_options
     def __init__(self, max_entries: int, max_characters: int | None, max_pictures: int) -> None:
         if max_entries < 1:
             raise ValueError(f"History(max_entries={max_entries}): expected a positive number of entries")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bargein.pipeline.lowlevel import Samples
+from bargein.pipeline.lowlevel import Samples, check_options
 
 __all__ = ["Codec", "codec"]
 
@@ -23,6 +23,7 @@ class Codec:
         sample_bytes: Bytes of a sample.
     """
 
+    @check_options
     def __init__(self, name: str, rate: int, sample_bytes: int) -> None:
         self.name = name
         """`audio/pcm`, `audio/pcmu` or `audio/pcma`."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bargein.pipeline.lowlevel import check_options
+
 __all__ = ["Reorder"]
 
 HALF = 1 << 15
@@ -23,6 +25,7 @@ class Reorder:
         depth: Number of packets that may come before a missing one is skipped.
     """
 
+    @check_options
     def __init__(self, depth: int = 5) -> None:
         self.depth = depth
         """Number of packets that may come before a missing one is skipped."""

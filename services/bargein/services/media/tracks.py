@@ -12,6 +12,7 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
 from bargein.pipeline import Video
+from bargein.pipeline.lowlevel import check_options
 
 from .voice_receiver import RATE
 from .voice_sender import PACKET_MS, SILENCE, VoiceSender
@@ -47,6 +48,7 @@ class VoiceTrack(MediaStreamTrack):
 
     kind = "audio"
 
+    @check_options
     def __init__(
         self, voice: VoiceSender, on_pull: Callable[[float], None] | None = None, *, steady: bool = False
     ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bargein.pipeline import Image, Processor, UserText, Video
+from bargein.pipeline.lowlevel import check_options
 from bargein.processors import Commit, FitPicture, Turn, TurnControl
 from bargein.services.frames import Configure, Remember, Respond, Say
 
@@ -31,6 +32,7 @@ class UserPictures(Processor):
     # Pillow decodes and encodes for milliseconds, without the interpreter lock, so the event loop goes on meanwhile.
     blocking = True
 
+    @check_options
     def __init__(self, formats: Sequence[str] = ("jpeg",), *, max_bytes: int | None = None) -> None:
         self._fit = FitPicture(formats, max_bytes=max_bytes)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bargein.pipeline import Audio, Hold, Interrupt, Played, ResponseEnded, Resume
-from bargein.pipeline.lowlevel import Samples, import_extra
+from bargein.pipeline.lowlevel import Samples, check_options, import_extra
 from bargein.processors import Playout, Resample
 
 __all__ = ["BITRATE", "COMPLEXITY", "PACKET_MS", "RATES", "SILENCE", "Encoder", "VoiceSender"]
@@ -41,6 +41,7 @@ class Encoder:
         rate: Rate in samples a second (Hz), one of `RATES`.
     """
 
+    @check_options
     def __init__(self, rate: int) -> None:
         self._av = import_extra("av", "webrtc", "WebRTC")
         self.rate = rate

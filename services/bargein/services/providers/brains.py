@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from bargein.pipeline import Image, Pipeline, Processor, Video
+from bargein.pipeline.lowlevel import CheckedFields
 from bargein.processors import EncodeJpeg, Resample, Turns
 from bargein.services.cascade import Answer, Cascade
 
@@ -30,7 +31,7 @@ PICTURES = (Image, Video)
 """Inputs that every brain made here accepts, so that it works below a transport with or without a camera."""
 
 
-class BrainChoice(msgspec.Struct, frozen=True, kw_only=True):
+class BrainChoice(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """A brain that can be chosen by name."""
 
     name: str

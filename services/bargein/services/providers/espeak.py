@@ -27,7 +27,7 @@ import msgspec
 import numpy as np
 from anyio.lowlevel import current_token
 
-from bargein.pipeline.lowlevel import Samples, at_work, check_options, import_extra
+from bargein.pipeline.lowlevel import CheckedFields, Samples, at_work, check_options, import_extra
 from bargein.services.cascade.parts import TextToSpeech, Word
 
 __all__ = ["ESpeak", "ESpeakVoice", "voices"]
@@ -43,7 +43,7 @@ NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters and single surrogates. Each is replaced by a blank, so that positions in the text stay right."""
 
 
-class ESpeakVoice(msgspec.Struct, frozen=True, kw_only=True):
+class ESpeakVoice(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """A voice of the library."""
 
     name: str

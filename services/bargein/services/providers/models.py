@@ -11,6 +11,8 @@ from typing import Final
 
 import msgspec
 
+from bargein.pipeline.lowlevel import CheckedFields
+
 __all__ = [
     "HIBARI",
     "WHISPER_BASE",
@@ -26,7 +28,7 @@ class ModelFileError(RuntimeError):
     """A file of a model is missing, or is not the one that was tested."""
 
 
-class ModelFile(msgspec.Struct, frozen=True, kw_only=True):
+class ModelFile(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """One file of a model."""
 
     sha256: str
@@ -77,7 +79,7 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True):
             )
 
 
-class PackagedModel(msgspec.Struct, frozen=True, kw_only=True):
+class PackagedModel(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """A model whose files lie in packages. Only the files are read; the packages' code is never imported."""
 
     name: str

@@ -73,6 +73,7 @@ class GrokVoiceProtocol(OpenAIProtocol):
         supports_resumption: Whether the server is asked to keep the conversation.
     """
 
+    @check_options
     def __init__(
         self,
         *,

@@ -11,7 +11,7 @@ import anyio
 import numpy as np
 
 from bargein.pipeline import Audio, Frame, Image, Interrupt, Played, Session, ToolResult, UserText
-from bargein.pipeline.lowlevel import Samples, ns
+from bargein.pipeline.lowlevel import Samples, check_options, ns
 from bargein.processors import Commit
 from bargein.services.frames import ClearAudio, Configure, Connected, Disconnected, Respond, Say
 from bargein.services.history import History
@@ -89,6 +89,7 @@ class Conversation:
         session: The session of a pipeline that is the model alone. The conversation enters and leaves it.
     """
 
+    @check_options
     def __init__(self, model: ConversationModel, session: Session) -> None:
         self.model = model
         """The model."""

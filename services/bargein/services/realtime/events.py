@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from bargein.pipeline.lowlevel import CheckedFields
+
 __all__ = [
     "AudioCommitted",
     "AudioPiece",
@@ -32,7 +34,7 @@ __all__ = [
 ]
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """Base class of all events."""
 
 

@@ -25,7 +25,7 @@ from bargein.pipeline import (
     ToolResult,
 )
 from bargein.pipeline.graph import SessionOptions
-from bargein.pipeline.lowlevel import catch_up, check_instance, check_positive
+from bargein.pipeline.lowlevel import catch_up, check_instance, check_options, check_positive
 from bargein.services.brain import DEAD_AIR_SECONDS, WAIT_REPLY, Greeting, greeting_frame
 from bargein.services.history import History, HistoryStatistics
 from bargein.services.sockets import Endpoint, Socket, dial
@@ -93,6 +93,7 @@ class Realtime(Processor):
     # About five seconds of audio in frames of 20 ms. The loop below never waits, so this only covers a busy event loop.
     capacity = 256
 
+    @check_options
     def __init__(
         self,
         *,

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict, cast
 
 import msgspec
 
+from bargein.pipeline.lowlevel import CheckedFields
 from bargein.services.brain import Greeting
 from bargein.services.history import History
 from bargein.services.sockets import Endpoint, Socket
@@ -18,7 +19,7 @@ from .policy import ReconnectPolicy
 __all__ = ["DriverOptions", "Settings", "deep_merge", "driver_options", "named_setting"]
 
 
-class Settings(msgspec.Struct, kw_only=True):
+class Settings(msgspec.Struct, metaclass=CheckedFields, kw_only=True):
     """What a session is configured with. Each protocol translates it for its provider."""
 
     model: str

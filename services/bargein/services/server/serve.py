@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import anyio
 import sniffio
 
-from bargein.pipeline.lowlevel import import_extra
+from bargein.pipeline.lowlevel import check_options, import_extra
 from bargein.services.media.ice import IceServer
 from bargein.services.providers.brains import BrainChoice
 from bargein.services.sockets.addresses import is_loopback_host
@@ -74,6 +74,7 @@ class PageServer:
         tls: Whether it is served with TLS.
     """
 
+    @check_options
     def __init__(self, sessions: Sessions, host: str, port: int, *, tls: bool) -> None:
         self.sessions = sessions
         """The sessions of its peers."""

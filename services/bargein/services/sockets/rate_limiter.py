@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from bargein.pipeline.lowlevel import check_options
+
 __all__ = ["DEFAULT_MESSAGES_PER_SECOND", "TOO_MANY_PINGS", "MessageRate", "RateLimiter", "control_rate"]
 
 DEFAULT_MESSAGES_PER_SECOND: Final = 400.0
@@ -29,6 +31,7 @@ class RateLimiter:
         burst: Events that may come at once, after a pause.
     """
 
+    @check_options
     def __init__(self, per_second: float, burst: float) -> None:
         self._step = 1 / per_second
         self._allowance = burst / per_second
@@ -52,6 +55,7 @@ class MessageRate:
         per_second: Messages a second, over a long time. A quarter of this number may come at once.
     """
 
+    @check_options
     def __init__(self, per_second: float) -> None:
         self._limiter = RateLimiter(per_second, per_second / 4)
 

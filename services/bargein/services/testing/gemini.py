@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bargein.pipeline import ToolCall
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.sockets import Socket, SocketClosedError, listen
 
 from ._scripted_server import RATE, ScriptedServer, Step, tone
@@ -33,6 +34,7 @@ class ScriptedTurn:
         number: The number of the turn, from 0.
     """
 
+    @check_options
     def __init__(self, number: int) -> None:
         self.number = number
         """The number of the turn, from 0."""
@@ -65,6 +67,7 @@ class ScriptedGemini(ScriptedServer):
         pace_seconds: The time between two words as they are sent, in seconds.
     """
 
+    @check_options
     def __init__(
         self,
         *replies: str | Sequence[Step],

@@ -13,6 +13,7 @@ import anyio
 import msgspec
 
 from bargein.pipeline import ToolCall
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.providers.nova import wire
 from bargein.services.providers.nova.event_stream import decode
 from bargein.services.sockets import Socket, SocketClosedError
@@ -40,6 +41,7 @@ class ScriptedNova(ScriptedServer):
             real service.
     """
 
+    @check_options
     def __init__(
         self,
         *replies: str | Sequence[Step],

@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from bargein.pipeline import ToolCall
+from bargein.pipeline.lowlevel import CheckedFields
 from bargein.services.providers.catalog import find_provider, load
 from bargein.services.realtime import Realtime
 from bargein.services.sockets import Endpoint, Socket
@@ -20,7 +21,7 @@ Reply = str | Sequence[str | ToolCall]
 Connect = Callable[[Endpoint], AbstractAsyncContextManager[Socket]]
 
 
-class StandIn(msgspec.Struct, frozen=True, kw_only=True):
+class StandIn(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """The stand-in of one provider."""
 
     peer: str

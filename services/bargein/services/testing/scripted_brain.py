@@ -29,6 +29,7 @@ from bargein.pipeline import (
     Usage,
     UserText,
 )
+from bargein.pipeline.lowlevel import check_options
 from bargein.processors import Commit, Timing
 from bargein.services.frames import Configure, OutOfBand, Remember, Respond, Say
 
@@ -72,6 +73,7 @@ class ScriptedBrain(Processor):
 
     name = "brain"
 
+    @check_options
     def __init__(
         self,
         *replies: str | Sequence[Step],

@@ -12,6 +12,7 @@ import anyio
 from anyio.lowlevel import current_token
 
 from bargein.pipeline import Frame
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.frames import ToolProgress
 
 __all__ = ["Emit", "ToolContext"]
@@ -37,6 +38,7 @@ class ToolContext:
         emit: Sends the reports of the tool; by default they go nowhere.
     """
 
+    @check_options
     def __init__(self, call_id: str = "", name: str = "", emit: Emit | None = None) -> None:
         self.call_id = call_id
         """The id of the call."""

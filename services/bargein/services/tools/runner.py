@@ -54,6 +54,7 @@ class RunningCall:
 
     __slots__ = ("call", "context", "done", "key", "result", "scope", "tool")
 
+    @check_options
     def __init__(self, key: Hashable, call: ToolCall, tool: Tool[..., object] | None, emit: Emit) -> None:
         self.key = key
         self.call = call

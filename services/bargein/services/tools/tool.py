@@ -56,6 +56,7 @@ class Tool(Generic[P, R_co]):
         ValueError: The name or the timeout is not valid.
     """
 
+    @check_options
     def __init__(
         self,
         function: Callable[P, R_co],

@@ -15,7 +15,14 @@ import anyio
 import msgspec
 
 from bargein.pipeline import Failure, Frame, Graph, Pipeline, Processor, Session
-from bargein.pipeline.lowlevel import CheckedFields, check_instance, check_positive, stood_still, wait_at_most
+from bargein.pipeline.lowlevel import (
+    CheckedFields,
+    check_instance,
+    check_options,
+    check_positive,
+    stood_still,
+    wait_at_most,
+)
 from bargein.processors import BargeInLatency, TurnLatency
 from bargein.processors.observe.watch import Watch
 from bargein.services.brain import Brain, find_brains
@@ -116,6 +123,7 @@ class LiveSession:
         session: The engine's session.
     """
 
+    @check_options
     def __init__(self, transport: Transport, graph: Graph, session: Session) -> None:
         self.transport = transport
         """The peer's transport."""
@@ -155,6 +163,7 @@ class Sessions:
             only if the developer is the peer, because both may hold the texts of providers.
     """
 
+    @check_options
     def __init__(
         self,
         agent: BuildAgent,

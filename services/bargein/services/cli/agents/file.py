@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from bargein.pipeline import Graph, Processor
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.server.run import collect_agents
 from bargein.services.transports import BuildAgent
 
@@ -36,6 +37,7 @@ class AgentFile:
             current folder first.
     """
 
+    @check_options
     def __init__(self, target: str) -> None:
         path, colon, name = target.rpartition(":")
         if not colon or Path(target).exists() or not name.isidentifier():

@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 from anyio import to_thread
 
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.cli._console import errors, print_error
 from bargein.services.transports import BuildAgent, Sessions
 
@@ -34,6 +35,7 @@ class FolderWatch:
         folder: The folder to watch.
     """
 
+    @check_options
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         """The folder."""

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from bargein.pipeline import Usage
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.cascade.parts import Prompt, ToolRequest
 from bargein.services.history.messages import to_messages
 from bargein.services.providers._shared.model_stream import AnswerStream, Piece, token_count
@@ -63,6 +64,7 @@ class ChatStream(AnswerStream):
         source: Name of the model or provider, for errors.
     """
 
+    @check_options
     def __init__(self, source: str = "the model") -> None:
         super().__init__(source)
         self._calls: list[_PartialCall] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.history import Entry
 from bargein.services.realtime import (
     Event,
@@ -84,6 +85,7 @@ class GeminiProtocol(Protocol):
     fatal_close_codes = frozenset({1007, 1008})
     profile = PROFILE
 
+    @check_options
     def __init__(
         self,
         *,

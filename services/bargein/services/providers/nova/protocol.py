@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import msgspec
 
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.history import Entry
 from bargein.services.realtime import Event, Message, Profile, Protocol, ProtocolFault, SessionReady, Settings
 from bargein.services.realtime.settings import deep_merge
@@ -74,6 +75,7 @@ class NovaProtocol(Protocol):
 
     profile = PROFILE
 
+    @check_options
     def __init__(self, *, url: str, profile: Profile = PROFILE, ssl: ssl.SSLContext | None = None) -> None:
         self.profile = profile  # type: ignore[misc]
         self._endpoint = Endpoint(url=url, ssl=ssl)

@@ -13,6 +13,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from bargein.pipeline.lowlevel import CheckedFields
+
 from .wire import BETA_NAMES
 
 __all__ = ["BETA", "GA", "Dialect", "Move"]
@@ -31,7 +33,7 @@ class Move(NamedTuple):
     values: tuple[tuple[object, object], ...] = ()
 
 
-class Dialect(msgspec.Struct, frozen=True, kw_only=True):
+class Dialect(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
     """Where a protocol of the family differs from OpenAI's GA interface."""
 
     path: str = "/v1/realtime"

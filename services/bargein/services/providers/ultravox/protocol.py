@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.history import Entry
 from bargein.services.realtime import (
     AudioPiece,
@@ -145,6 +146,7 @@ class UltravoxProtocol(Protocol):
 
     profile = PROFILE
 
+    @check_options
     def __init__(self, *, join: Callable[[], Awaitable[Endpoint]], profile: Profile = PROFILE) -> None:
         self.profile = profile  # type: ignore[misc]
         self._join = join

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.providers.openai import wire as openai
 
 from . import wire
@@ -39,6 +40,7 @@ class UltravoxLanguage:
     model = ""
     key_header = ""
 
+    @check_options
     def __init__(self, *, input_rate: int = PROFILE.input_rate, output_rate: int = PROFILE.output_rate) -> None:
         self._rates = input_rate, output_rate
         self._active = ""  # the response in progress

@@ -16,7 +16,7 @@ import anyio
 import numpy as np
 
 from bargein.pipeline import Audio, Interrupt, Outlet, Pipeline, Played, Processor, ResponseEnded, ResponseStarted
-from bargein.pipeline.lowlevel import ns
+from bargein.pipeline.lowlevel import check_options, ns
 from bargein.processors import AgentActivity, Latency, Pacer, Recorder, Resample
 from bargein.services.transports.frames import PeerJoined, PeerLeft
 from bargein.services.transports.transport import MayBeSilent, Peer, Transport
@@ -63,6 +63,7 @@ class FileTransport(Transport):
         ValueError: An option is out of range.
     """
 
+    @check_options
     def __init__(
         self,
         question: str | os.PathLike[str],

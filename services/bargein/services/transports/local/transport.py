@@ -18,7 +18,7 @@ import anyio
 from anyio.lowlevel import current_token
 
 from bargein.pipeline import Audio, Hold, Interrupt, Outlet, Pipeline, Played, Processor, Resume
-from bargein.pipeline.lowlevel import import_extra, ns
+from bargein.pipeline.lowlevel import check_options, import_extra, ns
 from bargein.processors import DeliveredSound, EchoCancel, Latency, Pacer, Resample
 from bargein.services.transports.frames import PeerJoined, PeerLeft
 from bargein.services.transports.transport import MayBeSilent, Peer, Transport
@@ -92,6 +92,7 @@ class LocalTransport(Transport):
         ModuleNotFoundError: `echo_cancel` was asked for without the extra.
     """
 
+    @check_options
     def __init__(
         self,
         *,

@@ -13,7 +13,7 @@ import anyio.abc
 import msgspec
 
 from bargein.pipeline import Audio, Delivery, Failure, Frame, Interrupt, Outlet, Pipeline, Played, Processor, UserText
-from bargein.pipeline.lowlevel import stood_still
+from bargein.pipeline.lowlevel import check_options, stood_still
 from bargein.processors import Commit, DeliveredSound, Latency, Pacer, Resample
 from bargein.services.frames import without_details
 from bargein.services.sockets import Socket, SocketClosedError
@@ -72,6 +72,7 @@ class SocketTransport(Transport):
         output: Rate in Hz and number of channels to which the agent's sound is converted; None for no conversion.
     """
 
+    @check_options
     def __init__(
         self,
         socket: Socket,

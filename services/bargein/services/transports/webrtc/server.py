@@ -16,7 +16,7 @@ import msgspec
 import sniffio
 from anyio.lowlevel import checkpoint
 
-from bargein.pipeline.lowlevel import import_extra
+from bargein.pipeline.lowlevel import check_options, import_extra
 from bargein.services.media.ice import IceServer, configuration
 from bargein.services.transports.sessions import RefusedError, Sessions
 from bargein.services.transports.transport import Peer
@@ -78,6 +78,7 @@ class WebRtcServer:
         RuntimeError: Entered on another backend than asyncio, the only one that aiortc supports.
     """
 
+    @check_options
     def __init__(
         self,
         sessions: Sessions,

@@ -28,7 +28,7 @@ from bargein.pipeline import (
     UserText,
     Video,
 )
-from bargein.pipeline.lowlevel import Contract, catch_up, wait_at_most
+from bargein.pipeline.lowlevel import Contract, catch_up, check_options, wait_at_most
 from bargein.processors import Commit, Latency
 from bargein.services.frames import without_details
 from bargein.services.media.voice_receiver import VoiceReceiver
@@ -122,6 +122,7 @@ class WebRtcTransport(Transport):
         pictures: Whether the source sends `Video`, and the sink takes it.
     """
 
+    @check_options
     def __init__(self, peer: Peer, limits: SessionLimits, *, pictures: bool = False) -> None:
         self.peer = peer
         self.limits = limits

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import anyio
 
-from bargein.pipeline.lowlevel import wait_at_most
+from bargein.pipeline.lowlevel import check_options, wait_at_most
 from bargein.services.sockets import Socket, SocketClosedError
 from bargein.services.transports import control
 from bargein.services.transports.control import ControlError, Start
@@ -51,6 +51,7 @@ class ConnectionRequest:
             a header has decided already.
     """
 
+    @check_options
     def __init__(
         self,
         *,

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bargein.pipeline import LIVE, Audio, Failure, Frame, Image, Interrupt, UserText
+from bargein.pipeline.lowlevel import check_options
 from bargein.processors import Commit
 from bargein.services import sockets
 from bargein.services.sockets import Endpoint, Socket, SocketClosedError
@@ -52,6 +53,7 @@ class WebSocketClient(SocketTransport):
         limits: What the agent may use.
     """
 
+    @check_options
     def __init__(self, socket: Socket, peer: Peer, ready: Ready, *, limits: SessionLimits | None = None) -> None:
         super().__init__(socket, UserWire(), peer, limits=limits)
         self.ready = ready

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from bargein.pipeline.lowlevel import check_options
 from bargein.services import sockets
 from bargein.services.media.preload import preload_libraries
 from bargein.services.sockets import Socket
@@ -45,6 +46,7 @@ class WebSocketServer:
         secure: Whether it is served with TLS.
     """
 
+    @check_options
     def __init__(self, sessions: Sessions, host: str, *, secure: bool) -> None:
         self.sessions = sessions
         """The sessions of its peers; `drain()` ends them."""

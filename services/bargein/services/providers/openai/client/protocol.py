@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 import numpy as np
 
+from bargein.pipeline.lowlevel import check_options
 from bargein.services.history import Entry
 from bargein.services.history.messages import data_uri
 from bargein.services.media.g711 import codec
@@ -67,6 +68,7 @@ class OpenAIProtocol(EventReader):
 
     profile = PROFILE
 
+    @check_options
     def __init__(
         self,
         *,

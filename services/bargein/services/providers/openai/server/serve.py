@@ -105,6 +105,7 @@ class Server:
         secure: Whether it is served with TLS. Default False.
     """
 
+    @check_options
     def __init__(self, host: str, path: str = GA.path, *, secure: bool = False) -> None:
         self.port = 0
         """The port at which it listens."""

@@ -28,6 +28,7 @@ from bargein.pipeline import (
     Transcript,
     Usage,
 )
+from bargein.pipeline.lowlevel import check_options
 from bargein.processors import Timing, TurnControl
 from bargein.services.frames import OutOfBand, Say
 from bargein.services.providers.openai import wire
@@ -75,6 +76,7 @@ class ServerSession:
         RequestError: `session` has fields or values that the interface does not allow.
     """
 
+    @check_options
     def __init__(
         self,
         *,
