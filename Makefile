@@ -21,15 +21,19 @@ endif
 # `make test PARALLEL=` runs them one after the other.
 PARALLEL ?= -n auto --maxprocesses=4 --dist loadgroup
 
-.PHONY: demo test check lint types docs format clients bench clean
+.PHONY: demo test test-all check lint types docs format clients bench clean
 
 demo: $(DEMO)
 	@$(BIN)/bargein demo
 
+# Without the slow tests: those of a browser, of types, and the long property tests. `make check` runs them, too.
 test: $(READY)
+	$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow"
+
+test-all: $(READY)
 	$(BIN)/python -m pytest -q $(PARALLEL)
 
-check: lint types docs test
+check: lint types docs test-all
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -30,11 +30,10 @@ async def browser(server: WebRtcServer) -> None:
     @channel.on("message")
     def on_message(data: str) -> None:
         message = json.loads(data)
-        if message["type"] != "text":
-            print("received:", message["type"], message.get("state", ""))
         if message["type"] == "ready":
             channel.send('{"type": "text", "text": "What time is it?"}')
         elif message["type"] == "flush":
+            print("the page drops what it has not played")
             flushed.set()
 
     await pc.setLocalDescription(await pc.createOffer())

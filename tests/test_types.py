@@ -117,6 +117,7 @@ CHECKERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checker", CHECKERS)
 def test_what_an_editor_knows(checker: str, python: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """Names, frames, conversations and tools have their types, and a correct program has no error."""
@@ -134,6 +135,7 @@ def test_what_an_editor_knows(checker: str, python: pathlib.Path, tmp_path: path
     assert revealed == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checker", CHECKERS)
 def test_what_an_editor_refuses(checker: str, python: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """A misspelt option, an agent that is not a function, a class that is no frame, and a misspelt field."""

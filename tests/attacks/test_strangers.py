@@ -153,6 +153,7 @@ async def memory(attack: Callable[[], Awaitable[object]]) -> int:
     return tracemalloc.get_traced_memory()[0] - before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", SERVERS)
 async def test_a_flood_of_messages_slows_nobody(server: str, caplog: pytest.LogCaptureFixture) -> None:
     """Others are answered while it lasts, and it leaves no more memory behind than an honest conversation."""

@@ -51,6 +51,7 @@ def test_drawings_are_plain_text(path: pathlib.Path) -> None:
     assert "mermaid" not in [language for language, _ in FENCE.findall(path.read_text())]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "block"), SERVERS, ids=[f"{name(path)}-{at}" for at, (path, _) in enumerate(SERVERS)])
 def test_servers_serve(path: pathlib.Path, block: str, tmp_path: pathlib.Path) -> None:
     """A program that serves a page prints its address, answers there, and ends without a word at Ctrl+C."""

@@ -25,7 +25,7 @@ SAYS = {
     "turn_taking": "1640 ms  Resume()\n  3080 ms  Hold()\n  3380 ms  Interrupt",
     "two_agents": "Ada speaks\nBob speaks\nAda speaks\nBob speaks\nand that was that",
     "upstream": "the user heard 1100 ms of r1",
-    "webrtc": "the agent is heard\nreceived: flush",
+    "webrtc": "the agent is heard\nthe page drops what it has not played",
     "websocket_agent": "then: Very well.\n0 pieces of the old answer came after the flush",
 }
 

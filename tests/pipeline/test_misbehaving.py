@@ -247,6 +247,7 @@ class SwallowsEverything(Processor):
                 pass
 
 
+@pytest.mark.slow
 async def test_swallowing_everything_is_named_too() -> None:
     """What cannot even be closed is abandoned; the program goes on, and can end."""
     for epoch in (LIVE, 0):

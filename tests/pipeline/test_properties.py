@@ -223,6 +223,7 @@ def check(harness: Harness, made: list[Watched], spec: Spec, sent_live: int) -> 
 BACKENDS = {"trio": virtual_trio, "asyncio": virtual_asyncio}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=False)
 @given(spec=specs(*KINDS), script=actions, capacity=st.integers(1, 8), fused=st.booleans())
@@ -235,6 +236,7 @@ def test_the_rules_hold_in_any_graph(
     check(harness, made, spec, sent_live)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     parts=st.lists(specs("plain", "double") | st.just("barge"), min_size=2, max_size=5),

@@ -37,6 +37,7 @@ async def one(make: Callable[[], Pipeline], at: int) -> None:
             await session.cancel()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("backend", [virtual_trio, virtual_asyncio])
 def test_thousands_of_sessions(backend: Callable[[], tuple[str, dict[str, object]]]) -> None:

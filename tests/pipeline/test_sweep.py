@@ -19,6 +19,7 @@ from bargein.pipeline.testing import Harness
 from .kit import Plain, Waits, audio, index
 
 
+@pytest.mark.slow
 @pytest.mark.virtual  # two hundred thousand frames; it waits for nothing, so the clock changes nothing
 async def test_endless_emission_is_stopped() -> None:
     """A generator that never ends is stopped, whether its frames lie in an inbox or leave the graph."""
@@ -35,6 +36,7 @@ async def test_endless_emission_is_stopped() -> None:
         assert any("'Endless'" in note or "'Plain'" in note for note in caught.value.__notes__)
 
 
+@pytest.mark.slow
 async def test_answering_each_other_for_ever_is_stopped() -> None:
     """One upstream, one down, without end: the session fails, and the caller gets control back."""
 

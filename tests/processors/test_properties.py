@@ -55,6 +55,7 @@ def through(processor: Any, frames: list[Any]) -> list[Frame]:
     return [made for frame in frames if takes(type(frame)) for made in processor.process(frame) or ()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KEEP)
 @given(st.lists(st.integers(1, 700), min_size=1, max_size=20))
 def test_samples_are_conserved(name: str, sizes: list[int]) -> None:
@@ -64,6 +65,7 @@ def test_samples_are_conserved(name: str, sizes: list[int]) -> None:
     assert all(one.pts <= other.pts for one, other in pairwise(out))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KEEP)
 @given(st.lists(st.integers(1, 700), min_size=1, max_size=20))
 def test_cutting_changes_no_sample(name: str, sizes: list[int]) -> None:
@@ -72,6 +74,7 @@ def test_cutting_changes_no_sample(name: str, sizes: list[int]) -> None:
     assert np.array_equal(joined(through(KEEP[name](), [*cut(sizes), End()])), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RESET)
 @given(st.integers(0, 40), st.integers(1, 3))
 def test_interrupts_are_idempotent(name: str, at: int, times: int) -> None:

@@ -188,6 +188,7 @@ async def check_call(case: Case, folder: Path) -> None:
         assert abs(len(story.split()) - made.count_words(heard_ms)) <= 1, f"{heard_ms} ms of {story!r}"
 
 
+@pytest.mark.slow
 @pytest.mark.virtual
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("case", amount(sample(), VIRTUAL), ids=str)
@@ -196,6 +197,7 @@ async def test_a_call(case: Case, tmp_path: Path) -> None:
     await check_call(case, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.real
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("cases", amount(REAL_SAMPLE, REAL), ids=lambda cases: " and ".join(map(str, cases)))

@@ -302,6 +302,7 @@ async def _create_call(call: dict[str, Any]) -> str:
     return "wss://call.invalid"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("brain", BRAINS)
 async def test_no_question_is_left_in_silence(brain: str) -> None:
     """Random noises, coughs, words, tool lengths, failures, lost messages and interrupts."""

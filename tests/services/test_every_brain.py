@@ -279,6 +279,7 @@ async def test_what_is_typed_is_answered(make: Any) -> None:
         await harness.session.cancel()
 
 
+@pytest.mark.slow
 async def test_what_is_said_is_answered(make: Any) -> None:
     """Real speech, once its end has been heard."""
     said = np.repeat(np.concatenate([silence(800), utterances()["weather"].samples, silence(2000)]), 3)[::2]
@@ -373,6 +374,7 @@ EVERY_MS = amount(111, 37)
 """How far apart the moments are at which they are interrupted: about three in each word, or ten."""
 
 
+@pytest.mark.slow
 async def test_at_any_millisecond_the_memory_is_what_was_released(make: Any) -> None:
     """To within one word: the answer is interrupted at moments all through it, and after its last sound."""
     async with make([SAYS] * 100, []) as brain, session(brain) as harness:

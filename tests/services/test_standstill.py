@@ -66,6 +66,7 @@ DAILY = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.virtual
 @pytest.mark.timeout(amount(120, 900))
 @pytest.mark.parametrize("case", amount(DAILY, VIRTUAL), ids=str)

@@ -6,6 +6,8 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 CONFTEST = """
 import pytest
 
@@ -32,6 +34,7 @@ async def test_an_hour(again):
 """
 
 
+@pytest.mark.slow
 def test_the_guides_conftest_works(tmp_path: pathlib.Path) -> None:
     """Two tests of an hour each, with a clock of their own, take a moment."""
     (tmp_path / "conftest.py").write_text(CONFTEST)

@@ -42,6 +42,7 @@ def seconds_removed(room: Room, agent: Agent, first: int, last: int) -> list[flo
 # The echo ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [8_000, 16_000, 24_000, 48_000])
 async def test_it_removes_the_echo(rate: int) -> None:
     """At the rates of telephones, brains and sound devices; without it, all of the echo is heard."""
@@ -50,6 +51,7 @@ async def test_it_removes_the_echo(rate: int) -> None:
     assert max(seconds_removed(plain, await call(plain, seconds=2, cancel=False), 1, 2)) < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delay_ms", amount([20, 400], [20, 50, 100, 200, 300, 400]))
 @pytest.mark.parametrize("place", ["small", "loud"])
 async def test_it_finds_the_delay(delay_ms: float, place: str) -> None:
@@ -59,6 +61,7 @@ async def test_it_finds_the_delay(delay_ms: float, place: str) -> None:
     assert min(seconds_removed(room, await call(room), 1, 4)) > 15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drift_ppm", [-100, 100])
 async def test_clocks_drift_apart(drift_ppm: float) -> None:
     """The microphone's crystal is not the loudspeaker's: they are 6 ms apart after a minute."""
@@ -121,6 +124,7 @@ async def conversation(room: Room, *, cancel: bool, user_at_ms: float | None) ->
         return noticed, len(harness.of(Interrupt))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delay_ms", amount([60, 300], [20, 60, 150, 300, 400]))
 async def test_the_agent_does_not_interrupt_itself(delay_ms: float) -> None:
     """Over a loudspeaker it does without echo cancellation."""

@@ -103,6 +103,7 @@ async def test_both_sides_stand_where_they_were_heard(tmp_path: Path) -> None:
     assert runs(right) == [(8320, 16_320, 1), (20_320, 28_320, 2), (48_320, 56_320, 3)]
 
 
+@pytest.mark.slow
 @pytest.mark.virtual
 async def test_an_hour_does_not_drift(tmp_path: Path) -> None:
     """The user's clock is 0.02 % slow and the agent's rate another; after an hour both stand where they should."""
@@ -127,6 +128,7 @@ async def test_an_hour_does_not_drift(tmp_path: Path) -> None:
         assert abs(np.flatnonzero(right[: int(expected) + 40_000])[-1] - expected - 16_000) <= 8
 
 
+@pytest.mark.slow
 @pytest.mark.virtual
 async def test_a_stream_without_an_end_does_not_drift(tmp_path: Path) -> None:
     """Where a pacer fills the gaps there is one run for an hour; its silence holds it in time."""

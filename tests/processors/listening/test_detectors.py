@@ -23,6 +23,7 @@ def share(detector: Detector, samples: np.ndarray[tuple[int, ...], np.dtype[np.i
     return float(np.mean([detector.probability(window, rate) > 0.5 for window in windows]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOTH)
 def test_speech_is_speech(name: str) -> None:
     """After half a second of silence, most of every utterance is."""
@@ -40,6 +41,7 @@ def test_noise_is_not(name: str, dbfs: float) -> None:
     assert share(BOTH[name](), noise(5000, dbfs=dbfs)) < 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOTH)
 def test_the_first_sound_is_judged_like_any_other(name: str) -> None:
     """Speech in the first sample of a session is noticed as soon as after a second of silence, or little later."""

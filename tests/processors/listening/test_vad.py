@@ -224,6 +224,7 @@ def test_bad_settings_are_refused(bad: dict[str, Any]) -> None:
         Vad(**bad)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [Vad, lambda: Vad(SileroVad())], ids=["webrtc", "silero"])
 @pytest.mark.parametrize("snr", [None, 20, 10])
 def test_real_speech_is_heard_where_it_is(make: Any, snr: float | None) -> None:

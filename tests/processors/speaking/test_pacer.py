@@ -160,6 +160,7 @@ async def test_gaps_can_be_filled() -> None:
     assert heard(harness)[-1][1] <= 40
 
 
+@pytest.mark.slow
 async def test_due_times_do_not_drift() -> None:
     """Ten minutes of odd frames end to the sample when they should."""
     async with Harness(Pacer(lead_ms=40)) as harness:

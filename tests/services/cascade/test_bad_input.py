@@ -195,6 +195,7 @@ SCRIPTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize("voice", [ESpeak, Flite])
 async def test_whatever_is_typed_is_answered(script: str, voice: Callable[[], TextToSpeech]) -> None:

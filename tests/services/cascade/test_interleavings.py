@@ -153,6 +153,7 @@ def _pairs(brain: Any, harness: Harness) -> None:
             raise AssertionError(f"{call} was never answered")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("what", [converse, move])
 async def test_everything_at_once(what: Callable[[int], Awaitable[None]]) -> None:

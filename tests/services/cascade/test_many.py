@@ -55,6 +55,7 @@ async def talk(
     return harness, statistics
 
 
+@pytest.mark.slow
 async def test_nothing_is_lost() -> None:
     """Each speaks every sentence of its own answer; those that are written sooner than spoken are seen to wait."""
     waited: list[int] = []
@@ -115,6 +116,7 @@ async def test_sound_waits_for_an_ear_that_cannot_follow() -> None:
     assert all(each.utterances == 1 and 1400 <= each.waiting_ms <= 120_000 for each in waiting)
 
 
+@pytest.mark.slow
 async def test_fifty_share_one_ear_and_one_voice(tmp_path: Path) -> None:
     """Real parts with a model each: calls queue for it, in as many threads as it has, and every caller is answered."""
     pytest.importorskip("faster_whisper", reason="the extra 'faster-whisper' is not installed")

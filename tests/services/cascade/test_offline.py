@@ -28,6 +28,7 @@ pytest.importorskip("pocketsphinx", reason="the extra 'pocketsphinx' is not inst
 pytest.importorskip("espeakng_loader", reason="the extra 'espeak' is not installed")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.virtual
 @pytest.mark.parametrize("voice", [ESpeak, lambda: None], ids=["espeak", "the best there is"])

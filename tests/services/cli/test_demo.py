@@ -15,6 +15,7 @@ from bargein.services.cli._app import run
 pytest.importorskip("uvicorn", reason="the extra 'server' is not installed")
 
 
+@pytest.mark.slow
 @pytest.mark.real
 @pytest.mark.timeout(60)
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as on Unix")

@@ -96,6 +96,7 @@ def answers() -> dict[str, tuple[dict[str, str], dict[str, str]]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("doctor")
 @pytest.mark.parametrize("name", SETS)
 def test_what_it_says_is_true(name: str, answers: dict[str, tuple[dict[str, str], dict[str, str]]]) -> None:

@@ -32,6 +32,7 @@ def test_the_next_steps_can_be_taken(
     assert steps == [f"cd {tmp_path / 'mine'}", "bargein demo agent.py --reload", *pytest_steps]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(90)
 def test_its_test_passes(tmp_path: Path) -> None:
     """As the README of the project says: in its folder, with pytest."""
@@ -45,6 +46,7 @@ def test_its_test_passes(tmp_path: Path) -> None:
     assert "2 passed" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.real
 @pytest.mark.timeout(60)
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as on Unix")

@@ -964,6 +964,7 @@ async def speak(seed: int) -> None:
     assert brain.dropped_ms == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", range(4))
 async def test_random_speech_is_answered_once(block: int) -> None:
     """The brain that has the conversation at the time answers all of it."""
@@ -1013,6 +1014,7 @@ async def test_speech_without_a_connection_reaches_the_next_brain() -> None:
         await harness.session.cancel()
 
 
+@pytest.mark.slow
 async def test_many_calls_at_once() -> None:
     """Each has its own failures, and all are answered."""
     answered = []

@@ -232,6 +232,7 @@ def _remembered_as_heard(harness: Harness, side: Side, turns: dict[str, Any], pl
                 assert entry.remembered.strip() == heard[entry.response_id].text.strip(), entry
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("provider", SIDES)
 async def test_everything_at_once(provider: str) -> None:

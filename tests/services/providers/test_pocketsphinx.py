@@ -54,6 +54,7 @@ async def heard(ear: PocketSphinx, name: str, size: int = 320) -> list[str]:
     return [text async for text in ear.transcribe(framed(utterances()[name].samples, size))]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)  # with every utterance it listens for a minute and a half, on whatever machine
 @pytest.mark.virtual
 async def test_every_utterance() -> None:
@@ -290,6 +291,7 @@ def test_the_interpreter_goes_on_while_a_decoder_loads() -> None:
     assert type(functions) is ctypes.CDLL
 
 
+@pytest.mark.slow
 @pytest.mark.virtual
 @pytest.mark.parametrize("options", [{}, {"grammar": GRAMMAR}, {"keyphrases": {"weather": 1e-20}}])
 async def test_both_decoders_hear_the_same(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

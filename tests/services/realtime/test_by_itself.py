@@ -330,6 +330,7 @@ async def test_an_unusable_connection_is_replaced() -> None:
         await harness.session.cancel()
 
 
+@pytest.mark.slow
 async def test_state_is_bounded() -> None:
     """Over ten thousand events without an answer or an end."""
     provider = Provider()

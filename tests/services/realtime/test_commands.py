@@ -210,6 +210,7 @@ def check(command: str, harness: Harness, gate: Gate, model: Realtime) -> None:
             assert not harness.of(ResponseEnded) or command in ("interrupt", "commit")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("provider", PROVIDERS, ids=[each.name for each in PROVIDERS])
 async def test_a_command_takes_effect_once_whatever_the_connection_does(

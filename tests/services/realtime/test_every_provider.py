@@ -270,6 +270,7 @@ def _remembered_as_heard(harness: Harness, model: Realtime) -> None:
             assert entry.remembered.strip() == heard[key].text.strip(), entry
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("provider", PROVIDERS, ids=[each.name for each in PROVIDERS])
 async def test_random_interleavings(provider: Provider) -> None:

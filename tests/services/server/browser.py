@@ -28,7 +28,7 @@ from tests.environment import EXTENDED, find
 
 T = TypeVar("T")
 
-BROWSER = [pytest.mark.timeout(180), pytest.mark.needs("chromium"), pytest.mark.real]
+BROWSER = [pytest.mark.timeout(180), pytest.mark.needs("chromium"), pytest.mark.real, pytest.mark.slow]
 """Marks of a test that opens a browser."""
 WAYS = pytest.mark.parametrize("way", ["webrtc", "websocket"])
 """The two connections, for a test whose fact depends on the connection."""

@@ -70,6 +70,7 @@ anyio.run(main)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.every_backend
 @pytest.mark.parametrize("at_once", [False, True])

@@ -221,6 +221,7 @@ def test_a_hundred_at_once() -> None:
     anyio.run(main)
 
 
+@pytest.mark.slow
 def test_sessions_leave_nothing_behind() -> None:
     """Of several manners, one after the other: no task, no file, no memory grows with them."""
 

@@ -163,6 +163,7 @@ class Call:
         assert self.figures["reactions"][0] > 0
 
 
+@pytest.mark.slow
 @WAYS
 def test_a_question_an_answer_and_a_barge_in(way: str) -> None:
     """Heard by the server, answered in sound that arrives, and silent within 200 ms of the interrupt."""
@@ -221,6 +222,7 @@ OLD_BROWSER = """
 """
 
 
+@pytest.mark.slow
 def test_an_old_browser() -> None:
     """Without WebRTC, sound thread, dialogs, choice of speakers and storage: one speaks, hears and interrupts."""
 

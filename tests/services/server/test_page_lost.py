@@ -72,6 +72,7 @@ def server_at(port: int) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+@pytest.mark.slow
 @WEBRTC
 def test_a_server_that_dies_and_comes_back(way: str) -> None:
     """The page says that it reconnects, keeps the conversation, and goes on in a new session."""

@@ -78,6 +78,7 @@ def ws(server: PageServer, query: str = "") -> str:
     return f"ws://127.0.0.1:{server.port}/ws{query}"
 
 
+@pytest.mark.slow
 async def test_the_page_and_its_parts() -> None:
     """Each with its kind, and nothing else of the disk."""
     async with served() as server:

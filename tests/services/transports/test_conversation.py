@@ -126,6 +126,7 @@ async def test_by_websocket() -> None:
     assert all(frame.epoch >= number for frame in frames[flush:] if isinstance(frame, Audio))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [2, 4, 8])
 @pytest.mark.virtual
 async def test_a_microphone_with_many_channels_is_understood(channels: int) -> None:

@@ -132,6 +132,7 @@ def test_any_format_will_do(tmp_path: Path, rate: int, channels: int) -> None:
     assert len(pieces[0].samples) == rate // 50
 
 
+@pytest.mark.slow
 def test_length_costs_no_memory(tmp_path: Path) -> None:
     """Ten minutes are read and written in less than one second's worth of both."""
     path, copy = tmp_path / "in.wav", tmp_path / "out.wav"

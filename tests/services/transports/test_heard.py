@@ -40,6 +40,7 @@ def make_script(seed: int) -> Script:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("transport", LISTENERS)
 async def test_the_words_in_the_history_are_those_that_reached_the_far_end(

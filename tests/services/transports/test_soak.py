@@ -83,6 +83,7 @@ def files() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts what is open as Linux shows it")
 @pytest.mark.real
 @pytest.mark.timeout(300)

@@ -274,6 +274,7 @@ async def test_result_after_a_new_connection() -> None:
 # Connections ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_session_is_replaced_before_its_limit() -> None:
     """In a pause after six minutes, with the conversation as it was heard. The user's words are not lost."""
     peer = Peer("Good morning.", "It is sunny.")
@@ -311,6 +312,7 @@ async def test_no_replacement_while_the_user_speaks() -> None:
         await harness.session.cancel()
 
 
+@pytest.mark.slow
 async def test_session_without_a_pause() -> None:
     """It is replaced just before its limit."""
     peer = Peer("word " * 1000, pace=2.0)

@@ -190,6 +190,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @every
 @settings(max_examples=50)
 @given(st.dictionaries(st.sampled_from(NAMES), JSON, max_size=6))

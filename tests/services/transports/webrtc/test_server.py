@@ -396,6 +396,7 @@ async def test_who_is_gone_is_not_known() -> None:
             await server.delete("somebody")
 
 
+@pytest.mark.slow
 async def test_twenty_peers_at_once_and_one_too_many() -> None:
     """Each is answered; then all is given back: tasks, threads, sockets."""
     room = Room(max_sessions=20)
@@ -421,6 +422,7 @@ async def test_twenty_peers_at_once_and_one_too_many() -> None:
     assert not room.sessions.failures
 
 
+@pytest.mark.slow
 async def test_sessions_leave_nothing_behind() -> None:
     """One after the other, ended by either side."""
     room = Room()

@@ -151,6 +151,7 @@ def test_any_json_raises_nothing(values: list[Any]) -> None:
         assert all(isinstance(event, Event) for event in ours.receive(json.dumps(value)))
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from(KINDS), st.dictionaries(st.sampled_from(FIELDS), BENDABLE)), max_size=4))
 def test_any_fields_raise_nothing(messages: list[tuple[str, dict[str, Any]]]) -> None:
     """Known types with anything in their fields are understood, or a fault."""

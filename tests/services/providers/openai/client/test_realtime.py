@@ -111,6 +111,7 @@ def test_a_connection_that_breaks_in_a_tool_call(backend: str) -> None:
     run(backend, talk)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_many_at_once(backend: str) -> None:
     """In one process, server and clients: each gets its own answer."""

@@ -163,6 +163,7 @@ def said(events: list[Any]) -> str:
     return "".join(each.delta for each in events if each.type == "response.output_audio_transcript.delta")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whose", ["the brain's", "the client's"])
 async def test_a_conversation_with_the_offline_cascade(whose: str) -> None:
     """The weather is asked for aloud, a tool is called, the answer spoken, and cut to what was heard of it."""
