@@ -146,7 +146,7 @@ def serve_page(
         port: The port. None takes 8080, or the next free one. 0 takes any free one.
         brains: Brains that the page offers; the peer's choice is its parameter `brain`.
         suggestions: Sentences that the page offers to say. A brain's own suggestions come first.
-        limits: What the server and each peer may use.
+        limits: Limits of the server and of each peer.
         origins: Other pages that may talk to this server, such as `https://example.com`; `*` for all.
         authorize: Decides by a token whether a peer may connect; None to allow every peer.
         ice_servers: STUN and TURN servers for peers on other networks; see `WebRtcServer`.

@@ -20,10 +20,10 @@ class _Conversation(NamedTuple):
 
 
 class ResumptionStore:
-    """Keeps histories for a time, in memory. The oldest are dropped when there are too many.
+    """Keeps the histories of lost conversations in memory for a limited time. Drops the oldest when there are too many.
 
     Args:
-        seconds: How long a conversation is kept; 0 to keep none.
+        seconds: Time for which a conversation is kept, in seconds; 0 to keep none.
         max_conversations: Number of conversations that are kept at once.
     """
 

@@ -30,7 +30,7 @@ class PeerLeft(Frame, frozen=True, kw_only=True):
     reason: str = ""
     """Why it left, in a sentence."""
     clean: bool = True
-    """Whether it said goodbye. False means that it was lost or had to go."""
+    """Whether the peer left by itself. False: its connection was lost, or the server ended it."""
 
 
 class Dtmf(Frame, frozen=True, kw_only=True):

@@ -57,33 +57,35 @@ class RefusedError(ConnectionError):
 
 
 class SessionLimits(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
-    """What a server, and each of its peers, may use.
+    """The limits of a server and of each of its peers.
 
     Raises:
         ValueError: A limit is zero or negative. Only `max_wrong_messages` and `resume_seconds` may be 0.
     """
 
     max_sessions: int = 100
-    """Number of sessions at once. More peers are refused."""
+    """Sessions that may run at once. Further peers are refused."""
     max_per_address: int = 1000
-    """Number of peers from one network address at once: sessions, and as many connections that wait to begin. An IPv6
+    """Sessions that one network address may have at once. The same number of its connections may wait to begin. An IPv6
     address counts with its whole network (/64). Behind a proxy all peers have the proxy's address."""
     max_session_seconds: float = 3600.0
     """Longest time that a session lasts, in seconds."""
     idle_seconds: float = 60.0
-    """Time without any message from a peer, and without anything said to it, after which it counts as gone."""
+    """Time in seconds without any message from a peer, and without anything said to it, after which the peer counts as
+    gone."""
     open_seconds: float = 10.0
     """Time from the connection to the peer's first message, or to a WebRTC connection, in seconds."""
     max_message_bytes: int = 1 << 20
     """Largest message that a peer may send, in bytes."""
     max_messages_per_second: float = DEFAULT_MESSAGES_PER_SECOND
     """Messages that a peer may send in a second, sound included. A typed text, a commit or an interrupt counts as 10,
-    since the agent acts on it. More are read later, so that one peer does not slow down the others. A quarter of this
-    number may come at once. Over WebRTC the datagrams have the same limit, or four times as much with a camera."""
+    since the agent acts on it. Further messages wait and are read later, so that one peer does not slow down the
+    others. A burst may have a quarter of this number. Over WebRTC the datagrams have the same limit, or four times as
+    much with a camera."""
     slow_seconds: float = 10.0
-    """Time that a peer may take to read one message, in seconds. After it, the peer counts as gone."""
+    """Time that a peer may take to read one message, in seconds. A slower peer counts as gone."""
     max_wrong_messages: int = 10
-    """Number of messages that may be wrong. Each is answered with an error; one more ends the session."""
+    """Malformed messages that a peer may send. Each is answered with an error; one more ends the session."""
     leave_seconds: float = 2.0
     """Time for which a session continues after its peer has left, in seconds, so that tools end and history is
     complete."""
@@ -138,10 +140,10 @@ class LiveSession:
         self.replaced = False
         """Whether its peer has come back on another connection."""
         self.limit = anyio.CancelScope()
-        """The scope around the wait for the session's end. Its deadline is the latest end."""
+        """The cancel scope in which the session runs. At its deadline the session is cancelled."""
 
     def end_within(self, seconds: float) -> None:
-        """Wait at most this long for the graph to end by itself.
+        """Cancel the graph if it has not ended by itself within this time.
 
         Args:
             seconds: Maximum wait in seconds.
@@ -150,14 +152,14 @@ class LiveSession:
 
 
 class Sessions:
-    """Runs an agent for each peer, in the task that brought the peer.
+    """Runs an agent for each peer, in the task that calls `run`.
 
     An exception in one session is logged, counted and kept in `failures`; it does not affect the others. Servers of
     several transports may share one `Sessions`, and then share its limits.
 
     Args:
         agent: Makes a new graph, of new processors, for each peer. It may raise `RefusedError`.
-        limits: What the server and each peer may use.
+        limits: Limits of the server and of each peer.
         observe: Called with every `TurnLatency`, `BargeInLatency` and `Failure` of any session. It must not wait.
         show_errors: Whether a peer gets the exception that ended its session, and the text of each `Failure`. Set it
             only if the developer is the peer, because both may hold the texts of providers.
@@ -174,9 +176,9 @@ class Sessions:
     ) -> None:
         check_instance("Sessions", SessionLimits, limits=limits)
         self.agent = agent
-        """The function that makes the graph for each peer. Another one takes effect for the peers that come next."""
+        """The function that makes the graph for each peer. It may be replaced, which affects the next peers only."""
         self.limits = limits or SessionLimits()
-        """What the server and each peer may use."""
+        """Limits of the server and of each peer."""
         self.observe = observe
         """The function that is called with latencies and failures."""
         self.show_errors = show_errors
@@ -184,7 +186,7 @@ class Sessions:
         self.failures: deque[Exception] = deque(maxlen=MAX_FAILURES)
         """The latest exceptions that ended sessions."""
         self.draining = False
-        """Whether the server is stopping; then no more peers are taken."""
+        """Whether the server is stopping. Then it refuses new peers."""
         self._conversations = ResumptionStore(self.limits.resume_seconds, self.limits.max_sessions)
         self._live: dict[str, LiveSession | None] = {}  # None while the graph is being made
         self._holders: dict[str, str] = {}  # the name of the session that has a conversation, by its token
@@ -234,8 +236,8 @@ class Sessions:
     def admit_to_start(self, address: str = "") -> None:
         """Check that a peer may send its first message, in which it may present a token.
 
-        A full server lets it do so while any session has a token: the peer may be the one who comes back. `run` refuses
-        it if it is not.
+        A full server allows that while any running session has a token, because the new peer may be the one that
+        returns to that session. If it is not, `run` refuses it.
 
         Args:
             address: The peer's network address, with its port; empty if unknown.
@@ -296,8 +298,9 @@ class Sessions:
     async def _end_former_session(self, transport: Transport, token: str) -> None:
         """End the session that has the conversation of this token, because its peer has come back.
 
-        The server may not have missed the peer yet. The latest connection gets the conversation: a peer that did not
-        receive the answer to its first attempt tries again with the same token.
+        The server may not have noticed yet that the old connection is lost. The latest connection gets the
+        conversation, because a peer that did not receive the answer to its first attempt tries again with the same
+        token.
         """
         self._returning[token] = transport
         self._note_change()  # an earlier attempt gives up
@@ -314,7 +317,8 @@ class Sessions:
                 del self._returning[token]
 
     def _take_conversation(self, transport: Transport, name: str, brains: Sequence[Brain]) -> None:
-        """Give the brains the conversation that the peer comes back to, if it is kept. Give the peer its token."""
+        """Load the conversation that the peer comes back to into the brains, if it is kept, and give the peer its
+        token."""
         if transport.resumes is None:
             return
         histories = self._conversations.take(transport.resumes, anyio.current_time())
@@ -340,8 +344,8 @@ class Sessions:
         try:
             return await self._run_graph(transport, name, graph, brains)
         except Exception:
-            # If nothing was said, the conversation itself may be what the agent fails at. Its peer would come back to
-            # the same failure again and again, so it gets a new conversation then.
+            # If nothing was said, the conversation itself may be what makes the agent fail. The peer would meet the
+            # same failure each time it comes back, so it gets a new conversation.
             if any(brain.history.last is not last for brain, last in zip(brains, before, strict=True)):
                 self._keep_conversation(transport, brains)
             raise
@@ -371,7 +375,7 @@ class Sessions:
         return live.ending
 
     def _make_graph(self, transport: Transport) -> Graph:
-        made = _check_made(self.agent, self.agent(transport))
+        made = _check_graph(self.agent, self.agent(transport))
         if self.observe is None:
             return made if isinstance(made, Graph) else Pipeline(made)
         return Pipeline(Watch[Frame](self.observe, Failure, TurnLatency, BargeInLatency), made)
@@ -413,7 +417,7 @@ class Sessions:
 
 
 def address_key(address: str) -> str:
-    """Return what the peers of one place have in common: the host, or the /64 network of an IPv6 address.
+    """Return the part of an address by which peers are counted: the host, or the /64 network of an IPv6 address.
 
     Args:
         address: A network address with its port, `host:port`; also a Unix socket's path.
@@ -433,8 +437,8 @@ def address_key(address: str) -> str:
     return str(found)
 
 
-def _check_made(agent: BuildAgent, made: object) -> Graph | Processor:
-    """Return what an agent's function has returned, if it can run. The engine's own error would not name the function.
+def _check_graph(agent: BuildAgent, made: object) -> Graph | Processor:
+    """Return the result of an agent's function if it can run. The engine's own error would not name the function.
 
     Raises:
         TypeError: It is not a processor. The text names the function.
@@ -462,5 +466,5 @@ def _describe(error: BaseException) -> str:
 
 
 def _traceback(error: BaseException) -> str:
-    """Return where an exception came from. It leaves out its text, and all that can hold a peer's words."""
+    """Return the frames of an exception's traceback. Its text is left out, because it may hold a peer's words."""
     return "".join(traceback.format_tb(error.__traceback__)).rstrip()

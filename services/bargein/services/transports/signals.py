@@ -61,8 +61,8 @@ def _receive_signals(*signals: signal.Signals) -> Iterator[AsyncIterator[int]]:
 def _receive_in_handler(*signals: signal.Signals) -> Iterator[AsyncIterator[int]]:
     """Yield the signals by handlers of the interpreter.
 
-    The interpreter runs them in the main thread between two instructions. `call_soon_threadsafe` wakes the loop; that
-    a signal ends the loop's wait at all is what `signal.set_wakeup_fd` does, which asyncio sets on Windows since 3.8.
+    The interpreter runs handlers in the main thread between two instructions. `call_soon_threadsafe` then wakes the
+    loop. A signal ends the loop's wait only because of `signal.set_wakeup_fd`, which asyncio sets on Windows since 3.8.
     """
     loop = asyncio.get_running_loop()
     send, receive = anyio.create_memory_object_stream[int](len(signals) * 16)

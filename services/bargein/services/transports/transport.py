@@ -60,7 +60,7 @@ class Transport:
     resumed: bool = False
     """Whether this session goes on with an earlier conversation. `Sessions` sets it."""
     lost: bool = False
-    """Whether the peer left without a goodbye. The transport sets it."""
+    """Whether the peer's connection was lost, so that it may come back. The transport sets it."""
     show_errors: bool = False
     """Whether the peer may read what a `Failure` says. If not, it reads a general sentence. `Sessions` sets it."""
     on_left: Callable[[], None] | None = None

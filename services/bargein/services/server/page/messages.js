@@ -1,4 +1,4 @@
-// What each of the agent's messages changes on the page; docs/transports.md has the messages.
+// What each of the agent's messages changes on the page; docs/guides/transports.md has the messages.
 
 export function reader({ conversation, timeline, figures, state, notices, ended }) {
   const readers = {

@@ -1,4 +1,4 @@
-// A connection over a WebSocket: 16-bit samples behind a header of 16 bytes, both ways; see docs/transports.md.
+// A connection over a WebSocket: 16-bit samples behind a header of 16 bytes, both ways; see docs/guides/transports.md.
 
 import { capture, makePlayer, sentRate } from "./sound.js";
 import { alive, ask, refusal, ServerError, socketAddress } from "./server.js";

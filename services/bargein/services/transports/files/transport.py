@@ -27,8 +27,9 @@ __all__ = ["FileTransport"]
 
 PIECE_MS = 20
 """Length of the pieces in which the file's sound is sent."""
-AUDIBLE = 300
-"""Samples above this value (of 32,767) are audible. What the agent says after the last of them is its answer."""
+AUDIBLE_LEVEL = 300
+"""Absolute value of a sample (of 32,767) above which sound counts as audible. A response that begins after the last
+audible sound of the question counts as its answer."""
 
 
 class FileTransport(Transport):
@@ -48,9 +49,9 @@ class FileTransport(Transport):
     Args:
         question: The file that the user "says".
         answer: The WAV file for the agent's sound; None to write none.
-        both: A WAV file for both sides, in time with each other, as a `Recorder` makes it; None to write none.
-        pace: Speed at which the question is spoken, as a multiple of real time. With None it is read as fast as the
-            graph takes it, the answer is not paced, and what is written counts as heard.
+        both: A WAV file that a `Recorder` writes, with both sides of the conversation in time; None to write none.
+        pace: Speed at which the question is spoken, as a multiple of real time. With None the question is read as fast
+            as the graph takes it, the answer is not paced, and all sound that is written counts as heard.
         rate: Rate of the sound that the source sends, in samples a second (Hz).
         channels: 1 or 2.
         output_rate: Rate of the written file in Hz; None for the rate of the agent's sound.
@@ -95,7 +96,7 @@ class FileTransport(Transport):
         self.read_ms = 0.0
         """How much of the file has been sent, in milliseconds."""
         self.left: PeerLeft | None = None
-        """How the session ended, once it has."""
+        """How the session ended; None while it runs."""
         self._answer = _AnswerState()
         recorder = None if both is None else Recorder(both, overwrite=overwrite)
         user = () if recorder is None else (recorder.user,)
@@ -119,7 +120,7 @@ class FileTransport(Transport):
             pts = piece.pts + piece.duration
             if self.pace is not None:  # a piece is spoken when its last sample is
                 await anyio.sleep_until(began + pts / (self.pace * 1e9))
-            if np.abs(piece.samples.astype(np.int32)).max() > AUDIBLE:
+            if np.abs(piece.samples.astype(np.int32)).max() > AUDIBLE_LEVEL:
                 self._answer.on_question()
             self.read_ms += piece.ms
             await out.send(piece)

@@ -21,7 +21,7 @@ class Microphone:
     """Sound that was recorded and has not been taken yet. When it is full, the oldest sound is dropped.
 
     Args:
-        max_pieces: How many pieces may wait.
+        max_pieces: Number of pieces that may wait.
         wake: Called in the device's thread after each piece.
     """
 
@@ -61,8 +61,8 @@ class Speaker:
 
     Args:
         rate: Rate of the sound, in samples a second (Hz).
-        fade_ms: Length of the fades.
-        max_ms: Most sound that may wait; more is dropped.
+        fade_ms: Length of the fades, in milliseconds.
+        max_ms: Amount of sound that may wait, in milliseconds; more is dropped.
     """
 
     def __init__(self, rate: int, *, fade_ms: float = 5.0, max_ms: float = 1000.0) -> None:
@@ -71,13 +71,14 @@ class Speaker:
         self._fade = max(1, round(rate * fade_ms / 1000))
         self._max_samples = round(rate * max_ms / 1000)
         self._queue: deque[tuple[int, Samples]] = deque()
-        # Each cut begins a new run. The number of the run shows what has been cut.
+        # Each cut begins a new run. Sound of an earlier run has been cut and is not played.
         self._put = 0  # samples: written by the event loop
         self._taken = 0  # samples: written by the device's thread
         self._run = 0  # the run that is to be played: written by the event loop
         self._held = False  # written by the event loop
         self._played_run = 0  # the run that was played last: written by the device's thread
-        self._silent = True  # whether the last sample was silence, so that sound must fade in: likewise
+        # Whether the last sample was silence, so that the next sound must fade in. Written by the device's thread.
+        self._silent = True
 
     # For the event loop -------------------------------------------------------------------------------------------
 

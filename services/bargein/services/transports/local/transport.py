@@ -28,13 +28,13 @@ from ._device_sound import Microphone, Speaker
 __all__ = ["DeviceError", "LocalTransport", "SoundStream", "SoundSystem"]
 
 PIECE_MS = 20
-"""Length of the device's buffers."""
-BEHIND_MS = 20.0
-"""Time from the speaker's queue to the ear, about: the device's own buffer."""
+"""Length of the device's buffers, in milliseconds."""
+DEVICE_LATENCY_MS = 20.0
+"""Approximate time from the speaker's queue to the ear, in milliseconds: the length of the device's own buffer."""
 LEAD_MS = 80.0
-"""Sound that is handed to the device's thread ahead of time, so that it never runs dry."""
+"""Sound that is handed to the device's thread ahead of time, in milliseconds, so that the device never lacks sound."""
 MAX_WAITING_PIECES = 50
-"""Most pieces of the user's sound that wait for the graph: one second."""
+"""Pieces of the user's sound that may wait for the graph: one second."""
 
 
 class SoundStream(Protocol):
@@ -110,7 +110,7 @@ class LocalTransport(Transport):
         self.devices = devices
         """The microphone and the loudspeaker; None for the system's defaults."""
         self.sound = sound
-        """What replaces the module `sounddevice`; None for the module itself."""
+        """The replacement of the module `sounddevice`; None for the module itself."""
         self.microphone: Microphone | None = None
         """The sound that is recorded while the session runs. It counts what was dropped."""
         self.speaker = Speaker(output_rate)
@@ -118,7 +118,7 @@ class LocalTransport(Transport):
         reader = _MicrophoneReader(self)
         self.source = Pipeline(reader, EchoCancel(), name="source") if echo_cancel else reader
         self._delivered = _SpeakerSound(self.speaker)
-        pacer = Pacer(lead_ms=LEAD_MS, behind_ms=BEHIND_MS, fade_ms=0, delivered=self._delivered)
+        pacer = Pacer(lead_ms=LEAD_MS, behind_ms=DEVICE_LATENCY_MS, fade_ms=0, delivered=self._delivered)
         self.sink = Pipeline(
             MayBeSilent(),
             Resample(output_rate, channels=1),
@@ -201,7 +201,7 @@ class _SpeakerSound(DeliveredSound):
         super().flush(epoch)
 
     def limit(self, played: Played, *, wait: bool = True) -> Played | None:
-        """Return a report as far as it is true."""
+        """Limit a report to the sound that the device has taken."""
         self._update()
         return super().limit(played, wait=wait)
 

@@ -23,11 +23,11 @@ class QueuedMessage(NamedTuple):
 
 
 class MessageQueue:
-    """Messages in order, with a lane for urgent ones. Sound beyond a bound pushes out the oldest sound.
+    """Messages in order, with a separate queue for urgent ones. Sound beyond a bound pushes out the oldest sound.
 
     Args:
-        max_audio_ms: How much sound may wait, in milliseconds.
-        max_messages: How many messages may wait before the queue is `overfull`.
+        max_audio_ms: Amount of sound that may wait, in milliseconds.
+        max_messages: Number of messages that may wait before the queue is `overfull`.
         on_drop: Called with the sound that is pushed out.
     """
 

@@ -29,16 +29,17 @@ from .wire import Marked, Message, UserFrame, Wire
 __all__ = ["SocketStatistics", "SocketTransport"]
 
 MAX_WAITING_AUDIO_MS = 2_000.0
-"""Most sound that waits for a peer that reads slowly. More would belong to an answer that is long past."""
+"""Amount of sound that may wait for a peer that reads slowly. Older sound would belong to an answer that is over."""
 CHUNK_MS = 40.0
-"""Length of a piece of sound. Each message has a fixed cost, so half the messages cost half. A player stops within
-one."""
+"""Length of a piece of sound, in milliseconds. Each message has a fixed cost, so longer pieces are cheaper. After an
+interrupt a player finishes the piece that it plays."""
 MAX_WAITING_MESSAGES = 2_000
-"""Most messages that wait for a peer that reads slowly."""
+"""Messages that may wait for a peer that reads slowly."""
 LAST_MESSAGE_SECONDS = 1.0
 """Longest time that the last message may take."""
 DEADLINE_SLACK = 0.1
-"""A deadline is moved only when it would move by this share of its bound: moving it costs as much as sending it."""
+"""A deadline is moved only when it would move by this share of its bound, because moving it costs as much as sending a
+message."""
 
 
 class SocketStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,15 +60,16 @@ class SocketStatistics(msgspec.Struct, frozen=True, kw_only=True):
 class SocketTransport(Transport):
     """A transport on any socket that has `send`, `receive` and `close`. A `Wire` makes and reads its messages.
 
-    It ends when the peer says goodbye, when the connection is lost, after `idle_seconds` of silence, when a message is
-    not read within `slow_seconds`, and after too many wrong messages. Then it interrupts what the agent is saying,
-    sends `PeerLeft` with the reason, and the session ends. The socket stays open for a last message: see `close_after`.
+    It ends when the peer ends the conversation, when the connection is lost, after `idle_seconds` of silence, when a
+    message is not read within `slow_seconds`, and after too many wrong messages. Then it interrupts what the agent is
+    saying, sends `PeerLeft` with the reason, and the session ends. The socket stays open for a last message: see
+    `close_after`.
 
     Args:
         socket: The connection. The transport does not open it.
         wire: Makes and reads the messages.
         peer: The other end.
-        limits: What the peer may use.
+        limits: The limits of the peer.
         pacer: Paces the agent's sound; by default in pieces of 40 ms, without a fade.
         output: Rate in Hz and number of channels to which the agent's sound is converted; None for no conversion.
     """
@@ -85,9 +87,9 @@ class SocketTransport(Transport):
     ) -> None:
         self.peer = peer
         self.limits = limits or SessionLimits()
-        """What the peer may use."""
+        """The limits of the peer."""
         self.left: PeerLeft | None = None
-        """How the peer left, once it has."""
+        """How the peer left; None while it is there."""
         self.code = 1000
         """The code with which the socket is closed."""
         self.make_ready: Callable[[], Message] | None = None
@@ -127,7 +129,7 @@ class SocketTransport(Transport):
     # Reading --------------------------------------------------------------------------------------------------------
 
     async def _read(self, out: Outlet[UserFrame]) -> None:
-        """Send what comes, until the peer has left. A peer that is being spoken to may be silent itself."""
+        """Send the peer's frames until it has left. A peer that listens to the agent need not send anything."""
         idle = self.limits.idle_seconds
         self._written_at = anyio.current_time()
         due = self._written_at + idle
@@ -136,9 +138,9 @@ class SocketTransport(Transport):
                 await self._read_until_idle(out, self._reading)
             now = anyio.current_time()
             due = max(self._written_at + idle, self._reading.deadline)
-            if due > now:  # it was spoken to, or something came in the step in which the time was over
+            if due > now:  # the agent spoke, or a message came just as the time ran out
                 continue
-            if stood_still(self._reading.deadline):  # what came meanwhile is not read yet
+            if stood_still(self._reading.deadline):  # the peer's messages of that time are not read yet
                 due = now + idle * DEADLINE_SLACK
             else:
                 self.leave(f"nothing came for {idle:g} s", code=1008)
@@ -149,7 +151,7 @@ class SocketTransport(Transport):
             try:
                 data = await self._socket.receive()
             except SocketClosedError as error:
-                self._lose(error)
+                self._on_connection_lost(error)
                 return
             now = anyio.current_time()
             if now + (1 - DEADLINE_SLACK) * idle > scope.deadline:
@@ -184,11 +186,11 @@ class SocketTransport(Transport):
         return action
 
     def _filter(self, frame: Frame) -> UserFrame | None:
-        """Return the frame to pass on for one that came; None to drop it. A client overrides this."""
+        """Return the frame to send for a frame of the peer; None to drop it. A client overrides this."""
         assert isinstance(frame, UserFrame)
         return frame
 
-    def _lose(self, error: SocketClosedError) -> None:
+    def _on_connection_lost(self, error: SocketClosedError) -> None:
         self.leave(f"the connection was {error}", clean=error.code in (1000, 1001))
 
     def leave(self, reason: str, *, clean: bool = False, code: int = 1000) -> None:
@@ -211,7 +213,7 @@ class SocketTransport(Transport):
     # Writing --------------------------------------------------------------------------------------------------------
 
     def write(self, data: Message) -> None:
-        """Put a message into the queue of those that wait to be written.
+        """Queue a message for the peer.
 
         Args:
             data: The message.
@@ -275,7 +277,7 @@ class SocketTransport(Transport):
                     await socket.send(data)
                     self._sent += 1
             except SocketClosedError as error:
-                self._lose(error)
+                self._on_connection_lost(error)
                 return
             self._sending = False
             self._written_at = now
@@ -283,7 +285,7 @@ class SocketTransport(Transport):
                 self._delivered.deliver(message.data)
 
     def _encode(self, data: Message | Frame) -> Iterable[Message]:
-        """Return the messages of what has waited. They are made at the last moment, so a wire knows what left."""
+        """Return the messages of a queued frame. They are made only now, so that a wire counts what is really sent."""
         if isinstance(data, Audio):
             return self._wire.encode_audio(data)
         return self._wire.encode_event(data) if isinstance(data, Frame) else (data,)

@@ -1,4 +1,4 @@
-"""`Wire`: what a kind of peer says on its socket, as a protocol without I/O."""
+"""`Wire`: the messages that one kind of peer exchanges on its socket. No I/O."""
 
 from __future__ import annotations
 

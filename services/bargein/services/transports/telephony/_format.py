@@ -97,7 +97,7 @@ class MediaStreamFormat:
         raise NotImplementedError
 
     def decode_event(self, data: Message) -> VendorEvent | None:
-        """Return what a message means; None for a message that means nothing here.
+        """Return what a message means; None for a message that needs no reaction.
 
         Args:
             data: A message of the vendor.

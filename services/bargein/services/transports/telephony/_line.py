@@ -28,10 +28,10 @@ REPORT_MS: Final = 100
 FIRST_DELAY_SECONDS: Final = 0.1
 """Assumed time from sending sound to the caller's ear, until the first mark of a call has measured it."""
 LATE_SECONDS: Final = 0.25
-"""A mark that is this much later than the fastest one of the call shows that the line stands still."""
+"""A mark that is this much later than the fastest one of the call shows that the line has stalled."""
 GRACE_SECONDS: Final = 3.0
 """Amount of the caller's sound after which a mark that was not confirmed counts as played, so that nothing waits for it
-for ever. It is not counted by the clock: while a line stands still, neither sound nor marks come."""
+for ever. The clock would be wrong here: while a line has stalled, neither sound nor marks come."""
 MAX_MARKS: Final = 1_000
 """Number of unconfirmed marks that are kept. A vendor that never confirms one must not use more and more memory."""
 
@@ -40,7 +40,7 @@ ItemKey = tuple[str, str]
 
 
 class _SentItem:
-    """How much of one item has been sent, and how much was heard."""
+    """The amount of one item's sound that has been sent, confirmed and reported."""
 
     def __init__(self, epoch: int, begins: float) -> None:
         self.epoch = epoch
@@ -60,7 +60,7 @@ class _SentItem:
 
 
 class _SentMark(NamedTuple):
-    """What a mark stands for."""
+    """A mark in the sound that was sent, and its place in its item."""
 
     key: ItemKey
     ms: float  # sound of the item before the mark
@@ -129,7 +129,7 @@ class PhoneLine:
             self._current = key
         item = self._item(frame)
         if item.sent <= item.confirmed:  # all before it has been played, so this begins to play when it arrives
-            item.since = self._begins
+            item.since = self._arrival
         self._rest = np.concatenate((self._rest, frame.samples.reshape(-1)))
         yield from self._cut_pieces(item)
 
@@ -142,7 +142,7 @@ class PhoneLine:
     def _item(self, frame: Audio) -> _SentItem:
         key = (frame.response_id, frame.item_id)
         if key not in self._items:
-            self._items[key] = _SentItem(frame.epoch, self._begins)
+            self._items[key] = _SentItem(frame.epoch, self._arrival)
         return self._items[key]
 
     def _cut_pieces(self, item: _SentItem) -> Iterator[Message]:
@@ -155,7 +155,7 @@ class PhoneLine:
                 yield self._encode_mark(self._current, item, last=False)
 
     def _flush_rest(self) -> Iterator[Message]:
-        """Return what does not fill a piece, padded with silence."""
+        """Return the last sound of an item, which does not fill a piece, padded with silence."""
         item, rest = self._items.get(self._current), self._rest
         self._rest = rest[:0]
         if item is not None and len(rest):
@@ -163,20 +163,20 @@ class PhoneLine:
             item.sent += 1000 * len(rest) / self._call.codec.rate
 
     @property
-    def _way(self) -> float:
-        """How long the way to the caller's ear takes, in seconds."""
+    def _delay_seconds(self) -> float:
+        """Time from sending sound to the caller's ear, in seconds."""
         return FIRST_DELAY_SECONDS if self._delay == math.inf else self._delay
 
     @property
-    def _begins(self) -> float:
-        """When sound that is sent now reaches the ear: after what was sent before it, and the line's delay."""
-        return max(self._played_until, self._clock()) + self._way
+    def _arrival(self) -> float:
+        """When sound that is sent now is heard: after all that was sent before it, and after the line's delay."""
+        return max(self._played_until, self._clock()) + self._delay_seconds
 
     def _heard_ms(self, key: ItemKey, now: float) -> float:
         """Return how much of an item has been heard, in milliseconds, when it is `now` at the caller's ear.
 
-        If a mark is late and nothing came since it was sent, the line stands still. Sound before such a mark waits in
-        the network, and does not count.
+        If a mark is late and nothing came since it was sent, the line has stalled. Sound before such a mark waits in
+        the network and does not count as heard.
         """
         item = self._items[key]
         heard = item.heard_ms(now)
@@ -221,7 +221,7 @@ class PhoneLine:
         self._rest = self._rest[:0]
         stale = [key for key, item in self._items.items() if item.epoch < epoch]
         for key in stale:
-            heard = self._heard_ms(key, now + self._way)  # the vendor plays on until the clear arrives
+            heard = self._heard_ms(key, now + self._delay_seconds)  # the vendor plays on until the clear arrives
             del self._items[key]
             if key[0]:
                 self._interrupted.append(Played(response_id=key[0], item_id=key[1], ms=heard, done=True))
@@ -231,9 +231,9 @@ class PhoneLine:
             yield self._format.encode_clear(self._call)
 
     def report_played(self, frame: Frame) -> Iterator[Played]:
-        """Return how much was heard: as marks confirm it, as an interrupt ends it, and between them by our clock.
+        """Return how much was heard: as marks confirm it, as an interrupt ends it, and between marks by the clock.
 
-        Without the last one, an interrupt before the first mark is back would find that nothing was heard.
+        Without the clock, an interrupt before the first mark is back would find that nothing was heard.
         """
         if isinstance(frame, Marked):
             yield from self._confirm(frame.mark)
@@ -252,8 +252,8 @@ class PhoneLine:
         if mark is None or item is None:
             return
         now = self._clock()
-        # The mark went to the vendor and came back: half of the time that it was late is the way to the ear. A vendor
-        # that confirms late, or a line that stood still, makes some marks later than that.
+        # The mark went to the vendor and came back, so half of its delay is the time to the ear. Slow vendors and
+        # stalled lines make some marks later, so the smallest delay is the best measurement.
         self._delay = min(self._delay, max(0.0, now - mark.due) / 2)
         item.confirmed, item.since = mark.ms, now - self._delay
         if mark.last:

@@ -26,7 +26,8 @@ __all__ = ["accept_plivo", "accept_telnyx", "accept_twilio"]
 log = logging.getLogger("bargein.sessions")
 
 LEAD_MS = 100.0
-"""Sound that is sent to the vendor ahead of time, against the jitter of the network. On a hold it is still played."""
+"""Sound that is sent to the vendor ahead of time, in milliseconds, because the network jitters. It is played even on a
+hold."""
 
 
 async def accept_twilio(socket: Socket, request: ConnectionRequest) -> SocketTransport:
@@ -50,8 +51,11 @@ async def accept_telnyx(socket: Socket, request: ConnectionRequest) -> SocketTra
     """Wait for the start of a call from Telnyx and return its transport. It works as `accept_twilio` does.
 
     Args:
-        socket: The vendor's socket, which has been accepted.
-        request: The request that opened it.
+        socket: The connection.
+        request: What is known of the peer.
+
+    Raises:
+        RefusedError: No call started within `open_seconds`, or the token is wrong. The socket is closed.
     """
     return await _accept(socket, request, Telnyx())
 
@@ -62,8 +66,11 @@ async def accept_plivo(socket: Socket, request: ConnectionRequest) -> SocketTran
     The caller's sound comes at 8 or 16 kHz, as Plivo was asked to send it.
 
     Args:
-        socket: The vendor's socket, which has been accepted.
-        request: The request that opened it.
+        socket: The connection.
+        request: What is known of the peer.
+
+    Raises:
+        RefusedError: No call started within `open_seconds`, or the token is wrong. The socket is closed.
     """
     return await _accept(socket, request, Plivo())
 

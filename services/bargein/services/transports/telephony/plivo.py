@@ -46,7 +46,7 @@ _DECODER = msgspec.json.Decoder(_PlivoEvent)
 
 
 class Plivo(MediaStreamFormat):
-    """The messages of Plivo."""
+    """The messages of Plivo's audio streaming."""
 
     name = "plivo"
 
@@ -73,17 +73,17 @@ class Plivo(MediaStreamFormat):
         return PhoneCall(stream=start.stream_id, codec=sound, params=params, token=token)
 
     def encode_audio(self, call: PhoneCall, payload: bytes) -> str:
-        """Return `playAudio`."""
+        """Return a `playAudio` message: play this sound."""
         kind = L16 if call.codec.sample_bytes == 2 else MULAW
         media = {"contentType": kind, "sampleRate": call.codec.rate, "payload": payload}
         return encode(event="playAudio", media=media)
 
     def encode_mark(self, call: PhoneCall, name: str) -> str:
-        """Return `checkpoint`."""
+        """Return a `checkpoint` message: confirm it when all sound before it has been played."""
         return encode(event="checkpoint", streamId=call.stream, name=name)
 
     def encode_clear(self, call: PhoneCall) -> str:
-        """Return `clearAudio`."""
+        """Return a `clearAudio` message: drop all sound that has not been played."""
         return encode(event="clearAudio", streamId=call.stream)
 
     def _mark_name(self, event: StreamEvent) -> str:

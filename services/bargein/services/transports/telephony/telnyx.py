@@ -47,7 +47,7 @@ _DECODER = msgspec.json.Decoder(_TelnyxEvent)
 
 
 class Telnyx(MediaStreamFormat):
-    """The messages of Telnyx."""
+    """The messages of Telnyx's media streaming."""
 
     name = "telnyx"
 
@@ -82,13 +82,13 @@ class Telnyx(MediaStreamFormat):
         return PhoneCall(stream=event.stream_id, codec=sound, params=params, token=token)
 
     def encode_audio(self, call: PhoneCall, payload: bytes) -> str:
-        """Return `media`."""
+        """Return a `media` message: play this sound."""
         return encode(event="media", media={"payload": payload})
 
     def encode_mark(self, call: PhoneCall, name: str) -> str:
-        """Return `mark`."""
+        """Return a `mark` message: send it back when all sound before it has been played."""
         return encode(event="mark", mark={"name": name})
 
     def encode_clear(self, call: PhoneCall) -> str:
-        """Return `clear`."""
+        """Return a `clear` message: drop all sound that has not been played."""
         return encode(event="clear")

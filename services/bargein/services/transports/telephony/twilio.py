@@ -32,7 +32,7 @@ _DECODER = msgspec.json.Decoder(_TwilioEvent)
 
 
 class Twilio(MediaStreamFormat):
-    """The messages of Twilio."""
+    """The messages of Twilio's media streams."""
 
     name = "twilio"
 
@@ -55,13 +55,13 @@ class Twilio(MediaStreamFormat):
         return PhoneCall(stream=start.stream_sid, codec=codec({"type": "audio/pcmu"}), params=params, token=token)
 
     def encode_audio(self, call: PhoneCall, payload: bytes) -> str:
-        """Return `media`."""
+        """Return a `media` message: play this sound."""
         return encode(event="media", streamSid=call.stream, media={"payload": payload})
 
     def encode_mark(self, call: PhoneCall, name: str) -> str:
-        """Return `mark`."""
+        """Return a `mark` message: send it back when all sound before it has been played."""
         return encode(event="mark", streamSid=call.stream, mark={"name": name})
 
     def encode_clear(self, call: PhoneCall) -> str:
-        """Return `clear`."""
+        """Return a `clear` message: drop all sound that has not been played."""
         return encode(event="clear", streamSid=call.stream)

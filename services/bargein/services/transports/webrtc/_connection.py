@@ -51,8 +51,9 @@ log = logging.getLogger("bargein.webrtc")
 
 CHANNEL_LABEL = "bargein"
 """The label of the data channel that carries messages, where a peer opens several."""
-CAMERA_SHARE = 4
-"""How many times as many datagrams a peer may send if it may have a camera. 1,600 a second are about 15 Mbit/s."""
+CAMERA_RATE_FACTOR = 4
+"""Factor by which the limit of datagrams grows for a peer that may have a camera. 1,600 a second are about 15
+Mbit/s."""
 GOODBYE_SECONDS = 0.5
 """Longest time that the last message may take."""
 RESTART_SECONDS = 30.0
@@ -60,10 +61,11 @@ RESTART_SECONDS = 30.0
 
 
 class RtcConnection:
-    """Answers a peer's offers, and hands on what comes from it. It is the `RtcLink` of its transport.
+    """Answers a peer's offers, and passes its sound, pictures and messages to its transport, as the transport's
+    `RtcLink`.
 
     Args:
-        transport: Takes what comes.
+        transport: Receives the peer's sound, pictures and messages.
         config: The ICE servers.
         tasks: Runs the tasks of this peer.
         video_fps: Pictures of the peer's camera a second, at most; 0 for none.
@@ -130,12 +132,12 @@ class RtcConnection:
 
     async def _negotiate(self, offer: str, username: str) -> str:
         pc = self._pc
-        if username != self.username:  # an ICE restart has other addresses
+        if username != self.username:  # an ICE restart uses new addresses
             self._candidates.clear()
         offer, later = split_named_candidates(limit_candidates(offer, self._candidates, MAX_CANDIDATES))
         await pc.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         if self._path is None:
-            rate = self._transport.limits.max_messages_per_second * (CAMERA_SHARE if self._video_fps else 1)
+            rate = self._transport.limits.max_messages_per_second * (CAMERA_RATE_FACTOR if self._video_fps else 1)
             bound_datagrams(self._dtls.transport._connection, rate)  # ICE begins below, with the answer
             self._path = Path(self._dtls.transport, self._servers, rate)
         self.username = username
@@ -156,7 +158,7 @@ class RtcConnection:
     def _set_direction(self, transceiver: RTCRtpTransceiver) -> None:
         """Accept the directions of an offered medium that this side wants."""
         if transceiver is self._audio:
-            # Private: aiortc has no public way to the direction that the peer offered.
+            # Private: aiortc has no public attribute for the direction that the peer offered.
             self._transport.deaf = transceiver._offerDirection not in ("sendrecv", "sendonly")
         elif transceiver.kind == "audio":
             transceiver.direction = "inactive"  # one voice is enough
@@ -252,9 +254,9 @@ class RtcConnection:
     def begin(self) -> None:
         """Tell the peer that its session has begun, as soon as it has a channel."""
         self._begun = True
-        self._greet()
+        self._send_ready()
 
-    def _greet(self) -> None:
+    def _send_ready(self) -> None:
         transport = self._transport
         if self._begun:
             name, token, resumed = transport.peer.name, transport.resume_token, transport.resumed
@@ -290,7 +292,7 @@ class RtcConnection:
 
         self._channel = channel
         channel.on("message", on_message)
-        self._greet()
+        self._send_ready()
 
     @staticmethod
     def _is_better(channel: RTCDataChannel, current: RTCDataChannel) -> bool:

@@ -1,10 +1,10 @@
-"""`bound_datagrams`: limits for what a peer sends faster than it is read, or faster than it may. Imports aioice.
+"""`bound_datagrams`: limits how many of a peer's datagrams wait, and how many are read in a second. Imports aioice.
 
 aioice puts every datagram of a connection into a queue without a limit, and nobody reads it before DTLS begins. A peer
-that sends meanwhile would fill the memory. A UDP socket drops what finds no room, and so does this queue.
+that sends meanwhile would fill the memory. This queue drops datagrams that exceed its limit, as a UDP socket does.
 
 aiortc reads the queue in a loop that does not pause while something waits, and decrypts each datagram. A peer that
-sends thousands would keep the event loop from the other peers. So what exceeds a rate is read later.
+sends thousands would keep the event loop from the other peers. So datagrams that exceed a rate are read later.
 
 It replaces the private attribute `aioice.Connection._queue`, an `asyncio.Queue` of `(data, component)`, and None at the
 end. It is there in aioice 0.10 to 0.13, with one caller each of `put_nowait` for data and of `get`.
@@ -69,7 +69,7 @@ def _size(item: tuple[bytes, int] | None) -> int:
 
 
 def bound_datagrams(connection: Connection, per_second: float) -> None:
-    """Limit the datagrams of a connection. It must not have begun yet: what waits in it is forgotten.
+    """Limit the datagrams of a connection that has not begun yet. Datagrams that already wait in it are lost.
 
     Args:
         connection: The connection.

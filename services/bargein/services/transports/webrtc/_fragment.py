@@ -23,7 +23,7 @@ END = "a=end-of-candidates"
 
 
 class Fragment(msgspec.Struct, frozen=True, kw_only=True):
-    """Some of a peer's addresses."""
+    """A fragment of a session description: credentials and addresses of a peer."""
 
     username: str = ""
     """Its `ice-ufrag`. A new one asks for an ICE restart."""
@@ -32,7 +32,7 @@ class Fragment(msgspec.Struct, frozen=True, kw_only=True):
     candidates: tuple[tuple[str, str], ...] = ()
     """Lines `candidate:...`, each with the `mid` of its medium."""
     complete: bool = False
-    """Whether no more will come."""
+    """Whether the peer will send no more addresses."""
 
 
 def parse_fragment(text: str) -> Fragment:

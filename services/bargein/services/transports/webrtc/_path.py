@@ -27,10 +27,11 @@ MONITOR_TASK = "_RTCIceTransport__monitor_task"
 
 
 class Path:
-    """The way to a peer. It stands between an ICE transport of aiortc and the transport's connection, and replaces it.
+    """The network path to a peer. It stands between an ICE transport of aiortc and the transport's connection.
 
     A restart has two steps, with an offer and its answer in between. After `renew`, descriptions have the new
-    credentials and addresses. `switch` follows when the peer's are known. Until it has succeeded, the old way is used.
+    credentials and addresses. `switch` follows when the peer's are known. Until it has succeeded, the old connection is
+    used.
 
     Args:
         ice: aiortc's transport.
@@ -48,7 +49,7 @@ class Path:
 
     @property
     def lost(self) -> bool:
-        """Whether the peer has stopped answering ICE's checks."""
+        """Whether the peer no longer answers ICE's checks."""
         return self._now._closing
 
     async def renew(self) -> None:
@@ -89,7 +90,8 @@ class Path:
         await old.close()
 
     async def abandon(self) -> None:
-        """Stay on the present connection. Call it before closing too: aiortc closes only the connection it knows."""
+        """Give up a prepared connection. Call it before closing too, because aiortc closes only the connection it
+        knows."""
         unused, self._next = self._next, None
         if unused is not None:
             self._set_connection(self._now)

@@ -1,4 +1,4 @@
-"""`WebRtcTransport`: one WebRTC peer, as the part of a graph."""
+"""`WebRtcTransport`: the source and the sink of one WebRTC peer."""
 
 from __future__ import annotations
 
@@ -39,24 +39,25 @@ from bargein.services.transports.frames import PeerJoined, PeerLeft
 from bargein.services.transports.sessions import SessionLimits
 from bargein.services.transports.transport import Peer, Transport
 
-from ._lifeline import Lifeline
+from ._loss_detector import LossDetector
 
 __all__ = ["MAX_UNREAD_BYTES", "RtcLink", "WebRtcStatistics", "WebRtcTransport"]
 
 log = logging.getLogger("bargein.webrtc")
 
 MAX_WAITING_FRAMES = 256
-"""Most frames of the peer that wait until the source's task runs. Beyond it the oldest sound or picture is dropped."""
+"""Frames of the peer that may wait until the source's task runs. Beyond it the oldest sound or picture is dropped."""
 MAX_WAITING_PICTURES = 2
-"""Most pictures among them: they are large."""
+"""Pictures of the peer that may wait. They are large, so the number is small."""
 QUIET_MS = 100
-"""Time without a packet after which silence is made, so that turn detection hears the end of speech."""
+"""Time without a packet, in milliseconds, after which silence is inserted so that turn detection hears the end of
+speech."""
 TIMER_SLACK_SECONDS = 0.005
-"""A timer may fire this much too early."""
+"""A timer may fire this much too early, in seconds."""
 STEP_SECONDS = 0.02
-"""How often the sink looks whether there is room again, or all has been played."""
+"""Interval in seconds at which the sink checks whether it has room again, or has played all its sound."""
 SINK_CAPACITY = 1500
-"""Frames that may wait for the sink, as for a `Pacer`: a model is far ahead of its listener."""
+"""Frames that may wait for the sink, as for a `Pacer`. A model produces speech faster than it is played."""
 MAX_UNREAD_MESSAGES = 2_000
 """Messages of the peer that may wait to be read, because it sends more than it may."""
 MAX_UNREAD_BYTES = 1 << 20
@@ -64,7 +65,7 @@ MAX_UNREAD_BYTES = 1 << 20
 
 
 class RtcLink(Protocol):
-    """The connection, as its transport uses it."""
+    """The part of a connection that its transport uses."""
 
     def send(self, message: str) -> bool:
         """Send a message. Return False if there is no channel, or not yet.
@@ -118,7 +119,7 @@ class WebRtcTransport(Transport):
 
     Args:
         peer: The other end.
-        limits: What the peer may use.
+        limits: The limits of the peer.
         pictures: Whether the source sends `Video`, and the sink takes it.
     """
 
@@ -126,7 +127,7 @@ class WebRtcTransport(Transport):
     def __init__(self, peer: Peer, limits: SessionLimits, *, pictures: bool = False) -> None:
         self.peer = peer
         self.limits = limits
-        """What the peer may use."""
+        """The limits of the peer."""
         self._player = _VoicePlayer(self, pictures=pictures)
         self.source = Pipeline(_PeerReader(self, pictures=pictures), _EventSender(self), name="source")
         self._latency = Latency()
@@ -136,8 +137,8 @@ class WebRtcTransport(Transport):
         self.receiver = VoiceReceiver()
         """Decodes the user's sound."""
         self.deaf = False
-        """Whether the peer takes no sound. Then the agent's sound is dropped."""
-        self.lifeline = Lifeline(lambda: 0 if self.link is None else self.link.packets)
+        """Whether the peer accepts no sound. Then the agent's sound is dropped."""
+        self.loss_detector = LossDetector(lambda: 0 if self.link is None else self.link.packets)
         """Notices that the network to the peer is lost."""
         self.link: RtcLink | None = None
         """The connection, once there is one."""
@@ -179,7 +180,7 @@ class WebRtcTransport(Transport):
             data: Its payload.
         """
         self._heard_at = self._packet_at = anyio.current_time()
-        self.lifeline.on_microphone(self._packet_at, number)
+        self.loss_detector.on_microphone(self._packet_at, number)
         for audio in self.receiver.packet(number, timestamp, data):
             self.on_frame(audio)
 
@@ -259,7 +260,7 @@ class WebRtcTransport(Transport):
             reason: Why, in a sentence.
             clean: Whether the peer has closed the connection. Many close one before they make the next, so this alone
                 does not end the conversation.
-            goodbye: Whether the peer has said goodbye.
+            goodbye: Whether the peer has sent its last message, `end`.
         """
         if self._left is None:
             self._left, self.lost = PeerLeft(peer=self.peer, reason=reason, clean=clean), not goodbye
@@ -285,7 +286,7 @@ class WebRtcTransport(Transport):
         return self._left is not None
 
     async def _read(self, out: Outlet[PeerFrame | Video]) -> None:
-        """Send what comes, until the peer has left."""
+        """Send the peer's frames until it has left."""
         if not await wait_at_most(self._connected.wait, self.limits.open_seconds):
             self.leave(f"no connection within {self.limits.open_seconds:g} s", clean=False)
         if self.has_left and not self._arrived:
@@ -334,8 +335,8 @@ SinkFrame = Audio | ResponseEnded | Hold | Resume | Interrupt | End | control.Si
 class _WithPictures(Processor):
     """A loop that takes and sends `Video` only if its peer has pictures.
 
-    A source that declares `Video` above a sink that takes it passes the link check even if nothing between them uses
-    pictures; then users would see their own camera. So a peer without pictures does not declare them.
+    If a source declares `Video` and the sink takes it, the graph passes the link check even if no processor between
+    them uses pictures. Users would then see their own camera. So a peer without pictures does not declare them.
     """
 
     def __init__(self, *, pictures: bool) -> None:
@@ -405,11 +406,11 @@ class _VoicePlayer(_WithPictures):
         """Report what has been played, after the RTP sender has taken a packet."""
         if self._out is None:
             return
-        playout, lifeline = self._transport.voice.playout, self._transport.lifeline
+        playout, loss_detector = self._transport.voice.playout, self._transport.loss_detector
         gaps: dict[tuple[str, str], tuple[float, float]] = {}
-        if lifeline.ended is not None:
-            gaps, lifeline.ended = playout.gaps(*lifeline.ended), None
-        for played in playout.reports(min(now, lifeline.lost_since(now)), exact=bool(gaps)):
+        if loss_detector.ended is not None:
+            gaps, loss_detector.ended = playout.gaps(*loss_detector.ended), None
+        for played in playout.reports(min(now, loss_detector.lost_since(now)), exact=bool(gaps)):
             if (gap := gaps.get((played.response_id, played.item_id))) is not None:
                 played = msgspec.structs.replace(played, gaps=(gap,))
             self._out.offer(played)
@@ -429,10 +430,10 @@ class _VoicePlayer(_WithPictures):
             self._out = None
 
     async def _receive(self, inbox: Inbox[SinkFrame | Video]) -> SinkFrame | Video | None:
-        """Return the next frame; None when it is time to look whether there is room, or all has been played.
+        """Return the next frame; None when it is time to check for room, or whether all has been played.
 
-        `End` is returned as a frame, and only urgent frames are asked for behind it. So an interrupt is still obeyed
-        while the last sound is played.
+        `End` is returned as a frame. After it, only urgent frames are received, so an interrupt still works while the
+        last sound plays.
         """
         if self._closing or (self._transport.voice.full and not self._transport.has_left):
             return await inbox.urgent(STEP_SECONDS)
@@ -470,7 +471,7 @@ class _VoicePlayer(_WithPictures):
             voice.close(frame)
         elif isinstance(frame, Interrupt | Hold | Resume):
             now = anyio.current_time()
-            for played in voice.urgent(frame, min(now, self._transport.lifeline.lost_since(now))):
+            for played in voice.urgent(frame, min(now, self._transport.loss_detector.lost_since(now))):
                 await out.send(played)
             self._wake()
             if link is not None and isinstance(frame, Interrupt):

@@ -34,7 +34,7 @@ RATES: Final = (4_000, 384_000)
 """Lowest and highest rate of sound that is accepted, in Hz."""
 MAX_CHANNELS: Final = 8
 MAX_GAP: Final = 250
-"""Largest gap in the sequence that counts as dropped sound. Across a larger one, the sender restarted its count."""
+"""Largest gap in the sequence that counts as dropped sound. A larger gap means that the sender restarted its count."""
 _HEADER = struct.Struct("<BBHIII")
 
 
@@ -68,7 +68,7 @@ def unpack(data: bytes) -> tuple[Audio, int, int]:
 
 
 class _WebSocketWire:
-    """What both ends share: they number the sound that they send, and set the `pts` of the sound that comes."""
+    """The part that both ends share: it numbers the sound that is sent, and sets the `pts` of the sound that comes."""
 
     def __init__(self) -> None:
         self.missing = 0
@@ -90,7 +90,7 @@ class _WebSocketWire:
         self._sequence += 1
 
     def report_played(self, frame: Frame) -> tuple[Played, ...]:
-        """Return nothing: the pacer knows better than the peer what has been played."""
+        """Return nothing. The pacer reports what has been played; peers of this protocol confirm nothing."""
         return ()
 
     def _epoch_of(self, frame: Audio) -> int:
@@ -106,7 +106,8 @@ class _WebSocketWire:
         if 0 < gap <= MAX_GAP:
             self.missing += gap
             self._count += gap * len(frame.samples)  # senders cut sound into equal pieces
-        # The frame was made above and no other processor has it yet, so it may be changed; to copy it would cost twice.
+        # The frame was made above and no other processor has it yet, so changing it is safe. Copying it would double
+        # the cost.
         msgspec.structs.force_setattr(frame, "pts", self._pts)
         self._count += len(frame.samples)
         return frame, epoch

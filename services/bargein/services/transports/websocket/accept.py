@@ -39,16 +39,16 @@ _numbers = itertools.count(1)
 
 
 class ConnectionRequest:
-    """What is known of a peer before its first message.
+    """A request to open a connection: what is known of a peer before its first message.
 
     Args:
         name: The name that the peer gets; by default `websocket-` and a number.
         address: Its network address.
         path: The path of the URL that it connected to.
         params: The query parameters of that URL.
-        limits: What the peer may use.
-        authorize: Decides by the token of the first message whether it may connect; None to allow every peer, or where
-            a header has decided already.
+        limits: The limits of the peer.
+        authorize: Decides by the token of the first message whether the peer may connect. None allows every peer, and
+            is right where a header has been checked already.
     """
 
     @check_options
@@ -71,7 +71,7 @@ class ConnectionRequest:
         self.params = dict(params or {})
         """The query parameters of that URL."""
         self.limits = limits or SessionLimits()
-        """What the peer may use."""
+        """The limits of the peer."""
         self.authorize = authorize
         """Decides by a token whether the peer may connect; None to allow every peer."""
 
@@ -166,9 +166,9 @@ async def serve_websocket_peer(
     The socket is closed when this returns, after a last message that says why.
 
     Args:
-        socket: Anything with `send`, `receive` and `close` as in `bargein.services.sockets.Socket`.
+        socket: An object with the methods `send`, `receive` and `close` of `bargein.services.sockets.Socket`.
         sessions: Runs the session.
-        request: What is known of the peer.
+        request: What is known of the peer. Default: `ConnectionRequest()`.
         accept: Reads the peer's first message.
 
     Returns:

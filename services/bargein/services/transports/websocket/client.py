@@ -50,7 +50,7 @@ class WebSocketClient(SocketTransport):
         socket: A connection on which `start` has been sent and `ready` has come; `begin` does both.
         peer: The agent.
         ready: The agent's first message.
-        limits: What the agent may use.
+        limits: The limits of the agent.
     """
 
     @check_options
@@ -72,7 +72,7 @@ class WebSocketClient(SocketTransport):
             socket: The open socket.
             start: The first message. Default: `Start()`.
             address: The server's address, for logs. Default: empty.
-            limits: What the server may use. Default: `SessionLimits()`.
+            limits: The limits of the server. Default: `SessionLimits()`.
 
         Raises:
             RefusedError: The agent refuses, or does not answer within `open_seconds`.
@@ -161,7 +161,7 @@ async def connect_websocket(
         resume: The `ready.resume` of an earlier client whose connection was lost, to go on with its conversation.
         headers: More HTTP headers.
         ssl: The TLS context for `wss`; None for the default one.
-        limits: What the agent may use.
+        limits: The limits of the agent.
 
     Raises:
         SocketRefusedError: No server answers there, or it refuses.

@@ -4,7 +4,7 @@
         print(server.url)
         await drain_on_signal(server.sessions)
 
-`docs/transports.md` describes the messages on the wire.
+`docs/guides/transports.md` describes the messages on the wire.
 """
 
 from __future__ import annotations
@@ -81,11 +81,12 @@ async def serve_websocket(
     Leaving the block cancels all sessions. To let them finish first, `await server.sessions.drain()`.
 
     Args:
-        agent: Makes the graph for each peer. `Sessions` that several servers share may be given instead.
+        agent: Makes the graph for each peer. Or `Sessions`, which several servers may share.
         host: Where to listen.
         port: The port; 0 for a free one.
-        paths: What is spoken at each path; by default `accept_websocket` at `/`.
-        limits: What the server and each peer may use; not with `Sessions`, which have their own.
+        paths: The function that accepts the peers of each path, such as `{"/twilio": accept_twilio}`. Default:
+            `accept_websocket` at `/`.
+        limits: Limits of the server and of each peer; not with `Sessions`, which have their own.
         authorize: Decides by a token whether a peer may connect. The token is the bearer token of the `Authorization`
             header, or where there is none (browsers cannot set it) the `token` of the first message.
         origins: Web pages that may connect besides this server's own, such as `https://example.com`; `*` for all.
@@ -105,16 +106,16 @@ async def serve_websocket(
     for path in accepts:
         if not path.startswith("/") or path != (path.rstrip("/") or "/"):
             raise ValueError(f"serve_websocket(paths={path!r}): expected a path such as '/twilio'")
-    # Without tokens as well, since a hostile page may have its name resolved to this server.
+    # Host names are checked without tokens as well, because a hostile page may have its name resolved to this server.
     local = is_loopback_host(host) or authorize is None
-    door = _Door(sessions, accepts, origins or (), authorize, local=local)
+    handler = _WebSocketHandler(sessions, accepts, origins or (), authorize, local=local)
     options: dict[str, Any] = {} if ssl is None else {"ssl": ssl}
     preload_libraries()
     async with sockets.listen(
-        door.serve,
+        handler.serve,
         host=host,
         port=port,
-        process_request=door.refuse,
+        process_request=handler.refuse,
         max_size=sessions.limits.max_message_bytes,
         open_timeout=sessions.limits.open_seconds,
         **options,
@@ -122,8 +123,8 @@ async def serve_websocket(
         yield server
 
 
-class _Door:
-    """Decides which requests may open a WebSocket, and serves those that do."""
+class _WebSocketHandler:
+    """Handles the requests of one server: decides which may open a WebSocket, and serves those peers."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""`Lifeline`: notices that the network to a peer is lost, before the connection does. No I/O."""
+"""`LossDetector`: notices that the network to a peer is lost, before the connection does. No I/O."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["Lifeline"]
+__all__ = ["LossDetector"]
 
 SILENT_SECONDS: Final = 0.2
-"""A microphone sends a packet every 20 ms. When none came for this long, the network may be lost."""
+"""Time in seconds without a packet of the microphone, which sends one every 20 ms, after which the network may be
+lost."""
 MIN_MISSING: Final = 8
-"""If fewer packets of the microphone are missing after a silence, they were late and not lost, and so was the sound."""
+"""If fewer packets of the microphone are missing after a silence, they were late and not lost. Then the agent's sound
+was not lost either."""
 MAX_MISSING: Final = 0x8000
-"""A greater step of a sequence number, which has 16 bits, is one backwards."""
+"""A sequence number has 16 bits. A step greater than this goes backwards."""
 
 
-class Lifeline:
-    """Tells since when nothing at all has come from a peer whose microphone was on.
+class LossDetector:
+    """Detects that nothing at all comes any more from a peer whose microphone was on.
 
     RTP has no confirmations. A peer whose network is lost falls silent in all of its streams at once, and then hears
     nothing either. A peer that has switched its microphone off still sends reports.
 
     Args:
-        packets: Returns how many packets of any kind have come.
+        packets: Returns the number of packets of any kind that have come.
     """
 
     def __init__(self, packets: Callable[[], int]) -> None:

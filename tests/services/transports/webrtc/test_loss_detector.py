@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from bargein.services.transports.webrtc._lifeline import Lifeline
+from bargein.services.transports.webrtc._loss_detector import LossDetector
 
 
 def test_silence_of_everything_is_a_loss_and_ends_with_a_gap() -> None:
     """The microphone's packets of that time never come."""
-    line = Lifeline(lambda: 7)
+    line = LossDetector(lambda: 7)
     assert line.lost_since(0.0) == math.inf, "no microphone yet"
     line.on_microphone(1.0, 65_530)
     assert line.lost_since(1.1) == math.inf
@@ -20,7 +20,7 @@ def test_silence_of_everything_is_a_loss_and_ends_with_a_gap() -> None:
 
 
 def test_packets_that_were_late_are_no_loss() -> None:
-    line = Lifeline(lambda: 7)
+    line = LossDetector(lambda: 7)
     line.on_microphone(1.0, 1)
     assert line.lost_since(1.5) == 1.0
     line.on_microphone(1.5, 2)
@@ -31,7 +31,7 @@ def test_packets_that_were_late_are_no_loss() -> None:
 def test_a_peer_without_a_microphone_still_sends_reports() -> None:
     """So it hears: nothing is known of it any more until its microphone is on again."""
     count = 7
-    line = Lifeline(lambda: count)
+    line = LossDetector(lambda: count)
     line.on_microphone(1.0, 1)
     assert line.lost_since(1.5) == 1.0
     count += 1
