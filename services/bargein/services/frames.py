@@ -1,4 +1,4 @@
-"""Frames between a brain and its application: what the brain should do, and reports of what it is doing."""
+"""Frames between a brain and its application: requests to the brain, and reports of its work."""
 
 from __future__ import annotations
 
@@ -37,10 +37,11 @@ class Respond(Frame, frozen=True):
     """Have the brain answer now, without waiting for the user, or at the end of the response in progress.
 
     The instructions are for the model, and the user does not hear them: `Respond("Ask for the order number.")`. They
-    hold for this response alone. They replace the brain's own `instructions=` in it, so repeat what should still hold.
-    They are not part of the conversation, and the next response has the brain's instructions again. To change these for
-    the rest of the call, send a `Configure`. To have exact words spoken, send a `Say`. Gemini Live has no instructions
-    for one response: it reads these as one more message, beside the brain's own.
+    apply to this response only, where they replace the brain's own `instructions=`; so repeat all that should still
+    apply. They are not part of the conversation, and the next response has the brain's instructions again. To change
+    these for the rest of the call, send a `Configure`. To have exact words spoken, send a `Say`.
+
+    Gemini Live has no instructions for one response. It reads them as one more message, beside the brain's own.
     """
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
@@ -48,11 +49,11 @@ class Respond(Frame, frozen=True):
     instructions: str = ""
     """What the model should do in this response, in place of the brain's instructions; empty to keep those."""
     protected: bool = False
-    """The user's speech does not interrupt it."""
+    """Whether the user's speech must not interrupt it."""
     out_of_band: str = ""
-    """Name of a question that is not part of the conversation; empty for an answer in the conversation.
+    """Name of a question beside the conversation; empty for a response in the conversation.
 
-    The answer to a question with a name is text, and comes as an `OutOfBand` of that name.
+    The answer to such a question is text. It comes as an `OutOfBand` frame of that name, and is not spoken.
     """
 
 
@@ -70,16 +71,16 @@ class OutOfBand(Frame, frozen=True, kw_only=True):
 
 
 class RateLimits(Frame, frozen=True, kw_only=True):
-    """What is left of the provider's limits."""
+    """The remaining rate limits at the provider."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
     provider: str
     """Name of the provider."""
     remaining: dict[str, float]
-    """What is left, by the limit's name, such as `requests` and `tokens`."""
+    """The amount that is left of each limit, by the limit's name, such as `requests` and `tokens`."""
     reset_seconds: dict[str, float]
-    """In how many seconds a limit is full again, by its name."""
+    """Seconds until each limit is full again, by the limit's name."""
 
 
 class Say(Frame, frozen=True):
@@ -90,7 +91,7 @@ class Say(Frame, frozen=True):
     text: str = payload()
     """The words."""
     protected: bool = False
-    """The user's speech does not interrupt it."""
+    """Whether the user's speech must not interrupt it."""
 
     def __post_init__(self) -> None:
         check_text(self, "text")
@@ -108,9 +109,9 @@ class Configure(Frame, frozen=True, kw_only=True):
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
     instructions: str | None = None
-    """What the model should do and be; empty for the instructions that it was created with."""
+    """New instructions for the model; empty for the instructions that the brain was created with."""
     tools: tuple[Callable[..., object], ...] | None = None
-    """Tools that the brain runs, in place of all before: each a `Tool`, or a function that `tool()` accepts."""
+    """Tools that the brain runs, in place of all earlier ones: each a `Tool`, or a function that `tool()` accepts."""
     schemas: tuple[dict[str, Any], ...] | None = None
     """Further tools, whose calls the application answers: each with `name`, `description` and `parameters`."""
     voice: str | None = None
@@ -125,7 +126,7 @@ class _Remembered(ItemFrame, frozen=True, kw_only=True):
 
 
 class Remember(_Remembered, frozen=True):
-    """A part of the conversation that was not said in it, such as the history of an earlier one. It is not answered."""
+    """An entry to add to the conversation, such as one of an earlier conversation. The brain does not answer it."""
 
     delivery: ClassVar[Delivery] = Delivery.EVENT
 
@@ -150,7 +151,7 @@ class Connected(Frame, frozen=True, kw_only=True):
     session_id: str = ""
     """The session's id at the provider."""
     reconnected: bool = False
-    """It replaces a session that was lost or had to end."""
+    """Whether the session replaces one that was lost or had to end."""
     config: dict[str, Any] = msgspec.field(default_factory=dict)
     """Configuration of the session, as the provider states it; empty if it states none."""
 
@@ -165,9 +166,9 @@ class Disconnected(Frame, frozen=True, kw_only=True):
     reason: str = ""
     """Why, in a sentence."""
     clean: bool = True
-    """It was meant to end."""
+    """Whether the end was intended."""
     final: bool = True
-    """There will be no other attempt."""
+    """Whether the brain gives up and does not reconnect."""
 
 
 class BrainSwitched(Frame, frozen=True, kw_only=True):
@@ -182,7 +183,7 @@ class BrainSwitched(Frame, frozen=True, kw_only=True):
     reason: str = ""
     """Why, in a sentence."""
     failed: bool = False
-    """The brain before has failed."""
+    """Whether the brain before has failed."""
 
 
 class ToolStarted(Frame, frozen=True, kw_only=True):
@@ -208,9 +209,9 @@ class ToolProgress(Frame, frozen=True, kw_only=True):
     name: str
     """Name of the tool."""
     message: str = ""
-    """What it reports."""
+    """The tool's report, in words."""
     share: float | None = None
-    """Which part of its work is done, from 0 to 1; None if it does not know."""
+    """Share of the work that is done, from 0 to 1; None if unknown."""
 
 
 class ToolFinished(Frame, frozen=True, kw_only=True):
@@ -225,15 +226,15 @@ class ToolFinished(Frame, frozen=True, kw_only=True):
     output: str = ""
     """The result that the model gets, as text."""
     error: bool = False
-    """The tool has failed, and `output` says why."""
+    """Whether the tool has failed. Then `output` says why."""
     cancelled: bool = False
-    """The tool was cancelled, and the model gets no result."""
+    """Whether the tool was cancelled. Then the model gets no result."""
     seconds: float = 0.0
-    """How long it took, in seconds."""
+    """Time that the tool took, in seconds."""
 
 
 def without_details(failure: Failure) -> Failure:
-    """Return a failure for a peer that is not the developer: with a general sentence, and nothing of its cause.
+    """Return a failure for a peer that is not the developer: with a general sentence, and without its cause.
 
     The message of a `Failure` may be a provider's text, or that of any exception.
 

@@ -1,4 +1,4 @@
-"""What all brains share: their contract, and the rule that a call is never dead."""
+"""The contract of all brains, and the rule that a user never waits in silence for long."""
 
 from .contract import ALTERNATIVES, Brain, Greeting, UnsupportedError, find_brain, find_brains, greeting_frame
 from .dead_air import CONTINUE, DEAD_AIR_SECONDS, MAX_TRIES, WAIT_REPLY, DeadAir

@@ -1,4 +1,5 @@
-"""The brain contract: what everything has that turns the user's frames into the agent's, and what it cannot do."""
+"""`Brain`: the contract of every processor that turns the user's frames into the agent's, and the error for
+capabilities that a brain lacks."""
 
 from __future__ import annotations
 
@@ -35,8 +36,8 @@ class Brain(ProcessorLike, Protocol):
 
     @property
     def history(self) -> History:
-        """The conversation. It keeps of the agent's words those that were heard. Assign another one before a session
-        starts, to go on with that conversation."""
+        """The conversation. Of the agent's words it keeps those that were heard. To continue an earlier conversation,
+        assign its history before a session starts."""
 
     @history.setter
     def history(self, history: History) -> None: ...
@@ -64,7 +65,7 @@ def find_brains(processor: Processor) -> tuple[Brain, ...]:
 
 
 def find_brain(processor: Processor | Brain) -> Brain | None:
-    """Return a processor's brain: the processor itself, or the first one in its graph.
+    """Return the brain of a graph: the first one from the top, or the processor itself if it is a brain.
 
     Args:
         processor: A brain, or a graph such as `Pipeline(Resample(16_000), brain)`.

@@ -1,4 +1,4 @@
-"""Whether the user waits for an answer, and for how long nothing has happened. All brains use it."""
+"""`DeadAir`: measures for how long the user has waited for an answer in silence. All brains use it."""
 
 from __future__ import annotations
 
@@ -14,34 +14,37 @@ from bargein.processors import AgentActivity
 __all__ = ["CONTINUE", "DEAD_AIR_SECONDS", "MAX_TRIES", "WAIT_REPLY", "DeadAir"]
 
 DEAD_AIR_SECONDS: Final = 5.0
-"""How long a caller may wait in silence, in seconds, before the call seems to be dead."""
+"""Default of the longest silence while the user waits for an answer, in seconds. After it a call seems to be dead."""
 WAIT_REPLY: Final = "One moment, please."
-"""What is said when the user has to wait."""
+"""Default text that is said when the user has to wait."""
 CONTINUE: Final = (
     "A noise interrupted you. Go on with your answer from where it stopped, without repeating what was heard."
 )
 """Added to the instructions when an answer is continued."""
 ACTS_AFTER: Final = 0.8
-"""Share of the bound after which a brain acts. The rest is for the voice or the provider, so that the user hears
-something within the bound."""
+"""Share of the maximum silence after which a brain acts. The voice or the provider needs the rest, so that the user
+hears something in time."""
 PATIENCE_SECONDS: Final = 60.0
-"""How long a user waits who was told to, in seconds, before the next announcement. Models and tools fail by then."""
+"""Time in seconds from one announcement that the user has to wait to the next one. By then, models and tools usually
+have failed."""
 MAX_TRIES: Final = 3
-"""How often an answer is asked for again before it is given up."""
+"""Number of times that an answer is requested again before the brain gives up."""
 
 
 class DeadAir:
-    """Follows one conversation, and says when its brain must break a silence.
+    """Tracks one conversation and tells its brain when it must break a silence.
 
     A question is open from the end of the user's turn until an answer to it is complete. A noise, a cough or any other
-    speech that interrupts the answer leaves it open. An interrupt while nobody speaks withdraws it: the application
-    or the user has pressed a button. Silence counts while a question is open, nobody speaks, and no player reports
-    progress: an item that is not done may wait for the rest of its sound.
+    speech that interrupts the answer leaves the question open. An interrupt while nobody speaks closes it, because then
+    the application or the user has pressed a button.
 
-    It has no task. A brain waits until `deadline`, and for `changed`, and acts.
+    Silence is counted while a question is open, nobody speaks, and no player reports progress. An incomplete item of
+    sound does not stop the count, because it may be waiting for the rest of its sound.
+
+    `DeadAir` has no task. A brain waits until `deadline`, or for `changed`, and then acts.
 
     Args:
-        seconds: Maximum silence while a question is open, in seconds. Infinite: no limit.
+        seconds: Maximum silence while a question is open, in seconds; `math.inf` for no limit.
     """
 
     @check_options
@@ -51,14 +54,14 @@ class DeadAir:
         self.changed = Wakeup()
         """Set when `deadline` may be earlier than before."""
         self.tries = 0
-        """How often the answer to this question was asked for again."""
+        """Number of times that the answer to this question was requested again."""
         self.asked_at = math.inf
         """When the question was asked; infinite if none is open."""
         self.was_cut = False
-        """Whether an interrupt has ended the answer, so that it does not come without another request."""
+        """Whether an interrupt has ended the answer. Then it comes only after another request."""
         self._alive_at = -math.inf  # until when something happened
         self.waits = 0
-        """How often the user was asked for patience, or the silence was reported, since something has changed."""
+        """Number of announcements and reports of silence since the conversation last made progress."""
         self._speaking: set[str] = set()  # items of the user's speech
         self._playing: set[tuple[str, str]] = set()  # responses and items that are played
         self._active = ""  # the response that is made or heard, as `Spoken` reports it
@@ -97,14 +100,14 @@ class DeadAir:
         self.changed.set()
 
     def close(self) -> None:
-        """Note that an answer is complete, or that none is owed."""
+        """Note that an answer is complete, or that the user expects none."""
         self.asked_at = math.inf
 
     def on_interrupt(self, *, by_speech: bool = False) -> None:
         """Note an interrupt.
 
         Args:
-            by_speech: Speech has caused it, although none is being reported.
+            by_speech: Whether speech has caused it, although no `SpeechStarted` has come.
         """
         now = anyio.current_time()
         cut = self.open or bool(self._playing) or bool(self._active) or self._alive_at > now
@@ -128,16 +131,16 @@ class DeadAir:
     # Signs of life ------------------------------------------------------------------------------------------------
 
     def on_sign(self, ms: float = 0.0) -> None:
-        """Note that something happens that the user hears.
+        """Note that the user hears something.
 
         Args:
-            ms: How long it will sound, in milliseconds.
+            ms: Its length, in milliseconds.
         """
         self._alive_at = max(self._alive_at, anyio.current_time()) + ms / 1000
         self.changed.set()
 
     def on_progress(self) -> None:
-        """Note that what is under way has changed: a response begins or ends, a tool has finished, or words come."""
+        """Note progress of the answer: a response begins or ends, a tool has finished, or words come."""
         self.waits = 0
         self.on_sign()
 
@@ -150,7 +153,7 @@ class DeadAir:
         if isinstance(frame, SpeechStarted):
             self._speaking.add(frame.item_id)
             if self._withdrawn_at == anyio.current_time():
-                self._reopen()  # a detector that is sure at once interrupts before it reports
+                self._reopen()  # a detector that is sure at once sends the interrupt before the report
         else:  # without an item, all speech has stopped
             self._speaking -= {frame.item_id} if frame.item_id else set(self._speaking)
             self.on_sign()
@@ -175,7 +178,7 @@ class DeadAir:
     # Acting -------------------------------------------------------------------------------------------------------
 
     def announce(self) -> None:
-        """Note that the user was asked for patience, or that the silence was reported."""
+        """Note that the user was told to wait, or that the silence was reported."""
         self.waits += 1
         self._alive_at = max(self._alive_at, anyio.current_time())
 

@@ -1,3 +1,3 @@
-"""Sound and pictures on the wire: G.711, RTP, and what every user of WebRTC shares."""
+"""Encoded sound and pictures: G.711, Opus over RTP, and the parts that all WebRTC connections share."""
 
 __all__: list[str] = []

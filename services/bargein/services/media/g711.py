@@ -33,7 +33,7 @@ class Codec:
         """Bytes of a sample."""
 
     def ms(self, size_bytes: int) -> float:
-        """Return how long this many bytes sound, in milliseconds.
+        """Return the length of encoded sound in milliseconds.
 
         Args:
             size_bytes: Number of bytes of encoded sound.
@@ -80,8 +80,8 @@ def _codec(name: str, rate: int) -> Codec:
     return Codec(name, rate, _WIDTHS[name])
 
 
-# Both directions are look-ups in a table: 256 codes and 65,536 samples are all there is. To compute the logarithm of
-# each sample would cost more than the rest of a call.
+# Both directions look up a table, because there are only 256 codes and 65,536 samples. Computing the logarithm of each
+# sample would cost more than the rest of a call.
 @cache
 def _decoding_table(name: str) -> Samples:
     """Return the sample of each of the 256 bytes (ITU-T G.711)."""

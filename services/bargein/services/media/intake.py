@@ -1,4 +1,4 @@
-"""`intercept`: encoded packets of a peer's voice, as they come from the network. Imports aiortc."""
+"""`intercept`: receive the encoded packets of a peer's voice without aiortc's decoder. Imports aiortc."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ it returns, if any. `tests/services/media/test_aiortc.py` fails when this change
 
 
 class _PacketIntake(JitterBuffer):
-    """Takes the place of an audio receiver's jitter buffer, and hands every packet to a function.
+    """Replaces the jitter buffer of an audio receiver, and passes every packet to a function.
 
-    aiortc has no public way to encoded packets. Its own buffer always holds back 80 ms, and 300 ms for the rest of a
+    aiortc has no public access to encoded packets. Its own buffer always holds back 80 ms, and 300 ms for the rest of a
     call in which one packet was lost; and its decoder's thread costs more than the decoding itself.
     """
 
@@ -33,7 +33,7 @@ class _PacketIntake(JitterBuffer):
         self._on_packet = on_packet
 
     def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
-        """Hand the packet on. Return that there is nothing for aiortc to decode."""
+        """Pass the packet on, and return that there is nothing for aiortc to decode."""
         self._on_packet(packet.sequence_number, packet.timestamp, bytes(packet.payload))
         # (no picture was lost, no frame is complete): aiortc then neither asks for a key frame nor wakes its decoder.
         return False, None

@@ -16,10 +16,10 @@ of sound."""
 
 
 class Reorder:
-    """Puts packets in order. A missing packet is waited for while up to `depth` others come.
+    """Puts packets in order. It waits for a missing packet until `depth` later ones have come.
 
-    While nothing is missing, nothing is held back: the listener needs the order, but no even pace. (aiortc's jitter
-    buffer always holds back four packets, and up to sixteen for good once one has been lost.)
+    While no packet is missing, none is delayed, because an agent needs the order but no even pace. (aiortc's jitter
+    buffer always delays four packets, and up to sixteen permanently once a packet has been lost.)
 
     Args:
         depth: Number of packets that may come before a missing one is skipped.
@@ -57,14 +57,14 @@ class Reorder:
             self.late += 1
             return
         self._waiting[number] = (timestamp, data)
-        # Packets are counted, not time: so this needs no clock and no task. When packets stop altogether, the caller
+        # This counts packets and not time, so it needs no clock and no task. When packets stop altogether, the caller
         # flushes (`VoiceReceiver.quiet`).
         if ahead and len(self._waiting) >= self.depth:
             self._skip_missing()
         yield from self._take_ready()
 
     def flush(self) -> Iterator[tuple[int, bytes]]:
-        """Yield all that waits, and give up what is missing before it."""
+        """Yield all packets that wait, and give up the missing ones before them."""
         while self._waiting:
             self._skip_missing()
             yield from self._take_ready()
@@ -76,7 +76,7 @@ class Reorder:
 
     def _skip_missing(self) -> None:
         assert self._next is not None
-        # This ends: something waits, and at most MAX_JUMP numbers ahead.
+        # The loop ends, because a packet waits at most MAX_JUMP numbers ahead.
         while self._next not in self._waiting:
             self._next = (self._next + 1) % WRAP
             self.lost += 1

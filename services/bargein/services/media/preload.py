@@ -1,4 +1,4 @@
-"""`preload_libraries`: import what calls need before the first one comes."""
+"""`preload_libraries`: import native libraries before the first call comes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ LIBRARIES: Final = ("av", "webrtcvad")
 def preload_libraries() -> None:
     """Import the native libraries that most calls need, where they are installed.
 
-    PyAV alone takes 70 to 250 ms. A server that imported it in its first call would stand still for that time, so
-    servers call this before they open.
+    PyAV alone takes 70 to 250 ms. An import during the first call would block the event loop for that time, so servers
+    call this before they open.
     """
     for name in LIBRARIES:
         with suppress(ImportError):

@@ -20,15 +20,15 @@ from .voice_sender import PACKET_MS, SILENCE, VoiceSender
 __all__ = ["PictureTrack", "VoiceTrack"]
 
 COMFORT_SECONDS = 0.4
-"""Time between two packets of silence while there is nothing to say. It is Opus's own interval (DTX). It keeps the
-listener's jitter buffer alive, and any address translation (NAT) on the way."""
+"""Time between two packets of silence while there is nothing to say, in seconds. It is Opus's own interval (DTX). It
+keeps the listener's jitter buffer alive, and any address translation (NAT) on the way."""
 STEP_SECONDS = PACKET_MS / 1000
 MAX_LATE_SECONDS = 0.1
-"""If a track was pulled later than this, its clock restarts; otherwise it catches up."""
+"""If a track is pulled later than this, in seconds, its clock restarts. A smaller delay is caught up."""
 MAX_BEHIND_MS = 60
-"""Sound beyond this is sent twice as fast by a steady track."""
+"""Waiting sound beyond this, in milliseconds, is sent twice as fast by a steady track."""
 REPEAT_SECONDS = 1.0
-"""Time after which a picture is sent again, for a peer that has lost it."""
+"""Time in seconds after which a picture is sent again, for a peer that has lost it."""
 VIDEO_CLOCK = 90_000
 """RTP clock of video, in Hz."""
 
@@ -36,14 +36,14 @@ VIDEO_CLOCK = 90_000
 class VoiceTrack(MediaStreamTrack):
     """The packets of a `VoiceSender`, one every 20 ms; during silence, one packet of silence every 0.4 s.
 
-    Packets are encoded here and not by aiortc, which passes encoded ones on. So silence costs nothing, sound keeps its
-    own rate, and no thread is woken. RTP timestamps follow the clock through a silence.
+    Packets are encoded here, and aiortc sends them unchanged. So silence costs nothing, sound keeps its own rate, and
+    no thread is woken. RTP timestamps follow the clock during silence.
 
     Args:
         voice: The sound to send.
-        on_pull: Called with the time (seconds) after each packet was taken.
-        steady: Send every packet of a silence, for a receiver that needs an unbroken stream. Such a track also catches
-            up: it sends twice as fast until no more than 60 ms of sound wait.
+        on_pull: Called after each packet was taken, with the time in seconds. Default: None.
+        steady: Whether to send every packet of a silence, for a receiver that needs an unbroken stream. Such a track
+            also catches up: it sends twice as fast until at most 60 ms of sound wait. Default: False.
     """
 
     kind = "audio"
@@ -68,18 +68,18 @@ class VoiceTrack(MediaStreamTrack):
         """Return the next packet, when it is due. aiortc calls this."""
         if self.readyState != "live":
             raise MediaStreamError
-        # Also without a wait this lets other tasks run, so a track that catches up does not hold the loop.
+        # Even a sleep of 0 lets other tasks run, so a track that catches up does not block the event loop.
         await anyio.sleep(max(0.0, self._due - anyio.current_time()))
         idle = self._voice.silent and not self._steady
         if idle:
             self._wake = anyio.Event()
-            # Nothing is awaited between the look at `silent` and this event, so no wake-up is lost. The sleep above was
-            # one step of the interval already.
+            # There is no await between the check of `silent` and this new event, so no wake-up is lost. The sleep above
+            # was already one step of the interval.
             with anyio.move_on_after(COMFORT_SECONDS - STEP_SECONDS):
                 await self._wake.wait()
         now = anyio.current_time()
-        # RTP time follows the clock through a silence. Otherwise the listener would take the sound after it for delayed
-        # packets, and make its jitter buffer longer.
+        # RTP time follows the clock during silence. Otherwise the listener would treat later sound as delayed packets
+        # and lengthen its jitter buffer.
         if idle or self._due < now - MAX_LATE_SECONDS:
             self._at += now - self._due
             self._due = now
@@ -89,8 +89,8 @@ class VoiceTrack(MediaStreamTrack):
         packet = av.Packet(data)
         packet.pts, packet.time_base = round(self._at * RATE), Fraction(1, RATE)
         self._at += STEP_SECONDS
-        # A burst at double speed instead of a longer queue: a backlog that stays would delay every later word, and
-        # every interrupt.
+        # Sending at double speed removes a backlog. A backlog that stays would delay every later word and every
+        # interrupt.
         behind = self._steady and self._voice.playout.waiting_ms > MAX_BEHIND_MS
         self._due += STEP_SECONDS / 2 if behind else STEP_SECONDS
         return packet
@@ -140,7 +140,7 @@ class PictureTrack(MediaStreamTrack):
 
 
 def _convert_picture(frame: Video) -> av.VideoFrame:
-    """Return the picture as aiortc takes it. Its encoders need an even width and height."""
+    """Convert a picture for aiortc, whose encoders need an even width and height."""
     # Converted once, here. aiortc would convert the picture again at each repetition.
     pixels: Any = frame.data
     pixels = pixels[: len(pixels) // 2 * 2, : pixels.shape[1] // 2 * 2]

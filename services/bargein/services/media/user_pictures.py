@@ -1,4 +1,4 @@
-"""`UserPictures`: the user's pictures in a format that a brain takes, still before the question about them."""
+"""`UserPictures`: converts the user's pictures for a brain, and keeps them before the question about them."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ from bargein.services.frames import Configure, Remember, Respond, Say
 __all__ = ["UserPictures"]
 
 Request = Turn | UserText | Commit | TurnControl | Respond | Say | Configure | Remember
-"""What asks the brain for something, or says how to do it. These frames keep their order among each other, too."""
+"""Frames that ask the brain for something or configure it. They must keep their order with pictures and each other."""
 
 
 class UserPictures(Processor):
-    """Fits pictures as `FitPicture` does, in a worker thread, and keeps their order with what asks about them.
+    """Fits pictures as `FitPicture` does, in a worker thread, and keeps their order with the questions about them.
 
-    A frame passes a processor that does not take it at once, also while that processor is busy with an earlier frame. A
-    question would overtake its picture so. Therefore this one takes everything that asks the brain for something, too.
+    A frame that a processor does not take bypasses it at once, even while the processor is busy with an earlier frame.
+    So a question could overtake its picture. For this reason the processor also takes every frame that asks the brain
+    for something.
 
     Args:
-        formats: Encoded formats that pass, of `"jpeg"`, `"png"` and `"webp"`. Empty for all three.
-        max_bytes: Maximum size of an encoded picture in bytes; None for no limit.
+        formats: Encoded formats that pass unchanged, of `"jpeg"`, `"png"` and `"webp"`; empty for all three. Default:
+            `("jpeg",)`.
+        max_bytes: Maximum size of an encoded picture in bytes; None for no limit (the default).
 
     Raises:
         ModuleNotFoundError: Pillow is not installed.
     """
 
-    # Pillow decodes and encodes for milliseconds, without the interpreter lock, so the event loop goes on meanwhile.
+    # Pillow decodes and encodes for milliseconds and releases the interpreter lock, so a thread keeps the event loop
+    # free.
     blocking = True
 
     @check_options

@@ -28,8 +28,8 @@ class VoiceReceiver:
     """Turns the Opus packets of one peer into `Audio` of 48 kHz, mono, with `pts` counted from samples.
 
     Lost packets become silence of the same length. Some senders send nothing while nobody speaks (a muted microphone,
-    discontinuous transmission). For these, up to two seconds of silence are made, so that turn detection hears the end
-    of speech.
+    discontinuous transmission). Then up to two seconds of silence are inserted, so that turn detection hears the end of
+    speech.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class VoiceReceiver:
         self._decoder.format, self._decoder.layout, self._decoder.sample_rate = "s16", "mono", RATE
         self._origin: int | None = None  # the RTP timestamp of sample 0
         self._at = 0  # the number of the next sample
-        self._filled = MAX_FILL  # samples of silence since the last sound; none is made before the first sound
+        self._filled = MAX_FILL  # samples of silence since the last sound; none is inserted before the first sound
 
     def packet(self, number: int, timestamp: int, data: bytes) -> Iterator[Audio]:
         """Take a packet, and yield the sound that can be played now.
@@ -58,14 +58,14 @@ class VoiceReceiver:
             yield from self._decode(stamp, payload)
 
     def quiet(self, ms: int) -> Iterator[Audio]:
-        """Yield what still waits, and silence, because no packet has come for this many milliseconds.
+        """Yield the sound that still waits, and then silence, because no packet has come for a time.
 
         Args:
-            ms: How long no packet has come, in milliseconds.
+            ms: Time without a packet, in milliseconds.
         """
         for stamp, payload in self.reorder.flush():
             yield from self._decode(stamp, payload)
-        # After MAX_FILL nothing is made any more. Turn detection has heard the end of speech by then, and a muted
+        # After MAX_FILL no more silence is inserted. Turn detection has noticed the end of speech by then, and a muted
         # microphone costs nothing.
         count = ms * RATE // 1000
         if self._filled + count <= MAX_FILL:
@@ -87,17 +87,17 @@ class VoiceReceiver:
         yield from self._fill_gap(timestamp)
         self._filled = 0
         yield self._audio(samples)
-        # Anchored again at each packet. If silence was made while this packet was on its way, the sound from here on is
-        # later by that much, and `pts` still only grows.
+        # The origin is set anew at each packet. If silence was inserted while this packet was on its way, the sound
+        # from here on is later by that amount, and `pts` still only grows.
         self._origin = (timestamp + len(samples) - self._at) % WRAP
 
     def _fill_gap(self, timestamp: int) -> Iterator[Audio]:
-        """Yield silence for the time between the sound so far and a packet. A packet is never too late for it."""
+        """Yield silence for the time between the sound so far and a packet."""
         if self._origin is None:
             return
         ahead = (timestamp - self._origin - self._at) % WRAP
         if ahead >= WRAP // 2:
-            return  # silence was made in the meantime, so the packet's place has passed
+            return  # silence was inserted in its place in the meantime
         if ahead <= MAX_FILL:
             if ahead:
                 yield self._audio(np.zeros(ahead, np.int16))

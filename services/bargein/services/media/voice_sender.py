@@ -20,18 +20,18 @@ PACKET_MS = 20
 RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
 """Rates in Hz that Opus encodes without resampling. The RTP clock counts 48,000 a second for all of them."""
 BITRATE = 96_000
-"""Bits a second. Opus chooses between two coders by the bit rate. SILK, the one for low rates, costs two to five times
-as much CPU as the other, and at 32 kbit/s its sound is four times as far from the original."""
+"""Bits a second. Opus chooses between two coders by the bit rate. SILK, the coder for low rates, takes two to five
+times as much CPU as CELT, and at 32 kbit/s its sound is four times as far from the original."""
 COMPLEXITY = 0
 """Opus's complexity, from 0 to 10. At this bit rate 10 costs twice as much CPU, for a spectrum that is 0.3 dB closer to
 the original; see `benchmarks/opus.py`."""
 SILENCE = b"\xf8\xff\xfe"
-"""20 ms of silence in Opus, encoded once and for all."""
+"""20 ms of silence, encoded as Opus."""
 TAIL_PACKETS = 5
-"""Packets of silence after a sound. Without them the listener's jitter buffer keeps the end of the sound, or its
-decoder invents more of it."""
+"""Packets of silence after a sound. Without them the listener's jitter buffer would not release the end of the sound,
+or the decoder would extrapolate it."""
 FULL_MS = 30_000
-"""Sound that may wait before `VoiceSender.full` asks its source to pause."""
+"""Sound in milliseconds that may wait before `VoiceSender.full` asks the source to pause."""
 
 
 class Encoder:
@@ -54,7 +54,7 @@ class Encoder:
         self._at = 0
 
     def encode(self, samples: Samples) -> bytes:
-        """Return exactly 20 ms of sound as one packet.
+        """Encode exactly 20 ms of sound as one packet.
 
         Args:
             samples: 20 ms of mono sound at the encoder's rate.
@@ -67,7 +67,7 @@ class Encoder:
 
 
 class VoiceSender:
-    """A `Playout` from which packets are pulled. Nothing is encoded while there is nothing to say.
+    """Encodes the agent's sound when packets are pulled. Nothing is encoded while there is nothing to say.
 
     After a sound it sends five packets of silence, and then none. An interrupt takes effect in the next packet, which
     fades out; the packets after it are silence.
@@ -88,7 +88,7 @@ class VoiceSender:
 
     @property
     def full(self) -> bool:
-        """Whether its source should pause."""
+        """Whether the source of the sound should pause, because 30 s of sound wait."""
         return self.playout.waiting_ms > FULL_MS
 
     @property
@@ -124,20 +124,20 @@ class VoiceSender:
         self.playout.close(None if frame is None else frame.response_id)
 
     def urgent(self, frame: Interrupt | Hold | Resume, now: float) -> Iterator[Played]:
-        """Stop, hold or resume with the next packet. Give how much was heard.
+        """Stop, hold or resume with the next packet. Yield how much was heard.
 
         Args:
             frame: The urgent frame.
             now: The present time in seconds.
         """
         if self._resample is not None and isinstance(frame, Interrupt):
-            # For its effect only: the resampler drops what it holds of the interrupted response.
+            # Run for its effect only: the resampler drops the rest of the interrupted response.
             list(self._resample.process(frame))
         for each in self.playout.urgent(frame, now):
             if isinstance(each, Played):
                 yield each
             else:
-                # The fade begins the next packet. To send it at once would break the pace of one packet every 20 ms.
+                # The fade begins the next packet. Sending it at once would break the pace of one packet every 20 ms.
                 self._fade, self._rate = each.samples, each.rate
 
     def pull(self, now: float) -> bytes | None:
@@ -146,7 +146,8 @@ class VoiceSender:
         Args:
             now: The present time in seconds.
         """
-        # The last place before the wire: what is stale is compared once more, however late the interrupt arrives here.
+        # This is the last place before the network. An interrupt may not have arrived here yet, so stale sound is
+        # dropped again.
         self.playout.forget(self.stale)
         samples = self._take_samples(now)
         if samples is None:
@@ -189,10 +190,9 @@ class VoiceSender:
         if frame.rate in RATES and frame.channels == 1 and self._resample is None:
             yield frame
             return
-        # Once there is a resampler, all sound goes through it. It holds the end of earlier sound, which must come
-        # first.
+        # Once there is a resampler, all sound goes through it, because it still holds the end of earlier sound.
         if self._resample is None:
-            # The next higher rate loses nothing of the sound.
+            # The next higher rate keeps all frequencies of the sound.
             rate = min((rate for rate in RATES if rate >= frame.rate), default=RATES[-1])
             self._resample = Resample(rate, channels=1)
         for piece in self._resample.process(frame):

@@ -1,9 +1,10 @@
-"""Bounds on HTTP connections and WebSockets: the time of a request's head, how many connections may be open, and how
-much of one is read at once.
+"""Limits of HTTP connections and WebSockets: the time for a request's head, the number of open connections, and the
+amount of data that is read from one connection at once.
 
-uvicorn has neither. A connection that sends nothing, or one byte now and then, stays open for ever. When the process
-has no descriptors left, asyncio writes one log line for each connection that waits, and serves no client. All messages
-of one read are parsed without a pause, and all pings are answered.
+uvicorn has none of these limits. A connection that sends nothing, or one byte now and then, stays open for ever. When
+the process has no descriptors left, asyncio writes one log line for each connection that waits, and serves no client.
+All messages of one read are parsed without a pause, so one client can block the others. All pings are answered, however
+many come.
 
 The first class below extends `uvicorn.protocols.http.h11_impl.H11Protocol` and relies on its attributes `connections`,
 `cycle.response_complete`, `loop` and `transport` and its method `handle_websocket_upgrade`. They are there in uvicorn

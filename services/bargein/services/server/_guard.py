@@ -1,4 +1,4 @@
-"""`Guard`: what happens before every HTTP request, and the security headers of every response."""
+"""`Guard`: the checks before every HTTP request, and the security headers of every response."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["Guard"]
 
 
 class Guard:
-    """An ASGI application around another. It refuses foreign host names, repeated headers, and secures responses.
+    """An ASGI middleware. It refuses unknown host names and repeated headers, and adds security headers to responses.
 
-    WebSockets pass it: `App` checks them.
+    WebSocket requests pass unchecked here, because `App` checks them.
 
     Args:
         app: The application inside.
         origins: Other pages that may frame this one and talk to it; `*` for all.
-        checks_host: Whether to refuse host names that may be hostile.
+        checks_host: Whether to refuse host names that may belong to a hostile page.
         open_paths: Paths at which any host name is accepted.
     """
 
@@ -46,7 +46,7 @@ class Guard:
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse the request, or have it answered with the headers."""
+        """Refuse the request, or pass it on and add the headers to its response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -62,7 +62,8 @@ class Guard:
             await _respond(send_with_headers, 400, f"there is more than one {repeated} header")
             return
         name = next((value.decode("latin-1") for key, value in scope["headers"] if key == b"host"), "")
-        # A GET of the page itself has no origin. The requests that start a session have one, and are checked there.
+        # Browsers send no origin when they load the page, so its host is checked here. Requests that start a session
+        # have an origin, which `App` checks.
         checked = scope["method"] in ("GET", "HEAD") and self._checks_host and scope["path"] not in self._open_paths
         if checked and (reason := refuse_host(name, self._origins)):
             await _respond(send_with_headers, 421, reason)

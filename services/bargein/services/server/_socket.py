@@ -17,7 +17,11 @@ __all__ = ["AsgiSocket"]
 
 
 class AsgiSocket:
-    """Whole messages over a Starlette `WebSocket` that has been accepted."""
+    """A `Socket` over a Starlette `WebSocket` that has been accepted.
+
+    Args:
+        websocket: The accepted WebSocket.
+    """
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket

@@ -44,7 +44,7 @@ __all__ = ["make_app"]
 
 PAGE = Path(__file__).parent / "page"
 MAX_OFFER_BYTES = 256 * 2**10
-"""Largest body of a request. A browser's offer has about 6 kB."""
+"""Largest body of a request, in bytes. A browser's offer has about 6 kB."""
 DRAWING_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"
 """The content security policy of a drawn pipeline, which has inline styles."""
 WRONG_TOKEN = "the token is missing or wrong; give it as Authorization: Bearer, or as ?token="
@@ -61,7 +61,7 @@ _OFFER = msgspec.json.Decoder(_OfferRequest)
 
 
 class _ProblemError(Exception):
-    """Why a request is refused: an HTTP status and a sentence."""
+    """A request is refused, with an HTTP status and a sentence for the client."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -100,7 +100,7 @@ class App:
     # What can be read -----------------------------------------------------------------------------------------------
 
     async def choices(self, request: Request) -> Response:
-        """Return what the page offers to choose from."""
+        """Return what the page needs before a session: brains, suggestions, transports and ICE servers."""
         transports = [{"name": "websocket", "title": "WebSocket"}]
         ice_servers: list[dict[str, str]] = []
         if self._webrtc is not None:
@@ -127,11 +127,11 @@ class App:
         )
 
     async def health(self, request: Request) -> Response:
-        """Return that the server answers."""
+        """Return 200: the process runs and answers (a liveness probe)."""
         return self._plain("ok\n", media_type="text/plain")
 
     async def ready(self, request: Request) -> Response:
-        """Return whether there is room for one more session; 503 and the reason if not."""
+        """Return 200 if there is room for one more session; 503 and the reason if not (a readiness probe)."""
         reason = self._sessions.refusal
         return self._plain(f"{reason or 'ready'}\n", media_type="text/plain", status_code=503 if reason else 200)
 
@@ -206,7 +206,7 @@ class App:
         await serve_websocket_peer(AsgiSocket(websocket), self._sessions, request, accept=self._accept)
 
     async def offer(self, request: Request) -> Response:
-        """Answer a WebRTC offer in JSON: a new peer's, or a later one of the `session` named."""
+        """Answer a WebRTC offer in JSON: the first one of a new peer, or a later one of the peer named by `session`."""
         try:
             await self._check(request, new=False)
             body = await self._body(request)
@@ -303,14 +303,14 @@ def make_app(
 
     Args:
         sessions: Runs the sessions.
-        brains: What the page offers to choose from.
+        brains: Brains that the page offers.
         suggestions: Sentences that the page offers to say, for brains without their own.
         metrics: The counters behind `/metrics`.
         webrtc: Serves WebRTC; None for WebSockets only.
         origins: Other pages that may talk to this server, such as `https://example.com`; `*` for all.
         authorize: Decides by a token whether a peer may connect; None to allow every peer.
-        local: Whether the server is for this machine only. Such a server, and one without `authorize`, answers to no
-            name that may be hostile: other names of it must be in `origins`.
+        local: Whether the server is for this machine only. Such a server, and one without `authorize`, refuses host
+            names that may belong to a hostile page. Add further names of the server to `origins`.
 
     Raises:
         ModuleNotFoundError: Starlette is not installed (extra `server`).
@@ -336,7 +336,7 @@ def _middleware(origins: Sequence[str], *, local: bool, checks_host: bool) -> li
     from starlette.middleware import Middleware  # noqa: PLC0415 - of the extra
     from starlette.middleware.cors import CORSMiddleware  # noqa: PLC0415
 
-    # Monitoring calls a server in a network by any name, and learns nothing there that is secret.
+    # Monitoring calls a server in a network by any name. These paths return nothing secret.
     open_paths = () if local else ("/healthz", "/readyz", "/metrics")
     middleware = [Middleware(Guard, origins=origins, checks_host=checks_host, open_paths=open_paths)]
     if origins:
@@ -376,12 +376,13 @@ def _routes(app: App) -> list[BaseRoute]:
 
 
 def _find_failover(live: LiveSession) -> Failover | None:
-    """Return the failover of a session, if it has one: its brain runs in a session inside, with its own graph."""
+    """Return the failover of a session, if it has one. The brain of a failover runs in an inner session with its own
+    graph."""
     return next((brain for brain in find_brains(live.graph) if isinstance(brain, Failover)), None)
 
 
 def _ice_server(server: IceServer) -> dict[str, str]:
-    """Return an ICE server as browsers take it."""
+    """Return an ICE server as a dictionary that browsers accept (`RTCIceServer`)."""
     secret = {"username": server.username, "credential": server.credential} if server.username else {}
     return {"urls": server.url, **secret}
 

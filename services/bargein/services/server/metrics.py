@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["Metrics"]
 
 TURN_BUCKETS = (0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
-"""In seconds. An answer within half a second feels like a person's."""
+"""Bounds of the histogram of answer latencies, in seconds. An answer within half a second feels like a person's."""
 BARGE_IN_BUCKETS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
-"""In seconds."""
+"""Bounds of the histogram of barge-in latencies, in seconds."""
 
 
 class Metrics:
@@ -77,7 +77,7 @@ class Metrics:
         self._registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics that are known only when they are asked for. The registry calls this."""
+        """Yield the metrics that are read from the sessions on demand. The Prometheus registry calls this."""
         assert self._sessions is not None
         gauge, counter = self._families.GaugeMetricFamily, self._families.CounterMetricFamily
         counts = self._sessions.statistics()

@@ -19,7 +19,7 @@ from .serve import PageOptions, serve_page
 __all__ = ["collect_agents", "run_page"]
 
 _collected: ContextVar[list[BuildAgent] | None] = ContextVar("bargein_collected_agents", default=None)
-"""Where `run_page` puts its agent instead of serving it; None to serve it."""
+"""The list to which `run_page` adds its agent instead of serving it; None to serve it."""
 
 
 @contextmanager
@@ -66,6 +66,6 @@ def run_page(agent: BuildAgent, **options: Unpack[PageOptions]) -> None:
             await server.wait()
 
     uvloop = sys.platform != "win32" and importlib.util.find_spec("uvloop") is not None
-    # Ctrl+C before the server listens, or after it has stopped, is as plain an end as during `wait()`.
+    # Ctrl+C ends the program without a traceback also before the server listens and after it has stopped.
     with contextlib.suppress(KeyboardInterrupt):
         anyio.run(main, backend="asyncio", backend_options={"use_uvloop": uvloop})

@@ -92,7 +92,7 @@ class PageServer:
         return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
     def stop(self) -> None:
-        """Have `wait()` return."""
+        """Make `wait()` return, which ends the server."""
         self._stopped.set()
 
     async def wait(self) -> None:
@@ -139,18 +139,18 @@ def serve_page(
 
     Args:
         agent: Makes the graph for each peer.
-        host: Where to listen; `0.0.0.0` for all machines that can reach this one. A server at 127.0.0.1 or without
-            `authorize` answers browsers that call it by an address, by this machine's name, or by a name in `origins`:
-            others may be a hostile page's. At 127.0.0.1 without `origins` and `authorize`, peers are told what
-            exception ended a session.
-        port: The port. None takes 8080, or the next free one. 0 takes any free one.
-        brains: Brains that the page offers; the peer's choice is its parameter `brain`.
+        host: Address to listen at; `0.0.0.0` for all machines that can reach this one. A server at 127.0.0.1 or without
+            `authorize` answers browsers only if they call it by an IP address, by this machine's name, or by a name in
+            `origins`, because any other name may belong to a hostile page. At 127.0.0.1 without `origins` and
+            `authorize`, peers are told what exception ended a session.
+        port: Port to listen at. None takes 8080, or the next free one. 0 takes any free one.
+        brains: Brains that the page offers. The peer's choice is in `Peer.params["brain"]`.
         suggestions: Sentences that the page offers to say. A brain's own suggestions come first.
         limits: Limits of the server and of each peer.
         origins: Other pages that may talk to this server, such as `https://example.com`; `*` for all.
         authorize: Decides by a token whether a peer may connect; None to allow every peer.
         ice_servers: STUN and TURN servers for peers on other networks; see `WebRtcServer`.
-        video_fps: Pictures of the peer's camera a second, at most; 0 for no camera.
+        video_fps: Maximum number of camera pictures a second; 0 for no camera.
         certificate: A certificate file (PEM), for https. Browsers allow the microphone on https and localhost only.
         key: The certificate's private key (PEM), if it is in another file.
 
@@ -232,7 +232,7 @@ def _check_certificate(certificate: FilePath | None, key: FilePath | None) -> No
         if key is not None:
             raise ValueError(f"the key {key} cannot be used without its certificate; give both")
         return
-    try:  # with an empty password: for a locked key the library would ask for one in the terminal
+    try:  # the empty password prevents the library from asking for one in the terminal
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
     except OSError as error:
         files = f"{certificate}{f' with {key}' if key else ''}"
@@ -286,7 +286,7 @@ def _uvicorn_server(app: Starlette, limits: SessionLimits, certificate: FilePath
         app,
         http=protocol,
         ws=make_websocket_protocol(),
-        log_level="error",  # its warnings are about what strangers send, a line for each
+        log_level="error",  # its warnings concern malformed requests, so anyone could fill the log
         lifespan="off",
         access_log=False,
         backlog=default_accept_batch(),
@@ -302,8 +302,8 @@ def _uvicorn_server(app: Starlette, limits: SessionLimits, certificate: FilePath
 def _server_class() -> Any:
     """Return uvicorn's server with two changes: the program decides when it stops, and many connections may wait.
 
-    asyncio takes one number for how many connections may wait and for how many it accepts at once. The second is small
-    (see `default_accept_batch`), so the socket is told the first afterwards.
+    asyncio takes one number both for the connections that may wait and for those that it accepts at once. The second
+    number must be small (see `default_accept_batch`), so `startup` sets the first one on the socket afterwards.
     """
     base: Any = import_extra("uvicorn", "server", "serve_page()").Server
 

@@ -63,7 +63,7 @@ async def _open(
         return await stack.enter_async_context(connect(endpoint.url, **options))
     except exceptions.InvalidStatus as error:
         response = error.response
-        # Cleaned before it is cut, so that no half of a key is left at the end.
+        # Secrets are hidden before the text is cut, so that no half of a key is left at the end.
         body = endpoint.hide_secrets(bytes(response.body or b"").decode("utf-8", "replace"))[:MAX_BODY_CHARACTERS]
         wait = retry_after_seconds({name.lower(): value for name, value in response.headers.raw_items()})
         raise SocketRefusedError(f"{where} answers {response.status_code}", response.status_code, body, wait) from None

@@ -73,13 +73,14 @@ async def listen(
             running = await group.start(serve)
             yield running.listeners[0].socket.getsockname()[1]
             group.cancel_scope.cancel()
-    except BaseExceptionGroup as error:  # a single exception leaves as itself, as on asyncio
+    except BaseExceptionGroup as error:  # raise a single exception without its group, as on asyncio
         if len(error.exceptions) > 1:
             raise
         raise error.exceptions[0] from None
 
 
 def _set_backlog(listening: Any) -> None:
-    """Let many connections wait. asyncio takes one number for this and for how many it accepts at once."""
+    """Let many connections wait. asyncio's `backlog` also sets how many it accepts at once, so it cannot be used
+    here."""
     with sockets.fromfd(listening.fileno(), listening.family, listening.type) as copy:  # asyncio's has no `listen`
         copy.listen(BACKLOG)

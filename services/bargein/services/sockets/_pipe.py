@@ -55,7 +55,7 @@ def pipe(capacity: int = 64) -> tuple[Socket, Socket]:
     """Return the two ends of a connection in memory, for tests and for a server in the same process.
 
     Args:
-        capacity: How many messages may wait at an end before sending to it waits.
+        capacity: Number of messages that may wait at one end. When it is full, sending to it waits.
     """
     one, two = PipeEnd(capacity), PipeEnd(capacity)
     one.other, two.other = two, one

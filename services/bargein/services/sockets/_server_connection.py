@@ -1,18 +1,18 @@
-"""A server's connection that cannot take the event loop, nor the descriptors, from the other connections.
+"""Server connections with limits, so that one client cannot block the event loop or use up all file descriptors.
 
-Two things in `websockets` let one client do that. One read returns many small messages, which are parsed without a
-pause. And the library answers pings by itself, however many come, and keeps the answers for a client that does not read
-them.
+Two properties of `websockets` let one client block the event loop. First, one read returns many small messages, which
+are parsed without a pause. Second, the library answers every ping, however many come, and stores the answers for a
+client that does not read them.
 
 This relies on these parts of `websockets` 17, on asyncio and trio: `serve(create_connection=)`, which is
 documented, and `ServerConnection.process_event`, `.protocol`, `.send_data` and `.transport` or, on trio, `.stream`,
 which are not.
 `tests/services/sockets/test_flood.py` fails when they change.
 
-`websockets` has a bound for the time of a handshake, but none for how many connections there are. Without it a few
-hundred silent ones take all descriptors of a process, and it serves no client until their time is up. The bound relies
-on `ServerConnection.handshake` and `Server.all_connections`; `tests/services/sockets/test_descriptors.py` fails when
-they change.
+`websockets` limits the time of a handshake, but not the number of connections. A few hundred silent connections could
+take all descriptors of a process, which then serves no client until their time is up. The limit here relies on
+`ServerConnection.handshake` and `Server.all_connections`; `tests/services/sockets/test_descriptors.py` fails when they
+change.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def fair_connection(base: type[Any]) -> type[Any]:
             if control and self._controls.take(self.loop.time() if hasattr(self, "loop") else anyio.current_time()):
                 self._failed = True
                 self.protocol.fail(*TOO_MANY_PINGS)
-                if on_asyncio:  # nobody else sends it before the client sends more
+                if on_asyncio:  # otherwise the close frame would wait until the client sends more
                     self.send_data()
                     self.transport.close()
                 return
@@ -77,8 +77,8 @@ def bounded_connection(base: type[Any], max_connections: int) -> type[Any]:
 
     Args:
         base: `ServerConnection` of `websockets.asyncio.server` or `websockets.trio.server`, or a class made of it.
-        max_connections: Connections that may be there. When one more comes, the one that has waited longest for the end
-            of its handshake is closed.
+        max_connections: Maximum number of open connections. When one more comes, the one that has waited longest for
+            the end of its handshake is closed.
     """
     opening: dict[Any, anyio.CancelScope] = {}  # the oldest first
 

@@ -20,7 +20,7 @@ MAX_BYTES: Final = 16 * 2**20
 """Maximum size of one message, in bytes. Providers allow up to this size."""
 
 CLOSE_SECONDS: Final = 2.0
-"""How long closing may take in all, in seconds."""
+"""Maximum time that closing may take, in seconds."""
 
 log = logging.getLogger("bargein.sockets")
 # At DEBUG, `websockets` logs headers, with their keys, and every message. A filter drops these records. Setting the
@@ -88,7 +88,7 @@ class WebSocket:
         return data
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        # Shielded: a task that is being cancelled still says goodbye, within a bound.
+        # Shielded, so that a task that is being cancelled still sends its close frame. The time is limited.
         with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_SECONDS):
             await self._close(code, reason.encode()[:120].decode("utf-8", "ignore"))
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 __all__ = ["is_local_url", "is_loopback_host", "is_loopback_url"]
 
 LOCAL_NAMES = (".local", ".lan", ".internal", ".localhost", ".home.arpa")
-"""Ends of names that no public name server knows."""
+"""Endings of host names that exist in local networks only."""
 
 
 def is_loopback_host(host: str) -> bool:

@@ -1,6 +1,6 @@
-"""How many connections a server may have, by the number of descriptors that its process may have.
+"""The number of connections that a server may have, from the number of file descriptors that its process may have.
 
-When a process has no descriptors left, asyncio and trio write a log line for each connection that waits, and serve no
+When a process has no descriptors left, asyncio and trio write a log line for each waiting connection and serve no
 client.
 """
 
@@ -14,7 +14,7 @@ BACKLOG = 2048
 """Connections that may wait to be accepted. With the usual 100, a burst of clients waits for seconds."""
 MAX_CONNECTIONS = 10_000
 MAX_ACCEPT_BATCH = 100
-"""asyncio's own default."""
+"""Connections that asyncio accepts at once, at most. This is asyncio's own default."""
 
 
 def default_max_connections() -> int:
@@ -26,8 +26,8 @@ def default_max_connections() -> int:
 def default_accept_batch() -> int:
     """Return how many connections asyncio may accept in one pass of its loop.
 
-    A connection that is too many is closed a few passes after it was accepted. Some batches must fit into the
-    descriptors that connections leave free. asyncio calls this number `backlog`, and accepts all that wait, up to it.
+    A connection above the limit is closed a few passes after it was accepted, so several batches must fit into the free
+    descriptors. asyncio calls this number `backlog`, and accepts up to this many waiting connections.
     """
     descriptors = _max_descriptors()
     return MAX_ACCEPT_BATCH if descriptors is None else max(1, min(descriptors // 16, MAX_ACCEPT_BATCH))

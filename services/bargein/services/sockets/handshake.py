@@ -1,4 +1,4 @@
-"""The HTTP request that opens a WebSocket: what a server reads of it, and how it refuses one."""
+"""The HTTP request that opens a WebSocket: how a server reads and checks it, and how it refuses one."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ __all__ = [
 ]
 
 SINGLE_HEADERS = ("host", "origin", "authorization")
-"""Headers that decide whether a client is let in. With two of one, a proxy before this server may have checked the
-other one than is read here."""
+"""Headers that decide whether a client may connect. If one is sent twice, a proxy may have checked the first, and this
+server may read the second."""
 
 
 def repeated_header(names: Iterable[str], *more: str) -> str:
-    """Return a header that decides whether a client is let in and is there more than once; empty if there is none.
+    """Return the name of a security-relevant header that is repeated; an empty string if there is none.
 
     Args:
-        names: The names of all headers of a request, each as often as it is there.
-        more: Other headers that decide, such as one with a key.
+        names: The names of all headers of a request, with repetitions.
+        more: Further headers to check, such as one with a key.
     """
     counts = Counter(name.lower() for name in names)
     return next((name for name in (*SINGLE_HEADERS, *map(str.lower, more)) if counts[name] > 1), "")
@@ -107,14 +107,15 @@ def http_response(status: int, phrase: str, body: bytes, content_type: str = "te
 def refuse_origin(origin: str | None, host: str, origins: Collection[str], *, local: bool) -> str:
     """Return why a request may not be answered, or an empty string if it may.
 
-    A page may talk to its own server, and to a server that names it in `origins`. Programs send no origin, and may.
+    A page may talk to its own server, and to a server that names it in `origins`. Programs send no origin and are
+    allowed.
 
     Args:
         origin: The `Origin` header; None where there is none.
         host: The `Host` header.
         origins: Other pages that may talk to this server, such as `https://example.com`; `*` for all.
-        local: Whether the host is checked as in `refuse_host`: for a server for this machine only, and for one that
-            asks for no token.
+        local: Whether to check the host as in `refuse_host`. Set it for a server that serves this machine only, and for
+            one that asks for no token.
     """
     if origin is None or "*" in origins or origin in origins:
         return ""
@@ -126,11 +127,11 @@ def refuse_origin(origin: str | None, host: str, origins: Collection[str], *, lo
 
 
 def refuse_host(host: str, origins: Collection[str]) -> str:
-    """Return why a server does not answer to a host name, or an empty string if it does.
+    """Return why a server refuses a host name, or an empty string if it accepts it.
 
-    A hostile page can have its own name resolved to this server's address (DNS rebinding), 127.0.0.1 or one of the
-    local network. Then the browser takes this server for the page's own. The page cannot hide its name, though: it is
-    in the `Host` header. Addresses and the name of this machine cannot be rebound. Other names are in `origins`.
+    A hostile page can let its own name resolve to this server's address (DNS rebinding), for example to 127.0.0.1. The
+    browser then believes that this server is the page's own. But the `Host` header still holds the hostile name. IP
+    addresses and the name of this machine cannot be rebound, so they are accepted. Other names must be in `origins`.
 
     Args:
         host: The `Host` header.

@@ -1,6 +1,6 @@
-"""How often something may happen, with an allowance for bursts, and how many messages a peer may send. No I/O.
+"""Rate limits with an allowance for bursts. No I/O.
 
-Every server bounds its peers by `MessageRate` and `control_rate`.
+Every server limits the messages of its peers with `MessageRate`, and their pings with `control_rate`.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ from bargein.pipeline.lowlevel import check_options
 __all__ = ["DEFAULT_MESSAGES_PER_SECOND", "TOO_MANY_PINGS", "MessageRate", "RateLimiter", "control_rate"]
 
 DEFAULT_MESSAGES_PER_SECOND: Final = 400.0
-"""Sound comes in 50 messages a second; pictures, reports and texts are few. So there is room for shorter pieces."""
+"""Messages that a peer may send in a second by default. Sound usually comes in 50 messages a second, and there are few
+pictures, reports and texts. So peers may also cut sound into shorter pieces."""
 ACTION_COST: Final = 10
-"""As how many messages a message counts on which the agent acts: it may begin an answer, or a request to a provider."""
+"""Number of messages that one message counts as if the agent acts on it, for example with a request to a provider."""
 CONTROLS_PER_SECOND: Final = 20.0
 """Pings and pongs that a client may send in a second. Clients ping every few seconds."""
 CONTROLS_BURST: Final = 200.0
 """Pings and pongs that may come at once, such as after a stall of the network."""
 TOO_MANY_PINGS: Final = 1008, "too many pings"
-"""The close code for a client that exceeds these, and the reason."""
+"""Close code and reason for a client that sends too many pings or pongs."""
 
 
 class RateLimiter:
-    """Counts events against a rate (the generic cell rate algorithm: one number of state).
+    """Limits the rate of events, with the generic cell rate algorithm (GCRA), which stores a single number.
 
     Args:
         per_second: Events a second, over a long time.
@@ -49,7 +50,8 @@ class RateLimiter:
 
 
 class MessageRate:
-    """The messages of one peer. Those beyond the rate are handled later, so that the other peers are not slowed down.
+    """Limits the messages of one peer. Messages beyond the rate are handled later, so that other peers are not slowed
+    down.
 
     Args:
         per_second: Messages a second, over a long time. A quarter of this number may come at once.

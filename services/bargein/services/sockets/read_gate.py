@@ -1,8 +1,8 @@
-"""`read_in_pieces`: an asyncio protocol that takes what was read in small pieces, one in each pass of the event loop.
+"""`read_in_pieces`: an asyncio protocol that parses received data in small pieces, one in each pass of the event loop.
 
 One read returns up to 256 KiB: on uvloop, under TLS, and on asyncio by default. That is thousands of small messages,
-which a protocol parses without a pause while every other connection waits. asyncio has a bound for it on one kind of
-transport only, and the others have none. So the pieces are made here, for all of them.
+which a protocol parses without a pause while every other connection waits. asyncio can limit the size of a read for one
+kind of transport only. So this module cuts the data, for all of them.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ def read_in_pieces(base: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
 
 
 class ReadGate:
-    """Stands for a transport. It hands on what was read in pieces, and reads no more before all is handed on.
+    """A proxy of a transport. It delivers received data in pieces, and reads no more before all of it is delivered.
 
     Args:
-        transport: The transport. What is not about reading passes to it.
-        hand_on: Takes a piece.
+        transport: The transport. All calls that do not concern reading go to it.
+        deliver: Called with each piece.
     """
 
-    def __init__(self, transport: asyncio.Transport, hand_on: Callable[[bytes], object]) -> None:
+    def __init__(self, transport: asyncio.Transport, deliver: Callable[[bytes], object]) -> None:
         self._transport = transport
-        self._hand_on = hand_on
+        self._deliver = deliver
         self._loop = asyncio.get_running_loop()
         self._rest = b""
         self._paused = False  # by the protocol
@@ -59,7 +59,7 @@ class ReadGate:
         return getattr(self._transport, name)
 
     def take(self, data: bytes) -> None:
-        """Take what was read."""
+        """Add received data."""
         self._rest += bytes(data)
         if self._next is None and not self._paused:
             self._step()
@@ -69,10 +69,10 @@ class ReadGate:
         piece, self._rest = self._rest[:READ_BYTES], self._rest[READ_BYTES:]
         if self._rest:
             self._transport.pause_reading()
-        self._hand_on(piece)  # it may pause reading, or close the transport
-        self._go_on()
+        self._deliver(piece)  # it may pause reading, or close the transport
+        self._continue()
 
-    def _go_on(self) -> None:
+    def _continue(self) -> None:
         if self._paused or self._next is not None or self._transport.is_closing():
             return
         if self._rest:
@@ -81,7 +81,7 @@ class ReadGate:
             self._transport.resume_reading()
 
     def pause_reading(self) -> None:
-        """Hand on nothing more, as the protocol asks."""
+        """Stop delivering, as the protocol asks."""
         self._paused = True
         if self._next is not None:
             self._next.cancel()
@@ -89,12 +89,12 @@ class ReadGate:
         self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Go on with what has been read, and then read more."""
+        """Deliver the data that waits, and then read more."""
         self._paused = False
-        self._go_on()
+        self._continue()
 
     def forget(self) -> None:
-        """Forget what has been read: the connection is lost."""
+        """Discard the data that waits, because the connection is lost."""
         self._rest = b""
         if self._next is not None:
             self._next.cancel()

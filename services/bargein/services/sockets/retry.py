@@ -17,13 +17,13 @@ FIRST_SECONDS: Final = 0.25
 """Wait before the second attempt, in seconds. Each further wait is twice as long."""
 
 MAX_SECONDS: Final = 4.0
-"""Longest wait, in seconds. A caller is on the line and hears nothing meanwhile."""
+"""Longest wait, in seconds. The user hears nothing in the meantime."""
 
 JITTER: Final = 0.3
 """Each wait varies by up to this share, so that many clients do not come back at the same moment."""
 
 MAX_PLAUSIBLE_SECONDS: Final = 1e9
-"""A `retry-after` of more seconds than this (about 30 years) is taken for nonsense and ignored."""
+"""A `retry-after` of more seconds than this (about 30 years) is not plausible and is ignored."""
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
@@ -58,7 +58,7 @@ def backoff_seconds(attempt: int, retry_after_seconds: float | None, random: Ran
     """Return how many seconds to wait before the next attempt, or None to give up.
 
     Args:
-        attempt: How many attempts have been made, from 1.
+        attempt: Number of attempts so far, from 1.
         retry_after_seconds: For how many seconds the server asks the client to wait; None if it does not say. None is
             returned where this is longer than `MAX_SECONDS`.
         random: Source of the jitter.

@@ -1,4 +1,5 @@
-"""Removing keys from the texts of servers. Some repeat the key that they refuse, or redirect to a URL with it."""
+"""Remove keys from texts that servers send. Some servers repeat the key that they refuse, or redirect to a URL with
+it."""
 
 from __future__ import annotations
 
@@ -14,13 +15,13 @@ MIN_SECRET_CHARACTERS: Final = 8
 """A word of a header, or a value in a URL's query, is taken for a secret if it has at least this many characters."""
 
 HIDDEN: Final = "***"
-"""What stands in a text in place of a secret."""
+"""The text that replaces a secret."""
 
 _QUERY = re.compile(r"(\b(?:https?|wss?)://[^\s?#\"'<>]*)[?#][^\s\"'<>]*", re.I)
 
 
 def hide_secrets(text: str, secrets: Iterable[str]) -> str:
-    """Return a server's text without secrets, as they are or encoded for a URL, and without the queries of URLs.
+    """Return a server's text without secrets, plain or encoded for a URL, and without the queries of URLs.
 
     A query may hold a key that this side has never sent, such as that of a session to which a server redirects.
 
@@ -35,13 +36,13 @@ def hide_secrets(text: str, secrets: Iterable[str]) -> str:
 
 
 def request_secrets(url: str, headers: Mapping[str, str]) -> list[str]:
-    """Return what may be secret in a request: the words of its headers, and the values of its URL's query.
+    """Return the parts of a request that may be secret: the words of its headers, and the values of its URL's query.
 
     Args:
         url: The address of the request.
         headers: Its headers.
     """
     words = " ".join(headers.values()).split()
-    with suppress(ValueError):  # what is no URL was not sent
+    with suppress(ValueError):  # a malformed URL was never sent
         words += [value for _, value in parse_qsl(urlsplit(url).query)]
     return [word for word in words if len(word) >= MIN_SECRET_CHARACTERS]

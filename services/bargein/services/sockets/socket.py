@@ -1,4 +1,4 @@
-"""What a socket is, where it connects to, and how it ends."""
+"""The `Socket` protocol, the endpoint that a socket connects to, and the errors of sockets."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class SocketRefusedError(ConnectionError):
         message: What happened, in a sentence.
         status: HTTP status of the answer, if there was one.
         body: Beginning of the answer's body.
-        wait_seconds: For how many seconds the server asks the client to wait; None if it does not say.
-        final: Retrying cannot succeed, whatever the status.
+        wait_seconds: Number of seconds that the server asks the client to wait; None if it does not say.
+        final: Whether retrying cannot succeed, whatever the status.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class SocketRefusedError(ConnectionError):
         self.body = body
         """Beginning of the answer's body."""
         self.wait_seconds = wait_seconds
-        """For how many seconds the server asks the client to wait; None if it does not say."""
+        """Number of seconds that the server asks the client to wait; None if it does not say."""
         self.final = final
-        """Retrying cannot succeed, whatever the status."""
+        """Whether retrying cannot succeed, whatever the status."""
 
 
 class Socket(Protocol):
@@ -112,8 +112,8 @@ class Endpoint(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=Tru
         headers: HTTP headers for the opening request.
         subprotocols: WebSocket subprotocols to offer.
         ssl: TLS settings; None for those of the system.
-        open_seconds: How long connecting may take.
-        pong_seconds: How long a pong may take before the connection counts as dead; None for no limit.
+        open_seconds: Maximum time for connecting, in seconds.
+        pong_seconds: Maximum time for a pong, in seconds, before the connection counts as dead; None for no limit.
     """
 
     url: str
@@ -125,12 +125,12 @@ class Endpoint(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=Tru
     ssl: tls.SSLContext | None = None
     """TLS settings; None for those of the system."""
     open_seconds: float = 10.0
-    """How long connecting may take, in seconds."""
+    """Maximum time for connecting, in seconds."""
     pong_seconds: float | None = 20.0
-    """How long a pong may take before the connection counts as dead, in seconds; None for no limit."""
+    """Maximum time for a pong, in seconds, before the connection counts as dead; None for no limit."""
 
     def hide_secrets(self, text: str) -> str:
-        """Return a server's text without what was sent to this endpoint and may be secret: headers and the query.
+        """Return a server's text without the secrets of this endpoint: the values of its headers and of its query.
 
         Args:
             text: A text of the server.

@@ -1,4 +1,4 @@
-"""Text that every wire accepts."""
+"""Text that can always be encoded as UTF-8."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test doubles: scripted brains, and stand-ins for the providers, without key or network."""
+"""Test doubles: a scripted brain, and scripted servers that replace the providers without a key or a network."""
 
 from .gemini import ScriptedGemini, ScriptedTurn
 from .nova import ScriptedNova

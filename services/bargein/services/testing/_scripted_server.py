@@ -18,11 +18,11 @@ from bargein.services.sockets import Endpoint, Socket, SocketRefusedError, pipe
 __all__ = ["RATE", "ScriptedServer", "Step", "tone"]
 
 Step = str | float | ToolCall
-"""A part of a reply: words, a pause in seconds, or a tool call, whose result the next reply answers."""
+"""A part of a reply: words, a pause in seconds, or a tool call. The next reply follows the results of tool calls."""
 RATE: Final = 24_000
 """The rate of the voices in Hz."""
 MAX_RECEIVED: Final = 4096
-"""Messages of the client that are kept."""
+"""Number of the client's messages that are kept."""
 
 
 class ScriptedServer:
@@ -31,9 +31,8 @@ class ScriptedServer:
     Args:
         *replies: Each a string, or a sequence of words, pauses in seconds and tool calls.
         hears: The transcripts of the user's spoken turns, in order, repeated.
-        word_ms: The audio of each word, in milliseconds.
-        pace_seconds: The time between two words as they are sent, in seconds. It is less than `word_ms`, as with the
-            real services.
+        word_ms: Length of each word's audio, in milliseconds.
+        pace_seconds: Time between sending two words, in seconds. It is shorter than a word, as with the real services.
     """
 
     def __init__(
@@ -48,13 +47,13 @@ class ScriptedServer:
         self.word_ms = word_ms
         self.pace_seconds = pace_seconds
         self.received: deque[Any] = deque(maxlen=MAX_RECEIVED)
-        """The client's messages over all connections."""
+        """The client's messages over all connections, the oldest first."""
         self.connections = 0
-        """How many connections there were."""
+        """Number of connections so far."""
         self.endpoints: list[Endpoint] = []
-        """Where connections in memory were made to."""
+        """The endpoints that clients asked for when they opened connections in memory."""
         self.refusals: deque[SocketRefusedError] = deque()
-        """Errors that the next connections in memory meet."""
+        """Errors that the next connections in memory raise, one for each connection."""
         self.call_numbers = count(1)
         self._reply_numbers, self._transcript_numbers = count(), count()
 
@@ -63,7 +62,7 @@ class ScriptedServer:
     async def rehearsal(
         cls, *replies: str | Sequence[Step], **options: Any
     ) -> AsyncIterator[Callable[[Endpoint], AbstractAsyncContextManager[Socket]]]:
-        """Yield what to pass as `connect=` to a model that gets these replies.
+        """Yield a function for `connect=` of a model, which then gets these replies.
 
         Args:
             *replies: The replies, in order.
@@ -95,10 +94,10 @@ class ScriptedServer:
         raise NotImplementedError
 
     def next_reply(self, turn: int = 0) -> str | Sequence[Step]:
-        """Return the next reply, or the next part of a turn that has called tools.
+        """Return the next reply: for a new turn, or for the results of a turn's tool calls.
 
         Args:
-            turn: The number of the turn, for subclasses that make replies up.
+            turn: The number of the turn, for subclasses that compute replies.
         """
         return self.replies[next(self._reply_numbers) % len(self.replies)]
 

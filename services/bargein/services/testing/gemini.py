@@ -24,7 +24,7 @@ from .loudness_vad import LoudnessVad
 __all__ = ["ScriptedGemini", "ScriptedTurn"]
 
 NO_AUDIO_WITH_CALLS = "gemini-3"
-"""Models that close the connection if audio comes while a tool call is unanswered."""
+"""Prefix of the models that close the connection if audio comes while a tool call is unanswered."""
 
 
 class ScriptedTurn:
@@ -41,7 +41,7 @@ class ScriptedTurn:
         self.words: list[str] = []
         """The words that were sent."""
         self.done = False
-        """Whether its boundary was sent."""
+        """Whether its end (`turnComplete`) was sent."""
         self.interrupted = False
         """Whether the user has interrupted it."""
         self.scope = anyio.CancelScope()
@@ -63,8 +63,8 @@ class ScriptedGemini(ScriptedServer):
     Args:
         *replies: Each a string, or a sequence of words, pauses in seconds and tool calls.
         hears: The transcripts of the user's spoken turns, in order, repeated.
-        word_ms: The audio of each word, in milliseconds.
-        pace_seconds: The time between two words as they are sent, in seconds.
+        word_ms: Length of each word's audio, in milliseconds.
+        pace_seconds: Time between sending two words, in seconds.
     """
 
     @check_options
@@ -81,7 +81,7 @@ class ScriptedGemini(ScriptedServer):
         self.turns: list[ScriptedTurn] = []
         """All turns of the model."""
         self.open_connections = 0
-        """How many connections are open."""
+        """Number of open connections."""
         self.session: GeminiPeerSession | None = None
         """The newest session."""
         self.handles: set[str] = set()
@@ -93,12 +93,12 @@ class ScriptedGemini(ScriptedServer):
 
         Args:
             turn: The number of the turn, from 0.
-            samples: How many samples to return.
+            samples: Number of samples.
         """
         return tone(200 * 2 ** (turn % 12 / 12), samples)
 
     def find_sent(self, *keys: str) -> list[Any]:
-        """Return what the client has sent under these nested keys, such as `"realtime_input", "text"`.
+        """Return the values that the client has sent under these nested keys, such as `"realtime_input", "text"`.
 
         Args:
             keys: The keys, the outermost first.
@@ -188,7 +188,7 @@ class GeminiPeerSession:
         self.setup: dict[str, Any] = {}
         """The client's setup."""
         self.turn: ScriptedTurn | None = None
-        """The turn that is being sent, or presumed to play."""
+        """The turn that is being sent, or whose audio would still be playing."""
         self._group = group
         self._send_lock = anyio.Lock()
         self._vad = LoudnessVad()

@@ -1,4 +1,4 @@
-"""The speech detector of scripted servers: speech is what is loud."""
+"""`LoudnessVad`: the speech detector of scripted servers. All loud sound counts as speech."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LoudnessVad:
         self._in_speech = False
 
     def process(self, pcm: bytes) -> Literal["", "started", "stopped"]:
-        """Take more audio and return the last change in it: speech has started or stopped, or `""` for no change."""
+        """Analyse more audio. Return the last change in it: speech has started or stopped, or `""` for no change."""
         self._rest += pcm
         change: Literal["", "started", "stopped"] = ""
         while len(self._rest) >= 2 * BLOCK_SAMPLES:
@@ -42,7 +42,7 @@ class LoudnessVad:
         return change
 
     def stop(self) -> bool:
-        """Note that the audio pauses. Return whether that ends speech."""
+        """Note that the audio stream has paused. Return whether speech was in progress, which ends."""
         was_speech, self._in_speech = self._in_speech, False
         self._loud_blocks = self._quiet_blocks = 0
         self._rest = b""

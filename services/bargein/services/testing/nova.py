@@ -27,18 +27,17 @@ __all__ = ["ScriptedNova"]
 class ScriptedNova(ScriptedServer):
     """A server that sends its replies in order, repeated from the first after the last.
 
-    It sends one reply for each turn of the user, and one when tool calls are answered. The words of a reply are
-    announced, sent as audio, and confirmed when all of the audio is sent. A turn of the user is loud audio or typed
-    text; it interrupts a reply that is being sent or played.
+    It sends one reply for each turn of the user, and one when tool calls are answered. The words of a reply are sent
+    first as preliminary text, then as audio, and as final text when all audio is sent. A turn of the user is loud audio
+    or typed text; it interrupts a reply that is being sent or played.
 
     Pass `connect` to a `NovaSonic` with `input_rate=16_000`.
 
     Args:
         *replies: Each a string, or a sequence of words, pauses in seconds and tool calls.
         hears: The transcripts of the user's spoken turns, in order, repeated.
-        word_ms: The audio of each word, in milliseconds.
-        pace_seconds: The time between two words as they are sent, in seconds. It is less than `word_ms`, as with the
-            real service.
+        word_ms: Length of each word's audio, in milliseconds.
+        pace_seconds: Time between sending two words, in seconds. It is shorter than a word, as with the real service.
     """
 
     @check_options
@@ -53,7 +52,7 @@ class ScriptedNova(ScriptedServer):
         self.block_numbers = count(1)
 
     async def serve_socket(self, socket: Socket) -> None:
-        """Serve one connection until it ends. Of the events, `received` keeps all but audio, each with its name.
+        """Serve one connection until it ends. `received` keeps all events except audio, each with its name.
 
         Args:
             socket: The server's end of the connection.

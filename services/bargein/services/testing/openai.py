@@ -22,7 +22,7 @@ __all__ = ["rehearsal"]
 async def rehearsal(
     *replies: str | Sequence[Step], dialect: ServerLanguage = GA, **options: object
 ) -> AsyncIterator[Callable[[Endpoint], AbstractAsyncContextManager[Socket]]]:
-    """Serve a `ScriptedBrain` in this process, and yield what to pass as a model's `connect=`.
+    """Serve a `ScriptedBrain` in this process, and yield a function for `connect=` of a model.
 
     Args:
         replies: The replies of each connection, in order.

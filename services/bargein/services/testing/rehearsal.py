@@ -1,4 +1,4 @@
-"""Realtime models connected to stand-ins, so that a program can be tried without a key and without a network."""
+"""`rehearse`: connect a realtime model to a scripted server, to try a program without a key or a network."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from bargein.services.sockets import Endpoint, Socket
 __all__ = ["STAND_INS", "Reply", "StandIn", "rehearse"]
 
 Reply = str | Sequence[str | ToolCall]
-"""The text a model speaks, or a sequence of texts and tool calls. The next reply then answers the tools' results."""
+"""The text that a model speaks, or a sequence of texts and tool calls. The next reply follows the tools' results."""
 Connect = Callable[[Endpoint], AbstractAsyncContextManager[Socket]]
 
 
 class StandIn(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
-    """The stand-in of one provider."""
+    """The stand-in of one provider: a scripted server in memory."""
 
     peer: str
     """Path of a function that takes replies and returns an async context manager, which yields a `connect=`."""
@@ -32,7 +32,7 @@ class StandIn(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True
     """Arguments that the model needs to be created without a key."""
 
     def serve(self, *replies: Reply, hears: Sequence[str] = ()) -> AbstractAsyncContextManager[Connect]:
-        """Return a context manager that runs the peer and yields what to pass as the model's `connect=`.
+        """Return a context manager that runs the peer and yields a function for `connect=` of the model.
 
         Args:
             *replies: The replies, in order, repeated from the first after the last.

@@ -1,4 +1,4 @@
-"""A brain with prepared replies, for tests and demonstrations."""
+"""`ScriptedBrain`: a brain with prepared replies, for tests and demonstrations."""
 
 from __future__ import annotations
 
@@ -58,17 +58,17 @@ Given = ResponseStarted | Text | Timing | Audio | Transcript | ToolCall | Usage 
 class ScriptedBrain(Processor):
     """Sends its replies in order, and begins again after the last.
 
-    A `UserText`, a `Commit` or a `Respond` gets the next reply, and so does the last result of a reply's tool calls. A
-    `Say` is said as it is. A `Respond` that is `out_of_band` gets the words of the next reply. A `ToolCall` without an
-    id gets one.
+    A `UserText`, a `Commit` or a `Respond` gets the next reply. So does the last result of a reply's tool calls. The
+    words of a `Say` are said as they are. A `Respond` with a name in `out_of_band` gets the words of the next reply as
+    an `OutOfBand`. A `ToolCall` without an id gets one.
 
     Args:
         replies: Each a text or a sequence of steps. Without any, it says "Hello." each time.
-        hears: Transcripts of what is spoken, in order; their item is that of the latest `SpeechStopped`.
+        hears: Transcripts of the user's speech, in order; their item is that of the latest `SpeechStopped`.
         word_ms: Length of the tone that stands for a word, in milliseconds; 0 for replies without sound.
         rate: Sampling rate of the tone, in Hz.
-        paced: Send each word at the speed of speech, and not all words at once.
-        timed: Send the `Timing` of each word.
+        paced: Whether to send each word at the speed of speech, and not all words at once.
+        timed: Whether to send the `Timing` of each word.
     """
 
     name = "brain"

@@ -68,7 +68,7 @@ class RtcConnection:
         transport: Receives the peer's sound, pictures and messages.
         config: The ICE servers.
         tasks: Runs the tasks of this peer.
-        video_fps: Pictures of the peer's camera a second, at most; 0 for none.
+        video_fps: Maximum number of camera pictures a second; 0 for none.
         show_video: Whether the agent sends pictures.
     """
 

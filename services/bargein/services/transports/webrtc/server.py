@@ -69,7 +69,7 @@ class WebRtcServer:
         sessions: Runs the sessions.
         ice_servers: STUN and TURN servers, as URLs or with credentials. None is needed on one network. aiortc uses the
             first STUN server and the first TURN server.
-        video_fps: Pictures of the peer's camera a second, at most; 0 for no camera.
+        video_fps: Maximum number of camera pictures a second; 0 for no camera.
         show_video: Whether the agent shows pictures, so that its sink takes `Video`.
 
     Raises:
@@ -95,7 +95,7 @@ class WebRtcServer:
         self.ice_servers = tuple(IceServer(url=each) if isinstance(each, str) else each for each in ice_servers)
         """STUN and TURN servers."""
         self.video_fps = video_fps
-        """Pictures of the peer's camera a second, at most; 0 for no camera."""
+        """Maximum number of camera pictures a second; 0 for no camera."""
         self.show_video = show_video
         """Whether the agent shows pictures."""
         self._open: dict[str, tuple[WebRtcTransport, RtcConnection]] = {}
