@@ -53,7 +53,7 @@ pytestmark = pytest.mark.virtual
 DEAD_AIR_SECONDS = 5.0
 """Maximum time in which a question is open and nothing happens."""
 THINK_SECONDS = (0.0, 0.5, 1.0, 2.0, 8.0)
-"""Times that the scripted model takes for its first word. During the longest the agent asks for patience."""
+"""Times that the scripted model takes for its first word. During the longest the agent asks for limit."""
 
 
 class Ears(SpeechToText):

@@ -1,4 +1,4 @@
-"""What the three processors of a cascade share: each holds one part."""
+"""`PartProcessor`: the base of the three processors of a cascade, each of which holds one part."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PartProcessor(Processor, Generic[T]):
     part: T
 
     def statistics(self) -> object:
-        """Return what the part counts: the result of its `statistics()`, or None if it has no such method."""
+        """Return the part's statistics: the result of its `statistics()`, or None if it has no such method."""
         count = getattr(self.part, "statistics", None)
         return None if count is None else count()
 
@@ -38,8 +38,8 @@ class PartProcessor(Processor, Generic[T]):
 
 
 async def enter_part(part: object, stack: AsyncExitStack) -> None:
-    """Enter a part if it is a context manager, asynchronous or not. The stack leaves it."""
-    # The asynchronous way is preferred for a part that offers both: it does not block the event loop.
+    """Enter a part if it is a context manager, asynchronous or not. The stack exits it."""
+    # For a part that offers both, the asynchronous way is preferred, because it does not block the event loop.
     if isinstance(part, AbstractAsyncContextManager):
         await stack.enter_async_context(part)
     elif isinstance(part, AbstractContextManager):
@@ -51,7 +51,7 @@ def check_part(part: T, kind: type, method: str, argument: str) -> T:
 
     Args:
         part: The part.
-        kind: The class that it should be like.
+        kind: The class that describes such parts.
         method: The method that it needs.
         argument: The argument that it was passed as, such as `Cascade(stt)`; the error begins with it.
 
@@ -66,7 +66,7 @@ def check_part(part: T, kind: type, method: str, argument: str) -> T:
 
 
 def failure_from(part: object, error: Exception) -> Failure:
-    """Return the `Failure` that reports what a part raised."""
+    """Return the `Failure` that reports an exception of a part."""
     name = type(part).__name__
     return Failure(message=f"{name}: {error or type(error).__name__}", processor=name, error=error)
 

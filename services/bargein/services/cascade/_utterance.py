@@ -1,4 +1,4 @@
-"""One utterance of the user, on its way to a speech-to-text part."""
+"""`Utterance`: the sound of one utterance of the user, for a speech-to-text part."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Utterance:
 
     Args:
         item_id: The item of the user's speech.
-        max_samples: Maximum length. What comes after that is left out: the beginning says what it is about.
+        max_samples: Maximum length in samples. Later sound is left out.
         finish_seconds: Maximum time between words once the sound is over, in seconds.
     """
 
@@ -27,9 +27,10 @@ class Utterance:
         self.waiting = 0
         """Samples that the part has not taken yet."""
         self.cancelled = False
-        """Whether `cancel` was called, so that its words are not wanted."""
+        """Whether `cancel` was called. Then the words are not wanted."""
         self.scope = anyio.CancelScope()
-        """Around the part's whole work: the part may hold its own cancel scopes from word to word."""
+        """The scope around the part's whole work, because the part may keep its own cancel scopes open between
+        words."""
         self._max_samples = max_samples
         self._finish_seconds = finish_seconds
         self._count = 0
@@ -42,8 +43,8 @@ class Utterance:
         return self.over and not self._count
 
     def add(self, samples: Samples) -> bool:
-        """Add sound. Returns whether there was room."""
-        # No waiting for room: the source of the sound is live, and `max_samples` bounds the memory.
+        """Add sound. Return whether there was room for it."""
+        # This does not wait for room, because the source of the sound is live. `max_samples` bounds the memory.
         if self._count >= self._max_samples:
             return False
         self._count += len(samples)
@@ -59,13 +60,13 @@ class Utterance:
         self._wake()
 
     def cancel(self) -> None:
-        """Ignore the utterance from now on: neither its sound nor its words are wanted."""
+        """Discard the utterance: neither its sound nor its words are wanted any more."""
         self.cancelled = True
         self.scope.cancel()
 
     def restart_deadline(self) -> None:
         """Allow the part `finish_seconds` for the next words, if the sound is complete."""
-        # Only then: while the user speaks, a recogniser may be silent for as long as it likes.
+        # While the user speaks, a recogniser may be silent for any time.
         if self.over:
             self.scope.deadline = anyio.current_time() + self._finish_seconds
 

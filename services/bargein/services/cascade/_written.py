@@ -1,4 +1,4 @@
-"""Words as a voice reports them, back to the words as they are written."""
+"""`WrittenWords`: converts the words that a voice reports back to the words of the written text."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ __all__ = ["WrittenWords"]
 
 
 class WrittenWords:
-    """Turns the times of what is said into times of what is written: "nine dollars" into "$9".
+    """Converts the times of spoken words into times of written words, such as of "nine dollars" into those of "$9".
 
     Args:
-        pieces: Each piece of the text as it is written and as it is said.
+        pieces: The pieces of the text, each as it is written and as it is spoken.
     """
 
     def __init__(self, pieces: Sequence[tuple[str, str]]) -> None:
         self.said = "".join(said for _, said in pieces)
-        """What the voice is given."""
+        """The text for the voice."""
         self._written = "".join(written for written, _ in pieces)
         self._pieces = pieces
-        self._at = 0  # the end of the last word in what is said
-        self._open: tuple[int, int, Word] | None = None  # a word whose piece may go on, and its place as written
+        self._at = 0  # the end of the last word in `said`
+        self._open: tuple[int, int, Word] | None = None  # a written word that may continue, with its start and end
 
     def add(self, word: Word) -> Iterator[Word]:
-        """Yield the written words that are complete with another word of the voice.
+        """Add a word of the voice. Yield the written words that are complete now.
 
         Args:
-            word: The word, as it is in what is said.
+            word: The spoken word, as it is in `said`.
         """
         at = self.said.find(word.text, self._at)
         if at < 0 or not word.text:
@@ -37,7 +37,7 @@ class WrittenWords:
             return
         self._at = at + len(word.text)
         start, end, whole = self._place(at, self._at)
-        if self._open is not None and start < self._open[1]:  # the same piece goes on
+        if self._open is not None and start < self._open[1]:  # the same piece continues
             start, start_ms = self._open[0], self._open[2].start_ms
         else:
             yield from self.end()
@@ -50,13 +50,14 @@ class WrittenWords:
             self._open = (start, end, made)
 
     def end(self) -> Iterator[Word]:
-        """Yield the last word, when no more come."""
+        """Yield the last word, at the end of the text."""
         if self._open is not None:
             yield self._open[2]
             self._open = None
 
     def _place(self, start: int, end: int) -> tuple[int, int, bool]:
-        """Return where what is said stands as written, and whether it ends in a piece that is said as written."""
+        """Return the start and end of spoken text in the written text, and whether its last piece is spoken as
+        written."""
         found: list[int] = []
         whole = True
         said_at = written_at = 0

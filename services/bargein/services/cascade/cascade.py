@@ -1,4 +1,4 @@
-"""The cascade: hearing, thinking and speaking in a row, with the contract of a realtime model."""
+"""`Cascade`: speech-to-text, language model and text-to-speech in a row, with the contract of a realtime model."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .transcribe import Transcribe
 __all__ = ["Cascade", "CascadeOptions"]
 
 SILENCE_MS = 500.0
-"""After this much silence it is the agent's turn. A `Vad` needs as long to know that speech has ended, so a longer wait
-only collects more words. `benchmarks/cascade.py` measures other lengths."""
+"""Silence in milliseconds after which it is the agent's turn. A `Vad` needs the same time to detect the end of speech,
+so a longer wait only collects more words. `benchmarks/cascade.py` measures other lengths."""
 
 
 class CascadeOptions(TypedDict, total=False):
-    """The options of a `Cascade` beside its parts and tools."""
+    """The options of a `Cascade`, except its parts and tools; `Cascade` explains them."""
 
     instructions: str
     greeting: Greeting | None
@@ -52,19 +52,20 @@ class Cascade(Pipeline):
         brain = Cascade(Deepgram(), ChatCompletions("gpt-4.1-mini"), ElevenLabs("JBFqnCBsd6RMkjVDRZzb"))
         brain = Cascade.offline()
 
-    It takes and sends the same frames as a realtime model. It is a graph of processors that can be drawn, and some of
-    them can be replaced. It takes sound of any rate. Put `Spoken()` and `Pacer()` below it, as below any brain.
+    It takes and sends the same frames as a realtime model, and takes sound of any rate. It is a graph of processors: it
+    can be drawn, and some of its processors can be replaced. Put `Spoken()` below it, as below any brain, and a
+    `Pacer()` if the sink does not pace the sound.
 
-    The user always gets an answer: if a part fails, one of the replies below is spoken. With `greeting` it speaks
-    first.
+    The user always gets an answer: if a part fails, the cascade speaks one of the texts `error_reply`,
+    `no_speech_reply` and `unspeakable_reply`. With `greeting` it speaks first.
 
     Args:
-        stt: The part that hears.
-        llm: The part that thinks.
-        tts: The part that speaks.
+        stt: The speech-to-text part.
+        llm: The language model.
+        tts: The text-to-speech part.
         instructions: The system prompt.
         tools: Functions that the model may call, or a `Toolbox`.
-        history: The conversation to go on with; a new one by default.
+        history: The conversation to continue; a new one by default.
         vad: Detects speech; `Vad(speech_only=True)` by default.
         barge_in: Decides when the user interrupts the agent. True: `BargeIn(min_words=1)`, so that noise and
             backchannels hold the agent and do not interrupt it. False or None: never.
@@ -72,13 +73,13 @@ class Cascade(Pipeline):
         sentences: Cuts the answer into pieces for the voice; by default without markup, code and emoji.
         locale: BCP 47 tag of the language in which the voice says numbers, dates, money and the like as people say them
             (`speakable`). None: the language that `stt` names. Empty: the voice gets the text as it is written.
-        meanwhile: What becomes of a turn that comes during an answer. `"queue"`: it is answered next. `"interrupt"`: it
+        meanwhile: How to treat a turn that comes during an answer. `"queue"`: it is answered next. `"interrupt"`: it
             ends the answer, and is answered at once.
         error_reply: Text that is spoken if the model fails.
         no_speech_reply: Text that is spoken if the user could not be understood.
         unspeakable_reply: Text that is spoken in place of something that the voice cannot say.
         dead_air_seconds: Maximum silence while the user waits for an answer, in seconds. Before it is over,
-            `wait_reply` is spoken, or an answer that was cut short is continued. Infinite: no limit.
+            `wait_reply` is spoken, or an answer that was cut short is continued. `math.inf`: no limit.
         wait_reply: Text that is spoken while the model or a tool keeps the user waiting. Empty: nothing.
         greeting: The agent's first words: the words, `Say("...", protected=True)` for words that nothing interrupts,
             or `Respond(instructions=...)` to let the model choose them. It is left out if the history is not empty.
@@ -86,7 +87,7 @@ class Cascade(Pipeline):
         name: The name of the brain, in drawings and statistics.
 
     Raises:
-        TypeError: A part is missing, or is in the place of another.
+        TypeError: A part is missing, or two parts are in each other's places.
     """
 
     @check_options
@@ -130,7 +131,7 @@ class Cascade(Pipeline):
             fps=fps,
         )
         """The processor that answers."""
-        self._options: CascadeOptions = {  # kept for `fresh`, which makes the same cascade again
+        self._options: CascadeOptions = {  # for `fresh`, which creates the same cascade again
             "vad": vad,
             "barge_in": barge_in,
             "turns": turns,
@@ -166,19 +167,19 @@ class Cascade(Pipeline):
         Nothing is loaded before its session begins.
 
         Args:
-            stt: The part that hears; by default `WhisperEar` if the extra `whisper` is installed, and `PocketSphinx` if
-                not.
-            llm: The part that thinks; `Rules` by default.
-            tts: The part that speaks; by default the first that is installed of `Hibari`, the program
+            stt: The speech-to-text part; by default `WhisperEar` if the extra `whisper` is installed, and
+                `PocketSphinx` if not.
+            llm: The language model; `Rules` by default.
+            tts: The text-to-speech part; by default the first installed one of `Hibari`, the program
                 `flite`, and `ESpeak`.
             tools: The tools; by default those of `Rules`.
-            options: Those of `Cascade`.
+            options: The options of `Cascade`.
 
         Raises:
             ModuleNotFoundError: An extra is needed and not installed: `whisper` or `pocketsphinx` for the default
                 `stt`, `espeak` for the default `tts`.
         """
-        # The one import that points up: the parts are providers, and stand above this package.
+        # This is the only import that points up: the parts are providers, which are above this package.
         from bargein.services.providers.offline import offline_parts  # noqa: PLC0415
 
         parts = offline_parts(stt, llm, tts, tools)
@@ -199,7 +200,7 @@ class Cascade(Pipeline):
 
     @property
     def history(self) -> History:
-        """The conversation. It keeps of the agent's words those that were heard."""
+        """The conversation. Of the agent's words it keeps those that were heard."""
         return self.answer.history
 
     @history.setter
@@ -208,7 +209,7 @@ class Cascade(Pipeline):
 
     @property
     def toolbox(self) -> Toolbox:
-        """The tools that run here; the application's own are not among them."""
+        """The tools that run here, without those that the application answers."""
         return self.answer.toolbox
 
     @property
@@ -220,8 +221,8 @@ class Cascade(Pipeline):
 def _listening(
     vad: Vad | None, transcribe: Transcribe, barge_in: BargeIn | bool | None, turns: Turns | None
 ) -> list[Processor]:
-    """Return what hears the user, and what decides by the words when the user interrupts and has finished."""
-    # The decision about an interrupt stands below the recogniser, because it decides by words.
+    """Return the processors that recognise the user's speech, and decide when the user interrupts and has finished."""
+    # `BargeIn` is below the recogniser, because it decides by the words.
     decides = BargeIn(min_words=1) if barge_in is True else barge_in
     return [
         Resample(transcribe.part.rate, channels=1),
@@ -235,8 +236,9 @@ def _listening(
 def _speaking(
     stt: SpeechToText, tts: TextToSpeech, sentences: Sentences | None, unspeakable_reply: str, locale: str | None
 ) -> list[Processor]:
-    """Return what cuts the answer into sentences and speaks them."""
-    # A voice does not say which language it speaks. The user is answered in the language that the ear understands.
+    """Return the processors that cut the answer into sentences and speak them."""
+    # A text-to-speech part does not state its language. The answer is in the language that the speech-to-text part
+    # understands.
     language = getattr(stt, "language", "") if locale is None else locale
     return [
         Sentences(skip=("markup", "code", "emoji")) if sentences is None else sentences,
@@ -247,7 +249,7 @@ def _speaking(
 def _checked(
     stt: SpeechToText, llm: LanguageModel, tts: TextToSpeech
 ) -> tuple[SpeechToText, LanguageModel, TextToSpeech]:
-    """Return the parts, if each is what its place needs."""
+    """Return the three parts. Raise `TypeError` if one of them is not of the kind that its place needs."""
     check_part(stt, SpeechToText, "transcribe", "Cascade(stt)")
     check_part(llm, LanguageModel, "answer", "Cascade(llm)")
     check_part(tts, TextToSpeech, "speak", "Cascade(tts)")

@@ -15,7 +15,7 @@ __all__ = ["LanguageModel", "Prompt", "SpeechToText", "TextToSpeech", "ToolReque
 
 
 class SpeechToText:
-    """The part that hears. Write `transcribe`::
+    """Base of speech-to-text parts. To write one, implement `transcribe`::
 
         class Mine(SpeechToText):
             async def transcribe(self, sound):
@@ -30,9 +30,9 @@ class SpeechToText:
     """
 
     rate: int = 16_000
-    """Samples a second (Hz) of the sound that it takes, mono."""
+    """Rate of the sound that it takes, in samples a second (Hz). The sound is mono."""
     language: str = ""
-    """BCP 47 tag of the language that it understands; empty if that is not known."""
+    """BCP 47 tag of the language that it understands, such as `en-US`; empty if unknown."""
 
     def transcribe(self, sound: AsyncIterator[Samples]) -> AsyncIterator[str]:
         """Transcribe one utterance.
@@ -50,11 +50,11 @@ class ToolRequest(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=
     """A tool call that a language model asks for."""
 
     name: str
-    """The tool."""
+    """Name of the tool."""
     arguments: str = "{}"
-    """The arguments: JSON, as the model wrote it."""
+    """The arguments as JSON, exactly as the model wrote it."""
     call_id: str = ""
-    """The model's id for the call. If it is empty, an id is made."""
+    """The model's id of the call. An empty id is replaced by a new one."""
 
 
 class Prompt(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
@@ -70,7 +70,7 @@ class Prompt(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True)
 
 
 class LanguageModel:
-    """The part that thinks. Write `answer`::
+    """Base of language models. To write one, implement `answer`::
 
         class Mine(LanguageModel):
             async def answer(self, prompt):
@@ -78,12 +78,12 @@ class LanguageModel:
                     yield piece           # text, in pieces of any size
                 yield ToolRequest(name="weather", arguments='{"city": "Paris"}')
 
-    Pieces are joined without adding anything. After tool calls it is asked again, with their results. An interrupt
-    cancels it. A part that is a context manager is entered before the first prompt.
+    Pieces of text are joined without a separator. After tool calls the model is asked again, with their results. An
+    interrupt cancels the iteration. A part that is a context manager is entered before the first prompt.
     """
 
     images: bool = False
-    """Whether it can look at the pictures of a prompt."""
+    """Whether the model can look at the pictures of a prompt."""
 
     def answer(self, prompt: Prompt) -> AsyncIterator[str | ToolRequest | Usage]:
         """Answer a prompt.
@@ -92,20 +92,20 @@ class LanguageModel:
             prompt: The conversation, the instructions and the tools.
 
         Returns:
-            Text as it is written, tool calls, and what the answer cost if that is known.
+            Pieces of text as they are written, tool calls, and the `Usage` of the answer if it is known.
         """
         raise NotImplementedError
 
 
 class Word(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True):
-    """When a piece of a text sounds, counted from the beginning of that text's sound."""
+    """The time at which a piece of a text is spoken, from the beginning of that text's sound."""
 
     text: str
-    """The piece, as it is in the text."""
+    """The piece, exactly as it is in the text."""
     start_ms: float
-    """Where its sound begins."""
+    """Beginning of its sound, in milliseconds."""
     end_ms: float
-    """Where its sound ends."""
+    """End of its sound, in milliseconds."""
 
 
 class UnspeakableError(BargeinError, ValueError):
@@ -113,7 +113,7 @@ class UnspeakableError(BargeinError, ValueError):
 
 
 class TextToSpeech:
-    """The part that speaks. Write `speak`::
+    """Base of text-to-speech parts. To write one, implement `speak`::
 
         class Mine(TextToSpeech):
             rate = 24_000
@@ -122,18 +122,18 @@ class TextToSpeech:
                 async for samples in self.client.synthesise(text):
                     yield samples         # int16, mono, at `rate`
 
-    If it knows when its words sound, it also yields a `Word` for each, before or after the word's sound. An interrupt
-    cancels it. A part that is a context manager is entered before the first sentence.
+    A part that knows the times of its words also yields a `Word` for each, before or after the word's sound. An
+    interrupt cancels the iteration. A part that is a context manager is entered before the first sentence.
     """
 
     rate: int = 24_000
-    """Samples a second (Hz) of the sound that it makes, mono."""
+    """Rate of the sound that it yields, in samples a second (Hz). The sound is mono."""
 
     def speak(self, text: str) -> AsyncIterator[Samples | Word]:
         """Speak a sentence, or a part of one.
 
         Args:
-            text: What to say.
+            text: The text to speak.
 
         Returns:
             `int16` arrays of shape `(n,)`, as soon as there is sound, and the times of the words if they are known.

@@ -1,4 +1,4 @@
-"""Speaking: pieces of text to a text-to-speech part, sound and the times of its words out."""
+"""`Speak`: gives pieces of text to a text-to-speech part, and sends their sound and the times of the words."""
 
 from __future__ import annotations
 
@@ -26,23 +26,22 @@ Given = Text | ResponseEnded | Audio | Timing | Heard | Failure
 
 
 class Speak(PartProcessor[TextToSpeech]):
-    """Sends each piece of a reply's text on, followed by its sound.
+    """Passes on each piece of a reply's text, followed by its sound.
 
     Put it below `Sentences` and above `Spoken`. It also sends a `Timing` for each word, or one for the whole piece if
-    the voice does not report words; from these `Spoken` tells exactly what was heard. The first piece is heard while
-    the rest is still being written. An interrupt cancels the voice.
+    the voice does not report words. From these `Spoken` computes exactly which words were heard. The first piece is
+    heard while the rest is still being written. An interrupt cancels the voice.
 
-    If the voice raises, is silent for too long, or has no sound for a piece with words (`UnspeakableError`), that is a
-    `Failure`. What was not said of the piece is marked (`Timing` with `spoken=False`), so that it does not count as
-    heard. An item of which nothing could be said counts as not heard.
+    If the voice raises, is silent for too long, or has no sound for a piece with words (`UnspeakableError`), it sends a
+    `Failure`. The rest of the piece is marked by a `Timing` with `spoken=False`, so that it does not count as heard.
 
     Args:
         tts: The text-to-speech part.
         unspeakable_reply: Text that is spoken in place of an item of which nothing could be said.
-        silent_seconds: Maximum time without sound from the voice, in seconds. After that it has failed.
-        locale: BCP 47 tag of the language in which numbers, dates and the like are said as people say them, see
-            `speakable`. What was heard is still reported as it is written. By default empty: the voice gets the text
-            as it is.
+        silent_seconds: Maximum time without sound from the voice, in seconds. After that the voice counts as failed.
+        locale: BCP 47 tag of the language in which numbers, dates and the like are said as people say them (see
+            `speakable`). Heard words are still reported as they are written. Default: empty, so the voice gets the
+            text as it is.
 
     Raises:
         TypeError: `tts` is not a text-to-speech part.
@@ -69,17 +68,17 @@ class Speak(PartProcessor[TextToSpeech]):
         self.locale = locale
         self.audio_out = AudioFormat(tts.rate, 1)
         self._key = ("", "")  # response and item
-        self._samples = 0  # spoken of the current item
+        self._samples = 0  # samples that were spoken of the current item
         self._unspoken = ""  # text of the current item that could not be said
         self._ms_per_character = Alignment.MS_PER_WEIGHT
 
     async def process(self, frame: Text | ResponseEnded | Interrupt, out: Outlet[Given]) -> None:
         """Speak one piece."""
-        # The engine cancels the voice. Here only the count of samples starts again.
+        # The engine cancels the voice. This only resets the count of samples.
         if isinstance(frame, Interrupt):
             self._begin_item("", "")
             return
-        # The text before its sound, so that `Spoken` can place the sound in it.
+        # The text goes before its sound, so that `Spoken` can match the sound with it.
         await out.send(frame)
         if isinstance(frame, Text):
             if self._key != (frame.response_id, frame.item_id):
@@ -89,10 +88,10 @@ class Speak(PartProcessor[TextToSpeech]):
                 await self._speak_instead(frame, out)
 
     async def _speak_instead(self, frame: Text, out: Outlet[Given]) -> None:
-        """Report that nothing of the item was heard, and say something else."""
+        """Report that nothing of the item was heard, and speak `unspeakable_reply`."""
         response_id, item_id = self._key
         await out.send(Heard(response_id=response_id, item_id=item_id, text="", remaining=self._unspoken, done=True))
-        # Another item: the sound of these words must not count as sound of the words that were not said.
+        # This is another item, because its sound must not count as the sound of the words that were not said.
         self._begin_item(response_id, f"{item_id}-unsaid")
         instead = msgspec.structs.replace(frame, text=self.unspeakable_reply, item_id=f"{item_id}-unsaid")
         await out.send(instead)
@@ -115,7 +114,7 @@ class Speak(PartProcessor[TextToSpeech]):
             await out.send(failure_from(self.part, error))
 
     async def _mark_unspoken(self, frame: Text, words: list[Word], before: int, out: Outlet[Given]) -> None:
-        """Report which part of a piece was not said, when the voice failed."""
+        """Report which part of a piece was not said when the voice failed."""
         start_ms, end_ms = 1000 * before / self.part.rate, 1000 * self._samples / self.part.rate
         said = _count_spoken(frame.text, words, end_ms - start_ms, self._ms_per_character)
         self._unspoken += frame.text[said:]
@@ -139,12 +138,12 @@ class Speak(PartProcessor[TextToSpeech]):
         response_id, item_id = frame.response_id, frame.item_id
         start_ms = 1000 * start / rate
         written = WrittenWords(list(spoken_pieces(frame.text, self.locale)))
-        # One scope around the whole sound: the part may hold its own cancel scopes from piece to piece.
-        with anyio.CancelScope() as patience:
+        # One scope surrounds the whole sound, because the part may keep its own cancel scopes open between pieces.
+        with anyio.CancelScope() as limit:
             async with aclosing(self.part.speak(written.said)) as sound:  # type: ignore[type-var]  # a generator
-                patience.deadline = anyio.current_time() + self.silent_seconds
+                limit.deadline = anyio.current_time() + self.silent_seconds
                 async for piece in sound:
-                    patience.deadline = math.inf
+                    limit.deadline = math.inf
                     if isinstance(piece, Word):
                         words.extend(written.add(piece))
                     elif len(piece):
@@ -153,18 +152,18 @@ class Speak(PartProcessor[TextToSpeech]):
                         await out.send(
                             Audio(samples=piece, rate=rate, pts=pts, response_id=response_id, item_id=item_id)
                         )
-                    # A word is reported with its sound, and not before: the voice may still fail.
+                    # A word is reported together with its sound and not before, because the voice may still fail.
                     while timed < len(words) and words[timed].end_ms <= 1000 * (self._samples - start) / rate:
                         await out.send(_timing(frame, words[timed], start_ms))
                         timed += 1
-                    patience.deadline = anyio.current_time() + self.silent_seconds
-        if patience.cancelled_caught:
+                    limit.deadline = anyio.current_time() + self.silent_seconds
+        if limit.cancelled_caught:
             raise TimeoutError(f"it has sent no sound for {self.silent_seconds:g} s")
         words.extend(written.end())
         for word in words[timed:]:
             await out.send(_timing(frame, word, start_ms))
         end_ms = 1000 * self._samples / rate
-        # The pace of this voice, for the estimate of what was said if it fails in a later piece.
+        # The pace of this voice is used to estimate what was said if it fails in a later piece.
         if self._samples > start:
             self._ms_per_character = (end_ms - start_ms) / len(frame.text)
         if not words and self._samples > start:
@@ -174,7 +173,7 @@ class Speak(PartProcessor[TextToSpeech]):
 
 
 def _timing(frame: Text, word: Word, start_ms: float) -> Timing:
-    """Return when a word of a piece sounds, counted from the beginning of the item."""
+    """Return the time of a word of a piece, from the beginning of the item."""
     return Timing(
         text=word.text,
         start_ms=start_ms + word.start_ms,
@@ -185,13 +184,13 @@ def _timing(frame: Text, word: Word, start_ms: float) -> Timing:
 
 
 def _count_spoken(text: str, words: list[Word], ms: float, ms_per_character: float) -> int:
-    """Return how many characters of a text were said, when the voice failed after a time.
+    """Return the number of characters of a text that were said when the voice failed.
 
     Args:
         text: The text.
-        words: What the voice reported of its words; if it reports none, its pace decides.
-        ms: How much sound there is.
-        ms_per_character: The pace of the voice.
+        words: The words that the voice has reported. If it reports none, its pace decides.
+        ms: Length of the sound so far, in milliseconds.
+        ms_per_character: The pace of the voice, in milliseconds for each character.
     """
     if words:
         end = 0

@@ -30,7 +30,7 @@ def summarise_with(llm: LanguageModel) -> Summarise:
         llm: The model. If it is a context manager, it is entered for each summary.
 
     Returns:
-        What `History(summarise=...)` takes.
+        A function for `History(summarise=...)`.
 
     Raises:
         TypeError: `llm` is not a language model.

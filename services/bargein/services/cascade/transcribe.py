@@ -1,4 +1,4 @@
-"""Hearing: the sound of each utterance to a speech-to-text part, its words out by item."""
+"""`Transcribe`: gives the sound of each utterance to a speech-to-text part, and sends the words."""
 
 from __future__ import annotations
 
@@ -23,42 +23,43 @@ from .parts import SpeechToText
 __all__ = ["Transcribe", "TranscriptionStatistics"]
 
 PREROLL_NS = 300_000_000
-"""How much sound before `SpeechStarted` belongs to the utterance, if it was kept: speech is noticed late."""
+"""Length of the sound before `SpeechStarted` that belongs to the utterance, in nanoseconds, because a detector notices
+speech late."""
 MAX_KEPT_MS = 60_000.0
-"""Maximum sound that is kept for a `Commit`, while nothing says where speech starts."""
+"""Maximum length of the sound that is kept for a `Commit` while no `SpeechStarted` comes, in milliseconds."""
 Taken = Audio | SpeechStarted | SpeechStopped | Commit | ClearAudio | TurnControl
 Given = SpeechStarted | SpeechStopped | Commit | ClearAudio | TurnControl | Transcript | Say | Failure
 
 
 class TranscriptionStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """What is being transcribed. Sound that waits means that the part is too slow."""
+    """The utterances that are being transcribed. Sound that waits means that the part is too slow."""
 
     utterances: int
-    """Utterances that are being heard now, or whose last words are waited for."""
+    """Number of utterances that are in progress, or whose last words have not come yet."""
     waiting_ms: float
-    """Sound of these that the part has not taken yet."""
+    """Sound of these utterances that the part has not taken yet, in milliseconds."""
     left_out_ms: float
-    """Sound left out so far, at the end of utterances that were too long."""
+    """Sound that was left out so far at the end of utterances that were too long, in milliseconds."""
     part: Any = None
-    """What the part counts itself; None if it counts nothing."""
+    """The part's own statistics; None if it has none."""
 
 
 class Transcribe(PartProcessor[SpeechToText]):
     """Turns the user's speech into text: a `Transcript` each time that the words change, and a final one at the end.
 
     Put it below a `Vad(speech_only=True)`: its `SpeechStarted` and `SpeechStopped` bound the utterances. The user's
-    sound ends here. The last words of an utterance are waited for in another task, so that the next utterance
-    may begin meanwhile. `ClearAudio` discards the open utterance.
+    sound is not passed on. Each utterance is transcribed in its own task, so that the next one may begin before the
+    last words have come. `ClearAudio` discards the open utterance.
 
-    If the part raises, that is a `Failure`, and the utterance ends with the words that are known.
+    If the part raises, this sends a `Failure`, and the utterance ends with the words that are known.
 
-    While a processor above decides whose turn it is (`TurnControl`), all sound comes here. Then an utterance includes
-    a little sound from before `SpeechStarted`. A `Commit` without any `SpeechStarted` makes an utterance of the sound
-    since the last `Commit`, up to one minute.
+    While a processor above decides whose turn it is (`TurnControl`), all sound comes here, and an utterance includes
+    the last 300 ms before `SpeechStarted`. A `Commit` without any `SpeechStarted` turns the sound since the last
+    `Commit` into an utterance, up to one minute.
 
     Args:
         stt: The speech-to-text part.
-        no_speech_reply: What the agent says if an utterance fails and no word of it is known. Empty: nothing.
+        no_speech_reply: Text that the agent says if an utterance fails and no word of it is known. Empty: nothing.
         finish_seconds: Maximum time between words once the sound is over, in seconds.
         max_utterance_seconds: Maximum length of an utterance, in seconds. The rest of a longer one is left out.
 
@@ -87,9 +88,9 @@ class Transcribe(PartProcessor[SpeechToText]):
         self.audio_in = AudioFormat(stt.rate, 1)
         self._external_turns = False
         self._utterance: Utterance | None = None
-        self._recent: deque[Audio] = deque()  # sound outside utterances, while a processor above decides the turns
+        self._recent: deque[Audio] = deque()  # sound outside of utterances, while a processor above decides the turns
         self._recent_ms = 0.0
-        self._heard_speech = False  # there was an utterance since the last Commit
+        self._heard_speech = False  # whether there was an utterance since the last Commit
         self._commits = 0
         self._working: list[Utterance] = []
         self._left_out = 0  # samples
@@ -112,7 +113,8 @@ class Transcribe(PartProcessor[SpeechToText]):
                         self._on_audio(frame)
                     continue
                 if isinstance(frame, Commit) and self._external_turns:
-                    # Before the commit is passed on: those below must know of the speech that it ends.
+                    # Called before the commit is passed on, because processors below must know of the speech that it
+                    # ends.
                     await self._commit(group, out)
                 await out.send(frame)
                 if isinstance(frame, SpeechStarted):
@@ -129,7 +131,7 @@ class Transcribe(PartProcessor[SpeechToText]):
     def _on_audio(self, frame: Audio) -> None:
         samples = self._samples(frame)
         if self._utterance is not None:
-            # The end is left out and not the beginning, which says what an utterance is about.
+            # The end is left out, because the beginning usually says what an utterance is about.
             self._left_out += 0 if self._utterance.add(samples) else len(samples)
         elif self._external_turns:
             self._recent.append(frame)
@@ -147,7 +149,7 @@ class Transcribe(PartProcessor[SpeechToText]):
                 utterance.add(self._samples(frame))
         self._forget_recent()
         self._heard_speech = True
-        # A task for each utterance, because the last words of one may come after the next has begun.
+        # Each utterance has a task, because its last words may come after the next utterance has begun.
         group.start_soon(self._transcribe, utterance, out)
 
     def _end(self) -> None:
@@ -157,7 +159,7 @@ class Transcribe(PartProcessor[SpeechToText]):
             self._utterance = None
 
     def _discard(self) -> None:
-        """Ignore the open utterance and the kept sound."""
+        """Discard the open utterance and the kept sound."""
         if self._utterance is not None:
             self._utterance.cancel()
         self._end()
@@ -169,7 +171,7 @@ class Transcribe(PartProcessor[SpeechToText]):
         self._recent_ms = 0.0
 
     async def _commit(self, group: anyio.abc.TaskGroup, out: Outlet[Given]) -> None:
-        """End the user's turn. Without any `SpeechStarted`, everything that was kept is its utterance."""
+        """End the user's turn. If no `SpeechStarted` came, all kept sound is its utterance."""
         if not self._heard_speech:
             self._commits += 1
             first = self._recent[0].pts if self._recent else 0
@@ -198,10 +200,10 @@ class Transcribe(PartProcessor[SpeechToText]):
                 if not utterance.empty:
                     async with aclosing(self.part.transcribe(utterance)) as texts:  # type: ignore[type-var]
                         async for text in texts:
-                            # As in `Generation`: the wait for room below does not count.
+                            # The limit does not apply to waiting for room in the processors below.
                             utterance.scope.deadline = math.inf
-                            # Some recognisers repeat a partial text. Every `Transcript` wakes those who decide by
-                            # words.
+                            # Some recognisers repeat a partial text. An unchanged `Transcript` would wake other
+                            # processors for nothing.
                             if text != words:
                                 words = text
                                 await out.send(Transcript(text=words, item_id=item_id, language=language))
@@ -210,14 +212,14 @@ class Transcribe(PartProcessor[SpeechToText]):
                 raise TimeoutError(f"no final words within {self.finish_seconds:g} s")
         except Exception as error:
             await out.send(failure_from(self.part, error))
-            # With external turns a Commit makes a turn of it, and that is answered.
+            # With external turns, a Commit turns the utterance into a turn, which is answered.
             apology = "" if words or self._external_turns else self.no_speech_reply
         finally:
             self._working.remove(utterance)
-        # Discarded sound has no words, but its item must have a final transcript: others wait for it.
+        # Discarded sound has no words, but other processors wait for the final transcript of its item.
         if utterance.cancelled:
             words = ""
         await out.send(Transcript(text=words, item_id=item_id, final=True, language=language))
-        # After the transcript: failover must know that nothing was understood before the agent says so.
+        # Sent after the transcript, because a failover must know that nothing was understood before the agent says so.
         if apology:
             await out.send(Say(text=apology))

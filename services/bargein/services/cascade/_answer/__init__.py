@@ -1,4 +1,4 @@
-"""The part of a cascade that answers: turns, tools, interruptions, and what was heard."""
+"""The part of a cascade that answers: it handles turns, tools and interrupts, and tracks which words were heard."""
 
 from .answer import ERROR_REPLY, NO_SPEECH_REPLY, Answer
 

@@ -1,4 +1,4 @@
-"""What the agent is to say next, and what an interrupt cuts off."""
+"""`Agenda`: the words and answers that the agent has to say next."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ from .heard import HeardTracker
 __all__ = ["TURN", "Agenda"]
 
 TURN = Respond()
-"""The request that a turn of the user makes. It must be answered with words, or at least with tool calls."""
+"""The request for an answer to a turn of the user. The model must answer it with words or tool calls."""
 
 
 class Agenda:
-    """What waits to be said: known words first, then one answer, then the rest of an answer that waits for tools."""
+    """Queue of the agent's next words: known words first, then one answer, then the rest of an answer that waits for
+    tools."""
 
     def __init__(self) -> None:
         self.sayings: deque[Say] = deque()
         """Words to say, in order."""
         self.request: Respond | None = None
-        """The answer to ask the model for."""
+        """The request for the next answer of the model; None if no answer is wanted."""
         self.continuation: tuple[Respond, Outlet[Any]] | None = None
-        """An answer that goes on when the application has answered its calls, and the outlet of its first part."""
+        """An answer that continues when the application has answered its tool calls, and the outlet of its first
+        part."""
         self.waits_for_tools = False
-        """The next answer waits for all tools, because nobody has asked anything else."""
+        """Whether the next answer waits for all tools, because the user has not asked anything else."""
 
     def __bool__(self) -> bool:
         return bool(self.sayings) or self.request is not None or self.continuation is not None
 
     def ask(self, request: Respond, *, waits_for_tools: bool = False) -> None:
-        """Ask the model for an answer, in place of one that waits.
+        """Request an answer of the model. It replaces a request that waits.
 
         Args:
             request: The request.
@@ -44,15 +46,15 @@ class Agenda:
         self.request, self.waits_for_tools = request, waits_for_tools
 
     def say(self, text: str, *, protected: bool = False) -> None:
-        """Say these words; nothing if there are none."""
+        """Queue these words; an empty text adds nothing."""
         if text:
             self.sayings.append(Say(text=text, protected=protected))
 
     def next(self, *, all_answered: bool) -> Respond | Say | None:
-        """Take what comes next, if anything can be said now.
+        """Remove and return the next thing to say, or None if nothing can be said now.
 
         Args:
-            all_answered: No tool call waits for its result.
+            all_answered: Whether no tool call waits for its result.
         """
         if self.sayings:
             return self.sayings.popleft()
@@ -65,7 +67,7 @@ class Agenda:
         return None
 
     def drop(self) -> CutAnswer | None:
-        """Forget everything, because of an interrupt. Returns what would have come first."""
+        """Remove everything, because of an interrupt. Return the answer that would have come first."""
         first: Say | Respond | None = self.sayings[0] if self.sayings else self.request
         if first is None and self.continuation is not None:
             first = self.continuation[0]
@@ -73,12 +75,12 @@ class Agenda:
         self.request = self.continuation = None
         return None if first is None else CutAnswer(first, "")
 
-    def go_on_with(self, cut: CutAnswer, heard: HeardTracker, instructions: str) -> None:
-        """Go on with an answer that was cut short: say the rest if it is known, and else ask the model again.
+    def continue_answer(self, cut: CutAnswer, heard: HeardTracker, instructions: str) -> None:
+        """Continue an answer that was cut short: say the rest if it is known, or else ask the model again.
 
         Args:
-            cut: What was cut.
-            heard: What was heard of it.
+            cut: The answer that was cut short.
+            heard: Knows which of its words were heard.
             instructions: The system prompt.
         """
         text, rest = heard.split(cut.response_id)

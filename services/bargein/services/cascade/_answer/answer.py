@@ -1,4 +1,4 @@
-"""Thinking: the user's turns to a language model, its answers out, tools run on the way."""
+"""`Answer`: gives the user's turns to a language model, runs the tools that it calls, and sends its answers."""
 
 from __future__ import annotations
 
@@ -48,28 +48,31 @@ __all__ = ["ERROR_REPLY", "NO_SPEECH_REPLY", "Answer"]
 ERROR_REPLY = "Sorry, something went wrong. Could you say that again?"
 """Text that is spoken when the model fails."""
 NO_SPEECH_REPLY = "Sorry, I did not hear you."
-"""What is said when the user spoke and no words are known."""
+"""Text that is spoken when the user spoke and no words were recognised."""
 
 CHECK_SECONDS = 1.0
-"""How often the end of a session checks for an interrupt that came before the last response began: no event says so."""
+"""Interval in seconds at which the end of a session checks whether an interrupt came before the last response began. No
+event reports that."""
 APPLICATION_SECONDS = 60.0
-"""Maximum time in which the application may answer a tool call, while the user says nothing."""
+"""Maximum time in seconds for the application's answer to a tool call, while the user says nothing."""
 
 
 class Answer(PartProcessor[LanguageModel]):
     """Answers each `Turn` of the user with a language model.
 
     Each answer is a response: `ResponseStarted`, `Text` as it is written, tool calls, `ResponseEnded`. An interrupt
-    ends it, and lets tools finish that are not `cancellable`: their results reach the model before its next response.
-    If the user's speech interrupts, and turns out to have no words (a cough, a door), the answer continues.
-    If the words of a turn change afterwards, and nothing of the answer was heard, the turn is answered again.
+    ends the response. Tools that are not `cancellable` finish, and the model gets their results before its next
+    response. If the user's speech interrupts but turns out to have no words (a cough, a door), the answer continues. If
+    the words of a turn change afterwards, and nothing of the answer was heard, the turn is answered again.
 
     The conversation is the `history`. Of the agent's words it keeps those that were heard (`Heard`, from a `Spoken`
-    below). It also keeps what the user shows, encoded. A picture for a model that cannot look at it is a `Failure`.
+    below). It also keeps the user's pictures, encoded. A picture for a model that cannot look at it leads to a
+    `Failure`.
 
     If there are no `tools`, or the application has given a tool's schema (`Configure`), the application answers the
-    tool call with a `ToolResult`. The response then ends with the call, and another one follows when all calls are
-    answered, or after a minute. If the user continues before that, the answer does not wait.
+    tool call with a `ToolResult`. The response then ends with the call, and another response follows when all calls are
+    answered, or after a minute. If the user asks something else before that, the next answer does not wait for the
+    results.
 
     A `Respond` with a name (`out_of_band`) is answered beside the conversation, with an `OutOfBand`.
 
@@ -77,18 +80,18 @@ class Answer(PartProcessor[LanguageModel]):
         llm: The language model.
         instructions: The system prompt. `Configure` replaces it.
         tools: Functions that the model may call, or a `Toolbox`.
-        history: The conversation to go on with; a new one by default.
-        meanwhile: What becomes of a turn that comes during an answer. `"queue"`: it is answered next, together with
-            all turns until then. `"interrupt"`: it ends the answer, and is answered at once.
+        history: The conversation to continue; a new one by default.
+        meanwhile: How to treat a turn that comes during an answer. `"queue"`: it is answered next, together with
+            all further turns until then. `"interrupt"`: it ends the answer, and is answered at once.
         error_reply: Text that is spoken if the model fails, or has no answer to a turn. Empty: nothing.
         no_speech_reply: Text that is spoken to a turn without words.
         greeting: The agent's first words, unless the conversation has begun already: the words, or a `Say` or
             `Respond`.
         fps: Maximum number of pictures a second that are kept of a `Video`.
-        silent_seconds: Maximum time without a sign of the model, in seconds. After that it has failed.
-        wait_reply: What is said while the model or a tool keeps the user waiting. Empty: nothing.
+        silent_seconds: Maximum time without any output of the model, in seconds. After that the model counts as failed.
+        wait_reply: Text that is spoken while the model or a tool keeps the user waiting. Empty: nothing.
         dead_air_seconds: Maximum silence while the user waits for an answer, in seconds. Before it is over,
-            `wait_reply` is said, or an answer that was cut short is continued. Infinite: no limit.
+            `wait_reply` is spoken, or an answer that was cut short is continued. `math.inf`: no limit.
 
     Raises:
         TypeError: `llm` is not a language model.
@@ -137,18 +140,18 @@ class Answer(PartProcessor[LanguageModel]):
         self._current_request: Respond | Say = TURN
         self._cut_watch = CutAnswerWatch()
         self._silence = CascadeSilence(self._dead_air, self._agenda, self._cut_watch, wait_reply)
-        self._last_cut: CutAnswer | None = None  # a response that was cancelled before its interrupt came to us
-        self._cut_response = ""  # the response that an interrupt has ended, as far as that has come to us
+        self._last_cut: CutAnswer | None = None  # a response that was cancelled before its interrupt arrived here
+        self._cut_response = ""  # the response that the latest interrupt that arrived here has ended
         self._task_started = False
         self._reply: Outlet[AnswerOutput] | None = None
-        self._answered_turn = self._latest_turn = 0  # the newest that the current response answers, and of all
+        self._answered_turn = self._latest_turn = 0  # the newest turn that the response answers, and the newest of all
         self._wordless_turn = 0  # the latest turn whose words are not known yet
         self._tool_group: anyio.abc.TaskGroup | None = None  # its tasks are waited for at the end
         self._side_group: anyio.abc.TaskGroup | None = None  # its tasks are cancelled at the end
 
     @property
     def history(self) -> History:
-        """The conversation. It keeps of the agent's words those that were heard."""
+        """The conversation. Of the agent's words it keeps those that were heard."""
         return self._calls.history
 
     @history.setter
@@ -157,7 +160,7 @@ class Answer(PartProcessor[LanguageModel]):
 
     @property
     def runner(self) -> ToolRunner:
-        """What runs the tools."""
+        """The runner of the tools."""
         return self._calls.runner
 
     @runner.setter
@@ -166,7 +169,7 @@ class Answer(PartProcessor[LanguageModel]):
 
     @property
     def toolbox(self) -> Toolbox:
-        """The tools that run here; the application's own are not among them."""
+        """The tools that run here, without those that the application answers."""
         return self.runner.toolbox
 
     @property
@@ -179,12 +182,12 @@ class Answer(PartProcessor[LanguageModel]):
         return self.history.statistics()
 
     def adapters(self) -> tuple[Processor, ...]:
-        """Return what encodes pictures for a model that looks at them."""
+        """Return a processor that encodes pictures, if the model looks at pictures."""
         return self._pictures.adapters()
 
     async def run(self, inbox: Inbox[AnswerInput], out: Outlet[AnswerOutput]) -> None:
         """Answer until the end, and finish the last answer."""
-        self._count = highest_number(self.history, "response")  # the conversation may be older than this session
+        self._count = highest_number(self.history, "response")  # earlier sessions may have used some numbers
         self._earlier_turns = highest_number(self.history, "turn")
         self._calls.begin(highest_number(self.history, "call"))
         async with anyio.create_task_group() as tool_group, anyio.create_task_group() as side_group:
@@ -253,7 +256,7 @@ class Answer(PartProcessor[LanguageModel]):
                 self._silence.on_words(frame)
             if cut is not None:
                 self._dead_air.ask()
-                self._agenda.go_on_with(cut, self._heard, self.instructions)
+                self._agenda.continue_answer(cut, self._heard, self.instructions)
             return
         self._dead_air.on_speech(frame)
         if isinstance(frame, SpeechStarted):
@@ -275,7 +278,7 @@ class Answer(PartProcessor[LanguageModel]):
 
     def _on_interrupt(self) -> None:
         self._dead_air.on_interrupt()
-        cut = self._what_is_cut()
+        cut = self._take_cut_answer()
         if cut is not None:
             self._cut_watch.on_interrupt(cut)
         # The current answer is being cancelled, and what comes next waits for its end.
@@ -284,8 +287,8 @@ class Answer(PartProcessor[LanguageModel]):
         for call_id in self.runner.interrupt():
             self._calls.add_result(ToolResult(call_id=call_id, output=CANCELLED_OUTPUT))
 
-    def _what_is_cut(self) -> CutAnswer | None:
-        """Forget what was to be said, and return what an interrupt ends now, if there is anything."""
+    def _take_cut_answer(self) -> CutAnswer | None:
+        """Clear the agenda, and return the answer that an interrupt ends, or None."""
         (last, self._last_cut), first = (self._last_cut, None), self._agenda.drop()
         if last is not None:
             return last
@@ -326,22 +329,22 @@ class Answer(PartProcessor[LanguageModel]):
     # Silence ------------------------------------------------------------------------------------------------------
 
     async def _watch_silence(self, out: Outlet[AnswerOutput]) -> None:
-        """Break silences in which the user waits."""
+        """Say something before the user has waited in silence for too long."""
         while True:
             await self._silence.wait()
             if self._current and self._reply is not None:
-                await self._silence.ask_for_patience(self._reply, self._current, self._generation)
+                await self._silence.tell_to_wait(self._reply, self._current, self._generation)
             elif not self._silence.check():
                 self._continue_or_apologise(out)
             self._start_next(out)
 
     def _continue_or_apologise(self, out: Outlet[AnswerOutput]) -> None:
-        """Go on where nothing is under way: an interrupt has ended it, or it was lost."""
+        """Continue or apologise when no response is in progress although the user waits: it was interrupted or lost."""
         if not self._dead_air.retry():
             out.offer(Failure("the user waits, and no answer has come", processor=type(self.part).__name__))
             self._agenda.say(self.error_reply)
         elif (cut := self._cut_watch.take()) is not None:
-            self._agenda.go_on_with(cut, self._heard, self.instructions)
+            self._agenda.continue_answer(cut, self._heard, self.instructions)
         elif self._wordless_turn:
             self._wordless_turn = 0
             self._agenda.say(self.no_speech_reply)
@@ -390,7 +393,7 @@ class Answer(PartProcessor[LanguageModel]):
             await self._generation.say(reply, response_id, f"{response_id}-apology", self.error_reply)
             ended = ResponseEnded(response_id=response_id, outcome="failed", reason=str(error))
         finally:
-            if ended is None:  # interrupted: the task is being cancelled, so nothing can be awaited
+            if ended is None:  # interrupted: the task is being cancelled, so this must not await
                 if response_id != self._cut_response:
                     self._last_cut = CutAnswer(request, response_id)
                 out.offer(ResponseEnded(response_id=response_id, outcome="interrupted"))
@@ -402,7 +405,7 @@ class Answer(PartProcessor[LanguageModel]):
                 self._dead_air.on_progress()
             elif not self._agenda:
                 self._dead_air.close()
-        finally:  # an interrupt may come even now
+        finally:  # even if an interrupt comes now
             self._finish(response_id, out)
 
     async def _answer(
@@ -437,7 +440,7 @@ class Answer(PartProcessor[LanguageModel]):
         self._calls.open(call)
         try:
             await reply.send(call)
-        finally:  # even if an interrupt comes right now: the history waits for a result
+        finally:  # even if an interrupt comes now, because the history must get a result
             if call.handled and self._tool_group is not None:
                 self._tool_group.start_soon(self._run_tool, call, reply, out)
             elif not call.handled and self._side_group is not None:

@@ -1,4 +1,4 @@
-"""The frames that the part of a cascade takes and sends that answers."""
+"""The frames that an `Answer` takes and sends."""
 
 from __future__ import annotations
 

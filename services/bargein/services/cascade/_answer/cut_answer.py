@@ -1,4 +1,4 @@
-"""An answer that speech cut short, until it is known whether the speech had words."""
+"""`CutAnswerWatch`: continues an answer that was interrupted by noise and not by words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["CutAnswer", "CutAnswerWatch"]
 
 
 class CutAnswer(msgspec.Struct, frozen=True):
-    """What an interrupt ended."""
+    """An answer that an interrupt ended."""
 
     request: Respond | Say | None
     """The answer that was being made or spoken, or that waited for its turn; None if the answer was complete and only
@@ -22,34 +22,36 @@ class CutAnswer(msgspec.Struct, frozen=True):
 
 
 class CutAnswerWatch:
-    """Remembers an answer that speech cut short, and returns it if the speech had no words.
+    """Stores an answer that speech interrupted, and returns it if the speech turns out to have no words.
 
-    A cough or a door is speech for a detector, and gets no answer. Without this, the user would wait for ever for
-    the answer that it cut short. An interrupt without speech, such as a stop button, is final.
+    A speech detector may take a cough or a door for speech. Such noise gets no answer of its own, so without this class
+    the user would wait in vain for the rest of the interrupted answer. An interrupt without speech, such as one by a
+    stop button, is final.
     """
 
     def __init__(self) -> None:
         self._open: set[str] = set()  # items of speech without a final transcript
         self._cut: CutAnswer | None = None
         self._cut_at = 0.0
-        self._deciding_items: set[str] = set()  # the items of speech that decide
+        self._deciding_items: set[str] = set()  # items of speech whose transcripts decide whether the answer continues
 
     def on_speech_started(self, frame: SpeechStarted) -> None:
         """Note that the user started to speak."""
         self._open.add(frame.item_id)
-        # A detector that needs no minimum duration interrupts just before it reports the speech.
+        # A detector without a minimum duration of speech sends the interrupt just before `SpeechStarted`.
         if self._cut is not None and (self._deciding_items or anyio.current_time() == self._cut_at):
             self._deciding_items.add(frame.item_id)
 
     def on_interrupt(self, cut: CutAnswer) -> None:
-        """Note what an interrupt ended."""
+        """Store the answer that an interrupt ended."""
         self._cut, self._cut_at, self._deciding_items = cut, anyio.current_time(), set(self._open)
 
     def on_transcript(self, frame: Transcript) -> CutAnswer | None:
-        """Note a transcript of the user. Returns the answer to go on with, if all the speech had no words."""
+        """Note a transcript of the user. Return the answer to continue if none of the speech had words."""
         if frame.speaker != "user" or not frame.final:
             return None
-        # A transcript of an unknown item comes from a recogniser that names items itself: it is of all open speech.
+        # A recogniser that names items itself sends transcripts of unknown items. Such a transcript covers all open
+        # speech.
         closed = {frame.item_id} if frame.item_id in self._open else set(self._open)
         self._open -= closed
         if frame.text.strip():
@@ -67,7 +69,7 @@ class CutAnswerWatch:
         return bool(self._open)
 
     def take(self) -> CutAnswer | None:
-        """Return what was cut short, and forget it; None if there is nothing."""
+        """Remove and return the answer that was cut short; None if there is none."""
         cut = self._cut
         self.clear()
         return cut

@@ -1,4 +1,4 @@
-"""What the model says in one response, with the tools that it calls on the way."""
+"""`Generation`: one response of the model, with the tools that it calls."""
 
 from __future__ import annotations
 
@@ -23,29 +23,31 @@ from .tool_calls import CascadeToolCalls
 __all__ = ["TOOL_FINISHED", "Generation"]
 
 MAX_ROUNDS = 8
-"""How often the model may be asked for one turn. The last request has no tools, so that the model has to answer."""
+"""Maximum number of requests to the model for one turn. The last request has no tools, so that the model has to
+answer."""
 TOOL_GRACE_SECONDS = 2.0
-"""Maximum wait for tools that an earlier response called, in seconds. The user has gone on, and wants an answer."""
+"""Maximum wait for tools that an earlier response called, in seconds. The user has asked something else since, and
+should not have to wait for them."""
 RUNNING_OUTPUT = '"still running; the result will come later"'
-"""The result that the model sees for a call that has none yet."""
+"""The result that the model sees for a call whose tool is still running."""
 
 TOOL_FINISHED = (
     "A tool has finished that was still running. Tell the user what matters of its result, if it still does."
 )
-"""Added to the instructions when the result of a tool comes after the user has gone on."""
+"""Added to the instructions when the result of a tool comes after the conversation has continued without it."""
 
 Reply = Outlet[ResponseStarted | Text | ToolCall | Usage]
 
 
 class Generation:
-    """Asks the model, and sends what it says as frames of a response.
+    """Asks the model for an answer, and sends the answer as frames of a response.
 
     Args:
         part: The language model.
         calls: The tool calls of the conversation.
         heard: Writes the agent's words into the history.
-        silent_seconds: Maximum time without a sign of the model, in seconds.
-        dead_air: Follows whether the user waits in silence.
+        silent_seconds: Maximum time without any output of the model, in seconds.
+        dead_air: Measures how long the user waits in silence.
     """
 
     def __init__(
@@ -57,9 +59,9 @@ class Generation:
         dead_air: DeadAir,
     ) -> None:
         self.rounds = 0
-        """How often the model was asked for the present turn."""
+        """Number of requests to the model for the present turn."""
         self.unfinished: set[str] = set()
-        """Calls that the model saw as still running. It has to be asked again when their results come."""
+        """Ids of calls that the model saw as still running. It must be asked again when their results come."""
         self._part = part
         self._calls = calls
         self._heard = heard
@@ -67,7 +69,7 @@ class Generation:
         self._dead_air = dead_air
 
     async def say(self, reply: Reply, response_id: str, item_id: str, text: str) -> None:
-        """Say a text that is known already; nothing if it is empty."""
+        """Send a known text as part of a response; an empty text sends nothing."""
         if text:
             self._heard.write(text, item_id, response_id)
             await reply.send(Text(text=text, response_id=response_id, item_id=item_id, final=True))
@@ -83,16 +85,16 @@ class Generation:
         must_answer: bool,
         wait_for_tools: bool = False,
     ) -> bool:
-        """Have the model answer, and run tools until it does.
+        """Ask the model until it has answered, and run the tools that it calls in between.
 
         Args:
-            reply: Where the frames go.
-            response_id: The response.
+            reply: The outlet for the frames.
+            response_id: Id of the response.
             instructions: The system prompt.
-            start_call: Starts a tool call, or hands it to the application.
+            start_call: Starts a tool call, or leaves it to the application.
             must_answer: Whether an answer without text and calls is an error.
-            wait_for_tools: Whether to wait for all tools of earlier responses. By default they have 2 seconds, and the
-                model is then told that they are still running.
+            wait_for_tools: Whether to wait for all tools of earlier responses. By default they have 2 seconds. After
+                that the model is told that they are still running.
 
         Returns:
             Whether the answer is complete. False: the application must first give results of tool calls.
@@ -102,7 +104,7 @@ class Generation:
             RuntimeError: The model did not answer, or went on calling tools.
         """
         while self.rounds < MAX_ROUNDS:
-            # First, because a model that does not see the results calls the same tools again.
+            # Wait first, because a model that does not see the results calls the same tools again.
             await self._calls.wait_for_own(response_id, math.inf if wait_for_tools else TOOL_GRACE_SECONDS)
             self.rounds += 1
             item_id = f"{response_id}-{self.rounds}"
@@ -117,13 +119,13 @@ class Generation:
                 break
             for call in calls:
                 await start_call(call)
-            # The application answers later, in its own time. A response must not stay open for that.
+            # The application answers whenever it can. The response must not stay open until then.
             if not all(call.handled for call in calls):
                 return False
         raise RuntimeError(f"it has called tools {MAX_ROUNDS} times, and not answered")
 
     async def answer_out_of_band(self, request: Respond) -> OutOfBand:
-        """Answer beside the conversation, in text. An error is part of the result."""
+        """Answer a request beside the conversation, as text. An error is reported in the result and not raised."""
         text, reason = "", ""
         entries = self._calls.history.for_model(images=self._part.images)
         prompt = Prompt(entries=entries, instructions=request.instructions)
@@ -144,7 +146,7 @@ class Generation:
                 entries.append(entry)
             elif entry.open and self._calls.is_running(entry.call_id):
                 self.unfinished.add(entry.call_id)
-                # A copy: the history must not keep a result that is none. Providers refuse a call without a result.
+                # Providers refuse a call without a result. This is a copy, because the history must keep the call open.
                 entries.append(msgspec.structs.replace(entry, output=RUNNING_OUTPUT))
         return entries
 
@@ -163,20 +165,20 @@ class Generation:
 
         tools = self._calls.schemas if self.rounds < MAX_ROUNDS else ()
         prompt = Prompt(entries=self._entries(), instructions=instructions, tools=tools)
-        # One scope around the whole stream: the part may hold its own cancel scopes from piece to piece.
-        with anyio.CancelScope() as patience:
+        # One scope surrounds the whole stream, because the part may keep its own cancel scopes open between pieces.
+        with anyio.CancelScope() as limit:
             async with aclosing(self._part.answer(prompt)) as pieces:  # type: ignore[type-var]  # a generator
-                patience.deadline = anyio.current_time() + self._silent_seconds
+                limit.deadline = anyio.current_time() + self._silent_seconds
                 async for piece in pieces:
-                    # Only the wait for the model counts, and not the wait for room below.
-                    patience.deadline = math.inf
+                    # The limit applies to waiting for the model, and not to waiting for room in the processors below.
+                    limit.deadline = math.inf
                     if isinstance(piece, ToolRequest):
                         calls.append(self._calls.make_call(piece, response_id))
                     elif isinstance(piece, Usage):
                         await reply.send(msgspec.structs.replace(piece, response_id=response_id))
                     else:
                         wrote = await write(thoughts.feed(piece)) or wrote
-                    patience.deadline = anyio.current_time() + self._silent_seconds
-        if patience.cancelled_caught:
+                    limit.deadline = anyio.current_time() + self._silent_seconds
+        if limit.cancelled_caught:
             raise TimeoutError(f"it has said nothing for {self._silent_seconds:g} s")
         return calls, await write(thoughts.finish()) or wrote

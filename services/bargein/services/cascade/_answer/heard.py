@@ -1,4 +1,4 @@
-"""Which of the agent's words were heard."""
+"""`HeardTracker`: records in the history which of the agent's words were heard."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from bargein.services.history import History
 __all__ = ["HeardTracker"]
 
 MAX_ITEMS = 64
-"""Maximum number of items of which reports are awaited."""
+"""Maximum number of items for which reports are expected."""
 
 
 class HeardTracker:
     """Writes the agent's words into the history, and marks which of them were heard.
 
-    A `Spoken` below reports that with `Heard` frames. Without one, the user reads the text, and all of it counts as
-    heard, but for the response that an interrupt ends.
+    A `Spoken` below reports the heard words with `Heard` frames. Without a `Spoken`, the user reads the text. Then all
+    of it counts as heard, except the response that an interrupt ends.
 
     Args:
         history: The conversation.
@@ -26,8 +26,8 @@ class HeardTracker:
         self._unsettled: dict[tuple[str, str], str] = {}  # what was heard so far of items that are not done
         self._remaining: dict[tuple[str, str], str] = {}  # what was not heard of items that are done
         self._heard_responses: set[str] = set()
-        self._has_reporter = False  # there is a Spoken below
-        self._undecided = False  # whether the rest was read, or a Spoken will report it, is not known
+        self._has_reporter = False  # whether there is a Spoken below
+        self._undecided = False  # after an interrupt: whether it is unknown if a Spoken will report the rest
 
     def write(self, text: str, item_id: str, response_id: str) -> None:
         """Add text that the agent is about to say."""
@@ -46,7 +46,7 @@ class HeardTracker:
 
     @property
     def playing(self) -> str:
-        """The newest response of which a part is still to be heard; empty if there is none, or nothing reports it."""
+        """Id of the newest response that is still being played; empty if there is none, or no `Spoken` reports it."""
         return next(reversed(self._unsettled), ("", ""))[0] if self._has_reporter else ""
 
     def split(self, response_id: str) -> tuple[str, str]:
@@ -59,7 +59,7 @@ class HeardTracker:
         return heard, "".join(rest)
 
     def on_heard(self, frame: Heard) -> None:
-        """Take a report."""
+        """Record how much of an item was heard."""
         if frame.text:
             self._heard_responses.add(frame.response_id)
         key = (frame.response_id, frame.item_id)
@@ -73,20 +73,20 @@ class HeardTracker:
             self._unsettled[key] = frame.text
 
     def on_activity(self, current: str) -> None:
-        """Take the sign of a `Spoken` below: from now on it reports what is heard.
+        """Note that there is a `Spoken` below, which reports the heard words from now on.
 
         Args:
-            current: The response that is being made; empty for none.
+            current: Id of the response in progress; empty for none.
         """
         self._has_reporter = True
         if self._undecided:
             self.settle(current)
 
     def settle(self, current: str) -> None:
-        """End what an interrupt has ended: no more of it will be heard.
+        """Close the items that an interrupt has ended, because no more of them will be heard.
 
         Args:
-            current: The response that is being made; empty for none.
+            current: Id of the response in progress; empty for none.
         """
         for (response_id, item_id), heard in list(self._unsettled.items()):
             if self._has_reporter or response_id == current:

@@ -1,4 +1,4 @@
-"""Pictures that the user shows, on their way into the history."""
+"""`PictureIntake`: stores the user's pictures in the history."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["PictureIntake"]
 
 
 class PictureIntake:
-    """Keeps what the user shows, if the model looks at pictures.
+    """Stores the user's pictures in the history, if the model looks at pictures.
 
     Args:
         part: The language model.
@@ -26,16 +26,17 @@ class PictureIntake:
     def __init__(self, part: LanguageModel, fps: float) -> None:
         self._part = part
         self._sampler = SampleFps(fps)
-        self._video_refused = False  # the Failure for video was given; once is enough
+        self._video_refused = False  # whether the Failure for video was sent, which is sent only once
 
     def adapters(self) -> tuple[Processor, ...]:
-        """Return what encodes pictures for a model that looks at them."""
+        """Return a processor that encodes pictures, if the model looks at pictures."""
         if not self._part.images or importlib.util.find_spec("PIL") is None:
             return ()
         return SampleFps(self._sampler.fps), UserPictures().options(on_error="drop")
 
     def keep(self, frame: Image | Video, history: History) -> Failure | None:
-        """Write a picture into the history. Returns why that is not possible; None if there is nothing to report."""
+        """Store a picture in the history. Return a `Failure` if that is not possible; None if there is nothing to
+        report."""
         receiver, is_video = type(self._part).__name__, isinstance(frame, Video)
         if not self._part.images:
             known, self._video_refused = is_video and self._video_refused, self._video_refused or is_video

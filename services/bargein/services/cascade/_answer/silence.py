@@ -1,4 +1,4 @@
-"""Silence in which the user waits for a cascade: for words to be known, or for the application."""
+"""`CascadeSilence`: tells the user to wait while words are being recognised or the application answers a tool call."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ __all__ = ["CascadeSilence"]
 
 
 class CascadeSilence:
-    """Opens a question as soon as the user has stopped to speak, and asks for patience where no response is made.
+    """Measures the user's wait from the end of speech, and tells the user to wait while no response is in progress.
 
-    Whether the user has asked anything is known when the words are. If there are none, the question is closed again.
+    A question is opened as soon as the user stops speaking, before it is known whether the speech had words. If it had
+    none, the question is closed again.
 
     Args:
         dead_air: Follows whether the user waits in silence.
-        agenda: What is to be said next.
+        agenda: The words to say next.
         watch: Knows which speech has no final words yet.
-        wait_reply: What is said to a user who has to wait. Empty: nothing.
+        wait_reply: Text that is spoken to a user who has to wait. Empty: nothing.
     """
 
     def __init__(self, dead_air: DeadAir, agenda: Agenda, watch: CutAnswerWatch, wait_reply: str) -> None:
@@ -34,22 +35,22 @@ class CascadeSilence:
         self._dead_air = dead_air
         self._agenda = agenda
         self._watch = watch
-        self._count = 0  # of the times that the user was asked for patience
+        self._count = 0  # of the times that the user was told to wait
         self._asked_at = math.inf  # when a question was opened by speech whose words are not known
 
     async def wait(self) -> None:
-        """Return when a silence must be broken."""
+        """Wait until a silence must be broken."""
         while (seconds := self._dead_air.deadline - anyio.current_time()) > 0:
             with anyio.move_on_after(seconds):
                 await self._dead_air.changed.wait()
 
-    async def ask_for_patience(self, reply: Outlet[Any], response_id: str, generation: Generation) -> None:
-        """Ask the user for patience in a response that has no words, or no more of them.
+    async def tell_to_wait(self, reply: Outlet[Any], response_id: str, generation: Generation) -> None:
+        """Tell the user to wait, in a response that has no words yet, or no further words.
 
         Args:
             reply: The outlet of the response.
-            response_id: The response.
-            generation: What makes the response.
+            response_id: Id of the response.
+            generation: Sends the words.
         """
         self._dead_air.announce()
         if not reply.stale:
@@ -57,21 +58,23 @@ class CascadeSilence:
             await generation.say(reply, response_id, f"{response_id}-wait-{self._count}", self.wait_reply)
 
     def on_speech_stopped(self) -> None:
-        """Note that the user has stopped to speak."""
+        """Note that the user has stopped speaking."""
         if self._watch.hears and not self._dead_air.open:
             self._dead_air.ask()
             self._asked_at = self._dead_air.asked_at
 
     def on_words(self, frame: Transcript) -> None:
-        """Note the final words of some speech. A turn that consists of them opens the question again."""
+        """Note the final words of some speech, and close the question that its end has opened. A turn opens it
+        again."""
         if self._asked_at == self._dead_air.asked_at < math.inf and (frame.text.strip() or not self._watch.hears):
             self._dead_air.close()
 
     def check(self) -> bool:
-        """Ask for patience while the application answers a call, or once while the words are not known yet.
+        """Tell the user to wait, if the application answers a tool call or words are still unknown (for these only
+        once).
 
         Returns:
-            Whether one of them is the case.
+            Whether the user was told to wait.
         """
         if self._agenda.continuation is None and not (self._watch.hears and not self._dead_air.waits):
             return False

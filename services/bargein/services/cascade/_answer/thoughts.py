@@ -1,4 +1,4 @@
-"""The thoughts that a reasoning model writes into its answer. They are neither spoken nor remembered."""
+"""Remove the thoughts that a reasoning model writes into its answer. They are neither spoken nor remembered."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _TAGS = ("<think>", "<thinking>", "</think>", "</thinking>")
 class ThoughtFilter:
     """Removes `<think>...</think>` and `<thinking>...</thinking>` from a text that comes in pieces.
 
-    A tag may be split between pieces, so a piece's end that could begin a tag is held back. A closing tag without an
-    opening one is removed, too: some servers swallow the opening tag.
+    A tag may be split between pieces, so the end of a piece is held back if a tag could begin there. A closing tag
+    without an opening one is removed too, because some servers remove the opening tag.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class ThoughtFilter:
         self._wrote = False
 
     def feed(self, piece: str) -> str:
-        """Return the text that is certain to be spoken, from this piece and from what was held back."""
+        """Add a piece, and return the text so far that is certainly not part of a tag or a thought."""
         text, said = self._held + piece, list[str]()
         while True:
             if self._thinking:
@@ -42,7 +42,7 @@ class ThoughtFilter:
         return self._trim("".join(said) + ("" if self._thinking else text))
 
     def finish(self) -> str:
-        """Return the text that was held back, when nothing more comes."""
+        """Return the text that was held back, at the end of the answer."""
         held, self._held = self._held, ""
         return "" if self._thinking else self._trim(held)
 

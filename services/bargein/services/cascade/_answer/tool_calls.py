@@ -17,7 +17,7 @@ from bargein.services.tools import Toolbox, ToolLike, ToolRunner, complete_schem
 __all__ = ["CascadeToolCalls"]
 
 MAX_LATE_CALLS = 64
-"""Maximum number of the application's calls whose results are still taken after the conversation has gone on."""
+"""Maximum number of the application's calls whose results are still accepted after the conversation has continued."""
 NO_ANSWER_OUTPUT = '"nobody answered"'
 """The result that the model sees for a call that the application did not answer in time."""
 
@@ -30,7 +30,7 @@ class CascadeToolCalls:
 
     Args:
         tools: The tools that run here.
-        history: Where the calls are written down.
+        history: The conversation to which the calls are added.
     """
 
     def __init__(self, tools: Iterable[ToolLike] | Toolbox, history: History) -> None:
@@ -38,9 +38,9 @@ class CascadeToolCalls:
         self.history = history
         self._external: dict[str, dict[str, Any]] = {}  # schemas of the application's tools, by name
         self._count = 0
-        self._open: dict[str, bool] = {}  # calls without a result, and whether we run them
+        self._open: dict[str, bool] = {}  # calls without a result, and whether they run here
         self._response: dict[str, str] = {}  # the response of each open call
-        self._late: deque[str] = deque(maxlen=MAX_LATE_CALLS)  # their results are written down, and not waited for
+        self._late: deque[str] = deque(maxlen=MAX_LATE_CALLS)  # calls whose results are recorded but not waited for
         self._changed = anyio.Event()
 
     def begin(self, count: int) -> None:
@@ -62,12 +62,12 @@ class CascadeToolCalls:
 
     @property
     def all_answered(self) -> bool:
-        """Whether no result is waited for."""
+        """Whether no call waits for its result."""
         return not self._open
 
     @property
     def waits_for_application(self) -> bool:
-        """Whether a result of the application is waited for."""
+        """Whether a call waits for a result of the application."""
         return not all(self._open.values())
 
     def configure(self, frame: Configure) -> None:
@@ -78,11 +78,11 @@ class CascadeToolCalls:
             self._external = {schema["name"]: complete_schema(schema) for schema in frame.schemas}
 
     def make_call(self, request: ToolRequest, response_id: str) -> ToolCall:
-        """Return the frame of a call that the model asks for."""
+        """Create the `ToolCall` for a call that the model asks for."""
         self._count += 1
         own = request.name not in self._external and bool(len(self.runner.toolbox) or self._external)
         call_id = request.call_id
-        # Some servers count from the start in every answer, so an id may belong to an earlier call.
+        # Some servers number the calls of each answer from the start, so an id may belong to an earlier call.
         if not call_id or self.history.find_call(call_id) is not None:
             call_id = f"call-{self._count}"
         return ToolCall(
@@ -90,13 +90,13 @@ class CascadeToolCalls:
         )
 
     def open(self, call: ToolCall) -> None:
-        """Write down a call, and wait for its result from now on."""
+        """Record a call, and wait for its result from now on."""
         self.history.call(call.call_id, call.name, call.arguments, call.response_id)
         self._open[call.call_id] = call.handled
         self._response[call.call_id] = call.response_id
 
     def add_result(self, frame: ToolResult) -> None:
-        """Write down a result, if its call is known."""
+        """Record a result, if its call is known."""
         if frame.call_id in self._open or frame.call_id in self._late:
             self.history.result(frame.call_id, frame.output)
             self.close(frame.call_id)
@@ -109,21 +109,20 @@ class CascadeToolCalls:
             self._changed = anyio.Event()
 
     def stop_waiting_for_application(self) -> None:
-        """Stop waiting for the application's results, because the conversation continues. Late ones are written
-        down."""
+        """Stop waiting for the application's results, because the conversation continues. Late results are recorded."""
         external = [call_id for call_id, own in self._open.items() if not own]
         self._late.extend(external)
         for call_id in external:
             self.close(call_id)
 
     def expire(self, call_id: str) -> bool:
-        """End the time that the application has for a result.
+        """End the application's time for a result.
 
         Returns:
-            Whether the call was still waited for.
+            Whether the call was still waiting for its result.
         """
         waited, entry = call_id in self._open, self.history.find_call(call_id)
-        if entry is not None and entry.open:  # also if it is not waited for: the model needs some result
+        if entry is not None and entry.open:  # even if nothing waits for it, because the model needs some result
             entry.output = NO_ANSWER_OUTPUT
         self.close(call_id)
         return waited
@@ -133,10 +132,10 @@ class CascadeToolCalls:
         return self._open.get(call_id, False)
 
     async def wait_for_own(self, response_id: str, max_seconds: float) -> None:
-        """Wait until our own tools have returned. Each of them has a timeout.
+        """Wait until the tools that run here have returned. Each of them has a timeout.
 
         Args:
-            response_id: The response whose calls are waited for in any case.
+            response_id: The response whose calls are waited for without the limit below.
             max_seconds: Maximum wait for calls of earlier responses, in seconds.
         """
         while any(own and self._response[call_id] == response_id for call_id, own in self._open.items()):

@@ -61,7 +61,7 @@ class SilenceBreaker:
             self._replies.give_up(active, "completed" if active.is_complete else "failed")
         elif state.tool_calls.unanswered:
             dead_air.announce()
-            self._ask_for_patience()
+            self._tell_to_wait()
         elif active is not None or requests.is_waiting or self._is_requested:
             self._report_silence()
             dead_air.announce()
@@ -84,7 +84,7 @@ class SilenceBreaker:
     def _takes_requests(self) -> bool:
         return self._state.profile is not None and self._state.profile.supports_response_requests
 
-    def _ask_for_patience(self) -> None:
+    def _tell_to_wait(self) -> None:
         """Say something while a tool runs, where that is known to work."""
         profile = self._state.profile
         if not self._wait_reply or self._state.requests.is_due or profile is None:
