@@ -387,7 +387,7 @@ async def _abort(socket: Socket) -> None:
     """Break the connection without a close frame, as a network does.
 
     Only tests of clients do this (`Faults.close_after_events`). It relies on `websockets` (15 to 17): its asyncio
-    connection has a `transport`, its trio connection a `stream`. `test_serve.py` fails where that changes.
+    connection has a `transport`, its trio connection a `stream`. `test_on_a_socket.py` fails where that changes.
     """
     connection = getattr(socket, "_connection", None)
     if connection is None:
