@@ -1,48 +1,26 @@
-"""Answer: turns in, answers out, tools on the way, and a conversation as it was heard."""
+"""Answer: turns in, answers out, with pictures, instructions, summaries and failures of the model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
 import numpy as np
 import pytest
 
-from bargein.pipeline import (
-    Failure,
-    Image,
-    Interrupt,
-    ResponseEnded,
-    ResponseStarted,
-    Text,
-    ToolCall,
-    ToolResult,
-    Usage,
-    Video,
-)
+from bargein.pipeline import Failure, Image, Interrupt, ResponseEnded, ResponseStarted, Text, Usage, Video
 from bargein.pipeline.testing import Harness
-from bargein.processors import EncodeJpeg, Heard, Pacer, Sentences, Spoken, Turn
-from bargein.services.cascade import Answer, Prompt, Speak, ToolRequest
-from bargein.services.frames import Configure, OutOfBand, Remember, Respond, Say, ToolFinished
+from bargein.processors import EncodeJpeg, Turn
+from bargein.services.cascade import Answer, ToolRequest
+from bargein.services.frames import Configure, OutOfBand, Remember, Respond, Say
 from bargein.services.history import Entry, History, HistoryStatistics, Picture
 from bargein.services.tools import tool
 
-from .parts import Mind, Voice
+from .parts import Mind
+from .turns import said, turn
 
 pytestmark = pytest.mark.virtual
-
-
-def turn(text: str, number: int = 1, **fields: Any) -> Turn:
-    return Turn(turn=number, text=text, **fields)
-
-
-def said(harness: Harness) -> list[str]:
-    """What was written, by response."""
-    texts: dict[str, str] = {}
-    for frame in harness.of(Text):
-        texts[frame.response_id] = texts.get(frame.response_id, "") + frame.text
-    return list(texts.values())
 
 
 async def test_a_turn_is_answered() -> None:
@@ -58,86 +36,6 @@ async def test_a_turn_is_answered() -> None:
     assert mind.prompts[0].instructions == "Be kind."
     assert harness.of(Usage)[0].response_id == "response-1"
     assert mind.entered == 0
-
-
-async def test_tools_are_run_and_the_model_goes_on() -> None:
-    """Several at once; the next prompt has the calls with their results."""
-
-    @tool
-    async def weather(city: str) -> str:
-        await anyio.sleep(1)
-        return f"sunny in {city}"
-
-    calls = [
-        ToolRequest(name="weather", arguments='{"city": "Paris"}'),
-        ToolRequest(name="weather", arguments='{"city": "Rome"}'),
-    ]
-    mind = Mind(["Let me see. ", *calls], ["It is sunny in both."])
-    async with Harness(Answer(mind, tools=[weather])) as harness:
-        await harness.send(turn("What is the weather?"))
-        await harness.next(ResponseEnded)
-        assert harness.timeline[-1].at == pytest.approx(1)
-        await harness.end()
-    assert mind.said == [
-        ("user", "What is the weather?"),
-        ("assistant", "Let me see. "),
-        ("call", "sunny in Paris"),
-        ("call", "sunny in Rome"),
-    ]
-    assert said(harness) == ["Let me see. It is sunny in both."]
-    assert len(harness.of(ToolCall)) == len(harness.of(ToolFinished)) == 2
-
-
-async def test_the_application_may_answer_calls() -> None:
-    """Where there are no tools: in a response of its own, which another one follows when all are answered."""
-    calls = [ToolRequest(name="theirs", call_id="c"), ToolRequest(name="theirs", call_id="d")]
-    mind = Mind(["Let me ask. ", *calls], ["Thank you."])
-    async with Harness(Answer(mind)) as harness:
-        await harness.send(turn("Go."))
-        await harness.next(ResponseEnded)
-        await harness.send(ToolResult(call_id="d", output="7"))
-        await anyio.sleep(1)
-        assert len(mind.prompts) == 1
-        await harness.send(ToolResult(call_id="c", output="42"), ToolResult(call_id="who?", output=""))
-        await harness.next(ResponseEnded)
-        assert mind.said[1:] == [("assistant", "Let me ask. "), ("call", "42"), ("call", "7")]
-        assert said(harness) == ["Let me ask. ", "Thank you."]
-        assert not any(frame.handled for frame in harness.of(ToolCall))
-        await harness.session.cancel()
-
-
-async def test_a_call_that_nobody_answers_holds_up_nobody() -> None:
-    """The model goes on after a minute, and a user at once; what comes late is kept."""
-    mind = Mind([ToolRequest(name="theirs")], ["Never mind."], [ToolRequest(name="theirs")], ["Yes?"], ["Now I know."])
-    async with Harness(Answer(mind, wait_reply="")) as harness:
-        await harness.send(turn("Go."))
-        await harness.next(Text, within_seconds=100)
-        assert harness.timeline[-1].at == pytest.approx(60)
-        assert mind.said[-1] == ("call", '"nobody answered"')
-        await harness.send(turn("Again.", 2))
-        call = await harness.next(ToolCall)
-        await anyio.sleep(1)
-        await harness.send(turn("Hello?", 3))
-        await harness.next(Text)
-        assert harness.timeline[-1].at == pytest.approx(61)
-        await harness.send(ToolResult(call_id=call.call_id, output="late"))
-        await anyio.sleep(100)
-        assert len(mind.prompts) == 4
-        await harness.send(turn("So?", 4))
-        await harness.end()
-        assert ("call", "late") in mind.said
-        assert said(harness)[-2:] == ["Yes?", "Now I know."]
-
-
-async def test_at_the_end_nobody_answers_calls_any_more() -> None:
-    """So they are not waited for."""
-    mind = Mind([ToolRequest(name="theirs")], ["Never."])
-    async with Harness(Answer(mind)) as harness:
-        await harness.send(turn("Go."))
-        await harness.next(ResponseEnded)
-        await harness.end()
-        assert anyio.current_time() < 1
-    assert len(mind.prompts) == 1
 
 
 async def test_something_may_be_asked_apart() -> None:
@@ -157,197 +55,6 @@ async def test_something_may_be_asked_apart() -> None:
         await harness.end()
     assert said(harness) == ["Hello."]
     assert [entry.remembered for entry in answer.history] == ["Hello.", "Hello."]
-
-
-async def test_the_application_may_have_tools_beside_ours() -> None:
-    """Of which it gives the schemas, and which have precedence; ours are run within the response, and marked so."""
-
-    @tool
-    def here(x: int) -> str:
-        return "from here"
-
-    @tool
-    def both() -> str:
-        return "never"
-
-    mind = Mind(
-        [ToolRequest(name="here", arguments='{"x": 1}')],
-        [ToolRequest(name="there"), ToolRequest(name="both")],
-        ["Done."],
-    )
-    theirs = {"type": "function", "name": "there"}, {"name": "both", "description": "Both.", "parameters": {"a": 1}}
-    async with Harness(Answer(mind, tools=[here, both])) as harness:
-        await harness.send(Configure(schemas=theirs), turn("Go."))
-        await harness.next(ResponseEnded)
-        assert [(frame.name, frame.handled) for frame in harness.of(ToolCall)] == [
-            ("here", True), ("there", False), ("both", False),
-        ]  # fmt: skip
-        assert [each["name"] for each in mind.prompts[0].tools] == ["here", "there", "both"]
-        assert mind.prompts[0].tools[1]["parameters"] == {"type": "object", "properties": {}}
-        for call in harness.of(ToolCall)[1:]:
-            await harness.send(ToolResult(call_id=call.call_id, output="from there"))
-        await harness.next(ResponseEnded)
-        assert [each[1] for each in mind.said[1:]] == ["from here", "from there", "from there"]
-        await harness.send(Configure(schemas=()), turn("And now?", 2))
-        await harness.next(ResponseEnded)
-        assert [each["name"] for each in mind.prompts[-1].tools] == ["here", "both"]
-        await harness.session.cancel()
-
-
-async def test_an_interrupt_ends_the_answer_at_once() -> None:
-    """The model's stream is closed, the end is told, and what was not heard is forgotten."""
-    mind = Mind(["One two three four five six. And", 2.0, " never written."], ["Yes?"])
-    answer = Answer(mind)
-    async with Harness(answer, Sentences(), Speak(Voice(words=True)), Spoken(), Pacer()) as harness:
-        await harness.send(turn("Count."))
-        await anyio.sleep(0.9)
-        await harness.settle()
-        harness.interrupt()
-        await harness.settle()
-        assert mind.left == 1
-        await harness.send(turn("Wait.", 2))
-        await harness.next(ResponseEnded)
-        await harness.next(ResponseEnded)
-        assert harness.of(ResponseEnded)[0].outcome == "interrupted"
-        heard = next(frame.text for frame in harness.of(Heard) if frame.done)
-        assert heard.startswith("One two")
-        assert "six" not in heard
-        assert mind.said == [("user", "Count."), ("assistant", heard), ("user", "Wait.")]
-        await harness.session.cancel()
-
-
-async def test_tools_survive_an_interrupt() -> None:
-    """Their result is in the next prompt, which waits for it."""
-
-    @tool
-    async def slow() -> str:
-        await anyio.sleep(2)
-        return "done"
-
-    mind = Mind([ToolRequest(name="slow")], ["So."])
-    async with Harness(Answer(mind, tools=[slow])) as harness:
-        await harness.send(turn("Go."))
-        await harness.next(ToolCall)
-        await anyio.sleep(0.5)
-        harness.interrupt()
-        await harness.send(turn("Well?", 2))
-        await harness.next(Text)
-        assert harness.timeline[-1].at == pytest.approx(2)
-        assert mind.said == [("user", "Go."), ("call", "done"), ("user", "Well?")]
-        await harness.session.cancel()
-
-
-async def test_a_tool_that_an_interrupt_calls_off_is_told_to_the_model() -> None:
-    """It knows what became of its call, and a summary need not wait for its answer."""
-
-    @tool(cancellable=True)
-    async def slow() -> str:
-        await anyio.sleep(2)
-        return "done"
-
-    mind = Mind([ToolRequest(name="slow")], ["So."])
-    async with Harness(Answer(mind, tools=[slow])) as harness:
-        await harness.send(turn("Go."))
-        await harness.next(ToolCall)
-        await anyio.sleep(0.5)
-        harness.interrupt()
-        await harness.send(turn("Well?", 2))
-        await harness.end()
-    assert mind.said == [("user", "Go."), ("call", '"called off: the user went on"'), ("user", "Well?")]
-
-
-async def test_a_call_that_is_left_behind_does_not_stay_open() -> None:
-    """The application has not answered it a minute after, whoever went on meanwhile."""
-    mind = Mind([ToolRequest(name="theirs")], ["Yes?"], ["Well."])
-    async with Harness(answer := Answer(mind)) as harness:
-        await harness.send(turn("Go."))
-        call = await harness.next(ToolCall)
-        await harness.send(turn("Hello?", 2))
-        await anyio.sleep(61)
-        assert [entry.output for entry in answer.history if entry.role == "call"] == ['"nobody answered"']
-        await harness.send(ToolResult(call_id=call.call_id, output="late"), turn("So?", 3))
-        await harness.end()
-    assert ("call", "late") in mind.said
-    assert said(harness) == ["Yes?", "Well."]
-
-
-async def test_an_interrupt_between_a_call_and_its_tool_holds_up_nobody() -> None:
-    """Whichever of many calls it comes at: each that was told is answered, and so is the next turn."""
-
-    @tool
-    def quick() -> str:
-        return "done"
-
-    async with Harness(answer := Answer(mind := Mind(["Yes."]), tools=[quick])) as harness:
-
-        def pieces(prompt: Prompt) -> Iterator[ToolRequest]:
-            for _ in range(40):
-                yield ToolRequest(name="quick")
-            harness.interrupt()
-
-        mind.replies.insert(0, pieces)
-        await harness.send(turn("Go."))
-        await harness.settle()
-        await harness.send(turn("Well?", 2))
-        await harness.next(Text, within_seconds=1)
-        await harness.end()
-    assert len(harness.of(ToolCall)) == len(harness.of(ToolFinished)) > 0
-    assert not any(entry.open for entry in answer.history)
-
-
-async def test_an_interrupt_at_the_very_end_of_an_answer_leaves_nobody_waiting() -> None:
-    """Whether it still ends the answer or comes while that is told: the next turn is answered."""
-    async with Harness(Answer(mind := Mind(["Yes."]))) as harness:
-        for count in range(70):  # outlets let others go first now and then
-
-            def pieces(prompt: Prompt, count: int = count) -> Iterator[str]:
-                yield from ["a "] * count
-                harness.interrupt()
-
-            mind.replies.insert(0, pieces)
-            await harness.send(turn("Go.", 2 * count + 1))
-            await harness.settle()
-            before = len(mind.prompts)
-            await harness.send(turn("Well?", 2 * count + 2))
-            await harness.settle()
-            assert len(mind.prompts) == before + 1
-        await harness.end()
-    assert len(harness.of(ResponseStarted)) == len(harness.of(ResponseEnded))
-
-
-async def test_a_model_may_use_the_same_id_again() -> None:
-    """There are servers that count from nought in every answer: each call is run, and has its own result."""
-
-    @tool
-    def double(x: int) -> int:
-        return 2 * x
-
-    calls = [[ToolRequest(name="double", arguments=f'{{"x": {x}}}', call_id="call_0")] for x in (1, 2, 2)]
-    mind = Mind(calls[0], calls[1], calls[2], ["Done."])
-    async with Harness(Answer(mind, tools=[double])) as harness:
-        await harness.send(turn("Go."))
-        await harness.end()
-    assert mind.said == [("user", "Go."), ("call", "2"), ("call", "4"), ("call", "4")]
-    assert len({frame.call_id for frame in harness.of(ToolFinished)}) == 3
-
-
-@pytest.mark.parametrize("steps", range(8))
-async def test_an_interrupt_before_an_answer_has_begun_leaves_nobody_waiting(steps: int) -> None:
-    """At whatever step of the scheduler it comes: the next turn is answered, and the end is reached."""
-    mind = Mind(["Yes."])
-    async with Harness(Answer(mind)) as harness:
-        await harness.send(turn("One."))
-        for _ in range(steps):
-            await anyio.lowlevel.checkpoint()
-        harness.interrupt()
-        await harness.settle()
-        await harness.send(turn("Two.", 2))
-        await harness.settle()
-        assert mind.said[-1] == ("user", "Two.")
-        with anyio.fail_after(5):
-            await harness.end()
-    assert len(harness.of(ResponseStarted)) == len(harness.of(ResponseEnded))
-    assert said(harness)[-1] == "Yes."
 
 
 async def test_turns_that_come_meanwhile_are_answered_together() -> None:
@@ -404,35 +111,6 @@ async def test_a_model_that_fails_is_apologised_for() -> None:
     assert ended.outcome == "failed"
     assert [frame.message for frame in harness.of(Failure)] == ["Mind: the model is on fire"]
     assert said(harness) == ["I Sorry.", "Better now."]
-
-
-async def test_a_model_that_only_calls_tools_is_made_to_answer() -> None:
-    """After some rounds it has none."""
-
-    @tool
-    def again() -> str:
-        return "again"
-
-    mind = Mind(lambda prompt: [ToolRequest(name="again")] if prompt.tools else ["Enough."])
-    async with Harness(Answer(mind, tools=[again])) as harness:
-        await harness.send(turn("Go."))
-        await harness.end()
-    assert said(harness) == ["Enough."]
-    assert len(mind.prompts) == 8
-
-
-async def test_and_where_it_cannot_even_then_that_is_told() -> None:
-    """As any other failure of a model."""
-
-    @tool
-    def again() -> str:
-        return "again"
-
-    async with Harness(Answer(Mind([ToolRequest(name="again")]), tools=[again], error_reply="Sorry.")) as harness:
-        await harness.send(turn("Go."))
-        await harness.end()
-    assert said(harness) == ["Sorry."]
-    assert [frame.message for frame in harness.of(Failure)] == ["Mind: it has called tools 8 times, and not answered"]
 
 
 async def test_a_turn_without_words_is_not_left_unanswered() -> None:
@@ -598,13 +276,13 @@ async def test_a_long_conversation_is_summarised_beside_it() -> None:
 
 async def test_a_slow_model_asks_for_patience() -> None:
     """Once, after four seconds, and the answer follows. A slow tool does so, too. Not if the reply is empty."""
-    for wait_reply, said in (("Wait.", ["Wait.", "Done."]), ("", ["Done."])):
+    for wait_reply, expected in (("Wait.", ["Wait.", "Done."]), ("", ["Done."])):
         async with Harness(Answer(Mind([9.0, "Done."]), wait_reply=wait_reply)) as harness:
             await harness.send(Turn(text="What?", turn=1))
             await anyio.sleep(20)
             texts = [(at, frame.text) for at, frame in harness.timeline if isinstance(frame, Text) and frame.text]
-            assert [text for _, text in texts] == said
-            assert [round(at) for at, _ in texts] == [4, 9][-len(said) :]
+            assert [text for _, text in texts] == expected
+            assert [round(at) for at, _ in texts] == [4, 9][-len(expected) :]
 
     async def slow() -> str:
         """Take a while."""

@@ -21,21 +21,20 @@ from bargein.services.providers.anthropic._protocol import (
     content_blocks,
     messages,
 )
-from tests.services.providers.chat.test_language_model import (
+from tests.services.providers.chat.answers import Piece
+from tests.services.providers.chat.http_server import (
     BACKENDS,
     END,
     HANG_UP,
-    PROMPT,
     HttpServer,
-    Piece,
     Step,
-    called,
     head,
     part,
     plain,
     run,
     serving,
 )
+from tests.services.providers.chat.prompts import PROMPT, called
 
 
 def event(kind: str, **fields: Any) -> bytes:

@@ -20,7 +20,7 @@ from bargein.services.realtime import RealtimeError, ReconnectPolicy, Unsupporte
 from bargein.services.testing import ScriptedBrain
 from bargein.services.tools import tool
 from tests.services.piped import piped
-from tests.services.providers.chat.test_language_model import HttpServer, plain, serving
+from tests.services.providers.chat.http_server import HttpServer, plain, serving
 
 from .peer import UltravoxPeer
 
