@@ -1,4 +1,4 @@
-"""The conversation that a brain remembers."""
+"""`History`: the conversation that a brain remembers."""
 
 from .entries import EntryList
 from .entry import Entry, Picture, Role

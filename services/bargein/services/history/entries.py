@@ -1,4 +1,4 @@
-"""The stored entries of a conversation, within their bounds."""
+"""`EntryList`: the stored entries of a conversation, within limits."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["EntryList"]
 class EntryList:
     """Entries in the order in which they began, bounded in number, characters and pictures.
 
-    When there is no room, the oldest entries are dropped. `system` entries and calls without a result are dropped last.
-    Of all but the newest pictures the data is dropped.
+    When there is no room, the oldest entries are dropped, and `system` entries and calls without a result last. Only
+    the newest pictures keep their data.
 
     Args:
         max_entries: Maximum number of entries, at least 1.
@@ -39,7 +39,7 @@ class EntryList:
         self.forgotten = 0
         """Entries that were dropped because there was no room."""
         self.added = 0
-        """Entries that were ever added."""
+        """Total number of entries that were added."""
         self._entries: list[Entry] = []
 
     def __iter__(self) -> Iterator[Entry]:
@@ -53,12 +53,12 @@ class EntryList:
 
     @property
     def characters(self) -> int:
-        """How many characters a model has to read in all entries."""
+        """Number of characters that a model has to read in all entries."""
         return sum(entry.characters for entry in self._entries)
 
     @property
     def crowded(self) -> bool:
-        """Whether more than three quarters of the room are taken."""
+        """Whether more than three quarters of the room are used."""
         if 4 * len(self._entries) > 3 * self.max_entries:
             return True
         return self.max_characters is not None and 4 * self.characters > 3 * self.max_characters
@@ -102,7 +102,7 @@ class EntryList:
 
         Args:
             entries: The entries, the oldest first.
-            forgotten: How many entries were dropped before them.
+            forgotten: Number of entries that were dropped before them.
         """
         self.forgotten = forgotten
         for entry in entries:
@@ -122,12 +122,12 @@ class EntryList:
         """Remove an entry, if it is there.
 
         Args:
-            entry: The entry itself, and not one that is equal.
+            entry: The entry object itself; an equal one is not removed.
         """
         self._entries[:] = [each for each in self._entries if each is not entry]
 
     def drop_old_pictures(self) -> None:
-        """Drop the data of all but the newest pictures, and the entries that held nothing else."""
+        """Drop the data of all but the newest pictures, and remove entries that held nothing else."""
         room = self.max_pictures
         for entry in reversed(self._entries):
             if entry.pictures:
@@ -147,8 +147,8 @@ class EntryList:
     def older_half(self) -> list[Entry]:
         """Return the entries that a summary should replace: about the older half.
 
-        It ends before a turn of the user. Earlier summaries are part of it; other `system` entries are not. It is empty
-        if there is no such half: a call in it has no result yet, or everything is one turn.
+        The last of them is followed by a turn of the user. They include earlier summaries, but no other `system`
+        entries. The list is empty if a call among them has no result yet, or if the whole conversation is one turn.
         """
         entries = self._entries
         first_open = next((at for at, entry in enumerate(entries) if entry.open), len(entries))
@@ -165,10 +165,10 @@ class EntryList:
         return [entry for entry in entries[:end] if entry.role != "system" or entry.summarises]
 
     def replace(self, taken: list[Entry], summary: str) -> bool:
-        """Put a summary in the place of entries.
+        """Replace entries by a summary.
 
         Args:
-            taken: The entries that it stands for. Some may have been dropped meanwhile.
+            taken: The entries to replace. Some may have been dropped in the meantime.
             summary: The text. It is refused unless it is shorter than the entries.
 
         Returns:
@@ -190,7 +190,7 @@ class EntryList:
         return self.max_characters is not None and self.characters > self.max_characters
 
     def _next_to_drop(self) -> int:
-        """Return the place of the oldest entry that is not spared; the newest entry always stays."""
+        """Return the index of the next entry to drop. The newest entry always stays."""
         for spared in ({"system", "open"}, {"open"}, set[str]()):
             for at, entry in enumerate(self._entries[:-1]):
                 if entry.role not in spared and not ("open" in spared and entry.open):

@@ -22,7 +22,7 @@ class Picture(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True
     data: bytes
     """The encoded picture; empty when the conversation has dropped it."""
     detail: str = ""
-    """How closely a model should look, in the model's own words (`low`, `high`); empty for its default."""
+    """Level of detail at which a model should look, as the model calls it (`low`, `high`); empty for its default."""
 
     @classmethod
     def from_frame(cls, frame: Image | Video, receiver: str) -> Self:
@@ -30,7 +30,7 @@ class Picture(msgspec.Struct, metaclass=CheckedFields, frozen=True, kw_only=True
 
         Args:
             frame: The frame, encoded.
-            receiver: What takes the picture; named in the error.
+            receiver: Name of the class that takes the picture, for the error message.
 
         Raises:
             ValueError: The frame is not encoded.
@@ -46,13 +46,13 @@ class Entry(msgspec.Struct, metaclass=CheckedFields, kw_only=True, omit_defaults
 
     role: Role
     item_id: str = ""
-    """The item's id. Transcripts and corrections find the entry by it."""
+    """Id of the item. Transcripts and corrections refer to it."""
     text: str = ""
-    """The words. Of the agent: as far as they were written, even those that were not heard."""
+    """The words. For the agent: all words that were written, including those that were not heard."""
     heard: str | None = None
     """The part of the agent's text that the user heard; None until it is reported."""
     pictures: tuple[Picture, ...] = ()
-    """What the user showed."""
+    """The pictures that the user showed."""
     response_id: str = ""
     """The response that the entry belongs to."""
     call_id: str = ""
@@ -64,11 +64,11 @@ class Entry(msgspec.Struct, metaclass=CheckedFields, kw_only=True, omit_defaults
     output: str | None = None
     """The result of the call; None until there is one."""
     summarises: int = 0
-    """How many entries this one stands for, if it is a summary."""
+    """Number of entries that this one replaces, if it is a summary; otherwise 0."""
 
     @property
     def remembered(self) -> str:
-        """The text that a model should remember: the heard part, if that is known."""
+        """The text that a model should remember: the heard part if it is known, or else the whole text."""
         return self.text if self.heard is None else self.heard
 
     @property
@@ -78,13 +78,13 @@ class Entry(msgspec.Struct, metaclass=CheckedFields, kw_only=True, omit_defaults
 
     @property
     def worth(self) -> bool:
-        """Whether a model learns anything from it: words, a picture, or a call that has a result."""
+        """Whether the entry tells a model anything: words, a picture, or a call that has a result."""
         return (
             self.output is not None if self.role == "call" else bool(self.remembered.strip() or self.available_pictures)
         )
 
     def worth_to(self, *, images: bool) -> bool:
-        """Return whether a model learns anything from it.
+        """Return whether the entry tells a model anything.
 
         Args:
             images: Whether the model can look at pictures.
@@ -93,10 +93,10 @@ class Entry(msgspec.Struct, metaclass=CheckedFields, kw_only=True, omit_defaults
 
     @property
     def open(self) -> bool:
-        """Whether it is a call that has no result yet."""
+        """Whether the entry is a call that has no result yet."""
         return self.role == "call" and self.output is None
 
     @property
     def characters(self) -> int:
-        """How many characters a model has to read; in English about four are one token."""
+        """Number of characters that a model has to read. In English, a token is about four characters."""
         return len(self.remembered) + (len(self.arguments) + len(self.output or "")) * (self.role == "call")

@@ -1,4 +1,5 @@
-"""The conversation: what was said and shown, what was called, and of the agent's words those that were heard."""
+"""`History`: a conversation with its words, pictures and tool calls. Of the agent's words it keeps those that were
+heard."""
 
 from __future__ import annotations
 
@@ -22,9 +23,9 @@ __all__ = ["History", "HistoryOptions", "HistoryStatistics", "Summarise"]
 log = logging.getLogger("bargein.history")
 
 SUMMARY_SECONDS = 30.0
-"""Maximum time for a summary."""
+"""Maximum time for a summary, in seconds."""
 ENTRIES_BETWEEN_SUMMARIES = 10
-"""How many entries must be added before the next summary is tried."""
+"""Number of entries that must be added before the next attempt at a summary."""
 
 Summarise = Callable[[Sequence[Entry]], Awaitable[str]]
 """An async function that turns the oldest entries into a text that replaces them. `cascade.summarise_with(llm)` makes
@@ -41,14 +42,14 @@ class HistoryOptions(TypedDict, total=False):
 
 
 class HistoryStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """What a conversation holds now, and what it has dropped."""
+    """Counters of a `History`: what it holds now, and what it has dropped."""
 
     entries: dict[str, int]
     """The number of entries, by role."""
     characters: int
     """Characters that a model has to read in them."""
     forgotten: int
-    """Entries that were dropped because there was no room, the oldest first."""
+    """Entries that were dropped because there was no room."""
     summarised: int
     """Entries that were replaced by a summary."""
     failed: int
@@ -63,15 +64,15 @@ class History:
     """A conversation: its messages and tool calls, in the order in which they began.
 
     Of the agent's words it keeps those that the user heard. It is bounded: when there is no room, the oldest entries
-    are dropped. With `summarise`, the brain has the older half replaced by a summary before that happens, in a task
-    beside the dialogue. If a summary fails, or takes more than 30 seconds, the entries stay as they are.
+    are dropped. With `summarise`, the brain replaces the older half by a summary before that happens, in a task beside
+    the conversation. If a summary fails, or takes more than 30 seconds, the entries stay as they are.
 
     Args:
         max_entries: Maximum number of entries. `system` entries and calls without a result are dropped last.
         max_characters: Maximum number of characters in all entries; None for no limit.
-        max_pictures: How many of the newest pictures keep their data.
+        max_pictures: Number of the newest pictures that keep their data.
         summarise: An async function that turns entries into a text. It is called when three quarters of the room are
-            taken. None: the oldest entries are dropped without a summary.
+            used. None: the oldest entries are dropped without a summary.
 
     Raises:
         ValueError: A limit is not positive.
@@ -103,7 +104,7 @@ class History:
 
     @property
     def has_begun(self) -> bool:
-        """Whether the user or the agent has said anything: there are entries beside those of the role `system`."""
+        """Whether the user or the agent has said anything: there is an entry of another role than `system`."""
         return any(entry.role != "system" for entry in self.entries)
 
     @property
@@ -113,7 +114,8 @@ class History:
 
     @property
     def remembered(self) -> list[Entry]:
-        """The entries that tell a model something: heard words, pictures, and calls that have a result."""
+        """The entries that tell a model something: words (of the agent the heard ones), pictures, and calls with a
+        result."""
         return [entry for entry in self.entries if entry.worth]
 
     def for_model(self, *, images: bool) -> list[Entry]:
@@ -125,7 +127,7 @@ class History:
         return [entry for entry in self.entries if entry.worth_to(images=images)]
 
     def statistics(self) -> HistoryStatistics:
-        """Return what the conversation holds now, and what it has dropped."""
+        """Return the counters: what the conversation holds now, and what it has dropped."""
         roles = [entry.role for entry in self.entries]
         kept = [picture for entry in self.entries for picture in entry.available_pictures]
         return HistoryStatistics(
@@ -141,7 +143,7 @@ class History:
     # Writing it down ----------------------------------------------------------------------------------------------
 
     def system(self, text: str, item_id: str = "") -> Entry:
-        """Add something that the model should know and that nobody has said.
+        """Add information for the model that neither the user nor the agent has said.
 
         Args:
             text: What the model should know.
@@ -150,11 +152,11 @@ class History:
         return self.entries.add(Entry(role="system", item_id=item_id, text=clean(text)))
 
     def user(self, text: str, item_id: str = "") -> Entry:
-        """Write down what the user said or typed.
+        """Record what the user said or typed.
 
         Args:
             text: The words.
-            item_id: The item. If it is known already, the text replaces what was known of it.
+            item_id: Id of the item. If the item exists already, the text replaces its text.
         """
         entry = self.entries.find("user", item_id) if item_id else None
         if entry is None:
@@ -163,7 +165,7 @@ class History:
         return entry
 
     def begin(self, item_id: str) -> Entry:
-        """Keep a place for an item of the user whose words are not known yet.
+        """Add an empty entry for an item of the user whose words are not known yet, to keep its place.
 
         Args:
             item_id: Id of the item.
@@ -197,7 +199,7 @@ class History:
         return entry
 
     def correct(self, text: str, item_id: str = "", response_id: str = "") -> None:
-        """Replace the text of an item of the agent: it was spoken in other words than announced.
+        """Replace the text of an item of the agent, because it was spoken in other words than announced.
 
         Args:
             text: The complete text.
@@ -209,7 +211,7 @@ class History:
             entry.text = clean(text)
 
     def set_heard(self, text: str, item_id: str = "", response_id: str = "") -> None:
-        """Write down which part of an item of the agent was heard.
+        """Record which part of an item of the agent was heard.
 
         Args:
             text: The part of the text that was heard.
@@ -221,10 +223,10 @@ class History:
             entry.heard = clean(text)
 
     def call(self, call_id: str, name: str, arguments: str, response_id: str = "") -> Entry:
-        """Write down a tool call of the agent.
+        """Record a tool call of the agent.
 
-        An id that is known already is the same call. But if another response made that call, and it has a result, this
-        is a new call.
+        If the id is known already, this is the same call and no entry is added. But if the known call belongs to
+        another response and has a result, this is a new call, because some models reuse ids.
 
         Args:
             call_id: Id of the call.
@@ -247,7 +249,7 @@ class History:
         return self.entries.find_call(call_id)
 
     def result(self, call_id: str, output: str) -> Entry | None:
-        """Write down the result of a call. Returns its entry, or None if there is no such call.
+        """Record the result of a call. Return its entry, or None if there is no such call.
 
         Args:
             call_id: Id of the call.
@@ -267,14 +269,14 @@ class History:
         call_id: str = "",
         name: str = "",
     ) -> Entry | None:
-        """Add something that was not said here but belongs to the conversation.
+        """Add an entry that was not said in this session, such as one of an earlier conversation.
 
         Args:
             role: The speaker; `call` for a tool call, `result` for the result of one.
             text: The words, the arguments of the call, or its result.
-            item_id: The item of the words.
-            call_id: The call.
-            name: The tool that was called.
+            item_id: Id of the item of the words; empty for none.
+            call_id: Id of the call.
+            name: Name of the tool that was called.
 
         Returns:
             The entry; None for the result of a call that does not exist.
@@ -298,10 +300,10 @@ class History:
         self.entries.remove_item(item_id)
 
     def discard(self, entry: Entry) -> None:
-        """Remove an entry, such as a reply of which nobody heard anything. An entry that is not there is ignored.
+        """Remove an entry, such as a reply of which the user heard nothing. An entry that is not there is ignored.
 
         Args:
-            entry: The entry itself, and not one that is equal.
+            entry: The entry object itself; an equal one is not removed.
         """
         self.entries.remove(entry)
 
@@ -313,11 +315,11 @@ class History:
 
     @classmethod
     def from_json(cls, data: bytes | str, **options: Unpack[HistoryOptions]) -> Self:
-        """Return a conversation that `to_json` saved.
+        """Load a conversation that `to_json` saved.
 
         Args:
-            data: What `to_json` returned.
-            options: Those of a new `History`.
+            data: The result of `to_json`.
+            options: The options of the new `History`.
 
         Raises:
             ValueError: The data is something else; the message says what is wrong, and where.
@@ -327,16 +329,16 @@ class History:
         return history
 
     def to_messages(self) -> list[dict[str, Any]]:
-        """Return what a model should remember as messages of OpenAI's chat completions."""
+        """Return the remembered entries as messages of OpenAI's chat completions."""
         return to_messages(self.remembered)
 
     @classmethod
     def from_messages(cls, messages: Iterable[dict[str, Any]], **options: Unpack[HistoryOptions]) -> Self:
-        """Return a conversation made of messages of OpenAI's chat completions.
+        """Create a conversation from messages of OpenAI's chat completions.
 
         Args:
             messages: Dictionaries with `role` and `content`. Fields that are not known are ignored.
-            options: Those of a new `History`.
+            options: The options of the new `History`.
 
         Raises:
             ValueError: A message cannot be read; the error says which one, counted from 0.
@@ -355,7 +357,7 @@ class History:
         return self.entries.crowded
 
     async def condense(self) -> bool:
-        """Replace the older half by a summary. The conversation may go on meanwhile.
+        """Replace the older half by a summary. The conversation may continue in the meantime.
 
         Returns:
             Whether it was replaced.
@@ -367,7 +369,7 @@ class History:
         try:
             with anyio.move_on_after(SUMMARY_SECONDS):
                 text = (await self._summarise(tuple(taken))).strip()
-        except Exception as error:  # a summary is the user's code or a provider; the call must not end for it
+        except Exception as error:  # the application's code or a provider failed, which must not end the call
             log.warning("a summary of the conversation failed: %s", type(error).__name__)
         finally:
             self._condensing = False

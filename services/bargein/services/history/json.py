@@ -21,7 +21,7 @@ def encode_entries(entries: Iterable[Entry], forgotten: int) -> bytes:
 
     Args:
         entries: The entries, oldest first.
-        forgotten: How many entries were dropped before them.
+        forgotten: Number of entries that were dropped before them.
     """
     document = {"version": VERSION, "forgotten": forgotten, "entries": list(entries)}
     try:
@@ -40,7 +40,7 @@ def _clean(value: Any) -> Any:
 
 
 def decode_entries(data: bytes | str) -> tuple[list[Entry], int]:
-    """Return the entries that `encode_entries` wrote, and how many were dropped before them.
+    """Return the entries that `encode_entries` wrote, and the number of entries that were dropped before them.
 
     Args:
         data: The JSON document.

@@ -17,7 +17,7 @@ TEXTS = ("text", "input_text", "output_text", "refusal")
 PICTURES = ("image_url", "input_image")
 
 
-# Out ------------------------------------------------------------------------------------------------------------------
+# Entries to messages --------------------------------------------------------------------------------------------------
 
 
 def to_messages(entries: Iterable[Entry], *, images: bool = True) -> list[dict[str, Any]]:
@@ -81,7 +81,7 @@ def _parts(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _add_call(messages: list[dict[str, Any]], entry: Entry, response: str | None) -> None:
-    """Add a call to the message with the other calls of its response, and its result behind theirs."""
+    """Add a call to the message with the other calls of its response, and its result after their results."""
     place = len(messages)
     while place and messages[place - 1]["role"] == "tool":
         place -= 1
@@ -110,7 +110,7 @@ def arguments_of(text: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-# In -------------------------------------------------------------------------------------------------------------------
+# Messages to entries --------------------------------------------------------------------------------------------------
 
 
 def from_messages(messages: Iterable[Mapping[str, Any]]) -> list[Entry]:
@@ -156,7 +156,8 @@ def _read(message: Any, number: int, entries: list[Entry]) -> None:
 
 
 def _split_content(content: Any) -> tuple[str, tuple[Picture, ...]]:
-    """Return the text and the pictures of a content. Of a picture behind a URL, the text keeps the URL."""
+    """Return the text and the pictures of a message's content. A picture that is given as a URL becomes that URL, as
+    text."""
     if content is None or isinstance(content, str):
         return content or "", ()
     if not isinstance(content, Sequence):

@@ -1,4 +1,4 @@
-"""Tools: plain Python functions that a model may call, and what runs them."""
+"""Tools: Python functions that a model may call, and the classes that run them."""
 
 from ._schema import complete_schema
 from ._simplify import without_references

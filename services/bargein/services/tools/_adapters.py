@@ -1,6 +1,6 @@
 """Values of libraries that tools are often written with: pydantic types in, pydantic models and NumPy values out.
 
-pydantic is not a dependency. It is used only if an annotation of a tool names something of it, and then it is loaded.
+pydantic is not a dependency. It is used, and imported, only if an annotation of a tool names one of its types.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ def pydantic_adapter(hint: Any) -> Any:
 
 
 def validate(adapter: Any, name: str, value: object) -> object:
-    """Return an argument that pydantic describes, as the tool takes it.
+    """Convert an argument to the type of a parameter that pydantic describes.
 
     Args:
-        adapter: What `pydantic_adapter` returned for the parameter.
-        name: The parameter, for errors.
+        adapter: The result of `pydantic_adapter` for the parameter.
+        name: Name of the parameter, for errors.
         value: The argument, decoded from JSON.
 
     Raises:
@@ -81,7 +81,7 @@ def validate(adapter: Any, name: str, value: object) -> object:
 
 
 def _parts(hint: Any) -> Iterator[Any]:
-    """Yield an annotation, and everything inside of it."""
+    """Yield an annotation and all annotations inside of it."""
     yield hint
     for part in typing.get_args(hint):
         yield from _parts(part)

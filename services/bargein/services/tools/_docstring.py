@@ -1,4 +1,4 @@
-"""Read what a docstring says of a function and of its parameters, in the three usual styles."""
+"""Read the description of a function and of its parameters from a docstring, in the three usual styles."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _indent(line: str) -> int:
 
 
 def _read_google(lines: list[str], found: dict[str, list[str]]) -> None:
-    depth: int | None = None  # the indent of the entries; None outside of a section
+    depth: int | None = None  # the indentation of the entries; None outside of a section
     inside, current = False, None
     for line in lines:
         if _GOOGLE.match(line):

@@ -19,7 +19,7 @@ from .context import ToolContext
 __all__ = ["Parameters", "complete_schema", "source_of"]
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-"""The names of properties that Anthropic takes. Others take more."""
+"""Names of properties that Anthropic accepts. Other providers accept more."""
 _MAPS = ("properties", "patternProperties", "$defs")
 _LISTS = ("anyOf", "allOf", "oneOf", "prefixItems")
 _ONES = ("items", "additionalProperties", "not")
@@ -29,9 +29,9 @@ class Parameters(msgspec.Struct, frozen=True):
     """The parameters of a function that a model fills in."""
 
     schema: dict[str, Any]
-    """A JSON schema without references to anything outside of it."""
+    """A self-contained JSON schema, without references to other documents."""
     kind: Any
-    """The type that arguments are decoded to: a Struct whose missing fields are UNSET, or a dict."""
+    """The type to which arguments are decoded: a Struct whose missing fields are UNSET, or a dict."""
     context: tuple[str, ...]
     """The names of the parameters that get a `ToolContext`."""
     description: str
@@ -56,7 +56,8 @@ class Parameters(msgspec.Struct, frozen=True):
             function: The function.
             skip: Whether to leave out the first parameter, the `self` of a method.
             local: The local names where the function was defined; its annotations may use them.
-            schema: A JSON schema to use in place of the signature. Then only the context is looked for.
+            schema: A JSON schema to use in place of the signature. Then only the parameters for a `ToolContext` are
+                read.
 
         Raises:
             TypeError: A parameter cannot be described to a model; the message says what to write instead.
@@ -102,7 +103,7 @@ class Parameters(msgspec.Struct, frozen=True):
 
 
 def source_of(function: Callable[..., Any]) -> Any:
-    """Return the function that was written, behind wrappers, partials, bound methods and objects with `__call__`."""
+    """Return the original function inside wrappers, partials, bound methods and objects with `__call__`."""
     while True:
         if hasattr(function, "__wrapped__"):
             function = function.__wrapped__
@@ -160,7 +161,7 @@ def _adapter_of(owner: str, name: str, hint: Any) -> Any:
         adapter = pydantic_adapter(hint)
         if adapter is not None:
             adapter.json_schema()
-    except Exception as error:  # pydantic has several, which have no common base
+    except Exception as error:  # pydantic raises several classes without a common base
         reason = str(error).strip().splitlines()[0]
         raise TypeError(f"tool {owner!r}: pydantic cannot describe parameter {name!r}: {reason}") from error
     return adapter
@@ -194,7 +195,7 @@ def _check_annotation(owner: str, name: str, hint: Any) -> None:
 def _self_contained(
     described: dict[str, Any], descriptions: Mapping[str, str], defaults: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the schema of the arguments. Only types that contain themselves remain references."""
+    """Return the schema of the arguments, with definitions written out. Only recursive types remain references."""
     defs: dict[str, Any] = described.get("$defs", {})
     top = dict(defs.pop(_name(described) or "", described))
     top.pop("title", None)
@@ -207,7 +208,7 @@ def _self_contained(
             try:
                 default = msgspec.json.decode(msgspec.json.encode(defaults[name]))
             except (TypeError, ValueError, RecursionError):
-                continue  # the model need not know a default that has no JSON form
+                continue  # a default without a JSON form is left out of the schema
             field.setdefault("default", default)
     top["properties"] = properties
     recursive = {name for name in defs if name in _reached(defs, name)}
@@ -218,7 +219,7 @@ def _self_contained(
 
 
 def _with_adapters(described: dict[str, Any], adapters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema of the arguments with those of pydantic in their places."""
+    """Return the schema of the arguments, with pydantic's schemas for the parameters that it describes."""
     defs: dict[str, Any] = described.setdefault("$defs", {})
     top = defs.get(_name(described) or "", described)
     for name, adapter in adapters.items():
@@ -247,7 +248,7 @@ def _parts(schema: Any) -> Iterator[dict[str, Any]]:
 
 
 def _reached(defs: Mapping[str, Any], start: str) -> set[str]:
-    """Return all definitions that one refers to, directly or not."""
+    """Return all definitions that a definition refers to, directly or indirectly."""
     found: set[str] = set()
     waiting = [defs[start]]
     while waiting:
@@ -282,10 +283,10 @@ def _inlined(schema: Any, defs: Mapping[str, Any], recursive: set[str]) -> Any:
 
 
 def complete_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema of an application's tool with the parts that it may leave out.
+    """Complete the schema of an application's tool with the optional keys.
 
     Args:
-        schema: `name`, and optionally `description` and `parameters`, a JSON schema.
+        schema: A dictionary with `name`, and optionally `description` and `parameters`, a JSON schema.
     """
     parameters = schema.get("parameters") or {"type": "object", "properties": {}}
     return {"name": schema["name"], "description": schema.get("description") or "", "parameters": parameters}

@@ -1,4 +1,4 @@
-"""Write JSON schemas in the words that every provider of models takes."""
+"""Rewrite JSON schemas with keywords that all providers accept."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, Final
 __all__ = ["MAX_DEPTH", "simplify", "without_references"]
 
 MAX_DEPTH: Final = 3
-"""How often a type that contains itself is written out, for a provider that knows no references."""
+"""Number of times that a recursive type is written out, for a provider that does not support references."""
 _DROPPED: Final = {"discriminator"}
-"""Keywords that belong to OpenAPI. Their references would lead nowhere, because definitions are written out."""
+"""Keywords of OpenAPI that are removed. Their references would be invalid, because definitions are written out."""
 _JSON_TYPES: Final[dict[type, str]] = {
     str: "string",
     int: "integer",
@@ -21,13 +21,13 @@ _JSON_TYPES: Final[dict[type, str]] = {
 
 
 def simplify(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one schema, without its parts, in the words that every provider takes.
+    """Rewrite one schema, without its inner schemas, with keywords that all providers accept.
 
-    * An array has `items`, which OpenAI requires. Those of a tuple are any of its types.
+    * An array has `items`, which OpenAI requires. The items of a tuple may be of any of its types.
     * An enumeration has a type. If its values are of several types, it is a choice of enumerations.
     * `oneOf` is `anyOf`, and `const` is an enumeration of one value.
 
-    Nothing is lost: arguments are decoded by the types of the function.
+    Checks do not get weaker, because arguments are decoded by the types of the function.
 
     Args:
         schema: The schema.
@@ -76,10 +76,9 @@ def _any_of(schemas: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def without_references(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema whose references are written out, for a provider that does not know them.
+    """Write out all references of a schema, for a provider that does not support them.
 
-    A type that contains itself is written out `MAX_DEPTH` times. Below that it is an object, or whatever it is, without
-    a description of what is in it.
+    A recursive type is written out `MAX_DEPTH` times. Below that, only its JSON type (such as `object`) is stated.
 
     Args:
         schema: The schema of a tool's arguments.

@@ -1,4 +1,4 @@
-"""What a running tool knows of its call, and how it reports its progress."""
+"""`ToolContext`: tells a running tool about its call, and sends the tool's progress reports."""
 
 from __future__ import annotations
 
@@ -21,21 +21,26 @@ Emit = Callable[[Frame], Awaitable[None]]
 """Sends a frame about a call."""
 
 MAX_REPORTS = 256
-"""How many reports of one call may wait to be sent. Beyond that the oldest is dropped."""
+"""Number of reports of one call that may wait to be sent. Beyond that the oldest is dropped."""
 
 ROUNDING = 1e-6
-"""By how much a share may exceed 0 to 1, because sums of floats are not exact."""
+"""Amount by which a share may be below 0 or above 1, because sums of floats are not exact."""
 
 
 class ToolContext:
-    """The call that a tool runs for. Annotate a parameter of the tool with it to get it; the model does not see it.
+    """The call that a tool runs for. To receive it, annotate a parameter of the tool with this class::
 
-    To call a tool by hand, as in a test, pass `ToolContext()`.
+        @tool
+        async def book(room: str, context: ToolContext) -> str:
+            await context.progress("asking the hotel", 0.5)
+            return await hotel.book(room)
+
+    The model does not see this parameter. To call a tool yourself, as in a test, pass `ToolContext()`.
 
     Args:
         call_id: The id of the call.
         name: The name of the tool.
-        emit: Sends the reports of the tool; by default they go nowhere.
+        emit: An async function that sends the tool's reports; by default they are discarded.
     """
 
     @check_options
@@ -47,10 +52,10 @@ class ToolContext:
         self.interrupted = False
         """Whether the user has interrupted the agent since the call began."""
         self.cancelled = False
-        """Whether the result is no longer wanted: the tool took too long, or was cancelled. A tool in a thread
-        should look at it to stop early."""
+        """Whether the result is no longer wanted, because the tool took too long or was cancelled. A tool that runs in
+        a thread should check this now and then, and stop early."""
         self.dropped_reports = 0
-        """How many reports were dropped because they came faster than they could be sent."""
+        """Number of reports that were dropped because they came faster than they could be sent."""
         self._emit = emit
         self._reports: deque[ToolProgress] = deque()
         self._thread = threading.get_ident()
@@ -63,8 +68,8 @@ class ToolContext:
         """Report progress, and wait until the report is sent.
 
         Args:
-            message: What the tool is doing, for people.
-            share: How much is done, from 0 to 1; None if that is not known.
+            message: The present activity of the tool, for people. Default: empty.
+            share: Share of the work that is done, from 0 to 1; None (the default) if unknown.
 
         Raises:
             ValueError: `share` is not from 0 to 1.
@@ -75,11 +80,11 @@ class ToolContext:
     def report(self, message: str = "", share: float | None = None) -> None:
         """Report progress without waiting, from sync code and from any thread.
 
-        The reports of code that runs in the event loop and does not await are sent when that code is done.
+        If code in the event loop reports without ever awaiting, its reports are sent when it has finished.
 
         Args:
-            message: What the tool is doing, for people.
-            share: How much is done, from 0 to 1; None if that is not known.
+            message: The present activity of the tool, for people. Default: empty.
+            share: Share of the work that is done, from 0 to 1; None (the default) if unknown.
 
         Raises:
             ValueError: `share` is not from 0 to 1.
@@ -112,7 +117,7 @@ class ToolContext:
             await self._emit(frame)
 
     def open(self) -> None:
-        """Start taking reports from other threads. Called in the event loop."""
+        """Start accepting reports from other threads. Called in the event loop."""
         loop: Any = current_token().native_token
         self._post = getattr(loop, "run_sync_soon", None) or loop.call_soon_threadsafe
         self._thread = threading.get_ident()

@@ -1,4 +1,4 @@
-"""The tools as a processor, below the model that calls them."""
+"""`Tools`: a processor that runs the tools of a model above it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Tools(Processor):
     """Runs the tools that a model calls. Put it below the model.
 
     It answers each `ToolCall` that the model does not answer itself (`handled`). `ToolResult` goes up to the model.
-    `ToolStarted`, `ToolProgress` and `ToolFinished` go down, to processors that show what happens. The calls pass, and
-    so does `Configure`, whose tools replace the ones here.
+    `ToolStarted`, `ToolProgress` and `ToolFinished` go down, to processors that show them. The calls are passed on, and
+    so is `Configure`, whose tools replace the ones here.
 
     An interrupt cancels the tools that are `cancellable`. The others finish, and their results reach the model. At the
     end of the stream the running tools are waited for; each has a timeout.
@@ -31,8 +31,8 @@ class Tools(Processor):
     Args:
         tools: Functions, a `Toolbox`, or a `ToolRunner` to share.
         concurrency: Maximum number of tools that run at once.
-        others: What becomes of calls of tools that are not here. `"refuse"`: they are answered with an error that
-            names the tools that exist. `"pass"`: they are left to the application, or to other `Tools` below.
+        others: How to treat calls of tools that are not here. `"refuse"`: they are answered with an error that names
+            the tools that exist. `"pass"`: they are left to the application, or to other `Tools` below.
 
     Raises:
         ValueError: `others` is something else, or `concurrency` is below 1.
@@ -49,16 +49,16 @@ class Tools(Processor):
         if others not in ("refuse", "pass"):
             raise ValueError(f"Tools(others={others!r}): expected 'refuse' or 'pass'")
         self.runner = tools if isinstance(tools, ToolRunner) else ToolRunner(tools, concurrency=concurrency)
-        """What runs them."""
+        """The runner of the tools."""
         self.others: Literal["refuse", "pass"] = others
-        """What becomes of calls of tools that are not here."""
+        """How calls of tools that are not here are treated."""
 
     async def run(
         self,
         inbox: Inbox[ToolCall | Configure | Interrupt],
         out: Outlet[ToolCall | Configure | ToolResult | ToolStarted | ToolProgress | ToolFinished],
     ) -> None:
-        """Run the calls that come until the end, then wait for those that run."""
+        """Run calls until the end of the stream, then wait for those that still run."""
         runner = self.runner
         async with anyio.create_task_group() as group:
             async for frame in inbox:

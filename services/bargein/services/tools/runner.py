@@ -1,4 +1,4 @@
-"""Run the tool calls of a model: at most a few at once, each once and with a timeout; errors go to the model."""
+"""`ToolRunner`: runs the tool calls of a model, each once and with a timeout, and returns errors to the model."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ CANCELLED_OUTPUT = '"called off: the user went on"'
 """The result that a model sees for a call that an interrupt cancelled."""
 
 MAX_ANSWERED = 256
-"""How many answered calls are remembered, to recognise calls that come again."""
+"""Number of answered calls that are remembered, to recognise repeated calls."""
 
 MAX_ABANDONED = 32
-"""How many threads may still be busy with calls that timed out. Beyond that, blocking tools are refused."""
+"""Number of threads that may still be busy with calls that timed out. Beyond that, blocking tools are refused."""
 
 
 class RunningCall:
@@ -65,7 +65,7 @@ class RunningCall:
         self.result: ToolResult | None = None
 
     def cancel(self) -> None:
-        """Cancel it."""
+        """Cancel the call."""
         self.context.cancelled = True
         self.scope.cancel()
 
@@ -105,15 +105,16 @@ class ToolRunner:
 
         A mistake of the model or the tool leads to a result with `error=True` and a sentence for the model: an unknown
         tool, arguments that do not fit, a timeout, an exception, a result that has no JSON form. The model may read the
-        sentence to the user, so it does not say what an exception says: that is logged, with the traceback.
+        sentence to the user, so it never contains the text of an exception. That text is logged, with the traceback.
 
-        The same call is never run twice. If it is running, this waits for its result. If it has been answered, this
-        returns that result. The same call has the same response, id, name and arguments: some models use an id again
-        in another response. A call without an id is always run.
+        A repeated call is not run twice. While the first call is running, this waits for its result; later, this
+        returns that result. A call is a repetition if its response, id, name and arguments are the same. The id alone
+        is not enough, because some models reuse ids in another response. A call without an id is always run.
 
         Args:
             call: The call.
-            emit: Awaited with a `ToolStarted`, each `ToolProgress`, and a `ToolFinished`. What it raises is raised.
+            emit: An async function that is called with a `ToolStarted`, each `ToolProgress`, and a `ToolFinished`. Its
+                exceptions are raised here.
 
         Returns:
             The result for the model, or None if the call was cancelled.
@@ -141,7 +142,7 @@ class ToolRunner:
             call_id: Id of the calls.
 
         Returns:
-            Whether there was one.
+            Whether a call of this id was running.
         """
         found = [each for each in self._running.values() if each.call.call_id == call_id]
         for each in found:
@@ -151,7 +152,7 @@ class ToolRunner:
     def interrupt(self) -> tuple[str, ...]:
         """Cancel the tools that are `cancellable`, because the user has interrupted.
 
-        The others go on; they can look at `ToolContext.interrupted`.
+        The other tools continue. They can check `ToolContext.interrupted`.
 
         Returns:
             The ids of the cancelled calls.
@@ -167,7 +168,7 @@ class ToolRunner:
     # In two steps, to run a call in its own task --------------------------------------------------------------
 
     def begin(self, call: ToolCall, emit: Emit) -> RunningCall:
-        """Note a call, so that it can be cancelled from now on. Pass what this returns to `finish`.
+        """Register a call, so that it can be cancelled from now on. Pass the result to `finish`.
 
         Args:
             call: The call.
@@ -178,10 +179,10 @@ class ToolRunner:
         return running
 
     async def finish(self, running: RunningCall) -> ToolResult | None:
-        """Run a call that was begun; see `run`.
+        """Run a call that `begin` has registered; see `run`.
 
         Args:
-            running: What `begin` returned.
+            running: The result of `begin`.
         """
         call, emit = running.call, running.context.emit
         since = anyio.current_time()
@@ -238,7 +239,7 @@ class ToolRunner:
     async def _reporting(
         self, running: RunningCall, tool: Tool[..., object], arguments: dict[str, Any]
     ) -> tuple[str, bool]:
-        """Run a tool, and send its reports meanwhile."""
+        """Run a tool, and send its reports while it runs."""
         running.context.open()
         answer = "", False
         try:
@@ -249,7 +250,7 @@ class ToolRunner:
                 finally:
                     running.context.close()
         except BaseExceptionGroup as errors:
-            if (only := unwrap_exception(errors)) is not errors:  # raised by emit
+            if (only := unwrap_exception(errors)) is not errors:  # an exception of emit
                 raise only from None
             raise
         return answer
@@ -257,7 +258,7 @@ class ToolRunner:
     async def _within(
         self, running: RunningCall, tool: Tool[..., object], arguments: dict[str, Any]
     ) -> tuple[str, bool]:
-        """Run a tool within its timeout, and turn its mistakes into outputs."""
+        """Run a tool within its timeout, and turn its exceptions into outputs for the model."""
         name = tool.name
         try:
             with anyio.move_on_after(tool.timeout_seconds) as limit:
@@ -297,7 +298,8 @@ class ToolRunner:
         return value
 
     async def _in_thread(self, tool: Tool[..., object], arguments: dict[str, Any]) -> object:
-        """Run a tool in its own thread: a daemon, so that a tool that never returns blocks no exit."""
+        """Run a tool in its own thread. It is a daemon thread, so a tool that never returns does not block the
+        program's exit."""
         if not self._threads.acquire(blocking=False):
             raise ToolError(f"{tool.name} cannot run now: {MAX_ABANDONED} earlier calls have not returned yet")
         worker = Worker(f"bargein tool {tool.name}")
@@ -311,7 +313,7 @@ class ToolRunner:
         try:
             return await worker.call(partial(copy_context().run, work))
         finally:
-            with anyio.CancelScope() as scope:  # tell the thread to end after the call, without waiting for it
+            with anyio.CancelScope() as scope:  # make the thread end after the call, without waiting for it
                 scope.cancel()
                 await worker.close()
 
@@ -336,7 +338,7 @@ def _cancelled() -> bool:
 
 
 def _cancelled_from_outside() -> bool:
-    """Return whether the asyncio task itself was cancelled, past all cancel scopes."""
+    """Return whether the asyncio task itself was cancelled, and not one of AnyIO's cancel scopes."""
     if on_trio():
         return False
     import asyncio  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""A plain function as a tool: its schema for the model, its arguments decoded, its result encoded."""
+"""`tool`: turns a function into a tool, with a schema for the model, decoding of arguments and encoding of results."""
 
 from __future__ import annotations
 
@@ -31,15 +31,16 @@ _BYTE = re.compile(r"JSON is malformed: | \(byte \d+\)")
 
 
 class ArgumentsError(BargeinError, ValueError):
-    """The arguments of a model do not fit a tool. The message is for the model: what is wrong, what is expected."""
+    """A model's arguments do not fit a tool. The message tells the model what is wrong and what is expected."""
 
 
 class ToolError(BargeinError):
-    """An error that a tool raises for the model. The message is passed on unchanged, and nothing is logged."""
+    """An error that a tool raises to tell the model something. The model gets the message unchanged; nothing is
+    logged."""
 
 
 class Tool(Generic[P, R_co]):
-    """A function that a model may call. Make one with `tool`. It can still be called as the function that it was.
+    """A function that a model may call. Create one with `tool`. It can still be called like the original function.
 
     Args:
         function: The function, or an object that can be called.
@@ -49,7 +50,7 @@ class Tool(Generic[P, R_co]):
         blocking: Whether the function runs in a thread.
         cancellable: Whether an interrupt cancels it.
         parameters: A JSON schema to use in place of the signature.
-        local: The local names where the function was defined; its annotations may use them.
+        local: The local names at the place where the function was defined, if its annotations use them.
 
     Raises:
         TypeError: The function cannot be described to a model.
@@ -105,7 +106,7 @@ class Tool(Generic[P, R_co]):
         self.cancellable = cancellable
         """Whether an interrupt cancels it."""
         self.unbound = _is_method(function)
-        """Whether it was made of a method in a class body, and needs an object: `object.tool` is the tool to use."""
+        """Whether the function is a method without an object. Then use the tool of an object: `object.tool`."""
         read = Parameters.read(
             chosen, cast("Callable[..., Any]", function), skip=self.unbound, local=local or {}, schema=parameters
         )
@@ -116,7 +117,7 @@ class Tool(Generic[P, R_co]):
         self.context = read.context
         """The names of the parameters that get a `ToolContext`."""
         self.description = read.description if description is None else description
-        """What it does, for the model."""
+        """Description of the tool, for the model."""
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -179,7 +180,7 @@ class Tool(Generic[P, R_co]):
         return self.function(*args, **kwargs)
 
     def __get__(self, instance: object, owner: type | None = None) -> Tool[..., R_co]:
-        """Return the tool of an object, for a method that was made a tool in its class."""
+        """Return the tool bound to an object, for a method that was made a tool in its class."""
         if instance is None or not self.unbound:
             return self
         function: Any = self.function
@@ -197,7 +198,7 @@ ToolLike = Tool[..., object] | Callable[..., object]
 
 
 def _is_method(function: Any) -> bool:
-    """Return whether a function was written in a class body, and its `self` is not bound yet."""
+    """Return whether a function was defined in a class body and is not bound to an object."""
     if not inspect.isfunction(function):
         return False
     around = function.__qualname__.rpartition(".")[0]
@@ -206,7 +207,7 @@ def _is_method(function: Any) -> bool:
 
 
 def _explain(error: msgspec.ValidationError) -> str:
-    """Return the message of a validation error, the field first: `days: expected int, got str`."""
+    """Return the message of a validation error, starting with the field: `days: expected int, got str`."""
     words, where = str(error), ""
     if match := _AT.match(words):
         words, where = match[1], match[3].lstrip(".")
@@ -279,15 +280,16 @@ def tool(
         timeout_seconds: Maximum time that a call may take, in seconds. Then it is stopped, and the model gets an error.
         blocking: Whether the function runs in a thread. Use it for plain functions that wait or compute for long;
             other functions run in the event loop.
-        cancellable: Whether an interrupt cancels it; the model then gets no result. By default it finishes.
-        parameters: A JSON schema to use in place of the signature, for a function that takes `**arguments` described
-            elsewhere. Only that they are an object is checked.
+        cancellable: Whether an interrupt cancels the call; the model then gets no result. By default the call finishes.
+        parameters: A JSON schema to use in place of the signature, for a function that takes `**arguments`. Then
+            arguments are only checked to be an object.
 
     Raises:
         TypeError: The function cannot be described to a model.
         ValueError: The name or the timeout is not valid.
     """
-    # Annotations may name classes of the enclosing function. Between it and this one is the frame of `check_options`.
+    # Annotations may name classes of the enclosing function. Its frame is two up, because `check_options` adds one
+    # between.
     local = sys._getframe(2).f_locals
 
     def make(decorated: Callable[..., Any]) -> Tool[..., object]:
@@ -309,7 +311,7 @@ class Toolbox:
     """The tools of one agent, by name.
 
     Args:
-        tools: Tools, or functions and methods, which are made tools.
+        tools: Tools, or functions and methods, which are turned into tools.
 
     Raises:
         ValueError: Two tools have the same name.
@@ -366,7 +368,7 @@ def encode(value: object) -> str:
     """Return the result of a tool as text for the model: a string unchanged, anything else as JSON.
 
     Args:
-        value: What the tool returned.
+        value: The value that the tool returned.
 
     Raises:
         TypeError: The value has no JSON form.
